@@ -1,0 +1,421 @@
+//! What a script can ask of its host, and what it is answered.
+//!
+//! One data type for all calls, so that limits, policy, journals and replays are functions over it.
+
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    error::Error,
+    value::{FieldValue, Id, Link, RecordRef, Row, Value},
+};
+
+/// A domain as it came from the script: not yet parsed.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum DomainSource {
+    /// Prefix notation, as data.
+    Terms(Vec<Term>),
+    /// Prefix notation, as text.
+    Literal(String),
+}
+
+/// One item of a domain in prefix notation.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Term {
+    /// `&`
+    And,
+    /// `|`
+    Or,
+    /// `!`
+    Not,
+    /// `(1, '=', 1)`
+    Always,
+    /// `(0, '=', 1)`
+    Never,
+    /// `(field, operator, operand)`; the operator in Odoo's spelling, `not ilike`.
+    Condition(String, String, Operand),
+}
+
+/// The right-hand side of a condition.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Operand {
+    /// One value.
+    One(Value),
+    /// A list.
+    Many(Vec<Value>),
+    /// The sub-domain of `any` and `not any`, as a literal.
+    Domain(String),
+}
+
+/// Which part of the matching records, in which order.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Page {
+    /// How many to skip.
+    pub offset: u32,
+    /// How many at most.
+    pub limit: Option<u32>,
+    /// `name desc, id`; none: the model's own.
+    pub order: Option<String>,
+    /// Also archived records.
+    pub archived: bool,
+}
+
+/// Which groups, in which order.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct GroupPage {
+    /// How many to skip.
+    pub offset: u32,
+    /// How many at most.
+    pub limit: Option<u32>,
+    /// `expected_revenue:sum desc`
+    pub order: Option<String>,
+    /// A literal domain over aggregates.
+    pub having: Option<String>,
+    /// Also archived records.
+    pub archived: bool,
+}
+
+/// What a field is.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FieldInfo {
+    /// Technical name.
+    pub name: String,
+    /// Label.
+    pub label: String,
+    /// Odoo's type name.
+    pub kind: String,
+    /// Related model.
+    pub relation: Option<String>,
+    /// Must have a value.
+    pub required: bool,
+    /// Forms do not edit it.
+    pub readonly: bool,
+    /// Kept in the database.
+    pub stored: bool,
+    /// Keys and labels.
+    pub selection: Vec<(String, String)>,
+    /// Help text.
+    pub help: Option<String>,
+}
+
+/// One group of a grouping.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Group {
+    /// In the order of `group_by`.
+    pub keys: Vec<FieldValue>,
+    /// In the order of `aggregates`.
+    pub aggregates: Vec<FieldValue>,
+    /// Records in the group.
+    pub count: u32,
+    /// Selects the group's records.
+    pub domain: String,
+}
+
+/// A change of a one2many or many2many field.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Command {
+    /// Add an existing record.
+    Link(Id),
+    /// Take a record out, and keep it.
+    Unlink(Id),
+    /// Delete the related record.
+    Delete(Id),
+    /// Take all out.
+    Clear,
+    /// Make it exactly these.
+    Replace(Vec<Id>),
+    /// Create a related record.
+    Create(Vec<FieldValue>),
+    /// Write a related record.
+    Update(Id, Vec<FieldValue>),
+}
+
+/// An operation that rights are about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Operation {
+    /// Read and search.
+    Read,
+    /// Change fields, post, follow, schedule.
+    Write,
+    /// Create and copy.
+    Create,
+    /// Delete.
+    Unlink,
+}
+
+impl Operation {
+    /// Lower-case name, `unlink`.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Read => "read",
+            Self::Write => "write",
+            Self::Create => "create",
+            Self::Unlink => "unlink",
+        }
+    }
+}
+
+/// How a message body is to be read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum BodyFormat {
+    /// Shown as it is.
+    Text,
+    /// Sanitised before it is stored.
+    Html,
+}
+
+/// A file of a message.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Attachment {
+    /// File name without a path.
+    pub name: String,
+    /// MIME type.
+    pub mime_type: String,
+    /// The bytes.
+    pub content: Vec<u8>,
+}
+
+/// A message or note to post.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Message {
+    /// The text.
+    pub body: String,
+    /// How to read it.
+    pub format: BodyFormat,
+    /// Subject line.
+    pub subject: Option<String>,
+    /// Partners to notify besides the followers.
+    pub partner_ids: Vec<Id>,
+    /// Files.
+    pub attachments: Vec<Attachment>,
+}
+
+/// An activity to schedule.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Activity {
+    /// Activity type: name or external id.
+    pub kind: String,
+    /// One line.
+    pub summary: String,
+    /// HTML.
+    pub note: Option<String>,
+    /// A date; none: today plus the type's delay.
+    pub deadline: Option<String>,
+    /// None: the run-as user.
+    pub user_id: Option<Id>,
+}
+
+/// A message that is already there.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Posted {
+    /// The message.
+    pub id: Id,
+    /// Author's name.
+    pub author: String,
+    /// UTC.
+    pub date: String,
+    /// HTML.
+    pub body: String,
+    /// Internal note.
+    pub is_note: bool,
+}
+
+/// A tool that a model may ask for.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Tool {
+    /// Name.
+    pub name: String,
+    /// What it does.
+    pub description: String,
+    /// JSON Schema of the arguments.
+    pub parameters_schema: String,
+}
+
+/// A tool call that a model asks for.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ToolCall {
+    /// The provider's id of the call.
+    pub id: String,
+    /// The tool.
+    pub name: String,
+    /// Arguments as JSON.
+    pub arguments_json: String,
+}
+
+/// The answer to a tool call.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ToolResult {
+    /// The call that it answers.
+    pub call_id: String,
+    /// The answer.
+    pub content: String,
+    /// Whether the call failed.
+    pub is_error: bool,
+}
+
+/// One turn of a conversation with a model.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum LlmMessage {
+    /// Standing instructions.
+    System(String),
+    /// What is asked.
+    User(String),
+    /// What the model said.
+    Assistant(String),
+    /// What the model said, with the tools it asked for.
+    AssistantCalls(String, Vec<ToolCall>),
+    /// Answers to its tool calls.
+    ToolResults(Vec<ToolResult>),
+}
+
+/// A request for one completion.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct LlmRequest {
+    /// None: the rule's model.
+    pub model: Option<String>,
+    /// The conversation so far.
+    pub messages: Vec<LlmMessage>,
+    /// What the model may ask for.
+    pub tools: Vec<Tool>,
+    /// JSON Schema of the answer.
+    pub output_schema: Option<String>,
+    /// Sampling temperature.
+    pub temperature: Option<f32>,
+    /// Longest answer.
+    pub max_tokens: Option<u32>,
+}
+
+/// What a completion used.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct LlmUsage {
+    /// Tokens sent.
+    pub input_tokens: u32,
+    /// Tokens received.
+    pub output_tokens: u32,
+    /// In `currency`.
+    pub cost: f64,
+    /// ISO 4217.
+    pub currency: String,
+}
+
+/// Why a completion ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Finish {
+    /// It was done.
+    Stop,
+    /// It reached `max_tokens`.
+    Length,
+    /// It asks for tools.
+    ToolCalls,
+    /// It refused.
+    Refused,
+    /// Something else.
+    Other,
+}
+
+/// A model's answer.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Completion {
+    /// The text.
+    pub text: String,
+    /// Tools that it asks for.
+    pub calls: Vec<ToolCall>,
+    /// Why it ended.
+    pub finish: Finish,
+    /// What it used.
+    pub usage: LlmUsage,
+    /// The model that answered.
+    pub model: String,
+}
+
+/// A request to another service.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HttpRequest {
+    /// Upper case.
+    pub method: String,
+    /// Absolute.
+    pub url: String,
+    /// Names and values.
+    pub headers: Vec<(String, String)>,
+    /// The bytes.
+    pub body: Vec<u8>,
+}
+
+/// The answer of another service.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HttpResponse {
+    /// Status code.
+    pub status: u16,
+    /// Names and values.
+    pub headers: Vec<(String, String)>,
+    /// The bytes.
+    pub body: Vec<u8>,
+}
+
+/// A host call, as data. One variant for each fallible function that the contract imports.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "call", rename_all = "kebab-case")]
+#[allow(missing_docs, reason = "each variant and field is documented in wit/automation.wit under the same name")]
+pub enum Call {
+    Search { model: String, domain: DomainSource, page: Page },
+    SearchRead { model: String, domain: DomainSource, fields: Vec<String>, page: Page },
+    SearchCount { model: String, domain: DomainSource },
+    Read { model: String, ids: Vec<Id>, fields: Vec<String> },
+    ReadGroup { model: String, domain: DomainSource, group_by: Vec<String>, aggregates: Vec<String>, page: GroupPage },
+    NameSearch { model: String, text: String, limit: u32 },
+    FieldsGet { model: String, fields: Vec<String> },
+    HasAccess { model: String, ids: Vec<Id>, operation: Operation },
+    ResolveXmlid { xmlid: String },
+    Create { model: String, values: Vec<Vec<FieldValue>> },
+    Ensure { model: String, keys: Vec<String>, values: Vec<FieldValue> },
+    Write { model: String, ids: Vec<Id>, values: Vec<FieldValue> },
+    Relate { target: RecordRef, field: String, commands: Vec<Command> },
+    Unlink { model: String, ids: Vec<Id> },
+    Copy { target: RecordRef, values: Vec<FieldValue> },
+    CallMethod { model: String, ids: Vec<Id>, method: String, arguments_json: String },
+    Mention { target: RecordRef },
+    PostMessage { target: RecordRef, message: Message },
+    PostNote { target: RecordRef, message: Message },
+    ScheduleActivity { target: RecordRef, activity: Activity },
+    CompleteActivities { target: RecordRef, kind: String, feedback: Option<String> },
+    AddFollowers { target: RecordRef, partner_ids: Vec<Id> },
+    RemoveFollowers { target: RecordRef, partner_ids: Vec<Id> },
+    ReadMessages { target: RecordRef, limit: u32 },
+    StateGet { key: String },
+    StateSet { key: String, json: Option<String> },
+    Complete { request: LlmRequest },
+    Send { request: HttpRequest },
+}
+
+/// The answer to a [`Call`] that succeeded.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "answer", content = "value", rename_all = "kebab-case")]
+#[allow(missing_docs, reason = "each variant is the result type of functions documented in wit/automation.wit")]
+pub enum Answer {
+    Done,
+    Ids(Vec<Id>),
+    Id(Id),
+    Count(u32),
+    Rows(Vec<Row>),
+    Groups(Vec<Group>),
+    Links(Vec<Link>),
+    Fields(Vec<FieldInfo>),
+    Flag(bool),
+    Record(RecordRef),
+    Text(String),
+    OptionalText(Option<String>),
+    Messages(Vec<Posted>),
+    Completion(Completion),
+    Response(HttpResponse),
+}
+
+/// What a call comes to.
+pub type Reply = Result<Answer, Error>;

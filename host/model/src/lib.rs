@@ -1,0 +1,22 @@
+//! The words that every other crate speaks: values, schemas, domains, host calls, limits, grants and
+//! change sets. Pure data and functions on it: no I/O, no async, no clock.
+//!
+//! | module | what it holds |
+//! |---|---|
+//! | [`value`] | field values, links, records, rows |
+//! | [`schema`] | models and their fields |
+//! | [`domain`] | Odoo's domains: parse, print, normalise, judge in memory |
+//! | [`call`] | what a script can ask of its host, and what it is answered |
+//! | [`event`] | what a script is given, and what it gives back |
+//! | [`error`] | the one error that scripts see |
+//! | [`limits`] | the limits table, resolution and metering |
+//! | [`grants`] | what a script may do, and who refused |
+//! | [`manifest`] | `triggerbox.toml` |
+
+pub mod call;
+pub mod error;
+pub mod event;
+pub mod limits;
+pub mod schema;
+pub mod text;
+pub mod value;

@@ -1,0 +1,505 @@
+//! The limits: one table, how the effective limits of a run are found, and the meter that counts.
+//!
+//! A run has a value for every limit, always. It starts from its class's default and is narrowed by
+//! the host's configuration, the rule, and the script's manifest: the smallest wins, absent means
+//! inherit. Only `records-per-fire` (0 = no cap) and the session caps (0 = default) treat zero specially.
+
+use serde::{Deserialize, Serialize};
+
+use crate::call::{Answer, Call, Command};
+
+/// What kind of run it is; decides the defaults.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Class {
+    /// A `before` rule, inside the caller's save.
+    Sync,
+    /// An `after` rule.
+    Async,
+    /// Schedules and imports.
+    Batch,
+    /// A run that talks to a language model.
+    Agent,
+}
+
+impl Class {
+    /// All classes, in the table's order.
+    pub const ALL: [Self; 4] = [Self::Sync, Self::Async, Self::Batch, Self::Agent];
+
+    /// Lower-case name.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Sync => "sync",
+            Self::Async => "async",
+            Self::Batch => "batch",
+            Self::Agent => "agent",
+        }
+    }
+}
+
+/// What a limit's number counts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Unit {
+    /// Plain count.
+    Count,
+    /// Instructions, roughly.
+    Fuel,
+    /// Milliseconds.
+    Milliseconds,
+    /// Bytes.
+    Bytes,
+    /// Tokens of a language model.
+    Tokens,
+    /// Millionths of a euro.
+    MicroEuro,
+    /// Hours.
+    Hours,
+}
+
+const KIB: u64 = 1 << 10;
+const MIB: u64 = 1 << 20;
+const SECOND: u64 = 1_000;
+const MINUTE: u64 = 60 * SECOND;
+const EURO: u64 = 1_000_000;
+
+/// One row of the table.
+#[derive(Debug, Clone, Copy)]
+pub struct LimitSpec {
+    /// The limit.
+    pub limit: Limit,
+    /// Its name everywhere: manifest, command line, API, `budget.remaining`.
+    pub name: &'static str,
+    /// What the number counts.
+    pub unit: Unit,
+    /// One sentence.
+    pub help: &'static str,
+    /// Default per class: sync, async, batch, agent.
+    pub defaults: [u64; 4],
+}
+
+macro_rules! limits {
+    ($($variant:ident $name:literal $unit:ident [$sync:expr, $async_:expr, $batch:expr, $agent:expr] $help:literal;)*) => {
+        /// A limit of a run, by name.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+        pub enum Limit { $(#[doc = $help] $variant),* }
+
+        /// The limits table: what the documentation, the command line and the API are generated from.
+        pub const TABLE: &[LimitSpec] = &[$(LimitSpec {
+            limit: Limit::$variant, name: $name, unit: Unit::$unit, help: $help,
+            defaults: [$sync, $async_, $batch, $agent],
+        }),*];
+
+        /// How many limits there are.
+        pub const COUNT: usize = [$(Limit::$variant),*].len();
+
+        impl Limit {
+            /// The limit's row of the table.
+            #[must_use]
+            pub const fn spec(self) -> LimitSpec {
+                match self { $(Self::$variant => LimitSpec {
+                    limit: Self::$variant, name: $name, unit: Unit::$unit, help: $help,
+                    defaults: [$sync, $async_, $batch, $agent],
+                }),* }
+            }
+
+            /// Finds a limit by its name.
+            #[must_use]
+            pub fn from_name(name: &str) -> Option<Self> {
+                match name { $($name => Some(Self::$variant),)* _ => None }
+            }
+        }
+    };
+}
+
+limits! {
+    Fuel "fuel" Fuel [50_000_000, 1_000_000_000, 10_000_000_000, 1_000_000_000]
+        "WebAssembly instructions, roughly: what the script computes.";
+    CpuTime "cpu-time" Milliseconds [250, 10 * SECOND, 60 * SECOND, 10 * SECOND]
+        "Time inside the script, host calls excluded.";
+    WallTime "wall-time" Milliseconds [2 * SECOND, 60 * SECOND, 10 * MINUTE, 15 * MINUTE]
+        "Time from start to end, host calls and waiting included.";
+    Memory "memory" Bytes [64 * MIB, 64 * MIB, 128 * MIB, 64 * MIB]
+        "Linear memory of all the script's modules together.";
+    Payload "payload" Bytes [256 * KIB, MIB, MIB, MIB]
+        "Size of the event that goes in.";
+    Result "result" Bytes [64 * KIB, MIB, MIB, MIB]
+        "Size of the outcome that comes out.";
+    HostCalls "host-calls" Count [1_000, 10_000, 100_000, 2_000]
+        "Calls from the script to the host, logging included.";
+    Queries "queries" Count [100, 200, 2_000, 200]
+        "Searches, reads and groupings.";
+    RecordsRead "records-read" Count [5_000, 50_000, 500_000, 10_000]
+        "Records and groups that come back from queries.";
+    BytesRead "bytes-read" Bytes [4 * MIB, 32 * MIB, 256 * MIB, 8 * MIB]
+        "Bytes of field values that come back from queries.";
+    WriteCalls "write-calls" Count [50, 150, 1_500, 100]
+        "Calls that change records.";
+    RecordsWritten "records-written" Count [200, 10_000, 100_000, 200]
+        "Records written or created.";
+    RecordsDeleted "records-deleted" Count [0, 100, 1_000, 0]
+        "Records deleted.";
+    WritesPerRecord "writes-per-record" Count [12, 12, 12, 12]
+        "Writes to the same record.";
+    Depth "depth" Count [8, 8, 8, 8]
+        "Runs between the root event and this one.";
+    RootRuns "root-runs" Count [1_000, 1_000, 1_000, 1_000]
+        "Runs caused by one root event.";
+    RecordsPerFire "records-per-fire" Count [0, 100, 100, 100]
+        "Records of one fire with per-record dispatch; 0 is no cap.";
+    LlmCalls "llm-calls" Count [0, 10, 50, 50]
+        "Calls to a language model.";
+    LlmTokens "llm-tokens" Tokens [0, 100_000, 500_000, 1_000_000]
+        "Tokens to and from language models.";
+    LlmCost "llm-cost" MicroEuro [0, EURO / 2, 2 * EURO, 5 * EURO]
+        "What language models cost.";
+    IdenticalToolCalls "identical-tool-calls" Count [3, 3, 3, 3]
+        "The same tool call with the same arguments in a row.";
+    Resumes "resumes" Count [0, 0, 0, 50]
+        "Runs that continue one session.";
+    SessionLifetime "session-lifetime" Hours [0, 0, 0, 720]
+        "Age of a session.";
+    Posts "posts" Count [5, 20, 200, 10]
+        "Messages and notes posted.";
+    Activities "activities" Count [5, 20, 200, 10]
+        "Activities and mails.";
+    HttpCalls "http-calls" Count [0, 20, 100, 20]
+        "Requests to other services.";
+    HttpTime "http-time" Milliseconds [0, 60 * SECOND, 5 * MINUTE, 60 * SECOND]
+        "Time in requests to other services, all together; one may take 10 seconds.";
+    LogLines "log-lines" Count [200, 1_000, 10_000, 1_000]
+        "Log lines; more are dropped with a marker, never fatal.";
+    LogBytes "log-bytes" Bytes [16 * KIB, 256 * KIB, 2 * MIB, 256 * KIB]
+        "Bytes of log; more are dropped with a marker, never fatal.";
+}
+
+impl std::fmt::Display for Limit {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.spec().name)
+    }
+}
+
+impl Serialize for Limit {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.spec().name)
+    }
+}
+
+impl<'de> Deserialize<'de> for Limit {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let name = String::deserialize(deserializer)?;
+        Self::from_name(&name).ok_or_else(|| serde::de::Error::custom(unknown_limit(&name)))
+    }
+}
+
+/// The text for a limit's name that does not exist, with the nearest one that does.
+#[must_use]
+pub fn unknown_limit(name: &str) -> String {
+    match crate::text::nearest(name, TABLE.iter().map(|spec| spec.name)) {
+        Some(near) => format!("unknown limit `{name}`; did you mean `{near}`?"),
+        None => format!("unknown limit `{name}`; `triggerbox limits` lists them"),
+    }
+}
+
+/// One number for each limit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PerLimit([u64; COUNT]);
+
+impl PerLimit {
+    /// All zero.
+    pub const ZERO: Self = Self([0; COUNT]);
+
+    /// The number for a limit.
+    #[must_use]
+    pub fn get(&self, limit: Limit) -> u64 {
+        self.0.get(limit as usize).copied().unwrap_or_default()
+    }
+
+    /// Sets the number for a limit.
+    pub fn set(&mut self, limit: Limit, value: u64) {
+        if let Some(slot) = self.0.get_mut(limit as usize) {
+            *slot = value;
+        }
+    }
+
+    /// All limits with their numbers, in the table's order.
+    pub fn iter(&self) -> impl Iterator<Item = (Limit, u64)> + '_ {
+        TABLE.iter().map(|spec| (spec.limit, self.get(spec.limit)))
+    }
+}
+
+impl Serialize for PerLimit {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_map(self.iter())
+    }
+}
+
+/// Limits that somebody asks for: manifest, rule, policy or host. Absent means inherit.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct LimitRequest(pub std::collections::BTreeMap<Limit, u64>);
+
+/// The limits in force for one run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct Limits {
+    /// The class that gave the defaults.
+    pub class: Class,
+    /// The maximum of each.
+    pub max: PerLimit,
+}
+
+impl Limits {
+    /// The class's defaults, narrowed by every request: the smallest wins. See [`Zero`] for zeros.
+    #[must_use]
+    pub fn resolve<'a>(class: Class, requests: impl IntoIterator<Item = &'a LimitRequest>) -> Self {
+        let requests: Vec<_> = requests.into_iter().collect();
+        let mut max = PerLimit::ZERO;
+        for spec in TABLE {
+            let default = spec.defaults.get(class as usize).copied().unwrap_or_default();
+            let asked = requests.iter().filter_map(|request| request.0.get(&spec.limit).copied());
+            max.set(
+                spec.limit,
+                match spec.limit.zero() {
+                    Zero::NoneAtAll => asked.fold(default, u64::min),
+                    Zero::Default => asked.filter(|&n| n != 0).fold(default, u64::min),
+                    // Zero is the largest of all here, and whoever asks sets the default aside.
+                    Zero::NoCap => asked.min_by_key(|&n| n.wrapping_sub(1)).unwrap_or(default),
+                },
+            );
+        }
+        Self { class, max }
+    }
+
+    /// The maximum for a limit.
+    #[must_use]
+    pub fn get(&self, limit: Limit) -> u64 {
+        self.max.get(limit)
+    }
+}
+
+/// What a request for zero means.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Zero {
+    /// The run may use none at all.
+    NoneAtAll,
+    /// The class's default (the four caps of a session).
+    Default,
+    /// There is no cap (records of one fire).
+    NoCap,
+}
+
+impl Limit {
+    /// What zero means for this limit.
+    #[must_use]
+    pub fn zero(self) -> Zero {
+        match self {
+            Self::RecordsPerFire => Zero::NoCap,
+            Self::Resumes | Self::SessionLifetime | Self::LlmTokens | Self::LlmCost => Zero::Default,
+            _ => Zero::NoneAtAll,
+        }
+    }
+}
+
+/// A limit was reached. Ends the run; a script cannot catch it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
+#[error("limit exceeded: {limit} used {used} of at most {max} ({} run)", .class.name())]
+pub struct Breach {
+    /// Which one.
+    pub limit: Limit,
+    /// What the run wanted to use, all together.
+    pub used: u64,
+    /// What it may use.
+    pub max: u64,
+    /// The run's class.
+    pub class: Class,
+}
+
+/// Counts what a run uses against its limits.
+#[derive(Debug, Clone)]
+pub struct Meter {
+    limits: Limits,
+    used: PerLimit,
+}
+
+impl Meter {
+    /// Nothing used yet.
+    #[must_use]
+    pub fn new(limits: Limits) -> Self {
+        Self { limits, used: PerLimit::ZERO }
+    }
+
+    /// The limits it counts against.
+    #[must_use]
+    pub fn limits(&self) -> &Limits {
+        &self.limits
+    }
+
+    /// What is used so far.
+    #[must_use]
+    pub fn used(&self) -> &PerLimit {
+        &self.used
+    }
+
+    /// What is left of a limit.
+    #[must_use]
+    pub fn remaining(&self, limit: Limit) -> u64 {
+        self.limits.get(limit).saturating_sub(self.used.get(limit))
+    }
+
+    /// Uses some of a limit. What would be too much is recorded and refused.
+    ///
+    /// # Errors
+    /// [`Breach`] when the limit does not allow it.
+    pub fn charge(&mut self, limit: Limit, amount: u64) -> Result<(), Breach> {
+        let total = self.used.get(limit).saturating_add(amount);
+        self.raise_to(limit, total)
+    }
+
+    /// Notes a use that is known as a total or a high-water mark: fuel, memory, time.
+    ///
+    /// # Errors
+    /// [`Breach`] when the limit does not allow it.
+    pub fn raise_to(&mut self, limit: Limit, total: u64) -> Result<(), Breach> {
+        let max = self.limits.get(limit);
+        self.used.set(limit, total.max(self.used.get(limit)));
+        if total > max { Err(self.breach(limit)) } else { Ok(()) }
+    }
+
+    /// The breach of a limit, as far as it is used now.
+    #[must_use]
+    pub fn breach(&self, limit: Limit) -> Breach {
+        Breach { limit, used: self.used.get(limit), max: self.limits.get(limit), class: self.limits.class }
+    }
+
+    /// Charges what a call costs before it is made.
+    ///
+    /// # Errors
+    /// [`Breach`] of the first limit that does not allow it.
+    pub fn before(&mut self, call: &Call) -> Result<(), Breach> {
+        self.charge(Limit::HostCalls, 1)?;
+        for (limit, amount) in charges(call) {
+            self.charge(limit, amount)?;
+        }
+        Ok(())
+    }
+
+    /// Charges what an answer brings, before the script sees it.
+    ///
+    /// # Errors
+    /// [`Breach`] of the first limit that does not allow it.
+    pub fn after(&mut self, answer: &Answer) -> Result<(), Breach> {
+        let (records, bytes) = match answer {
+            Answer::Rows(rows) => (
+                rows.len(),
+                rows.iter().flat_map(|row| &row.values).map(crate::value::Value::byte_size).sum::<u64>(),
+            ),
+            Answer::Ids(ids) => (ids.len(), 4 * ids.len() as u64),
+            Answer::Links(links) => {
+                (links.len(), links.iter().map(|link| link.name.as_ref().map_or(0, String::len) as u64 + 4).sum())
+            }
+            Answer::Groups(groups) => (
+                groups.len(),
+                groups
+                    .iter()
+                    .map(|group| {
+                        let values = group.keys.iter().chain(&group.aggregates);
+                        values.map(|field| field.value.byte_size()).sum::<u64>() + group.domain.len() as u64
+                    })
+                    .sum(),
+            ),
+            Answer::Messages(messages) => (messages.len(), messages.iter().map(|m| m.body.len() as u64).sum()),
+            Answer::Text(text) => (0, text.len() as u64),
+            Answer::OptionalText(text) => (0, text.as_ref().map_or(0, String::len) as u64),
+            _ => (0, 0),
+        };
+        self.charge(Limit::RecordsRead, records as u64)?;
+        self.charge(Limit::BytesRead, bytes)
+    }
+}
+
+/// What a call costs besides being a host call.
+fn charges(call: &Call) -> Vec<(Limit, u64)> {
+    let len = |n: usize| n as u64;
+    match call {
+        Call::Search { .. }
+        | Call::SearchRead { .. }
+        | Call::SearchCount { .. }
+        | Call::Read { .. }
+        | Call::ReadGroup { .. }
+        | Call::NameSearch { .. }
+        | Call::ReadMessages { .. } => vec![(Limit::Queries, 1)],
+        Call::Create { values, .. } => vec![(Limit::WriteCalls, 1), (Limit::RecordsWritten, len(values.len()))],
+        Call::Ensure { .. } => vec![(Limit::Queries, 1), (Limit::WriteCalls, 1), (Limit::RecordsWritten, 1)],
+        Call::Write { ids, .. } | Call::CallMethod { ids, .. } => {
+            vec![(Limit::WriteCalls, 1), (Limit::RecordsWritten, len(ids.len()))]
+        }
+        Call::Relate { commands, .. } => {
+            let (mut written, mut deleted) = (1, 0);
+            for command in commands {
+                match command {
+                    Command::Create(_) | Command::Update(..) => written += 1,
+                    Command::Delete(_) => deleted += 1,
+                    Command::Link(_) | Command::Unlink(_) | Command::Clear | Command::Replace(_) => {}
+                }
+            }
+            vec![(Limit::WriteCalls, 1), (Limit::RecordsWritten, written), (Limit::RecordsDeleted, deleted)]
+        }
+        Call::Unlink { ids, .. } => vec![(Limit::WriteCalls, 1), (Limit::RecordsDeleted, len(ids.len()))],
+        Call::Copy { .. } => vec![(Limit::WriteCalls, 1), (Limit::RecordsWritten, 1)],
+        Call::PostMessage { .. } | Call::PostNote { .. } => vec![(Limit::Posts, 1)],
+        Call::ScheduleActivity { .. } => vec![(Limit::Activities, 1)],
+        Call::CompleteActivities { .. } | Call::AddFollowers { .. } | Call::RemoveFollowers { .. } => {
+            vec![(Limit::WriteCalls, 1)]
+        }
+        Call::StateSet { .. } => vec![(Limit::WriteCalls, 1)],
+        Call::Complete { .. } => vec![(Limit::LlmCalls, 1)],
+        Call::Send { .. } => vec![(Limit::HttpCalls, 1)],
+        Call::FieldsGet { .. }
+        | Call::HasAccess { .. }
+        | Call::ResolveXmlid { .. }
+        | Call::Mention { .. }
+        | Call::StateGet { .. } => Vec::new(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_name_finds_its_limit() {
+        for spec in TABLE {
+            assert_eq!(Limit::from_name(spec.name), Some(spec.limit));
+        }
+    }
+
+    #[test]
+    fn the_smallest_request_wins_and_absent_inherits() {
+        let manifest = LimitRequest([(Limit::Fuel, 5_000), (Limit::Posts, 3)].into());
+        let rule = LimitRequest([(Limit::Fuel, 7_000_000_000_000)].into());
+        let limits = Limits::resolve(Class::Async, [&manifest, &rule]);
+        assert_eq!(limits.get(Limit::Fuel), 5_000);
+        assert_eq!(limits.get(Limit::Posts), 3);
+        assert_eq!(limits.get(Limit::Queries), 200);
+    }
+
+    #[test]
+    fn zero_is_none_at_all_but_for_the_documented_ones() {
+        let request = LimitRequest([(Limit::Posts, 0), (Limit::RecordsPerFire, 0), (Limit::LlmTokens, 0)].into());
+        let limits = Limits::resolve(Class::Async, [&request]);
+        assert_eq!(limits.get(Limit::Posts), 0);
+        assert_eq!(limits.get(Limit::RecordsPerFire), 0);
+        assert_eq!(limits.get(Limit::LlmTokens), 100_000);
+        let narrower = LimitRequest([(Limit::RecordsPerFire, 7)].into());
+        assert_eq!(Limits::resolve(Class::Async, [&request, &narrower]).get(Limit::RecordsPerFire), 7);
+    }
+
+    #[test]
+    fn a_breach_says_what_was_wanted() {
+        let mut meter = Meter::new(Limits::resolve(Class::Sync, []));
+        meter.charge(Limit::Posts, 5).unwrap();
+        let breach = meter.charge(Limit::Posts, 1).unwrap_err();
+        assert_eq!((breach.limit, breach.used, breach.max), (Limit::Posts, 6, 5));
+        assert_eq!(breach.to_string(), "limit exceeded: posts used 6 of at most 5 (sync run)");
+    }
+}

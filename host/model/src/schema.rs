@@ -1,0 +1,374 @@
+//! Models and their fields, as Odoo declares them.
+//!
+//! A [`Schema`] is what the embedded store builds its tables from, what domains and values are checked
+//! against, and what `fields-get` tells. Its JSON form is also the exchange format of `db import/export`.
+
+use std::collections::BTreeMap;
+
+use indexmap::IndexMap;
+use serde::{Deserialize, Serialize};
+
+use crate::{error::Error, text::nearest};
+
+/// All models of a backend, by technical name.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Schema {
+    /// In order of declaration.
+    pub models: IndexMap<String, Model>,
+}
+
+impl Schema {
+    /// Finds a model.
+    ///
+    /// # Errors
+    /// `unknown-model`, with the nearest name there is.
+    pub fn model(&self, name: &str) -> Result<&Model, Error> {
+        self.models.get(name).ok_or_else(|| {
+            let hint = match nearest(name, self.models.keys().map(String::as_str)) {
+                Some(near) => format!("; did you mean `{near}`?"),
+                None => String::new(),
+            };
+            Error::not_found("unknown-model", format!("unknown model `{name}`{hint}"))
+        })
+    }
+}
+
+/// One model.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Model {
+    /// Technical name; repeated here so that a model can speak for itself. Filled by [`Schema`] loaders.
+    #[serde(skip)]
+    pub name: String,
+    /// What people call one record: `Lead`.
+    pub description: String,
+    /// The field that names a record; none: `model,id`.
+    #[serde(default)]
+    pub rec_name: Option<String>,
+    /// Fields that a name search looks at; none: the name field.
+    #[serde(default)]
+    pub rec_names_search: Option<Vec<String>>,
+    /// Default order, `priority desc, id desc`.
+    #[serde(default = "by_id")]
+    pub order: String,
+    /// The many2one that makes a hierarchy.
+    #[serde(default = "parent_id")]
+    pub parent_name: String,
+    /// Whether the hierarchy's path is kept (`parent_path`).
+    #[serde(default)]
+    pub parent_store: bool,
+    /// The boolean that archives a record.
+    #[serde(default)]
+    pub active_name: Option<String>,
+    /// Whether creation and last write are kept.
+    #[serde(default = "yes")]
+    pub log_access: bool,
+    /// Models whose fields this one shows as its own, with the many2one that links to them.
+    #[serde(default)]
+    pub inherits: BTreeMap<String, String>,
+    /// Whether records have messages, activities and followers.
+    #[serde(default)]
+    pub chatter: bool,
+    /// Fields in order of declaration. `id` is not among them: every model has one.
+    pub fields: IndexMap<String, Field>,
+    /// Rules over single records and sets of them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub constraints: Vec<Constraint>,
+}
+
+impl Model {
+    /// Finds a field, `id` excluded.
+    ///
+    /// # Errors
+    /// `unknown-field`, with the nearest name there is.
+    pub fn field(&self, name: &str) -> Result<&Field, Error> {
+        self.fields.get(name).ok_or_else(|| {
+            let hint = match nearest(name, self.fields.keys().map(String::as_str)) {
+                Some(near) => format!("; did you mean `{near}`?"),
+                None => String::new(),
+            };
+            Error::invalid("unknown-field", format!("unknown field `{name}` on `{}`{hint}", self.name)).with_field(name)
+        })
+    }
+}
+
+/// One field of a model.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Field {
+    /// Its type.
+    #[serde(rename = "type")]
+    pub kind: FieldKind,
+    /// Label.
+    #[serde(default)]
+    pub string: String,
+    /// Help text.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub help: Option<String>,
+    /// Must have a value.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub required: bool,
+    /// Forms do not edit it.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub readonly: bool,
+    /// Kept in the database.
+    #[serde(default = "yes")]
+    pub store: bool,
+    /// Its value comes from the backend's own computation: loaded and kept as data here.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub computed: bool,
+    /// Copied by `copy`.
+    #[serde(default = "yes")]
+    pub copy: bool,
+    /// One value for each language.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub translate: bool,
+    /// Spaces around the text are cut.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub trim: bool,
+    /// HTML is sanitised.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub sanitize: bool,
+    /// Longest text, in characters.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub size: Option<u32>,
+    /// Digits in all and after the point, of a float.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub digits: Option<(u8, u8)>,
+    /// The many2one that holds a monetary field's currency.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub currency_field: Option<String>,
+    /// Keys and labels of a selection or reference field.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub selection: Vec<(String, String)>,
+    /// The related model.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub relation: Option<String>,
+    /// The many2one (or `res_id`) on the related model that a one2many is the other side of.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub relation_field: Option<String>,
+    /// The table behind a many2many.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub m2m: Option<RelationTable>,
+    /// What happens to a many2one when its record is deleted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ondelete: Option<OnDelete>,
+    /// A path whose value this field shows, `partner_id.email`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub related: Option<String>,
+    /// Which related records a one2many or many2many shows, as a domain.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub domain: Option<serde_json::Value>,
+    /// Context of a relation: `{"active_test": false}`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub context: Option<serde_json::Value>,
+    /// Changes are posted to the chatter. Odoo allows a number (the order) or true.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tracking: Option<serde_json::Value>,
+    /// How groups sum it up by default: `sum`, `avg`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub aggregator: Option<String>,
+    /// Domains may use it.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub searchable: bool,
+    /// Orders may use it.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub sortable: bool,
+    /// Groupings may use it.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub groupable: bool,
+    /// Has an index of its own.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub index: bool,
+    /// Groups (external ids) that alone see the field; empty: everybody.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub groups: Vec<String>,
+    /// The value of a new record: a literal, or a named function such as `{"function": "user"}`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub default: Option<DefaultValue>,
+    /// How a stored value is computed from others.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub formula: Option<Formula>,
+}
+
+/// Odoo's field types.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+#[allow(missing_docs, reason = "the names are Odoo's and say it")]
+pub enum FieldKind {
+    Char,
+    Text,
+    Html,
+    Integer,
+    Float,
+    Monetary,
+    Boolean,
+    Date,
+    Datetime,
+    Selection,
+    Binary,
+    Many2one,
+    One2many,
+    Many2many,
+    Reference,
+    Json,
+}
+
+impl FieldKind {
+    /// All of them.
+    pub const ALL: [Self; 16] = [
+        Self::Char,
+        Self::Text,
+        Self::Html,
+        Self::Integer,
+        Self::Float,
+        Self::Monetary,
+        Self::Boolean,
+        Self::Date,
+        Self::Datetime,
+        Self::Selection,
+        Self::Binary,
+        Self::Many2one,
+        Self::One2many,
+        Self::Many2many,
+        Self::Reference,
+        Self::Json,
+    ];
+
+    /// Odoo's name.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Char => "char",
+            Self::Text => "text",
+            Self::Html => "html",
+            Self::Integer => "integer",
+            Self::Float => "float",
+            Self::Monetary => "monetary",
+            Self::Boolean => "boolean",
+            Self::Date => "date",
+            Self::Datetime => "datetime",
+            Self::Selection => "selection",
+            Self::Binary => "binary",
+            Self::Many2one => "many2one",
+            Self::One2many => "one2many",
+            Self::Many2many => "many2many",
+            Self::Reference => "reference",
+            Self::Json => "json",
+        }
+    }
+
+    /// one2many or many2many
+    #[must_use]
+    pub fn is_x2many(self) -> bool {
+        matches!(self, Self::One2many | Self::Many2many)
+    }
+
+    /// many2one, one2many or many2many
+    #[must_use]
+    pub fn is_relational(self) -> bool {
+        self == Self::Many2one || self.is_x2many()
+    }
+}
+
+/// The table behind a many2many field.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RelationTable {
+    /// Table name.
+    pub table: String,
+    /// The column of this model's id.
+    pub column1: String,
+    /// The column of the related model's id.
+    pub column2: String,
+}
+
+/// What happens to a many2one when the record it points to is deleted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum OnDelete {
+    /// It becomes empty.
+    #[serde(rename = "set null")]
+    SetNull,
+    /// The deletion is refused.
+    #[serde(rename = "restrict")]
+    Restrict,
+    /// Its record is deleted too.
+    #[serde(rename = "cascade")]
+    Cascade,
+}
+
+/// The value of a new record's field.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum DefaultValue {
+    /// Known to the store: `now`, `today`, `user`, `company`, `first` (first record of the relation), `sequence`.
+    Function {
+        /// Which one.
+        function: String,
+    },
+    /// A literal in Odoo's JSON form.
+    Literal(serde_json::Value),
+}
+
+/// How a stored field is computed from others of the same record or its lines.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase", tag = "formula")]
+pub enum Formula {
+    /// Sum of a field of a one2many: `order_line.price_subtotal`.
+    Sum {
+        /// `one2many.field`
+        path: String,
+    },
+    /// How many records a one2many or many2many has.
+    Count {
+        /// The relation.
+        field: String,
+    },
+    /// Texts of fields, joined.
+    Concat {
+        /// Field names.
+        fields: Vec<String>,
+        /// Between them.
+        separator: String,
+    },
+    /// Product of numeric fields of the record.
+    Product {
+        /// Field names.
+        fields: Vec<String>,
+    },
+}
+
+/// A rule that stored records must satisfy.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase", tag = "kind")]
+pub enum Constraint {
+    /// No two records have the same values in these fields.
+    Unique {
+        /// Field names.
+        fields: Vec<String>,
+        /// What the user is told.
+        message: String,
+    },
+    /// Every record matches a domain.
+    Check {
+        /// A literal domain over the record.
+        domain: String,
+        /// What the user is told.
+        message: String,
+    },
+}
+
+fn yes() -> bool {
+    true
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "the signature is serde's")]
+fn is_false(flag: &bool) -> bool {
+    !flag
+}
+
+fn by_id() -> String {
+    "id".to_owned()
+}
+
+fn parent_id() -> String {
+    "parent_id".to_owned()
+}
