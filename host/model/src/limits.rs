@@ -389,10 +389,9 @@ impl Meter {
     /// [`Breach`] of the first limit that does not allow it.
     pub fn after(&mut self, answer: &Answer) -> Result<(), Breach> {
         let (records, bytes) = match answer {
-            Answer::Rows(rows) => (
-                rows.len(),
-                rows.iter().flat_map(|row| &row.values).map(crate::value::Value::byte_size).sum::<u64>(),
-            ),
+            Answer::Rows(rows) => {
+                (rows.len(), rows.iter().flat_map(|row| &row.values).map(crate::value::Value::byte_size).sum::<u64>())
+            }
             Answer::Ids(ids) => (ids.len(), 4 * ids.len() as u64),
             Answer::Links(links) => {
                 (links.len(), links.iter().map(|link| link.name.as_ref().map_or(0, String::len) as u64 + 4).sum())
