@@ -1,1 +1,4 @@
-//! placeholder
+//! Where records live: the embedded SQLite backend.
+
+pub mod env;
+pub mod rights;
