@@ -16,7 +16,9 @@
 pub mod call;
 pub mod error;
 pub mod event;
+pub mod grants;
 pub mod limits;
+pub mod manifest;
 pub mod schema;
 pub mod text;
 pub mod value;

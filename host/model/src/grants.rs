@@ -1,0 +1,438 @@
+//! What a script may do, and who refused.
+//!
+//! The effective right is the intersection of four sides: what the script asks for in its manifest,
+//! what the rule (or the command line) grants, what the server's policy allows, and what the run-as
+//! user may do. The first three are judged here on a [`Need`]; the user's own rights are the backend's.
+
+use std::{collections::BTreeSet, fmt, str::FromStr};
+
+use serde::{Deserialize, Serialize};
+
+use crate::error::Error;
+
+/// An operation that grants are about. Finer than Odoo's four: posting and calling are apart from writing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum GrantOperation {
+    /// Read and search.
+    Read,
+    /// Change fields.
+    Write,
+    /// Create and copy.
+    Create,
+    /// Delete.
+    Unlink,
+    /// Post an internal note.
+    Note,
+    /// Post a message that followers are notified of.
+    Message,
+    /// Schedule and complete activities.
+    Activity,
+    /// Add and remove followers.
+    Follow,
+    /// Call a business method.
+    Call,
+}
+
+impl GrantOperation {
+    /// All of them.
+    pub const ALL: [Self; 9] = [
+        Self::Read,
+        Self::Write,
+        Self::Create,
+        Self::Unlink,
+        Self::Note,
+        Self::Message,
+        Self::Activity,
+        Self::Follow,
+        Self::Call,
+    ];
+
+    /// Lower-case name.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Read => "read",
+            Self::Write => "write",
+            Self::Create => "create",
+            Self::Unlink => "unlink",
+            Self::Note => "note",
+            Self::Message => "message",
+            Self::Activity => "activity",
+            Self::Follow => "follow",
+            Self::Call => "call",
+        }
+    }
+
+    /// Whether fields are part of the right: only reading, writing and creating name fields.
+    #[must_use]
+    pub fn names_fields(self) -> bool {
+        matches!(self, Self::Read | Self::Write | Self::Create)
+    }
+}
+
+impl fmt::Display for GrantOperation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+/// A right on one model.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Grant {
+    /// Technical name, in full: there are no wildcards.
+    pub model: String,
+    /// What may be done.
+    pub operations: BTreeSet<GrantOperation>,
+    /// Which fields may be read, written or set on creation. `id` and `display_name` need no grant.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub fields: BTreeSet<String>,
+    /// Which methods may be called.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub methods: BTreeSet<String>,
+    /// Which of `methods` change nothing and may therefore answer at once.
+    #[serde(default, rename = "read-only-methods", skip_serializing_if = "BTreeSet::is_empty")]
+    pub read_only_methods: BTreeSet<String>,
+    /// Only records that match this literal domain; none: all.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub domain: Option<String>,
+}
+
+/// Grants of one side. Several grants on a model add up.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Grants(pub Vec<Grant>);
+
+/// Who refused.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Side {
+    /// The manifest did not ask for it. The script's author.
+    Script,
+    /// The rule or the command line does not grant it. Whoever configures the rule.
+    Rule,
+    /// The server's policy does not allow it. The server's administrator.
+    Policy,
+    /// The run-as user may not do it. Whoever manages users in the ERP.
+    User,
+}
+
+impl Side {
+    /// Lower-case name.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Script => "script",
+            Self::Rule => "rule",
+            Self::Policy => "policy",
+            Self::User => "user",
+        }
+    }
+}
+
+/// What one call needs to be allowed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Need {
+    /// On this model,
+    pub model: String,
+    /// to do this,
+    pub operation: GrantOperation,
+    /// with these fields;
+    pub fields: BTreeSet<String>,
+    /// for calls, this method.
+    pub method: Option<String>,
+}
+
+impl Need {
+    /// A need without fields.
+    pub fn new(model: impl Into<String>, operation: GrantOperation) -> Self {
+        Self { model: model.into(), operation, fields: BTreeSet::new(), method: None }
+    }
+
+    /// Adds fields.
+    #[must_use]
+    pub fn with_fields<I: IntoIterator<Item = S>, S: Into<String>>(mut self, fields: I) -> Self {
+        self.fields.extend(fields.into_iter().map(Into::into));
+        self
+    }
+}
+
+/// What nobody's script may do unless a rule grants it by name.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Policy {
+    /// Models that need a rule's grant by name: exact names, or a prefix with a star at its end.
+    #[serde(rename = "guarded-models")]
+    pub guarded_models: Vec<String>,
+    /// Operations that need a rule's grant by name, on any model.
+    #[serde(rename = "guarded-operations")]
+    pub guarded_operations: BTreeSet<GrantOperation>,
+    /// Models that no grant opens.
+    #[serde(rename = "forbidden-models")]
+    pub forbidden_models: Vec<String>,
+}
+
+impl Default for Policy {
+    /// Users, groups and Odoo's own machinery, method calls, deletion and messages to followers need a grant by name.
+    fn default() -> Self {
+        Self {
+            guarded_models: ["res.users", "res.groups", "ir.*"].map(str::to_owned).to_vec(),
+            guarded_operations: [GrantOperation::Unlink, GrantOperation::Message, GrantOperation::Call].into(),
+            forbidden_models: Vec::new(),
+        }
+    }
+}
+
+fn matches_pattern(pattern: &str, model: &str) -> bool {
+    match pattern.strip_suffix('*') {
+        Some(prefix) => model.starts_with(prefix),
+        None => pattern == model,
+    }
+}
+
+/// A refusal: who, and a text that says what to do.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Refusal {
+    /// Who refused.
+    pub side: Side,
+    /// The whole text.
+    pub message: String,
+}
+
+impl From<Refusal> for Error {
+    fn from(refusal: Refusal) -> Self {
+        Self::denied(&format!("refused-by-{}", refusal.side.name()), refusal.message)
+    }
+}
+
+/// What bounds the records of an allowed call.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Allowed {
+    /// The records must match one domain of each list; a list is one side's alternatives.
+    pub domains: Vec<Vec<String>>,
+}
+
+/// What the three sides in front of the backend allow.
+#[derive(Debug, Clone)]
+pub struct Authority {
+    /// What the manifest asks for.
+    pub script: Grants,
+    /// What is granted. None: everything the script asks for, but nothing that policy guards.
+    pub rule: Option<Grants>,
+    /// The server's policy.
+    pub policy: Policy,
+}
+
+impl Authority {
+    /// Judges a need.
+    ///
+    /// # Errors
+    /// The first side that refuses: script, rule, then policy.
+    pub fn allow(&self, need: &Need) -> Result<Allowed, Refusal> {
+        let mut allowed = Allowed::default();
+        allowed.domains.extend(self.script.covers(need, Side::Script)?);
+        if self.policy.forbidden_models.iter().any(|pattern| matches_pattern(pattern, &need.model)) {
+            return Err(Refusal {
+                side: Side::Policy,
+                message: format!("policy forbids scripts to touch `{}`; no grant opens it", need.model),
+            });
+        }
+        match &self.rule {
+            Some(grants) => allowed.domains.extend(grants.covers(need, Side::Rule)?),
+            None => self.unguarded(need)?,
+        }
+        Ok(allowed)
+    }
+
+    /// Whether a method may answer at once.
+    #[must_use]
+    pub fn is_read_only(&self, model: &str, method: &str) -> bool {
+        let names = |grants: &Grants| {
+            grants.0.iter().any(|grant| grant.model == model && grant.read_only_methods.contains(method))
+        };
+        names(&self.script) && self.rule.as_ref().is_some_and(names)
+    }
+
+    /// Without a rule's grants, whatever policy guards is refused.
+    fn unguarded(&self, need: &Need) -> Result<(), Refusal> {
+        let guard = if self.policy.guarded_models.iter().any(|pattern| matches_pattern(pattern, &need.model)) {
+            format!("the model `{}`", need.model)
+        } else if self.policy.guarded_operations.contains(&need.operation) {
+            format!("the operation `{}`", need.operation)
+        } else {
+            return Ok(());
+        };
+        Err(Refusal {
+            side: Side::Policy,
+            message: format!("policy guards {guard}; to allow it, grant it by name: {}", as_grant(need)),
+        })
+    }
+}
+
+impl Grants {
+    /// Whether the grants of one side cover a need, and which domains then bound its records:
+    /// none when one of the covering grants is unbounded.
+    fn covers(&self, need: &Need, side: Side) -> Result<Option<Vec<String>>, Refusal> {
+        let of_model: Vec<_> = self.0.iter().filter(|grant| grant.model == need.model).collect();
+        let covering: Vec<_> = of_model.iter().filter(|grant| grant.operations.contains(&need.operation)).collect();
+        let refuse = |what: String| {
+            let message = match side {
+                Side::Script => format!("the script's manifest does not ask for {what}; add it to [[grants]]: "),
+                _ => format!("the rule does not grant {what}; to allow it, grant: "),
+            } + &as_grant(need);
+            Err(Refusal { side, message })
+        };
+        if covering.is_empty() {
+            return refuse(format!("`{}` on `{}`", need.operation, need.model));
+        }
+        if let Some(method) = &need.method
+            && !covering.iter().any(|grant| grant.methods.contains(method) || grant.read_only_methods.contains(method))
+        {
+            return refuse(format!("the method `{method}` of `{}`", need.model));
+        }
+        let missing: Vec<_> = need
+            .fields
+            .iter()
+            .filter(|field| !free_of_charge(field) && !covering.iter().any(|grant| grant.fields.contains(*field)))
+            .map(|field| format!("`{field}`"))
+            .collect();
+        if !missing.is_empty() {
+            return refuse(format!("`{}` of {} on `{}`", need.operation, missing.join(", "), need.model));
+        }
+        // A grant bounds the call if the call needs that grant: for a field that no unbounded grant has.
+        let unbounded_suffices = need.fields.iter().all(|field| {
+            free_of_charge(field) || covering.iter().any(|g| g.domain.is_none() && g.fields.contains(field))
+        }) && covering.iter().any(|grant| grant.domain.is_none());
+        if unbounded_suffices {
+            return Ok(None);
+        }
+        Ok(Some(covering.iter().filter_map(|grant| grant.domain.clone()).collect()))
+    }
+}
+
+/// Every record may show its id and its name where it may be read at all.
+fn free_of_charge(field: &str) -> bool {
+    matches!(field, "id" | "display_name")
+}
+
+/// A need in the command line's notation, `model:operation:field,field`.
+fn as_grant(need: &Need) -> String {
+    let names: Vec<_> = match &need.method {
+        Some(method) => vec![method.as_str()],
+        None => need.fields.iter().map(String::as_str).filter(|field| !free_of_charge(field)).collect(),
+    };
+    match names.as_slice() {
+        [] => format!("`{}:{}`", need.model, need.operation),
+        names => format!("`{}:{}:{}`", need.model, need.operation, names.join(",")),
+    }
+}
+
+impl FromStr for Grant {
+    type Err = String;
+
+    /// `model:operation,operation[:name,name][:domain]`; names are fields, or methods for `call`.
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let shape = "a grant is `model:operation,operation[:field,field][:domain]`, such as `crm.lead:read,write:name,priority`";
+        let mut parts = text.splitn(4, ':');
+        let (Some(model), Some(operations)) = (parts.next(), parts.next()) else {
+            return Err(format!("`{text}` is not a grant; {shape}"));
+        };
+        let split = |list: &str| -> BTreeSet<String> {
+            list.split(',').map(str::trim).filter(|name| !name.is_empty()).map(str::to_owned).collect()
+        };
+        let operations = split(operations)
+            .iter()
+            .map(|name| {
+                GrantOperation::ALL.into_iter().find(|operation| operation.name() == name).ok_or_else(|| {
+                    let known = GrantOperation::ALL.map(GrantOperation::name).join(", ");
+                    format!("unknown operation `{name}` in grant `{text}`; there are {known}")
+                })
+            })
+            .collect::<Result<BTreeSet<_>, _>>()?;
+        if model.is_empty() || operations.is_empty() {
+            return Err(format!("`{text}` is not a grant; {shape}"));
+        }
+        let names = parts.next().map(split).unwrap_or_default();
+        let calls = operations.contains(&GrantOperation::Call);
+        if calls && operations.len() > 1 {
+            return Err(format!("grant `call` apart from other operations: in `{text}` the names are methods"));
+        }
+        let domain = parts.next().map(str::to_owned).filter(|domain| !domain.is_empty());
+        let (fields, methods) = if calls { (BTreeSet::new(), names) } else { (names, BTreeSet::new()) };
+        Ok(Self { model: model.to_owned(), operations, fields, methods, read_only_methods: BTreeSet::new(), domain })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn grants(list: &[&str]) -> Grants {
+        Grants(list.iter().map(|text| text.parse().unwrap()).collect())
+    }
+
+    fn need(text: &str) -> Need {
+        let grant: Grant = text.parse().unwrap();
+        let operation = *grant.operations.first().unwrap();
+        Need { model: grant.model, operation, fields: grant.fields, method: grant.methods.first().cloned() }
+    }
+
+    fn side(authority: &Authority, wanted: &str) -> Option<Side> {
+        authority.allow(&need(wanted)).err().map(|refusal| refusal.side)
+    }
+
+    #[test]
+    fn each_side_refuses_what_it_does_not_cover() {
+        let authority = Authority {
+            script: grants(&["crm.lead:read,write:name,priority", "ir.model:read:name", "res.users:read:login"]),
+            rule: Some(grants(&["crm.lead:read:name,priority", "res.users:read:login", "ir.model:read:name"])),
+            policy: Policy { forbidden_models: vec!["ir.*".into()], ..Policy::default() },
+        };
+        assert_eq!(side(&authority, "crm.lead:read:name"), None);
+        assert_eq!(side(&authority, "crm.lead:read:description"), Some(Side::Script));
+        assert_eq!(side(&authority, "crm.lead:write:name"), Some(Side::Rule));
+        assert_eq!(side(&authority, "res.users:read:login"), None, "a rule may grant by name what policy guards");
+        assert_eq!(side(&authority, "ir.model:read:name"), Some(Side::Policy), "but not what it forbids");
+    }
+
+    #[test]
+    fn without_a_rule_policy_guards_what_is_dangerous() {
+        let script = grants(&[
+            "crm.lead:read,unlink,message,note:name",
+            "crm.lead:call:action_set_won",
+            "res.users:read:login",
+            "ir.cron:read:name",
+        ]);
+        let authority = Authority { script, rule: None, policy: Policy::default() };
+        for allowed in ["crm.lead:read:name", "crm.lead:note"] {
+            assert_eq!(side(&authority, allowed), None, "{allowed}");
+        }
+        let guarded =
+            ["crm.lead:unlink", "crm.lead:message", "crm.lead:call:action_set_won", "res.users:read", "ir.cron:read"];
+        for wanted in guarded {
+            assert_eq!(side(&authority, wanted), Some(Side::Policy), "{wanted}");
+        }
+    }
+
+    #[test]
+    fn a_domain_bounds_only_what_needs_its_grant() {
+        let script = grants(&["crm.lead:read:name", "crm.lead:read:phone:[('user_id', '=', 7)]"]);
+        let authority = Authority { script, rule: None, policy: Policy::default() };
+        assert_eq!(authority.allow(&need("crm.lead:read:name")).unwrap().domains, Vec::<Vec<String>>::new());
+        assert_eq!(
+            authority.allow(&need("crm.lead:read:name,phone")).unwrap().domains,
+            vec![vec!["[('user_id', '=', 7)]".to_owned()]]
+        );
+    }
+
+    #[test]
+    fn refusals_say_what_to_grant() {
+        let authority = Authority { script: grants(&["crm.lead:read:name"]), rule: None, policy: Policy::default() };
+        let refusal = authority.allow(&need("crm.lead:read:phone")).unwrap_err();
+        assert_eq!(
+            refusal.message,
+            "the script's manifest does not ask for `read` of `phone` on `crm.lead`; add it to [[grants]]: `crm.lead:read:phone`"
+        );
+    }
+}
