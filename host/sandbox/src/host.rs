@@ -1,0 +1,75 @@
+//! The side of a run that answers: what the sandbox asks its caller for.
+
+use std::any::Any;
+
+use serde::{Deserialize, Serialize};
+use triggerbox_model::call::{Call, Reply};
+
+/// Answers one run's host calls. It is handed to `Script::run` and comes back in
+/// [`Run::host`](crate::Run::host), so that what it staged can be committed or dropped.
+///
+/// Calls come one at a time, already metered: a call over a limit never arrives here. The future of a call is
+/// dropped where it waits when the run's time is over; a host must hold nothing across an `await` that a drop
+/// would leave half done.
+#[async_trait::async_trait]
+pub trait Host: Any + Send {
+    /// Answers a call. An `Ok(Err(…))` is an error that the script sees and may handle.
+    ///
+    /// # Errors
+    /// [`HostFault`] when the host itself cannot go on; ends the run.
+    async fn call(&mut self, call: Call) -> Result<Reply, HostFault>;
+
+    /// Takes a line of the run's log: what the script logged or printed, within the limits on logging.
+    fn log(&mut self, level: LogLevel, message: &str);
+}
+
+impl dyn Host {
+    /// The concrete host again, for the caller who handed it in and knows its type.
+    #[must_use]
+    pub fn downcast<H: Host>(self: Box<Self>) -> Option<Box<H>> {
+        let any: Box<dyn Any> = self;
+        any.downcast().ok()
+    }
+}
+
+/// The host cannot go on: the backend is gone, its disk is full. Not the script's doing, and not shown to it.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{message}")]
+pub struct HostFault {
+    /// What happened, on what, what to do; for the operator.
+    pub message: String,
+}
+
+impl HostFault {
+    /// A fault with this text.
+    pub fn new(message: impl Into<String>) -> Self {
+        Self { message: message.into() }
+    }
+}
+
+/// How much a log line matters.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LogLevel {
+    /// For whoever writes the script; also what it prints to stdout.
+    Debug,
+    /// Worth keeping.
+    Info,
+    /// Something is odd; also what the script prints to stderr.
+    Warning,
+    /// Something is wrong.
+    Error,
+}
+
+impl LogLevel {
+    /// Lower-case name.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Debug => "debug",
+            Self::Info => "info",
+            Self::Warning => "warning",
+            Self::Error => "error",
+        }
+    }
+}
