@@ -7,6 +7,7 @@
 //! | [`schema`] | models and their fields |
 //! | [`domain`] | Odoo's domains: parse, print, normalise, judge in memory |
 //! | [`call`] | what a script can ask of its host, and what it is answered |
+//! | [`changes`] | what a run wants to change, and what came of it |
 //! | [`event`] | what a script is given, and what it gives back |
 //! | [`error`] | the one error that scripts see |
 //! | [`limits`] | the limits table, resolution and metering |
@@ -14,6 +15,7 @@
 //! | [`manifest`] | `triggerbox.toml` |
 
 pub mod call;
+pub mod changes;
 pub mod error;
 pub mod event;
 pub mod grants;

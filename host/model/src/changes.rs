@@ -1,0 +1,276 @@
+//! What a run wants to change, in order and not yet applied; and what came of it, for people and programs.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    call::{Activity, Command, Message},
+    value::{FieldValue, Id, RecordRef, Value},
+};
+
+/// Everything a run wants to change, in order. Applied as one transaction or not at all.
+///
+/// Ids from [`crate::value::FIRST_PROVISIONAL_ID`] on stand for records that the change set itself creates;
+/// they become real ids when it is applied.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct ChangeSet {
+    /// In the order of the calls.
+    pub effects: Vec<Effect>,
+    /// Records named in texts: the token of the n-th one stands for its name and id.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub mentions: Vec<RecordRef>,
+    /// What the run saw of the records that it changes. If one differs at commit, the run runs again.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub reads: Vec<Seen>,
+}
+
+impl ChangeSet {
+    /// Whether nothing would change.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.effects.is_empty()
+    }
+}
+
+/// One staged change: a call that succeeded, with the provisional ids that it gave out.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "effect", rename_all = "kebab-case")]
+#[allow(missing_docs, reason = "variants and fields are those of the calls in wit/automation.wit")]
+pub enum Effect {
+    Create { model: String, values: Vec<Vec<FieldValue>>, ids: Vec<Id> },
+    Ensure { model: String, keys: Vec<String>, values: Vec<FieldValue>, id: Id },
+    Write { model: String, ids: Vec<Id>, values: Vec<FieldValue> },
+    Relate { target: RecordRef, field: String, commands: Vec<Command> },
+    Unlink { model: String, ids: Vec<Id> },
+    Copy { target: RecordRef, values: Vec<FieldValue>, id: Id },
+    CallMethod { model: String, ids: Vec<Id>, method: String, arguments_json: String },
+    PostMessage { target: RecordRef, message: Message, note: bool },
+    ScheduleActivity { target: RecordRef, activity: Activity },
+    CompleteActivities { target: RecordRef, kind: String, feedback: Option<String> },
+    AddFollowers { target: RecordRef, partner_ids: Vec<Id> },
+    RemoveFollowers { target: RecordRef, partner_ids: Vec<Id> },
+    SetState { rule: String, key: String, json: Option<String> },
+}
+
+/// A value that a run read.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Seen {
+    /// The record.
+    pub record: RecordRef,
+    /// The field.
+    pub field: String,
+    /// As it was before the run changed anything.
+    pub value: Value,
+}
+
+/// What happened to a record.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ChangeKind {
+    /// It is new.
+    Created,
+    /// Fields changed.
+    Updated,
+    /// It is gone.
+    Deleted,
+}
+
+/// One field that really changed.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct FieldChange {
+    /// The field.
+    pub field: String,
+    /// Before; unset for a new record.
+    pub old: Value,
+    /// After; unset for a deleted record.
+    pub new: Value,
+}
+
+/// What really changed on one record: what rules are matched against.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Change {
+    /// The record.
+    pub record: RecordRef,
+    /// What happened.
+    pub kind: ChangeKind,
+    /// In order of the model's fields. Of a deleted record: its last values.
+    pub fields: Vec<FieldChange>,
+}
+
+/// A change set in words: labels and names in place of technical values.
+///
+/// Its JSON form is the JSON diff; [`fmt::Display`] is the one for people.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct Diff {
+    /// One for each record, in the order of first change.
+    pub records: Vec<RecordDiff>,
+}
+
+impl Diff {
+    /// Whether nothing changed.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.records.is_empty()
+    }
+}
+
+/// What changes on one record, its chatter included.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct RecordDiff {
+    /// The record; provisional before commit.
+    pub record: RecordRef,
+    /// What people call it.
+    pub name: String,
+    /// What happens to it; none: only its chatter changes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub kind: Option<ChangeKind>,
+    /// Fields that change.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub fields: Vec<FieldDiff>,
+    /// Messages, activities and followers, in order.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub chatter: Vec<ChatterDiff>,
+}
+
+/// One field in words and as data.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct FieldDiff {
+    /// Technical name.
+    pub field: String,
+    /// Label.
+    pub label: String,
+    /// Value before.
+    pub old: Value,
+    /// Value after.
+    pub new: Value,
+    /// `old` in words: names of records, labels of choices; empty for none.
+    pub old_text: String,
+    /// `new` in words.
+    pub new_text: String,
+}
+
+/// One change of a record's chatter.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "chatter", rename_all = "kebab-case")]
+pub enum ChatterDiff {
+    /// A message to the followers, or an internal note.
+    Message {
+        /// Internal.
+        note: bool,
+        /// Whether the system wrote it: a creation or tracking note.
+        automatic: bool,
+        /// Plain text.
+        text: String,
+    },
+    /// Something to do.
+    Activity {
+        /// The type's name.
+        kind: String,
+        /// One line.
+        summary: String,
+        /// A date.
+        deadline: String,
+        /// Whose.
+        user: String,
+    },
+    /// An activity is done.
+    ActivityDone {
+        /// The type's name.
+        kind: String,
+        /// One line.
+        summary: String,
+    },
+    /// A partner follows the record from now on.
+    Follower {
+        /// The partner's name.
+        name: String,
+    },
+    /// A partner no longer follows it.
+    FollowerRemoved {
+        /// The partner's name.
+        name: String,
+    },
+}
+
+impl fmt::Display for Diff {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for record in &self.records {
+            write!(f, "{record}")?;
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Display for RecordDiff {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let id = match crate::value::is_provisional(self.record.id) {
+            true => "new".to_owned(),
+            false => self.record.id.to_string(),
+        };
+        write!(f, "{} {id}", self.record.model)?;
+        if !self.name.is_empty() {
+            write!(f, "  {}", printable(&self.name))?;
+        }
+        match self.kind {
+            Some(ChangeKind::Created) => write!(f, "  (created)")?,
+            Some(ChangeKind::Deleted) => write!(f, "  (deleted)")?,
+            Some(ChangeKind::Updated) | None => {}
+        }
+        writeln!(f)?;
+        for field in &self.fields {
+            let new = short(&field.new_text);
+            match self.kind {
+                Some(ChangeKind::Created) => writeln!(f, "  {}: {new}", field.label)?,
+                _ => writeln!(f, "  {}: {} → {new}", field.label, short(&field.old_text))?,
+            }
+        }
+        for entry in &self.chatter {
+            writeln!(f, "  {entry}")?;
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Display for ChatterDiff {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Message { note, text, .. } => {
+                write!(f, "{}: {}", if *note { "note" } else { "message" }, short(text))
+            }
+            Self::Activity { kind, summary, deadline, user } => {
+                write!(f, "activity: {}", printable(kind))?;
+                if !summary.is_empty() {
+                    write!(f, " “{}”", printable(summary))?;
+                }
+                write!(f, " by {deadline}")?;
+                if user.is_empty() { Ok(()) } else { write!(f, " for {}", printable(user)) }
+            }
+            Self::ActivityDone { kind, summary } => {
+                write!(f, "activity done: {} {}", printable(kind), printable(summary))
+            }
+            Self::Follower { name } => write!(f, "follower: {}", printable(name)),
+            Self::FollowerRemoved { name } => write!(f, "follower removed: {}", printable(name)),
+        }
+    }
+}
+
+/// Longest text of one value in the diff for people, in characters.
+const SHOWN: usize = 200;
+
+/// Text on one line and of bounded length; an empty one is shown as such.
+fn short(text: &str) -> String {
+    if text.is_empty() {
+        return "(empty)".to_owned();
+    }
+    let line = printable(text);
+    match line.char_indices().nth(SHOWN) {
+        Some((end, _)) => format!("{}…", line.get(..end).unwrap_or_default()),
+        None => line,
+    }
+}
+
+/// Text from outside without line breaks and terminal control characters.
+fn printable(text: &str) -> String {
+    text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
+}
