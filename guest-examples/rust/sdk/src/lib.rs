@@ -1,0 +1,108 @@
+//! Write Triggerbox automation scripts in Rust.
+//!
+//! A script is a function that is called once for each event, in a fresh sandbox:
+//!
+//! ```no_run
+//! use triggerbox::prelude::*;
+//!
+//! fn run(event: &Event) -> Result<()> {
+//!     let threshold: f64 = event.param("threshold")?;
+//!     for order in event.read(&["name", "amount_total"])? {
+//!         if order.f64("amount_total")? > threshold {
+//!             order.post_note("A large one.")?;
+//!         }
+//!     }
+//!     Ok(())
+//! }
+//!
+//! triggerbox::script!(run);
+//! # fn main() {}
+//! ```
+//!
+//! Compile it with `cargo build --release --target wasm32-wasip2`; the result is a component.
+//!
+//! - [`Event`] says what happened, to which records, with which parameters.
+//! - [`model`] reads and changes records: `search`, `search_read`, `create`, `write`, `ensure`…
+//! - [`Row`] is a record with the values that were asked for, and typed getters for them.
+//! - [`RecordRef`] has what belongs to one record: notes, messages, activities, followers.
+//! - [`domain!`] and [`values!`] write what Odoo writes as lists and dictionaries.
+//! - `?` works on every error. [`user_error!`] and [`fail!`] end the run.
+//!
+//! Everything that a script changes is staged. It is applied as one transaction when the script
+//! returns `Ok`; an `Err`, a panic or a breached limit applies nothing.
+
+// The macros name this crate; inside it that name must mean itself.
+extern crate self as triggerbox;
+
+#[doc(hidden)]
+pub mod bindings;
+pub mod budget;
+pub mod calendar;
+pub mod chatter;
+mod domain;
+mod event;
+mod failure;
+pub mod http;
+pub mod llm;
+pub mod log;
+mod model;
+mod row;
+pub mod state;
+mod value;
+mod values;
+
+#[doc(hidden)]
+pub use wit_bindgen;
+
+pub use bindings::triggerbox::automation::{
+    events::{Event, MessageInfo, Outcome, PreviousRun, Slot, ToolEntry, Trigger, User, WebhookCall},
+    records::{Command, FieldInfo, Group, Operation},
+    types::{Condition, Error, ErrorKind, Field, Link, Operand, Operator, RecordRef, Snapshot, Term, Value},
+};
+pub use domain::{Domain, Search};
+pub use failure::{Failure, Result};
+pub use jiff::{self, Span, Timestamp, ToSpan, civil::Date};
+pub use model::{Model, model, resolve_xmlid};
+pub use row::Row;
+pub use serde_json::{self, json};
+pub use value::{FromValue, IntoOperand};
+pub use values::Values;
+
+/// What most scripts need: `use triggerbox::prelude::*;`
+pub mod prelude {
+    pub use crate::{
+        Command, Date, Domain, Event, Failure, Link, Model, Operation, Outcome, RecordRef, Result, Row, Search,
+        Timestamp, ToSpan, Trigger, Value, Values,
+        chatter::{Activity, Message},
+        debug, domain, fail, info, json, model, user_error, values, warn,
+    };
+}
+
+/// Makes a function the component's `run`.
+///
+/// The function takes `&Event` and returns [`Result<T>`](Result), where `T` is [`Outcome`], or a
+/// text for the run history, or `()`.
+#[macro_export]
+macro_rules! script {
+    ($run:path) => {
+        #[doc(hidden)]
+        struct TriggerboxScript;
+
+        impl $crate::bindings::Guest for TriggerboxScript {
+            fn run(
+                event: $crate::Event,
+            ) -> ::core::result::Result<$crate::Outcome, $crate::bindings::triggerbox::automation::events::Failure> {
+                match $run(&event) {
+                    ::core::result::Result::Ok(outcome) => {
+                        ::core::result::Result::Ok(::core::convert::Into::<$crate::Outcome>::into(outcome))
+                    }
+                    ::core::result::Result::Err(failure) => {
+                        ::core::result::Result::Err($crate::Failure::into_contract(failure))
+                    }
+                }
+            }
+        }
+
+        $crate::bindings::export!(TriggerboxScript with_types_in $crate::bindings);
+    };
+}
