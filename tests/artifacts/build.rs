@@ -1,0 +1,82 @@
+//! Compiles the guest workspaces and writes one static for each component.
+
+use std::{
+    collections::BTreeMap,
+    env,
+    fmt::Write as _,
+    fs,
+    path::{Path, PathBuf},
+    process::{Command, Stdio},
+};
+
+const TARGET: &str = "wasm32-wasip2";
+
+fn main() {
+    let root = PathBuf::from(env::var_os("CARGO_MANIFEST_DIR").unwrap()).join("../..").canonicalize().unwrap();
+    let out = PathBuf::from(env::var_os("OUT_DIR").unwrap());
+    // target/PROFILE/build/PACKAGE-HASH/out: both profiles share what is compiled for guests.
+    let target = out.ancestors().nth(4).unwrap().join("guests");
+
+    println!("cargo::rerun-if-changed={}", root.join("wit").display());
+    let mut code = String::new();
+    for (list, folder) in [("EXAMPLES", "guest-examples/rust"), ("MISBEHAVING", "tests/guests")] {
+        let workspace = root.join(folder);
+        let guests = if workspace.join("Cargo.toml").exists() { compile(&workspace, &target) } else { BTreeMap::new() };
+        let mut names = Vec::new();
+        for (name, component) in guests {
+            let constant = name.to_uppercase().replace('-', "_");
+            let manifest = workspace.join(&name).join("triggerbox.toml");
+            let manifest = match manifest.exists() {
+                true => format!("Some(include_str!({manifest:?}))"),
+                false => "None".to_owned(),
+            };
+            writeln!(
+                code,
+                "/// `{folder}/{name}`\npub static {constant}: Guest = Guest {{ name: {name:?}, component: \
+                 include_bytes!({component:?}), manifest: {manifest} }};"
+            )
+            .unwrap();
+            names.push(format!("&{constant}"));
+        }
+        writeln!(code, "/// All components of `{folder}`.\npub static {list}: &[&Guest] = &[{}];", names.join(", "))
+            .unwrap();
+    }
+    fs::write(out.join("guests.rs"), code).unwrap();
+}
+
+/// Builds a workspace; component files by package name.
+fn compile(workspace: &Path, target: &Path) -> BTreeMap<String, PathBuf> {
+    // Folder by folder: a `target` in the workspace must not trigger a build.
+    for entry in fs::read_dir(workspace).unwrap() {
+        let path = entry.unwrap().path();
+        if path.file_name().is_some_and(|name| name != "target") {
+            println!("cargo::rerun-if-changed={}", path.display());
+        }
+    }
+    let mut cargo = Command::new(env::var_os("CARGO").unwrap());
+    cargo.current_dir(workspace).args(["build", "--release", "--workspace", "--target", TARGET]);
+    cargo.args(["--message-format", "json-render-diagnostics"]).arg("--target-dir").arg(target);
+    // What concerns the host's own build must not leak into the guests'.
+    for name in ["RUSTFLAGS", "CARGO_ENCODED_RUSTFLAGS", "RUSTC_WRAPPER", "RUSTC_WORKSPACE_WRAPPER", "CARGO_BUILD_TARGET"]
+    {
+        cargo.env_remove(name);
+    }
+    let output = cargo.stdin(Stdio::null()).stderr(Stdio::inherit()).output().unwrap();
+    assert!(
+        output.status.success(),
+        "the scripts in {} do not compile; if the target is missing: rustup target add {TARGET}",
+        workspace.display()
+    );
+    let messages = String::from_utf8(output.stdout).unwrap();
+    let artefacts = messages.lines().filter_map(|line| serde_json::from_str::<serde_json::Value>(line).ok());
+    artefacts
+        .filter(|message| message["reason"] == "compiler-artifact")
+        .filter_map(|message| {
+            let folder = Path::new(message["manifest_path"].as_str()?).parent()?;
+            let name = folder.file_name()?.to_str()?.to_owned();
+            let files = message["filenames"].as_array()?.clone();
+            let wasm = files.iter().filter_map(|file| file.as_str()).find(|file| file.ends_with(".wasm"))?;
+            folder.starts_with(workspace).then(|| (name, PathBuf::from(wasm)))
+        })
+        .collect()
+}
