@@ -3,22 +3,46 @@
 //! A [`Schema`] is what the embedded store builds its tables from, what domains and values are checked
 //! against, and what `fields-get` tells. Its JSON form is also the exchange format of `db import/export`.
 
+mod check;
+
 use std::collections::BTreeMap;
 
 use indexmap::IndexMap;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 
+pub use self::check::{DEFAULT_FUNCTIONS, Finding, Severity};
 use crate::{error::Error, text::nearest};
 
 /// All models of a backend, by technical name.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize)]
 #[serde(transparent)]
 pub struct Schema {
     /// In order of declaration.
     pub models: IndexMap<String, Model>,
 }
 
+impl<'de> Deserialize<'de> for Schema {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        Ok(Self::new(IndexMap::deserialize(deserializer)?))
+    }
+}
+
 impl Schema {
+    /// Makes a schema of models as they were declared: names them, and names the tables of many2many fields
+    /// that were declared without one.
+    #[must_use]
+    pub fn new(mut models: IndexMap<String, Model>) -> Self {
+        for (name, model) in &mut models {
+            model.name.clone_from(name);
+            for (field_name, field) in &mut model.fields {
+                if let (FieldKind::Many2many, None, Some(relation)) = (field.kind, &field.m2m, &field.relation) {
+                    field.m2m = Some(RelationTable::default_for(name, field_name, relation));
+                }
+            }
+        }
+        Self { models }
+    }
+
     /// Finds a model.
     ///
     /// # Errors
@@ -77,6 +101,20 @@ pub struct Model {
 }
 
 impl Model {
+    /// Whether a field has a column of its own in the model's table.
+    #[must_use]
+    pub fn has_column(&self, name: &str) -> bool {
+        self.fields.get(name).is_some_and(Field::has_column)
+    }
+
+    /// The many2one of the hierarchy, if the model has one.
+    #[must_use]
+    pub fn parent(&self) -> Option<&Field> {
+        self.fields
+            .get(&self.parent_name)
+            .filter(|field| field.kind == FieldKind::Many2one && field.relation.as_deref() == Some(self.name.as_str()))
+    }
+
     /// Finds a field, `id` excluded.
     ///
     /// # Errors
@@ -190,6 +228,14 @@ pub struct Field {
     pub formula: Option<Formula>,
 }
 
+impl Field {
+    /// Whether the field has a column of its own: stored, and not a one2many or many2many.
+    #[must_use]
+    pub fn has_column(&self) -> bool {
+        self.store && !self.kind.is_x2many()
+    }
+}
+
 /// Odoo's field types.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -198,6 +244,8 @@ pub enum FieldKind {
     Char,
     Text,
     Html,
+    /// Also what Odoo calls `many2one_reference`: an id whose model is in another field.
+    #[serde(alias = "many2one_reference")]
     Integer,
     Float,
     Monetary,
@@ -279,6 +327,20 @@ pub struct RelationTable {
     pub column1: String,
     /// The column of the related model's id.
     pub column2: String,
+}
+
+impl RelationTable {
+    /// The table of a many2many that was declared without one: `<model>_<field>_rel`.
+    #[must_use]
+    pub fn default_for(model: &str, field: &str, relation: &str) -> Self {
+        let (own, other) = (model.replace('.', "_"), relation.replace('.', "_"));
+        let (column1, column2) = if own == other {
+            ("source_id".to_owned(), "target_id".to_owned())
+        } else {
+            (format!("{own}_id"), format!("{other}_id"))
+        };
+        Self { table: format!("{own}_{field}_rel"), column1, column2 }
+    }
 }
 
 /// What happens to a many2one when the record it points to is deleted.

@@ -1,0 +1,92 @@
+//! The data set in a database in memory. Each case starts from it as it was loaded.
+
+use std::{path::Path, sync::Arc};
+
+use anyhow::Context as _;
+use jiff::{Timestamp, civil::DateTime, tz::TimeZone};
+use rusqlite::Connection;
+use serde_json::Value as Json;
+use triggerbox_model::{error::Error, schema::Schema, value::Id};
+use triggerbox_store::{
+    env::{Context, DEFAULT_LANGUAGE, Env},
+    load::{self, DataSet, RECORDS_FILE, RIGHTS_FILE, SCHEMA_FILE},
+    rights::Rights,
+};
+
+use crate::files::read_json;
+
+/// The data, loaded.
+#[derive(Debug)]
+pub struct Data {
+    /// The database.
+    pub conn: Connection,
+    /// The models.
+    pub schema: Arc<Schema>,
+    /// Who may do what.
+    pub rights: Arc<Rights>,
+    /// The time that it is in every case.
+    pub now: Timestamp,
+}
+
+impl Data {
+    /// Loads the data set of a folder, compressed or not.
+    ///
+    /// # Errors
+    /// When a file is missing or makes no sense.
+    pub fn load(folder: &Path) -> anyhow::Result<Self> {
+        let set = read_set(folder)?;
+        let conn = Connection::open_in_memory()?;
+        conn.set_prepared_statement_cache_capacity(1024);
+        load::import(&conn, &set).with_context(|| folder.display().to_string())?;
+        let now = set.records.now.as_deref().context("records.json does not say what time it is (`now`)")?;
+        let now: DateTime = now.parse().with_context(|| format!("records.json: `now` is no time: {now}"))?;
+        Ok(Self {
+            conn,
+            schema: Arc::new(set.schema),
+            rights: Arc::new(set.rights),
+            now: now.to_zoned(TimeZone::UTC)?.timestamp(),
+        })
+    }
+
+    /// Runs `work` on the data as it was loaded; what it changes is undone.
+    ///
+    /// # Errors
+    /// What the database says when it undoes the changes.
+    pub fn scratch<T>(&self, work: impl FnOnce(&Connection) -> T) -> anyhow::Result<T> {
+        self.conn.execute_batch("SAVEPOINT scratch")?;
+        let done = work(&self.conn);
+        self.conn.execute_batch("ROLLBACK TO scratch; RELEASE scratch")?;
+        Ok(done)
+    }
+
+    /// The environment that a case asks in: its `uid`, `su` and `context`.
+    ///
+    /// # Errors
+    /// `unknown-user`, `foreign-company`.
+    pub fn env(&self, case: &Json) -> Result<Env, Error> {
+        let user = case.get("uid").and_then(Json::as_u64).and_then(|id| Id::try_from(id).ok()).unwrap_or(1);
+        let superuser = case.get("su").and_then(Json::as_bool).unwrap_or(user == 1);
+        let mut context: Context =
+            case.get("context").cloned().map(serde_json::from_value).transpose().ok().flatten().unwrap_or_default();
+        // The server was asked in process: no client put the user's language in the context.
+        context.lang.get_or_insert_with(|| DEFAULT_LANGUAGE.to_owned());
+        let env = Env::for_user(&self.conn, Arc::clone(&self.schema), Arc::clone(&self.rights), user, self.now)?;
+        let env = if superuser { env.sudo() } else { env };
+        env.with_context(context)
+    }
+}
+
+/// The data set of a folder, its files compressed or not.
+///
+/// # Errors
+/// When a file is missing or makes no sense.
+pub fn read_set(folder: &Path) -> anyhow::Result<DataSet> {
+    let read = |name: &str| {
+        let plain = folder.join(name);
+        read_json(&if plain.exists() { plain } else { folder.join(format!("{name}.zst")) })
+    };
+    let schema = serde_json::from_value(read(SCHEMA_FILE)?).context(SCHEMA_FILE)?;
+    let records = serde_json::from_value(read(RECORDS_FILE)?).context(RECORDS_FILE)?;
+    let rights = serde_json::from_value(read(RIGHTS_FILE)?).context(RIGHTS_FILE)?;
+    Ok(DataSet::new(schema, records, rights)?)
+}

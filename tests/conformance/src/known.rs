@@ -1,0 +1,46 @@
+//! Failures that are deliberate, with their reasons: `known.toml`.
+
+use std::collections::HashMap;
+
+use serde::Deserialize;
+
+/// Reasons by case.
+#[derive(Debug, Clone, Default)]
+pub struct Known {
+    by_id: HashMap<String, String>,
+}
+
+#[derive(Deserialize)]
+struct KnownFile {
+    #[serde(default)]
+    known: Vec<Entry>,
+}
+
+#[derive(Deserialize)]
+struct Entry {
+    reason: String,
+    cases: Vec<String>,
+}
+
+impl Known {
+    /// The list that is kept with the code.
+    ///
+    /// # Panics
+    /// When the list is no valid TOML.
+    #[must_use]
+    #[allow(clippy::expect_used, reason = "the file is compiled in, and a test reads it")]
+    pub fn load() -> Self {
+        let file: KnownFile = toml::from_str(include_str!("../known.toml")).expect("known.toml is valid");
+        let pairs = file.known.into_iter().flat_map(|entry| {
+            let reason = entry.reason;
+            entry.cases.into_iter().map(move |case| (case, reason.clone()))
+        });
+        Self { by_id: pairs.collect() }
+    }
+
+    /// Why a case may fail.
+    #[must_use]
+    pub fn reason(&self, id: &str) -> Option<&str> {
+        self.by_id.get(id).map(String::as_str)
+    }
+}
