@@ -1,10 +1,31 @@
 //! The record's discussion: notes, messages, activities, followers.
 
-use jiff::civil::Date;
+use time::Date;
 
-use crate::{Error, RecordRef, bindings::triggerbox::automation::chatter as host};
+use crate::{Error, RecordRef, bindings::triggerbox::automation::chatter as host, date::date_text};
 
 pub use host::{Activity, Attachment, BodyFormat, Message, Posted};
+
+/// A text as HTML that shows it as it is.
+///
+/// ```
+/// # use triggerbox::chatter::escape;
+/// assert_eq!(escape("<5 & >3"), "&lt;5 &amp; &gt;3");
+/// ```
+pub fn escape(text: &str) -> String {
+    let mut html = String::with_capacity(text.len());
+    for character in text.chars() {
+        match character {
+            '&' => html.push_str("&amp;"),
+            '<' => html.push_str("&lt;"),
+            '>' => html.push_str("&gt;"),
+            '"' => html.push_str("&quot;"),
+            '\'' => html.push_str("&#39;"),
+            other => html.push(other),
+        }
+    }
+    html
+}
 
 impl RecordRef {
     /// Stages an internal note.
@@ -22,8 +43,7 @@ impl RecordRef {
     /// ```no_run
     /// # use triggerbox::prelude::*;
     /// # fn run(event: &Event, lead: RecordRef) -> Result<()> {
-    /// let friday = event.today()?.checked_add(3.days())?;
-    /// lead.schedule_activity(Activity::new("To-Do", "Call back").deadline(friday))?;
+    /// lead.schedule_activity(Activity::new("To-Do", "Call back").deadline(event.today()? + 3.days()))?;
     /// # Ok(()) }
     /// ```
     pub fn schedule_activity(&self, activity: Activity) -> Result<(), Error> {
@@ -57,7 +77,7 @@ impl Message {
         Self::new(body.into(), BodyFormat::Text)
     }
 
-    /// HTML, sanitised when it is stored. Escape what comes from records.
+    /// HTML, sanitised when it is stored. What comes from records goes through [`escape`].
     pub fn html(body: impl Into<String>) -> Self {
         Self::new(body.into(), BodyFormat::Html)
     }
@@ -106,7 +126,7 @@ impl Activity {
 
     /// Due on this day.
     pub fn deadline(mut self, date: Date) -> Self {
-        self.deadline = Some(date.to_string());
+        self.deadline = Some(date_text(date));
         self
     }
 
@@ -116,7 +136,7 @@ impl Activity {
         self
     }
 
-    /// With more words, as HTML.
+    /// With more words, as HTML. What comes from records goes through [`escape`].
     pub fn note(mut self, html: impl Into<String>) -> Self {
         self.note = Some(html.into());
         self

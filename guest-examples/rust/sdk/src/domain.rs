@@ -124,7 +124,9 @@ fn value_literal(value: &Value) -> String {
         Value::Boolean(false) => "False".into(),
         Value::Integer(value) => value.to_string(),
         Value::Number(value) => format!("{value:?}"),
-        Value::Text(text) | Value::Date(text) | Value::Datetime(text) | Value::Json(text) => quoted(text),
+        Value::Text(text) | Value::Date(text) | Value::Json(text) => quoted(text),
+        // Odoo's own spelling, without zone: `2026-11-21 10:15:00`.
+        Value::Datetime(text) => quoted(&text.trim_end_matches('Z').replace('T', " ")),
         Value::Many2one(link) => link.id.to_string(),
         Value::Ids(ids) => list(ids.iter().map(u32::to_string)),
         Value::Reference(record) => quoted(&format!("{},{}", record.model, record.id)),

@@ -1,6 +1,6 @@
 //! What happened, and what the script answers.
 
-use jiff::{Timestamp, civil::Date};
+use time::{Date, UtcDateTime};
 
 use crate::{
     Error, ErrorKind, Event, Field, FromValue, Model, Outcome, RecordRef, Row, Snapshot, Value, Values, calendar, model,
@@ -45,7 +45,7 @@ impl Event {
     }
 
     /// When the event happened. The clock stands still during a run.
-    pub fn time(&self) -> Result<Timestamp, Error> {
+    pub fn time(&self) -> Result<UtcDateTime, Error> {
         calendar::parse_utc(&self.now)
     }
 
@@ -193,7 +193,7 @@ mod tests {
 
     #[test]
     fn time_is_parsed() {
-        assert_eq!(event().time().unwrap().to_string(), "2026-11-21T23:30:00Z");
+        assert_eq!(event().time().unwrap(), UtcDateTime::from_unix_timestamp(1_795_303_800).unwrap());
     }
 
     #[test]

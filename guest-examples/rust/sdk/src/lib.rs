@@ -39,6 +39,7 @@ pub mod bindings;
 pub mod budget;
 pub mod calendar;
 pub mod chatter;
+mod date;
 mod domain;
 mod event;
 mod failure;
@@ -61,18 +62,18 @@ pub use bindings::triggerbox::automation::{
 };
 pub use domain::{Domain, Search};
 pub use failure::{Failure, Result};
-pub use jiff::{self, Span, Timestamp, ToSpan, civil::Date};
 pub use model::{Model, model, resolve_xmlid};
 pub use row::Row;
 pub use serde_json::{self, json};
+pub use time::{self, Date, Duration, PrimitiveDateTime, UtcDateTime, ext::NumericalDuration};
 pub use value::{FromValue, IntoOperand};
 pub use values::Values;
 
 /// What most scripts need: `use triggerbox::prelude::*;`
 pub mod prelude {
     pub use crate::{
-        Command, Date, Domain, Event, Failure, Link, Model, Operation, Outcome, RecordRef, Result, Row, Search,
-        Timestamp, ToSpan, Trigger, Value, Values,
+        Command, Date, Domain, Event, Failure, Link, Model, NumericalDuration, Operation, Outcome, RecordRef, Result,
+        Row, Search, Trigger, UtcDateTime, Value, Values,
         chatter::{Activity, Message},
         debug, domain, fail, info, json, model, user_error, values, warn,
     };

@@ -2,7 +2,7 @@
 
 use std::{ops::Deref, rc::Rc};
 
-use jiff::{Timestamp, civil::Date};
+use time::{Date, UtcDateTime};
 
 use crate::{Error, ErrorKind, FromValue, Link, RecordRef, Value};
 
@@ -74,7 +74,7 @@ impl Row {
     }
 
     /// datetime
-    pub fn datetime(&self, field: &str) -> Result<Option<Timestamp>, Error> {
+    pub fn datetime(&self, field: &str) -> Result<Option<UtcDateTime>, Error> {
         self.get(field)
     }
 
@@ -165,7 +165,7 @@ mod tests {
         assert_eq!(row.f64("amount").unwrap(), 3.0);
         assert_eq!(row.link("partner_id").unwrap().unwrap().name(), "Ada");
         assert_eq!(row.ids("tag_ids").unwrap(), [1, 2]);
-        assert_eq!(row.date("deadline").unwrap(), Some(jiff::civil::date(2026, 11, 21)));
+        assert_eq!(row.date("deadline").unwrap(), crate::date::parse_date("2026-11-21"));
     }
 
     #[test]

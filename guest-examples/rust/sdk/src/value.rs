@@ -1,8 +1,11 @@
 //! Field values: to and from Rust's own types.
 
-use jiff::{Timestamp, civil::Date};
+use time::{Date, UtcDateTime};
 
-use crate::{Domain, Field, Link, Operand, RecordRef, Value};
+use crate::{
+    Domain, Field, Link, Operand, RecordRef, Value,
+    date::{date_text, parse_date, parse_utc, utc_text},
+};
 
 impl Value {
     /// What the value is, in the contract's words: `text`, `many2one`.
@@ -94,14 +97,14 @@ impl From<&String> for Value {
 
 impl From<Date> for Value {
     fn from(date: Date) -> Self {
-        Self::Date(date.to_string())
+        Self::Date(date_text(date))
     }
 }
 
 /// To the second, as Odoo keeps it.
-impl From<Timestamp> for Value {
-    fn from(time: Timestamp) -> Self {
-        Self::Datetime(datetime_text(time))
+impl From<UtcDateTime> for Value {
+    fn from(time: UtcDateTime) -> Self {
+        Self::Datetime(utc_text(time))
     }
 }
 
@@ -142,11 +145,6 @@ impl<T: Into<Value>> From<Option<T>> for Value {
     }
 }
 
-/// The contract's spelling of a point in time: `2026-11-21T10:15:00Z`.
-pub(crate) fn datetime_text(time: Timestamp) -> String {
-    Timestamp::from_second(time.as_second()).unwrap_or(time).to_string()
-}
-
 /// A Rust type that a field's value can be read as.
 pub trait FromValue: Sized {
     /// The contract's word for what is wanted, for messages.
@@ -178,10 +176,11 @@ macro_rules! from_value {
 from_value! {
     bool, "boolean": Value::Boolean(value) => Some(*value);
     i32, "integer": Value::Integer(value) => Some(*value);
+    i64, "integer": Value::Integer(value) => Some(i64::from(*value));
     f64, "number": Value::Number(value) => Some(*value), Value::Integer(value) => Some(f64::from(*value));
     String, "text": Value::Text(text) => Some(text.clone()), Value::Unset => Some(String::new());
-    Date, "date": Value::Date(text) => text.parse().ok();
-    Timestamp, "datetime": Value::Datetime(text) => text.parse().ok();
+    Date, "date": Value::Date(text) => parse_date(text);
+    UtcDateTime, "datetime": Value::Datetime(text) => parse_utc(text);
     Link, "many2one": Value::Many2one(link) => Some(link.clone());
     u32, "many2one": Value::Many2one(link) => Some(link.id);
     RecordRef, "reference": Value::Reference(record) => Some(record.clone());
@@ -229,7 +228,7 @@ macro_rules! one {
     )*};
 }
 
-one!(bool, i32, u32, f64, &str, String, &String, Date, Timestamp, Link, &Link, Value);
+one!(bool, i32, u32, f64, &str, String, &String, Date, UtcDateTime, Link, &Link, Value);
 
 impl<T: Into<Value>> IntoOperand for Option<T> {
     fn into_operand(self) -> Operand {
@@ -270,14 +269,18 @@ impl IntoOperand for Domain {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use time::Month;
 
     #[test]
     fn rust_values_become_the_contracts() {
         assert_eq!(Value::from(3), Value::Integer(3));
         assert_eq!(Value::from(7_u32), Value::Many2one(Link::new(7)));
         assert_eq!(Value::from(None::<&str>), Value::Unset);
-        assert_eq!(Value::from(jiff::civil::date(2026, 11, 3)), Value::Date("2026-11-03".into()));
-        let time = Timestamp::from_millisecond(1_000_000_000_999).unwrap();
+        assert_eq!(
+            Value::from(Date::from_calendar_date(2026, Month::November, 3).unwrap()),
+            Value::Date("2026-11-03".into())
+        );
+        let time = UtcDateTime::from_unix_timestamp_nanos(1_000_000_000_999_000_000).unwrap();
         assert_eq!(Value::from(time), Value::Datetime("2001-09-09T01:46:40Z".into()));
     }
 
@@ -287,11 +290,14 @@ mod tests {
         assert_eq!(i32::from_value(&Value::Number(2.0)), None);
         assert_eq!(String::from_value(&Value::Unset), Some(String::new()));
         assert_eq!(Option::<String>::from_value(&Value::Unset), Some(None));
-        assert_eq!(Date::from_value(&Value::Date("2026-02-28".into())), Some(jiff::civil::date(2026, 2, 28)));
+        assert_eq!(
+            Date::from_value(&Value::Date("2026-02-28".into())),
+            Date::from_calendar_date(2026, Month::February, 28).ok()
+        );
         assert_eq!(Date::from_value(&Value::Date("2026-02-30".into())), None);
         assert_eq!(
-            Timestamp::from_value(&Value::Datetime("1970-01-01T00:00:01Z".into())),
-            Timestamp::from_second(1).ok()
+            UtcDateTime::from_value(&Value::Datetime("1970-01-01T00:00:01Z".into())),
+            UtcDateTime::from_unix_timestamp(1).ok()
         );
         assert_eq!(serde_json::Value::from_value(&Value::Json("[1]".into())), Some(serde_json::json!([1])));
     }
