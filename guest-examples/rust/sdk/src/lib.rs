@@ -31,6 +31,8 @@
 //! Everything that a script changes is staged. It is applied as one transaction when the script
 //! returns `Ok`; an `Err`, a panic or a breached limit applies nothing.
 
+use std::io::Write as _;
+
 // The macros name this crate; inside it that name must mean itself.
 extern crate self as triggerbox;
 
@@ -93,17 +95,24 @@ macro_rules! script {
             fn run(
                 event: $crate::Event,
             ) -> ::core::result::Result<$crate::Outcome, $crate::bindings::triggerbox::automation::events::Failure> {
-                match $run(&event) {
-                    ::core::result::Result::Ok(outcome) => {
-                        ::core::result::Result::Ok(::core::convert::Into::<$crate::Outcome>::into(outcome))
-                    }
-                    ::core::result::Result::Err(failure) => {
-                        ::core::result::Result::Err($crate::Failure::into_contract(failure))
-                    }
-                }
+                $crate::__run($run, event)
             }
         }
 
         $crate::bindings::export!(TriggerboxScript with_types_in $crate::bindings);
     };
+}
+
+/// What `script!` exports: runs the script, with panics in one place and in short.
+#[doc(hidden)]
+pub fn __run<T: Into<Outcome>>(
+    run: fn(&Event) -> Result<T>,
+    event: Event,
+) -> core::result::Result<Outcome, bindings::triggerbox::automation::events::Failure> {
+    // The default text adds a thread that has no name and advice about a variable that is not there.
+    // Written as bytes: `eprintln!` would be another 10 KB.
+    std::panic::set_hook(Box::new(|panic| _ = std::io::stderr().write_all(format!("{panic}\n").as_bytes())));
+    // Out of the optimiser's sight the function is not inlined, and its name shows in backtraces.
+    let run = std::hint::black_box(run);
+    run(&event).map(Into::into).map_err(Failure::into_contract)
 }
