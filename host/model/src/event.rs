@@ -160,3 +160,127 @@ pub enum Failure {
     /// A text for the run history.
     Failed(String),
 }
+
+/// Bytes that texts and values take on their way in or out: what the limits on payload and result count.
+trait Weigh {
+    fn bytes(&self) -> u64;
+}
+
+impl Weigh for String {
+    fn bytes(&self) -> u64 {
+        self.len() as u64 + 8
+    }
+}
+
+impl Weigh for Id {
+    fn bytes(&self) -> u64 {
+        4
+    }
+}
+
+impl Weigh for FieldValue {
+    fn bytes(&self) -> u64 {
+        self.name.bytes() + self.value.byte_size()
+    }
+}
+
+impl Weigh for Snapshot {
+    fn bytes(&self) -> u64 {
+        self.id.bytes() + self.fields.bytes()
+    }
+}
+
+impl Weigh for Link {
+    fn bytes(&self) -> u64 {
+        self.id.bytes() + self.name.bytes()
+    }
+}
+
+impl Weigh for ToolEntry {
+    fn bytes(&self) -> u64 {
+        self.name.bytes() + self.arguments_json.bytes() + self.output_json.bytes()
+    }
+}
+
+impl Weigh for (String, String) {
+    fn bytes(&self) -> u64 {
+        self.0.bytes() + self.1.bytes()
+    }
+}
+
+impl Weigh for User {
+    fn bytes(&self) -> u64 {
+        self.id.bytes() + self.name.bytes() + self.login.bytes() + self.lang.bytes() + self.tz.bytes()
+    }
+}
+
+impl<T: Weigh> Weigh for Vec<T> {
+    fn bytes(&self) -> u64 {
+        8 + self.iter().map(Weigh::bytes).sum::<u64>()
+    }
+}
+
+impl<T: Weigh> Weigh for Option<T> {
+    fn bytes(&self) -> u64 {
+        self.as_ref().map_or(0, Weigh::bytes)
+    }
+}
+
+impl Event {
+    /// Bytes that the event takes on its way into the script.
+    #[must_use]
+    pub fn byte_size(&self) -> u64 {
+        let trigger = match &self.trigger {
+            Trigger::Deleted(snapshots) | Trigger::BeforeUpdate(snapshots) => snapshots.bytes(),
+            Trigger::Time(text) | Trigger::Other(text) => text.bytes(),
+            Trigger::Scheduled(slot) => slot.due.bytes(),
+            Trigger::Webhook(call) => {
+                let lists = call.headers.bytes() + call.query.bytes();
+                call.method.bytes() + lists + call.body.len() as u64
+            }
+            Trigger::Message(message) => message.author.bytes() + message.body.bytes(),
+            Trigger::OnChange(snapshot) => snapshot.bytes(),
+            Trigger::BeforeCreate(fields) => fields.bytes(),
+            Trigger::Created | Trigger::Updated | Trigger::Manual | Trigger::BeforeDelete | Trigger::SelectRecords => 0,
+        };
+        let previous = self
+            .previous
+            .as_ref()
+            .map_or(0, |previous| previous.id.bytes() + previous.last_text.bytes() + previous.tool_log.bytes());
+        trigger
+            + previous
+            + self.run_id.bytes()
+            + self.rule.bytes()
+            + self.model.bytes()
+            + self.records.bytes()
+            + self.old_values.bytes()
+            + self.actor.bytes()
+            + self.run_as.bytes()
+            + self.company.bytes()
+            + self.now.bytes()
+            + self.parameters.bytes()
+            + self.extra_json.bytes()
+    }
+}
+
+impl Outcome {
+    /// Bytes that the outcome takes on its way out of the script.
+    #[must_use]
+    pub fn byte_size(&self) -> u64 {
+        self.message.bytes()
+            + self.values.bytes()
+            + self.warning.bytes()
+            + self.records.bytes()
+            + self.result_json.bytes()
+    }
+}
+
+impl Failure {
+    /// The text, whoever it is for.
+    #[must_use]
+    pub fn message(&self) -> &str {
+        match self {
+            Self::UserError(text) | Self::Failed(text) => text,
+        }
+    }
+}

@@ -4,9 +4,14 @@
 //! the host's configuration, the rule, and the script's manifest: the smallest wins, absent means
 //! inherit. Only `records-per-fire` (0 = no cap) and the session caps (0 = default) treat zero specially.
 
+use std::collections::HashMap;
+
 use serde::{Deserialize, Serialize};
 
-use crate::call::{Answer, Call, Command};
+use crate::{
+    call::{Answer, Call, Command},
+    value::Id,
+};
 
 /// What kind of run it is; decides the defaults.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -121,6 +126,16 @@ limits! {
         "Time from start to end, host calls and waiting included.";
     Memory "memory" Bytes [64 * MIB, 64 * MIB, 128 * MIB, 64 * MIB]
         "Linear memory of all the script's modules together.";
+    Stack "stack" Bytes [MIB, MIB, MIB, MIB]
+        "WebAssembly stack; the same for every run.";
+    TableElements "table-elements" Count [40_000, 40_000, 40_000, 40_000]
+        "Elements of all the script's tables together.";
+    Instances "instances" Count [64, 64, 64, 64]
+        "Core instances, and as many memories and tables, of one component.";
+    Handles "handles" Count [1_000, 1_000, 1_000, 1_000]
+        "Resource handles that are open at once.";
+    CallBytes "call-bytes" Bytes [MIB, 4 * MIB, 4 * MIB, 4 * MIB]
+        "Bytes that one call may carry from the script to the host.";
     Payload "payload" Bytes [256 * KIB, MIB, MIB, MIB]
         "Size of the event that goes in.";
     Result "result" Bytes [64 * KIB, MIB, MIB, MIB]
@@ -257,6 +272,7 @@ impl Limits {
         for spec in TABLE {
             let default = spec.defaults.get(class as usize).copied().unwrap_or_default();
             let asked = requests.iter().filter_map(|request| request.0.get(&spec.limit).copied());
+            let asked = asked.filter(|_| !spec.limit.is_fixed());
             max.set(
                 spec.limit,
                 match spec.limit.zero() {
@@ -274,6 +290,14 @@ impl Limits {
     #[must_use]
     pub fn get(&self, limit: Limit) -> u64 {
         self.max.get(limit)
+    }
+}
+
+impl Limit {
+    /// Whether the engine sets the limit once for all runs: a request cannot change it.
+    #[must_use]
+    pub fn is_fixed(self) -> bool {
+        matches!(self, Self::Stack)
     }
 }
 
@@ -319,13 +343,14 @@ pub struct Breach {
 pub struct Meter {
     limits: Limits,
     used: PerLimit,
+    writes: HashMap<String, HashMap<Id, u64>>,
 }
 
 impl Meter {
     /// Nothing used yet.
     #[must_use]
     pub fn new(limits: Limits) -> Self {
-        Self { limits, used: PerLimit::ZERO }
+        Self { limits, used: PerLimit::ZERO, writes: HashMap::new() }
     }
 
     /// The limits it counts against.
@@ -380,7 +405,27 @@ impl Meter {
         for (limit, amount) in charges(call) {
             self.charge(limit, amount)?;
         }
-        Ok(())
+        match call {
+            Call::Write { model, ids, .. } => self.write_records(model, ids),
+            Call::Relate { target, .. } => self.write_records(&target.model, &[target.id]),
+            _ => Ok(()),
+        }
+    }
+
+    /// Counts a write of each record; a run that writes one record again and again is stuck in a loop.
+    fn write_records(&mut self, model: &str, ids: &[Id]) -> Result<(), Breach> {
+        if !self.writes.contains_key(model) {
+            self.writes.insert(model.to_owned(), HashMap::new());
+        }
+        let mut most = 0;
+        if let Some(records) = self.writes.get_mut(model) {
+            for &id in ids {
+                let count = records.entry(id).or_default();
+                *count += 1;
+                most = most.max(*count);
+            }
+        }
+        self.raise_to(Limit::WritesPerRecord, most)
     }
 
     /// Charges what an answer brings, before the script sees it.
@@ -411,9 +456,22 @@ impl Meter {
             Answer::OptionalText(text) => (0, text.as_ref().map_or(0, String::len) as u64),
             _ => (0, 0),
         };
+        if let Answer::Completion(completion) = answer {
+            let usage = &completion.usage;
+            self.charge(Limit::LlmTokens, u64::from(usage.input_tokens) + u64::from(usage.output_tokens))?;
+            if usage.currency == "EUR" {
+                self.charge(Limit::LlmCost, micro_euro(usage.cost))?;
+            }
+        }
         self.charge(Limit::RecordsRead, records as u64)?;
         self.charge(Limit::BytesRead, bytes)
     }
+}
+
+/// Euros as millionths, rounded up; what is no amount of money counts as the worst.
+#[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "`as` saturates, which is meant")]
+fn micro_euro(euro: f64) -> u64 {
+    if euro.is_finite() { (euro.max(0.0) * EURO as f64).ceil() as u64 } else { u64::MAX }
 }
 
 /// What a call costs besides being a host call.
@@ -500,5 +558,29 @@ mod tests {
         let breach = meter.charge(Limit::Posts, 1).unwrap_err();
         assert_eq!((breach.limit, breach.used, breach.max), (Limit::Posts, 6, 5));
         assert_eq!(breach.to_string(), "limit exceeded: posts used 6 of at most 5 (sync run)");
+    }
+
+    #[test]
+    fn writes_are_counted_for_each_record() {
+        let mut meter = Meter::new(Limits::resolve(Class::Async, []));
+        let write = |ids: Vec<Id>| Call::Write { model: "crm.lead".into(), ids, values: Vec::new() };
+        for _ in 0..6 {
+            meter.before(&write(vec![7, 8])).unwrap();
+            meter.before(&write(vec![8, 9])).unwrap();
+        }
+        let relate = Call::Relate {
+            target: crate::value::RecordRef::new("crm.lead", 8),
+            field: "tag_ids".into(),
+            commands: vec![Command::Link(1)],
+        };
+        let breach = meter.before(&relate).unwrap_err();
+        assert_eq!((breach.limit, breach.used, breach.max), (Limit::WritesPerRecord, 13, 12));
+        meter.before(&write(vec![7])).unwrap();
+    }
+
+    #[test]
+    fn the_stack_is_the_engines() {
+        let request = LimitRequest([(Limit::Stack, 1)].into());
+        assert_eq!(Limits::resolve(Class::Async, [&request]).get(Limit::Stack), MIB);
     }
 }
