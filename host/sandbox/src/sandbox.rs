@@ -1,0 +1,157 @@
+//! Engine, linker and compiled scripts.
+
+use std::sync::Arc;
+
+use sha2::{Digest, Sha256};
+use tokio::sync::Semaphore;
+use wasmtime::{
+    Engine,
+    component::{Component, Linker},
+};
+
+use crate::{
+    bindings::AutomationPre,
+    engine::{self, Allocation, EngineError, Mode, Pool},
+    imports,
+    state::State,
+    wasi,
+};
+
+/// Everything that scripts share: one for each process. Cheap to clone.
+#[derive(Clone)]
+pub struct Sandbox {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    engine: Engine,
+    allocation: Allocation,
+    linker: Linker<State>,
+    fingerprint: String,
+    /// One permit for each run that the pool has room for: one too many waits in place of failing.
+    room: Arc<Semaphore>,
+}
+
+/// A component that is compiled and linked, ready to run any number of times. Cheap to clone.
+#[derive(Clone)]
+pub struct Script {
+    pub(crate) sandbox: Sandbox,
+    pub(crate) pre: AutomationPre<State>,
+    hash: ContentHash,
+}
+
+/// Why a component is not a script.
+#[derive(Debug, thiserror::Error)]
+pub enum ScriptError {
+    /// The engine refuses it: invalid, or it uses a WebAssembly feature that is off. The script's author.
+    #[error("the component does not compile: {0}")]
+    Compile(String),
+    /// It wants an import that the host does not have, or does not export the contract's `run`. The script's author.
+    #[error("the component does not fit the contract: {0}")]
+    Link(String),
+}
+
+/// SHA-256 of a component's bytes: the identity of a script's version.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct ContentHash(pub [u8; 32]);
+
+impl ContentHash {
+    /// The hash of these bytes.
+    #[must_use]
+    pub fn of(component: &[u8]) -> Self {
+        Self(Sha256::digest(component).into())
+    }
+}
+
+impl std::fmt::Display for ContentHash {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+    }
+}
+
+impl std::fmt::Debug for ContentHash {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "ContentHash({self})")
+    }
+}
+
+impl serde::Serialize for ContentHash {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl Sandbox {
+    /// Starts the engine and links the contract and WASI.
+    ///
+    /// # Errors
+    /// [`EngineError`] when this machine cannot run WebAssembly.
+    pub fn new(pool: &Pool) -> Result<Self, EngineError> {
+        let (engine, allocation) = engine::engine(Mode::Run, pool)?;
+        let mut linker = Linker::new(&engine);
+        wasi::link(&mut linker).and_then(|()| imports::link(&mut linker)).map_err(EngineError)?;
+        let fingerprint = engine::fingerprint(&engine);
+        let room = Arc::new(Semaphore::new(usize::try_from(pool.live).unwrap_or(usize::MAX)));
+        Ok(Self { shared: Arc::new(Shared { engine, allocation, linker, fingerprint, room }) })
+    }
+
+    /// How runs get their memory on this machine.
+    #[must_use]
+    pub fn allocation(&self) -> Allocation {
+        self.shared.allocation
+    }
+
+    /// What an artefact must have been compiled with to be loaded here.
+    #[must_use]
+    pub fn fingerprint(&self) -> &str {
+        &self.shared.fingerprint
+    }
+
+    /// Compiles a component in this process, without bounds on time and memory: for components that the operator
+    /// trusts or compiled before. Uploads go through [`crate::compile`].
+    ///
+    /// # Errors
+    /// [`ScriptError`]: the component is at fault.
+    pub fn compile(&self, component: &[u8]) -> Result<Script, ScriptError> {
+        let compiled =
+            Component::new(self.engine(), component).map_err(|error| ScriptError::Compile(one_line(&error)))?;
+        self.link(&compiled, ContentHash::of(component))
+    }
+
+    pub(crate) fn engine(&self) -> &Engine {
+        &self.shared.engine
+    }
+
+    pub(crate) fn room(&self) -> &Arc<Semaphore> {
+        &self.shared.room
+    }
+
+    pub(crate) fn link(&self, component: &Component, hash: ContentHash) -> Result<Script, ScriptError> {
+        let pre = self.shared.linker.instantiate_pre(component).and_then(AutomationPre::new);
+        let pre = pre.map_err(|error| ScriptError::Link(one_line(&error)))?;
+        Ok(Script { sandbox: self.clone(), pre, hash })
+    }
+}
+
+impl Script {
+    /// The identity of this version.
+    #[must_use]
+    pub fn hash(&self) -> ContentHash {
+        self.hash
+    }
+}
+
+impl std::fmt::Debug for Script {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Script").field("hash", &self.hash).finish_non_exhaustive()
+    }
+}
+
+/// An error with its causes, on one line.
+pub(crate) fn one_line(error: &wasmtime::Error) -> String {
+    let mut text = format!("{error:#}");
+    if let Some(end) = text.find("\n\n") {
+        text.truncate(end);
+    }
+    text.replace('\n', "; ")
+}
