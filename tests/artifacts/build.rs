@@ -19,9 +19,18 @@ fn main() {
 
     println!("cargo::rerun-if-changed={}", root.join("wit").display());
     let mut code = String::new();
-    for (list, folder) in [("EXAMPLES", "guest-examples/rust"), ("MISBEHAVING", "tests/guests")] {
+    let mut workspaces = vec![("EXAMPLES", "guest-examples/rust")];
+    if cfg!(feature = "adversarial") {
+        workspaces.push(("MISBEHAVING", "tests/guests"));
+    }
+    for (list, folder) in workspaces {
         let workspace = root.join(folder);
-        let guests = if workspace.join("Cargo.toml").exists() { compile(&workspace, &target) } else { BTreeMap::new() };
+        let mut guests = compile(&workspace, &target);
+        #[cfg(feature = "adversarial")]
+        if list == "MISBEHAVING" {
+            guests.append(&mut text::compile(&root, &out));
+            code += &for_each(guests.keys());
+        }
         let mut names = Vec::new();
         for (name, component) in guests {
             let constant = name.to_uppercase().replace('-', "_");
@@ -79,4 +88,40 @@ fn compile(workspace: &Path, target: &Path) -> BTreeMap<String, PathBuf> {
             folder.starts_with(workspace).then(|| (name, PathBuf::from(wasm)))
         })
         .collect()
+}
+
+/// A macro that calls a macro with each guest's name, so that a test file can insist on having a test for each.
+#[cfg(feature = "adversarial")]
+fn for_each<'a>(names: impl Iterator<Item = &'a String>) -> String {
+    let calls: String = names.map(|name| format!("$call!({});", name.replace('-', "_"))).collect();
+    format!(
+        "/// Calls a macro with the name of each guest of `tests/guests`, as an identifier.\n#[macro_export]\n\
+         macro_rules! for_each_misbehaving {{ ($call:ident) => {{ {calls} }}; }}\n"
+    )
+}
+
+/// Guests that are written as text: core modules in `tests/guests/wat` that export the contract's `run` in its
+/// lowered form.
+#[cfg(feature = "adversarial")]
+mod text {
+    use super::{BTreeMap, Path, PathBuf, fs};
+
+    pub(super) fn compile(root: &Path, out: &Path) -> BTreeMap<String, PathBuf> {
+        let mut resolve = wit_parser::Resolve::default();
+        let (package, _) = resolve.push_path(root.join("wit")).unwrap();
+        let world = resolve.select_world(&[package], Some("automation")).unwrap();
+        let files = fs::read_dir(root.join("tests/guests/wat")).unwrap().map(|entry| entry.unwrap().path());
+        files
+            .map(|file| {
+                let name = file.file_stem().unwrap().to_str().unwrap().to_owned();
+                let mut module = wat::parse_file(&file).unwrap();
+                let utf8 = wit_component::StringEncoding::UTF8;
+                wit_component::embed_component_metadata(&mut module, &resolve, world, utf8).unwrap();
+                let encoder = wit_component::ComponentEncoder::default().validate(true).module(&module);
+                let component = out.join(format!("{name}.wasm"));
+                fs::write(&component, encoder.and_then(|mut encoder| encoder.encode()).expect(&name)).unwrap();
+                (name, component)
+            })
+            .collect()
+    }
 }

@@ -59,6 +59,8 @@ impl Script {
         store.limiter(|state| &mut state.limiter);
         store.set_hostcall_fuel(usize::try_from(limits.get(Limit::CallBytes)).unwrap_or(usize::MAX));
         store.set_max_component_handles(handles);
+        let fuelled =
+            store.set_fuel(limits.get(Limit::Fuel)).and_then(|()| store.fuel_async_yield_interval(Some(YIELD_EVERY)));
 
         let mut instantiated = Duration::ZERO;
         let inside = if let Err(breach) = payload {
@@ -67,8 +69,7 @@ impl Script {
             Inside::Stopped(Stop::Host(crate::host::HostFault::new(format!("the event's time: {error}"))))
         } else {
             let run = async {
-                store.set_fuel(limits.get(Limit::Fuel))?;
-                store.fuel_async_yield_interval(Some(YIELD_EVERY))?;
+                fuelled?;
                 let script = self.pre.instantiate_async(&mut store).await?;
                 instantiated = clock.times().real();
                 script.call_run(&mut store, &event.into_wit()).await

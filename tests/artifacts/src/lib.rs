@@ -1,5 +1,6 @@
-//! The repository's own scripts, compiled: one static for each package of `guest-examples/rust` and
-//! `tests/guests`, named like its folder (`high-value-order` is [`HIGH_VALUE_ORDER`]).
+//! The repository's own scripts, compiled: one static for each package of `guest-examples/rust`, named like its
+//! folder (`high-value-order` is [`HIGH_VALUE_ORDER`]). With the feature `adversarial` also those of `tests/guests`,
+//! written in Rust or as text.
 
 /// A compiled script.
 #[derive(Debug)]

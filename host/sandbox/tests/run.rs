@@ -1,0 +1,145 @@
+//! What a run gives: outcome, failure, trap, usage, log.
+
+mod support;
+
+use guest_artifacts as guests;
+use support::{Memory, Mood, event, limits, memory, run, sandbox};
+use triggerbox_model::{call::Call, event::Failure, limits::Limit, value::Value};
+use triggerbox_sandbox::{Ending, LogLevel};
+
+/// Shows: F015
+#[tokio::test]
+async fn a_script_reads_decides_and_posts() {
+    let run = run(guests::HIGH_VALUE_ORDER.component, limits(&[]), Memory::default()).await;
+    let Ending::Done(outcome) = &run.ending else { panic!("{:?}", run.ending) };
+    assert_eq!(outcome.message.as_deref(), Some("1 of 1 orders over 10000"));
+    for limit in [Limit::Fuel, Limit::Memory, Limit::Payload, Limit::Result, Limit::BytesRead, Limit::TableElements] {
+        assert!(run.used.get(limit) > 0, "{limit} was not measured");
+    }
+    let used = |limit| run.used.get(limit);
+    assert_eq!(
+        (used(Limit::HostCalls), used(Limit::Queries), used(Limit::RecordsRead), used(Limit::Posts)),
+        (2, 1, 1, 1)
+    );
+    assert!(run.durations.total >= run.durations.host + run.durations.instantiate);
+    let host = memory(run);
+    let [Call::PostNote { target, message }] = host.staged.as_slice() else { panic!("{:?}", host.staged) };
+    assert_eq!((target.id, message.body.as_str()), (42, "High-value sale detected, manager notified."));
+}
+
+#[tokio::test]
+async fn a_failure_of_the_script_carries_its_text() {
+    let mut event = event();
+    event.parameters.clear();
+    let script = sandbox().compile(guests::HIGH_VALUE_ORDER.component).unwrap();
+    let run = script.run(event, limits(&[]), Box::new(Memory::default())).await;
+    let Ending::Failed(Failure::Failed(text)) = &run.ending else { panic!("{:?}", run.ending) };
+    assert!(text.contains("threshold"), "{text}");
+}
+
+#[tokio::test]
+async fn the_same_event_uses_the_same_fuel() {
+    let mut fuel = Vec::new();
+    for _ in 0..3 {
+        fuel.push(run(guests::HIGH_VALUE_ORDER.component, limits(&[]), Memory::default()).await.used.get(Limit::Fuel));
+    }
+    assert_eq!(fuel[0], fuel[1]);
+    assert_eq!(fuel[0], fuel[2]);
+}
+
+#[tokio::test]
+async fn a_panic_shows_its_text_and_where_it_happened() {
+    let run = run(guests::PANIC_AFTER_WRITE.component, limits(&[]), Memory::default()).await;
+    let Ending::Trapped(trap) = &run.ending else { panic!("{:?}", run.ending) };
+    assert_eq!(trap.cause, "the script panicked");
+    assert!(trap.stderr.as_ref().unwrap().contains("cannot divide among 1"), "{trap}");
+    let frame = trap.frames.iter().find(|frame| frame.function.contains("divide")).expect("the function's name");
+    assert!(frame.file.as_ref().unwrap().ends_with("src/lib.rs"), "{frame}");
+    assert!(frame.line.is_some(), "{frame}");
+}
+
+#[tokio::test]
+async fn exit_is_a_clear_ending_and_nothing_to_commit() {
+    let run = run(guests::EXIT_AFTER_WRITE.component, limits(&[]), Memory::default()).await;
+    let Ending::Trapped(trap) = &run.ending else { panic!("{:?}", run.ending) };
+    assert_eq!(trap.cause, "the script ended the program with `exit` and gave no outcome");
+}
+
+#[tokio::test]
+async fn a_host_that_cannot_go_on_ends_the_run() {
+    let host = Memory { mood: Mood::Broken, ..Memory::default() };
+    let run = run(guests::HIGH_VALUE_ORDER.component, limits(&[]), host).await;
+    assert_eq!(run.ending, Ending::HostFault("the database is gone".into()));
+}
+
+#[tokio::test]
+async fn a_refusal_is_the_scripts_to_handle() {
+    let host = Memory { mood: Mood::Refusing, ..Memory::default() };
+    let run = run(guests::HIGH_VALUE_ORDER.component, limits(&[]), host).await;
+    let Ending::Failed(failure) = &run.ending else { panic!("{:?}", run.ending) };
+    assert!(failure.message().contains("refuses everything"), "{failure:?}");
+}
+
+#[tokio::test]
+async fn files_environment_and_network_are_not_there() {
+    let run = run(guests::OUTSIDE.component, limits(&[]), Memory::default()).await;
+    let Ending::Done(outcome) = &run.ending else { panic!("{:?}", run.ending) };
+    assert_eq!(outcome.message.as_deref(), Some("false false false 0 0 false false"));
+}
+
+#[tokio::test]
+async fn clocks_stand_still_waiting_is_virtual_and_random_repeats() {
+    let ask = async |seed| {
+        let mut event = event();
+        event.seed = seed;
+        let script = sandbox().compile(guests::CLOCKS.component).unwrap();
+        let run = script.run(event, limits(&[]), Box::new(Memory::default())).await;
+        let Ending::Done(outcome) = run.ending else { panic!("{:?}", run.ending) };
+        assert!(run.used.get(Limit::WallTime) >= 1_500, "the wait was not charged");
+        assert!(run.durations.total.as_millis() < 1_000, "the wait was real");
+        outcome.message.unwrap()
+    };
+    let first = ask(7).await;
+    // 2026-11-21T10:15:00Z, twice; 1.5 s slept.
+    assert!(first.starts_with("Some(1795256100) Some(1795256100) 1500 "), "{first}");
+    assert_eq!(first, ask(7).await);
+    assert_ne!(first, ask(8).await);
+}
+
+#[tokio::test]
+async fn what_a_script_prints_is_in_its_log() {
+    let run = run(guests::PANIC_AFTER_WRITE.component, limits(&[]), Memory::default()).await;
+    let lines = memory(run).lines;
+    let (level, _) = lines.iter().find(|(_, line)| line.contains("panicked at")).expect("the panic's text");
+    assert_eq!(*level, LogLevel::Warning);
+}
+
+#[tokio::test]
+async fn an_event_over_the_payload_limit_is_not_handed_over() {
+    let mut event = event();
+    event.old_values = vec![triggerbox_model::value::Snapshot {
+        id: 42,
+        fields: vec![triggerbox_model::value::FieldValue::new("note", Value::text("x".repeat(2 << 20)))],
+    }];
+    let script = sandbox().compile(guests::HIGH_VALUE_ORDER.component).unwrap();
+    let run = script.run(event, limits(&[]), Box::new(Memory::default())).await;
+    let Ending::LimitExceeded(breach) = &run.ending else { panic!("{:?}", run.ending) };
+    assert_eq!(breach.limit, Limit::Payload);
+    assert!(breach.used > 2 << 20);
+    assert_eq!(run.used.get(Limit::Fuel), 0);
+}
+
+#[tokio::test]
+async fn a_run_that_is_dropped_leaves_room_for_the_next() {
+    let script = sandbox().compile(guests::WAITING_CALL.component).unwrap();
+    for _ in 0..40 {
+        let host = Memory { mood: Mood::Silent, ..Memory::default() };
+        tokio::select! {
+            biased;
+            _ = script.run(event(), limits(&[]), Box::new(host)) => panic!("the host never answers"),
+            () = tokio::task::yield_now() => {}
+        }
+    }
+    let next = run(guests::HIGH_VALUE_ORDER.component, limits(&[]), Memory::default()).await;
+    assert!(matches!(next.ending, Ending::Done(_)), "{:?}", next.ending);
+}
