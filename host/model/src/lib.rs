@@ -6,6 +6,7 @@
 //! | [`value`] | field values, links, records, rows |
 //! | [`schema`] | models and their fields |
 //! | [`domain`] | Odoo's domains: parse, print, normalise, judge in memory |
+//! | [`time`] | dates, time zones, relative dates |
 //! | [`call`] | what a script can ask of its host, and what it is answered |
 //! | [`changes`] | what a run wants to change, and what came of it |
 //! | [`event`] | what a script is given, and what it gives back |
@@ -16,6 +17,7 @@
 
 pub mod call;
 pub mod changes;
+pub mod domain;
 pub mod error;
 pub mod event;
 pub mod grants;
@@ -23,4 +25,5 @@ pub mod limits;
 pub mod manifest;
 pub mod schema;
 pub mod text;
+pub mod time;
 pub mod value;
