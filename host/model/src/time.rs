@@ -212,7 +212,11 @@ fn iso_separator(text: &[u8]) -> usize {
     let at = |at: usize| text.get(at).copied();
     match (at(4), at(5)) {
         (Some(b'-'), Some(b'W')) => {
-            if at(8) == Some(b'-') && !digit(10) { 10 } else { 8 }
+            if at(8) == Some(b'-') && !digit(10) {
+                10
+            } else {
+                8
+            }
         }
         (Some(b'-'), _) => 10,
         (Some(b'W'), _) => {
@@ -333,9 +337,9 @@ pub fn parse_moment(text: &str, clock: &Clock) -> Result<Moment, Error> {
         terms.next();
     }
     for term in terms {
-        local = apply(local, term, clock.week_start)
-            .filter(|local| local.year() >= 1)
-            .ok_or_else(|| bad(format!("invalid term `{term}` in the relative date `{text}`; write as `+3d`, `=monday`")))?;
+        local = apply(local, term, clock.week_start).filter(|local| local.year() >= 1).ok_or_else(|| {
+            bad(format!("invalid term `{term}` in the relative date `{text}`; write as `+3d`, `=monday`"))
+        })?;
     }
     match local {
         Local::Date(date) => Ok(Moment::Date(date)),
@@ -372,9 +376,7 @@ impl Local {
     fn at_midnight(self) -> Self {
         match self {
             Self::Date(date) => Self::Date(date),
-            Self::Datetime(datetime, offset) => {
-                Self::Datetime(datetime.date().to_datetime(Time::midnight()), offset)
-            }
+            Self::Datetime(datetime, offset) => Self::Datetime(datetime.date().to_datetime(Time::midnight()), offset),
         }
     }
 

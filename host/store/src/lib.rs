@@ -10,4 +10,5 @@
 pub mod ddl;
 pub mod env;
 pub mod load;
+pub mod query;
 pub mod rights;

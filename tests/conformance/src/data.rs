@@ -10,6 +10,7 @@ use triggerbox_model::{error::Error, schema::Schema, value::Id};
 use triggerbox_store::{
     env::{Context, DEFAULT_LANGUAGE, Env},
     load::{self, DataSet, RECORDS_FILE, RIGHTS_FILE, SCHEMA_FILE},
+    query,
     rights::Rights,
 };
 
@@ -37,6 +38,7 @@ impl Data {
         let set = read_set(folder)?;
         let conn = Connection::open_in_memory()?;
         conn.set_prepared_statement_cache_capacity(1024);
+        query::functions::register(&conn)?;
         load::import(&conn, &set).with_context(|| folder.display().to_string())?;
         let now = set.records.now.as_deref().context("records.json does not say what time it is (`now`)")?;
         let now: DateTime = now.parse().with_context(|| format!("records.json: `now` is no time: {now}"))?;

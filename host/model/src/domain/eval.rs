@@ -4,7 +4,9 @@ use std::{cmp::Ordering, collections::BTreeSet};
 
 use serde_json::Value as Json;
 
-use super::filter::{Cell, Check, Closure, Filter, Link, LinkStorage, Related, Subject, TextForm, float_text, json_compare, json_text};
+use super::filter::{
+    Cell, Check, Closure, Filter, Link, LinkStorage, Related, Subject, TextForm, float_text, json_compare, json_text,
+};
 use super::literal::float_repr;
 use crate::{error::Error, time, value::Id};
 
@@ -139,13 +141,10 @@ fn value_of(records: &dyn Records, model: &str, id: Id, subject: &Subject) -> Re
     match subject {
         Subject::Column(column) if column == "id" => Ok(Cell::Integer(i64::from(id))),
         Subject::Column(column) | Subject::Json(column) => records.cell(model, id, column),
-        Subject::Translated { column, lang } => {
-            let base = records.cell(model, id, column)?;
-            if base == Cell::Null {
-                return Ok(base);
-            }
-            Ok(records.translation(model, id, column, lang)?.map_or(base, Cell::Text))
-        }
+        Subject::Translated { column, lang } => match records.translation(model, id, column, lang)? {
+            Some(text) => Ok(Cell::Text(text)),
+            None => records.cell(model, id, column),
+        },
         Subject::Part { column, part, tz } => {
             let zone = tz.as_deref().map(time::time_zone).transpose()?;
             Ok(match records.cell(model, id, column)? {
@@ -218,7 +217,9 @@ fn is_related(records: &dyn Records, model: &str, id: Id, related: &Related) -> 
     for other in related_ids(records, model, id, &related.link)? {
         // That a set many2one leads somewhere is taken for granted, as SQL does, unless more is asked.
         let known = matches!(related.filter, Filter::Always);
-        if known || (records.exists(&related.link.model, other)? && matches(records, &related.link.model, other, &related.filter)?)
+        if known
+            || (records.exists(&related.link.model, other)?
+                && matches(records, &related.link.model, other, &related.filter)?)
         {
             found = true;
             break;

@@ -118,9 +118,7 @@ impl Filter {
             Self::Always => Self::Never,
             Self::Never => Self::Always,
             Self::Not(inner) => *inner,
-            Self::Related(related) => {
-                Self::Related(Box::new(Related { negated: !related.negated, ..*related }))
-            }
+            Self::Related(related) => Self::Related(Box::new(Related { negated: !related.negated, ..*related })),
             other => Self::Not(Box::new(other)),
         }
     }
@@ -335,7 +333,11 @@ pub struct Closure {
 #[must_use]
 pub fn float_text(number: f64) -> String {
     if !number.is_finite() {
-        return if number.is_nan() { "NaN".to_owned() } else { format!("{}Infinity", if number < 0.0 { "-" } else { "" }) };
+        return if number.is_nan() {
+            "NaN".to_owned()
+        } else {
+            format!("{}Infinity", if number < 0.0 { "-" } else { "" })
+        };
     }
     let (negative, digits, point) = shortest_digits(number);
     let body = if point > 15 || point < -3 { exponent_form(&digits, point) } else { plain_form(&digits, point) };
@@ -386,10 +388,9 @@ fn json_compare_inner(a: &Json, b: &Json) -> Ordering {
             _ => a.as_f64().partial_cmp(&b.as_f64()).unwrap_or(Ordering::Equal),
         },
         (Json::Bool(a), Json::Bool(b)) => a.cmp(b),
-        (Json::Array(a), Json::Array(b)) => a
-            .len()
-            .cmp(&b.len())
-            .then_with(|| compare_all(a.iter().zip(b).map(|(a, b)| json_compare_inner(a, b)))),
+        (Json::Array(a), Json::Array(b)) => {
+            a.len().cmp(&b.len()).then_with(|| compare_all(a.iter().zip(b).map(|(a, b)| json_compare_inner(a, b))))
+        }
         (Json::Object(a), Json::Object(b)) => a.len().cmp(&b.len()).then_with(|| {
             compare_all(sorted_pairs(a).into_iter().zip(sorted_pairs(b)).map(|((a, x), (b, y))| {
                 a.len().cmp(&b.len()).then_with(|| a.cmp(b)).then_with(|| json_compare_inner(x, y))

@@ -378,9 +378,9 @@ impl Parser<'_> {
             "None" => Ok(Literal::None),
             "True" => Ok(Literal::Bool(true)),
             "False" => Ok(Literal::Bool(false)),
-            "true" | "false" | "null" => Err(bad(format!(
-                "at character {start}: `{word}` is not Python; write True, False or None"
-            ))),
+            "true" | "false" | "null" => {
+                Err(bad(format!("at character {start}: `{word}` is not Python; write True, False or None")))
+            }
             _ => Err(bad(format!(
                 "at character {start}: `{word}` is a name; only literals are allowed, put a text in quotes"
             ))),

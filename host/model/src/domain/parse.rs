@@ -322,7 +322,9 @@ impl Stack {
 fn condition(field: &str, operator: &str, value: Operand) -> Result<Domain, Error> {
     check_name(field)?;
     let Some(operator) = Operator::from_text(operator) else {
-        return Err(bad(format!("unknown operator `{operator}` on `{field}`; there are {}", operator_list())).with_field(field));
+        return Err(
+            bad(format!("unknown operator `{operator}` on `{field}`; there are {}", operator_list())).with_field(field)
+        );
     };
     Ok(Domain::Condition(Condition { field: field.to_owned(), operator, value }))
 }

@@ -16,7 +16,10 @@ mod typed;
 
 use jiff::tz::TimeZone;
 
-use super::{Domain, Literal, filter::Filter, filter::Inequality};
+use super::{
+    Domain, Literal,
+    filter::{Filter, Inequality, Link},
+};
 use crate::{
     error::Error,
     schema::{Field, FieldKind, Model, Schema},
@@ -101,6 +104,16 @@ pub fn condition(context: &Context<'_>, model: &str, domain: &Domain) -> Result<
     let model = context.model(model)?;
     let node = normal::normalise(context, model, domain)?;
     relations::resolve(context, model, &node)
+}
+
+/// The relation behind a one2many or many2many of a model, and which of its records the user sees in it: the field's own
+/// domain, record rules, archived records as the field's or the caller's context says.
+///
+/// # Errors
+/// `unknown-field`, `bad-schema`, `access-denied`.
+pub fn members(context: &Context<'_>, model: &str, name: &str) -> Result<(Link, Filter), Error> {
+    let model = context.model(model)?;
+    relations::members(context, model, name, model.field(name)?)
 }
 
 /// Checks a domain without asking whose rights it would be used with.

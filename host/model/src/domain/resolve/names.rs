@@ -76,10 +76,7 @@ fn user_names<'a>(context: &Context<'a>, model: &'a Model, test: &Test<'a>) -> R
     let by_login = Domain::condition("login", Operator::In, Literal::List(logins));
     let by_login = super::search(context, &model.name, &by_login)?;
     let known = Filter::Exists(model.name.clone(), Box::new(by_login.clone()));
-    Ok(Filter::or([
-        Filter::and([known.clone(), by_login]),
-        Filter::and([known.negate(), by_name]),
-    ]))
+    Ok(Filter::or([Filter::and([known.clone(), by_login]), Filter::and([known.negate(), by_name])]))
 }
 
 /// A category's name is its path, so those below a match match too.

@@ -209,12 +209,15 @@ fn in_set<'a>(
             Ok(match (flags.contains(&true), flags.contains(&false)) {
                 (true, true) if negated => Node::Never,
                 (true, true) => Node::Always,
-                (wanted, _) => target
-                    .leaf(Test::In { values: vec![Literal::Bool(true)], negated: if wanted { negated } else { !negated } }),
+                (wanted, _) => target.leaf(Test::In {
+                    values: vec![Literal::Bool(true)],
+                    negated: if wanted { negated } else { !negated },
+                }),
             })
         }
         FieldKind::Date if target.part.is_none() => {
-            let values = values.iter().map(|value| date_value(context, target.name, value)).collect::<Result<_, _>>()?;
+            let values =
+                values.iter().map(|value| date_value(context, target.name, value)).collect::<Result<_, _>>()?;
             Ok(target.leaf(Test::In { values, negated }))
         }
         FieldKind::Datetime if target.part.is_none() => in_datetimes(context, target, &values, negated),
@@ -276,12 +279,13 @@ fn like<'a>(
         };
     }
     if whole && !matches!(value, Literal::Text(_)) {
-        return Err(wrong_type(target.name, format!("`{operator}` needs a text as pattern, not {}", value.type_name())));
+        return Err(wrong_type(
+            target.name,
+            format!("`{operator}` needs a text as pattern, not {}", value.type_name()),
+        ));
     }
-    let ignore_case = matches!(
-        operator,
-        Operator::Ilike | Operator::NotIlike | Operator::EqualIlike | Operator::NotEqualIlike
-    );
+    let ignore_case =
+        matches!(operator, Operator::Ilike | Operator::NotIlike | Operator::EqualIlike | Operator::NotEqualIlike);
     let test = |negated| Test::Like { text: to_str(value), ignore_case, whole, negated };
     if target.place.is_relational() {
         return named(context, target, test(false), negated);
@@ -349,13 +353,13 @@ fn datetime_value(context: &Context<'_>, name: &str, value: &Literal) -> Result<
                 Err(_) => (time::parse_moment(text, context.clock).map_err(|error| error.with_field(name))?, false),
             };
             Ok(match moment {
-                Moment::Date(date) => {
-                    When::At { at: time::day_start(date, &context.clock.tz)?, whole_day: iso }
-                }
+                Moment::Date(date) => When::At { at: time::day_start(date, &context.clock.tz)?, whole_day: iso },
                 Moment::Datetime(at) => When::At { at: whole_second(at), whole_day: false },
             })
         }
-        other => Err(wrong_type(name, format!("{} is not a point in time; write 2026-11-21 10:15:00", other.type_name()))),
+        other => {
+            Err(wrong_type(name, format!("{} is not a point in time; write 2026-11-21 10:15:00", other.type_name())))
+        }
     }
 }
 

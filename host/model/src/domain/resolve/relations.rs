@@ -47,12 +47,7 @@ fn many2one(field: &str, model: &str) -> Link {
     Link { field: field.to_owned(), model: model.to_owned(), storage: LinkStorage::Many2one }
 }
 
-fn own_field<'a>(
-    context: &Context<'a>,
-    model: &'a Model,
-    leaf: &Leaf<'a>,
-    field: &'a Field,
-) -> Result<Filter, Error> {
+fn own_field<'a>(context: &Context<'a>, model: &'a Model, leaf: &Leaf<'a>, field: &'a Field) -> Result<Filter, Error> {
     if let Some(access) = context.access {
         access.check_field(model, &leaf.name, field)?;
     }
@@ -78,12 +73,7 @@ fn own_field<'a>(
 /// A field that shows another one at the end of a path: the path is searched instead.
 ///
 /// A record whose path breaks off counts as having an empty value, where the question is whether the value is empty.
-fn related_field<'a>(
-    context: &Context<'a>,
-    model: &'a Model,
-    leaf: &Leaf<'a>,
-    path: &str,
-) -> Result<Filter, Error> {
+fn related_field<'a>(context: &Context<'a>, model: &'a Model, leaf: &Leaf<'a>, path: &str) -> Result<Filter, Error> {
     let unset_too = match &leaf.test {
         Test::In { values, negated } => {
             let null = values.iter().any(|value| equals_falsy(leaf.place, value));
@@ -147,7 +137,8 @@ fn follow<'a>(
 
 /// How a relational field is stored.
 pub(super) fn link(context: &Context<'_>, model: &Model, name: &str, field: &Field) -> Result<Link, Error> {
-    let fail = |what: &str| Error::invalid("bad-schema", format!("the schema of `{}.{name}` lacks its {what}", model.name));
+    let fail =
+        |what: &str| Error::invalid("bad-schema", format!("the schema of `{}.{name}` lacks its {what}", model.name));
     let related = field.relation.clone().ok_or_else(|| fail("relation"))?;
     context.model(&related)?;
     let storage = match field.kind {
@@ -155,9 +146,7 @@ pub(super) fn link(context: &Context<'_>, model: &Model, name: &str, field: &Fie
             LinkStorage::One2many(field.relation_field.clone().ok_or_else(|| fail("relation field"))?)
         }
         FieldKind::Many2many => match &field.m2m {
-            Some(table) => {
-                LinkStorage::Many2many(table.table.clone(), table.column1.clone(), table.column2.clone())
-            }
+            Some(table) => LinkStorage::Many2many(table.table.clone(), table.column1.clone(), table.column2.clone()),
             None => LinkStorage::Many2many(
                 format!("{}_{name}_rel", model.name.replace('.', "_")),
                 format!("{}_id", model.name.replace('.', "_")),
@@ -241,6 +230,28 @@ fn any<'a>(
     };
     let filter = Filter::and([filter, rules]);
     Ok(Filter::Related(Box::new(Related { link, filter, negated })))
+}
+
+/// What a one2many or many2many shows to the user.
+pub(super) fn members<'a>(
+    context: &Context<'a>,
+    model: &'a Model,
+    name: &str,
+    field: &'a Field,
+) -> Result<(Link, Filter), Error> {
+    let link = link(context, model, name, field)?;
+    let related = context.model(&link.model)?;
+    let is_chatter = reference_model_column(context, field)?.is_some();
+    let rules = if is_chatter { Filter::Always } else { rules_of(context, related)? };
+    let active = match active_field(context, related) {
+        Some(active) if x2many_context(context, field).active_test => Filter::Test(
+            Subject::Column(active.to_owned()),
+            Check::In { values: vec![Cell::Integer(1)], or_unset: false },
+        ),
+        _ => Filter::Always,
+    };
+    let filter = Filter::and([shown(context, model, field)?, active, rules]);
+    Ok((link, filter))
 }
 
 /// Ids of a one2many or many2many: no rights are asked and archived records count.
@@ -342,9 +353,8 @@ fn in_hierarchy<'a>(
     if seeds.unset && kept_path {
         return Err(refused(format!("an unset value has no place in the hierarchy of `{}`", related.name)));
     }
-    let no_hierarchy = || {
-        refused(format!("`{}` has no hierarchy: it has no relation `{parent_name}` to itself", related.name))
-    };
+    let no_hierarchy =
+        || refused(format!("`{}` has no hierarchy: it has no relation `{parent_name}` to itself", related.name));
     let parent = related.fields.get(parent_name).filter(|parent| parent.relation.as_deref() == Some(&related.name));
     let Some(parent) = parent else {
         // Odoo looks for the hierarchy only when it found where to start.

@@ -246,11 +246,13 @@ fn compare_check(convert: &Convert<'_>, order: Inequality, value: &Literal) -> R
     if let Some(falsy) = convert.falsy() {
         let value = match (convert.kind(), value) {
             (Some(FieldKind::Char | FieldKind::Text | FieldKind::Html), value) => {
-                if value.is_unset() { falsy.clone() } else { Cell::Text(convert.cut(to_str(value))) }
+                if value.is_unset() {
+                    falsy.clone()
+                } else {
+                    Cell::Text(convert.cut(to_str(value)))
+                }
             }
-            (Some(FieldKind::Monetary), value) => {
-                to_float(value).map(Cell::Real).ok_or_else(|| convert.fail(value))?
-            }
+            (Some(FieldKind::Monetary), value) => to_float(value).map(Cell::Real).ok_or_else(|| convert.fail(value))?,
             (_, value) => convert.cell(value)?,
         };
         let or_unset = falsy.compare(&value).is_some_and(|found| order.holds(found));

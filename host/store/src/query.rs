@@ -1,0 +1,169 @@
+//! Finding and reading records: Odoo's `search`, `search_count`, `read`, `search_read`, `name_search`.
+//!
+//! | module | what it does |
+//! |---|---|
+//! | [`functions`] | SQL functions and collations, registered on each connection |
+//! | [`sql`] | a resolved domain as SQL |
+//! | [`order`] | `ORDER BY`, through relations |
+//! | [`access`] | what the user may see, as domains are resolved |
+//! | [`read`] | fields of records |
+//! | [`names`] | display names |
+//! | [`records`] | stored values for judging domains in memory |
+//!
+//! All SQL names tables without a schema, so that a run's staged changes can shadow them with temporary views.
+
+pub mod access;
+pub mod functions;
+pub mod names;
+pub mod order;
+pub mod read;
+pub mod records;
+pub mod sql;
+
+use rusqlite::{Connection, params_from_iter};
+use triggerbox_model::{
+    call::Page,
+    domain::{Domain, Operator, filter::Filter, resolve},
+    error::{Error, ErrorKind},
+    schema::Model,
+    value::{Id, Link, Row},
+};
+
+use self::{access::resolving, sql::Sql};
+use crate::{
+    ddl::{quote, table},
+    env::Env,
+};
+
+/// A failure of the database itself. Errors of our own SQL functions come through as what they are.
+pub(crate) fn fault(error: rusqlite::Error) -> Error {
+    if let rusqlite::Error::SqliteFailure(_, Some(message)) = &error
+        && let Some(message) = message.strip_prefix(functions::REFUSED)
+    {
+        return Error::invalid("bad-domain", message);
+    }
+    Error::new(ErrorKind::Other, "database", error.to_string())
+}
+
+/// Ids of the records that match, in the page's order; Odoo's `search`.
+///
+/// # Errors
+/// `bad-domain`, `bad-order`, `unknown-field`, `wrong-type`: the question is wrong. `access-denied`: the user may not.
+pub fn search(conn: &Connection, env: &Env, model: &str, domain: &Domain, page: &Page) -> Result<Vec<Id>, Error> {
+    let filter = filter(conn, env, model, domain, page.archived)?;
+    select_ids(conn, env, env.schema.model(model)?, &filter, page)
+}
+
+/// How many records match; Odoo's `search_count`.
+///
+/// # Errors
+/// As [`search`].
+pub fn search_count(conn: &Connection, env: &Env, model: &str, domain: &Domain) -> Result<u32, Error> {
+    let filter = filter(conn, env, model, domain, false)?;
+    if filter == Filter::Never {
+        return Ok(0);
+    }
+    let mut sql = Sql::new(conn);
+    sql.push(&format!("SELECT count(*) FROM {} AS t WHERE ", quote(&table(model))));
+    sql.filter(model, "t", &filter)?;
+    let (text, params) = sql.finish();
+    let mut statement = conn.prepare_cached(&text).map_err(fault)?;
+    statement.query_row(params_from_iter(params), |row| row.get(0)).map_err(fault)
+}
+
+/// Matching records with fields; Odoo's `search_read`.
+///
+/// # Errors
+/// As [`search`] and [`read::read`].
+pub fn search_read(
+    conn: &Connection,
+    env: &Env,
+    model: &str,
+    domain: &Domain,
+    fields: &[String],
+    page: &Page,
+) -> Result<Vec<Row>, Error> {
+    let ids = search(conn, env, model, domain, page)?;
+    read::read_visible(conn, env, model, &ids, fields)
+}
+
+/// Records that a text may mean, with their names; Odoo's `name_search`.
+///
+/// # Errors
+/// As [`search`].
+pub fn name_search(
+    conn: &Connection,
+    env: &Env,
+    model: &str,
+    text: &str,
+    operator: Operator,
+    domain: &Domain,
+    limit: u32,
+) -> Result<Vec<Link>, Error> {
+    let ids = names::search(conn, env, model, text, operator, domain, limit)?;
+    let names = names::display_names(conn, env, model, &ids)?;
+    Ok(ids.into_iter().map(|id| Link { id, name: names.get(&id).cloned() }).collect())
+}
+
+/// What a search for a domain looks for: archived records left out as the environment says, record rules applied.
+///
+/// # Errors
+/// As [`search`].
+pub fn filter(conn: &Connection, env: &Env, model: &str, domain: &Domain, archived: bool) -> Result<Filter, Error> {
+    resolving(conn, env, |context| {
+        let active_test = context.active_test && !archived;
+        resolve::search(&resolve::Context { active_test, ..*context }, model, domain)
+    })
+}
+
+/// The records that match a domain and nothing more: no record rules of the model itself, archived records included.
+///
+/// # Errors
+/// As [`search`].
+pub fn condition(conn: &Connection, env: &Env, model: &str, domain: &Domain) -> Result<Filter, Error> {
+    resolving(conn, env, |context| resolve::condition(context, model, domain))
+}
+
+/// Those of the given records that match a domain and nothing more, in the order given.
+///
+/// # Errors
+/// As [`search`].
+pub fn matching(conn: &Connection, env: &Env, model: &str, ids: &[Id], domain: &Domain) -> Result<Vec<Id>, Error> {
+    let among = Filter::ids(ids.iter().map(|id| i64::from(*id)).collect());
+    let filter = Filter::and([among, condition(conn, env, model, domain)?]);
+    let page = Page { order: Some("id".to_owned()), ..Page::default() };
+    let found: std::collections::HashSet<Id> =
+        select_ids(conn, env, env.schema.model(model)?, &filter, &page)?.into_iter().collect();
+    Ok(ids.iter().copied().filter(|id| found.contains(id)).collect())
+}
+
+/// Runs a filter. No limit is none, or zero, as Odoo has it.
+pub(crate) fn select_ids(
+    conn: &Connection,
+    env: &Env,
+    model: &Model,
+    filter: &Filter,
+    page: &Page,
+) -> Result<Vec<Id>, Error> {
+    let order = order::order_by(env, model, page.order.as_deref())?;
+    if *filter == Filter::Never {
+        return Ok(Vec::new());
+    }
+    let mut sql = Sql::new(conn);
+    sql.push(&format!("SELECT t.\"id\" FROM {} AS t", quote(&table(&model.name))));
+    order.push_joins(&mut sql);
+    sql.push(" WHERE ");
+    sql.filter(&model.name, "t", filter)?;
+    order.push_terms(&mut sql);
+    let limit = page.limit.filter(|limit| *limit > 0);
+    if limit.is_some() || page.offset > 0 {
+        sql.push(" LIMIT ");
+        sql.bind(limit.map_or(-1, i64::from));
+        sql.push(" OFFSET ");
+        sql.bind(i64::from(page.offset));
+    }
+    let (text, params) = sql.finish();
+    let mut statement = conn.prepare_cached(&text).map_err(fault)?;
+    let rows = statement.query_map(params_from_iter(params), |row| row.get(0)).map_err(fault)?;
+    rows.collect::<Result<_, _>>().map_err(fault)
+}

@@ -1,0 +1,218 @@
+//! Display names, and searching by them.
+//!
+//! A record is named by its model's name field. Some of Odoo's models make their names up; they are listed here.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use rusqlite::Connection;
+use triggerbox_model::{
+    call::Page,
+    domain::{Domain, Literal, Operator},
+    error::Error,
+    schema::{FieldKind, Model},
+    value::{Id, Value},
+};
+
+use super::{read, search as find};
+use crate::env::Env;
+
+/// Names by id.
+pub type Names = BTreeMap<Id, String>;
+
+/// How deep names may be made of other records' names.
+const MAX_DEPTH: usize = 16;
+
+/// The records that a text may mean, the likeliest first.
+///
+/// # Errors
+/// As [`super::search`].
+pub fn search(
+    conn: &Connection,
+    env: &Env,
+    model: &str,
+    text: &str,
+    operator: Operator,
+    domain: &Domain,
+    limit: u32,
+) -> Result<Vec<Id>, Error> {
+    let page = |limit| Page { limit: Some(limit), ..Page::default() };
+    let exactly = |field: &str, operator, limit| {
+        let condition = Domain::condition(field, operator, Literal::text(text));
+        find(conn, env, model, &Domain::and([condition, domain.clone()]), &page(limit))
+    };
+    let meant = !text.is_empty() && !operator.is_negative();
+    let mut found = match model {
+        // A login names one user; a two-letter code a country; a reference or barcode a product.
+        "res.users" if meant => {
+            let users = exactly("login", Operator::Equal, 1)?;
+            if !users.is_empty() {
+                return Ok(users);
+            }
+            users
+        }
+        "res.country" if meant && text.chars().count() == 2 => exactly("code", operator, limit)?,
+        "product.product" if meant => {
+            let mut products = exactly("default_code", Operator::Equal, limit)?;
+            if products.is_empty() {
+                products = exactly("barcode", Operator::Equal, limit)?;
+            }
+            if !products.is_empty() {
+                return Ok(products);
+            }
+            exactly("default_code", operator, limit)?
+        }
+        _ => Vec::new(),
+    };
+    let rest = if limit == 0 { 0 } else { limit.saturating_sub(u32::try_from(found.len()).unwrap_or(u32::MAX)) };
+    if limit > 0 && rest == 0 {
+        return Ok(found);
+    }
+    let mut parts = vec![Domain::condition("display_name", operator, Literal::text(text)), domain.clone()];
+    if !found.is_empty() {
+        let ids = found.iter().map(|id| Literal::Integer(i64::from(*id))).collect();
+        parts.push(Domain::condition("id", Operator::NotIn, Literal::List(ids)));
+    }
+    found.extend(find(conn, env, model, &Domain::and(parts), &page(rest))?);
+    Ok(found)
+}
+
+/// Display names of records, whatever the user may see of them. A record without a name is not among them.
+///
+/// # Errors
+/// What the database says.
+pub fn display_names(conn: &Connection, env: &Env, model: &str, ids: &[Id]) -> Result<Names, Error> {
+    let env = env.clone().sudo();
+    at_depth(conn, &env, env.schema.model(model)?, ids, 0)
+}
+
+/// One field of the records, as values.
+fn values(conn: &Connection, env: &Env, model: &Model, ids: &[Id], field: &str) -> Result<BTreeMap<Id, Value>, Error> {
+    if field != "id"
+        && !model.fields.contains_key(field)
+        && !model
+            .inherits
+            .keys()
+            .any(|parent| env.schema.models.get(parent).is_some_and(|parent| parent.fields.contains_key(field)))
+    {
+        return Ok(BTreeMap::new());
+    }
+    let rows = read::read_raw(conn, env, model, ids, &[field.to_owned()])?;
+    Ok(rows.into_iter().filter_map(|row| Some((row.id, row.values.into_iter().next()?))).collect())
+}
+
+fn texts(conn: &Connection, env: &Env, model: &Model, ids: &[Id], field: &str) -> Result<Names, Error> {
+    let plain = |(id, value)| match value {
+        Value::Text(text) => Some((id, text)),
+        Value::Date(text) | Value::Datetime(text) => Some((id, text)),
+        Value::Integer(number) => Some((id, number.to_string())),
+        Value::Number(number) => Some((id, number.to_string())),
+        Value::Reference(record) => Some((id, format!("{},{}", record.model, record.id))),
+        _ => None,
+    };
+    Ok(values(conn, env, model, ids, field)?.into_iter().filter_map(plain).collect())
+}
+
+/// Names of the records in a many2one, by the id of the record that has it.
+fn names_of(
+    conn: &Connection,
+    env: &Env,
+    model: &Model,
+    ids: &[Id],
+    field: &str,
+    depth: usize,
+) -> Result<Names, Error> {
+    let Some(relation) = model.fields.get(field).and_then(|field| field.relation.as_deref()) else {
+        return Ok(Names::new());
+    };
+    let Some(related) = env.schema.models.get(relation) else { return Ok(Names::new()) };
+    let links = links(conn, env, model, ids, field)?;
+    let others: Vec<Id> = links.values().copied().collect::<BTreeSet<_>>().into_iter().collect();
+    let names = at_depth(conn, env, related, &others, depth + 1)?;
+    Ok(links.into_iter().filter_map(|(id, other)| Some((id, names.get(&other)?.clone()))).collect())
+}
+
+fn links(conn: &Connection, env: &Env, model: &Model, ids: &[Id], field: &str) -> Result<BTreeMap<Id, Id>, Error> {
+    let link = |(id, value)| match value {
+        Value::Many2one(link) => Some((id, link.id)),
+        _ => None,
+    };
+    Ok(values(conn, env, model, ids, field)?.into_iter().filter_map(link).collect())
+}
+
+fn at_depth(conn: &Connection, env: &Env, model: &Model, ids: &[Id], depth: usize) -> Result<Names, Error> {
+    if ids.is_empty() || depth > MAX_DEPTH {
+        return Ok(Names::new());
+    }
+    match model.name.as_str() {
+        "res.partner" => {
+            let mut names = texts(conn, env, model, ids, "complete_name")?;
+            for name in names.values_mut() {
+                *name = name.trim().to_owned();
+            }
+            Ok(names)
+        }
+        "res.partner.category" => path_names(conn, env, model, ids, depth),
+        "product.product" | "product.template" => {
+            let mut names = texts(conn, env, model, ids, "name")?;
+            for (id, code) in texts(conn, env, model, ids, "default_code")? {
+                if let Some(name) = names.get_mut(&id).filter(|_| !code.is_empty()) {
+                    *name = format!("[{code}] {name}");
+                }
+            }
+            Ok(names)
+        }
+        "sale.order.line" => order_line_names(conn, env, model, ids, depth),
+        "mail.activity" => {
+            let mut names = names_of(conn, env, model, ids, "activity_type_id", depth)?;
+            let summaries = texts(conn, env, model, ids, "summary")?;
+            names.extend(summaries.into_iter().filter(|(_, summary)| !summary.is_empty()));
+            Ok(names)
+        }
+        "mail.followers" => names_of(conn, env, model, ids, "partner_id", depth),
+        "res.groups" => texts(conn, env, model, ids, "name"),
+        _ => by_name_field(conn, env, model, ids, depth),
+    }
+}
+
+fn by_name_field(conn: &Connection, env: &Env, model: &Model, ids: &[Id], depth: usize) -> Result<Names, Error> {
+    let Some(field) = model.rec_name.as_deref() else {
+        return Ok(ids.iter().map(|id| (*id, format!("{},{id}", model.name))).collect());
+    };
+    match model.fields.get(field).map(|field| field.kind) {
+        Some(FieldKind::Many2one) => names_of(conn, env, model, ids, field, depth),
+        _ => texts(conn, env, model, ids, field),
+    }
+}
+
+/// `Region / North / City`
+fn path_names(conn: &Connection, env: &Env, model: &Model, ids: &[Id], depth: usize) -> Result<Names, Error> {
+    let mut names = texts(conn, env, model, ids, "name")?;
+    for (id, above) in names_of(conn, env, model, ids, &model.parent_name, depth)? {
+        let name = names.entry(id).or_default();
+        *name = format!("{above} / {name}");
+    }
+    Ok(names)
+}
+
+/// `S00001 - Chair (Ada)`: the order, the first line that says what it is, the customer.
+fn order_line_names(conn: &Connection, env: &Env, model: &Model, ids: &[Id], depth: usize) -> Result<Names, Error> {
+    let orders = names_of(conn, env, model, ids, "order_id", depth)?;
+    let products = names_of(conn, env, model, ids, "product_id", depth)?;
+    let customers = names_of(conn, env, model, ids, "order_partner_id", depth)?;
+    let mut names = texts(conn, env, model, ids, "name")?;
+    for id in ids {
+        let name = names.entry(*id).or_default();
+        let mut lines = name.split('\n');
+        let first = lines.next().unwrap_or_default();
+        let description = match products.get(id) {
+            Some(product) => lines.next().filter(|line| !line.is_empty()).unwrap_or(product),
+            None => first,
+        };
+        let mut whole = format!("{} - {description}", orders.get(id).map_or("False", String::as_str));
+        if let Some(customer) = customers.get(id) {
+            whole = format!("{whole} ({customer})");
+        }
+        *name = whole;
+    }
+    Ok(names)
+}
