@@ -274,3 +274,83 @@ fn short(text: &str) -> String {
 fn printable(text: &str) -> String {
     text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
 }
+
+/// Joins changes of the same record into one: the first old values, the last new ones. What cancels out is gone.
+#[must_use]
+pub fn merge(changes: impl IntoIterator<Item = Change>) -> Vec<Change> {
+    let mut merged: indexmap::IndexMap<RecordRef, Change> = indexmap::IndexMap::new();
+    for change in changes {
+        let Some(known) = merged.get_mut(&change.record) else {
+            merged.insert(change.record.clone(), change);
+            continue;
+        };
+        match (known.kind, change.kind) {
+            (ChangeKind::Created, ChangeKind::Deleted) => {
+                merged.shift_remove(&change.record);
+            }
+            (_, kind) => {
+                if known.kind == ChangeKind::Updated || kind == ChangeKind::Created {
+                    known.kind = kind;
+                }
+                for field in change.fields {
+                    match known.fields.iter_mut().find(|earlier| earlier.field == field.field) {
+                        Some(earlier) => earlier.new = field.new,
+                        None => known.fields.push(field),
+                    }
+                }
+                known.fields.retain(|field| field.old != field.new);
+            }
+        }
+    }
+    merged.retain(|_, change| change.kind != ChangeKind::Updated || !change.fields.is_empty());
+    merged.into_values().collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn change(kind: ChangeKind, fields: &[(&str, i32, i32)]) -> Change {
+        let fields = fields.iter().map(|(name, old, new)| FieldChange {
+            field: (*name).to_owned(),
+            old: Value::Integer(*old),
+            new: Value::Integer(*new),
+        });
+        Change { record: RecordRef::new("m", 1), kind, fields: fields.collect() }
+    }
+
+    #[test]
+    fn changes_of_one_record_become_one() {
+        let merged = merge([
+            change(ChangeKind::Updated, &[("a", 1, 2), ("b", 5, 6)]),
+            change(ChangeKind::Updated, &[("a", 2, 3), ("b", 6, 5)]),
+        ]);
+        assert_eq!(merged, [change(ChangeKind::Updated, &[("a", 1, 3)])]);
+        let there_and_back = [change(ChangeKind::Updated, &[("a", 1, 2)]), change(ChangeKind::Updated, &[("a", 2, 1)])];
+        assert_eq!(merge(there_and_back), []);
+        let made_and_deleted =
+            [change(ChangeKind::Created, &[("a", 0, 1)]), change(ChangeKind::Deleted, &[("a", 1, 0)])];
+        assert_eq!(merge(made_and_deleted), []);
+    }
+
+    #[test]
+    fn the_diff_is_one_line_for_each_change_and_keeps_terminals_safe() {
+        let diff = Diff {
+            records: vec![RecordDiff {
+                record: RecordRef::new("crm.lead", 7),
+                name: "Chairs\u{1b}[31m".to_owned(),
+                kind: Some(ChangeKind::Updated),
+                fields: vec![FieldDiff {
+                    field: "priority".to_owned(),
+                    label: "Priority".to_owned(),
+                    old: Value::text("0"),
+                    new: Value::text("2"),
+                    old_text: "Low".to_owned(),
+                    new_text: "High".to_owned(),
+                }],
+                chatter: vec![ChatterDiff::Message { note: true, automatic: false, text: "two\nlines".to_owned() }],
+            }],
+        };
+        assert_eq!(diff.to_string(), "crm.lead 7  Chairs [31m\n  Priority: Low → High\n  note: two lines\n");
+    }
+}

@@ -117,7 +117,7 @@ pub fn set_meta<T: Serialize + ?Sized>(conn: &Connection, key: &str, value: &T) 
 }
 
 /// Tables of our own.
-const OWN_TABLES: [&str; 5] = [
+const OWN_TABLES: [&str; 6] = [
     "CREATE TABLE tb_meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT, WITHOUT ROWID",
     // The next id of each model: an id is never given twice, even after its record is gone.
     "CREATE TABLE tb_sequence (name TEXT PRIMARY KEY, next INTEGER NOT NULL) STRICT, WITHOUT ROWID",
@@ -125,6 +125,8 @@ const OWN_TABLES: [&str; 5] = [
     "CREATE TABLE tb_numbering (model TEXT PRIMARY KEY, prefix TEXT NOT NULL, padding INTEGER NOT NULL, next INTEGER NOT NULL) \
      STRICT, WITHOUT ROWID",
     "CREATE TABLE tb_xmlid (xmlid TEXT PRIMARY KEY, model TEXT NOT NULL, id INTEGER NOT NULL) STRICT, WITHOUT ROWID",
+    // What rules keep from run to run.
+    "CREATE TABLE tb_state (rule TEXT NOT NULL, key TEXT NOT NULL, json TEXT NOT NULL, PRIMARY KEY (rule, key)) STRICT, WITHOUT ROWID",
     // Ids of fields, for records that point to fields (tracking values).
     "CREATE TABLE tb_field (id INTEGER PRIMARY KEY, model TEXT NOT NULL, name TEXT NOT NULL, UNIQUE (model, name)) STRICT",
 ];

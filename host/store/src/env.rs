@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use rusqlite::{Connection, OptionalExtension};
 use serde::Deserialize;
 use triggerbox_model::{
-    error::{Error, ErrorKind},
+    error::Error,
     schema::{Field, Schema},
     value::Id,
 };
@@ -223,5 +223,5 @@ impl UserReader<'_> {
 }
 
 fn fault(error: rusqlite::Error) -> Error {
-    Error::new(ErrorKind::Other, "database", error.to_string())
+    crate::db::fault(error)
 }

@@ -2,13 +2,41 @@
 //!
 //! | module | what it does |
 //! |---|---|
+//! | [`db`] | the database file: create, open, transactions, what can go wrong with it |
+//! | [`models`] | the models and rights that come with the program |
+//! | [`demo`] | the demo company |
 //! | [`env`] | on whose behalf something is read or written |
 //! | [`rights`] | who may do what |
 //! | [`ddl`] | tables and indexes of a schema |
 //! | [`load`] | whole data sets in and out |
+//! | [`query`] | search, read, names |
+//! | [`write`] | create, write, delete, copy, and what follows from it |
+//! | [`chatter`] | messages, followers, activities, tracking |
+//! | [`methods`] | business methods that scripts call by name |
+//! | [`session`] | a run's host calls, answered and staged |
+//! | [`overlay`] | a run's view: staged changes over committed records |
+//! | [`commit`] | a change set applied as one transaction |
+//! | [`diff`] | changes in words |
 
+pub mod chatter;
+pub mod commit;
+pub mod db;
 pub mod ddl;
+pub mod demo;
+pub mod diff;
+mod effect;
 pub mod env;
+mod failpoint;
+mod gate;
 pub mod load;
+mod mention;
+pub mod methods;
+pub mod models;
+mod names;
+pub mod overlay;
 pub mod query;
+mod remap;
 pub mod rights;
+pub mod session;
+pub mod write;
+pub mod xmlid;

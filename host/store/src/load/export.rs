@@ -4,7 +4,7 @@ use indexmap::IndexMap;
 use rusqlite::Connection;
 use serde_json::Value as Json;
 use triggerbox_model::{
-    error::{Error, ErrorKind},
+    error::Error,
     schema::{Field, FieldKind, Model},
     value::Id,
 };
@@ -138,5 +138,5 @@ impl Relations {
 }
 
 fn fault(error: rusqlite::Error) -> Error {
-    Error::new(ErrorKind::Other, "database", error.to_string())
+    crate::db::fault(error)
 }

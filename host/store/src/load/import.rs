@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use rusqlite::{Connection, params, params_from_iter, types::Value as Sql};
 use triggerbox_model::{
-    error::{Error, ErrorKind},
+    error::Error,
     schema::{FieldKind, Model},
     value::Id,
 };
@@ -194,5 +194,5 @@ fn bad(message: String) -> Error {
 }
 
 fn fault(error: rusqlite::Error) -> Error {
-    Error::new(ErrorKind::Other, "database", error.to_string())
+    crate::db::fault(error)
 }

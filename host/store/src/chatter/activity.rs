@@ -1,0 +1,254 @@
+//! Activities: things to do on a record, by somebody, by a day.
+
+use rusqlite::{OptionalExtension, types::Value as Cell};
+use triggerbox_model::{error::Error, schema::Model, text::nearest, value::Id};
+
+use super::{Post, link, link_or_null, subtype, text};
+use crate::{
+    db::fault,
+    write::{Row, Writer, html, values},
+};
+
+/// An activity to schedule.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NewActivity {
+    /// Type: name or external id.
+    pub kind: String,
+    /// One line; empty: the type's.
+    pub summary: String,
+    /// HTML.
+    pub note: Option<String>,
+    /// A date.
+    pub deadline: Option<String>,
+    /// Whose.
+    pub user: Option<Id>,
+    /// Without a deadline: today plus the type's own delay, rather than today.
+    pub delayed: bool,
+}
+
+impl Writer<'_> {
+    /// Schedules an activity; returns it.
+    ///
+    /// # Errors
+    /// `no-chatter`, `missing-record`, `unknown-activity-type`, `bad-date`.
+    pub fn schedule(&mut self, model: &str, id: Id, activity: NewActivity) -> Result<Id, Error> {
+        self.atomically(|writer| {
+            let described = writer.schema().model(model)?;
+            writer.require_chatter(model, id)?;
+            let kind = writer.activity_type(&activity.kind)?;
+            if let Some(user) = activity.user {
+                writer.require_records("res.users", &[user])?;
+            }
+            let deadline = writer.deadline(kind, &activity)?;
+            let summary = match activity.summary {
+                summary if summary.is_empty() => {
+                    writer.cell("mail.activity.type", "summary", kind)?.unwrap_or(Cell::Null)
+                }
+                summary => text(summary),
+            };
+            let scheduled = writer.add_record(
+                "mail.activity",
+                vec![
+                    ("res_model", text(model)),
+                    ("res_id", link(id)),
+                    ("activity_type_id", link(kind)),
+                    ("summary", summary),
+                    ("note", activity.note.as_deref().map_or(Cell::Null, |note| text(html::sanitize(note)))),
+                    ("date_deadline", text(deadline)),
+                    ("user_id", link_or_null(activity.user)),
+                    ("active", Cell::Integer(1)),
+                ],
+            )?;
+            if let Some(user) = activity.user {
+                let partner = writer.cell("res.users", "partner_id", user)?;
+                let partner: Vec<Id> = partner.as_ref().and_then(values::as_id).into_iter().collect();
+                writer.subscribe(described, id, &partner)?;
+            }
+            Ok(scheduled)
+        })
+    }
+
+    /// Marks activities as done: each posts a message and is archived. Returns the last message.
+    ///
+    /// # Errors
+    /// `missing-record`.
+    pub fn complete(&mut self, activities: &[Id], feedback: Option<&str>) -> Result<Option<Id>, Error> {
+        self.atomically(|writer| {
+            writer.require_records("mail.activity", activities)?;
+            let mut message = None;
+            for id in activities {
+                message = Some(writer.complete_one(*id, feedback)?);
+            }
+            Ok(message)
+        })
+    }
+
+    /// Open activities of a type on a record.
+    ///
+    /// # Errors
+    /// `no-chatter`, `missing-record`, `unknown-activity-type`.
+    pub fn open_activities(&self, model: &str, id: Id, kind: &str) -> Result<Vec<Id>, Error> {
+        self.require_chatter(model, id)?;
+        let kind = self.activity_type(kind)?;
+        let mut open = Vec::new();
+        for activity in self.hanging("mail.activity", model, id)? {
+            let is_kind = self.cell("mail.activity", "activity_type_id", activity)?.as_ref().and_then(values::as_id)
+                == Some(kind);
+            if is_kind && !matches!(self.cell("mail.activity", "active", activity)?, Some(Cell::Integer(0))) {
+                open.push(activity);
+            }
+        }
+        Ok(open)
+    }
+
+    /// Checks what can be checked of an activity before it is scheduled.
+    pub(crate) fn check_activity(&self, activity: &NewActivity) -> Result<(), Error> {
+        let kind = self.activity_type(&activity.kind)?;
+        if let Some(user) = activity.user {
+            self.require_records("res.users", &[user])?;
+        }
+        self.deadline(kind, activity).map(drop)
+    }
+
+    /// An activity type by external id or name.
+    pub(crate) fn activity_type(&self, kind: &str) -> Result<Id, Error> {
+        if let Some(id) = self.xmlid(kind)?
+            && self.exists("mail.activity.type", id)?
+        {
+            return Ok(id);
+        }
+        let sql = "SELECT id FROM mail_activity_type WHERE name = ?1 ORDER BY coalesce(active, 1) DESC, id LIMIT 1";
+        let found = self.conn.prepare_cached(sql).map_err(fault)?.query_row([kind], |row| row.get(0)).optional();
+        found.map_err(fault)?.ok_or_else(|| {
+            let names = self.activity_type_names().unwrap_or_default();
+            let hint = match nearest(kind, names.iter().map(String::as_str)) {
+                Some(near) => format!("; did you mean `{near}`?"),
+                None => format!("; there are {}", names.join(", ")),
+            };
+            Error::not_found("unknown-activity-type", format!("there is no activity type `{kind}`{hint}"))
+        })
+    }
+
+    fn activity_type_names(&self) -> Result<Vec<String>, Error> {
+        let sql = "SELECT name FROM mail_activity_type WHERE coalesce(active, 1) = 1 AND name IS NOT NULL ORDER BY id";
+        let mut statement = self.conn.prepare_cached(sql).map_err(fault)?;
+        let names = statement.query_map([], |row| row.get(0)).map_err(fault)?;
+        names.collect::<Result<_, _>>().map_err(fault)
+    }
+
+    /// The day by which an activity is due.
+    fn deadline(&self, kind: Id, activity: &NewActivity) -> Result<String, Error> {
+        if let Some(deadline) = &activity.deadline {
+            let field = self.schema().model("mail.activity")?;
+            let value = triggerbox_model::value::Value::Date(deadline.clone());
+            return match values::to_cell(field, "date_deadline", field.field("date_deadline")?, &value)? {
+                Cell::Text(date) => Ok(date),
+                _ => Ok(deadline.clone()),
+            };
+        }
+        let today = self.today();
+        if !activity.delayed {
+            return Ok(today);
+        }
+        let count = match self.cell("mail.activity.type", "delay_count", kind)? {
+            Some(Cell::Integer(count)) => count,
+            _ => 0,
+        };
+        let unit = match self.cell("mail.activity.type", "delay_unit", kind)? {
+            Some(Cell::Text(unit)) => unit,
+            _ => "days".to_owned(),
+        };
+        let span = match unit.as_str() {
+            "weeks" => jiff::Span::new().try_weeks(count),
+            "months" => jiff::Span::new().try_months(count),
+            _ => jiff::Span::new().try_days(count),
+        };
+        let date = today.parse::<jiff::civil::Date>().and_then(|date| date.checked_add(span?));
+        Ok(date.map_or(today, |date| date.to_string()))
+    }
+
+    fn complete_one(&mut self, id: Id, feedback: Option<&str>) -> Result<Id, Error> {
+        let read = |field: &str| self.cell("mail.activity", field, id).map(|cell| cell.unwrap_or(Cell::Null));
+        let words = |cell: Cell| match cell {
+            Cell::Text(text) => text,
+            _ => String::new(),
+        };
+        let model = words(read("res_model")?);
+        let target = values::as_id(&read("res_id")?).unwrap_or_default();
+        let kind = match values::as_id(&read("activity_type_id")?) {
+            Some(kind) => self.name_of("mail.activity.type", kind)?,
+            None => String::new(),
+        };
+        let (summary, note) = (words(read("summary")?), words(read("note")?));
+        let assignee = match values::as_id(&read("user_id")?) {
+            user if user == Some(self.env.user) => None,
+            Some(user) => Some(self.name_of("res.users", user)?),
+            None => Some(String::new()),
+        };
+        let described = self.schema().model(&model)?;
+        let body = done_body(&kind, &summary, &note, assignee.as_deref(), feedback);
+        let subtype = self.xmlid(subtype::ACTIVITIES)?;
+        let message = self.post(&described.name, target, Post { body, subtype, ..Post::default() })?;
+        let row = Row::from([
+            ("active".to_owned(), Cell::Integer(0)),
+            ("feedback".to_owned(), feedback.map_or(Cell::Null, text)),
+            ("date_done".to_owned(), text(self.today())),
+        ]);
+        self.set_row("mail.activity", id, row)?;
+        Ok(message)
+    }
+
+    /// The responsible is told that the record is theirs now.
+    pub(super) fn notify_assigned(&mut self, model: &Model, id: Id, partner: Id) -> Result<(), Error> {
+        let name = self.name_of(&model.name, id)?;
+        let who = self.name_of("res.partner", partner)?;
+        let body = format!(
+            "<div>Dear {}, you have been assigned to the {} {}.</div>",
+            html::escape(&who),
+            html::escape(&model.description),
+            html::escape(&name)
+        );
+        let author = self.user_partner()?;
+        let note = self.xmlid(subtype::NOTE)?;
+        let message = self.add_record(
+            "mail.message",
+            vec![
+                ("model", text(&model.name)),
+                ("res_id", link(id)),
+                ("body", text(body)),
+                ("subject", text(format!("You have been assigned to {name}"))),
+                ("message_type", text("user_notification")),
+                ("subtype_id", link_or_null(note)),
+                ("is_internal", Cell::Integer(1)),
+                ("author_id", link_or_null(author)),
+                ("date", text(self.env.now.strftime("%Y-%m-%d %H:%M:%S").to_string())),
+            ],
+        )?;
+        self.add_pairs("mail.message", "partner_ids", message, &[partner])
+    }
+}
+
+/// What the chatter says of an activity that is done.
+fn done_body(kind: &str, summary: &str, note: &str, assignee: Option<&str>, feedback: Option<&str>) -> String {
+    use std::fmt::Write;
+
+    let escape = html::escape;
+    let mut body = format!("<div><p><span class=\"fa fa-check fa-fw\"></span><span>{}</span> done", escape(kind));
+    // Writing to a String cannot fail.
+    if let Some(assignee) = assignee {
+        let _ = write!(body, " (originally assigned to {})", escape(assignee));
+    }
+    if !summary.is_empty() {
+        let _ = write!(body, "<span>: </span><span>{}</span>", escape(summary));
+    }
+    body.push_str("</p>");
+    if !note.is_empty() {
+        let _ = write!(body, "<div class=\"o_mail_note_title fw-bold\">Original note:</div><div>{note}</div>");
+    }
+    if let Some(feedback) = feedback.filter(|feedback| !feedback.is_empty()) {
+        let lines = escape(feedback).replace('\n', "<br>");
+        let _ = write!(body, "<div><div class=\"fw-bold\">Feedback:</div>{lines}</div>");
+    }
+    body.push_str("</div>");
+    body
+}

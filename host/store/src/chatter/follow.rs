@@ -1,0 +1,117 @@
+//! Followers.
+
+use rusqlite::types::Value as Cell;
+use triggerbox_model::{
+    error::Error,
+    schema::Model,
+    value::{Id, Value},
+};
+
+use super::{link, text};
+use crate::{
+    db::fault,
+    ddl::quote,
+    write::{Input, Values, Writer, values},
+};
+
+impl Writer<'_> {
+    /// Makes partners follow a record; archived ones are passed over, those who follow already stay as they are.
+    ///
+    /// # Errors
+    /// `no-chatter`, `missing-record`.
+    pub fn add_followers(&mut self, model: &str, id: Id, partners: &[Id]) -> Result<(), Error> {
+        self.atomically(|writer| {
+            let described = writer.schema().model(model)?;
+            writer.require_chatter(model, id)?;
+            writer.require_records("res.partner", partners)?;
+            let mut active = Vec::new();
+            for partner in partners {
+                if !matches!(writer.cell("res.partner", "active", *partner)?, Some(Cell::Integer(0))) {
+                    active.push(*partner);
+                }
+            }
+            writer.subscribe(described, id, &active)
+        })
+    }
+
+    /// Makes partners follow a record no longer.
+    ///
+    /// # Errors
+    /// `no-chatter`, `missing-record`.
+    pub fn remove_followers(&mut self, model: &str, id: Id, partners: &[Id]) -> Result<(), Error> {
+        self.atomically(|writer| {
+            writer.require_chatter(model, id)?;
+            let mut leaving = Vec::new();
+            for follower in writer.hanging("mail.followers", model, id)? {
+                let partner = writer.cell("mail.followers", "partner_id", follower)?;
+                if partner.as_ref().and_then(values::as_id).is_some_and(|partner| partners.contains(&partner)) {
+                    leaving.push(follower);
+                }
+            }
+            writer.delete_quietly("mail.followers", &leaving)
+        })
+    }
+
+    /// Adds followers with the subtypes that the model's followers get by default.
+    pub(super) fn subscribe(&mut self, model: &Model, id: Id, partners: &[Id]) -> Result<(), Error> {
+        if !self.schema().models.contains_key("mail.followers") {
+            return Ok(());
+        }
+        for partner in partners {
+            let sql = "SELECT 1 FROM mail_followers WHERE res_model = ?1 AND res_id = ?2 AND partner_id = ?3";
+            if self.conn.prepare_cached(sql).map_err(fault)?.exists((&model.name, id, partner)).map_err(fault)? {
+                continue;
+            }
+            let follower = self.add_record(
+                "mail.followers",
+                vec![("res_model", text(&model.name)), ("res_id", link(id)), ("partner_id", link(*partner))],
+            )?;
+            let subtypes = self.default_subtypes(&model.name, *partner)?;
+            self.add_pairs("mail.followers", "subtype_ids", follower, &subtypes)?;
+        }
+        Ok(())
+    }
+
+    /// Subtypes that a new follower gets; customers get no internal ones.
+    fn default_subtypes(&self, model: &str, partner: Id) -> Result<Vec<Id>, Error> {
+        if !self.schema().models.contains_key("mail.message.subtype") {
+            return Ok(Vec::new());
+        }
+        let shared = self.schema().model("res.partner")?.has_column("partner_share")
+            && matches!(self.cell("res.partner", "partner_share", partner)?, Some(Cell::Integer(1)));
+        let sql = format!(
+            "SELECT id FROM mail_message_subtype WHERE {default} = 1 AND (res_model IS NULL OR res_model = ?1) \
+             AND NOT (?2 AND coalesce(internal, 0)) ORDER BY id",
+            default = quote("default")
+        );
+        let mut statement = self.conn.prepare_cached(&sql).map_err(fault)?;
+        let rows = statement.query_map((model, shared), |row| row.get(0)).map_err(fault)?;
+        rows.collect::<Result<_, _>>().map_err(fault)
+    }
+
+    /// The new responsible of a record follows it, and is told unless they did it themselves.
+    pub(crate) fn follow(&mut self, model: &Model, ids: &[Id], given: &Values, _created: bool) -> Result<(), Error> {
+        if !model.chatter || self.options.silent || !self.schema().models.contains_key("mail.followers") {
+            return Ok(());
+        }
+        let responsible =
+            model.fields.get("user_id").filter(|f| f.tracking.is_some() && f.relation.as_deref() == Some("res.users"));
+        let (Some(_), Some(Input::Value(Value::Many2one(user)))) = (responsible, given.get("user_id")) else {
+            return Ok(());
+        };
+        let user = user.id;
+        if matches!(self.cell("res.users", "active", user)?, Some(Cell::Integer(0)) | None) {
+            return Ok(());
+        }
+        let Some(partner) = self.cell("res.users", "partner_id", user)?.as_ref().and_then(values::as_id) else {
+            return Ok(());
+        };
+        for id in ids {
+            self.subscribe(model, *id, &[partner])?;
+            if user != self.env.user {
+                self.notify_assigned(model, *id, partner)?;
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,256 @@
+//! Messages and notes.
+
+use rusqlite::{OptionalExtension, types::Value as Cell};
+use triggerbox_model::{error::Error, schema::Model, value::Id};
+
+use super::{link, link_or_null, subtype, text};
+use crate::{
+    db::fault,
+    write::{Values, Writer, html, values},
+};
+
+/// A message to post.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Post {
+    /// HTML, sanitised when it is stored.
+    pub body: String,
+    /// Subject line.
+    pub subject: Option<String>,
+    /// `comment` for people's messages, `notification` for the system's.
+    pub message_type: String,
+    /// The subtype; none: an internal note.
+    pub subtype: Option<Id>,
+    /// Who says it; none: the user.
+    pub author: Option<Id>,
+    /// Sender's address; none: the author's.
+    pub email_from: Option<String>,
+    /// Partners to notify besides the followers.
+    pub partners: Vec<Id>,
+    /// File name, MIME type, bytes.
+    pub attachments: Vec<(String, String, Vec<u8>)>,
+    /// The message that it answers; none: the record's latest.
+    pub parent: Option<Id>,
+}
+
+impl Default for Post {
+    fn default() -> Self {
+        Self {
+            body: String::new(),
+            subject: None,
+            message_type: "notification".to_owned(),
+            subtype: None,
+            author: None,
+            email_from: None,
+            partners: Vec::new(),
+            attachments: Vec::new(),
+            parent: None,
+        }
+    }
+}
+
+impl Writer<'_> {
+    /// Posts a message on a record; returns it.
+    ///
+    /// # Errors
+    /// `no-chatter`, `missing-record`.
+    pub fn post(&mut self, model: &str, id: Id, post: Post) -> Result<Id, Error> {
+        self.atomically(|writer| {
+            let described = writer.schema().model(model)?;
+            writer.require_chatter(model, id)?;
+            writer.require_records("res.partner", &post.partners)?;
+            writer.post_on(described, id, post)
+        })
+    }
+
+    /// The subtypes behind a message (true) and a note (false).
+    ///
+    /// # Errors
+    /// What the database says.
+    pub fn subtype_of(&self, comment: bool) -> Result<Option<Id>, Error> {
+        self.xmlid(if comment { subtype::COMMENT } else { subtype::NOTE })
+    }
+
+    fn post_on(&mut self, model: &Model, id: Id, post: Post) -> Result<Id, Error> {
+        let user = self.user_partner()?;
+        let author = post.author.or(user);
+        let email = match post.email_from {
+            Some(email) => Some(email),
+            None => self.formatted_email(author)?,
+        };
+        let comment = self.xmlid(subtype::COMMENT)?;
+        let subtype = match post.subtype {
+            Some(subtype) => Some(subtype),
+            None => self.xmlid(subtype::NOTE)?,
+        };
+        if self.options.recipients_follow && !post.partners.is_empty() {
+            self.subscribe(model, id, &post.partners)?;
+        }
+        let parent = match post.parent {
+            Some(parent) => Some(parent),
+            None => self.ancestor(&model.name, id)?,
+        };
+        let subject = match post.subject {
+            None if !post.partners.is_empty() => Some(self.name_of(&model.name, id)?),
+            subject => subject,
+        };
+        let now = self.now_seconds();
+        let message = self.add_record(
+            "mail.message",
+            vec![
+                ("model", text(&model.name)),
+                ("res_id", link(id)),
+                ("body", text(html::sanitize(&post.body))),
+                ("subject", subject.map_or(Cell::Null, text)),
+                ("message_type", text(&post.message_type)),
+                ("subtype_id", link_or_null(subtype)),
+                ("author_id", link_or_null(author)),
+                ("email_from", email.map_or(Cell::Null, text)),
+                ("date", text(now)),
+                ("parent_id", link_or_null(parent)),
+            ],
+        )?;
+        self.add_pairs("mail.message", "partner_ids", message, &post.partners)?;
+        self.attach(model, id, message, post.attachments)?;
+        let by_hand = !matches!(
+            post.message_type.as_str(),
+            "notification" | "user_notification" | "auto_comment" | "out_of_office"
+        );
+        if by_hand
+            && !self.options.no_subscription
+            && subtype.is_some()
+            && subtype == comment
+            && self.is_active_internal_user()?
+        {
+            self.subscribe(model, id, &user.into_iter().collect::<Vec<_>>())?;
+        }
+        Ok(message)
+    }
+
+    /// Stores files with the message that brings them.
+    fn attach(
+        &mut self,
+        model: &Model,
+        id: Id,
+        message: Id,
+        files: Vec<(String, String, Vec<u8>)>,
+    ) -> Result<(), Error> {
+        if files.is_empty() {
+            return Ok(());
+        }
+        if !self.schema().models.contains_key("ir.attachment") {
+            return Err(Error::invalid(
+                "no-attachments",
+                "this backend's models have no `ir.attachment`: files cannot be stored",
+            ));
+        }
+        let mut ids = Vec::new();
+        for (name, mime_type, bytes) in files {
+            let size = i64::try_from(bytes.len()).unwrap_or(i64::MAX);
+            ids.push(self.add_record(
+                "ir.attachment",
+                vec![
+                    ("name", text(name)),
+                    ("mimetype", text(mime_type)),
+                    ("res_model", text(&model.name)),
+                    ("res_id", link(id)),
+                    ("file_size", Cell::Integer(size)),
+                    ("raw", Cell::Blob(bytes)),
+                ],
+            )?);
+        }
+        self.add_pairs("mail.message", "attachment_ids", message, &ids)
+    }
+
+    /// A message of the system under a subtype.
+    pub(super) fn post_system(&mut self, model: &Model, id: Id, body: String, subtype: Id) -> Result<Id, Error> {
+        self.post_on(model, id, Post { body, subtype: Some(subtype), ..Post::default() })
+    }
+
+    /// A log note of the system: nobody is notified.
+    pub(crate) fn log_note(&mut self, model: &Model, id: Id, body: String) -> Result<Id, Error> {
+        let author = self.user_partner()?;
+        let email = self.formatted_email(author)?;
+        let note = self.xmlid(subtype::NOTE)?;
+        let now = self.now_seconds();
+        self.add_record(
+            "mail.message",
+            vec![
+                ("model", text(&model.name)),
+                ("res_id", link(id)),
+                ("body", text(html::sanitize(&body))),
+                ("message_type", text("notification")),
+                ("subtype_id", link_or_null(note)),
+                ("is_internal", Cell::Integer(1)),
+                ("author_id", link_or_null(author)),
+                ("email_from", email.map_or(Cell::Null, text)),
+                ("date", text(now)),
+            ],
+        )
+    }
+
+    /// What a new record's chatter begins with: its creator follows, and a note says that it was made.
+    pub(crate) fn greet(&mut self, model: &Model, id: Id, given: &Values) -> Result<(), Error> {
+        if !model.chatter || self.options.silent || !self.schema().models.contains_key("mail.message") {
+            return Ok(());
+        }
+        if !self.options.no_subscription && self.is_active_internal_user()? {
+            let creator: Vec<Id> = self.user_partner()?.into_iter().collect();
+            self.subscribe(model, id, &creator)?;
+        }
+        self.follow(model, &[id], given, true)?;
+        if self.options.no_creation_message {
+            return Ok(());
+        }
+        match self.creation_subtype(model, id)? {
+            Some((subtype, words)) => {
+                let body = format!("<div summary=\"o_mail_notification\"><p>{}</p></div>", html::escape(&words));
+                self.post_system(model, id, body, subtype)?;
+            }
+            None => {
+                let body = html::escape(&format!("{} created", model.description));
+                self.log_note(model, id, body)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The message that a new one hangs under: the latest comment or mail, else the latest of all.
+    fn ancestor(&self, model: &str, id: Id) -> Result<Option<Id>, Error> {
+        let sql = "SELECT id FROM mail_message WHERE model = ?1 AND res_id = ?2 AND message_type <> 'user_notification' \
+                   ORDER BY message_type IN ('comment', 'email') DESC, date DESC, id DESC LIMIT 1";
+        self.conn.prepare_cached(sql).map_err(fault)?.query_row((model, id), |row| row.get(0)).optional().map_err(fault)
+    }
+
+    /// `"Name" <address>`
+    fn formatted_email(&self, partner: Option<Id>) -> Result<Option<String>, Error> {
+        let Some(partner) = partner else { return Ok(None) };
+        let Some(Cell::Text(email)) = self.cell("res.partner", "email", partner)? else { return Ok(None) };
+        let name = match self.cell("res.partner", "name", partner)? {
+            Some(Cell::Text(name)) => name,
+            _ => String::new(),
+        };
+        Ok(Some(format!("\"{}\" <{email}>", name.replace('\\', "\\\\").replace('"', "\\\""))))
+    }
+
+    /// Whether the user is a person of the house, and not archived.
+    fn is_active_internal_user(&self) -> Result<bool, Error> {
+        let Some(users) = self.schema().models.get("res.users") else { return Ok(false) };
+        let flag = |name: &str, otherwise: bool| -> Result<bool, Error> {
+            if !users.has_column(name) {
+                return Ok(otherwise);
+            }
+            Ok(matches!(self.cell("res.users", name, self.env.user)?, Some(Cell::Integer(1))))
+        };
+        Ok(flag("active", true)? && !flag("share", false)?)
+    }
+
+    /// The time as messages carry it: whole seconds.
+    fn now_seconds(&self) -> String {
+        self.env.now.strftime("%Y-%m-%d %H:%M:%S").to_string()
+    }
+
+    /// What a path leads to from a record; NULL when it breaks off.
+    pub(super) fn path_cell(&self, model: &Model, path: &str, id: Id) -> Result<Cell, Error> {
+        Ok(self.follow_path(model, path, id)?.filter(|cell| values::as_id(cell).is_some()).unwrap_or(Cell::Null))
+    }
+}

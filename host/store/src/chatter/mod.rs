@@ -1,0 +1,144 @@
+//! A record's discussion: tracking notes, messages, followers, activities; Odoo's `mail.thread`.
+//!
+//! Everything here is part of [`Writer`]: posting is writing records of the mail models. It is done with the
+//! system's rights, as Odoo does: who may write on a record may post on it.
+
+mod activity;
+mod follow;
+mod message;
+mod read;
+mod subtype;
+mod tracking;
+
+use rusqlite::{OptionalExtension, types::Value as Cell};
+use triggerbox_model::{error::Error, schema::Model, value::Id};
+
+pub(crate) use self::tracking::Tracking;
+pub use self::{activity::NewActivity, message::Post, read::read_messages};
+use crate::{
+    db::fault,
+    ddl::{quote, table},
+    names,
+    write::{Row, Writer},
+};
+
+/// Models whose records hang on another record by `(model, res_id)`, in the order in which they go with it.
+pub(crate) const MODELS: [&str; 3] = ["mail.message", "mail.activity", "mail.followers"];
+
+impl Writer<'_> {
+    /// Fails unless the record is there and its model has a chatter.
+    pub(crate) fn require_chatter(&self, model: &str, id: Id) -> Result<&Model, Error> {
+        let described = self.schema().model(model)?;
+        if !described.chatter || !self.schema().models.contains_key("mail.message") {
+            return Err(Error::invalid(
+                "no-chatter",
+                format!("records of `{model}` have no chatter: nothing can be posted on them"),
+            ));
+        }
+        self.require_records(model, &[id])?;
+        Ok(described)
+    }
+
+    /// Adds a record of a mail model; fields that the schema does not have are left out.
+    fn add_record(&mut self, model: &str, cells: Vec<(&str, Cell)>) -> Result<Id, Error> {
+        let described = self.schema().model(model)?;
+        self.touch(described)?;
+        let id = self.place.new_id(self.conn, model)?;
+        let mut row: Row = cells
+            .into_iter()
+            .filter(|(name, cell)| *cell != Cell::Null && described.has_column(name))
+            .map(|(name, cell)| (name.to_owned(), cell))
+            .collect();
+        self.add_log_columns(described, &mut row, true);
+        self.log.created(model, id);
+        self.insert_row(model, id, &row)?;
+        Ok(id)
+    }
+
+    /// Adds pairs to a many2many field of a record that has none yet.
+    fn add_pairs(&mut self, model: &str, field: &str, id: Id, others: &[Id]) -> Result<(), Error> {
+        let Some(pairs) = self.schema().model(model)?.fields.get(field).and_then(|field| field.m2m.as_ref()) else {
+            return Ok(());
+        };
+        if others.is_empty() {
+            return Ok(());
+        }
+        self.log.ids(model, id, field, &[]);
+        self.place.touch_table(self.conn, &pairs.table)?;
+        let sql = format!(
+            "INSERT INTO {} ({}, {}) VALUES (?1, ?2)",
+            quote(&pairs.table),
+            quote(&pairs.column1),
+            quote(&pairs.column2)
+        );
+        let mut statement = self.conn.prepare_cached(&sql).map_err(fault)?;
+        for other in others.iter().collect::<std::collections::BTreeSet<_>>() {
+            statement.execute([id, *other]).map_err(fault)?;
+        }
+        Ok(())
+    }
+
+    /// What people call a record; empty for none.
+    pub(crate) fn name_of(&self, model: &str, id: Id) -> Result<String, Error> {
+        names::display_name(self.conn, self.env, model, id)
+    }
+
+    /// The record behind an external id.
+    pub(crate) fn xmlid(&self, xmlid: &str) -> Result<Option<Id>, Error> {
+        let mut statement = self.conn.prepare_cached("SELECT id FROM tb_xmlid WHERE xmlid = ?1").map_err(fault)?;
+        statement.query_row([xmlid], |row| row.get(0)).optional().map_err(fault)
+    }
+
+    /// The id under which tracking values refer to a field.
+    fn field_id(&mut self, model: &str, field: &str) -> Result<Id, Error> {
+        let sql = "SELECT id FROM tb_field WHERE model = ?1 AND name = ?2";
+        let found =
+            self.conn.prepare_cached(sql).map_err(fault)?.query_row([model, field], |row| row.get(0)).optional();
+        if let Some(id) = found.map_err(fault)? {
+            return Ok(id);
+        }
+        self.place.touch_table(self.conn, "tb_field")?;
+        let id: Id = self
+            .conn
+            .query_row("SELECT coalesce(max(id), 0) + 1 FROM tb_field", [], |row| row.get(0))
+            .map_err(fault)?;
+        self.conn
+            .execute("INSERT INTO tb_field (id, model, name) VALUES (?1, ?2, ?3)", (id, model, field))
+            .map_err(fault)?;
+        Ok(id)
+    }
+
+    /// Ids of the rows of a mail model that hang on a record.
+    fn hanging(&self, model: &str, owner: &str, id: Id) -> Result<Vec<Id>, Error> {
+        let Some(described) = self.schema().models.get(model) else { return Ok(Vec::new()) };
+        let Some(column) = described.model_column() else { return Ok(Vec::new()) };
+        let sql =
+            format!("SELECT id FROM {} WHERE {} = ?1 AND res_id = ?2 ORDER BY id", quote(&table(model)), quote(column));
+        let mut statement = self.conn.prepare_cached(&sql).map_err(fault)?;
+        let rows = statement.query_map((owner, id), |row| row.get(0)).map_err(fault)?;
+        rows.collect::<Result<_, _>>().map_err(fault)
+    }
+}
+
+fn text(value: impl Into<String>) -> Cell {
+    Cell::Text(value.into())
+}
+
+fn link(id: Id) -> Cell {
+    Cell::Integer(i64::from(id))
+}
+
+fn link_or_null(id: Option<Id>) -> Cell {
+    id.map_or(Cell::Null, link)
+}
+
+/// Models whose changes say nothing by themselves.
+pub(crate) fn is_plumbing(model: &str) -> bool {
+    matches!(model, "mail.tracking.value" | "mail.message" | "mail.followers" | "ir.attachment")
+}
+
+/// The subtype of internal notes.
+pub(crate) fn note_subtype(conn: &rusqlite::Connection) -> Result<Option<Id>, Error> {
+    let mut statement = conn.prepare_cached("SELECT id FROM tb_xmlid WHERE xmlid = ?1").map_err(fault)?;
+    statement.query_row([subtype::NOTE], |row| row.get(0)).optional().map_err(fault)
+}

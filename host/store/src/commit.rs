@@ -1,0 +1,189 @@
+//! Applying a change set: one transaction, all or nothing.
+
+use std::{cell::RefCell, collections::BTreeMap};
+
+use rusqlite::Connection;
+use triggerbox_model::{
+    changes::{Change, ChangeSet, Diff, Effect, Seen, merge},
+    error::Error,
+    value::{Id, RecordRef, is_provisional},
+};
+
+use crate::{
+    db::{Database, DbError},
+    diff, effect,
+    env::Env,
+    failpoint, query,
+    remap::{Known, remap},
+    session::bare,
+    write::{Place, Writer},
+};
+
+/// Why a change set was not applied. Nothing of it was.
+#[derive(Debug, thiserror::Error)]
+pub enum CommitError {
+    /// Somebody else changed a record that the run had read and changes. Nobody: the run runs again.
+    #[error("{record} was changed by somebody else: `{field}` is not what the run saw")]
+    Conflict {
+        /// The record.
+        record: RecordRef,
+        /// The field that differs.
+        field: String,
+    },
+    /// The data is refused: a constraint, a right, a record that is gone. Whoever provides the data, or the rule's author.
+    #[error("{0}")]
+    Refused(#[source] Error),
+    /// The database failed. The operator.
+    #[error(transparent)]
+    Database(#[from] DbError),
+}
+
+impl From<Error> for CommitError {
+    fn from(error: Error) -> Self {
+        match DbError::behind(&error) {
+            Some(fault) => Self::Database(fault),
+            None => Self::Refused(error),
+        }
+    }
+}
+
+/// What a commit did.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Committed {
+    /// What provisional ids became, by model.
+    pub ids: BTreeMap<(String, Id), Id>,
+    /// What really changed: one for each record. Rules are matched against these.
+    pub events: Vec<Change>,
+    /// The same in words.
+    pub diff: Diff,
+}
+
+/// Applies a change set in a transaction of its own.
+///
+/// # Errors
+/// Each case of [`CommitError`].
+pub fn commit(database: &Database, env: &Env, changes: &ChangeSet) -> Result<Committed, CommitError> {
+    let done = database.transaction(|conn| {
+        failpoint::hit("begun");
+        let done = commit_in(conn, env, changes)?;
+        failpoint::hit("before-commit");
+        Ok::<_, CommitError>(done)
+    })?;
+    failpoint::hit("after-commit");
+    Ok(done)
+}
+
+/// Applies a change set inside the caller's transaction, which holds the writer lock: what the caller adds (run record,
+/// acknowledgement) is committed with it. After an error the caller rolls back.
+///
+/// # Errors
+/// Each case of [`CommitError`].
+pub fn commit_in(conn: &Connection, env: &Env, changes: &ChangeSet) -> Result<Committed, CommitError> {
+    compare(conn, env, &changes.reads)?;
+    failpoint::hit("compared");
+    let mut place = Place::committed();
+    let mut events = Vec::new();
+    for (index, staged) in changes.effects.iter().enumerate() {
+        let mut staged = staged.clone();
+        let known = Progress { conn, env, place: RefCell::new(&mut place), mentions: &changes.mentions };
+        remap(&env.schema, &known, &mut staged)?;
+        refuse_late_writes(conn, env, &place, &staged, changes, index)?;
+        let mut writer = Writer::new(conn, env, &mut place);
+        events.extend(effect::apply(&mut writer, &staged)?.changes);
+        failpoint::hit("effect-applied");
+        #[cfg(feature = "failpoints")]
+        failpoint::break_in_two(conn).map_err(DbError::from)?;
+    }
+    let events = merge(events);
+    let diff = diff::describe(conn, env, &events)?;
+    let ids = match place {
+        Place::Committed(committing) => committing.ids,
+        Place::Staged(_) => BTreeMap::new(),
+    };
+    Ok(Committed { ids, events, diff })
+}
+
+/// Compares what the run saw with what is there now.
+fn compare(conn: &Connection, env: &Env, reads: &[Seen]) -> Result<(), CommitError> {
+    let mut records: BTreeMap<&RecordRef, Vec<&Seen>> = BTreeMap::new();
+    for seen in reads {
+        records.entry(&seen.record).or_default().push(seen);
+    }
+    // What the user may see is no matter here: the run has seen it.
+    let env = env.clone().sudo();
+    for (record, seen) in records {
+        let fields: Vec<String> = seen.iter().map(|seen| seen.field.clone()).collect();
+        let rows = query::read::read(conn, &env, &record.model, &[record.id], &fields)?;
+        let conflict = |field: &str| CommitError::Conflict { record: record.clone(), field: field.to_owned() };
+        let Some(row) = rows.into_iter().next() else {
+            return Err(conflict("id"));
+        };
+        for (seen, now) in seen.iter().zip(&row.values) {
+            if bare(now) != seen.value {
+                return Err(conflict(&seen.field));
+            }
+        }
+    }
+    Ok(())
+}
+
+/// `ensure` may find, at commit, a record that another run made meanwhile. The run never saw it: if it also writes
+/// on it, that is a conflict.
+fn refuse_late_writes(
+    conn: &Connection,
+    env: &Env,
+    place: &Place,
+    effect: &Effect,
+    changes: &ChangeSet,
+    index: usize,
+) -> Result<(), CommitError> {
+    let Effect::Ensure { model, keys, values, id } = effect else { return Ok(()) };
+    let mut scratch = Place::committed();
+    let writer = Writer::new(conn, env, &mut scratch);
+    let Some(found) = writer.find_by_keys(model, keys, &crate::write::from_fields(values))? else { return Ok(()) };
+    if matches!(place, Place::Committed(committing) if committing.ids.values().any(|made| *made == found)) {
+        return Ok(());
+    }
+    let later = changes.effects.iter().skip(index + 1);
+    let written = later.clone().any(|effect| match effect {
+        Effect::Write { model: other, ids, .. }
+        | Effect::Unlink { model: other, ids }
+        | Effect::CallMethod { model: other, ids, .. } => other == model && ids.contains(id),
+        Effect::Relate { target, .. } => target.model == *model && target.id == *id,
+        _ => false,
+    });
+    if written {
+        return Err(CommitError::Conflict {
+            record: RecordRef::new(model, found),
+            field: keys.first().cloned().unwrap_or_default(),
+        });
+    }
+    Ok(())
+}
+
+/// Ids and names as far as the commit has come.
+struct Progress<'a> {
+    conn: &'a Connection,
+    env: &'a Env,
+    place: RefCell<&'a mut Place>,
+    mentions: &'a [RecordRef],
+}
+
+impl Known for Progress<'_> {
+    fn id(&self, model: &str, id: Id) -> Option<Id> {
+        match &**self.place.borrow() {
+            Place::Committed(committing) => committing.real(model, id),
+            Place::Staged(_) => None,
+        }
+    }
+
+    fn mention(&self, index: usize) -> Result<Option<(RecordRef, String)>, Error> {
+        let Some(mut record) = self.mentions.get(index).cloned() else { return Ok(None) };
+        if is_provisional(record.id) {
+            let Some(id) = self.id(&record.model, record.id) else { return Ok(None) };
+            record.id = id;
+        }
+        let name = crate::names::display_name(self.conn, self.env, &record.model, record.id)?;
+        Ok(Some((record, name)))
+    }
+}

@@ -1,0 +1,375 @@
+//! One database: a SQLite file in WAL mode with one writer and many readers, or the same in memory.
+//!
+//! One process at a time has it open for writing (an operating-system lock on `<file>.lock`, gone with the
+//! process); others can read. Within the process, writers take turns behind a mutex and readers each have
+//! their own connection and snapshot.
+
+mod error;
+mod settings;
+mod upgrade;
+
+use std::{
+    fs::{File, TryLockError},
+    ops::Deref,
+    path::{Path, PathBuf},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+
+use rusqlite::{Connection, OpenFlags};
+use tempfile::TempDir;
+use triggerbox_model::schema::Schema;
+
+pub use self::{
+    error::{DbError, fault, is_fault},
+    upgrade::FORMAT,
+};
+use crate::{
+    ddl,
+    load::{self, DataSet},
+    query,
+    rights::Rights,
+};
+
+/// Idle read connections that are kept. More are opened when they are needed, and closed after use.
+const IDLE_READERS: usize = 8;
+
+/// Whether a database is opened for writing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Mode {
+    /// Takes the write lock.
+    Write,
+    /// Takes no lock; every write fails with [`DbError::ReadOnly`].
+    Read,
+}
+
+/// An open database. Cheap to clone; closed when the last clone is dropped.
+#[derive(Debug, Clone)]
+pub struct Database {
+    inner: Arc<Inner>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    path: PathBuf,
+    /// The file itself cannot be written, nor can the log beside it: read it as it stands.
+    immutable: bool,
+    schema: Arc<Schema>,
+    rights: Arc<Rights>,
+    readers: Mutex<Vec<Connection>>,
+    writer: Option<Mutex<Connection>>,
+    // Dropped last: the lock after the connections, the folder after the lock.
+    _lock: Option<File>,
+    _folder: Option<TempDir>,
+}
+
+impl Database {
+    /// Makes a new database of a data set: its tables, records and rights.
+    ///
+    /// # Errors
+    /// [`DbError::Exists`] and everything that can go wrong on a disk. A file that could not be finished is removed.
+    pub fn create(path: &Path, data: &DataSet) -> Result<Self, DbError> {
+        if path.exists() {
+            return Err(DbError::Exists { path: path.to_owned() });
+        }
+        let lock = lock(path)?;
+        let made = make(path, data);
+        if let Err(error) = made {
+            // A half-made file would only be in the way of the next attempt.
+            for leftover in [path.to_owned(), beside(path, "-wal"), beside(path, "-shm")] {
+                let _ = std::fs::remove_file(leftover);
+            }
+            return Err(error);
+        }
+        Self::opened(path.to_owned(), Some(lock), None)
+    }
+
+    /// Makes a new database that is gone when it is closed: a file in memory where the system has such a place.
+    ///
+    /// # Errors
+    /// As [`Database::create`].
+    pub fn in_memory(data: &DataSet) -> Result<Self, DbError> {
+        let shm = Path::new("/dev/shm");
+        let folder = if shm.is_dir() { tempfile::tempdir_in(shm) } else { tempfile::tempdir() }?;
+        let path = folder.path().join("memory.db");
+        make(&path, data)?;
+        Self::opened(path, None, Some(folder))
+    }
+
+    /// Opens a database. For writing, an older format is brought up to date first, in one transaction.
+    ///
+    /// # Errors
+    /// Each case of [`DbError`].
+    pub fn open(path: &Path, mode: Mode) -> Result<Self, DbError> {
+        check_file(path)?;
+        match mode {
+            Mode::Write => {
+                let lock = lock(path)?;
+                upgrade::upgrade(&open_writer(path)?, upgrade::STEPS)?;
+                Self::opened(path.to_owned(), Some(lock), None)
+            }
+            Mode::Read => Self::opened(path.to_owned(), None, None),
+        }
+    }
+
+    /// The models.
+    #[must_use]
+    pub fn schema(&self) -> &Arc<Schema> {
+        &self.inner.schema
+    }
+
+    /// Who may do what.
+    #[must_use]
+    pub fn rights(&self) -> &Arc<Rights> {
+        &self.inner.rights
+    }
+
+    /// The file.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.inner.path
+    }
+
+    /// Whether this process holds the write lock.
+    #[must_use]
+    pub fn mode(&self) -> Mode {
+        if self.inner.writer.is_some() { Mode::Write } else { Mode::Read }
+    }
+
+    /// A connection with a snapshot of its own: what is committed later is not seen.
+    ///
+    /// # Errors
+    /// What SQLite says.
+    pub fn snapshot(&self) -> Result<Snapshot, DbError> {
+        let idle = lock_mutex(&self.inner.readers).pop();
+        let conn = match idle {
+            Some(conn) => conn,
+            None => open_reader(&self.inner.path, self.inner.immutable)?,
+        };
+        conn.execute_batch("BEGIN")?;
+        Ok(Snapshot { conn: Some(conn), database: self.clone() })
+    }
+
+    /// Runs `work` in one transaction, with the writer lock held. It is committed if `work` succeeds, else
+    /// nothing of it is kept.
+    ///
+    /// # Errors
+    /// What `work` says, or the database.
+    pub fn transaction<T, E: From<DbError>>(&self, work: impl FnOnce(&Connection) -> Result<T, E>) -> Result<T, E> {
+        let conn = self.writer()?;
+        conn.execute_batch("BEGIN IMMEDIATE").map_err(DbError::from)?;
+        match work(&conn) {
+            Ok(value) => match conn.execute_batch("COMMIT") {
+                Ok(()) => Ok(value),
+                Err(error) => {
+                    roll_back(&conn);
+                    Err(DbError::from(error).into())
+                }
+            },
+            Err(error) => {
+                roll_back(&conn);
+                Err(error)
+            }
+        }
+    }
+
+    /// The writing connection, for its turn. No transaction is open on it.
+    fn writer(&self) -> Result<MutexGuard<'_, Connection>, DbError> {
+        let writer = self
+            .inner
+            .writer
+            .as_ref()
+            .ok_or_else(|| DbError::ReadOnly { why: "it was opened for reading".to_owned() })?;
+        let conn = lock_mutex(writer);
+        // A thread that panicked in its turn left its transaction open.
+        roll_back(&conn);
+        Ok(conn)
+    }
+
+    fn opened(path: PathBuf, lock: Option<File>, folder: Option<TempDir>) -> Result<Self, DbError> {
+        let writer = if lock.is_some() || folder.is_some() { Some(open_writer(&path)?) } else { None };
+        let (reader, immutable) = match open_reader(&path, false) {
+            Ok(reader) => (reader, false),
+            // A database on a read-only disk has no place for the log's index. Without a log there is nothing
+            // in it to miss.
+            Err(DbError::Io { .. } | DbError::ReadOnly { .. }) if !has_log(&path) => (open_reader(&path, true)?, true),
+            Err(error) => return Err(error),
+        };
+        let found = upgrade::format_of(&reader)?;
+        if found > FORMAT {
+            return Err(DbError::Newer { found, known: FORMAT });
+        }
+        if found < FORMAT {
+            return Err(DbError::Older { found, known: FORMAT });
+        }
+        let (schema, rights) =
+            ddl::describe(&reader).map_err(|error| DbError::Description { why: error.to_string() })?;
+        Ok(Self {
+            inner: Arc::new(Inner {
+                path,
+                immutable,
+                schema: Arc::new(schema),
+                rights: Arc::new(rights),
+                readers: Mutex::new(vec![reader]),
+                writer: writer.map(Mutex::new),
+                _lock: lock,
+                _folder: folder,
+            }),
+        })
+    }
+}
+
+/// A read connection inside a transaction; goes back to the pool, without what was staged on it, when dropped.
+#[derive(Debug)]
+pub struct Snapshot {
+    conn: Option<Connection>,
+    database: Database,
+}
+
+impl Snapshot {
+    /// The database that it is of.
+    #[must_use]
+    pub fn database(&self) -> &Database {
+        &self.database
+    }
+}
+
+impl Deref for Snapshot {
+    type Target = Connection;
+
+    #[allow(clippy::expect_used, reason = "the connection is taken out only by drop")]
+    fn deref(&self) -> &Connection {
+        self.conn.as_ref().expect("present until dropped")
+    }
+}
+
+impl Drop for Snapshot {
+    fn drop(&mut self) {
+        let Some(conn) = self.conn.take() else { return };
+        roll_back(&conn);
+        let mut idle = lock_mutex(&self.database.inner.readers);
+        if conn.is_autocommit() && idle.len() < IDLE_READERS {
+            idle.push(conn);
+        }
+    }
+}
+
+/// Ends an open transaction, if there is one.
+fn roll_back(conn: &Connection) {
+    if !conn.is_autocommit() {
+        // SQLite may have rolled back by itself (a full disk); then there is nothing to do.
+        let _ = conn.execute_batch("ROLLBACK");
+    }
+}
+
+/// What the mutex guards stays usable after a panic: connections are rolled back before use.
+fn lock_mutex<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Writes a new database.
+fn make(path: &Path, data: &DataSet) -> Result<(), DbError> {
+    let conn = open_writer(path)?;
+    conn.execute_batch("BEGIN IMMEDIATE")?;
+    load::import(&conn, data).map_err(|error| DbError::behind(&error).unwrap_or(DbError::Data(error)))?;
+    conn.pragma_update(None, "application_id", settings::APPLICATION_ID)?;
+    conn.pragma_update(None, "user_version", FORMAT)?;
+    conn.execute_batch("COMMIT")?;
+    Ok(())
+}
+
+fn open_writer(path: &Path) -> Result<Connection, DbError> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let conn = Connection::open_with_flags(path, flags)?;
+    settings::tune(&conn)?;
+    if conn.is_readonly("main")? {
+        return Err(DbError::ReadOnly { why: format!("{} may not be written", path.display()) });
+    }
+    settings::tune_writer(&conn)?;
+    query::functions::register(&conn)?;
+    Ok(conn)
+}
+
+fn open_reader(path: &Path, immutable: bool) -> Result<Connection, DbError> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let conn = if immutable {
+        Connection::open_with_flags(immutable_uri(path), flags | OpenFlags::SQLITE_OPEN_URI)?
+    } else {
+        Connection::open_with_flags(path, flags)?
+    };
+    settings::tune(&conn)?;
+    query::functions::register(&conn)?;
+    // SQLite opens lazily: the first read says whether it can.
+    conn.query_row("SELECT count(*) FROM sqlite_schema", [], |_| Ok(()))?;
+    Ok(conn)
+}
+
+/// `file:` address that tells SQLite that nothing changes the file; characters with a meaning in it are escaped.
+fn immutable_uri(path: &Path) -> String {
+    let mut uri = String::from("file:");
+    for byte in path.as_os_str().as_encoded_bytes() {
+        match byte {
+            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'/' | b'.' | b'-' | b'_' => uri.push(char::from(*byte)),
+            other => uri.push_str(&format!("%{other:02X}")),
+        }
+    }
+    uri + "?immutable=1"
+}
+
+/// Takes the write lock. The system frees it when the process ends, however it ends.
+fn lock(path: &Path) -> Result<File, DbError> {
+    let file = File::options().create(true).append(true).open(beside(path, ".lock"))?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(TryLockError::WouldBlock) => Err(DbError::Locked { path: path.to_owned() }),
+        Err(TryLockError::Error(error)) => Err(error.into()),
+    }
+}
+
+/// `crm.db` and `-wal` give `crm.db-wal`.
+fn beside(path: &Path, suffix: &str) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(suffix);
+    PathBuf::from(name)
+}
+
+fn has_log(path: &Path) -> bool {
+    std::fs::metadata(beside(path, "-wal")).is_ok_and(|log| log.len() > 0)
+}
+
+/// Says precisely what a file is that is no database of ours, before SQLite touches it.
+fn check_file(path: &Path) -> Result<(), DbError> {
+    use std::io::Read;
+
+    /// What every SQLite file begins with.
+    const MAGIC: &[u8; 16] = b"SQLite format 3\0";
+    /// Where the header keeps the application's number, big-endian.
+    const APPLICATION_ID_AT: usize = 68;
+
+    let not = |why: &str| DbError::NotADatabase { path: path.to_owned(), why: why.to_owned() };
+    let mut file = match File::open(path) {
+        Ok(file) => file,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+            return Err(DbError::Missing { path: path.to_owned() });
+        }
+        Err(error) => return Err(error.into()),
+    };
+    if file.metadata()?.is_dir() {
+        return Err(not("it is a folder"));
+    }
+    let mut header = Vec::with_capacity(100);
+    Read::by_ref(&mut file).take(100).read_to_end(&mut header)?;
+    if header.is_empty() {
+        return Err(not("it is empty"));
+    }
+    if !header.starts_with(MAGIC) {
+        return Err(not("it is no SQLite file"));
+    }
+    let id = header.get(APPLICATION_ID_AT..APPLICATION_ID_AT + 4).and_then(|bytes| bytes.try_into().ok());
+    match id.map(i32::from_be_bytes) {
+        None => Err(DbError::Corrupt { why: "it ends within its header".to_owned() }),
+        Some(settings::APPLICATION_ID) => Ok(()),
+        // The number may still be in the log only, when the process that made the file was killed.
+        Some(0) if has_log(path) => Ok(()),
+        Some(_) => Err(not("it is another program's SQLite file")),
+    }
+}

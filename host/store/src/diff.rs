@@ -1,0 +1,222 @@
+//! Changes in words: labels and names in place of technical values, messages and activities with their record.
+
+use indexmap::IndexMap;
+use rusqlite::Connection;
+use triggerbox_model::{
+    changes::{Change, ChangeKind, ChatterDiff, Diff, FieldDiff, RecordDiff},
+    error::Error,
+    schema::{Field, FieldKind, Model},
+    value::{Id, RecordRef, Value},
+};
+
+use crate::{
+    chatter,
+    env::Env,
+    mention::has_token,
+    names::display_name,
+    write::{html, values::PENDING},
+};
+
+/// Describes changes. `conn` sees the records as they are after them.
+///
+/// # Errors
+/// What the database says.
+pub fn describe(conn: &Connection, env: &Env, changes: &[Change]) -> Result<Diff, Error> {
+    let mut records: IndexMap<RecordRef, RecordDiff> = IndexMap::new();
+    let words = Words { conn, env };
+    for change in changes {
+        let Some(model) = env.schema.models.get(&change.record.model) else { continue };
+        if let Some((target, entry)) = words.chatter(model, change)? {
+            let record = words.record(&mut records, &target)?;
+            record.chatter.extend(entry);
+            continue;
+        }
+        if chatter::is_plumbing(&change.record.model) {
+            continue;
+        }
+        let mut fields = Vec::new();
+        for changed in &change.fields {
+            let Some(field) = model.fields.get(&changed.field) else { continue };
+            fields.push(FieldDiff {
+                field: changed.field.clone(),
+                label: if field.string.is_empty() { changed.field.clone() } else { field.string.clone() },
+                old_text: words.value(field, &changed.old)?,
+                new_text: words.value(field, &changed.new)?,
+                old: changed.old.clone(),
+                new: changed.new.clone(),
+            });
+        }
+        let record = words.record(&mut records, &change.record)?;
+        record.kind = Some(change.kind);
+        if change.kind == ChangeKind::Deleted {
+            record.name = words.last_name(model, change);
+        } else {
+            record.fields = fields;
+        }
+    }
+    Ok(Diff { records: records.into_values().collect() })
+}
+
+struct Words<'a> {
+    conn: &'a Connection,
+    env: &'a Env,
+}
+
+impl Words<'_> {
+    fn name(&self, model: &str, id: Id) -> Result<String, Error> {
+        if !self.env.schema.models.contains_key(model) {
+            return Ok(id.to_string());
+        }
+        Ok(match display_name(self.conn, self.env, model, id)? {
+            name if name.contains(PENDING) => "(pending)".to_owned(),
+            name if name.is_empty() => id.to_string(),
+            name => name,
+        })
+    }
+
+    fn record<'r>(
+        &self,
+        records: &'r mut IndexMap<RecordRef, RecordDiff>,
+        record: &RecordRef,
+    ) -> Result<&'r mut RecordDiff, Error> {
+        if !records.contains_key(record) {
+            let name = self.name(&record.model, record.id)?;
+            let name = if name == record.id.to_string() { String::new() } else { name };
+            let diff = RecordDiff { record: record.clone(), name, kind: None, fields: Vec::new(), chatter: Vec::new() };
+            records.insert(record.clone(), diff);
+        }
+        records.get_mut(record).ok_or_else(|| Error::not_found("missing-record", format!("{record} is gone")))
+    }
+
+    /// What a deleted record was called.
+    fn last_name(&self, model: &Model, change: &Change) -> String {
+        let field = model.rec_name.as_deref().unwrap_or_default();
+        change
+            .fields
+            .iter()
+            .find(|changed| changed.field == field)
+            .map(|changed| text_of(&changed.old))
+            .unwrap_or_default()
+    }
+
+    fn value(&self, field: &Field, value: &Value) -> Result<String, Error> {
+        let relation = field.relation.as_deref().unwrap_or_default();
+        Ok(match value {
+            Value::Unset => String::new(),
+            Value::Pending => "(pending)".to_owned(),
+            Value::Many2one(link) => self.name(relation, link.id)?,
+            Value::Ids(ids) => {
+                let names: Result<Vec<String>, Error> = ids.iter().map(|id| self.name(relation, *id)).collect();
+                names?.join(", ")
+            }
+            Value::Reference(record) => format!("{} {}", record.model, self.name(&record.model, record.id)?),
+            Value::Text(key) if field.kind == FieldKind::Selection => field
+                .selection
+                .iter()
+                .find(|(known, _)| known == key)
+                .map_or_else(|| key.clone(), |(_, label)| label.clone()),
+            Value::Text(text) if field.kind == FieldKind::Html => html::to_text(text),
+            Value::Number(number) if field.kind == FieldKind::Monetary => format!("{number:.2}"),
+            other => text_of(other),
+        })
+    }
+
+    /// The record that a change of a mail model is about, and what it says; none for other changes.
+    fn chatter(&self, model: &Model, change: &Change) -> Result<Option<(RecordRef, Option<ChatterDiff>)>, Error> {
+        let value = |name: &str| {
+            let changed = change.fields.iter().find(|changed| changed.field == name)?;
+            Some(if change.kind == ChangeKind::Deleted { &changed.old } else { &changed.new })
+        };
+        let stored = |name: &str| -> Result<Value, Error> {
+            match value(name) {
+                Some(value) => Ok(value.clone()),
+                None if change.kind == ChangeKind::Updated => self.stored(model, change.record.id, name),
+                None => Ok(Value::Unset),
+            }
+        };
+        let Some(column) = model.model_column().filter(|_| chatter::MODELS.contains(&model.name.as_str())) else {
+            return Ok(None);
+        };
+        let (Value::Text(owner), owner_id) = (stored(column)?, stored("res_id")?) else { return Ok(None) };
+        let owner_id = match owner_id {
+            Value::Integer(id) => Id::try_from(id).unwrap_or_default(),
+            Value::Number(id) => id_of(id),
+            Value::Many2one(link) => link.id,
+            _ => return Ok(None),
+        };
+        let target = RecordRef::new(owner, owner_id);
+        let text = |value: Value| text_of(&value);
+        let named = |model: &str, value: Value| -> Result<String, Error> {
+            match value {
+                Value::Many2one(link) => self.name(model, link.id),
+                _ => Ok(String::new()),
+            }
+        };
+        let entry = match (model.name.as_str(), change.kind) {
+            ("mail.message", ChangeKind::Created) => {
+                let body = text(stored("body")?);
+                let automatic = text(stored("message_type")?) != "comment";
+                let note = match stored("subtype_id")? {
+                    Value::Many2one(link) => Some(link.id) == chatter::note_subtype(self.conn)?,
+                    _ => true,
+                };
+                let words = html::to_text(&body);
+                let tokens = if has_token(&words) {
+                    words.replace(|c: char| ('\u{F8FC}'..='\u{F8FD}').contains(&c), "")
+                } else {
+                    words
+                };
+                // A tracking note says nothing that the fields do not say.
+                (!automatic || !body.is_empty()).then_some(ChatterDiff::Message { note, automatic, text: tokens })
+            }
+            ("mail.activity", ChangeKind::Created) => Some(ChatterDiff::Activity {
+                kind: named("mail.activity.type", stored("activity_type_id")?)?,
+                summary: text(stored("summary")?),
+                deadline: text(stored("date_deadline")?),
+                user: named("res.users", stored("user_id")?)?,
+            }),
+            ("mail.activity", ChangeKind::Updated) if value("active") == Some(&Value::Boolean(false)) => {
+                Some(ChatterDiff::ActivityDone {
+                    kind: named("mail.activity.type", stored("activity_type_id")?)?,
+                    summary: text(stored("summary")?),
+                })
+            }
+            ("mail.followers", ChangeKind::Created) => {
+                Some(ChatterDiff::Follower { name: named("res.partner", stored("partner_id")?)? })
+            }
+            ("mail.followers", ChangeKind::Deleted) => {
+                Some(ChatterDiff::FollowerRemoved { name: named("res.partner", stored("partner_id")?)? })
+            }
+            _ => None,
+        };
+        Ok(Some((target, entry)))
+    }
+
+    fn stored(&self, model: &Model, id: Id, name: &str) -> Result<Value, Error> {
+        let Some(field) = model.fields.get(name).filter(|field| field.has_column()) else { return Ok(Value::Unset) };
+        let cell = crate::write::column(self.conn, &model.name, name, id)?;
+        Ok(cell.map_or(Value::Unset, |cell| crate::write::values::from_cell(field.kind, &cell)))
+    }
+}
+
+#[allow(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "ids are whole and positive; anything else is no id"
+)]
+fn id_of(number: f64) -> Id {
+    number as Id
+}
+
+/// A value in plain words, as far as it needs no other record.
+fn text_of(value: &Value) -> String {
+    match value {
+        Value::Boolean(flag) => if *flag { "yes" } else { "no" }.to_owned(),
+        Value::Integer(number) => number.to_string(),
+        Value::Number(number) => number.to_string(),
+        Value::Text(text) | Value::Date(text) | Value::Datetime(text) | Value::Json(text) => text.clone(),
+        Value::Binary(bytes) => format!("{} bytes", bytes.len()),
+        Value::Pending => "(pending)".to_owned(),
+        _ => String::new(),
+    }
+}

@@ -1,0 +1,162 @@
+//! Doing one effect of a change set: the same way when it is staged and when it is committed.
+
+use rusqlite::OptionalExtension;
+use triggerbox_model::{
+    call::{Activity, BodyFormat, Message},
+    changes::{Change, Effect},
+    error::Error,
+    value::Id,
+};
+
+use crate::{
+    chatter::{NewActivity, Post},
+    db::fault,
+    methods,
+    write::{self, Command, Input, Place, Values, Writer, html},
+};
+
+/// What doing an effect gave.
+#[derive(Debug, Default)]
+pub(crate) struct Done {
+    /// Records that were created, or found by `ensure`.
+    pub ids: Vec<Id>,
+    /// What really changed.
+    pub changes: Vec<Change>,
+}
+
+/// Does one effect, all or nothing.
+pub(crate) fn apply(writer: &mut Writer<'_>, effect: &Effect) -> Result<Done, Error> {
+    let ids = match effect {
+        Effect::Create { model, values, .. } => {
+            writer.create(model, values.iter().map(|values| write::from_fields(values)).collect())?
+        }
+        Effect::Ensure { model, keys, values, id } => vec![ensure(writer, model, keys, values, *id)?],
+        Effect::Write { model, ids, values } => {
+            writer.write(model, ids, write::from_fields(values))?;
+            Vec::new()
+        }
+        Effect::Relate { target, field, commands } => {
+            let commands: Vec<Command> = commands.iter().map(Command::from).collect();
+            writer.write(&target.model, &[target.id], Values::from([(field.clone(), Input::Commands(commands))]))?;
+            Vec::new()
+        }
+        Effect::Unlink { model, ids } => {
+            writer.unlink(model, ids)?;
+            Vec::new()
+        }
+        Effect::Copy { target, values, .. } => {
+            vec![writer.copy(&target.model, target.id, write::from_fields(values))?]
+        }
+        Effect::CallMethod { model, ids, method, arguments_json } => {
+            methods::call(writer, model, ids, method, arguments_json)?;
+            Vec::new()
+        }
+        Effect::PostMessage { target, message, note } => {
+            let post = post(writer, message, *note)?;
+            writer.post(&target.model, target.id, post)?;
+            Vec::new()
+        }
+        Effect::ScheduleActivity { target, activity } => {
+            let activity = new_activity(activity, writer.env.user);
+            writer.schedule(&target.model, target.id, activity)?;
+            Vec::new()
+        }
+        Effect::CompleteActivities { target, kind, feedback } => {
+            let open = writer.open_activities(&target.model, target.id, kind)?;
+            writer.complete(&open, feedback.as_deref())?;
+            open
+        }
+        Effect::AddFollowers { target, partner_ids } => {
+            writer.add_followers(&target.model, target.id, partner_ids)?;
+            Vec::new()
+        }
+        Effect::RemoveFollowers { target, partner_ids } => {
+            writer.remove_followers(&target.model, target.id, partner_ids)?;
+            Vec::new()
+        }
+        Effect::SetState { rule, key, json } => {
+            set_state(writer, rule, key, json.as_deref())?;
+            Vec::new()
+        }
+    };
+    Ok(Done { ids, changes: writer.finish()? })
+}
+
+/// Creates the record, unless there is one by now: then that one is meant.
+fn ensure(
+    writer: &mut Writer<'_>,
+    model: &str,
+    keys: &[String],
+    values: &[triggerbox_model::value::FieldValue],
+    provisional: Id,
+) -> Result<Id, Error> {
+    let found = writer.find_by_keys(model, keys, &write::from_fields(values))?;
+    if let (Some(found), Place::Committed(committing)) = (found, &mut *writer.place) {
+        committing.stands_for(model, found);
+        debug_assert_eq!(committing.real(model, provisional), Some(found));
+        return Ok(found);
+    }
+    if let Some(found) = found {
+        return Ok(found);
+    }
+    let ids = writer.create(model, vec![write::from_fields(values)])?;
+    ids.first().copied().ok_or_else(|| Error::invalid("no-values", "nothing to create"))
+}
+
+/// A message of the contract as it is posted.
+fn post(writer: &Writer<'_>, message: &Message, note: bool) -> Result<Post, Error> {
+    let body = match message.format {
+        BodyFormat::Text => html::escape(&message.body),
+        BodyFormat::Html => message.body.clone(),
+    };
+    let files =
+        message.attachments.iter().map(|file| (file.name.clone(), file.mime_type.clone(), file.content.clone()));
+    Ok(Post {
+        body,
+        subject: message.subject.clone(),
+        message_type: "comment".to_owned(),
+        subtype: writer.subtype_of(!note)?,
+        partners: message.partner_ids.clone(),
+        attachments: files.collect(),
+        ..Post::default()
+    })
+}
+
+/// An activity of the contract as it is scheduled.
+pub(crate) fn new_activity(activity: &Activity, user: Id) -> NewActivity {
+    NewActivity {
+        kind: activity.kind.clone(),
+        summary: activity.summary.clone(),
+        note: activity.note.clone(),
+        deadline: activity.deadline.clone(),
+        user: Some(activity.user_id.unwrap_or(user)),
+        delayed: true,
+    }
+}
+
+fn set_state(writer: &mut Writer<'_>, rule: &str, key: &str, json: Option<&str>) -> Result<(), Error> {
+    writer.place.touch_table(writer.conn, "tb_state")?;
+    let there = get_state(writer.conn, rule, key)?.is_some();
+    match (json, there) {
+        (None, _) => {
+            let mut statement =
+                writer.conn.prepare_cached("DELETE FROM tb_state WHERE rule = ?1 AND key = ?2").map_err(fault)?;
+            statement.execute((rule, key)).map_err(fault)?;
+        }
+        (Some(json), true) => {
+            let sql = "UPDATE tb_state SET json = ?3 WHERE rule = ?1 AND key = ?2";
+            writer.conn.prepare_cached(sql).map_err(fault)?.execute((rule, key, json)).map_err(fault)?;
+        }
+        (Some(json), false) => {
+            let sql = "INSERT INTO tb_state (rule, key, json) VALUES (?1, ?2, ?3)";
+            writer.conn.prepare_cached(sql).map_err(fault)?.execute((rule, key, json)).map_err(fault)?;
+        }
+    }
+    Ok(())
+}
+
+/// What a rule keeps under a key.
+pub(crate) fn get_state(conn: &rusqlite::Connection, rule: &str, key: &str) -> Result<Option<String>, Error> {
+    let sql = "SELECT json FROM tb_state WHERE rule = ?1 AND key = ?2";
+    conn.prepare_cached(sql).map_err(fault)?.query_row((rule, key), |row| row.get(0)).optional().map_err(fault)
+}

@@ -1,0 +1,39 @@
+//! Named places around a commit where a test can have the process killed. Nothing in a normal build.
+
+/// Every place, in the order in which a commit passes them.
+#[cfg(feature = "failpoints")]
+pub const ALL: [&str; 6] =
+    ["begun", "compared", "effect-applied", "before-commit", "after-commit", "between-transactions"];
+
+/// Dies here, if this is the place named by `TRIGGERBOX_FAILPOINT`, at the visit numbered by `TRIGGERBOX_FAILPOINT_AT`
+/// (1 for the first).
+#[cfg(feature = "failpoints")]
+pub(crate) fn hit(name: &str) {
+    use std::sync::atomic::{AtomicU64, Ordering};
+    static VISITS: AtomicU64 = AtomicU64::new(0);
+
+    if std::env::var("TRIGGERBOX_FAILPOINT").as_deref() != Ok(name) {
+        return;
+    }
+    let at = std::env::var("TRIGGERBOX_FAILPOINT_AT").ok().and_then(|at| at.parse().ok()).unwrap_or(1);
+    if VISITS.fetch_add(1, Ordering::Relaxed) + 1 == at {
+        // As `kill -9`: no destructor runs, nothing is flushed.
+        let _ = rustix::process::kill_process(rustix::process::getpid(), rustix::process::Signal::KILL);
+    }
+}
+
+/// Nothing.
+#[cfg(not(feature = "failpoints"))]
+#[inline]
+pub(crate) fn hit(_name: &str) {}
+
+/// A commit that is broken on purpose, to show that the kill test's checker finds it: two transactions for one change set.
+#[cfg(feature = "failpoints")]
+pub(crate) fn break_in_two(conn: &rusqlite::Connection) -> rusqlite::Result<()> {
+    if std::env::var_os("TRIGGERBOX_BROKEN_COMMIT").is_some() {
+        conn.execute_batch("COMMIT")?;
+        hit("between-transactions");
+        conn.execute_batch("BEGIN IMMEDIATE")?;
+    }
+    Ok(())
+}

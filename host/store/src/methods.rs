@@ -1,0 +1,266 @@
+//! Business methods of the standard models that scripts call by name.
+
+use rusqlite::types::Value as Cell;
+use serde_json::{Map, Value as Json};
+use triggerbox_model::{
+    error::{Error, ErrorKind},
+    schema::Model,
+    text::nearest,
+    value::{Id, Value},
+};
+
+use crate::{
+    chatter::{NewActivity, Post},
+    db::fault,
+    write::{Input, Values, Writer, html, values},
+};
+
+/// A method of a model, or of all (`*`).
+const METHODS: [(&str, &str); 18] = [
+    ("*", "action_archive"),
+    ("*", "action_unarchive"),
+    ("*", "toggle_active"),
+    ("*", "message_post"),
+    ("*", "message_subscribe"),
+    ("*", "message_unsubscribe"),
+    ("*", "activity_schedule"),
+    ("crm.lead", "action_set_won"),
+    ("crm.lead", "action_set_lost"),
+    ("sale.order", "action_confirm"),
+    ("sale.order", "action_cancel"),
+    ("sale.order", "action_draft"),
+    ("sale.order", "action_quotation_sent"),
+    ("account.move", "action_post"),
+    ("account.move", "button_cancel"),
+    ("account.move", "button_draft"),
+    ("mail.activity", "action_done"),
+    ("mail.activity", "action_feedback"),
+];
+
+/// Fails unless the model has the method.
+pub(crate) fn check(model: &Model, method: &str) -> Result<(), Error> {
+    let mut of_model = METHODS.iter().filter(|(owner, _)| *owner == "*" || *owner == model.name).map(|(_, name)| *name);
+    if of_model.any(|name| name == method) {
+        return Ok(());
+    }
+    let known: Vec<&str> =
+        METHODS.iter().filter(|(owner, _)| *owner == "*" || *owner == model.name).map(|(_, name)| *name).collect();
+    let hint = match nearest(method, known.iter().copied()) {
+        Some(near) => format!("; did you mean `{near}`?"),
+        None => format!("; there are {}", known.join(", ")),
+    };
+    Err(Error::not_found("unknown-method", format!("`{}` has no method `{method}` here{hint}", model.name)))
+}
+
+/// Calls a method with a JSON object of named arguments; what it answers, as JSON.
+///
+/// # Errors
+/// `unknown-method`, `bad-arguments`, and what the method refuses.
+pub fn call(
+    writer: &mut Writer<'_>,
+    model: &str,
+    ids: &[Id],
+    method: &str,
+    arguments_json: &str,
+) -> Result<Json, Error> {
+    let arguments: Map<String, Json> = match serde_json::from_str(arguments_json) {
+        Ok(Json::Object(arguments)) => arguments,
+        Ok(Json::Null) => Map::new(),
+        Err(_) if arguments_json.trim().is_empty() => Map::new(),
+        _ => return Err(Error::invalid("bad-arguments", format!("the arguments of `{method}` are no JSON object"))),
+    };
+    let described = writer.schema().model(model)?;
+    check(described, method)?;
+    writer.require_records(model, ids)?;
+    writer.atomically(|writer| Call { model: described, ids, arguments: &arguments }.run(writer, method))
+}
+
+struct Call<'a> {
+    model: &'a Model,
+    ids: &'a [Id],
+    arguments: &'a Map<String, Json>,
+}
+
+impl Call<'_> {
+    fn run(&self, writer: &mut Writer<'_>, method: &str) -> Result<Json, Error> {
+        match (self.model.name.as_str(), method) {
+            (_, "action_archive") => self.set_active(writer, |_| false),
+            (_, "action_unarchive") => self.set_active(writer, |_| true),
+            (_, "toggle_active") => self.set_active(writer, |active| !active),
+            (_, "message_post") => self.message_post(writer),
+            (_, "message_subscribe") => {
+                let partners = self.ids_of("partner_ids")?;
+                self.ids.iter().try_for_each(|id| writer.add_followers(&self.model.name, *id, &partners))?;
+                Ok(Json::Bool(true))
+            }
+            (_, "message_unsubscribe") => {
+                let partners = self.ids_of("partner_ids")?;
+                self.ids.iter().try_for_each(|id| writer.remove_followers(&self.model.name, *id, &partners))?;
+                Ok(Json::Null)
+            }
+            (_, "activity_schedule") => self.activity_schedule(writer),
+            ("crm.lead", "action_set_won") => self.set_won(writer),
+            ("crm.lead", "action_set_lost") => {
+                let mut values = self.plain(&[("active", Value::Boolean(false)), ("probability", Value::Number(0.0))]);
+                if let Some(reason) =
+                    self.arguments.get("lost_reason_id").and_then(Json::as_u64).and_then(|id| Id::try_from(id).ok())
+                {
+                    values.insert("lost_reason_id".to_owned(), Input::Value(Value::link(reason)));
+                }
+                self.write(writer, values)
+            }
+            ("sale.order", "action_confirm") => {
+                self.require_state(
+                    writer,
+                    &["draft", "sent"],
+                    "some orders are not in a state requiring confirmation",
+                )?;
+                let now = Value::Datetime(writer.env.now.strftime("%Y-%m-%dT%H:%M:%SZ").to_string());
+                self.write(writer, self.plain(&[("state", Value::text("sale")), ("date_order", now)]))
+            }
+            ("sale.order", "action_cancel") => self.to_state(writer, "cancel"),
+            ("sale.order", "action_draft") => {
+                self.require_state(writer, &["cancel", "sent"], "only cancelled or sent orders go back to draft")?;
+                self.to_state(writer, "draft")
+            }
+            ("sale.order", "action_quotation_sent") => {
+                self.require_state(writer, &["draft"], "only draft orders can be marked as sent")?;
+                self.to_state(writer, "sent")
+            }
+            ("account.move", "action_post") => {
+                self.require_state(writer, &["draft"], "only draft entries can be posted")?;
+                self.to_state(writer, "posted")
+            }
+            ("account.move", "button_cancel") => self.to_state(writer, "cancel"),
+            ("account.move", "button_draft") => self.to_state(writer, "draft"),
+            ("mail.activity", _) => {
+                let feedback = self.arguments.get("feedback").and_then(Json::as_str);
+                let message = writer.complete(self.ids, feedback)?;
+                Ok(message.map_or(Json::Bool(false), Json::from))
+            }
+            _ => {
+                Err(Error::not_found("unknown-method", format!("`{}` has no method `{method}` here", self.model.name)))
+            }
+        }
+    }
+
+    /// The values of which the model has the field.
+    fn plain(&self, values: &[(&str, Value)]) -> Values {
+        let known = values.iter().filter(|(name, _)| self.model.fields.contains_key(*name));
+        known.map(|(name, value)| ((*name).to_owned(), Input::Value(value.clone()))).collect()
+    }
+
+    fn write(&self, writer: &mut Writer<'_>, values: Values) -> Result<Json, Error> {
+        writer.write(&self.model.name, self.ids, values)?;
+        Ok(Json::Bool(true))
+    }
+
+    fn to_state(&self, writer: &mut Writer<'_>, state: &str) -> Result<Json, Error> {
+        self.write(writer, self.plain(&[("state", Value::text(state))]))
+    }
+
+    fn require_state(&self, writer: &Writer<'_>, states: &[&str], message: &str) -> Result<(), Error> {
+        for id in self.ids {
+            match writer.cell(&self.model.name, "state", *id)? {
+                Some(Cell::Text(state)) if states.contains(&state.as_str()) => {}
+                _ => return Err(Error::new(ErrorKind::Rejected, "wrong-state", message).with_field("state")),
+            }
+        }
+        Ok(())
+    }
+
+    fn set_active(&self, writer: &mut Writer<'_>, becomes: impl Fn(bool) -> bool) -> Result<Json, Error> {
+        let field = self.model.active_name.clone().ok_or_else(|| {
+            Error::invalid(
+                "no-active-field",
+                format!("records of `{}` cannot be archived: the model has no active field", self.model.name),
+            )
+        })?;
+        for id in self.ids {
+            let active =
+                !matches!(writer.cell(&self.model.name, &field, *id)?, Some(Cell::Integer(0)) | Some(Cell::Null));
+            let next = becomes(active);
+            if active && !next && self.model.name == "res.partner" {
+                writer.check_no_active_user(*id, "archived")?;
+            }
+            if next != active {
+                let values = Values::from([(field.clone(), Input::Value(Value::Boolean(next)))]);
+                writer.write(&self.model.name, &[*id], values)?;
+            }
+        }
+        Ok(Json::Null)
+    }
+
+    /// The lead's team's first won stage.
+    fn set_won(&self, writer: &mut Writer<'_>) -> Result<Json, Error> {
+        let sql = "SELECT id FROM crm_stage WHERE coalesce(is_won, 0) = 1 ORDER BY sequence, id LIMIT 1";
+        let stage: Id = writer.conn.query_row(sql, [], |row| row.get(0)).map_err(|error| match error {
+            rusqlite::Error::QueryReturnedNoRows => {
+                Error::rejected("no-won-stage", "no stage of the pipeline is the won one")
+            }
+            other => fault(other),
+        })?;
+        self.write(writer, Values::from([("stage_id".to_owned(), Input::Value(Value::link(stage)))]))
+    }
+
+    fn message_post(&self, writer: &mut Writer<'_>) -> Result<Json, Error> {
+        let text = |name: &str| self.arguments.get(name).and_then(Json::as_str);
+        let flag = |name: &str| self.arguments.get(name).and_then(Json::as_bool).unwrap_or(false);
+        let id = |name: &str| self.arguments.get(name).and_then(Json::as_u64).and_then(|id| Id::try_from(id).ok());
+        let body = text("body").unwrap_or_default();
+        let message_type = text("message_type").unwrap_or("notification");
+        let messages = writer.schema().model("mail.message")?;
+        let types = messages.field("message_type")?;
+        values::to_cell(messages, "message_type", types, &Value::text(message_type))?;
+        let subtype = match (text("subtype_xmlid"), id("subtype_id")) {
+            (Some(xmlid), _) => Some(writer.xmlid(xmlid)?.ok_or_else(|| {
+                Error::not_found("unknown-xmlid", format!("there is no record with the external id `{xmlid}`"))
+            })?),
+            (None, id) => id,
+        };
+        let mut posted = None;
+        for record in self.ids {
+            let post = Post {
+                body: if flag("body_is_html") { body.to_owned() } else { html::escape(body) },
+                subject: text("subject").map(str::to_owned),
+                message_type: message_type.to_owned(),
+                subtype,
+                author: id("author_id"),
+                email_from: text("email_from").map(str::to_owned),
+                partners: self.ids_of("partner_ids")?,
+                attachments: Vec::new(),
+                parent: id("parent_id"),
+            };
+            posted = Some(writer.post(&self.model.name, *record, post)?);
+        }
+        Ok(posted.map_or(Json::Bool(false), Json::from))
+    }
+
+    fn activity_schedule(&self, writer: &mut Writer<'_>) -> Result<Json, Error> {
+        let text = |name: &str| self.arguments.get(name).and_then(Json::as_str).map(str::to_owned);
+        let mut scheduled = Vec::new();
+        for record in self.ids {
+            let activity = NewActivity {
+                kind: text("act_type_xmlid").unwrap_or_else(|| "mail.mail_activity_data_todo".to_owned()),
+                summary: text("summary").unwrap_or_default(),
+                note: text("note"),
+                deadline: text("date_deadline"),
+                user: self.arguments.get("user_id").and_then(Json::as_u64).and_then(|id| Id::try_from(id).ok()),
+                delayed: false,
+            };
+            scheduled.push(writer.schedule(&self.model.name, *record, activity)?);
+        }
+        Ok(Json::from(scheduled))
+    }
+
+    fn ids_of(&self, name: &str) -> Result<Vec<Id>, Error> {
+        let wrong = || Error::invalid("bad-arguments", format!("`{name}` is no list of ids"));
+        match self.arguments.get(name) {
+            None | Some(Json::Null | Json::Bool(false)) => Ok(Vec::new()),
+            Some(Json::Array(items)) => {
+                items.iter().map(|item| item.as_u64().and_then(|id| Id::try_from(id).ok()).ok_or_else(wrong)).collect()
+            }
+            Some(_) => Err(wrong()),
+        }
+    }
+}

@@ -1,0 +1,127 @@
+//! The models, rights and first records that come with the program, from the TOML files in `models/`.
+
+use indexmap::IndexMap;
+use serde::{Deserialize, de::DeserializeOwned};
+use triggerbox_model::{
+    error::Error,
+    schema::{Model, Schema},
+    value::Id,
+};
+
+use crate::{
+    load::{DataSet, Records, RightsData},
+    rights::{Access, Rule},
+};
+
+/// One file for each application.
+const MODELS: [(&str, &str); 5] = [
+    ("base.toml", include_str!("../models/base.toml")),
+    ("mail.toml", include_str!("../models/mail.toml")),
+    ("crm.toml", include_str!("../models/crm.toml")),
+    ("sale.toml", include_str!("../models/sale.toml")),
+    ("project.toml", include_str!("../models/project.toml")),
+];
+
+/// Fields that every model with log-access has: who made and changed a record, and when.
+const LOG_FIELDS: &str = r#"
+create_uid = { type = "many2one", string = "Created by", relation = "res.users", ondelete = "set null", copy = false, readonly = true }
+create_date = { type = "datetime", string = "Created on", copy = false, readonly = true }
+write_uid = { type = "many2one", string = "Last Updated by", relation = "res.users", ondelete = "set null", copy = false, readonly = true }
+write_date = { type = "datetime", string = "Last Updated on", copy = false, readonly = true }
+"#;
+
+/// The models that come with the program.
+///
+/// # Errors
+/// `bad-file`, naming the file and the place in it: the files are compiled in, and a test reads them.
+pub fn schema() -> Result<Schema, Error> {
+    let log_fields: IndexMap<String, triggerbox_model::schema::Field> = parse("log fields", LOG_FIELDS)?;
+    let mut models: IndexMap<String, Model> = IndexMap::new();
+    for (file, text) in MODELS {
+        let of_file: IndexMap<String, Model> = parse(file, text)?;
+        models.extend(of_file);
+    }
+    for model in models.values_mut().filter(|model| model.log_access) {
+        for (name, field) in &log_fields {
+            model.fields.insert(name.clone(), field.clone());
+        }
+    }
+    Ok(Schema::new(models))
+}
+
+/// Models, rights and the records that every database begins with: a company, its users, and what the chatter needs.
+///
+/// # Errors
+/// As [`schema`].
+pub fn base() -> Result<DataSet, Error> {
+    let mut records: Records = parse("base_data.toml", include_str!("../models/base_data.toml"))?;
+    let schema = schema()?;
+    // Tracking values refer to fields by number.
+    let tracked = schema.models.values().flat_map(|model| {
+        model
+            .fields
+            .iter()
+            .filter(|(_, field)| field.tracking.is_some())
+            .map(|(name, _)| (model.name.clone(), name.clone()))
+    });
+    records.field_ids = tracked.enumerate().map(|(index, field)| ((index + 1).to_string(), field)).collect();
+    DataSet::new(schema, records, rights()?)
+}
+
+/// The rights file: shorter than Odoo's own records.
+#[derive(Deserialize)]
+struct RightsFile {
+    access: Vec<ShortAccess>,
+    rules: Vec<ShortRule>,
+}
+
+#[derive(Deserialize)]
+struct ShortAccess {
+    model: String,
+    group: Id,
+    may: String,
+}
+
+#[derive(Deserialize)]
+struct ShortRule {
+    name: String,
+    model: String,
+    groups: Vec<Id>,
+    domain: String,
+}
+
+fn rights() -> Result<RightsData, Error> {
+    let file: RightsFile = parse("rights.toml", include_str!("../models/rights.toml"))?;
+    let access = file.access.into_iter().zip(1..).map(|(short, id)| {
+        let may = |letter| short.may.contains(letter);
+        Access {
+            id,
+            name: format!("{} for group {}", short.model, short.group),
+            group_id: Some(short.group),
+            active: true,
+            perm_read: may('r'),
+            perm_write: may('w'),
+            perm_create: may('c'),
+            perm_unlink: may('d'),
+            model: short.model,
+        }
+    });
+    let rules = file.rules.into_iter().zip(1..).map(|(short, id)| Rule {
+        id,
+        name: short.name,
+        model: short.model,
+        domain: short.domain,
+        groups: short.groups,
+        active: true,
+        perm_read: true,
+        perm_write: true,
+        perm_create: true,
+        perm_unlink: true,
+    });
+    Ok(RightsData { access: access.collect(), rules: rules.collect(), ..RightsData::default() })
+}
+
+/// Reads one of the TOML files that are compiled in.
+pub(crate) fn parse<T: DeserializeOwned>(file: &str, text: &str) -> Result<T, Error> {
+    toml::from_str(text).map_err(|error| Error::rejected("bad-file", format!("{file}: {error}")))
+}

@@ -1,0 +1,520 @@
+//! A run's session: host calls in, answers out; what changes is staged and seen by later reads.
+//!
+//! Record writes are done at once, on the run's own view, so that a script is told at the call what Odoo would refuse.
+//! Messages, activities and followers are only checked, and done when something is read or written after them: a
+//! run that reads, decides and posts needs no view of its own.
+
+use std::collections::{BTreeMap, BTreeSet, HashSet};
+
+use triggerbox_model::{
+    call::{Answer, Call, DomainSource, FieldInfo, Message, Operation, Reply},
+    changes::{Change, ChangeSet, Diff, Effect, Seen, merge},
+    domain::{Domain, Operand, Operator},
+    error::{Error, ErrorKind},
+    schema::{Field, FieldKind},
+    value::{FieldValue, Id, RecordRef, Row, Value, is_provisional},
+};
+
+use crate::{
+    chatter,
+    db::{Database, DbError, Snapshot},
+    diff, effect,
+    env::Env,
+    gate, mention, methods,
+    overlay::Overlay,
+    query,
+    write::{self, Place, Writer, values::PENDING},
+    xmlid,
+};
+
+/// One run's view of a database, and what it has staged. Dropping it forgets everything.
+#[derive(Debug)]
+pub struct Session {
+    snapshot: Snapshot,
+    env: Env,
+    rule: String,
+    place: Place,
+    changes: ChangeSet,
+    /// How many effects the view shows already.
+    shown: usize,
+    /// What really changed on the view, in order.
+    events: Vec<Change>,
+    /// Values read before this run changed them.
+    seen: BTreeMap<(RecordRef, String), Value>,
+    /// Fields that this run has changed: what is read of them from then on is its own doing.
+    changed: HashSet<(RecordRef, String)>,
+    /// Fields of which some staged record holds what only the commit can know.
+    pending: BTreeSet<(String, String)>,
+}
+
+impl Session {
+    /// Starts a session on a snapshot of the database.
+    ///
+    /// # Errors
+    /// What the database says.
+    pub fn new(database: &Database, env: Env) -> Result<Self, DbError> {
+        Ok(Self {
+            snapshot: database.snapshot()?,
+            env,
+            rule: String::new(),
+            place: Place::Staged(Overlay::default()),
+            changes: ChangeSet::default(),
+            shown: 0,
+            events: Vec::new(),
+            seen: BTreeMap::new(),
+            changed: HashSet::new(),
+            pending: BTreeSet::new(),
+        })
+    }
+
+    /// Names the rule whose state `state-get` and `state-set` are about.
+    #[must_use]
+    pub fn for_rule(mut self, rule: impl Into<String>) -> Self {
+        self.rule = rule.into();
+        self
+    }
+
+    /// The environment of the run.
+    #[must_use]
+    pub fn env(&self) -> &Env {
+        &self.env
+    }
+
+    /// The connection with the run's view, for reads that are no host calls. It shows what [`Session::settle`] has done.
+    #[must_use]
+    pub fn connection(&self) -> &rusqlite::Connection {
+        &self.snapshot
+    }
+
+    /// Answers a host call. The inner result is for the script; the outer one ends the run.
+    ///
+    /// # Errors
+    /// When the database itself fails.
+    pub fn call(&mut self, call: Call) -> Result<Reply, DbError> {
+        match self.answer(call) {
+            Ok(answer) => Ok(Ok(answer)),
+            Err(error) => match DbError::behind(&error) {
+                Some(fault) => Err(fault),
+                None => Ok(Err(error)),
+            },
+        }
+    }
+
+    /// What the run wants to change: to be committed, or kept until somebody approves.
+    #[must_use]
+    pub fn finish(mut self) -> ChangeSet {
+        self.keep_reads();
+        std::mem::take(&mut self.changes)
+    }
+
+    /// What would change, in words and as events. For dry runs and approvals: a commit tells it too.
+    ///
+    /// # Errors
+    /// What the database says; a staged effect that turns out to be refused.
+    pub fn preview(&mut self) -> Result<(Diff, Vec<Change>), Error> {
+        self.settle()?;
+        let events = merge(self.events.iter().cloned());
+        Ok((diff::describe(&self.snapshot, &self.env, &events)?, events))
+    }
+
+    /// Brings everything staged into the run's view.
+    ///
+    /// # Errors
+    /// When a staged effect is refused: something it relied on was deleted by a later call.
+    pub fn settle(&mut self) -> Result<(), Error> {
+        while let Some(effect) = self.changes.effects.get(self.shown).cloned() {
+            self.show(&effect)?;
+            self.shown += 1;
+        }
+        Ok(())
+    }
+
+    fn answer(&mut self, call: Call) -> Result<Answer, Error> {
+        match call {
+            Call::Search { model, domain, page } => {
+                let domain = self.ask(&model, &domain, page.order.as_deref())?;
+                Ok(Answer::Ids(query::search(&self.snapshot, &self.env, &model, &domain, &page)?))
+            }
+            Call::SearchRead { model, domain, fields, page } => {
+                require_fields(&fields)?;
+                let domain = self.ask(&model, &domain, page.order.as_deref())?;
+                let rows = query::search_read(&self.snapshot, &self.env, &model, &domain, &fields, &page)?;
+                Ok(Answer::Rows(self.read_rows(&model, &fields, rows)))
+            }
+            Call::SearchCount { model, domain } => {
+                let domain = self.ask(&model, &domain, None)?;
+                Ok(Answer::Count(query::search_count(&self.snapshot, &self.env, &model, &domain)?))
+            }
+            Call::Read { model, ids, fields } => {
+                require_fields(&fields)?;
+                self.settle()?;
+                let rows = query::read::read(&self.snapshot, &self.env, &model, &ids, &fields)?;
+                Ok(Answer::Rows(self.read_rows(&model, &fields, rows)))
+            }
+            Call::NameSearch { model, text, limit } => {
+                self.settle()?;
+                let described = self.env.schema.model(&model)?;
+                if let Some(name) = &described.rec_name {
+                    self.refuse_pending(&model, name)?;
+                }
+                let links = query::name_search(
+                    &self.snapshot,
+                    &self.env,
+                    &model,
+                    &text,
+                    Operator::Ilike,
+                    &Domain::Always,
+                    limit,
+                )?;
+                Ok(Answer::Links(links))
+            }
+            Call::ReadGroup { model, domain, group_by, aggregates, page } => {
+                let domain = self.ask(&model, &domain, None)?;
+                for item in group_by.iter().chain(&aggregates) {
+                    self.refuse_pending_path(&model, item.split(':').next().unwrap_or_default())?;
+                }
+                let _ = (domain, page);
+                Err(Error::unavailable("no-groupings", "groupings are not built yet"))
+            }
+            Call::FieldsGet { model, fields } => Ok(Answer::Fields(fields_get(&self.env, &model, &fields)?)),
+            Call::HasAccess { model, ids, operation } => {
+                self.settle()?;
+                Ok(Answer::Flag(gate::has_access(&self.snapshot, &self.env, &model, &ids, operation)?))
+            }
+            Call::ResolveXmlid { xmlid } => Ok(Answer::Record(xmlid::resolve(&self.snapshot, &xmlid)?)),
+            Call::Create { model, values } => {
+                self.check_texts(values.iter().flatten())?;
+                let ids = self.stage(|ids| Effect::Create { model, values, ids })?;
+                Ok(Answer::Ids(ids))
+            }
+            Call::Ensure { model, keys, values } => self.ensure(model, keys, values),
+            Call::Write { model, ids, values } => {
+                self.check_texts(&values)?;
+                self.stage(|_| Effect::Write { model, ids, values })?;
+                Ok(Answer::Done)
+            }
+            Call::Relate { target, field, commands } => {
+                self.stage(|_| Effect::Relate { target, field, commands })?;
+                Ok(Answer::Done)
+            }
+            Call::Unlink { model, ids } => {
+                self.stage(|_| Effect::Unlink { model, ids })?;
+                Ok(Answer::Done)
+            }
+            Call::Copy { target, values } => {
+                self.check_texts(&values)?;
+                let ids =
+                    self.stage(|ids| Effect::Copy { target, values, id: ids.first().copied().unwrap_or_default() })?;
+                let id =
+                    ids.first().copied().ok_or_else(|| Error::not_found("missing-record", "nothing was copied"))?;
+                Ok(Answer::Id(id))
+            }
+            Call::CallMethod { model, ids, method, arguments_json } => {
+                self.check_text(&arguments_json)?;
+                methods::check(self.env.schema.model(&model)?, &method)?;
+                self.stage(|_| Effect::CallMethod { model, ids, method, arguments_json })?;
+                Ok(Answer::OptionalText(None))
+            }
+            Call::Mention { target } => {
+                self.settle()?;
+                let rows = query::read::read(
+                    &self.snapshot,
+                    &self.env,
+                    &target.model,
+                    &[target.id],
+                    &["display_name".to_owned()],
+                )?;
+                if rows.is_empty() {
+                    return Err(write::missing(&target.model, target.id));
+                }
+                self.changes.mentions.push(target);
+                Ok(Answer::Text(mention::token(self.changes.mentions.len() - 1)))
+            }
+            Call::PostMessage { target, message } => self.post(target, message, false),
+            Call::PostNote { target, message } => self.post(target, message, true),
+            Call::ScheduleActivity { target, activity } => {
+                self.check_text(&activity.summary)?;
+                self.check_text(activity.note.as_deref().unwrap_or_default())?;
+                let checked = effect::new_activity(&activity, self.env.user);
+                self.check_chatter(&target, |writer| writer.check_activity(&checked))?;
+                self.changes.effects.push(Effect::ScheduleActivity { target, activity });
+                Ok(Answer::Done)
+            }
+            Call::CompleteActivities { target, kind, feedback } => {
+                self.check_text(feedback.as_deref().unwrap_or_default())?;
+                let open = self.stage(|_| Effect::CompleteActivities { target, kind, feedback })?;
+                Ok(Answer::Count(u32::try_from(open.len()).unwrap_or(u32::MAX)))
+            }
+            Call::AddFollowers { target, partner_ids } => {
+                self.check_chatter(&target, |writer| writer.require_records("res.partner", &partner_ids))?;
+                self.changes.effects.push(Effect::AddFollowers { target, partner_ids });
+                Ok(Answer::Done)
+            }
+            Call::RemoveFollowers { target, partner_ids } => {
+                self.check_chatter(&target, |_| Ok(()))?;
+                self.changes.effects.push(Effect::RemoveFollowers { target, partner_ids });
+                Ok(Answer::Done)
+            }
+            Call::ReadMessages { target, limit } => {
+                self.settle()?;
+                self.check_chatter(&target, |_| Ok(()))?;
+                gate::check_access(&self.snapshot, &self.env, &target.model, &[target.id], Operation::Read)?;
+                Ok(Answer::Messages(chatter::read_messages(&self.snapshot, &self.env, &target, limit)?))
+            }
+            Call::StateGet { key } => {
+                self.settle()?;
+                Ok(Answer::OptionalText(effect::get_state(&self.snapshot, &self.rule, &key)?))
+            }
+            Call::StateSet { key, json } => {
+                if let Some(text) = &json {
+                    self.check_text(text)?;
+                    serde_json::from_str::<serde::de::IgnoredAny>(text).map_err(|error| {
+                        Error::invalid("bad-json", format!("the state of `{key}` is no JSON: {error}"))
+                    })?;
+                }
+                let rule = self.rule.clone();
+                self.stage(|_| Effect::SetState { rule, key, json })?;
+                Ok(Answer::Done)
+            }
+            Call::Complete { .. } => {
+                Err(Error::unavailable("llm-not-configured", "the store answers no language model calls"))
+            }
+            Call::Send { .. } => Err(Error::unavailable("http-not-configured", "the store sends no requests")),
+        }
+    }
+
+    /// Parses a domain and makes the view ready for it.
+    fn ask(&mut self, model: &str, source: &DomainSource, order: Option<&str>) -> Result<Domain, Error> {
+        self.settle()?;
+        let domain = Domain::from_source(source)?;
+        if !self.pending.is_empty() {
+            self.refuse_pending_domain(model, &domain)?;
+            let described = self.env.schema.model(model)?;
+            for term in order.unwrap_or(&described.order).split(',') {
+                self.refuse_pending_path(model, term.split_whitespace().next().unwrap_or_default())?;
+            }
+        }
+        Ok(domain)
+    }
+
+    fn refuse_pending_domain(&self, model: &str, domain: &Domain) -> Result<(), Error> {
+        let mut refused = Ok(());
+        domain.for_each_condition(&mut |condition| {
+            if refused.is_ok() {
+                refused = self.refuse_pending_path(model, &condition.field);
+            }
+            if let (true, Operand::Domain(inner)) = (refused.is_ok(), &condition.value)
+                && let Some(related) = self.relation(model, &condition.field)
+            {
+                refused = self.refuse_pending_domain(&related, inner);
+            }
+        });
+        refused
+    }
+
+    /// The model at the end of a path of relations.
+    fn relation(&self, model: &str, path: &str) -> Option<String> {
+        let mut model = model.to_owned();
+        for step in path.split('.') {
+            model = self.env.schema.models.get(&model)?.fields.get(step)?.relation.clone()?;
+        }
+        Some(model)
+    }
+
+    /// Fails when a path leads through a field of which some staged record does not know the value yet.
+    fn refuse_pending_path(&self, model: &str, path: &str) -> Result<(), Error> {
+        let mut model = model.to_owned();
+        for step in path.split('.') {
+            let Some(described) = self.env.schema.models.get(&model) else { return Ok(()) };
+            let step = if step == "display_name" { described.rec_name.as_deref().unwrap_or(step) } else { step };
+            self.refuse_pending(&model, step)?;
+            let Some(relation) = described.fields.get(step).and_then(|field| field.relation.clone()) else {
+                return Ok(());
+            };
+            model = relation;
+        }
+        Ok(())
+    }
+
+    fn refuse_pending(&self, model: &str, field: &str) -> Result<(), Error> {
+        if self.pending.contains(&(model.to_owned(), field.to_owned())) {
+            let message =
+                format!("`{field}` of a `{model}` that this run created is known only when the run is applied");
+            return Err(Error::new(ErrorKind::Pending, "pending", message).with_field(field));
+        }
+        Ok(())
+    }
+
+    /// Notes what was read, and says so where a value is not known yet.
+    fn read_rows(&mut self, model: &str, fields: &[String], mut rows: Vec<Row>) -> Vec<Row> {
+        for row in &mut rows {
+            let record = RecordRef::new(model, row.id);
+            for (field, value) in fields.iter().zip(&mut row.values) {
+                match value {
+                    Value::Text(text) if text.contains(PENDING) => *value = Value::Pending,
+                    Value::Many2one(link) if link.name.as_ref().is_some_and(|name| name.contains(PENDING)) => {
+                        link.name = None
+                    }
+                    _ => {}
+                }
+                let key = (record.clone(), field.clone());
+                if !is_provisional(row.id) && !self.changed.contains(&key) {
+                    self.seen.entry(key).or_insert_with(|| bare(value));
+                }
+            }
+        }
+        rows
+    }
+
+    /// Does an effect on the view now and keeps it; returns the ids that it gave.
+    fn stage(&mut self, effect: impl FnOnce(Vec<Id>) -> Effect) -> Result<Vec<Id>, Error> {
+        self.settle()?;
+        let effect = effect(Vec::new());
+        let ids = self.show(&effect)?;
+        self.changes.effects.push(with_ids(effect, &ids));
+        self.shown = self.changes.effects.len();
+        Ok(ids)
+    }
+
+    /// Does an effect on the view.
+    fn show(&mut self, effect: &Effect) -> Result<Vec<Id>, Error> {
+        let mut writer = Writer::new(&self.snapshot, &self.env, &mut self.place);
+        let done = effect::apply(&mut writer, effect)?;
+        for change in &done.changes {
+            self.changed.extend(change.fields.iter().map(|field| (change.record.clone(), field.field.clone())));
+            for field in &change.fields {
+                if matches!(&field.new, Value::Pending) {
+                    self.pending.insert((change.record.model.clone(), field.field.clone()));
+                }
+            }
+        }
+        self.events.extend(done.changes);
+        Ok(done.ids)
+    }
+
+    fn ensure(&mut self, model: String, keys: Vec<String>, values: Vec<FieldValue>) -> Result<Answer, Error> {
+        self.check_texts(&values)?;
+        self.settle()?;
+        for key in &keys {
+            self.refuse_pending(&model, key)?;
+        }
+        let writer = Writer::new(&self.snapshot, &self.env, &mut self.place);
+        if let Some(found) = writer.find_by_keys(&model, &keys, &write::from_fields(&values))? {
+            return Ok(Answer::Id(found));
+        }
+        let ids = self.stage(|_| Effect::Ensure { model, keys, values, id: 0 })?;
+        ids.first().copied().map(Answer::Id).ok_or_else(|| Error::invalid("no-values", "nothing to create"))
+    }
+
+    fn post(&mut self, target: RecordRef, message: Message, note: bool) -> Result<Answer, Error> {
+        self.check_text(&message.body)?;
+        self.check_text(message.subject.as_deref().unwrap_or_default())?;
+        self.check_chatter(&target, |writer| {
+            writer.require_records("res.partner", &message.partner_ids)?;
+            if !message.attachments.is_empty() && !writer.env.schema.models.contains_key("ir.attachment") {
+                return Err(Error::invalid(
+                    "no-attachments",
+                    "this backend's models have no `ir.attachment`: files cannot be stored",
+                ));
+            }
+            Ok(())
+        })?;
+        self.changes.effects.push(Effect::PostMessage { target, message, note });
+        Ok(Answer::Done)
+    }
+
+    /// Checks what can be checked of a post without doing it.
+    fn check_chatter(
+        &mut self,
+        target: &RecordRef,
+        check: impl FnOnce(&Writer<'_>) -> Result<(), Error>,
+    ) -> Result<(), Error> {
+        let writer = Writer::new(&self.snapshot, &self.env, &mut self.place);
+        writer.require_chatter(&target.model, target.id)?;
+        gate::check_access(&self.snapshot, &self.env, &target.model, &[target.id], Operation::Read)?;
+        check(&writer)
+    }
+
+    fn check_texts<'v>(&self, values: impl IntoIterator<Item = &'v FieldValue>) -> Result<(), Error> {
+        for field in values {
+            if let Value::Text(text) | Value::Json(text) = &field.value {
+                self.check_text(text).map_err(|error| error.with_field(&field.name))?;
+            }
+        }
+        Ok(())
+    }
+
+    fn check_text(&self, text: &str) -> Result<(), Error> {
+        match &self.place {
+            Place::Staged(overlay) => mention::refuse_provisional_ids(overlay, text),
+            Place::Committed(_) => Ok(()),
+        }
+    }
+
+    /// Keeps, of everything that was read, what belongs to records that this run changes.
+    fn keep_reads(&mut self) {
+        let mut written: BTreeSet<RecordRef> = self.events.iter().map(|change| change.record.clone()).collect();
+        for effect in &self.changes.effects {
+            match effect {
+                Effect::Write { model, ids, .. }
+                | Effect::Unlink { model, ids }
+                | Effect::CallMethod { model, ids, .. } => {
+                    written.extend(ids.iter().map(|id| RecordRef::new(model, *id)));
+                }
+                Effect::Relate { target, .. } => drop(written.insert(target.clone())),
+                _ => {}
+            }
+        }
+        let seen = std::mem::take(&mut self.seen);
+        self.changes.reads = seen
+            .into_iter()
+            .filter(|((record, _), _)| written.contains(record))
+            .map(|((record, field), value)| Seen { record, field, value })
+            .collect();
+    }
+}
+
+/// The effect with the ids that staging it gave.
+fn with_ids(mut effect: Effect, given: &[Id]) -> Effect {
+    match &mut effect {
+        Effect::Create { ids, .. } => *ids = given.to_vec(),
+        Effect::Ensure { id, .. } | Effect::Copy { id, .. } => *id = given.first().copied().unwrap_or_default(),
+        _ => {}
+    }
+    effect
+}
+
+/// A value without the names of records: those may change without the record changing.
+pub(crate) fn bare(value: &Value) -> Value {
+    match value {
+        Value::Many2one(link) => Value::link(link.id),
+        other => other.clone(),
+    }
+}
+
+fn require_fields(fields: &[String]) -> Result<(), Error> {
+    if fields.is_empty() {
+        return Err(Error::invalid("no-fields", "the list of fields is empty; name the fields to read"));
+    }
+    Ok(())
+}
+
+/// Describes fields of a model: the named ones, or all.
+pub(crate) fn fields_get(env: &Env, model: &str, names: &[String]) -> Result<Vec<FieldInfo>, Error> {
+    let described = env.schema.model(model)?;
+    let describe = |name: &str, field: &Field| FieldInfo {
+        name: name.to_owned(),
+        label: if field.string.is_empty() { name.to_owned() } else { field.string.clone() },
+        kind: field.kind.name().to_owned(),
+        relation: field.relation.clone(),
+        required: field.required,
+        readonly: field.readonly,
+        stored: field.store,
+        selection: if field.kind == FieldKind::Selection { field.selection.clone() } else { Vec::new() },
+        help: field.help.clone(),
+    };
+    if names.is_empty() {
+        return Ok(described.fields.iter().map(|(name, field)| describe(name, field)).collect());
+    }
+    names.iter().map(|name| Ok(describe(name, described.field(name)?))).collect()
+}

@@ -1,0 +1,76 @@
+//! Reading and writing single rows by column.
+
+use rusqlite::{Connection, OptionalExtension, params_from_iter, types::Value as Cell};
+use triggerbox_model::{error::Error, schema::Model, value::Id};
+
+use super::Row;
+use crate::{
+    db::fault,
+    ddl::{quote, table},
+};
+
+/// One column of one record; none: there is no such record.
+pub(super) fn cell(conn: &Connection, model: &str, column: &str, id: Id) -> Result<Option<Cell>, Error> {
+    let sql = format!("SELECT {} FROM {} WHERE id = ?1", quote(column), quote(&table(model)));
+    let mut statement = conn.prepare_cached(&sql).map_err(fault)?;
+    statement.query_row([id], |row| row.get(0)).optional().map_err(fault)
+}
+
+/// Some columns of one record; none: there is no such record.
+pub(super) fn row(conn: &Connection, model: &str, columns: &[&str], id: Id) -> Result<Option<Row>, Error> {
+    let list: Vec<String> = std::iter::once("id").chain(columns.iter().copied()).map(quote).collect();
+    let sql = format!("SELECT {} FROM {} WHERE id = ?1", list.join(", "), quote(&table(model)));
+    let mut statement = conn.prepare_cached(&sql).map_err(fault)?;
+    let read = |found: &rusqlite::Row<'_>| {
+        let mut row = Row::new();
+        for (index, column) in columns.iter().enumerate() {
+            row.insert((*column).to_owned(), found.get(index + 1)?);
+        }
+        Ok(row)
+    };
+    statement.query_row([id], read).optional().map_err(fault)
+}
+
+/// All columns of one record that hold fields.
+pub(super) fn whole_row(conn: &Connection, model: &Model, id: Id) -> Result<Option<Row>, Error> {
+    let columns: Vec<&str> =
+        model.fields.iter().filter(|(_, field)| field.has_column()).map(|(name, _)| name.as_str()).collect();
+    row(conn, &model.name, &columns, id)
+}
+
+/// Adds a row.
+pub(super) fn insert(conn: &Connection, model: &str, id: Id, row: &Row) -> Result<(), Error> {
+    let columns: Vec<String> = std::iter::once("id").chain(row.keys().map(String::as_str)).map(quote).collect();
+    let places = vec!["?"; columns.len()].join(", ");
+    let sql = format!("INSERT INTO {} ({}) VALUES ({places})", quote(&table(model)), columns.join(", "));
+    let cells = std::iter::once(Cell::Integer(i64::from(id))).chain(row.values().cloned());
+    let mut statement = conn.prepare_cached(&sql).map_err(fault)?;
+    statement.execute(params_from_iter(cells)).map_err(fault)?;
+    Ok(())
+}
+
+/// Changes columns of a row.
+pub(super) fn update(conn: &Connection, model: &str, id: Id, row: &Row) -> Result<(), Error> {
+    if row.is_empty() {
+        return Ok(());
+    }
+    let sets: Vec<String> = row.keys().map(|column| format!("{} = ?", quote(column))).collect();
+    let sql = format!("UPDATE {} SET {} WHERE id = ?", quote(&table(model)), sets.join(", "));
+    let cells = row.values().cloned().chain(std::iter::once(Cell::Integer(i64::from(id))));
+    let mut statement = conn.prepare_cached(&sql).map_err(fault)?;
+    statement.execute(params_from_iter(cells)).map_err(fault)?;
+    Ok(())
+}
+
+/// Ids of the records of a model whose column holds a value, in order.
+pub(super) fn ids_where(conn: &Connection, model: &str, column: &str, value: Id) -> Result<Vec<Id>, Error> {
+    let sql = format!("SELECT id FROM {} WHERE {} = ?1 ORDER BY id", quote(&table(model)), quote(column));
+    ids(conn, &sql, value)
+}
+
+/// Runs a query with one parameter that gives ids.
+pub(super) fn ids(conn: &Connection, sql: &str, parameter: Id) -> Result<Vec<Id>, Error> {
+    let mut statement = conn.prepare_cached(sql).map_err(fault)?;
+    let rows = statement.query_map([parameter], |row| row.get(0)).map_err(fault)?;
+    rows.collect::<Result<_, _>>().map_err(fault)
+}

@@ -1,0 +1,307 @@
+//! Stored fields that follow from others: related fields and declared formulas.
+
+use std::{
+    collections::{BTreeMap, BTreeSet, HashMap},
+    rc::Rc,
+};
+
+use rusqlite::types::Value as Cell;
+use triggerbox_model::{
+    error::Error,
+    schema::{Field, FieldKind, Formula, Model, Schema},
+    value::Id,
+};
+
+use super::{Row, Values, Writer, number, values};
+use crate::{
+    db::fault,
+    ddl::{quote, table},
+};
+
+/// Which stored fields depend on which.
+#[derive(Debug, Default)]
+pub(super) struct Triggers {
+    /// By model and field that changes.
+    by_field: HashMap<String, HashMap<String, Vec<Dependent>>>,
+    /// Fields that are computed on each new record of a model, in order of declaration.
+    computed: HashMap<String, Vec<String>>,
+}
+
+/// A field that is to be computed again, and how its records are found from the one that changed.
+#[derive(Debug, Clone)]
+struct Dependent {
+    model: String,
+    field: String,
+    /// Relations from the dependent's record to the one that changed.
+    path: Vec<String>,
+}
+
+/// Fields to compute again, with their records.
+pub(super) type Stale = BTreeMap<(String, String), BTreeSet<Id>>;
+
+impl Triggers {
+    fn of(schema: &Schema) -> Self {
+        let mut triggers = Self::default();
+        for model in schema.models.values() {
+            for (name, field) in &model.fields {
+                if !field.has_column() {
+                    continue;
+                }
+                let paths: Vec<String> = match (&field.formula, &field.related) {
+                    (Some(Formula::Sum { path }), _) => vec![path.clone()],
+                    (Some(Formula::Count { field }), _) => vec![field.clone()],
+                    (Some(Formula::Concat { fields, .. } | Formula::Product { fields }), _) => fields.clone(),
+                    (None, Some(path)) => vec![path.clone()],
+                    (None, None) => continue,
+                };
+                triggers.computed.entry(model.name.clone()).or_default().push(name.clone());
+                for path in paths {
+                    triggers.add(schema, model, name, &path);
+                }
+            }
+        }
+        triggers
+    }
+
+    /// Registers every step of a path: a change anywhere on it makes the field stale.
+    fn add(&mut self, schema: &Schema, model: &Model, field: &str, path: &str) {
+        let mut holder = model;
+        let mut walked: Vec<String> = Vec::new();
+        for step in path.split('.') {
+            let Some(described) = holder.fields.get(step) else { return };
+            self.on(holder, step, model, field, walked.clone());
+            let Some(related) = described.relation.as_deref().and_then(|name| schema.models.get(name)) else { return };
+            walked.push(step.to_owned());
+            if let (FieldKind::One2many, Some(inverse)) = (described.kind, described.relation_field.as_deref()) {
+                self.on(related, inverse, model, field, walked.clone());
+            }
+            holder = related;
+        }
+    }
+
+    fn on(&mut self, holder: &Model, changed: &str, model: &Model, field: &str, path: Vec<String>) {
+        let dependent = Dependent { model: model.name.clone(), field: field.to_owned(), path };
+        self.by_field.entry(holder.name.clone()).or_default().entry(changed.to_owned()).or_default().push(dependent);
+    }
+}
+
+impl Writer<'_> {
+    fn triggers(&mut self) -> Rc<Triggers> {
+        let schema = self.schema();
+        Rc::clone(self.triggers.get_or_insert_with(|| Rc::new(Triggers::of(schema))))
+    }
+
+    /// What depends on these fields of a record as things are now.
+    pub(super) fn dependents(&mut self, model: &str, id: Id, fields: &[&str]) -> Result<Stale, Error> {
+        let triggers = self.triggers();
+        let mut stale = Stale::new();
+        let Some(by_field) = triggers.by_field.get(model) else { return Ok(stale) };
+        for dependent in fields.iter().filter_map(|field| by_field.get(*field)).flatten() {
+            let ids = self.holders(dependent, id)?;
+            stale.entry((dependent.model.clone(), dependent.field.clone())).or_default().extend(ids);
+        }
+        Ok(stale)
+    }
+
+    /// Computes what depends on these fields of a record, now that they have changed.
+    pub(super) fn modified(&mut self, model: &str, id: Id, fields: &[&str]) -> Result<(), Error> {
+        let stale = self.dependents(model, id, fields)?;
+        self.recompute(stale)
+    }
+
+    /// Computes all computed fields of a new record, and what depends on the record being there.
+    pub(super) fn created(&mut self, model: &Model, id: Id) -> Result<(), Error> {
+        let triggers = self.triggers();
+        let own = triggers.computed.get(&model.name).cloned().unwrap_or_default();
+        let mut stale: Stale =
+            own.into_iter().map(|field| ((model.name.clone(), field), BTreeSet::from([id]))).collect();
+        if triggers.by_field.contains_key(&model.name) {
+            let all: Vec<&str> = model.fields.keys().map(String::as_str).collect();
+            for (key, ids) in self.dependents(&model.name, id, &all)? {
+                stale.entry(key).or_default().extend(ids);
+            }
+        }
+        self.recompute(stale)
+    }
+
+    /// Computes stale fields, and what becomes stale by that.
+    pub(super) fn recompute(&mut self, stale: Stale) -> Result<(), Error> {
+        if stale.is_empty() {
+            return Ok(());
+        }
+        if self.depth >= super::DEEPEST {
+            return Err(Error::invalid("circular-formula", "computed fields depend on each other in a circle"));
+        }
+        self.depth += 1;
+        let result = stale.into_iter().try_for_each(|((model, field), ids)| self.recompute_field(&model, &field, ids));
+        self.depth -= 1;
+        result
+    }
+
+    fn recompute_field(&mut self, model: &str, name: &str, ids: BTreeSet<Id>) -> Result<(), Error> {
+        let described = self.schema().model(model)?;
+        let field = described.field(name)?;
+        for id in ids {
+            let Some(before) = self.cell(model, name, id)? else { continue };
+            let value = self.compute(described, field, id)?;
+            if !values::same(field.kind, &before, &value) {
+                self.update_row(described, id, Row::from([(name.to_owned(), value)]), &Values::new())?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Records of the dependent's model from which the path leads to a record.
+    fn holders(&self, dependent: &Dependent, id: Id) -> Result<BTreeSet<Id>, Error> {
+        let schema = self.schema();
+        // Models along the path: the one at index n holds the relation at index n.
+        let mut models = vec![schema.model(&dependent.model)?];
+        for step in &dependent.path {
+            let Some(holder) = models.last() else { break };
+            models.push(schema.model(holder.field(step)?.relation.as_deref().unwrap_or_default())?);
+        }
+        let mut ids = BTreeSet::from([id]);
+        for (step, holder) in dependent.path.iter().zip(&models).rev() {
+            let field = holder.field(step)?;
+            let mut next = BTreeSet::new();
+            for id in ids {
+                next.extend(self.pointing(holder, step, field, id)?);
+            }
+            ids = next;
+        }
+        Ok(ids)
+    }
+
+    /// Records of `holder` whose relation leads to a record.
+    fn pointing(&self, holder: &Model, name: &str, field: &Field, id: Id) -> Result<Vec<Id>, Error> {
+        match field.kind {
+            FieldKind::Many2one if field.has_column() => super::columns::ids_where(self.conn, &holder.name, name, id),
+            FieldKind::One2many => {
+                let related = field.relation.as_deref().unwrap_or_default();
+                let inverse = field.relation_field.as_deref().unwrap_or_default();
+                if !self.schema().model(related)?.has_column(inverse) {
+                    return Ok(Vec::new());
+                }
+                let cell = self.cell(related, inverse, id)?;
+                Ok(cell.as_ref().and_then(values::as_id).into_iter().collect())
+            }
+            FieldKind::Many2many => {
+                let Some(pairs) = field.m2m.as_ref() else { return Ok(Vec::new()) };
+                let sql = format!(
+                    "SELECT {} FROM {} WHERE {} = ?1",
+                    quote(&pairs.column1),
+                    quote(&pairs.table),
+                    quote(&pairs.column2)
+                );
+                super::columns::ids(self.conn, &sql, id)
+            }
+            _ => Ok(Vec::new()),
+        }
+    }
+
+    /// What a computed field is now.
+    fn compute(&self, model: &Model, field: &Field, id: Id) -> Result<Cell, Error> {
+        let cell = match (&field.formula, &field.related) {
+            (Some(Formula::Sum { path }), _) => self.sum(model, path, id)?,
+            (Some(Formula::Count { field: relation }), _) => {
+                let lines = match model.field(relation)? {
+                    Field { kind: FieldKind::Many2many, m2m: Some(pairs), .. } => {
+                        super::relations::linked(self.conn, pairs, id)?
+                    }
+                    _ => self.lines(model, id, relation)?,
+                };
+                Cell::Integer(i64::try_from(lines.len()).unwrap_or(i64::MAX))
+            }
+            (Some(Formula::Concat { fields, separator }), _) => {
+                let mut parts = Vec::new();
+                for name in fields {
+                    if let Some(Cell::Text(text)) = self.follow_path(model, name, id)?
+                        && !text.is_empty()
+                    {
+                        parts.push(text);
+                    }
+                }
+                Cell::Text(parts.join(separator))
+            }
+            (Some(Formula::Product { fields }), _) => {
+                let mut product = 1.0;
+                for name in fields {
+                    product *= as_number(self.follow_path(model, name, id)?.as_ref());
+                }
+                Cell::Real(product)
+            }
+            (None, Some(path)) => self.follow_path(model, path, id)?.unwrap_or(Cell::Null),
+            (None, None) => Cell::Null,
+        };
+        self.rounded(model, field, id, cell)
+    }
+
+    fn sum(&self, model: &Model, path: &str, id: Id) -> Result<Cell, Error> {
+        let Some((relation, column)) = path.split_once('.') else { return Ok(Cell::Real(0.0)) };
+        let field = model.field(relation)?;
+        let related = quote(&table(field.relation.as_deref().unwrap_or_default()));
+        let chosen = match (&field.m2m, field.relation_field.as_deref()) {
+            (Some(pairs), _) => {
+                let (pairs_table, one, two) = (quote(&pairs.table), quote(&pairs.column1), quote(&pairs.column2));
+                format!("id IN (SELECT {two} FROM {pairs_table} WHERE {one} = ?1)")
+            }
+            (None, inverse) => format!("{} = ?1", quote(inverse.unwrap_or_default())),
+        };
+        let sql = format!("SELECT total({}) FROM {related} WHERE {chosen}", quote(column));
+        let total: f64 =
+            self.conn.prepare_cached(&sql).map_err(fault)?.query_row([id], |row| row.get(0)).map_err(fault)?;
+        Ok(Cell::Real(total))
+    }
+
+    /// What stands at the end of a path from a record; none when the path breaks off.
+    pub(crate) fn follow_path(&self, model: &Model, path: &str, id: Id) -> Result<Option<Cell>, Error> {
+        let mut holder = model;
+        let mut at = id;
+        let mut steps = path.split('.').peekable();
+        while let Some(step) = steps.next() {
+            let field = holder.field(step)?;
+            let cell = match field.related.as_deref().filter(|_| !field.store) {
+                Some(inner) => self.follow_path(holder, inner, at)?,
+                None if field.has_column() => self.cell(&holder.name, step, at)?,
+                None => None,
+            };
+            if steps.peek().is_none() {
+                return Ok(cell);
+            }
+            let Some(next) = cell.as_ref().and_then(values::as_id) else { return Ok(None) };
+            holder = self.schema().model(field.relation.as_deref().unwrap_or_default())?;
+            at = next;
+        }
+        Ok(None)
+    }
+
+    /// A number as its field keeps it: whole, with its digits, in its currency.
+    fn rounded(&self, model: &Model, field: &Field, id: Id, cell: Cell) -> Result<Cell, Error> {
+        #[allow(clippy::cast_possible_truncation, reason = "a sum of integers is whole")]
+        let cell = match (field.kind, cell) {
+            (FieldKind::Integer, Cell::Real(number)) => Cell::Integer(number as i64),
+            (FieldKind::Float, Cell::Real(number)) => {
+                Cell::Real(field.digits.map_or(number, |(_, digits)| number::round_digits(number, digits)))
+            }
+            (FieldKind::Monetary, Cell::Real(number)) => {
+                let path = field.currency_field.as_deref().unwrap_or_default();
+                let currency = if model.fields.contains_key(path) { self.follow_path(model, path, id)? } else { None };
+                let step = match currency.as_ref().and_then(values::as_id) {
+                    Some(currency) => self.rounding(currency)?,
+                    None => None,
+                };
+                Cell::Real(step.map_or(number, |step| number::round_step(number, step)))
+            }
+            (_, cell) => cell,
+        };
+        Ok(cell)
+    }
+}
+
+pub(super) fn as_number(cell: Option<&Cell>) -> f64 {
+    match cell {
+        Some(Cell::Real(number)) => *number,
+        Some(Cell::Integer(number)) => values::as_float(*number),
+        _ => 0.0,
+    }
+}

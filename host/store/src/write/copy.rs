@@ -1,0 +1,136 @@
+//! Copying records, lines included.
+
+use rusqlite::types::Value as Cell;
+use triggerbox_model::{
+    error::Error,
+    schema::{FieldKind, Model},
+    value::Id,
+};
+
+use super::{
+    BASE_LANG, Command, Input, Row, Values, Writer, columns, is_magic, missing, relations, shown_path, values,
+};
+use crate::{ddl, env::Env};
+
+impl Writer<'_> {
+    pub(super) fn copy_one(&mut self, model: &str, id: Id, given: Values) -> Result<Id, Error> {
+        let described = self.schema().model(model)?;
+        super::create::check_names(described, &given)?;
+        self.check_operation(described, triggerbox_model::call::Operation::Read, &[id])?;
+        let mut copied = self.copied_values(described, id, &given)?;
+        self.rename_copy(described, &mut copied, &given);
+        for (name, input) in given {
+            copied.insert(name, input);
+        }
+        // Texts are copied in the base language, and their translations after it.
+        let base = Env { lang: BASE_LANG.to_owned(), ..self.env.clone() };
+        let ids = if self.env.lang == BASE_LANG {
+            self.create_many(model, vec![copied])?
+        } else {
+            self.create_in(&base, model, copied)?
+        };
+        let copy = ids.first().copied().ok_or_else(|| missing(model, id))?;
+        self.copy_translations(described, id, copy)?;
+        Ok(copy)
+    }
+
+    /// Creates in another environment, as part of the same operation.
+    fn create_in(&mut self, env: &Env, model: &str, values: Values) -> Result<Vec<Id>, Error> {
+        let mut inner = Writer::new(self.conn, env, self.place);
+        inner.options = self.options.clone();
+        inner.depth = self.depth;
+        std::mem::swap(&mut inner.log, &mut self.log);
+        std::mem::swap(&mut inner.tracking, &mut self.tracking);
+        let result = inner.create_many(model, vec![values]);
+        let (log, tracking) = (std::mem::take(&mut inner.log), std::mem::take(&mut inner.tracking));
+        (self.log, self.tracking) = (log, tracking);
+        result
+    }
+
+    /// What a copy takes over: fields that are copied, and lines as new ones.
+    fn copied_values(&mut self, model: &Model, id: Id, given: &Values) -> Result<Values, Error> {
+        if self.depth >= super::DEEPEST {
+            return Err(Error::invalid("too-deep", format!("{} {id} has lines within lines without end", model.name)));
+        }
+        let row = columns::whole_row(self.conn, model, id)?.ok_or_else(|| missing(&model.name, id))?;
+        let mut copied = Values::new();
+        for (name, field) in &model.fields {
+            let inherited = model.inherits.values().any(|link| link == name);
+            if !field.copy
+                || given.contains_key(name)
+                || is_magic(model, name)
+                || inherited
+                || shown_path(field).is_some()
+            {
+                continue;
+            }
+            let input = match field.kind {
+                FieldKind::One2many if field.store => {
+                    self.depth += 1;
+                    let lines = self.copied_lines(model, id, name);
+                    self.depth -= 1;
+                    Input::Commands(lines?)
+                }
+                FieldKind::Many2many if field.store => match &field.m2m {
+                    Some(pairs) => Input::Commands(vec![Command::Replace(relations::linked(self.conn, pairs, id)?)]),
+                    None => continue,
+                },
+                // Also what is unset: the copy takes no default in its place.
+                _ if field.has_column() && field.related.is_none() => {
+                    Input::Value(values::from_cell(field.kind, row.get(name).unwrap_or(&Cell::Null)))
+                }
+                _ => continue,
+            };
+            copied.insert(name.clone(), input);
+        }
+        for (parent, link) in &model.inherits {
+            let (Some(parent), Some(id)) = (self.schema().models.get(parent), row.get(link).and_then(values::as_id))
+            else {
+                continue;
+            };
+            if !given.contains_key(link) {
+                let parts = self.copied_values(parent, id, &Values::new())?;
+                for (name, field) in &model.fields {
+                    let path = shown_path(field).and_then(|path| path.split_once('.'));
+                    if let Some((first, last)) = path
+                        && first == link
+                        && let Some(input) = parts.get(last)
+                    {
+                        copied.entry(name.clone()).or_insert_with(|| input.clone());
+                    }
+                }
+            }
+        }
+        Ok(copied)
+    }
+
+    fn copied_lines(&mut self, model: &Model, id: Id, name: &str) -> Result<Vec<Command>, Error> {
+        let related = self.schema().model(model.field(name)?.relation.as_deref().unwrap_or_default())?;
+        let mut commands = Vec::new();
+        for line in self.lines(model, id, name)? {
+            let values = self.copied_values(related, line, &Values::new())?;
+            commands.push(Command::Create(values));
+        }
+        Ok(commands)
+    }
+
+    /// Gives the copy the original's translations of texts that it took over.
+    fn copy_translations(&mut self, model: &Model, from: Id, to: Id) -> Result<(), Error> {
+        let mut row = Row::new();
+        for (name, field) in &model.fields {
+            if !(field.translate && field.copy && field.has_column()) {
+                continue;
+            }
+            let column = ddl::translations_column(name);
+            let same_text = self.cell(&model.name, name, from)? == self.cell(&model.name, name, to)?;
+            if let (true, Some(texts @ Cell::Text(_))) = (same_text, self.cell(&model.name, &column, from)?) {
+                row.insert(column, texts);
+            }
+        }
+        if row.is_empty() {
+            return Ok(());
+        }
+        self.touch(model)?;
+        columns::update(self.conn, &model.name, to, &row)
+    }
+}

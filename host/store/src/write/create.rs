@@ -1,0 +1,203 @@
+//! Creating records.
+
+use rusqlite::types::Value as Cell;
+use triggerbox_model::{
+    error::Error,
+    schema::{Field, FieldKind, Model},
+    value::{Id, Value},
+};
+
+use super::{BASE_LANG, Input, Row, Values, Writer, columns, is_magic, is_translated, shown_path, values};
+use crate::ddl;
+
+impl Writer<'_> {
+    pub(super) fn create_many(&mut self, model: &str, list: Vec<Values>) -> Result<Vec<Id>, Error> {
+        self.atomically(|writer| {
+            let described = writer.schema().model(model)?;
+            writer.check_operation(described, triggerbox_model::call::Operation::Create, &[])?;
+            let mut ids = Vec::with_capacity(list.len());
+            for values in list {
+                ids.push(writer.create_one(described, values)?);
+            }
+            writer.check_operation(described, triggerbox_model::call::Operation::Create, &ids)?;
+            Ok(ids)
+        })
+    }
+
+    fn create_one(&mut self, model: &Model, mut given: Values) -> Result<Id, Error> {
+        check_names(model, &given)?;
+        given.retain(|name, _| !is_magic(model, name));
+        self.add_defaults(model, &mut given)?;
+        self.add_known_values(model, &mut given)?;
+        let shown = self.create_parents(model, &mut given)?;
+        self.touch(model)?;
+        let id = self.place.new_id(self.conn, &model.name)?;
+
+        let mut row = Row::new();
+        let mut relations = Vec::new();
+        for (name, input) in &given {
+            let field = model.field(name)?;
+            if field.kind.is_x2many() {
+                relations.push((name.clone(), Self::commands(model, name, input.clone())?));
+                continue;
+            }
+            if !field.has_column() {
+                continue;
+            }
+            let cell = self.column(model, name, field, input)?;
+            if is_translated(field, &self.env.lang) && cell != Cell::Null {
+                row.insert(ddl::translations_column(name), translations(&self.env.lang, &cell, None));
+            }
+            row.insert(name.clone(), cell);
+        }
+        self.round_money(model, &mut row, None)?;
+        self.add_log_columns(model, &mut row, true);
+        self.log.created(&model.name, id);
+        self.tracking.ignore(&model.name, id);
+        columns::insert(self.conn, &model.name, id, &row)?;
+        self.place_in_tree(model, id, None)?;
+        for (name, commands) in relations {
+            let field = model.field(&name)?;
+            self.relate(model, id, &name, field, commands)?;
+        }
+        self.write_shown(model, id, shown)?;
+        self.created(model, id)?;
+        self.finish_known(model, id, &given, true)?;
+        self.check_required(model, id)?;
+        let written: Vec<&str> = given.keys().map(String::as_str).collect();
+        self.check_constraints(model, id, &written, true)?;
+        self.greet(model, id, &given)?;
+        Ok(id)
+    }
+
+    /// The column's content for what a caller gave; checks that records it names exist.
+    pub(super) fn column(&self, model: &Model, name: &str, field: &Field, input: &Input) -> Result<Cell, Error> {
+        match input {
+            Input::Value(value) => {
+                let cell = values::to_cell(model, name, field, value)?;
+                self.check_link(model, name, field, cell)
+            }
+            Input::Commands(_) => {
+                let message =
+                    format!("`{name}` of `{}` is a {} field: it takes no commands", model.name, field.kind.name());
+                Err(Error::invalid("wrong-type", message).with_field(name))
+            }
+        }
+    }
+
+    /// Creates or writes the records whose fields this model shows as its own (a user's partner), and sets the link.
+    /// Returns what was given for other fields that are only shown.
+    fn create_parents(&mut self, model: &Model, given: &mut Values) -> Result<Values, Error> {
+        let mut shown = Values::new();
+        let names: Vec<String> = given
+            .keys()
+            .filter(|name| model.fields.get(*name).is_some_and(|f| shown_path(f).is_some()))
+            .cloned()
+            .collect();
+        for name in names {
+            if let Some(input) = given.shift_remove(&name) {
+                shown.insert(name, input);
+            }
+        }
+        for (parent, link) in &model.inherits {
+            if !self.schema().models.contains_key(parent) {
+                continue;
+            }
+            let mut parts = Values::new();
+            shown.retain(|name, input| {
+                let path = model.fields.get(name).and_then(shown_path).and_then(|path| path.split_once('.'));
+                match path {
+                    Some((first, field)) if first == link && !field.contains('.') => {
+                        parts.insert(field.to_owned(), input.clone());
+                        false
+                    }
+                    _ => true,
+                }
+            });
+            let linked = match given.get(link) {
+                Some(Input::Value(Value::Many2one(target))) => Some(target.id),
+                _ => None,
+            };
+            match linked {
+                Some(id) if !parts.is_empty() => self.write_many(parent, &[id], parts)?,
+                Some(_) => {}
+                None => {
+                    let ids = self.create_many(parent, vec![parts])?;
+                    if let Some(id) = ids.first() {
+                        given.insert(link.clone(), Input::Value(Value::link(*id)));
+                    }
+                }
+            }
+        }
+        Ok(shown)
+    }
+
+    /// Writes fields that are shown from another record through to that record, unless they are read-only.
+    pub(super) fn write_shown(&mut self, model: &Model, id: Id, shown: Values) -> Result<(), Error> {
+        for (name, input) in shown {
+            let field = model.field(&name)?;
+            let Some(path) = shown_path(field).filter(|_| !field.readonly) else { continue };
+            let mut steps: Vec<&str> = path.split('.').collect();
+            let Some(last) = steps.pop() else { continue };
+            let (mut holder, mut target) = (model, Some(id));
+            for step in steps {
+                let Some(id) = target else { break };
+                let cell = self.cell(&holder.name, step, id)?;
+                target = cell.as_ref().and_then(values::as_id);
+                holder = self.schema().model(holder.field(step)?.relation.as_deref().unwrap_or_default())?;
+            }
+            if let Some(target) = target {
+                self.write_many(&holder.name, &[target], Values::from([(last.to_owned(), input)]))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Who did it and when.
+    pub(crate) fn add_log_columns(&self, model: &Model, row: &mut Row, created: bool) {
+        if !model.log_access {
+            return;
+        }
+        let user = Cell::Integer(i64::from(self.env.user));
+        let now = Cell::Text(self.now());
+        let kinds: &[&str] = if created { &["create", "write"] } else { &["write"] };
+        for kind in kinds {
+            for (suffix, cell) in [("uid", &user), ("date", &now)] {
+                let name = format!("{kind}_{suffix}");
+                if model.has_column(&name) {
+                    row.insert(name, cell.clone());
+                }
+            }
+        }
+    }
+}
+
+/// Fails for a field that the model does not have.
+pub(super) fn check_names(model: &Model, given: &Values) -> Result<(), Error> {
+    for name in given.keys() {
+        if !is_magic(model, name) {
+            model.field(name)?;
+        }
+    }
+    Ok(())
+}
+
+/// The translations of a text after one was written. The base language is not among them.
+pub(super) fn translations(lang: &str, cell: &Cell, known: Option<&Cell>) -> Cell {
+    let mut texts: serde_json::Map<String, serde_json::Value> = match known {
+        Some(Cell::Text(json)) => serde_json::from_str(json).unwrap_or_default(),
+        _ => serde_json::Map::new(),
+    };
+    if let (Cell::Text(text), true) = (cell, lang != BASE_LANG) {
+        texts.insert(lang.to_owned(), serde_json::Value::String(text.clone()));
+    }
+    if texts.is_empty() { Cell::Null } else { Cell::Text(serde_json::Value::Object(texts).to_string()) }
+}
+
+/// Whether a cell counts as no value for a required field.
+pub(super) fn is_unset(kind: FieldKind, cell: Option<&Cell>) -> bool {
+    match kind {
+        FieldKind::Boolean => false,
+        _ => cell.is_none_or(|cell| *cell == Cell::Null),
+    }
+}

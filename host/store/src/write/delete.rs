@@ -1,0 +1,196 @@
+//! Deleting records: what refuses it, what goes with them, what lets go of them.
+
+use std::collections::BTreeSet;
+
+use rusqlite::types::Value as Cell;
+use triggerbox_model::{
+    call::Operation,
+    error::Error,
+    schema::{Field, FieldKind, Model, OnDelete},
+    value::Id,
+};
+
+use super::{Row, Writer, columns, compute::Stale};
+use crate::{
+    chatter,
+    db::fault,
+    ddl::{quote, table},
+};
+
+impl Writer<'_> {
+    pub(super) fn unlink_many(&mut self, model: &str, ids: &[Id]) -> Result<(), Error> {
+        self.atomically(|writer| {
+            let described = writer.schema().model(model)?;
+            writer.require_records(model, ids)?;
+            writer.check_operation(described, Operation::Unlink, ids)?;
+            writer.check_known_deletion(described, ids)?;
+            for id in ids {
+                writer.delete_chatter(described, *id)?;
+            }
+            let stale = writer.delete_rows(described, &ids.iter().copied().collect())?;
+            writer.recompute(stale)
+        })
+    }
+
+    /// Deletes the messages, followers and activities of a record.
+    fn delete_chatter(&mut self, model: &Model, id: Id) -> Result<(), Error> {
+        for name in chatter::MODELS {
+            let Some(described) = self.schema().models.get(name) else { continue };
+            let Some(column) = described.model_column() else { continue };
+            let sql = format!("SELECT id FROM {} WHERE {} = ?1 AND res_id = ?2", quote(&table(name)), quote(column));
+            let ids: BTreeSet<Id> = {
+                let mut statement = self.conn.prepare_cached(&sql).map_err(fault)?;
+                let rows = statement.query_map((&model.name, id), |row| row.get(0)).map_err(fault)?;
+                rows.collect::<Result<_, _>>().map_err(fault)?
+            };
+            if !ids.is_empty() {
+                self.delete_rows(described, &ids)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Deletes rows of a mail model; whoever asks has the right to.
+    pub(crate) fn delete_quietly(&mut self, model: &str, ids: &[Id]) -> Result<(), Error> {
+        let described = self.schema().model(model)?;
+        let stale = self.delete_rows(described, &ids.iter().copied().collect())?;
+        self.recompute(stale)
+    }
+
+    /// Deletes rows with what the database would delete or empty along with them. Returns what is stale by that.
+    fn delete_rows(&mut self, model: &Model, ids: &BTreeSet<Id>) -> Result<Stale, Error> {
+        if self.depth >= super::DEEPEST {
+            return Err(Error::rejected(
+                "too-deep",
+                format!("deleting {} takes too many other records with it", model.name),
+            ));
+        }
+        self.depth += 1;
+        let result = self.delete_rows_below(model, ids);
+        self.depth -= 1;
+        result
+    }
+
+    fn delete_rows_below(&mut self, model: &Model, ids: &BTreeSet<Id>) -> Result<Stale, Error> {
+        let mut stale = Stale::new();
+        let all: Vec<&str> = model.fields.keys().map(String::as_str).collect();
+        for id in ids {
+            for (key, holders) in self.dependents(&model.name, *id, &all)? {
+                stale.entry(key).or_default().extend(holders);
+            }
+        }
+        let schema = self.schema();
+        for other in schema.models.values() {
+            for (name, field) in &other.fields {
+                if field.kind == FieldKind::Many2one
+                    && field.has_column()
+                    && field.related.is_none()
+                    && field.relation.as_deref() == Some(model.name.as_str())
+                {
+                    self.let_go(model, ids, other, name, field, &mut stale)?;
+                }
+            }
+        }
+        self.delete_pairs(model, ids)?;
+        self.touch(model)?;
+        self.place.touch_table(self.conn, "tb_xmlid")?;
+        for id in ids {
+            let Some(row) = columns::whole_row(self.conn, model, *id)? else { continue };
+            self.log.deleted(&model.name, *id, &row);
+            self.tracking.ignore(&model.name, *id);
+            let sql = format!("DELETE FROM {} WHERE id = ?1", quote(&table(&model.name)));
+            self.conn.prepare_cached(&sql).map_err(fault)?.execute([id]).map_err(fault)?;
+            let sql = "DELETE FROM tb_xmlid WHERE model = ?1 AND id = ?2";
+            self.conn.prepare_cached(sql).map_err(fault)?.execute((&model.name, id)).map_err(fault)?;
+        }
+        // What is gone itself needs no new values.
+        for ((name, _), holders) in &mut stale {
+            if *name == model.name {
+                holders.retain(|id| !ids.contains(id));
+            }
+        }
+        Ok(stale)
+    }
+
+    /// What one many2one does when the records it points to are deleted.
+    fn let_go(
+        &mut self,
+        model: &Model,
+        ids: &BTreeSet<Id>,
+        other: &Model,
+        name: &str,
+        field: &Field,
+        stale: &mut Stale,
+    ) -> Result<(), Error> {
+        let mut pointing = BTreeSet::new();
+        for id in ids {
+            pointing.extend(columns::ids_where(self.conn, &other.name, name, *id)?);
+        }
+        if other.name == model.name {
+            pointing.retain(|id| !ids.contains(id));
+        }
+        let Some(first) = pointing.first().copied() else { return Ok(()) };
+        let rule = field.ondelete.unwrap_or(if field.required { OnDelete::Restrict } else { OnDelete::SetNull });
+        match rule {
+            OnDelete::Restrict => {
+                let message = format!(
+                    "{} cannot be deleted: {} {first} refers to it by `{name}`{}",
+                    model.name,
+                    other.name,
+                    if pointing.len() > 1 { format!(", and {} more", pointing.len() - 1) } else { String::new() },
+                );
+                Err(Error::rejected("restricted", message).with_field(name))
+            }
+            OnDelete::Cascade => {
+                for (key, holders) in self.delete_rows(other, &pointing)? {
+                    stale.entry(key).or_default().extend(holders);
+                }
+                Ok(())
+            }
+            OnDelete::SetNull => {
+                self.touch(other)?;
+                for id in pointing {
+                    let old = self.cell(&other.name, name, id)?.unwrap_or(Cell::Null);
+                    self.log.cell(&other.name, id, name, &old);
+                    let path = self.tree_path(other, id)?;
+                    columns::update(self.conn, &other.name, id, &Row::from([(name.to_owned(), Cell::Null)]))?;
+                    if other.parent_name == name {
+                        self.place_in_tree(other, id, path)?;
+                    }
+                    for (key, holders) in self.dependents(&other.name, id, &[name])? {
+                        stale.entry(key).or_default().extend(holders);
+                    }
+                }
+                Ok(())
+            }
+        }
+    }
+
+    /// Takes records out of all many2many tables that can hold them.
+    fn delete_pairs(&mut self, model: &Model, ids: &BTreeSet<Id>) -> Result<(), Error> {
+        let schema = self.schema();
+        let mut sides: BTreeSet<(&str, &str)> = BTreeSet::new();
+        for other in schema.models.values() {
+            for field in other.fields.values().filter(|field| field.store) {
+                let Some(pairs) = &field.m2m else { continue };
+                if other.name == model.name {
+                    sides.insert((&pairs.table, &pairs.column1));
+                }
+                if field.relation.as_deref() == Some(model.name.as_str()) {
+                    sides.insert((&pairs.table, &pairs.column2));
+                }
+            }
+        }
+        for (pairs, column) in sides {
+            let some = format!("SELECT 1 FROM {} WHERE {} = ?1 LIMIT 1", quote(pairs), quote(column));
+            let delete = format!("DELETE FROM {} WHERE {} = ?1", quote(pairs), quote(column));
+            for id in ids {
+                if self.conn.prepare_cached(&some).map_err(fault)?.exists([id]).map_err(fault)? {
+                    self.place.touch_table(self.conn, pairs)?;
+                    self.conn.prepare_cached(&delete).map_err(fault)?.execute([id]).map_err(fault)?;
+                }
+            }
+        }
+        Ok(())
+    }
+}

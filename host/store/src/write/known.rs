@@ -1,0 +1,393 @@
+//! What the standard models do beyond their fields: names of contacts, order lines from products, won leads.
+//!
+//! Only what scripts and people would miss at once; each model's part works as far as the schema has its fields.
+
+use rusqlite::types::Value as Cell;
+use triggerbox_model::{
+    error::Error,
+    schema::Model,
+    value::{Id, Value},
+};
+
+use super::{Input, Row, Values, Writer, columns, compute::as_number, number, update::given_value, values};
+
+impl Writer<'_> {
+    /// Values that follow from the given ones before a record is made.
+    pub(super) fn add_known_values(&mut self, model: &Model, given: &mut Values) -> Result<(), Error> {
+        match model.name.as_str() {
+            "res.country" => tidy(given, "code", str::to_uppercase),
+            "res.partner" => {
+                tidy(given, "website", web_address);
+                self.take_over(model, given, "parent_id", "res.partner", &[("user_id", "user_id")])?;
+                preset(model, given, "lang", || Value::text(&self.env.lang));
+            }
+            "crm.lead" => {
+                let fields = [
+                    ("email_from", "email"),
+                    ("phone", "phone"),
+                    ("partner_name", "commercial_company_name"),
+                    ("street", "street"),
+                    ("city", "city"),
+                    ("zip", "zip"),
+                    ("country_id", "country_id"),
+                    ("function", "function"),
+                    ("website", "website"),
+                ];
+                self.take_over(model, given, "partner_id", "res.partner", &fields)?;
+                for dated in ["date_last_stage_update", "date_open"] {
+                    if dated == "date_last_stage_update"
+                        || matches!(given_value(given, "user_id"), Some(Value::Many2one(_)))
+                    {
+                        preset(model, given, dated, || self.now_value());
+                    }
+                }
+            }
+            "sale.order" => {
+                for address in ["partner_invoice_id", "partner_shipping_id"] {
+                    if let Some(partner) = given_value(given, "partner_id").cloned() {
+                        preset(model, given, address, || partner);
+                    }
+                }
+                self.take_over(model, given, "partner_id", "res.partner", &[("user_id", "user_id")])?;
+            }
+            "sale.order.line" => {
+                let Some(product) = linked(given, "product_id") else { return Ok(()) };
+                let described = self.schema().model("product.product")?;
+                for (field, path) in [("price_unit", "list_price"), ("product_uom_id", "product_tmpl_id.uom_id")] {
+                    if model.has_column(field) && !given.contains_key(field) && knows(self.schema(), described, path) {
+                        let cell = self.follow_path(described, path, product)?.unwrap_or(Cell::Null);
+                        let kind = model.field(field)?.kind;
+                        given.insert(field.to_owned(), Input::Value(values::from_cell(kind, &cell)));
+                    }
+                }
+                if !given.contains_key("name") {
+                    let name = self.product_name(described, product)?;
+                    given.insert("name".to_owned(), Input::Value(Value::Text(name)));
+                }
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+
+    /// Stored values that follow from the record as it now is.
+    pub(super) fn finish_known(&mut self, model: &Model, id: Id, given: &Values, created: bool) -> Result<(), Error> {
+        match model.name.as_str() {
+            "res.partner" => self.finish_partner(model, id, created),
+            "product.template" if created && self.schema().models.contains_key("product.product") => {
+                if matches!(given_value(given, "product_variant_ids"), Some(Value::Ids(_))) {
+                    return Ok(());
+                }
+                let variant = Values::from([("product_tmpl_id".to_owned(), Input::Value(Value::link(id)))]);
+                self.create_many("product.product", vec![variant]).map(drop)
+            }
+            "product.category" => self.finish_category(model, id),
+            "crm.lead" => self.finish_lead(model, id, given),
+            "sale.order.line" => self.finish_line(model, id),
+            "project.task" => self.finish_task(model, id, given),
+            _ => Ok(()),
+        }
+    }
+
+    /// Deletions that the standard models refuse.
+    pub(super) fn check_known_deletion(&self, model: &Model, ids: &[Id]) -> Result<(), Error> {
+        if model.name != "res.partner" {
+            return Ok(());
+        }
+        for id in ids {
+            self.check_no_active_user(*id, "deleted")?;
+        }
+        Ok(())
+    }
+
+    /// A contact of someone who signs in can be neither deleted nor archived.
+    pub(crate) fn check_no_active_user(&self, partner: Id, what: &str) -> Result<(), Error> {
+        let Some(users) = self.schema().models.get("res.users") else { return Ok(()) };
+        if !users.has_column("partner_id") {
+            return Ok(());
+        }
+        for user in columns::ids_where(self.conn, "res.users", "partner_id", partner)? {
+            if matches!(self.cell("res.users", "active", user)?, Some(Cell::Integer(1))) {
+                let message = format!(
+                    "contact {partner} cannot be {what}: it belongs to the active user {user}; archive the user first"
+                );
+                return Err(Error::rejected("linked-user", message));
+            }
+        }
+        Ok(())
+    }
+
+    /// Names that show that a record is a copy.
+    pub(super) fn rename_copy(&self, model: &Model, copied: &mut Values, given: &Values) {
+        const MARKED: [&str; 7] = [
+            "res.partner",
+            "product.category",
+            "product.template",
+            "project.project",
+            "project.task",
+            "account.tax",
+            "product.product",
+        ];
+        if MARKED.contains(&model.name.as_str())
+            && !given.contains_key("name")
+            && let Some(Input::Value(Value::Text(name))) = copied.get_mut("name")
+        {
+            name.push_str(" (copy)");
+        }
+    }
+
+    /// Sets columns that the schema has, where they differ.
+    fn set(&mut self, model: &Model, id: Id, cells: Vec<(&str, Cell)>) -> Result<(), Error> {
+        let row: Row = cells
+            .into_iter()
+            .filter(|(name, _)| model.has_column(name))
+            .map(|(name, cell)| (name.to_owned(), cell))
+            .collect();
+        if row.is_empty() {
+            return Ok(());
+        }
+        self.update_row(model, id, row, &Values::new()).map(drop)
+    }
+
+    fn text(&self, model: &str, field: &str, id: Id) -> Result<Option<String>, Error> {
+        if !self.schema().models.get(model).is_some_and(|model| model.has_column(field)) {
+            return Ok(None);
+        }
+        Ok(match self.cell(model, field, id)? {
+            Some(Cell::Text(text)) => Some(text),
+            _ => None,
+        })
+    }
+
+    fn now_value(&self) -> Value {
+        Value::Datetime(self.env.now.strftime("%Y-%m-%dT%H:%M:%SZ").to_string())
+    }
+
+    /// Copies values of the record that a many2one names into fields that are not given.
+    fn take_over(
+        &self,
+        model: &Model,
+        given: &mut Values,
+        link: &str,
+        from: &str,
+        fields: &[(&str, &str)],
+    ) -> Result<(), Error> {
+        let (Some(id), Some(source)) = (linked(given, link), self.schema().models.get(from)) else { return Ok(()) };
+        for (to, from_field) in fields {
+            let unset = given_value(given, to).is_none_or(|value| *value == Value::Unset);
+            if !unset || !model.has_column(to) || !source.has_column(from_field) {
+                continue;
+            }
+            // An explicit empty value stays empty; only a default gives way.
+            let Some(cell) = self.cell(from, from_field, id)?.filter(|cell| *cell != Cell::Null) else { continue };
+            let kind = source.field(from_field)?.kind;
+            given.insert((*to).to_owned(), Input::Value(values::from_cell(kind, &cell)));
+        }
+        Ok(())
+    }
+
+    fn finish_partner(&mut self, model: &Model, id: Id, created: bool) -> Result<(), Error> {
+        let row = columns::whole_row(self.conn, model, id)?.unwrap_or_default();
+        let text = |name: &str| match row.get(name) {
+            Some(Cell::Text(text)) => text.clone(),
+            _ => String::new(),
+        };
+        let parent = row.get("parent_id").and_then(values::as_id);
+        let is_company = matches!(row.get("is_company"), Some(Cell::Integer(1)));
+        let commercial = match parent {
+            Some(parent) if !is_company && model.has_column("commercial_partner_id") => self
+                .cell("res.partner", "commercial_partner_id", parent)?
+                .as_ref()
+                .and_then(values::as_id)
+                .unwrap_or(parent),
+            _ => id,
+        };
+        let commercial_is_company =
+            matches!(self.cell("res.partner", "is_company", commercial)?, Some(Cell::Integer(1)));
+        let company_name = if commercial_is_company { self.text("res.partner", "name", commercial)? } else { None };
+
+        let mut name = text("name");
+        if let Some(parent) = parent {
+            if name.is_empty() && matches!(text("type").as_str(), "invoice" | "delivery" | "other") {
+                let key = text("type");
+                let label = model
+                    .fields
+                    .get("type")
+                    .and_then(|f| f.selection.iter().find(|(k, _)| *k == key))
+                    .map(|(_, label)| label.clone());
+                name = label.unwrap_or(key);
+            }
+            if !is_company {
+                let above = match &company_name {
+                    Some(company) => company.clone(),
+                    None => self.text("res.partner", "name", parent)?.unwrap_or_default(),
+                };
+                name = format!("{above}, {name}");
+            }
+        }
+        let mut cells = vec![
+            ("complete_name", Cell::Text(name.trim().to_owned())),
+            ("commercial_partner_id", Cell::Integer(i64::from(commercial))),
+            ("commercial_company_name", company_name.map_or(Cell::Null, Cell::Text)),
+            ("email_normalized", normal_email(&text("email")).map_or(Cell::Null, Cell::Text)),
+        ];
+        if created {
+            cells.push(("partner_share", Cell::Integer(1)));
+        }
+        let moved = row.get("complete_name") != cells.first().map(|(_, cell)| cell);
+        self.set(model, id, cells)?;
+        if moved && !created && self.depth < 16 {
+            for child in columns::ids_where(self.conn, "res.partner", "parent_id", id)? {
+                self.depth += 1;
+                let done = self.finish_partner(model, child, false);
+                self.depth -= 1;
+                done?;
+            }
+        }
+        Ok(())
+    }
+
+    fn finish_category(&mut self, model: &Model, id: Id) -> Result<(), Error> {
+        let name = self.text(&model.name, "name", id)?.unwrap_or_default();
+        let parent = self.cell(&model.name, "parent_id", id)?.as_ref().and_then(values::as_id);
+        let full = match parent {
+            Some(parent) => {
+                format!("{} / {name}", self.text(&model.name, "complete_name", parent)?.unwrap_or_default())
+            }
+            None => name,
+        };
+        let moved = self.text(&model.name, "complete_name", id)?.as_deref() != Some(&full);
+        self.set(model, id, vec![("complete_name", Cell::Text(full))])?;
+        if moved && self.depth < 16 {
+            for child in columns::ids_where(self.conn, &model.name, "parent_id", id)? {
+                self.depth += 1;
+                let done = self.finish_category(model, child);
+                self.depth -= 1;
+                done?;
+            }
+        }
+        Ok(())
+    }
+
+    /// A lead in a won stage is won; one that leaves it is open again.
+    fn finish_lead(&mut self, model: &Model, id: Id, given: &Values) -> Result<(), Error> {
+        let stage = if model.has_column("stage_id") {
+            self.cell("crm.lead", "stage_id", id)?.as_ref().and_then(values::as_id)
+        } else {
+            None
+        };
+        let won = match stage {
+            Some(stage) => matches!(self.cell("crm.stage", "is_won", stage)?, Some(Cell::Integer(1))),
+            None => false,
+        };
+        let mut cells = Vec::new();
+        if given.contains_key("email_from") {
+            let email = self.text("crm.lead", "email_from", id)?.unwrap_or_default();
+            cells.push(("email_normalized", normal_email(&email).map_or(Cell::Null, Cell::Text)));
+        }
+        if given.contains_key("stage_id") && !given.contains_key("probability") {
+            if won {
+                let closed = self.cell("crm.lead", "date_closed", id).ok().flatten();
+                cells.push(("probability", Cell::Real(100.0)));
+                cells.push(("won_status", Cell::Text("won".to_owned())));
+                if !matches!(closed, Some(Cell::Text(_))) {
+                    cells.push(("date_closed", Cell::Text(self.now())));
+                }
+            } else if self.text("crm.lead", "won_status", id)?.as_deref() == Some("won") {
+                cells.push(("won_status", Cell::Text("pending".to_owned())));
+                cells.push(("date_closed", Cell::Null));
+            }
+        }
+        cells.retain(|(name, _)| model.has_column(name));
+        self.set(model, id, cells)
+    }
+
+    /// A line's price: quantity times unit price less the discount, rounded in the order's currency.
+    fn finish_line(&mut self, model: &Model, id: Id) -> Result<(), Error> {
+        let declared = model.fields.get("price_subtotal").is_none_or(|field| field.formula.is_some());
+        if declared || !model.has_column("product_uom_qty") || !model.has_column("price_unit") {
+            return Ok(());
+        }
+        let row = columns::whole_row(self.conn, model, id)?.unwrap_or_default();
+        let amount = as_number(row.get("product_uom_qty"))
+            * as_number(row.get("price_unit"))
+            * (1.0 - as_number(row.get("discount")) / 100.0);
+        let currency = row.get("currency_id").and_then(values::as_id);
+        let step = match currency {
+            Some(currency) => self.rounding(currency)?,
+            None => None,
+        };
+        let amount = number::round_step(amount, step.unwrap_or(0.01));
+        self.set(model, id, vec![("price_subtotal", Cell::Real(amount)), ("price_total", Cell::Real(amount))])
+    }
+
+    /// A task that moves to a folded stage ends; one that comes back is open again.
+    fn finish_task(&mut self, model: &Model, id: Id, given: &Values) -> Result<(), Error> {
+        let Some(stage) = linked(given, "stage_id") else { return Ok(()) };
+        let folded = matches!(self.cell("project.task.type", "fold", stage)?, Some(Cell::Integer(1)));
+        let end = if folded { Cell::Text(self.now()) } else { Cell::Null };
+        self.set(model, id, vec![("date_end", end)])
+    }
+
+    fn product_name(&self, product: &Model, id: Id) -> Result<String, Error> {
+        let path = if product.has_column("name") { "name" } else { "product_tmpl_id.name" };
+        let name = match self.follow_path(product, path, id)? {
+            Some(Cell::Text(name)) => name,
+            _ => String::new(),
+        };
+        Ok(match self.text(&product.name, "default_code", id)? {
+            Some(code) if !code.is_empty() => format!("[{code}] {name}"),
+            _ => name,
+        })
+    }
+}
+
+/// The record that a given many2one names.
+fn linked(given: &Values, name: &str) -> Option<Id> {
+    match given_value(given, name) {
+        Some(Value::Many2one(link)) => Some(link.id),
+        _ => None,
+    }
+}
+
+/// Gives a value to a field that has none.
+fn preset(model: &Model, given: &mut Values, name: &str, value: impl FnOnce() -> Value) {
+    if model.has_column(name) && !given.contains_key(name) {
+        given.insert(name.to_owned(), Input::Value(value()));
+    }
+}
+
+fn tidy(given: &mut Values, name: &str, tidy: impl FnOnce(&str) -> String) {
+    if let Some(Input::Value(Value::Text(text))) = given.get_mut(name) {
+        *text = tidy(text);
+    }
+}
+
+/// An address without a scheme gets one.
+fn web_address(text: &str) -> String {
+    if text.is_empty() || text.contains("://") { text.to_owned() } else { format!("http://{text}") }
+}
+
+/// The bare address of an e-mail field, in lower case; none when there is none, or several.
+fn normal_email(text: &str) -> Option<String> {
+    let bare = match (text.find('<'), text.rfind('>')) {
+        (Some(start), Some(end)) if start < end => text.get(start + 1..end)?,
+        _ => text,
+    };
+    let bare = bare.trim();
+    let (local, domain) = bare.split_once('@')?;
+    let plain = |part: &str| {
+        !part.is_empty() && !part.contains(|c: char| c.is_whitespace() || matches!(c, '@' | ',' | ';' | '<' | '>'))
+    };
+    (plain(local) && plain(domain)).then(|| bare.to_lowercase())
+}
+
+/// Whether all steps of a path are fields.
+fn knows(schema: &triggerbox_model::schema::Schema, model: &Model, path: &str) -> bool {
+    let mut holder = Some(model);
+    for step in path.split('.') {
+        let Some(field) = holder.and_then(|model| model.fields.get(step)) else { return false };
+        holder = field.relation.as_deref().and_then(|name| schema.models.get(name));
+    }
+    true
+}

@@ -1,0 +1,329 @@
+//! Creating, writing and deleting records, with everything that follows from it in Odoo: defaults, relational
+//! commands, computed values, constraints, deletion rules, tracking messages.
+//!
+//! The same functions work on committed tables and on a run's staged view of them: [`Place`] says which.
+
+mod columns;
+mod compute;
+mod constraints;
+mod copy;
+mod create;
+mod defaults;
+mod delete;
+pub mod html;
+pub mod json;
+mod known;
+mod log;
+mod number;
+mod place;
+mod relations;
+mod tree;
+mod update;
+pub(crate) mod values;
+
+use std::collections::BTreeMap;
+
+use indexmap::IndexMap;
+use rusqlite::{Connection, types::Value as Cell};
+use triggerbox_model::{
+    call,
+    changes::Change,
+    error::Error,
+    schema::{Field, FieldKind, Model, Schema},
+    value::{FieldValue, Id, Value},
+};
+
+pub(crate) use self::place::next_provisional;
+pub use self::{
+    number::{round_digits, round_step},
+    place::{Committing, Place},
+};
+use crate::{chatter::Tracking, db::fault, ddl, env::Env};
+
+/// What a field is to become.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Input {
+    /// A value; for one2many and many2many the whole list.
+    Value(Value),
+    /// Changes of a one2many or many2many field, in order.
+    Commands(Vec<Command>),
+}
+
+/// A change of a one2many or many2many field. As [`call::Command`], and commands may hold commands.
+#[derive(Debug, Clone, PartialEq)]
+#[allow(missing_docs, reason = "the variants are those of the contract's command")]
+pub enum Command {
+    Link(Id),
+    Unlink(Id),
+    Delete(Id),
+    Clear,
+    Replace(Vec<Id>),
+    Create(Values),
+    Update(Id, Values),
+}
+
+/// Values of one record, by field, in the order given.
+pub type Values = IndexMap<String, Input>;
+
+/// The contract's list of values, by field. A field named twice has the last value.
+#[must_use]
+pub fn from_fields(fields: &[FieldValue]) -> Values {
+    fields.iter().map(|field| (field.name.clone(), Input::Value(field.value.clone()))).collect()
+}
+
+impl From<&call::Command> for Command {
+    fn from(command: &call::Command) -> Self {
+        match command {
+            call::Command::Link(id) => Self::Link(*id),
+            call::Command::Unlink(id) => Self::Unlink(*id),
+            call::Command::Delete(id) => Self::Delete(*id),
+            call::Command::Clear => Self::Clear,
+            call::Command::Replace(ids) => Self::Replace(ids.clone()),
+            call::Command::Create(fields) => Self::Create(from_fields(fields)),
+            call::Command::Update(id, fields) => Self::Update(*id, from_fields(fields)),
+        }
+    }
+}
+
+/// What a caller may switch off or preset; Odoo has these in its context.
+#[derive(Debug, Clone, Default)]
+pub struct Options {
+    /// No messages, no tracking, no followers at all (`tracking_disable`).
+    pub silent: bool,
+    /// No tracking messages (`mail_notrack`).
+    pub no_tracking: bool,
+    /// No creation message (`mail_create_nolog`).
+    pub no_creation_message: bool,
+    /// The creator does not follow (`mail_create_nosubscribe`).
+    pub no_subscription: bool,
+    /// Recipients of a message follow from then on (`mail_post_autofollow`).
+    pub recipients_follow: bool,
+    /// Values for fields that are not given (`default_…`), for the model that is created first.
+    pub defaults: Values,
+}
+
+/// Writes records in one environment, in one place.
+///
+/// Every public operation is all or nothing: it runs in a savepoint. [`Writer::finish`] ends the series of
+/// operations that belong together (a call of a script): tracking messages are posted then, as Odoo does at commit.
+#[derive(Debug)]
+pub struct Writer<'a> {
+    pub(crate) conn: &'a Connection,
+    pub(crate) env: &'a Env,
+    pub(crate) place: &'a mut Place,
+    /// See [`Options`].
+    pub options: Options,
+    pub(crate) log: log::ChangeLog,
+    pub(crate) tracking: Tracking,
+    /// How deep operations are nested: records created by commands, copies of lines, known models' followers.
+    depth: u8,
+    /// Stored fields that depend on others; built when the first is needed.
+    triggers: Option<std::rc::Rc<compute::Triggers>>,
+}
+
+/// Nesting beyond this is refused: commands in commands, cascades of computations.
+const DEEPEST: u8 = 32;
+
+impl<'a> Writer<'a> {
+    /// A writer that has done nothing yet.
+    pub fn new(conn: &'a Connection, env: &'a Env, place: &'a mut Place) -> Self {
+        Self {
+            conn,
+            env,
+            place,
+            options: Options::default(),
+            log: log::ChangeLog::default(),
+            tracking: Tracking::default(),
+            depth: 0,
+            triggers: None,
+        }
+    }
+
+    /// Creates records; returns their ids in order.
+    ///
+    /// # Errors
+    /// Everything that is wrong with the values, or refused; then nothing is created.
+    pub fn create(&mut self, model: &str, list: Vec<Values>) -> Result<Vec<Id>, Error> {
+        self.atomically(|writer| writer.create_many(model, list))
+    }
+
+    /// Writes the same values on records.
+    ///
+    /// # Errors
+    /// As [`Writer::create`]; `missing-record`.
+    pub fn write(&mut self, model: &str, ids: &[Id], values: Values) -> Result<(), Error> {
+        self.atomically(|writer| writer.write_many(model, ids, values))
+    }
+
+    /// Deletes records, and what hangs on them.
+    ///
+    /// # Errors
+    /// `missing-record`, `restricted` when something that must not lose them refers to them.
+    pub fn unlink(&mut self, model: &str, ids: &[Id]) -> Result<(), Error> {
+        self.atomically(|writer| writer.unlink_many(model, ids))
+    }
+
+    /// Copies a record, with `values` in place of its own; returns the copy.
+    ///
+    /// # Errors
+    /// As [`Writer::create`]; `missing-record`.
+    pub fn copy(&mut self, model: &str, id: Id, values: Values) -> Result<Id, Error> {
+        self.atomically(|writer| writer.copy_one(model, id, values))
+    }
+
+    /// Creates a record of which only the name is known.
+    ///
+    /// # Errors
+    /// As [`Writer::create`]; `no-name` when the model has no name field.
+    pub fn name_create(&mut self, model: &str, name: &str) -> Result<Id, Error> {
+        let described = self.schema().model(model)?;
+        let field = described
+            .rec_name
+            .clone()
+            .ok_or_else(|| Error::invalid("no-name", format!("`{model}` has no name field: create it with values")))?;
+        let values = Values::from([(field, Input::Value(Value::text(name)))]);
+        let ids = self.create(model, vec![values])?;
+        ids.first().copied().ok_or_else(|| Error::invalid("no-name", "nothing was created"))
+    }
+
+    /// Ends a call: posts the tracking messages, and returns what really changed since the last end.
+    ///
+    /// # Errors
+    /// When a message cannot be stored.
+    pub fn finish(&mut self) -> Result<Vec<Change>, Error> {
+        self.atomically(Self::post_tracking)?;
+        self.log.take(self.conn, &self.env.schema)
+    }
+
+    pub(crate) fn schema(&self) -> &'a Schema {
+        &self.env.schema
+    }
+
+    /// Runs a step in a savepoint: it is done, or nothing of it is.
+    pub(crate) fn atomically<T>(&mut self, step: impl FnOnce(&mut Self) -> Result<T, Error>) -> Result<T, Error> {
+        if self.depth >= DEEPEST {
+            return Err(Error::invalid("too-deep", "values are nested too deeply; write in several calls"));
+        }
+        if self.depth > 0 {
+            // The outermost savepoint undoes everything.
+            self.depth += 1;
+            let result = step(self);
+            self.depth -= 1;
+            return result;
+        }
+        let (log, tracking) = (self.log.clone(), self.tracking.clone());
+        self.conn.execute_batch("SAVEPOINT step").map_err(fault)?;
+        self.depth += 1;
+        let result = step(self);
+        self.depth -= 1;
+        match result {
+            Ok(value) => {
+                self.conn.execute_batch("RELEASE step").map_err(fault)?;
+                Ok(value)
+            }
+            Err(error) => {
+                // On a full disk SQLite has rolled back everything by itself, savepoints included.
+                if !self.conn.is_autocommit() {
+                    self.conn.execute_batch("ROLLBACK TO step; RELEASE step").map_err(fault)?;
+                }
+                (self.log, self.tracking) = (log, tracking);
+                self.place.rolled_back(self.conn)?;
+                Err(error)
+            }
+        }
+    }
+
+    /// Announces that a model's table is about to be written.
+    pub(crate) fn touch(&mut self, model: &Model) -> Result<(), Error> {
+        self.place.touch_model(self.conn, model)
+    }
+
+    /// One column of one record; none: there is no such record.
+    pub(crate) fn cell(&self, model: &str, column: &str, id: Id) -> Result<Option<Cell>, Error> {
+        columns::cell(self.conn, model, column, id)
+    }
+
+    /// Whether a record exists.
+    pub(crate) fn exists(&self, model: &str, id: Id) -> Result<bool, Error> {
+        Ok(self.cell(model, "id", id)?.is_some())
+    }
+
+    /// Fails unless all records exist.
+    pub(crate) fn require_records(&self, model: &str, ids: &[Id]) -> Result<(), Error> {
+        for id in ids {
+            if !self.exists(model, *id)? {
+                return Err(missing(model, *id));
+            }
+        }
+        Ok(())
+    }
+
+    /// The time as stored, `2026-06-17 13:05:00`, with microseconds where there are any.
+    pub(crate) fn now(&self) -> String {
+        let micros = self.env.now.subsec_microsecond();
+        let seconds = self.env.now.strftime("%Y-%m-%d %H:%M:%S").to_string();
+        if micros == 0 { seconds } else { format!("{seconds}.{micros:06}") }
+    }
+
+    /// Adds a row as it is, for the mail models.
+    pub(crate) fn insert_row(&self, model: &str, id: Id, row: &Row) -> Result<(), Error> {
+        columns::insert(self.conn, model, id, row)
+    }
+
+    /// Writes columns of a row of a mail model, with the change log.
+    pub(crate) fn set_row(&mut self, model: &str, id: Id, row: Row) -> Result<(), Error> {
+        let described = self.schema().model(model)?;
+        let row = row.into_iter().filter(|(name, _)| described.has_column(name)).collect();
+        self.update_row(described, id, row, &Values::new()).map(drop)
+    }
+
+    /// The user's own partner.
+    pub(crate) fn user_partner(&self) -> Result<Option<Id>, Error> {
+        if !self.schema().models.contains_key("res.users") {
+            return Ok(None);
+        }
+        Ok(self.cell("res.users", "partner_id", self.env.user)?.as_ref().and_then(values::as_id))
+    }
+}
+
+/// Ids in a many2many field of a record.
+pub(crate) fn linked_ids(conn: &Connection, field: &Field, id: Id) -> Result<Vec<Id>, Error> {
+    match &field.m2m {
+        Some(pairs) if field.store => relations::linked(conn, pairs, id),
+        _ => Ok(Vec::new()),
+    }
+}
+
+/// One column of one record; none: there is no such record.
+pub(crate) fn column(conn: &Connection, model: &str, name: &str, id: Id) -> Result<Option<Cell>, Error> {
+    columns::cell(conn, model, name, id)
+}
+
+/// There is no such record.
+pub(crate) fn missing(model: &str, id: Id) -> Error {
+    Error::not_found("missing-record", format!("there is no {model} {id}: it was deleted, or never existed"))
+}
+
+/// Columns that the store keeps by itself: values given for them are passed over, as Odoo does.
+pub(crate) fn is_magic(model: &Model, field: &str) -> bool {
+    field == "id"
+        || field == "display_name"
+        || (model.log_access && matches!(field, "create_uid" | "create_date" | "write_uid" | "write_date"))
+        || (field == ddl::PARENT_PATH && model.parent_store)
+}
+
+/// A field that shows another record's field and is not stored: the path to it.
+pub(crate) fn shown_path(field: &Field) -> Option<&str> {
+    if field.store { None } else { field.related.as_deref() }
+}
+
+/// Text columns that a translation can be written for.
+pub(crate) fn is_translated(field: &Field, lang: &str) -> bool {
+    field.translate && lang != BASE_LANG && matches!(field.kind, FieldKind::Char | FieldKind::Text | FieldKind::Html)
+}
+
+/// The language of base columns.
+pub(crate) const BASE_LANG: &str = "en_US";
+
+/// Columns and what they hold, by name.
+pub(crate) type Row = BTreeMap<String, Cell>;

@@ -1,0 +1,126 @@
+//! Where changes go: into the committed tables, or into a run's overlay.
+
+use std::collections::BTreeMap;
+
+use rusqlite::{Connection, OptionalExtension};
+use triggerbox_model::{
+    error::Error,
+    schema::Model,
+    value::{FIRST_PROVISIONAL_ID, Id},
+};
+
+use crate::{db::fault, ddl, overlay::Overlay};
+
+/// Where changes go, and where ids come from.
+#[derive(Debug)]
+pub enum Place {
+    /// The tables themselves, inside a transaction.
+    Committed(Committing),
+    /// A run's view of them.
+    Staged(Overlay),
+}
+
+/// The ids that a commit gives out.
+///
+/// A staged run and its commit create the same records in the same order: the n-th new record of a model had
+/// the n-th provisional id.
+#[derive(Debug, Default)]
+pub struct Committing {
+    /// Provisional ids and what they became, by model.
+    pub ids: BTreeMap<(String, Id), Id>,
+    next_provisional: BTreeMap<String, Id>,
+}
+
+impl Committing {
+    /// Says what a provisional id became without creating a record: one that another run created meanwhile.
+    pub fn stands_for(&mut self, model: &str, id: Id) {
+        let provisional = next_provisional(&mut self.next_provisional, model);
+        self.ids.insert((model.to_owned(), provisional), id);
+    }
+
+    /// The real id behind a provisional one.
+    #[must_use]
+    pub fn real(&self, model: &str, id: Id) -> Option<Id> {
+        self.ids.get(&(model.to_owned(), id)).copied()
+    }
+}
+
+/// Counts provisional ids of a model.
+pub(crate) fn next_provisional(counters: &mut BTreeMap<String, Id>, model: &str) -> Id {
+    let next = counters.entry(model.to_owned()).or_insert(FIRST_PROVISIONAL_ID);
+    let id = *next;
+    *next = next.saturating_add(1);
+    id
+}
+
+impl Place {
+    /// Straight into the tables, without a run before it.
+    #[must_use]
+    pub fn committed() -> Self {
+        Self::Committed(Committing::default())
+    }
+
+    /// The id of a new record.
+    pub(crate) fn new_id(&mut self, conn: &Connection, model: &str) -> Result<Id, Error> {
+        match self {
+            Self::Staged(overlay) => Ok(overlay.new_id(model)),
+            Self::Committed(committing) => {
+                let id = next_id(conn, model)?;
+                committing.stands_for(model, id);
+                Ok(id)
+            }
+        }
+    }
+
+    /// Makes sure that a model's table can be written here.
+    pub(crate) fn touch_model(&mut self, conn: &Connection, model: &Model) -> Result<(), Error> {
+        match self {
+            Self::Committed(_) => Ok(()),
+            Self::Staged(overlay) => overlay.touch(conn, &ddl::table(&model.name)),
+        }
+    }
+
+    /// Makes sure that any other table can be written here.
+    pub(crate) fn touch_table(&mut self, conn: &Connection, table: &str) -> Result<(), Error> {
+        match self {
+            Self::Committed(_) => Ok(()),
+            Self::Staged(overlay) => overlay.touch(conn, table),
+        }
+    }
+
+    /// Whether values that only the commit can know are to be left open.
+    pub(crate) fn is_staged(&self) -> bool {
+        matches!(self, Self::Staged(_))
+    }
+
+    /// A savepoint was rolled back: what it had made is gone.
+    pub(crate) fn rolled_back(&mut self, conn: &Connection) -> Result<(), Error> {
+        match self {
+            Self::Committed(_) => Ok(()),
+            Self::Staged(overlay) => overlay.look_again(conn),
+        }
+    }
+}
+
+/// The next id of a model, never given before.
+fn next_id(conn: &Connection, model: &str) -> Result<Id, Error> {
+    let mut statement = conn
+        .prepare_cached("UPDATE tb_sequence SET next = next + 1 WHERE name = ?1 RETURNING next - 1")
+        .map_err(fault)?;
+    let next: Option<i64> = statement.query_row([model], |row| row.get(0)).optional().map_err(fault)?;
+    let next = match next {
+        Some(next) => next,
+        None => {
+            let table = ddl::quote(&ddl::table(model));
+            let sql = format!("SELECT coalesce(max(id), 0) + 1 FROM {table}");
+            let next: i64 = conn.query_row(&sql, [], |row| row.get(0)).map_err(fault)?;
+            conn.execute("INSERT INTO tb_sequence (name, next) VALUES (?1, ?2)", (model, next + 1)).map_err(fault)?;
+            next
+        }
+    };
+    // Ids from 2³¹ on are provisional; no real one may get there.
+    Id::try_from(next)
+        .ok()
+        .filter(|id| *id < FIRST_PROVISIONAL_ID)
+        .ok_or_else(|| Error::rejected("no-more-ids", format!("`{model}` has used all its ids")))
+}

@@ -1,0 +1,140 @@
+//! Writing values on records that are there.
+
+use rusqlite::types::Value as Cell;
+use triggerbox_model::{call::Operation, error::Error, schema::Model, value::Id};
+
+use super::{Input, Row, Values, Writer, columns, create, is_magic, is_translated, missing, shown_path, values};
+use crate::{ddl, gate};
+
+impl Writer<'_> {
+    pub(super) fn write_many(&mut self, model: &str, ids: &[Id], given: Values) -> Result<(), Error> {
+        self.atomically(|writer| {
+            let described = writer.schema().model(model)?;
+            create::check_names(described, &given)?;
+            writer.require_records(model, ids)?;
+            writer.check_operation(described, Operation::Write, ids)?;
+            writer.check_fields(described, &given)?;
+            for id in ids {
+                writer.write_one(described, *id, &given)?;
+            }
+            // A record rule may forbid what the record has become.
+            writer.check_operation(described, Operation::Write, ids)?;
+            writer.follow(described, ids, &given, false)
+        })
+    }
+
+    fn write_one(&mut self, model: &Model, id: Id, given: &Values) -> Result<(), Error> {
+        let mut row = Row::new();
+        let mut relations = Vec::new();
+        let mut shown = Values::new();
+        let mut wanted = Vec::new();
+        for (name, input) in given {
+            if is_magic(model, name) {
+                continue;
+            }
+            let field = model.field(name)?;
+            if shown_path(field).is_some() {
+                shown.insert(name.clone(), input.clone());
+            } else if field.kind.is_x2many() {
+                relations.push((name.as_str(), Self::commands(model, name, input.clone())?));
+            } else if field.has_column() {
+                row.insert(name.clone(), self.column(model, name, field, input)?);
+                wanted.push(name.as_str());
+            }
+        }
+        self.round_money(model, &mut row, Some(id))?;
+        let changed = self.update_row(model, id, row, given)?;
+        for (name, commands) in relations {
+            self.relate(model, id, name, model.field(name)?, commands)?;
+        }
+        self.write_shown(model, id, shown)?;
+        if !changed.is_empty() {
+            self.finish_known(model, id, given, false)?;
+        }
+        Ok(())
+    }
+
+    /// Writes columns of one row: only those that differ, with everything that follows from it. Returns them.
+    pub(super) fn update_row(&mut self, model: &Model, id: Id, row: Row, given: &Values) -> Result<Vec<String>, Error> {
+        let mut read: Vec<String> = row.keys().cloned().collect();
+        let lang = self.env.lang.clone();
+        let translated = |name: &str| {
+            model.fields.get(name).is_some_and(|field| is_translated(field, &lang) && given.contains_key(name))
+        };
+        for name in row.keys() {
+            if model.fields.get(name).is_some_and(|field| field.translate) {
+                read.push(ddl::translations_column(name));
+            }
+        }
+        let read: Vec<&str> = read.iter().map(String::as_str).collect();
+        let old = columns::row(self.conn, &model.name, &read, id)?.ok_or_else(|| missing(&model.name, id))?;
+        let null = Cell::Null;
+        let mut sets = Row::new();
+        let mut changed = Vec::new();
+        for (name, new) in row {
+            let Some(field) = model.fields.get(&name) else { continue };
+            let before = old.get(&name).unwrap_or(&null);
+            let column = ddl::translations_column(&name);
+            if translated(&name) && new != Cell::Null && *before != Cell::Null {
+                // Another language's text: the base text stays.
+                let texts = create::translations(&lang, &new, old.get(&column));
+                if old.get(&column) != Some(&texts) {
+                    self.log.cell(&model.name, id, &name, before);
+                    sets.insert(column, texts);
+                }
+                continue;
+            }
+            if values::same(field.kind, before, &new)
+                && !(*before == Cell::Null && new != Cell::Null && matches!(new, Cell::Text(_)))
+            {
+                continue;
+            }
+            if field.translate && new == Cell::Null {
+                sets.insert(column, Cell::Null);
+            }
+            changed.push(name.clone());
+            self.log.cell(&model.name, id, &name, before);
+            self.track_cell(model, id, &name, field, before);
+            sets.insert(name, new);
+        }
+        if sets.is_empty() {
+            return Ok(changed);
+        }
+        self.add_log_columns(model, &mut sets, false);
+        self.touch(model)?;
+        let names: Vec<&str> = changed.iter().map(String::as_str).collect();
+        let before = self.dependents(&model.name, id, &names)?;
+        let old_path = self.tree_path(model, id)?;
+        self.check_cycle(model, id, &sets)?;
+        columns::update(self.conn, &model.name, id, &sets)?;
+        if names.contains(&model.parent_name.as_str()) {
+            self.place_in_tree(model, id, old_path)?;
+        }
+        self.check_required_of(model, id, &names)?;
+        self.check_constraints(model, id, &names, false)?;
+        self.recompute(before)?;
+        self.modified(&model.name, id, &names)?;
+        Ok(changed)
+    }
+
+    /// Fails for a field that the user's groups do not see.
+    pub(super) fn check_fields(&self, model: &Model, given: &Values) -> Result<(), Error> {
+        gate::check_fields(self.env, &model.name, given.keys().map(String::as_str), Operation::Write)
+    }
+
+    /// Fails when the user may not do this to the model, or to one of the records.
+    pub(super) fn check_operation(&self, model: &Model, operation: Operation, ids: &[Id]) -> Result<(), Error> {
+        if self.env.superuser {
+            return Ok(());
+        }
+        gate::check_access(self.conn, self.env, &model.name, ids, operation)
+    }
+}
+
+/// The value that was given for a field, if it is a plain one.
+pub(super) fn given_value<'v>(given: &'v Values, name: &str) -> Option<&'v triggerbox_model::value::Value> {
+    match given.get(name) {
+        Some(Input::Value(value)) => Some(value),
+        _ => None,
+    }
+}
