@@ -13,6 +13,9 @@ use serde::{Deserialize, Deserializer, Serialize};
 pub use self::check::{DEFAULT_FUNCTIONS, Finding, Severity};
 use crate::{error::Error, text::nearest};
 
+/// The model of followers.
+const FOLLOWERS: &str = "mail.followers";
+
 /// All models of a backend, by technical name.
 #[derive(Debug, Clone, Default, PartialEq, Serialize)]
 #[serde(transparent)]
@@ -40,7 +43,54 @@ impl Schema {
                 }
             }
         }
-        Self { models }
+        let mut schema = Self { models };
+        schema.add_followers();
+        schema
+    }
+
+    /// Gives models with a chatter the fields by which followers are found: `message_follower_ids`, and the partners
+    /// behind them, `message_partner_ids`. Neither is stored with the model.
+    pub fn add_followers(&mut self) {
+        let Some(followers) = self.models.get(FOLLOWERS) else { return };
+        if !(followers.fields.contains_key("res_id") && followers.fields.contains_key("partner_id")) {
+            return;
+        }
+        for model in self.models.values_mut().filter(|model| model.chatter) {
+            model.fields.entry("message_follower_ids".to_owned()).or_insert_with(|| Field {
+                string: "Followers".to_owned(),
+                relation: Some(FOLLOWERS.to_owned()),
+                relation_field: Some("res_id".to_owned()),
+                copy: false,
+                sortable: false,
+                groupable: false,
+                ..Field::new(FieldKind::One2many)
+            });
+            model.fields.entry("message_partner_ids".to_owned()).or_insert_with(|| Field {
+                string: "Followers (Partners)".to_owned(),
+                relation: Some("res.partner".to_owned()),
+                related: Some("message_follower_ids.partner_id".to_owned()),
+                store: false,
+                copy: false,
+                sortable: false,
+                groupable: false,
+                ..Field::new(FieldKind::Many2many)
+            });
+        }
+    }
+
+    /// Takes fields that are not there out of the models' orders: an excerpt of a larger system may lack them.
+    pub fn leave_out_unknown_orders(&mut self) {
+        let known = |model: &Model, name: &str| name == "id" || self.shown_field(model, name).is_some();
+        let kept = |model: &Model| -> String {
+            let terms = model.order.split(',').map(str::trim);
+            let name = |term: &str| term.split([' ', '.']).next().unwrap_or_default().to_owned();
+            let kept: Vec<&str> = terms.filter(|term| known(model, &name(term))).collect();
+            if kept.is_empty() { by_id() } else { kept.join(", ") }
+        };
+        let orders: Vec<String> = self.models.values().map(kept).collect();
+        for (model, order) in self.models.values_mut().zip(orders) {
+            model.order = order;
+        }
     }
 
     /// Finds a model.
@@ -229,6 +279,44 @@ pub struct Field {
 }
 
 impl Field {
+    /// A stored, copied field of a type, with nothing else said of it.
+    #[must_use]
+    pub fn new(kind: FieldKind) -> Self {
+        Self {
+            kind,
+            string: String::new(),
+            help: None,
+            required: false,
+            readonly: false,
+            store: true,
+            computed: false,
+            copy: true,
+            translate: false,
+            trim: false,
+            sanitize: false,
+            size: None,
+            digits: None,
+            currency_field: None,
+            selection: Vec::new(),
+            relation: None,
+            relation_field: None,
+            m2m: None,
+            ondelete: None,
+            related: None,
+            domain: None,
+            context: None,
+            tracking: None,
+            aggregator: None,
+            searchable: true,
+            sortable: true,
+            groupable: true,
+            index: false,
+            groups: Vec::new(),
+            default: None,
+            formula: None,
+        }
+    }
+
     /// Whether the field has a column of its own: stored, and not a one2many or many2many.
     #[must_use]
     pub fn has_column(&self) -> bool {

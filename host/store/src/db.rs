@@ -24,7 +24,7 @@ pub use self::{
     upgrade::FORMAT,
 };
 use crate::{
-    ddl,
+    ddl, group,
     load::{self, DataSet},
     query,
     rights::Rights,
@@ -286,6 +286,7 @@ fn open_writer(path: &Path) -> Result<Connection, DbError> {
     }
     settings::tune_writer(&conn)?;
     query::functions::register(&conn)?;
+    group::functions::register(&conn)?;
     Ok(conn)
 }
 
@@ -298,6 +299,7 @@ fn open_reader(path: &Path, immutable: bool) -> Result<Connection, DbError> {
     };
     settings::tune(&conn)?;
     query::functions::register(&conn)?;
+    group::functions::register(&conn)?;
     // SQLite opens lazily: the first read says whether it can.
     conn.query_row("SELECT count(*) FROM sqlite_schema", [], |_| Ok(()))?;
     Ok(conn)

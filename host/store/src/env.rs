@@ -13,6 +13,7 @@ use triggerbox_model::{
 };
 
 use crate::{
+    db::fault,
     ddl::{self, quote, table},
     load::Language,
     rights::Rights,
@@ -36,12 +37,17 @@ pub struct Env {
     pub superuser: bool,
     /// The user's groups, implied ones included.
     pub groups: BTreeSet<Id>,
+    /// Their external ids, which restricted fields go by.
+    pub group_names: Arc<BTreeSet<String>>,
     /// Language of translated fields and of names, `en_US`.
     pub lang: String,
     /// First day of the week in relative dates (`=week_start`), from the user's own language: 1 Monday … 7 Sunday.
     pub week_start: i8,
     /// IANA time zone in which dates are meant; none: UTC.
     pub tz: Option<String>,
+    /// IANA time zone of date parts and of groupings by time; none: UTC. Odoo takes the context's here, never the
+    /// user's own; the context of a user who works with Odoo has it.
+    pub context_tz: Option<String>,
     /// Companies whose records are visible, the current one first.
     pub companies: Vec<Id>,
     /// Archived records are left out of searches that do not name the active field.
@@ -86,6 +92,7 @@ impl Env {
             return Err(Error::not_found("unknown-user", format!("there is no user {user}")));
         }
         let groups = reader.groups().map_err(fault)?;
+        let group_names = Arc::new(reader.group_names(&groups).map_err(fault)?);
         let companies = reader.companies().map_err(fault)?;
         let lang = reader.text("lang").map_err(fault)?.unwrap_or_else(|| DEFAULT_LANGUAGE.to_owned());
         let tz = reader.text("tz").map_err(fault)?;
@@ -99,8 +106,10 @@ impl Env {
             user,
             superuser,
             groups,
+            group_names,
             lang,
             week_start,
+            context_tz: tz.clone(),
             tz,
             companies,
             active_test,
@@ -128,7 +137,10 @@ impl Env {
             self.companies = companies;
         }
         self.lang = context.lang.unwrap_or(self.lang);
-        self.tz = context.tz.or(self.tz);
+        if context.tz.is_some() {
+            self.tz.clone_from(&context.tz);
+            self.context_tz = context.tz;
+        }
         self.active_test = context.active_test.unwrap_or(self.active_test);
         Ok(self)
     }
@@ -207,6 +219,19 @@ impl UserReader<'_> {
         Ok(groups)
     }
 
+    fn group_names(&self, groups: &BTreeSet<Id>) -> rusqlite::Result<BTreeSet<String>> {
+        let sql = "SELECT id, xmlid FROM tb_xmlid WHERE model = 'res.groups'";
+        let mut statement = self.conn.prepare_cached(sql)?;
+        let mut rows = statement.query([])?;
+        let mut names = BTreeSet::new();
+        while let Some(row) = rows.next()? {
+            if groups.contains(&row.get(0)?) {
+                names.insert(row.get(1)?);
+            }
+        }
+        Ok(names)
+    }
+
     /// The user's companies, their main one first.
     fn companies(&self) -> rusqlite::Result<Vec<Id>> {
         let mut companies = self.pairs("res.users", "company_ids", self.user)?;
@@ -220,8 +245,4 @@ impl UserReader<'_> {
         }
         Ok(companies)
     }
-}
-
-fn fault(error: rusqlite::Error) -> Error {
-    crate::db::fault(error)
 }

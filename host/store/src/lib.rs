@@ -7,6 +7,7 @@
 //! | [`demo`] | the demo company |
 //! | [`env`] | on whose behalf something is read or written |
 //! | [`rights`] | who may do what |
+//! | [`group`] | groups with aggregates |
 //! | [`ddl`] | tables and indexes of a schema |
 //! | [`load`] | whole data sets in and out |
 //! | [`query`] | search, read, names |
@@ -27,7 +28,7 @@ pub mod diff;
 mod effect;
 pub mod env;
 mod failpoint;
-mod gate;
+pub mod group;
 pub mod load;
 mod mention;
 pub mod methods;

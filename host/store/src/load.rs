@@ -14,7 +14,7 @@ mod export;
 mod import;
 mod value;
 
-use std::path::Path;
+use std::{collections::BTreeSet, path::Path};
 
 use indexmap::IndexMap;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
@@ -134,6 +134,8 @@ impl DataSet {
     /// `bad-schema` with everything that makes no sense in the schema. What merely points outside of it is
     /// fine: the data may be an excerpt.
     pub fn new(mut schema: Schema, records: Records, rights: RightsData) -> Result<Self, Error> {
+        mark_chatter(&mut schema, &records);
+        schema.leave_out_unknown_orders();
         let errors: Vec<String> =
             schema.check().iter().filter(|f| f.severity == Severity::Error).map(ToString::to_string).collect();
         if !errors.is_empty() {
@@ -183,6 +185,22 @@ impl DataSet {
         }
         RightsData { access: self.rights.access.clone(), rules: self.rights.rules.clone(), field_groups }
     }
+}
+
+/// Models that have messages or activities, or records with followers, have a chatter.
+fn mark_chatter(schema: &mut Schema, records: &Records) {
+    let followed: BTreeSet<&str> = records
+        .records
+        .get("mail.followers")
+        .into_iter()
+        .flatten()
+        .filter_map(|follower| follower.get("res_model")?.as_str())
+        .collect();
+    for model in schema.models.values_mut() {
+        let has_messages = ["message_ids", "activity_ids"].iter().any(|name| model.fields.contains_key(*name));
+        model.chatter |= has_messages || followed.contains(model.name.as_str());
+    }
+    schema.add_followers();
 }
 
 fn read_json<T: DeserializeOwned>(path: &Path) -> Result<T, Error> {

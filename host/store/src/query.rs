@@ -22,7 +22,7 @@ pub mod sql;
 
 use rusqlite::{Connection, params_from_iter};
 use triggerbox_model::{
-    call::Page,
+    call::{Operation, Page},
     domain::{Domain, Operator, filter::Filter, resolve},
     error::{Error, ErrorKind},
     schema::Model,
@@ -33,6 +33,7 @@ use self::{access::resolving, sql::Sql};
 use crate::{
     ddl::{quote, table},
     env::Env,
+    rights,
 };
 
 /// A failure of the database itself. Errors of our own SQL functions come through as what they are.
@@ -110,6 +111,7 @@ pub fn name_search(
 /// # Errors
 /// As [`search`].
 pub fn filter(conn: &Connection, env: &Env, model: &str, domain: &Domain, archived: bool) -> Result<Filter, Error> {
+    rights::check_model(env, model, Operation::Read)?;
     resolving(conn, env, |context| {
         let active_test = context.active_test && !archived;
         resolve::search(&resolve::Context { active_test, ..*context }, model, domain)
@@ -129,8 +131,13 @@ pub fn condition(conn: &Connection, env: &Env, model: &str, domain: &Domain) -> 
 /// # Errors
 /// As [`search`].
 pub fn matching(conn: &Connection, env: &Env, model: &str, ids: &[Id], domain: &Domain) -> Result<Vec<Id>, Error> {
-    let among = Filter::ids(ids.iter().map(|id| i64::from(*id)).collect());
-    let filter = Filter::and([among, condition(conn, env, model, domain)?]);
+    among(conn, env, model, ids, &condition(conn, env, model, domain)?)
+}
+
+/// Those of the given records that match a filter, in the order given.
+pub(crate) fn among(conn: &Connection, env: &Env, model: &str, ids: &[Id], filter: &Filter) -> Result<Vec<Id>, Error> {
+    let listed = Filter::ids(ids.iter().map(|id| i64::from(*id)).collect());
+    let filter = Filter::and([listed, filter.clone()]);
     let page = Page { order: Some("id".to_owned()), ..Page::default() };
     let found: std::collections::HashSet<Id> =
         select_ids(conn, env, env.schema.model(model)?, &filter, &page)?.into_iter().collect();

@@ -3,6 +3,19 @@
 //! Both serialise as Odoo's own records do (`ir.model.access`, `ir.rule`); groups and users are records
 //! (`res.groups`, `res.users`), and the groups that alone see a field are in the schema.
 
+mod check;
+mod documents;
+mod expression;
+mod records;
+
+pub use self::{
+    check::{
+        check_access, check_field, check_fields, check_model, has_access, is_own_preference, may, rule_domain,
+        sees_field,
+    },
+    documents::read_documents,
+    expression::Expression,
+};
 use serde::{Deserialize, Serialize};
 use triggerbox_model::value::Id;
 

@@ -20,9 +20,9 @@ use crate::{
     db::{Database, DbError, Snapshot},
     diff, effect,
     env::Env,
-    gate, mention, methods,
+    group, mention, methods,
     overlay::Overlay,
-    query,
+    query, rights,
     write::{self, Place, Writer, values::PENDING},
     xmlid,
 };
@@ -173,13 +173,14 @@ impl Session {
                 for item in group_by.iter().chain(&aggregates) {
                     self.refuse_pending_path(&model, item.split(':').next().unwrap_or_default())?;
                 }
-                let _ = (domain, page);
-                Err(Error::unavailable("no-groupings", "groupings are not built yet"))
+                let (conn, env) = (&self.snapshot, &self.env);
+                let groups = group::read_group(conn, env, &model, &domain, &group_by, &aggregates, &page)?;
+                Ok(Answer::Groups(groups))
             }
             Call::FieldsGet { model, fields } => Ok(Answer::Fields(fields_get(&self.env, &model, &fields)?)),
             Call::HasAccess { model, ids, operation } => {
                 self.settle()?;
-                Ok(Answer::Flag(gate::has_access(&self.snapshot, &self.env, &model, &ids, operation)?))
+                Ok(Answer::Flag(rights::has_access(&self.snapshot, &self.env, &model, &ids, operation)?))
             }
             Call::ResolveXmlid { xmlid } => Ok(Answer::Record(xmlid::resolve(&self.snapshot, &xmlid)?)),
             Call::Create { model, values } => {
@@ -258,7 +259,7 @@ impl Session {
             Call::ReadMessages { target, limit } => {
                 self.settle()?;
                 self.check_chatter(&target, |_| Ok(()))?;
-                gate::check_access(&self.snapshot, &self.env, &target.model, &[target.id], Operation::Read)?;
+                rights::check_access(&self.snapshot, &self.env, &target.model, &[target.id], Operation::Read)?;
                 Ok(Answer::Messages(chatter::read_messages(&self.snapshot, &self.env, &target, limit)?))
             }
             Call::StateGet { key } => {
@@ -431,7 +432,7 @@ impl Session {
     ) -> Result<(), Error> {
         let writer = Writer::new(&self.snapshot, &self.env, &mut self.place);
         writer.require_chatter(&target.model, target.id)?;
-        gate::check_access(&self.snapshot, &self.env, &target.model, &[target.id], Operation::Read)?;
+        rights::check_access(&self.snapshot, &self.env, &target.model, &[target.id], Operation::Read)?;
         check(&writer)
     }
 

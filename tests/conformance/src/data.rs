@@ -8,13 +8,16 @@ use rusqlite::Connection;
 use serde_json::Value as Json;
 use triggerbox_model::{error::Error, schema::Schema, value::Id};
 use triggerbox_store::{
+    ddl::{quote, table},
     env::{Context, DEFAULT_LANGUAGE, Env},
     load::{self, DataSet, RECORDS_FILE, RIGHTS_FILE, SCHEMA_FILE},
-    query,
     rights::Rights,
 };
 
-use crate::files::read_json;
+use crate::{
+    files::read_json,
+    known::{Known, Unset},
+};
 
 /// The data, loaded.
 #[derive(Debug)]
@@ -38,8 +41,11 @@ impl Data {
         let set = read_set(folder)?;
         let conn = Connection::open_in_memory()?;
         conn.set_prepared_statement_cache_capacity(1024);
-        query::functions::register(&conn)?;
+        register(&conn)?;
         load::import(&conn, &set).with_context(|| folder.display().to_string())?;
+        for fact in Known::load().unset {
+            correct(&conn, &set.schema, &fact)?;
+        }
         let now = set.records.now.as_deref().context("records.json does not say what time it is (`now`)")?;
         let now: DateTime = now.parse().with_context(|| format!("records.json: `now` is no time: {now}"))?;
         Ok(Self {
@@ -73,9 +79,26 @@ impl Data {
         // The server was asked in process: no client put the user's language in the context.
         context.lang.get_or_insert_with(|| DEFAULT_LANGUAGE.to_owned());
         let env = Env::for_user(&self.conn, Arc::clone(&self.schema), Arc::clone(&self.rights), user, self.now)?;
-        let env = if superuser { env.sudo() } else { env };
+        let mut env = if superuser { env.sudo() } else { env };
+        env.context_tz = None;
         env.with_context(context)
     }
+}
+
+/// Unsets a number that is 0 in the data.
+fn correct(conn: &Connection, schema: &Schema, fact: &Unset) -> rusqlite::Result<()> {
+    if schema.models.get(&fact.model).is_some_and(|model| model.has_column(&fact.field)) {
+        let (table, column) = (quote(&table(&fact.model)), quote(&fact.field));
+        let sql = format!("UPDATE {table} SET {column} = NULL WHERE id = ?1 AND {column} = 0");
+        conn.execute(&sql, [fact.id])?;
+    }
+    Ok(())
+}
+
+/// What every connection to a database has.
+fn register(conn: &Connection) -> rusqlite::Result<()> {
+    triggerbox_store::query::functions::register(conn)?;
+    triggerbox_store::group::functions::register(conn)
 }
 
 /// The data set of a folder, its files compressed or not.

@@ -1,4 +1,4 @@
-//! Failures that are deliberate, with their reasons: `known.toml`.
+//! Failures that are deliberate, with their reasons, and facts that the data leaves out: `known.toml`.
 
 use std::collections::HashMap;
 
@@ -8,12 +8,29 @@ use serde::Deserialize;
 #[derive(Debug, Clone, Default)]
 pub struct Known {
     by_id: HashMap<String, String>,
+    /// Numbers that are unset on the server; its data says 0 for them.
+    pub unset: Vec<Unset>,
+}
+
+/// A number that is unset on the server.
+#[derive(Debug, Clone, Deserialize)]
+pub struct Unset {
+    /// The model.
+    pub model: String,
+    /// The record.
+    pub id: u32,
+    /// The field.
+    pub field: String,
+    /// What shows it.
+    pub reason: String,
 }
 
 #[derive(Deserialize)]
 struct KnownFile {
     #[serde(default)]
     known: Vec<Entry>,
+    #[serde(default)]
+    unset: Vec<Unset>,
 }
 
 #[derive(Deserialize)]
@@ -35,7 +52,7 @@ impl Known {
             let reason = entry.reason;
             entry.cases.into_iter().map(move |case| (case, reason.clone()))
         });
-        Self { by_id: pairs.collect() }
+        Self { by_id: pairs.collect(), unset: file.unset }
     }
 
     /// Why a case may fail.

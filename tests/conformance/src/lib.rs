@@ -10,6 +10,7 @@
 //!
 //! A kind of case is a function from the data and one case to a [`Verdict`].
 
+pub mod answers;
 pub mod data;
 pub mod domains;
 pub mod files;

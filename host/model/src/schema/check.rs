@@ -303,7 +303,11 @@ fn is_identifier(name: &str, dots: bool) -> bool {
 }
 
 fn related_fits(own: FieldKind, shown: FieldKind) -> bool {
-    own == shown || matches!((own, shown), (FieldKind::Char, FieldKind::Text | FieldKind::Selection))
+    own == shown
+        || matches!(
+            (own, shown),
+            (FieldKind::Char, FieldKind::Text | FieldKind::Selection) | (FieldKind::Many2many, FieldKind::Many2one)
+        )
 }
 
 fn literal_fits(kind: FieldKind, value: &serde_json::Value) -> bool {

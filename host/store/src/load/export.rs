@@ -10,6 +10,7 @@ use triggerbox_model::{
 };
 
 use super::{DataSet, NumberSequence, Record, Records, Translation, from_sql};
+use crate::db::fault;
 use crate::ddl::{self, quote, table, translations_column};
 
 /// Reads everything. The caller holds a snapshot if others write meanwhile.
@@ -135,8 +136,4 @@ impl Relations {
             statement.query_map([id], |row| row.get(0)).map_err(fault)?.collect::<Result<_, _>>().map_err(fault)?;
         Ok(Some(ids))
     }
-}
-
-fn fault(error: rusqlite::Error) -> Error {
-    crate::db::fault(error)
 }

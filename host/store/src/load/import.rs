@@ -10,6 +10,7 @@ use triggerbox_model::{
 };
 
 use super::{DataSet, RECORDS_FILE, Record, Records, Translation, to_sql};
+use crate::db::fault;
 use crate::ddl::{self, PARENT_PATH, quote, set_meta, table, translations_column};
 
 /// Makes the tables of a data set and fills them. All or nothing.
@@ -191,8 +192,4 @@ fn misfit(model: &Model, id: Id, field: &str, why: &str) -> Error {
 
 fn bad(message: String) -> Error {
     Error::rejected("bad-data", format!("{RECORDS_FILE}: {message}"))
-}
-
-fn fault(error: rusqlite::Error) -> Error {
-    crate::db::fault(error)
 }

@@ -4,13 +4,14 @@ use jiff::tz::TimeZone;
 use rusqlite::Connection;
 use triggerbox_model::{
     call::Operation,
-    domain::{Domain, resolve},
+    domain::{Domain, filter::Filter, resolve},
     error::Error,
     schema::{Field, Model},
     time::{self, Clock},
+    value::Id,
 };
 
-use crate::env::Env;
+use crate::{env::Env, rights};
 
 struct UserAccess<'a> {
     conn: &'a Connection,
@@ -19,11 +20,16 @@ struct UserAccess<'a> {
 
 impl resolve::Access for UserAccess<'_> {
     fn read_rules(&self, model: &str) -> Result<Domain, Error> {
-        rule_domain(self.conn, self.env, model, Operation::Read)
+        rights::check_model(self.env, model, Operation::Read)?;
+        rights::rule_domain(self.conn, self.env, model, Operation::Read)
+    }
+
+    fn read_documents(&self, model: &str) -> Result<Filter, Error> {
+        rights::read_documents(self.conn, self.env, model)
     }
 
     fn check_field(&self, model: &Model, name: &str, field: &Field) -> Result<(), Error> {
-        check_field(self.conn, self.env, model, name, field)
+        check_field(self.env, model, name, field)
     }
 }
 
@@ -49,7 +55,7 @@ pub fn resolving<T>(
     work(&resolve::Context {
         schema: &env.schema,
         clock: &clock,
-        parts_tz: env.tz.as_deref(),
+        parts_tz: env.context_tz.as_deref(),
         lang: &env.lang,
         active_test: env.active_test,
         access: if env.superuser { None } else { Some(&access) },
@@ -60,35 +66,21 @@ pub fn resolving<T>(
 ///
 /// # Errors
 /// `access-denied`
-pub(crate) fn check_read(
-    conn: &Connection,
-    env: &Env,
-    model: &str,
-    _ids: &[triggerbox_model::value::Id],
-) -> Result<(), Error> {
+pub(crate) fn check_read(conn: &Connection, env: &Env, model: &str, ids: &[Id]) -> Result<(), Error> {
     if env.superuser {
         return Ok(());
     }
-    rule_domain(conn, env, model, Operation::Read).map(drop)
+    rights::check_model(env, model, Operation::Read)?;
+    let mut sudo = env.clone().sudo();
+    sudo.active_test = false;
+    let existing = super::matching(conn, &sudo, model, ids, &Domain::Always)?;
+    rights::check_access(conn, env, model, &existing, Operation::Read)
 }
 
 /// Refuses fields that the user may not see.
 ///
 /// # Errors
 /// `access-denied`
-pub(crate) fn check_field(
-    _conn: &Connection,
-    env: &Env,
-    model: &Model,
-    name: &str,
-    _field: &Field,
-) -> Result<(), Error> {
-    if env.superuser {
-        return Ok(());
-    }
-    Err(Error::denied("no-rights", format!("rights on `{name}` of `{}` cannot be told yet", model.name)))
-}
-
-fn rule_domain(_conn: &Connection, _env: &Env, model: &str, _operation: Operation) -> Result<Domain, Error> {
-    Err(Error::denied("no-rights", format!("rights on `{model}` cannot be told yet")))
+pub(crate) fn check_field(env: &Env, model: &Model, name: &str, field: &Field) -> Result<(), Error> {
+    rights::check_field(env, &model.name, name, field, Operation::Read)
 }

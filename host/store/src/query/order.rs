@@ -46,7 +46,7 @@ struct Part<'a> {
 /// `bad-order`: malformed, or by a field that has no order; `unknown-field`.
 pub fn order_by<'e>(env: &'e Env, model: &'e Model, order: Option<&str>) -> Result<Order, Error> {
     let text = order.filter(|order| !order.is_empty()).unwrap_or(&model.order);
-    let mut builder = Builder { env, order: Order::default(), seen: Vec::new() };
+    let mut builder = Builder { env, order: Order::default(), seen: Vec::new(), prefix: "o" };
     builder.add(model, "t", text, false)?;
     let mut order = builder.order;
     let total = order.terms.iter().any(|term| term.alias == "t" && term.subject == Subject::Column("id".to_owned()));
@@ -54,6 +54,26 @@ pub fn order_by<'e>(env: &'e Env, model: &'e Model, order: Option<&str>) -> Resu
         order.terms.push(id_term("t", ""));
     }
     Ok(order)
+}
+
+/// The order of records by a many2one of theirs: by its model's own order. Nothing is added to make it total.
+///
+/// Aliases of joins start with `prefix`.
+///
+/// # Errors
+/// As [`order_by`].
+pub(crate) fn through(
+    env: &Env,
+    model: &Model,
+    field: &str,
+    descending: bool,
+    nulls_first: Option<bool>,
+    prefix: &str,
+) -> Result<Order, Error> {
+    let mut builder = Builder { env, order: Order::default(), seen: Vec::new(), prefix };
+    let part = Part { field, property: None, descending, nulls_first };
+    builder.add_part(model, "t", &part, descending, nulls_first)?;
+    Ok(builder.order)
 }
 
 fn id_term(alias: &str, direction: &'static str) -> Term {
@@ -66,6 +86,25 @@ impl Order {
         for join in &self.joins {
             sql.push(join);
         }
+    }
+
+    /// The joins alone.
+    pub(crate) fn joins(&self) -> &[String] {
+        &self.joins
+    }
+
+    /// How many terms there are.
+    pub(crate) fn len(&self) -> usize {
+        self.terms.len()
+    }
+
+    /// Adds the value of a term, and gives back its direction.
+    pub(crate) fn push_value(&self, sql: &mut Sql<'_>, index: usize) -> &'static str {
+        let Some(term) = self.terms.get(index) else { return "" };
+        sql.push(term.wrap.0);
+        sql.subject(&term.alias, &term.subject);
+        sql.push(term.wrap.1);
+        term.direction
     }
 
     /// Adds ` ORDER BY …`.
@@ -125,6 +164,8 @@ struct Builder<'e> {
     order: Order,
     /// Many2one fields that are being followed: an order that comes back to one of them ends there.
     seen: Vec<(String, String)>,
+    /// What aliases of joins start with.
+    prefix: &'e str,
 }
 
 impl<'e> Builder<'e> {
@@ -231,7 +272,7 @@ impl<'e> Builder<'e> {
     }
 
     fn join(&mut self, alias: &str, column: &str, model: &str) -> String {
-        let joined = format!("o{}", self.order.joins.len());
+        let joined = format!("{}{}", self.prefix, self.order.joins.len());
         self.order.joins.push(format!(
             " LEFT JOIN {} AS {joined} ON {joined}.\"id\" = {alias}.{}",
             quote(&table(model)),

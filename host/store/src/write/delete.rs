@@ -15,12 +15,14 @@ use crate::{
     chatter,
     db::fault,
     ddl::{quote, table},
+    rights,
 };
 
 impl Writer<'_> {
     pub(super) fn unlink_many(&mut self, model: &str, ids: &[Id]) -> Result<(), Error> {
         self.atomically(|writer| {
             let described = writer.schema().model(model)?;
+            rights::check_model(writer.env, model, Operation::Unlink)?;
             writer.require_records(model, ids)?;
             writer.check_operation(described, Operation::Unlink, ids)?;
             writer.check_known_deletion(described, ids)?;

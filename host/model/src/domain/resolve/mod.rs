@@ -34,6 +34,16 @@ pub trait Access {
     /// `access-denied` when the user may not read the model at all.
     fn read_rules(&self, model: &str) -> Result<Domain, Error>;
 
+    /// What else must hold of the records of a model for the user to see them: messages and activities are seen with
+    /// the record that they are on.
+    ///
+    /// # Errors
+    /// What the database says.
+    fn read_documents(&self, model: &str) -> Result<Filter, Error> {
+        let _ = model;
+        Ok(Filter::Always)
+    }
+
     /// Whether the user may see a field.
     ///
     /// # Errors
@@ -128,7 +138,8 @@ pub fn check(context: &Context<'_>, model: &str, domain: &Domain) -> Result<(), 
 fn rules_of(context: &Context<'_>, model: &Model) -> Result<Filter, Error> {
     let Some(access) = context.access else { return Ok(Filter::Always) };
     let rules = access.read_rules(&model.name)?;
-    condition(&context.sudo().with_active_test(false), &model.name, &rules)
+    let rules = condition(&context.sudo().with_active_test(false), &model.name, &rules)?;
+    Ok(Filter::and([rules, access.read_documents(&model.name)?]))
 }
 
 /// The field that archives records of a model, if it has one.

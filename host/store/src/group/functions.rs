@@ -1,0 +1,79 @@
+//! SQL functions of groupings; each connection must have them.
+
+use jiff::tz::TimeZone;
+use rusqlite::{
+    Connection, Error, Result,
+    functions::{Aggregate, Context, FunctionFlags},
+    types::ValueRef,
+};
+use serde_json::Value as Json;
+use triggerbox_model::time;
+
+use super::bucket::Granularity;
+use crate::query::functions::REFUSED;
+
+/// Registers them on a connection.
+///
+/// # Errors
+/// What the database says.
+pub fn register(conn: &Connection) -> Result<()> {
+    let flags = FunctionFlags::SQLITE_UTF8 | FunctionFlags::SQLITE_DETERMINISTIC | FunctionFlags::SQLITE_INNOCUOUS;
+    // `tb_bucket('week', value, zone or NULL, first day of the week)`: the bucket's start, in the zone.
+    conn.create_scalar_function("tb_bucket", 4, flags, bucket)?;
+    // `tb_array(value)`: all values as a JSON list, unset ones too; numbers keep every digit.
+    conn.create_aggregate_function("tb_array", 1, flags, Array)
+}
+
+fn refused(message: impl std::fmt::Display) -> Error {
+    Error::UserFunctionError(format!("{REFUSED}{message}").into())
+}
+
+fn bucket(context: &Context<'_>) -> Result<Option<String>> {
+    let name = context.get_raw(0).as_str().map_err(refused)?;
+    let granularity = Granularity::from_text(name).ok_or_else(|| refused(format!("there are no {name} buckets")))?;
+    let zone = context.get_or_create_aux(2, |value| -> std::result::Result<Option<TimeZone>, Error> {
+        match value {
+            ValueRef::Text(name) => time::time_zone(&String::from_utf8_lossy(name)).map(Some).map_err(refused),
+            _ => Ok(None),
+        }
+    })?;
+    let ValueRef::Text(stored) = context.get_raw(1) else { return Ok(None) };
+    let stored = std::str::from_utf8(stored).map_err(refused)?;
+    let week_start: i8 = context.get(3)?;
+    if stored.len() == 10 {
+        let date = time::parse_date(stored).map_err(refused)?;
+        let start = granularity.start(date.at(0, 0, 0, 0), week_start).map_err(refused)?;
+        return Ok(Some(time::date_text(start.date())));
+    }
+    let utc = time::parse_datetime(stored).map_err(refused)?;
+    let local = match zone.as_ref() {
+        None => utc,
+        Some(zone) => {
+            let instant = TimeZone::UTC.to_timestamp(utc).map_err(refused)?;
+            zone.to_datetime(instant)
+        }
+    };
+    Ok(Some(time::datetime_text(granularity.start(local, week_start).map_err(refused)?)))
+}
+
+struct Array;
+
+impl Aggregate<Vec<Json>, Option<String>> for Array {
+    fn init(&self, _: &mut Context<'_>) -> Result<Vec<Json>> {
+        Ok(Vec::new())
+    }
+
+    fn step(&self, context: &mut Context<'_>, values: &mut Vec<Json>) -> Result<()> {
+        values.push(match context.get_raw(0) {
+            ValueRef::Null | ValueRef::Blob(_) => Json::Null,
+            ValueRef::Integer(number) => Json::from(number),
+            ValueRef::Real(number) => Json::from(number),
+            ValueRef::Text(text) => Json::from(String::from_utf8_lossy(text)),
+        });
+        Ok(())
+    }
+
+    fn finalize(&self, _: &mut Context<'_>, values: Option<Vec<Json>>) -> Result<Option<String>> {
+        Ok(values.map(|values| Json::Array(values).to_string()))
+    }
+}
