@@ -17,12 +17,14 @@
 //! |---|---|
 //! | [`engine`] | the one engine constructor, and what each of its knobs costs |
 //! | [`host`] | the trait that answers a script's calls |
+//! | [`inspect`] | what is known about a file before it is compiled |
 //! | [`report`] | what a run came to |
 //! | [`calendar`] | times between UTC and time zones |
 
 pub mod calendar;
 pub mod engine;
 pub mod host;
+pub mod inspect;
 pub mod report;
 
 mod bindings;
