@@ -1,4 +1,11 @@
 //! What a run gives: outcome, failure, trap, usage, log.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "tests may be blunt"
+)]
 
 mod support;
 
