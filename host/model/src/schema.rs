@@ -449,7 +449,7 @@ pub enum OnDelete {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(untagged)]
 pub enum DefaultValue {
-    /// Known to the store: `now`, `today`, `user`, `company`, `first` (first record of the relation), `sequence`.
+    /// Known to the store: `now`, `today`, `user`, `company`, `currency` (the company's), `first` (first record of the relation), `sequence`.
     Function {
         /// Which one.
         function: String,

@@ -44,9 +44,7 @@ pub(crate) fn apply(writer: &mut Writer<'_>, effect: &Effect) -> Result<Done, Er
             writer.unlink(model, ids)?;
             Vec::new()
         }
-        Effect::Copy { target, values, .. } => {
-            vec![writer.copy(&target.model, target.id, write::from_fields(values))?]
-        }
+        Effect::Copy { target, values, .. } => writer.copy(&target.model, &[target.id], &write::from_fields(values))?,
         Effect::CallMethod { model, ids, method, arguments_json } => {
             methods::call(writer, model, ids, method, arguments_json)?;
             Vec::new()

@@ -10,7 +10,7 @@ use triggerbox_model::{
 };
 
 use crate::{
-    chatter::{NewActivity, Post},
+    chatter::{Author, NewActivity, Post},
     db::fault,
     write::{Input, Values, Writer, html, values},
 };
@@ -225,7 +225,11 @@ impl Call<'_> {
                 subject: text("subject").map(str::to_owned),
                 message_type: message_type.to_owned(),
                 subtype,
-                author: id("author_id"),
+                author: match (id("author_id"), self.arguments.get("author_id")) {
+                    (Some(partner), _) => Author::Partner(partner),
+                    (None, Some(Json::Bool(false))) => Author::Nobody,
+                    _ => Author::User,
+                },
                 email_from: text("email_from").map(str::to_owned),
                 partners: self.ids_of("partner_ids")?,
                 attachments: Vec::new(),

@@ -4,7 +4,7 @@ use indexmap::IndexMap;
 use serde::{Deserialize, de::DeserializeOwned};
 use triggerbox_model::{
     error::Error,
-    schema::{Model, Schema},
+    schema::{Constraint, DefaultValue, Model, Schema},
     value::Id,
 };
 
@@ -66,6 +66,45 @@ pub fn base() -> Result<DataSet, Error> {
     });
     records.field_ids = tracked.enumerate().map(|(index, field)| ((index + 1).to_string(), field)).collect();
     DataSet::new(schema, records, rights()?)
+}
+
+/// What `odoo.toml` tells of one model.
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct Known {
+    chatter: bool,
+    defaults: IndexMap<String, DefaultValue>,
+    constraints: Vec<Constraint>,
+}
+
+/// Adds to a schema that was exported from Odoo what such an export does not tell: which standard models have a chatter,
+/// and their defaults and constraints. What the schema says itself stays.
+///
+/// # Errors
+/// As [`schema`].
+pub fn complete(schema: &mut Schema) -> Result<(), Error> {
+    let known: IndexMap<String, Known> = parse("odoo.toml", include_str!("../models/odoo.toml"))?;
+    for model in schema.models.values_mut() {
+        model.chatter |= model.fields.contains_key("message_ids");
+    }
+    for (name, known) in known {
+        let Some(model) = schema.models.get_mut(&name) else { continue };
+        model.chatter |= known.chatter;
+        for (field, default) in known.defaults {
+            if let Some(field) = model.fields.get_mut(&field).filter(|field| field.default.is_none()) {
+                field.default = Some(default);
+            }
+        }
+        if model.constraints.is_empty() {
+            let has = |fields: &[String]| fields.iter().all(|field| model.fields.contains_key(field));
+            model.constraints = known
+                .constraints
+                .into_iter()
+                .filter(|constraint| !matches!(constraint, Constraint::Unique { fields, .. } if !has(fields)))
+                .collect();
+        }
+    }
+    Ok(())
 }
 
 /// The rights file: shorter than Odoo's own records.

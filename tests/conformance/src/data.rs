@@ -11,6 +11,7 @@ use triggerbox_store::{
     ddl::{quote, table},
     env::{Context, DEFAULT_LANGUAGE, Env},
     load::{self, DataSet, RECORDS_FILE, RIGHTS_FILE, SCHEMA_FILE},
+    models,
     rights::Rights,
 };
 
@@ -110,7 +111,8 @@ pub fn read_set(folder: &Path) -> anyhow::Result<DataSet> {
         let plain = folder.join(name);
         read_json(&if plain.exists() { plain } else { folder.join(format!("{name}.zst")) })
     };
-    let schema = serde_json::from_value(read(SCHEMA_FILE)?).context(SCHEMA_FILE)?;
+    let mut schema = serde_json::from_value(read(SCHEMA_FILE)?).context(SCHEMA_FILE)?;
+    models::complete(&mut schema)?;
     let records = serde_json::from_value(read(RECORDS_FILE)?).context(RECORDS_FILE)?;
     let rights = serde_json::from_value(read(RIGHTS_FILE)?).context(RIGHTS_FILE)?;
     Ok(DataSet::new(schema, records, rights)?)

@@ -36,7 +36,7 @@ impl fmt::Display for Finding {
 }
 
 /// Default functions that the store knows.
-pub const DEFAULT_FUNCTIONS: [&str; 6] = ["now", "today", "user", "company", "first", "sequence"];
+pub const DEFAULT_FUNCTIONS: [&str; 7] = ["now", "today", "user", "company", "currency", "first", "sequence"];
 
 impl Schema {
     /// Everything that is wrong with the schema, errors and warnings, in order of declaration.

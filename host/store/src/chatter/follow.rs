@@ -90,7 +90,7 @@ impl Writer<'_> {
     }
 
     /// The new responsible of a record follows it, and is told unless they did it themselves.
-    pub(crate) fn follow(&mut self, model: &Model, ids: &[Id], given: &Values, _created: bool) -> Result<(), Error> {
+    pub(crate) fn follow(&mut self, model: &Model, ids: &[Id], given: &Values) -> Result<(), Error> {
         if !model.chatter || self.options.silent || !self.schema().models.contains_key("mail.followers") {
             return Ok(());
         }

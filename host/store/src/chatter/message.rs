@@ -20,8 +20,8 @@ pub struct Post {
     pub message_type: String,
     /// The subtype; none: an internal note.
     pub subtype: Option<Id>,
-    /// Who says it; none: the user.
-    pub author: Option<Id>,
+    /// Who says it.
+    pub author: Author,
     /// Sender's address; none: the author's.
     pub email_from: Option<String>,
     /// Partners to notify besides the followers.
@@ -32,6 +32,18 @@ pub struct Post {
     pub parent: Option<Id>,
 }
 
+/// Who says a message.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Author {
+    /// The user's partner.
+    #[default]
+    User,
+    /// Another partner.
+    Partner(Id),
+    /// Somebody without a contact.
+    Nobody,
+}
+
 impl Default for Post {
     fn default() -> Self {
         Self {
@@ -39,7 +51,7 @@ impl Default for Post {
             subject: None,
             message_type: "notification".to_owned(),
             subtype: None,
-            author: None,
+            author: Author::User,
             email_from: None,
             partners: Vec::new(),
             attachments: Vec::new(),
@@ -72,7 +84,11 @@ impl Writer<'_> {
 
     fn post_on(&mut self, model: &Model, id: Id, post: Post) -> Result<Id, Error> {
         let user = self.user_partner()?;
-        let author = post.author.or(user);
+        let author = match post.author {
+            Author::User => user,
+            Author::Partner(partner) => Some(partner),
+            Author::Nobody => None,
+        };
         let email = match post.email_from {
             Some(email) => Some(email),
             None => self.formatted_email(author)?,
@@ -166,6 +182,18 @@ impl Writer<'_> {
         self.post_on(model, id, Post { body, subtype: Some(subtype), ..Post::default() })
     }
 
+    /// Logs a note of the system on a record; its body is HTML. Nobody is notified.
+    ///
+    /// # Errors
+    /// `no-chatter`, `missing-record`.
+    pub fn log(&mut self, model: &str, id: Id, body: &str) -> Result<Id, Error> {
+        self.atomically(|writer| {
+            let described = writer.schema().model(model)?;
+            writer.require_chatter(model, id)?;
+            writer.log_note(described, id, body.to_owned())
+        })
+    }
+
     /// A log note of the system: nobody is notified.
     pub(crate) fn log_note(&mut self, model: &Model, id: Id, body: String) -> Result<Id, Error> {
         let author = self.user_partner()?;
@@ -188,27 +216,34 @@ impl Writer<'_> {
         )
     }
 
-    /// What a new record's chatter begins with: its creator follows, and a note says that it was made.
-    pub(crate) fn greet(&mut self, model: &Model, id: Id, given: &Values) -> Result<(), Error> {
+    /// What new records' chatter begins with: their creator follows, so does whoever was made responsible, and a note
+    /// says that the record was made. `given`: what the caller gave for each.
+    pub(crate) fn greet(&mut self, model: &Model, ids: &[Id], given: &[Values]) -> Result<(), Error> {
         if !model.chatter || self.options.silent || !self.schema().models.contains_key("mail.message") {
             return Ok(());
         }
         if !self.options.no_subscription && self.is_active_internal_user()? {
             let creator: Vec<Id> = self.user_partner()?.into_iter().collect();
-            self.subscribe(model, id, &creator)?;
+            for id in ids {
+                self.subscribe(model, *id, &creator)?;
+            }
         }
-        self.follow(model, &[id], given, true)?;
+        for (id, given) in ids.iter().zip(given) {
+            self.follow(model, &[*id], given)?;
+        }
         if self.options.no_creation_message {
             return Ok(());
         }
-        match self.creation_subtype(model, id)? {
-            Some((subtype, words)) => {
-                let body = format!("<div summary=\"o_mail_notification\"><p>{}</p></div>", html::escape(&words));
-                self.post_system(model, id, body, subtype)?;
-            }
-            None => {
-                let body = html::escape(&format!("{} created", model.description));
-                self.log_note(model, id, body)?;
+        for id in ids {
+            match self.creation_subtype(model, *id)? {
+                Some((subtype, words)) => {
+                    let body = format!("<div summary=\"o_mail_notification\"><p>{}</p></div>", html::escape(&words));
+                    self.post_system(model, *id, body, subtype)?;
+                }
+                None => {
+                    let body = html::escape(&format!("{} created", model.description));
+                    self.log_note(model, *id, body)?;
+                }
             }
         }
         Ok(())
@@ -222,7 +257,7 @@ impl Writer<'_> {
     }
 
     /// `"Name" <address>`
-    fn formatted_email(&self, partner: Option<Id>) -> Result<Option<String>, Error> {
+    pub(crate) fn formatted_email(&self, partner: Option<Id>) -> Result<Option<String>, Error> {
         let Some(partner) = partner else { return Ok(None) };
         let Some(Cell::Text(email)) = self.cell("res.partner", "email", partner)? else { return Ok(None) };
         let name = match self.cell("res.partner", "name", partner)? {

@@ -14,7 +14,11 @@ use rusqlite::{OptionalExtension, types::Value as Cell};
 use triggerbox_model::{error::Error, schema::Model, value::Id};
 
 pub(crate) use self::tracking::Tracking;
-pub use self::{activity::NewActivity, message::Post, read::read_messages};
+pub use self::{
+    activity::NewActivity,
+    message::{Author, Post},
+    read::read_messages,
+};
 use crate::{
     db::fault,
     ddl::{quote, table},

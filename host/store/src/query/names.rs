@@ -194,11 +194,32 @@ fn path_names(conn: &Connection, env: &Env, model: &Model, ids: &[Id], depth: us
     Ok(names)
 }
 
+/// The customers of order lines, by the reference of their company where there is one.
+fn customer_names(conn: &Connection, env: &Env, model: &Model, ids: &[Id], depth: usize) -> Result<Names, Error> {
+    let mut names = names_of(conn, env, model, ids, "order_partner_id", depth)?;
+    let Some(partners) = env.schema.models.get("res.partner") else { return Ok(names) };
+    let customers = links(conn, env, model, ids, "order_partner_id")?;
+    let customer_ids: Vec<Id> = customers.values().copied().collect::<BTreeSet<_>>().into_iter().collect();
+    if !partners.has_column("commercial_partner_id") {
+        return Ok(names);
+    }
+    let companies = links(conn, env, partners, &customer_ids, "commercial_partner_id")?;
+    let company_ids: Vec<Id> = companies.values().copied().collect::<BTreeSet<_>>().into_iter().collect();
+    let references = texts(conn, env, partners, &company_ids, "ref")?;
+    for (line, customer) in customers {
+        let reference = companies.get(&customer).and_then(|company| references.get(company));
+        if let Some(reference) = reference.filter(|reference| !reference.is_empty()) {
+            names.insert(line, reference.clone());
+        }
+    }
+    Ok(names)
+}
+
 /// `S00001 - Chair (Ada)`: the order, the first line that says what it is, the customer.
 fn order_line_names(conn: &Connection, env: &Env, model: &Model, ids: &[Id], depth: usize) -> Result<Names, Error> {
     let orders = names_of(conn, env, model, ids, "order_id", depth)?;
     let products = names_of(conn, env, model, ids, "product_id", depth)?;
-    let customers = names_of(conn, env, model, ids, "order_partner_id", depth)?;
+    let customers = customer_names(conn, env, model, ids, depth)?;
     let mut names = texts(conn, env, model, ids, "name")?;
     for id in ids {
         let name = names.entry(*id).or_default();

@@ -36,6 +36,16 @@ struct Dependent {
     path: Vec<String>,
 }
 
+/// Whether every step of a path is a field.
+pub(super) fn leads_somewhere(schema: &Schema, model: &Model, path: &str) -> bool {
+    let mut holder = Some(model);
+    path.split('.').all(|step| {
+        let field = holder.and_then(|holder| holder.fields.get(step));
+        holder = field.and_then(|field| field.relation.as_deref()).and_then(|name| schema.models.get(name));
+        field.is_some()
+    })
+}
+
 /// Fields to compute again, with their records.
 pub(super) type Stale = BTreeMap<(String, String), BTreeSet<Id>>;
 
@@ -54,6 +64,10 @@ impl Triggers {
                     (None, Some(path)) => vec![path.clone()],
                     (None, None) => continue,
                 };
+                // A path that leads out of the schema cannot be followed: the field is kept as data.
+                if !paths.iter().all(|path| leads_somewhere(schema, model, path)) {
+                    continue;
+                }
                 triggers.computed.entry(model.name.clone()).or_default().push(name.clone());
                 for path in paths {
                     triggers.add(schema, model, name, &path);

@@ -50,61 +50,56 @@ impl Writer<'_> {
         Ok(())
     }
 
-    /// Fails when the record breaks a unique or check constraint that one of the written fields is part of.
-    pub(super) fn check_constraints(
-        &self,
-        model: &Model,
-        id: Id,
-        written: &[&str],
-        created: bool,
-    ) -> Result<(), Error> {
+    /// Fails when another record has the same values in the fields of a unique constraint. Asked before the row is
+    /// written: the index behind the constraint knows no words. Unset values are never the same.
+    pub(super) fn check_unique(&self, model: &Model, id: Id, row: &Row) -> Result<(), Error> {
         for constraint in &model.constraints {
-            match constraint {
-                Constraint::Unique { fields, message } => {
-                    if (created || fields.iter().any(|field| written.contains(&field.as_str())))
-                        && self.is_taken(model, id, fields)?
-                    {
-                        let error = Error::rejected(
-                            "not-unique",
-                            text_or(message, || format!("another {} has the same {}", model.name, fields.join(", "))),
-                        );
-                        return Err(match fields.first() {
-                            Some(field) => error.with_field(field),
-                            None => error,
-                        });
-                    }
-                }
-                Constraint::Check { domain, message } => {
-                    let condition = Domain::parse(domain)?;
-                    if query::matching(self.conn, self.env, &model.name, &[id], &condition)?.is_empty() {
-                        let text = text_or(message, || format!("{} {id} does not satisfy {domain}", model.name));
-                        return Err(Error::rejected("check", text));
-                    }
-                }
+            let Constraint::Unique { fields, message } = constraint else { continue };
+            if !fields.iter().any(|field| row.contains_key(field)) || !self.is_taken(model, id, fields, row)? {
+                continue;
+            }
+            let text = text_or(message, || format!("another {} has the same {}", model.name, fields.join(", ")));
+            let error = Error::rejected("not-unique", text);
+            return Err(match fields.first() {
+                Some(field) => error.with_field(field),
+                None => error,
+            });
+        }
+        Ok(())
+    }
+
+    /// Fails when the record breaks a check constraint.
+    pub(super) fn check_constraints(&self, model: &Model, id: Id) -> Result<(), Error> {
+        for constraint in &model.constraints {
+            let Constraint::Check { domain, message } = constraint else { continue };
+            let condition = Domain::parse(domain)?;
+            if query::matching(self.conn, self.env, &model.name, &[id], &condition)?.is_empty() {
+                let text = text_or(message, || format!("{} {id} does not satisfy {domain}", model.name));
+                return Err(Error::rejected("check", text));
             }
         }
         Ok(())
     }
 
-    /// Whether another record has the same values in all of these fields. Unset values are never the same.
-    fn is_taken(&self, model: &Model, id: Id, fields: &[String]) -> Result<bool, Error> {
-        let names: Vec<&str> = fields.iter().map(String::as_str).collect();
-        let row = columns::row(self.conn, &model.name, &names, id)?.ok_or_else(|| missing(&model.name, id))?;
-        if row.values().any(|cell| *cell == Cell::Null)
-            || row.values().any(|cell| *cell == Cell::Text(values::PENDING.to_owned()))
-        {
-            return Ok(false);
+    /// Whether another record has the values that this one is about to have in all of these fields.
+    fn is_taken(&self, model: &Model, id: Id, fields: &[String], row: &Row) -> Result<bool, Error> {
+        let mut conditions = Vec::new();
+        let mut cells = Vec::new();
+        for field in fields {
+            let cell = match row.get(field) {
+                Some(cell) => cell.clone(),
+                None => self.cell(&model.name, field, id)?.unwrap_or(Cell::Null),
+            };
+            if cell == Cell::Null || matches!(&cell, Cell::Text(text) if text == values::PENDING) {
+                return Ok(false);
+            }
+            conditions.push(format!("{} = ?", quote(field)));
+            cells.push(cell);
         }
-        let conditions: Vec<String> = row.keys().map(|column| format!("{} = ?", quote(column))).collect();
-        let sql = format!(
-            "SELECT 1 FROM {} WHERE {} AND id <> ? LIMIT 1",
-            quote(&table(&model.name)),
-            conditions.join(" AND ")
-        );
-        let cells = row.into_values().chain(std::iter::once(Cell::Integer(i64::from(id))));
-        let found =
-            self.conn.prepare_cached(&sql).map_err(fault)?.query_row(params_from_iter(cells), |_| Ok(())).optional();
-        Ok(found.map_err(fault)?.is_some())
+        cells.push(Cell::Integer(i64::from(id)));
+        let table = quote(&table(&model.name));
+        let sql = format!("SELECT 1 FROM {table} WHERE {} AND id <> ? LIMIT 1", conditions.join(" AND "));
+        self.conn.prepare_cached(&sql).map_err(fault)?.exists(params_from_iter(cells)).map_err(fault)
     }
 
     /// The record whose key fields have the given values, the first if there are several. Archived ones count.

@@ -2,6 +2,7 @@
 
 use rusqlite::types::Value as Cell;
 use triggerbox_model::{
+    call::Operation,
     error::Error,
     schema::{FieldKind, Model},
     value::Id,
@@ -13,35 +14,38 @@ use super::{
 use crate::{ddl, env::Env};
 
 impl Writer<'_> {
-    pub(super) fn copy_one(&mut self, model: &str, id: Id, given: Values) -> Result<Id, Error> {
+    pub(super) fn copy_many(&mut self, model: &str, ids: &[Id], given: &Values) -> Result<Vec<Id>, Error> {
         let described = self.schema().model(model)?;
-        super::create::check_names(described, &given)?;
-        self.check_operation(described, triggerbox_model::call::Operation::Read, &[id])?;
-        let mut copied = self.copied_values(described, id, &given)?;
-        self.rename_copy(described, &mut copied, &given);
-        for (name, input) in given {
-            copied.insert(name, input);
+        super::create::check_names(described, given)?;
+        self.check_operation(described, Operation::Read, ids)?;
+        let mut list = Vec::new();
+        for id in ids {
+            let mut copied = self.copied_values(described, *id, given)?;
+            self.rename_copy(described, &mut copied, given);
+            copied.extend(given.iter().map(|(name, input)| (name.clone(), input.clone())));
+            list.push(copied);
         }
         // Texts are copied in the base language, and their translations after it.
-        let base = Env { lang: BASE_LANG.to_owned(), ..self.env.clone() };
-        let ids = if self.env.lang == BASE_LANG {
-            self.create_many(model, vec![copied])?
+        let copies = if self.env.lang == BASE_LANG {
+            self.create_many(model, list)?
         } else {
-            self.create_in(&base, model, copied)?
+            let base = Env { lang: BASE_LANG.to_owned(), ..self.env.clone() };
+            self.create_in(&base, model, list)?
         };
-        let copy = ids.first().copied().ok_or_else(|| missing(model, id))?;
-        self.copy_translations(described, id, copy)?;
-        Ok(copy)
+        for (id, copy) in ids.iter().zip(&copies) {
+            self.copy_translations(described, *id, *copy)?;
+        }
+        Ok(copies)
     }
 
     /// Creates in another environment, as part of the same operation.
-    fn create_in(&mut self, env: &Env, model: &str, values: Values) -> Result<Vec<Id>, Error> {
+    fn create_in(&mut self, env: &Env, model: &str, list: Vec<Values>) -> Result<Vec<Id>, Error> {
         let mut inner = Writer::new(self.conn, env, self.place);
         inner.options = self.options.clone();
         inner.depth = self.depth;
         std::mem::swap(&mut inner.log, &mut self.log);
         std::mem::swap(&mut inner.tracking, &mut self.tracking);
-        let result = inner.create_many(model, vec![values]);
+        let result = inner.create_many(model, list);
         let (log, tracking) = (std::mem::take(&mut inner.log), std::mem::take(&mut inner.tracking));
         (self.log, self.tracking) = (log, tracking);
         result

@@ -16,8 +16,12 @@ impl Writer<'_> {
             let described = writer.schema().model(model)?;
             writer.check_operation(described, triggerbox_model::call::Operation::Create, &[])?;
             let mut ids = Vec::with_capacity(list.len());
-            for values in list {
-                ids.push(writer.create_one(described, values)?);
+            for values in &list {
+                ids.push(writer.create_one(described, values.clone())?);
+            }
+            writer.greet(described, &ids, &list)?;
+            for id in &ids {
+                writer.finish_creation(described, *id)?;
             }
             writer.check_operation(described, triggerbox_model::call::Operation::Create, &ids)?;
             Ok(ids)
@@ -54,6 +58,7 @@ impl Writer<'_> {
         self.add_log_columns(model, &mut row, true);
         self.log.created(&model.name, id);
         self.tracking.ignore(&model.name, id);
+        self.check_unique(model, id, &row)?;
         columns::insert(self.conn, &model.name, id, &row)?;
         self.place_in_tree(model, id, None)?;
         for (name, commands) in relations {
@@ -64,9 +69,7 @@ impl Writer<'_> {
         self.created(model, id)?;
         self.finish_known(model, id, &given, true)?;
         self.check_required(model, id)?;
-        let written: Vec<&str> = given.keys().map(String::as_str).collect();
-        self.check_constraints(model, id, &written, true)?;
-        self.greet(model, id, &given)?;
+        self.check_constraints(model, id)?;
         Ok(id)
     }
 

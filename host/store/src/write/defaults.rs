@@ -8,7 +8,10 @@ use triggerbox_model::{
     value::{Id, Value},
 };
 
-use super::{Input, Values, Writer, is_magic, json, values::PENDING};
+use super::{
+    Input, Values, Writer, is_magic, json,
+    values::{PENDING, as_id},
+};
 use crate::{
     db::fault,
     ddl::{quote, table},
@@ -79,6 +82,12 @@ impl Writer<'_> {
             "today" => Some(Value::Date(self.today())),
             "user" => Some(Value::link(self.env.user)),
             "company" => link(self.env.companies.first().copied()),
+            "currency" => match self.env.companies.first() {
+                Some(company) if self.schema().models.contains_key("res.company") => {
+                    link(self.cell("res.company", "currency_id", *company)?.as_ref().and_then(as_id))
+                }
+                _ => None,
+            },
             "first" => link(self.first(field.relation.as_deref().unwrap_or_default())?),
             "sequence" if take => Some(Value::text(self.next_number(&model.name)?)),
             "sequence" => None,

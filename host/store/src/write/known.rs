@@ -9,12 +9,26 @@ use triggerbox_model::{
     value::{Id, Value},
 };
 
-use super::{Input, Row, Values, Writer, columns, compute::as_number, number, update::given_value, values};
+use super::{
+    Input, Row, Values, Writer, columns,
+    compute::{as_number, leads_somewhere},
+    number,
+    update::given_value,
+    values,
+};
 
 impl Writer<'_> {
     /// Values that follow from the given ones before a record is made.
     pub(super) fn add_known_values(&mut self, model: &Model, given: &mut Values) -> Result<(), Error> {
         match model.name.as_str() {
+            "mail.message" => {
+                if let Some(author) = self.user_partner()? {
+                    preset(model, given, "author_id", || Value::link(author));
+                    if let Some(email) = self.formatted_email(Some(author))? {
+                        preset(model, given, "email_from", || Value::Text(email));
+                    }
+                }
+            }
             "res.country" => tidy(given, "code", str::to_uppercase),
             "res.partner" => {
                 tidy(given, "website", web_address);
@@ -54,7 +68,10 @@ impl Writer<'_> {
                 let Some(product) = linked(given, "product_id") else { return Ok(()) };
                 let described = self.schema().model("product.product")?;
                 for (field, path) in [("price_unit", "list_price"), ("product_uom_id", "product_tmpl_id.uom_id")] {
-                    if model.has_column(field) && !given.contains_key(field) && knows(self.schema(), described, path) {
+                    if model.has_column(field)
+                        && !given.contains_key(field)
+                        && leads_somewhere(self.schema(), described, path)
+                    {
                         let cell = self.follow_path(described, path, product)?.unwrap_or(Cell::Null);
                         let kind = model.field(field)?.kind;
                         given.insert(field.to_owned(), Input::Value(values::from_cell(kind, &cell)));
@@ -74,19 +91,26 @@ impl Writer<'_> {
     pub(super) fn finish_known(&mut self, model: &Model, id: Id, given: &Values, created: bool) -> Result<(), Error> {
         match model.name.as_str() {
             "res.partner" => self.finish_partner(model, id, created),
-            "product.template" if created && self.schema().models.contains_key("product.product") => {
-                if matches!(given_value(given, "product_variant_ids"), Some(Value::Ids(_))) {
-                    return Ok(());
-                }
-                let variant = Values::from([("product_tmpl_id".to_owned(), Input::Value(Value::link(id)))]);
-                self.create_many("product.product", vec![variant]).map(drop)
-            }
             "product.category" => self.finish_category(model, id),
             "crm.lead" => self.finish_lead(model, id, given),
             "sale.order.line" => self.finish_line(model, id),
             "project.task" => self.finish_task(model, id, given),
             _ => Ok(()),
         }
+    }
+
+    /// Records that come with a new one.
+    pub(super) fn finish_creation(&mut self, model: &Model, id: Id) -> Result<(), Error> {
+        let variants =
+            self.schema().models.get("product.product").filter(|variant| variant.has_column("product_tmpl_id"));
+        if model.name != "product.template" || variants.is_none() {
+            return Ok(());
+        }
+        if !columns::ids_where(self.conn, "product.product", "product_tmpl_id", id)?.is_empty() {
+            return Ok(());
+        }
+        let variant = Values::from([("product_tmpl_id".to_owned(), Input::Value(Value::link(id)))]);
+        self.create_many("product.product", vec![variant]).map(drop)
     }
 
     /// Deletions that the standard models refuse.
@@ -380,14 +404,4 @@ fn normal_email(text: &str) -> Option<String> {
         !part.is_empty() && !part.contains(|c: char| c.is_whitespace() || matches!(c, '@' | ',' | ';' | '<' | '>'))
     };
     (plain(local) && plain(domain)).then(|| bare.to_lowercase())
-}
-
-/// Whether all steps of a path are fields.
-fn knows(schema: &triggerbox_model::schema::Schema, model: &Model, path: &str) -> bool {
-    let mut holder = Some(model);
-    for step in path.split('.') {
-        let Some(field) = holder.and_then(|model| model.fields.get(step)) else { return false };
-        holder = field.relation.as_deref().and_then(|name| schema.models.get(name));
-    }
-    true
 }

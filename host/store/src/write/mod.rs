@@ -163,12 +163,12 @@ impl<'a> Writer<'a> {
         self.atomically(|writer| writer.unlink_many(model, ids))
     }
 
-    /// Copies a record, with `values` in place of its own; returns the copy.
+    /// Copies records, with `values` in place of their own; returns the copies in order.
     ///
     /// # Errors
     /// As [`Writer::create`]; `missing-record`.
-    pub fn copy(&mut self, model: &str, id: Id, values: Values) -> Result<Id, Error> {
-        self.atomically(|writer| writer.copy_one(model, id, values))
+    pub fn copy(&mut self, model: &str, ids: &[Id], values: &Values) -> Result<Vec<Id>, Error> {
+        self.atomically(|writer| writer.copy_many(model, ids, values))
     }
 
     /// Creates a record of which only the name is known.

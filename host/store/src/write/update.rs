@@ -28,7 +28,7 @@ impl Writer<'_> {
             if !own {
                 writer.check_operation(described, Operation::Write, ids)?;
             }
-            writer.follow(described, ids, &given, false)
+            writer.follow(described, ids, &given)
         })
     }
 
@@ -115,12 +115,13 @@ impl Writer<'_> {
         let before = self.dependents(&model.name, id, &names)?;
         let old_path = self.tree_path(model, id)?;
         self.check_cycle(model, id, &sets)?;
+        self.check_unique(model, id, &sets)?;
         columns::update(self.conn, &model.name, id, &sets)?;
         if names.contains(&model.parent_name.as_str()) {
             self.place_in_tree(model, id, old_path)?;
         }
         self.check_required_of(model, id, &names)?;
-        self.check_constraints(model, id, &names, false)?;
+        self.check_constraints(model, id)?;
         self.recompute(before)?;
         self.modified(&model.name, id, &names)?;
         Ok(changed)
