@@ -1,5 +1,12 @@
 //! Compiles the guest workspaces and writes one static for each component.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    reason = "a build script that panics says why and ends the build, which is what is wanted"
+)]
+
 use std::{
     collections::BTreeMap,
     env,
@@ -66,7 +73,8 @@ fn compile(workspace: &Path, target: &Path) -> BTreeMap<String, PathBuf> {
     cargo.current_dir(workspace).args(["build", "--release", "--workspace", "--target", TARGET]);
     cargo.args(["--message-format", "json-render-diagnostics"]).arg("--target-dir").arg(target);
     // What concerns the host's own build must not leak into the guests'.
-    for name in ["RUSTFLAGS", "CARGO_ENCODED_RUSTFLAGS", "RUSTC_WRAPPER", "RUSTC_WORKSPACE_WRAPPER", "CARGO_BUILD_TARGET"]
+    for name in
+        ["RUSTFLAGS", "CARGO_ENCODED_RUSTFLAGS", "RUSTC_WRAPPER", "RUSTC_WORKSPACE_WRAPPER", "CARGO_BUILD_TARGET"]
     {
         cargo.env_remove(name);
     }

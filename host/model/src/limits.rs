@@ -128,7 +128,7 @@ limits! {
         "Linear memory of all the script's modules together.";
     Stack "stack" Bytes [MIB, MIB, MIB, MIB]
         "WebAssembly stack; the same for every run.";
-    TableElements "table-elements" Count [40_000, 40_000, 40_000, 40_000]
+    TableElements "table-elements" Count [20_000, 20_000, 20_000, 20_000]
         "Elements of all the script's tables together.";
     Instances "instances" Count [64, 64, 64, 64]
         "Core instances, and as many memories and tables, of one component.";

@@ -162,7 +162,7 @@ fn pooling(pool: &Pool) -> PoolingAllocationConfig {
         // Records of functions and types, on the host's heap while the instance lives.
         .max_core_instance_size(4 << 20)
         .max_component_instance_size(8 << 20)
-        // StarlingMonkey's table has 7,708 elements. Address space.
+        // As many as a run's limit allows. StarlingMonkey's table has 7,708 elements. Address space.
         .table_elements(20_000)
         .max_memory_size(pool.max_memory)
         .max_unused_warm_slots(pool.warm_slots);

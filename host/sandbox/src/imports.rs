@@ -27,6 +27,7 @@ type Answered<T> = wasmtime::Result<Result<T, types::Error>>;
 /// Asks the host and takes the kind of answer that belongs to the call.
 macro_rules! ask {
     ($self:ident, $name:literal, $call:expr, $answer:pat => $value:expr) => {{
+        #[allow(clippy::redundant_closure_call, reason = "a `try` block: conversions inside end it with `?`")]
         let call = (|| Ok($call))();
         match $self.ask(call).await? {
             Ok($answer) => Ok(Ok($value)),

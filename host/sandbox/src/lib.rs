@@ -17,12 +17,18 @@
 //! |---|---|
 //! | [`engine`] | the one engine constructor, and what each of its knobs costs |
 //! | [`host`] | the trait that answers a script's calls |
+//! | [`inspect`] | what is known about a file before it is compiled |
 //! | [`report`] | what a run came to |
+//! | [`cache`] | compiled scripts on disk, each with a MAC |
+//! | [`compile`] | compiling uploads in a bounded child process |
 //! | [`calendar`] | times between UTC and time zones |
 
+pub mod cache;
 pub mod calendar;
+pub mod compile;
 pub mod engine;
 pub mod host;
+pub mod inspect;
 pub mod report;
 
 mod bindings;
@@ -38,6 +44,8 @@ mod stop;
 mod trap;
 mod wasi;
 
+pub use cache::{Cache, CacheError};
+pub use compile::{CompileError, Compiler};
 pub use engine::{Allocation, EngineError, Pool};
 pub use host::{Host, HostFault, LogLevel};
 pub use report::{Durations, Ending, Frame, Run, Trap};

@@ -31,18 +31,19 @@ impl Gauge {
     }
 
     fn grow(&mut self, current: usize, desired: usize, maximum: Option<usize>) -> wasmtime::Result<bool> {
-        // Over its own declared maximum a memory does not grow, whatever the run may use: the script is told.
-        if maximum.is_some_and(|maximum| desired > maximum) && current > 0 {
-            return Ok(false);
-        }
         self.last = desired.saturating_sub(current);
         let total = self.used.saturating_add(self.last);
-        self.peak = self.peak.max(total);
         if total > self.max {
+            self.peak = total;
             // An error traps; `false` would let the script go on without the memory it needs.
             return Err(Stop::Limit(self.limit).into());
         }
+        // Over its own declared maximum a memory does not grow: the script is told.
+        if maximum.is_some_and(|maximum| desired > maximum) {
+            return Ok(false);
+        }
         self.used = total;
+        self.peak = self.peak.max(total);
         Ok(true)
     }
 

@@ -11,8 +11,10 @@ use wasmtime::{
 
 use crate::{
     bindings::AutomationPre,
+    cache::Cache,
+    compile::{CompileError, Compiler},
     engine::{self, Allocation, EngineError, Mode, Pool},
-    imports,
+    imports, inspect,
     state::State,
     wasi,
 };
@@ -43,6 +45,12 @@ pub struct Script {
 /// Why a component is not a script.
 #[derive(Debug, thiserror::Error)]
 pub enum ScriptError {
+    /// It is no component, or not one of this contract. The script's author.
+    #[error("{0}")]
+    Refused(String),
+    /// The compiler's child process did not compile it.
+    #[error(transparent)]
+    Child(#[from] CompileError),
     /// The engine refuses it: invalid, or it uses a WebAssembly feature that is off. The script's author.
     #[error("the component does not compile: {0}")]
     Compile(String),
@@ -108,7 +116,7 @@ impl Sandbox {
     }
 
     /// Compiles a component in this process, without bounds on time and memory: for components that the operator
-    /// trusts or compiled before. Uploads go through [`crate::compile`].
+    /// trusts. Uploads go through [`Sandbox::prepare`].
     ///
     /// # Errors
     /// [`ScriptError`]: the component is at fault.
@@ -116,6 +124,52 @@ impl Sandbox {
         let compiled =
             Component::new(self.engine(), component).map_err(|error| ScriptError::Compile(one_line(&error)))?;
         self.link(&compiled, ContentHash::of(component))
+    }
+
+    /// The script of an uploaded component: from the cache if this host compiled it before, else compiled in a
+    /// bounded child process and kept.
+    ///
+    /// # Errors
+    /// [`ScriptError`]
+    pub async fn prepare(
+        &self,
+        component: &[u8],
+        cache: Option<&Cache>,
+        compiler: &Compiler,
+    ) -> Result<Script, ScriptError> {
+        if let Some(script) = cache.and_then(|cache| self.cached(component, cache)) {
+            return Ok(script);
+        }
+        if let Some(finding) = inspect::inspect(component).refusal() {
+            return Err(ScriptError::Refused(finding.message.clone()));
+        }
+        let artefact = compiler.compile(component).await?;
+        let hash = ContentHash::of(component);
+        if let Some(cache) = cache {
+            // A cache that cannot be written costs time at the next start, nothing else.
+            let _ = cache.store(hash, self.fingerprint(), &artefact);
+        }
+        self.artefact(&artefact, hash)
+    }
+
+    /// The script of a component that this host compiled before, if the cache has it and it is untouched.
+    #[must_use]
+    pub fn cached(&self, component: &[u8], cache: &Cache) -> Option<Script> {
+        let hash = ContentHash::of(component);
+        let artefact = cache.load(hash, self.fingerprint())?;
+        self.artefact(&artefact, hash).ok()
+    }
+
+    /// Loads machine code. Private: only what this host compiled itself may come here.
+    fn artefact(&self, artefact: &[u8], hash: ContentHash) -> Result<Script, ScriptError> {
+        #[allow(
+            unsafe_code,
+            reason = "the bytes come from this host's own compiler: from its child process, or from the cache with a \
+                      MAC that only this host can make"
+        )]
+        let component = unsafe { Component::deserialize(self.engine(), artefact) };
+        let component = component.map_err(|error| ScriptError::Compile(one_line(&error)))?;
+        self.link(&component, hash)
     }
 
     pub(crate) fn engine(&self) -> &Engine {

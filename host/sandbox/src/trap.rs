@@ -29,6 +29,10 @@ pub(crate) fn classify(error: &wasmtime::Error) -> Cause {
         (Some(I32Exit(0)), _) => "the script ended the program with `exit` and gave no outcome".to_owned(),
         (Some(I32Exit(status)), _) => format!("the script ended the program with exit status {status}"),
         (_, Some(Trap::UnreachableCodeReached)) => "the script aborted (reached `unreachable`)".to_owned(),
+        (_, Some(Trap::MemoryOutOfBounds)) if is_recursion(error) => {
+            "stack overflow: a function calls itself again and again, until the stack in the script's memory is full"
+                .to_owned()
+        }
         (_, Some(trap)) => trap.to_string().trim_start_matches("wasm trap: ").to_owned(),
         _ => root(error),
     })
@@ -58,6 +62,14 @@ fn limit(error: &wasmtime::Error) -> Option<Limit> {
         return Some(Limit::Instances);
     }
     None
+}
+
+/// Whether the innermost calls are all of one function. Languages that keep part of their stack in linear memory
+/// may run out of that part first, and step out of memory.
+fn is_recursion(error: &wasmtime::Error) -> bool {
+    let Some(trace) = error.downcast_ref::<WasmBacktrace>() else { return false };
+    let mut calls = trace.frames().iter().take(16).map(wasmtime::FrameInfo::func_index);
+    trace.frames().len() >= 16 && calls.next().is_some_and(|first| calls.all(|call| call == first))
 }
 
 /// The innermost cause of an error, on one line.

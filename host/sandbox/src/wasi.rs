@@ -6,17 +6,25 @@
 use std::{convert::Infallible, time::Duration};
 
 use rand::{Rng, SeedableRng, TryRng, rngs::StdRng};
-use wasmtime::component::{HasData, Linker, Resource, ResourceTable};
+use triggerbox_model::limits::Limit;
+use wasmtime::{
+    StoreContextMut,
+    component::{HasData, Linker, Resource, ResourceTable},
+};
 use wasmtime_wasi::{
     HostMonotonicClock, HostWallClock, WasiCtx,
     p2::{
         DynPollable, Pollable,
-        bindings::clocks::monotonic_clock::{self, Instant},
+        bindings::{
+            clocks::monotonic_clock::{self, Instant},
+            io::poll,
+            random,
+        },
         subscribe,
     },
 };
 
-use crate::{clock::RunClock, console::Console, state::State};
+use crate::{clock::RunClock, console::Console, state::State, stop::Stop};
 
 /// Where the script's monotonic clock starts. Go's runtime takes zero for a broken clock.
 const MONOTONIC_START: Duration = Duration::from_secs(1);
@@ -49,8 +57,45 @@ pub(crate) fn link(linker: &mut Linker<State>) -> wasmtime::Result<()> {
         clock: &state.clock,
         table: &mut state.table,
     })?;
+    // What these do is out of proportion to the few instructions that ask for it, so random bytes cost fuel and
+    // both look at the clock: fuel alone would let 50 seconds pass between two yields.
+    linker.instance(RANDOM)?.func_wrap(
+        "get-random-bytes",
+        |mut store: StoreContextMut<'_, State>, (len,): (u64,)| {
+            charge(&mut store, len)?;
+            Ok((random::random::Host::get_random_bytes(store.data_mut().wasi.random(), len)?,))
+        },
+    )?;
+    linker.instance(INSECURE)?.func_wrap(
+        "get-insecure-random-bytes",
+        |mut store: StoreContextMut<'_, State>, (len,): (u64,)| {
+            charge(&mut store, len)?;
+            Ok((random::insecure::Host::get_insecure_random_bytes(store.data_mut().wasi.random(), len)?,))
+        },
+    )?;
+    linker.instance(POLL)?.func_wrap_async(
+        "poll",
+        |mut store: StoreContextMut<'_, State>, (list,): (Vec<Resource<DynPollable>>,)| {
+            Box::new(async move {
+                charge(&mut store, list.len() as u64)?;
+                Ok((poll::Host::poll(&mut store.data_mut().table, list).await?,))
+            })
+        },
+    )?;
     linker.allow_shadowing(false);
     Ok(())
+}
+
+/// The names under which wasmtime-wasi links what is replaced; a test fails when they change.
+const RANDOM: &str = "wasi:random/random@0.2.12";
+const INSECURE: &str = "wasi:random/insecure@0.2.12";
+const POLL: &str = "wasi:io/poll@0.2.12";
+
+/// Takes fuel for work of the host, and ends the run when its fuel or its time is over.
+fn charge(store: &mut StoreContextMut<'_, State>, fuel: u64) -> wasmtime::Result<()> {
+    store.data().check_time()?;
+    let left = store.get_fuel()?.checked_sub(fuel).ok_or(Stop::Limit(Limit::Fuel))?;
+    store.set_fuel(left)
 }
 
 /// A wall clock that stands still.

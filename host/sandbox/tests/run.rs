@@ -1,4 +1,11 @@
 //! What a run gives: outcome, failure, trap, usage, log.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "tests may be blunt"
+)]
 
 mod support;
 
@@ -48,24 +55,6 @@ async fn the_same_event_uses_the_same_fuel() {
 }
 
 #[tokio::test]
-async fn a_panic_shows_its_text_and_where_it_happened() {
-    let run = run(guests::PANIC_AFTER_WRITE.component, limits(&[]), Memory::default()).await;
-    let Ending::Trapped(trap) = &run.ending else { panic!("{:?}", run.ending) };
-    assert_eq!(trap.cause, "the script panicked");
-    assert!(trap.stderr.as_ref().unwrap().contains("cannot divide among 1"), "{trap}");
-    let frame = trap.frames.iter().find(|frame| frame.function.contains("divide")).expect("the function's name");
-    assert!(frame.file.as_ref().unwrap().ends_with("src/lib.rs"), "{frame}");
-    assert!(frame.line.is_some(), "{frame}");
-}
-
-#[tokio::test]
-async fn exit_is_a_clear_ending_and_nothing_to_commit() {
-    let run = run(guests::EXIT_AFTER_WRITE.component, limits(&[]), Memory::default()).await;
-    let Ending::Trapped(trap) = &run.ending else { panic!("{:?}", run.ending) };
-    assert_eq!(trap.cause, "the script ended the program with `exit` and gave no outcome");
-}
-
-#[tokio::test]
 async fn a_host_that_cannot_go_on_ends_the_run() {
     let host = Memory { mood: Mood::Broken, ..Memory::default() };
     let run = run(guests::HIGH_VALUE_ORDER.component, limits(&[]), host).await;
@@ -78,32 +67,6 @@ async fn a_refusal_is_the_scripts_to_handle() {
     let run = run(guests::HIGH_VALUE_ORDER.component, limits(&[]), host).await;
     let Ending::Failed(failure) = &run.ending else { panic!("{:?}", run.ending) };
     assert!(failure.message().contains("refuses everything"), "{failure:?}");
-}
-
-#[tokio::test]
-async fn files_environment_and_network_are_not_there() {
-    let run = run(guests::OUTSIDE.component, limits(&[]), Memory::default()).await;
-    let Ending::Done(outcome) = &run.ending else { panic!("{:?}", run.ending) };
-    assert_eq!(outcome.message.as_deref(), Some("false false false 0 0 false false"));
-}
-
-#[tokio::test]
-async fn clocks_stand_still_waiting_is_virtual_and_random_repeats() {
-    let ask = async |seed| {
-        let mut event = event();
-        event.seed = seed;
-        let script = sandbox().compile(guests::CLOCKS.component).unwrap();
-        let run = script.run(event, limits(&[]), Box::new(Memory::default())).await;
-        let Ending::Done(outcome) = run.ending else { panic!("{:?}", run.ending) };
-        assert!(run.used.get(Limit::WallTime) >= 1_500, "the wait was not charged");
-        assert!(run.durations.total.as_millis() < 1_000, "the wait was real");
-        outcome.message.unwrap()
-    };
-    let first = ask(7).await;
-    // 2026-11-21T10:15:00Z, twice; 1.5 s slept.
-    assert!(first.starts_with("Some(1795256100) Some(1795256100) 1500 "), "{first}");
-    assert_eq!(first, ask(7).await);
-    assert_ne!(first, ask(8).await);
 }
 
 #[tokio::test]

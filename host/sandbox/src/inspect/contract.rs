@@ -1,0 +1,87 @@
+//! The contract as types, and whether a component's `run` is the contract's.
+
+use wasmparser::{
+    Validator,
+    component_types::{ComponentAnyTypeId, ComponentEntityType, ComponentTypeId},
+    types::{Types, TypesRef},
+};
+
+use super::Finding;
+
+/// `wit/`, encoded by the build script: a component that exports each world as a type.
+const CONTRACT: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/contract.wasm"));
+
+/// The contract's package and version, for messages.
+pub(super) const PACKAGE: &str = "triggerbox:automation";
+
+/// The world that scripts are built for, as types.
+pub(super) struct World {
+    types: Types,
+    world: ComponentTypeId,
+}
+
+impl World {
+    /// The world, as types of this validator: only those that one validator saw can be compared.
+    pub(super) fn parse(validator: &mut Validator) -> Option<Self> {
+        let types = validator.validate_all(CONTRACT).ok()?;
+        validator.reset();
+        let world = {
+            let types = types.as_ref();
+            let export = types.component_item_for_export("automation")?;
+            let ComponentEntityType::Type { referenced: ComponentAnyTypeId::Component(wrapper), .. } = export.ty else {
+                return None;
+            };
+            let (_, inner) = types.get(wrapper)?.exports.iter().next()?;
+            let ComponentEntityType::Component(world) = inner.ty else { return None };
+            world
+        };
+        Some(Self { types, world })
+    }
+
+    pub(super) fn types(&self) -> TypesRef<'_> {
+        self.types.as_ref()
+    }
+
+    /// What the host provides under an import's name.
+    pub(super) fn import(&self, name: &str) -> Option<ComponentEntityType> {
+        Some(self.types().get(self.world)?.imports.get(name)?.ty)
+    }
+
+    /// Names of all that the host provides.
+    pub(super) fn imports(&self) -> Vec<&str> {
+        self.types()
+            .get(self.world)
+            .map(|world| world.imports.keys().map(String::as_str).filter(|name| name.contains(':')).collect())
+            .unwrap_or_default()
+    }
+
+    fn run(&self) -> Option<ComponentEntityType> {
+        Some(self.types().get(self.world)?.exports.get("run")?.ty)
+    }
+}
+
+/// Whether the component exports `run` with the contract's type.
+pub(super) fn check_run(types: TypesRef<'_>, world: &World) -> Result<(), Finding> {
+    let Some(export) = types.component_item_for_export("run") else {
+        return Err(Finding {
+            code: "no-run",
+            message: format!("the component exports no `run`: build it for the world `{PACKAGE}/automation`"),
+        });
+    };
+    let ComponentEntityType::Func(_) = export.ty else {
+        return Err(Finding {
+            code: "wrong-run",
+            message: "the component's export `run` is not a function".to_owned(),
+        });
+    };
+    let run = world.run();
+    if run.is_some_and(|run| ComponentEntityType::is_subtype_of(&export.ty, types, &run, world.types())) {
+        return Ok(());
+    }
+    Err(Finding {
+        code: "wrong-run",
+        message: format!(
+            "the component's `run` takes or returns other types than `{PACKAGE}` 0.1.0: build it with this host's `wit/`"
+        ),
+    })
+}

@@ -1,0 +1,134 @@
+//! Whether this host has what a component imports.
+
+use serde::Serialize;
+use wasmparser::{component_types::ComponentEntityType, types::TypesRef};
+
+use super::contract::World;
+
+/// One import of a component.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Import {
+    /// `wasi:cli/stdout@0.2.6`
+    pub name: String,
+    /// Whether the host has it.
+    pub status: ImportStatus,
+    /// What to do, if something is to be done.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub note: Option<String>,
+}
+
+/// Whether the host has what is imported.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ImportStatus {
+    /// It has.
+    Offered,
+    /// It links, but calls fail at run time.
+    Denied,
+    /// It has not.
+    Missing,
+}
+
+/// The version of WASI that the host links; any 0.2 release fits, as long as it uses nothing newer.
+const WASI: &str = "0.2.12";
+
+/// WASI's interfaces that are linked. The flag: its calls fail at run time.
+const WASI_INTERFACES: &[(&str, bool)] = &[
+    ("wasi:cli/environment", false),
+    ("wasi:cli/exit", false),
+    ("wasi:cli/stderr", false),
+    ("wasi:cli/stdin", false),
+    ("wasi:cli/stdout", false),
+    ("wasi:cli/terminal-input", false),
+    ("wasi:cli/terminal-output", false),
+    ("wasi:cli/terminal-stderr", false),
+    ("wasi:cli/terminal-stdin", false),
+    ("wasi:cli/terminal-stdout", false),
+    ("wasi:clocks/monotonic-clock", false),
+    ("wasi:clocks/wall-clock", false),
+    ("wasi:filesystem/preopens", true),
+    ("wasi:filesystem/types", true),
+    ("wasi:io/error", false),
+    ("wasi:io/poll", false),
+    ("wasi:io/streams", false),
+    ("wasi:random/insecure", false),
+    ("wasi:random/insecure-seed", false),
+    ("wasi:random/random", false),
+    ("wasi:sockets/instance-network", true),
+    ("wasi:sockets/ip-name-lookup", true),
+    ("wasi:sockets/network", true),
+    ("wasi:sockets/tcp", true),
+    ("wasi:sockets/tcp-create-socket", true),
+    ("wasi:sockets/udp", true),
+    ("wasi:sockets/udp-create-socket", true),
+];
+
+/// Judges one import of a component with these types.
+pub(super) fn judge(name: &str, types: TypesRef<'_>, world: &World) -> Import {
+    let (status, note) = match wasi(name).or_else(|| contract(name, types, world)) {
+        Some(Ok(status)) => (status, None),
+        Some(Err(note)) => (ImportStatus::Missing, Some(note)),
+        None => (ImportStatus::Missing, Some(missing(name, world))),
+    };
+    Import { name: name.to_owned(), status, note }
+}
+
+/// `namespace:package/interface` and the version.
+fn split(name: &str) -> (&str, Option<&str>) {
+    name.split_once('@').map_or((name, None), |(name, version)| (name, Some(version)))
+}
+
+fn wasi(name: &str) -> Option<Result<ImportStatus, String>> {
+    let (interface, version) = split(name);
+    let (_, denied) = WASI_INTERFACES.iter().find(|(known, _)| *known == interface)?;
+    let version = version.unwrap_or_default();
+    let fits = version.strip_prefix("0.2.").is_some_and(|patch| patch.parse::<u32>().is_ok());
+    Some(match (fits, denied) {
+        (false, _) => Err(format!("imports `{name}`; this host offers `{interface}@{WASI}`")),
+        (true, true) => Ok(ImportStatus::Denied),
+        (true, false) => Ok(ImportStatus::Offered),
+    })
+}
+
+/// Judges an import of the contract by its types.
+fn contract(name: &str, types: TypesRef<'_>, world: &World) -> Option<Result<ImportStatus, String>> {
+    let offered = world.import(name)?;
+    let wanted = types.component_item_for_import(name)?.ty;
+    if ComponentEntityType::is_subtype_of(&offered, world.types(), &wanted, types) {
+        return Some(Ok(ImportStatus::Offered));
+    }
+    let missing = match (offered, wanted) {
+        (ComponentEntityType::Instance(offered), ComponentEntityType::Instance(wanted)) => {
+            let (offered, wanted) = (world.types().get(offered)?, types.get(wanted)?);
+            wanted.exports.keys().find(|item| !offered.exports.contains_key(*item)).cloned()
+        }
+        _ => None,
+    };
+    Some(Err(match missing {
+        Some(item) => format!("imports `{item}` of `{name}`, which this host's version of it does not have"),
+        None => format!("imports `{name}` with other types than this host's: build it with this host's `wit/`"),
+    }))
+}
+
+/// The text for an import that the host knows under no version.
+fn missing(name: &str, world: &World) -> String {
+    let (interface, _) = split(name);
+    let world = world.imports();
+    if let Some(other) = world.iter().find(|known| split(known).0 == interface) {
+        return format!("imports `{name}`; this host offers `{other}`");
+    }
+    if interface.starts_with("wasi:http/") {
+        return format!(
+            "imports `{name}`, which this host does not offer; scripts call other services through \
+             `triggerbox:automation/http@0.1.0`"
+        );
+    }
+    let known = WASI_INTERFACES.iter().map(|(known, _)| *known).chain(world.iter().map(|known| split(known).0));
+    match triggerbox_model::text::nearest(interface, known) {
+        Some(near) => {
+            let version = if near.starts_with("wasi:") { WASI } else { "0.1.0" };
+            format!("imports `{name}`, which this host does not offer; the nearest is `{near}@{version}`")
+        }
+        None => format!("imports `{name}`, which this host does not offer"),
+    }
+}

@@ -1,0 +1,166 @@
+//! Compiling uploads in a child process, and keeping what came of it.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "tests may be blunt"
+)]
+
+mod support;
+
+use std::{fs, os::unix::fs::PermissionsExt, path::Path, time::Duration};
+
+use guest_artifacts as guests;
+use support::{Memory, event, limits, sandbox};
+use triggerbox_sandbox::{Cache, Compiler, Ending, Script, ScriptError, compile::Bounds};
+
+const SCRIPT: &[u8] = guests::HIGH_VALUE_ORDER.component;
+
+fn compiler(argument: &str) -> Compiler {
+    Compiler::new(env!("CARGO_BIN_EXE_sandbox-compile-child"), [argument.into()])
+}
+
+async fn works(script: &Script) {
+    let run = script.run(event(), limits(&[]), Box::new(Memory::default())).await;
+    assert!(matches!(run.ending, Ending::Done(_)), "{:?}", run.ending);
+}
+
+/// A cache in a folder of its own, and its one file.
+struct Place {
+    folder: tempfile::TempDir,
+}
+
+impl Place {
+    fn new() -> Self {
+        Self { folder: tempfile::tempdir().unwrap() }
+    }
+
+    fn cache(&self) -> Cache {
+        Cache::open(&self.folder.path().join("cache"), &self.folder.path().join("key")).unwrap()
+    }
+
+    fn file(&self) -> std::path::PathBuf {
+        let mut files = fs::read_dir(self.folder.path().join("cache")).unwrap().map(|entry| entry.unwrap().path());
+        let file = files.next().expect("one artefact");
+        assert_eq!(files.next(), None, "no unfinished file is left");
+        file
+    }
+}
+
+#[tokio::test]
+async fn an_upload_is_compiled_once_and_then_loaded() {
+    let place = Place::new();
+    works(&sandbox().prepare(SCRIPT, Some(&place.cache()), &compiler("")).await.unwrap()).await;
+    // Another opening of the same folder; a compiler that would fail is not asked.
+    let script = sandbox().prepare(SCRIPT, Some(&place.cache()), &compiler("crash")).await.unwrap();
+    works(&script).await;
+}
+
+#[tokio::test]
+async fn a_tampered_cut_or_foreign_artefact_is_compiled_again() {
+    let place = Place::new();
+    let cache = place.cache();
+    let prepare = async || sandbox().prepare(SCRIPT, Some(&cache), &compiler("")).await.unwrap();
+    prepare().await;
+    let file = place.file();
+    let good = fs::read(&file).unwrap();
+
+    let mut cases: Vec<(String, Vec<u8>)> = Vec::new();
+    for at in [0, 7, 8, 39, 40, good.len() / 2, good.len() - 1] {
+        let mut bytes = good.clone();
+        bytes[at] ^= 1;
+        cases.push((format!("byte {at} flipped"), bytes));
+    }
+    for length in [0, 8, 39, 40, good.len() - 1] {
+        cases.push((format!("cut to {length}"), good[..length].to_vec()));
+    }
+    // Another component's artefact of this very host, and one without a MAC of this host's key.
+    let other = place.folder.path().join("other");
+    let foreign = Cache::open(&other, &place.folder.path().join("other-key")).unwrap();
+    sandbox().prepare(SCRIPT, Some(&foreign), &compiler("")).await.unwrap();
+    cases
+        .push(("another key".into(), fs::read(fs::read_dir(&other).unwrap().next().unwrap().unwrap().path()).unwrap()));
+    sandbox().prepare(guests::ENDLESS_LOOP.component, Some(&cache), &compiler("")).await.unwrap();
+    let endless =
+        fs::read_dir(place.folder.path().join("cache")).unwrap().map(|e| e.unwrap().path()).find(|p| *p != file);
+    let endless = endless.unwrap();
+    cases.push(("another component's".into(), fs::read(&endless).unwrap()));
+    fs::remove_file(endless).unwrap();
+
+    for (what, bytes) in cases {
+        fs::write(&file, &bytes).unwrap();
+        assert!(sandbox().cached(SCRIPT, &cache).is_none(), "{what} was loaded");
+    }
+    works(&prepare().await).await;
+    assert_eq!(fs::read(place.file()).unwrap(), good, "it was compiled and kept again");
+}
+
+#[test]
+fn the_key_is_private_and_lies_elsewhere() {
+    let place = Place::new();
+    place.cache();
+    let key = place.folder.path().join("key");
+    assert_eq!(fs::metadata(&key).unwrap().permissions().mode() & 0o777, 0o600);
+    assert_eq!(fs::read(&key).unwrap().len(), 32);
+
+    let open = |key: &Path| Cache::open(&place.folder.path().join("cache"), key).err().unwrap().to_string();
+    fs::set_permissions(&key, fs::Permissions::from_mode(0o644)).unwrap();
+    assert!(open(&key).contains("chmod 600"), "{}", open(&key));
+    fs::write(&key, "short").unwrap();
+    fs::set_permissions(&key, fs::Permissions::from_mode(0o600)).unwrap();
+    assert!(open(&key).contains("32 bytes"));
+    assert!(open(&place.folder.path().join("cache/key")).contains("inside the cache folder"));
+}
+
+#[tokio::test]
+async fn what_is_no_script_never_reaches_the_compiler() {
+    let core = wat::parse_str("(module)").unwrap();
+    let error = sandbox().prepare(&core, None, &compiler("crash")).await.unwrap_err();
+    assert!(matches!(&error, ScriptError::Refused(text) if text.contains("core WebAssembly module")), "{error}");
+}
+
+#[tokio::test]
+async fn a_component_that_does_not_compile_says_why() {
+    let bad = wat::parse_str("(component (core module (memory i64 1)))").unwrap();
+    let error = compiler("").compile(&bad).await.unwrap_err().to_string();
+    assert!(error.contains("64-bit") || error.contains("memory64"), "{error}");
+}
+
+#[tokio::test]
+async fn a_compiler_that_hangs_swells_chatters_or_crashes_is_ended() {
+    let ends = async |argument: &str, bounds: Bounds| {
+        let mut compiler = compiler(argument);
+        compiler.bounds = bounds;
+        let begin = std::time::Instant::now();
+        let error = compiler.compile(SCRIPT).await.unwrap_err().to_string();
+        assert!(begin.elapsed() < Duration::from_secs(20), "{error}");
+        error
+    };
+    let usual = Bounds::default();
+    let hangs = ends("hang", Bounds { wall: Duration::from_millis(300), ..usual }).await;
+    assert_eq!(hangs, "compiling the component needs more than 0.3 s");
+    let swells = ends("", Bounds { memory: 24 << 20, ..usual }).await;
+    assert!(swells.contains("memory"), "{swells}");
+    let chatters = ends("chatter", Bounds { output: 1 << 20, ..usual }).await;
+    assert_eq!(chatters, "compiling the component needs more than 1 MiB for its code");
+    let crashes = ends("crash", usual).await;
+    assert!(crashes.contains("signal 6"), "{crashes}");
+}
+
+/// Prints what loading costs; the bound is generous, for machines that are busy.
+#[tokio::test]
+async fn a_cached_script_loads_fast() {
+    let place = Place::new();
+    let cache = place.cache();
+    sandbox().prepare(SCRIPT, Some(&cache), &compiler("")).await.unwrap();
+    let mut times: Vec<_> = (0..20)
+        .map(|_| {
+            let begin = std::time::Instant::now();
+            sandbox().cached(SCRIPT, &cache).expect("it is in the cache");
+            begin.elapsed()
+        })
+        .collect();
+    times.sort();
+    assert!(times[0] < Duration::from_millis(50), "{times:?}");
+}
