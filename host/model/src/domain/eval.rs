@@ -79,6 +79,27 @@ pub fn matches(records: &dyn Records, model: &str, id: Id, filter: &Filter) -> R
     }
 }
 
+/// Fails where the data make the domain senseless, whether or not a record's answer depends on it.
+fn refuse(records: &dyn Records, filter: &Filter) -> Result<(), Error> {
+    match filter {
+        Filter::Always | Filter::Never | Filter::Test(..) => Ok(()),
+        Filter::And(parts) | Filter::Or(parts) => parts.iter().try_for_each(|part| refuse(records, part)),
+        Filter::Not(inner) | Filter::Exists(_, inner) => refuse(records, inner),
+        Filter::Related(related) => refuse(records, &related.filter),
+        Filter::Within(closure) => {
+            refuse(records, &closure.seeds)?;
+            refuse(records, &closure.through)
+        }
+        Filter::Refused(model, filter, message) => {
+            refuse(records, filter)?;
+            if any_matches(records, model, filter)? {
+                return Err(Error::invalid("bad-domain", message.as_str()));
+            }
+            Ok(())
+        }
+    }
+}
+
 fn any_matches(records: &dyn Records, model: &str, filter: &Filter) -> Result<bool, Error> {
     for candidate in records.all(model)? {
         if matches(records, model, candidate, filter)? {
@@ -93,6 +114,7 @@ fn any_matches(records: &dyn Records, model: &str, filter: &Filter) -> Result<bo
 /// # Errors
 /// As [`matches`].
 pub fn filter(records: &dyn Records, model: &str, filter: &Filter) -> Result<Vec<Id>, Error> {
+    refuse(records, filter)?;
     let mut ids = records.all(model)?;
     ids.sort_unstable();
     let mut kept = Vec::new();

@@ -7,6 +7,7 @@
 //! | [`resolve`] | a domain against a schema: a [`filter::Filter`] over stored values |
 //! | [`filter`] | what both evaluators understand |
 //! | [`eval`] | judges a filter in memory |
+//! | [`memory`] | records in memory, and records with values replaced |
 //! | [`pattern`] | the `like` family |
 //!
 //! The way of a domain: text, JSON or terms → [`Domain`] → `resolve` → [`filter::Filter`] → SQL (in the store) or
@@ -16,6 +17,7 @@
 pub mod eval;
 pub mod filter;
 pub mod literal;
+pub mod memory;
 pub mod parse;
 pub mod pattern;
 mod python;

@@ -77,6 +77,14 @@ impl Pattern {
         prefix
     }
 
+    /// Whether it is a plain text that ends inside an escape, with letter case: nothing equals that.
+    #[must_use]
+    pub fn is_unfinished_text(&self) -> bool {
+        !self.ignore_case
+            && self.tokens.last() == Some(&Token::Dangling)
+            && !self.tokens.iter().any(|token| matches!(token, Token::Many | Token::Any))
+    }
+
     /// Whether a text matches.
     ///
     /// # Errors

@@ -77,6 +77,24 @@ pub(crate) fn unique(values: &[Literal]) -> Vec<Literal> {
     values.iter().filter(|value| seen.insert(key(value))).cloned().collect()
 }
 
+/// Values that are in all of the sets, in the order of the first.
+pub(crate) fn intersection(sets: Vec<Vec<Literal>>) -> Vec<Literal> {
+    let mut sets = sets.into_iter();
+    let mut common = sets.next().unwrap_or_default();
+    for other in sets {
+        let other: HashSet<Key> = other.iter().map(key).collect();
+        common.retain(|value| other.contains(&key(value)));
+    }
+    common
+}
+
+/// Values that are not among the removed ones.
+pub(crate) fn difference(mut values: Vec<Literal>, removed: &[Literal]) -> Vec<Literal> {
+    let removed: HashSet<Key> = removed.iter().map(key).collect();
+    values.retain(|value| !removed.contains(&key(value)));
+    values
+}
+
 #[derive(PartialEq, Eq, Hash)]
 enum Key {
     None,

@@ -58,6 +58,7 @@ pub fn resolving<T>(
         parts_tz: env.context_tz.as_deref(),
         lang: &env.lang,
         active_test: env.active_test,
+        user: env.user,
         access: if env.superuser { None } else { Some(&access) },
     })
 }

@@ -289,6 +289,16 @@ impl<'e> Builder<'e> {
             let (alias, model_name, name) = &here;
             let current = schema.model(model_name)?;
             let own = current.fields.get(name);
+            // The rest of a related field's path.
+            if own.is_none()
+                && let Some((first, rest)) = name.split_once('.')
+                && let Some(step) = current.fields.get(first).filter(|step| step.kind == FieldKind::Many2one)
+                && step.store
+            {
+                let related = step.relation.clone().unwrap_or_default();
+                here = (self.join(alias, first, &related), related, rest.to_owned());
+                continue;
+            }
             let path = match own {
                 Some(field) if field.store => break,
                 Some(field) => field.related.clone(),
@@ -298,14 +308,7 @@ impl<'e> Builder<'e> {
                 }),
             };
             let Some(path) = path else { break };
-            let Some((first, rest)) = path.split_once('.') else { break };
-            let Some(step) = current.fields.get(first).filter(|step| step.kind == FieldKind::Many2one && step.store)
-            else {
-                break;
-            };
-            let related = step.relation.clone().unwrap_or_default();
-            let joined = self.join(alias, first, &related);
-            here = (joined, related, rest.to_owned());
+            here = (alias.clone(), model_name.clone(), path);
         }
         let (alias, model_name, name) = here;
         Ok((alias, schema.model(&model_name)?, name))

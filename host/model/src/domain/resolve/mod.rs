@@ -9,21 +9,25 @@
 //!
 //! What `search` finds is the rule, also where Odoo's own in-memory filter would say otherwise.
 
+mod chatter;
 mod names;
 mod normal;
 mod relations;
 mod typed;
 
+use indexmap::IndexMap;
 use jiff::tz::TimeZone;
 
 use super::{
     Domain, Literal,
     filter::{Filter, Inequality, Link},
+    python::{difference, intersection, unique},
 };
 use crate::{
     error::Error,
     schema::{Field, FieldKind, Model, Schema},
     time::{Clock, DatePart},
+    value::Id,
 };
 
 /// What the user may see. Asked only when the user is no superuser.
@@ -64,6 +68,8 @@ pub struct Context<'a> {
     pub lang: &'a str,
     /// Archived records are left out unless the domain names the active field.
     pub active_test: bool,
+    /// The user (`res.users`) who asks.
+    pub user: Id,
     /// None: a superuser, who sees everything.
     pub access: Option<&'a dyn Access>,
 }
@@ -228,6 +234,9 @@ fn find<'a>(context: &Context<'a>, model: &'a Model, name: &str) -> Result<Place
             return Ok(Place::Inherited(via, parent, field));
         }
     }
+    if let Some(field) = chatter::field(context, model, name) {
+        return Ok(Place::Own(field));
+    }
     Err(model.field(name).err().unwrap_or_else(|| Error::invalid("unknown-field", format!("unknown field `{name}`"))))
 }
 
@@ -262,6 +271,9 @@ enum Test<'a> {
 }
 
 impl Test<'_> {
+    /// Stands in while the values of a test are taken out.
+    const ANYTHING: Self = Self::In { values: Vec::new(), negated: true };
+
     fn negate(self) -> Self {
         match self {
             Self::In { values, negated } => Self::In { values, negated: !negated },
@@ -290,9 +302,11 @@ impl<'a> Node<'a> {
         match flat.len() {
             0 => Self::Always,
             1 => flat.pop().unwrap_or(Self::Always),
-            // `active = True and active = False`: no field is left to name.
-            _ if has_opposite_booleans(&flat) => Self::Never,
-            _ => Self::And(flat),
+            _ => match merge_sets(flat, true) {
+                merged if merged.len() == 1 => merged.into_iter().next().unwrap_or(Self::Always),
+                merged if merged.iter().any(|part| matches!(part, Self::Never)) => Self::Never,
+                merged => Self::And(merged),
+            },
         }
     }
 
@@ -309,8 +323,11 @@ impl<'a> Node<'a> {
         match flat.len() {
             0 => Self::Never,
             1 => flat.pop().unwrap_or(Self::Never),
-            _ if has_opposite_booleans(&flat) => Self::Always,
-            _ => Self::Or(flat),
+            _ => match merge_sets(flat, false) {
+                merged if merged.len() == 1 => merged.into_iter().next().unwrap_or(Self::Never),
+                merged if merged.iter().any(|part| matches!(part, Self::Always)) => Self::Always,
+                merged => Self::Or(merged),
+            },
         }
     }
 
@@ -342,23 +359,55 @@ impl<'a> Node<'a> {
     }
 }
 
-/// Whether a boolean field is asked to be true in one part and not true in another.
-fn has_opposite_booleans(parts: &[Node<'_>]) -> bool {
-    let mut asked: Vec<(&str, bool)> = Vec::new();
+/// Joins the `in` and `not in` of the same field: `a in [1] or a in [2]` is `a in [1, 2]`.
+///
+/// This is more than brevity: values are joined as Python compares them, where `False` and `''` differ, and a boolean
+/// that is asked to be both true and false leaves the domain, so that it does not count as naming the field.
+fn merge_sets(parts: Vec<Node<'_>>, and: bool) -> Vec<Node<'_>> {
+    let mut sets: IndexMap<(String, Option<DatePart>), (Leaf<'_>, Sets)> = IndexMap::new();
+    let mut merged = Vec::new();
     for part in parts {
-        let Node::Leaf(leaf) = part else { continue };
-        if leaf.place.kind() != FieldKind::Boolean {
-            continue;
-        }
-        let Test::In { negated, .. } = &leaf.test else { continue };
-        if asked.contains(&(leaf.name.as_str(), !negated)) {
-            return true;
-        }
-        if !asked.contains(&(leaf.name.as_str(), *negated)) {
-            asked.push((&leaf.name, *negated));
+        match part {
+            Node::Leaf(mut leaf) if !leaf.place.kind().is_x2many() && matches!(leaf.test, Test::In { .. }) => {
+                let Test::In { values, negated } = std::mem::replace(&mut leaf.test, Test::ANYTHING) else { continue };
+                let (_, sets) = sets.entry((leaf.name.clone(), leaf.part)).or_insert_with(|| (leaf, Sets::default()));
+                if negated { sets.outside.push(values) } else { sets.inside.push(values) }
+            }
+            other => merged.push(other),
         }
     }
-    false
+    merged.extend(sets.into_values().map(|(leaf, sets)| {
+        let (values, negated) = sets.join(and);
+        match (values.is_empty(), negated) {
+            (true, false) => Node::Never,
+            (true, true) => Node::Always,
+            _ => Node::Leaf(Leaf { test: Test::In { values, negated }, ..leaf }),
+        }
+    }));
+    merged.retain(|part| !matches!((part, and), (Node::Always, true) | (Node::Never, false)));
+    if merged.is_empty() {
+        merged.push(if and { Node::Always } else { Node::Never });
+    }
+    merged
+}
+
+/// Values that a field must, or must not, be among.
+#[derive(Default)]
+struct Sets {
+    inside: Vec<Vec<Literal>>,
+    outside: Vec<Vec<Literal>>,
+}
+
+impl Sets {
+    /// One set, and whether the field must be outside of it.
+    fn join(self, and: bool) -> (Vec<Literal>, bool) {
+        // By De Morgan, `or` is `and` with inside and outside swapped.
+        let (kept, removed) = if and { (self.inside, self.outside) } else { (self.outside, self.inside) };
+        if kept.is_empty() {
+            return (unique(&removed.concat()), and);
+        }
+        (difference(intersection(kept), &removed.concat()), !and)
+    }
 }
 
 fn wrong_type(leaf: &str, message: impl std::fmt::Display) -> Error {

@@ -3,11 +3,12 @@
 //! A model says in its schema which fields a name is searched in. Some of Odoo's models do more; they are listed here by
 //! name, as they are part of what a domain means on Odoo.
 
-use super::{Context, Leaf, Node, Place, Test, find, normal, relations, wrong_type};
+use super::{Context, Leaf, Node, Place, Test, chatter, find, normal, relations, wrong_type};
 use crate::{
     domain::{
         Domain, Literal, Operator,
         filter::{Closure, Filter},
+        python::to_str,
     },
     error::Error,
     schema::Model,
@@ -55,7 +56,7 @@ fn leaf<'a>(name: &str, place: Place<'a>, test: Test<'a>) -> Node<'a> {
 
 fn path_node<'a>(context: &Context<'a>, model: &'a Model, path: &str, test: &Test<'a>) -> Result<Node<'a>, Error> {
     let (name, rest) = path.split_once('.').map_or((path, None), |(name, rest)| (name, Some(rest)));
-    let place = find(context, model, name)?;
+    let Ok(place) = find(context, model, name) else { return Ok(of_missing(test)) };
     match normal::related_model(context, place)? {
         Some(related) => {
             let sub = Box::new(path_node(context, related, rest.unwrap_or("display_name"), test)?);
@@ -63,6 +64,19 @@ fn path_node<'a>(context: &Context<'a>, model: &'a Model, path: &str, test: &Tes
         }
         None => Ok(leaf(name, place, test.clone())),
     }
+}
+
+/// What a text that is unset everywhere answers: an excerpt of a schema may lack fields that names are searched in.
+fn of_missing<'a>(test: &Test<'_>) -> Node<'a> {
+    let holds = match test {
+        Test::In { values, negated } => {
+            values.iter().any(|value| value.is_unset() || *value == Literal::text("")) != *negated
+        }
+        Test::Compare(order, value) => order.holds("".cmp(to_str(value).as_str())),
+        Test::Like { negated, .. } => *negated,
+        Test::Any { .. } | Test::Hierarchy { .. } => false,
+    };
+    if holds { Node::Always } else { Node::Never }
 }
 
 /// A login that matches exactly goes before names.
@@ -185,11 +199,13 @@ fn as_condition(test: &Test<'_>) -> (Operator, Literal) {
 pub(super) fn computed<'a>(context: &Context<'a>, model: &'a Model, leaf_: &Leaf<'a>) -> Result<Filter, Error> {
     match (model.name.as_str(), leaf_.name.as_str()) {
         ("res.groups", "full_name") => group_full_name(context, model, &leaf_.test),
-        _ => Err(Error::invalid(
-            "not-searchable",
-            format!("`{}` of `{}` is computed when it is read and cannot be searched", leaf_.name, model.name),
-        )
-        .with_field(leaf_.name.as_str())),
+        _ => chatter::resolve(context, model, leaf_)?.ok_or_else(|| {
+            Error::invalid(
+                "not-searchable",
+                format!("`{}` of `{}` is computed when it is read and cannot be searched", leaf_.name, model.name),
+            )
+            .with_field(leaf_.name.as_str())
+        }),
     }
 }
 

@@ -83,6 +83,7 @@ fn related_field<'a>(context: &Context<'a>, model: &'a Model, leaf: &Leaf<'a>, p
             }
             *negated != null
         }
+        Test::Compare(_, Literal::List(values)) => values.iter().any(|value| equals_falsy(leaf.place, value)),
         Test::Compare(_, value) => equals_falsy(leaf.place, value),
         Test::Like { negated: true, .. } | Test::Any { negated: true, .. } | Test::Hierarchy { negated: true, .. } => {
             let positive = Leaf { test: leaf.test.clone().negate(), ..leaf.clone() };
@@ -267,7 +268,8 @@ fn in_x2many<'a>(
     let mut unset = false;
     for value in values {
         match value {
-            value if value.is_unset() => unset = true,
+            // Zero is `False` to Python.
+            value if value.is_unset() || *value == Literal::Integer(0) => unset = true,
             Literal::Integer(id) => ids.push(*id),
             other => {
                 return Err(wrong_type(&leaf.name, format!("{other} is not a record id; use an id or a name")));
@@ -355,7 +357,12 @@ fn in_hierarchy<'a>(
     }
     let no_hierarchy =
         || refused(format!("`{}` has no hierarchy: it has no relation `{parent_name}` to itself", related.name));
-    let parent = related.fields.get(parent_name).filter(|parent| parent.relation.as_deref() == Some(&related.name));
+    let to_related = |parent: &&Field| parent.relation.as_deref() == Some(&related.name);
+    let parent = related.fields.get(parent_name).filter(to_related);
+    if parent.is_none() && find(context, related, parent_name).is_ok() {
+        // A parent of another kind (a user's is a partner) leads nowhere: only where it starts is left.
+        return seeds_only(context, model, leaf, own_link, seeds.filter, holds_unset);
+    }
     let Some(parent) = parent else {
         // Odoo looks for the hierarchy only when it found where to start.
         return if seeds.certain {
@@ -399,6 +406,25 @@ fn in_hierarchy<'a>(
         return Ok(Filter::or([holding(context, model, leaf, field, Filter::Always)?.negate(), found]));
     }
     Ok(found)
+}
+
+/// The records that a hierarchy would start from, where there is none.
+fn seeds_only<'a>(
+    context: &Context<'a>,
+    model: &'a Model,
+    leaf: &Leaf<'a>,
+    link: Option<Link>,
+    seeds: Filter,
+    holds_unset: bool,
+) -> Result<Filter, Error> {
+    let Some(link) = link else { return Ok(seeds) };
+    let filter = match (&link.storage, leaf.place.field()) {
+        (LinkStorage::Many2one, _) | (_, None) => seeds,
+        (_, Some(field)) => Filter::and([seeds, shown(context, model, field)?]),
+    };
+    let unset = Filter::Related(Box::new(Related { link: link.clone(), filter: Filter::Always, negated: true }));
+    let found = Filter::Related(Box::new(Related { link, filter, negated: false }));
+    Ok(if holds_unset { Filter::or([found, unset]) } else { found })
 }
 
 /// Where a hierarchy starts.

@@ -51,6 +51,9 @@ pub(super) fn resolve(
         }),
         Test::Like { text, ignore_case, whole, negated } => {
             let pattern = Pattern::new(text, *ignore_case, !*whole);
+            if pattern.is_unfinished_text() && !*negated {
+                return Ok(Filter::Never);
+            }
             let check = Check::Like { pattern, negated: *negated, or_unset: *negated };
             let subject = match text_form(context, model, field, leaf.part.is_some()) {
                 Some(form) => Subject::Text(Box::new(plain(subject)), form),
@@ -188,6 +191,14 @@ impl Convert<'_> {
     }
 }
 
+/// A text as an html field would store it: plain text becomes a paragraph.
+fn as_html(text: &str) -> String {
+    if text.trim_start().starts_with('<') {
+        return text.to_owned();
+    }
+    format!("<p>{}</p>", text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;"))
+}
+
 /// An id, or a number that may stand in its place.
 fn id_cell(value: &Literal) -> Option<Cell> {
     match value {
@@ -245,7 +256,11 @@ fn compare_check(convert: &Convert<'_>, order: Inequality, value: &Literal) -> R
     }
     if let Some(falsy) = convert.falsy() {
         let value = match (convert.kind(), value) {
-            (Some(FieldKind::Char | FieldKind::Text | FieldKind::Html), value) => {
+            (Some(FieldKind::Html), Literal::Text(text)) if !text.is_empty() => Cell::Text(as_html(text)),
+            // Odoo's sanitiser gives up on what is no text, with these words.
+            (Some(FieldKind::Html), value) if value.is_truthy() => Cell::text("<p>Unknown error when sanitizing</p>"),
+            (Some(FieldKind::Html), _) => falsy.clone(),
+            (Some(FieldKind::Char | FieldKind::Text), value) => {
                 if value.is_unset() {
                     falsy.clone()
                 } else {

@@ -1,0 +1,14 @@
+//! What domains find: by rule, at random, and by which index.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "tests may be blunt"
+)]
+
+mod agreement;
+mod plans;
+mod rules;
+mod world;
