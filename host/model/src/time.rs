@@ -211,13 +211,8 @@ fn iso_separator(text: &[u8]) -> usize {
     let digit = |at: usize| text.get(at).is_some_and(u8::is_ascii_digit);
     let at = |at: usize| text.get(at).copied();
     match (at(4), at(5)) {
-        (Some(b'-'), Some(b'W')) => {
-            if at(8) == Some(b'-') && !digit(10) {
-                10
-            } else {
-                8
-            }
-        }
+        (Some(b'-'), Some(b'W')) if at(8) == Some(b'-') && !digit(10) => 10,
+        (Some(b'-'), Some(b'W')) => 8,
         (Some(b'-'), _) => 10,
         (Some(b'W'), _) => {
             let end = (7..text.len()).find(|at| !digit(*at)).unwrap_or(text.len());

@@ -144,7 +144,19 @@ pub(crate) fn among(conn: &Connection, env: &Env, model: &str, ids: &[Id], filte
     Ok(ids.iter().copied().filter(|id| found.contains(id)).collect())
 }
 
-/// Runs a filter. No limit is none, or zero, as Odoo has it.
+/// How SQLite would run a search: the steps of its plan, for finding out why one is slow.
+///
+/// # Errors
+/// As [`search`].
+pub fn plan(conn: &Connection, env: &Env, model: &str, domain: &Domain, page: &Page) -> Result<Vec<String>, Error> {
+    let filter = filter(conn, env, model, domain, page.archived)?;
+    let (text, params) = select(conn, env, env.schema.model(model)?, &filter, page)?;
+    let mut statement = conn.prepare(&format!("EXPLAIN QUERY PLAN {text}")).map_err(fault)?;
+    let rows = statement.query_map(params_from_iter(params), |row| row.get("detail")).map_err(fault)?;
+    rows.collect::<Result<_, _>>().map_err(fault)
+}
+
+/// Runs a filter.
 pub(crate) fn select_ids(
     conn: &Connection,
     env: &Env,
@@ -152,10 +164,24 @@ pub(crate) fn select_ids(
     filter: &Filter,
     page: &Page,
 ) -> Result<Vec<Id>, Error> {
-    let order = order::order_by(env, model, page.order.as_deref())?;
+    let (text, params) = select(conn, env, model, filter, page)?;
     if *filter == Filter::Never {
         return Ok(Vec::new());
     }
+    let mut statement = conn.prepare_cached(&text).map_err(fault)?;
+    let rows = statement.query_map(params_from_iter(params), |row| row.get(0)).map_err(fault)?;
+    rows.collect::<Result<_, _>>().map_err(fault)
+}
+
+/// The query of a filter. No limit is none, or zero, as Odoo has it.
+fn select(
+    conn: &Connection,
+    env: &Env,
+    model: &Model,
+    filter: &Filter,
+    page: &Page,
+) -> Result<(String, Vec<rusqlite::types::Value>), Error> {
+    let order = order::order_by(env, model, page.order.as_deref())?;
     let mut sql = Sql::new(conn);
     sql.push(&format!("SELECT t.\"id\" FROM {} AS t", quote(&table(&model.name))));
     order.push_joins(&mut sql);
@@ -169,8 +195,5 @@ pub(crate) fn select_ids(
         sql.push(" OFFSET ");
         sql.bind(i64::from(page.offset));
     }
-    let (text, params) = sql.finish();
-    let mut statement = conn.prepare_cached(&text).map_err(fault)?;
-    let rows = statement.query_map(params_from_iter(params), |row| row.get(0)).map_err(fault)?;
-    rows.collect::<Result<_, _>>().map_err(fault)
+    Ok(sql.finish())
 }

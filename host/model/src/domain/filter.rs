@@ -83,6 +83,16 @@ impl Filter {
                 Self::Always => {}
                 Self::Never => return Self::Never,
                 Self::And(inner) => flat.extend(inner),
+                Self::Test(subject, Check::NotIn { values, or_unset: true }) => {
+                    // Neither these nor those.
+                    if let Some(Self::Test(before, Check::NotIn { values: known, or_unset: true })) = flat.last_mut()
+                        && *before == subject
+                    {
+                        known.extend(values);
+                    } else {
+                        flat.push(Self::Test(subject, Check::NotIn { values, or_unset: true }));
+                    }
+                }
                 other => flat.push(other),
             }
         }
@@ -101,6 +111,16 @@ impl Filter {
                 Self::Never => {}
                 Self::Always => return Self::Always,
                 Self::Or(inner) => flat.extend(inner),
+                Self::Test(subject, Check::In { values, or_unset: false }) => {
+                    // These or those.
+                    if let Some(Self::Test(before, Check::In { values: known, or_unset: false })) = flat.last_mut()
+                        && *before == subject
+                    {
+                        known.extend(values);
+                    } else {
+                        flat.push(Self::Test(subject, Check::In { values, or_unset: false }));
+                    }
+                }
                 other => flat.push(other),
             }
         }
@@ -340,7 +360,7 @@ pub fn float_text(number: f64) -> String {
         };
     }
     let (negative, digits, point) = shortest_digits(number);
-    let body = if point > 15 || point < -3 { exponent_form(&digits, point) } else { plain_form(&digits, point) };
+    let body = if !(-3..=15).contains(&point) { exponent_form(&digits, point) } else { plain_form(&digits, point) };
     let body = if digits == "0" { "0".to_owned() } else { body };
     if negative { format!("-{body}") } else { body }
 }

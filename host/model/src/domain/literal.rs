@@ -208,7 +208,7 @@ pub fn float_repr(number: f64) -> String {
         return if number > 0.0 { "inf".to_owned() } else { "-inf".to_owned() };
     }
     let (negative, digits, point) = shortest_digits(number);
-    let body = if point > 16 || point < -3 {
+    let body = if !(-3..=16).contains(&point) {
         exponent_form(&digits, point)
     } else {
         let plain = plain_form(&digits, point);
@@ -400,10 +400,9 @@ impl Parser<'_> {
         }
         let plain = text.strip_prefix('+').unwrap_or(&text).replace('_', "");
         let whole = plain.strip_prefix('-').unwrap_or(&plain);
-        if !whole.is_empty() && whole.bytes().all(|c| c.is_ascii_digit()) {
-            if let Ok(number) = plain.parse::<i64>() {
-                return Ok(Literal::Integer(number));
-            }
+        let is_whole = !whole.is_empty() && whole.bytes().all(|c| c.is_ascii_digit());
+        if let (true, Ok(number)) = (is_whole, plain.parse::<i64>()) {
+            return Ok(Literal::Integer(number));
         }
         let decimal = whole.bytes().all(|c| c.is_ascii_digit() || matches!(c, b'.' | b'e' | b'E' | b'+' | b'-'));
         match plain.parse::<f64>() {

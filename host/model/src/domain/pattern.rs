@@ -77,6 +77,16 @@ impl Pattern {
         prefix
     }
 
+    /// The only text that matches, when there is only one: no wildcards, and letter case counts.
+    #[must_use]
+    pub fn only_match(&self) -> Option<String> {
+        let one = |token: &Token| match token {
+            Token::One(c) => Some(*c),
+            Token::Any | Token::Many | Token::Dangling => None,
+        };
+        if self.ignore_case { None } else { self.tokens.iter().map(one).collect() }
+    }
+
     /// Whether it is a plain text that ends inside an escape, with letter case: nothing equals that.
     #[must_use]
     pub fn is_unfinished_text(&self) -> bool {

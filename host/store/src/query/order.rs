@@ -227,6 +227,12 @@ impl<'e> Builder<'e> {
             FieldKind::Json => ("", " COLLATE tb_json"),
             _ => ("", ""),
         };
+        // Where nothing can be unset, an index may give the order; a joined record may be missing as a whole.
+        let direction = match (field.required && alias == "t", descending) {
+            (true, true) => " DESC",
+            (true, false) => "",
+            (false, _) => direction,
+        };
         self.order.terms.push(Term { alias, subject, wrap, direction });
         Ok(())
     }

@@ -73,13 +73,13 @@ impl<'c> Sql<'c> {
             }
             Filter::Exists(other, filter) => {
                 self.push("EXISTS (SELECT 1 FROM ");
-                self.from_where(other, filter, "")?;
+                self.rows(other, filter)?;
                 self.push(")");
             }
             Filter::Refused(other, filter, message) => {
                 let mut question = Sql::new(self.conn);
                 question.push("SELECT EXISTS (SELECT 1 FROM ");
-                question.from_where(other, filter, "")?;
+                question.rows(other, filter)?;
                 question.push(")");
                 let (text, params) = question.finish();
                 let refused: bool =
@@ -110,10 +110,10 @@ impl<'c> Sql<'c> {
         Ok(())
     }
 
-    /// `"table" AS t3 WHERE …`, after whose table comes `extra`.
-    fn from_where(&mut self, model: &str, filter: &Filter, extra: &str) -> Result<(), Error> {
+    /// `"table" AS t3 WHERE …`
+    fn rows(&mut self, model: &str, filter: &Filter) -> Result<(), Error> {
         let alias = self.alias();
-        self.push(&format!("{} AS {alias}{extra}", quote(&table(model))));
+        self.push(&format!("{} AS {alias}", quote(&table(model))));
         if *filter != Filter::Always {
             self.push(" WHERE ");
             self.filter(model, &alias, filter)?;
@@ -291,6 +291,20 @@ impl<'c> Sql<'c> {
                 let column = format!("{alias}.{}", quote(&link.field));
                 if *filter == Filter::Always {
                     self.push(&format!("{column} IS {}NULL", if *negated { "" } else { "NOT " }));
+                    return Ok(());
+                }
+                if let Filter::Test(Subject::Column(id), Check::In { values, or_unset: false }) = filter
+                    && id == "id"
+                    && !values.is_empty()
+                {
+                    // The link itself says which record it is.
+                    let values = values.clone();
+                    let check = if *negated {
+                        Check::NotIn { values, or_unset: true }
+                    } else {
+                        Check::In { values, or_unset: false }
+                    };
+                    self.test(alias, &Subject::Column(link.field.clone()), &check);
                     return Ok(());
                 }
                 if *negated {

@@ -54,7 +54,12 @@ pub(super) fn resolve(
             if pattern.is_unfinished_text() && !*negated {
                 return Ok(Filter::Never);
             }
-            let check = Check::Like { pattern, negated: *negated, or_unset: *negated };
+            let check = match pattern.only_match() {
+                // A pattern without wildcards is equality, which an index may answer.
+                Some(text) if *negated => Check::NotIn { values: vec![Cell::Text(text)], or_unset: true },
+                Some(text) => Check::In { values: vec![Cell::Text(text)], or_unset: false },
+                None => Check::Like { pattern, negated: *negated, or_unset: *negated },
+            };
             let subject = match text_form(context, model, field, leaf.part.is_some()) {
                 Some(form) => Subject::Text(Box::new(plain(subject)), form),
                 None => subject,
