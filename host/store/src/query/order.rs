@@ -217,7 +217,7 @@ impl<'e> Builder<'e> {
             }
             None => Subject::Column(name),
             Some((_, Some(date_part))) if matches!(field.kind, FieldKind::Date | FieldKind::Datetime) => {
-                let tz = self.env.tz.clone().filter(|_| field.kind == FieldKind::Datetime);
+                let tz = self.env.context_tz.clone().filter(|_| field.kind == FieldKind::Datetime);
                 Subject::Part { column: name, part: date_part, tz }
             }
             Some((property, _)) => return Err(unsortable(&format!("has no part `{property}`"))),

@@ -392,6 +392,7 @@ fn sql_and_memory_find_the_same_records() {
         let mut env = world.env.clone();
         env.active_test = active_test;
         env.tz = tz.map(str::to_owned);
+        env.context_tz.clone_from(&env.tz);
         if french {
             env.lang = "fr_FR".to_owned();
         }

@@ -272,6 +272,7 @@ fn dates_and_datetimes() {
     );
     let mut brussels = world.env.clone();
     brussels.tz = Some("Europe/Brussels".to_owned());
+    brussels.context_tz.clone_from(&brussels.tz);
     for (domain, expected) in [
         ("[('at', '>', '2026-06-16')]", &[1, 3][..]),
         ("[('at', '>=', 'today')]", &[1, 3]),

@@ -60,6 +60,7 @@ impl World {
             lang: "en_US".to_owned(),
             week_start: 1,
             tz: None,
+            context_tz: None,
             companies: Vec::new(),
             active_test: true,
             now: NOW.parse::<Timestamp>().expect("a time"),
