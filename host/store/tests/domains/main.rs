@@ -10,5 +10,6 @@
 
 mod agreement;
 mod plans;
+mod reading;
 mod rules;
 mod world;

@@ -57,6 +57,7 @@ impl World {
             user: 1,
             superuser: true,
             groups: std::collections::BTreeSet::new(),
+            group_names: Arc::default(),
             lang: "en_US".to_owned(),
             week_start: 1,
             tz: None,
