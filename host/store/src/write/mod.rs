@@ -10,6 +10,7 @@ mod copy;
 mod create;
 mod defaults;
 mod delete;
+mod guards;
 pub mod html;
 pub mod json;
 mod known;
@@ -117,6 +118,8 @@ pub struct Writer<'a> {
     pub(crate) tracking: Tracking,
     /// How deep operations are nested: records created by commands, copies of lines, known models' followers.
     depth: u8,
+    /// The user may do what is being done whatever the rights say: a change of their own preferences.
+    trusted: bool,
     /// Stored fields that depend on others; built when the first is needed.
     triggers: Option<std::rc::Rc<compute::Triggers>>,
 }
@@ -135,6 +138,7 @@ impl<'a> Writer<'a> {
             log: log::ChangeLog::default(),
             tracking: Tracking::default(),
             depth: 0,
+            trusted: false,
             triggers: None,
         }
     }
