@@ -21,8 +21,9 @@ pub(crate) fn to_int(value: &Literal) -> Option<i64> {
     match value {
         Literal::Bool(_) => Some(1),
         Literal::Integer(number) => Some(*number),
-        #[allow(clippy::cast_possible_truncation, reason = "checked: it fits")]
-        Literal::Float(number) if number.abs() < 9.2e18 => Some(number.trunc() as i64),
+        // Beyond 64 bits the nearest integer compares with all stored ones as the exact one would.
+        #[allow(clippy::cast_possible_truncation, reason = "the cast saturates")]
+        Literal::Float(number) if number.is_finite() => Some(number.trunc() as i64),
         Literal::Text(text) => python_int(text),
         _ => None,
     }

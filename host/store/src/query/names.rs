@@ -215,25 +215,88 @@ fn customer_names(conn: &Connection, env: &Env, model: &Model, ids: &[Id], depth
     Ok(names)
 }
 
-/// `S00001 - Chair (Ada)`: the order, the first line that says what it is, the customer.
+/// `S00001 - Chair (Ada)`: the order; what is sold, in the customer's language; the customer's company.
+///
+/// What is sold is the line's second line of text, if it says something of its own, else the product.
 fn order_line_names(conn: &Connection, env: &Env, model: &Model, ids: &[Id], depth: usize) -> Result<Names, Error> {
     let orders = names_of(conn, env, model, ids, "order_id", depth)?;
-    let products = names_of(conn, env, model, ids, "product_id", depth)?;
-    let customers = customer_names(conn, env, model, ids, depth)?;
-    let mut names = texts(conn, env, model, ids, "name")?;
-    for id in ids {
-        let name = names.entry(*id).or_default();
-        let mut lines = name.split('\n');
-        let first = lines.next().unwrap_or_default();
-        let description = match products.get(id) {
-            Some(product) => lines.next().filter(|line| !line.is_empty()).unwrap_or(product),
-            None => first,
-        };
-        let mut whole = format!("{} - {description}", orders.get(id).map_or("False", String::as_str));
-        if let Some(customer) = customers.get(id) {
-            whole = format!("{whole} ({customer})");
+    let texts_of_lines = texts(conn, env, model, ids, "name")?;
+    let customers = Customers::of(conn, env, model, ids)?;
+    let mut names = Names::new();
+    for lang in customers.languages(env, ids) {
+        let spoken = Env { lang, ..env.clone() };
+        let lines: Vec<Id> = ids.iter().copied().filter(|id| customers.language(env, *id) == spoken.lang).collect();
+        let products = names_of(conn, &spoken, model, &lines, "product_id", depth)?;
+        let descriptions = through(conn, &spoken, model, &lines, "product_id", "description_sale")?;
+        for id in lines {
+            let text = texts_of_lines.get(&id).map_or("", String::as_str);
+            let mut parts = text.split('\n');
+            let first = parts.next().unwrap_or_default();
+            let second = parts.next().filter(|part| !part.is_empty());
+            let sold = match products.get(&id) {
+                Some(product) => {
+                    let usual = match descriptions.get(&id).filter(|description| !description.is_empty()) {
+                        Some(description) => format!("{product}\n{description}"),
+                        None => product.clone(),
+                    };
+                    second.filter(|_| text != usual).unwrap_or(product)
+                }
+                None => first,
+            };
+            let order = orders.get(&id).map_or("False", String::as_str);
+            let customer = customers.names.get(&id).map_or("False", String::as_str);
+            names.insert(id, format!("{order} - {sold} ({customer})"));
         }
-        *name = whole;
     }
     Ok(names)
+}
+
+/// A text of the record in a many2one, by the id of the record that has it.
+fn through(conn: &Connection, env: &Env, model: &Model, ids: &[Id], link: &str, field: &str) -> Result<Names, Error> {
+    let related = model.fields.get(link).and_then(|link| link.relation.as_ref());
+    let Some(related) = related.and_then(|related| env.schema.models.get(related)) else { return Ok(Names::new()) };
+    let links = links(conn, env, model, ids, link)?;
+    let others: Vec<Id> = links.values().copied().collect::<BTreeSet<_>>().into_iter().collect();
+    let found = texts(conn, env, related, &others, field)?;
+    Ok(links.into_iter().filter_map(|(id, other)| Some((id, found.get(&other)?.clone()))).collect())
+}
+
+/// Who bought, by order line.
+struct Customers {
+    /// Reference or name of the customer's company.
+    names: Names,
+    /// Language that the customer speaks.
+    languages: Names,
+}
+
+impl Customers {
+    fn of(conn: &Connection, env: &Env, model: &Model, ids: &[Id]) -> Result<Self, Error> {
+        let link = "order_partner_id";
+        let languages = through(conn, env, model, ids, link, "lang")?;
+        let mut names = Names::new();
+        let partners = links(conn, env, model, ids, link)?;
+        if let Some(partner) = env.schema.models.get("res.partner") {
+            let bought: Vec<Id> = partners.values().copied().collect::<BTreeSet<_>>().into_iter().collect();
+            let company = "commercial_partner_id";
+            let company_names = through(conn, env, partner, &bought, company, "name")?;
+            let references = through(conn, env, partner, &bought, company, "ref")?;
+            for (line, partner) in partners {
+                let reference = references.get(&partner).filter(|reference| !reference.is_empty());
+                if let Some(name) = reference.or_else(|| company_names.get(&partner)) {
+                    names.insert(line, name.clone());
+                }
+            }
+        }
+        Ok(Self { names, languages })
+    }
+
+    /// Languages that are not installed do not count.
+    fn language(&self, env: &Env, line: Id) -> String {
+        let installed = |code: &&String| env.languages.iter().any(|language| language.code == **code);
+        self.languages.get(&line).filter(installed).unwrap_or(&env.lang).clone()
+    }
+
+    fn languages(&self, env: &Env, lines: &[Id]) -> BTreeSet<String> {
+        lines.iter().map(|line| self.language(env, *line)).collect()
+    }
 }
