@@ -91,7 +91,9 @@ fn correct(conn: &Connection, schema: &Schema, fact: &Unset) -> rusqlite::Result
     if schema.models.get(&fact.model).is_some_and(|model| model.has_column(&fact.field)) {
         let (table, column) = (quote(&table(&fact.model)), quote(&fact.field));
         let sql = format!("UPDATE {table} SET {column} = NULL WHERE id = ?1 AND {column} = 0");
-        conn.execute(&sql, [fact.id])?;
+        for id in &fact.ids {
+            conn.execute(&sql, [id])?;
+        }
     }
     Ok(())
 }

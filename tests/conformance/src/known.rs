@@ -12,13 +12,13 @@ pub struct Known {
     pub unset: Vec<Unset>,
 }
 
-/// A number that is unset on the server.
+/// Numbers that are unset on the server.
 #[derive(Debug, Clone, Deserialize)]
 pub struct Unset {
     /// The model.
     pub model: String,
-    /// The record.
-    pub id: u32,
+    /// The records.
+    pub ids: Vec<u32>,
     /// The field.
     pub field: String,
     /// What shows it.

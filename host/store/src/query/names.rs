@@ -194,34 +194,13 @@ fn path_names(conn: &Connection, env: &Env, model: &Model, ids: &[Id], depth: us
     Ok(names)
 }
 
-/// The customers of order lines, by the reference of their company where there is one.
-fn customer_names(conn: &Connection, env: &Env, model: &Model, ids: &[Id], depth: usize) -> Result<Names, Error> {
-    let mut names = names_of(conn, env, model, ids, "order_partner_id", depth)?;
-    let Some(partners) = env.schema.models.get("res.partner") else { return Ok(names) };
-    let customers = links(conn, env, model, ids, "order_partner_id")?;
-    let customer_ids: Vec<Id> = customers.values().copied().collect::<BTreeSet<_>>().into_iter().collect();
-    if !partners.has_column("commercial_partner_id") {
-        return Ok(names);
-    }
-    let companies = links(conn, env, partners, &customer_ids, "commercial_partner_id")?;
-    let company_ids: Vec<Id> = companies.values().copied().collect::<BTreeSet<_>>().into_iter().collect();
-    let references = texts(conn, env, partners, &company_ids, "ref")?;
-    for (line, customer) in customers {
-        let reference = companies.get(&customer).and_then(|company| references.get(company));
-        if let Some(reference) = reference.filter(|reference| !reference.is_empty()) {
-            names.insert(line, reference.clone());
-        }
-    }
-    Ok(names)
-}
-
 /// `S00001 - Chair (Ada)`: the order; what is sold, in the customer's language; the customer's company.
 ///
 /// What is sold is the line's second line of text, if it says something of its own, else the product.
 fn order_line_names(conn: &Connection, env: &Env, model: &Model, ids: &[Id], depth: usize) -> Result<Names, Error> {
     let orders = names_of(conn, env, model, ids, "order_id", depth)?;
     let texts_of_lines = texts(conn, env, model, ids, "name")?;
-    let customers = Customers::of(conn, env, model, ids)?;
+    let customers = Customers::of(conn, env, model, ids, depth)?;
     let mut names = Names::new();
     for lang in customers.languages(env, ids) {
         let spoken = Env { lang, ..env.clone() };
@@ -270,10 +249,10 @@ struct Customers {
 }
 
 impl Customers {
-    fn of(conn: &Connection, env: &Env, model: &Model, ids: &[Id]) -> Result<Self, Error> {
+    fn of(conn: &Connection, env: &Env, model: &Model, ids: &[Id], depth: usize) -> Result<Self, Error> {
         let link = "order_partner_id";
         let languages = through(conn, env, model, ids, link, "lang")?;
-        let mut names = Names::new();
+        let mut names = names_of(conn, env, model, ids, link, depth)?;
         let partners = links(conn, env, model, ids, link)?;
         if let Some(partner) = env.schema.models.get("res.partner") {
             let bought: Vec<Id> = partners.values().copied().collect::<BTreeSet<_>>().into_iter().collect();
