@@ -5,13 +5,26 @@
 pub const ALL: [&str; 6] =
     ["begun", "compared", "effect-applied", "before-commit", "after-commit", "between-transactions"];
 
-/// Dies here, if this is the place named by `TRIGGERBOX_FAILPOINT`, at the visit numbered by `TRIGGERBOX_FAILPOINT_AT`
-/// (1 for the first).
+/// Notes in the file named by `TRIGGERBOX_FAILPOINT_TRACE` that the process has come here. Dies here, if this is the
+/// place named by `TRIGGERBOX_FAILPOINT`, at the visit numbered by `TRIGGERBOX_FAILPOINT_AT` (1 for the first).
 #[cfg(feature = "failpoints")]
 pub(crate) fn hit(name: &str) {
-    use std::sync::atomic::{AtomicU64, Ordering};
+    use std::{
+        fs::File,
+        os::unix::fs::FileExt,
+        sync::{
+            OnceLock,
+            atomic::{AtomicU64, Ordering},
+        },
+    };
     static VISITS: AtomicU64 = AtomicU64::new(0);
+    static TRACE: OnceLock<Option<File>> = OnceLock::new();
 
+    let trace = TRACE.get_or_init(|| File::create(std::env::var_os("TRIGGERBOX_FAILPOINT_TRACE")?).ok());
+    if let Some(trace) = trace {
+        // One write of fixed length: the note is whole whenever the process dies. A lost one makes the histogram coarser.
+        let _ = trace.write_all_at(format!("{name:<32}").as_bytes(), 0);
+    }
     if std::env::var("TRIGGERBOX_FAILPOINT").as_deref() != Ok(name) {
         return;
     }

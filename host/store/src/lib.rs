@@ -27,6 +27,9 @@ pub mod demo;
 pub mod diff;
 mod effect;
 pub mod env;
+#[cfg(feature = "failpoints")]
+pub mod failpoint;
+#[cfg(not(feature = "failpoints"))]
 mod failpoint;
 pub mod group;
 pub mod load;

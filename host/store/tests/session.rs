@@ -1,110 +1,304 @@
 //! A run's view of the demo company, and its commit.
 
-use jiff::Timestamp;
+mod common;
+
+use common::*;
 use triggerbox_model::{
-    call::{Answer, BodyFormat, Call, DomainSource, Message, Page},
-    value::{FieldValue, Id, RecordRef, Value, is_provisional},
+    call::{Activity, Answer, Call, Command, Operation},
+    changes::ChangeKind,
+    error::ErrorKind,
+    value::{RecordRef, Value, is_provisional},
 };
-use triggerbox_store::{commit::commit, db::Database, env::Env, session::Session};
-
-fn now() -> Timestamp {
-    "2026-11-21T10:15:00Z".parse().unwrap()
-}
-
-fn demo() -> Database {
-    Database::demo_in_memory(now()).unwrap()
-}
-
-fn env(database: &Database, user: Id) -> Env {
-    let snapshot = database.snapshot().unwrap();
-    Env::for_user(&snapshot, database.schema().clone(), database.rights().clone(), user, now()).unwrap().sudo()
-}
-
-fn ask(session: &mut Session, call: Call) -> Answer {
-    session.call(call).unwrap().unwrap()
-}
-
-fn ids(answer: Answer) -> Vec<Id> {
-    match answer {
-        Answer::Ids(ids) => ids,
-        other => panic!("not ids: {other:?}"),
-    }
-}
-
-fn search(session: &mut Session, model: &str, domain: &str) -> Vec<Id> {
-    ids(ask(
-        session,
-        Call::Search { model: model.into(), domain: DomainSource::Literal(domain.into()), page: Page::default() },
-    ))
-}
-
-fn read(session: &mut Session, model: &str, id: Id, field: &str) -> Value {
-    match ask(session, Call::Read { model: model.into(), ids: vec![id], fields: vec![field.into()] }) {
-        Answer::Rows(rows) => rows[0].values[0].clone(),
-        other => panic!("not rows: {other:?}"),
-    }
-}
-
-fn create(session: &mut Session, model: &str, values: Vec<FieldValue>) -> Id {
-    ids(ask(session, Call::Create { model: model.into(), values: vec![values] }))[0]
-}
-
-fn text(name: &str, value: &str) -> FieldValue {
-    FieldValue::new(name, Value::text(value))
-}
+use triggerbox_store::{
+    commit::{CommitError, commit},
+    session::Session,
+};
 
 #[test]
 fn a_run_sees_what_it_staged_and_others_see_it_after_the_commit() {
     let database = demo();
-    let env = env(&database, 2);
-    let mut session = Session::new(&database, env.clone()).unwrap();
-    let lead = create(&mut session, "crm.lead", vec![text("name", "Brand new lead")]);
+    let mut run = session(&database);
+    let lead = create(&mut run, "crm.lead", vec![text("name", "Brand new lead")]);
     assert!(is_provisional(lead));
-    assert_eq!(search(&mut session, "crm.lead", "[('name', '=', 'Brand new lead')]"), [lead]);
-    assert_eq!(read(&mut session, "crm.lead", lead, "priority"), Value::text("0"));
-    let (diff, _) = session.preview().unwrap();
+    assert_eq!(search(&mut run, "crm.lead", "[('name', '=', 'Brand new lead')]"), [lead]);
+    assert_eq!(read(&mut run, "crm.lead", lead, "priority"), Value::text("0"));
+    let (diff, _) = run.preview().unwrap();
     assert!(diff.to_string().starts_with("crm.lead new  Brand new lead  (created)\n"), "{diff}");
+    assert!(search(&mut session(&database), "crm.lead", "[('name', '=', 'Brand new lead')]").is_empty());
 
-    let mut other = Session::new(&database, env.clone()).unwrap();
-    assert_eq!(search(&mut other, "crm.lead", "[('name', '=', 'Brand new lead')]").len(), 0);
-    drop(other);
-
-    let done = commit(&database, &env, &session.finish()).unwrap();
+    let done = commit(&database, &env(&database, ADMIN), &run.finish()).unwrap();
     let real = done.ids[&("crm.lead".to_owned(), lead)];
-    let mut other = Session::new(&database, env).unwrap();
-    assert_eq!(search(&mut other, "crm.lead", "[('name', '=', 'Brand new lead')]"), [real]);
+    assert_eq!(search(&mut session(&database), "crm.lead", "[('name', '=', 'Brand new lead')]"), [real]);
+    assert_eq!(done.events.iter().find(|event| event.record.model == "crm.lead").unwrap().kind, ChangeKind::Created);
 }
 
 #[test]
+fn a_dropped_session_leaves_nothing() {
+    let database = demo();
+    let mut run = session(&database);
+    let leads = search(&mut run, "crm.lead", "[]").len();
+    ask(&mut run, Call::Unlink { model: "crm.lead".into(), ids: search(&mut session(&database), "crm.lead", "[]") });
+    assert!(search(&mut run, "crm.lead", "[]").is_empty());
+    drop(run);
+    assert_eq!(search(&mut session(&database), "crm.lead", "[]").len(), leads);
+}
+
+#[test]
+fn the_diff_tells_fields_messages_and_activities_in_words() {
+    let database = demo();
+    let mut run = session(&database);
+    let lead = search(&mut run, "crm.lead", "[('name', '=', 'Need twenty desks')]")[0];
+    let target = RecordRef::new("crm.lead", lead);
+    write(&mut run, "crm.lead", lead, vec![text("priority", "2"), field("stage_id", Value::link(2))]);
+    ask(&mut run, note_call(target.clone(), "Look at this <now>"));
+    let activity = Activity {
+        kind: "To-Do".into(),
+        summary: "Call back".into(),
+        note: None,
+        deadline: Some("2026-12-01".into()),
+        user_id: Some(SAM),
+    };
+    ask(&mut run, Call::ScheduleActivity { target, activity });
+    let (diff, _) = run.preview().unwrap();
+    assert_eq!(
+        diff.to_string(),
+        format!(
+            "crm.lead {lead}  Need twenty desks\n  Stage: Proposition → Qualified\n  Priority: Low → High\n  \
+             note: Look at this <now>\n  activity: To-Do “Call back” by 2026-12-01 for Sam Peeters\n  follower: Sam Peeters\n"
+        )
+    );
+    let done = commit(&database, &env(&database, ADMIN), &run.finish()).unwrap();
+    assert_eq!(done.diff, diff);
+}
+
+#[test]
+fn a_tracked_change_is_told_in_the_chatter() {
+    let database = demo();
+    let mut run = session(&database);
+    let lead = search(&mut run, "crm.lead", "[('name', '=', 'Need twenty desks')]")[0];
+    ask(&mut run, Call::CallMethod { model: "crm.lead".into(), ids: vec![lead], method: "action_set_won".into(), arguments_json: "{}".into() });
+    assert_eq!(read(&mut run, "crm.lead", lead, "won_status"), Value::text("won"));
+    let tracked = search(&mut run, "mail.tracking.value", "[('new_value_char', '=', 'Won')]");
+    assert_eq!(tracked.len(), 2, "the stage and the status");
+}
+
+// Shows: F015
+#[test]
 fn a_message_on_a_new_order_names_it_when_it_has_a_name() {
     let database = demo();
-    let env = env(&database, 2);
-    let mut session = Session::new(&database, env.clone()).unwrap();
-    let order = create(&mut session, "sale.order", vec![FieldValue::new("partner_id", Value::link(9))]);
-    assert_eq!(read(&mut session, "sale.order", order, "name"), Value::Pending);
+    let mut run = session(&database);
+    let partner = search(&mut run, "res.partner", "[('name', '=', 'Azure Interior')]")[0];
+    let order = create(&mut run, "sale.order", vec![field("partner_id", Value::link(partner))]);
+    assert_eq!(read(&mut run, "sale.order", order, "name"), Value::Pending);
     let target = RecordRef::new("sale.order", order);
-    let Answer::Text(mention) = ask(&mut session, Call::Mention { target: target.clone() }) else { panic!() };
-    let message = Message {
-        body: format!("<b>High value</b>: {mention}"),
-        format: BodyFormat::Text,
-        subject: None,
-        partner_ids: vec![],
-        attachments: vec![],
-    };
-    ask(&mut session, Call::PostNote { target, message });
-    let done = commit(&database, &env, &session.finish()).unwrap();
+    let Answer::Text(mention) = ask(&mut run, Call::Mention { target: target.clone() }) else { panic!() };
+    ask(&mut run, note_call(target, &format!("<b>High value</b>: {mention}")));
+    let done = commit(&database, &env(&database, ADMIN), &run.finish()).unwrap();
     let real = done.ids[&("sale.order".to_owned(), order)];
-    let mut session = Session::new(&database, env).unwrap();
     let Answer::Messages(messages) =
-        ask(&mut session, Call::ReadMessages { target: RecordRef::new("sale.order", real), limit: 1 })
+        ask(&mut session(&database), Call::ReadMessages { target: RecordRef::new("sale.order", real), limit: 1 })
     else {
         panic!()
     };
-    assert_eq!(
-        messages[0].body,
-        format!(
-            "<p>&lt;b&gt;High value&lt;/b&gt;: <a href=\"/odoo/sale.order/{real}\" data-oe-model=\"sale.order\" data-oe-id=\"{real}\">S00013</a></p>"
-        )
-    );
+    let link = format!("<a href=\"/odoo/sale.order/{real}\" data-oe-model=\"sale.order\" data-oe-id=\"{real}\">S00013</a>");
+    assert_eq!(messages[0].body, format!("<p>&lt;b&gt;High value&lt;/b&gt;: {link}</p>"));
     assert!(messages[0].is_note);
+}
+
+#[test]
+fn what_only_the_commit_knows_cannot_be_asked_for() {
+    let database = demo();
+    let mut run = session(&database);
+    assert!(run.call(search_call("sale.order", "[('name', '=', 'S00001')]")).unwrap().is_ok());
+    create(&mut run, "sale.order", vec![field("partner_id", Value::link(1))]);
+    for domain in ["[('name', '=', 'S00013')]", "['|', ('id', '=', 1), ('display_name', 'ilike', 'S')]"] {
+        let error = refused(&mut run, search_call("sale.order", domain));
+        assert_eq!((error.kind, error.code.as_str()), (ErrorKind::Pending, "pending"), "{domain}");
+    }
+    let error = refused(&mut run, search_call("sale.order.line", "[('order_id.name', '=', 'x')]"));
+    assert_eq!(error.kind, ErrorKind::Pending);
+    let error = refused(&mut run, search_call("crm.lead", "[('order_ids', 'any', [('name', '=', 'x')])]"));
+    assert_eq!(error.kind, ErrorKind::Pending);
+    assert!(run.call(search_call("sale.order", "[('state', '=', 'draft')]")).unwrap().is_ok());
+}
+
+#[test]
+fn a_provisional_id_is_refused_in_texts_and_welcome_in_relations() {
+    let database = demo();
+    let mut run = session(&database);
+    let partner = create(&mut run, "res.partner", vec![text("name", "Newcomer")]);
+    let lead = create(&mut run, "crm.lead", vec![text("name", "From a newcomer"), field("partner_id", Value::link(partner))]);
+    let target = RecordRef::new("crm.lead", lead);
+    for call in [
+        note_call(target.clone(), &format!("see partner {partner}")),
+        write_call("crm.lead", lead, vec![text("referred", &partner.to_string())]),
+        Call::StateSet { key: "last".into(), json: Some(format!("{{\"id\": {partner}}}")) },
+    ] {
+        assert_eq!(refused(&mut run, call).code, "provisional-id");
+    }
+    ask(&mut run, note_call(target, "no number of ours: 2999999999"));
+    let done = commit(&database, &env(&database, ADMIN), &run.finish()).unwrap();
+    let (lead, partner) = (done.ids[&("crm.lead".to_owned(), lead)], done.ids[&("res.partner".to_owned(), partner)]);
+    let linked = read(&mut session(&database), "crm.lead", lead, "partner_id");
+    assert!(matches!(linked, Value::Many2one(link) if link.id == partner));
+}
+
+#[test]
+fn a_record_that_somebody_else_changed_is_a_conflict() {
+    let database = demo();
+    let env = env(&database, ADMIN);
+    let (mut first, mut second) = (session(&database), session(&database));
+    for run in [&mut first, &mut second] {
+        let Value::Number(revenue) = read(run, "crm.lead", 1, "expected_revenue") else { panic!() };
+        write(run, "crm.lead", 1, vec![field("expected_revenue", Value::Number(revenue + 1000.0))]);
+    }
+    commit(&database, &env, &first.finish()).unwrap();
+    let error = commit(&database, &env, &second.finish()).unwrap_err();
+    assert!(matches!(&error, CommitError::Conflict { record, field } if record.id == 1 && field == "expected_revenue"), "{error}");
+
+    // Run again on what is there now.
+    let mut again = session(&database);
+    let Value::Number(revenue) = read(&mut again, "crm.lead", 1, "expected_revenue") else { panic!() };
+    write(&mut again, "crm.lead", 1, vec![field("expected_revenue", Value::Number(revenue + 1000.0))]);
+    commit(&database, &env, &again.finish()).unwrap();
+    assert_eq!(read(&mut session(&database), "crm.lead", 1, "expected_revenue"), Value::Number(26_000.0));
+}
+
+#[test]
+fn changes_of_other_fields_and_other_records_are_no_conflict() {
+    let database = demo();
+    let env = env(&database, ADMIN);
+    let (mut first, mut second) = (session(&database), session(&database));
+    read(&mut second, "crm.lead", 2, "priority");
+    read(&mut second, "crm.lead", 1, "priority");
+    write(&mut first, "crm.lead", 1, vec![text("referred", "a friend")]);
+    write(&mut second, "crm.lead", 1, vec![text("city", "Ghent")]);
+    commit(&database, &env, &first.finish()).unwrap();
+    commit(&database, &env, &second.finish()).unwrap();
+    let mut after = session(&database);
+    assert_eq!(read(&mut after, "crm.lead", 1, "referred"), Value::text("a friend"));
+    assert_eq!(read(&mut after, "crm.lead", 1, "city"), Value::text("Ghent"));
+}
+
+// Shows: F126
+#[test]
+fn two_racing_runs_that_ensure_a_contact_end_with_one() {
+    let database = demo();
+    let env = env(&database, ADMIN);
+    let ensure = || Call::Ensure {
+        model: "res.partner".into(),
+        keys: vec!["email".into()],
+        values: vec![text("email", "new@contact.example"), text("name", "New Contact")],
+    };
+    let (mut first, mut second) = (session(&database), session(&database));
+    let mut leads = Vec::new();
+    for run in [&mut first, &mut second] {
+        let Answer::Id(partner) = ask(run, ensure()) else { panic!() };
+        assert_eq!(ask(run, ensure()), Answer::Id(partner), "asked again, the run finds its own");
+        leads.push(create(run, "crm.lead", vec![text("name", "A lead"), field("partner_id", Value::link(partner))]));
+    }
+    commit(&database, &env, &first.finish()).unwrap();
+    let done = commit(&database, &env, &second.finish()).unwrap();
+    let mut after = session(&database);
+    let contacts = search(&mut after, "res.partner", "[('email', '=', 'new@contact.example')]");
+    assert_eq!(contacts.len(), 1);
+    let lead = done.ids[&("crm.lead".to_owned(), leads[1])];
+    assert!(matches!(read(&mut after, "crm.lead", lead, "partner_id"), Value::Many2one(link) if link.id == contacts[0]));
+}
+
+#[test]
+fn a_run_that_writes_on_what_it_ensured_runs_again_when_another_made_it() {
+    let database = demo();
+    let env = env(&database, ADMIN);
+    let (mut first, mut second) = (session(&database), session(&database));
+    for (run, city) in [(&mut first, "Paris"), (&mut second, "Rome")] {
+        let values = vec![text("email", "new@contact.example"), text("name", "New Contact")];
+        let Answer::Id(partner) = ask(run, Call::Ensure { model: "res.partner".into(), keys: vec!["email".into()], values }) else { panic!() };
+        write(run, "res.partner", partner, vec![text("city", city)]);
+    }
+    commit(&database, &env, &first.finish()).unwrap();
+    assert!(matches!(commit(&database, &env, &second.finish()), Err(CommitError::Conflict { .. })));
+}
+
+#[test]
+fn a_rule_keeps_its_state_and_no_other_rules() {
+    let database = demo();
+    let mut run = session(&database).for_rule("mine");
+    assert_eq!(ask(&mut run, Call::StateGet { key: "k".into() }), Answer::OptionalText(None));
+    ask(&mut run, Call::StateSet { key: "k".into(), json: Some("[1]".into()) });
+    assert_eq!(ask(&mut run, Call::StateGet { key: "k".into() }), Answer::OptionalText(Some("[1]".into())));
+    commit(&database, &env(&database, ADMIN), &run.finish()).unwrap();
+    let mut other = session(&database).for_rule("other");
+    assert_eq!(ask(&mut other, Call::StateGet { key: "k".into() }), Answer::OptionalText(None));
+    let mut again = session(&database).for_rule("mine");
+    assert_eq!(ask(&mut again, Call::StateGet { key: "k".into() }), Answer::OptionalText(Some("[1]".into())));
+    ask(&mut again, Call::StateSet { key: "k".into(), json: None });
+    assert_eq!(ask(&mut again, Call::StateGet { key: "k".into() }), Answer::OptionalText(None));
+}
+
+#[test]
+fn lines_are_related_by_commands_and_add_up() {
+    let database = demo();
+    let mut run = session(&database);
+    let order = create(&mut run, "sale.order", vec![field("partner_id", Value::link(1))]);
+    let target = RecordRef::new("sale.order", order);
+    let line = |product, quantity| Command::Create(vec![field("product_id", Value::link(product)), field("product_uom_qty", Value::Number(quantity))]);
+    ask(&mut run, Call::Relate { target: target.clone(), field: "order_line".into(), commands: vec![line(1, 2.0), line(2, 1.0)] });
+    assert_eq!(read(&mut run, "sale.order", order, "amount_total"), Value::Number(970.0));
+    let Value::Ids(lines) = read(&mut run, "sale.order", order, "order_line") else { panic!() };
+    ask(&mut run, Call::Relate { target, field: "order_line".into(), commands: vec![Command::Delete(lines[0])] });
+    assert_eq!(read(&mut run, "sale.order", order, "amount_total"), Value::Number(70.0));
+    assert_eq!(read(&mut run, "sale.order", order, "line_count"), Value::Integer(1));
+    let done = commit(&database, &env(&database, ADMIN), &run.finish()).unwrap();
+    let order = done.ids[&("sale.order".to_owned(), order)];
+    assert_eq!(read(&mut session(&database), "sale.order", order, "amount_total"), Value::Number(70.0));
+}
+
+#[test]
+fn activities_are_counted_completed_and_told() {
+    let database = demo();
+    let mut run = session(&database);
+    let lead = search(&mut run, "crm.lead", "[('name', '=', 'Hotel lobby refit')]")[0];
+    let target = RecordRef::new("crm.lead", lead);
+    let done = Call::CompleteActivities { target: target.clone(), kind: "Call".into(), feedback: Some("They said yes".into()) };
+    assert_eq!(ask(&mut run, done.clone()), Answer::Count(1));
+    assert_eq!(ask(&mut run, done), Answer::Count(0));
+    let Answer::Messages(messages) = ask(&mut run, Call::ReadMessages { target, limit: 10 }) else { panic!() };
+    assert!(messages[0].body.contains("They said yes"), "{}", messages[0].body);
+    assert_eq!(messages.len(), 3, "with the two that were there");
+}
+
+#[test]
+fn rights_of_the_user_hold_in_a_run() {
+    let database = demo();
+    let mut reader = Session::new(&database, env(&database, READER)).unwrap();
+    assert_eq!(refused(&mut reader, write_call("crm.lead", 1, vec![text("name", "x")])).kind, ErrorKind::AccessDenied);
+    assert_eq!(refused(&mut reader, create_call("crm.lead", vec![text("name", "x")])).kind, ErrorKind::AccessDenied);
+    let access = |operation| Call::HasAccess { model: "crm.lead".into(), ids: vec![1], operation };
+    assert_eq!(ask(&mut reader, access(Operation::Read)), Answer::Flag(true));
+    assert_eq!(ask(&mut reader, access(Operation::Write)), Answer::Flag(false));
+
+    let mut sam = Session::new(&database, env(&database, SAM)).unwrap();
+    let others = search(&mut session(&database), "crm.lead", "[('user_id.login', '=', 'sofia')]")[0];
+    assert_eq!(refused(&mut sam, write_call("crm.lead", others, vec![text("name", "x")])).kind, ErrorKind::AccessDenied);
+    assert!(search(&mut sam, "crm.lead", "[('user_id.login', '=', 'sofia')]").is_empty());
+    let mine = search(&mut sam, "crm.lead", "[('user_id', '=', 4)]")[0];
+    write(&mut sam, "crm.lead", mine, vec![text("priority", "3")]);
+}
+
+#[test]
+fn a_run_that_only_reads_and_posts_builds_no_view() {
+    let database = demo();
+    let mut run = session(&database);
+    read(&mut run, "sale.order", 1, "amount_total");
+    ask(&mut run, note_call(RecordRef::new("sale.order", 1), "High-value sale detected, manager notified."));
+    let views: i64 =
+        run.connection().query_row("SELECT count(*) FROM sqlite_temp_schema", [], |row| row.get(0)).unwrap();
+    assert_eq!(views, 0);
+    commit(&database, &env(&database, ADMIN), &run.finish()).unwrap();
+    let Answer::Messages(messages) = ask(&mut session(&database), Call::ReadMessages { target: RecordRef::new("sale.order", 1), limit: 1 })
+    else {
+        panic!()
+    };
+    assert_eq!(messages[0].body, "<p>High-value sale detected, manager notified.</p>");
 }

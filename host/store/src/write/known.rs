@@ -65,24 +65,29 @@ impl Writer<'_> {
                 self.take_over(model, given, "partner_id", "res.partner", &[("user_id", "user_id")])?;
             }
             "sale.order.line" => {
-                let Some(product) = linked(given, "product_id") else { return Ok(()) };
-                let described = self.schema().model("product.product")?;
-                for (field, path) in [("price_unit", "list_price"), ("product_uom_id", "product_tmpl_id.uom_id")] {
-                    if model.has_column(field)
-                        && !given.contains_key(field)
-                        && leads_somewhere(self.schema(), described, path)
-                    {
-                        let cell = self.follow_path(described, path, product)?.unwrap_or(Cell::Null);
-                        let kind = model.field(field)?.kind;
-                        given.insert(field.to_owned(), Input::Value(values::from_cell(kind, &cell)));
-                    }
+                if let Some(product) = linked(given, "product_id") {
+                    self.take_from_product(model, given, product)?;
                 }
-                if !given.contains_key("name") {
-                    let name = self.product_name(described, product)?;
-                    given.insert("name".to_owned(), Input::Value(Value::Text(name)));
-                }
+                preset(model, given, "price_unit", || Value::Number(0.0));
             }
             _ => {}
+        }
+        Ok(())
+    }
+
+    /// What an order line has from its product: price, unit, description.
+    fn take_from_product(&self, model: &Model, given: &mut Values, product: Id) -> Result<(), Error> {
+        let described = self.schema().model("product.product")?;
+        for (field, path) in [("price_unit", "list_price"), ("product_uom_id", "product_tmpl_id.uom_id")] {
+            if model.has_column(field) && !given.contains_key(field) && leads_somewhere(self.schema(), described, path) {
+                let cell = self.follow_path(described, path, product)?.unwrap_or(Cell::Null);
+                let kind = model.field(field)?.kind;
+                given.insert(field.to_owned(), Input::Value(values::from_cell(kind, &cell)));
+            }
+        }
+        if !given.contains_key("name") {
+            let name = self.product_name(described, product)?;
+            given.insert("name".to_owned(), Input::Value(Value::Text(name)));
         }
         Ok(())
     }
