@@ -102,9 +102,14 @@ impl Session {
 
     /// What the run wants to change: to be committed, or kept until somebody approves.
     #[must_use]
-    pub fn finish(mut self) -> ChangeSet {
-        self.keep_reads();
-        std::mem::take(&mut self.changes)
+    pub fn finish(self) -> ChangeSet {
+        self.changes()
+    }
+
+    /// What the run wants to change so far.
+    #[must_use]
+    pub fn changes(&self) -> ChangeSet {
+        ChangeSet { reads: self.reads(), ..self.changes.clone() }
     }
 
     /// What would change, in words and as events. For dry runs and approvals: a commit tells it too.
@@ -130,6 +135,10 @@ impl Session {
     }
 
     fn answer(&mut self, call: Call) -> Result<Answer, Error> {
+        if let Some(model) = model_of(&call) {
+            // A misspelt model is the script's mistake, not a matter of rights.
+            self.env.schema.model(model)?;
+        }
         match call {
             Call::Search { model, domain, page } => {
                 let domain = self.ask(&model, &domain, page.order.as_deref())?;
@@ -452,8 +461,8 @@ impl Session {
         }
     }
 
-    /// Keeps, of everything that was read, what belongs to records that this run changes.
-    fn keep_reads(&mut self) {
+    /// Of everything that was read, what belongs to records that this run changes.
+    fn reads(&self) -> Vec<Seen> {
         let mut written: BTreeSet<RecordRef> = self.events.iter().map(|change| change.record.clone()).collect();
         for effect in &self.changes.effects {
             match effect {
@@ -466,12 +475,43 @@ impl Session {
                 _ => {}
             }
         }
-        let seen = std::mem::take(&mut self.seen);
-        self.changes.reads = seen
-            .into_iter()
-            .filter(|((record, _), _)| written.contains(record))
-            .map(|((record, field), value)| Seen { record, field, value })
-            .collect();
+        let seen = self.seen.iter().filter(|((record, _), _)| written.contains(record));
+        seen.map(|((record, field), value)| Seen { record: record.clone(), field: field.clone(), value: value.clone() })
+            .collect()
+    }
+}
+
+/// The model that a call is about.
+fn model_of(call: &Call) -> Option<&str> {
+    match call {
+        Call::Search { model, .. }
+        | Call::SearchRead { model, .. }
+        | Call::SearchCount { model, .. }
+        | Call::Read { model, .. }
+        | Call::ReadGroup { model, .. }
+        | Call::NameSearch { model, .. }
+        | Call::FieldsGet { model, .. }
+        | Call::HasAccess { model, .. }
+        | Call::Create { model, .. }
+        | Call::Ensure { model, .. }
+        | Call::Write { model, .. }
+        | Call::Unlink { model, .. }
+        | Call::CallMethod { model, .. } => Some(model),
+        Call::Relate { target, .. }
+        | Call::Copy { target, .. }
+        | Call::Mention { target }
+        | Call::PostMessage { target, .. }
+        | Call::PostNote { target, .. }
+        | Call::ScheduleActivity { target, .. }
+        | Call::CompleteActivities { target, .. }
+        | Call::AddFollowers { target, .. }
+        | Call::RemoveFollowers { target, .. }
+        | Call::ReadMessages { target, .. } => Some(&target.model),
+        Call::ResolveXmlid { .. }
+        | Call::StateGet { .. }
+        | Call::StateSet { .. }
+        | Call::Complete { .. }
+        | Call::Send { .. } => None,
     }
 }
 

@@ -99,7 +99,12 @@ fn check(path: &Path, reported: u32) -> Result<u32, String> {
         ("leads", count("SELECT count(*) FROM crm_lead WHERE name LIKE 'set %'")),
         ("orders", count("SELECT count(*) FROM sale_order WHERE client_order_ref LIKE 'set %'")),
         ("notes", count("SELECT count(*) FROM mail_message WHERE body LIKE '<p>set %' AND message_type = 'comment'")),
-        ("distinct notes", count("SELECT count(DISTINCT body) FROM mail_message WHERE body LIKE '<p>set %' AND message_type = 'comment'")),
+        (
+            "distinct notes",
+            count(
+                "SELECT count(DISTINCT body) FROM mail_message WHERE body LIKE '<p>set %' AND message_type = 'comment'",
+            ),
+        ),
     ] {
         if found != n {
             return Err(format!("{found} {what} after {n} sets"));

@@ -76,7 +76,15 @@ fn a_tracked_change_is_told_in_the_chatter() {
     let database = demo();
     let mut run = session(&database);
     let lead = search(&mut run, "crm.lead", "[('name', '=', 'Need twenty desks')]")[0];
-    ask(&mut run, Call::CallMethod { model: "crm.lead".into(), ids: vec![lead], method: "action_set_won".into(), arguments_json: "{}".into() });
+    ask(
+        &mut run,
+        Call::CallMethod {
+            model: "crm.lead".into(),
+            ids: vec![lead],
+            method: "action_set_won".into(),
+            arguments_json: "{}".into(),
+        },
+    );
     assert_eq!(read(&mut run, "crm.lead", lead, "won_status"), Value::text("won"));
     let tracked = search(&mut run, "mail.tracking.value", "[('new_value_char', '=', 'Won')]");
     assert_eq!(tracked.len(), 2, "the stage and the status");
@@ -100,7 +108,8 @@ fn a_message_on_a_new_order_names_it_when_it_has_a_name() {
     else {
         panic!()
     };
-    let link = format!("<a href=\"/odoo/sale.order/{real}\" data-oe-model=\"sale.order\" data-oe-id=\"{real}\">S00013</a>");
+    let link =
+        format!("<a href=\"/odoo/sale.order/{real}\" data-oe-model=\"sale.order\" data-oe-id=\"{real}\">S00013</a>");
     assert_eq!(messages[0].body, format!("<p>&lt;b&gt;High value&lt;/b&gt;: {link}</p>"));
     assert!(messages[0].is_note);
 }
@@ -127,7 +136,8 @@ fn a_provisional_id_is_refused_in_texts_and_welcome_in_relations() {
     let database = demo();
     let mut run = session(&database);
     let partner = create(&mut run, "res.partner", vec![text("name", "Newcomer")]);
-    let lead = create(&mut run, "crm.lead", vec![text("name", "From a newcomer"), field("partner_id", Value::link(partner))]);
+    let lead =
+        create(&mut run, "crm.lead", vec![text("name", "From a newcomer"), field("partner_id", Value::link(partner))]);
     let target = RecordRef::new("crm.lead", lead);
     for call in [
         note_call(target.clone(), &format!("see partner {partner}")),
@@ -154,7 +164,10 @@ fn a_record_that_somebody_else_changed_is_a_conflict() {
     }
     commit(&database, &env, &first.finish()).unwrap();
     let error = commit(&database, &env, &second.finish()).unwrap_err();
-    assert!(matches!(&error, CommitError::Conflict { record, field } if record.id == 1 && field == "expected_revenue"), "{error}");
+    assert!(
+        matches!(&error, CommitError::Conflict { record, field } if record.id == 1 && field == "expected_revenue"),
+        "{error}"
+    );
 
     // Run again on what is there now.
     let mut again = session(&database);
@@ -203,7 +216,9 @@ fn two_racing_runs_that_ensure_a_contact_end_with_one() {
     let contacts = search(&mut after, "res.partner", "[('email', '=', 'new@contact.example')]");
     assert_eq!(contacts.len(), 1);
     let lead = done.ids[&("crm.lead".to_owned(), leads[1])];
-    assert!(matches!(read(&mut after, "crm.lead", lead, "partner_id"), Value::Many2one(link) if link.id == contacts[0]));
+    assert!(
+        matches!(read(&mut after, "crm.lead", lead, "partner_id"), Value::Many2one(link) if link.id == contacts[0])
+    );
 }
 
 #[test]
@@ -213,7 +228,11 @@ fn a_run_that_writes_on_what_it_ensured_runs_again_when_another_made_it() {
     let (mut first, mut second) = (session(&database), session(&database));
     for (run, city) in [(&mut first, "Paris"), (&mut second, "Rome")] {
         let values = vec![text("email", "new@contact.example"), text("name", "New Contact")];
-        let Answer::Id(partner) = ask(run, Call::Ensure { model: "res.partner".into(), keys: vec!["email".into()], values }) else { panic!() };
+        let Answer::Id(partner) =
+            ask(run, Call::Ensure { model: "res.partner".into(), keys: vec!["email".into()], values })
+        else {
+            panic!()
+        };
         write(run, "res.partner", partner, vec![text("city", city)]);
     }
     commit(&database, &env, &first.finish()).unwrap();
@@ -242,8 +261,16 @@ fn lines_are_related_by_commands_and_add_up() {
     let mut run = session(&database);
     let order = create(&mut run, "sale.order", vec![field("partner_id", Value::link(1))]);
     let target = RecordRef::new("sale.order", order);
-    let line = |product, quantity| Command::Create(vec![field("product_id", Value::link(product)), field("product_uom_qty", Value::Number(quantity))]);
-    ask(&mut run, Call::Relate { target: target.clone(), field: "order_line".into(), commands: vec![line(1, 2.0), line(2, 1.0)] });
+    let line = |product, quantity| {
+        Command::Create(vec![
+            field("product_id", Value::link(product)),
+            field("product_uom_qty", Value::Number(quantity)),
+        ])
+    };
+    ask(
+        &mut run,
+        Call::Relate { target: target.clone(), field: "order_line".into(), commands: vec![line(1, 2.0), line(2, 1.0)] },
+    );
     assert_eq!(read(&mut run, "sale.order", order, "amount_total"), Value::Number(970.0));
     let Value::Ids(lines) = read(&mut run, "sale.order", order, "order_line") else { panic!() };
     ask(&mut run, Call::Relate { target, field: "order_line".into(), commands: vec![Command::Delete(lines[0])] });
@@ -260,7 +287,11 @@ fn activities_are_counted_completed_and_told() {
     let mut run = session(&database);
     let lead = search(&mut run, "crm.lead", "[('name', '=', 'Hotel lobby refit')]")[0];
     let target = RecordRef::new("crm.lead", lead);
-    let done = Call::CompleteActivities { target: target.clone(), kind: "Call".into(), feedback: Some("They said yes".into()) };
+    let done = Call::CompleteActivities {
+        target: target.clone(),
+        kind: "Call".into(),
+        feedback: Some("They said yes".into()),
+    };
     assert_eq!(ask(&mut run, done.clone()), Answer::Count(1));
     assert_eq!(ask(&mut run, done), Answer::Count(0));
     let Answer::Messages(messages) = ask(&mut run, Call::ReadMessages { target, limit: 10 }) else { panic!() };
@@ -280,7 +311,10 @@ fn rights_of_the_user_hold_in_a_run() {
 
     let mut sam = Session::new(&database, env(&database, SAM)).unwrap();
     let others = search(&mut session(&database), "crm.lead", "[('user_id.login', '=', 'sofia')]")[0];
-    assert_eq!(refused(&mut sam, write_call("crm.lead", others, vec![text("name", "x")])).kind, ErrorKind::AccessDenied);
+    assert_eq!(
+        refused(&mut sam, write_call("crm.lead", others, vec![text("name", "x")])).kind,
+        ErrorKind::AccessDenied
+    );
     assert!(search(&mut sam, "crm.lead", "[('user_id.login', '=', 'sofia')]").is_empty());
     let mine = search(&mut sam, "crm.lead", "[('user_id', '=', 4)]")[0];
     write(&mut sam, "crm.lead", mine, vec![text("priority", "3")]);
@@ -296,7 +330,8 @@ fn a_run_that_only_reads_and_posts_builds_no_view() {
         run.connection().query_row("SELECT count(*) FROM sqlite_temp_schema", [], |row| row.get(0)).unwrap();
     assert_eq!(views, 0);
     commit(&database, &env(&database, ADMIN), &run.finish()).unwrap();
-    let Answer::Messages(messages) = ask(&mut session(&database), Call::ReadMessages { target: RecordRef::new("sale.order", 1), limit: 1 })
+    let Answer::Messages(messages) =
+        ask(&mut session(&database), Call::ReadMessages { target: RecordRef::new("sale.order", 1), limit: 1 })
     else {
         panic!()
     };

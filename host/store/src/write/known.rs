@@ -79,7 +79,8 @@ impl Writer<'_> {
     fn take_from_product(&self, model: &Model, given: &mut Values, product: Id) -> Result<(), Error> {
         let described = self.schema().model("product.product")?;
         for (field, path) in [("price_unit", "list_price"), ("product_uom_id", "product_tmpl_id.uom_id")] {
-            if model.has_column(field) && !given.contains_key(field) && leads_somewhere(self.schema(), described, path) {
+            if model.has_column(field) && !given.contains_key(field) && leads_somewhere(self.schema(), described, path)
+            {
                 let cell = self.follow_path(described, path, product)?.unwrap_or(Cell::Null);
                 let kind = model.field(field)?.kind;
                 given.insert(field.to_owned(), Input::Value(values::from_cell(kind, &cell)));
