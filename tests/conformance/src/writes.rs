@@ -214,8 +214,10 @@ impl Step<'_> {
                     name.split_once('.').map_or((name, None), |(name, index)| (name, index.parse().ok()));
                 match (self.names.get(name), index) {
                     (Some(ids), Some(index)) => ids.get::<usize>(index).map_or(Json::Null, |id| json!(id)),
-                    (Some(ids), None) if ids.len() == 1 => json!(ids[0]),
-                    (Some(ids), None) => json!(ids),
+                    (Some(ids), None) => match ids.as_slice() {
+                        [id] => json!(id),
+                        ids => json!(ids),
+                    },
                     (None, _) => value.clone(),
                 }
             }
@@ -416,7 +418,7 @@ fn forget(schema: &Schema, diff: &mut Json) {
         let compared = |field: &str| {
             let random_colour =
                 field == "color" && matches!(name.as_str(), "crm.tag" | "res.partner.category" | "project.tags");
-            !LOG.contains(&field) && !random_colour && model.fields.get(field).is_some_and(|field| is_data(field))
+            !LOG.contains(&field) && !random_colour && model.fields.get(field).is_some_and(is_data)
         };
         for part in ["created", "changed"] {
             let Some(Json::Object(records)) = parts.get_mut(part) else { continue };
