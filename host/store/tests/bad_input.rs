@@ -1,5 +1,13 @@
 //! Everything that can be wrong with a call: a clear error each, and nothing changed.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test may panic, in its helpers too"
+)]
+
 mod common;
 
 use common::*;

@@ -4,6 +4,14 @@
 //! database is opened and checked. `TRIGGERBOX_KILLS` says how many times (20 if it does not). The checker itself is
 //! checked: it must find what a commit in two transactions leaves behind.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test may panic, in its helpers too"
+)]
+
 use std::{
     collections::BTreeMap,
     io::{BufRead, BufReader},

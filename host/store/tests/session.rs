@@ -1,5 +1,13 @@
 //! A run's view of the demo company, and its commit.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test may panic, in its helpers too"
+)]
+
 mod common;
 
 use common::*;

@@ -3,6 +3,14 @@
 //! Random calls are made in a session; then every record that the session shows is compared with what the database
 //! holds after the commit, with provisional ids put in terms of the real ones.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test may panic, in its helpers too"
+)]
+
 mod common;
 
 use std::collections::BTreeMap;
