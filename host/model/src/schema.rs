@@ -267,6 +267,9 @@ pub struct Field {
     /// Has an index of its own.
     #[serde(default, skip_serializing_if = "is_false")]
     pub index: bool,
+    /// Related records must belong to the record's company, or to none.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub check_company: bool,
     /// Groups (external ids) that alone see the field; empty: everybody.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub groups: Vec<String>,
@@ -311,6 +314,7 @@ impl Field {
             sortable: true,
             groupable: true,
             index: false,
+            check_company: false,
             groups: Vec::new(),
             default: None,
             formula: None,

@@ -75,6 +75,8 @@ struct Known {
     chatter: bool,
     defaults: IndexMap<String, DefaultValue>,
     constraints: Vec<Constraint>,
+    /// Fields whose records must be of the same company.
+    same_company: Vec<String>,
 }
 
 /// Adds to a schema that was exported from Odoo what such an export does not tell: which standard models have a chatter,
@@ -93,6 +95,11 @@ pub fn complete(schema: &mut Schema) -> Result<(), Error> {
         for (field, default) in known.defaults {
             if let Some(field) = model.fields.get_mut(&field).filter(|field| field.default.is_none()) {
                 field.default = Some(default);
+            }
+        }
+        for name in &known.same_company {
+            if let Some(field) = model.fields.get_mut(name) {
+                field.check_company = true;
             }
         }
         if model.constraints.is_empty() {

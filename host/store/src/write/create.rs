@@ -23,6 +23,8 @@ impl Writer<'_> {
             for id in &ids {
                 writer.finish_creation(described, *id)?;
             }
+            let all: Vec<&str> = described.fields.keys().map(String::as_str).collect();
+            writer.check_companies(described, &ids, &all)?;
             writer.check_operation(described, triggerbox_model::call::Operation::Create, &ids)?;
             Ok(ids)
         })

@@ -4,7 +4,7 @@ use rusqlite::types::Value as Cell;
 use triggerbox_model::{call::Operation, error::Error, schema::Model, value::Id};
 
 use super::{Writer, columns};
-use crate::rights;
+use crate::{ddl::quote, rights};
 
 impl Writer<'_> {
     /// Whoever changes the contact of someone who works here must have the right to change that user.
@@ -30,6 +30,112 @@ impl Writer<'_> {
             }
         }
         Ok(())
+    }
+
+    /// Records that are linked to each other belong to the same company, or to none. Looked at when one of the fields, or
+    /// the company, was written.
+    pub(super) fn check_companies(&self, model: &Model, ids: &[Id], written: &[&str]) -> Result<(), Error> {
+        if !model.has_column("company_id") {
+            return Ok(());
+        }
+        let moved = written.contains(&"company_id");
+        let fields = model
+            .fields
+            .iter()
+            .filter(|(name, field)| field.check_company && field.store && (moved || written.contains(&name.as_str())));
+        for (name, field) in fields {
+            let Some(related) = field.relation.as_ref().and_then(|name| self.schema().models.get(name)) else {
+                continue;
+            };
+            for id in ids {
+                let company = self.id_in(model, "company_id", *id)?;
+                let others = match &field.m2m {
+                    Some(pairs) => {
+                        let (one, two) = (quote(&pairs.column1), quote(&pairs.column2));
+                        let sql = format!("SELECT {two} FROM {} WHERE {one} = ?1", quote(&pairs.table));
+                        columns::ids(self.conn, &sql, *id)?
+                    }
+                    None if field.has_column() => self.id_in(model, name, *id)?.into_iter().collect(),
+                    None => continue,
+                };
+                for other in others {
+                    if !self.may_work_with(related, other, company)? {
+                        return Err(self.companies_differ(model, *id, name, related, other, company));
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn id_in(&self, model: &Model, column: &str, id: Id) -> Result<Option<Id>, Error> {
+        Ok(match columns::cell(self.conn, &model.name, column, id)? {
+            Some(Cell::Integer(other)) => Id::try_from(other).ok(),
+            _ => None,
+        })
+    }
+
+    /// A user works for the company; another record is the company's, one above it where that counts, or nobody's.
+    fn may_work_with(&self, related: &Model, other: Id, company: Option<Id>) -> Result<bool, Error> {
+        /// Models whose records belong to the companies below as well.
+        const INHERITED: [&str; 4] = ["res.partner", "product.template", "product.product", "account.tax"];
+        if related.name == "res.users" {
+            let Some(company) = company else { return Ok(true) };
+            let Some(pairs) = related.fields.get("company_ids").and_then(|field| field.m2m.as_ref()) else {
+                return Ok(true);
+            };
+            let (one, two) = (quote(&pairs.column1), quote(&pairs.column2));
+            let sql = format!("SELECT {two} FROM {} WHERE {one} = ?1", quote(&pairs.table));
+            return Ok(columns::ids(self.conn, &sql, other)?.contains(&company));
+        }
+        if !related.has_column("company_id") {
+            return Ok(true);
+        }
+        let Some(owner) = self.id_in(related, "company_id", other)? else { return Ok(true) };
+        if company == Some(owner) {
+            return Ok(true);
+        }
+        let companies = self.schema().models.get("res.company");
+        let (Some(company), Some(companies)) =
+            (company, companies.filter(|_| INHERITED.contains(&related.name.as_str())))
+        else {
+            return Ok(false);
+        };
+        if !companies.has_column("parent_id") {
+            return Ok(false);
+        }
+        let mut at = Some(company);
+        for _ in 0..super::DEEPEST {
+            let Some(current) = at else { return Ok(false) };
+            if current == owner {
+                return Ok(true);
+            }
+            at = self.id_in(companies, "parent_id", current)?;
+        }
+        Ok(false)
+    }
+
+    fn companies_differ(
+        &self,
+        model: &Model,
+        id: Id,
+        field: &str,
+        related: &Model,
+        other: Id,
+        company: Option<Id>,
+    ) -> Error {
+        // The message names the company: it is for those who may see it.
+        if let Some(company) = company
+            && let Err(error) = rights::check_access(self.conn, self.env, "res.company", &[company], Operation::Read)
+        {
+            return error;
+        }
+        let of = company.map_or_else(|| "no company".to_owned(), |company| format!("company {company}"));
+        let message = format!(
+            "{} {id} belongs to {of}, and `{field}` ({} {other}) to another; choose one of the same company",
+            model.name, related.name
+        );
+        Error::rejected("companies-differ", message).with_field(field)
     }
 
     /// Orders that the customer has seen are cancelled, not deleted.

@@ -31,6 +31,8 @@ impl Writer<'_> {
         for id in ids {
             self.write_one(model, *id, given)?;
         }
+        let written: Vec<&str> = given.keys().map(String::as_str).collect();
+        self.check_companies(model, ids, &written)?;
         self.check_users_behind(model, ids)
     }
 
