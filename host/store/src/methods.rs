@@ -101,13 +101,16 @@ impl Call<'_> {
             (_, "activity_schedule") => self.activity_schedule(writer),
             ("crm.lead", "action_set_won") => self.set_won(writer),
             ("crm.lead", "action_set_lost") => {
-                let mut values = self.plain(&[("active", Value::Boolean(false)), ("probability", Value::Number(0.0))]);
-                if let Some(reason) =
-                    self.arguments.get("lost_reason_id").and_then(Json::as_u64).and_then(|id| Id::try_from(id).ok())
-                {
+                self.set_active(writer, |_| false)?;
+                let zero = Value::Number(0.0);
+                let mut values = self.plain(&[("probability", zero.clone()), ("automated_probability", zero)]);
+                let reason =
+                    self.arguments.get("lost_reason_id").and_then(Json::as_u64).and_then(|id| Id::try_from(id).ok());
+                if let Some(reason) = reason {
                     values.insert("lost_reason_id".to_owned(), Input::Value(Value::link(reason)));
                 }
-                self.write(writer, values)
+                self.write(writer, values)?;
+                Ok(Json::Null)
             }
             ("sale.order", "action_confirm") => {
                 self.require_state(
@@ -193,6 +196,7 @@ impl Call<'_> {
 
     /// The lead's team's first won stage.
     fn set_won(&self, writer: &mut Writer<'_>) -> Result<Json, Error> {
+        self.set_active(writer, |_| true)?;
         let sql = "SELECT id FROM crm_stage WHERE coalesce(is_won, 0) = 1 ORDER BY sequence, id LIMIT 1";
         let stage: Id = writer.conn.query_row(sql, [], |row| row.get(0)).map_err(|error| match error {
             rusqlite::Error::QueryReturnedNoRows => {

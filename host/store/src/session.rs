@@ -267,7 +267,8 @@ impl Session {
             }
             Call::ReadMessages { target, limit } => {
                 self.settle()?;
-                self.check_chatter(&target, |_| Ok(()))?;
+                let writer = Writer::new(&self.snapshot, &self.env, &mut self.place);
+                writer.require_chatter(&target.model, target.id)?;
                 rights::check_access(&self.snapshot, &self.env, &target.model, &[target.id], Operation::Read)?;
                 Ok(Answer::Messages(chatter::read_messages(&self.snapshot, &self.env, &target, limit)?))
             }
@@ -433,7 +434,7 @@ impl Session {
         Ok(Answer::Done)
     }
 
-    /// Checks what can be checked of a post without doing it.
+    /// Checks what can be checked of a post without doing it. Who may write on a record may post on it.
     fn check_chatter(
         &mut self,
         target: &RecordRef,
@@ -441,7 +442,7 @@ impl Session {
     ) -> Result<(), Error> {
         let writer = Writer::new(&self.snapshot, &self.env, &mut self.place);
         writer.require_chatter(&target.model, target.id)?;
-        rights::check_access(&self.snapshot, &self.env, &target.model, &[target.id], Operation::Read)?;
+        rights::check_access(&self.snapshot, &self.env, &target.model, &[target.id], Operation::Write)?;
         check(&writer)
     }
 

@@ -313,6 +313,11 @@ fn rights_of_the_user_hold_in_a_run() {
     let mut reader = Session::new(&database, env(&database, READER)).unwrap();
     assert_eq!(refused(&mut reader, write_call("crm.lead", 1, vec![text("name", "x")])).kind, ErrorKind::AccessDenied);
     assert_eq!(refused(&mut reader, create_call("crm.lead", vec![text("name", "x")])).kind, ErrorKind::AccessDenied);
+    assert_eq!(refused(&mut reader, note_call(RecordRef::new("crm.lead", 1), "x")).kind, ErrorKind::AccessDenied);
+    assert!(matches!(
+        ask(&mut reader, Call::ReadMessages { target: RecordRef::new("crm.lead", 1), limit: 5 }),
+        Answer::Messages(_)
+    ));
     let access = |operation| Call::HasAccess { model: "crm.lead".into(), ids: vec![1], operation };
     assert_eq!(ask(&mut reader, access(Operation::Read)), Answer::Flag(true));
     assert_eq!(ask(&mut reader, access(Operation::Write)), Answer::Flag(false));

@@ -19,7 +19,7 @@ use triggerbox_store::{
     env::{Context, Env},
     load::{self, Record},
     methods, query,
-    write::{Options, Place, Values, Writer, html, json as odoo},
+    write::{Command, Input, Options, Place, Values, Writer, html, json as odoo},
 };
 
 use crate::{Data, Verdict};
@@ -160,7 +160,15 @@ impl Step<'_> {
             "default_get" => {
                 let fields: Vec<String> = serde_json::from_value(self.value("fields")).unwrap_or_default();
                 let defaults = writer.default_get(&model, &fields)?;
-                Json::Object(defaults.into_iter().map(|(name, _)| (name, Json::Null)).collect())
+                let plain_default = |(name, input): (String, Input)| {
+                    let kind = described.fields.get(&name).map(|field| field.kind);
+                    let value = match input {
+                        Input::Value(value) => plain(kind, value, false),
+                        Input::Commands(commands) => commands.iter().map(triple).collect(),
+                    };
+                    (name, value)
+                };
+                Json::Object(defaults.into_iter().map(plain_default).collect())
             }
             "read" => self.read(&env, &described)?,
             "search" => {
@@ -302,6 +310,16 @@ fn values(schema: &Schema, model: &Model, json: &Json) -> Result<Values, Error> 
     match json {
         Json::Object(map) => odoo::values(schema, model, map),
         _ => Err(Error::invalid("wrong-type", "values are no object")),
+    }
+}
+
+/// A command of an x2many default as Odoo gives it.
+fn triple(command: &Command) -> Json {
+    match command {
+        Command::Link(id) => json!([4, id, 0]),
+        Command::Replace(ids) => json!([6, 0, ids]),
+        Command::Clear => json!([5, 0, 0]),
+        _ => Json::Null,
     }
 }
 

@@ -46,6 +46,11 @@ impl Writer<'_> {
                 }
                 summary => text(summary),
             };
+            let title = match &summary {
+                Cell::Text(summary) => summary.clone(),
+                _ => writer.name_of("mail.activity.type", kind)?,
+            };
+            let day = deadline.clone();
             let scheduled = writer.add_record(
                 "mail.activity",
                 vec![
@@ -61,8 +66,16 @@ impl Writer<'_> {
             )?;
             if let Some(user) = activity.user {
                 let partner = writer.cell("res.users", "partner_id", user)?;
-                let partner: Vec<Id> = partner.as_ref().and_then(values::as_id).into_iter().collect();
-                writer.subscribe(described, id, &partner)?;
+                let partner = partner.as_ref().and_then(values::as_id);
+                if let Some(partner) = partner.filter(|_| user != writer.env.user) {
+                    let name = writer.name_of(model, id)?;
+                    let what = format!(
+                        "{}: you have something to do by {day} on {name}.",
+                        writer.name_of("mail.activity.type", kind)?
+                    );
+                    writer.notify(described, id, partner, format!("{name}: {title} assigned to you"), &what)?;
+                }
+                writer.subscribe(described, id, &partner.into_iter().collect::<Vec<_>>())?;
             }
             Ok(scheduled)
         })
@@ -201,14 +214,16 @@ impl Writer<'_> {
     /// The responsible is told that the record is theirs now.
     pub(super) fn notify_assigned(&mut self, model: &Model, id: Id, partner: Id) -> Result<(), Error> {
         let name = self.name_of(&model.name, id)?;
+        let what = format!("you have been assigned to the {} {name}.", model.description);
+        self.notify(model, id, partner, format!("You have been assigned to {name}"), &what)
+    }
+
+    /// A message of the system to one partner only.
+    fn notify(&mut self, model: &Model, id: Id, partner: Id, subject: String, what: &str) -> Result<(), Error> {
         let who = self.name_of("res.partner", partner)?;
-        let body = format!(
-            "<div>Dear {}, you have been assigned to the {} {}.</div>",
-            html::escape(&who),
-            html::escape(&model.description),
-            html::escape(&name)
-        );
+        let body = format!("<div>Dear {}, {}</div>", html::escape(&who), html::escape(what));
         let author = self.user_partner()?;
+        let email = self.formatted_email(author)?;
         let note = self.xmlid(subtype::NOTE)?;
         let message = self.add_record(
             "mail.message",
@@ -216,11 +231,12 @@ impl Writer<'_> {
                 ("model", text(&model.name)),
                 ("res_id", link(id)),
                 ("body", text(body)),
-                ("subject", text(format!("You have been assigned to {name}"))),
+                ("subject", text(subject)),
                 ("message_type", text("user_notification")),
                 ("subtype_id", link_or_null(note)),
                 ("is_internal", Cell::Integer(1)),
                 ("author_id", link_or_null(author)),
+                ("email_from", email.map_or(Cell::Null, text)),
                 ("date", text(self.env.now.strftime("%Y-%m-%d %H:%M:%S").to_string())),
             ],
         )?;

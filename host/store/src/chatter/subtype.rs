@@ -38,6 +38,9 @@ impl Writer<'_> {
     pub(super) fn track_subtype(&self, model: &Model, id: Id, changed: &[&str]) -> Result<Option<Id>, Error> {
         let has = |field: &str| changed.contains(&field) && model.has_column(field);
         let state = |field: &str| -> Result<String, Error> {
+            if !model.has_column(field) {
+                return Ok(String::new());
+            }
             Ok(match self.cell(&model.name, field, id)? {
                 Some(Cell::Text(text)) => text,
                 Some(Cell::Integer(number)) => number.to_string(),
@@ -45,12 +48,11 @@ impl Writer<'_> {
             })
         };
         let xmlid = match model.name.as_str() {
-            "crm.lead" if has("won_status") && state("won_status")? == "won" => "crm.mt_lead_won",
+            "crm.lead" if has("stage_id") && state("won_status")? == "won" => "crm.mt_lead_won",
             "crm.lead" if has("lost_reason_id") && !state("lost_reason_id")?.is_empty() => "crm.mt_lead_lost",
-            "crm.lead" if has("won_status") && state("won_status")? == "lost" => "crm.mt_lead_lost",
             "crm.lead" if has("stage_id") => "crm.mt_lead_stage",
-            "crm.lead" if has("active") && state("active")? == "1" => "crm.mt_lead_restored",
-            "crm.lead" if has("active") => "crm.mt_lead_lost",
+            "crm.lead" if has("won_status") && state("won_status")? == "lost" => "crm.mt_lead_lost",
+            "crm.lead" if has("won_status") => "crm.mt_lead_restored",
             "sale.order" if has("state") && state("state")? == "sale" => "sale.mt_order_confirmed",
             "sale.order" if has("state") && state("state")? == "sent" => "sale.mt_order_sent",
             "project.task" if has("stage_id") => "project.mt_task_stage",

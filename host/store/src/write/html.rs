@@ -160,7 +160,10 @@ fn wrap(html: String) -> String {
         return String::new();
     }
     match Top::of(trimmed) {
-        Top::Text => format!("<p>{html}</p>"),
+        Top::Text(end) => match html.split_at_checked(end) {
+            Some((text, blocks)) => format!("<p>{text}</p>{blocks}"),
+            None => html,
+        },
         Top::Inline => format!("<span>{html}</span>"),
         Top::Whole => html,
     }
@@ -168,8 +171,8 @@ fn wrap(html: String) -> String {
 
 /// What stands at the top level of a fragment.
 enum Top {
-    /// Begins with text: everything is one paragraph.
-    Text,
+    /// Begins with text: everything up to the first block, which begins here, is one paragraph.
+    Text(usize),
     /// Several inline elements.
     Inline,
     /// One element, or blocks.
@@ -181,7 +184,7 @@ impl Top {
         let mut depth = 0_usize;
         let mut elements = 0_usize;
         let mut text = false;
-        let mut block = false;
+        let mut block = None;
         let mut rest = html;
         while let Some(start) = rest.find('<') {
             let (before, tag) = rest.split_at(start);
@@ -197,7 +200,9 @@ impl Top {
             let name: String =
                 tag.trim_start_matches(['<', '/']).chars().take_while(char::is_ascii_alphanumeric).collect();
             let void = matches!(name.as_str(), "br" | "hr" | "img" | "col" | "area" | "wbr" | "source");
-            block |= BLOCKS.contains(&name.as_str());
+            if depth == 0 && block.is_none() && BLOCKS.contains(&name.as_str()) {
+                block = Some(html.len() - rest.len() + start);
+            }
             match (closing, void) {
                 (true, _) => depth = depth.saturating_sub(1),
                 (false, true) => elements += usize::from(depth == 0),
@@ -213,8 +218,8 @@ impl Top {
             elements += 1;
         }
         match (text, elements, block) {
-            (true, _, false) => Self::Text,
-            (_, 0 | 1, _) | (_, _, true) => Self::Whole,
+            (true, _, block) => Self::Text(block.unwrap_or(html.len())),
+            (_, 0 | 1, _) | (_, _, Some(_)) => Self::Whole,
             _ => Self::Inline,
         }
     }
@@ -255,6 +260,9 @@ mod tests {
             ("line1\nline2", "<p>line1\nline2</p>"),
             ("<style>p{}</style><p>s</p>", "<p>s</p>"),
             ("<b>bold</b>", "<b>bold</b>"),
+            ("<b>bold</b> and not", "<span><b>bold</b> and not</span>"),
+            ("some <b>bold</b>", "<p>some <b>bold</b></p>"),
+            ("text<p>a</p>", "<p>text</p><p>a</p>"),
             ("<table><tr><td>1</td></tr></table>", "<table><tr><td>1</td></tr></table>"),
         ] {
             assert_eq!(sanitize(source), stored, "{source}");

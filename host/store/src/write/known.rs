@@ -98,7 +98,7 @@ impl Writer<'_> {
         match model.name.as_str() {
             "res.partner" => self.finish_partner(model, id, created),
             "product.category" => self.finish_category(model, id),
-            "crm.lead" => self.finish_lead(model, id, given),
+            "crm.lead" => self.finish_lead(model, id, given, created),
             "sale.order.line" => self.finish_line(model, id),
             "project.task" => self.finish_task(model, id, given),
             _ => Ok(()),
@@ -299,37 +299,86 @@ impl Writer<'_> {
         Ok(())
     }
 
-    /// A lead in a won stage is won; one that leaves it is open again.
-    fn finish_lead(&mut self, model: &Model, id: Id, given: &Values) -> Result<(), Error> {
-        let stage = if model.has_column("stage_id") {
-            self.cell("crm.lead", "stage_id", id)?.as_ref().and_then(values::as_id)
-        } else {
-            None
-        };
-        let won = match stage {
-            Some(stage) => matches!(self.cell("crm.stage", "is_won", stage)?, Some(Cell::Integer(1))),
+    /// A lead is won in a won stage at 100 %, and lost when it is archived at 0 %.
+    fn finish_lead(&mut self, model: &Model, id: Id, given: &Values, created: bool) -> Result<(), Error> {
+        let row = columns::whole_row(self.conn, model, id)?.unwrap_or_default();
+        let stage_is_won = match row.get("stage_id").and_then(values::as_id) {
+            Some(stage) => self.is_won(stage)?,
             None => false,
         };
-        let mut cells = Vec::new();
-        if given.contains_key("email_from") {
-            let email = self.text("crm.lead", "email_from", id)?.unwrap_or_default();
-            cells.push(("email_normalized", normal_email(&email).map_or(Cell::Null, Cell::Text)));
+        let probability = as_number(row.get("probability"));
+        let active = !matches!(row.get("active"), Some(Cell::Integer(0)));
+        let status = match (stage_is_won, active) {
+            (true, _) if probability >= 100.0 => "won",
+            (_, false) if probability == 0.0 => "lost",
+            _ => "pending",
+        };
+        let mut cells = vec![("won_status", Cell::Text(status.to_owned()))];
+        if given.contains_key("email_from") || created {
+            let email = match row.get("email_from") {
+                Some(Cell::Text(email)) => normal_email(email),
+                _ => None,
+            };
+            cells.push(("email_normalized", email.map_or(Cell::Null, Cell::Text)));
         }
-        if given.contains_key("stage_id") && !given.contains_key("probability") {
-            if won {
-                let closed = self.cell("crm.lead", "date_closed", id).ok().flatten();
-                cells.push(("probability", Cell::Real(100.0)));
-                cells.push(("won_status", Cell::Text("won".to_owned())));
-                if !matches!(closed, Some(Cell::Text(_))) {
-                    cells.push(("date_closed", Cell::Text(self.now())));
-                }
-            } else if self.text("crm.lead", "won_status", id)?.as_deref() == Some("won") {
-                cells.push(("won_status", Cell::Text("pending".to_owned())));
-                cells.push(("date_closed", Cell::Null));
+        if created && stage_is_won && !matches!(row.get("date_closed"), Some(Cell::Text(_))) {
+            cells.push(("date_closed", Cell::Text(self.now())));
+        }
+        self.set(model, id, cells)
+    }
+
+    fn is_won(&self, stage: Id) -> Result<bool, Error> {
+        let stages = self.schema().models.get("crm.stage").filter(|stages| stages.has_column("is_won"));
+        Ok(stages.is_some() && matches!(self.cell("crm.stage", "is_won", stage)?, Some(Cell::Integer(1))))
+    }
+
+    /// Columns that are written along with the given ones.
+    pub(super) fn add_known_columns(&mut self, model: &Model, id: Id, row: &mut Row) -> Result<(), Error> {
+        if model.name == "crm.lead" { self.add_lead_columns(model, id, row) } else { Ok(()) }
+    }
+
+    /// A lead that reaches a won stage is won; one that is closed or opened again keeps the day.
+    fn add_lead_columns(&mut self, model: &Model, id: Id, row: &mut Row) -> Result<(), Error> {
+        let now = Cell::Text(self.now());
+        let old = columns::whole_row(self.conn, model, id)?.unwrap_or_default();
+        let mut add = Vec::new();
+        let (mut moved, mut won) = (false, false);
+        if let Some(stage) = row.get("stage_id") {
+            moved = old.get("stage_id") != Some(stage);
+            if moved {
+                add.push(("date_last_stage_update", now.clone()));
+            }
+            if let (true, Some(stage)) = (moved, values::as_id(stage)) {
+                won = self.is_won(stage)?;
             }
         }
-        cells.retain(|(name, _)| model.has_column(name));
-        self.set(model, id, cells)
+        let was_won = match old.get("stage_id").and_then(values::as_id) {
+            Some(stage) => self.is_won(stage)?,
+            None => false,
+        };
+        if won {
+            add.push(("active", Cell::Integer(1)));
+            add.push(("probability", Cell::Real(100.0)));
+            add.push(("automated_probability", Cell::Real(100.0)));
+        }
+        match row.get("user_id") {
+            Some(Cell::Null) => add.push(("date_open", Cell::Null)),
+            Some(user) if old.get("user_id") != Some(user) => add.push(("date_open", now.clone())),
+            _ => {}
+        }
+        let probability = row.get("probability").map(|cell| as_number(Some(cell)));
+        let archived = matches!(row.get("active"), Some(Cell::Integer(0)));
+        if (won && !was_won) || probability.is_some_and(|p| p >= 100.0) || archived {
+            add.push(("date_closed", now));
+        } else if probability.is_some_and(|p| p > 0.0) || (moved && !won && probability.is_none()) {
+            add.push(("date_closed", Cell::Null));
+        }
+        for (name, cell) in add {
+            if model.has_column(name) {
+                row.entry(name.to_owned()).or_insert(cell);
+            }
+        }
+        Ok(())
     }
 
     /// A line's price: quantity times unit price less the discount, rounded in the order's currency.

@@ -40,7 +40,6 @@ impl Writer<'_> {
         let mut row = Row::new();
         let mut relations = Vec::new();
         let mut shown = Values::new();
-        let mut wanted = Vec::new();
         for (name, input) in given {
             if is_magic(model, name) {
                 continue;
@@ -52,10 +51,10 @@ impl Writer<'_> {
                 relations.push((name.as_str(), Self::commands(model, name, input.clone())?));
             } else if field.has_column() {
                 row.insert(name.clone(), self.column(model, name, field, input)?);
-                wanted.push(name.as_str());
             }
         }
         self.round_money(model, &mut row, Some(id))?;
+        self.add_known_columns(model, id, &mut row)?;
         let changed = self.update_row(model, id, row, given)?;
         for (name, commands) in relations {
             self.relate(model, id, name, model.field(name)?, commands)?;
