@@ -153,6 +153,10 @@ impl Words<'_> {
             }
         };
         let entry = match (model.name.as_str(), change.kind) {
+            // Who is told of an assignment is told by the assignment's own line.
+            ("mail.message", ChangeKind::Created) if stored("message_type")? == Value::text("user_notification") => {
+                None
+            }
             ("mail.message", ChangeKind::Created) => {
                 let body = text(stored("body")?);
                 let automatic = text(stored("message_type")?) != "comment";
