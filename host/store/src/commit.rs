@@ -13,7 +13,9 @@ use crate::{
     db::{Database, DbError},
     diff, effect,
     env::Env,
-    failpoint, query,
+    failpoint,
+    mention::Mentions,
+    query,
     remap::{Known, remap},
     session::bare,
     write::{Place, Writer},
@@ -56,6 +58,8 @@ pub struct Committed {
     pub events: Vec<Change>,
     /// The same in words.
     pub diff: Diff,
+    /// What the run's mentions became.
+    pub mentions: Mentions,
 }
 
 /// Applies a change set in a transaction of its own.
@@ -96,11 +100,14 @@ pub fn commit_in(conn: &Connection, env: &Env, changes: &ChangeSet) -> Result<Co
     }
     let events = merge(events);
     let diff = diff::describe(conn, env, &events)?;
+    let progress = Progress { conn, env, place: RefCell::new(&mut place), mentions: &changes.mentions };
+    let mentions =
+        Mentions((0..changes.mentions.len()).map(|index| progress.mention(index)).collect::<Result<_, _>>()?);
     let ids = match place {
         Place::Committed(committing) => committing.ids,
         Place::Staged(_) => BTreeMap::new(),
     };
-    Ok(Committed { ids, events, diff })
+    Ok(Committed { ids, events, diff, mentions })
 }
 
 /// Compares what the run saw with what is there now.

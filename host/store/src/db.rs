@@ -17,7 +17,7 @@ use std::{
 
 use rusqlite::{Connection, OpenFlags};
 use tempfile::TempDir;
-use triggerbox_model::schema::Schema;
+use triggerbox_model::{error::Error, schema::Schema};
 
 pub use self::{
     error::{DbError, fault, is_fault},
@@ -223,6 +223,27 @@ impl Database {
 pub struct Snapshot {
     conn: Option<Connection>,
     database: Database,
+}
+
+impl Database {
+    /// Writes a consistent copy into a new file, while others read and write.
+    ///
+    /// # Errors
+    /// [`DbError::Exists`] for a file that is there already; what the system says.
+    pub fn backup(&self, to: &Path) -> Result<(), DbError> {
+        if to.exists() {
+            return Err(DbError::Exists { path: to.to_owned() });
+        }
+        Ok(self.snapshot()?.backup("main", to, None::<fn(rusqlite::backup::Progress)>)?)
+    }
+
+    /// Schema, records and rights as one data set, as `db import` takes them.
+    ///
+    /// # Errors
+    /// What the database says.
+    pub fn export(&self) -> Result<DataSet, Error> {
+        load::export(&*self.snapshot()?)
+    }
 }
 
 impl Snapshot {

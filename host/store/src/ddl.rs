@@ -13,12 +13,15 @@
 //! NULL is an unset value (false for a boolean). A translated field's column holds the main language; a second
 //! column `<field>$i18n` holds the others as a JSON object. No foreign keys: writers enforce `ondelete`.
 
+mod upgrade;
+
 use std::collections::BTreeSet;
 
 use rusqlite::{Connection, OptionalExtension, types::Type};
 use serde::{Serialize, de::DeserializeOwned};
 use triggerbox_model::schema::{Constraint, Field, FieldKind, Model, Schema};
 
+pub use self::upgrade::{Upgrade, fingerprint, upgrade};
 use crate::rights::Rights;
 
 /// Column of a hierarchy's path, `1/5/`.

@@ -33,7 +33,7 @@ pub mod failpoint;
 mod failpoint;
 pub mod group;
 pub mod load;
-mod mention;
+pub mod mention;
 pub mod methods;
 pub mod models;
 mod names;

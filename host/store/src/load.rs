@@ -24,6 +24,7 @@ use triggerbox_model::{
     value::Id,
 };
 
+pub(crate) use self::import::keep_paths;
 pub use self::{
     export::export,
     import::import,

@@ -1,6 +1,9 @@
 //! Tokens that stand for a record's name in texts until the name and the id are known.
 
-use triggerbox_model::{error::Error, value::RecordRef};
+use triggerbox_model::{
+    error::Error,
+    value::{RecordRef, is_provisional},
+};
 
 use crate::{overlay::Overlay, write::html};
 
@@ -15,6 +18,30 @@ pub(crate) fn token(index: usize) -> String {
 /// Whether a text holds tokens.
 pub(crate) fn has_token(text: &str) -> bool {
     text.contains(OPEN)
+}
+
+/// The records that a run mentioned, by token, with the names that they have by now. For what the run says
+/// besides its effects: its outcome.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Mentions(pub(crate) Vec<Option<(RecordRef, String)>>);
+
+impl Mentions {
+    /// Plain text with names in place of tokens.
+    #[must_use]
+    pub fn in_text(&self, text: &str) -> String {
+        self.fill(text, Style::Plain)
+    }
+
+    /// JSON text with names in place of tokens.
+    #[must_use]
+    pub fn in_json(&self, json: &str) -> String {
+        self.fill(json, Style::Json)
+    }
+
+    fn fill(&self, text: &str, style: Style) -> String {
+        // Looking up what is known already cannot fail.
+        resolve(text, style, |index| Ok(self.0.get(index).cloned().flatten())).unwrap_or_else(|_| text.to_owned())
+    }
 }
 
 /// How a mention reads.
@@ -55,10 +82,15 @@ pub(crate) fn resolve(
 }
 
 fn words(style: Style, record: &RecordRef, name: &str) -> String {
+    let plain = match is_provisional(record.id) {
+        // Only in a preview: nothing is committed with a record that has no id yet.
+        true => format!("{name} (new)"),
+        false => format!("{name} ({})", record.id),
+    };
     match style {
-        Style::Plain => format!("{name} ({})", record.id),
+        Style::Plain => plain,
         Style::Json => {
-            let quoted = serde_json::Value::String(format!("{name} ({})", record.id)).to_string();
+            let quoted = serde_json::Value::String(plain).to_string();
             quoted.strip_prefix('"').and_then(|text| text.strip_suffix('"')).unwrap_or_default().to_owned()
         }
         Style::Html => format!(

@@ -11,6 +11,7 @@ use triggerbox_model::{
     changes::{Change, ChangeSet, Diff, Effect, Seen, merge},
     domain::{Domain, Operand, Operator},
     error::{Error, ErrorKind},
+    event::Outcome,
     schema::{Field, FieldKind},
     value::{FieldValue, Id, RecordRef, Row, Value, is_provisional},
 };
@@ -20,12 +21,25 @@ use crate::{
     db::{Database, DbError, Snapshot},
     diff, effect,
     env::Env,
-    group, mention, methods,
+    group,
+    mention::{self, Mentions},
+    methods,
     overlay::Overlay,
     query, rights,
     write::{self, Place, Writer, values::PENDING},
     xmlid,
 };
+
+/// What a run would change if it were committed.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Preview {
+    /// In words.
+    pub diff: Diff,
+    /// One for each record.
+    pub events: Vec<Change>,
+    /// What the run's mentions would read.
+    pub mentions: Mentions,
+}
 
 /// One run's view of a database, and what it has staged. Dropping it forgets everything.
 #[derive(Debug)]
@@ -116,10 +130,24 @@ impl Session {
     ///
     /// # Errors
     /// What the database says; a staged effect that turns out to be refused.
-    pub fn preview(&mut self) -> Result<(Diff, Vec<Change>), Error> {
+    pub fn preview(&mut self) -> Result<Preview, Error> {
         self.settle()?;
         let events = merge(self.events.iter().cloned());
-        Ok((diff::describe(&self.snapshot, &self.env, &events)?, events))
+        let diff = diff::describe(&self.snapshot, &self.env, &events)?;
+        let mentions = self.changes.mentions.iter().map(|record| {
+            let name = crate::names::display_name(&self.snapshot, &self.env, &record.model, record.id)?;
+            Ok(Some((record.clone(), name)))
+        });
+        Ok(Preview { diff, mentions: Mentions(mentions.collect::<Result<_, Error>>()?), events })
+    }
+
+    /// Fails when a run's outcome holds the number of a record that exists only in this run.
+    ///
+    /// # Errors
+    /// `provisional-id`
+    pub fn check_outcome(&self, outcome: &Outcome) -> Result<(), Error> {
+        let texts = [&outcome.message, &outcome.warning, &outcome.result_json];
+        texts.into_iter().flatten().try_for_each(|text| self.check_text(text))
     }
 
     /// Brings everything staged into the run's view.

@@ -28,7 +28,7 @@ fn check(session: &mut Session, call: Call, code: &str, words: &str) {
     let error = refused(session, call);
     assert_eq!(error.code, code, "{shown}: {error}");
     assert!(error.message.contains(words), "{shown}: {error}");
-    let (diff, _) = session.preview().unwrap();
+    let diff = session.preview().unwrap().diff;
     assert!(diff.is_empty(), "{shown} left something behind: {diff}");
 }
 

@@ -30,7 +30,7 @@ fn a_run_sees_what_it_staged_and_others_see_it_after_the_commit() {
     assert!(is_provisional(lead));
     assert_eq!(search(&mut run, "crm.lead", "[('name', '=', 'Brand new lead')]"), [lead]);
     assert_eq!(read(&mut run, "crm.lead", lead, "priority"), Value::text("0"));
-    let (diff, _) = run.preview().unwrap();
+    let diff = run.preview().unwrap().diff;
     assert!(diff.to_string().starts_with("crm.lead new  Brand new lead  (created)\n"), "{diff}");
     assert!(search(&mut session(&database), "crm.lead", "[('name', '=', 'Brand new lead')]").is_empty());
 
@@ -67,7 +67,7 @@ fn the_diff_tells_fields_messages_and_activities_in_words() {
         user_id: Some(SAM),
     };
     ask(&mut run, Call::ScheduleActivity { target, activity });
-    let (diff, _) = run.preview().unwrap();
+    let diff = run.preview().unwrap().diff;
     assert_eq!(
         diff.to_string(),
         format!(

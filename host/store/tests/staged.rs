@@ -257,7 +257,7 @@ fn compare(database: &Database, steps: &[Step]) {
             let _ = run.call(call).unwrap();
         }
     }
-    let (diff, _) = run.preview().unwrap();
+    let diff = run.preview().unwrap().diff;
     // The dump needs the real ids, which the commit gives; the session's view stays as it was.
     let changes = run.changes();
     let done = commit(database, &env, &changes).unwrap();

@@ -2,6 +2,8 @@
 
 use std::{collections::HashMap, fmt};
 
+use crate::domain::Domain;
+
 use super::{Constraint, DefaultValue, Field, FieldKind, Formula, Model, Schema};
 
 /// How bad a [`Finding`] is.
@@ -243,10 +245,27 @@ impl<'a> Check<'a> {
     fn constraints(&mut self) {
         let model = self.model;
         for constraint in &model.constraints {
-            if let Constraint::Unique { fields, .. } = constraint {
-                for name in fields.iter().filter(|name| !model.has_column(name)) {
-                    self.error(name, "is in a unique constraint, but is not a stored column of the model".to_owned());
+            match constraint {
+                Constraint::Unique { fields, .. } => {
+                    for name in fields.iter().filter(|name| !model.has_column(name)) {
+                        self.error(
+                            name,
+                            "is in a unique constraint, but is not a stored column of the model".to_owned(),
+                        );
+                    }
                 }
+                Constraint::Check { domain, .. } => match Domain::parse(domain) {
+                    Err(error) => self.report(Severity::Error, None, format!("check `{domain}`: {}", error.message)),
+                    Ok(parsed) => {
+                        let mut names = Vec::new();
+                        parsed.for_each_condition(&mut |condition| names.push(condition.field.clone()));
+                        for name in names {
+                            if let Err(message) = self.walk(&name) {
+                                self.error(&name, format!("is in the check `{domain}`, but {message}"));
+                            }
+                        }
+                    }
+                },
             }
         }
     }
@@ -361,7 +380,8 @@ mod tests {
                 "line_ids": {"type": "one2many", "relation": "a", "relation_field": "a_id"},
                 "total": {"type": "float", "formula": {"formula": "sum", "path": "line_ids.name"}},
                 "since": {"type": "date", "default": {"function": "yesterday"}}},
-            "constraints": [{"kind": "unique", "fields": ["line_ids"], "message": "once"}]}}"#;
+            "constraints": [{"kind": "unique", "fields": ["line_ids"], "message": "once"},
+                {"kind": "check", "domain": "[('nose', '>', 0)]", "message": "noses only"}]}}"#;
         assert_eq!(
             findings(text),
             [
@@ -373,9 +393,10 @@ mod tests {
                 "Error a.loose_id: is a many2one without a relation",
                 "Error a.line_ids: is the other side of `a.a_id`, which does not exist",
                 "Error a.total: is computed from `line_ids.name`, which is not a number",
-                "Error a.since: has the unknown default function `yesterday`; there are now, today, user, company, first, \
-                 sequence",
+                "Error a.since: has the unknown default function `yesterday`; there are now, today, user, company, currency, \
+                 first, sequence",
                 "Error a.line_ids: is in a unique constraint, but is not a stored column of the model",
+                "Error a.nose: is in the check `[('nose', '>', 0)]`, but `a` has no field `nose`",
             ]
         );
     }

@@ -153,7 +153,7 @@ fn pairs(conn: &Connection, model: &Model, rows: &[Record]) -> Result<(), Error>
 }
 
 /// Computes the hierarchy's paths from the parents: `1/5/`.
-fn keep_paths(conn: &Connection, model: &Model) -> Result<(), Error> {
+pub(crate) fn keep_paths(conn: &Connection, model: &Model) -> Result<(), Error> {
     let own = quote(&table(&model.name));
     let parent = if model.parent().is_some() { quote(&model.parent_name) } else { "NULL".to_owned() };
     let mut statement = conn.prepare(&format!("SELECT \"id\", {parent} FROM {own}")).map_err(fault)?;
