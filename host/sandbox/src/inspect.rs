@@ -13,7 +13,7 @@ use serde::Serialize;
 use triggerbox_model::manifest::Manifest;
 
 pub use imports::{Import, ImportStatus};
-pub use manifest::{EmbedError, embed_manifest};
+pub use manifest::{EmbedError, embed_manifest, manifest_of};
 
 use crate::sandbox::ContentHash;
 

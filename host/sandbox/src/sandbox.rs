@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use sha2::{Digest, Sha256};
 use tokio::sync::Semaphore;
+use triggerbox_model::manifest::Manifest;
 use wasmtime::{
     Engine,
     component::{Component, Linker},
@@ -40,6 +41,7 @@ pub struct Script {
     pub(crate) sandbox: Sandbox,
     pub(crate) pre: AutomationPre<State>,
     hash: ContentHash,
+    manifest: Option<Arc<Manifest>>,
 }
 
 /// Why a component is not a script.
@@ -123,7 +125,7 @@ impl Sandbox {
     pub fn compile(&self, component: &[u8]) -> Result<Script, ScriptError> {
         let compiled =
             Component::new(self.engine(), component).map_err(|error| ScriptError::Compile(one_line(&error)))?;
-        self.link(&compiled, ContentHash::of(component))
+        self.link(&compiled, component)
     }
 
     /// The script of an uploaded component: from the cache if this host compiled it before, else compiled in a
@@ -144,32 +146,30 @@ impl Sandbox {
             return Err(ScriptError::Refused(finding.message.clone()));
         }
         let artefact = compiler.compile(component).await?;
-        let hash = ContentHash::of(component);
         if let Some(cache) = cache {
             // A cache that cannot be written costs time at the next start, nothing else.
-            let _ = cache.store(hash, self.fingerprint(), &artefact);
+            let _ = cache.store(ContentHash::of(component), self.fingerprint(), &artefact);
         }
-        self.artefact(&artefact, hash)
+        self.artefact(&artefact, component)
     }
 
     /// The script of a component that this host compiled before, if the cache has it and it is untouched.
     #[must_use]
     pub fn cached(&self, component: &[u8], cache: &Cache) -> Option<Script> {
-        let hash = ContentHash::of(component);
-        let artefact = cache.load(hash, self.fingerprint())?;
-        self.artefact(&artefact, hash).ok()
+        let artefact = cache.load(ContentHash::of(component), self.fingerprint())?;
+        self.artefact(&artefact, component).ok()
     }
 
     /// Loads machine code. Private: only what this host compiled itself may come here.
-    fn artefact(&self, artefact: &[u8], hash: ContentHash) -> Result<Script, ScriptError> {
+    fn artefact(&self, artefact: &[u8], component: &[u8]) -> Result<Script, ScriptError> {
         #[allow(
             unsafe_code,
             reason = "the bytes come from this host's own compiler: from its child process, or from the cache with a \
                       MAC that only this host can make"
         )]
-        let component = unsafe { Component::deserialize(self.engine(), artefact) };
-        let component = component.map_err(|error| ScriptError::Compile(one_line(&error)))?;
-        self.link(&component, hash)
+        let compiled = unsafe { Component::deserialize(self.engine(), artefact) };
+        let compiled = compiled.map_err(|error| ScriptError::Compile(one_line(&error)))?;
+        self.link(&compiled, component)
     }
 
     pub(crate) fn engine(&self) -> &Engine {
@@ -180,10 +180,11 @@ impl Sandbox {
         &self.shared.room
     }
 
-    pub(crate) fn link(&self, component: &Component, hash: ContentHash) -> Result<Script, ScriptError> {
-        let pre = self.shared.linker.instantiate_pre(component).and_then(AutomationPre::new);
+    fn link(&self, compiled: &Component, component: &[u8]) -> Result<Script, ScriptError> {
+        let pre = self.shared.linker.instantiate_pre(compiled).and_then(AutomationPre::new);
         let pre = pre.map_err(|error| ScriptError::Link(one_line(&error)))?;
-        Ok(Script { sandbox: self.clone(), pre, hash })
+        let manifest = inspect::manifest_of(component).ok().map(Arc::new);
+        Ok(Script { sandbox: self.clone(), pre, hash: ContentHash::of(component), manifest })
     }
 }
 
@@ -192,6 +193,12 @@ impl Script {
     #[must_use]
     pub fn hash(&self) -> ContentHash {
         self.hash
+    }
+
+    /// What it says about itself. Without a valid manifest a script may do nothing.
+    #[must_use]
+    pub fn manifest(&self) -> Option<&Manifest> {
+        self.manifest.as_deref()
     }
 }
 

@@ -58,6 +58,18 @@ async fn an_upload_is_compiled_once_and_then_loaded() {
 }
 
 #[tokio::test]
+async fn a_script_carries_its_manifest() {
+    let manifest = guests::HIGH_VALUE_ORDER.manifest.unwrap();
+    let component = triggerbox_sandbox::inspect::embed_manifest(SCRIPT, manifest).unwrap();
+    let place = Place::new();
+    for compiler in [compiler(""), compiler("crash")] {
+        let script = sandbox().prepare(&component, Some(&place.cache()), &compiler).await.unwrap();
+        assert_eq!(script.manifest().unwrap().script.name, "high-value-order");
+    }
+    assert!(sandbox().compile(SCRIPT).unwrap().manifest().is_none());
+}
+
+#[tokio::test]
 async fn a_tampered_cut_or_foreign_artefact_is_compiled_again() {
     let place = Place::new();
     let cache = place.cache();

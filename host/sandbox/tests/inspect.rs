@@ -8,7 +8,7 @@
 )]
 
 use guest_artifacts as guests;
-use triggerbox_sandbox::inspect::{ImportStatus, embed_manifest, inspect};
+use triggerbox_sandbox::inspect::{ImportStatus, embed_manifest, inspect, manifest_of};
 
 const MANIFEST: &str = "[script]\nname = \"order-note\"\nversion = \"1.0.0\"\n\n[limits]\nfuel = 1000000\n";
 
@@ -206,6 +206,8 @@ fn embedding_replaces_the_manifest_that_was_there() {
     assert!(inspection.ok, "{:?}", inspection.problems);
     assert_eq!(inspection.manifest.unwrap().script.version, "2.0.0");
     assert_eq!(bytes.len(), good().len());
+    assert_eq!(manifest_of(&bytes).unwrap().script.version, "2.0.0");
+    assert_eq!(manifest_of(guests::HIGH_VALUE_ORDER.component).unwrap_err().code, "no-manifest");
     assert!(embed_manifest(b"\x7fELF", MANIFEST).unwrap_err().to_string().contains("native program"));
     assert!(embed_manifest(&good(), "nonsense").is_err());
     assert!(embed_manifest(&good()[..1000], MANIFEST).unwrap_err().to_string().contains("cut off"));

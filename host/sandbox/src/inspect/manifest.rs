@@ -40,6 +40,22 @@ pub fn embed_manifest(component: &[u8], manifest: &str) -> Result<Vec<u8>, Embed
     Ok(bytes)
 }
 
+/// The manifest of a component, without looking at anything else in it.
+///
+/// # Errors
+/// [`Finding`]: there is none, more than one, or it is wrong.
+pub fn manifest_of(component: &[u8]) -> Result<Manifest, Finding> {
+    let mut manifests = Vec::new();
+    let mut rest = component.get(8..).unwrap_or_default();
+    while let Some((section, after)) = split_section(rest) {
+        if is_manifest(section) {
+            manifests.extend(data(section));
+        }
+        rest = after;
+    }
+    read(&manifests, 0)
+}
+
 /// The first section with its header, and what follows it.
 fn split_section(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
     let (size, header) = leb128(bytes.get(1..)?)?;
@@ -48,14 +64,21 @@ fn split_section(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
 
 /// Whether a section is a custom section with the manifest's name.
 fn is_manifest(section: &[u8]) -> bool {
-    let name = || {
-        let (0, body) = section.split_first()? else { return None };
-        let (_, header) = leb128(body)?;
-        let body = body.get(header..)?;
-        let (len, header) = leb128(body)?;
-        body.get(header..)?.get(..usize::try_from(len).ok()?)
-    };
-    name() == Some(SECTION.as_bytes())
+    custom(section).is_some_and(|(name, _)| name == SECTION.as_bytes())
+}
+
+/// A custom section's content.
+fn data(section: &[u8]) -> Option<&[u8]> {
+    custom(section).map(|(_, data)| data)
+}
+
+/// A custom section's name and content.
+fn custom(section: &[u8]) -> Option<(&[u8], &[u8])> {
+    let (0, body) = section.split_first()? else { return None };
+    let (_, header) = leb128(body)?;
+    let body = body.get(header..)?;
+    let (len, header) = leb128(body)?;
+    body.get(header..)?.split_at_checked(usize::try_from(len).ok()?)
 }
 
 /// An unsigned number of up to 32 bits, and how many bytes it takes.

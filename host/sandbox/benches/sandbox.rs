@@ -1,0 +1,269 @@
+//! What the sandbox costs on top of bare wasmtime: time of a run, memory of a live sandbox, loading a script.
+//!
+//! ```text
+//! cargo bench -p triggerbox-sandbox --bench sandbox
+//! ```
+//!
+//! Bare wasmtime runs the same component on an engine with the same settings, with imports that answer at once with
+//! the same values; it meters nothing, captures nothing and links no WASI. Both are measured in turns in one process,
+//! so that a busy machine slows both: trust the ratios, not the microseconds.
+#![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "a benchmark may panic")]
+#![allow(missing_docs, reason = "the bindings are generated")]
+
+#[path = "../tests/support/mod.rs"]
+mod support;
+
+use std::{
+    fs,
+    future::Future,
+    pin::Pin,
+    task::{Context, Waker},
+    time::{Duration, Instant},
+};
+
+use guest_artifacts as guests;
+use support::{Memory, Mood, event, limits};
+use triggerbox_sandbox::{Cache, Compiler, Ending, Pool, Run, Sandbox, Script, inspect};
+
+/// Bare wasmtime: what any host would need at least.
+mod bare {
+    use triggerbox_sandbox::engine::{Mode, Pool, engine};
+    use wasmtime::{
+        Store,
+        component::{Component, Linker},
+    };
+
+    wasmtime::component::bindgen!({
+        path: "../../wit",
+        world: "automation",
+        imports: { default: async | trappable },
+        exports: { default: async },
+    });
+
+    use exports_of_types::{Error, Event, Link, Outcome, RecordRef, Row, Trigger, User, Value};
+    use triggerbox::automation::{chatter::Message, events, types};
+    mod exports_of_types {
+        pub(super) use super::triggerbox::automation::{
+            events::{Event, Outcome, Trigger, User},
+            types::{Error, Link, RecordRef, Row, Value},
+        };
+    }
+
+    pub(super) struct Bare {
+        pre: AutomationPre<bool>,
+    }
+
+    impl Bare {
+        pub(super) fn new(component: &[u8], pool: &Pool) -> Self {
+            let (engine, _) = engine(Mode::Run, pool).unwrap();
+            let component = Component::new(&engine, component).unwrap();
+            let mut linker = Linker::<bool>::new(&engine);
+            let mut records = linker.instance("triggerbox:automation/records@0.1.0").unwrap();
+            records
+                .func_wrap_async("read", |store, (_, ids, _): (String, Vec<u32>, Vec<String>)| {
+                    let silent = *store.data();
+                    Box::new(async move {
+                        if silent {
+                            std::future::pending::<()>().await;
+                        }
+                        let values = vec![Value::Number(12_000.0)];
+                        let rows = ids.into_iter().map(|id| Row { id, values: values.clone() }).collect();
+                        Ok((Ok::<Vec<Row>, Error>(rows),))
+                    })
+                })
+                .unwrap();
+            let mut chatter = linker.instance("triggerbox:automation/chatter@0.1.0").unwrap();
+            chatter
+                .func_wrap_async("post-note", |_, _: (RecordRef, Message)| {
+                    Box::new(async move { Ok((Ok::<(), Error>(()),)) })
+                })
+                .unwrap();
+            linker.define_unknown_imports_as_traps(&component).unwrap();
+            Self { pre: AutomationPre::new(linker.instantiate_pre(&component).unwrap()).unwrap() }
+        }
+
+        pub(super) async fn run(&self, event: &Event, silent: bool) -> Outcome {
+            let mut store = Store::new(self.pre.engine(), silent);
+            store.set_fuel(1_000_000_000).unwrap();
+            store.fuel_async_yield_interval(Some(1_000_000)).unwrap();
+            let script = self.pre.instantiate_async(&mut store).await.unwrap();
+            script.call_run(&mut store, event).await.unwrap().unwrap()
+        }
+    }
+
+    pub(super) fn event() -> Event {
+        let user = User {
+            id: 2,
+            name: "Mitchell Admin".into(),
+            login: "admin".into(),
+            lang: "en_US".into(),
+            tz: "Europe/Brussels".into(),
+        };
+        Event {
+            run_id: "run-1".into(),
+            rule: "high-value".into(),
+            attempt: 1,
+            depth: 0,
+            seed: 7,
+            trigger: Trigger::Created,
+            model: Some("sale.order".into()),
+            records: vec![42],
+            old_values: Vec::new(),
+            actor: user.clone(),
+            run_as: user,
+            superuser: false,
+            company: Link { id: 1, display_name: Some("My Company".into()) },
+            now: "2026-11-21T10:15:00Z".into(),
+            parameters: vec![types::Field { name: "threshold".into(), value: Value::Number(10_000.0) }],
+            previous: None::<events::PreviousRun>,
+            extra_json: None,
+        }
+    }
+}
+
+const SCRIPT: &[u8] = guests::HIGH_VALUE_ORDER.component;
+/// Sandboxes that are alive at once in the measurement of memory.
+const LIVE: usize = 1_000;
+
+fn main() {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    // `cargo test --benches` only wants to know that it works.
+    let rounds = if std::env::args().any(|argument| argument == "--test") { 1 } else { 30 };
+    runtime.block_on(async {
+        run_against_bare(rounds).await;
+        memory_against_bare().await;
+        loading(rounds).await;
+    });
+    divan::main();
+}
+
+/// Fresh sandbox, one record read, one decision, one note posted.
+async fn run_against_bare(rounds: usize) {
+    const RUNS: usize = 500;
+    let pool = Pool { live: 64, ..Pool::default() };
+    let sandbox = Sandbox::new(&pool).unwrap();
+    let script = sandbox.compile(SCRIPT).unwrap();
+    let bare = bare::Bare::new(SCRIPT, &pool);
+    let bare_event = bare::event();
+    let (mut ours, mut theirs, mut host) = (Vec::new(), Vec::new(), Vec::new());
+    for _ in 0..rounds {
+        let begin = Instant::now();
+        for _ in 0..RUNS {
+            bare.run(&bare_event, false).await;
+        }
+        theirs.push(begin.elapsed() / RUNS as u32);
+
+        let input: Vec<_> = (0..RUNS).map(|_| (event(), Box::new(Memory::default()))).collect();
+        let mut output: Vec<Run> = Vec::with_capacity(RUNS);
+        let begin = Instant::now();
+        for (event, memory) in input {
+            output.push(script.run(event, limits(&[]), memory).await);
+        }
+        ours.push(begin.elapsed() / RUNS as u32);
+        assert!(output.iter().all(|run| matches!(run.ending, Ending::Done(_))));
+        host.push(output.iter().map(|run| run.durations.host).sum::<Duration>() / RUNS as u32);
+    }
+    let (ours, theirs, host) = (median(&mut ours), median(&mut theirs), median(&mut host));
+    println!("fresh sandbox + run: read one record, decide, post one note (median of {rounds} rounds of {RUNS})");
+    println!("  bare wasmtime {:>8.1} µs", micros(theirs));
+    println!("  sandbox       {:>8.1} µs, {:.1} of them in the test's host", micros(ours), micros(host));
+    println!("  ratio         {:>8.2}", micros(ours) / micros(theirs));
+    println!("  own share     {:>8.1} µs\n", micros(ours) - micros(theirs));
+}
+
+/// Private memory of sandboxes that wait in their first host call.
+async fn memory_against_bare() {
+    let pool = Pool { live: LIVE as u32 + 8, ..Pool::default() };
+    println!("private memory of a live sandbox that waits in a host call ({LIVE} at once)");
+    let bare = bare::Bare::new(SCRIPT, &pool);
+    let bare_event = bare::event();
+    let theirs = hold(|| bare.run(&bare_event, true));
+    println!("  bare wasmtime {theirs:>8} bytes");
+    drop(bare);
+
+    let sandbox = Sandbox::new(&pool).unwrap();
+    let script = sandbox.compile(SCRIPT).unwrap();
+    let ours = hold(|| {
+        let host = Memory { mood: Mood::Silent, ..Memory::default() };
+        script.run(event(), limits(&[]), Box::new(host))
+    });
+    println!("  sandbox       {ours:>8} bytes");
+    println!("  ratio         {:>8.2}\n", ours as f64 / theirs as f64);
+}
+
+/// Starts many futures, lets each come to its first wait, and says what each holds in memory.
+fn hold<F: Future>(start: impl Fn() -> F) -> u64 {
+    // One first, so that what is made once is not counted.
+    let first = poll_once(start());
+    let before = private_bytes();
+    let held: Vec<_> = (0..LIVE).map(|_| poll_once(start())).collect();
+    let after = private_bytes();
+    drop((first, held));
+    after.saturating_sub(before) / LIVE as u64
+}
+
+fn poll_once<F: Future>(future: F) -> Pin<Box<F>> {
+    let mut future = Box::pin(future);
+    let poll = future.as_mut().poll(&mut Context::from_waker(Waker::noop()));
+    assert!(poll.is_pending(), "it ended before its first wait");
+    future
+}
+
+/// What this process holds for itself, from the kernel's accounts.
+fn private_bytes() -> u64 {
+    let rollup = fs::read_to_string("/proc/self/smaps_rollup").unwrap();
+    let kib = |name: &str| -> u64 {
+        let line = rollup.lines().find(|line| line.starts_with(name)).unwrap();
+        line.split_whitespace().nth(1).unwrap().parse().unwrap()
+    };
+    (kib("Private_Dirty:") + kib("Private_Clean:")) << 10
+}
+
+/// From bytes of a component to a script that is ready to run, when the host compiled it before.
+async fn loading(rounds: usize) {
+    let (_folder, sandbox, cache) = cached_script().await;
+    let mut times: Vec<_> = (0..rounds)
+        .map(|_| {
+            let begin = Instant::now();
+            sandbox.cached(SCRIPT, &cache).unwrap();
+            begin.elapsed()
+        })
+        .collect();
+    println!("loading a script whose artefact is cached (MAC checked; the limit is 5 ms)");
+    println!("  median        {:>8.2} ms, component {} KiB\n", micros(median(&mut times)) / 1e3, SCRIPT.len() >> 10);
+}
+
+async fn cached_script() -> (tempfile::TempDir, Sandbox, Cache) {
+    let folder = tempfile::tempdir().unwrap();
+    let cache = Cache::open(&folder.path().join("cache"), &folder.path().join("key")).unwrap();
+    let sandbox = Sandbox::new(&Pool { live: 4, ..Pool::default() }).unwrap();
+    let compiler = Compiler::new(env!("CARGO_BIN_EXE_sandbox-compile-child"), []);
+    sandbox.prepare(SCRIPT, Some(&cache), &compiler).await.unwrap();
+    (folder, sandbox, cache)
+}
+
+fn median(times: &mut [Duration]) -> Duration {
+    times.sort();
+    times[times.len() / 2]
+}
+
+fn micros(time: Duration) -> f64 {
+    time.as_secs_f64() * 1e6
+}
+
+/// What `check` costs before it compiles anything.
+#[divan::bench]
+fn inspect_a_script() -> inspect::Inspection {
+    inspect::inspect(divan::black_box(SCRIPT))
+}
+
+/// One run, as one number.
+#[divan::bench]
+fn run_a_script(bencher: divan::Bencher<'_, '_>) {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let sandbox = Sandbox::new(&Pool { live: 4, ..Pool::default() }).unwrap();
+    let script: Script = sandbox.compile(SCRIPT).unwrap();
+    bencher
+        .with_inputs(|| (event(), Box::new(Memory::default())))
+        .bench_local_values(|(event, host)| runtime.block_on(script.run(event, limits(&[]), host)).used);
+}
