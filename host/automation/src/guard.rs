@@ -1,0 +1,195 @@
+//! Stands between a script and its backend: judges every call by the script's request, the rule's grants
+//! and the policy before the backend judges it by the user's rights.
+
+use std::sync::Arc;
+
+use triggerbox_model::{
+    call::{Answer, Call, DomainSource, Page, Reply},
+    domain::{Domain, Literal, Operator},
+    error::{Error, ErrorKind},
+    grants::{Allowed, Authority, Need},
+    value::{Id, is_provisional},
+};
+use triggerbox_sandbox::{Host, HostFault, LogLevel};
+use triggerbox_store::session::Session;
+
+use crate::needs::needs;
+
+/// Takes log lines as they come.
+pub trait LogSink: Send {
+    /// One line.
+    fn line(&mut self, level: LogLevel, message: &str);
+}
+
+/// One run's host: its session behind its rights.
+pub struct Guard {
+    session: Session,
+    authority: Arc<Authority>,
+    log: Box<dyn LogSink>,
+    refusals: Vec<Error>,
+}
+
+impl Guard {
+    /// Puts a session behind the rights of one run.
+    pub fn new(session: Session, authority: Arc<Authority>, log: Box<dyn LogSink>) -> Self {
+        Self { session, authority, log, refusals: Vec::new() }
+    }
+
+    /// What the run staged, the log's sink, and every refusal that the script met.
+    pub fn into_parts(self) -> (Session, Box<dyn LogSink>, Vec<Error>) {
+        (self.session, self.log, self.refusals)
+    }
+
+    fn answer(&mut self, mut call: Call) -> Result<Reply, HostFault> {
+        match &call {
+            Call::Complete { .. } => {
+                return Ok(Err(Error::unavailable(
+                    "llm-not-configured",
+                    "no language model provider is configured on this host; an administrator can add one",
+                )));
+            }
+            Call::Send { .. } => {
+                return Ok(Err(Error::unavailable(
+                    "http-not-configured",
+                    "no host is granted for HTTP requests; an administrator can grant one by name",
+                )));
+            }
+            _ => {}
+        }
+        if let Err(error) = self.judge(&mut call)? {
+            return Ok(Err(error));
+        }
+        self.ask(call)
+    }
+
+    /// Whether the three sides allow a call; narrows it to the records that they allow.
+    fn judge(&mut self, call: &mut Call) -> Result<Result<(), Error>, HostFault> {
+        let needs = match needs(&self.session.env().schema, call) {
+            Ok(needs) => needs,
+            Err(error) => return Ok(Err(error)),
+        };
+        for (index, need) in needs.iter().enumerate() {
+            let allowed = match self.authority.allow(need) {
+                Ok(allowed) => allowed,
+                Err(refusal) => return Ok(Err(refusal.into())),
+            };
+            if allowed.domains.is_empty() {
+                continue;
+            }
+            if index > 0 && needs.first().is_some_and(|first| first.model != need.model) {
+                return Ok(Err(reached_through_a_path(need)));
+            }
+            if let Err(error) = self.narrow(call, need, &allowed)? {
+                return Ok(Err(error));
+            }
+        }
+        Ok(Ok(()))
+    }
+
+    /// Searches get the grants' domains added; calls that name records are refused when one is outside of them.
+    fn narrow(&mut self, call: &mut Call, need: &Need, allowed: &Allowed) -> Result<Result<(), Error>, HostFault> {
+        let bound = match bound(allowed) {
+            Ok(bound) => bound,
+            Err(error) => return Ok(Err(error)),
+        };
+        let ids: Vec<Id> = match call {
+            Call::Search { domain, .. }
+            | Call::SearchRead { domain, .. }
+            | Call::SearchCount { domain, .. }
+            | Call::ReadGroup { domain, .. } => {
+                return Ok(Domain::from_source(domain).map(|asked| {
+                    *domain = DomainSource::Literal(Domain::and([asked, bound]).to_string());
+                }));
+            }
+            Call::Read { ids, .. } | Call::Write { ids, .. } | Call::Unlink { ids, .. } => ids.clone(),
+            Call::CallMethod { ids, .. } | Call::HasAccess { ids, .. } => ids.clone(),
+            Call::Relate { target, .. }
+            | Call::Mention { target }
+            | Call::ReadMessages { target, .. }
+            | Call::PostMessage { target, .. }
+            | Call::PostNote { target, .. }
+            | Call::ScheduleActivity { target, .. }
+            | Call::CompleteActivities { target, .. }
+            | Call::AddFollowers { target, .. }
+            | Call::RemoveFollowers { target, .. } => vec![target.id],
+            // New records are not there yet to be matched, and a name search cannot be narrowed.
+            _ => return Ok(Err(unbounded(need))),
+        };
+        // Records of this very run are the script's own.
+        let ids: Vec<Id> = ids.into_iter().filter(|id| !is_provisional(*id)).collect();
+        let named = Domain::and([Domain::condition("id", Operator::In, literal_ids(&ids)), bound.clone()]);
+        let search = Call::Search {
+            model: need.model.clone(),
+            domain: DomainSource::Literal(named.to_string()),
+            page: Page { archived: true, ..Page::default() },
+        };
+        let found = match self.ask(search)? {
+            Ok(Answer::Ids(found)) => found,
+            Ok(_) => Vec::new(),
+            Err(error) => return Ok(Err(error)),
+        };
+        Ok(match ids.iter().find(|id| !found.contains(id)) {
+            None => Ok(()),
+            Some(outside) => Err(Error::denied(
+                "refused-by-domain",
+                format!("`{}` on {}({outside}) is outside of the granted records {bound}", need.operation, need.model),
+            )),
+        })
+    }
+
+    fn ask(&mut self, call: Call) -> Result<Reply, HostFault> {
+        self.session.call(call).map_err(|fault| HostFault::new(fault.to_string()))
+    }
+}
+
+#[async_trait::async_trait]
+impl Host for Guard {
+    async fn call(&mut self, call: Call) -> Result<Reply, HostFault> {
+        let reply = self.answer(call)?;
+        if let Err(error) = &reply
+            && error.kind == ErrorKind::AccessDenied
+        {
+            self.refusals.push(error.clone());
+        }
+        Ok(reply)
+    }
+
+    fn log(&mut self, level: LogLevel, message: &str) {
+        self.log.line(level, message);
+    }
+}
+
+/// One domain of each side's alternatives must match.
+fn bound(allowed: &Allowed) -> Result<Domain, Error> {
+    let sides = allowed.domains.iter().map(|alternatives| {
+        let domains: Result<Vec<_>, _> = alternatives.iter().map(|text| Domain::parse(text)).collect();
+        domains.map(Domain::or)
+    });
+    Ok(Domain::and(sides.collect::<Result<Vec<_>, _>>()?))
+}
+
+fn literal_ids(ids: &[Id]) -> Literal {
+    Literal::List(ids.iter().map(|id| Literal::Integer(i64::from(*id))).collect())
+}
+
+fn reached_through_a_path(need: &Need) -> Error {
+    Error::denied(
+        "refused-by-domain",
+        format!(
+            "the grant of `{}` on `{}` is bounded by a domain, so no path or command may reach it from another model; \
+             read it with a call of its own",
+            need.operation, need.model
+        ),
+    )
+}
+
+fn unbounded(need: &Need) -> Error {
+    Error::denied(
+        "refused-by-domain",
+        format!(
+            "the grant of `{}` on `{}` is bounded by a domain, which this call cannot honour; search first, or grant it \
+             without a domain",
+            need.operation, need.model
+        ),
+    )
+}

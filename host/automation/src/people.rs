@@ -1,0 +1,92 @@
+//! Finds the user that a run acts for, and makes their environment.
+
+use std::sync::Arc;
+
+use jiff::Timestamp;
+
+use triggerbox_model::{
+    call::{Answer, Call, DomainSource, Page},
+    domain::{Domain, Literal, Operator},
+    error::Error,
+    event::User,
+    value::{Id, Link, Row, Value},
+};
+use triggerbox_store::{db::Database, env::Env, session::Session};
+
+use crate::runner::RunError;
+
+/// A user with the company that they work in.
+#[derive(Debug, Clone)]
+pub struct Person {
+    /// As scripts may know them.
+    pub user: User,
+    /// Their current company.
+    pub company: Link,
+}
+
+/// The user that the system itself acts as; Odoo's `base.user_root`.
+pub const SYSTEM: Id = 1;
+
+/// The environment of a user, with or without that user's bounds.
+///
+/// # Errors
+/// The user does not exist; the backend fails.
+pub fn environment(database: &Database, user: Id, superuser: bool, now: Timestamp) -> Result<Env, RunError> {
+    let snapshot = database.snapshot()?;
+    let (schema, rights) = (Arc::clone(database.schema()), Arc::clone(database.rights()));
+    let env = Env::for_user(&snapshot, schema, rights, user, now).map_err(RunError::Invalid)?;
+    Ok(if superuser { env.sudo() } else { env })
+}
+
+/// Finds an active user by sign-in name or id.
+///
+/// # Errors
+/// `unknown-user`, or what the backend says.
+pub fn find(database: &Database, login_or_id: &str, now: Timestamp) -> Result<Person, RunError> {
+    let mut session = Session::new(database, environment(database, SYSTEM, true, now)?)?;
+    let by = |field: &str, value| Domain::condition(field, Operator::Equal, value);
+    let login = by("login", Literal::text(login_or_id));
+    let domain = match login_or_id.parse::<u32>() {
+        Ok(id) => Domain::or([by("id", Literal::Integer(i64::from(id))), login]),
+        Err(_) => login,
+    };
+    let call = Call::SearchRead {
+        model: "res.users".to_owned(),
+        domain: DomainSource::Literal(domain.to_string()),
+        fields: ["name", "login", "lang", "tz", "company_id"].map(str::to_owned).to_vec(),
+        page: Page { limit: Some(1), ..Page::default() },
+    };
+    match session.call(call)? {
+        Ok(Answer::Rows(rows)) => rows.first().and_then(person).ok_or_else(|| {
+            RunError::Invalid(Error::not_found(
+                "unknown-user",
+                format!("there is no active user `{login_or_id}`; `triggerbox db search res.users --fields login` lists them"),
+            ))
+        }),
+        Ok(_) => Err(RunError::Backend("the backend answered a search with something else".to_owned())),
+        Err(error) => Err(RunError::Invalid(error)),
+    }
+}
+
+fn person(row: &Row) -> Option<Person> {
+    let [name, login, lang, tz, company] = row.values.as_slice() else {
+        return None;
+    };
+    let text = |value: &Value, default: &str| match value {
+        Value::Text(text) => text.clone(),
+        _ => default.to_owned(),
+    };
+    let Value::Many2one(company) = company else {
+        return None;
+    };
+    Some(Person {
+        user: User {
+            id: row.id,
+            name: text(name, ""),
+            login: text(login, ""),
+            lang: text(lang, "en_US"),
+            tz: text(tz, "UTC"),
+        },
+        company: company.clone(),
+    })
+}

@@ -1,0 +1,77 @@
+//! What came of a run, with all its attempts.
+
+use serde::Serialize;
+use triggerbox_model::{
+    changes::Diff,
+    error::Error,
+    event::{Failure, Outcome},
+    limits::{Breach, Limits, PerLimit},
+};
+use triggerbox_sandbox::{Durations, Trap};
+
+/// One run from event to commit.
+#[derive(Debug, Clone, Serialize)]
+pub struct Report {
+    /// The run's id.
+    pub run_id: String,
+    /// How it ended.
+    #[serde(flatten)]
+    pub verdict: Verdict,
+    /// Tries, the last one included. More than one only after conflicts.
+    pub attempts: u32,
+    /// What changed, or would change. Empty unless the script succeeded.
+    pub diff: Diff,
+    /// The limits in force.
+    pub limits: Limits,
+    /// What the last attempt used.
+    pub used: PerLimit,
+    /// Where the last attempt's time went, in nanoseconds as JSON.
+    pub durations: Durations,
+    /// Refusals that the script met, whether it handled them or not.
+    pub refusals: Vec<Error>,
+}
+
+/// How a run ended.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[serde(tag = "verdict", content = "detail", rename_all = "kebab-case")]
+pub enum Verdict {
+    /// The script succeeded and what it staged is committed. Nobody needs to act.
+    Applied(Outcome),
+    /// The script succeeded, and nothing is committed because that was asked for.
+    DryRun(Outcome),
+    /// The script says that it did not succeed. The text says who must act.
+    Failed(Failure),
+    /// A limit stopped it. Script author, or whoever sets the limit.
+    LimitExceeded(Breach),
+    /// The script broke. Its author.
+    Trapped(Trap),
+    /// The script succeeded, but the backend refused what it staged. Script author or whoever keeps the data.
+    Rejected(Error),
+    /// Others kept changing the same records; the last conflict. Nobody: try again.
+    Conflict(Error),
+    /// The backend failed. The operator.
+    Backend(String),
+}
+
+impl Verdict {
+    /// The stable code, `limit-exceeded`.
+    #[must_use]
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::Applied(_) => "applied",
+            Self::DryRun(_) => "dry-run",
+            Self::Failed(_) => "failed",
+            Self::LimitExceeded(_) => "limit-exceeded",
+            Self::Trapped(_) => "trapped",
+            Self::Rejected(_) => "rejected",
+            Self::Conflict(_) => "conflict",
+            Self::Backend(_) => "backend",
+        }
+    }
+
+    /// Whether the script did what it wanted.
+    #[must_use]
+    pub fn is_success(&self) -> bool {
+        matches!(self, Self::Applied(_) | Self::DryRun(_))
+    }
+}

@@ -1,0 +1,218 @@
+//! One run: the script in its sandbox, then its changes in one transaction. A conflict starts it again.
+
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use triggerbox_model::{
+    changes::Diff,
+    error::{Error, ErrorKind},
+    event::{Event, Outcome, Trigger},
+    grants::Authority,
+    limits::Limits,
+    value::{FieldValue, Id, Snapshot},
+};
+use triggerbox_sandbox::{Ending, Script};
+use triggerbox_store::{
+    commit::{self, CommitError},
+    db::{Database, DbError},
+    env::Env,
+    mention::Mentions,
+    session::Session,
+};
+
+use crate::{
+    guard::{Guard, LogSink},
+    people::{self, Person},
+    report::{Report, Verdict},
+};
+
+/// How often a run is tried when others change the same records meanwhile.
+pub const MAX_ATTEMPTS: u32 = 5;
+
+/// What to run, for what, as whom, within what.
+pub struct Request {
+    /// The compiled component.
+    pub script: Script,
+    /// The rule's name; staged state is kept by it.
+    pub rule: String,
+    /// What happened.
+    pub trigger: Trigger,
+    /// To records of this model,
+    pub model: Option<String>,
+    /// these.
+    pub records: Vec<Id>,
+    /// For updates: the changed fields as they were.
+    pub old_values: Vec<Snapshot>,
+    /// Checked against the manifest.
+    pub parameters: Vec<FieldValue>,
+    /// Who caused it.
+    pub actor: Person,
+    /// Whose rights the script has.
+    pub run_as: Person,
+    /// The user's rights do not bind it.
+    pub superuser: bool,
+    /// What script, rule and policy allow.
+    pub authority: Arc<Authority>,
+    /// The limits of each attempt.
+    pub limits: Limits,
+    /// When it happened: the time that the script sees.
+    pub now: Timestamp,
+    /// The script's random numbers come from here.
+    pub seed: u32,
+    /// Show what would change, and change nothing.
+    pub dry_run: bool,
+}
+
+/// A run that could not even start.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum RunError {
+    /// The request is wrong: unknown model, record, user. Whoever made it.
+    #[error("{0}")]
+    Invalid(Error),
+    /// The backend cannot be used. The operator.
+    #[error("{0}")]
+    Backend(String),
+}
+
+impl From<DbError> for RunError {
+    fn from(error: DbError) -> Self {
+        Self::Backend(error.to_string())
+    }
+}
+
+/// Runs a script once. Whatever the script does is in the report; only a request that makes no sense is an error.
+///
+/// `log` is handed from attempt to attempt and sees the lines as they come.
+///
+/// # Errors
+/// [`RunError`]
+pub async fn run(database: &Database, request: &Request, mut log: Box<dyn LogSink>) -> Result<Report, RunError> {
+    check(database, request)?;
+    let run_id = format!("{:016x}", rand::random::<u64>());
+    let mut attempt = 1;
+    loop {
+        let (report, sink) = once(database, request, &run_id, attempt, log).await?;
+        if !matches!(report.verdict, Verdict::Conflict(_)) || attempt == MAX_ATTEMPTS {
+            return Ok(report);
+        }
+        log = sink;
+        attempt += 1;
+    }
+}
+
+/// A request that names a model names one that there is, and records that there are.
+fn check(database: &Database, request: &Request) -> Result<(), RunError> {
+    let Some(model) = &request.model else {
+        return match request.records.is_empty() {
+            true => Ok(()),
+            false => Err(RunError::Invalid(Error::invalid("no-model", "records need a model: name it"))),
+        };
+    };
+    database.schema().model(model).map_err(RunError::Invalid)?;
+    Ok(())
+}
+
+async fn once(
+    database: &Database,
+    request: &Request,
+    run_id: &str,
+    attempt: u32,
+    log: Box<dyn LogSink>,
+) -> Result<(Report, Box<dyn LogSink>), RunError> {
+    let env = people::environment(database, request.run_as.user.id, request.superuser, request.now)?;
+    let session = Session::new(database, env.clone())?.for_rule(&request.rule);
+    let guard = Guard::new(session, Arc::clone(&request.authority), log);
+
+    let run = request.script.run(event(request, run_id, attempt), request.limits, Box::new(guard)).await;
+    let Some(guard) = run.host.downcast::<Guard>() else {
+        return Err(RunError::Backend("the sandbox returned another run's host".to_owned()));
+    };
+    let (session, log, refusals) = guard.into_parts();
+
+    let mut diff = Diff::default();
+    let verdict = match run.ending {
+        Ending::Done(outcome) => match conclude(database, &env, session, request.dry_run, outcome) {
+            Ok((verdict, changed)) => {
+                diff = changed;
+                verdict
+            }
+            Err(error) => refused(error),
+        },
+        Ending::Failed(failure) => Verdict::Failed(failure),
+        Ending::LimitExceeded(breach) => Verdict::LimitExceeded(breach),
+        Ending::Trapped(trap) => Verdict::Trapped(trap),
+        Ending::HostFault(fault) => Verdict::Backend(fault),
+    };
+    let report = Report {
+        run_id: run_id.to_owned(),
+        verdict,
+        attempts: attempt,
+        diff,
+        limits: run.limits,
+        used: run.used,
+        durations: run.durations,
+        refusals,
+    };
+    Ok((report, log))
+}
+
+/// The script succeeded: applies what it staged, or shows what that would be.
+fn conclude(
+    database: &Database,
+    env: &Env,
+    mut session: Session,
+    dry_run: bool,
+    outcome: Outcome,
+) -> Result<(Verdict, Diff), CommitError> {
+    session.check_outcome(&outcome)?;
+    if dry_run {
+        let preview = session.preview()?;
+        return Ok((Verdict::DryRun(with_names(outcome, &preview.mentions)), preview.diff));
+    }
+    // The session's snapshot ends here: what others committed since then is seen under the lock.
+    let changes = session.finish();
+    let committed = commit::commit(database, env, &changes)?;
+    Ok((Verdict::Applied(with_names(outcome, &committed.mentions)), committed.diff))
+}
+
+/// An outcome with names in place of mention tokens.
+fn with_names(outcome: Outcome, mentions: &Mentions) -> Outcome {
+    Outcome {
+        message: outcome.message.map(|text| mentions.in_text(&text)),
+        warning: outcome.warning.map(|text| mentions.in_text(&text)),
+        result_json: outcome.result_json.map(|json| mentions.in_json(&json)),
+        ..outcome
+    }
+}
+
+fn refused(error: CommitError) -> Verdict {
+    match error {
+        conflict @ CommitError::Conflict { .. } => {
+            Verdict::Conflict(Error::new(ErrorKind::Conflict, "conflict", conflict.to_string()))
+        }
+        CommitError::Refused(error) => Verdict::Rejected(error),
+        CommitError::Database(error) => Verdict::Backend(error.to_string()),
+    }
+}
+
+fn event(request: &Request, run_id: &str, attempt: u32) -> Event {
+    Event {
+        run_id: run_id.to_owned(),
+        rule: request.rule.clone(),
+        attempt,
+        depth: 0,
+        seed: request.seed,
+        trigger: request.trigger.clone(),
+        model: request.model.clone(),
+        records: request.records.clone(),
+        old_values: request.old_values.clone(),
+        actor: request.actor.user.clone(),
+        run_as: request.run_as.user.clone(),
+        superuser: request.superuser,
+        company: request.run_as.company.clone(),
+        now: request.now.strftime("%Y-%m-%dT%H:%M:%SZ").to_string(),
+        parameters: request.parameters.clone(),
+        previous: None,
+        extra_json: None,
+    }
+}

@@ -1,0 +1,188 @@
+//! Every operation refused by every side, with the texts: a generated matrix, kept as a page of the book.
+
+mod support;
+
+use std::{fmt::Write as _, sync::Arc};
+
+use support::{Crm, Log};
+use triggerbox_automation::{guard::Guard, people};
+use triggerbox_model::{
+    call::{Activity, BodyFormat, Call, Command, DomainSource, GroupPage, Message, Page, Reply},
+    grants::{Authority, Grant, Grants, Policy, Side},
+    value::{FieldValue, RecordRef, Value},
+};
+use triggerbox_sandbox::Host;
+use triggerbox_store::session::Session;
+
+const NOW: &str = support::NOW;
+const MODEL: &str = "crm.lead";
+
+fn message() -> Message {
+    Message {
+        body: "hello".into(),
+        format: BodyFormat::Text,
+        subject: None,
+        partner_ids: Vec::new(),
+        attachments: Vec::new(),
+    }
+}
+
+/// One call for each operation, with the grant that just suffices for it.
+fn calls(lead: u32) -> Vec<(&'static str, &'static str, Call)> {
+    let target = RecordRef::new(MODEL, lead);
+    let literal = |text: &str| DomainSource::Literal(text.to_owned());
+    let name = || vec![FieldValue::new("name", Value::text("x"))];
+    let activity = Activity {
+        kind: "mail.mail_activity_data_todo".into(),
+        summary: "x".into(),
+        note: None,
+        deadline: None,
+        user_id: None,
+    };
+    vec![
+        (
+            "read",
+            "crm.lead:read:name",
+            Call::Read { model: MODEL.into(), ids: vec![lead], fields: vec!["name".into()] },
+        ),
+        (
+            "search by a field",
+            "crm.lead:read:phone",
+            Call::Search { model: MODEL.into(), domain: literal("[('phone', '!=', False)]"), page: Page::default() },
+        ),
+        (
+            "search by a path",
+            "crm.lead:read:stage_id",
+            Call::SearchCount { model: MODEL.into(), domain: literal("[('stage_id.name', '=', 'New')]") },
+        ),
+        (
+            "order",
+            "crm.lead:read:expected_revenue",
+            Call::Search {
+                model: MODEL.into(),
+                domain: literal("[]"),
+                page: Page { order: Some("expected_revenue desc".into()), ..Page::default() },
+            },
+        ),
+        (
+            "group",
+            "crm.lead:read:stage_id,expected_revenue",
+            Call::ReadGroup {
+                model: MODEL.into(),
+                domain: literal("[]"),
+                group_by: vec!["stage_id".into()],
+                aggregates: vec!["expected_revenue:sum".into()],
+                page: GroupPage::default(),
+            },
+        ),
+        ("write", "crm.lead:write:name", Call::Write { model: MODEL.into(), ids: vec![lead], values: name() }),
+        (
+            "relate",
+            "crm.lead:write:tag_ids",
+            Call::Relate { target: target.clone(), field: "tag_ids".into(), commands: vec![Command::Clear] },
+        ),
+        ("create", "crm.lead:create:name", Call::Create { model: MODEL.into(), values: vec![name()] }),
+        ("unlink", "crm.lead:unlink", Call::Unlink { model: MODEL.into(), ids: vec![lead] }),
+        ("note", "crm.lead:note", Call::PostNote { target: target.clone(), message: message() }),
+        ("message", "crm.lead:message", Call::PostMessage { target: target.clone(), message: message() }),
+        ("activity", "crm.lead:activity", Call::ScheduleActivity { target: target.clone(), activity }),
+        ("follow", "crm.lead:follow", Call::AddFollowers { target, partner_ids: vec![1] }),
+        (
+            "call",
+            "crm.lead:call:action_archive",
+            Call::CallMethod {
+                model: MODEL.into(),
+                ids: vec![lead],
+                method: "action_archive".into(),
+                arguments_json: "{}".into(),
+            },
+        ),
+    ]
+}
+
+fn ask(crm: &Crm, user: &str, authority: Authority, call: Call) -> Reply {
+    let now = NOW.parse().unwrap();
+    let person = people::find(&crm.database, user, now).unwrap();
+    let env = people::environment(&crm.database, person.user.id, false, now).unwrap();
+    let session = Session::new(&crm.database, env).unwrap();
+    let mut guard = Guard::new(session, Arc::new(authority), Box::new(Log::default()));
+    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    runtime.block_on(guard.call(call)).unwrap()
+}
+
+/// A side that is as generous as can be for one grant, and one that gives something else.
+fn sides(grant: &str, refusing: Option<Side>) -> Authority {
+    let grant: Grant = grant.parse().unwrap();
+    let mut all = Grants(vec![grant, "crm.stage:read:name".parse().unwrap()]);
+    // Whatever a call also touches on its way.
+    all.0.push("mail.message:read:body".parse().unwrap());
+    let other = Grants(vec!["crm.tag:read:name".parse().unwrap()]);
+    let policy = match refusing {
+        Some(Side::Policy) => Policy { forbidden_models: vec!["crm.*".into()], ..Policy::default() },
+        _ => Policy::default(),
+    };
+    let or_other = |side| if refusing == Some(side) { other.clone() } else { all.clone() };
+    Authority { script: or_other(Side::Script), rule: Some(or_other(Side::Rule)), policy }
+}
+
+// Shows: F018, F019, F084, F104, F105, F106, F107, F108
+#[test]
+fn each_side_refuses_each_operation_and_says_so() {
+    let crm = Crm::new();
+    // A user in no group at all.
+    let nobody = crm.search("res.users", "[('login', '=', 'rita')]")[0];
+    crm.write("res.users", nobody, &[("group_ids", Value::Ids(Vec::new()))]);
+    let lead = crm.search(MODEL, "[('type', '=', 'opportunity')]")[0];
+    let mut page = "# What each refusal says\n\n\
+        Made by the test `tests/e2e/grants.rs`: each operation on a lead, with three sides that allow it and one that does\n\
+        not. The user who is refused has no access to leads.\n"
+        .to_owned();
+    for (operation, grant, call) in calls(lead) {
+        writeln!(page, "\n## {operation}\n\n| refused by | code | text |\n|---|---|---|").unwrap();
+        let allowed = ask(&crm, "admin", sides(grant, None), call.clone());
+        assert!(allowed.is_ok(), "{operation} with all four sides: {allowed:?}");
+        for side in [Side::Script, Side::Rule, Side::Policy, Side::User] {
+            let user = if side == Side::User { "rita" } else { "admin" };
+            let refused = ask(&crm, user, sides(grant, Some(side)), call.clone()).unwrap_err();
+            assert_eq!(refused.kind.name(), "access-denied", "{operation} by {side:?}: {refused:?}");
+            if side != Side::User {
+                assert_eq!(refused.code, format!("refused-by-{}", side.name()), "{operation}");
+            }
+            let text = refused.message.lines().next().unwrap_or_default().replace('|', "\\|");
+            writeln!(page, "| {} | `{}` | {text} |", side.name(), refused.code).unwrap();
+        }
+    }
+    snapbox::assert_data_eq!(page, snapbox::file!["../../docs/src/write/refusals.md"]);
+}
+
+// Shows: F107
+#[test]
+fn a_granted_domain_bounds_every_way_to_a_record() {
+    let crm = Crm::new();
+    let leads = crm.rows(MODEL, "[('type', '=', 'opportunity')]", &["name"]);
+    let (inside, outside) = (leads[0].id, leads[1].id);
+    let grant = format!("crm.lead:read,write,note:name:[('id', '=', {inside})]");
+    let authority = || Authority {
+        script: Grants(vec![grant.parse().unwrap(), "crm.tag:read:name".parse().unwrap()]),
+        rule: None,
+        policy: Policy::default(),
+    };
+    let search =
+        Call::Search { model: MODEL.into(), domain: DomainSource::Literal("[]".into()), page: Page::default() };
+    assert_eq!(ask(&crm, "admin", authority(), search).unwrap(), triggerbox_model::call::Answer::Ids(vec![inside]));
+    for id in [inside, outside] {
+        let target = RecordRef::new(MODEL, id);
+        let values = vec![FieldValue::new("name", Value::text("x"))];
+        for call in [
+            Call::Read { model: MODEL.into(), ids: vec![id], fields: vec!["name".into()] },
+            Call::Write { model: MODEL.into(), ids: vec![id], values },
+            Call::PostNote { target, message: message() },
+        ] {
+            let reply = ask(&crm, "admin", authority(), call);
+            match id == inside {
+                true => assert!(reply.is_ok(), "{reply:?}"),
+                false => assert_eq!(reply.unwrap_err().code, "refused-by-domain"),
+            }
+        }
+    }
+}

@@ -1,0 +1,208 @@
+//! The demo CRM in memory, and scripts run on it as the command line runs them.
+
+#![allow(dead_code, reason = "each test file uses its own part")]
+
+use std::sync::{Arc, LazyLock, Mutex};
+
+use guest_artifacts::Guest;
+use jiff::Timestamp;
+use triggerbox_automation::{self as automation, LogSink, Report, Request, people};
+use triggerbox_model::{
+    call::{Answer, Call, DomainSource, Page, Posted},
+    error::Error,
+    event::Trigger,
+    grants::{Authority, Grant, Grants, Policy},
+    limits::{Class, LimitRequest, Limits},
+    manifest::Manifest,
+    value::{FieldValue, Id, RecordRef, Row, Value},
+};
+use triggerbox_sandbox::{LogLevel, Pool, Sandbox};
+use triggerbox_store::{commit, db::Database, session::Session};
+
+/// When all of this happens.
+pub(crate) const NOW: &str = "2026-11-20T09:30:00Z";
+
+static SANDBOX: LazyLock<Sandbox> = LazyLock::new(|| Sandbox::new(&Pool::default()).unwrap());
+
+/// Log lines, kept.
+#[derive(Clone, Default)]
+pub(crate) struct Log(Arc<Mutex<Vec<String>>>);
+
+impl Log {
+    pub(crate) fn lines(&self) -> Vec<String> {
+        self.0.lock().unwrap().clone()
+    }
+}
+
+impl LogSink for Log {
+    fn line(&mut self, level: LogLevel, message: &str) {
+        self.0.lock().unwrap().push(format!("{} {message}", level.name()));
+    }
+}
+
+/// How a script is run; what is not said is as the command line's defaults.
+#[derive(Default)]
+pub(crate) struct How<'a> {
+    pub(crate) user: Option<&'a str>,
+    pub(crate) superuser: bool,
+    pub(crate) trigger: Option<Trigger>,
+    pub(crate) params: &'a [(&'a str, &'a str)],
+    pub(crate) grants: &'a [&'a str],
+    pub(crate) limits: &'a [(&'a str, u64)],
+    pub(crate) dry_run: bool,
+    pub(crate) manifest: Option<&'a str>,
+}
+
+pub(crate) struct Crm {
+    pub(crate) database: Database,
+    now: Timestamp,
+}
+
+impl Crm {
+    pub(crate) fn new() -> Self {
+        let now: Timestamp = NOW.parse().unwrap();
+        Self { database: Database::demo_in_memory(now).unwrap(), now }
+    }
+
+    pub(crate) fn session(&self) -> Session {
+        let env = people::environment(&self.database, people::SYSTEM, true, self.now).unwrap();
+        Session::new(&self.database, env).unwrap()
+    }
+
+    /// Runs a script and returns the report with the log.
+    pub(crate) fn run(&self, guest: &Guest, model: &str, ids: &[Id], how: &How<'_>) -> (Report, Vec<String>) {
+        let manifest = Manifest::parse(how.manifest.or(guest.manifest).expect("a manifest")).unwrap();
+        let run_as = people::find(&self.database, how.user.unwrap_or("admin"), self.now).unwrap();
+        let params: Vec<_> = how.params.iter().map(|(name, value)| ((*name).into(), (*value).into())).collect();
+        let grants: Vec<Grant> = how.grants.iter().map(|text| text.parse().unwrap()).collect();
+        let limits = how.limits.iter().map(|(name, number)| (limit(name), *number)).collect();
+        let request = Request {
+            script: SANDBOX.compile(guest.component).unwrap(),
+            rule: guest.name.to_owned(),
+            trigger: how.trigger.clone().unwrap_or(Trigger::Manual),
+            model: Some(model.to_owned()),
+            records: ids.to_vec(),
+            old_values: Vec::new(),
+            parameters: manifest.parameter_values(&params).unwrap(),
+            actor: run_as.clone(),
+            run_as,
+            superuser: how.superuser,
+            limits: Limits::resolve(Class::Async, [&manifest.limits, &LimitRequest(limits)]),
+            authority: Arc::new(Authority {
+                script: manifest.grants,
+                rule: (!grants.is_empty()).then(|| Grants(grants)),
+                policy: Policy::default(),
+            }),
+            now: self.now,
+            seed: 7,
+            dry_run: how.dry_run,
+        };
+        let log = Log::default();
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let report = runtime.block_on(automation::run(&self.database, &request, Box::new(log.clone()))).unwrap();
+        (report, log.lines())
+    }
+
+    /// Runs a script that must succeed; its outcome's message.
+    pub(crate) fn succeed(&self, guest: &Guest, model: &str, ids: &[Id], how: &How<'_>) -> String {
+        let (report, log) = self.run(guest, model, ids, how);
+        match report.verdict {
+            automation::Verdict::Applied(outcome) => outcome.message.unwrap_or_default(),
+            other => panic!("{}: {other:?}\nlog: {log:#?}", guest.name),
+        }
+    }
+
+    pub(crate) fn ask(&self, call: Call) -> Result<Answer, Error> {
+        self.session().call(call).unwrap()
+    }
+
+    pub(crate) fn search(&self, model: &str, domain: &str) -> Vec<Id> {
+        let domain = DomainSource::Literal(domain.to_owned());
+        match self.ask(Call::Search { model: model.to_owned(), domain, page: Page::default() }).unwrap() {
+            Answer::Ids(ids) => ids,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    pub(crate) fn rows(&self, model: &str, domain: &str, fields: &[&str]) -> Vec<Row> {
+        let domain = DomainSource::Literal(domain.to_owned());
+        let fields = fields.iter().map(|name| (*name).to_owned()).collect();
+        match self.ask(Call::SearchRead { model: model.to_owned(), domain, fields, page: Page::default() }).unwrap() {
+            Answer::Rows(rows) => rows,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    /// One field of one record.
+    pub(crate) fn value(&self, model: &str, id: Id, field: &str) -> Value {
+        let call = Call::Read { model: model.to_owned(), ids: vec![id], fields: vec![field.to_owned()] };
+        match self.ask(call).unwrap() {
+            Answer::Rows(rows) => rows[0].values[0].clone(),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    /// The related records' names.
+    pub(crate) fn names(&self, model: &str, id: Id, field: &str, related: &str) -> Vec<String> {
+        let Value::Ids(ids) = self.value(model, id, field) else { panic!("{field} is not a relation") };
+        let domain = format!("[('id', 'in', {ids:?})]");
+        let rows = self.rows(related, &domain, &["display_name"]);
+        let mut names: Vec<_> = rows.iter().map(|row| text(&row.values[0])).collect();
+        names.sort();
+        names
+    }
+
+    /// Changes from outside, committed.
+    pub(crate) fn change(&self, calls: impl IntoIterator<Item = Call>) -> Vec<Answer> {
+        let mut session = self.session();
+        let answers = calls.into_iter().map(|call| session.call(call).unwrap().unwrap()).collect();
+        let env = session.env().clone();
+        commit::commit(&self.database, &env, &session.finish()).unwrap();
+        answers
+    }
+
+    pub(crate) fn write(&self, model: &str, id: Id, values: &[(&str, Value)]) {
+        let values = fields(values);
+        self.change([Call::Write { model: model.to_owned(), ids: vec![id], values }]);
+    }
+
+    /// The record that a creation gives, found by its highest id.
+    pub(crate) fn create(&self, model: &str, values: &[(&str, Value)]) -> Id {
+        self.change([Call::Create { model: model.to_owned(), values: vec![fields(values)] }]);
+        let page = Page { limit: Some(1), order: Some("id desc".into()), archived: true, ..Page::default() };
+        let domain = DomainSource::Literal("[]".into());
+        match self.ask(Call::Search { model: model.to_owned(), domain, page }).unwrap() {
+            Answer::Ids(ids) => ids[0],
+            other => panic!("{other:?}"),
+        }
+    }
+
+    /// Messages and notes, newest first.
+    pub(crate) fn messages(&self, model: &str, id: Id) -> Vec<Posted> {
+        match self.ask(Call::ReadMessages { target: RecordRef::new(model, id), limit: 100 }).unwrap() {
+            Answer::Messages(messages) => messages,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    pub(crate) fn activities(&self, model: &str, id: Id) -> Vec<Row> {
+        let domain = format!("[('res_model', '=', '{model}'), ('res_id', '=', {id})]");
+        self.rows("mail.activity", &domain, &["summary", "date_deadline", "user_id"])
+    }
+}
+
+pub(crate) fn fields(values: &[(&str, Value)]) -> Vec<FieldValue> {
+    values.iter().map(|(name, value)| FieldValue::new(*name, value.clone())).collect()
+}
+
+pub(crate) fn text(value: &Value) -> String {
+    match value {
+        Value::Text(text) | Value::Date(text) | Value::Datetime(text) => text.clone(),
+        Value::Many2one(link) => link.name.clone().unwrap_or_default(),
+        other => panic!("not a text: {other:?}"),
+    }
+}
+
+fn limit(name: &str) -> triggerbox_model::limits::Limit {
+    triggerbox_model::limits::Limit::from_name(name).unwrap()
+}
