@@ -1,1 +1,47 @@
-fn main() {}
+//! The `triggerbox` program: parses, calls the libraries, prints.
+
+mod args;
+mod commands;
+mod exit;
+mod output;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use crate::{
+    args::{Cli, Command},
+    exit::{Exit, Failure},
+    output::{RED, styled},
+};
+
+fn main() -> ExitCode {
+    let command = Cli::parse().command;
+    if matches!(command, Command::Compile) {
+        return commands::compile::run();
+    }
+    match dispatch(command) {
+        Ok(exit) => exit.into(),
+        Err(Failure { exit, error }) => {
+            anstream::eprintln!("{} {}", styled(RED, "error:"), output::printable(&format!("{error:#}")));
+            exit.into()
+        }
+    }
+}
+
+fn dispatch(command: Command) -> Result<Exit, Failure> {
+    match command {
+        Command::Demo(args) => commands::demo::run(args),
+        Command::New(args) => commands::new::run(&args),
+        Command::Build(args) => commands::build::run(&args),
+        Command::Check(args) => commands::check::run(&args),
+        Command::Run(args) => commands::run::run(&args),
+        Command::Db(args) => commands::db::run(&args.command),
+        Command::Limits(args) => commands::limits::run(&args),
+        Command::Doctor(args) => commands::doctor::run(&args),
+        Command::Compile | Command::MarkdownHelp => {
+            anstream::print!("{}", clap_markdown::help_markdown::<Cli>());
+            Ok(Exit::Ok)
+        }
+    }
+}

@@ -1,0 +1,330 @@
+//! The command line as data. The help texts are the reference page of the book, too.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use triggerbox_model::{grants::Grant, limits::Limit};
+
+/// Business automations as WebAssembly components: each run in a fresh sandbox with hard limits, each change applied
+/// as one transaction or not at all.
+#[derive(Debug, Parser)]
+#[command(name = "triggerbox", version, after_help = AFTER, max_term_width = 110)]
+pub(crate) struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+const AFTER: &str = "\
+Exit codes: 0 ok, 1 the script failed, 2 usage, 3 a limit stopped it, 4 a right was missing, 5 the backend failed,
+6 not a valid component.
+
+First steps: `triggerbox demo`, then `triggerbox new my-script`.";
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Show the whole point in a minute: a script at work, and three that misbehave.
+    Demo(DemoArgs),
+    /// Start a script: a folder with source, manifest and a test.
+    New(NewArgs),
+    /// Compile a script's folder to a component with its manifest inside.
+    Build(BuildArgs),
+    /// Say what a component is, what it asks for, and whether this host can run it.
+    Check(CheckArgs),
+    /// Run a script on records and show what it did.
+    Run(Box<RunArgs>),
+    /// Look at records of the embedded backend, import, export, back up.
+    Db(DbArgs),
+    /// List the limits with their defaults.
+    Limits(LimitsArgs),
+    /// Check that this machine can build and run scripts.
+    Doctor(DoctorArgs),
+    /// Compile one component in a bounded process: the host calls itself.
+    #[command(name = "__compile", hide = true)]
+    Compile,
+    /// All help texts as a page of the book.
+    #[command(name = "__markdown-help", hide = true)]
+    MarkdownHelp,
+}
+
+/// How results are printed.
+#[derive(Debug, Clone, Copy, Args)]
+pub(crate) struct Format {
+    /// Print one JSON document instead of text.
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// Options of `demo`.
+#[derive(Debug, Args)]
+pub(crate) struct DemoArgs {
+    #[command(flatten)]
+    pub(crate) format: Format,
+}
+
+/// Options of `new`.
+#[derive(Debug, Args)]
+pub(crate) struct NewArgs {
+    /// Name of the script and of its folder: lower-case letters, digits and dashes.
+    pub(crate) name: String,
+    /// The language to write it in.
+    #[arg(long, value_enum, default_value_t = Language::Rust)]
+    pub(crate) lang: Language,
+    /// Where to put the folder.
+    #[arg(long, default_value = ".")]
+    pub(crate) path: PathBuf,
+    #[command(flatten)]
+    pub(crate) format: Format,
+}
+
+/// A language with a template.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Language {
+    /// Rust, compiled for wasm32-wasip2.
+    Rust,
+}
+
+/// Options of `build`.
+#[derive(Debug, Args)]
+pub(crate) struct BuildArgs {
+    /// The script's folder: where its `triggerbox.toml` is.
+    #[arg(default_value = ".")]
+    pub(crate) path: PathBuf,
+    /// Where to write the component [default: `NAME.wasm` in the script's folder].
+    #[arg(long, short)]
+    pub(crate) output: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) format: Format,
+}
+
+/// Options of `check`.
+#[derive(Debug, Args)]
+pub(crate) struct CheckArgs {
+    /// The component.
+    pub(crate) component: PathBuf,
+    /// Only look into it; do not compile it.
+    #[arg(long)]
+    pub(crate) no_compile: bool,
+    #[command(flatten)]
+    pub(crate) format: Format,
+}
+
+/// Options of `run`.
+#[derive(Debug, Args)]
+#[command(after_help = RUN_EXAMPLES)]
+pub(crate) struct RunArgs {
+    /// The component.
+    pub(crate) script: PathBuf,
+    /// The model of the triggering records.
+    #[arg(long)]
+    pub(crate) model: Option<String>,
+    /// Ids of the triggering records, separated by commas.
+    #[arg(long, value_delimiter = ',')]
+    pub(crate) ids: Vec<u32>,
+    /// What happened to them.
+    #[arg(long, value_enum, default_value_t = TriggerName::Manual)]
+    pub(crate) trigger: TriggerName,
+    /// A parameter of the script; may be repeated.
+    #[arg(long = "param", value_name = "NAME=VALUE", value_parser = key_value)]
+    pub(crate) params: Vec<(String, String)>,
+    /// Sign-in name or id of the user whose rights the script has.
+    #[arg(long = "as", value_name = "USER", default_value = "admin")]
+    pub(crate) user: String,
+    /// Do not bind the script by the user's rights. Grants, policy and limits still bind it.
+    #[arg(long)]
+    pub(crate) superuser: bool,
+    /// Show what would change, and change nothing.
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+    /// Narrow a limit; may be repeated.
+    #[arg(long = "limit", value_name = "LIMIT=NUMBER", value_parser = limit)]
+    pub(crate) limits: Vec<(Limit, u64)>,
+    /// The kind of run, which decides the limits' defaults.
+    #[arg(long, value_enum, default_value_t = ClassName::Async)]
+    pub(crate) class: ClassName,
+    /// Grant just this instead of all that the manifest asks for and policy does not guard; may be repeated.
+    #[arg(long = "grant", value_name = "MODEL:OPERATIONS[:NAMES[:DOMAIN]]")]
+    pub(crate) grants: Vec<Grant>,
+    /// The time that the script sees, such as 2026-11-21T10:15:00Z [default: now].
+    #[arg(long)]
+    pub(crate) now: Option<String>,
+    /// Seed of the script's random numbers [default: random].
+    #[arg(long)]
+    pub(crate) seed: Option<u32>,
+    #[command(flatten)]
+    pub(crate) database: DatabaseArgs,
+    #[command(flatten)]
+    pub(crate) format: Format,
+}
+
+const RUN_EXAMPLES: &str = "\
+Examples:
+  triggerbox run scoring.wasm --model crm.lead --ids 7 --dry-run
+  triggerbox run high-value-order.wasm --model sale.order --ids 3 --trigger created \\
+      --param threshold=5000 --grant 'sale.order:read,note:amount_total'
+  triggerbox run scoring.wasm --model crm.lead --ids 7 --as sam --limit fuel=1000000";
+
+/// Which records.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct DatabaseArgs {
+    /// The embedded backend's file. Without it: the demo CRM in memory, gone when the command ends.
+    #[arg(long = "db", env = "TRIGGERBOX_DB", value_name = "FILE")]
+    pub(crate) file: Option<PathBuf>,
+}
+
+/// What happened, by name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+#[allow(missing_docs, reason = "the names are the contract's")]
+pub(crate) enum TriggerName {
+    Created,
+    Updated,
+    Manual,
+    SelectRecords,
+}
+
+/// The kind of run, by name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+#[allow(missing_docs, reason = "the names are those of the limits table")]
+pub(crate) enum ClassName {
+    Sync,
+    Async,
+    Batch,
+    Agent,
+}
+
+/// Options of `db`.
+#[derive(Debug, Args)]
+pub(crate) struct DbArgs {
+    #[command(subcommand)]
+    pub(crate) command: DbCommand,
+}
+
+/// What to do with the embedded backend.
+#[derive(Debug, Subcommand)]
+pub(crate) enum DbCommand {
+    /// Create a file with the demo CRM.
+    Demo {
+        /// The new file.
+        file: PathBuf,
+    },
+    /// List the models, with how many records each has.
+    Models {
+        #[command(flatten)]
+        database: DatabaseArgs,
+        #[command(flatten)]
+        format: Format,
+    },
+    /// Find records.
+    Search(SearchArgs),
+    /// Show one record with its chatter.
+    Show(ShowArgs),
+    /// Write a consistent copy of a database that may be in use.
+    Backup {
+        /// The new file.
+        to: PathBuf,
+        #[command(flatten)]
+        database: DatabaseArgs,
+    },
+    /// Create a database from a copy.
+    Restore {
+        /// The copy.
+        from: PathBuf,
+        #[command(flatten)]
+        database: DatabaseArgs,
+    },
+    /// Create a database from a folder with `schema.json`, `records.json` and, if there is one, `rights_data.json`.
+    Import {
+        /// The folder.
+        folder: PathBuf,
+        #[command(flatten)]
+        database: DatabaseArgs,
+    },
+    /// Write schema and records as JSON into a folder.
+    Export {
+        /// The folder.
+        folder: PathBuf,
+        #[command(flatten)]
+        database: DatabaseArgs,
+    },
+}
+
+/// Options of `db search`.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Example:
+  triggerbox db search crm.lead \"[('stage_id.name', '=', 'New')]\" --fields name,expected_revenue")]
+pub(crate) struct SearchArgs {
+    /// The model.
+    pub(crate) model: String,
+    /// A domain in Odoo's notation.
+    #[arg(default_value = "[]")]
+    pub(crate) domain: String,
+    /// Fields to show, separated by commas.
+    #[arg(long, value_delimiter = ',', default_value = "display_name")]
+    pub(crate) fields: Vec<String>,
+    /// `name desc, id` [default: the model's own].
+    #[arg(long)]
+    pub(crate) order: Option<String>,
+    /// Most records to show.
+    #[arg(long, default_value_t = 80)]
+    pub(crate) limit: u32,
+    /// Records to skip.
+    #[arg(long, default_value_t = 0)]
+    pub(crate) offset: u32,
+    /// Also archived records.
+    #[arg(long)]
+    pub(crate) archived: bool,
+    /// Sign-in name or id of the user whose rights apply.
+    #[arg(long = "as", value_name = "USER", default_value = "admin")]
+    pub(crate) user: String,
+    #[command(flatten)]
+    pub(crate) database: DatabaseArgs,
+    #[command(flatten)]
+    pub(crate) format: Format,
+}
+
+/// Options of `db show`.
+#[derive(Debug, Args)]
+pub(crate) struct ShowArgs {
+    /// The model.
+    pub(crate) model: String,
+    /// The record.
+    pub(crate) id: u32,
+    /// Sign-in name or id of the user whose rights apply.
+    #[arg(long = "as", value_name = "USER", default_value = "admin")]
+    pub(crate) user: String,
+    #[command(flatten)]
+    pub(crate) database: DatabaseArgs,
+    #[command(flatten)]
+    pub(crate) format: Format,
+}
+
+/// Options of `limits`.
+#[derive(Debug, Args)]
+pub(crate) struct LimitsArgs {
+    #[command(flatten)]
+    pub(crate) format: Format,
+}
+
+/// Options of `doctor`.
+#[derive(Debug, Args)]
+pub(crate) struct DoctorArgs {
+    #[command(flatten)]
+    pub(crate) format: Format,
+}
+
+fn key_value(text: &str) -> Result<(String, String), String> {
+    match text.split_once('=') {
+        Some((name, value)) if !name.is_empty() => Ok((name.to_owned(), value.to_owned())),
+        _ => Err(format!("`{text}` is not NAME=VALUE")),
+    }
+}
+
+fn limit(text: &str) -> Result<(Limit, u64), String> {
+    let (name, number) = key_value(text).map_err(|_| format!("`{text}` is not LIMIT=NUMBER, such as fuel=1000000"))?;
+    let limit = Limit::from_name(&name).ok_or_else(|| triggerbox_model::limits::unknown_limit(&name))?;
+    let number = number.replace('_', "");
+    let number = number.parse().map_err(|_| format!("`{number}` is not a whole number"))?;
+    Ok((limit, number))
+}

@@ -1,0 +1,263 @@
+//! `triggerbox db`: a look at the records, and their way in and out.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, anyhow};
+use comfy_table::{ContentArrangement, Table, presets::UTF8_FULL_CONDENSED};
+use jiff::Timestamp;
+use serde_json::{Map, json};
+use triggerbox_automation::people;
+use triggerbox_model::{
+    call::{Answer, Call, DomainSource, Page, Posted},
+    error::Error,
+    schema::{FieldKind, Schema},
+    value::{RecordRef, Row, Value},
+};
+use triggerbox_store::{
+    db::{Database, Mode},
+    load::DataSet,
+    session::Session,
+};
+
+use crate::{
+    args::{DatabaseArgs, DbCommand, Format, SearchArgs, ShowArgs},
+    commands::database,
+    exit::{Exit, Failure, OrExit},
+    output::{self, BOLD, DIM, printable, styled},
+};
+
+pub(crate) fn run(command: &DbCommand) -> Result<Exit, Failure> {
+    match command {
+        DbCommand::Demo { file } => {
+            Database::create_demo(file, Timestamp::now()).or_exit(Exit::Backend)?;
+            anstream::println!("{} {} with the demo CRM", styled(BOLD, "created"), file.display());
+            Ok(Exit::Ok)
+        }
+        DbCommand::Models { database, format } => models(database, *format),
+        DbCommand::Search(args) => search(args),
+        DbCommand::Show(args) => show(args),
+        DbCommand::Backup { to, database } => {
+            let database = Database::open(file(database)?, Mode::Read).or_exit(Exit::Backend)?;
+            database.backup(to).or_exit(Exit::Backend)?;
+            anstream::println!("{} {}", styled(BOLD, "wrote"), to.display());
+            Ok(Exit::Ok)
+        }
+        DbCommand::Restore { from, database } => {
+            let to = file(database)?;
+            absent(to)?;
+            Database::open(from, Mode::Read).and_then(|copy| copy.backup(to)).or_exit(Exit::Backend)?;
+            anstream::println!("{} {} from {}", styled(BOLD, "restored"), to.display(), from.display());
+            Ok(Exit::Ok)
+        }
+        DbCommand::Import { folder, database } => {
+            let to = file(database)?;
+            absent(to)?;
+            let data = DataSet::read(folder).with_context(|| folder.display().to_string())?;
+            Database::create(to, &data).or_exit(Exit::Backend)?;
+            anstream::println!("{} {} from {}", styled(BOLD, "created"), to.display(), folder.display());
+            Ok(Exit::Ok)
+        }
+        DbCommand::Export { folder, database } => {
+            let database = database::open(database, Mode::Read)?;
+            let data = database.export().or_exit(Exit::Backend)?;
+            data.write(folder).with_context(|| folder.display().to_string())?;
+            anstream::println!("{} {}", styled(BOLD, "wrote"), folder.display());
+            Ok(Exit::Ok)
+        }
+    }
+}
+
+/// The file that `--db` names; for commands that make no sense on a database in memory.
+fn file(args: &DatabaseArgs) -> Result<&PathBuf, Failure> {
+    Ok(args.file.as_ref().context("name the database's file with --db FILE or TRIGGERBOX_DB")?)
+}
+
+fn absent(path: &Path) -> Result<(), Failure> {
+    match path.exists() {
+        true => Err(anyhow!("{} exists already; a database is never overwritten", path.display()).into()),
+        false => Ok(()),
+    }
+}
+
+/// A session with a user's own rights.
+fn session(database: &Database, user: &str) -> Result<Session, Failure> {
+    let now = Timestamp::now();
+    let person = people::find(database, user, now)?;
+    let env = people::environment(database, person.user.id, false, now)?;
+    Session::new(database, env).or_exit(Exit::Backend)
+}
+
+fn ask(session: &mut Session, call: Call) -> Result<Answer, Failure> {
+    session.call(call).or_exit(Exit::Backend)?.map_err(refused)
+}
+
+fn refused(error: Error) -> Failure {
+    let exit = match error.kind {
+        triggerbox_model::error::ErrorKind::AccessDenied => Exit::Policy,
+        _ => Exit::Usage,
+    };
+    Failure { exit, error: error.into() }
+}
+
+fn models(args: &DatabaseArgs, format: Format) -> Result<Exit, Failure> {
+    let database = database::open(args, Mode::Read)?;
+    let env = people::environment(&database, people::SYSTEM, true, Timestamp::now())?;
+    let mut session = Session::new(&database, env).or_exit(Exit::Backend)?;
+    let mut rows = Vec::new();
+    for (name, model) in &database.schema().models {
+        let domain = DomainSource::Literal("[]".to_owned());
+        let count = match ask(&mut session, Call::SearchCount { model: name.clone(), domain })? {
+            Answer::Count(count) => count,
+            _ => 0,
+        };
+        rows.push((name, &model.description, model.fields.len(), count));
+    }
+    if format.json {
+        let rows: Vec<_> = rows
+            .iter()
+            .map(|(name, description, fields, count)| {
+                json!({ "model": name, "description": description, "fields": fields, "records": count })
+            })
+            .collect();
+        output::json(&rows)?;
+    } else {
+        let mut table = table(["model", "description", "fields", "records"].map(str::to_owned));
+        for (name, description, fields, count) in rows {
+            table.add_row([name.clone(), printable(description), fields.to_string(), count.to_string()]);
+        }
+        anstream::println!("{table}");
+    }
+    Ok(Exit::Ok)
+}
+
+fn search(args: &SearchArgs) -> Result<Exit, Failure> {
+    let database = database::open(&args.database, Mode::Read)?;
+    let mut session = session(&database, &args.user)?;
+    let call = Call::SearchRead {
+        model: args.model.clone(),
+        domain: DomainSource::Literal(args.domain.clone()),
+        fields: args.fields.clone(),
+        page: Page { offset: args.offset, limit: Some(args.limit), order: args.order.clone(), archived: args.archived },
+    };
+    let Answer::Rows(rows) = ask(&mut session, call)? else {
+        return Err(anyhow!("the backend answered a search with something else").into());
+    };
+    if args.format.json {
+        output::json(&rows.iter().map(|row| as_json(row, &args.fields)).collect::<Vec<_>>())?;
+        return Ok(Exit::Ok);
+    }
+    let mut headings = vec!["id".to_owned()];
+    headings.extend(args.fields.iter().cloned());
+    let mut table = table(headings);
+    for row in &rows {
+        let mut cells = vec![row.id.to_string()];
+        cells.extend(row.values.iter().map(|value| one_line(&shown(value))));
+        table.add_row(cells);
+    }
+    anstream::println!("{table}");
+    let more = if rows.len() == args.limit as usize { "; there may be more, see --limit and --offset" } else { "" };
+    anstream::println!("{}", styled(DIM, format!("{} records{more}", rows.len())));
+    Ok(Exit::Ok)
+}
+
+fn show(args: &ShowArgs) -> Result<Exit, Failure> {
+    let database = database::open(&args.database, Mode::Read)?;
+    let mut session = session(&database, &args.user)?;
+    let fields = readable(database.schema(), &args.model)?;
+    let call = Call::Read { model: args.model.clone(), ids: vec![args.id], fields: fields.clone() };
+    let row = match ask(&mut session, call)? {
+        Answer::Rows(rows) => rows.into_iter().next(),
+        _ => None,
+    };
+    let row =
+        row.with_context(|| format!("there is no {}({}), or `{}` may not see it", args.model, args.id, args.user))?;
+    let chatter = database.schema().model(&args.model).is_ok_and(|model| model.chatter);
+    let target = RecordRef::new(&args.model, args.id);
+    let messages = match chatter {
+        false => Vec::new(),
+        true => match ask(&mut session, Call::ReadMessages { target, limit: 100 })? {
+            Answer::Messages(messages) => messages,
+            _ => Vec::new(),
+        },
+    };
+    if args.format.json {
+        output::json(&json!({ "id": row.id, "values": as_json(&row, &fields), "messages": messages }))?;
+        return Ok(Exit::Ok);
+    }
+    anstream::println!("{}", styled(BOLD, format!("{} {}", args.model, args.id)));
+    let width = fields.iter().map(String::len).max().unwrap_or_default();
+    for (name, value) in fields.iter().zip(&row.values).filter(|(_, value)| **value != Value::Unset) {
+        anstream::println!("  {name:<width$}  {}", one_line(&shown(value)));
+    }
+    if chatter {
+        anstream::println!("\n{}", styled(BOLD, "chatter, newest first"));
+        messages.iter().for_each(print_message);
+    }
+    Ok(Exit::Ok)
+}
+
+/// All fields that a person would want to see: bytes are left out.
+fn readable(schema: &Schema, model: &str) -> Result<Vec<String>, Failure> {
+    let model = schema.model(model).map_err(refused)?;
+    let fields = model.fields.iter().filter(|(_, field)| field.kind != FieldKind::Binary && field.groups.is_empty());
+    Ok(fields.map(|(name, _)| name.clone()).collect())
+}
+
+fn print_message(message: &Posted) {
+    let kind = if message.is_note { "note" } else { "message" };
+    let head = format!("{} {} ({kind})", message.date, printable(&message.author));
+    anstream::println!("  {}  {}", styled(DIM, head), one_line(&printable(&output::without_tags(&message.body))));
+}
+
+fn table(headings: impl IntoIterator<Item = String>) -> Table {
+    let mut table = Table::new();
+    table.load_style(UTF8_FULL_CONDENSED).set_content_arrangement(ContentArrangement::Dynamic);
+    table.set_header(headings.into_iter().collect::<Vec<_>>());
+    table
+}
+
+fn as_json(row: &Row, fields: &[String]) -> serde_json::Value {
+    let mut object = Map::from_iter([("id".to_owned(), row.id.into())]);
+    object.extend(fields.iter().cloned().zip(row.values.iter().map(plain)));
+    object.into()
+}
+
+/// A value as Odoo's own API would write it.
+fn plain(value: &Value) -> serde_json::Value {
+    match value {
+        Value::Unset => false.into(),
+        Value::Pending => json!("pending"),
+        Value::Boolean(flag) => (*flag).into(),
+        Value::Integer(number) => (*number).into(),
+        Value::Number(number) => json!(number),
+        Value::Text(text) | Value::Date(text) | Value::Datetime(text) => text.as_str().into(),
+        Value::Many2one(link) => json!([link.id, link.name]),
+        Value::Ids(ids) => json!(ids),
+        Value::Reference(reference) => format!("{},{}", reference.model, reference.id).into(),
+        Value::Binary(bytes) => format!("{} bytes", bytes.len()).into(),
+        Value::Json(text) => serde_json::from_str(text).unwrap_or_else(|_| text.as_str().into()),
+    }
+}
+
+fn shown(value: &Value) -> String {
+    match value {
+        Value::Unset => String::new(),
+        Value::Many2one(link) => format!("{} ({})", printable(link.name.as_deref().unwrap_or_default()), link.id),
+        Value::Text(text) => printable(text),
+        other => match plain(other) {
+            serde_json::Value::String(text) => printable(&text),
+            json => json.to_string(),
+        },
+    }
+}
+
+/// Longest text of one value in a table, in characters.
+const SHOWN: usize = 200;
+
+fn one_line(text: &str) -> String {
+    let line = text.replace(['\n', '\t'], " ");
+    match line.char_indices().nth(SHOWN) {
+        Some((end, _)) => format!("{}…", line.get(..end).unwrap_or_default()),
+        None => line,
+    }
+}

@@ -1,0 +1,13 @@
+//! One module for each command.
+
+pub(crate) mod build;
+pub(crate) mod check;
+pub(crate) mod compile;
+pub(crate) mod database;
+pub(crate) mod db;
+pub(crate) mod demo;
+pub(crate) mod doctor;
+pub(crate) mod limits;
+pub(crate) mod new;
+pub(crate) mod run;
+pub(crate) mod script;

@@ -1,0 +1,77 @@
+//! `triggerbox new`: a folder that builds and passes its tests as it is.
+//!
+//! The guest library and the contract are written into the folder, so that a script builds without this
+//! repository and keeps building with the version it was started with.
+
+use std::{fs, path::Path};
+
+use anyhow::{Context, bail};
+use include_dir::{Dir, DirEntry, include_dir};
+use serde_json::json;
+
+use crate::{
+    args::{Language, NewArgs},
+    exit::{Exit, Failure},
+    output::{self, BOLD, styled},
+};
+
+static RUST_TEMPLATE: Dir<'_> = include_dir!("$CARGO_MANIFEST_DIR/templates/rust");
+static RUST_LIBRARY: Dir<'_> = include_dir!("$CARGO_MANIFEST_DIR/../../guest-examples/rust/sdk");
+/// Where the guest library goes in a new folder.
+const LIBRARY_FOLDER: &str = "triggerbox-sdk";
+
+pub(crate) fn run(args: &NewArgs) -> Result<Exit, Failure> {
+    let plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
+    let starts_with_letter = args.name.starts_with(|c: char| c.is_ascii_lowercase());
+    if !starts_with_letter || args.name.len() > 64 || !args.name.chars().all(plain) {
+        let name = &args.name;
+        return Err(anyhow::anyhow!(
+            "`{name}` cannot name a script; use up to 64 lower-case letters, digits and dashes, a letter first"
+        )
+        .into());
+    }
+    let folder = args.path.join(&args.name);
+    if folder.exists() {
+        return Err(anyhow::anyhow!("{} exists already; choose another name or --path", folder.display()).into());
+    }
+    match args.lang {
+        Language::Rust => {
+            write(&RUST_TEMPLATE, &folder, &args.name)?;
+            write(&RUST_LIBRARY, &folder.join(LIBRARY_FOLDER), &args.name)?;
+        }
+    }
+    if args.format.json {
+        output::json(&json!({ "folder": folder }))?;
+    } else {
+        anstream::println!("{} {}", styled(BOLD, "created"), folder.display());
+        anstream::println!("next:  cd {}", folder.display());
+        anstream::println!("       triggerbox build");
+        anstream::println!("       triggerbox run {}.wasm --model crm.lead --ids 1 --dry-run", args.name);
+    }
+    Ok(Exit::Ok)
+}
+
+/// Writes a folder of the program's own into the file system, with the script's name filled in.
+fn write(from: &Dir<'_>, to: &Path, name: &str) -> anyhow::Result<()> {
+    fs::create_dir_all(to).with_context(|| format!("cannot create {}", to.display()))?;
+    for entry in from.entries() {
+        let Some(file_name) = entry.path().file_name() else { bail!("a template entry has no name") };
+        // Earlier builds, and the library's own tests, which need this repository.
+        if file_name == "target" || file_name == "tests" && to.ends_with(LIBRARY_FOLDER) {
+            continue;
+        }
+        // Cargo would take a manifest of that name for a package of this repository.
+        let target = to.join(file_name.to_string_lossy().trim_end_matches(".template"));
+        match entry {
+            DirEntry::Dir(dir) => write(dir, &target, name)?,
+            DirEntry::File(file) => {
+                let contents = match file.contents_utf8() {
+                    Some(text) => text.replace("{{name}}", name).into_bytes(),
+                    None => file.contents().to_vec(),
+                };
+                fs::write(&target, contents).with_context(|| format!("cannot write {}", target.display()))?;
+            }
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,196 @@
+//! `triggerbox run`: one script on some records, and what came of it.
+
+use std::{collections::BTreeSet, fs, sync::Arc};
+
+use anyhow::{Context, anyhow};
+use jiff::Timestamp;
+use triggerbox_automation::{self as automation, LogSink, Report, Request, RunError, Verdict, people};
+use triggerbox_model::{
+    event::{Failure as ScriptFailure, Trigger},
+    grants::{Authority, Grants, Policy},
+    limits::{Class, LimitRequest, Limits},
+    manifest::Manifest,
+};
+use triggerbox_sandbox::LogLevel;
+use triggerbox_store::db::{Database, Mode};
+
+use crate::{
+    args::{ClassName, RunArgs, TriggerName},
+    commands::{database, script},
+    exit::{Exit, Failure, OrExit},
+    output::{self, BOLD, DIM, GREEN, RED, YELLOW, limit_bars, printable, styled},
+};
+
+pub(crate) fn run(args: &RunArgs) -> Result<Exit, Failure> {
+    let bytes = fs::read(&args.script).with_context(|| format!("cannot read {}", args.script.display()))?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().or_exit(Exit::Backend)?;
+    let sandbox = script::sandbox(1)?;
+    let loaded = runtime
+        .block_on(script::load(&sandbox, &bytes))
+        .map_err(|failure| Failure { error: failure.error.context(args.script.display().to_string()), ..failure })?;
+    let database = database::open(&args.database, Mode::Write)?;
+
+    let rule = args.script.file_name().unwrap_or_default().to_string_lossy().into_owned();
+    let request = request(args, &database, loaded, rule)?;
+    let log = Box::new(Console { json: args.format.json });
+    let report = runtime.block_on(automation::run(&database, &request, log)).map_err(cannot_start)?;
+    if args.format.json {
+        output::json(&report)?;
+    } else {
+        anstream::print!("{}", text(&report));
+    }
+    Ok(exit(&report))
+}
+
+fn request(args: &RunArgs, database: &Database, loaded: script::Loaded, rule: String) -> Result<Request, Failure> {
+    let now = match &args.now {
+        None => Timestamp::now(),
+        Some(text) if text.ends_with('Z') => text.parse().with_context(|| format!("--now {text}"))?,
+        Some(text) => return Err(anyhow!("--now {text}: a time ends in Z, such as 2026-11-21T10:15:00Z").into()),
+    };
+    if let Some(id) = duplicate(&args.ids) {
+        return Err(anyhow!("--ids names {id} twice").into());
+    }
+    let run_as = people::find(database, &args.user, now).map_err(cannot_start)?;
+    Ok(Request {
+        parameters: loaded.manifest.parameter_values(&args.params)?,
+        authority: Arc::new(authority(&loaded.manifest, args)),
+        limits: limits(&loaded.manifest, args),
+        script: loaded.script,
+        rule,
+        trigger: match args.trigger {
+            TriggerName::Created => Trigger::Created,
+            TriggerName::Updated => Trigger::Updated,
+            TriggerName::Manual => Trigger::Manual,
+            TriggerName::SelectRecords => Trigger::SelectRecords,
+        },
+        model: args.model.clone(),
+        records: args.ids.clone(),
+        old_values: Vec::new(),
+        actor: run_as.clone(),
+        run_as,
+        superuser: args.superuser,
+        now,
+        seed: args.seed.unwrap_or_else(rand::random),
+        dry_run: args.dry_run,
+    })
+}
+
+fn duplicate(ids: &[u32]) -> Option<u32> {
+    let mut seen = BTreeSet::new();
+    ids.iter().copied().find(|id| !seen.insert(*id))
+}
+
+fn authority(manifest: &Manifest, args: &RunArgs) -> Authority {
+    let rule = (!args.grants.is_empty()).then(|| Grants(args.grants.clone()));
+    Authority { script: manifest.grants.clone(), rule, policy: Policy::default() }
+}
+
+fn limits(manifest: &Manifest, args: &RunArgs) -> Limits {
+    let class = match args.class {
+        ClassName::Sync => Class::Sync,
+        ClassName::Async => Class::Async,
+        ClassName::Batch => Class::Batch,
+        ClassName::Agent => Class::Agent,
+    };
+    Limits::resolve(class, [&manifest.limits, &LimitRequest(args.limits.iter().copied().collect())])
+}
+
+/// Prints the script's log as it comes: to stdout as text, to stderr beside JSON.
+pub(crate) struct Console {
+    /// Whether stdout is kept for JSON.
+    pub(crate) json: bool,
+}
+
+impl LogSink for Console {
+    fn line(&mut self, level: LogLevel, message: &str) {
+        let style = match level {
+            LogLevel::Debug => DIM,
+            LogLevel::Info => BOLD,
+            LogLevel::Warning => YELLOW,
+            LogLevel::Error => RED,
+        };
+        let line = format!("{} {}", styled(style, format!("{:<7}", level.name())), printable(message));
+        if self.json { anstream::eprintln!("{line}") } else { anstream::println!("{line}") }
+    }
+}
+
+/// The report for people: outcome, diff, limit bars.
+pub(crate) fn text(report: &Report) -> String {
+    let mut text = String::new();
+    let mut line = |part: String| {
+        text.push_str(&part);
+        text.push('\n');
+    };
+    match &report.verdict {
+        Verdict::Applied(outcome) | Verdict::DryRun(outcome) => {
+            let word = match (&report.verdict, report.diff.is_empty()) {
+                (_, true) => "succeeded, nothing to change",
+                (Verdict::DryRun(_), false) => "would change (dry run)",
+                _ => "succeeded",
+            };
+            let message = outcome.message.as_deref().map(|m| format!(": {}", printable(m))).unwrap_or_default();
+            line(styled(GREEN, word) + &message);
+            if let Some(warning) = &outcome.warning {
+                line(format!("{} {}", styled(YELLOW, "warning:"), printable(warning)));
+            }
+            if !outcome.records.is_empty() {
+                line(format!("records: {:?}", outcome.records));
+            }
+            if let Some(result) = &outcome.result_json {
+                line(format!("result: {}", printable(result)));
+            }
+        }
+        Verdict::Failed(failure) => {
+            let (word, message) = match failure {
+                ScriptFailure::UserError(message) => ("refused by the script:", message),
+                ScriptFailure::Failed(message) => ("failed:", message),
+            };
+            line(format!("{} {}", styled(RED, word), printable(message)));
+        }
+        Verdict::LimitExceeded(breach) => line(styled(RED, breach)),
+        Verdict::Trapped(trap) => {
+            line(format!("{} {}", styled(RED, "the script broke:"), printable(&trap.to_string())))
+        }
+        Verdict::Rejected(error) => line(format!("{} {}", styled(RED, "rejected:"), printable(&error.message))),
+        Verdict::Conflict(error) => line(format!("{} {}", styled(RED, "conflict:"), printable(&error.message))),
+        Verdict::Backend(message) => line(format!("{} {}", styled(RED, "the backend failed:"), printable(message))),
+    }
+    if !report.verdict.is_success() {
+        line(styled(DIM, "nothing was applied"));
+    }
+    if report.attempts > 1 {
+        line(format!("attempts: {}", report.attempts));
+    }
+    if !report.diff.is_empty() {
+        line(String::new());
+        line(report.diff.to_string().trim_end().to_owned());
+    }
+    let breached = match &report.verdict {
+        Verdict::LimitExceeded(breach) => Some(breach.limit),
+        _ => None,
+    };
+    line(String::new());
+    line(styled(BOLD, "limits"));
+    text + &limit_bars(&report.limits, &report.used, breached)
+}
+
+/// The exit code that a report stands for.
+pub(crate) fn exit(report: &Report) -> Exit {
+    match &report.verdict {
+        Verdict::Applied(_) | Verdict::DryRun(_) => Exit::Ok,
+        Verdict::LimitExceeded(_) => Exit::Limit,
+        // A script that gave up after a refusal gave up because of it.
+        Verdict::Failed(_) if !report.refusals.is_empty() => Exit::Policy,
+        Verdict::Failed(_) | Verdict::Trapped(_) | Verdict::Rejected(_) => Exit::ScriptFailed,
+        Verdict::Conflict(_) | Verdict::Backend(_) => Exit::Backend,
+    }
+}
+
+fn cannot_start(error: RunError) -> Failure {
+    let exit = match &error {
+        RunError::Invalid(_) => Exit::Usage,
+        RunError::Backend(_) => Exit::Backend,
+    };
+    Failure { exit, error: error.into() }
+}

@@ -1,0 +1,121 @@
+//! What people see: colour only where a terminal shows it, JSON where it is asked for, and text from outside
+//! without terminal escapes.
+
+use std::fmt::Write as _;
+
+use anstyle::{AnsiColor, Style};
+use serde::Serialize;
+use triggerbox_model::limits::{Limit, Limits, PerLimit, Unit};
+
+/// Headings.
+pub(crate) const BOLD: Style = Style::new().bold();
+/// Good news.
+pub(crate) const GREEN: Style = AnsiColor::Green.on_default();
+/// Bad news.
+pub(crate) const RED: Style = AnsiColor::Red.on_default();
+/// Take care.
+pub(crate) const YELLOW: Style = AnsiColor::Yellow.on_default();
+/// Less important.
+pub(crate) const DIM: Style = Style::new().dimmed();
+
+/// A text in a style; the styles' escapes are dropped by `anstream` where they do not belong.
+pub(crate) fn styled(style: Style, text: impl std::fmt::Display) -> String {
+    format!("{style}{text}{style:#}")
+}
+
+/// One JSON document on stdout.
+pub(crate) fn json(value: &impl Serialize) -> anyhow::Result<()> {
+    anstream::println!("{}", serde_json::to_string_pretty(value)?);
+    Ok(())
+}
+
+/// Text from outside as it may be shown: control characters but line breaks and tabs become spaces.
+pub(crate) fn printable(text: &str) -> String {
+    text.chars().map(|c| if c.is_control() && c != '\n' && c != '\t' { ' ' } else { c }).collect()
+}
+
+/// The text between the tags of sanitised HTML.
+pub(crate) fn without_tags(html: &str) -> String {
+    let mut text = String::new();
+    let mut inside = false;
+    for c in html.chars() {
+        match c {
+            '<' => inside = true,
+            '>' => inside = false,
+            _ if !inside => text.push(c),
+            _ => {}
+        }
+    }
+    text
+}
+
+/// A number with its unit, short: `1.2 M`, `64 MiB`, `2.5 s`.
+pub(crate) fn amount(unit: Unit, number: u64) -> String {
+    let scaled = |steps: &[(u64, &str)]| match steps.iter().rev().find(|(size, _)| number >= *size) {
+        None => number.to_string(),
+        Some((1, name)) => format!("{number} {name}").trim_end().to_owned(),
+        #[allow(clippy::cast_precision_loss, reason = "shown with one digit after the point")]
+        Some((size, name)) => {
+            let text = format!("{:.1}", number as f64 / *size as f64);
+            format!("{} {name}", text.strip_suffix(".0").unwrap_or(&text))
+        }
+    };
+    match unit {
+        Unit::Count | Unit::Tokens | Unit::Fuel => {
+            scaled(&[(1, ""), (1_000, "k"), (1_000_000, "M"), (1_000_000_000, "G")])
+        }
+        Unit::Milliseconds => scaled(&[(1, "ms"), (1_000, "s"), (60_000, "min")]),
+        Unit::Bytes => scaled(&[(1, "B"), (1 << 10, "KiB"), (1 << 20, "MiB")]),
+        Unit::Hours => format!("{number} h"),
+        Unit::MicroEuro => format!("{}.{:02} EUR", number / 1_000_000, number % 1_000_000 / 10_000),
+    }
+}
+
+/// Width of a bar, in characters.
+const BAR: u64 = 20;
+
+/// One line for each limit that was used, with a bar; the one that stopped the run in red.
+pub(crate) fn limit_bars(limits: &Limits, used: &PerLimit, breached: Option<Limit>) -> String {
+    let mut text = String::new();
+    for (limit, used) in used.iter().filter(|(limit, used)| *used > 0 || breached == Some(*limit)) {
+        let max = limits.get(limit);
+        let filled = match max {
+            0 => BAR,
+            max => (used.saturating_mul(BAR)).div_ceil(max).min(BAR),
+        };
+        let (full, empty) = ("█".repeat(to_usize(filled)), "░".repeat(to_usize(BAR - filled)));
+        let percent = used.saturating_mul(100).checked_div(max).unwrap_or(100);
+        let style = match breached {
+            Some(breached) if breached == limit => RED,
+            _ if percent >= 80 => YELLOW,
+            _ => DIM,
+        };
+        let unit = limit.spec().unit;
+        let of = format!("{} of {}", amount(unit, used), amount(unit, max));
+        let _ = writeln!(text, "  {:<18}{} {percent:>3} %  {of}", limit.to_string(), styled(style, full + &empty));
+    }
+    text
+}
+
+fn to_usize(number: u64) -> usize {
+    usize::try_from(number).unwrap_or(usize::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn amounts_are_short() {
+        assert_eq!(amount(Unit::Fuel, 1_234_567), "1.2 M");
+        assert_eq!(amount(Unit::Count, 10_000), "10 k");
+        assert_eq!(amount(Unit::Count, 12), "12");
+        assert_eq!(amount(Unit::Bytes, 64 << 20), "64 MiB");
+        assert_eq!(amount(Unit::Milliseconds, 2_500), "2.5 s");
+    }
+
+    #[test]
+    fn text_from_outside_cannot_drive_the_terminal() {
+        assert_eq!(printable("a\u{1b}[31mb\u{7}"), "a [31mb ");
+    }
+}
