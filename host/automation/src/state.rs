@@ -1,0 +1,3 @@
+//! What the engine remembers, in the database file.
+
+pub mod tables;

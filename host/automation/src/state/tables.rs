@@ -1,0 +1,170 @@
+//! The engine's tables: in the same file as the records, so that a change, its run and what follows from it are one
+//! transaction. They have a version of their own, kept in `tb_meta`.
+
+use rusqlite::{Connection, OptionalExtension};
+
+/// The steps from nothing to the newest format. One that was released never changes: a new one is added.
+const STEPS: &[&str] = &[FIRST];
+
+/// Key in `tb_meta`.
+const FORMAT_KEY: &str = "engine-format";
+
+/// Times are milliseconds since 1970 UTC. JSON columns hold the serde form of the type that is named.
+const FIRST: &str = "
+-- Rules as they are now, and every version that there was.
+CREATE TABLE engine_rule (
+    id INTEGER PRIMARY KEY,
+    name TEXT NOT NULL UNIQUE,
+    version INTEGER NOT NULL,
+    owner INTEGER NOT NULL,              -- res.users: whose rights it has when it names nobody
+    body TEXT NOT NULL,                  -- JSON Rule
+    paused TEXT                          -- why it does not fire though it is active; an alert or a person says
+) STRICT;
+CREATE TABLE engine_rule_version (
+    rule INTEGER NOT NULL, version INTEGER NOT NULL,
+    author INTEGER NOT NULL, at INTEGER NOT NULL, note TEXT NOT NULL,
+    body TEXT NOT NULL,
+    PRIMARY KEY (rule, version)
+) STRICT, WITHOUT ROWID;
+
+-- Components by content, and which version of a name is active.
+CREATE TABLE engine_script (
+    hash BLOB PRIMARY KEY,
+    name TEXT NOT NULL, version TEXT NOT NULL,
+    uploaded_by INTEGER NOT NULL, at INTEGER NOT NULL,
+    component BLOB NOT NULL
+) STRICT;
+CREATE INDEX engine_script_name ON engine_script (name, at);
+CREATE TABLE engine_active_script (
+    name TEXT PRIMARY KEY, hash BLOB NOT NULL, at INTEGER NOT NULL, by INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+CREATE TABLE engine_activation (
+    id INTEGER PRIMARY KEY, name TEXT NOT NULL, hash BLOB NOT NULL, at INTEGER NOT NULL, by INTEGER NOT NULL
+) STRICT;
+
+-- What happened, where a rule wanted to know.
+CREATE TABLE engine_event (
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
+    root INTEGER NOT NULL,               -- the event from outside that this one goes back to; itself, when it is one
+    parent_run INTEGER,                  -- the run that caused it
+    depth INTEGER NOT NULL,
+    at INTEGER NOT NULL,
+    actor INTEGER NOT NULL,
+    model TEXT NOT NULL, record INTEGER NOT NULL, kind TEXT NOT NULL,
+    change TEXT NOT NULL                 -- JSON Change
+) STRICT;
+CREATE INDEX engine_event_record ON engine_event (model, record, id);
+
+-- One firing of one rule. Waiting ones are the queue; finished ones are the history.
+CREATE TABLE engine_run (
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
+    key TEXT NOT NULL UNIQUE,            -- the run id that scripts and other systems see
+    rule TEXT NOT NULL, rule_version INTEGER NOT NULL,
+    root INTEGER NOT NULL,               -- event; 0 without one
+    parent_run INTEGER, depth INTEGER NOT NULL,
+    model TEXT, record INTEGER,          -- the first record, for searching
+    request TEXT NOT NULL,               -- JSON: trigger, records, old values
+    class TEXT NOT NULL,
+    actor INTEGER NOT NULL, run_as INTEGER NOT NULL, superuser INTEGER NOT NULL,
+    seed INTEGER NOT NULL,
+    at INTEGER NOT NULL,                 -- when the event happened: the time that the script sees
+    state TEXT NOT NULL,
+    due INTEGER NOT NULL,                -- not before
+    blockers INTEGER NOT NULL,           -- earlier runs in its lanes
+    attempt INTEGER NOT NULL,
+    fence INTEGER NOT NULL,              -- only the holder of the newest lease may finish it
+    lease_until INTEGER,
+    finished INTEGER,
+    code TEXT, message TEXT              -- how it ended, in one stable word and one sentence
+) STRICT;
+CREATE INDEX engine_run_ready ON engine_run (rule, due, id) WHERE state = 'queued' AND blockers = 0;
+CREATE INDEX engine_run_due ON engine_run (due) WHERE state = 'queued' AND blockers = 0;
+CREATE INDEX engine_run_running ON engine_run (rule) WHERE state = 'running';
+CREATE INDEX engine_run_rule ON engine_run (rule, id);
+CREATE INDEX engine_run_record ON engine_run (model, record, id);
+CREATE INDEX engine_run_root ON engine_run (root, id);
+CREATE INDEX engine_run_unfinished ON engine_run (state, id) WHERE finished IS NULL;
+CREATE INDEX engine_run_failed ON engine_run (code, id) WHERE code IS NOT NULL;
+
+-- Order: a run stands in one lane for each of its records, and starts when it is first in all of them.
+CREATE TABLE engine_lane (
+    rule TEXT NOT NULL, record INTEGER NOT NULL, run INTEGER NOT NULL,
+    PRIMARY KEY (rule, record, run)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX engine_lane_run ON engine_lane (run);
+
+-- Every try of a run.
+CREATE TABLE engine_attempt (
+    run INTEGER NOT NULL, attempt INTEGER NOT NULL, action INTEGER NOT NULL,
+    script BLOB NOT NULL,                -- the component's hash
+    started INTEGER NOT NULL, finished INTEGER NOT NULL,
+    code TEXT NOT NULL,
+    report BLOB NOT NULL,                -- zstd JSON Report
+    log BLOB,                            -- zstd JSON lines
+    journal BLOB,                        -- zstd JSON: host calls with their answers
+    PRIMARY KEY (run, attempt, action)
+) STRICT, WITHOUT ROWID;
+
+-- What already fired in a chain: the guard against loops.
+CREATE TABLE engine_fired (
+    root INTEGER NOT NULL, rule TEXT NOT NULL, model TEXT NOT NULL, record INTEGER NOT NULL, fields TEXT NOT NULL,
+    PRIMARY KEY (root, rule, model, record, fields)
+) STRICT, WITHOUT ROWID;
+CREATE TABLE engine_suppressed (
+    id INTEGER PRIMARY KEY, at INTEGER NOT NULL, event INTEGER NOT NULL, rule TEXT NOT NULL, reason TEXT NOT NULL
+) STRICT;
+CREATE INDEX engine_suppressed_rule ON engine_suppressed (rule, id);
+
+-- Changes that wait for a yes, or are kept as a recommendation.
+CREATE TABLE engine_proposal (
+    run INTEGER PRIMARY KEY,
+    hash BLOB NOT NULL,                  -- SHA-256 of `changes`: what is approved is exactly this
+    changes BLOB NOT NULL,               -- zstd JSON ChangeSet
+    diff BLOB NOT NULL,                  -- zstd JSON Diff
+    why TEXT NOT NULL,
+    state TEXT NOT NULL,                 -- waiting, approved, rejected, expired, recommended
+    expires INTEGER,
+    decided_by INTEGER, decided_at INTEGER, note TEXT
+) STRICT;
+CREATE INDEX engine_proposal_waiting ON engine_proposal (expires) WHERE state = 'waiting';
+
+-- Due times: how far each time rule and schedule has come.
+CREATE TABLE engine_clock (
+    rule TEXT PRIMARY KEY, done_until INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+-- Slots and due times that are taken: each runs once, whoever claims it.
+CREATE TABLE engine_slot (
+    rule TEXT NOT NULL, due INTEGER NOT NULL, record INTEGER NOT NULL, run INTEGER NOT NULL,
+    PRIMARY KEY (rule, due, record)
+) STRICT, WITHOUT ROWID;
+
+-- Deliveries and requests that were taken once.
+CREATE TABLE engine_seen (
+    scope TEXT NOT NULL, key TEXT NOT NULL, at INTEGER NOT NULL, answer TEXT,
+    PRIMARY KEY (scope, key)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX engine_seen_at ON engine_seen (at);
+
+-- Stops: '' for all rules, else a model.
+CREATE TABLE engine_stop (model TEXT PRIMARY KEY, by INTEGER NOT NULL, at INTEGER NOT NULL, reason TEXT NOT NULL) STRICT, WITHOUT ROWID;
+";
+
+/// Brings the tables up to date, in one transaction of the caller.
+///
+/// # Errors
+/// What SQLite says.
+pub fn upgrade(conn: &Connection) -> rusqlite::Result<()> {
+    let found: Option<String> =
+        conn.query_row("SELECT value FROM tb_meta WHERE key = ?", [FORMAT_KEY], |row| row.get(0)).optional()?;
+    let found = found.and_then(|text| text.parse().ok()).unwrap_or(0usize);
+    for step in STEPS.iter().skip(found) {
+        conn.execute_batch(step)?;
+    }
+    if found < STEPS.len() {
+        conn.execute(
+            "INSERT INTO tb_meta (key, value) VALUES (?1, ?2) ON CONFLICT (key) DO UPDATE SET value = ?2",
+            (FORMAT_KEY, STEPS.len().to_string()),
+        )?;
+    }
+    Ok(())
+}
