@@ -25,6 +25,7 @@ fn main() {
     let target = out.ancestors().nth(4).unwrap().join("guests");
 
     println!("cargo::rerun-if-changed={}", root.join("wit").display());
+    require_target();
     let mut code = String::new();
     let mut workspaces = vec![("EXAMPLES", "guest-examples/rust")];
     if cfg!(feature = "adversarial") {
@@ -58,6 +59,21 @@ fn main() {
             .unwrap();
     }
     fs::write(out.join("guests.rs"), code).unwrap();
+}
+
+/// Installs the target where the toolchain lacks it: `rust-toolchain.toml` names it, but rustup adds the targets of that
+/// file only when it installs the toolchain itself.
+fn require_target() {
+    let rustc = env::var_os("RUSTC").unwrap();
+    let library = Command::new(rustc).args(["--print", "target-libdir", "--target", TARGET]).output().unwrap();
+    if Path::new(String::from_utf8(library.stdout).unwrap().trim()).exists() {
+        return;
+    }
+    let added = Command::new("rustup").args(["target", "add", TARGET]).stdin(Stdio::null()).status();
+    assert!(
+        added.is_ok_and(|status| status.success()),
+        "this toolchain has no {TARGET}, and `rustup target add {TARGET}` failed; install the target and build again"
+    );
 }
 
 /// Builds a workspace; component files by package name.
