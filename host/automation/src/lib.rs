@@ -4,22 +4,56 @@
 //!
 //! | module | what it holds |
 //! |---|---|
+//! | [`engine`] | the engine of one database: changes in, runs out, workers, control |
+//! | [`config`] | what an operator sets |
+//! | [`clock`] | the one source of time |
+//! | [`committer`] | the one who writes |
 //! | [`rule`] | what a rule is: its file and JSON form |
+//! | [`index`] | the rules in memory |
+//! | [`runs`] | the history of runs |
+//! | [`firing`] | what a run was fired with |
+//! | [`journal`] | host calls with their answers |
 //! | [`state`] | the engine's tables |
-//! | [`runner`] | one run: attempts, commit or dry run |
+//! | [`play`] | the scripts of one run |
+//! | [`runner`] | one run without an engine: attempts, commit or dry run |
 //! | [`report`] | what came of it |
 //! | [`guard`] | judges each call by script, rule and policy |
 //! | [`needs`] | which rights a call needs |
 //! | [`people`] | finds the user that a run acts for |
 
+pub mod clock;
+pub mod committer;
+pub mod config;
+mod dispatch;
+pub mod engine;
+pub mod error;
+mod failpoint;
+pub mod firing;
 pub mod guard;
+pub mod index;
+pub mod journal;
+mod lanes;
+pub mod loader;
+pub mod loops;
+mod matcher;
+mod message;
 pub mod needs;
+mod packed;
 pub mod people;
+pub mod play;
+mod proposals;
+mod queue;
+mod random;
 pub mod report;
 pub mod rule;
 pub mod runner;
+pub mod runs;
 pub mod state;
 
+pub use clock::{Clock, SystemClock, TestClock};
+pub use config::Config;
+pub use engine::{Changed, Engine, Origin, Workers};
+pub use error::EngineError;
 pub use guard::LogSink;
 pub use report::{Report, Verdict};
 pub use runner::{Request, RunError, run};

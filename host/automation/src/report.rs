@@ -39,6 +39,10 @@ pub enum Verdict {
     Applied(Outcome),
     /// The script succeeded, and nothing is committed because that was asked for.
     DryRun(Outcome),
+    /// The script succeeded, and its changes wait for somebody's yes, or are kept as advice.
+    Proposed(Outcome),
+    /// The script succeeded, but another one of the same rule did not: nothing is committed.
+    Dropped(Outcome),
     /// The script says that it did not succeed. The text says who must act.
     Failed(Failure),
     /// A limit stopped it. Script author, or whoever sets the limit.
@@ -60,6 +64,8 @@ impl Verdict {
         match self {
             Self::Applied(_) => "applied",
             Self::DryRun(_) => "dry-run",
+            Self::Proposed(_) => "proposed",
+            Self::Dropped(_) => "dropped",
             Self::Failed(_) => "failed",
             Self::LimitExceeded(_) => "limit-exceeded",
             Self::Trapped(_) => "trapped",
@@ -69,9 +75,24 @@ impl Verdict {
         }
     }
 
+    /// How it ended in one sentence, if there is something to say.
+    #[must_use]
+    pub fn message(&self) -> Option<String> {
+        match self {
+            Self::Applied(outcome) | Self::DryRun(outcome) | Self::Proposed(outcome) | Self::Dropped(outcome) => {
+                outcome.message.clone()
+            }
+            Self::Failed(failure) => Some(failure.message().to_owned()),
+            Self::LimitExceeded(breach) => Some(breach.to_string()),
+            Self::Trapped(trap) => Some(trap.cause.clone()),
+            Self::Rejected(error) | Self::Conflict(error) => Some(error.message.clone()),
+            Self::Backend(why) => Some(why.clone()),
+        }
+    }
+
     /// Whether the script did what it wanted.
     #[must_use]
     pub fn is_success(&self) -> bool {
-        matches!(self, Self::Applied(_) | Self::DryRun(_))
+        matches!(self, Self::Applied(_) | Self::DryRun(_) | Self::Proposed(_))
     }
 }

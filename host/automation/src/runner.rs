@@ -5,8 +5,8 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use triggerbox_model::{
     changes::Diff,
-    error::{Error, ErrorKind},
-    event::{Event, Outcome, Trigger},
+    error::Error,
+    event::{Outcome, Trigger},
     grants::Authority,
     limits::Limits,
     value::{FieldValue, Id, Snapshot},
@@ -21,8 +21,10 @@ use triggerbox_store::{
 };
 
 use crate::{
-    guard::{Guard, LogSink},
+    guard::LogSink,
+    journal::Keep,
     people::{self, Person},
+    play::{Step, Task, play},
     report::{Report, Verdict},
 };
 
@@ -120,40 +122,74 @@ async fn once(
     log: Box<dyn LogSink>,
 ) -> Result<(Report, Box<dyn LogSink>), RunError> {
     let env = people::environment(database, request.run_as.user.id, request.superuser, request.now)?;
-    let session = Session::new(database, env.clone())?.for_rule(&request.rule);
-    let guard = Guard::new(session, Arc::clone(&request.authority), log);
-
-    let run = request.script.run(event(request, run_id, attempt), request.limits, Box::new(guard)).await;
-    let Some(guard) = run.host.downcast::<Guard>() else {
-        return Err(RunError::Backend("the sandbox returned another run's host".to_owned()));
+    let (task, step) = (task(request, run_id, attempt), step(request));
+    let played = play(database, env.clone(), &task, std::slice::from_ref(&step), Keep::Outside, log).await?;
+    let Some(done) = played.steps.into_iter().next() else {
+        return Err(RunError::Backend("the run has no script".to_owned()));
     };
-    let (session, log, refusals) = guard.into_parts();
 
     let mut diff = Diff::default();
-    let verdict = match run.ending {
-        Ending::Done(outcome) => match conclude(database, &env, session, request.dry_run, outcome) {
+    let verdict = match done.ending {
+        Ending::Done(outcome) => match conclude(database, &env, played.session, request.dry_run, outcome) {
             Ok((verdict, changed)) => {
                 diff = changed;
                 verdict
             }
             Err(error) => refused(error),
         },
-        Ending::Failed(failure) => Verdict::Failed(failure),
-        Ending::LimitExceeded(breach) => Verdict::LimitExceeded(breach),
-        Ending::Trapped(trap) => Verdict::Trapped(trap),
-        Ending::HostFault(fault) => Verdict::Backend(fault),
+        ending => unsuccessful(ending),
     };
     let report = Report {
         run_id: run_id.to_owned(),
         verdict,
         attempts: attempt,
         diff,
-        limits: run.limits,
-        used: run.used,
-        durations: run.durations,
-        refusals,
+        limits: done.limits,
+        used: done.used,
+        durations: done.durations,
+        refusals: done.refusals,
     };
-    Ok((report, log))
+    Ok((report, played.log))
+}
+
+fn task(request: &Request, run_id: &str, attempt: u32) -> Task {
+    Task {
+        run_id: run_id.to_owned(),
+        rule: request.rule.clone(),
+        attempt,
+        depth: 0,
+        seed: request.seed,
+        trigger: request.trigger.clone(),
+        model: request.model.clone(),
+        records: request.records.clone(),
+        old_values: request.old_values.clone(),
+        actor: request.actor.clone(),
+        run_as: request.run_as.clone(),
+        superuser: request.superuser,
+        now: request.now,
+        previous: None,
+    }
+}
+
+fn step(request: &Request) -> Step {
+    Step {
+        script: request.script.clone(),
+        parameters: request.parameters.clone(),
+        authority: Arc::clone(&request.authority),
+        limits: request.limits,
+    }
+}
+
+/// What an ending without success comes to.
+pub(crate) fn unsuccessful(ending: Ending) -> Verdict {
+    match ending {
+        // Only what is committed is a success; see there.
+        Ending::Done(outcome) => Verdict::Dropped(outcome),
+        Ending::Failed(failure) => Verdict::Failed(failure),
+        Ending::LimitExceeded(breach) => Verdict::LimitExceeded(breach),
+        Ending::Trapped(trap) => Verdict::Trapped(trap),
+        Ending::HostFault(fault) => Verdict::Backend(fault),
+    }
 }
 
 /// The script succeeded: applies what it staged, or shows what that would be.
@@ -176,7 +212,7 @@ fn conclude(
 }
 
 /// An outcome with names in place of mention tokens.
-fn with_names(outcome: Outcome, mentions: &Mentions) -> Outcome {
+pub(crate) fn with_names(outcome: Outcome, mentions: &Mentions) -> Outcome {
     Outcome {
         message: outcome.message.map(|text| mentions.in_text(&text)),
         warning: outcome.warning.map(|text| mentions.in_text(&text)),
@@ -185,34 +221,10 @@ fn with_names(outcome: Outcome, mentions: &Mentions) -> Outcome {
     }
 }
 
-fn refused(error: CommitError) -> Verdict {
+pub(crate) fn refused(error: CommitError) -> Verdict {
     match error {
-        conflict @ CommitError::Conflict { .. } => {
-            Verdict::Conflict(Error::new(ErrorKind::Conflict, "conflict", conflict.to_string()))
-        }
+        conflict @ CommitError::Conflict { .. } => Verdict::Conflict(crate::error::conflict_error(&conflict)),
         CommitError::Refused(error) => Verdict::Rejected(error),
         CommitError::Database(error) => Verdict::Backend(error.to_string()),
-    }
-}
-
-fn event(request: &Request, run_id: &str, attempt: u32) -> Event {
-    Event {
-        run_id: run_id.to_owned(),
-        rule: request.rule.clone(),
-        attempt,
-        depth: 0,
-        seed: request.seed,
-        trigger: request.trigger.clone(),
-        model: request.model.clone(),
-        records: request.records.clone(),
-        old_values: request.old_values.clone(),
-        actor: request.actor.user.clone(),
-        run_as: request.run_as.user.clone(),
-        superuser: request.superuser,
-        company: request.run_as.company.clone(),
-        now: request.now.strftime("%Y-%m-%dT%H:%M:%SZ").to_string(),
-        parameters: request.parameters.clone(),
-        previous: None,
-        extra_json: None,
     }
 }

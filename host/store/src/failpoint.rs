@@ -8,7 +8,7 @@ pub const ALL: [&str; 6] =
 /// Notes in the file named by `TRIGGERBOX_FAILPOINT_TRACE` that the process has come here. Dies here, if this is the
 /// place named by `TRIGGERBOX_FAILPOINT`, at the visit numbered by `TRIGGERBOX_FAILPOINT_AT` (1 for the first).
 #[cfg(feature = "failpoints")]
-pub(crate) fn hit(name: &str) {
+pub fn hit(name: &str) {
     use std::{
         fs::File,
         os::unix::fs::FileExt,

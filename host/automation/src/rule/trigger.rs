@@ -109,6 +109,42 @@ pub enum Trigger {
     Schedule(Schedule),
 }
 
+impl Trigger {
+    /// Whether changes of records fire it.
+    #[must_use]
+    pub fn is_on_record_change(&self) -> bool {
+        match self {
+            Self::Created {}
+            | Self::Updated { .. }
+            | Self::CreatedOrUpdated { .. }
+            | Self::Deleted {}
+            | Self::StageSet { .. }
+            | Self::StateSet { .. }
+            | Self::PrioritySet { .. }
+            | Self::TagSet { .. }
+            | Self::UserSet {}
+            | Self::Archived {}
+            | Self::Unarchived {} => true,
+            Self::Time { .. }
+            | Self::AfterCreation { .. }
+            | Self::AfterUpdate { .. }
+            | Self::MessageReceived {}
+            | Self::MessageSent {}
+            | Self::OnChange { .. }
+            | Self::Before { .. }
+            | Self::Webhook { .. }
+            | Self::Manual {}
+            | Self::Schedule(_) => false,
+        }
+    }
+
+    /// Whether the clock fires it.
+    #[must_use]
+    pub fn is_timed(&self) -> bool {
+        matches!(self, Self::Time { .. } | Self::AfterCreation { .. } | Self::AfterUpdate { .. } | Self::Schedule(_))
+    }
+}
+
 /// A kind of write that a `before` rule stands before.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]

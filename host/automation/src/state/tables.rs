@@ -18,8 +18,16 @@ CREATE TABLE engine_rule (
     version INTEGER NOT NULL,
     owner INTEGER NOT NULL,              -- res.users: whose rights it has when it names nobody
     body TEXT NOT NULL,                  -- JSON Rule
-    paused TEXT                          -- why it does not fire though it is active; an alert or a person says
+    paused TEXT,                         -- why it does not fire though it is active; an alert or a person says
+    failures INTEGER NOT NULL DEFAULT 0  -- in a row
 ) STRICT;
+-- Another number after each change of a rule: in-memory copies of the rules are of one such state.
+CREATE TABLE engine_revision (number INTEGER NOT NULL) STRICT;
+INSERT INTO engine_revision VALUES (0);
+CREATE TRIGGER engine_rule_added AFTER INSERT ON engine_rule BEGIN UPDATE engine_revision SET number = random(); END;
+CREATE TRIGGER engine_rule_gone AFTER DELETE ON engine_rule BEGIN UPDATE engine_revision SET number = random(); END;
+CREATE TRIGGER engine_rule_changed AFTER UPDATE OF name, version, owner, body, paused ON engine_rule
+BEGIN UPDATE engine_revision SET number = random(); END;
 CREATE TABLE engine_rule_version (
     rule INTEGER NOT NULL, version INTEGER NOT NULL,
     author INTEGER NOT NULL, at INTEGER NOT NULL, note TEXT NOT NULL,
@@ -71,11 +79,14 @@ CREATE TABLE engine_run (
     state TEXT NOT NULL,
     due INTEGER NOT NULL,                -- not before
     blockers INTEGER NOT NULL,           -- earlier runs in its lanes
-    attempt INTEGER NOT NULL,
+    attempt INTEGER NOT NULL,            -- how often it was started
+    retries INTEGER NOT NULL DEFAULT 0,  -- how often it failed in a way that may pass by itself
+    crashes INTEGER NOT NULL DEFAULT 0,  -- how often its worker was lost
     fence INTEGER NOT NULL,              -- only the holder of the newest lease may finish it
     lease_until INTEGER,
     finished INTEGER,
-    code TEXT, message TEXT              -- how it ended, in one stable word and one sentence
+    code TEXT, message TEXT,             -- how it ended, in one stable word and one sentence
+    outcome TEXT                         -- JSON Outcome of all actions, if it has anything to say
 ) STRICT;
 CREATE INDEX engine_run_ready ON engine_run (rule, due, id) WHERE state = 'queued' AND blockers = 0;
 CREATE INDEX engine_run_due ON engine_run (due) WHERE state = 'queued' AND blockers = 0;
@@ -83,13 +94,13 @@ CREATE INDEX engine_run_running ON engine_run (rule) WHERE state = 'running';
 CREATE INDEX engine_run_rule ON engine_run (rule, id);
 CREATE INDEX engine_run_record ON engine_run (model, record, id);
 CREATE INDEX engine_run_root ON engine_run (root, id);
-CREATE INDEX engine_run_unfinished ON engine_run (state, id) WHERE finished IS NULL;
-CREATE INDEX engine_run_failed ON engine_run (code, id) WHERE code IS NOT NULL;
+CREATE INDEX engine_run_state ON engine_run (state, id);
+CREATE INDEX engine_run_code ON engine_run (code, id) WHERE code IS NOT NULL;
 
 -- Order: a run stands in one lane for each of its records, and starts when it is first in all of them.
 CREATE TABLE engine_lane (
-    rule TEXT NOT NULL, record INTEGER NOT NULL, run INTEGER NOT NULL,
-    PRIMARY KEY (rule, record, run)
+    rule TEXT NOT NULL, record INTEGER NOT NULL, place INTEGER NOT NULL, run INTEGER NOT NULL,
+    PRIMARY KEY (rule, record, place)
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX engine_lane_run ON engine_lane (run);
 

@@ -123,7 +123,10 @@ pub(crate) fn text(report: &Report) -> String {
         text.push('\n');
     };
     match &report.verdict {
-        Verdict::Applied(outcome) | Verdict::DryRun(outcome) => {
+        Verdict::Applied(outcome)
+        | Verdict::DryRun(outcome)
+        | Verdict::Proposed(outcome)
+        | Verdict::Dropped(outcome) => {
             let word = match (&report.verdict, report.diff.is_empty()) {
                 (_, true) => "succeeded, nothing to change",
                 (Verdict::DryRun(_), false) => "would change (dry run)",
@@ -178,11 +181,11 @@ pub(crate) fn text(report: &Report) -> String {
 /// The exit code that a report stands for.
 pub(crate) fn exit(report: &Report) -> Exit {
     match &report.verdict {
-        Verdict::Applied(_) | Verdict::DryRun(_) => Exit::Ok,
+        Verdict::Applied(_) | Verdict::DryRun(_) | Verdict::Proposed(_) => Exit::Ok,
         Verdict::LimitExceeded(_) => Exit::Limit,
         // A script that gave up after a refusal gave up because of it.
         Verdict::Failed(_) if !report.refusals.is_empty() => Exit::Policy,
-        Verdict::Failed(_) | Verdict::Trapped(_) | Verdict::Rejected(_) => Exit::ScriptFailed,
+        Verdict::Failed(_) | Verdict::Trapped(_) | Verdict::Rejected(_) | Verdict::Dropped(_) => Exit::ScriptFailed,
         Verdict::Conflict(_) | Verdict::Backend(_) => Exit::Backend,
     }
 }

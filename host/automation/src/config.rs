@@ -1,0 +1,98 @@
+//! What an operator sets about the engine. Every setting has a default.
+
+use std::sync::Arc;
+
+use triggerbox_model::{
+    grants::Policy,
+    limits::{Class, LimitRequest},
+    value::Id,
+};
+use triggerbox_sandbox::{Cache, Compiler};
+
+/// The demo company's and Odoo's first administrator (`base.user_admin`).
+const ADMINISTRATOR: Id = 2;
+
+/// The settings of one engine.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// What nobody's script may do unless a rule grants it by name.
+    pub policy: Policy,
+    /// Limits of this host, for every run.
+    pub limits: LimitRequest,
+    /// Runs at once, in all.
+    pub workers: usize,
+    /// Whose rights a rule has when its owner is no longer active.
+    pub administrator: Id,
+    /// Failures in a row after which a rule is paused; 0: never.
+    pub pause_after: u32,
+    /// Which runs keep the answers to their host calls.
+    pub journal: Journal,
+    /// How long a change set waits for a yes, in hours.
+    pub approval_hours: u32,
+    /// How uploaded components are compiled.
+    pub compile: Compile,
+    /// Where the engine's random numbers start from: run ids, seeds of runs, jitter. Drawn when there is none.
+    pub seed: Option<u64>,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            policy: Policy::default(),
+            limits: LimitRequest::default(),
+            workers: 16,
+            administrator: ADMINISTRATOR,
+            pause_after: 5,
+            journal: Journal::default(),
+            approval_hours: 72,
+            compile: Compile::InProcess,
+            seed: None,
+        }
+    }
+}
+
+/// Which runs keep the answers to their host calls. Paid and outside calls are always kept.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Journal {
+    /// None.
+    Off,
+    /// One run in so many, in full.
+    Sampled(u32),
+    /// All, so that all can be replayed.
+    #[default]
+    All,
+}
+
+/// How uploaded components are compiled.
+#[derive(Debug, Clone, Default)]
+pub enum Compile {
+    /// In this process, without bounds on time and memory: for components that the operator trusts, and for tests.
+    #[default]
+    InProcess,
+    /// In a bounded child process, and kept in a cache.
+    Bounded(Arc<Bounded>),
+}
+
+/// The child process that compiles, and where its work is kept.
+pub struct Bounded {
+    /// The child.
+    pub compiler: Compiler,
+    /// The cache, if there is one.
+    pub cache: Option<Cache>,
+}
+
+/// Runs of one rule at once, where the rule says nothing.
+#[must_use]
+pub fn concurrency(class: Class) -> u32 {
+    match class {
+        Class::Sync | Class::Async => 10,
+        Class::Batch => 1,
+        Class::Agent => 5,
+    }
+}
+
+impl std::fmt::Debug for Bounded {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Bounded").field("compiler", &self.compiler).finish_non_exhaustive()
+    }
+}

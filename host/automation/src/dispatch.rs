@@ -1,0 +1,309 @@
+//! Fires become runs: events are noted, the loop guard judges, records are put together or apart, lanes are entered.
+
+use std::{collections::HashMap, sync::Arc};
+
+use indexmap::IndexMap;
+use rusqlite::{Connection, OptionalExtension};
+use triggerbox_model::{
+    changes::{Change, ChangeKind},
+    limits::Class,
+    value::{Id, RecordRef},
+};
+
+use crate::{
+    error::EngineError,
+    firing::Firing,
+    index::Armed,
+    lanes,
+    loops::{self, Suppression},
+    matcher::Fire,
+    random::Random,
+    rule::{Dispatch, Trigger},
+};
+
+/// A fire over more records than this becomes batch class.
+const LARGE: usize = 1_000;
+
+/// Why something happened: whoever changed a record, or the run that did.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Cause {
+    /// Who is behind it (`res.users`).
+    pub(crate) actor: Id,
+    /// When, in milliseconds.
+    pub(crate) at: i64,
+    /// The run that did it.
+    pub(crate) parent: Option<Parent>,
+}
+
+/// The run that caused an event.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Parent {
+    pub(crate) run: i64,
+    pub(crate) root: i64,
+    pub(crate) depth: u32,
+}
+
+impl Cause {
+    /// How many runs lie between the root event and what is caused now.
+    pub(crate) fn depth(&self) -> u32 {
+        self.parent.map_or(0, |parent| parent.depth + 1)
+    }
+}
+
+/// Makes runs in one transaction.
+pub(crate) struct Dispatcher<'a> {
+    pub(crate) conn: &'a Connection,
+    pub(crate) random: &'a Random,
+    pub(crate) cause: Cause,
+}
+
+/// Fires of one rule that can be one run, with the event that each goes back to.
+struct Batch {
+    rule: Arc<Armed>,
+    event: i64,
+    root: i64,
+    firing: Firing,
+    guarded: Vec<(Id, String)>,
+}
+
+impl Dispatcher<'_> {
+    /// Makes the runs of these fires; returns those that are new.
+    pub(crate) fn dispatch(&self, changes: &[Change], fires: Vec<Fire>) -> Result<Vec<i64>, EngineError> {
+        let mut events = HashMap::new();
+        let mut groups: IndexMap<(i64, u8), Vec<(Fire, i64, i64)>> = IndexMap::new();
+        for fire in fires {
+            let Some(change) = changes.get(fire.change) else { continue };
+            let (event, root) = match events.get(&fire.change) {
+                Some(known) => *known,
+                None => *events.entry(fire.change).or_insert(self.note(change, &fire)?),
+            };
+            if let Some(parent) = &self.cause.parent
+                && let Some(why) = loops::judge(self.conn, parent, &fire)?
+            {
+                self.suppress(event, &fire.rule, &why)?;
+                continue;
+            }
+            groups.entry((fire.rule.id, kind(change, &fire))).or_default().push((fire, event, root));
+        }
+        let mut made = Vec::new();
+        for fires in groups.into_values() {
+            for batch in self.batches(changes, fires)? {
+                made.extend(self.enqueue(batch)?);
+            }
+        }
+        Ok(made)
+    }
+
+    /// Makes the runs of a rule that somebody fires: one for all records, or one for each.
+    pub(crate) fn fire(
+        &self,
+        rule: &Arc<Armed>,
+        event: i64,
+        root: i64,
+        firing: Firing,
+    ) -> Result<Vec<i64>, EngineError> {
+        let apart = rule.rule.dispatch == Dispatch::PerRecord && firing.records.len() > 1;
+        let firings = match apart {
+            false => vec![firing],
+            true => {
+                let one = |id: &Id| Firing { records: vec![*id], ..firing.clone() };
+                firing.records.iter().map(one).collect()
+            }
+        };
+        let cap = usize::try_from(rule.rule.max_records).unwrap_or(usize::MAX);
+        let mut made = Vec::new();
+        for (count, firing) in firings.into_iter().enumerate() {
+            if apart && cap > 0 && count >= cap {
+                self.suppress(event, rule, &Suppression::MaxRecords(rule.rule.max_records))?;
+                break;
+            }
+            let guarded = Vec::new();
+            made.extend(self.enqueue(Batch { rule: Arc::clone(rule), event, root, firing, guarded })?);
+        }
+        Ok(made)
+    }
+
+    /// One batch for all fires of a rule, or one for each.
+    fn batches(&self, changes: &[Change], fires: Vec<(Fire, i64, i64)>) -> Result<Vec<Batch>, EngineError> {
+        let mut batches: Vec<Batch> = Vec::new();
+        for (fire, event, root) in fires {
+            let Some(change) = changes.get(fire.change) else { continue };
+            let rule = &fire.rule.rule;
+            let apart = rule.dispatch == Dispatch::PerRecord || fire.message.is_some();
+            let cap = usize::try_from(rule.max_records).unwrap_or(usize::MAX);
+            if apart && cap > 0 && batches.len() >= cap {
+                self.suppress(event, &fire.rule, &Suppression::MaxRecords(rule.max_records))?;
+                continue;
+            }
+            let firing = Firing::of(change, fire.record, fire.message.as_ref());
+            match batches.last_mut().filter(|_| !apart) {
+                Some(batch) => {
+                    batch.firing.join(firing);
+                    batch.guarded.push((fire.record, fire.fields));
+                }
+                None => {
+                    let guarded = vec![(fire.record, fire.fields)];
+                    batches.push(Batch { rule: fire.rule, event, root, firing, guarded });
+                }
+            }
+        }
+        Ok(batches)
+    }
+
+    /// Makes a run of a batch, or adds it to one that still waits.
+    fn enqueue(&self, mut batch: Batch) -> Result<Option<i64>, EngineError> {
+        let rule = &batch.rule.rule;
+        if self.cause.parent.is_some() && loops::is_exhausted(self.conn, batch.root)? {
+            self.suppress(batch.event, &batch.rule, &Suppression::TooManyRuns)?;
+            return Ok(None);
+        }
+        for (record, fields) in &batch.guarded {
+            loops::remember(self.conn, batch.root, &batch.rule, *record, fields)?;
+        }
+        if rule.debounce > 0 && self.join_waiting(&batch)? {
+            return Ok(None);
+        }
+        let mut class = None;
+        if batch.firing.records.len() > LARGE {
+            class = Some(Class::Batch);
+            batch.firing.warnings.push(format!(
+                "one fire over {} records runs as a batch; consider a schedule, or dispatch per record",
+                batch.firing.records.len()
+            ));
+        }
+        let due = self.cause.at + i64::from(rule.debounce) * 1_000;
+        Ok(Some(self.insert(&batch.rule, batch.root, &batch.firing, class.unwrap_or(Class::Async), due)?))
+    }
+
+    /// Makes a run.
+    pub(crate) fn insert(
+        &self,
+        rule: &Armed,
+        root: i64,
+        firing: &Firing,
+        class: Class,
+        due: i64,
+    ) -> Result<i64, EngineError> {
+        let sql = "INSERT INTO engine_run (key, rule, rule_version, root, parent_run, depth, model, record, request, class, \
+                   actor, run_as, superuser, seed, at, state, due, blockers, attempt, fence) \
+                   VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 'queued', ?, 0, 0, 0)";
+        self.conn.prepare_cached(sql)?.execute(rusqlite::params![
+            self.random.key(),
+            rule.rule.name,
+            rule.version,
+            root,
+            self.cause.parent.map(|parent| parent.run),
+            self.cause.depth(),
+            rule.rule.model,
+            firing.records.first(),
+            serde_json::to_string(firing)?,
+            class.name(),
+            self.cause.actor,
+            rule.run_as,
+            rule.rule.superuser,
+            self.random.seed(),
+            self.cause.at,
+            due,
+        ])?;
+        let run = self.conn.last_insert_rowid();
+        let blockers = lanes::enter(self.conn, &rule.rule.name, run, &firing.records)?;
+        if blockers > 0 {
+            self.block(run, blockers)?;
+        }
+        Ok(run)
+    }
+
+    fn block(&self, run: i64, blockers: u32) -> rusqlite::Result<()> {
+        let sql = "UPDATE engine_run SET blockers = blockers + ?2 WHERE id = ?1";
+        self.conn.prepare_cached(sql)?.execute((run, blockers)).map(drop)
+    }
+
+    /// Adds a batch to a run of the same rule that was not started yet, if there is one.
+    fn join_waiting(&self, batch: &Batch) -> Result<bool, EngineError> {
+        let rule = &batch.rule.rule;
+        let record = match rule.dispatch {
+            Dispatch::Single => None,
+            Dispatch::PerRecord => batch.firing.records.first(),
+        };
+        let sql = "SELECT r.id, r.request FROM engine_lane l JOIN engine_run r ON r.id = l.run \
+                   WHERE l.rule = ?1 AND (?2 IS NULL OR l.record = ?2) AND r.state = 'queued' AND r.attempt = 0 \
+                   ORDER BY r.id DESC LIMIT 1";
+        let found: Option<(i64, String)> = self
+            .conn
+            .prepare_cached(sql)?
+            .query_row((&rule.name, record), |row| Ok((row.get(0)?, row.get(1)?)))
+            .optional()?;
+        let Some((run, request)) = found else { return Ok(false) };
+        let mut firing: Firing = serde_json::from_str(&request)?;
+        if !firing.takes(&batch.firing) {
+            return Ok(false);
+        }
+        let new: Vec<Id> = batch.firing.records.iter().copied().filter(|id| !firing.records.contains(id)).collect();
+        firing.join(batch.firing.clone());
+        let sql = "UPDATE engine_run SET request = ?2 WHERE id = ?1";
+        self.conn.prepare_cached(sql)?.execute((run, serde_json::to_string(&firing)?))?;
+        let blockers = lanes::enter(self.conn, &rule.name, run, &new)?;
+        if blockers > 0 {
+            self.block(run, blockers)?;
+        }
+        Ok(true)
+    }
+
+    /// Notes a change that a rule wanted to know of; returns the event and its root.
+    fn note(&self, change: &Change, fire: &Fire) -> Result<(i64, i64), EngineError> {
+        let (record, kind) = match (&fire.message, &fire.rule.rule.model) {
+            (Some(_), Some(model)) => (RecordRef::new(model, fire.record), "message"),
+            _ => (change.record.clone(), kind_name(change.kind)),
+        };
+        self.event(&record, kind, &serde_json::to_string(change)?)
+    }
+
+    /// Notes that something happened to a record; returns the event and its root.
+    pub(crate) fn event(&self, record: &RecordRef, kind: &str, change: &str) -> Result<(i64, i64), EngineError> {
+        let sql = "INSERT INTO engine_event (root, parent_run, depth, at, actor, model, record, kind, change) \
+                   VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)";
+        let cause = &self.cause;
+        let (root, run) = (cause.parent.map(|parent| parent.root), cause.parent.map(|parent| parent.run));
+        self.conn.prepare_cached(sql)?.execute(rusqlite::params![
+            root.unwrap_or(0),
+            run,
+            cause.depth(),
+            cause.at,
+            cause.actor,
+            record.model,
+            record.id,
+            kind,
+            change,
+        ])?;
+        let event = self.conn.last_insert_rowid();
+        if root.is_none() {
+            self.conn.prepare_cached("UPDATE engine_event SET root = id WHERE id = ?1")?.execute([event])?;
+        }
+        Ok((event, root.unwrap_or(event)))
+    }
+
+    /// Notes that a rule would have fired.
+    pub(crate) fn suppress(&self, event: i64, rule: &Armed, why: &Suppression) -> Result<(), EngineError> {
+        let sql = "INSERT INTO engine_suppressed (at, event, rule, reason) VALUES (?, ?, ?, ?)";
+        self.conn.prepare_cached(sql)?.execute((self.cause.at, event, &rule.rule.name, why.to_string()))?;
+        Ok(())
+    }
+}
+
+/// Fires of different kinds are different runs: a script is told one thing that happened.
+fn kind(change: &Change, fire: &Fire) -> u8 {
+    match (change.kind, &fire.rule.rule.trigger) {
+        (_, Trigger::MessageReceived {} | Trigger::MessageSent {}) => 3,
+        (ChangeKind::Created, _) => 0,
+        (ChangeKind::Updated, _) => 1,
+        (ChangeKind::Deleted, _) => 2,
+    }
+}
+
+fn kind_name(kind: ChangeKind) -> &'static str {
+    match kind {
+        ChangeKind::Created => "created",
+        ChangeKind::Updated => "updated",
+        ChangeKind::Deleted => "deleted",
+    }
+}

@@ -1,0 +1,198 @@
+//! The engine: one for each database. Cheap to clone.
+
+mod change;
+mod control;
+mod finish;
+mod time;
+mod work;
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+
+use rusqlite::Connection;
+use tokio::sync::{Notify, oneshot};
+use triggerbox_sandbox::Sandbox;
+use triggerbox_store::db::{Database, Mode};
+
+pub use self::{
+    change::{Changed, Origin},
+    control::Stop,
+    work::Workers,
+};
+use crate::{
+    clock::{Clock, millis},
+    committer::Committer,
+    config::Config,
+    error::EngineError,
+    index::{self, Index},
+    loader::Loader,
+    queue,
+    random::Random,
+    runs::{self, RunDetail, RunFilter, RunId, RunSummary, Suppressed},
+    state::tables,
+};
+
+/// The engine of one database.
+#[derive(Clone)]
+pub struct Engine {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    shared: Arc<Shared>,
+    committer: Committer,
+    loader: Loader,
+    /// The rule that had its turn last.
+    turn: Mutex<String>,
+    /// How to stop runs that are running here.
+    running: Mutex<HashMap<RunId, oneshot::Sender<()>>>,
+    /// Something was queued or became due earlier.
+    wake: Notify,
+    /// A run ended.
+    ended: Notify,
+}
+
+/// What jobs of the committer need of an engine.
+struct Shared {
+    database: Database,
+    config: Config,
+    clock: Arc<dyn Clock>,
+    random: Random,
+    index: Mutex<Arc<Index>>,
+}
+
+impl Engine {
+    /// Opens the engine of a database: brings its tables up to date, and takes back the runs of a process that is gone.
+    ///
+    /// # Errors
+    /// The database is not open for writing; what it says.
+    pub fn open(
+        database: Database,
+        sandbox: Sandbox,
+        config: Config,
+        clock: Arc<dyn Clock>,
+    ) -> Result<Self, EngineError> {
+        let now = clock.now();
+        let index = database.transaction(|conn| -> Result<Index, EngineError> {
+            tables::upgrade(conn)?;
+            queue::recover(conn, millis(now), None)?;
+            Ok(Index::default())
+        })?;
+        debug_assert_eq!(database.mode(), Mode::Write);
+        let loader = Loader::new(sandbox, config.compile.clone());
+        let random = Random::new(config.seed);
+        let committer = Committer::start(database.clone())?;
+        let shared = Arc::new(Shared { database, config, clock, random, index: Mutex::new(Arc::new(index)) });
+        Ok(Self {
+            inner: Arc::new(Inner {
+                shared,
+                committer,
+                loader,
+                turn: Mutex::default(),
+                running: Mutex::default(),
+                wake: Notify::new(),
+                ended: Notify::new(),
+            }),
+        })
+    }
+
+    /// The database.
+    #[must_use]
+    pub fn database(&self) -> &Database {
+        &self.inner.shared.database
+    }
+
+    /// The one who writes. Whatever else writes to the file goes through it too.
+    #[must_use]
+    pub fn committer(&self) -> &Committer {
+        &self.inner.committer
+    }
+
+    /// The clock.
+    #[must_use]
+    pub fn clock(&self) -> &Arc<dyn Clock> {
+        &self.inner.shared.clock
+    }
+
+    /// The settings.
+    #[must_use]
+    pub fn config(&self) -> &Config {
+        &self.inner.shared.config
+    }
+
+    /// The rules as they are now. A change of `engine_rule` needs no call: it is seen by itself.
+    ///
+    /// # Errors
+    /// What the database says.
+    pub fn rules(&self) -> Result<Arc<Index>, EngineError> {
+        self.inner.shared.rules(&*self.database().snapshot()?)
+    }
+
+    /// Runs that match, newest first.
+    ///
+    /// # Errors
+    /// What the database says.
+    pub fn runs(&self, filter: &RunFilter) -> Result<Vec<RunSummary>, EngineError> {
+        runs::list(&*self.database().snapshot()?, filter)
+    }
+
+    /// One run in full.
+    ///
+    /// # Errors
+    /// `unknown-run`; what the database says.
+    pub fn run(&self, run: RunId) -> Result<RunDetail, EngineError> {
+        runs::detail(&*self.database().snapshot()?, run)
+    }
+
+    /// The runs that go back to one root event, in order.
+    ///
+    /// # Errors
+    /// What the database says.
+    pub fn chain(&self, root: i64) -> Result<Vec<RunSummary>, EngineError> {
+        runs::chain(&*self.database().snapshot()?, root)
+    }
+
+    /// Fires that did not become runs, newest first: of one chain, of one rule, or all.
+    ///
+    /// # Errors
+    /// What the database says.
+    pub fn suppressed(
+        &self,
+        root: Option<i64>,
+        rule: Option<&str>,
+        limit: u32,
+    ) -> Result<Vec<Suppressed>, EngineError> {
+        runs::suppressed(&*self.database().snapshot()?, root, rule, limit)
+    }
+}
+
+impl Shared {
+    /// The rules as the connection sees them.
+    fn rules(&self, conn: &Connection) -> Result<Arc<Index>, EngineError> {
+        let known = Arc::clone(&lock(&self.index));
+        if known.revision == index::revision(conn)? && known.is_loaded() {
+            return Ok(known);
+        }
+        let env = index::environment(&self.database, self.clock.now())?;
+        let fresh = Arc::new(Index::load(conn, env)?);
+        *lock(&self.index) = Arc::clone(&fresh);
+        Ok(fresh)
+    }
+
+    fn now(&self) -> i64 {
+        millis(self.clock.now())
+    }
+}
+
+/// What a mutex of the engine guards stays usable after a panic: each is changed in one step.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl std::fmt::Debug for Engine {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Engine").field("database", self.database()).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,184 @@
+//! Changes from outside: applied, matched and queued in one transaction.
+
+use std::sync::Arc;
+
+use rusqlite::Connection;
+use triggerbox_model::{
+    call::{Answer, Call},
+    changes::{Change, ChangeSet},
+    error::Error,
+    event::Trigger,
+    value::{Id, RecordRef},
+};
+use triggerbox_store::{
+    commit::{self, Committed},
+    env::Env,
+    session::Session,
+};
+
+use super::{Engine, Shared};
+use crate::{
+    clock::timestamp,
+    dispatch::{Cause, Dispatcher},
+    error::EngineError,
+    firing::Firing,
+    matcher, people,
+    runs::RunId,
+};
+
+/// How often a change is tried when others change the same records meanwhile.
+const MOST_TRIES: u32 = 5;
+
+/// Who changes something, and with whose rights.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Origin {
+    /// The user (`res.users`).
+    pub user: Id,
+    /// The user's rights do not bind the change: imports, and what the program itself does.
+    pub superuser: bool,
+}
+
+impl Origin {
+    /// A user, with that user's rights.
+    #[must_use]
+    pub fn user(user: Id) -> Self {
+        Self { user, superuser: false }
+    }
+}
+
+/// What came of a change.
+#[derive(Debug, Clone, Default)]
+pub struct Changed {
+    /// The answers to the calls, with the real ids of new records.
+    pub answers: Vec<Answer>,
+    /// What the commit did.
+    pub committed: Committed,
+    /// The runs that it caused.
+    pub runs: Vec<RunId>,
+}
+
+impl Engine {
+    /// Makes a change from outside: all calls in one transaction, with everything that rules make of it.
+    ///
+    /// # Errors
+    /// The first call that is refused, by the user's rights, the data, or a rule that stands before it.
+    pub async fn change(&self, origin: Origin, calls: Vec<Call>) -> Result<Changed, EngineError> {
+        let mut tries = 1;
+        loop {
+            let env = people::environment(self.database(), origin.user, origin.superuser, self.clock().now())?;
+            let mut session = Session::new(self.database(), env.clone())?;
+            let answers = calls.iter().map(|call| Ok(session.call(call.clone())??));
+            let answers = answers.collect::<Result<Vec<Answer>, EngineError>>()?;
+            match self.commit(env, session.finish(), origin.user).await {
+                Err(EngineError::Conflict(_)) if tries < MOST_TRIES => tries += 1,
+                Err(error) => return Err(error),
+                Ok(mut changed) => {
+                    changed.answers = real(answers, &calls, &changed.committed);
+                    return Ok(changed);
+                }
+            }
+        }
+    }
+
+    /// The same with a change set that was made elsewhere.
+    ///
+    /// # Errors
+    /// As [`Engine::change`]; a conflict is not tried again.
+    pub async fn apply(&self, origin: Origin, changes: ChangeSet) -> Result<Changed, EngineError> {
+        let env = people::environment(self.database(), origin.user, origin.superuser, self.clock().now())?;
+        self.commit(env, changes, origin.user).await
+    }
+
+    /// Fires a rule that waits for somebody: a button, a webhook. The records are the caller's.
+    ///
+    /// # Errors
+    /// `unknown-rule`, `rule-inactive`, `rule-paused`; what the database says.
+    pub async fn fire(
+        &self,
+        rule: &str,
+        actor: Id,
+        trigger: Trigger,
+        records: Vec<Id>,
+    ) -> Result<Vec<RunId>, EngineError> {
+        let (shared, name) = (Arc::clone(&self.inner.shared), rule.to_owned());
+        let runs = self.committer().commit(move |conn| shared.fire(conn, &name, actor, trigger, records)).await?;
+        self.inner.wake.notify_one();
+        Ok(runs)
+    }
+
+    async fn commit(&self, env: Env, changes: ChangeSet, actor: Id) -> Result<Changed, EngineError> {
+        let shared = Arc::clone(&self.inner.shared);
+        let changed = self.committer().commit(move |conn| {
+            let committed = commit::commit_in(conn, &env, &changes)?;
+            crate::failpoint::hit("changed");
+            let cause = Cause { actor, at: shared.now(), parent: None };
+            let runs = shared.react(conn, cause, &committed.events)?;
+            crate::failpoint::hit("events-written");
+            Ok::<_, EngineError>(Changed { answers: Vec::new(), committed, runs })
+        });
+        let changed = changed.await?;
+        if !changed.runs.is_empty() {
+            self.inner.wake.notify_one();
+        }
+        Ok(changed)
+    }
+}
+
+impl Shared {
+    /// Makes the runs that rules want for what really changed.
+    pub(super) fn react(&self, conn: &Connection, cause: Cause, changes: &[Change]) -> Result<Vec<RunId>, EngineError> {
+        let index = self.rules(conn)?;
+        let Some(env) = index.env(timestamp(cause.at)) else { return Ok(Vec::new()) };
+        let fires = matcher::fires(conn, &env, &index, changes)?;
+        if fires.is_empty() {
+            return Ok(Vec::new());
+        }
+        Dispatcher { conn, random: &self.random, cause }.dispatch(changes, fires)
+    }
+
+    fn fire(
+        &self,
+        conn: &Connection,
+        rule: &str,
+        actor: Id,
+        trigger: Trigger,
+        records: Vec<Id>,
+    ) -> Result<Vec<RunId>, EngineError> {
+        let index = self.rules(conn)?;
+        let armed = index.rule(rule)?;
+        let refuse = |code: &str, why: String| Err(Error::rejected(code, format!("rule `{rule}` {why}")).into());
+        if !armed.rule.active {
+            return refuse("rule-inactive", "is not active; activate it first".to_owned());
+        }
+        if let Some(why) = &armed.paused {
+            return refuse("rule-paused", format!("is paused: {why}"));
+        }
+        if let Some(error) = &armed.broken {
+            return refuse("rule-broken", format!("cannot run: {error}"));
+        }
+        let cause = Cause { actor, at: self.now(), parent: None };
+        let dispatcher = Dispatcher { conn, random: &self.random, cause };
+        let record =
+            RecordRef::new(armed.rule.model.as_deref().unwrap_or_default(), records.first().copied().unwrap_or(0));
+        let (event, root) = dispatcher.event(&record, "fired", "{}")?;
+        dispatcher.fire(armed, event, root, Firing::new(trigger, records))
+    }
+}
+
+/// The answers, with the ids that new records have by now.
+fn real(answers: Vec<Answer>, calls: &[Call], committed: &Committed) -> Vec<Answer> {
+    let known = |model: &str, id: Id| committed.ids.get(&(model.to_owned(), id)).copied().unwrap_or(id);
+    let model = |call: &Call| match call {
+        Call::Create { model, .. } | Call::Ensure { model, .. } => Some(model.clone()),
+        Call::Copy { target, .. } => Some(target.model.clone()),
+        _ => None,
+    };
+    let pairs = answers.into_iter().zip(calls);
+    pairs
+        .map(|(answer, call)| match (answer, model(call)) {
+            (Answer::Ids(ids), Some(model)) => Answer::Ids(ids.into_iter().map(|id| known(&model, id)).collect()),
+            (Answer::Id(id), Some(model)) => Answer::Id(known(&model, id)),
+            (answer, _) => answer,
+        })
+        .collect()
+}

@@ -1,0 +1,151 @@
+//! What people do to runs and rules: cancel, retry, pause, stop.
+
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use rusqlite::Connection;
+use triggerbox_model::value::Id;
+
+use super::{Engine, lock};
+use crate::{
+    error::EngineError,
+    queue,
+    runs::{RunDetail, RunId},
+};
+
+impl Engine {
+    /// Stops a run that waits, runs, or wants a yes. Nothing of it is applied.
+    ///
+    /// # Errors
+    /// `unknown-run`, `run-is-over`.
+    pub async fn cancel(&self, run: RunId, by: Id) -> Result<(), EngineError> {
+        let now = self.inner.shared.now();
+        self.committer().commit(move |conn| queue::cancel(conn, run, now, &format!("cancelled by user {by}"))).await?;
+        if let Some(running) = lock(&self.inner.running).remove(&run) {
+            // A run that ended just now no longer listens.
+            let _ = running.send(());
+        }
+        self.inner.wake.notify_one();
+        self.inner.ended.notify_waiters();
+        Ok(())
+    }
+
+    /// Tries a run again that ended without effect: failed, dead, cancelled, skipped.
+    ///
+    /// # Errors
+    /// `unknown-run`, `run-not-retriable`.
+    pub async fn retry(&self, run: RunId) -> Result<(), EngineError> {
+        let now = self.inner.shared.now();
+        self.committer().commit(move |conn| queue::requeue(conn, run, now)).await?;
+        self.inner.wake.notify_one();
+        Ok(())
+    }
+
+    /// Has a rule not fire until it is resumed. Its runs wait.
+    ///
+    /// # Errors
+    /// `unknown-rule`
+    pub async fn pause(&self, rule: &str, why: &str) -> Result<(), EngineError> {
+        self.set_paused(rule, Some(why)).await
+    }
+
+    /// Ends a pause, whoever made it.
+    ///
+    /// # Errors
+    /// `unknown-rule`
+    pub async fn resume(&self, rule: &str) -> Result<(), EngineError> {
+        self.set_paused(rule, None).await?;
+        self.inner.wake.notify_one();
+        Ok(())
+    }
+
+    /// Has no run start, of any rule or of those of one model, until [`Engine::go`]. Rules still fire; their runs wait.
+    ///
+    /// # Errors
+    /// What the database says.
+    pub async fn stop(&self, model: Option<&str>, by: Id, reason: &str) -> Result<(), EngineError> {
+        let (model, reason, now) = (model.unwrap_or_default().to_owned(), reason.to_owned(), self.inner.shared.now());
+        self.committer()
+            .commit(move |conn| {
+                let sql = "INSERT INTO engine_stop (model, by, at, reason) VALUES (?1, ?2, ?3, ?4) \
+                           ON CONFLICT (model) DO UPDATE SET by = ?2, at = ?3, reason = ?4";
+                conn.execute(sql, (model, by, now, reason))?;
+                Ok(())
+            })
+            .await
+    }
+
+    /// Ends a stop.
+    ///
+    /// # Errors
+    /// What the database says.
+    pub async fn go(&self, model: Option<&str>) -> Result<(), EngineError> {
+        let model = model.unwrap_or_default().to_owned();
+        self.committer()
+            .commit(move |conn| {
+                conn.execute("DELETE FROM engine_stop WHERE model = ?1", [model])?;
+                Ok::<_, EngineError>(())
+            })
+            .await?;
+        self.inner.wake.notify_one();
+        Ok(())
+    }
+
+    /// What is stopped.
+    ///
+    /// # Errors
+    /// What the database says.
+    pub fn stops(&self) -> Result<Vec<Stop>, EngineError> {
+        let conn = self.database().snapshot()?;
+        let mut statement = conn.prepare_cached("SELECT model, by, at, reason FROM engine_stop ORDER BY model")?;
+        let rows = statement.query_map([], |row| {
+            let model: String = row.get(0)?;
+            let model = Some(model).filter(|model| !model.is_empty());
+            Ok(Stop { model, by: row.get(1)?, at: crate::clock::timestamp(row.get(2)?), reason: row.get(3)? })
+        })?;
+        Ok(rows.collect::<Result<_, _>>()?)
+    }
+
+    /// Waits until a run is over, or wants a yes.
+    ///
+    /// # Errors
+    /// `unknown-run`; what the database says.
+    pub async fn wait(&self, run: RunId) -> Result<RunDetail, EngineError> {
+        loop {
+            let ended = self.inner.ended.notified();
+            tokio::pin!(ended);
+            // From here on no end is missed.
+            ended.as_mut().enable();
+            let detail = self.run(run)?;
+            if detail.summary.state.is_over() {
+                return Ok(detail);
+            }
+            ended.await;
+        }
+    }
+
+    async fn set_paused(&self, rule: &str, why: Option<&str>) -> Result<(), EngineError> {
+        let (shared, rule, why) = (Arc::clone(&self.inner.shared), rule.to_owned(), why.map(str::to_owned));
+        self.committer()
+            .commit(move |conn: &Connection| {
+                shared.rules(conn)?.rule(&rule).map_err(EngineError::from)?;
+                let sql = "UPDATE engine_rule SET paused = ?2, failures = 0 WHERE name = ?1";
+                conn.execute(sql, (rule, why))?;
+                Ok::<_, EngineError>(())
+            })
+            .await
+    }
+}
+
+/// Something that is stopped.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+pub struct Stop {
+    /// The model whose rules are stopped; none: all rules.
+    pub model: Option<String>,
+    /// Who stopped it.
+    pub by: Id,
+    /// When.
+    pub at: Timestamp,
+    /// Why.
+    pub reason: String,
+}

@@ -1,0 +1,284 @@
+//! The end of a try, in one transaction: changes, run record, lanes, new events and their runs.
+
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use rusqlite::Connection;
+use triggerbox_model::{
+    changes::{ChangeSet, Diff},
+    error::Error,
+    event::Outcome,
+};
+use triggerbox_sandbox::Ending;
+use triggerbox_store::{commit, env::Env};
+
+use super::{Engine, Shared};
+use crate::{
+    clock::millis,
+    dispatch::{Cause, Parent},
+    error::EngineError,
+    packed::pack,
+    play::Done,
+    proposals,
+    queue::{self, Claim},
+    report::{Report, Verdict},
+    rule::Mode,
+    runner,
+    runs::{LogLine, RunState},
+};
+
+/// Conflicts pass at once; only after this many the run waits before it is tried again.
+const PROMPT_RETRIES: u32 = 4;
+
+/// After this many retries a run is dead.
+const MOST_RETRIES: u32 = 8;
+
+/// The first wait before a retry, doubled each time.
+const FIRST_WAIT: i64 = 1_000;
+
+/// The longest.
+const LONGEST_WAIT: i64 = 600_000;
+
+/// A try that is over, before anything of it is kept.
+pub(super) struct Tried {
+    pub(super) claim: Claim,
+    pub(super) started: Timestamp,
+    pub(super) steps: Vec<Done>,
+    pub(super) log: Vec<LogLine>,
+    pub(super) result: Result,
+}
+
+/// What a try came to.
+pub(super) enum Result {
+    /// All scripts succeeded: these changes are to be committed.
+    Commit(Env, ChangeSet, Outcome),
+    /// All scripts succeeded, and this is what would change.
+    Show(Diff, Outcome),
+    /// All scripts succeeded, and somebody must decide about the changes.
+    Propose(ChangeSet, Diff, Outcome),
+    /// A script did not succeed: the last one of the steps.
+    Unsuccessful,
+    /// It could not be run at all.
+    NotRun(Error),
+    /// There is nothing to run for any more.
+    Nothing(&'static str, String),
+}
+
+impl Engine {
+    /// Keeps what a try came to. Nothing is kept, and that is no error, if the run was cancelled or given to another.
+    pub(super) async fn finish(&self, tried: Tried) -> std::result::Result<(), EngineError> {
+        let shared = Arc::clone(&self.inner.shared);
+        let run = tried.claim.id;
+        let caused = self.committer().commit(move |conn| shared.finish(conn, &tried)).await?;
+        if caused {
+            self.inner.wake.notify_one();
+        }
+        super::lock(&self.inner.running).remove(&run);
+        self.inner.ended.notify_waiters();
+        Ok(())
+    }
+}
+
+impl Shared {
+    /// Returns whether other runs may start now.
+    fn finish(&self, conn: &Connection, tried: &Tried) -> std::result::Result<bool, EngineError> {
+        let claim = &tried.claim;
+        if !queue::is_held(conn, claim.id, claim.fence)? {
+            return Ok(false);
+        }
+        let now = self.now();
+        let mut diff = Diff::default();
+        let mut events = Vec::new();
+        let verdict = match &tried.result {
+            Result::Commit(env, changes, outcome) => match in_savepoint(conn, env, changes)? {
+                Ok(committed) => {
+                    crate::failpoint::hit("changed");
+                    diff = committed.diff;
+                    events = committed.events;
+                    Some(Verdict::Applied(runner::with_names(outcome.clone(), &committed.mentions)))
+                }
+                Err(error) => Some(runner::refused(error)),
+            },
+            Result::Show(shown, outcome) => {
+                diff.clone_from(shown);
+                Some(Verdict::DryRun(outcome.clone()))
+            }
+            Result::Propose(changes, shown, outcome) => {
+                diff.clone_from(shown);
+                proposals::keep(conn, &self.config, claim, changes, shown, now)?;
+                Some(Verdict::Proposed(outcome.clone()))
+            }
+            Result::Unsuccessful => tried.steps.last().map(|step| runner::unsuccessful(step.ending.clone())),
+            Result::NotRun(_) | Result::Nothing(..) => None,
+        };
+        self.keep_attempts(conn, tried, verdict.as_ref(), diff, now)?;
+        let over = self.conclude(conn, tried, verdict, now)?;
+        crate::failpoint::hit("run-recorded");
+        let parent = Parent { run: claim.id, root: claim.root, depth: claim.depth };
+        let cause = Cause { actor: claim.actor, at: now, parent: Some(parent) };
+        let caused = self.react(conn, cause, &events)?;
+        crate::failpoint::hit("events-written");
+        Ok(over || !caused.is_empty())
+    }
+
+    /// Moves the run on. Whether it is over.
+    fn conclude(
+        &self,
+        conn: &Connection,
+        tried: &Tried,
+        verdict: Option<Verdict>,
+        now: i64,
+    ) -> std::result::Result<bool, EngineError> {
+        let claim = &tried.claim;
+        let (state, code, message) = match (&tried.result, verdict) {
+            (Result::Nothing(code, why), _) => (RunState::Skipped, *code, Some(why.clone())),
+            (Result::NotRun(error), _) => (RunState::Failed, error.code.as_str(), Some(error.message.clone())),
+            (_, Some(verdict)) => {
+                let message = verdict.message();
+                let state = match &verdict {
+                    Verdict::Applied(outcome) | Verdict::DryRun(outcome) | Verdict::Proposed(outcome) => {
+                        keep_outcome(conn, claim, outcome)?;
+                        match (&verdict, claim.rule.rule.mode) {
+                            (Verdict::Proposed(_), Mode::Approve | Mode::Auto) => RunState::WaitingApproval,
+                            _ => RunState::Succeeded,
+                        }
+                    }
+                    Verdict::Conflict(_) | Verdict::Backend(_) if claim.retries < MOST_RETRIES => {
+                        let conflict = matches!(verdict, Verdict::Conflict(_));
+                        let due = now + self.wait(claim.retries, conflict);
+                        queue::again(conn, claim.id, due, verdict.code(), message.as_deref())?;
+                        return Ok(false);
+                    }
+                    Verdict::Conflict(_) | Verdict::Backend(_) => RunState::Dead,
+                    _ => RunState::Failed,
+                };
+                (state, verdict.code(), message)
+            }
+            (_, None) => (RunState::Failed, "no-actions", Some("the rule has no actions".to_owned())),
+        };
+        queue::end(conn, claim.id, now, state, code, message.as_deref())?;
+        self.count(conn, claim, state, code, message.as_deref())?;
+        Ok(true)
+    }
+
+    /// How long a run waits before it is tried again.
+    fn wait(&self, retries: u32, conflict: bool) -> i64 {
+        let prompt = if conflict { PROMPT_RETRIES } else { 0 };
+        match retries.checked_sub(prompt) {
+            None => 0,
+            Some(waits) => self.random.jitter((FIRST_WAIT << waits.min(20)).min(LONGEST_WAIT)),
+        }
+    }
+
+    /// Counts failures in a row; too many pause the rule.
+    fn count(
+        &self,
+        conn: &Connection,
+        claim: &Claim,
+        state: RunState,
+        code: &str,
+        message: Option<&str>,
+    ) -> std::result::Result<(), EngineError> {
+        let rule = &claim.rule.rule.name;
+        match state {
+            RunState::Succeeded | RunState::WaitingApproval => {
+                let sql = "UPDATE engine_rule SET failures = 0 WHERE name = ?1 AND failures <> 0";
+                conn.prepare_cached(sql)?.execute([rule])?;
+            }
+            RunState::Failed | RunState::Dead => {
+                let sql = "UPDATE engine_rule SET failures = failures + 1 WHERE name = ?1 RETURNING failures";
+                let mut statement = conn.prepare_cached(sql)?;
+                let failures: u32 = match statement.query_row([rule], |row| row.get(0)) {
+                    Err(rusqlite::Error::QueryReturnedNoRows) => return Ok(()),
+                    other => other?,
+                };
+                if self.config.pause_after > 0 && failures >= self.config.pause_after {
+                    let why = format!("{failures} runs failed in a row; the last: {code}: {}", message.unwrap_or("-"));
+                    let sql = "UPDATE engine_rule SET paused = ?2 WHERE name = ?1 AND paused IS NULL";
+                    conn.prepare_cached(sql)?.execute((rule, why))?;
+                }
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+
+    fn keep_attempts(
+        &self,
+        conn: &Connection,
+        tried: &Tried,
+        verdict: Option<&Verdict>,
+        diff: Diff,
+        now: i64,
+    ) -> std::result::Result<(), EngineError> {
+        let Some(verdict) = verdict else { return Ok(()) };
+        let last = tried.steps.len().saturating_sub(1);
+        let mut diff = Some(diff);
+        for (action, step) in tried.steps.iter().enumerate() {
+            let is_last = action == last;
+            let verdict = match (&step.ending, verdict) {
+                (Ending::Done(outcome), Verdict::Applied(_)) if !is_last => Verdict::Applied(outcome.clone()),
+                (Ending::Done(outcome), Verdict::DryRun(_)) if !is_last => Verdict::DryRun(outcome.clone()),
+                (Ending::Done(outcome), _) if !is_last => Verdict::Dropped(outcome.clone()),
+                _ => verdict.clone(),
+            };
+            let report = Report {
+                run_id: tried.claim.key.clone(),
+                verdict,
+                attempts: tried.claim.attempt,
+                diff: if is_last { diff.take().unwrap_or_default() } else { Diff::default() },
+                limits: step.limits,
+                used: step.used,
+                durations: step.durations,
+                refusals: step.refusals.clone(),
+            };
+            let log = (is_last && !tried.log.is_empty()).then(|| pack(&tried.log)).transpose()?;
+            let journal = (!step.journal.is_empty()).then(|| pack(&step.journal)).transpose()?;
+            let sql = "INSERT INTO engine_attempt (run, attempt, action, script, started, finished, code, report, log, journal) \
+                       VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)";
+            conn.prepare_cached(sql)?.execute(rusqlite::params![
+                tried.claim.id,
+                tried.claim.attempt,
+                i64::try_from(action).unwrap_or(i64::MAX),
+                step.script.0,
+                millis(tried.started),
+                now,
+                report.verdict.code(),
+                pack(&report)?,
+                log,
+                journal,
+            ])?;
+        }
+        Ok(())
+    }
+}
+
+/// Applies a change set; after an error nothing of it is there, and the transaction goes on.
+fn in_savepoint(
+    conn: &Connection,
+    env: &Env,
+    changes: &ChangeSet,
+) -> std::result::Result<std::result::Result<commit::Committed, commit::CommitError>, EngineError> {
+    conn.execute_batch("SAVEPOINT effects")?;
+    match commit::commit_in(conn, env, changes) {
+        Ok(committed) => {
+            conn.execute_batch("RELEASE effects")?;
+            Ok(Ok(committed))
+        }
+        // The database itself failed: the whole try is given up, and found again when its lease is over.
+        Err(commit::CommitError::Database(error)) => Err(error.into()),
+        Err(error) => {
+            conn.execute_batch("ROLLBACK TO effects; RELEASE effects")?;
+            Ok(Err(error))
+        }
+    }
+}
+
+fn keep_outcome(conn: &Connection, claim: &Claim, outcome: &Outcome) -> std::result::Result<(), EngineError> {
+    if *outcome == Outcome::default() {
+        return Ok(());
+    }
+    let sql = "UPDATE engine_run SET outcome = ?2 WHERE id = ?1";
+    conn.prepare_cached(sql)?.execute((claim.id, serde_json::to_string(outcome)?))?;
+    Ok(())
+}

@@ -1,0 +1,82 @@
+//! What a run was fired with: kept with it, and given to its scripts.
+
+use serde::{Deserialize, Serialize};
+use triggerbox_model::{
+    changes::{Change, ChangeKind},
+    event::{MessageInfo, Trigger},
+    value::{FieldValue, Id, Snapshot},
+};
+
+/// What a run was fired with.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Firing {
+    /// What happened.
+    pub trigger: Trigger,
+    /// To which records of the rule's model.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub records: Vec<Id>,
+    /// The changed fields as they were.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub old_values: Vec<Snapshot>,
+    /// What somebody should know about this run besides its result.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub warnings: Vec<String>,
+}
+
+impl Firing {
+    /// Something that happened to no records, or to these.
+    #[must_use]
+    pub fn new(trigger: Trigger, records: Vec<Id>) -> Self {
+        Self { trigger, records, old_values: Vec::new(), warnings: Vec::new() }
+    }
+
+    /// What a change is to a script.
+    pub(crate) fn of(change: &Change, record: Id, message: Option<&MessageInfo>) -> Self {
+        if let Some(message) = message {
+            return Self::new(Trigger::Message(message.clone()), vec![record]);
+        }
+        let before = || {
+            let fields = change.fields.iter().map(|field| FieldValue::new(&field.field, field.old.clone()));
+            Snapshot { id: record, fields: fields.collect() }
+        };
+        match change.kind {
+            ChangeKind::Created => Self::new(Trigger::Created, vec![record]),
+            ChangeKind::Deleted => Self::new(Trigger::Deleted(vec![before()]), vec![record]),
+            ChangeKind::Updated => Self { old_values: vec![before()], ..Self::new(Trigger::Updated, vec![record]) },
+        }
+    }
+
+    /// Whether another firing can be part of the same run.
+    pub(crate) fn takes(&self, other: &Self) -> bool {
+        matches!(
+            (&self.trigger, &other.trigger),
+            (Trigger::Created, Trigger::Created | Trigger::Updated)
+                | (Trigger::Updated, Trigger::Updated)
+                | (Trigger::Deleted(_), Trigger::Deleted(_))
+        )
+    }
+
+    /// Adds another firing. Of a record that is there already, the first old values count.
+    pub(crate) fn join(&mut self, other: Self) {
+        for id in other.records {
+            if !self.records.contains(&id) {
+                self.records.push(id);
+            }
+        }
+        if let (Trigger::Deleted(mine), Trigger::Deleted(theirs)) = (&mut self.trigger, other.trigger) {
+            mine.extend(theirs);
+        }
+        for snapshot in other.old_values {
+            match self.old_values.iter_mut().find(|known| known.id == snapshot.id) {
+                Some(known) => {
+                    let new = snapshot.fields.into_iter();
+                    let new: Vec<_> = new.filter(|field| known.fields.iter().all(|f| f.name != field.name)).collect();
+                    known.fields.extend(new);
+                }
+                None => self.old_values.push(snapshot),
+            }
+        }
+        self.warnings.extend(other.warnings);
+    }
+}

@@ -1,0 +1,248 @@
+//! The active rules, ready to be matched: an in-memory copy of `engine_rule`, by model.
+
+use std::{collections::HashMap, sync::Arc};
+
+use jiff::Timestamp;
+use rusqlite::{Connection, OptionalExtension};
+use triggerbox_model::{
+    domain::{Domain, filter::Filter},
+    error::Error,
+    value::Id,
+};
+use triggerbox_store::{
+    db::{Database, DbError, fault},
+    env::Env,
+    query,
+};
+
+use crate::{
+    error::EngineError,
+    people,
+    rule::{Rule, Trigger},
+};
+
+/// All rules, as of one state of the table.
+#[derive(Debug, Default)]
+pub struct Index {
+    /// What rules are judged in; none: nothing was read yet.
+    env: Option<Env>,
+    /// The state of `engine_rule` that this is a copy of.
+    pub(crate) revision: i64,
+    /// By id.
+    rules: Vec<Arc<Armed>>,
+    by_name: HashMap<String, usize>,
+    /// Rules that changes of a model's records may fire.
+    changes: HashMap<String, Vec<usize>>,
+    /// Rules that messages on a model's records may fire.
+    messages: HashMap<String, Vec<usize>>,
+    /// Rules that stand before writes of a model.
+    before: HashMap<String, Vec<usize>>,
+    /// Rules that answer to edits in a form.
+    drafts: HashMap<String, Vec<usize>>,
+    /// Rules that fire by the clock.
+    timed: Vec<usize>,
+}
+
+/// A rule with everything that matching it needs.
+#[derive(Debug)]
+pub struct Armed {
+    /// As it is configured.
+    pub rule: Rule,
+    /// Its row.
+    pub id: i64,
+    /// Which version of it.
+    pub version: i64,
+    /// Whose rights it has when it names nobody.
+    pub owner: Id,
+    /// Whose rights it has.
+    pub run_as: Id,
+    /// Why it does not fire though it is active.
+    pub paused: Option<String>,
+    /// Why it cannot fire: a domain or a user that does not exist any more.
+    pub broken: Option<Error>,
+    /// Judged on the values before the change.
+    pub(crate) before: Condition,
+    /// Judged on the values after it.
+    pub(crate) after: Condition,
+}
+
+/// A domain, as far as it can be prepared.
+#[derive(Debug, Default)]
+pub(crate) enum Condition {
+    /// Holds for all records.
+    #[default]
+    Always,
+    /// Means the same at all times.
+    Fixed(Filter),
+    /// Says `today`, or something like it.
+    Relative(Domain),
+}
+
+impl Armed {
+    /// Whether it fires at all.
+    #[must_use]
+    pub fn is_live(&self) -> bool {
+        self.rule.active && self.paused.is_none() && self.broken.is_none()
+    }
+}
+
+impl Index {
+    /// Reads all rules.
+    ///
+    /// # Errors
+    /// What the database says. A rule that makes no sense is no error: it is kept as broken.
+    pub fn load(conn: &Connection, env: Env) -> Result<Self, EngineError> {
+        let mut index = Self { revision: revision(conn)?, ..Self::default() };
+        let sql = "SELECT id, version, owner, body, paused FROM engine_rule ORDER BY id";
+        let mut statement = conn.prepare_cached(sql)?;
+        let mut rows = statement.query([])?;
+        while let Some(row) = rows.next()? {
+            let body: String = row.get(3)?;
+            let armed = Armed {
+                rule: serde_json::from_str(&body)?,
+                id: row.get(0)?,
+                version: row.get(1)?,
+                owner: row.get(2)?,
+                run_as: row.get(2)?,
+                paused: row.get(4)?,
+                broken: None,
+                before: Condition::Always,
+                after: Condition::Always,
+            };
+            index.add(armed.prepared(conn, &env)?);
+        }
+        index.env = Some(env);
+        Ok(index)
+    }
+
+    fn add(&mut self, armed: Armed) {
+        let at = self.rules.len();
+        if let (true, Some(model)) = (armed.is_live(), &armed.rule.model) {
+            let list = match &armed.rule.trigger {
+                Trigger::MessageReceived {} | Trigger::MessageSent {} => Some(&mut self.messages),
+                Trigger::Before { .. } => Some(&mut self.before),
+                Trigger::OnChange { .. } => Some(&mut self.drafts),
+                trigger if trigger.is_on_record_change() => Some(&mut self.changes),
+                _ => None,
+            };
+            if let Some(list) = list {
+                list.entry(model.clone()).or_default().push(at);
+            }
+        }
+        if armed.is_live() && armed.rule.trigger.is_timed() {
+            self.timed.push(at);
+        }
+        self.by_name.insert(armed.rule.name.clone(), at);
+        self.rules.push(Arc::new(armed));
+    }
+
+    /// Whether this is a copy of something, as against the nothing that an engine starts with.
+    pub(crate) fn is_loaded(&self) -> bool {
+        self.env.is_some()
+    }
+
+    /// What rules are judged in at a time.
+    pub(crate) fn env(&self, now: Timestamp) -> Option<Env> {
+        self.env.clone().map(|env| Env { now, ..env })
+    }
+
+    /// All rules, inactive ones included, by id.
+    #[must_use]
+    pub fn all(&self) -> &[Arc<Armed>] {
+        &self.rules
+    }
+
+    /// Finds a rule.
+    ///
+    /// # Errors
+    /// `unknown-rule`
+    pub fn rule(&self, name: &str) -> Result<&Arc<Armed>, Error> {
+        self.by_name.get(name).and_then(|at| self.rules.get(*at)).ok_or_else(|| {
+            Error::not_found("unknown-rule", format!("there is no rule `{name}`; `triggerbox rules` lists them"))
+        })
+    }
+
+    pub(crate) fn on_changes(&self, model: &str) -> impl Iterator<Item = &Arc<Armed>> {
+        self.listed(self.changes.get(model))
+    }
+
+    pub(crate) fn on_messages(&self, model: &str) -> impl Iterator<Item = &Arc<Armed>> {
+        self.listed(self.messages.get(model))
+    }
+
+    /// Rules that stand before writes of a model.
+    pub fn before_writes(&self, model: &str) -> impl Iterator<Item = &Arc<Armed>> {
+        self.listed(self.before.get(model))
+    }
+
+    /// Rules that answer to edits in a form of a model.
+    pub fn on_drafts(&self, model: &str) -> impl Iterator<Item = &Arc<Armed>> {
+        self.listed(self.drafts.get(model))
+    }
+
+    /// Rules that fire by the clock.
+    pub fn timed(&self) -> impl Iterator<Item = &Arc<Armed>> {
+        self.listed(Some(&self.timed))
+    }
+
+    fn listed<'a>(&'a self, list: Option<&'a Vec<usize>>) -> impl Iterator<Item = &'a Arc<Armed>> {
+        list.into_iter().flatten().filter_map(|at| self.rules.get(*at))
+    }
+}
+
+impl Armed {
+    fn prepared(mut self, conn: &Connection, env: &Env) -> Result<Self, EngineError> {
+        let done = (|| {
+            if let Some(login) = &self.rule.run_as {
+                self.run_as = user(conn, login)?;
+            }
+            let Some(model) = &self.rule.model else { return Ok(()) };
+            self.before = Condition::new(conn, env, model, self.rule.before_domain.as_deref())?;
+            self.after = Condition::new(conn, env, model, self.rule.domain.as_deref())?;
+            Ok(())
+        })();
+        match done {
+            Err(error) if DbError::behind(&error).is_some() => Err(error.into()),
+            Err(error) => Ok(Self { broken: Some(error), ..self }),
+            Ok(()) => Ok(self),
+        }
+    }
+}
+
+impl Condition {
+    /// A domain that means the same at two times that differ in everything is one that says nothing about time.
+    fn new(conn: &Connection, env: &Env, model: &str, domain: Option<&str>) -> Result<Self, Error> {
+        let Some(text) = domain else { return Ok(Self::Always) };
+        let domain = Domain::parse(text)?;
+        let at = |now: &str| {
+            let now: Timestamp = now.parse().unwrap_or_default();
+            query::condition(conn, &Env { now, ..env.clone() }, model, &domain)
+        };
+        let (one, other) = (at("2001-03-05T04:17:31Z")?, at("2038-11-28T21:52:08Z")?);
+        Ok(match one {
+            Filter::Always => Self::Always,
+            filter if filter == other => Self::Fixed(filter),
+            _ => Self::Relative(domain),
+        })
+    }
+}
+
+/// The state of `engine_rule`: another number after each change of it.
+pub(crate) fn revision(conn: &Connection) -> rusqlite::Result<i64> {
+    conn.prepare_cached("SELECT number FROM engine_revision")?.query_row([], |row| row.get(0))
+}
+
+/// The environment that rules are judged in, whoever made the change: the system's, so that the same change fires the same
+/// rules.
+pub(crate) fn environment(database: &Database, now: Timestamp) -> Result<Env, EngineError> {
+    Ok(people::environment(database, people::SYSTEM, true, now)?)
+}
+
+fn user(conn: &Connection, login: &str) -> Result<Id, Error> {
+    let sql = "SELECT id FROM res_users WHERE login = ?1";
+    let found: Option<Id> = conn
+        .prepare_cached(sql)
+        .and_then(|mut statement| statement.query_row([login], |row| row.get(0)).optional())
+        .map_err(fault)?;
+    found.ok_or_else(|| Error::not_found("unknown-user", format!("there is no user `{login}` for the rule to run as")))
+}

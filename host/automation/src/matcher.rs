@@ -1,0 +1,157 @@
+//! Which rules fire on what really changed: watched fields first, then the domain on the values before, then the one on
+//! the values after.
+
+use std::sync::Arc;
+
+use rusqlite::Connection;
+use triggerbox_model::{
+    changes::{Change, ChangeKind, FieldChange},
+    domain::{
+        eval::{self, Records},
+        memory::Changed,
+    },
+    error::Error,
+    event::MessageInfo,
+    value::{Id, Value},
+};
+use triggerbox_store::{
+    env::Env,
+    query::{self, records::Stored},
+};
+
+use crate::{
+    index::{Armed, Condition, Index},
+    message::{self, Heard},
+    rule::Trigger,
+};
+
+/// A rule fires on a record.
+#[derive(Debug, Clone)]
+pub(crate) struct Fire {
+    pub(crate) rule: Arc<Armed>,
+    /// Which of the changes.
+    pub(crate) change: usize,
+    pub(crate) record: Id,
+    /// The message, where the rule waits for messages.
+    pub(crate) message: Option<MessageInfo>,
+    /// What the loop guard knows it by: the fields that changed, of those that the rule looks at.
+    pub(crate) fields: String,
+}
+
+/// All fires of the changes of one transaction, by rule in the order of rules, and by change.
+pub(crate) fn fires(conn: &Connection, env: &Env, index: &Index, changes: &[Change]) -> Result<Vec<Fire>, Error> {
+    let mut fires = Vec::new();
+    for (at, change) in changes.iter().enumerate() {
+        for rule in index.on_changes(&change.record.model) {
+            if let Some(fields) = watched(&rule.rule.trigger, change)
+                && holds(conn, env, rule, change)?
+            {
+                let record = change.record.id;
+                fires.push(Fire { rule: Arc::clone(rule), change: at, record, message: None, fields });
+            }
+        }
+        if let Some(Heard { on, direction, info }) = message::heard(conn, change)? {
+            for rule in index.on_messages(&on.model) {
+                let wanted = match rule.rule.trigger {
+                    Trigger::MessageReceived {} => message::Direction::In,
+                    _ => message::Direction::Out,
+                };
+                if wanted == direction && record_holds(conn, env, rule, &on.model, on.id)? {
+                    let (rule, fields) = (Arc::clone(rule), format!("message {}", info.id));
+                    fires.push(Fire { rule, change: at, record: on.id, message: Some(info.clone()), fields });
+                }
+            }
+        }
+    }
+    fires.sort_by_key(|fire| (fire.rule.id, fire.change));
+    Ok(fires)
+}
+
+/// The fields by which a change is one that the trigger waits for; none if it is not.
+fn watched(trigger: &Trigger, change: &Change) -> Option<String> {
+    let became = |field: &str, wanted: &dyn Fn(&FieldChange) -> bool| {
+        let changed = change.fields.iter().find(|changed| changed.field == field)?;
+        (change.kind != ChangeKind::Deleted && wanted(changed)).then(|| field.to_owned())
+    };
+    match trigger {
+        Trigger::Created {} if change.kind == ChangeKind::Created => Some("+".to_owned()),
+        Trigger::CreatedOrUpdated { .. } if change.kind == ChangeKind::Created => Some("+".to_owned()),
+        Trigger::Deleted {} if change.kind == ChangeKind::Deleted => Some("-".to_owned()),
+        Trigger::Updated { fields } | Trigger::CreatedOrUpdated { fields } if change.kind == ChangeKind::Updated => {
+            let names = change.fields.iter().map(|changed| changed.field.as_str());
+            let names: Vec<&str> = names.filter(|name| fields.is_empty() || fields.iter().any(|f| f == name)).collect();
+            (!names.is_empty()).then(|| names.join(","))
+        }
+        Trigger::StageSet { value } => became("stage_id", &|changed| match (&changed.new, value) {
+            (Value::Many2one(stage), Some(wanted)) => stage.id == *wanted,
+            (new, None) => *new != Value::Unset,
+            _ => false,
+        }),
+        Trigger::StateSet { value, field } => {
+            became(field.as_deref().unwrap_or("state"), &|changed| changed.new == Value::text(value.as_str()))
+        }
+        Trigger::PrioritySet { value } => became("priority", &|changed| changed.new == Value::text(value.as_str())),
+        Trigger::TagSet { value } => became("tag_ids", &|changed| {
+            let has = |side: &Value| matches!(side, Value::Ids(ids) if ids.contains(value));
+            has(&changed.new) && !has(&changed.old)
+        }),
+        Trigger::UserSet {} => became("user_id", &|changed| changed.new != Value::Unset)
+            .or_else(|| became("user_ids", &|changed| matches!(&changed.new, Value::Ids(ids) if !ids.is_empty()))),
+        Trigger::Archived {} => became("active", &|changed| switched(changed, true, false)),
+        Trigger::Unarchived {} => became("active", &|changed| switched(changed, false, true)),
+        _ => None,
+    }
+}
+
+fn switched(changed: &FieldChange, from: bool, to: bool) -> bool {
+    changed.old == Value::Boolean(from) && changed.new == Value::Boolean(to)
+}
+
+fn holds(conn: &Connection, env: &Env, rule: &Armed, change: &Change) -> Result<bool, Error> {
+    let (model, id) = (change.record.model.as_str(), change.record.id);
+    let stored = Stored(conn);
+    // A new record has no values before: only what comes after is judged.
+    if change.kind != ChangeKind::Created && !matches!(rule.before, Condition::Always) {
+        let before = with(&stored, change, |field| &field.old)?;
+        if !rule.before.holds(conn, env, &before, model, id)? {
+            return Ok(false);
+        }
+    }
+    if matches!(rule.after, Condition::Always) {
+        return Ok(true);
+    }
+    let after = match change.kind {
+        ChangeKind::Deleted => with(&stored, change, |field| &field.old)?,
+        _ => with(&stored, change, |field| &field.new)?,
+    };
+    rule.after.holds(conn, env, &after, model, id)
+}
+
+/// Whether a record, as it is, matches a rule's domain.
+pub(crate) fn record_holds(conn: &Connection, env: &Env, rule: &Armed, model: &str, id: Id) -> Result<bool, Error> {
+    rule.after.holds(conn, env, &Stored(conn), model, id)
+}
+
+/// The records as they are, with one side of the change in place.
+fn with<'a>(
+    stored: &'a Stored<'_>,
+    change: &'a Change,
+    side: impl Fn(&'a FieldChange) -> &'a Value,
+) -> Result<Changed<'a>, Error> {
+    let mut records = Changed::new(stored, &change.record.model);
+    records.columns.entry(change.record.id).or_default();
+    for field in &change.fields {
+        records.set(change.record.id, &field.field, side(field))?;
+    }
+    Ok(records)
+}
+
+impl Condition {
+    fn holds(&self, conn: &Connection, env: &Env, records: &dyn Records, model: &str, id: Id) -> Result<bool, Error> {
+        match self {
+            Self::Always => Ok(true),
+            Self::Fixed(filter) => eval::matches(records, model, id, filter),
+            Self::Relative(domain) => eval::matches(records, model, id, &query::condition(conn, env, model, domain)?),
+        }
+    }
+}

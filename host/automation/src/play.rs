@@ -1,0 +1,194 @@
+//! The scripts of one run, one after the other, over one session: what each does, the next one sees, and all of it is
+//! committed together or not at all.
+
+use std::{sync::Arc, time::Duration};
+
+use jiff::Timestamp;
+use triggerbox_model::{
+    error::Error,
+    event::{Event, Outcome, PreviousRun, Trigger},
+    grants::Authority,
+    limits::{Limits, PerLimit},
+    value::{FieldValue, Id, Snapshot},
+};
+use triggerbox_sandbox::{ContentHash, Durations, Ending, Script};
+use triggerbox_store::{db::Database, env::Env, session::Session};
+
+use crate::{
+    guard::{Guard, LogSink},
+    journal::{Entry, Keep, Recorder},
+    people::Person,
+    runner::RunError,
+};
+
+/// What happened, and for whom: what all scripts of a run are told.
+#[derive(Debug, Clone)]
+pub struct Task {
+    /// The run's id.
+    pub run_id: String,
+    /// The rule's name; staged state is kept by it.
+    pub rule: String,
+    /// 1 for the first try.
+    pub attempt: u32,
+    /// Runs between the root event and this one.
+    pub depth: u32,
+    /// The scripts' random numbers come from here.
+    pub seed: u32,
+    /// What happened.
+    pub trigger: Trigger,
+    /// To records of this model,
+    pub model: Option<String>,
+    /// these.
+    pub records: Vec<Id>,
+    /// For updates: the changed fields as they were.
+    pub old_values: Vec<Snapshot>,
+    /// Who caused it.
+    pub actor: Person,
+    /// Whose rights the scripts have.
+    pub run_as: Person,
+    /// The user's rights do not bind them.
+    pub superuser: bool,
+    /// When it happened: the time that the scripts see.
+    pub now: Timestamp,
+    /// The run before this one, when the rule chains.
+    pub previous: Option<PreviousRun>,
+}
+
+/// One script of a run.
+#[derive(Debug, Clone)]
+pub struct Step {
+    /// The compiled component.
+    pub script: Script,
+    /// Checked against the manifest.
+    pub parameters: Vec<FieldValue>,
+    /// What script, rule and policy allow.
+    pub authority: Arc<Authority>,
+    /// Its limits.
+    pub limits: Limits,
+}
+
+/// What became of one script.
+#[derive(Debug, Clone)]
+pub struct Done {
+    /// Which one.
+    pub script: ContentHash,
+    /// How it ended.
+    pub ending: Ending,
+    /// The limits that were in force.
+    pub limits: Limits,
+    /// What was used of each.
+    pub used: PerLimit,
+    /// Where the time went.
+    pub durations: Durations,
+    /// Refusals that it met, whether it handled them or not.
+    pub refusals: Vec<Error>,
+    /// Host calls that were kept.
+    pub journal: Vec<Entry>,
+}
+
+/// What became of all scripts, as far as they were run.
+pub struct Played {
+    /// What they staged.
+    pub session: Session,
+    /// The log's sink.
+    pub log: Box<dyn LogSink>,
+    /// In order. The first that does not succeed is the last.
+    pub steps: Vec<Done>,
+    /// What they answered together, if all succeeded.
+    pub outcome: Option<Outcome>,
+}
+
+impl Done {
+    /// A script that was not run: how it would have been is all that is known.
+    pub(crate) fn not_run(script: ContentHash, limits: Limits, why: String) -> Self {
+        let durations = Durations { total: Duration::ZERO, ..Durations::default() };
+        Self {
+            script,
+            ending: Ending::HostFault(why),
+            limits,
+            used: PerLimit::ZERO,
+            durations,
+            refusals: Vec::new(),
+            journal: Vec::new(),
+        }
+    }
+}
+
+/// Runs the scripts. Nothing is committed.
+///
+/// # Errors
+/// The session cannot be started.
+pub async fn play(
+    database: &Database,
+    env: Env,
+    task: &Task,
+    steps: &[Step],
+    keep: Keep,
+    mut log: Box<dyn LogSink>,
+) -> Result<Played, RunError> {
+    let mut session = Session::new(database, env)?.for_rule(&task.rule);
+    let (mut done, mut outcome) = (Vec::new(), Some(Outcome::default()));
+    for step in steps {
+        let recorder = Recorder::new(Guard::new(session, Arc::clone(&step.authority), log), keep);
+        let run = step.script.run(event(task, step), step.limits, Box::new(recorder)).await;
+        let Some(recorder) = run.host.downcast::<Recorder>() else {
+            return Err(RunError::Backend("the sandbox returned another run's host".to_owned()));
+        };
+        let (guard, journal) = recorder.into_parts();
+        let (its_session, its_log, refusals) = guard.into_parts();
+        (session, log) = (its_session, its_log);
+        outcome = match &run.ending {
+            Ending::Done(new) => outcome.map(|before| together(before, new)),
+            _ => None,
+        };
+        done.push(Done {
+            script: step.script.hash(),
+            ending: run.ending,
+            limits: run.limits,
+            used: run.used,
+            durations: run.durations,
+            refusals,
+            journal,
+        });
+        if outcome.is_none() {
+            break;
+        }
+    }
+    Ok(Played { session, log, steps: done, outcome })
+}
+
+/// Two answers as one: what the later one says counts, where it says something.
+fn together(before: Outcome, after: &Outcome) -> Outcome {
+    let mut values = before.values;
+    values.retain(|known| after.values.iter().all(|new| new.name != known.name));
+    values.extend(after.values.iter().cloned());
+    Outcome {
+        message: after.message.clone().or(before.message),
+        values,
+        warning: after.warning.clone().or(before.warning),
+        records: if after.records.is_empty() { before.records } else { after.records.clone() },
+        result_json: after.result_json.clone().or(before.result_json),
+    }
+}
+
+fn event(task: &Task, step: &Step) -> Event {
+    Event {
+        run_id: task.run_id.clone(),
+        rule: task.rule.clone(),
+        attempt: task.attempt,
+        depth: task.depth,
+        seed: task.seed,
+        trigger: task.trigger.clone(),
+        model: task.model.clone(),
+        records: task.records.clone(),
+        old_values: task.old_values.clone(),
+        actor: task.actor.user.clone(),
+        run_as: task.run_as.user.clone(),
+        superuser: task.superuser,
+        company: task.run_as.company.clone(),
+        now: task.now.strftime("%Y-%m-%dT%H:%M:%SZ").to_string(),
+        parameters: step.parameters.clone(),
+        previous: task.previous.clone(),
+        extra_json: None,
+    }
+}

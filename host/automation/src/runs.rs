@@ -1,0 +1,370 @@
+//! The history of runs: what there is, one in full, and what goes back to the same event.
+
+use jiff::Timestamp;
+use rusqlite::{Connection, OptionalExtension, Row, types::Value as Cell};
+use serde::{Deserialize, Serialize};
+use triggerbox_model::{
+    error::Error,
+    event::Outcome,
+    value::{Id, RecordRef},
+};
+
+use crate::{clock::timestamp, error::EngineError, firing::Firing};
+
+/// A run's number in the database.
+pub type RunId = i64;
+
+/// Where a run stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum RunState {
+    /// It waits for its turn or its time.
+    Queued,
+    /// A worker has it.
+    Running,
+    /// Its changes are applied; in a test environment they were only shown.
+    Succeeded,
+    /// It ended without effect, and trying again would not help.
+    Failed,
+    /// There was nothing to do any more.
+    Skipped,
+    /// Somebody must say yes or no to its changes.
+    WaitingApproval,
+    /// A paid or outside call may or may not have happened.
+    OutcomeUnknown,
+    /// It was tried as often as may be; somebody must requeue it.
+    Dead,
+    /// Somebody stopped it.
+    Cancelled,
+}
+
+impl RunState {
+    /// All of them.
+    pub const ALL: [Self; 9] = [
+        Self::Queued,
+        Self::Running,
+        Self::Succeeded,
+        Self::Failed,
+        Self::Skipped,
+        Self::WaitingApproval,
+        Self::OutcomeUnknown,
+        Self::Dead,
+        Self::Cancelled,
+    ];
+
+    /// The stable name, `waiting-approval`.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Queued => "queued",
+            Self::Running => "running",
+            Self::Succeeded => "succeeded",
+            Self::Failed => "failed",
+            Self::Skipped => "skipped",
+            Self::WaitingApproval => "waiting-approval",
+            Self::OutcomeUnknown => "outcome-unknown",
+            Self::Dead => "dead",
+            Self::Cancelled => "cancelled",
+        }
+    }
+
+    /// Whether nothing more happens to it by itself.
+    #[must_use]
+    pub fn is_over(self) -> bool {
+        !matches!(self, Self::Queued | Self::Running)
+    }
+
+    pub(crate) fn from_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|state| state.name() == name)
+    }
+}
+
+/// One run, as lists show it.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct RunSummary {
+    /// Its number.
+    pub id: RunId,
+    /// Its id for scripts and other systems.
+    pub key: String,
+    /// The rule.
+    pub rule: String,
+    /// Which version of it.
+    pub rule_version: i64,
+    /// The root event of its chain; 0 without one.
+    pub root: i64,
+    /// The run that caused it.
+    pub parent: Option<RunId>,
+    /// Runs between the root event and this one.
+    pub depth: u32,
+    /// The model.
+    pub model: Option<String>,
+    /// The first record.
+    pub record: Option<Id>,
+    /// Its class: `async`, `batch`, `agent`.
+    pub class: String,
+    /// Who caused it.
+    pub actor: Id,
+    /// Whose rights it has.
+    pub run_as: Id,
+    /// Not bound by them.
+    pub superuser: bool,
+    /// When the event happened.
+    pub at: Timestamp,
+    /// Where it stands.
+    pub state: RunState,
+    /// Not started before.
+    pub due: Timestamp,
+    /// Earlier runs on its records that it waits for.
+    pub blockers: u32,
+    /// How often it was started.
+    pub attempt: u32,
+    /// When it ended.
+    pub finished: Option<Timestamp>,
+    /// How it ended, in one stable word.
+    pub code: Option<String>,
+    /// How it ended, in one sentence.
+    pub message: Option<String>,
+}
+
+/// One run in full.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct RunDetail {
+    /// As lists show it.
+    #[serde(flatten)]
+    pub summary: RunSummary,
+    /// What it was fired with.
+    pub firing: Firing,
+    /// What its scripts answered, together.
+    pub outcome: Option<Outcome>,
+    /// Every try of every action, in order.
+    pub attempts: Vec<AttemptDetail>,
+}
+
+/// One try of one action.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct AttemptDetail {
+    /// Which try, from 1.
+    pub attempt: u32,
+    /// Which action of the rule, from 0.
+    pub action: u32,
+    /// The component's hash, in hexadecimal.
+    pub script: String,
+    /// When it started.
+    pub started: Timestamp,
+    /// When it ended.
+    pub finished: Timestamp,
+    /// How it ended.
+    pub code: String,
+    /// The JSON form of [`crate::Report`].
+    pub report: serde_json::Value,
+    /// What it logged.
+    pub log: Vec<LogLine>,
+    /// Whether its host calls are kept.
+    pub journaled: bool,
+}
+
+/// A line of a run's log.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LogLine {
+    /// `debug`, `info`, `warning`, `error`
+    pub level: triggerbox_sandbox::LogLevel,
+    /// The text.
+    pub message: String,
+}
+
+/// Which runs. What is not said does not matter.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct RunFilter {
+    /// Of this rule.
+    pub rule: Option<String>,
+    /// In this state.
+    pub state: Option<RunState>,
+    /// On this record: the first one of each run.
+    pub record: Option<RecordRef>,
+    /// Ended so.
+    pub code: Option<String>,
+    /// Of this chain.
+    pub root: Option<i64>,
+    /// Not before.
+    pub since: Option<Timestamp>,
+    /// Before.
+    pub until: Option<Timestamp>,
+    /// Older than this run: the next page.
+    pub before: Option<RunId>,
+    /// At most so many; 0: 100.
+    pub limit: u32,
+}
+
+const COLUMNS: &str = "id, key, rule, rule_version, root, parent_run, depth, model, record, class, actor, run_as, superuser, \
+                       at, state, due, blockers, attempt, finished, code, message";
+
+/// Runs that match, newest first.
+///
+/// # Errors
+/// What the database says.
+pub fn list(conn: &Connection, filter: &RunFilter) -> Result<Vec<RunSummary>, EngineError> {
+    let mut sql = format!("SELECT {COLUMNS} FROM engine_run WHERE 1");
+    let mut params: Vec<Cell> = Vec::new();
+    let mut add = |condition: &str, value: Option<Cell>| {
+        if let Some(value) = value {
+            sql.push_str(" AND ");
+            sql.push_str(condition);
+            params.push(value);
+        }
+    };
+    let text = |text: &Option<String>| text.clone().map(Cell::Text);
+    let time = |time: Option<Timestamp>| time.map(|time| Cell::Integer(time.as_millisecond()));
+    add("rule = ?", text(&filter.rule));
+    add("state = ?", filter.state.map(|state| Cell::Text(state.name().to_owned())));
+    add("model = ?", filter.record.as_ref().map(|record| Cell::Text(record.model.clone())));
+    add("record = ?", filter.record.as_ref().map(|record| Cell::Integer(i64::from(record.id))));
+    add("code = ?", text(&filter.code));
+    add("root = ?", filter.root.map(Cell::Integer));
+    add("at >= ?", time(filter.since));
+    add("at < ?", time(filter.until));
+    add("id < ?", filter.before.map(Cell::Integer));
+    sql.push_str(" ORDER BY id DESC LIMIT ?");
+    params.push(Cell::Integer(if filter.limit == 0 { 100 } else { i64::from(filter.limit) }));
+    let mut statement = conn.prepare_cached(&sql)?;
+    let rows = statement.query_map(rusqlite::params_from_iter(params), summary)?;
+    Ok(rows.collect::<Result<_, _>>()?)
+}
+
+/// One run in full.
+///
+/// # Errors
+/// `unknown-run`; what the database says.
+pub fn detail(conn: &Connection, run: RunId) -> Result<RunDetail, EngineError> {
+    let sql = format!("SELECT {COLUMNS}, request, outcome FROM engine_run WHERE id = ?1");
+    let found = conn
+        .prepare_cached(&sql)?
+        .query_row([run], |row| {
+            Ok((summary(row)?, row.get::<_, String>("request")?, row.get::<_, Option<String>>("outcome")?))
+        })
+        .optional()?;
+    let Some((summary, request, outcome)) = found else { return Err(unknown(run).into()) };
+    Ok(RunDetail {
+        summary,
+        firing: serde_json::from_str(&request)?,
+        outcome: outcome.map(|json| serde_json::from_str(&json)).transpose()?,
+        attempts: attempts(conn, run)?,
+    })
+}
+
+/// The runs that go back to one root event, in the order in which they were made.
+///
+/// # Errors
+/// What the database says.
+pub fn chain(conn: &Connection, root: i64) -> Result<Vec<RunSummary>, EngineError> {
+    let sql = format!("SELECT {COLUMNS} FROM engine_run WHERE root = ?1 ORDER BY id");
+    let mut statement = conn.prepare_cached(&sql)?;
+    let rows = statement.query_map([root], summary)?;
+    Ok(rows.collect::<Result<_, _>>()?)
+}
+
+/// A fire that did not become a run.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Suppressed {
+    /// When.
+    pub at: Timestamp,
+    /// The rule that would have fired.
+    pub rule: String,
+    /// The record.
+    pub record: RecordRef,
+    /// The root event of the chain.
+    pub root: i64,
+    /// A stable word, then a colon and a sentence.
+    pub reason: String,
+}
+
+/// Fires of a chain that did not become runs; of all chains when none is named. Newest first.
+///
+/// # Errors
+/// What the database says.
+pub fn suppressed(
+    conn: &Connection,
+    root: Option<i64>,
+    rule: Option<&str>,
+    limit: u32,
+) -> Result<Vec<Suppressed>, EngineError> {
+    let sql = "SELECT s.at, s.rule, e.model, e.record, e.root, s.reason FROM engine_suppressed s \
+               JOIN engine_event e ON e.id = s.event \
+               WHERE (?1 IS NULL OR e.root = ?1) AND (?2 IS NULL OR s.rule = ?2) ORDER BY s.id DESC LIMIT ?3";
+    let mut statement = conn.prepare_cached(sql)?;
+    let rows = statement.query_map((root, rule, limit), |row| {
+        Ok(Suppressed {
+            at: timestamp(row.get(0)?),
+            rule: row.get(1)?,
+            record: RecordRef { model: row.get(2)?, id: row.get(3)? },
+            root: row.get(4)?,
+            reason: row.get(5)?,
+        })
+    })?;
+    Ok(rows.collect::<Result<_, _>>()?)
+}
+
+pub(crate) fn unknown(run: RunId) -> Error {
+    Error::not_found("unknown-run", format!("there is no run {run}; `triggerbox runs` lists them"))
+}
+
+fn attempts(conn: &Connection, run: RunId) -> Result<Vec<AttemptDetail>, EngineError> {
+    let sql = "SELECT attempt, action, lower(hex(script)), started, finished, code, report, log, journal IS NOT NULL \
+               FROM engine_attempt WHERE run = ?1 ORDER BY attempt, action";
+    let mut statement = conn.prepare_cached(sql)?;
+    let rows = statement.query_map([run], |row| {
+        let parts: (Vec<u8>, Option<Vec<u8>>) = (row.get(6)?, row.get(7)?);
+        let detail = AttemptDetail {
+            attempt: row.get(0)?,
+            action: row.get(1)?,
+            script: row.get(2)?,
+            started: timestamp(row.get(3)?),
+            finished: timestamp(row.get(4)?),
+            code: row.get(5)?,
+            report: serde_json::Value::Null,
+            log: Vec::new(),
+            journaled: row.get(8)?,
+        };
+        Ok((detail, parts))
+    })?;
+    let mut attempts = Vec::new();
+    for row in rows {
+        let (mut detail, (report, log)) = row?;
+        detail.report = crate::packed::unpack(&report)?;
+        if let Some(log) = log {
+            detail.log = crate::packed::unpack(&log)?;
+        }
+        attempts.push(detail);
+    }
+    Ok(attempts)
+}
+
+fn summary(row: &Row<'_>) -> rusqlite::Result<RunSummary> {
+    let state: String = row.get(14)?;
+    Ok(RunSummary {
+        id: row.get(0)?,
+        key: row.get(1)?,
+        rule: row.get(2)?,
+        rule_version: row.get(3)?,
+        root: row.get(4)?,
+        parent: row.get(5)?,
+        depth: row.get(6)?,
+        model: row.get(7)?,
+        record: row.get(8)?,
+        class: row.get(9)?,
+        actor: row.get(10)?,
+        run_as: row.get(11)?,
+        superuser: row.get(12)?,
+        at: timestamp(row.get(13)?),
+        // Only this crate writes the column; a state of a newer program is over as far as this one can tell.
+        state: RunState::from_name(&state).unwrap_or(RunState::Failed),
+        due: timestamp(row.get(15)?),
+        blockers: row.get(16)?,
+        attempt: row.get(17)?,
+        finished: row.get::<_, Option<i64>>(18)?.map(timestamp),
+        code: row.get(19)?,
+        message: row.get(20)?,
+    })
+}
