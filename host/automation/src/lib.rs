@@ -8,11 +8,12 @@
 //! | [`config`] | what an operator sets |
 //! | [`clock`] | the one source of time |
 //! | [`committer`] | the one who writes |
-//! | [`rule`] | what a rule is: its file and JSON form |
 //! | [`index`] | the rules in memory |
 //! | [`runs`] | the history of runs |
 //! | [`firing`] | what a run was fired with |
 //! | [`journal`] | host calls with their answers |
+//! | [`rule`] | what a rule is: its file and JSON form, its checks, its versions |
+//! | [`scripts`] | versions of scripts, and which one each rule runs |
 //! | [`state`] | the engine's tables |
 //! | [`play`] | the scripts of one run |
 //! | [`runner`] | one run without an engine: attempts, commit or dry run |
@@ -48,6 +49,7 @@ pub mod report;
 pub mod rule;
 pub mod runner;
 pub mod runs;
+pub mod scripts;
 pub mod state;
 
 pub use clock::{Clock, SystemClock, TestClock};

@@ -2,12 +2,18 @@
 //! in Git; its JSON form is what the API speaks.
 
 pub mod action;
+pub mod check;
+pub mod diff;
+pub mod file;
+pub mod model_change;
+pub mod stored;
 pub mod trigger;
 
 use serde::{Deserialize, Serialize};
 
 pub use self::{
     action::{Action, ScriptRef, Version},
+    check::{Finding, Ground, Severity, check},
     trigger::Trigger,
 };
 

@@ -99,6 +99,70 @@ pub struct Grant {
     pub domain: Option<String>,
 }
 
+impl Grant {
+    /// The same with these of its operations, and the names that go with them.
+    fn only(&self, operations: BTreeSet<GrantOperation>) -> Self {
+        let fields = operations.iter().any(|operation| operation.names_fields());
+        let calls = operations.contains(&GrantOperation::Call);
+        let kept = |names: &BTreeSet<String>, keep: bool| if keep { names.clone() } else { BTreeSet::new() };
+        Self {
+            model: self.model.clone(),
+            fields: kept(&self.fields, fields),
+            methods: kept(&self.methods, calls),
+            read_only_methods: kept(&self.read_only_methods, calls),
+            domain: self.domain.clone(),
+            operations,
+        }
+    }
+
+    /// What one operation of this grant allows beyond all of `other`.
+    fn beyond(&self, operation: GrantOperation, other: &Grants) -> Option<Self> {
+        let covering: Vec<_> = other
+            .0
+            .iter()
+            .filter(|known| known.model == self.model && known.operations.contains(&operation))
+            .filter(|known| known.domain.is_none() || known.domain == self.domain)
+            .collect();
+        let new = |names: &BTreeSet<String>, of: fn(&Self) -> &BTreeSet<String>, counts: bool| -> BTreeSet<String> {
+            let names = names.iter().filter(|_| counts);
+            names.filter(|name| !covering.iter().any(|known| of(known).contains(*name))).cloned().collect()
+        };
+        let calls = operation == GrantOperation::Call;
+        let more = Self {
+            model: self.model.clone(),
+            operations: [operation].into(),
+            fields: new(&self.fields, |grant| &grant.fields, operation.names_fields()),
+            methods: new(&self.methods, |grant| &grant.methods, calls),
+            read_only_methods: new(&self.read_only_methods, |grant| &grant.read_only_methods, calls),
+            domain: self.domain.clone(),
+        };
+        let nothing = more.fields.is_empty() && more.methods.is_empty() && more.read_only_methods.is_empty();
+        (covering.is_empty() || !nothing).then_some(more)
+    }
+}
+
+impl fmt::Display for Grant {
+    /// The command line's notation: `crm.lead:read,write:name,priority`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let operations: Vec<_> = self.operations.iter().map(|operation| operation.name()).collect();
+        write!(f, "{}:{}", self.model, operations.join(","))?;
+        let names: BTreeSet<_> = self.fields.iter().chain(&self.methods).chain(&self.read_only_methods).collect();
+        let names: Vec<_> = names.into_iter().map(String::as_str).collect();
+        match (&self.domain, names.is_empty()) {
+            (None, true) => Ok(()),
+            (None, false) => write!(f, ":{}", names.join(",")),
+            (Some(domain), _) => write!(f, ":{}:{domain}", names.join(",")),
+        }
+    }
+}
+
+impl fmt::Display for Grants {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let grants: Vec<_> = self.0.iter().map(Grant::to_string).collect();
+        f.write_str(&grants.join(" "))
+    }
+}
+
 /// Grants of one side. Several grants on a model add up.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
@@ -184,6 +248,33 @@ impl Default for Policy {
     }
 }
 
+impl Policy {
+    /// Whether a model needs a rule's grant by name.
+    #[must_use]
+    pub fn guards(&self, model: &str) -> bool {
+        self.guarded_models.iter().any(|pattern| matches_pattern(pattern, model))
+    }
+
+    /// Whether no grant opens a model.
+    #[must_use]
+    pub fn forbids(&self, model: &str) -> bool {
+        self.forbidden_models.iter().any(|pattern| matches_pattern(pattern, model))
+    }
+
+    /// What of these grants needs a rule's grant by name.
+    #[must_use]
+    pub fn guarded(&self, grants: &Grants) -> Grants {
+        let guarded = grants.0.iter().filter_map(|grant| {
+            let operations: BTreeSet<_> = match self.guards(&grant.model) {
+                true => grant.operations.clone(),
+                false => grant.operations.intersection(&self.guarded_operations).copied().collect(),
+            };
+            (!operations.is_empty()).then(|| grant.only(operations))
+        });
+        Grants(guarded.collect())
+    }
+}
+
 fn matches_pattern(pattern: &str, model: &str) -> bool {
     match pattern.strip_suffix('*') {
         Some(prefix) => model.starts_with(prefix),
@@ -232,7 +323,7 @@ impl Authority {
     pub fn allow(&self, need: &Need) -> Result<Allowed, Refusal> {
         let mut allowed = Allowed::default();
         allowed.domains.extend(self.script.covers(need, Side::Script)?);
-        if self.policy.forbidden_models.iter().any(|pattern| matches_pattern(pattern, &need.model)) {
+        if self.policy.forbids(&need.model) {
             return Err(Refusal {
                 side: Side::Policy,
                 message: format!("policy forbids scripts to touch `{}`; no grant opens it", need.model),
@@ -256,7 +347,7 @@ impl Authority {
 
     /// Without a rule's grants, whatever policy guards is refused.
     fn unguarded(&self, need: &Need) -> Result<(), Refusal> {
-        let guard = if self.policy.guarded_models.iter().any(|pattern| matches_pattern(pattern, &need.model)) {
+        let guard = if self.policy.guards(&need.model) {
             format!("the model `{}`", need.model)
         } else if self.policy.guarded_operations.contains(&need.operation) {
             format!("the operation `{}`", need.operation)
@@ -271,6 +362,24 @@ impl Authority {
 }
 
 impl Grants {
+    /// What these grants allow and `other` does not: nothing, when every right here is also there.
+    #[must_use]
+    pub fn beyond(&self, other: &Self) -> Self {
+        let mut beyond: Vec<Grant> = Vec::new();
+        for grant in &self.0 {
+            for operation in &grant.operations {
+                let Some(more) = grant.beyond(*operation, other) else { continue };
+                let alike =
+                    |known: &&mut Grant| Grant { operations: more.operations.clone(), ..(**known).clone() } == more;
+                match beyond.iter_mut().find(alike) {
+                    Some(known) => known.operations.extend(more.operations),
+                    None => beyond.push(more),
+                }
+            }
+        }
+        Self(beyond)
+    }
+
     /// Whether the grants of one side cover a need, and which domains then bound its records:
     /// none when one of the covering grants is unbounded.
     fn covers(&self, need: &Need, side: Side) -> Result<Option<Vec<String>>, Refusal> {
@@ -424,6 +533,24 @@ mod tests {
             authority.allow(&need("crm.lead:read:name,phone")).unwrap().domains,
             vec![vec!["[('user_id', '=', 7)]".to_owned()]]
         );
+    }
+
+    #[test]
+    fn what_goes_beyond_is_said_grant_by_grant() {
+        let old = grants(&[
+            "crm.lead:read,write:name,phone",
+            "crm.lead:call:action_set_won",
+            "res.partner:read:name:[('id', '=', 1)]",
+        ]);
+        let beyond = |list: &[&str]| grants(list).beyond(&old).to_string();
+        assert_eq!(beyond(&["crm.lead:read:name", "crm.lead:write:phone", "crm.lead:call:action_set_won"]), "");
+        assert_eq!(beyond(&["crm.lead:read,write:name,email"]), "crm.lead:read,write:email");
+        assert_eq!(
+            beyond(&["crm.lead:call:action_set_lost", "crm.lead:note"]),
+            "crm.lead:call:action_set_lost crm.lead:note"
+        );
+        assert_eq!(beyond(&["res.partner:read:name:[('id', '=', 1)]"]), "");
+        assert_eq!(beyond(&["res.partner:read:name"]), "res.partner:read:name", "no domain is more than one");
     }
 
     #[test]

@@ -41,7 +41,7 @@ impl LogSink for Log {
 }
 
 /// How a script is run; what is not said is as the command line's defaults.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub(crate) struct How<'a> {
     pub(crate) user: Option<&'a str>,
     pub(crate) superuser: bool,
@@ -51,6 +51,8 @@ pub(crate) struct How<'a> {
     pub(crate) limits: &'a [(&'a str, u64)],
     pub(crate) dry_run: bool,
     pub(crate) manifest: Option<&'a str>,
+    /// In place of manifest and grants.
+    pub(crate) authority: Option<Authority>,
 }
 
 pub(crate) struct Crm {
@@ -88,11 +90,11 @@ impl Crm {
             run_as,
             superuser: how.superuser,
             limits: Limits::resolve(Class::Async, [&manifest.limits, &LimitRequest(limits)]),
-            authority: Arc::new(Authority {
+            authority: Arc::new(how.authority.clone().unwrap_or_else(|| Authority {
                 script: manifest.grants,
                 rule: (!grants.is_empty()).then(|| Grants(grants)),
                 policy: Policy::default(),
-            }),
+            })),
             now: self.now,
             seed: 7,
             dry_run: how.dry_run,

@@ -28,11 +28,20 @@ CREATE TRIGGER engine_rule_added AFTER INSERT ON engine_rule BEGIN UPDATE engine
 CREATE TRIGGER engine_rule_gone AFTER DELETE ON engine_rule BEGIN UPDATE engine_revision SET number = random(); END;
 CREATE TRIGGER engine_rule_changed AFTER UPDATE OF name, version, owner, body, paused ON engine_rule
 BEGIN UPDATE engine_revision SET number = random(); END;
+-- By name: the history of a rule outlives its deletion.
 CREATE TABLE engine_rule_version (
-    rule INTEGER NOT NULL, version INTEGER NOT NULL,
+    rule TEXT NOT NULL, version INTEGER NOT NULL,
     author INTEGER NOT NULL, at INTEGER NOT NULL, note TEXT NOT NULL,
-    body TEXT NOT NULL,
+    state TEXT NOT NULL,                 -- accepted, proposed (waits for the owner), rejected, deleted
+    body TEXT NOT NULL,                  -- JSON Rule; empty for a deletion
     PRIMARY KEY (rule, version)
+) STRICT, WITHOUT ROWID;
+-- The version of a script that each part of a rule runs. Grants are bound to it: it moves with `latest` only while
+-- that asks for nothing more.
+CREATE TABLE engine_binding (
+    rule TEXT NOT NULL, part INTEGER NOT NULL,   -- the action's index; -1: the record source
+    hash BLOB NOT NULL,
+    PRIMARY KEY (rule, part)
 ) STRICT, WITHOUT ROWID;
 
 -- Components by content, and which version of a name is active.
@@ -40,6 +49,8 @@ CREATE TABLE engine_script (
     hash BLOB PRIMARY KEY,
     name TEXT NOT NULL, version TEXT NOT NULL,
     uploaded_by INTEGER NOT NULL, at INTEGER NOT NULL,
+    manifest TEXT NOT NULL,              -- JSON Manifest
+    imports TEXT NOT NULL,               -- JSON list of the interfaces that it imports
     component BLOB NOT NULL
 ) STRICT;
 CREATE INDEX engine_script_name ON engine_script (name, at);
@@ -47,7 +58,7 @@ CREATE TABLE engine_active_script (
     name TEXT PRIMARY KEY, hash BLOB NOT NULL, at INTEGER NOT NULL, by INTEGER NOT NULL
 ) STRICT, WITHOUT ROWID;
 CREATE TABLE engine_activation (
-    id INTEGER PRIMARY KEY, name TEXT NOT NULL, hash BLOB NOT NULL, at INTEGER NOT NULL, by INTEGER NOT NULL
+    id INTEGER PRIMARY KEY, name TEXT NOT NULL, hash BLOB, at INTEGER NOT NULL, by INTEGER NOT NULL  -- no hash: switched off
 ) STRICT;
 
 -- What happened, where a rule wanted to know.

@@ -1,0 +1,25 @@
+//! The file form of a rule: TOML that is the same, byte for byte, whenever the rule is the same.
+
+use super::Rule;
+
+/// A file that is no rule.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct BadRule(pub String);
+
+/// Reads a rule's file.
+///
+/// # Errors
+/// [`BadRule`], with line and column.
+pub fn parse(text: &str) -> Result<Rule, BadRule> {
+    toml::from_str(text).map_err(|error| BadRule(error.to_string().trim_end().to_owned()))
+}
+
+/// Writes a rule's file: only what differs from the defaults, in the order of the reference, long texts and lists on lines
+/// of their own, so that a change of one thing is a change of one line.
+///
+/// # Errors
+/// [`BadRule`]: a value that TOML cannot hold.
+pub fn write(rule: &Rule) -> Result<String, BadRule> {
+    toml::to_string_pretty(rule).map_err(|error| BadRule(error.to_string()))
+}

@@ -1,0 +1,500 @@
+//! Rules as they are kept: every change is a version that can be compared and restored. Each function works inside the
+//! caller's transaction; after an error the caller rolls back.
+//!
+//! Whoever edits what a rule does, when, on what or as whom becomes its owner, because its scripts run with the owner's
+//! rights; or the change is only proposed, and the owner says yes or no.
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+use rusqlite::{Connection, OptionalExtension, Row};
+use serde::Serialize;
+use triggerbox_model::{text::nearest, value::Id};
+use triggerbox_store::db::DbError;
+
+use super::{
+    Rule,
+    check::{Finding, Ground, Severity, check},
+};
+use crate::scripts::{
+    RegistryError,
+    binding::{self, Bound},
+    registry,
+};
+
+/// A rule as it is kept.
+#[derive(Debug, Clone, Serialize)]
+pub struct Stored {
+    /// The version that counts.
+    pub version: u32,
+    /// Whose rights it has when it names nobody (`res.users`).
+    pub owner: Id,
+    /// Why it does not fire though it is active.
+    pub paused: Option<String>,
+    /// What it says.
+    pub rule: Rule,
+    /// What its parts run: actions by index, the record source by [`binding::SOURCE`].
+    #[serde(skip)]
+    pub bound: BTreeMap<i64, Bound>,
+}
+
+/// Who changes a rule, and how.
+#[derive(Debug, Clone)]
+pub struct Edit<'a> {
+    /// Who (`res.users`).
+    pub by: Id,
+    /// When.
+    pub at: Timestamp,
+    /// Why, for the history.
+    pub note: &'a str,
+    /// What happens when somebody edits another's rule.
+    pub ownership: Ownership,
+    /// Whether they may name another user, or none, to run as: only administrators lend rights that are not theirs.
+    pub administrator: bool,
+}
+
+/// What happens when somebody edits another's rule.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Ownership {
+    /// They become its owner: it has their rights from now on.
+    #[default]
+    Take,
+    /// It stays as it is until its owner agrees.
+    Ask,
+}
+
+/// What became of a change.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Saved {
+    /// The rule.
+    pub rule: String,
+    /// Its version; of a proposal, the proposed one.
+    pub version: u32,
+    /// What happened.
+    pub outcome: Outcome,
+    /// What somebody should look at.
+    pub warnings: Vec<Finding>,
+}
+
+/// What became of a change.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Outcome {
+    /// The rule is new.
+    Created,
+    /// The rule is as it was said.
+    Updated,
+    /// It was so already.
+    Unchanged,
+    /// It waits for the owner.
+    Proposed,
+}
+
+/// One version of a rule.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct RuleVersion {
+    /// Its number.
+    pub version: u32,
+    /// Who made it (`res.users`).
+    pub author: Id,
+    /// When.
+    pub at: Timestamp,
+    /// Why.
+    pub note: String,
+    /// What it is now.
+    pub state: VersionState,
+    /// What it says; nothing for a deletion.
+    pub rule: Option<Rule>,
+}
+
+/// What a version is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum VersionState {
+    /// It counts, or counted once.
+    Accepted,
+    /// It waits for the owner.
+    Proposed,
+    /// The owner said no.
+    Rejected,
+    /// The rule was deleted.
+    Deleted,
+}
+
+/// Why a rule was not changed. [`RuleError::code`] is stable.
+#[derive(Debug, thiserror::Error)]
+pub enum RuleError {
+    /// The rule makes no sense. Whoever wrote it; all reasons at once.
+    #[error("{}", .0.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"))]
+    Refused(Vec<Finding>),
+    /// There is no such rule. Whoever named it.
+    #[error("there is no rule `{name}`{}", .near.as_ref().map(|near| format!("; did you mean `{near}`?")).unwrap_or_default())]
+    Unknown {
+        /// The name asked for.
+        name: String,
+        /// A name that was probably meant.
+        near: Option<String>,
+    },
+    /// There is no such version. Whoever named it.
+    #[error("rule `{name}` has no {what}; `triggerbox rules history {name}` shows its versions")]
+    NoVersion {
+        /// The rule.
+        name: String,
+        /// Which one.
+        what: String,
+    },
+    /// Only the owner may do this.
+    #[error("rule `{name}` belongs to user {owner}; only its owner says yes or no to a proposal")]
+    NotTheOwner {
+        /// The rule.
+        name: String,
+        /// Its owner.
+        owner: Id,
+    },
+    /// A script is not there.
+    #[error(transparent)]
+    Script(#[from] RegistryError),
+    /// What is stored cannot be read. The operator.
+    #[error("what is stored of rule `{name}` cannot be read: {problem}")]
+    Damaged {
+        /// The rule.
+        name: String,
+        /// Why.
+        problem: String,
+    },
+    /// The database failed. The operator.
+    #[error(transparent)]
+    Database(#[from] DbError),
+}
+
+impl From<rusqlite::Error> for RuleError {
+    fn from(error: rusqlite::Error) -> Self {
+        Self::Database(error.into())
+    }
+}
+
+impl RuleError {
+    /// Stable name of the case.
+    #[must_use]
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::Refused(_) => "rule-refused",
+            Self::Unknown { .. } => "unknown-rule",
+            Self::NoVersion { .. } => "unknown-version",
+            Self::NotTheOwner { .. } => "not-the-owner",
+            Self::Script(error) => error.code(),
+            Self::Damaged { .. } => "damaged-rule",
+            Self::Database(error) => error.code(),
+        }
+    }
+}
+
+/// All rules, by name.
+///
+/// # Errors
+/// What the database says.
+pub fn all(conn: &Connection) -> Result<Vec<Stored>, RuleError> {
+    let mut statement =
+        conn.prepare_cached("SELECT name, version, owner, paused, body FROM engine_rule ORDER BY name")?;
+    let rows = statement.query_map([], columns)?.collect::<Result<Vec<_>, _>>()?;
+    rows.into_iter().map(|row| read(conn, row)).collect()
+}
+
+/// One rule.
+///
+/// # Errors
+/// [`RuleError::Unknown`]
+pub fn get(conn: &Connection, name: &str) -> Result<Stored, RuleError> {
+    find(conn, name)?.map_or_else(|| Err(unknown(conn, name)), Ok)
+}
+
+/// One rule, if it is there.
+///
+/// # Errors
+/// What the database says.
+pub fn find(conn: &Connection, name: &str) -> Result<Option<Stored>, RuleError> {
+    let mut statement =
+        conn.prepare_cached("SELECT name, version, owner, paused, body FROM engine_rule WHERE name = ?")?;
+    let row = statement.query_row([name], columns).optional()?;
+    row.map(|row| read(conn, row)).transpose()
+}
+
+/// Creates a rule, or changes the one of that name.
+///
+/// # Errors
+/// [`RuleError::Refused`]
+pub fn save(ground: Ground<'_>, rule: &Rule, edit: &Edit<'_>) -> Result<Saved, RuleError> {
+    let known = find(ground.conn, &rule.name)?;
+    let mut findings = check(ground, rule)?;
+    findings.extend(lending(rule, known.as_ref(), edit));
+    if findings.iter().any(|finding| finding.severity == Severity::Error) {
+        return Err(RuleError::Refused(findings));
+    }
+    let parts = wanted(ground.conn, rule, known.as_ref(), edit)?;
+    let saved = |version, outcome| Saved { rule: rule.name.clone(), version, outcome, warnings: findings.clone() };
+    let Some(known) = known else {
+        let version = write_version(ground.conn, rule, edit, VersionState::Accepted)?;
+        ground.conn.execute(
+            "INSERT INTO engine_rule (name, version, owner, body) VALUES (?, ?, ?, ?)",
+            (&rule.name, version, edit.by, body(rule)?),
+        )?;
+        binding::bind(ground.conn, &rule.name, &parts)?;
+        return Ok(saved(version, Outcome::Created));
+    };
+    let bound: Vec<_> = known.bound.iter().map(|(part, bound)| (*part, bound.hash)).collect();
+    if known.rule == *rule && (bound == parts || known.owner != edit.by) {
+        return Ok(saved(known.version, Outcome::Unchanged));
+    }
+    let harmless = is_harmless(&known.rule, rule);
+    if !harmless && known.owner != edit.by && edit.ownership == Ownership::Ask {
+        let version = write_version(ground.conn, rule, edit, VersionState::Proposed)?;
+        return Ok(saved(version, Outcome::Proposed));
+    }
+    let owner = if harmless { known.owner } else { edit.by };
+    let version = write_version(ground.conn, rule, edit, VersionState::Accepted)?;
+    put(ground.conn, rule, version, owner, &parts)?;
+    Ok(saved(version, Outcome::Updated))
+}
+
+/// The owner says yes to a proposed version, or no.
+///
+/// # Errors
+/// [`RuleError::NotTheOwner`], [`RuleError::NoVersion`]; [`RuleError::Refused`] when the proposal no longer makes sense.
+pub fn decide(ground: Ground<'_>, name: &str, version: u32, yes: bool, edit: &Edit<'_>) -> Result<Stored, RuleError> {
+    let known = get(ground.conn, name)?;
+    if known.owner != edit.by {
+        return Err(RuleError::NotTheOwner { name: name.to_owned(), owner: known.owner });
+    }
+    let proposals = history(ground.conn, name)?;
+    let proposal = proposals.into_iter().find(|one| one.version == version && one.state == VersionState::Proposed);
+    let Some(rule) = proposal.and_then(|proposal| proposal.rule) else {
+        return Err(RuleError::NoVersion { name: name.to_owned(), what: format!("proposed version {version}") });
+    };
+    let state = if yes { VersionState::Accepted } else { VersionState::Rejected };
+    if yes {
+        let findings = check(ground, &rule)?;
+        if findings.iter().any(|finding| finding.severity == Severity::Error) {
+            return Err(RuleError::Refused(findings));
+        }
+        let parts = wanted(ground.conn, &rule, Some(&known), edit)?;
+        put(ground.conn, &rule, version, known.owner, &parts)?;
+    }
+    ground.conn.execute(
+        "UPDATE engine_rule_version SET state = ? WHERE rule = ? AND version = ?",
+        (state.name(), name, version),
+    )?;
+    get(ground.conn, name)
+}
+
+/// Deletes a rule. Its history stays, and can be restored.
+///
+/// # Errors
+/// [`RuleError::Unknown`]
+pub fn delete(conn: &Connection, name: &str, edit: &Edit<'_>) -> Result<(), RuleError> {
+    let known = get(conn, name)?;
+    write_version(conn, &known.rule, edit, VersionState::Deleted)?;
+    conn.execute("DELETE FROM engine_rule WHERE name = ?", [name])?;
+    binding::bind(conn, name, &[])?;
+    Ok(())
+}
+
+/// Makes an earlier version the newest one: of a rule that is there, or of one that was deleted.
+///
+/// # Errors
+/// [`RuleError::NoVersion`]; as [`save`].
+pub fn restore(ground: Ground<'_>, name: &str, version: u32, edit: &Edit<'_>) -> Result<Saved, RuleError> {
+    let found = history(ground.conn, name)?.into_iter().find(|one| one.version == version);
+    match found.and_then(|found| found.rule) {
+        Some(rule) => save(ground, &rule, edit),
+        None if find(ground.conn, name)?.is_none() && history(ground.conn, name)?.is_empty() => {
+            Err(unknown(ground.conn, name))
+        }
+        None => Err(RuleError::NoVersion { name: name.to_owned(), what: format!("version {version}") }),
+    }
+}
+
+/// Switches a rule on or off.
+///
+/// # Errors
+/// As [`save`].
+pub fn set_active(ground: Ground<'_>, name: &str, active: bool, edit: &Edit<'_>) -> Result<Saved, RuleError> {
+    let known = get(ground.conn, name)?;
+    save(ground, &Rule { active, ..known.rule }, edit)
+}
+
+/// Pauses a rule, with a reason, or lets it go on. What is queued waits.
+///
+/// # Errors
+/// [`RuleError::Unknown`]
+pub fn pause(conn: &Connection, name: &str, reason: Option<&str>) -> Result<(), RuleError> {
+    match conn.execute("UPDATE engine_rule SET paused = ? WHERE name = ?", (reason, name))? {
+        0 => Err(unknown(conn, name)),
+        _ => Ok(()),
+    }
+}
+
+/// All versions of a rule, the newest first; also of a deleted one.
+///
+/// # Errors
+/// What the database says.
+pub fn history(conn: &Connection, name: &str) -> Result<Vec<RuleVersion>, RuleError> {
+    let mut statement = conn.prepare_cached(
+        "SELECT version, author, at, note, state, body FROM engine_rule_version WHERE rule = ? ORDER BY version DESC",
+    )?;
+    let rows = statement.query_map([name], |row| {
+        Ok((
+            row.get(0)?,
+            row.get(1)?,
+            row.get::<_, i64>(2)?,
+            row.get(3)?,
+            row.get::<_, String>(4)?,
+            row.get::<_, String>(5)?,
+        ))
+    })?;
+    let mut versions = Vec::new();
+    for row in rows {
+        let (version, author, at, note, state, body) = row?;
+        versions.push(RuleVersion {
+            version,
+            author,
+            at: Timestamp::from_millisecond(at).unwrap_or_default(),
+            note,
+            state: VersionState::from_name(&state),
+            rule: if body.is_empty() { None } else { Some(parse(name, &body)?) },
+        });
+    }
+    Ok(versions)
+}
+
+impl VersionState {
+    const ALL: [Self; 4] = [Self::Accepted, Self::Proposed, Self::Rejected, Self::Deleted];
+
+    /// Lower-case name.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Accepted => "accepted",
+            Self::Proposed => "proposed",
+            Self::Rejected => "rejected",
+            Self::Deleted => "deleted",
+        }
+    }
+
+    fn from_name(name: &str) -> Self {
+        Self::ALL.into_iter().find(|state| state.name() == name).unwrap_or(Self::Accepted)
+    }
+}
+
+/// What each part is to run: `latest` as it is now for whoever answers for it; for others what it is bound to already.
+fn wanted(
+    conn: &Connection,
+    rule: &Rule,
+    known: Option<&Stored>,
+    edit: &Edit<'_>,
+) -> Result<Vec<(i64, triggerbox_sandbox::ContentHash)>, RuleError> {
+    let keeps = known.filter(|known| known.owner != edit.by && is_harmless(&known.rule, rule));
+    let mut parts = Vec::new();
+    for (part, script) in binding::parts(rule) {
+        let kept = keeps.and_then(|known| known.bound.get(&part)).map(|bound| bound.hash);
+        let hash = match kept {
+            Some(hash) => hash,
+            None => registry::resolve(conn, script)?.hash,
+        };
+        parts.push((part, hash));
+    }
+    parts.sort_unstable_by_key(|(part, _)| *part);
+    Ok(parts)
+}
+
+/// Whether a change leaves alone what the rule does, when, on what and as whom.
+fn is_harmless(old: &Rule, new: &Rule) -> bool {
+    let same = Rule {
+        title: old.title.clone(),
+        notes: old.notes.clone(),
+        active: old.active,
+        max_records: old.max_records,
+        debounce: old.debounce,
+        concurrency: old.concurrency,
+        ..new.clone()
+    };
+    same == *old
+}
+
+/// Rights that are not the editor's own are lent by administrators only.
+fn lending(rule: &Rule, known: Option<&Stored>, edit: &Edit<'_>) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    let mut refuse = |place: &str, message: &str| {
+        findings.push(Finding {
+            severity: Severity::Error,
+            code: "not-an-administrator",
+            place: place.to_owned(),
+            message: message.to_owned(),
+        });
+    };
+    let harmless = known.is_some_and(|known| is_harmless(&known.rule, rule));
+    if edit.administrator || harmless {
+        return findings;
+    }
+    if rule.superuser {
+        refuse("superuser", "only an administrator may lift the bounds of users' rights");
+    }
+    if rule.run_as.is_some() {
+        refuse("run-as", "only an administrator may lend another user's rights; without this, the rule has yours");
+    }
+    findings
+}
+
+fn put(
+    conn: &Connection,
+    rule: &Rule,
+    version: u32,
+    owner: Id,
+    parts: &[(i64, triggerbox_sandbox::ContentHash)],
+) -> Result<(), RuleError> {
+    conn.execute(
+        "UPDATE engine_rule SET version = ?, owner = ?, body = ? WHERE name = ?",
+        (version, owner, body(rule)?, &rule.name),
+    )?;
+    binding::bind(conn, &rule.name, parts)?;
+    Ok(())
+}
+
+fn write_version(conn: &Connection, rule: &Rule, edit: &Edit<'_>, state: VersionState) -> Result<u32, RuleError> {
+    let sql = "SELECT coalesce(max(version), 0) + 1 FROM engine_rule_version WHERE rule = ?";
+    let version = conn.query_row(sql, [&rule.name], |row| row.get(0))?;
+    let body = if state == VersionState::Deleted { String::new() } else { body(rule)? };
+    conn.execute(
+        "INSERT INTO engine_rule_version (rule, version, author, at, note, state, body) VALUES (?, ?, ?, ?, ?, ?, ?)",
+        (&rule.name, version, edit.by, edit.at.as_millisecond(), edit.note, state.name(), body),
+    )?;
+    Ok(version)
+}
+
+fn body(rule: &Rule) -> Result<String, RuleError> {
+    serde_json::to_string(rule)
+        .map_err(|error| RuleError::Damaged { name: rule.name.clone(), problem: error.to_string() })
+}
+
+fn parse(name: &str, body: &str) -> Result<Rule, RuleError> {
+    serde_json::from_str(body).map_err(|error| RuleError::Damaged { name: name.to_owned(), problem: error.to_string() })
+}
+
+type Columns = (String, u32, Id, Option<String>, String);
+
+fn columns(row: &Row<'_>) -> rusqlite::Result<Columns> {
+    Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?, row.get(4)?))
+}
+
+fn read(conn: &Connection, (name, version, owner, paused, body): Columns) -> Result<Stored, RuleError> {
+    let rule = parse(&name, &body)?;
+    let bound = binding::bound(conn, &rule)?;
+    Ok(Stored { version, owner, paused, rule, bound })
+}
+
+fn unknown(conn: &Connection, name: &str) -> RuleError {
+    let names = conn.prepare_cached("SELECT name FROM engine_rule").and_then(|mut statement| {
+        statement.query_map([], |row| row.get::<_, String>(0))?.collect::<Result<Vec<_>, _>>()
+    });
+    let near = names.ok().and_then(|names| nearest(name, names.iter().map(String::as_str)).map(str::to_owned));
+    RuleError::Unknown { name: name.to_owned(), near }
+}

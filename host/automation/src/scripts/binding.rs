@@ -1,0 +1,226 @@
+//! The version of a script that each part of a rule runs. Grants are bound to it: it moves with `latest` only while the
+//! newer version asks for nothing more and takes the rule's parameters; else the rule stays with what it has until its
+//! owner says yes.
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+use rusqlite::Connection;
+use serde::Serialize;
+use triggerbox_model::{schema::Schema, value::Id};
+use triggerbox_sandbox::ContentHash;
+
+use super::{
+    asks::asks,
+    registry::{self, RegistryError, ScriptVersion},
+};
+use crate::rule::{Rule, ScriptRef, Source, Version, check::parameters};
+
+/// The record source's place among the parts of a rule; an action's is its index.
+pub const SOURCE: i64 = -1;
+
+/// What one part of a rule runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct Bound {
+    /// The version.
+    pub hash: ContentHash,
+    /// Whether it can run.
+    pub state: State,
+}
+
+/// Whether a bound version can run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum State {
+    /// It can.
+    Ready,
+    /// The rule wants `latest`, and the script is switched off.
+    Inactive,
+    /// It is not stored.
+    Gone,
+}
+
+/// A rule that stays with an older version.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Held {
+    /// The rule.
+    pub rule: String,
+    /// Its action's index, or [`SOURCE`].
+    pub part: i64,
+    /// In words.
+    pub why: String,
+}
+
+/// What switching a script to another version did.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct Switched {
+    /// Rules that run the new version from now on.
+    pub moved: Vec<String>,
+    /// Rules that do not.
+    pub held: Vec<Held>,
+}
+
+/// The scripts of a rule, each with its place.
+pub fn parts(rule: &Rule) -> impl Iterator<Item = (i64, &ScriptRef)> {
+    let source = match &rule.source {
+        Some(Source::Script(script)) => Some((SOURCE, script)),
+        _ => None,
+    };
+    (0_i64..).zip(rule.actions.iter().map(|action| &action.script)).chain(source)
+}
+
+/// Sets what the parts of a rule run, in place of what they ran.
+///
+/// # Errors
+/// What the database says.
+pub fn bind(conn: &Connection, rule: &str, parts: &[(i64, ContentHash)]) -> Result<(), RegistryError> {
+    conn.execute("DELETE FROM engine_binding WHERE rule = ?", [rule])?;
+    let mut insert = conn.prepare_cached("INSERT INTO engine_binding (rule, part, hash) VALUES (?, ?, ?)")?;
+    for (part, hash) in parts {
+        insert.execute((rule, part, hash.0))?;
+    }
+    Ok(())
+}
+
+/// What the parts of a rule run.
+///
+/// # Errors
+/// What the database says.
+pub fn bound(conn: &Connection, rule: &Rule) -> Result<BTreeMap<i64, Bound>, RegistryError> {
+    let mut statement = conn.prepare_cached(
+        "SELECT b.part, b.hash, s.hash IS NOT NULL, a.hash IS NOT NULL FROM engine_binding b \
+         LEFT JOIN engine_script s ON s.hash = b.hash LEFT JOIN engine_active_script a ON a.name = s.name \
+         WHERE b.rule = ?",
+    )?;
+    let rows = statement.query_map([&rule.name], |row| {
+        Ok((row.get::<_, i64>(0)?, ContentHash(row.get(1)?), row.get::<_, bool>(2)?, row.get::<_, bool>(3)?))
+    })?;
+    let mut found = BTreeMap::new();
+    let wanted: BTreeMap<i64, &ScriptRef> = parts(rule).collect();
+    for row in rows {
+        let (part, hash, stored, active) = row?;
+        let Some(wanted) = wanted.get(&part) else { continue };
+        let state = match (stored, wanted.version == Version::Latest && !active) {
+            (false, _) => State::Gone,
+            (true, true) => State::Inactive,
+            (true, false) => State::Ready,
+        };
+        found.insert(part, Bound { hash, state });
+    }
+    Ok(found)
+}
+
+/// Makes a version the active one. Rules that want `latest` move with it, if it asks for nothing more.
+///
+/// # Errors
+/// [`RegistryError`]
+pub fn activate(
+    conn: &Connection,
+    schema: &Schema,
+    version: &ScriptVersion,
+    by: Id,
+    now: Timestamp,
+) -> Result<Switched, RegistryError> {
+    registry::set_active(conn, &version.name, Some(version.hash), by, now)?;
+    let mut switched = Switched::default();
+    for rule in rules_with(conn, &version.name)? {
+        let bound = bound(conn, &rule)?;
+        for (part, _) in parts(&rule).filter(|(_, script)| is_latest(script, &version.name)) {
+            let old = bound.get(&part).map(|bound| bound.hash);
+            if old == Some(version.hash) {
+                continue;
+            }
+            match old.map(|old| objection(conn, schema, &rule, part, old, version)).transpose()?.flatten() {
+                Some(why) => switched.held.push(Held { rule: rule.name.clone(), part, why }),
+                None => {
+                    conn.execute(
+                        "INSERT INTO engine_binding (rule, part, hash) VALUES (?1, ?2, ?3) \
+                         ON CONFLICT (rule, part) DO UPDATE SET hash = ?3",
+                        (&rule.name, part, version.hash.0),
+                    )?;
+                    if switched.moved.last() != Some(&rule.name) {
+                        switched.moved.push(rule.name.clone());
+                    }
+                }
+            }
+        }
+    }
+    Ok(switched)
+}
+
+/// Switches a script off: rules that want its `latest` do not run until a version is active again.
+///
+/// # Errors
+/// [`RegistryError`]
+pub fn deactivate(conn: &Connection, name: &str, by: Id, now: Timestamp) -> Result<(), RegistryError> {
+    registry::versions(conn, name)?;
+    registry::set_active(conn, name, None, by, now)
+}
+
+/// Makes the version active that was so before the present one.
+///
+/// # Errors
+/// [`RegistryError::NoEarlier`]
+pub fn roll_back(
+    conn: &Connection,
+    schema: &Schema,
+    name: &str,
+    by: Id,
+    now: Timestamp,
+) -> Result<(ScriptVersion, Switched), RegistryError> {
+    let present =
+        registry::versions(conn, name)?.into_iter().find(|version| version.active).map(|version| version.hash);
+    let history = registry::history(conn, name)?;
+    // Going back twice goes back twice: the versions before the first time that the present one became active.
+    let first = history.iter().rposition(|entry| entry.hash == present).map_or(0, |index| index + 1);
+    let earlier = history.iter().skip(first).find_map(|entry| entry.hash);
+    let earlier = earlier.ok_or_else(|| RegistryError::NoEarlier { name: name.to_owned() })?;
+    let version = registry::version(conn, earlier, name)?;
+    let switched = activate(conn, schema, &version, by, now)?;
+    Ok((version, switched))
+}
+
+/// Why a rule may not move from one version to another by itself.
+fn objection(
+    conn: &Connection,
+    schema: &Schema,
+    rule: &Rule,
+    part: i64,
+    old: ContentHash,
+    new: &ScriptVersion,
+) -> Result<Option<String>, RegistryError> {
+    let old = registry::version(conn, old, &new.name)?;
+    let action = usize::try_from(part).ok().and_then(|index| rule.actions.get(index));
+    let (had, wants) = match action {
+        Some(action) => (asks(schema, rule, action, &old.manifest), asks(schema, rule, action, &new.manifest)),
+        None => (old.manifest.grants.clone(), new.manifest.grants.clone()),
+    };
+    let more = wants.beyond(&had);
+    if !more.0.is_empty() {
+        return Ok(Some(format!("version {} asks for more than its owner agreed to: {more}", new.version)));
+    }
+    let misfit = action.and_then(|action| parameters::misfits(&new.manifest, &action.parameters).into_iter().next());
+    Ok(misfit.map(|(name, problem)| format!("version {}: parameter `{name}` {problem}", new.version)))
+}
+
+fn is_latest(script: &ScriptRef, name: &str) -> bool {
+    script.name == name && script.version == Version::Latest
+}
+
+/// Rules that want the latest version of a script.
+fn rules_with(conn: &Connection, name: &str) -> Result<Vec<Rule>, RegistryError> {
+    let mut statement = conn.prepare_cached("SELECT name, body FROM engine_rule ORDER BY name")?;
+    let rows = statement.query_map([], |row| Ok((row.get::<_, String>(0)?, row.get::<_, String>(1)?)))?;
+    let mut rules = Vec::new();
+    for row in rows {
+        let (rule, body) = row?;
+        let parsed: Rule = serde_json::from_str(&body).map_err(|error| RegistryError::Damaged {
+            name: name.to_owned(),
+            problem: format!("rule {rule}: {error}"),
+        })?;
+        if parts(&parsed).any(|(_, script)| is_latest(script, name)) {
+            rules.push(parsed);
+        }
+    }
+    Ok(rules)
+}
