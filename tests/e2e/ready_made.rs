@@ -1,6 +1,14 @@
 //! What a rule does without anybody writing code: the program's own scripts on the demo CRM, with the rights that their
 //! parameters name and no others.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "helpers of tests may be as blunt as tests"
+)]
+
 mod support;
 
 use guest_artifacts::{CALL_WEBHOOK, CREATE_RECORD, Guest, NOTIFY, UPDATE_RECORD};

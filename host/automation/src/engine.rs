@@ -31,6 +31,7 @@ use crate::{
     queue,
     random::Random,
     runs::{self, RunDetail, RunFilter, RunId, RunSummary, Suppressed},
+    scripts::ready,
     state::tables,
 };
 
@@ -77,6 +78,7 @@ impl Engine {
         let now = clock.now();
         let index = database.transaction(|conn| -> Result<Index, EngineError> {
             tables::upgrade(conn)?;
+            ready::install(conn, database.schema(), now)?;
             queue::recover(conn, millis(now), None)?;
             Ok(Index::default())
         })?;

@@ -3,7 +3,7 @@
 use triggerbox_model::error::Error;
 use triggerbox_store::{commit::CommitError, db::DbError};
 
-use crate::runner::RunError;
+use crate::{rule::stored::RuleError, runner::RunError, scripts::RegistryError};
 
 /// Why the engine could not do what it was asked. Nothing of it was done.
 #[derive(Debug, thiserror::Error)]
@@ -74,6 +74,26 @@ impl From<RunError> for EngineError {
         match error {
             RunError::Invalid(error) => error.into(),
             RunError::Backend(why) => Self::Database(DbError::Failed { why }),
+        }
+    }
+}
+
+impl From<RegistryError> for EngineError {
+    fn from(error: RegistryError) -> Self {
+        match error {
+            RegistryError::Database(error) => Self::Database(error),
+            error => Self::Refused(Error::rejected(error.code(), error.to_string())),
+        }
+    }
+}
+
+impl From<RuleError> for EngineError {
+    /// All findings as one text; who wants them one by one asks for the rule's check.
+    fn from(error: RuleError) -> Self {
+        match error {
+            RuleError::Database(error) => Self::Database(error),
+            RuleError::Script(error) => error.into(),
+            error => Self::Refused(Error::rejected(error.code(), error.to_string())),
         }
     }
 }

@@ -10,11 +10,7 @@ use triggerbox_model::error::Error;
 use triggerbox_sandbox::{ContentHash, Sandbox, Script, ScriptError};
 use triggerbox_store::db::{Database, fault};
 
-use crate::{
-    config::Compile,
-    error::EngineError,
-    rule::{ScriptRef, Version},
-};
+use crate::{config::Compile, error::EngineError};
 
 /// Compiled scripts in memory.
 pub struct Loader {
@@ -65,37 +61,6 @@ impl Loader {
 
     fn lock(&self) -> MutexGuard<'_, HashMap<ContentHash, Script>> {
         self.ready.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-/// Which component a reference means now.
-///
-/// # Errors
-/// `unknown-script`, `ambiguous-script`; what the database says.
-pub fn resolve(conn: &Connection, script: &ScriptRef) -> Result<ContentHash, Error> {
-    let found: Vec<[u8; 32]> = match &script.version {
-        Version::Latest => {
-            let sql = "SELECT hash FROM engine_active_script WHERE name = ?1";
-            let mut statement = conn.prepare_cached(sql).map_err(fault)?;
-            statement.query_row([&script.name], |row| row.get(0)).optional().map_err(fault)?.into_iter().collect()
-        }
-        Version::Hash(beginning) => {
-            let sql = "SELECT hash FROM engine_script WHERE name = ?1 AND lower(hex(hash)) GLOB ?2 || '*' LIMIT 2";
-            let mut statement = conn.prepare_cached(sql).map_err(fault)?;
-            let rows = statement.query_map([&script.name, beginning], |row| row.get(0)).map_err(fault)?;
-            rows.collect::<Result<_, _>>().map_err(fault)?
-        }
-    };
-    match found.as_slice() {
-        [hash] => Ok(ContentHash(*hash)),
-        [] => Err(Error::not_found(
-            "unknown-script",
-            format!("there is no script `{script}` here, or none of its versions is active; upload and activate it"),
-        )),
-        _ => Err(Error::invalid(
-            "ambiguous-script",
-            format!("`{script}` is the beginning of several versions' hashes; write more of it"),
-        )),
     }
 }
 

@@ -10,7 +10,6 @@ use tokio::{
 use triggerbox_model::{
     error::Error,
     event::Trigger,
-    grants::Authority,
     limits::{Class, Limit, Limits},
     value::Id,
 };
@@ -29,11 +28,12 @@ use crate::{
     guard::LogSink,
     index::Index,
     journal::Keep,
-    loader, matcher, people,
+    matcher, people,
     play::{Played, Step, Task, play},
     queue::{self, Claim},
     rule::{Action, Environment, Mode},
     runs::LogLine,
+    scripts::{asks, binding},
 };
 
 /// With nothing to wait for, the clock is looked at again after this long.
@@ -207,8 +207,8 @@ impl Engine {
             return Ok(Tried_::Nothing("records-gone", why));
         }
         let mut steps = Vec::new();
-        for action in &rule.actions {
-            steps.push(self.prepare(claim, action).await?);
+        for (part, action) in (0..).zip(&rule.actions) {
+            steps.push(self.prepare(claim, part, action).await?);
         }
         let task = Task {
             run_id: claim.key.clone(),
@@ -249,8 +249,9 @@ impl Engine {
         Ok(Tried_::Commit(env, session.finish(), outcome))
     }
 
-    async fn prepare(&self, claim: &Claim, action: &Action) -> Result<Step, EngineError> {
-        let hash = loader::resolve(&*self.database().snapshot()?, &action.script)?;
+    async fn prepare(&self, claim: &Claim, part: i64, action: &Action) -> Result<Step, EngineError> {
+        let rule = &claim.rule.rule;
+        let hash = binding::effective(&*self.database().snapshot()?, rule, part)?;
         let script = self.inner.loader.ready(self.database(), hash).await?;
         let manifest = script.manifest().ok_or_else(|| {
             Error::rejected("no-manifest", format!("script `{}` has no manifest: it may do nothing", action.script))
@@ -259,11 +260,7 @@ impl Engine {
         let parameters = manifest
             .parameter_values(&set)
             .map_err(|error| Error::invalid("bad-parameter", error.to_string()).with_field(error.name))?;
-        let authority = Authority {
-            script: manifest.grants.clone(),
-            rule: action.grants.clone(),
-            policy: self.config().policy.clone(),
-        };
+        let authority = asks::authority(self.database().schema(), rule, action, manifest, &self.config().policy);
         let agent = manifest.limits.0.get(&Limit::LlmCalls).is_some_and(|calls| *calls > 0);
         let class = if agent && claim.class == Class::Async { Class::Agent } else { claim.class };
         let limits = Limits::resolve(class, [&manifest.limits, &action.limits, &self.config().limits]);

@@ -110,6 +110,24 @@ pub fn bound(conn: &Connection, rule: &Rule) -> Result<BTreeMap<i64, Bound>, Reg
     Ok(found)
 }
 
+/// The version that a part of a rule runs now.
+///
+/// # Errors
+/// [`RegistryError::Gone`], [`RegistryError::Inactive`]: it cannot run.
+pub fn effective(conn: &Connection, rule: &Rule, part: i64) -> Result<ContentHash, RegistryError> {
+    let wanted = parts(rule).find(|(known, _)| *known == part).map(|(_, script)| script);
+    let name = || wanted.map(|script| script.name.clone()).unwrap_or_default();
+    match (bound(conn, rule)?.get(&part), wanted) {
+        (Some(Bound { hash, state: State::Ready }), _) => Ok(*hash),
+        (Some(Bound { state: State::Inactive, .. }), _) => Err(RegistryError::Inactive { name: name() }),
+        (Some(Bound { hash, state: State::Gone }), _) => {
+            Err(RegistryError::Gone { name: name(), hash: hash.to_string() })
+        }
+        (None, Some(script)) => Ok(registry::resolve(conn, script)?.hash),
+        (None, None) => Err(RegistryError::Unknown { name: format!("{}[{part}]", rule.name), near: None }),
+    }
+}
+
 /// Makes a version the active one. Rules that want `latest` move with it, if it asks for nothing more.
 ///
 /// # Errors
