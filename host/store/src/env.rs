@@ -145,6 +145,27 @@ impl Env {
         Ok(self)
     }
 
+    /// Whether texts may be kept in the language in use.
+    #[must_use]
+    pub fn knows_language(&self) -> bool {
+        self.languages.is_empty() || self.languages.iter().any(|language| language.code == self.lang)
+    }
+
+    /// Whether a field is shown in another language than the texts in its column are in.
+    ///
+    /// # Errors
+    /// `unknown-language`: it is not installed.
+    pub fn translates(&self, field: &Field) -> Result<bool, Error> {
+        if !field.translate || self.lang == DEFAULT_LANGUAGE {
+            return Ok(false);
+        }
+        if self.knows_language() {
+            return Ok(true);
+        }
+        let message = format!("unknown language `{}`; use an installed one", self.lang);
+        Err(Error::invalid("unknown-language", message))
+    }
+
     /// First day of the week of the language in use, which week buckets of groupings start on.
     #[must_use]
     pub fn group_week_start(&self) -> i8 {

@@ -163,7 +163,7 @@ fn a_field_for_a_group_is_neither_read_written_nor_searched_by_others() {
 fn people_change_their_own_preferences_and_nobody_elses() {
     let (conn, set) = company();
     let stranger = env(&conn, &set, STRANGER);
-    let mut write = |user: Id, field: &str, value: &str| {
+    let write = |user: Id, field: &str, value: &str| {
         let mut place = Place::committed();
         let values = Values::from([(field.to_owned(), Input::Value(triggerbox_model::value::Value::text(value)))]);
         Writer::new(&conn, &stranger, &mut place).write("res.users", &[user], values)

@@ -87,12 +87,16 @@ impl Pattern {
         if self.ignore_case { None } else { self.tokens.iter().map(one).collect() }
     }
 
-    /// Whether it is a plain text that ends inside an escape, with letter case: nothing equals that.
+    /// Whether it is a plain text that ends inside an escape: nothing equals that. With letters whose case does not
+    /// count it is no one text.
     #[must_use]
     pub fn is_unfinished_text(&self) -> bool {
-        !self.ignore_case
-            && self.tokens.last() == Some(&Token::Dangling)
-            && !self.tokens.iter().any(|token| matches!(token, Token::Many | Token::Any))
+        let plain = |token: &Token| match token {
+            Token::One(c) => !self.ignore_case || !c.is_alphabetic(),
+            Token::Dangling => true,
+            Token::Many | Token::Any => false,
+        };
+        self.tokens.last() == Some(&Token::Dangling) && self.tokens.iter().all(plain)
     }
 
     /// Whether a text matches.

@@ -13,7 +13,7 @@ use triggerbox_model::{
 use super::{OrderTerm, bucket::Granularity, misfit, spec::Spec};
 use crate::{
     ddl::{quote, table},
-    env::{DEFAULT_LANGUAGE, Env},
+    env::Env,
     query::{self, order, read, sql::Sql},
     rights,
 };
@@ -57,6 +57,8 @@ pub(super) struct Aggregate {
     function: Function,
     /// None: the records themselves.
     value: Option<Column>,
+    /// Plain doubles, which are summed up as PostgreSQL does.
+    floating: bool,
     pub(super) shape: Shape,
 }
 
@@ -123,7 +125,9 @@ impl Aggregate {
         let (before, after) = match self.function {
             Function::Rows | Function::Count => ("count(", ")"),
             Function::CountDistinct => ("count(DISTINCT ", ")"),
+            Function::Sum if self.floating => ("tb_float_sum(", ")"),
             Function::Sum => ("sum(", ")"),
+            Function::Avg if self.floating => ("tb_float_avg(", ")"),
             Function::Avg => ("avg(", ")"),
             Function::Min | Function::BoolAnd => ("min(", ")"),
             Function::Max | Function::BoolOr => ("max(", ")"),
@@ -253,7 +257,7 @@ impl<'a> Columns<'a> {
             return self.pairs(text, model, alias, name);
         }
         let found = self.stored(model, alias, name)?;
-        let mut column = self.column(&found);
+        let mut column = self.column(&found)?;
         let form = match found.field.kind {
             FieldKind::Boolean => {
                 (column.before, column.after) = ("coalesce(".to_owned(), ", 0)".to_owned());
@@ -315,7 +319,7 @@ impl<'a> Columns<'a> {
     /// An aggregate: `expected_revenue:sum`, `__count`.
     pub(super) fn aggregate(&mut self, text: &str) -> Result<Aggregate, Error> {
         if text == "__count" {
-            return Ok(Aggregate { function: Function::Rows, value: None, shape: Shape::Count });
+            return Ok(Aggregate { function: Function::Rows, value: None, floating: false, shape: Shape::Count });
         }
         let bad = |why: String| Error::invalid("bad-aggregate", format!("aggregate `{text}` {why}"));
         let spec = Spec::parse(text).ok_or_else(|| bad("is written otherwise; write `field:sum`".to_owned()))?;
@@ -331,7 +335,7 @@ impl<'a> Columns<'a> {
                 return Err(bad("says no function; write `:sum` or the like after it".to_owned()));
             }
             let found = self.stored(self.model, "\"t\"", spec.field)?;
-            (self.column(&found), found.field)
+            (self.column(&found)?, found.field)
         };
         let function = match spec.function.unwrap_or_default() {
             "sum" => Function::Sum,
@@ -355,6 +359,7 @@ impl<'a> Columns<'a> {
                 )));
             }
         };
+        let floating = field.kind == FieldKind::Float && field.digits.is_none();
         let whole = matches!(field.kind, FieldKind::Integer | FieldKind::Many2one);
         let number = whole || matches!(field.kind, FieldKind::Float | FieldKind::Monetary);
         let ordered = !matches!(field.kind, FieldKind::Boolean | FieldKind::Json | FieldKind::Binary);
@@ -381,7 +386,7 @@ impl<'a> Columns<'a> {
             Function::Recordset => Shape::Ids,
             Function::Array | Function::ArrayDistinct => Shape::List(Box::new(field)),
         };
-        Ok(Aggregate { function, value: Some(column), shape })
+        Ok(Aggregate { function, value: Some(column), floating, shape })
     }
 
     /// A term of the order: a key or an aggregate, written as among them.
@@ -514,12 +519,12 @@ impl<'a> Columns<'a> {
         Err(Error::invalid("bad-schema", format!("`{name}` of `{}` shows a field in a circle", model.name)))
     }
 
-    fn column(&self, found: &Found) -> Column {
+    fn column(&self, found: &Found) -> Result<Column, Error> {
         let mut column = plain(&found.alias, &found.name);
-        if found.field.translate && self.env.lang != DEFAULT_LANGUAGE {
+        if self.env.translates(&found.field)? {
             column.subject = Subject::Translated { column: found.name.clone(), lang: self.env.lang.clone() };
         }
-        column
+        Ok(column)
     }
 }
 

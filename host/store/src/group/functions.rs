@@ -21,7 +21,38 @@ pub fn register(conn: &Connection) -> Result<()> {
     // `tb_bucket('week', value, zone or NULL, first day of the week)`: the bucket's start, in the zone.
     conn.create_scalar_function("tb_bucket", 4, flags, bucket)?;
     // `tb_array(value)`: all values as a JSON list, unset ones too; numbers keep every digit.
-    conn.create_aggregate_function("tb_array", 1, flags, Array)
+    conn.create_aggregate_function("tb_array", 1, flags, Array)?;
+    // `tb_float_sum(value)`, `tb_float_avg(value)`: as PostgreSQL does with double precision.
+    conn.create_aggregate_function("tb_float_sum", 1, flags, Floats { average: false })?;
+    conn.create_aggregate_function("tb_float_avg", 1, flags, Floats { average: true })
+}
+
+/// Adds one double after the other, with the rounding that this has: SQLite's own sum makes up for it, and so comes to
+/// other sums than Odoo shows where large numbers cancel out.
+struct Floats {
+    average: bool,
+}
+
+impl Aggregate<(f64, u32), Option<f64>> for Floats {
+    fn init(&self, _: &mut Context<'_>) -> Result<(f64, u32)> {
+        Ok((0.0, 0))
+    }
+
+    fn step(&self, context: &mut Context<'_>, (sum, count): &mut (f64, u32)) -> Result<()> {
+        if let Some(number) = context.get::<Option<f64>>(0)? {
+            *sum += number;
+            *count = count.saturating_add(1);
+        }
+        Ok(())
+    }
+
+    fn finalize(&self, _: &mut Context<'_>, total: Option<(f64, u32)>) -> Result<Option<f64>> {
+        Ok(total.filter(|(_, count)| *count > 0).map(
+            |(sum, count)| {
+                if self.average { sum / f64::from(count) } else { sum }
+            },
+        ))
+    }
 }
 
 fn refused(message: impl std::fmt::Display) -> Error {

@@ -36,19 +36,12 @@ impl resolve::Access for UserAccess<'_> {
 /// Calls `work` with what domains of this environment are resolved by.
 ///
 /// # Errors
-/// `unknown-language`, `unknown-time-zone`; what `work` says.
+/// `unknown-time-zone`; what `work` says.
 pub fn resolving<T>(
     conn: &Connection,
     env: &Env,
     work: impl FnOnce(&resolve::Context<'_>) -> Result<T, Error>,
 ) -> Result<T, Error> {
-    let known = env.languages.is_empty() || env.languages.iter().any(|language| language.code == env.lang);
-    if !known {
-        return Err(Error::invalid(
-            "unknown-language",
-            format!("unknown language `{}`; use an installed one", env.lang),
-        ));
-    }
     let tz = env.tz.as_deref().map(time::time_zone).transpose()?.unwrap_or(TimeZone::UTC);
     let clock = Clock { now: env.now, tz, week_start: env.week_start };
     let access = UserAccess { conn, env };
@@ -57,6 +50,7 @@ pub fn resolving<T>(
         clock: &clock,
         parts_tz: env.context_tz.as_deref(),
         lang: &env.lang,
+        lang_known: env.knows_language(),
         active_test: env.active_test,
         user: env.user,
         access: if env.superuser { None } else { Some(&access) },

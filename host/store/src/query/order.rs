@@ -13,8 +13,11 @@ use triggerbox_model::{
 use super::sql::Sql;
 use crate::{
     ddl::{quote, table},
-    env::{DEFAULT_LANGUAGE, Env},
+    env::Env,
 };
+
+/// The alias of the model's own table.
+const OWN: &str = "t";
 
 /// An order, with the joins it needs.
 #[derive(Debug, Default)]
@@ -47,11 +50,11 @@ struct Part<'a> {
 pub fn order_by<'e>(env: &'e Env, model: &'e Model, order: Option<&str>) -> Result<Order, Error> {
     let text = order.filter(|order| !order.is_empty()).unwrap_or(&model.order);
     let mut builder = Builder { env, order: Order::default(), seen: Vec::new(), prefix: "o" };
-    builder.add(model, "t", text, false)?;
+    builder.add(model, OWN, text, false)?;
     let mut order = builder.order;
-    let total = order.terms.iter().any(|term| term.alias == "t" && term.subject == Subject::Column("id".to_owned()));
+    let total = order.terms.iter().any(|term| term.alias == OWN && term.subject == Subject::Column("id".to_owned()));
     if !total {
-        order.terms.push(id_term("t", ""));
+        order.terms.push(id_term(OWN, ""));
     }
     Ok(order)
 }
@@ -72,7 +75,7 @@ pub(crate) fn through(
 ) -> Result<Order, Error> {
     let mut builder = Builder { env, order: Order::default(), seen: Vec::new(), prefix };
     let part = Part { field, property: None, descending, nulls_first };
-    builder.add_part(model, "t", &part, descending, nulls_first)?;
+    builder.add_part(model, OWN, &part, descending, nulls_first)?;
     Ok(builder.order)
 }
 
@@ -199,7 +202,9 @@ impl<'e> Builder<'e> {
             if part.property.is_some() {
                 return Err(unsortable("has no parts"));
             }
-            self.order.terms.push(id_term(alias, if descending { " DESC" } else { "" }));
+            // Reached through a relation it may be unset; the model's own needs no word on that, so that an index serves.
+            let plain = if descending { " DESC" } else { "" };
+            self.order.terms.push(id_term(alias, if alias == OWN { plain } else { direction }));
             return Ok(());
         }
         // A field that shows another one is ordered as that one.
@@ -212,9 +217,7 @@ impl<'e> Builder<'e> {
             return self.add_many2one(model, &alias, &name, part, descending, nulls_first, direction);
         }
         let subject = match part.property.map(|property| (property, DatePart::from_text(property))) {
-            None if field.translate && self.env.lang != DEFAULT_LANGUAGE => {
-                Subject::Translated { column: name, lang: self.env.lang.clone() }
-            }
+            None if self.env.translates(field)? => Subject::Translated { column: name, lang: self.env.lang.clone() },
             None => Subject::Column(name),
             Some((_, Some(date_part))) if matches!(field.kind, FieldKind::Date | FieldKind::Datetime) => {
                 let tz = self.env.context_tz.clone().filter(|_| field.kind == FieldKind::Datetime);
@@ -228,7 +231,7 @@ impl<'e> Builder<'e> {
             _ => ("", ""),
         };
         // Where nothing can be unset, an index may give the order; a joined record may be missing as a whole.
-        let direction = match (field.required && alias == "t", descending) {
+        let direction = match (field.required && alias == OWN, descending) {
             (true, true) => " DESC",
             (true, false) => "",
             (false, _) => direction,

@@ -18,7 +18,7 @@ use triggerbox_model::{
 use super::{access, access::resolving, fault, names, order, sql::Sql};
 use crate::{
     ddl::{quote, table},
-    env::{DEFAULT_LANGUAGE, Env},
+    env::Env,
     rights,
 };
 
@@ -191,7 +191,7 @@ fn stored_values(
         if let Source::Stored(name, field) = column {
             sql.push(", ");
             let column = (*name).to_owned();
-            let subject = if field.translate && env.lang != DEFAULT_LANGUAGE {
+            let subject = if env.translates(field)? {
                 Subject::Translated { column, lang: env.lang.clone() }
             } else {
                 Subject::Column(column)

@@ -29,6 +29,8 @@ impl Writer<'_> {
             writer.check_operation(described, Operation::Unlink, ids)?;
             writer.check_known_deletion(described, ids)?;
             writer.check_order_deletion(described, ids)?;
+            writer.check_line_deletion(described, ids)?;
+            writer.check_activity_deletion(described, ids)?;
             for id in ids {
                 writer.delete_chatter(described, *id)?;
             }

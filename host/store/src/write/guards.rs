@@ -154,4 +154,36 @@ impl Writer<'_> {
         }
         Ok(())
     }
+
+    /// Lines of a confirmed order stay: what was ordered may have been delivered or invoiced.
+    pub(super) fn check_line_deletion(&self, model: &Model, ids: &[Id]) -> Result<(), Error> {
+        let needed = ["order_id", "display_type"];
+        let orders = self.schema().models.get("sale.order").filter(|orders| orders.has_column("state"));
+        let Some(orders) = orders.filter(|_| needed.iter().all(|column| model.has_column(column))) else {
+            return Ok(());
+        };
+        if model.name != "sale.order.line" {
+            return Ok(());
+        }
+        for id in ids {
+            let Some(order) = self.id_in(model, "order_id", *id)? else { continue };
+            let confirmed = columns::cell(self.conn, &orders.name, "state", order)?;
+            let is_text = matches!(columns::cell(self.conn, &model.name, "display_type", *id)?, Some(Cell::Text(_)));
+            if !is_text && matches!(confirmed, Some(Cell::Text(state)) if state == "sale") {
+                let message = format!(
+                    "sale.order.line {id} is a line of the confirmed sale.order {order}; set its quantity to 0 instead"
+                );
+                return Err(Error::rejected("order-confirmed", message));
+            }
+        }
+        Ok(())
+    }
+
+    /// Whoever deletes an activity is told what it was: he must be allowed to read it.
+    pub(super) fn check_activity_deletion(&self, model: &Model, ids: &[Id]) -> Result<(), Error> {
+        if model.name != "mail.activity" || self.env.superuser || self.trusted {
+            return Ok(());
+        }
+        rights::check_access(self.conn, self.env, &model.name, ids, Operation::Read)
+    }
 }

@@ -18,11 +18,20 @@ use crate::{
     time,
 };
 
+/// Who sees the followers of a record.
+const INTERNAL: [&str; 1] = ["base.group_user"];
+
 /// Fields of models that have messages.
 static OF_MESSAGES: LazyLock<IndexMap<&str, Field>> = LazyLock::new(|| {
     fields(&[
-        ("message_follower_ids", json!({"type": "one2many", "relation": "mail.followers", "relation_field": "res_id"})),
-        ("message_partner_ids", json!({"type": "many2many", "relation": "res.partner", "store": false})),
+        (
+            "message_follower_ids",
+            json!({"type": "one2many", "relation": "mail.followers", "relation_field": "res_id", "groups": INTERNAL}),
+        ),
+        (
+            "message_partner_ids",
+            json!({"type": "many2many", "relation": "res.partner", "store": false, "groups": INTERNAL}),
+        ),
         ("message_is_follower", json!({"type": "boolean", "store": false})),
         ("has_message", json!({"type": "boolean", "store": false})),
     ])

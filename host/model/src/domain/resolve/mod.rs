@@ -66,6 +66,8 @@ pub struct Context<'a> {
     pub parts_tz: Option<&'a str>,
     /// Language of translated fields.
     pub lang: &'a str,
+    /// Whether texts may be kept in that language: whoever asks for a translated field in another is refused.
+    pub lang_known: bool,
     /// Archived records are left out unless the domain names the active field.
     pub active_test: bool,
     /// The user (`res.users`) who asks.
@@ -81,6 +83,18 @@ impl<'a> Context<'a> {
 
     fn with_active_test(self, active_test: bool) -> Self {
         Self { active_test, ..self }
+    }
+
+    /// Refuses a language that is not installed.
+    ///
+    /// # Errors
+    /// `unknown-language`
+    pub fn check_language(&self) -> Result<(), Error> {
+        if self.lang_known {
+            return Ok(());
+        }
+        let message = format!("unknown language `{}`; use an installed one", self.lang);
+        Err(Error::invalid("unknown-language", message))
     }
 
     fn model(self, name: &str) -> Result<&'a Model, Error> {

@@ -17,6 +17,9 @@ use crate::{
 /// A comparison of a record's display name.
 pub(super) fn resolve<'a>(context: &Context<'a>, model: &'a Model, leaf: &Leaf<'a>) -> Result<Filter, Error> {
     let test = &leaf.test;
+    if let Test::Hierarchy { value: Literal::Bool(false), negated, .. } = test {
+        return Ok(if *negated { Filter::Always } else { Filter::Never });
+    }
     if !matches!(test, Test::In { .. } | Test::Compare(..) | Test::Like { .. }) {
         return Err(wrong_type(&leaf.name, "a name is a text; compare it as one"));
     }
@@ -72,7 +75,10 @@ fn of_missing<'a>(test: &Test<'_>) -> Node<'a> {
         Test::In { values, negated } => {
             values.iter().any(|value| value.is_unset() || *value == Literal::text("")) != *negated
         }
-        Test::Compare(order, value) => order.holds("".cmp(to_str(value).as_str())),
+        Test::Compare(order, value) => {
+            let text = if value.is_unset() { String::new() } else { to_str(value) };
+            order.holds("".cmp(text.as_str()))
+        }
         Test::Like { negated, .. } => *negated,
         Test::Any { .. } | Test::Hierarchy { .. } => false,
     };

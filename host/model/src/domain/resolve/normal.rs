@@ -230,6 +230,22 @@ fn in_set<'a>(
     }
 }
 
+/// A many2one of which `any` record must have, or not have, one of the ids. Texts among them are names.
+pub(super) fn holds_id<'a>(
+    context: &Context<'a>,
+    name: &str,
+    place: Place<'a>,
+    ids: &[Literal],
+    negated: bool,
+) -> Result<Node<'a>, Error> {
+    let mut values = ids.to_vec();
+    values.retain(|value| *value != Literal::Bool(false));
+    if negated {
+        values.push(Literal::Bool(false));
+    }
+    in_relation(context, Target { name, place, part: None }, values, negated)
+}
+
 /// Texts among the values of a relation are names to search for.
 fn in_relation<'a>(
     context: &Context<'a>,
@@ -384,10 +400,10 @@ fn in_datetimes<'a>(
             When::Unset => target.unset(false),
             When::At { at, .. } => {
                 let from = target.leaf(Test::Compare(Inequality::GreaterOrEqual, stored(at)));
-                match at.checked_add(jiff::SignedDuration::from_secs(1)) {
-                    Ok(next) => Node::and([from, target.leaf(Test::Compare(Inequality::Less, stored(next)))]),
-                    Err(_) => from,
-                }
+                let next = at
+                    .checked_add(jiff::SignedDuration::from_secs(1))
+                    .map_err(|_| wrong_type(target.name, "time ends within this second; compare with `>=` instead"))?;
+                Node::and([from, target.leaf(Test::Compare(Inequality::Less, stored(next)))])
             }
         });
     }

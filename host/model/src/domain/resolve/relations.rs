@@ -89,7 +89,8 @@ fn related_field<'a>(context: &Context<'a>, model: &'a Model, leaf: &Leaf<'a>, p
             let positive = Leaf { test: leaf.test.clone().negate(), ..leaf.clone() };
             return Ok(related_field(context, model, &positive, path)?.negate());
         }
-        Test::Like { .. } | Test::Any { .. } | Test::Hierarchy { .. } => false,
+        Test::Hierarchy { value, .. } => equals_falsy(leaf.place, value),
+        Test::Like { .. } | Test::Any { .. } => false,
     };
     let node = follow(context, model, path, leaf, unset_too)?;
     // The path is followed with the rights of a superuser, as Odoo computes such fields.
@@ -200,6 +201,26 @@ fn x2many_context<'a>(context: &Context<'a>, field: &Field) -> Context<'a> {
     }
 }
 
+/// Where no rights are asked, `many2one any (id in …)` is a comparison of the many2one itself, so that texts are names.
+fn by_id<'a>(
+    context: &Context<'a>,
+    leaf: &Leaf<'a>,
+    field: &'a Field,
+    sub: &Node<'a>,
+    bypass: bool,
+) -> Result<Option<Node<'a>>, Error> {
+    match sub {
+        Node::Leaf(Leaf { place: Place::Id, part: None, test: Test::In { values, negated }, .. })
+            if field.kind == FieldKind::Many2one
+                && (bypass || context.access.is_none())
+                && values.iter().any(|value| matches!(value, Literal::Text(_))) =>
+        {
+            normal::holds_id(context, &leaf.name, leaf.place, values, *negated).map(Some)
+        }
+        _ => Ok(None),
+    }
+}
+
 /// Some related record matches `sub` (or, negated, none does).
 fn any<'a>(
     context: &Context<'a>,
@@ -210,6 +231,9 @@ fn any<'a>(
     negated: bool,
     bypass: bool,
 ) -> Result<Filter, Error> {
+    if let Some(node) = by_id(context, leaf, field, sub, bypass)? {
+        return resolve(context, model, &if negated { node.negate() } else { node });
+    }
     let link = link(context, model, &leaf.name, field)?;
     let related = context.model(&link.model)?;
     let is_chatter = reference_model_column(context, field)?.is_some();
@@ -271,6 +295,8 @@ fn in_x2many<'a>(
             // Zero is `False` to Python.
             value if value.is_unset() || *value == Literal::Integer(0) => unset = true,
             Literal::Integer(id) => ids.push(*id),
+            // No id has a fraction.
+            Literal::Float(_) => {}
             other => {
                 return Err(wrong_type(&leaf.name, format!("{other} is not a record id; use an id or a name")));
             }
@@ -352,7 +378,7 @@ fn in_hierarchy<'a>(
     }
     let holds_unset = seeds.unset && !kept_path;
     let refused = |what: String| Error::invalid("bad-domain", what).with_field(leaf.name.as_str());
-    if seeds.unset && kept_path {
+    if (seeds.unset || seeds.zero) && kept_path {
         return Err(refused(format!("an unset value has no place in the hierarchy of `{}`", related.name)));
     }
     let no_hierarchy =
@@ -432,6 +458,8 @@ struct Seeds {
     filter: Filter,
     /// `False` is among them.
     unset: bool,
+    /// 0 is among them: the id of no record, and not even of one that was deleted.
+    zero: bool,
     /// They are there whatever the data say.
     certain: bool,
 }
@@ -472,6 +500,7 @@ fn seeds<'a>(
         }
     }
     let kind = field.map(|field| field.kind);
+    let zero = kind != Some(FieldKind::Many2many) && ids.contains(&0);
     let context = match (kind, field) {
         (Some(FieldKind::Many2one), _) => context.with_active_test(false),
         (Some(_), Some(field)) => x2many_context(context, field),
@@ -493,5 +522,5 @@ fn seeds<'a>(
     if !wanted.is_empty() {
         parts.push(super::search(&context, &related.name, &Domain::or(wanted))?);
     }
-    Ok(Seeds { filter: Filter::or(parts), unset, certain })
+    Ok(Seeds { filter: Filter::or(parts), unset, zero, certain })
 }

@@ -21,6 +21,9 @@ pub(super) fn resolve(
 ) -> Result<Filter, Error> {
     let column = leaf.name.clone();
     let translated = field.is_some_and(|field| field.translate) && context.lang != "en_US";
+    if translated {
+        context.check_language()?;
+    }
     let subject = if let Some(part) = leaf.part {
         let zoned = field.is_some_and(|field| field.kind == FieldKind::Datetime);
         let tz = context.parts_tz.filter(|_| zoned).map(str::to_owned);
@@ -90,9 +93,13 @@ fn text_form(context: &Context<'_>, model: &Model, field: Option<&Field>, part: 
         FieldKind::Float => Some(field.digits.map_or(TextForm::Float, |(_, digits)| TextForm::Fixed(digits))),
         FieldKind::Monetary => {
             let currency = field.currency_field.clone().unwrap_or_else(|| "currency_id".to_owned());
-            let related = model.fields.get(&currency).filter(|currency| currency.store)?;
-            let currencies = related.relation.clone().filter(|name| context.schema.models.contains_key(name))?;
-            Some(TextForm::Money { currency, model: currencies })
+            let related = model.fields.get(&currency).filter(|currency| currency.store);
+            let currencies = related.and_then(|related| related.relation.clone());
+            Some(match currencies.filter(|name| context.schema.models.contains_key(name)) {
+                Some(model) => TextForm::Money { currency, model },
+                // The currency is not at hand: nearly all have two decimals.
+                None => TextForm::Fixed(2),
+            })
         }
         FieldKind::Json => Some(TextForm::Json),
         FieldKind::Char
