@@ -13,6 +13,7 @@
 //! | [`firing`] | what a run was fired with |
 //! | [`journal`] | host calls with their answers |
 //! | [`rule`] | what a rule is: its file and JSON form, its checks, its versions |
+//! | [`diagnose`] | why a rule did not fire, and why it failed |
 //! | [`scripts`] | versions of scripts, and which one each rule runs |
 //! | [`state`] | the engine's tables |
 //! | [`play`] | the scripts of one run |
@@ -25,6 +26,7 @@
 pub mod clock;
 pub mod committer;
 pub mod config;
+pub mod diagnose;
 mod dispatch;
 pub mod engine;
 pub mod error;

@@ -68,7 +68,7 @@ pub(crate) fn fires(conn: &Connection, env: &Env, index: &Index, changes: &[Chan
 }
 
 /// The fields by which a change is one that the trigger waits for; none if it is not.
-fn watched(trigger: &Trigger, change: &Change) -> Option<String> {
+pub(crate) fn watched(trigger: &Trigger, change: &Change) -> Option<String> {
     let became = |field: &str, wanted: &dyn Fn(&FieldChange) -> bool| {
         let changed = change.fields.iter().find(|changed| changed.field == field)?;
         (change.kind != ChangeKind::Deleted && wanted(changed)).then(|| field.to_owned())
@@ -108,23 +108,30 @@ fn switched(changed: &FieldChange, from: bool, to: bool) -> bool {
 }
 
 fn holds(conn: &Connection, env: &Env, rule: &Armed, change: &Change) -> Result<bool, Error> {
-    let (model, id) = (change.record.model.as_str(), change.record.id);
-    let stored = Stored(conn);
-    // A new record has no values before: only what comes after is judged.
-    if change.kind != ChangeKind::Created && !matches!(rule.before, Condition::Always) {
-        let before = with(&stored, change, |field| &field.old)?;
-        if !rule.before.holds(conn, env, &before, model, id)? {
-            return Ok(false);
-        }
+    Ok(held_before(conn, env, rule, change)? && held_after(conn, env, rule, change)?)
+}
+
+/// Whether the record matched the before-domain. A new record has no values before: only what comes after is judged.
+pub(crate) fn held_before(conn: &Connection, env: &Env, rule: &Armed, change: &Change) -> Result<bool, Error> {
+    if change.kind == ChangeKind::Created || matches!(rule.before, Condition::Always) {
+        return Ok(true);
     }
+    let stored = Stored(conn);
+    let before = with(&stored, change, |field| &field.old)?;
+    rule.before.holds(conn, env, &before, &change.record.model, change.record.id)
+}
+
+/// Whether the record matches the domain after the change; of a deleted one the last values count.
+pub(crate) fn held_after(conn: &Connection, env: &Env, rule: &Armed, change: &Change) -> Result<bool, Error> {
     if matches!(rule.after, Condition::Always) {
         return Ok(true);
     }
+    let stored = Stored(conn);
     let after = match change.kind {
         ChangeKind::Deleted => with(&stored, change, |field| &field.old)?,
         _ => with(&stored, change, |field| &field.new)?,
     };
-    rule.after.holds(conn, env, &after, model, id)
+    rule.after.holds(conn, env, &after, &change.record.model, change.record.id)
 }
 
 /// Whether a record, as it is, matches a rule's domain.

@@ -2,6 +2,7 @@
 //! in Git; its JSON form is what the API speaks.
 
 pub mod action;
+pub mod apply;
 pub mod check;
 pub mod diff;
 pub mod file;

@@ -1,9 +1,13 @@
 //! The command line as data. The help texts are the reference page of the book, too.
 
+mod rules;
+
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use triggerbox_model::{grants::Grant, limits::Limit};
+
+pub(crate) use self::rules::{ApplyArgs, Common, RulesArgs, RulesCommand, ScriptsArgs, ScriptsCommand};
 
 /// Business automations as WebAssembly components: each run in a fresh sandbox with hard limits, each change applied
 /// as one transaction or not at all.
@@ -34,6 +38,10 @@ pub(crate) enum Command {
     Check(CheckArgs),
     /// Run a script on records and show what it did.
     Run(Box<RunArgs>),
+    /// Rules: what happens by itself, when, on what, as whom.
+    Rules(RulesArgs),
+    /// Scripts of this server: upload, versions, activate, roll back.
+    Scripts(ScriptsArgs),
     /// Look at records of the embedded backend, import, export, back up.
     Db(DbArgs),
     /// List the limits with their defaults.

@@ -36,6 +36,8 @@ fn dispatch(command: Command) -> Result<Exit, Failure> {
         Command::Build(args) => commands::build::run(&args),
         Command::Check(args) => commands::check::run(&args),
         Command::Run(args) => commands::run::run(&args),
+        Command::Rules(args) => commands::rules::run(&args.command),
+        Command::Scripts(args) => commands::scripts::run(&args.command),
         Command::Db(args) => commands::db::run(&args.command),
         Command::Limits(args) => commands::limits::run(&args),
         Command::Doctor(args) => commands::doctor::run(&args),

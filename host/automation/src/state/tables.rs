@@ -171,6 +171,16 @@ CREATE INDEX engine_seen_at ON engine_seen (at);
 CREATE TABLE engine_stop (model TEXT PRIMARY KEY, by INTEGER NOT NULL, at INTEGER NOT NULL, reason TEXT NOT NULL) STRICT, WITHOUT ROWID;
 ";
 
+/// Whether the file has the engine's tables, as this program knows them.
+///
+/// # Errors
+/// What SQLite says.
+pub fn exist(conn: &Connection) -> rusqlite::Result<bool> {
+    let sql = "SELECT value FROM tb_meta WHERE key = ?";
+    let found: Option<String> = conn.query_row(sql, [FORMAT_KEY], |row| row.get(0)).optional()?;
+    Ok(found.and_then(|text| text.parse().ok()).unwrap_or(0usize) >= STEPS.len())
+}
+
 /// Brings the tables up to date, in one transaction of the caller.
 ///
 /// # Errors

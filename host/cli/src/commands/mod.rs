@@ -9,5 +9,8 @@ pub(crate) mod demo;
 pub(crate) mod doctor;
 pub(crate) mod limits;
 pub(crate) mod new;
+pub(crate) mod rules;
 pub(crate) mod run;
 pub(crate) mod script;
+pub(crate) mod scripts;
+pub(crate) mod workshop;

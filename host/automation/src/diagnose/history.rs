@@ -1,0 +1,151 @@
+//! Fires that were suppressed, and what became of the last run.
+
+use rusqlite::OptionalExtension;
+use triggerbox_model::value::Id;
+
+use super::Case;
+use crate::{clock::timestamp, error::EngineError, runs};
+
+/// What is kept of a run, as far as it says why.
+struct Last {
+    id: i64,
+    state: String,
+    due: i64,
+    blockers: i64,
+    at: i64,
+    code: Option<String>,
+    message: Option<String>,
+}
+
+impl Case<'_> {
+    /// The newest fire of the rule that did not become a run: on this record, or on any.
+    pub(super) fn suppressed(&mut self, record: Option<Id>, after: i64) -> Result<bool, EngineError> {
+        let sql = "SELECT s.reason, s.at FROM engine_suppressed s LEFT JOIN engine_event e ON e.id = s.event \
+                   WHERE s.rule = ?1 AND (?2 IS NULL OR e.record = ?2) AND s.at >= ?3 ORDER BY s.id DESC LIMIT 1";
+        let found: Option<(String, i64)> = self
+            .conn
+            .prepare_cached(sql)?
+            .query_row((&self.stored.rule.name, record, after), |row| Ok((row.get(0)?, row.get(1)?)))
+            .optional()?;
+        let Some((reason, at)) = found else { return Ok(false) };
+        let (code, why) = reason.split_once(": ").unwrap_or(("suppressed", reason.as_str()));
+        let when = timestamp(at).strftime("%Y-%m-%d %H:%M:%S");
+        let (code, remedy) = match code {
+            "already-fired" => (
+                "loop-suppressed",
+                "in one chain a rule fires once for the same record and the same changed fields; let its domain exclude \
+                 what it has done",
+            ),
+            "too-deep" => {
+                ("too-deep", "look at the chain: rules that cause each other; let their domains exclude that")
+            }
+            "too-many-runs" => ("too-many-runs", "look at the chain: a rule that changes many records that fire rules"),
+            "max-records" => ("max-records", "raise `max-records`, or use one run for all records"),
+            "overlap" => ("overlap", "an earlier run takes too long; shorten it, or set `overlap = \"queue\"`"),
+            "own-update" => ("own-update", "a rule by the time of the last change does not fire on its own changes"),
+            _ => ("suppressed", "look at the chain"),
+        };
+        self.found(code, format!("it would have fired at {when}, but did not: {why}"), remedy);
+        Ok(true)
+    }
+
+    /// What became of the newest run: on this record, or on any.
+    pub(super) fn last_run(&mut self, record: Option<Id>) -> Result<(), EngineError> {
+        let last = self.newest(record)?;
+        if self.suppressed(record, last.as_ref().map_or(0, |last| last.at))? {
+            return Ok(());
+        }
+        let Some(last) = last else { return Ok(()) };
+        let run = format!("its last run, {},", last.id);
+        let message = last.message.clone().unwrap_or_default();
+        let code = last.code.as_deref().unwrap_or_default();
+        match last.state.as_str() {
+            "queued" if last.blockers > 0 => self.found(
+                "waits-for-its-turn",
+                format!("{run} waits for {} earlier ones on the same record", last.blockers),
+                "the earlier ones go first; cancel one that will not end",
+            ),
+            "queued" if !code.is_empty() => self.found(
+                "retrying",
+                format!("{run} is tried again at {}: {message}", timestamp(last.due).strftime("%Y-%m-%d %H:%M:%S")),
+                "nothing: it passes, or ends as dead",
+            ),
+            "queued" => self.found(
+                "queued",
+                format!("{run} waits until {}", timestamp(last.due).strftime("%Y-%m-%d %H:%M:%S")),
+                "start the server if it is not running: `triggerbox serve`",
+            ),
+            "running" => self.found("running", format!("{run} is running"), "wait for it, or cancel it"),
+            "waiting-approval" => {
+                self.found("waits-for-approval", format!("{run} waits for somebody's yes"), "approve or reject it");
+            }
+            "failed" | "dead" => {
+                let refused = self.refused(last.id)?;
+                self.failed(&run, last.state == "dead", code, &message, refused);
+            }
+            "skipped" => self.found("skipped", format!("{run} had nothing to do: {message}"), "nothing"),
+            "cancelled" => {
+                self.found("cancelled", format!("{run} was stopped: {message}"), "retry it, if it should run")
+            }
+            "outcome-unknown" => self.found(
+                "outcome-unknown",
+                format!("{run} ended while a call to another service was out: {message}"),
+                "find out whether the call was done, then retry or leave it",
+            ),
+            _ => {}
+        }
+        Ok(())
+    }
+
+    /// Whether the last try met a refusal of some right, by whatever side.
+    fn refused(&self, run: i64) -> Result<bool, EngineError> {
+        let detail = runs::detail(self.conn, run)?;
+        let refusals = detail.attempts.last().and_then(|attempt| attempt.report.get("refusals")?.as_array().cloned());
+        Ok(refusals.is_some_and(|refusals| !refusals.is_empty()))
+    }
+
+    fn failed(&mut self, run: &str, dead: bool, code: &str, message: &str, refused: bool) {
+        let (cause, remedy) = match code {
+            "limit-exceeded" => ("limit-exceeded", "mend the script, or raise the limit that stopped it"),
+            "trapped" => ("script-broke", "the script's author mends it; the run has the place"),
+            "rejected" if refused => ("no-right", "grant what is missing, or run the rule as somebody who may"),
+            "rejected" => ("rejected", "the data is refused: mend it, or the script"),
+            _ if refused => ("no-right", "grant what is missing, or run the rule as somebody who may"),
+            _ if dead => ("dead", "it was tried as often as may be; mend the cause and requeue it"),
+            _ => ("failed", "the text says who must act; then retry the run"),
+        };
+        self.found(cause, format!("{run} failed ({code}): {message}"), remedy);
+    }
+
+    fn newest(&self, record: Option<Id>) -> Result<Option<Last>, EngineError> {
+        let sql = "SELECT id, state, due, blockers, at, code, message FROM engine_run r WHERE rule = ?1 \
+                   AND (?2 IS NULL OR record = ?2 OR EXISTS (SELECT 1 FROM json_each(r.request, '$.records') WHERE value = ?2)) \
+                   ORDER BY id DESC LIMIT 1";
+        let read = |row: &rusqlite::Row<'_>| {
+            Ok(Last {
+                id: row.get(0)?,
+                state: row.get(1)?,
+                due: row.get(2)?,
+                blockers: row.get(3)?,
+                at: row.get(4)?,
+                code: row.get(5)?,
+                message: row.get(6)?,
+            })
+        };
+        Ok(self.conn.prepare_cached(sql)?.query_row((&self.stored.rule.name, record), read).optional()?)
+    }
+
+    /// Nothing keeps the rule from firing: says when it last ran.
+    pub(super) fn nothing(&mut self, record: Option<Id>) -> Result<(), EngineError> {
+        let on = record.map(|id| format!(" on record {id}")).unwrap_or_default();
+        let sentence = match self.newest(record)? {
+            Some(last) => {
+                let when = timestamp(last.at).strftime("%Y-%m-%d %H:%M:%S");
+                format!("nothing keeps it from firing; its last run{on}, {}, of {when}, {}", last.id, last.state)
+            }
+            None => format!("nothing keeps it from firing{on}; it has not fired yet"),
+        };
+        self.found("nothing-in-the-way", sentence, "nothing");
+        Ok(())
+    }
+}

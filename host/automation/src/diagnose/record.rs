@@ -1,0 +1,178 @@
+//! One record: what happened to it last, and whether the rule's conditions hold.
+
+use rusqlite::OptionalExtension;
+use triggerbox_model::{
+    changes::{Change, ChangeKind},
+    schema::Model,
+    value::Id,
+};
+use triggerbox_store::ddl;
+
+use super::Case;
+use crate::{clock::timestamp, error::EngineError, matcher, rule::Trigger};
+
+impl Case<'_> {
+    pub(super) fn record(&mut self, record: Id) -> Result<(), EngineError> {
+        let Some(name) = self.stored.rule.model.clone() else {
+            self.found("no-model", "the rule is bound to no model, and so to no record", "ask without a record");
+            return Ok(());
+        };
+        let env = self.env;
+        let model = env.schema.model(&name)?;
+        let table = ddl::quote(&ddl::table(&name));
+        let there = self.conn.prepare(&format!("SELECT 1 FROM {table} WHERE id = ?"))?.exists([record])?;
+        if !there && !matches!(self.stored.rule.trigger, Trigger::Deleted {}) {
+            self.found("record-gone", format!("there is no {name}({record}), or not any more"), "nothing");
+            return self.last_run(Some(record));
+        }
+        let before = self.causes.len();
+        self.last_run(Some(record))?;
+        if self.causes.len() > before || !self.stored.rule.trigger.is_on_record_change() {
+            return self.domain_now(&name, record, there);
+        }
+        self.last_change(model, record, there)
+    }
+
+    /// Whether the domain holds now. For a rule that waits for changes the last change counts, if it is known.
+    fn domain_now(&mut self, model: &str, record: Id, there: bool) -> Result<(), EngineError> {
+        if there && !matcher::record_holds(self.conn, self.env, self.armed, model, record)? {
+            let domain = self.stored.rule.domain.clone().unwrap_or_default();
+            self.found(
+                "domain-false",
+                format!("{model}({record}) does not match the rule's domain {domain}"),
+                "the rule fires on records that match; change the record or the domain",
+            );
+        }
+        Ok(())
+    }
+
+    /// The last thing that happened to the record, judged as the rule judges it.
+    fn last_change(&mut self, model: &Model, record: Id, there: bool) -> Result<(), EngineError> {
+        let sql = "SELECT change, at, depth FROM engine_event WHERE model = ?1 AND record = ?2 \
+                   AND kind IN ('created', 'updated', 'deleted') ORDER BY id DESC LIMIT 1";
+        let found: Option<(String, i64)> = self
+            .conn
+            .prepare_cached(sql)?
+            .query_row((&model.name, record), |row| Ok((row.get(0)?, row.get(1)?)))
+            .optional()?;
+        let changed = self.changed_at(model, record)?;
+        let noted = found.filter(|(_, at)| changed.is_none_or(|changed| at / 1_000 >= changed / 1_000));
+        let Some((change, at)) = noted else { return self.unnoted(model, record, there, changed) };
+        let change: Change = serde_json::from_str(&change)?;
+        let when = timestamp(at).strftime("%Y-%m-%d %H:%M:%S");
+        if matcher::watched(&self.stored.rule.trigger, &change).is_none() {
+            let names: Vec<_> = change.fields.iter().map(|field| field.field.as_str()).collect();
+            return self.unwatched(&format!("the last change, of {when}, was {}", what(change.kind, &names)));
+        }
+        if !matcher::held_before(self.conn, self.env, self.armed, &change)? {
+            let domain = self.stored.rule.before_domain.clone().unwrap_or_default();
+            self.found(
+                "before-domain-false",
+                format!("before the change of {when} the record did not match the rule's before-domain {domain}"),
+                "the rule fires on records that matched before; change the before-domain, if that is not meant",
+            );
+        } else if !matcher::held_after(self.conn, self.env, self.armed, &change)? {
+            let domain = self.stored.rule.domain.clone().unwrap_or_default();
+            self.found(
+                "domain-false",
+                format!("after the change of {when} the record did not match the rule's domain {domain}"),
+                "the rule fires on records that match after the change; change the record or the domain",
+            );
+        } else if self.rule_is_newer(at)? {
+            self.found(
+                "rule-newer",
+                format!("the last change, of {when}, was before the rule was made as it is"),
+                "change the record again, or run the rule on it by hand",
+            );
+        }
+        Ok(())
+    }
+
+    /// No rule wanted to know of the last change: then this one did not either, and what remains is why.
+    fn unnoted(&mut self, model: &Model, record: Id, there: bool, changed: Option<i64>) -> Result<(), EngineError> {
+        let before = self.causes.len();
+        self.domain_now(&model.name, record, there)?;
+        if self.causes.len() > before {
+            return Ok(());
+        }
+        let Some(changed) = changed else {
+            self.found(
+                "never-changed",
+                format!("nothing is known to have happened to {}({record})", model.name),
+                "change it",
+            );
+            return Ok(());
+        };
+        let when = timestamp(changed).strftime("%Y-%m-%d %H:%M:%S");
+        if self.rule_is_newer(changed)? {
+            self.found(
+                "rule-newer",
+                format!("the last change, of {when}, was before the rule was made as it is"),
+                "change the record again, or run the rule on it by hand",
+            );
+            return Ok(());
+        }
+        if let Some(domain) = self.stored.rule.before_domain.clone() {
+            self.found(
+                "before-domain-false",
+                format!(
+                    "at the last change, of {when}, the record did not match the before-domain {domain}, or no watched \
+                     field really changed"
+                ),
+                "change the before-domain or the watched fields, if that is not meant",
+            );
+            return Ok(());
+        }
+        self.unwatched(&format!("the last change, of {when}, was another one"))
+    }
+
+    fn unwatched(&mut self, what: &str) -> Result<(), EngineError> {
+        let waits = match &self.stored.rule.trigger {
+            Trigger::Updated { fields } | Trigger::CreatedOrUpdated { fields } if !fields.is_empty() => {
+                format!("for real changes of {}", fields.join(", "))
+            }
+            trigger => {
+                let name = serde_json::to_value(trigger)?;
+                let name = name.get("on").and_then(|on| on.as_str()).unwrap_or_default().to_owned();
+                format!("for `{name}`")
+            }
+        };
+        self.found(
+            "unwatched-field",
+            format!("the rule waits {waits}; {what}"),
+            "watch the fields that should fire it; writing the value that is there already changes nothing",
+        );
+        Ok(())
+    }
+
+    /// When the record was last changed, if that is kept.
+    fn changed_at(&self, model: &Model, record: Id) -> Result<Option<i64>, EngineError> {
+        if !model.log_access || !model.has_column("write_date") {
+            return Ok(None);
+        }
+        let table = ddl::quote(&ddl::table(&model.name));
+        let sql = format!("SELECT write_date FROM {table} WHERE id = ?");
+        let text: Option<Option<String>> = self.conn.query_row(&sql, [record], |row| row.get(0)).optional()?;
+        let time = text.flatten().and_then(|text| triggerbox_model::time::parse_datetime(&text).ok());
+        let time = time.and_then(|time| time.to_zoned(jiff::tz::TimeZone::UTC).ok());
+        Ok(time.map(|time| time.timestamp().as_millisecond()))
+    }
+
+    fn rule_is_newer(&self, at: i64) -> Result<bool, EngineError> {
+        let sql = "SELECT at FROM engine_rule_version WHERE rule = ?1 AND version = ?2";
+        let made: Option<i64> = self
+            .conn
+            .prepare_cached(sql)?
+            .query_row((&self.stored.rule.name, self.stored.version), |row| row.get(0))
+            .optional()?;
+        Ok(made.is_some_and(|made| made > at))
+    }
+}
+
+fn what(kind: ChangeKind, fields: &[&str]) -> String {
+    match kind {
+        ChangeKind::Created => "its creation".to_owned(),
+        ChangeKind::Deleted => "its deletion".to_owned(),
+        ChangeKind::Updated => format!("of {}", fields.join(", ")),
+    }
+}

@@ -1,0 +1,166 @@
+//! The rule by itself: whether it can fire and run at all.
+
+use rusqlite::OptionalExtension;
+use triggerbox_model::value::Id;
+
+use super::Case;
+use crate::{
+    clock::timestamp,
+    error::EngineError,
+    rule::{
+        Environment, Mode, Trigger,
+        check::{Ground, Severity, check},
+    },
+    scripts::{RegistryError, asks, binding, registry},
+};
+
+impl Case<'_> {
+    pub(super) fn standing(&mut self) -> Result<(), EngineError> {
+        let name = self.stored.rule.name.clone();
+        if !self.stored.rule.active {
+            self.found(
+                "rule-inactive",
+                format!("rule `{name}` is not active, so that it never fires"),
+                "set `active = true` in its file and apply it",
+            );
+        }
+        if let Some(why) = self.stored.paused.clone() {
+            self.found(
+                "rule-paused",
+                format!("rule `{name}` is paused: {why}"),
+                format!("`triggerbox rules resume {name}`, when the reason is gone"),
+            );
+        }
+        self.stops()?;
+        self.people()?;
+        self.scripts()?;
+        self.sense()?;
+        self.commits_nothing();
+        Ok(())
+    }
+
+    fn stops(&mut self) -> Result<(), EngineError> {
+        let model = self.stored.rule.model.clone().unwrap_or_default();
+        let sql = "SELECT model, by, at, reason FROM engine_stop WHERE model IN ('', ?) ORDER BY model";
+        let mut statement = self.conn.prepare_cached(sql)?;
+        let stops = statement.query_map([&model], |row| {
+            Ok((row.get::<_, String>(0)?, row.get::<_, Id>(1)?, row.get::<_, i64>(2)?, row.get::<_, String>(3)?))
+        })?;
+        for stop in stops.collect::<Result<Vec<_>, _>>()? {
+            let (stopped, by, at, reason) = stop;
+            let when = timestamp(at).strftime("%Y-%m-%d %H:%M");
+            match stopped.is_empty() {
+                true => self.found(
+                    "all-stopped",
+                    format!("all rules are stopped since {when} by user {by}: {reason}"),
+                    "its runs wait; an administrator ends the stop",
+                ),
+                false => self.found(
+                    "model-stopped",
+                    format!("the rules on `{stopped}` are stopped since {when} by user {by}: {reason}"),
+                    "its runs wait; an administrator ends the stop",
+                ),
+            }
+        }
+        Ok(())
+    }
+
+    fn people(&mut self) -> Result<(), EngineError> {
+        let owner = self.stored.owner;
+        let sql = "SELECT login, active FROM res_users WHERE id = ?";
+        let found: Option<(String, bool)> =
+            self.conn.query_row(sql, [owner], |row| Ok((row.get(0)?, row.get(1)?))).optional()?;
+        let runs_as_owner = self.stored.rule.run_as.is_none();
+        match found {
+            Some((_, true)) => {}
+            Some((login, false)) if runs_as_owner => self.found(
+                "owner-inactive",
+                format!("the owner `{login}` is archived: the configured administrator stands in"),
+                "somebody else saves the rule and becomes its owner",
+            ),
+            None if runs_as_owner => self.found(
+                "owner-inactive",
+                format!("the owner, user {owner}, does not exist any more"),
+                "somebody else saves the rule and becomes its owner",
+            ),
+            Some(_) | None => {}
+        }
+        Ok(())
+    }
+
+    fn scripts(&mut self) -> Result<(), EngineError> {
+        let rule = self.stored.rule.clone();
+        for (part, script) in binding::parts(&rule) {
+            let hash = match binding::effective(self.conn, &rule, part) {
+                Ok(hash) => hash,
+                Err(RegistryError::Database(error)) => return Err(error.into()),
+                Err(RegistryError::Inactive { name }) => {
+                    self.found(
+                        "script-inactive",
+                        format!("script `{name}` is switched off, and the rule wants its latest version"),
+                        format!("activate one of its versions: `triggerbox scripts list {name}`"),
+                    );
+                    continue;
+                }
+                Err(error) => {
+                    self.found(
+                        "script-gone",
+                        format!("script `{script}` is not there: {error}"),
+                        "upload it again, or have the rule use another",
+                    );
+                    continue;
+                }
+            };
+            let Some(action) = usize::try_from(part).ok().and_then(|index| rule.actions.get(index)) else { continue };
+            let version = registry::version(self.conn, hash, &script.name)?;
+            let missing = asks::missing(&self.env.schema, &rule, action, &version.manifest, self.policy);
+            if !missing.0.is_empty() {
+                self.found(
+                    "grants-missing",
+                    format!("script `{script}` asks for more than it is given: {missing}"),
+                    "grant it by name in the action's `grants`",
+                );
+            }
+        }
+        Ok(())
+    }
+
+    /// A rule made sense when it was saved; its model, its users or its records may have changed since.
+    fn sense(&mut self) -> Result<(), EngineError> {
+        let ground = Ground { conn: self.conn, env: self.env, policy: self.policy };
+        // What is said above in better words is not said again.
+        let said = ["script-gone", "script-inactive", "unknown-script", "grants-missing"];
+        for finding in check(ground, &self.stored.rule)? {
+            if finding.severity == Severity::Error && !said.contains(&finding.code) {
+                let code = match finding.code {
+                    "inactive-user" | "unknown-user" => "run-as-inactive",
+                    _ => "rule-broken",
+                };
+                self.found(
+                    code,
+                    format!("the rule no longer makes sense: {}: {}", finding.place, finding.message),
+                    "change the rule",
+                );
+            }
+        }
+        Ok(())
+    }
+
+    fn commits_nothing(&mut self) {
+        if self.stored.rule.environment == Environment::Test {
+            self.found(
+                "test-environment",
+                "the rule runs and commits nothing: its environment is `test`",
+                "set `environment = \"live\"` when it does what it should",
+            );
+        } else if self.stored.rule.mode == Mode::Recommend
+            && !matches!(self.stored.rule.trigger, Trigger::Before { .. } | Trigger::OnChange { .. })
+        {
+            self.found(
+                "recommend-only",
+                "the rule's changes are kept as recommendations and never applied: its mode is `recommend`",
+                "set `mode = \"approve\"` or `\"auto\"`",
+            );
+        }
+    }
+}

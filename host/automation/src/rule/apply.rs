@@ -1,0 +1,129 @@
+//! Many rules at once, as they come from files: all or nothing, with what changes in words.
+
+use std::collections::BTreeSet;
+
+use serde::Serialize;
+
+use super::{
+    Rule,
+    check::{Finding, Ground, Severity},
+    diff::{Difference, all_of, differences},
+    stored::{self, Edit, Outcome, RuleError},
+};
+
+/// What happens to one rule.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Step {
+    /// The rule.
+    pub rule: String,
+    /// What becomes of it.
+    pub change: Planned,
+    /// What differs.
+    pub differences: Vec<Difference>,
+    /// What somebody should look at.
+    pub warnings: Vec<Finding>,
+}
+
+/// What becomes of one rule.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Planned {
+    /// It is new.
+    Create,
+    /// It becomes as the file says.
+    Update,
+    /// It is so already.
+    Keep,
+    /// Its owner is asked.
+    Propose,
+    /// No file has it any more.
+    Delete,
+}
+
+/// What is wrong with one of the rules.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Refused {
+    /// The rule.
+    pub rule: String,
+    /// All that was found, warnings too.
+    pub findings: Vec<Finding>,
+}
+
+/// Why nothing was applied.
+#[derive(Debug, thiserror::Error)]
+pub enum ApplyError {
+    /// Rules make no sense; all of them.
+    #[error("{}", words(.0))]
+    Refused(Vec<Refused>),
+    /// Something else.
+    #[error(transparent)]
+    Rule(#[from] RuleError),
+}
+
+impl From<triggerbox_store::db::DbError> for ApplyError {
+    fn from(error: triggerbox_store::db::DbError) -> Self {
+        Self::Rule(error.into())
+    }
+}
+
+fn words(refused: &[Refused]) -> String {
+    let lines =
+        refused.iter().flat_map(|one| one.findings.iter().map(move |finding| format!("{}: {finding}", one.rule)));
+    lines.collect::<Vec<_>>().join("\n")
+}
+
+/// Makes the rules as they are here; with `prune` also deletes those that are not. In the caller's transaction: after an
+/// error, or when only the plan is wanted, the caller rolls back.
+///
+/// # Errors
+/// [`ApplyError::Refused`] with the findings of all rules.
+pub fn apply(ground: Ground<'_>, rules: &[Rule], edit: &Edit<'_>, prune: bool) -> Result<Vec<Step>, ApplyError> {
+    let mut steps = Vec::new();
+    let mut refused = Vec::new();
+    let mut names = BTreeSet::new();
+    for rule in rules {
+        if !names.insert(rule.name.as_str()) {
+            let finding = Finding {
+                severity: Severity::Error,
+                code: "named-twice",
+                place: "name".to_owned(),
+                message: "two files have a rule of this name; keep one".to_owned(),
+            };
+            refused.push(Refused { rule: rule.name.clone(), findings: vec![finding] });
+            continue;
+        }
+        let known = stored::find(ground.conn, &rule.name)?;
+        match stored::save(ground, rule, edit) {
+            Ok(saved) => steps.push(Step {
+                rule: rule.name.clone(),
+                change: match saved.outcome {
+                    Outcome::Created => Planned::Create,
+                    Outcome::Updated => Planned::Update,
+                    Outcome::Unchanged => Planned::Keep,
+                    Outcome::Proposed => Planned::Propose,
+                },
+                differences: known.map_or_else(|| all_of(rule), |known| differences(&known.rule, rule)),
+                warnings: saved.warnings,
+            }),
+            Err(RuleError::Refused(findings)) => refused.push(Refused { rule: rule.name.clone(), findings }),
+            Err(error) => return Err(error.into()),
+        }
+    }
+    if !refused.is_empty() {
+        return Err(ApplyError::Refused(refused));
+    }
+    if prune {
+        for known in stored::all(ground.conn)? {
+            if !names.contains(known.rule.name.as_str()) {
+                stored::delete(ground.conn, &known.rule.name, edit)?;
+                steps.push(Step {
+                    rule: known.rule.name,
+                    change: Planned::Delete,
+                    differences: Vec::new(),
+                    warnings: Vec::new(),
+                });
+            }
+        }
+    }
+    Ok(steps)
+}

@@ -1,0 +1,126 @@
+//! A database whose rules and scripts a command is about, and who does it.
+
+use anyhow::anyhow;
+use jiff::Timestamp;
+use rusqlite::Connection;
+use triggerbox_automation::{
+    people::{self, Person},
+    rule::{
+        Ground,
+        stored::{Edit, Ownership, RuleError},
+    },
+    scripts::{RegistryError, ready},
+    state::tables,
+};
+use triggerbox_model::grants::Policy;
+use triggerbox_store::{
+    db::{Database, DbError, Mode},
+    env::Env,
+};
+
+use crate::{
+    args::Common,
+    commands::database,
+    exit::{Exit, Failure, OrExit},
+};
+
+/// The group whose members may lend rights that are not theirs.
+const ADMINISTRATORS: &str = "base.group_system";
+
+/// A database with the engine's tables.
+pub(crate) struct Workshop {
+    pub(crate) database: Database,
+    pub(crate) env: Env,
+    pub(crate) person: Person,
+    pub(crate) now: Timestamp,
+    policy: Policy,
+    administrator: bool,
+}
+
+impl Workshop {
+    /// Opens the database. One that has no rules yet is made ready for them.
+    pub(crate) fn open(common: &Common, mode: Mode) -> Result<Self, Failure> {
+        let now = Timestamp::now();
+        let mut database = database::open(&common.database, mode)?;
+        if !tables::exist(&*database.snapshot().or_exit(Exit::Backend)?).or_exit(Exit::Backend)? || mode == Mode::Write
+        {
+            if database.mode() == Mode::Read {
+                drop(database);
+                database = database::open(&common.database, Mode::Write)?;
+            }
+            let schema = std::sync::Arc::clone(database.schema());
+            database
+                .transaction(|conn| {
+                    tables::upgrade(conn)?;
+                    ready::install(conn, &schema, now)
+                })
+                .or_exit(Exit::Backend)?;
+        }
+        let person = people::find(&database, &common.user, now)?;
+        let env = people::environment(&database, people::SYSTEM, true, now).or_exit(Exit::Backend)?;
+        let own = people::environment(&database, person.user.id, false, now).or_exit(Exit::Backend)?;
+        let administrator = own.group_names.contains(ADMINISTRATORS);
+        Ok(Self { database, env, person, now, policy: Policy::default(), administrator })
+    }
+
+    /// What rules are checked against.
+    pub(crate) fn ground<'a>(&'a self, conn: &'a Connection) -> Ground<'a> {
+        Ground { conn, env: &self.env, policy: &self.policy }
+    }
+
+    /// An edit by whoever runs the command.
+    pub(crate) fn edit<'a>(&self, note: &'a str, ask: bool) -> Edit<'a> {
+        Edit {
+            by: self.person.user.id,
+            at: self.now,
+            note,
+            ownership: if ask { Ownership::Ask } else { Ownership::Take },
+            administrator: self.administrator,
+        }
+    }
+
+    /// One transaction.
+    pub(crate) fn write<T, E: From<DbError>>(
+        &self,
+        work: impl FnOnce(&Connection) -> Result<T, E>,
+    ) -> Result<T, Failure>
+    where
+        Failure: FromError<E>,
+    {
+        self.database.transaction(work).map_err(Failure::from_error)
+    }
+}
+
+/// How an error of the library ends a command.
+pub(crate) trait FromError<E> {
+    fn from_error(error: E) -> Self;
+}
+
+impl FromError<RuleError> for Failure {
+    fn from_error(error: RuleError) -> Self {
+        let exit = match &error {
+            RuleError::Database(_) | RuleError::Damaged { .. } | RuleError::Script(RegistryError::Database(_)) => {
+                Exit::Backend
+            }
+            RuleError::NotTheOwner { .. } => Exit::Policy,
+            _ => Exit::Usage,
+        };
+        Self { exit, error: anyhow!(error) }
+    }
+}
+
+impl FromError<RegistryError> for Failure {
+    fn from_error(error: RegistryError) -> Self {
+        let exit = match &error {
+            RegistryError::Database(_) | RegistryError::Damaged { .. } => Exit::Backend,
+            _ => Exit::Usage,
+        };
+        Self { exit, error: anyhow!(error) }
+    }
+}
+
+/// The names of users, for showing.
+pub(crate) fn login(conn: &Connection, user: u32) -> String {
+    let sql = "SELECT login FROM res_users WHERE id = ?";
+    conn.query_row(sql, [user], |row| row.get(0)).unwrap_or_else(|_| format!("user {user}"))
+}

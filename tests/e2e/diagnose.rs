@@ -1,0 +1,406 @@
+//! Why did it not fire, why did it fail: one code and one sentence for each cause, found on a real engine.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "helpers of tests may be as blunt as tests"
+)]
+
+use std::sync::{Arc, LazyLock};
+
+use guest_artifacts::{DEMO_LOOP_FOREVER, DEMO_WRITE_THEN_TRAP, Guest};
+use jiff::Timestamp;
+use rusqlite::Connection;
+use triggerbox_automation::{
+    Config, Engine, Origin, TestClock,
+    diagnose::diagnose,
+    people,
+    rule::{
+        Ground, file,
+        stored::{self, Edit, Ownership},
+    },
+    scripts::{binding, registry, upload},
+};
+use triggerbox_model::{
+    call::{Answer, Call},
+    grants::Policy,
+    value::{FieldValue, Id, Value},
+};
+use triggerbox_sandbox::{Pool, Sandbox, inspect::embed_manifest};
+use triggerbox_store::{
+    db::{Database, DbError},
+    env::Env,
+};
+
+const ADMIN: Id = 2;
+
+static SANDBOX: LazyLock<Sandbox> = LazyLock::new(|| Sandbox::new(&Pool::default()).unwrap());
+
+struct World {
+    engine: Engine,
+    clock: Arc<TestClock>,
+    env: Env,
+    runtime: tokio::runtime::Runtime,
+}
+
+/// On leads, when their revenue changes and is large: sets the priority.
+const RULE: &str = r#"
+name = "hot-leads"
+model = "crm.lead"
+domain = "[('expected_revenue', '>', 1000)]"
+trigger = { on = "updated", fields = ["expected_revenue"] }
+[[actions]]
+script = "update-record"
+parameters = { values = "priority = 2" }
+"#;
+
+impl World {
+    fn new() -> Self {
+        let now: Timestamp = "2026-11-20T09:30:00Z".parse().unwrap();
+        let database = Database::demo_in_memory(now).unwrap();
+        let clock = Arc::new(TestClock::at(now));
+        let env = people::environment(&database, people::SYSTEM, true, now).unwrap();
+        let config = Config { seed: Some(1), ..Config::default() };
+        let engine = Engine::open(database, SANDBOX.clone(), config, clock.clone()).unwrap();
+        let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
+        let world = Self { engine, clock, env, runtime };
+        world.save(RULE);
+        world.later();
+        world
+    }
+
+    /// A minute passes: the rule is older than what happens then.
+    fn later(&self) {
+        self.clock.advance(std::time::Duration::from_secs(60));
+    }
+
+    fn write<T>(&self, work: impl FnOnce(&Connection) -> T) -> T {
+        self.engine.database().transaction::<_, DbError>(|conn| Ok(work(conn))).unwrap()
+    }
+
+    fn edit(&self, by: Id) -> Edit<'static> {
+        Edit { by, at: self.engine.clock().now(), note: "", ownership: Ownership::Take, administrator: true }
+    }
+
+    fn save(&self, text: &str) {
+        let rule = file::parse(text).unwrap();
+        let policy = Policy::default();
+        self.write(|conn| {
+            let ground = Ground { conn, env: &self.env, policy: &policy };
+            stored::save(ground, &rule, &self.edit(ADMIN)).unwrap()
+        });
+    }
+
+    fn upload(&self, guest: &Guest) {
+        let upload = upload::inspect(embed_manifest(guest.component, guest.manifest.unwrap()).unwrap()).unwrap();
+        let now = self.engine.clock().now();
+        self.write(|conn| registry::store(conn, &upload, ADMIN, now).unwrap());
+    }
+
+    fn lead(&self) -> Id {
+        let values = vec![FieldValue::new("name", Value::text("Looms"))];
+        self.change(Call::Create { model: "crm.lead".to_owned(), values: vec![values] })
+    }
+
+    fn set(&self, lead: Id, field: &str, value: Value) {
+        let values = vec![FieldValue::new(field, value)];
+        self.change(Call::Write { model: "crm.lead".to_owned(), ids: vec![lead], values });
+    }
+
+    fn change(&self, call: Call) -> Id {
+        let changed = self.runtime.block_on(self.engine.change(Origin { user: ADMIN, superuser: true }, vec![call]));
+        match changed.unwrap().answers.first() {
+            Some(Answer::Ids(ids)) => ids.first().copied().unwrap_or_default(),
+            _ => 0,
+        }
+    }
+
+    fn settle(&self) {
+        self.runtime.block_on(self.engine.settle()).unwrap();
+    }
+
+    /// The codes of all causes.
+    fn codes(&self, record: Option<Id>) -> Vec<&'static str> {
+        self.causes(record).into_iter().map(|cause| cause.code).collect()
+    }
+
+    fn causes(&self, record: Option<Id>) -> Vec<triggerbox_automation::diagnose::Cause> {
+        let now = self.engine.clock().now();
+        let causes = diagnose(self.engine.database(), &Policy::default(), "hot-leads", record, now).unwrap();
+        for cause in &causes {
+            assert!(!cause.sentence.is_empty() && !cause.remedy.is_empty(), "{cause:?}");
+        }
+        causes
+    }
+
+    fn sql(&self, sql: &str) {
+        self.write(|conn| conn.execute_batch(sql).unwrap());
+    }
+}
+
+#[test]
+fn a_rule_that_nothing_keeps_from_firing_says_when_it_last_ran() {
+    let world = World::new();
+    assert_eq!(world.causes(None)[0].sentence, "nothing keeps it from firing; it has not fired yet");
+    let lead = world.lead();
+    world.set(lead, "expected_revenue", Value::Number(5_000.0));
+    world.settle();
+    let causes = world.causes(Some(lead));
+    assert_eq!(causes[0].code, "nothing-in-the-way", "{causes:?}");
+    assert!(causes[0].sentence.ends_with("succeeded"), "{causes:?}");
+}
+
+#[test]
+fn an_unknown_rule_is_an_error_with_the_nearest_name() {
+    let world = World::new();
+    let now = world.engine.clock().now();
+    let error = diagnose(world.engine.database(), &Policy::default(), "hot-lead", None, now).unwrap_err();
+    assert_eq!(
+        (error.code(), error.to_string().as_str()),
+        ("unknown-rule", "there is no rule `hot-lead`; did you mean `hot-leads`?")
+    );
+}
+
+// Shows: F082, F083
+#[test]
+fn inactive() {
+    let world = World::new();
+    world.save(&format!("active = false\n{RULE}"));
+    assert_eq!(world.codes(None), ["rule-inactive"]);
+}
+
+// Shows: F083
+#[test]
+fn paused() {
+    let world = World::new();
+    world.runtime.block_on(world.engine.pause("hot-leads", "after 5 failures")).unwrap();
+    assert_eq!(world.codes(None), ["rule-paused"]);
+    assert!(world.causes(None)[0].sentence.contains("after 5 failures"));
+}
+
+// Shows: F083
+#[test]
+fn stopped_with_all_rules_or_with_its_model() {
+    let world = World::new();
+    world.runtime.block_on(world.engine.stop(None, ADMIN, "an import is running")).unwrap();
+    world.runtime.block_on(world.engine.stop(Some("crm.lead"), ADMIN, "leads are being merged")).unwrap();
+    world.runtime.block_on(world.engine.stop(Some("sale.order"), ADMIN, "no matter here")).unwrap();
+    assert_eq!(world.codes(None), ["all-stopped", "model-stopped"]);
+}
+
+// Shows: F022, F083
+#[test]
+fn owner_archived() {
+    let world = World::new();
+    world.sql("UPDATE res_users SET active = 0 WHERE id = 2");
+    assert_eq!(world.codes(None), ["owner-inactive"]);
+}
+
+// Shows: F083
+#[test]
+fn run_as_archived() {
+    let world = World::new();
+    world.save(&format!("run-as = \"sam\"\n{RULE}"));
+    assert_eq!(world.codes(None), ["nothing-in-the-way"]);
+    world.sql("UPDATE res_users SET active = 0 WHERE login = 'sam'");
+    assert_eq!(world.codes(None), ["run-as-inactive"]);
+}
+
+// Shows: F083
+#[test]
+fn script_switched_off_or_gone() {
+    let world = World::new();
+    let now = world.engine.clock().now();
+    world.write(|conn| binding::deactivate(conn, "update-record", ADMIN, now).unwrap());
+    assert_eq!(world.codes(None), ["script-inactive"]);
+    world.sql("DELETE FROM engine_script WHERE name = 'update-record'");
+    assert_eq!(world.codes(None), ["script-gone"]);
+}
+
+// Shows: F084
+#[test]
+fn grants_missing() {
+    let world = World::new();
+    world.save(
+        r#"
+        name = "hot-leads"
+        model = "crm.lead"
+        trigger = { on = "updated" }
+        [[actions]]
+        script = "notify"
+        parameters = { text = "{name}" }
+        [[actions.grants]]
+        model = "crm.lead"
+        operations = ["note"]
+        "#,
+    );
+    assert_eq!(world.codes(None), ["grants-missing"]);
+    assert!(world.causes(None)[0].sentence.ends_with("crm.lead:read:name"));
+}
+
+// Shows: F083
+#[test]
+fn a_rule_that_made_sense_once() {
+    let world = World::new();
+    world.sql("UPDATE engine_rule SET body = replace(body, '''expected_revenue''', '''no_such_field''')");
+    assert_eq!(world.codes(None), ["rule-broken"]);
+}
+
+// Shows: F083, F092
+#[test]
+fn nothing_is_committed_on_purpose() {
+    let world = World::new();
+    world.save(&format!("environment = \"test\"\n{RULE}"));
+    assert_eq!(world.codes(None), ["test-environment"]);
+    world.save(&format!("mode = \"recommend\"\n{RULE}"));
+    assert_eq!(world.codes(None), ["recommend-only"]);
+}
+
+// Shows: F084
+#[test]
+fn domain_false_after_the_change() {
+    let world = World::new();
+    let lead = world.lead();
+    world.set(lead, "expected_revenue", Value::Number(10.0));
+    let causes = world.causes(Some(lead));
+    assert_eq!(causes[0].code, "domain-false", "{causes:?}");
+}
+
+// Shows: F084
+#[test]
+fn domain_false_before_the_change() {
+    let world = World::new();
+    world.save(&RULE.replace("domain =", "before-domain = \"[('priority', '=', '3')]\"\ndomain ="));
+    world.later();
+    let lead = world.lead();
+    world.set(lead, "expected_revenue", Value::Number(5_000.0));
+    assert_eq!(world.codes(Some(lead)), ["before-domain-false"]);
+    // Also when another rule noted the change, and it is known to the field.
+    world.save(&RULE.replace("hot-leads", "other"));
+    world.later();
+    world.set(lead, "expected_revenue", Value::Number(6_000.0));
+    let causes = world.causes(Some(lead));
+    assert_eq!(causes[0].code, "before-domain-false");
+    assert!(causes[0].sentence.starts_with("before the change of 2026-11-20 09:33"), "{causes:?}");
+}
+
+// Shows: F084, F086
+#[test]
+fn unwatched_field() {
+    let world = World::new();
+    let lead = world.lead();
+    world.set(lead, "expected_revenue", Value::Number(5_000.0));
+    world.settle();
+    let other = world.lead();
+    world.sql(&format!("UPDATE crm_lead SET expected_revenue = 5000 WHERE id = {other}"));
+    world.set(other, "phone", Value::text("+32 2 555"));
+    let causes = world.causes(Some(other));
+    assert_eq!(causes[0].code, "unwatched-field");
+    assert!(causes[0].sentence.starts_with("the rule waits for real changes of expected_revenue"), "{causes:?}");
+}
+
+#[test]
+fn the_change_was_before_the_rule() {
+    let world = World::new();
+    let lead = world.lead();
+    world.sql(&format!("UPDATE crm_lead SET expected_revenue = 5000 WHERE id = {lead}"));
+    world.later();
+    world.save(&RULE.replace("1000", "900"));
+    assert_eq!(world.codes(Some(lead)), ["rule-newer"]);
+}
+
+#[test]
+fn the_record_is_gone() {
+    assert_eq!(World::new().codes(Some(999_999)), ["record-gone"]);
+}
+
+// Shows: F091
+#[test]
+fn a_suppressed_loop() {
+    let world = World::new();
+    world.save(
+        r#"
+        name = "hot-leads"
+        model = "crm.lead"
+        trigger = { on = "updated", fields = ["priority"] }
+        [[actions]]
+        script = "update-record"
+        parameters = { values = "priority = 2" }
+        "#,
+    );
+    world.save(
+        r#"
+        name = "cold-leads"
+        model = "crm.lead"
+        trigger = { on = "updated", fields = ["priority"] }
+        [[actions]]
+        script = "update-record"
+        parameters = { values = "priority = 0" }
+        "#,
+    );
+    world.later();
+    let lead = world.lead();
+    world.set(lead, "priority", Value::text("1"));
+    world.settle();
+    assert_eq!(world.codes(Some(lead)), ["loop-suppressed"]);
+}
+
+// Shows: F083
+#[test]
+fn a_run_that_waits() {
+    let world = World::new();
+    world.save(&format!("debounce = 30\n{RULE}"));
+    world.later();
+    let lead = world.lead();
+    world.set(lead, "expected_revenue", Value::Number(5_000.0));
+    assert_eq!(world.codes(Some(lead)), ["queued"]);
+}
+
+// Shows: F088, F129
+#[test]
+fn the_last_run_broke_or_hit_a_limit() {
+    let world = World::new();
+    world.upload(&DEMO_WRITE_THEN_TRAP);
+    world.upload(&DEMO_LOOP_FOREVER);
+    for (script, code) in [("demo-write-then-trap", "script-broke"), ("demo-loop-forever", "limit-exceeded")] {
+        world.save(&format!(
+            "name = \"hot-leads\"\nmodel = \"sale.order\"\ntrigger = {{ on = \"updated\" }}\n[[actions]]\nscript = \"{script}\"\n\
+             limits = {{ fuel = 1000000 }}\n"
+        ));
+        world.later();
+        let values = vec![FieldValue::new("client_order_ref", Value::text(script))];
+        world.change(Call::Write { model: "sale.order".to_owned(), ids: vec![1], values });
+        world.settle();
+        let causes = world.causes(Some(1));
+        assert_eq!(causes[0].code, code, "{causes:?}");
+    }
+}
+
+// Shows: F018, F084
+#[test]
+fn the_last_run_lacked_a_right() {
+    let world = World::new();
+    // Nobody in particular: a user without any group.
+    world.sql("DELETE FROM res_groups_users_rel WHERE uid = (SELECT id FROM res_users WHERE login = 'sam')");
+    world.save(&format!("run-as = \"sam\"\n{RULE}"));
+    world.later();
+    let lead = world.lead();
+    world.set(lead, "expected_revenue", Value::Number(5_000.0));
+    world.settle();
+    let causes = world.causes(Some(lead));
+    assert_eq!(causes[0].code, "no-right", "{causes:?}");
+}
+
+// Shows: F084
+#[test]
+fn a_run_waits_for_approval() {
+    let world = World::new();
+    world.save(&format!("mode = \"approve\"\n{RULE}"));
+    world.later();
+    let lead = world.lead();
+    world.set(lead, "expected_revenue", Value::Number(5_000.0));
+    world.settle();
+    assert_eq!(world.codes(Some(lead)), ["waits-for-approval"]);
+}
