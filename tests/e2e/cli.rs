@@ -1,5 +1,12 @@
 //! The program as its users call it: commands and their output are data in `tests/e2e/cmd`.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::string_slice,
+    reason = "helpers of tests may be as blunt as tests"
+)]
+
 use std::{path::Path, process::Command};
 
 use guest_artifacts::HIGH_VALUE_ORDER;
