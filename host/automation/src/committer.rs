@@ -144,7 +144,7 @@ fn serve(database: &Database, queue: &mpsc::Receiver<Box<dyn Job>>) {
                     jobs.extend(queue.try_recv().ok());
                 }
             }
-            crate::failpoint::hit("before-group-commit");
+            crate::failpoint::hit("mid-commit");
             Ok::<_, DbError>(())
         });
         crate::failpoint::hit("before-acknowledgement");

@@ -57,6 +57,13 @@ pub(crate) struct Dispatcher<'a> {
     pub(crate) cause: Cause,
 }
 
+/// A fire with the event that was noted for it.
+struct Noted {
+    fire: Fire,
+    event: i64,
+    root: i64,
+}
+
 /// Fires of one rule that can be one run, with the event that each goes back to.
 struct Batch {
     rule: Arc<Armed>,
@@ -70,7 +77,7 @@ impl Dispatcher<'_> {
     /// Makes the runs of these fires; returns those that are new.
     pub(crate) fn dispatch(&self, changes: &[Change], fires: Vec<Fire>) -> Result<Vec<i64>, EngineError> {
         let mut events = HashMap::new();
-        let mut groups: IndexMap<(i64, u8), Vec<(Fire, i64, i64)>> = IndexMap::new();
+        let mut groups: IndexMap<(i64, u8), Vec<Noted>> = IndexMap::new();
         for fire in fires {
             let Some(change) = changes.get(fire.change) else { continue };
             let (event, root) = match events.get(&fire.change) {
@@ -83,7 +90,7 @@ impl Dispatcher<'_> {
                 self.suppress(event, &fire.rule, &why)?;
                 continue;
             }
-            groups.entry((fire.rule.id, kind(change, &fire))).or_default().push((fire, event, root));
+            groups.entry((fire.rule.id, kind(change, &fire))).or_default().push(Noted { fire, event, root });
         }
         let mut made = Vec::new();
         for fires in groups.into_values() {
@@ -94,7 +101,7 @@ impl Dispatcher<'_> {
         Ok(made)
     }
 
-    /// Makes the runs of a rule that somebody fires: one for all records, or one for each.
+    /// Makes the runs of a rule that somebody, or the clock, fires on these records: one for all, or one for each.
     pub(crate) fn fire(
         &self,
         rule: &Arc<Armed>,
@@ -103,30 +110,28 @@ impl Dispatcher<'_> {
         firing: Firing,
     ) -> Result<Vec<i64>, EngineError> {
         let apart = rule.rule.dispatch == Dispatch::PerRecord && firing.records.len() > 1;
-        let firings = match apart {
-            false => vec![firing],
-            true => {
-                let one = |id: &Id| Firing { records: vec![*id], ..firing.clone() };
-                firing.records.iter().map(one).collect()
-            }
-        };
+        if !apart {
+            let batch = Batch { rule: Arc::clone(rule), event, root, firing, guarded: Vec::new() };
+            return Ok(self.enqueue(batch)?.into_iter().collect());
+        }
         let cap = usize::try_from(rule.rule.max_records).unwrap_or(usize::MAX);
+        let kept = if cap == 0 { firing.records.len() } else { cap };
+        if firing.records.len() > kept {
+            self.suppress(event, rule, &Suppression::MaxRecords(rule.rule.max_records))?;
+        }
         let mut made = Vec::new();
-        for (count, firing) in firings.into_iter().enumerate() {
-            if apart && cap > 0 && count >= cap {
-                self.suppress(event, rule, &Suppression::MaxRecords(rule.rule.max_records))?;
-                break;
-            }
-            let guarded = Vec::new();
-            made.extend(self.enqueue(Batch { rule: Arc::clone(rule), event, root, firing, guarded })?);
+        for record in firing.records.iter().take(kept) {
+            let firing = Firing { records: vec![*record], ..firing.clone() };
+            let batch = Batch { rule: Arc::clone(rule), event, root, firing, guarded: Vec::new() };
+            made.extend(self.enqueue(batch)?);
         }
         Ok(made)
     }
 
     /// One batch for all fires of a rule, or one for each.
-    fn batches(&self, changes: &[Change], fires: Vec<(Fire, i64, i64)>) -> Result<Vec<Batch>, EngineError> {
+    fn batches(&self, changes: &[Change], fires: Vec<Noted>) -> Result<Vec<Batch>, EngineError> {
         let mut batches: Vec<Batch> = Vec::new();
-        for (fire, event, root) in fires {
+        for Noted { fire, event, root } in fires {
             let Some(change) = changes.get(fire.change) else { continue };
             let rule = &fire.rule.rule;
             let apart = rule.dispatch == Dispatch::PerRecord || fire.message.is_some();
@@ -213,7 +218,7 @@ impl Dispatcher<'_> {
         Ok(run)
     }
 
-    fn block(&self, run: i64, blockers: u32) -> rusqlite::Result<()> {
+    pub(crate) fn block(&self, run: i64, blockers: u32) -> rusqlite::Result<()> {
         let sql = "UPDATE engine_run SET blockers = blockers + ?2 WHERE id = ?1";
         self.conn.prepare_cached(sql)?.execute((run, blockers)).map(drop)
     }

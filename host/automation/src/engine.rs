@@ -1,7 +1,10 @@
 //! The engine: one for each database. Cheap to clone.
 
+mod approve;
+mod before;
 mod change;
 mod control;
+mod draft;
 mod finish;
 mod time;
 mod work;
@@ -14,11 +17,12 @@ use std::{
 use rusqlite::Connection;
 use tokio::sync::{Notify, oneshot};
 use triggerbox_sandbox::Sandbox;
-use triggerbox_store::db::{Database, Mode};
+use triggerbox_store::db::Database;
 
 pub use self::{
     change::{Changed, Origin},
     control::Stop,
+    draft::DraftAnswer,
     work::Workers,
 };
 use crate::{
@@ -47,6 +51,8 @@ struct Inner {
     loader: Loader,
     /// The rule that had its turn last.
     turn: Mutex<String>,
+    /// When the clock was looked at last, and when something is due next.
+    looked: Mutex<Option<time::Looked>>,
     /// How to stop runs that are running here.
     running: Mutex<HashMap<RunId, oneshot::Sender<()>>>,
     /// Something was queued or became due earlier.
@@ -76,23 +82,23 @@ impl Engine {
         clock: Arc<dyn Clock>,
     ) -> Result<Self, EngineError> {
         let now = clock.now();
-        let index = database.transaction(|conn| -> Result<Index, EngineError> {
+        let runs = database.transaction(|conn| -> Result<i64, EngineError> {
             tables::upgrade(conn)?;
             ready::install(conn, database.schema(), now)?;
             queue::recover(conn, millis(now), None)?;
-            Ok(Index::default())
+            Ok(conn.query_row("SELECT coalesce(max(id), 0) FROM engine_run", [], |row| row.get(0))?)
         })?;
-        debug_assert_eq!(database.mode(), Mode::Write);
         let loader = Loader::new(sandbox, config.compile.clone());
-        let random = Random::new(config.seed);
+        let random = Random::new(config.seed, runs);
         let committer = Committer::start(database.clone())?;
-        let shared = Arc::new(Shared { database, config, clock, random, index: Mutex::new(Arc::new(index)) });
+        let shared = Arc::new(Shared { database, config, clock, random, index: Mutex::default() });
         Ok(Self {
             inner: Arc::new(Inner {
                 shared,
                 committer,
                 loader,
                 turn: Mutex::default(),
+                looked: Mutex::default(),
                 running: Mutex::default(),
                 wake: Notify::new(),
                 ended: Notify::new(),

@@ -136,6 +136,10 @@ impl Index {
         self.rules.push(Arc::new(armed));
     }
 
+    pub(crate) fn has_before_rules(&self) -> bool {
+        !self.before.is_empty()
+    }
+
     /// Whether this is a copy of something, as against the nothing that an engine starts with.
     pub(crate) fn is_loaded(&self) -> bool {
         self.env.is_some()

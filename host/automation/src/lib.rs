@@ -9,7 +9,9 @@
 //! | [`clock`] | the one source of time |
 //! | [`committer`] | the one who writes |
 //! | [`index`] | the rules in memory |
+//! | [`schedule`] | when a schedule is due |
 //! | [`runs`] | the history of runs |
+//! | [`proposals`] | changes that wait for a yes |
 //! | [`firing`] | what a run was fired with |
 //! | [`journal`] | host calls with their answers |
 //! | [`rule`] | what a rule is: its file and JSON form, its checks, its versions |
@@ -44,15 +46,17 @@ pub mod needs;
 mod packed;
 pub mod people;
 pub mod play;
-mod proposals;
+pub mod proposals;
 mod queue;
 mod random;
 pub mod report;
 pub mod rule;
 pub mod runner;
 pub mod runs;
+pub mod schedule;
 pub mod scripts;
 pub mod state;
+mod timed;
 
 pub use clock::{Clock, SystemClock, TestClock};
 pub use config::Config;

@@ -21,6 +21,9 @@ pub(crate) enum Suppression {
     TooDeep,
     TooManyRuns,
     MaxRecords(u32),
+    Overlap,
+    Missed(u32),
+    OwnUpdate,
 }
 
 impl fmt::Display for Suppression {
@@ -32,6 +35,11 @@ impl fmt::Display for Suppression {
             Self::TooDeep => write!(f, "too-deep: the chain has {MAX_DEPTH} runs between its first event and this one"),
             Self::TooManyRuns => write!(f, "too-many-runs: the chain's first event has caused {MAX_RUNS} runs"),
             Self::MaxRecords(cap) => write!(f, "max-records: one fire runs for at most {cap} records"),
+            Self::Overlap => f.write_str("overlap: an earlier run of this schedule is not finished"),
+            Self::Missed(slots) => {
+                write!(f, "missed: {slots} slots passed while nobody ran this, too long ago to catch up")
+            }
+            Self::OwnUpdate => f.write_str("own-update: the record was last changed by this very rule"),
         }
     }
 }

@@ -154,7 +154,15 @@ fn with<'a>(
 }
 
 impl Condition {
-    fn holds(&self, conn: &Connection, env: &Env, records: &dyn Records, model: &str, id: Id) -> Result<bool, Error> {
+    /// Whether a record matches, as these records have it.
+    pub(crate) fn holds(
+        &self,
+        conn: &Connection,
+        env: &Env,
+        records: &dyn Records,
+        model: &str,
+        id: Id,
+    ) -> Result<bool, Error> {
         match self {
             Self::Always => Ok(true),
             Self::Fixed(filter) => eval::matches(records, model, id, filter),

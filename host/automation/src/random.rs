@@ -9,8 +9,10 @@ use rand::{RngExt, SeedableRng, rngs::StdRng};
 pub(crate) struct Random(Mutex<StdRng>);
 
 impl Random {
-    pub(crate) fn new(seed: Option<u64>) -> Self {
-        Self(Mutex::new(StdRng::seed_from_u64(seed.unwrap_or_else(rand::random))))
+    /// `runs`: how many there were before. The same seed goes on, it does not start again.
+    pub(crate) fn new(seed: Option<u64>, runs: i64) -> Self {
+        let seed = seed.map_or_else(rand::random, |seed| seed ^ runs.cast_unsigned().rotate_left(32));
+        Self(Mutex::new(StdRng::seed_from_u64(seed)))
     }
 
     /// A run's id, as scripts and other systems see it.

@@ -126,6 +126,15 @@ impl Session {
         ChangeSet { reads: self.reads(), ..self.changes.clone() }
     }
 
+    /// Everything that the run read before it changed it. For those who answer within somebody else's change: the change
+    /// is right only as long as all of it holds.
+    #[must_use]
+    pub fn seen(&self) -> Vec<Seen> {
+        let seen = self.seen.iter();
+        seen.map(|((record, field), value)| Seen { record: record.clone(), field: field.clone(), value: value.clone() })
+            .collect()
+    }
+
     /// What would change, in words and as events. For dry runs and approvals: a commit tells it too.
     ///
     /// # Errors

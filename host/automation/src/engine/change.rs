@@ -16,7 +16,7 @@ use triggerbox_store::{
     session::Session,
 };
 
-use super::{Engine, Shared};
+use super::{Engine, Shared, before::Gate};
 use crate::{
     clock::timestamp,
     dispatch::{Cause, Dispatcher},
@@ -67,9 +67,18 @@ impl Engine {
         loop {
             let env = people::environment(self.database(), origin.user, origin.superuser, self.clock().now())?;
             let mut session = Session::new(self.database(), env.clone())?;
-            let answers = calls.iter().map(|call| Ok(session.call(call.clone())??));
-            let answers = answers.collect::<Result<Vec<Answer>, EngineError>>()?;
-            match self.commit(env, session.finish(), origin.user).await {
+            let mut gate = Gate::new(self, origin.user, 0)?;
+            let mut answers = Vec::new();
+            for call in &calls {
+                let mut call = call.clone();
+                if let Some(gate) = &mut gate {
+                    gate.pass(&mut call).await?;
+                }
+                answers.push(session.call(call)??);
+            }
+            let mut changes = session.finish();
+            changes.reads.extend(gate.into_iter().flat_map(|gate| gate.reads));
+            match self.commit(env, changes, origin.user).await {
                 Err(EngineError::Conflict(_)) if tries < MOST_TRIES => tries += 1,
                 Err(error) => return Err(error),
                 Ok(mut changed) => {
@@ -84,8 +93,11 @@ impl Engine {
     ///
     /// # Errors
     /// As [`Engine::change`]; a conflict is not tried again.
-    pub async fn apply(&self, origin: Origin, changes: ChangeSet) -> Result<Changed, EngineError> {
+    pub async fn apply(&self, origin: Origin, mut changes: ChangeSet) -> Result<Changed, EngineError> {
         let env = people::environment(self.database(), origin.user, origin.superuser, self.clock().now())?;
+        if let Some(mut gate) = Gate::new(self, origin.user, 0)? {
+            gate.pass_all(&mut changes).await?;
+        }
         self.commit(env, changes, origin.user).await
     }
 

@@ -67,6 +67,8 @@ pub(super) enum Result {
 impl Engine {
     /// Keeps what a try came to. Nothing is kept, and that is no error, if the run was cancelled or given to another.
     pub(super) async fn finish(&self, tried: Tried) -> std::result::Result<(), EngineError> {
+        #[cfg(feature = "failpoints")]
+        let tried = self.break_in_two(tried).await?;
         let shared = Arc::clone(&self.inner.shared);
         let run = tried.claim.id;
         let caused = self.committer().commit(move |conn| shared.finish(conn, &tried)).await?;
@@ -76,6 +78,22 @@ impl Engine {
         super::lock(&self.inner.running).remove(&run);
         self.inner.ended.notify_waiters();
         Ok(())
+    }
+}
+
+#[cfg(feature = "failpoints")]
+impl Engine {
+    /// An end that is broken on purpose, to show that the kill test's checker finds it: the changes in one transaction, the
+    /// run record in another.
+    async fn break_in_two(&self, mut tried: Tried) -> std::result::Result<Tried, EngineError> {
+        if std::env::var_os("TRIGGERBOX_BROKEN_FINISH").is_some()
+            && let Result::Commit(env, changes, _) = &mut tried.result
+        {
+            let (env, changes) = (env.clone(), std::mem::take(changes));
+            self.committer().commit(move |conn| Ok::<_, EngineError>(commit::commit_in(conn, &env, &changes)?)).await?;
+            crate::failpoint::hit("between-transactions");
+        }
+        Ok(tried)
     }
 }
 
@@ -109,6 +127,8 @@ impl Shared {
                 Some(Verdict::Proposed(outcome.clone()))
             }
             Result::Unsuccessful => tried.steps.last().map(|step| runner::unsuccessful(step.ending.clone())),
+            // The scripts did their part, and what they want was refused before it came to a commit.
+            Result::NotRun(error) if !tried.steps.is_empty() => Some(Verdict::Rejected(error.clone())),
             Result::NotRun(_) | Result::Nothing(..) => None,
         };
         self.keep_attempts(conn, tried, verdict.as_ref(), diff, now)?;
@@ -116,6 +136,7 @@ impl Shared {
         crate::failpoint::hit("run-recorded");
         let parent = Parent { run: claim.id, root: claim.root, depth: claim.depth };
         let cause = Cause { actor: claim.actor, at: now, parent: Some(parent) };
+        self.forgive_own_updates(conn, claim, cause, &events)?;
         let caused = self.react(conn, cause, &events)?;
         crate::failpoint::hit("events-written");
         Ok(over || !caused.is_empty())

@@ -1,21 +1,235 @@
-//! What the clock fires.
+//! What the clock fires: schedules and time rules. Each slot and due time is claimed in the file, once.
 
-use jiff::Timestamp;
+use std::sync::Arc;
 
-use super::Engine;
-use crate::error::EngineError;
+use jiff::{SignedDuration, Timestamp};
+use rusqlite::{Connection, OptionalExtension};
+use triggerbox_model::{
+    changes::Change,
+    error::Error,
+    event::{Slot, Trigger as Happened},
+    limits::Class,
+    time,
+    value::RecordRef,
+};
+use triggerbox_store::env::Env;
+
+use super::{Engine, Shared, lock};
+use crate::{
+    clock::{millis, timestamp},
+    dispatch::{Cause, Dispatcher},
+    error::EngineError,
+    firing::Firing,
+    index::{Armed, Index},
+    lanes,
+    loops::Suppression,
+    matcher, queue,
+    rule::{
+        Trigger,
+        trigger::{Overlap, Schedule},
+    },
+    schedule::Slots,
+    timed::{self, Watch},
+};
+
+/// Dates of records may change at any time: time rules are looked at this often.
+const EVERY: SignedDuration = SignedDuration::from_secs(60);
+
+/// When the clock was looked at.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Looked {
+    revision: i64,
+    at: Timestamp,
+    next: Timestamp,
+}
 
 impl Engine {
-    /// Fires what the clock makes due. Returns how many runs that made.
+    /// Fires what the clock makes due, and gives up leases that are over. Returns how many runs that made.
     ///
     /// # Errors
     /// What the database says.
     pub async fn tick(&self) -> Result<usize, EngineError> {
-        Ok(0)
+        let (now, rules) = (self.clock().now(), self.rules()?);
+        let looked = *lock(&self.inner.looked);
+        // A clock that was put back counts anew.
+        if looked.is_some_and(|l| l.revision == rules.revision && l.at <= now && now < l.next) {
+            return Ok(0);
+        }
+        let shared = Arc::clone(&self.inner.shared);
+        let (made, next) = self.committer().commit(move |conn| shared.tick(conn, now)).await?;
+        *lock(&self.inner.looked) = Some(Looked { revision: rules.revision, at: now, next });
+        Ok(made)
     }
 
-    /// When the clock fires something next.
+    /// When the clock is to be looked at again.
     pub(super) fn next_tick(&self) -> Option<Timestamp> {
-        None
+        lock(&self.inner.looked).map(|looked| looked.next)
     }
+
+    /// The next slots of a schedule, for people.
+    ///
+    /// # Errors
+    /// `unknown-rule`, `not-a-schedule`, `bad-schedule`.
+    pub fn next_slots(&self, rule: &str, count: usize) -> Result<Vec<Timestamp>, EngineError> {
+        let rules = self.rules()?;
+        let Trigger::Schedule(schedule) = &rules.rule(rule)?.rule.trigger else {
+            return Err(Error::invalid("not-a-schedule", format!("rule `{rule}` has no schedule")).into());
+        };
+        let slots = Slots::new(schedule)?;
+        let later = std::iter::successors(slots.next_after(self.clock().now()), |slot| slots.next_after(*slot));
+        Ok(later.take(count).collect())
+    }
+}
+
+impl Shared {
+    fn tick(&self, conn: &Connection, now: Timestamp) -> Result<(usize, Timestamp), EngineError> {
+        queue::recover(conn, millis(now), Some(millis(now)))?;
+        self.expire_proposals(conn, millis(now))?;
+        let index: Arc<Index> = self.rules(conn)?;
+        let mut next = now.saturating_add(EVERY).unwrap_or(now);
+        let Some(env) = index.env(now) else { return Ok((0, next)) };
+        let mut made = 0;
+        for rule in index.timed() {
+            let Some(done_until) = done_until(conn, &rule.rule.name, now)? else { continue };
+            match &rule.rule.trigger {
+                Trigger::Schedule(schedule) => {
+                    let slots = Slots::new(schedule)?;
+                    made += self.fire_slot(conn, rule, schedule, &slots, done_until, now)?;
+                    next = slots.next_after(now).map_or(next, |slot| slot.min(next));
+                }
+                _ => made += self.fire_due(conn, &env, rule, done_until, now)?,
+            }
+            if done_until < now {
+                let sql = "UPDATE engine_clock SET done_until = ?2 WHERE rule = ?1";
+                conn.prepare_cached(sql)?.execute((&rule.rule.name, millis(now)))?;
+            }
+        }
+        Ok((made, next))
+    }
+
+    /// One run for all slots since the last time; what is too old is only noted.
+    fn fire_slot(
+        &self,
+        conn: &Connection,
+        rule: &Arc<Armed>,
+        schedule: &Schedule,
+        slots: &Slots,
+        done_until: Timestamp,
+        now: Timestamp,
+    ) -> Result<usize, EngineError> {
+        let dispatcher = |at: Timestamp| Dispatcher {
+            conn,
+            random: &self.random,
+            cause: Cause { actor: rule.owner, at: millis(at), parent: None },
+        };
+        let nowhere = RecordRef::new(rule.rule.model.as_deref().unwrap_or_default(), 0);
+        let window = now.saturating_sub(SignedDuration::from_mins(i64::from(schedule.catch_up))).unwrap_or(now);
+        // A slot may be met late by the time that it takes to look at the clock; that is not a miss.
+        let window = window.min(now.saturating_sub(EVERY).unwrap_or(now));
+        if done_until < window
+            && let Some(missed) = slots.between(done_until, window)
+        {
+            let dispatcher = dispatcher(now);
+            let (event, _) = dispatcher.event(&nowhere, "scheduled", "{}")?;
+            dispatcher.suppress(event, rule, &Suppression::Missed(missed.missed + 1))?;
+        }
+        let Some(due) = slots.between(done_until.max(window), now) else { return Ok(0) };
+        if !self.take_slot(conn, rule, due.last, 0)? {
+            return Ok(0);
+        }
+        let dispatcher = dispatcher(due.last);
+        let (event, root) = dispatcher.event(&nowhere, "scheduled", "{}")?;
+        let sql = "SELECT 1 FROM engine_run WHERE rule = ?1 AND state IN ('queued', 'running') LIMIT 1";
+        if schedule.overlap == Overlap::Skip && conn.prepare_cached(sql)?.exists([&rule.rule.name])? {
+            dispatcher.suppress(event, rule, &Suppression::Overlap)?;
+            return Ok(0);
+        }
+        let due_text = due.last.strftime("%Y-%m-%dT%H:%M:%SZ").to_string();
+        let firing = Firing::new(Happened::Scheduled(Slot { due: due_text, missed: due.missed }), Vec::new());
+        let run = dispatcher.insert(rule, root, &firing, Class::Batch, millis(due.last))?;
+        // Slots that wait stand in one lane, in the order of their times.
+        let blockers = lanes::enter(conn, &rule.rule.name, run, &[0])?;
+        dispatcher.block(run, blockers)?;
+        let sql = "UPDATE engine_slot SET run = ?3 WHERE rule = ?1 AND due = ?2 AND record = 0";
+        conn.prepare_cached(sql)?.execute((&rule.rule.name, millis(due.last), run))?;
+        Ok(1)
+    }
+
+    /// Runs for the records that came due since the last time.
+    fn fire_due(
+        &self,
+        conn: &Connection,
+        env: &Env,
+        rule: &Arc<Armed>,
+        done_until: Timestamp,
+        now: Timestamp,
+    ) -> Result<usize, EngineError> {
+        let (Some(watch), Some(model)) = (Watch::of(&rule.rule), &rule.rule.model) else { return Ok(0) };
+        let mut records = Vec::new();
+        for (id, due) in timed::due(conn, env, model, &watch, done_until, now)? {
+            if matcher::record_holds(conn, env, rule, model, id)? && self.take_slot(conn, rule, due, id)? {
+                records.push(id);
+            }
+        }
+        let Some(first) = records.first() else { return Ok(0) };
+        let cause = Cause { actor: rule.owner, at: millis(now), parent: None };
+        let dispatcher = Dispatcher { conn, random: &self.random, cause };
+        let (event, root) = dispatcher.event(&RecordRef::new(model, *first), "time", "{}")?;
+        let firing = Firing::new(Happened::Time(watch.field.to_owned()), records);
+        Ok(dispatcher.fire(rule, event, root, firing)?.len())
+    }
+
+    /// Takes a slot or due time; false if it was taken before.
+    fn take_slot(&self, conn: &Connection, rule: &Armed, due: Timestamp, record: u32) -> Result<bool, EngineError> {
+        let sql = "INSERT OR IGNORE INTO engine_slot (rule, due, record, run) VALUES (?1, ?2, ?3, 0)";
+        Ok(conn.prepare_cached(sql)?.execute((&rule.rule.name, millis(due), record))? > 0)
+    }
+
+    /// What a rule on last updates writes on its own records is no update that it waits for: the times that would come
+    /// due by it are taken.
+    pub(super) fn forgive_own_updates(
+        &self,
+        conn: &Connection,
+        claim: &queue::Claim,
+        cause: Cause,
+        changes: &[Change],
+    ) -> Result<(), EngineError> {
+        let rule = &claim.rule;
+        let (Trigger::AfterUpdate { .. }, Some(watch)) = (&rule.rule.trigger, Watch::of(&rule.rule)) else {
+            return Ok(());
+        };
+        for change in changes {
+            let record = &change.record;
+            if rule.rule.model.as_ref() != Some(&record.model) || !claim.firing.records.contains(&record.id) {
+                continue;
+            }
+            let sql = format!(
+                "SELECT write_date FROM {} WHERE id = ?1",
+                triggerbox_store::ddl::quote(&triggerbox_store::ddl::table(&record.model))
+            );
+            let written: Option<String> =
+                conn.prepare_cached(&sql)?.query_row([record.id], |row| row.get(0)).optional()?;
+            let written = written.and_then(|text| time::parse_datetime(&text).ok());
+            let written = written.and_then(|civil| civil.to_zoned(jiff::tz::TimeZone::UTC).ok());
+            if let Some(due) = written.and_then(|zoned| watch.due(zoned.timestamp()))
+                && self.take_slot(conn, rule, due, record.id)?
+            {
+                let dispatcher = Dispatcher { conn, random: &self.random, cause };
+                let (event, _) = dispatcher.event(record, "updated", &serde_json::to_string(change)?)?;
+                dispatcher.suppress(event, rule, &Suppression::OwnUpdate)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Up to when a rule's times are done; from now on, for a rule that is new.
+fn done_until(conn: &Connection, rule: &str, now: Timestamp) -> Result<Option<Timestamp>, EngineError> {
+    let sql = "SELECT done_until FROM engine_clock WHERE rule = ?1";
+    let done: Option<i64> = conn.prepare_cached(sql)?.query_row([rule], |row| row.get(0)).optional()?;
+    if done.is_none() {
+        let sql = "INSERT INTO engine_clock (rule, done_until) VALUES (?1, ?2)";
+        conn.prepare_cached(sql)?.execute((rule, millis(now)))?;
+    }
+    Ok(done.map(timestamp))
 }

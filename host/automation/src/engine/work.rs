@@ -18,6 +18,7 @@ use triggerbox_store::{db::Snapshot, env::Env};
 
 use super::{
     Engine,
+    before::Gate,
     finish::{Result as Tried_, Tried},
     lock,
 };
@@ -31,7 +32,7 @@ use crate::{
     matcher, people,
     play::{Played, Step, Task, play},
     queue::{self, Claim},
-    rule::{Action, Environment, Mode},
+    rule::{Action, Environment, Mode, Rule},
     runs::LogLine,
     scripts::{asks, binding},
 };
@@ -144,10 +145,11 @@ impl Engine {
             .commit(move |conn| {
                 let index = shared.rules(conn)?;
                 let claims = queue::claim(conn, &index, shared.now(), most, &mut turn)?;
-                crate::failpoint::hit("leased");
+                crate::failpoint::hit("lease-written");
                 Ok::<_, EngineError>((claims, turn))
             })
             .await?;
+        crate::failpoint::hit("after-lease");
         *lock(&self.inner.turn) = turn;
         Ok(claims)
     }
@@ -206,10 +208,7 @@ impl Engine {
             let why = "none of its records is there any more, or matches the rule".to_owned();
             return Ok(Tried_::Nothing("records-gone", why));
         }
-        let mut steps = Vec::new();
-        for (part, action) in (0..).zip(&rule.actions) {
-            steps.push(self.prepare(claim, part, action).await?);
-        }
+        let steps = self.steps(rule, claim.class).await?;
         let task = Task {
             run_id: claim.key.clone(),
             rule: rule.name.clone(),
@@ -246,11 +245,23 @@ impl Engine {
         }
         // Written when it is committed, whenever the event was.
         let env = Env { now: self.clock().now(), ..env };
-        Ok(Tried_::Commit(env, session.finish(), outcome))
+        let mut changes = session.finish();
+        if let Some(mut gate) = Gate::new(self, claim.rule.run_as, claim.depth)? {
+            gate.pass_all(&mut changes).await?;
+        }
+        Ok(Tried_::Commit(env, changes, outcome))
     }
 
-    async fn prepare(&self, claim: &Claim, part: i64, action: &Action) -> Result<Step, EngineError> {
-        let rule = &claim.rule.rule;
+    /// Makes the actions of a rule ready to run.
+    pub(super) async fn steps(&self, rule: &Rule, class: Class) -> Result<Vec<Step>, EngineError> {
+        let mut steps = Vec::new();
+        for (part, action) in (0..).zip(&rule.actions) {
+            steps.push(self.prepare(rule, part, action, class).await?);
+        }
+        Ok(steps)
+    }
+
+    async fn prepare(&self, rule: &Rule, part: i64, action: &Action, class: Class) -> Result<Step, EngineError> {
         let hash = binding::effective(&*self.database().snapshot()?, rule, part)?;
         let script = self.inner.loader.ready(self.database(), hash).await?;
         let manifest = script.manifest().ok_or_else(|| {
@@ -262,7 +273,7 @@ impl Engine {
             .map_err(|error| Error::invalid("bad-parameter", error.to_string()).with_field(error.name))?;
         let authority = asks::authority(self.database().schema(), rule, action, manifest, &self.config().policy);
         let agent = manifest.limits.0.get(&Limit::LlmCalls).is_some_and(|calls| *calls > 0);
-        let class = if agent && claim.class == Class::Async { Class::Agent } else { claim.class };
+        let class = if agent && class == Class::Async { Class::Agent } else { class };
         let limits = Limits::resolve(class, [&manifest.limits, &action.limits, &self.config().limits]);
         Ok(Step { parameters, authority: Arc::new(authority), limits, script })
     }
@@ -297,7 +308,7 @@ fn remaining(conn: &Snapshot, index: &Index, claim: &Claim, now: jiff::Timestamp
 
 /// A run's log, kept line by line.
 #[derive(Clone, Default)]
-struct Lines(Arc<Mutex<Vec<LogLine>>>);
+pub(super) struct Lines(Arc<Mutex<Vec<LogLine>>>);
 
 impl Lines {
     fn take(&self) -> Vec<LogLine> {

@@ -1,0 +1,315 @@
+//! Rules that stand before a write: they may add values to it or refuse it. They run on a snapshot, while no lock is held;
+//! what they read is compared when the write is committed.
+
+use std::{collections::HashMap, sync::Arc};
+
+use jiff::Timestamp;
+use triggerbox_model::{
+    call::Call,
+    changes::{ChangeSet, Effect, Seen},
+    domain::memory::Changed,
+    error::Error,
+    event::{Failure, Trigger as Happened},
+    grants::{GrantOperation, Need},
+    limits::Class,
+    value::{FieldValue, Id, Snapshot, is_provisional},
+};
+use triggerbox_sandbox::Ending;
+use triggerbox_store::{
+    env::Env,
+    query::{self, records::Stored},
+};
+
+use super::{Engine, work::Lines};
+use crate::{
+    error::EngineError,
+    index::{Armed, Index},
+    journal::Keep,
+    people,
+    play::{Played, Task, play},
+    rule::{OnError, Trigger, trigger::Write},
+    runner,
+};
+
+/// The rules that stand before the writes of one change.
+pub(super) struct Gate<'e> {
+    engine: &'e Engine,
+    index: Arc<Index>,
+    env: Env,
+    actor: Id,
+    depth: u32,
+    now: Timestamp,
+    /// What records that this very change makes will hold.
+    made: HashMap<(String, Id), Vec<FieldValue>>,
+    /// What the rules read.
+    pub(super) reads: Vec<Seen>,
+}
+
+/// One write, as a rule before it sees it.
+struct Asked<'w> {
+    kind: Write,
+    model: &'w str,
+    ids: &'w [Id],
+    values: &'w mut Vec<FieldValue>,
+}
+
+impl<'e> Gate<'e> {
+    /// The gate of a change; none, when no rule stands before any write.
+    pub(super) fn new(engine: &'e Engine, actor: Id, depth: u32) -> Result<Option<Self>, EngineError> {
+        let (index, now) = (engine.rules()?, engine.clock().now());
+        if !index.has_before_rules() {
+            return Ok(None);
+        }
+        let Some(env) = index.env(now) else { return Ok(None) };
+        Ok(Some(Self { engine, index, env, actor, depth, now, made: HashMap::new(), reads: Vec::new() }))
+    }
+
+    /// Has the rules look at a call before it is made.
+    pub(super) async fn pass(&mut self, call: &mut Call) -> Result<(), EngineError> {
+        match call {
+            Call::Create { model, values } => self.creates(model, values, &[]).await,
+            Call::Write { model, ids, values } => self.updates(model, ids, values).await,
+            Call::Unlink { model, ids } => self.deletes(model, ids).await,
+            _ => Ok(()),
+        }
+    }
+
+    /// Has the rules look at what a run wants to change.
+    pub(super) async fn pass_all(&mut self, changes: &mut ChangeSet) -> Result<(), EngineError> {
+        for effect in &mut changes.effects {
+            match effect {
+                Effect::Create { model, values, ids } => self.creates(model, values, ids).await?,
+                Effect::Write { model, ids, values } => self.updates(model, ids, values).await?,
+                Effect::Unlink { model, ids } => self.deletes(model, ids).await?,
+                _ => {}
+            }
+        }
+        changes.reads.append(&mut self.reads);
+        Ok(())
+    }
+
+    async fn creates(&mut self, model: &str, list: &mut [Vec<FieldValue>], ids: &[Id]) -> Result<(), EngineError> {
+        for (at, values) in list.iter_mut().enumerate() {
+            self.ask(Asked { kind: Write::Create, model, ids: &[], values }).await?;
+            if let Some(id) = ids.get(at) {
+                self.made.insert((model.to_owned(), *id), values.clone());
+            }
+        }
+        Ok(())
+    }
+
+    async fn updates(&mut self, model: &str, ids: &[Id], values: &mut Vec<FieldValue>) -> Result<(), EngineError> {
+        self.ask(Asked { kind: Write::Update, model, ids, values }).await
+    }
+
+    async fn deletes(&mut self, model: &str, ids: &[Id]) -> Result<(), EngineError> {
+        self.ask(Asked { kind: Write::Delete, model, ids, values: &mut Vec::new() }).await
+    }
+
+    /// Asks each rule in turn; what one adds, the next one sees.
+    async fn ask(&mut self, asked: Asked<'_>) -> Result<(), EngineError> {
+        let rules: Vec<Arc<Armed>> = self.index.before_writes(asked.model).cloned().collect();
+        for rule in rules {
+            if !waits_for(&rule.rule.trigger, &asked) {
+                continue;
+            }
+            let (ids, old_values) = self.concerned(&rule, &asked)?;
+            if ids.is_empty() && asked.kind != Write::Create {
+                continue;
+            }
+            if asked.kind == Write::Create && !self.new_record_matches(&rule, &asked)? {
+                continue;
+            }
+            let added = self.run(&rule, &asked, ids, old_values).await?;
+            for value in added {
+                asked.values.retain(|known| known.name != value.name);
+                asked.values.push(value);
+            }
+        }
+        Ok(())
+    }
+
+    /// The records of an update or a deletion that match the rule, with what the written fields hold now.
+    fn concerned(&self, rule: &Armed, asked: &Asked<'_>) -> Result<(Vec<Id>, Vec<Snapshot>), EngineError> {
+        if asked.kind == Write::Create {
+            return Ok((Vec::new(), Vec::new()));
+        }
+        let conn = self.engine.database().snapshot()?;
+        let stored = Stored(&conn);
+        let mut ids = Vec::new();
+        for id in asked.ids {
+            let mut before = Changed::new(&stored, asked.model);
+            for value in self.made.get(&(asked.model.to_owned(), *id)).into_iter().flatten() {
+                before.set(*id, &value.name, &value.value)?;
+            }
+            let mut after = Changed { base: &before, model: asked.model, ..Changed::new(&stored, asked.model) };
+            for value in asked.values.iter() {
+                after.set(*id, &value.name, &value.value)?;
+            }
+            if rule.before.holds(&conn, &self.env, &before, asked.model, *id)?
+                && rule.after.holds(&conn, &self.env, &after, asked.model, *id)?
+            {
+                ids.push(*id);
+            }
+        }
+        let fields: Vec<String> = asked.values.iter().map(|value| value.name.clone()).collect();
+        let there: Vec<Id> = ids.iter().copied().filter(|id| !is_provisional(*id)).collect();
+        let rows = match fields.is_empty() {
+            true => Vec::new(),
+            false => query::read::read(&conn, &self.env, asked.model, &there, &fields)?,
+        };
+        let old = rows.into_iter().map(|row| {
+            let values = fields.iter().zip(row.values).map(|(name, value)| FieldValue::new(name, value));
+            Snapshot { id: row.id, fields: values.collect() }
+        });
+        Ok((ids, old.collect()))
+    }
+
+    /// A new record is judged by the values that are given for it.
+    fn new_record_matches(&self, rule: &Armed, asked: &Asked<'_>) -> Result<bool, EngineError> {
+        /// No record has it.
+        const NEW: Id = Id::MAX;
+        let conn = self.engine.database().snapshot()?;
+        let stored = Stored(&conn);
+        let mut record = Changed::new(&stored, asked.model);
+        record.columns.entry(NEW).or_default();
+        for value in asked.values.iter() {
+            record.set(NEW, &value.name, &value.value)?;
+        }
+        Ok(rule.after.holds(&conn, &self.env, &record, asked.model, NEW)?)
+    }
+
+    /// Runs one rule; the values that it adds.
+    async fn run(
+        &mut self,
+        rule: &Arc<Armed>,
+        asked: &Asked<'_>,
+        ids: Vec<Id>,
+        old_values: Vec<Snapshot>,
+    ) -> Result<Vec<FieldValue>, EngineError> {
+        let trigger = match asked.kind {
+            Write::Create => Happened::BeforeCreate(asked.values.clone()),
+            Write::Update => {
+                let about = ids.iter().map(|id| Snapshot { id: *id, fields: asked.values.clone() });
+                Happened::BeforeUpdate(about.collect())
+            }
+            Write::Delete => Happened::BeforeDelete,
+        };
+        match self.engine.ask_scripts(rule, self.actor, self.depth, self.now, trigger, ids, old_values).await {
+            Ok(Answered::Values(values, reads)) => {
+                self.reads.extend(reads);
+                self.check_grants(rule, asked, &values).await?;
+                Ok(values)
+            }
+            Ok(Answered::Refused(text)) => Err(Error::rejected("refused-by-rule", text).into()),
+            Err(EngineError::Database(error)) => Err(error.into()),
+            Err(error) => match rule.rule.on_error {
+                OnError::Pass => Ok(Vec::new()),
+                OnError::Refuse => {
+                    let text = format!("rule `{}` stands before this change and is broken: {error}", rule.rule.name);
+                    Err(Error::rejected("broken-before-rule", text).into())
+                }
+            },
+        }
+    }
+
+    /// A rule adds only what its script asked for, and what rule and policy let it.
+    async fn check_grants(&self, rule: &Armed, asked: &Asked<'_>, values: &[FieldValue]) -> Result<(), EngineError> {
+        if values.is_empty() {
+            return Ok(());
+        }
+        let operation = if asked.kind == Write::Create { GrantOperation::Create } else { GrantOperation::Write };
+        let need = Need::new(asked.model, operation).with_fields(values.iter().map(|value| &value.name));
+        let mut refusal = None;
+        for step in self.engine.steps(&rule.rule, Class::Sync).await? {
+            match step.authority.allow(&need) {
+                Ok(_) => return Ok(()),
+                Err(refused) => refusal = Some(refused),
+            }
+        }
+        refusal.map_or(Ok(()), |refused| Err(Error::from(refused).into()))
+    }
+}
+
+/// What scripts say to something that has not happened yet.
+pub(super) enum Answered {
+    /// These values are to be added. What was read to find them.
+    Values(Vec<FieldValue>, Vec<Seen>),
+    /// No, with a text for the user.
+    Refused(String),
+}
+
+impl Engine {
+    /// Runs a rule's scripts on something that has not happened yet: they may read and answer, and change nothing.
+    #[allow(clippy::too_many_arguments, reason = "each is one part of the event")]
+    async fn ask_scripts(
+        &self,
+        rule: &Armed,
+        actor: Id,
+        depth: u32,
+        now: Timestamp,
+        trigger: Happened,
+        records: Vec<Id>,
+        old_values: Vec<Snapshot>,
+    ) -> Result<Answered, EngineError> {
+        let played = self.try_answer(rule, actor, depth, now, trigger, records, old_values).await?;
+        let Some(outcome) = played.outcome else {
+            let ending = played.steps.into_iter().last().map(|step| step.ending);
+            return match ending {
+                Some(Ending::Failed(Failure::UserError(text))) => Ok(Answered::Refused(text)),
+                Some(ending) => {
+                    let verdict = runner::unsuccessful(ending);
+                    let text = verdict.message().unwrap_or_default();
+                    Err(Error::rejected(verdict.code(), text).into())
+                }
+                None => Err(Error::invalid("no-actions", "the rule has no actions").into()),
+            };
+        };
+        let seen = played.session.seen();
+        if !played.session.finish().is_empty() {
+            let text = "a rule that is asked before something happens changes nothing itself; it answers with values";
+            return Err(Error::rejected("not-in-before", text).into());
+        }
+        Ok(Answered::Values(outcome.values, seen))
+    }
+
+    #[allow(clippy::too_many_arguments, reason = "each is one part of the event")]
+    pub(super) async fn try_answer(
+        &self,
+        rule: &Armed,
+        actor: Id,
+        depth: u32,
+        now: Timestamp,
+        trigger: Happened,
+        records: Vec<Id>,
+        old_values: Vec<Snapshot>,
+    ) -> Result<Played, EngineError> {
+        let env = people::environment(self.database(), rule.run_as, rule.rule.superuser, now)?;
+        let steps = self.steps(&rule.rule, Class::Sync).await?;
+        let person = |user: Id| people::find(self.database(), &user.to_string(), now);
+        let task = Task {
+            run_id: self.inner.shared.random.key(),
+            rule: rule.rule.name.clone(),
+            attempt: 1,
+            depth,
+            seed: self.inner.shared.random.seed(),
+            trigger,
+            model: rule.rule.model.clone(),
+            records,
+            old_values,
+            actor: person(actor)?,
+            run_as: person(rule.run_as)?,
+            superuser: rule.rule.superuser,
+            now,
+            previous: None,
+        };
+        Ok(play(self.database(), env, &task, &steps, Keep::Outside, Box::new(Lines::default())).await?)
+    }
+}
+
+/// Whether a rule stands before such a write.
+fn waits_for(trigger: &Trigger, asked: &Asked<'_>) -> bool {
+    let Trigger::Before { writes, fields } = trigger else { return false };
+    let written = || asked.values.iter().any(|value| fields.contains(&value.name));
+    writes.contains(&asked.kind) && (asked.kind != Write::Update || fields.is_empty() || written())
+}

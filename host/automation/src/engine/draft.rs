@@ -1,0 +1,89 @@
+//! Rules on change: a form that is not saved yet goes in, values and a warning come out.
+
+use serde::Serialize;
+use triggerbox_model::{
+    domain::memory::Changed,
+    event::{Failure, Trigger as Happened},
+    value::{FieldValue, Id, Snapshot},
+};
+use triggerbox_sandbox::Ending;
+use triggerbox_store::query::records::Stored;
+
+use super::Engine;
+use crate::{error::EngineError, rule::Trigger, runner};
+
+/// What rules say to an edit in a form.
+#[derive(Debug, Clone, Default, PartialEq, Serialize)]
+pub struct DraftAnswer {
+    /// Values for the form.
+    pub values: Vec<FieldValue>,
+    /// What to show beside it, one line for each rule.
+    pub warnings: Vec<String>,
+}
+
+impl Engine {
+    /// Asks the rules that answer to edits of these fields. `draft` is the form as it is: the record it is of (0 for one that
+    /// is not created yet) with all its values. Nothing is changed. A rule that is broken says so in a warning.
+    ///
+    /// # Errors
+    /// What the database says.
+    pub async fn draft(
+        &self,
+        user: Id,
+        model: &str,
+        draft: &Snapshot,
+        edited: &[String],
+    ) -> Result<DraftAnswer, EngineError> {
+        let (index, now) = (self.rules()?, self.clock().now());
+        let mut draft = draft.clone();
+        let mut answer = DraftAnswer::default();
+        let Some(env) = index.env(now) else { return Ok(answer) };
+        for rule in index.on_drafts(model) {
+            let Trigger::OnChange { fields } = &rule.rule.trigger else { continue };
+            if !fields.iter().any(|field| edited.contains(field)) {
+                continue;
+            }
+            let holds = {
+                let conn = self.database().snapshot()?;
+                let stored = Stored(&conn);
+                let mut form = Changed::new(&stored, model);
+                form.columns.entry(draft.id).or_default();
+                for field in &draft.fields {
+                    form.set(draft.id, &field.name, &field.value)?;
+                }
+                rule.after.holds(&conn, &env, &form, model, draft.id)?
+            };
+            if !holds {
+                continue;
+            }
+            let records = if draft.id == 0 { Vec::new() } else { vec![draft.id] };
+            let asked = Happened::OnChange(draft.clone());
+            let played = match self.try_answer(rule, user, 0, now, asked, records, Vec::new()).await {
+                Ok(played) => played,
+                Err(EngineError::Database(error)) => return Err(error.into()),
+                Err(error) => {
+                    answer.warnings.push(format!("rule `{}` is broken: {error}", rule.rule.name));
+                    continue;
+                }
+            };
+            match (played.outcome, played.steps.into_iter().last().map(|step| step.ending)) {
+                (Some(outcome), _) => {
+                    answer.warnings.extend(outcome.warning);
+                    for value in outcome.values {
+                        for list in [&mut draft.fields, &mut answer.values] {
+                            list.retain(|known| known.name != value.name);
+                            list.push(value.clone());
+                        }
+                    }
+                }
+                (None, Some(Ending::Failed(Failure::UserError(text)))) => answer.warnings.push(text),
+                (None, ending) => {
+                    let why = ending.map(runner::unsuccessful).and_then(|verdict| verdict.message());
+                    let why = why.unwrap_or_else(|| "it has no actions".to_owned());
+                    answer.warnings.push(format!("rule `{}` is broken: {why}", rule.rule.name));
+                }
+            }
+        }
+        Ok(answer)
+    }
+}

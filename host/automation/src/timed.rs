@@ -1,0 +1,93 @@
+//! Time rules: which records come due between two times.
+
+use jiff::Timestamp;
+use rusqlite::Connection;
+use triggerbox_model::{error::Error, schema::FieldKind, time, value::Id};
+use triggerbox_store::{
+    ddl::{quote, table},
+    env::Env,
+};
+
+use crate::{
+    error::EngineError,
+    rule::{Rule, Trigger, trigger::Unit},
+    schedule::shifted,
+};
+
+/// What a time rule looks at: a field, and how long after it.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Watch<'r> {
+    pub(crate) field: &'r str,
+    pub(crate) delay: i64,
+    pub(crate) unit: Unit,
+}
+
+impl<'r> Watch<'r> {
+    pub(crate) fn of(rule: &'r Rule) -> Option<Self> {
+        let (field, delay, unit) = match &rule.trigger {
+            Trigger::Time { field, delay, unit } => (field.as_str(), i64::from(*delay), *unit),
+            Trigger::AfterCreation { delay, unit } => ("create_date", i64::from(*delay), *unit),
+            Trigger::AfterUpdate { delay, unit } => ("write_date", i64::from(*delay), *unit),
+            _ => return None,
+        };
+        Some(Self { field, delay, unit })
+    }
+
+    /// When a value comes due.
+    pub(crate) fn due(&self, value: Timestamp) -> Option<Timestamp> {
+        shifted(value, self.delay, self.unit)
+    }
+
+    /// A value that is due at `due`, or a little later: months and days are not all as long as each other.
+    fn value_before(&self, due: Timestamp) -> Timestamp {
+        let early = shifted(due, -self.delay, self.unit).and_then(|value| shifted(value, -4, Unit::Days));
+        early.unwrap_or(Timestamp::MIN)
+    }
+}
+
+/// Records of a model that come due after one time and up to another, with when.
+pub(crate) fn due(
+    conn: &Connection,
+    env: &Env,
+    model: &str,
+    watch: &Watch<'_>,
+    after: Timestamp,
+    until: Timestamp,
+) -> Result<Vec<(Id, Timestamp)>, EngineError> {
+    let described = env.schema.model(model)?;
+    let is_date = match described.fields.get(watch.field) {
+        Some(field) if field.kind == FieldKind::Date && field.has_column() => true,
+        Some(field) if field.kind == FieldKind::Datetime && field.has_column() => false,
+        None if described.log_access && matches!(watch.field, "create_date" | "write_date") => false,
+        _ => {
+            let text = format!("`{}` of `{model}` is no stored date: a time rule cannot wait for it", watch.field);
+            return Err(Error::invalid("not-a-date", text).into());
+        }
+    };
+    let late = shifted(until, -watch.delay, watch.unit).and_then(|value| shifted(value, 4, Unit::Days));
+    let text = |time: Timestamp| time.strftime("%Y-%m-%d %H:%M:%S").to_string();
+    let column = quote(watch.field);
+    let sql = format!(
+        "SELECT id, {column} FROM {} WHERE {column} > ?1 AND {column} <= ?2 ORDER BY {column}, id",
+        quote(&table(model))
+    );
+    let mut statement = conn.prepare_cached(&sql)?;
+    let bounds = (text(watch.value_before(after)), text(late.unwrap_or(Timestamp::MAX)));
+    let rows = statement.query_map(bounds, |row| Ok((row.get::<_, Id>(0)?, row.get::<_, String>(1)?)))?;
+    let mut found = Vec::new();
+    for row in rows {
+        let (id, value) = row?;
+        let value = if is_date { format!("{value} 00:00:00") } else { value };
+        // What is no time comes never due.
+        let Ok(value) = time::parse_datetime(&value).and_then(utc) else { continue };
+        if let Some(due) = watch.due(value).filter(|due| *due > after && *due <= until) {
+            found.push((id, due));
+        }
+    }
+    Ok(found)
+}
+
+fn utc(stored: jiff::civil::DateTime) -> Result<Timestamp, Error> {
+    let zoned = stored.to_zoned(jiff::tz::TimeZone::UTC);
+    Ok(zoned.map_err(|error| Error::invalid("bad-date", error.to_string()))?.timestamp())
+}

@@ -1,0 +1,105 @@
+//! Changes that somebody must say yes to.
+
+use std::time::Duration;
+
+use guest_artifacts::LEAD_SCORING;
+use triggerbox_automation::{
+    proposals::{Proposal, ProposalHash, ProposalState},
+    runs::{RunId, RunState},
+};
+use triggerbox_model::value::{Id, Value};
+
+use crate::world::{ADMIN, MANAGER, READER, SAM, World, block_on};
+
+/// Sam's lead, and the run that wants to score it.
+fn proposed(world: &World, mode: &str) -> (Id, RunId, Proposal) {
+    world.script(&LEAD_SCORING);
+    world.rule(&format!(
+        "name = \"score\"\nmodel = \"crm.lead\"\nmode = \"{mode}\"\ntrigger = {{ on = \"created\" }}\n\
+         actions = [{{ script = \"lead-scoring\" }}]"
+    ));
+    let values = [
+        ("name", Value::text("Software for our manufacturing plants")),
+        ("email_from", Value::text("ada@cedar.example")),
+        ("user_id", Value::link(SAM)),
+    ];
+    let changed = world.try_change(SAM, vec![crate::world::create("crm.lead", &values)]).unwrap();
+    world.settle();
+    let lead = changed.committed.events[0].record.id;
+    (lead, changed.runs[0], world.engine.proposal(changed.runs[0]).unwrap().unwrap())
+}
+
+fn description(world: &World, lead: Id) -> Value {
+    world.value("crm.lead", lead, "description")
+}
+
+// Shows: F113, F125
+#[test]
+fn a_recommendation_is_never_applied() {
+    let world = World::new();
+    let (lead, run, proposal) = proposed(&world, "recommend");
+    assert_eq!((proposal.state, world.run(run).summary.state), (ProposalState::Recommended, RunState::Succeeded));
+    assert!(!proposal.diff.is_empty());
+    assert_eq!(description(&world, lead), Value::Unset);
+    assert_eq!(block_on(world.engine.approve(run, proposal.hash, MANAGER, "")).unwrap_err().code(), "already-decided");
+}
+
+// Shows: F035, F125
+#[test]
+fn an_approval_applies_exactly_what_was_shown() {
+    let world = World::new();
+    let (lead, run, proposal) = proposed(&world, "approve");
+    assert_eq!((proposal.state, world.run(run).summary.state), (ProposalState::Waiting, RunState::WaitingApproval));
+    assert_eq!(description(&world, lead), Value::Unset);
+
+    let approve = |hash, by| block_on(world.engine.approve(run, hash, by, "fine"));
+    assert_eq!(approve(ProposalHash([7; 32]), MANAGER).unwrap_err().code(), "another-proposal");
+    assert_eq!(approve(proposal.hash, ADMIN).unwrap_err().code(), "may-not-approve", "owns the rule");
+    assert_eq!(approve(proposal.hash, SAM).unwrap_err().code(), "may-not-approve", "caused the event");
+    assert_eq!(approve(proposal.hash, READER).unwrap_err().code(), "approver-lacks-rights");
+    assert_eq!(description(&world, lead), Value::Unset);
+
+    approve(proposal.hash, MANAGER).unwrap();
+    assert_ne!(description(&world, lead), Value::Unset);
+    let after = world.engine.proposal(run).unwrap().unwrap();
+    assert_eq!(
+        (after.state, after.decided_by, after.note.as_deref()),
+        (ProposalState::Approved, Some(MANAGER), Some("fine"))
+    );
+    assert_eq!(world.run(run).summary.state, RunState::Succeeded);
+    assert_eq!(approve(proposal.hash, MANAGER).unwrap_err().code(), "already-decided");
+}
+
+#[test]
+fn a_proposal_that_others_overtook_is_made_anew() {
+    let world = World::new();
+    let (lead, run, proposal) = proposed(&world, "approve");
+    world.write("crm.lead", lead, &[("email_from", Value::text("grace@cedar.example"))]);
+    let error = block_on(world.engine.approve(run, proposal.hash, MANAGER, "")).unwrap_err();
+    assert_eq!(error.code(), "conflict");
+    assert_eq!(description(&world, lead), Value::Unset);
+    world.settle();
+    let fresh = world.engine.proposal(run).unwrap().unwrap();
+    assert_eq!(fresh.state, ProposalState::Waiting);
+    block_on(world.engine.approve(run, fresh.hash, MANAGER, "")).unwrap();
+    assert_ne!(description(&world, lead), Value::Unset);
+}
+
+#[test]
+fn a_proposal_is_refused_or_expires() {
+    let world = World::new();
+    let (lead, run, _) = proposed(&world, "approve");
+    block_on(world.engine.reject(run, MANAGER, "not this one")).unwrap();
+    let summary = world.run(run).summary;
+    assert_eq!((summary.state, summary.code.as_deref()), (RunState::Cancelled, Some("rejected")));
+
+    let world_of_another = World::new();
+    let (_, other, proposal) = proposed(&world_of_another, "approve");
+    world_of_another.pass(Duration::from_secs(73 * 3_600));
+    let error = block_on(world_of_another.engine.approve(other, proposal.hash, MANAGER, "")).unwrap_err();
+    assert_eq!(error.code(), "approval-expired");
+    world_of_another.settle();
+    let summary = world_of_another.run(other).summary;
+    assert_eq!((summary.state, summary.code.as_deref()), (RunState::Cancelled, Some("approval-expired")));
+    assert_eq!(description(&world, lead), Value::Unset);
+}

@@ -1,0 +1,80 @@
+//! Rules that stand before a write, and rules that answer to a form.
+
+use guest_artifacts::{DEMO_LOOP_FOREVER, PHONE_FORMAT};
+use triggerbox_model::value::{FieldValue, Snapshot, Value};
+
+use crate::world::{ADMIN, World, block_on, create, write};
+
+fn gate(world: &World, script: &str, more: &str) {
+    world.script(&PHONE_FORMAT);
+    world.script(&DEMO_LOOP_FOREVER);
+    world.rule(&format!(
+        "name = \"gate\"\nmodel = \"crm.lead\"\ntrigger = {{ on = \"before\", writes = [\"create\", \"update\"], fields = [\"phone\"] }}\n\
+         actions = [{{ script = \"{script}\" }}]\n{more}"
+    ));
+}
+
+// Shows: F110
+#[test]
+fn a_rule_before_a_write_adds_values_or_refuses_it() {
+    let world = World::new();
+    gate(&world, "phone-format", "");
+    let lead =
+        world.create("crm.lead", &[("name", Value::text("Chairs")), ("phone", Value::text("+32 (2) 555-01.02"))]);
+    assert_eq!(world.value("crm.lead", lead, "phone"), Value::text("+3225550102"));
+    world.write("crm.lead", lead, &[("phone", Value::text("02 / 555 01 03"))]);
+    assert_eq!(world.value("crm.lead", lead, "phone"), Value::text("025550103"));
+
+    let refused =
+        world.try_change(ADMIN, vec![write("crm.lead", &[lead], &[("phone", Value::text("soon"))])]).unwrap_err();
+    assert_eq!((refused.code(), refused.to_string()), ("refused-by-rule", "“soon” is no telephone number".to_owned()));
+    let refused = world.try_change(
+        ADMIN,
+        vec![
+            write("crm.lead", &[lead], &[("name", Value::text("Tables"))]),
+            create("crm.lead", &[("name", Value::text("x")), ("phone", Value::text("x"))]),
+        ],
+    );
+    assert_eq!(refused.unwrap_err().code(), "refused-by-rule");
+    assert_eq!(world.value("crm.lead", lead, "name"), Value::text("Chairs"), "all calls or none");
+    // Other fields are no matter of the rule.
+    world.write("crm.lead", lead, &[("name", Value::text("Tables"))]);
+}
+
+#[test]
+fn a_broken_rule_before_a_write_refuses_it_or_lets_it_pass() {
+    for (on_error, passes) in [("refuse", false), ("pass", true)] {
+        let world = World::new();
+        gate(&world, "demo-loop-forever", &format!("on-error = \"{on_error}\""));
+        let lead = vec![create("crm.lead", &[("name", Value::text("x")), ("phone", Value::text("x"))])];
+        match world.try_change(ADMIN, lead) {
+            Ok(_) => assert!(passes),
+            Err(error) => {
+                assert!(!passes);
+                assert_eq!(error.code(), "broken-before-rule");
+                assert!(error.to_string().contains("gate"), "{error}");
+            }
+        }
+    }
+}
+
+// Shows: F005
+#[test]
+fn a_form_that_is_edited_gets_values_and_warnings_and_nothing_is_saved() {
+    let world = World::new();
+    world.script(&PHONE_FORMAT);
+    world.rule(
+        "name = \"form\"\nmodel = \"crm.lead\"\ndomain = \"[('type', '=', 'lead')]\"\n\
+         trigger = { on = \"on-change\", fields = [\"phone\"] }\nactions = [{ script = \"phone-format\" }]",
+    );
+    let ask = |kind: &str, phone: &str, edited: &str| {
+        let fields = vec![FieldValue::new("type", Value::text(kind)), FieldValue::new("phone", Value::text(phone))];
+        let draft = Snapshot { id: 0, fields };
+        block_on(world.engine.draft(ADMIN, "crm.lead", &draft, &[edited.to_owned()])).unwrap()
+    };
+    assert_eq!(ask("lead", "02 555 01 02", "phone").values, [FieldValue::new("phone", Value::text("025550102"))]);
+    assert_eq!(ask("lead", "soon", "phone").warnings, ["“soon” is no telephone number"]);
+    assert_eq!(ask("opportunity", "soon", "phone"), Default::default(), "the domain does not hold");
+    assert_eq!(ask("lead", "soon", "name"), Default::default(), "another field");
+    assert_eq!(world.count("SELECT count(*) FROM engine_run"), 0);
+}

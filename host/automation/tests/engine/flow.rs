@@ -1,0 +1,155 @@
+//! From a change to a run to a commit.
+
+use guest_artifacts::{HIGH_VALUE_ORDER, LEAD_SCORING};
+use triggerbox_automation::runs::RunState;
+use triggerbox_model::{event::Trigger, value::Value};
+
+use crate::world::{ADMIN, World};
+
+const NOTED: &str = "High-value sale detected";
+
+fn order(world: &World, total: f64) -> u32 {
+    let partner = world.search("res.partner", "[('is_company', '=', True)]")[0];
+    let product = world.search("product.product", "[]")[0];
+    let order = world.create("sale.order", &[("partner_id", Value::link(partner))]);
+    world.create(
+        "sale.order.line",
+        &[
+            ("order_id", Value::link(order)),
+            ("product_id", Value::link(product)),
+            ("product_uom_qty", Value::Number(1.0)),
+            ("price_unit", Value::Number(total)),
+        ],
+    );
+    order
+}
+
+fn notes(world: &World, order: u32) -> usize {
+    let domain = format!("[('model', '=', 'sale.order'), ('res_id', '=', {order}), ('body', 'ilike', '{NOTED}')]");
+    world.search("mail.message", &domain).len()
+}
+
+const RULE: &str = r#"
+    name = "notice-large-orders"
+    model = "sale.order"
+    trigger = { on = "created-or-updated", fields = ["amount_total"] }
+    domain = "[('amount_total', '>', 5000)]"
+    actions = [{ script = "high-value-order" }]
+"#;
+
+// Shows: F001, F002, F010, F015, F016
+#[test]
+fn a_change_fires_a_rule_whose_script_is_run_and_committed() {
+    let world = World::new();
+    world.script(&HIGH_VALUE_ORDER);
+    world.rule(RULE);
+    let (large, small) = (order(&world, 12_000.0), order(&world, 900.0));
+    assert_eq!(world.settle(), 1, "only what matches the domain");
+    assert_eq!((notes(&world, large), notes(&world, small)), (1, 0));
+
+    let run = &world.runs_of("notice-large-orders")[0];
+    assert_eq!((run.state, run.record, run.attempt), (RunState::Succeeded, Some(large), 1), "{run:?}");
+    assert_eq!(run.message.as_deref(), Some("1 of 1 orders over 10000"));
+    let detail = world.run(run.id);
+    assert_eq!(detail.firing.trigger, Trigger::Updated, "the total came with the line");
+    assert_eq!(detail.firing.old_values[0].id, large);
+    assert_eq!(detail.attempts.len(), 1);
+    assert!(detail.attempts[0].report["diff"]["records"][0].is_object(), "{}", detail.attempts[0].report);
+    assert!(detail.attempts[0].journaled);
+
+    assert!(world.write("sale.order", large, &[("note", Value::text("x"))]).is_empty(), "the field is not watched");
+    assert_eq!(world.settle(), 0);
+}
+
+// Shows: F082
+#[test]
+fn a_rule_is_seen_at_once_when_it_changes() {
+    let world = World::new();
+    world.script(&HIGH_VALUE_ORDER);
+    world.rule(&RULE.replace("actions", "active = false\nactions"));
+    order(&world, 12_000.0);
+    assert_eq!(world.settle(), 0, "an inactive rule never fires");
+    world.rule(RULE);
+    order(&world, 12_000.0);
+    assert_eq!(world.settle(), 1);
+    world.rule(&RULE.replace("5000", "50000"));
+    order(&world, 12_000.0);
+    assert_eq!(world.settle(), 0);
+}
+
+// Shows: F039, F040, F042, F007
+#[test]
+fn a_manual_fire_is_one_run_or_one_for_each_record() {
+    let world = World::new();
+    world.script(&HIGH_VALUE_ORDER);
+    let rule = |more: &str| {
+        format!(
+            "name = \"button\"\nmodel = \"sale.order\"\ntrigger = {{ on = \"manual\" }}\n\
+             actions = [{{ script = \"high-value-order\" }}]\n{more}"
+        )
+    };
+    let orders: Vec<u32> = (0..3).map(|_| order(&world, 20_000.0)).collect();
+    let fire = || {
+        let fired = world.engine.fire("button", ADMIN, Trigger::Manual, orders.clone());
+        crate::world::block_on(fired).unwrap()
+    };
+    world.rule(&rule(""));
+    let runs = fire();
+    world.settle();
+    assert_eq!(runs.len(), 1);
+    assert_eq!(world.run(runs[0]).firing.records, orders);
+    world.rule(&rule("dispatch = \"per-record\""));
+    assert_eq!(fire().len(), 3);
+    world.rule(&rule("dispatch = \"per-record\"\nmax-records = 2"));
+    assert_eq!(fire().len(), 2);
+    world.settle();
+    let suppressed = world.engine.suppressed(None, Some("button"), 10).unwrap();
+    assert!(suppressed[0].reason.starts_with("max-records"), "{suppressed:?}");
+    assert_eq!(orders.iter().map(|order| notes(&world, *order)).sum::<usize>(), 3 + 3 + 2);
+}
+
+// Shows: F012
+#[test]
+fn several_actions_are_one_change() {
+    let world = World::new();
+    world.script(&HIGH_VALUE_ORDER);
+    world.rule(&RULE.replace(
+        "actions = [{ script = \"high-value-order\" }]",
+        "actions = [{ script = \"high-value-order\" }, { script = \"high-value-order\", parameters = { threshold = \"15000\" } }]",
+    ));
+    let order = order(&world, 12_000.0);
+    world.settle();
+    let run = world.run(world.runs_of("notice-large-orders")[0].id);
+    assert_eq!(run.attempts.len(), 2);
+    assert_eq!(notes(&world, order), 1);
+    assert_eq!(run.summary.message.as_deref(), Some("0 of 1 orders over 15000"), "the last one that says something");
+}
+
+// Shows: F091
+#[test]
+fn a_rule_that_writes_the_record_that_fires_it_stops() {
+    let world = World::new();
+    world.script(&LEAD_SCORING);
+    world.rule(
+        r#"
+        name = "score"
+        model = "crm.lead"
+        trigger = { on = "created-or-updated" }
+        actions = [{ script = "lead-scoring" }]
+        "#,
+    );
+    let lead = world.create(
+        "crm.lead",
+        &[
+            ("name", Value::text("Software for our manufacturing plants")),
+            ("email_from", Value::text("ada@cedar.example")),
+            ("expected_revenue", Value::Number(500_000.0)),
+        ],
+    );
+    world.settle();
+    let runs = world.runs_of("score");
+    assert!(runs.iter().all(|run| run.state == RunState::Succeeded && run.record == Some(lead)), "{runs:#?}");
+    assert_eq!(runs.iter().map(|run| run.depth).collect::<Vec<_>>(), [0, 1], "its own write fires it once more");
+    assert!(runs.iter().all(|run| run.root == runs[0].root));
+    assert_eq!(runs[1].parent, Some(runs[0].id));
+}

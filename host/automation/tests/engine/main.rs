@@ -1,0 +1,16 @@
+//! The engine, from a change to what its rules made of it: real scripts, a real database, a clock that is turned by hand.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test may panic, in its helpers too"
+)]
+
+mod approvals;
+mod before;
+mod control;
+mod flow;
+mod time;
+mod world;

@@ -1,0 +1,164 @@
+//! What the clock fires: schedules, and dates of records that come due.
+
+use std::time::Duration;
+
+use guest_artifacts::{HIGH_VALUE_ORDER, LEAD_SCORING};
+use triggerbox_automation::runs::RunState;
+use triggerbox_model::{event::Trigger, value::Value};
+
+use crate::world::{ADMIN, World, block_on};
+
+const HOUR: Duration = Duration::from_secs(3_600);
+
+fn schedule(world: &World, more: &str) {
+    world.script(&HIGH_VALUE_ORDER);
+    world.rule(&format!(
+        "name = \"daily\"\nmodel = \"sale.order\"\nactions = [{{ script = \"high-value-order\" }}]\n[trigger]\non = \"schedule\"\n{more}"
+    ));
+    // From now on its slots count.
+    assert_eq!(world.settle(), 0);
+}
+
+fn slots(world: &World) -> Vec<(String, u32)> {
+    let runs = world.runs_of("daily").into_iter();
+    runs.map(|run| match world.run(run.id).firing.trigger {
+        Trigger::Scheduled(slot) => (slot.due, slot.missed),
+        other => panic!("{other:?}"),
+    })
+    .collect()
+}
+
+// Shows: F006, F033
+#[test]
+fn a_schedule_runs_once_for_each_slot() {
+    let world = World::new();
+    schedule(&world, "cron = \"0 11 * * *\"\nzone = \"Europe/Brussels\"");
+    assert_eq!(world.engine.next_slots("daily", 2).unwrap()[1].to_string(), "2026-11-21T10:00:00Z");
+    world.pass(HOUR / 4);
+    assert_eq!(world.settle(), 0);
+    world.pass(HOUR / 4);
+    assert_eq!(world.settle(), 1);
+    assert_eq!(world.settle(), 0, "the slot is taken");
+    world.pass(24 * HOUR);
+    assert_eq!(world.settle(), 1);
+    assert_eq!(slots(&world), [("2026-11-20T10:00:00Z".into(), 0), ("2026-11-21T10:00:00Z".into(), 0)]);
+}
+
+#[test]
+fn slots_missed_for_less_than_the_window_are_made_up_for_by_one_run() {
+    let world = World::new();
+    schedule(&world, "every = 1\nunit = \"hours\"\nfirst = \"2026-01-01T00:00:00\"\ncatch-up = 300");
+    world.pass(3 * HOUR);
+    world.settle();
+    world.pass(48 * HOUR);
+    world.settle();
+    assert_eq!(slots(&world), [("2026-11-20T12:00:00Z".into(), 2), ("2026-11-22T12:00:00Z".into(), 4)]);
+    let missed = world.engine.suppressed(None, Some("daily"), 10).unwrap();
+    assert_eq!(missed.len(), 1, "{missed:?}");
+    assert!(missed[0].reason.starts_with("missed: 43 slots"), "{missed:?}");
+}
+
+#[test]
+fn a_clock_that_is_put_back_runs_no_slot_twice_and_a_restart_loses_none() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("crm.db");
+    let now = crate::world::NOW.parse().unwrap();
+    let world = World::on(triggerbox_store::db::Database::create_demo(&path, now).unwrap(), Default::default());
+    schedule(&world, "every = 1\nunit = \"hours\"\nfirst = \"2026-01-01T00:00:00\"");
+    world.pass(HOUR);
+    assert_eq!(world.settle(), 1);
+    world.clock.set("2026-11-20T09:45:00Z".parse().unwrap());
+    assert_eq!(world.settle(), 0);
+    world.pass(HOUR / 2);
+    assert_eq!(world.settle(), 0, "10 o'clock, again");
+    drop(world);
+    let database = triggerbox_store::db::Database::open(&path, triggerbox_store::db::Mode::Write).unwrap();
+    let world = World::on(database, Default::default());
+    world.clock.set("2026-11-20T12:01:00Z".parse().unwrap());
+    assert_eq!(world.settle(), 1);
+    let due: Vec<String> = slots(&world).into_iter().map(|(due, _)| due).collect();
+    assert_eq!(due, ["2026-11-20T10:00:00Z", "2026-11-20T12:00:00Z"]);
+    assert_eq!(slots(&world)[1].1, 1, "11 o'clock passed while nobody was there");
+}
+
+#[test]
+fn a_slot_is_skipped_or_waits_while_an_earlier_one_is_not_finished() {
+    for (overlap, expected) in [("skip", 1), ("queue", 3)] {
+        let world = World::new();
+        schedule(
+            &world,
+            &format!("every = 1\nunit = \"hours\"\nfirst = \"2026-01-01T00:00:00\"\noverlap = \"{overlap}\""),
+        );
+        block_on(world.engine.stop(None, ADMIN, "maintenance")).unwrap();
+        for _ in 0..3 {
+            world.pass(HOUR);
+            world.settle();
+        }
+        block_on(world.engine.go(None)).unwrap();
+        assert_eq!(world.settle(), expected, "{overlap}");
+        let skipped = world.engine.suppressed(None, Some("daily"), 10).unwrap();
+        assert_eq!(skipped.iter().filter(|s| s.reason.starts_with("overlap")).count(), 3 - expected, "{overlap}");
+    }
+}
+
+// Shows: F004
+#[test]
+fn a_date_of_a_record_that_comes_due_fires_once() {
+    let world = World::new();
+    world.script(&LEAD_SCORING);
+    world.rule(
+        "name = \"late\"\nmodel = \"crm.lead\"\ndomain = \"[('type', '=', 'opportunity')]\"\n\
+         trigger = { on = \"time\", field = \"date_deadline\", delay = 2, unit = \"days\" }\n\
+         actions = [{ script = \"lead-scoring\" }]",
+    );
+    let lead = |kind: &str, date: &str| {
+        world.create(
+            "crm.lead",
+            &[
+                ("name", Value::text("Chairs")),
+                ("type", Value::text(kind)),
+                ("date_deadline", Value::Date(date.into())),
+            ],
+        )
+    };
+    assert_eq!(world.settle(), 0);
+    let (due, _) = (lead("opportunity", "2026-11-19"), lead("lead", "2026-11-19"));
+    let _long_ago = lead("opportunity", "2026-11-10");
+    world.pass(14 * HOUR);
+    assert_eq!(world.settle(), 0, "half past eleven in the evening");
+    world.pass(HOUR);
+    world.settle();
+    world.pass(HOUR);
+    world.settle();
+    let runs = world.runs_of("late");
+    assert_eq!(runs.iter().map(|run| run.record).collect::<Vec<_>>(), [Some(due)], "{runs:#?}");
+    assert_eq!(world.run(runs[0].id).firing.trigger, Trigger::Time("date_deadline".into()));
+}
+
+// Shows: F091
+#[test]
+fn a_rule_on_last_updates_does_not_wait_for_its_own() {
+    let world = World::new();
+    world.script(&LEAD_SCORING);
+    world.rule(
+        "name = \"idle\"\nmodel = \"crm.lead\"\n\
+         trigger = { on = \"after-update\", delay = 1, unit = \"hours\" }\n\
+         actions = [{ script = \"lead-scoring\" }]",
+    );
+    world.settle();
+    let lead = world.lead("Chairs for two halls");
+    for _ in 0..5 {
+        world.pass(HOUR + Duration::from_secs(1));
+        world.settle();
+    }
+    let runs = world.runs_of("idle");
+    assert_eq!(runs.len(), 1, "{runs:#?}");
+    assert_eq!(runs[0].state, RunState::Succeeded);
+    let own = world.engine.suppressed(None, Some("idle"), 10).unwrap();
+    assert!(own[0].reason.starts_with("own-update"), "{own:?}");
+    // Somebody else's update counts.
+    world.write("crm.lead", lead, &[("phone", Value::text("+32 2 555 01 02"))]);
+    world.pass(HOUR + Duration::from_secs(1));
+    world.settle();
+    assert_eq!(world.runs_of("idle").len(), 2);
+}
