@@ -10,6 +10,7 @@
 //! | [`committer`] | the one who writes |
 //! | [`index`] | the rules in memory |
 //! | [`schedule`] | when a schedule is due |
+//! | [`matcher`] | which rules fire on a change |
 //! | [`runs`] | the history of runs |
 //! | [`proposals`] | changes that wait for a yes |
 //! | [`firing`] | what a run was fired with |
@@ -40,7 +41,7 @@ pub mod journal;
 mod lanes;
 pub mod loader;
 pub mod loops;
-mod matcher;
+pub mod matcher;
 mod message;
 pub mod needs;
 mod packed;

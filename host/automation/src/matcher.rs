@@ -27,19 +27,24 @@ use crate::{
 
 /// A rule fires on a record.
 #[derive(Debug, Clone)]
-pub(crate) struct Fire {
-    pub(crate) rule: Arc<Armed>,
+pub struct Fire {
+    /// The rule.
+    pub rule: Arc<Armed>,
     /// Which of the changes.
-    pub(crate) change: usize,
-    pub(crate) record: Id,
+    pub change: usize,
+    /// The record of the rule's model.
+    pub record: Id,
     /// The message, where the rule waits for messages.
-    pub(crate) message: Option<MessageInfo>,
+    pub message: Option<MessageInfo>,
     /// What the loop guard knows it by: the fields that changed, of those that the rule looks at.
-    pub(crate) fields: String,
+    pub fields: String,
 }
 
 /// All fires of the changes of one transaction, by rule in the order of rules, and by change.
-pub(crate) fn fires(conn: &Connection, env: &Env, index: &Index, changes: &[Change]) -> Result<Vec<Fire>, Error> {
+///
+/// # Errors
+/// What the database says.
+pub fn fires(conn: &Connection, env: &Env, index: &Index, changes: &[Change]) -> Result<Vec<Fire>, Error> {
     let mut fires = Vec::new();
     for (at, change) in changes.iter().enumerate() {
         for rule in index.on_changes(&change.record.model) {

@@ -1,7 +1,7 @@
 //! What happens to runs besides running: failures, retries, stops.
 
 use guest_artifacts::{DEMO_WRITE_THEN_TRAP, HIGH_VALUE_ORDER};
-use triggerbox_automation::{Config, runs::RunState};
+use triggerbox_automation::{Clock, Config, runs::RunState, scripts::binding};
 use triggerbox_model::{event::Trigger, value::Value};
 
 use crate::world::{ADMIN, World, block_on};
@@ -99,13 +99,17 @@ fn a_run_whose_records_are_gone_is_skipped() {
     assert_eq!((summary.state, summary.code.as_deref()), (RunState::Skipped, Some("records-gone")));
 }
 
+// Shows: F083
 #[test]
-fn a_rule_without_its_script_says_so() {
+fn a_rule_whose_script_is_switched_off_says_so() {
     let world = World::new();
+    world.script(&HIGH_VALUE_ORDER);
     button(&world, "high-value-order", "sale.order");
+    let now = world.clock.now();
+    world.commit(move |conn| binding::deactivate(conn, "high-value-order", ADMIN, now));
     let order = world.search("sale.order", "[]")[0];
     let run = block_on(world.engine.fire("button", ADMIN, Trigger::Manual, vec![order])).unwrap()[0];
     world.settle();
     let summary = world.run(run).summary;
-    assert_eq!((summary.state, summary.code.as_deref()), (RunState::Failed, Some("unknown-script")));
+    assert_eq!((summary.state, summary.code.as_deref()), (RunState::Failed, Some("script-inactive")));
 }

@@ -12,5 +12,7 @@ mod approvals;
 mod before;
 mod control;
 mod flow;
+mod loops;
 mod time;
+mod triggers;
 mod world;

@@ -18,7 +18,7 @@ use triggerbox_automation::{
 };
 use triggerbox_model::{
     call::{Answer, Call, DomainSource, Page},
-    value::{FieldValue, Id, Row, Value},
+    value::{FieldValue, Id, Value},
 };
 use triggerbox_sandbox::{Pool, Sandbox, inspect::embed_manifest};
 use triggerbox_store::db::{Database, DbError};
@@ -77,8 +77,12 @@ impl World {
         self.engine.committer().commit_blocking(edit).unwrap();
     }
 
-    pub(crate) fn sql(&self, work: impl FnOnce(&rusqlite::Connection) -> rusqlite::Result<usize> + Send + 'static) {
-        self.engine.committer().commit_blocking(move |conn| Ok::<_, DbError>(work(conn)?)).unwrap();
+    /// Writes to the engine's tables, as its own parts do.
+    pub(crate) fn commit<T: Send + 'static, E: From<DbError> + std::fmt::Debug + Send + 'static>(
+        &self,
+        work: impl FnOnce(&rusqlite::Connection) -> Result<T, E> + Send + 'static,
+    ) -> T {
+        self.engine.committer().commit_blocking(work).unwrap()
     }
 
     pub(crate) fn count(&self, sql: &str) -> u32 {
@@ -134,15 +138,6 @@ impl World {
         let call = Call::Read { model: model.to_owned(), ids: vec![id], fields: vec![field.to_owned()] };
         match self.ask(call) {
             Answer::Rows(rows) => rows[0].values[0].clone(),
-            other => panic!("{other:?}"),
-        }
-    }
-
-    pub(crate) fn rows(&self, model: &str, domain: &str, fields: &[&str]) -> Vec<Row> {
-        let domain = DomainSource::Literal(domain.to_owned());
-        let fields = fields.iter().map(|name| (*name).to_owned()).collect();
-        match self.ask(Call::SearchRead { model: model.to_owned(), domain, fields, page: Page::default() }) {
-            Answer::Rows(rows) => rows,
             other => panic!("{other:?}"),
         }
     }
