@@ -1,11 +1,13 @@
 //! The engine: one for each database. Cheap to clone.
 
 mod approve;
+mod attempt;
 mod before;
 mod change;
 mod control;
 mod draft;
 mod finish;
+mod source;
 mod time;
 mod work;
 

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use jiff::Timestamp;
-
+use rusqlite::Connection;
 use triggerbox_model::{
     call::{Answer, Call, DomainSource, Page},
     domain::{Domain, Literal, Operator},
@@ -11,7 +11,7 @@ use triggerbox_model::{
     event::User,
     value::{Id, Link, Row, Value},
 };
-use triggerbox_store::{db::Database, env::Env, session::Session};
+use triggerbox_store::{db::Database, env::Env, query, session::Session};
 
 use crate::runner::RunError;
 
@@ -66,6 +66,18 @@ pub fn find(database: &Database, login_or_id: &str, now: Timestamp) -> Result<Pe
         Ok(_) => Err(RunError::Backend("the backend answered a search with something else".to_owned())),
         Err(error) => Err(RunError::Invalid(error)),
     }
+}
+
+/// A user by id, active or not: who did something stays who it was.
+///
+/// # Errors
+/// `unknown-user`, or what the backend says.
+pub fn by_id(conn: &Connection, env: &Env, user: Id) -> Result<Person, Error> {
+    let fields = ["name", "login", "lang", "tz", "company_id"].map(str::to_owned);
+    let rows = query::read::read(conn, &env.clone().sudo(), "res.users", &[user], &fields)?;
+    rows.first()
+        .and_then(person)
+        .ok_or_else(|| Error::not_found("unknown-user", format!("there is no user {user}, or none with a company")))
 }
 
 fn person(row: &Row) -> Option<Person> {

@@ -20,7 +20,7 @@ use triggerbox_store::{
     query::{self, records::Stored},
 };
 
-use super::{Engine, work::Lines};
+use super::{Engine, attempt::Lines};
 use crate::{
     error::EngineError,
     index::{Armed, Index},
@@ -286,7 +286,10 @@ impl Engine {
     ) -> Result<Played, EngineError> {
         let env = people::environment(self.database(), rule.run_as, rule.rule.superuser, now)?;
         let steps = self.steps(&rule.rule, Class::Sync).await?;
-        let person = |user: Id| people::find(self.database(), &user.to_string(), now);
+        let (actor, run_as) = {
+            let snapshot = self.database().snapshot()?;
+            (people::by_id(&snapshot, &env, actor)?, people::by_id(&snapshot, &env, rule.run_as)?)
+        };
         let task = Task {
             run_id: self.inner.shared.random.key(),
             rule: rule.rule.name.clone(),
@@ -297,8 +300,8 @@ impl Engine {
             model: rule.rule.model.clone(),
             records,
             old_values,
-            actor: person(actor)?,
-            run_as: person(rule.run_as)?,
+            actor,
+            run_as,
             superuser: rule.rule.superuser,
             now,
             previous: None,

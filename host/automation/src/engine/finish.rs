@@ -8,6 +8,7 @@ use triggerbox_model::{
     changes::{ChangeSet, Diff},
     error::Error,
     event::Outcome,
+    value::Id,
 };
 use triggerbox_sandbox::Ending;
 use triggerbox_store::{commit, env::Env};
@@ -45,17 +46,19 @@ pub(super) struct Tried {
     pub(super) started: Timestamp,
     pub(super) steps: Vec<Done>,
     pub(super) log: Vec<LogLine>,
-    pub(super) result: Result,
+    pub(super) ended: Ended,
 }
 
 /// What a try came to.
-pub(super) enum Result {
+pub(super) enum Ended {
     /// All scripts succeeded: these changes are to be committed.
     Commit(Env, ChangeSet, Outcome),
     /// All scripts succeeded, and this is what would change.
     Show(Diff, Outcome),
     /// All scripts succeeded, and somebody must decide about the changes.
     Propose(ChangeSet, Diff, Outcome),
+    /// It found the records that it is for: each is to have a run of its own.
+    Spread(Vec<Id>),
     /// A script did not succeed: the last one of the steps.
     Unsuccessful,
     /// It could not be run at all.
@@ -66,7 +69,7 @@ pub(super) enum Result {
 
 impl Engine {
     /// Keeps what a try came to. Nothing is kept, and that is no error, if the run was cancelled or given to another.
-    pub(super) async fn finish(&self, tried: Tried) -> std::result::Result<(), EngineError> {
+    pub(super) async fn finish(&self, tried: Tried) -> Result<(), EngineError> {
         #[cfg(feature = "failpoints")]
         let tried = self.break_in_two(tried).await?;
         let shared = Arc::clone(&self.inner.shared);
@@ -85,9 +88,9 @@ impl Engine {
 impl Engine {
     /// An end that is broken on purpose, to show that the kill test's checker finds it: the changes in one transaction, the
     /// run record in another.
-    async fn break_in_two(&self, mut tried: Tried) -> std::result::Result<Tried, EngineError> {
+    async fn break_in_two(&self, mut tried: Tried) -> Result<Tried, EngineError> {
         if std::env::var_os("TRIGGERBOX_BROKEN_FINISH").is_some()
-            && let Result::Commit(env, changes, _) = &mut tried.result
+            && let Ended::Commit(env, changes, _) = &mut tried.ended
         {
             let (env, changes) = (env.clone(), std::mem::take(changes));
             self.committer().commit(move |conn| Ok::<_, EngineError>(commit::commit_in(conn, &env, &changes)?)).await?;
@@ -99,7 +102,7 @@ impl Engine {
 
 impl Shared {
     /// Returns whether other runs may start now.
-    fn finish(&self, conn: &Connection, tried: &Tried) -> std::result::Result<bool, EngineError> {
+    fn finish(&self, conn: &Connection, tried: &Tried) -> Result<bool, EngineError> {
         let claim = &tried.claim;
         if !queue::is_held(conn, claim.id, claim.fence)? {
             return Ok(false);
@@ -107,8 +110,8 @@ impl Shared {
         let now = self.now();
         let mut diff = Diff::default();
         let mut events = Vec::new();
-        let verdict = match &tried.result {
-            Result::Commit(env, changes, outcome) => match in_savepoint(conn, env, changes)? {
+        let verdict = match &tried.ended {
+            Ended::Commit(env, changes, outcome) => match in_savepoint(conn, env, changes)? {
                 Ok(committed) => {
                     crate::failpoint::hit("changed");
                     diff = committed.diff;
@@ -117,19 +120,19 @@ impl Shared {
                 }
                 Err(error) => Some(runner::refused(error)),
             },
-            Result::Show(shown, outcome) => {
+            Ended::Show(shown, outcome) => {
                 diff.clone_from(shown);
                 Some(Verdict::DryRun(outcome.clone()))
             }
-            Result::Propose(changes, shown, outcome) => {
+            Ended::Propose(changes, shown, outcome) => {
                 diff.clone_from(shown);
                 proposals::keep(conn, &self.config, claim, changes, shown, now)?;
                 Some(Verdict::Proposed(outcome.clone()))
             }
-            Result::Unsuccessful => tried.steps.last().map(|step| runner::unsuccessful(step.ending.clone())),
+            Ended::Unsuccessful => tried.steps.last().map(|step| runner::unsuccessful(step.ending.clone())),
             // The scripts did their part, and what they want was refused before it came to a commit.
-            Result::NotRun(error) if !tried.steps.is_empty() => Some(Verdict::Rejected(error.clone())),
-            Result::NotRun(_) | Result::Nothing(..) => None,
+            Ended::NotRun(error) if !tried.steps.is_empty() => Some(Verdict::Rejected(error.clone())),
+            Ended::NotRun(_) | Ended::Nothing(..) | Ended::Spread(_) => None,
         };
         self.keep_attempts(conn, tried, verdict.as_ref(), diff, now)?;
         let over = self.conclude(conn, tried, verdict, now)?;
@@ -137,7 +140,10 @@ impl Shared {
         let parent = Parent { run: claim.id, root: claim.root, depth: claim.depth };
         let cause = Cause { actor: claim.actor, at: now, parent: Some(parent) };
         self.forgive_own_updates(conn, claim, cause, &events)?;
-        let caused = self.react(conn, cause, &events)?;
+        let mut caused = self.react(conn, cause, &events)?;
+        if let Ended::Spread(records) = &tried.ended {
+            caused.extend(self.spread(conn, claim, cause, records)?);
+        }
         crate::failpoint::hit("events-written");
         Ok(over || !caused.is_empty())
     }
@@ -149,11 +155,15 @@ impl Shared {
         tried: &Tried,
         verdict: Option<Verdict>,
         now: i64,
-    ) -> std::result::Result<bool, EngineError> {
+    ) -> Result<bool, EngineError> {
         let claim = &tried.claim;
-        let (state, code, message) = match (&tried.result, verdict) {
-            (Result::Nothing(code, why), _) => (RunState::Skipped, *code, Some(why.clone())),
-            (Result::NotRun(error), _) => (RunState::Failed, error.code.as_str(), Some(error.message.clone())),
+        let (state, code, message) = match (&tried.ended, verdict) {
+            (Ended::Nothing(code, why), _) => (RunState::Skipped, *code, Some(why.clone())),
+            (Ended::Spread(records), _) => {
+                let message = format!("one run for each of {} records", records.len());
+                (RunState::Succeeded, "spread", Some(message))
+            }
+            (Ended::NotRun(error), _) => (RunState::Failed, error.code.as_str(), Some(error.message.clone())),
             (_, Some(verdict)) => {
                 let message = verdict.message();
                 let state = match &verdict {
@@ -199,7 +209,7 @@ impl Shared {
         state: RunState,
         code: &str,
         message: Option<&str>,
-    ) -> std::result::Result<(), EngineError> {
+    ) -> Result<(), EngineError> {
         let rule = &claim.rule.rule.name;
         match state {
             RunState::Succeeded | RunState::WaitingApproval => {
@@ -231,7 +241,7 @@ impl Shared {
         verdict: Option<&Verdict>,
         diff: Diff,
         now: i64,
-    ) -> std::result::Result<(), EngineError> {
+    ) -> Result<(), EngineError> {
         let Some(verdict) = verdict else { return Ok(()) };
         let last = tried.steps.len().saturating_sub(1);
         let mut diff = Some(diff);
@@ -279,7 +289,7 @@ fn in_savepoint(
     conn: &Connection,
     env: &Env,
     changes: &ChangeSet,
-) -> std::result::Result<std::result::Result<commit::Committed, commit::CommitError>, EngineError> {
+) -> Result<Result<commit::Committed, commit::CommitError>, EngineError> {
     conn.execute_batch("SAVEPOINT effects")?;
     match commit::commit_in(conn, env, changes) {
         Ok(committed) => {
@@ -295,7 +305,7 @@ fn in_savepoint(
     }
 }
 
-fn keep_outcome(conn: &Connection, claim: &Claim, outcome: &Outcome) -> std::result::Result<(), EngineError> {
+fn keep_outcome(conn: &Connection, claim: &Claim, outcome: &Outcome) -> Result<(), EngineError> {
     if *outcome == Outcome::default() {
         return Ok(());
     }

@@ -1,40 +1,15 @@
-//! Workers: claim what is due, run it, keep what came of it.
+//! Workers: claim what is due, and have it tried.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use jiff::SignedDuration;
-use tokio::{
-    sync::{oneshot, watch},
-    task::JoinSet,
-};
-use triggerbox_model::{
-    error::Error,
-    event::Trigger,
-    limits::{Class, Limit, Limits},
-    value::Id,
-};
-use triggerbox_sandbox::LogLevel;
-use triggerbox_store::{db::Snapshot, env::Env};
+use tokio::{sync::watch, task::JoinSet};
 
-use super::{
-    Engine,
-    before::Gate,
-    finish::{Result as Tried_, Tried},
-    lock,
-};
+use super::{Engine, lock};
 use crate::{
     clock::{millis, timestamp},
-    config::Journal,
     error::EngineError,
-    guard::LogSink,
-    index::Index,
-    journal::Keep,
-    matcher, people,
-    play::{Played, Step, Task, play},
     queue::{self, Claim},
-    rule::{Action, Environment, Mode, Rule},
-    runs::LogLine,
-    scripts::{asks, binding},
 };
 
 /// With nothing to wait for, the clock is looked at again after this long.
@@ -152,173 +127,5 @@ impl Engine {
         crate::failpoint::hit("after-lease");
         *lock(&self.inner.turn) = turn;
         Ok(claims)
-    }
-
-    /// One try of a run, from its claim to its end.
-    async fn attempt(&self, claim: Claim) -> Result<(), EngineError> {
-        let (cancel, cancelled) = oneshot::channel();
-        lock(&self.inner.running).insert(claim.id, cancel);
-        let tried = tokio::select! {
-            tried = self.run_scripts(claim.clone()) => tried,
-            // Dropping the other future ended the scripts. What is to be kept of the run, the one who cancelled it kept.
-            _ = cancelled => return Ok(()),
-        };
-        crate::failpoint::hit("ran");
-        self.finish(tried).await
-    }
-
-    async fn run_scripts(&self, claim: Claim) -> Tried {
-        let started = self.clock().now();
-        let log = Lines::default();
-        let mut steps = Vec::new();
-        let result = match self.try_scripts(&claim, &log, &mut steps).await {
-            Ok(result) => result,
-            Err(EngineError::Database(error)) => {
-                let why = error.to_string();
-                steps.push(crate::play::Done::not_run(
-                    triggerbox_sandbox::ContentHash([0; 32]),
-                    Limits::resolve(claim.class, []),
-                    why,
-                ));
-                Tried_::Unsuccessful
-            }
-            Err(error) => Tried_::NotRun(error.into_error()),
-        };
-        Tried { claim, started, steps, log: log.take(), result }
-    }
-
-    async fn try_scripts(
-        &self,
-        claim: &Claim,
-        log: &Lines,
-        done: &mut Vec<crate::play::Done>,
-    ) -> Result<Tried_, EngineError> {
-        let rule = &claim.rule.rule;
-        let now = timestamp(claim.at);
-        let (records, actor, run_as, env, index) = {
-            let snapshot = self.database().snapshot()?;
-            let index = self.inner.shared.rules(&snapshot)?;
-            let records = remaining(&snapshot, &index, claim, self.clock().now())?;
-            let env = people::environment(self.database(), claim.rule.run_as, rule.superuser, now)?;
-            let person = |user: Id| people::find(self.database(), &user.to_string(), now);
-            (records, person(claim.actor)?, person(claim.rule.run_as)?, env, index)
-        };
-        drop(index);
-        if records.is_empty() && !claim.firing.records.is_empty() {
-            let why = "none of its records is there any more, or matches the rule".to_owned();
-            return Ok(Tried_::Nothing("records-gone", why));
-        }
-        let steps = self.steps(rule, claim.class).await?;
-        let task = Task {
-            run_id: claim.key.clone(),
-            rule: rule.name.clone(),
-            attempt: claim.attempt,
-            depth: claim.depth,
-            seed: claim.seed,
-            trigger: claim.firing.trigger.clone(),
-            model: claim.model.clone(),
-            records,
-            old_values: claim.firing.old_values.clone(),
-            actor,
-            run_as,
-            superuser: rule.superuser,
-            now,
-            previous: None,
-        };
-        let keep = match self.config().journal {
-            Journal::All => Keep::All,
-            Journal::Sampled(times) if self.inner.shared.random.once_in(times) => Keep::All,
-            Journal::Sampled(_) | Journal::Off => Keep::Outside,
-        };
-        let played = play(self.database(), env.clone(), &task, &steps, keep, Box::new(log.clone())).await?;
-        let Played { mut session, steps: played, outcome, .. } = played;
-        done.extend(played);
-        let Some(outcome) = outcome else { return Ok(Tried_::Unsuccessful) };
-        session.check_outcome(&outcome)?;
-        if rule.environment == Environment::Test {
-            let preview = session.preview()?;
-            return Ok(Tried_::Show(preview.diff, outcome));
-        }
-        if rule.mode != Mode::Auto {
-            let preview = session.preview()?;
-            return Ok(Tried_::Propose(session.finish(), preview.diff, outcome));
-        }
-        // Written when it is committed, whenever the event was.
-        let env = Env { now: self.clock().now(), ..env };
-        let mut changes = session.finish();
-        if let Some(mut gate) = Gate::new(self, claim.rule.run_as, claim.depth)? {
-            gate.pass_all(&mut changes).await?;
-        }
-        Ok(Tried_::Commit(env, changes, outcome))
-    }
-
-    /// Makes the actions of a rule ready to run.
-    pub(super) async fn steps(&self, rule: &Rule, class: Class) -> Result<Vec<Step>, EngineError> {
-        let mut steps = Vec::new();
-        for (part, action) in (0..).zip(&rule.actions) {
-            steps.push(self.prepare(rule, part, action, class).await?);
-        }
-        Ok(steps)
-    }
-
-    async fn prepare(&self, rule: &Rule, part: i64, action: &Action, class: Class) -> Result<Step, EngineError> {
-        let hash = binding::effective(&*self.database().snapshot()?, rule, part)?;
-        let script = self.inner.loader.ready(self.database(), hash).await?;
-        let manifest = script.manifest().ok_or_else(|| {
-            Error::rejected("no-manifest", format!("script `{}` has no manifest: it may do nothing", action.script))
-        })?;
-        let set: Vec<_> = action.parameters.iter().map(|(name, value)| (name.clone(), value.clone())).collect();
-        let parameters = manifest
-            .parameter_values(&set)
-            .map_err(|error| Error::invalid("bad-parameter", error.to_string()).with_field(error.name))?;
-        let authority = asks::authority(self.database().schema(), rule, action, manifest, &self.config().policy);
-        let agent = manifest.limits.0.get(&Limit::LlmCalls).is_some_and(|calls| *calls > 0);
-        let class = if agent && class == Class::Async { Class::Agent } else { class };
-        let limits = Limits::resolve(class, [&manifest.limits, &action.limits, &self.config().limits]);
-        Ok(Step { parameters, authority: Arc::new(authority), limits, script })
-    }
-}
-
-/// The records of a run that are still there and, if the rule wants it, still match. Deleted ones are not expected to be.
-fn remaining(conn: &Snapshot, index: &Index, claim: &Claim, now: jiff::Timestamp) -> Result<Vec<Id>, EngineError> {
-    let records = &claim.firing.records;
-    let Some(model) = claim.model.as_ref().filter(|_| !matches!(claim.firing.trigger, Trigger::Deleted(_))) else {
-        return Ok(records.clone());
-    };
-    let env = index.env(now);
-    let mut left = Vec::new();
-    for id in records {
-        if !triggerbox_model::domain::eval::Records::exists(
-            &triggerbox_store::query::records::Stored(conn),
-            model,
-            *id,
-        )? {
-            continue;
-        }
-        let matches = match &env {
-            Some(env) if claim.rule.rule.judge_again => matcher::record_holds(conn, env, &claim.rule, model, *id)?,
-            _ => true,
-        };
-        if matches {
-            left.push(*id);
-        }
-    }
-    Ok(left)
-}
-
-/// A run's log, kept line by line.
-#[derive(Clone, Default)]
-pub(super) struct Lines(Arc<Mutex<Vec<LogLine>>>);
-
-impl Lines {
-    fn take(&self) -> Vec<LogLine> {
-        std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner))
-    }
-}
-
-impl LogSink for Lines {
-    fn line(&mut self, level: LogLevel, message: &str) {
-        let mut lines = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        lines.push(LogLine { level, message: message.to_owned() });
     }
 }

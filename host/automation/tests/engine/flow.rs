@@ -153,3 +153,41 @@ fn a_rule_that_writes_the_record_that_fires_it_stops() {
     assert!(runs.iter().all(|run| run.root == runs[0].root));
     assert_eq!(runs[1].parent, Some(runs[0].id));
 }
+
+// Shows: F039, F040, F042, F043, F044, F046
+#[test]
+fn records_that_the_event_does_not_bring_come_from_the_source() {
+    let world = World::new();
+    let rule = |more: &str| {
+        world.rule(&format!(
+            "name = \"sweep\"\nmodel = \"crm.lead\"\ntrigger = {{ on = \"manual\" }}\n{more}\n\
+             actions = [{{ script = \"update-record\", parameters = {{ values = \"city = Ghent\" }} }}]"
+        ));
+    };
+    let fire = |records: Vec<u32>| {
+        let fired = world.engine.fire("sweep", ADMIN, Trigger::Manual, records);
+        let run = crate::world::block_on(fired).unwrap()[0];
+        let before = world.count("SELECT count(*) FROM engine_run");
+        world.settle();
+        (world.run(run), world.count("SELECT count(*) FROM engine_run") - before)
+    };
+    let [one, two, three] = ["1", "2", "3"]
+        .map(|phone| world.create("crm.lead", &[("name", Value::text("Chairs")), ("phone", Value::text(phone))]));
+    let in_ghent = || world.search("crm.lead", "[('city', '=', 'Ghent'), ('name', '=', 'Chairs')]").len();
+
+    rule("source = { domain = \"[('name', '=', 'Chairs'), ('phone', 'in', ['1', '2'])]\" }");
+    let (run, _) = fire(vec![three]);
+    assert_eq!((run.summary.state, in_ghent()), (RunState::Succeeded, 1), "the caller's records come first");
+    let (run, more) = fire(Vec::new());
+    assert_eq!((run.summary.message.as_deref(), in_ghent(), more), (Some("2 of 2 updated"), 3, 0));
+
+    rule("source = { domain = \"[('name', '=', 'Chairs')]\" }\ndispatch = \"per-record\"\nmax-records = 2");
+    let (run, more) = fire(Vec::new());
+    assert_eq!((run.summary.code.as_deref(), more), (Some("spread"), 2));
+    assert!(world.runs_of("sweep").iter().rev().take(2).all(|child| child.parent == Some(run.summary.id)));
+
+    rule("source = { domain = \"[('name', '=', 'Nobody')]\" }");
+    let (run, _) = fire(Vec::new());
+    assert_eq!((run.summary.state, run.summary.code.as_deref()), (RunState::Skipped, Some("no-records")));
+    let _ = (one, two);
+}

@@ -1,0 +1,229 @@
+//! One try of a run: its records, its scripts, and what they came to.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use rusqlite::OptionalExtension;
+use tokio::sync::oneshot;
+use triggerbox_model::{
+    domain::eval::Records,
+    error::Error,
+    event::{PreviousRun, Trigger},
+    limits::{Class, Limit, Limits},
+    value::Id,
+};
+use triggerbox_sandbox::{ContentHash, LogLevel};
+use triggerbox_store::{db::Snapshot, env::Env, query::records::Stored};
+
+use super::{
+    Engine,
+    before::Gate,
+    finish::{Ended, Tried},
+    lock,
+};
+use crate::{
+    clock::timestamp,
+    config::Journal,
+    error::EngineError,
+    guard::LogSink,
+    index::Index,
+    journal::Keep,
+    matcher, people,
+    play::{Done, Played, Step, Task, play},
+    queue::Claim,
+    rule::{Action, Dispatch, Environment, Mode, Rule, ScriptRef},
+    runs::LogLine,
+    scripts::{asks, binding},
+};
+
+impl Engine {
+    /// One try of a run, from its claim to its end.
+    pub(super) async fn attempt(&self, claim: Claim) -> Result<(), EngineError> {
+        let (cancel, cancelled) = oneshot::channel();
+        lock(&self.inner.running).insert(claim.id, cancel);
+        let tried = tokio::select! {
+            tried = self.run_scripts(claim.clone()) => tried,
+            // Dropping the other future ended the scripts. What is to be kept of the run, the one who cancelled it kept.
+            _ = cancelled => return Ok(()),
+        };
+        crate::failpoint::hit("ran");
+        self.finish(tried).await
+    }
+
+    async fn run_scripts(&self, claim: Claim) -> Tried {
+        let started = self.clock().now();
+        let log = Lines::default();
+        let mut steps = Vec::new();
+        let ended = match self.try_scripts(&claim, &log, &mut steps).await {
+            Ok(result) => result,
+            Err(EngineError::Database(error)) => {
+                let why = error.to_string();
+                steps.push(Done::not_run(ContentHash([0; 32]), Limits::resolve(claim.class, []), why));
+                Ended::Unsuccessful
+            }
+            Err(error) => Ended::NotRun(error.into_error()),
+        };
+        Tried { claim, started, steps, log: log.take(), ended }
+    }
+
+    async fn try_scripts(&self, claim: &Claim, log: &Lines, done: &mut Vec<Done>) -> Result<Ended, EngineError> {
+        let rule = &claim.rule.rule;
+        let now = timestamp(claim.at);
+        let (mut records, actor, run_as, env) = {
+            let snapshot = self.database().snapshot()?;
+            let index = self.inner.shared.rules(&snapshot)?;
+            let records = remaining(&snapshot, &index, claim, self.clock().now())?;
+            let env = people::environment(self.database(), claim.rule.run_as, rule.superuser, now)?;
+            let person = |user: Id| people::by_id(&snapshot, &env, user);
+            (records, person(claim.actor)?, person(claim.rule.run_as)?, env)
+        };
+        if records.is_empty() && !claim.firing.records.is_empty() {
+            let why = "none of its records is there any more, or matches the rule".to_owned();
+            return Ok(Ended::Nothing("records-gone", why));
+        }
+        if let Some(source) = rule.source.as_ref().filter(|_| records.is_empty()) {
+            records = match self.source(claim, source, &env, &actor, &run_as).await? {
+                Ok(records) => records,
+                Err(problem) => return Ok(Ended::Nothing("no-records", problem)),
+            };
+            if rule.dispatch == Dispatch::PerRecord {
+                return Ok(Ended::Spread(records));
+            }
+        }
+        let steps = self.steps(rule, claim.class).await?;
+        let task = Task {
+            run_id: claim.key.clone(),
+            rule: rule.name.clone(),
+            attempt: claim.attempt,
+            depth: claim.depth,
+            seed: claim.seed,
+            trigger: claim.firing.trigger.clone(),
+            model: claim.model.clone(),
+            records,
+            old_values: claim.firing.old_values.clone(),
+            actor,
+            run_as,
+            superuser: rule.superuser,
+            now,
+            previous: self.previous(claim)?,
+        };
+        let keep = match self.config().journal {
+            Journal::All => Keep::All,
+            Journal::Sampled(times) if self.inner.shared.random.once_in(times) => Keep::All,
+            Journal::Sampled(_) | Journal::Off => Keep::Outside,
+        };
+        let played = play(self.database(), env.clone(), &task, &steps, keep, Box::new(log.clone())).await?;
+        let Played { mut session, steps: played, outcome, .. } = played;
+        done.extend(played);
+        let Some(outcome) = outcome else { return Ok(Ended::Unsuccessful) };
+        session.check_outcome(&outcome)?;
+        if rule.environment == Environment::Test {
+            let preview = session.preview()?;
+            return Ok(Ended::Show(preview.diff, outcome));
+        }
+        if rule.mode != Mode::Auto {
+            let preview = session.preview()?;
+            return Ok(Ended::Propose(session.finish(), preview.diff, outcome));
+        }
+        // Written when it is committed, whenever the event was.
+        let env = Env { now: self.clock().now(), ..env };
+        let mut changes = session.finish();
+        if let Some(mut gate) = Gate::new(self, claim.rule.run_as, claim.depth)? {
+            gate.pass_all(&mut changes).await?;
+        }
+        Ok(Ended::Commit(env, changes, outcome))
+    }
+
+    /// Makes the actions of a rule ready to run.
+    pub(super) async fn steps(&self, rule: &Rule, class: Class) -> Result<Vec<Step>, EngineError> {
+        let mut steps = Vec::new();
+        for (part, action) in (0..).zip(&rule.actions) {
+            steps.push(self.prepare(rule, part, action, class).await?);
+        }
+        Ok(steps)
+    }
+
+    /// Makes the script of a rule's record source ready to run. It asks for nothing but what its manifest says.
+    pub(super) async fn source_step(&self, rule: &Rule, script: &ScriptRef) -> Result<Step, EngineError> {
+        let action = Action {
+            script: script.clone(),
+            parameters: indexmap::IndexMap::new(),
+            grants: None,
+            limits: triggerbox_model::limits::LimitRequest::default(),
+        };
+        self.prepare(rule, binding::SOURCE, &action, Class::Batch).await
+    }
+
+    /// What a chained run may know of the run before it on the same record.
+    fn previous(&self, claim: &Claim) -> Result<Option<PreviousRun>, EngineError> {
+        let (true, Some(model), Some(record)) = (claim.rule.rule.chain, &claim.model, claim.firing.records.first())
+        else {
+            return Ok(None);
+        };
+        let sql = "SELECT key, message FROM engine_run WHERE model = ?1 AND record = ?2 AND rule = ?3 AND id < ?4 \
+                   AND state = 'succeeded' ORDER BY id DESC LIMIT 1";
+        let conn = self.database().snapshot()?;
+        let mut statement = conn.prepare_cached(sql)?;
+        let before = statement.query_row((model, record, &claim.rule.rule.name, claim.id), |row| {
+            let last_text: Option<String> = row.get(1)?;
+            Ok(PreviousRun { id: row.get(0)?, last_text: last_text.unwrap_or_default(), tool_log: Vec::new() })
+        });
+        Ok(before.optional()?)
+    }
+
+    async fn prepare(&self, rule: &Rule, part: i64, action: &Action, class: Class) -> Result<Step, EngineError> {
+        let hash = binding::effective(&*self.database().snapshot()?, rule, part)?;
+        let script = self.inner.loader.ready(self.database(), hash).await?;
+        let manifest = script.manifest().ok_or_else(|| {
+            Error::rejected("no-manifest", format!("script `{}` has no manifest: it may do nothing", action.script))
+        })?;
+        let set: Vec<_> = action.parameters.iter().map(|(name, value)| (name.clone(), value.clone())).collect();
+        let parameters = manifest
+            .parameter_values(&set)
+            .map_err(|error| Error::invalid("bad-parameter", error.to_string()).with_field(error.name))?;
+        let authority = asks::authority(self.database().schema(), rule, action, manifest, &self.config().policy);
+        let agent = manifest.limits.0.get(&Limit::LlmCalls).is_some_and(|calls| *calls > 0);
+        let class = if agent && class == Class::Async { Class::Agent } else { class };
+        let limits = Limits::resolve(class, [&manifest.limits, &action.limits, &self.config().limits]);
+        Ok(Step { parameters, authority: Arc::new(authority), limits, script })
+    }
+}
+
+/// The records of a run that are still there and, if the rule wants it, still match. Deleted ones are not expected to be.
+fn remaining(conn: &Snapshot, index: &Index, claim: &Claim, now: jiff::Timestamp) -> Result<Vec<Id>, EngineError> {
+    let records = &claim.firing.records;
+    let Some(model) = claim.model.as_ref().filter(|_| !matches!(claim.firing.trigger, Trigger::Deleted(_))) else {
+        return Ok(records.clone());
+    };
+    let env = index.env(now);
+    let mut left = Vec::new();
+    for id in records {
+        if !Stored(conn).exists(model, *id)? {
+            continue;
+        }
+        let matches = match &env {
+            Some(env) if claim.rule.rule.judge_again => matcher::record_holds(conn, env, &claim.rule, model, *id)?,
+            _ => true,
+        };
+        if matches {
+            left.push(*id);
+        }
+    }
+    Ok(left)
+}
+
+/// A run's log, kept line by line.
+#[derive(Clone, Default)]
+pub(super) struct Lines(Arc<Mutex<Vec<LogLine>>>);
+
+impl Lines {
+    fn take(&self) -> Vec<LogLine> {
+        std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+impl LogSink for Lines {
+    fn line(&mut self, level: LogLevel, message: &str) {
+        let mut lines = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        lines.push(LogLine { level, message: message.to_owned() });
+    }
+}

@@ -1,0 +1,98 @@
+//! Records that an event does not bring: a domain, or a script that is asked. A source that is broken gives none, and the
+//! run says why.
+
+use rusqlite::Connection;
+use triggerbox_model::{call::Page, domain::Domain, event::Trigger, value::Id};
+use triggerbox_store::{env::Env, query};
+
+use super::{Engine, Shared, attempt::Lines};
+use crate::{
+    dispatch::{Cause, Dispatcher},
+    error::EngineError,
+    firing::Firing,
+    journal::Keep,
+    people::Person,
+    play::{Task, play},
+    queue::Claim,
+    rule::Source,
+    runner,
+    runs::RunId,
+};
+
+impl Engine {
+    /// The records of a rule's source, with the rights of its run; the inner error says why there are none.
+    pub(super) async fn source(
+        &self,
+        claim: &Claim,
+        source: &Source,
+        env: &Env,
+        actor: &Person,
+        run_as: &Person,
+    ) -> Result<Result<Vec<Id>, String>, EngineError> {
+        let found = match source {
+            Source::Domain(domain) => self.by_domain(claim, domain, env),
+            Source::Script(script) => {
+                let step = match self.source_step(&claim.rule.rule, script).await {
+                    Err(EngineError::Refused(error)) => return Ok(Err(broken(&error.message))),
+                    other => other?,
+                };
+                let task = Task {
+                    run_id: claim.key.clone(),
+                    rule: claim.rule.rule.name.clone(),
+                    attempt: claim.attempt,
+                    depth: claim.depth,
+                    seed: claim.seed,
+                    trigger: Trigger::SelectRecords,
+                    model: claim.model.clone(),
+                    records: Vec::new(),
+                    old_values: Vec::new(),
+                    actor: actor.clone(),
+                    run_as: run_as.clone(),
+                    superuser: claim.rule.rule.superuser,
+                    now: env.now,
+                    previous: None,
+                };
+                let log = Box::new(Lines::default());
+                let played = play(self.database(), env.clone(), &task, &[step], Keep::Outside, log).await?;
+                match (played.outcome, played.steps.into_iter().last()) {
+                    (Some(outcome), _) => Ok(outcome.records),
+                    (None, step) => {
+                        let verdict = step.map(|step| runner::unsuccessful(step.ending));
+                        return Ok(Err(broken(&verdict.and_then(|verdict| verdict.message()).unwrap_or_default())));
+                    }
+                }
+            }
+        };
+        Ok(match found {
+            Ok(records) if records.is_empty() => Err("the rule's source has no records now".to_owned()),
+            Ok(records) => Ok(records),
+            Err(EngineError::Refused(error)) => Err(broken(&error.message)),
+            Err(error) => return Err(error),
+        })
+    }
+
+    fn by_domain(&self, claim: &Claim, domain: &str, env: &Env) -> Result<Vec<Id>, EngineError> {
+        let model = claim.model.as_deref().unwrap_or_default();
+        let conn = self.database().snapshot()?;
+        Ok(query::search(&conn, env, model, &Domain::parse(domain)?, &Page::default())?)
+    }
+}
+
+fn broken(problem: &str) -> String {
+    format!("the rule's source is broken and gives no records: {problem}")
+}
+
+impl Shared {
+    /// One run for each record that a source gave.
+    pub(super) fn spread(
+        &self,
+        conn: &Connection,
+        claim: &Claim,
+        cause: Cause,
+        records: &[Id],
+    ) -> Result<Vec<RunId>, EngineError> {
+        let dispatcher = Dispatcher { conn, random: &self.random, cause };
+        let firing = Firing { records: records.to_vec(), ..claim.firing.clone() };
+        dispatcher.fire(&claim.rule, claim.root, claim.root, firing)
+    }
+}
