@@ -15,7 +15,7 @@ use cap_std::{ambient_authority, fs::Dir};
 use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;
 
-use crate::sandbox::ContentHash;
+use crate::hash::ContentHash;
 
 /// First bytes of a file in the cache: its format's name and version.
 const MAGIC: &[u8; 8] = b"TBXCODE1";

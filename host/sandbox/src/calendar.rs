@@ -11,7 +11,7 @@ use triggerbox_model::error::Error;
 /// `2026-11-21T10:15:00Z` in `Europe/Brussels` is `2026-11-21T11:15:00`.
 ///
 /// # Errors
-/// `invalid`: `bad-datetime`, `unknown-zone`.
+/// `invalid`: `bad-datetime`, `unknown-time-zone`.
 pub fn to_local(utc: &str, tz: &str) -> Result<String, Error> {
     let time = timestamp(utc)?;
     Ok(time.to_zoned(zone(tz)?).datetime().strftime("%Y-%m-%dT%H:%M:%S").to_string())
@@ -21,7 +21,7 @@ pub fn to_local(utc: &str, tz: &str) -> Result<String, Error> {
 /// forward by as much as the clock; of one that comes twice it is the first.
 ///
 /// # Errors
-/// `invalid`: `bad-datetime`, `unknown-zone`.
+/// `invalid`: `bad-datetime`, `unknown-time-zone`.
 pub fn to_utc(local: &str, tz: &str) -> Result<String, Error> {
     let zone = zone(tz)?;
     let time = civil(local).ok_or_else(|| {
@@ -74,7 +74,7 @@ fn zone(name: &str) -> Result<TimeZone, Error> {
             || "use an IANA name such as `Europe/Brussels`".to_owned(),
             |near| format!("did you mean `{near}`?"),
         );
-        Error::invalid("unknown-zone", format!("unknown time zone `{name}`; {advice}"))
+        Error::invalid("unknown-time-zone", format!("unknown time zone `{name}`; {advice}"))
     })
 }
 

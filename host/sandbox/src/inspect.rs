@@ -15,7 +15,7 @@ use triggerbox_model::manifest::Manifest;
 pub use imports::{Import, ImportStatus};
 pub use manifest::{EmbedError, embed_manifest, manifest_of};
 
-use crate::sandbox::ContentHash;
+use crate::hash::ContentHash;
 
 /// Largest component that is accepted, in bytes.
 pub const MAX_BYTES: usize = 64 << 20;

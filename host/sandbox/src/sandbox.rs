@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use sha2::{Digest, Sha256};
 use tokio::sync::Semaphore;
 use triggerbox_model::manifest::Manifest;
 use wasmtime::{
@@ -15,6 +14,7 @@ use crate::{
     cache::Cache,
     compile::{CompileError, Compiler},
     engine::{self, Allocation, EngineError, Mode, Pool},
+    hash::ContentHash,
     imports, inspect,
     state::State,
     wasi,
@@ -59,36 +59,6 @@ pub enum ScriptError {
     /// It wants an import that the host does not have, or does not export the contract's `run`. The script's author.
     #[error("the component does not fit the contract: {0}")]
     Link(String),
-}
-
-/// SHA-256 of a component's bytes: the identity of a script's version.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct ContentHash(pub [u8; 32]);
-
-impl ContentHash {
-    /// The hash of these bytes.
-    #[must_use]
-    pub fn of(component: &[u8]) -> Self {
-        Self(Sha256::digest(component).into())
-    }
-}
-
-impl std::fmt::Display for ContentHash {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
-    }
-}
-
-impl std::fmt::Debug for ContentHash {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "ContentHash({self})")
-    }
-}
-
-impl serde::Serialize for ContentHash {
-    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(self)
-    }
 }
 
 impl Sandbox {

@@ -1,5 +1,6 @@
 //! Scripts that mean harm, one test for each guest of `tests/guests`: which limit stops it, that nothing of it is
 //! applied, that the host's memory grew by no more than the run's limit and 64 MiB, and that the next run works.
+//! Shows: F017
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,

@@ -34,11 +34,8 @@ pub(super) fn problem(bytes: &[u8]) -> Option<String> {
         return Some("the file is empty (0 bytes)".to_owned());
     }
     if bytes.starts_with(COMPONENT) && bytes.len() > MAX_BYTES {
-        return Some(format!(
-            "the component has {} MiB; at most {} MiB are accepted",
-            bytes.len().div_ceil(1 << 20),
-            MAX_BYTES >> 20
-        ));
+        // Whoever reads the file may stop here: how much more there is says nothing.
+        return Some(format!("the component is larger than {} MiB, the most that is accepted", MAX_BYTES >> 20));
     }
     if bytes.starts_with(COMPONENT) {
         return None;
