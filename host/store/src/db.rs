@@ -95,7 +95,8 @@ impl Database {
         Self::opened(path, None, Some(folder))
     }
 
-    /// Opens a database. For writing, an older format is brought up to date first, in one transaction.
+    /// Opens a database. For writing, an older format is brought up to date first, and then older models, each in one
+    /// transaction. A newer one of either is left alone.
     ///
     /// # Errors
     /// Each case of [`DbError`].
@@ -104,7 +105,10 @@ impl Database {
         match mode {
             Mode::Write => {
                 let lock = lock(path)?;
-                upgrade::upgrade(&open_writer(path)?, upgrade::STEPS)?;
+                let conn = open_writer(path)?;
+                upgrade::upgrade(&conn, upgrade::STEPS)?;
+                upgrade::upgrade_models(&conn)?;
+                drop(conn);
                 Self::opened(path.to_owned(), Some(lock), None)
             }
             Mode::Read => Self::opened(path.to_owned(), None, None),

@@ -21,7 +21,7 @@ use rusqlite::{Connection, OptionalExtension, types::Type};
 use serde::{Serialize, de::DeserializeOwned};
 use triggerbox_model::schema::{Constraint, Field, FieldKind, Model, Schema};
 
-pub use self::upgrade::{Upgrade, fingerprint, upgrade};
+pub use self::upgrade::{Upgrade, VERSION, fingerprint, upgrade};
 use crate::rights::Rights;
 
 /// Column of a hierarchy's path, `1/5/`.

@@ -48,6 +48,8 @@ pub struct DataSet {
     pub records: Records,
     /// Who may do what with them.
     pub rights: Rights,
+    /// The version of the program's own models, if these are they: only such a database follows when they change.
+    pub models_version: Option<u32>,
 }
 
 /// Records, and what belongs to them.
@@ -150,7 +152,12 @@ impl DataSet {
                 }
             }
         }
-        Ok(Self { schema, records, rights: Rights { access: rights.access, rules: rights.rules } })
+        Ok(Self {
+            schema,
+            records,
+            rights: Rights { access: rights.access, rules: rights.rules },
+            models_version: None,
+        })
     }
 
     /// Reads the three files of a folder. Without records or rights files, there are none.
@@ -165,11 +172,13 @@ impl DataSet {
         Self::new(schema, records, rights)
     }
 
-    /// Writes the three files into a folder.
+    /// Writes the three files into a folder, which is made if it is not there.
     ///
     /// # Errors
     /// `bad-file`, when a file cannot be written.
     pub fn write(&self, folder: &Path) -> Result<(), Error> {
+        std::fs::create_dir_all(folder)
+            .map_err(|error| bad_file(format!("{} cannot be made: {error}", folder.display())))?;
         write_json(&folder.join(SCHEMA_FILE), &self.schema)?;
         write_json(&folder.join(RECORDS_FILE), &self.records)?;
         write_json(&folder.join(RIGHTS_FILE), &self.rights_data())

@@ -2,6 +2,7 @@
 
 use indexmap::IndexMap;
 use serde::{Deserialize, de::DeserializeOwned};
+use serde_json::Value as Json;
 use triggerbox_model::{
     error::Error,
     schema::{Constraint, DefaultValue, Model, Schema},
@@ -12,6 +13,10 @@ use crate::{
     load::{DataSet, Records, RightsData},
     rights::{Access, Rule},
 };
+
+/// The version of the models below. To be raised with every change of them: a database with an older version is brought
+/// to this one when it is opened for writing.
+pub const VERSION: u32 = 1;
 
 /// One file for each application.
 const MODELS: [(&str, &str); 5] = [
@@ -65,7 +70,8 @@ pub fn base() -> Result<DataSet, Error> {
             .map(|(name, _)| (model.name.clone(), name.clone()))
     });
     records.field_ids = tracked.enumerate().map(|(index, field)| ((index + 1).to_string(), field)).collect();
-    DataSet::new(schema, records, rights()?)
+    let rights = rights(&records)?;
+    Ok(DataSet { models_version: Some(VERSION), ..DataSet::new(schema, records, rights)? })
 }
 
 /// What `odoo.toml` tells of one model.
@@ -136,13 +142,18 @@ struct ShortRule {
     domain: String,
 }
 
-fn rights() -> Result<RightsData, Error> {
+fn rights(records: &Records) -> Result<RightsData, Error> {
     let file: RightsFile = parse("rights.toml", include_str!("../models/rights.toml"))?;
+    // Refusals name the access right that would have sufficed, so its name says whose it is.
+    let group_name = |id: Id| {
+        let mut groups = records.records.get("res.groups").into_iter().flatten();
+        groups.find(|group| group.get("id").and_then(Json::as_u64) == Some(u64::from(id)))?.get("name")?.as_str()
+    };
     let access = file.access.into_iter().zip(1..).map(|(short, id)| {
         let may = |letter| short.may.contains(letter);
         Access {
             id,
-            name: format!("{} for group {}", short.model, short.group),
+            name: format!("{} for {}", short.model, group_name(short.group).unwrap_or("nobody")),
             group_id: Some(short.group),
             active: true,
             perm_read: may('r'),

@@ -139,6 +139,7 @@ fn archived_records_are_hidden_but_can_be_read_and_written() {
     assert_eq!(read(s, "res.partner", old, "city"), Value::text("Mons"));
 }
 
+// Shows: F110
 #[test]
 fn constraints_speak_their_own_words() {
     let database = demo();

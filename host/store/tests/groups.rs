@@ -1,5 +1,12 @@
 //! Groups with aggregates.
-#![allow(clippy::unwrap_used, reason = "helpers of tests may be as blunt as tests")]
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test may panic, in its helpers too"
+)]
 
 use std::sync::Arc;
 

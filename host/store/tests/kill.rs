@@ -183,6 +183,7 @@ fn random(state: &mut u64) -> u64 {
     *state
 }
 
+// Shows: F016
 #[test]
 fn a_killed_commit_leaves_all_or_nothing() {
     let kills: u32 = std::env::var("TRIGGERBOX_KILLS").ok().and_then(|kills| kills.parse().ok()).unwrap_or(20);

@@ -1,12 +1,23 @@
 //! Databases brought to newer models.
-#![allow(clippy::unwrap_used, reason = "helpers of tests may be as blunt as tests")]
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test may panic, in its helpers too"
+)]
+
+use std::path::Path;
 
 use rusqlite::Connection;
 use serde_json::{Value as Json, json};
-use triggerbox_model::schema::Schema;
+use triggerbox_model::schema::{FieldKind, Schema};
 use triggerbox_store::{
-    ddl::{describe, fingerprint, upgrade},
+    db::{Database, Mode},
+    ddl::{VERSION, describe, fingerprint, meta, set_meta, upgrade},
     load::{DataSet, import},
+    models,
     rights::Rights,
 };
 
@@ -26,7 +37,10 @@ fn database() -> Connection {
     conn
 }
 
-fn to(conn: &Connection, schema: &Schema, version: u32) -> Result<(Vec<String>, Vec<String>, Vec<String>), String> {
+/// Models, fields, and what is left.
+type Done = (Vec<String>, Vec<String>, Vec<String>);
+
+fn to(conn: &Connection, schema: &Schema, version: u32) -> Result<Done, String> {
     let done = upgrade(conn, schema, &Rights::default(), version).map_err(|error| error.code)?;
     Ok((done.models, done.fields, done.left))
 }
@@ -86,4 +100,82 @@ fn a_schema_has_a_fingerprint() {
     assert_eq!(one, fingerprint(&schema(before())).unwrap());
     assert_ne!(one, fingerprint(&schema(json!({"name": {"type": "char"}}))).unwrap());
     assert_eq!(one.len(), 64);
+}
+
+/// A file of the program's own models, with what its description says of them changed by hand.
+fn changed_by_hand(path: &Path, change: impl FnOnce(&Connection, &mut Schema)) {
+    drop(Database::create(path, &models::base().unwrap()).unwrap());
+    let conn = Connection::open(path).unwrap();
+    let (mut schema, _) = describe(&conn).unwrap();
+    change(&conn, &mut schema);
+    set_meta(&conn, "schema", &schema).unwrap();
+}
+
+#[test]
+fn a_database_with_older_models_gets_the_newest_when_it_is_opened_for_writing() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("a.db");
+    // As a program would have made it that did not know the field `priority` yet.
+    changed_by_hand(&path, |conn, schema| {
+        schema.models["crm.lead"].fields.shift_remove("priority").unwrap();
+        conn.execute("ALTER TABLE crm_lead DROP COLUMN priority", []).unwrap();
+        set_meta(conn, VERSION, &(models::VERSION - 1)).unwrap();
+    });
+    let fields = |database: &Database| database.schema().models["crm.lead"].fields.contains_key("priority");
+    assert!(!fields(&Database::open(&path, Mode::Read).unwrap()), "reading changes nothing");
+    let database = Database::open(&path, Mode::Write).unwrap();
+    assert!(fields(&database));
+    let snapshot = database.snapshot().unwrap();
+    assert!(snapshot.prepare("SELECT priority FROM crm_lead").is_ok());
+    assert_eq!(meta::<u32>(&snapshot, VERSION).unwrap(), Some(models::VERSION));
+}
+
+#[test]
+fn newer_models_are_refused_for_writing_and_still_read() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("a.db");
+    changed_by_hand(&path, |conn, _| set_meta(conn, VERSION, &(models::VERSION + 1)).unwrap());
+    let before = std::fs::read(&path).unwrap();
+    let error = Database::open(&path, Mode::Write).unwrap_err();
+    assert_eq!(error.code(), "newer-schema");
+    assert!(error.to_string().contains("use the newer program"), "{error}");
+    assert!(Database::open(&path, Mode::Read).is_ok());
+    assert_eq!(std::fs::read(&path).unwrap(), before);
+}
+
+#[test]
+fn models_that_cannot_be_brought_up_to_date_stay_as_they_are() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("a.db");
+    changed_by_hand(&path, |conn, schema| {
+        schema.models["crm.lead"].fields.shift_remove("priority").unwrap();
+        schema.models["crm.lead"].fields["name"].kind = FieldKind::Integer;
+        conn.execute("ALTER TABLE crm_lead DROP COLUMN priority", []).unwrap();
+        set_meta(conn, VERSION, &(models::VERSION - 1)).unwrap();
+    });
+    let error = Database::open(&path, Mode::Write).unwrap_err();
+    assert_eq!(error.code(), "incompatible-schema");
+    assert!(error.to_string().contains("crm.lead.name (integer before, char now)"), "{error}");
+    let conn = Connection::open(&path).unwrap();
+    assert!(conn.prepare("SELECT priority FROM crm_lead").is_err(), "nothing of it was done");
+    assert_eq!(meta::<u32>(&conn, VERSION).unwrap(), Some(models::VERSION - 1));
+}
+
+#[test]
+fn imported_models_are_left_alone() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("a.db");
+    let data = DataSet::new(schema(before()), Default::default(), Default::default()).unwrap();
+    drop(Database::create(&path, &data).unwrap());
+    assert_eq!(*Database::open(&path, Mode::Write).unwrap().schema().as_ref(), data.schema);
+}
+
+#[test]
+fn the_version_is_raised_whenever_the_models_change() {
+    let base = models::base().unwrap();
+    assert_eq!(
+        (models::VERSION, fingerprint(&base.schema).unwrap().as_str()),
+        (1, "ae43917988619e2a42ef7792f2a1a48fb003c0f3c4e5e68dce08a47d9d8d0aa3"),
+        "raise `models::VERSION`, and note here the fingerprint that goes with it"
+    );
 }

@@ -201,7 +201,7 @@ fn changes_of_other_fields_and_other_records_are_no_conflict() {
     assert_eq!(read(&mut after, "crm.lead", 1, "city"), Value::text("Ghent"));
 }
 
-// Shows: F126
+// Shows: F122
 #[test]
 fn two_racing_runs_that_ensure_a_contact_end_with_one() {
     let database = demo();
@@ -307,6 +307,7 @@ fn activities_are_counted_completed_and_told() {
     assert_eq!(messages.len(), 3, "with the two that were there");
 }
 
+// Shows: F018
 #[test]
 fn rights_of_the_user_hold_in_a_run() {
     let database = demo();

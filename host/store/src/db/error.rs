@@ -38,6 +38,23 @@ pub enum DbError {
         /// Newest format that this program knows.
         known: u32,
     },
+    /// A newer program brought the models up to date. The operator: use that program.
+    #[error(
+        "the database has version {found} of its models, this program knows version {known}; use the newer program, or \
+         open the database only for reading"
+    )]
+    NewerModels {
+        /// Version of the models in the file.
+        found: u32,
+        /// The version that this program comes with.
+        known: u32,
+    },
+    /// The models in the file cannot be brought up to date; the file is as it was. Whoever changed them.
+    #[error("the database's models cannot be brought up to date, and nothing was changed: {why}")]
+    Models {
+        /// Why not.
+        why: String,
+    },
     /// An older program wrote the file, and it was opened only for reading. The operator: open it once for writing.
     #[error("the database has format {found} and must be brought to format {known}; open it once for writing")]
     Older {
@@ -105,6 +122,8 @@ impl DbError {
             Self::Exists { .. } => "file-exists",
             Self::NotADatabase { .. } => "not-a-database",
             Self::Newer { .. } => "newer-database",
+            Self::NewerModels { .. } => "newer-schema",
+            Self::Models { .. } => "incompatible-schema",
             Self::Older { .. } => "older-database",
             Self::Locked { .. } => "locked",
             Self::ReadOnly { .. } => "read-only",

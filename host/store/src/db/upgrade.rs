@@ -1,8 +1,9 @@
-//! The format of the file: which one this program writes, and how older ones are brought up to it.
+//! Bringing a file up to date: its format first, then the models in it.
 
 use rusqlite::Connection;
 
 use super::DbError;
+use crate::{ddl, models};
 
 /// The format that this program writes (`user_version` of the file).
 pub const FORMAT: u32 = 1;
@@ -42,6 +43,27 @@ pub(super) fn upgrade(conn: &Connection, steps: &[Step]) -> Result<(), DbError> 
         return Err(error.into());
     }
     Ok(())
+}
+
+/// Brings a database of this program's own models to their newest version, in one transaction. One that was imported
+/// keeps the models that it was imported with.
+pub(super) fn upgrade_models(conn: &Connection) -> Result<(), DbError> {
+    let Some(found) = ddl::meta::<u32>(conn, ddl::VERSION)? else { return Ok(()) };
+    if found > models::VERSION {
+        return Err(DbError::NewerModels { found, known: models::VERSION });
+    }
+    if found == models::VERSION {
+        return Ok(());
+    }
+    let newest = models::base().map_err(DbError::Data)?;
+    conn.execute_batch("BEGIN IMMEDIATE")?;
+    match ddl::upgrade(conn, &newest.schema, &newest.rights, models::VERSION) {
+        Ok(_) => Ok(conn.execute_batch("COMMIT")?),
+        Err(error) => {
+            let _ = conn.execute_batch("ROLLBACK");
+            Err(DbError::behind(&error).unwrap_or(DbError::Models { why: error.message }))
+        }
+    }
 }
 
 #[cfg(test)]

@@ -21,7 +21,7 @@ use crate::{
 };
 
 /// Entry of `tb_meta` with the version of the schema.
-const VERSION: &str = "schema_version";
+pub const VERSION: &str = "schema_version";
 
 /// What an upgrade did.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

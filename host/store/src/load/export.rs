@@ -30,7 +30,7 @@ pub fn export(conn: &Connection) -> Result<DataSet, Error> {
         records.records.insert(model.name.clone(), rows);
     }
     own_tables(conn, &mut records).map_err(fault)?;
-    Ok(DataSet { schema, records, rights })
+    Ok(DataSet { schema, records, rights, models_version: None })
 }
 
 fn own_tables(conn: &Connection, records: &mut Records) -> rusqlite::Result<()> {

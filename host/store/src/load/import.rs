@@ -27,6 +27,9 @@ pub fn import(conn: &Connection, data: &DataSet) -> Result<(), Error> {
 
 fn fill(conn: &Connection, data: &DataSet) -> Result<(), Error> {
     ddl::create(conn, &data.schema, &data.rights).map_err(fault)?;
+    if let Some(version) = data.models_version {
+        set_meta(conn, ddl::VERSION, &version).map_err(fault)?;
+    }
     let records = &data.records;
     set_meta(conn, "languages", &records.langs).map_err(fault)?;
     set_meta(conn, "language", &records.lang_default).map_err(fault)?;
