@@ -1,111 +1,59 @@
-//! The program as its users call it: commands and their output are data in `tests/e2e/cmd`.
+//! The program as its users call it. Commands and their output are data in `tests/e2e/cmd`; they run in a folder with
+//! the files that they name: the example scripts, files that are no scripts, and databases.
 
 #![allow(
     clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
     clippy::indexing_slicing,
-    clippy::string_slice,
-    reason = "helpers of tests may be as blunt as tests"
+    reason = "a test may panic, in its helpers too"
 )]
 
-use std::{path::Path, process::Command};
+use std::{fs, path::Path};
 
-use guest_artifacts::HIGH_VALUE_ORDER;
-use serde_json::Value as Json;
+use guest_artifacts::EXAMPLES;
 use triggerbox_sandbox::inspect::embed_manifest;
+use triggerbox_store::db::Database;
 
-// Shows: F078, F079, F080
+/// When the databases were made; commands say it with `--now`.
+const NOW: &str = "2026-11-20T09:30:00Z";
+
+/// A folder with every file that a case may name.
+fn lay_out(folder: &Path) {
+    let write = |name: &str, bytes: &[u8]| fs::write(folder.join(name), bytes).unwrap();
+    for guest in EXAMPLES {
+        if let Some(manifest) = guest.manifest {
+            write(&format!("{}.wasm", guest.name), &embed_manifest(guest.component, manifest).unwrap());
+        }
+    }
+    let component = EXAMPLES.iter().find(|guest| guest.name == "high-value-order").unwrap().component;
+    write("no-manifest.wasm", component);
+    write("cut-off.wasm", &component[..component.len() / 2]);
+    write("core-module.wasm", b"\0asm\x01\0\0\0");
+    write("empty.wasm", b"");
+    write("text.wasm", b"fn main() {}\n");
+    write("archive.wasm", b"PK\x03\x04 and more");
+    write("program.wasm", b"\x7fELF\x02\x01\x01\0");
+    // 500 MB, of which nothing is on the disk.
+    let huge = fs::File::create(folder.join("huge.wasm")).unwrap();
+    std::io::Write::write_all(&mut &huge, b"\0asm\x0d\0\x01\0").unwrap();
+    huge.set_len(500_000_000).unwrap();
+    for name in ["run.db", "read.db", "kept.db"] {
+        drop(Database::create_demo(&folder.join(name), NOW.parse().unwrap()).unwrap());
+    }
+    fs::write(folder.join("no.db"), "a text\n").unwrap();
+}
+
+// Shows: F078, F079, F080, F094
 #[test]
 fn commands_print_what_they_should() {
+    let folder = tempfile::tempdir().unwrap();
+    lay_out(folder.path());
+    // Cases without a folder of their own run in this process's.
+    std::env::set_current_dir(folder.path()).unwrap();
     let cases = trycmd::TestCases::new();
     cases.register_bin("triggerbox", trycmd::cargo::cargo_bin!("triggerbox"));
-    cases.case("../../tests/e2e/cmd/*.trycmd");
-}
-
-/// Runs the program in a folder; its one JSON document.
-fn json(folder: &Path, arguments: &[&str]) -> Json {
-    let output = Command::new(trycmd::cargo::cargo_bin!("triggerbox"))
-        .current_dir(folder)
-        .env("TRIGGERBOX_CACHE", folder.join("cache"))
-        .env("TRIGGERBOX_DB", folder.join("crm.db"))
-        .args(arguments)
-        .arg("--json")
-        .output()
-        .unwrap();
-    assert!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
-    serde_json::from_slice(&output.stdout).unwrap()
-}
-
-// Shows: F093
-#[test]
-fn scripts_are_uploaded_activated_and_rolled_back() {
-    let folder = tempfile::tempdir().unwrap();
-    let folder = folder.path();
-    let manifest = HIGH_VALUE_ORDER.manifest.unwrap();
-    for (file, version) in [("one.wasm", "0.1.0"), ("two.wasm", "0.2.0")] {
-        let manifest = manifest.replace("0.1.0", version);
-        std::fs::write(folder.join(file), embed_manifest(HIGH_VALUE_ORDER.component, &manifest).unwrap()).unwrap();
-    }
-    let rule = "name = \"note\"\nmodel = \"sale.order\"\n[trigger]\non = \"created\"\n[[actions]]\nscript = \"high-value-order\"\n";
-    std::fs::write(folder.join("note.toml"), rule).unwrap();
-    let made = Command::new(trycmd::cargo::cargo_bin!("triggerbox"))
-        .args(["db", "demo"])
-        .arg(folder.join("crm.db"))
-        .output()
-        .unwrap();
-    assert!(made.status.success());
-
-    let first = json(folder, &["scripts", "upload", "one.wasm"]);
-    assert_eq!(first["version"]["active"], true, "the first version is the active one");
-    let applied = json(folder, &["rules", "apply", "note.toml"]);
-    assert_eq!(applied["steps"][0]["change"], "create");
-    let second = json(folder, &["scripts", "upload", "two.wasm"]);
-    assert_eq!(second["version"]["active"], false);
-    let hash = second["version"]["hash"].as_str().unwrap();
-    let activated = json(folder, &["scripts", "activate", "high-value-order", &hash[..10]]);
-    assert_eq!(activated["switched"]["moved"][0], "note");
-    let shown = json(folder, &["rules", "show", "note"]);
-    assert_eq!(shown["runs"][0]["bound"]["hash"], hash);
-
-    let back = json(folder, &["scripts", "rollback", "high-value-order"]);
-    assert_eq!(back["version"]["hash"], first["version"]["hash"]);
-    let versions = json(folder, &["scripts", "list", "high-value-order"]);
-    assert_eq!(versions.as_array().unwrap().len(), 2);
-    assert_eq!(json(folder, &["scripts", "history", "high-value-order"]).as_array().unwrap().len(), 3);
-    assert_eq!(json(folder, &["scripts", "deactivate", "high-value-order"])["active"], Json::Null);
-    assert_eq!(json(folder, &["rules", "diagnose", "note"])[0]["code"], "script-inactive");
-}
-
-#[test]
-fn every_command_about_rules_speaks_json() {
-    let folder = tempfile::tempdir().unwrap();
-    let folder = folder.path();
-    let rule = |extra: &str| {
-        format!(
-            "name = \"note\"\n{extra}model = \"sale.order\"\n[trigger]\non = \"created\"\n[[actions]]\nscript = \"notify\"\nparameters = {{ text = \"{{name}}\" }}\n"
-        )
-    };
-    std::fs::write(folder.join("note.toml"), rule("")).unwrap();
-    let demo =
-        Command::new(trycmd::cargo::cargo_bin!("triggerbox")).args(["db", "demo"]).arg(folder.join("crm.db")).output();
-    assert!(demo.unwrap().status.success());
-    assert_eq!(json(folder, &["rules", "apply", "note.toml", "--dry-run"])["applied"], false);
-    assert_eq!(json(folder, &["rules", "list"]), Json::Array(Vec::new()));
-    json(folder, &["rules", "apply", "note.toml"]);
-    std::fs::write(folder.join("note.toml"), rule("title = \"Notes\"\n")).unwrap();
-    let applied = json(folder, &["rules", "apply", "note.toml"]);
-    assert_eq!(applied["steps"][0]["differences"][0]["place"], "title");
-    assert_eq!(json(folder, &["rules", "list", "--model", "sale.order"])[0]["rule"]["name"], "note");
-    assert_eq!(json(folder, &["rules", "history", "note"]).as_array().unwrap().len(), 2);
-    assert_eq!(json(folder, &["rules", "diff", "note"])["differences"][0]["new"], "Notes");
-    json(folder, &["rules", "restore", "note", "1"]);
-    json(folder, &["rules", "pause", "note"]);
-    assert_eq!(json(folder, &["rules", "list"])[0]["paused"], "paused by hand");
-    json(folder, &["rules", "resume", "note"]);
-    let moved = json(folder, &["rules", "set-model", "note", "sale.order.line", "--dry-run"]);
-    assert_eq!(moved["dropped"], Json::Array(Vec::new()));
-    assert_eq!(json(folder, &["rules", "export", "out"])["written"].as_array().unwrap().len(), 1);
-    json(folder, &["rules", "delete", "note"]);
-    let stale = json(folder, &["rules", "export", "out", "--prune"]);
-    assert_eq!(stale["stale"].as_array().unwrap().len(), 1);
-    assert!(!folder.join("out/note.toml").exists());
+    cases.env("TRIGGERBOX_CACHE", folder.path().join("cache").to_string_lossy());
+    cases.case(concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/e2e/cmd/*.trycmd"));
+    cases.run();
 }

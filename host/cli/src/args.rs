@@ -215,6 +215,8 @@ pub(crate) enum DbCommand {
     Demo {
         /// The new file.
         file: PathBuf,
+        #[command(flatten)]
+        format: Format,
     },
     /// List the models, with how many records each has.
     Models {
@@ -233,6 +235,8 @@ pub(crate) enum DbCommand {
         to: PathBuf,
         #[command(flatten)]
         database: DatabaseArgs,
+        #[command(flatten)]
+        format: Format,
     },
     /// Create a database from a copy.
     Restore {
@@ -240,6 +244,8 @@ pub(crate) enum DbCommand {
         from: PathBuf,
         #[command(flatten)]
         database: DatabaseArgs,
+        #[command(flatten)]
+        format: Format,
     },
     /// Create a database from a folder with `schema.json`, `records.json` and, if there is one, `rights_data.json`.
     Import {
@@ -247,13 +253,17 @@ pub(crate) enum DbCommand {
         folder: PathBuf,
         #[command(flatten)]
         database: DatabaseArgs,
+        #[command(flatten)]
+        format: Format,
     },
-    /// Write schema and records as JSON into a folder.
+    /// Write schema, records and rights as JSON into a folder, as `db import` takes them.
     Export {
-        /// The folder.
+        /// The folder; made if it is not there.
         folder: PathBuf,
         #[command(flatten)]
         database: DatabaseArgs,
+        #[command(flatten)]
+        format: Format,
     },
 }
 

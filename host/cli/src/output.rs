@@ -74,17 +74,23 @@ pub(crate) fn amount(unit: Unit, number: u64) -> String {
 /// Width of a bar, in characters.
 const BAR: u64 = 20;
 
-/// One line for each limit that was used, with a bar; the one that stopped the run in red.
+/// One line for each limit of which a noticeable part was used, with a bar; the one that stopped the run in red. Fuel is
+/// always shown. The others are named in a last line.
 pub(crate) fn limit_bars(limits: &Limits, used: &PerLimit, breached: Option<Limit>) -> String {
     let mut text = String::new();
+    let mut slight = Vec::new();
     for (limit, used) in used.iter().filter(|(limit, used)| *used > 0 || breached == Some(*limit)) {
         let max = limits.get(limit);
+        let percent = used.saturating_mul(100).checked_div(max).unwrap_or(100);
+        if percent == 0 && breached != Some(limit) && limit != Limit::Fuel {
+            slight.push(limit.to_string());
+            continue;
+        }
         let filled = match max {
             0 => BAR,
             max => (used.saturating_mul(BAR)).div_ceil(max).min(BAR),
         };
         let (full, empty) = ("█".repeat(to_usize(filled)), "░".repeat(to_usize(BAR - filled)));
-        let percent = used.saturating_mul(100).checked_div(max).unwrap_or(100);
         let style = match breached {
             Some(breached) if breached == limit => RED,
             _ if percent >= 80 => YELLOW,
@@ -93,6 +99,9 @@ pub(crate) fn limit_bars(limits: &Limits, used: &PerLimit, breached: Option<Limi
         let unit = limit.spec().unit;
         let of = format!("{} of {}", amount(unit, used), amount(unit, max));
         let _ = writeln!(text, "  {:<18}{} {percent:>3} %  {of}", limit.to_string(), styled(style, full + &empty));
+    }
+    if !slight.is_empty() {
+        let _ = writeln!(text, "  {}", styled(DIM, format!("less than 1 %: {}", slight.join(", "))));
     }
     text
 }

@@ -1,6 +1,6 @@
 //! The cases that are kept here come to exactly what `expected.toml` says: a case that passed and fails now is a
 //! regression, one that failed and passes now is progress to be kept (`BLESS=1 cargo test -p conformance`).
-//! Shows: F010, F018
+//! Shows: F018
 #![allow(clippy::unwrap_used, reason = "helpers of tests may be as blunt as tests")]
 
 use std::{collections::BTreeMap, path::PathBuf};

@@ -14,6 +14,7 @@ use triggerbox_model::{
     grants::{Authority, Grant, Grants, Policy},
     limits::{Class, LimitRequest, Limits},
     manifest::Manifest,
+    schema::Schema,
     value::{FieldValue, Id, RecordRef, Row, Value},
 };
 use triggerbox_sandbox::{LogLevel, Pool, Sandbox};
@@ -48,6 +49,8 @@ pub(crate) struct How<'a> {
     pub(crate) trigger: Option<Trigger>,
     pub(crate) params: &'a [(&'a str, &'a str)],
     pub(crate) grants: &'a [&'a str],
+    /// The rule grants by name all that the manifest asks for, guarded or not.
+    pub(crate) grant_all: bool,
     pub(crate) limits: &'a [(&'a str, u64)],
     pub(crate) dry_run: bool,
     pub(crate) manifest: Option<&'a str>,
@@ -64,6 +67,15 @@ impl Crm {
     pub(crate) fn new() -> Self {
         let now: Timestamp = NOW.parse().unwrap();
         Self { database: Database::demo_in_memory(now).unwrap(), now }
+    }
+
+    /// The demo CRM with one more model, by way of an export and an import.
+    pub(crate) fn with_model(name: &str, model: &str) -> Self {
+        let crm = Self::new();
+        let mut data = crm.database.export().unwrap();
+        data.schema.models.insert(name.to_owned(), toml::from_str(model).unwrap());
+        data.schema = Schema::new(data.schema.models);
+        Self { database: Database::in_memory(&data).unwrap(), now: crm.now }
     }
 
     pub(crate) fn session(&self) -> Session {
@@ -91,8 +103,11 @@ impl Crm {
             superuser: how.superuser,
             limits: Limits::resolve(Class::Async, [&manifest.limits, &LimitRequest(limits)]),
             authority: Arc::new(how.authority.clone().unwrap_or_else(|| Authority {
+                rule: match how.grant_all {
+                    true => Some(manifest.grants.clone()),
+                    false => (!grants.is_empty()).then_some(Grants(grants)),
+                },
                 script: manifest.grants,
-                rule: (!grants.is_empty()).then(|| Grants(grants)),
                 policy: Policy::default(),
             })),
             now: self.now,

@@ -71,12 +71,12 @@ fn compile_rust(folder: &Path) -> anyhow::Result<PathBuf> {
     }
     // The last artefact with a .wasm file is the package itself: Cargo reports dependencies first.
     let text = String::from_utf8_lossy(&output.stdout);
-    let files =
+    let mut files =
         text.lines().filter_map(|line| serde_json::from_str::<serde_json::Value>(line).ok()).filter_map(|line| {
             let names = line.get("filenames")?.as_array()?.clone();
             names.iter().filter_map(|name| name.as_str()).find(|name| name.ends_with(".wasm")).map(PathBuf::from)
         });
-    files.last().ok_or_else(|| {
+    files.next_back().ok_or_else(|| {
         anyhow!("cargo made no .wasm file; the script's Cargo.toml needs `[lib] crate-type = [\"cdylib\"]`")
     })
 }

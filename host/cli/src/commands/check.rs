@@ -9,8 +9,8 @@ use std::{
 
 use anyhow::Context;
 use serde_json::json;
-use triggerbox_model::{grants::Grant, manifest::Manifest};
-use triggerbox_sandbox::inspect::{ImportStatus, Inspection, MAX_BYTES, inspect};
+use triggerbox_model::{grants::Grant, limits::Unit, manifest::Manifest};
+use triggerbox_sandbox::inspect::{ImportStatus, Inspection, MAX_BYTES, Tool, inspect};
 
 use crate::{
     args::CheckArgs,
@@ -30,8 +30,8 @@ enum Trial {
 }
 
 pub(crate) fn run(args: &CheckArgs) -> Result<Exit, Failure> {
-    let bytes = read(&args.component)?;
-    let inspection = inspect(&bytes);
+    let (bytes, size) = read(&args.component)?;
+    let inspection = Inspection { size, ..inspect(&bytes) };
     let trial = match args.no_compile || !inspection.ok {
         true => Trial::Skipped,
         false => compile(&bytes)?,
@@ -50,14 +50,16 @@ pub(crate) fn run(args: &CheckArgs) -> Result<Exit, Failure> {
     Ok(if ok { Exit::Ok } else { Exit::InvalidComponent })
 }
 
-/// A file's bytes, up to just more than a component may have: what is larger is refused by its size alone.
-fn read(path: &Path) -> Result<Vec<u8>, Failure> {
-    let file = File::open(path).with_context(|| format!("cannot read {}", path.display()))?;
-    let mut bytes = Vec::new();
-    file.take(MAX_BYTES as u64 + 1)
-        .read_to_end(&mut bytes)
-        .with_context(|| format!("cannot read {}", path.display()))?;
-    Ok(bytes)
+/// A file's bytes, up to just more than a component may have, and its size: what is larger is refused by its size alone.
+fn read(path: &Path) -> Result<(Vec<u8>, u64), Failure> {
+    let read = || -> std::io::Result<_> {
+        let mut bytes = Vec::new();
+        let file = File::open(path)?;
+        let size = file.metadata()?.len();
+        file.take(MAX_BYTES as u64 + 1).read_to_end(&mut bytes)?;
+        Ok((bytes, size))
+    };
+    Ok(read().with_context(|| format!("cannot read {}", path.display()))?)
 }
 
 /// Compiles anew, past the cache: this is about the component, not about what was kept of it.
@@ -88,9 +90,15 @@ fn print(path: &Path, inspection: &Inspection, trial: &Trial) {
         Trial::Compiled(time) => anstream::println!("  compiles in {} ms", time.as_millis()),
         Trial::Refused(problem) => anstream::println!("  {} {}", styled(RED, "problem:"), printable(problem)),
     }
-    anstream::println!("  {} KiB, {}", inspection.size / 1024, symbols(inspection));
-    for tool in &inspection.toolchain {
-        anstream::println!("  {} {} {}", printable(&tool.role), printable(&tool.name), printable(&tool.version));
+    anstream::println!("  {}{}", output::amount(Unit::Bytes, inspection.size), symbols(inspection));
+    if !inspection.toolchain.is_empty() {
+        // The version's number without what follows it, commits and dates.
+        let short = |tool: &Tool| {
+            let number = tool.version.split(' ').next().unwrap_or_default();
+            format!("{} {number}", tool.name).trim_end().to_owned()
+        };
+        let tools: Vec<_> = inspection.toolchain.iter().map(short).collect();
+        anstream::println!("  made by {}", printable(&tools.join(", ")));
     }
     if let Some(manifest) = &inspection.manifest {
         print_manifest(manifest);
@@ -100,9 +108,10 @@ fn print(path: &Path, inspection: &Inspection, trial: &Trial) {
 
 fn symbols(inspection: &Inspection) -> &'static str {
     match (inspection.debug_info, inspection.names) {
-        (true, _) => "with debug information: backtraces have lines",
-        (false, true) => "with names: backtraces have functions, but no lines",
-        (false, false) => "without names: backtraces will say nothing",
+        _ if inspection.exports.is_empty() => "",
+        (true, _) => ", with debug information: backtraces have lines",
+        (false, true) => ", with names: backtraces have functions, but no lines",
+        (false, false) => ", without names: backtraces will say nothing",
     }
 }
 
@@ -146,7 +155,9 @@ fn print_imports(inspection: &Inspection) {
         return;
     }
     anstream::println!("\n{}", styled(BOLD, "imports"));
-    for import in &inspection.imports {
+    // Components also import the types that their functions use; a type has no version, and needs nothing of the host.
+    let interfaces = inspection.imports.iter();
+    for import in interfaces.filter(|import| import.name.contains(':') || import.status != ImportStatus::Offered) {
         let status = match import.status {
             ImportStatus::Offered => styled(DIM, "offered"),
             ImportStatus::Denied => styled(YELLOW, "denied "),

@@ -28,43 +28,48 @@ use crate::{
 
 pub(crate) fn run(command: &DbCommand) -> Result<Exit, Failure> {
     match command {
-        DbCommand::Demo { file } => {
+        DbCommand::Demo { file, format } => {
             Database::create_demo(file, Timestamp::now()).or_exit(Exit::Backend)?;
-            anstream::println!("{} {} with the demo CRM", styled(BOLD, "created"), file.display());
-            Ok(Exit::Ok)
+            wrote(*format, "created", file)
         }
         DbCommand::Models { database, format } => models(database, *format),
         DbCommand::Search(args) => search(args),
         DbCommand::Show(args) => show(args),
-        DbCommand::Backup { to, database } => {
+        DbCommand::Backup { to, database, format } => {
             let database = Database::open(file(database)?, Mode::Read).or_exit(Exit::Backend)?;
             database.backup(to).or_exit(Exit::Backend)?;
-            anstream::println!("{} {}", styled(BOLD, "wrote"), to.display());
-            Ok(Exit::Ok)
+            wrote(*format, "wrote", to)
         }
-        DbCommand::Restore { from, database } => {
+        DbCommand::Restore { from, database, format } => {
             let to = file(database)?;
             absent(to)?;
             Database::open(from, Mode::Read).and_then(|copy| copy.backup(to)).or_exit(Exit::Backend)?;
-            anstream::println!("{} {} from {}", styled(BOLD, "restored"), to.display(), from.display());
-            Ok(Exit::Ok)
+            wrote(*format, "restored", to)
         }
-        DbCommand::Import { folder, database } => {
+        DbCommand::Import { folder, database, format } => {
             let to = file(database)?;
             absent(to)?;
             let data = DataSet::read(folder).with_context(|| folder.display().to_string())?;
             Database::create(to, &data).or_exit(Exit::Backend)?;
-            anstream::println!("{} {} from {}", styled(BOLD, "created"), to.display(), folder.display());
-            Ok(Exit::Ok)
+            wrote(*format, "created", to)
         }
-        DbCommand::Export { folder, database } => {
+        DbCommand::Export { folder, database, format } => {
             let database = database::open(database, Mode::Read)?;
             let data = database.export().or_exit(Exit::Backend)?;
             data.write(folder).with_context(|| folder.display().to_string())?;
-            anstream::println!("{} {}", styled(BOLD, "wrote"), folder.display());
-            Ok(Exit::Ok)
+            wrote(*format, "wrote", folder)
         }
     }
+}
+
+/// Says what was made.
+fn wrote(format: Format, verb: &str, path: &Path) -> Result<Exit, Failure> {
+    if format.json {
+        output::json(&json!({ "path": path }))?;
+    } else {
+        anstream::println!("{} {}", styled(BOLD, verb), path.display());
+    }
+    Ok(Exit::Ok)
 }
 
 /// The file that `--db` names; for commands that make no sense on a database in memory.
@@ -186,20 +191,26 @@ fn show(args: &ShowArgs) -> Result<Exit, Failure> {
     }
     anstream::println!("{}", styled(BOLD, format!("{} {}", args.model, args.id)));
     let width = fields.iter().map(String::len).max().unwrap_or_default();
-    for (name, value) in fields.iter().zip(&row.values).filter(|(_, value)| **value != Value::Unset) {
+    let empty = |value: &Value| matches!(value, Value::Unset) || *value == Value::Ids(Vec::new());
+    for (name, value) in fields.iter().zip(&row.values).filter(|(_, value)| !empty(value)) {
         anstream::println!("  {name:<width$}  {}", one_line(&shown(value)));
     }
     if chatter {
         anstream::println!("\n{}", styled(BOLD, "chatter, newest first"));
-        messages.iter().for_each(print_message);
+        // Odoo posts tracked changes as messages without a text.
+        messages
+            .iter()
+            .filter(|message| !output::without_tags(&message.body).trim().is_empty())
+            .for_each(print_message);
     }
     Ok(Exit::Ok)
 }
 
-/// All fields that a person would want to see: bytes are left out.
+/// All fields that a person would want to see: bytes are left out, and messages and followers, which the chatter shows.
 fn readable(schema: &Schema, model: &str) -> Result<Vec<String>, Failure> {
     let model = schema.model(model).map_err(refused)?;
     let fields = model.fields.iter().filter(|(_, field)| field.kind != FieldKind::Binary && field.groups.is_empty());
+    let fields = fields.filter(|(name, _)| !name.starts_with("message_"));
     Ok(fields.map(|(name, _)| name.clone()).collect())
 }
 

@@ -56,7 +56,10 @@ impl Demo {
     }
 
     fn play(&self) -> Result<Exit, Failure> {
-        self.say("Triggerbox runs scripts as WebAssembly components. This demo has a CRM in memory and four scripts.");
+        self.say(
+            "Triggerbox runs scripts as WebAssembly components, each in a fresh sandbox with limits, each as one \
+             transaction.\nThis demo has a CRM in memory, one script that works, and three that misbehave.",
+        );
 
         self.heading("1. A sale order of 12,000 is created, and a script notes it");
         let order = self.create_order()?;
@@ -193,8 +196,10 @@ impl Demo {
                 .collect();
             self.say(&format!("{} {}", styled(BOLD, format!("sale.order {}:", row.id)), values.join(", ")));
         }
-        for message in messages {
-            self.say(&format!("  {} {}", styled(DIM, "chatter |"), printable(&output::without_tags(&message))));
+        // Odoo posts tracked changes as messages without a text.
+        for message in messages.iter().map(|message| output::without_tags(message)).filter(|text| !text.ends_with(": "))
+        {
+            self.say(&format!("  {} {}", styled(DIM, "chatter |"), printable(&message)));
         }
         Ok(())
     }

@@ -35,9 +35,10 @@ struct Diagnosis {
 }
 
 type Finding = (Level, String);
+type Check = (&'static str, fn() -> Finding);
 
 pub(crate) fn run(args: &DoctorArgs) -> Result<Exit, Failure> {
-    let checks: [(&'static str, fn() -> Finding); 6] = [
+    let checks: [Check; 6] = [
         ("engine", engine),
         ("compiling", compiling),
         ("cache", cache),

@@ -6,13 +6,17 @@ use anyhow::{Context, anyhow};
 use jiff::Timestamp;
 use triggerbox_automation::{self as automation, LogSink, Report, Request, RunError, Verdict, people};
 use triggerbox_model::{
+    call::{Answer, Call, DomainSource, Page},
     event::{Failure as ScriptFailure, Trigger},
     grants::{Authority, Grants, Policy},
-    limits::{Class, LimitRequest, Limits},
+    limits::{Breach, Class, LimitRequest, Limits},
     manifest::Manifest,
 };
 use triggerbox_sandbox::LogLevel;
-use triggerbox_store::db::{Database, Mode};
+use triggerbox_store::{
+    db::{Database, Mode},
+    session::Session,
+};
 
 use crate::{
     args::{ClassName, RunArgs, TriggerName},
@@ -52,6 +56,9 @@ fn request(args: &RunArgs, database: &Database, loaded: script::Loaded, rule: St
         return Err(anyhow!("--ids names {id} twice").into());
     }
     let run_as = people::find(database, &args.user, now).map_err(cannot_start)?;
+    if let Some(model) = &args.model {
+        present(database, model, &args.ids)?;
+    }
     Ok(Request {
         parameters: loaded.manifest.parameter_values(&args.params)?,
         authority: Arc::new(authority(&loaded.manifest, args)),
@@ -74,6 +81,26 @@ fn request(args: &RunArgs, database: &Database, loaded: script::Loaded, rule: St
         seed: args.seed.unwrap_or_else(rand::random),
         dry_run: args.dry_run,
     })
+}
+
+/// The records are there, whether the user may see them or not.
+fn present(database: &Database, model: &str, ids: &[u32]) -> Result<(), Failure> {
+    let env = people::environment(database, people::SYSTEM, true, Timestamp::now()).map_err(cannot_start)?;
+    let mut session = Session::new(database, env).or_exit(Exit::Backend)?;
+    let call = Call::Search {
+        model: model.to_owned(),
+        domain: DomainSource::Literal(format!("[('id', 'in', {ids:?})]")),
+        page: Page { archived: true, ..Page::default() },
+    };
+    match session.call(call).or_exit(Exit::Backend)?? {
+        Answer::Ids(found) => match ids.iter().find(|id| !found.contains(id)) {
+            None => Ok(()),
+            Some(id) => {
+                Err(anyhow!("there is no {model}({id}); `triggerbox db search {model}` lists what there is").into())
+            }
+        },
+        _ => Err(anyhow!("the backend answered a search with something else")).or_exit(Exit::Backend),
+    }
 }
 
 fn duplicate(ids: &[u32]) -> Option<u32> {
@@ -151,7 +178,11 @@ pub(crate) fn text(report: &Report) -> String {
             };
             line(format!("{} {}", styled(RED, word), printable(message)));
         }
-        Verdict::LimitExceeded(breach) => line(styled(RED, breach)),
+        Verdict::LimitExceeded(Breach { limit, used, max, class }) => {
+            let amount = |number| output::amount(limit.spec().unit, number);
+            let (used, max, class) = (amount(*used), amount(*max), class.name());
+            line(format!("{} {limit}, {used} of at most {max} ({class} run)", styled(RED, "limit exceeded:")));
+        }
         Verdict::Trapped(trap) => {
             line(format!("{} {}", styled(RED, "the script broke:"), printable(&trap.to_string())))
         }

@@ -1,0 +1,66 @@
+//! The program where its output is not the point: what it writes, and what others make of that.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test may panic, in its helpers too"
+)]
+
+use std::{fs, path::Path};
+
+use snapbox::cmd::{Command, cargo_bin};
+
+fn triggerbox(folder: &Path) -> Command {
+    let program = Command::new(cargo_bin!("triggerbox")).current_dir(folder);
+    program.env("TRIGGERBOX_CACHE", folder.join("cache")).env_remove("TRIGGERBOX_DB")
+}
+
+#[test]
+fn the_reference_page_is_what_the_program_says() {
+    let output = triggerbox(Path::new(".")).arg("__markdown-help").output().unwrap();
+    let page = String::from_utf8(output.stdout).unwrap();
+    snapbox::assert_data_eq!(page, snapbox::file!["../../docs/src/reference/command-line.md"].raw());
+}
+
+// Shows: F094
+#[test]
+fn a_new_script_builds_passes_its_tests_and_runs() {
+    let folder = tempfile::tempdir().unwrap();
+    // Compiled once for all runs of this test, and apart from the host.
+    let target = Path::new(env!("CARGO_TARGET_TMPDIR")).join("new-script");
+    let run = |arguments: &[&str]| {
+        let output = triggerbox(folder.path()).args(arguments).env("CARGO_TARGET_DIR", &target).output().unwrap();
+        assert!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8(output.stdout).unwrap()
+    };
+    run(&["new", "big-deals"]);
+    assert!(run(&["build", "big-deals"]).starts_with("built big-deals 0.1.0: big-deals/big-deals.wasm ("));
+    assert!(run(&["check", "big-deals/big-deals.wasm"]).starts_with("big-deals/big-deals.wasm ok\n"));
+    let report = run(&["run", "big-deals/big-deals.wasm", "--model", "crm.lead", "--ids", "1", "--dry-run"]);
+    assert!(report.contains("leads noted"), "{report}");
+    let own_tests = Command::new("cargo").args(["test", "--quiet"]).current_dir(folder.path().join("big-deals"));
+    own_tests.env("CARGO_TARGET_DIR", &target).assert().success();
+}
+
+#[test]
+fn a_database_goes_out_and_in_again_unchanged() {
+    let folder = tempfile::tempdir().unwrap();
+    let ok = |arguments: &[&str]| {
+        let done = triggerbox(folder.path()).args(arguments).assert().success();
+        String::from_utf8(done.get_output().stdout.clone()).unwrap()
+    };
+    ok(&["db", "demo", "crm.db"]);
+    ok(&["db", "backup", "copy.db", "--db", "crm.db"]);
+    ok(&["db", "restore", "copy.db", "--db", "restored.db"]);
+    ok(&["db", "export", "data", "--db", "restored.db"]);
+    ok(&["db", "import", "data", "--db", "imported.db"]);
+    ok(&["db", "export", "again", "--db", "imported.db"]);
+    for file in ["schema.json", "records.json", "rights_data.json"] {
+        let read = |name: &str| fs::read_to_string(folder.path().join(name).join(file)).unwrap();
+        assert_eq!(read("data"), read("again"), "{file}");
+    }
+    let shown = |name: &str| ok(&["db", "show", "crm.lead", "1", "--db", name]);
+    assert_eq!(shown("crm.db"), shown("imported.db"));
+}
