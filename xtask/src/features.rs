@@ -1,4 +1,4 @@
-//! `docs/src/features.md`: every requirement with the tests and pages that show it, or "not yet".
+//! `docs/features.md`: every requirement with the tests and pages that show it, or "not yet".
 //!
 //! A test shows a feature by a line `// Shows: F015, F071` above it (in golden command-line tests and
 //! scenario files: anywhere, with that language's comment sign). A page shows one by a line
@@ -15,7 +15,7 @@ use anyhow::{Context, Result, bail, ensure};
 use crate::step::root;
 
 const LIST: &str = "docs/features.toml";
-const PAGE: &str = "docs/src/features.md";
+const PAGE: &str = "docs/features.md";
 /// Where tests live.
 const TESTS: [&str; 4] = ["host", "tests", "guest-examples", "xtask"];
 
@@ -77,8 +77,8 @@ fn collect(list: &List) -> Result<BTreeMap<String, Shown>> {
                     bail!("{relative}:{}: there is no feature `{number}`", index + 1);
                 };
                 match relative.strip_prefix("docs/src/") {
-                    Some(PAGE_NAME) => {}
-                    Some(page) => entry.pages.push(format!("[{}]({page})", page.trim_end_matches(".md"))),
+                    // No links: the page is read both beside the book and as a part of it.
+                    Some(page) => entry.pages.push(format!("`{}`", page.trim_end_matches(".md"))),
                     None => entry.tests.push(format!("`{}`", test_name(&relative, &lines[index..]))),
                 }
             }
@@ -86,8 +86,6 @@ fn collect(list: &List) -> Result<BTreeMap<String, Shown>> {
     }
     Ok(shown)
 }
-
-const PAGE_NAME: &str = "features.md";
 
 /// `tests/e2e/run.rs: name` for a Rust test, the file's path otherwise.
 fn test_name(file: &str, following: &[&str]) -> String {
@@ -118,7 +116,7 @@ fn walk(folder: &Path, files: &mut Vec<PathBuf>) -> Result<()> {
 fn render(list: &List, shown: &BTreeMap<String, Shown>) -> String {
     let mut page = "# Features\n\n\
         Made by `cargo xtask features --write` from `docs/features.toml` and from the tests and pages that name a\n\
-        number. CI fails when this page and they disagree.\n"
+        number. CI fails when this page and they disagree. Pages are those of `docs/src`.\n"
         .to_owned();
     let done = shown.values().filter(|shown| !shown.tests.is_empty()).count();
     page += &format!("\n{done} of {} are shown by a test.\n", shown.len());

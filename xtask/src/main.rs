@@ -1,7 +1,10 @@
 //! The project's own chores: `cargo xtask help` lists them.
 
-mod docs;
+mod book;
+mod errors;
 mod features;
+mod links;
+mod soak;
 mod step;
 mod tools;
 mod wit;
@@ -20,24 +23,32 @@ struct Cli {
 enum Command {
     /// Everything that must pass before a change lands; installs what it needs. This is what CI runs.
     Test,
+    /// Formatting of everything.
+    Format,
+    /// The linter over everything.
+    Lints,
     /// Parse the contract and generate bindings from it.
     Wit,
-    /// Check docs/src/features.md against the tests and pages, or write it anew.
+    /// Check docs/features.md against the tests and pages, or write it anew.
     Features {
         /// Write the page.
         #[arg(long)]
         write: bool,
     },
-    /// Check the generated pages and the book's links, or write the pages anew.
+    /// Check the book: its generated pages, its links, and that it builds; or write the generated pages anew.
     Docs {
         /// Write the pages.
         #[arg(long)]
         write: bool,
     },
-    /// The scripts' own tests and lints.
+    /// The scripts' own tests.
     Guests,
-    /// The linter over everything.
-    Lints,
+    /// Kill a process while it commits, and look at what is left.
+    Kills {
+        /// How often.
+        #[arg(long, default_value_t = 20)]
+        times: u32,
+    },
     /// Licences, sources and (where the database can be had) advisories of all dependencies.
     Deny,
     /// Run every fuzz target for a while.
@@ -55,53 +66,41 @@ enum Command {
 fn main() -> Result<()> {
     match Cli::parse().command {
         Command::Test => test(),
+        Command::Format => tools::format(),
+        Command::Lints => tools::lints(),
         Command::Wit => wit::check(),
         Command::Features { write } => features::run(write),
-        Command::Docs { write } => docs::run(write),
+        Command::Docs { write: true } => book::write(),
+        Command::Docs { write: false } => book::check(),
         Command::Guests => tools::guest_tests(),
-        Command::Lints => step::cargo(&["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"]),
+        Command::Kills { times } => tools::kills(times),
         Command::Deny => tools::deny(),
         Command::Fuzz { runs } => tools::fuzz(runs),
-        Command::Soak => soak(),
+        Command::Soak => soak::run(),
         Command::Bench => step::cargo(&["bench", "--workspace", "--benches"]),
     }
 }
 
-fn test() -> Result<()> {
-    step::run("format", || step::cargo(&["fmt", "--all", "--check"]))?;
-    step::run("contract", wit::check)?;
-    step::run("features page", || features::run(false))?;
-    step::run("tests", || step::cargo(&["test", "--workspace"]))?;
-    println!("\nall steps passed");
-    Ok(())
-}
+/// A named part of the whole check.
+type Step = (&'static str, fn() -> Result<()>);
 
-/// The numbers that issues ask of long jobs; `cargo xtask test` runs small seeded versions of the same tests.
-fn soak() -> Result<()> {
-    let domains = [("TRIGGERBOX_DOMAIN_CASES", "120000")];
-    step::run("domains", || {
-        step::cargo_with(
-            &["test", "--release", "-p", "triggerbox-store", "--test", "domains", "agreement", "--", "--nocapture"],
-            &domains,
-        )
-    })?;
-    let kills = [("TRIGGERBOX_KILLS", "200")];
-    step::run("kills", || {
-        step::cargo_with(
-            &[
-                "test",
-                "--release",
-                "-p",
-                "triggerbox-store",
-                "--features",
-                "failpoints",
-                "--test",
-                "kill",
-                "--",
-                "--nocapture",
-            ],
-            &kills,
-        )
-    })?;
-    step::run("fuzz", || tools::fuzz(2_000_000))
+/// All of them select the whole workspace: another selection has other features, and would build the
+/// engine once more.
+const STEPS: [Step; 10] = [
+    ("format", tools::format),
+    ("contract", wit::check),
+    ("features page", || features::run(false)),
+    ("lints", tools::lints),
+    ("tests", || step::cargo(&["test", "--workspace"])),
+    ("kills", || tools::kills(20)),
+    ("guests", tools::guest_tests),
+    ("book", book::check),
+    ("dependencies", tools::deny),
+    ("fuzz", || tools::fuzz(20_000)),
+];
+
+fn test() -> Result<()> {
+    STEPS.iter().try_for_each(|(name, run)| step::run(name, run))?;
+    println!("\nsteps: {} passed, 0 failed", STEPS.len());
+    Ok(())
 }

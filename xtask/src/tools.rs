@@ -1,32 +1,87 @@
-//! Tools that are not libraries: installed at pinned versions into `target/tools`, once.
+//! Checks by tools. Those that are no part of the toolchain are installed at pinned versions into `target/tools`, once.
 
-use std::{fs, path::PathBuf, process::Command};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::Command,
+};
 
 use anyhow::{Context, Result};
 
-use crate::step::{cargo, root, status};
+use crate::step::{cargo, cargo_with, root, status};
 
-const DENY: (&str, &str) = ("cargo-deny", "0.20.2");
-const MDBOOK: (&str, &str) = ("mdbook", "0.5.4");
-const FUZZ: (&str, &str) = ("cargo-fuzz", "0.13.2");
+/// A tool from crates.io.
+struct Tool {
+    name: &'static str,
+    version: &'static str,
+    flags: &'static [&'static str],
+}
 
-/// The path of an installed tool.
-fn installed((name, version): (&str, &str)) -> Result<PathBuf> {
-    let folder = root().join("target/tools").join(format!("{name}-{version}"));
-    let program = folder.join("bin").join(name);
-    if !program.exists() {
-        let folder = folder.to_string_lossy().into_owned();
-        cargo(&["install", "--quiet", "--locked", "--root", &folder, "--version", version, name])?;
+const DENY: Tool = Tool { name: "cargo-deny", version: "0.20.2", flags: &[] };
+/// Without its server and its search: here it only has to build the book.
+const MDBOOK: Tool = Tool { name: "mdbook", version: "0.5.4", flags: &["--no-default-features"] };
+const FUZZ: Tool = Tool { name: "cargo-fuzz", version: "0.13.2", flags: &[] };
+
+/// Workspaces besides the repository's own.
+const OTHER_WORKSPACES: [&str; 3] = ["guest-examples/rust", "tests/guests", "fuzz"];
+/// What scripts are compiled for.
+const GUEST_TARGET: &str = "wasm32-wasip2";
+
+impl Tool {
+    /// The tool's program; installs it where it is missing.
+    fn installed(&self) -> Result<PathBuf> {
+        let folder = root().join("target/tools").join(format!("{}-{}", self.name, self.version));
+        let program = folder.join("bin").join(self.name);
+        if !program.exists() {
+            println!("installing {} {}", self.name, self.version);
+            // Unoptimised: compiling such a tool takes far longer than it runs. In a folder of its own, outside of ours:
+            // what it is compiled from is of no further use.
+            let mut install = Command::new("cargo");
+            install.args(["install", "--quiet", "--locked", "--debug", "--root"]).arg(&folder);
+            install.args(self.flags).args(["--version", self.version, self.name]);
+            status(install.env_remove("CARGO_TARGET_DIR"))?;
+        }
+        Ok(program)
     }
-    Ok(program)
+}
+
+/// Formatting of all workspaces.
+pub fn format() -> Result<()> {
+    cargo(&["fmt", "--all", "--check"])?;
+    OTHER_WORKSPACES
+        .iter()
+        .try_for_each(|folder| cargo(&["fmt", "--all", "--check", "--manifest-path", &manifest(folder)]))
+}
+
+/// The linter, for the host and for scripts.
+pub fn lints() -> Result<()> {
+    cargo(&["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"])?;
+    ["guest-examples/rust", "tests/guests"].iter().try_for_each(|folder| {
+        let manifest = manifest(folder);
+        let target = ["--target", GUEST_TARGET];
+        cargo(
+            &[&["clippy", "--workspace", "--manifest-path", &manifest], &target[..], &["--", "-D", "warnings"]]
+                .concat(),
+        )
+    })
+}
+
+/// The scripts' own unit tests: what needs no host runs natively.
+pub fn guest_tests() -> Result<()> {
+    cargo(&["test", "--workspace", "--manifest-path", &manifest("guest-examples/rust")])
+}
+
+/// Kills a process while it commits. The failpoints are only in this build.
+pub fn kills(times: u32) -> Result<()> {
+    let features = ["--features", "triggerbox-store/failpoints"];
+    let arguments = [&["test", "--workspace", "--test", "kill"], &features[..], &["--", "--nocapture"]].concat();
+    cargo_with(&arguments, &[("TRIGGERBOX_KILLS", &times.to_string())])
 }
 
 /// Licences, bans and sources always; advisories where their database can be fetched.
 pub fn deny() -> Result<()> {
-    let program = installed(DENY)?;
-    status(
-        Command::new(&program).args(["--all-features", "check", "licenses", "bans", "sources"]).current_dir(root()),
-    )?;
+    let program = DENY.installed()?;
+    status(Command::new(&program).args(["check", "licenses", "bans", "sources"]).current_dir(root()))?;
     let fetched = Command::new(&program).args(["fetch", "db"]).current_dir(root()).output()?.status.success();
     if !fetched {
         println!("advisories: not checked, the advisory database cannot be fetched from here");
@@ -36,13 +91,13 @@ pub fn deny() -> Result<()> {
 }
 
 /// Builds the book.
-pub fn book() -> Result<()> {
-    status(Command::new(installed(MDBOOK)?).args(["build", "docs"]).current_dir(root()))
+pub fn mdbook() -> Result<()> {
+    status(Command::new(MDBOOK.installed()?).args(["build", "docs"]).current_dir(root()))
 }
 
 /// Runs each fuzz target for a number of executions, from a fixed seed.
 pub fn fuzz(runs: u32) -> Result<()> {
-    let program = installed(FUZZ)?;
+    let program = FUZZ.installed()?;
     let mut targets: Vec<_> = fs::read_dir(root().join("fuzz/fuzz_targets"))
         .context("fuzz/fuzz_targets")?
         .filter_map(|entry| entry.ok()?.path().file_stem()?.to_str().map(str::to_owned))
@@ -55,17 +110,11 @@ pub fn fuzz(runs: u32) -> Result<()> {
         let mut command = Command::new(&program);
         command.args(["run", "--sanitizer", "none", &target, "--", &runs, "-seed=1", "-max_len=4096", "-timeout=10"]);
         command.args(["-rss_limit_mb=1024", "-verbosity=0", "-print_final_stats=0"]);
-        status(command.env("RUSTC_BOOTSTRAP", "1").current_dir(root()))?;
+        status(command.env("RUSTC_BOOTSTRAP", "1").env_remove("CARGO_TARGET_DIR").current_dir(root()))?;
     }
     Ok(())
 }
 
-/// The scripts' own unit tests and lints: they are a workspace of their own, compiled for WebAssembly.
-pub fn guest_tests() -> Result<()> {
-    let manifest = root().join("guest-examples/rust/Cargo.toml");
-    let manifest = manifest.to_string_lossy();
-    cargo(&["fmt", "--manifest-path", &manifest, "--all", "--check"])?;
-    cargo(&["test", "--manifest-path", &manifest, "--workspace"])?;
-    let target = "wasm32-wasip2";
-    cargo(&["clippy", "--manifest-path", &manifest, "--workspace", "--target", target, "--", "-D", "warnings"])
+fn manifest(folder: &str) -> String {
+    root().join(folder).join(Path::new("Cargo.toml")).to_string_lossy().into_owned()
 }
