@@ -73,7 +73,7 @@ pub fn guest_tests() -> Result<()> {
 
 /// Kills a process while it commits. The failpoints are only in this build.
 pub fn kills(times: u32) -> Result<()> {
-    let features = ["--features", "triggerbox-store/failpoints"];
+    let features = ["--test", "kill_engine", "--features", "triggerbox-automation/failpoints"];
     let arguments = [&["test", "--workspace", "--test", "kill"], &features[..], &["--", "--nocapture"]].concat();
     cargo_with(&arguments, &[("TRIGGERBOX_KILLS", &times.to_string())])
 }
