@@ -9,7 +9,7 @@ use anyhow::{Context, Result, ensure};
 use triggerbox_model::limits::{Class, TABLE, Unit};
 
 use crate::{
-    errors, links,
+    errors, features, links,
     step::{cargo_with, root},
     tools,
 };
@@ -29,7 +29,7 @@ pub fn check() -> Result<()> {
     tools::mdbook()
 }
 
-/// Writes the generated pages anew.
+/// Writes all generated pages anew, that of the features included.
 pub fn write() -> Result<()> {
     for (path, page) in PAGES {
         fs::write(root().join(path), page()?).context(path)?;
@@ -38,6 +38,7 @@ pub fn write() -> Result<()> {
     for (test, page) in [("program", "the_reference_page"), ("grants", "each_side_refuses")] {
         cargo_with(&["test", "--quiet", "--workspace", "--test", test, "--", page], &overwrite)?;
     }
+    features::run(true)?;
     links::check()
 }
 
