@@ -248,6 +248,18 @@ fn a_rule_that_made_sense_once() {
     assert_eq!(world.codes(None), ["rule-broken"]);
 }
 
+// Shows: F083
+#[test]
+fn a_schedule_without_a_next_slot() {
+    let world = World::new();
+    world.save(
+        "name = \"hot-leads\"\ntrigger = { on = \"schedule\", cron = \"0 9 * * *\" }\n[[actions]]\n\
+         script = \"notify\"\nparameters = { text = \"x\" }\n",
+    );
+    world.sql("UPDATE engine_rule SET body = replace(body, '0 9 * * *', '0 9 30 2 *')");
+    assert_eq!(world.codes(None), ["no-next-slot"]);
+}
+
 // Shows: F083, F092
 #[test]
 fn nothing_is_committed_on_purpose() {

@@ -212,7 +212,7 @@ fn triggers_that_can_never_happen_to_the_model_are_refused() {
             "on = \"schedule\", every = 0, unit = \"days\", first = \"soon\"",
             "trigger.first: `soon` is no date",
         ),
-        ("crm.lead", "on = \"schedule\", cron = \"61 * * * *\"", "trigger.cron: `61` is no minute"),
+        ("crm.lead", "on = \"schedule\", cron = \"61 * * * *\"", "trigger.cron: `61 * * * *` is no cron expression"),
         (
             "crm.lead",
             "on = \"schedule\", cron = \"0 9 * * *\", zone = \"Mars\"",

@@ -11,6 +11,7 @@
 //! | [`index`] | the rules in memory |
 //! | [`schedule`] | when a schedule is due |
 //! | [`matcher`] | which rules fire on a change |
+//! | [`timed`] | which records come due |
 //! | [`runs`] | the history of runs |
 //! | [`proposals`] | changes that wait for a yes |
 //! | [`firing`] | what a run was fired with |
@@ -57,7 +58,7 @@ pub mod runs;
 pub mod schedule;
 pub mod scripts;
 pub mod state;
-mod timed;
+pub mod timed;
 
 pub use clock::{Clock, SystemClock, TestClock};
 pub use config::Config;

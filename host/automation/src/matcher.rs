@@ -12,6 +12,7 @@ use triggerbox_model::{
     },
     error::Error,
     event::MessageInfo,
+    schema::Schema,
     value::{Id, Value},
 };
 use triggerbox_store::{
@@ -47,8 +48,9 @@ pub struct Fire {
 pub fn fires(conn: &Connection, env: &Env, index: &Index, changes: &[Change]) -> Result<Vec<Fire>, Error> {
     let mut fires = Vec::new();
     for (at, change) in changes.iter().enumerate() {
+        let active = active_name(&env.schema, &change.record.model);
         for rule in index.on_changes(&change.record.model) {
-            if let Some(fields) = watched(&rule.rule.trigger, change)
+            if let Some(fields) = watched(&rule.rule.trigger, change, active)
                 && holds(conn, env, rule, change)?
             {
                 let record = change.record.id;
@@ -73,7 +75,7 @@ pub fn fires(conn: &Connection, env: &Env, index: &Index, changes: &[Change]) ->
 }
 
 /// The fields by which a change is one that the trigger waits for; none if it is not.
-pub(crate) fn watched(trigger: &Trigger, change: &Change) -> Option<String> {
+pub(crate) fn watched(trigger: &Trigger, change: &Change, active: &str) -> Option<String> {
     let became = |field: &str, wanted: &dyn Fn(&FieldChange) -> bool| {
         let changed = change.fields.iter().find(|changed| changed.field == field)?;
         (change.kind != ChangeKind::Deleted && wanted(changed)).then(|| field.to_owned())
@@ -102,10 +104,15 @@ pub(crate) fn watched(trigger: &Trigger, change: &Change) -> Option<String> {
         }),
         Trigger::UserSet {} => became("user_id", &|changed| changed.new != Value::Unset)
             .or_else(|| became("user_ids", &|changed| matches!(&changed.new, Value::Ids(ids) if !ids.is_empty()))),
-        Trigger::Archived {} => became("active", &|changed| switched(changed, true, false)),
-        Trigger::Unarchived {} => became("active", &|changed| switched(changed, false, true)),
+        Trigger::Archived {} => became(active, &|changed| switched(changed, true, false)),
+        Trigger::Unarchived {} => became(active, &|changed| switched(changed, false, true)),
         _ => None,
     }
+}
+
+/// The field that archives the records of a model.
+pub(crate) fn active_name<'s>(schema: &'s Schema, model: &str) -> &'s str {
+    schema.models.get(model).and_then(|model| model.active_name.as_deref()).unwrap_or("active")
 }
 
 fn switched(changed: &FieldChange, from: bool, to: bool) -> bool {
@@ -140,7 +147,10 @@ pub(crate) fn held_after(conn: &Connection, env: &Env, rule: &Armed, change: &Ch
 }
 
 /// Whether a record, as it is, matches a rule's domain.
-pub(crate) fn record_holds(conn: &Connection, env: &Env, rule: &Armed, model: &str, id: Id) -> Result<bool, Error> {
+///
+/// # Errors
+/// What the database says.
+pub fn record_holds(conn: &Connection, env: &Env, rule: &Armed, model: &str, id: Id) -> Result<bool, Error> {
     rule.after.holds(conn, env, &Stored(conn), model, id)
 }
 

@@ -16,14 +16,19 @@ use crate::{
 
 /// What a time rule looks at: a field, and how long after it.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Watch<'r> {
-    pub(crate) field: &'r str,
-    pub(crate) delay: i64,
-    pub(crate) unit: Unit,
+pub struct Watch<'r> {
+    /// The field.
+    pub field: &'r str,
+    /// How long after it; before, when negative.
+    pub delay: i64,
+    /// In what.
+    pub unit: Unit,
 }
 
 impl<'r> Watch<'r> {
-    pub(crate) fn of(rule: &'r Rule) -> Option<Self> {
+    /// What a rule looks at, if the clock fires it.
+    #[must_use]
+    pub fn of(rule: &'r Rule) -> Option<Self> {
         let (field, delay, unit) = match &rule.trigger {
             Trigger::Time { field, delay, unit } => (field.as_str(), i64::from(*delay), *unit),
             Trigger::AfterCreation { delay, unit } => ("create_date", i64::from(*delay), *unit),
@@ -46,7 +51,10 @@ impl<'r> Watch<'r> {
 }
 
 /// Records of a model that come due after one time and up to another, with when.
-pub(crate) fn due(
+///
+/// # Errors
+/// `not-a-date`; what the database says.
+pub fn due(
     conn: &Connection,
     env: &Env,
     model: &str,

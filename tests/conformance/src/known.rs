@@ -8,6 +8,7 @@ use serde::Deserialize;
 #[derive(Debug, Clone, Default)]
 pub struct Known {
     by_id: HashMap<String, String>,
+    needless: HashMap<String, String>,
     /// Numbers that are unset on the server; its data says 0 for them.
     pub unset: Vec<Unset>,
 }
@@ -30,6 +31,8 @@ struct KnownFile {
     #[serde(default)]
     known: Vec<Entry>,
     #[serde(default)]
+    needless: Vec<Entry>,
+    #[serde(default)]
     unset: Vec<Unset>,
 }
 
@@ -48,11 +51,20 @@ impl Known {
     #[allow(clippy::expect_used, reason = "the file is compiled in, and a test reads it")]
     pub fn load() -> Self {
         let file: KnownFile = toml::from_str(include_str!("../known.toml")).expect("known.toml is valid");
-        let pairs = file.known.into_iter().flat_map(|entry| {
-            let reason = entry.reason;
-            entry.cases.into_iter().map(move |case| (case, reason.clone()))
-        });
-        Self { by_id: pairs.collect(), unset: file.unset }
+        let by_case = |entries: Vec<Entry>| {
+            let pairs = entries.into_iter().flat_map(|entry| {
+                let reason = entry.reason;
+                entry.cases.into_iter().map(move |case| (case, reason.clone()))
+            });
+            pairs.collect()
+        };
+        Self { by_id: by_case(file.known), needless: by_case(file.needless), unset: file.unset }
+    }
+
+    /// Why the server fires more often than there is reason to.
+    #[must_use]
+    pub fn needless(&self, id: &str) -> Option<&str> {
+        self.needless.get(id).map(String::as_str)
     }
 
     /// Why a case may fail.

@@ -6,11 +6,12 @@
 //! | [`data`] | the data set in a database; each case starts from it as it was loaded |
 //! | [`known`] | failures that are deliberate, with their reasons |
 //! | [`report`] | what came out |
-//! | [`domains`], [`groups`], [`rights`], [`writes`] | one kind of case each |
+//! | [`domains`], [`groups`], [`rights`], [`writes`], [`automation`] | one kind of case each |
 //!
 //! A kind of case is a function from the data and one case to a [`Verdict`].
 
 pub mod answers;
+pub mod automation;
 pub mod data;
 pub mod domains;
 pub mod files;
@@ -37,6 +38,13 @@ pub enum Verdict {
     Passed,
     /// It does not.
     Failed {
+        /// The server's answer.
+        expected: String,
+        /// Ours.
+        got: String,
+    },
+    /// It agrees but for something that the server does more often than there is reason to.
+    Needless {
         /// The server's answer.
         expected: String,
         /// Ours.
@@ -109,7 +117,7 @@ pub fn run(paths: &[PathBuf], options: &Options) -> anyhow::Result<Report> {
                 Kind::Rights => rights::run(data, case),
                 Kind::Write => writes::run(data, case),
                 Kind::ServerActions => Verdict::not_run("server actions are Python; see the import of server actions"),
-                Kind::Automation => Verdict::not_run("automation rules are not judged here yet"),
+                Kind::Automation => automation::run(data, case),
             };
             done.count(id, case, verdict, &known, options.show);
         }

@@ -72,13 +72,14 @@ impl FileReport {
         match verdict {
             Verdict::Passed => {
                 self.passed += 1;
-                if known.reason(id).is_some() {
+                if known.reason(id).or(known.needless(id)).is_some() {
                     self.unexpected.push(id.to_owned());
                 }
             }
             Verdict::NotRun { reason } => *self.not_run.entry(reason).or_default() += 1,
             Verdict::Failed { .. } if known.reason(id).is_some() => self.known += 1,
-            Verdict::Failed { expected, got } => {
+            Verdict::Needless { .. } if known.needless(id).is_some() => self.known += 1,
+            Verdict::Failed { expected, got } | Verdict::Needless { expected, got } => {
                 self.failed += 1;
                 self.failures.push(id.to_owned());
                 if self.shown.len() < show {

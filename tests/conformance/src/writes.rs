@@ -10,6 +10,7 @@ use rusqlite::Connection;
 use serde_json::{Map, Value as Json, json};
 use triggerbox_model::{
     call::Page,
+    changes::Change,
     domain::Domain,
     error::Error,
     schema::{Field, FieldKind, Model, Schema},
@@ -46,7 +47,7 @@ fn attempt(data: &Data, conn: &Connection, case: &Json) -> Result<Verdict, Error
         if wanted.get("skipped").is_some() {
             continue;
         }
-        let got = Step { env: &env, case, conn, names: &mut names, op }.run();
+        let got = Step::new(&env, case, conn, &mut names, op).run();
         match (wanted.get("result"), got) {
             (None, Err(error)) => use_up_ids(conn, op, &error)?,
             (None, Ok(got)) => return Ok(Verdict::failed(format!("{op} => {wanted}"), got.to_string())),
@@ -100,16 +101,30 @@ fn data_fields(schema: &Schema, op: &Json, mut answer: Json) -> Json {
 }
 
 /// One server call.
-struct Step<'a> {
+pub(crate) struct Step<'a> {
     env: &'a Env,
     case: &'a Json,
     conn: &'a Connection,
     names: &'a mut BTreeMap<String, Vec<Id>>,
     op: &'a Json,
+    /// What really changed.
+    pub(crate) changes: Vec<Change>,
+}
+
+impl<'a> Step<'a> {
+    pub(crate) fn new(
+        env: &'a Env,
+        case: &'a Json,
+        conn: &'a Connection,
+        names: &'a mut BTreeMap<String, Vec<Id>>,
+        op: &'a Json,
+    ) -> Self {
+        Self { env, case, conn, names, op, changes: Vec::new() }
+    }
 }
 
 impl Step<'_> {
-    fn run(&mut self) -> Result<Json, Error> {
+    pub(crate) fn run(&mut self) -> Result<Json, Error> {
         let context = self.context();
         let known: Context = serde_json::from_value(Json::Object(context.clone())).unwrap_or_default();
         let env = self.env.clone().with_context(known)?;
@@ -127,18 +142,18 @@ impl Step<'_> {
                 let list: Result<Vec<Values>, Error> =
                     list.iter().map(|vals| values(&env.schema, &described, vals)).collect();
                 let ids = writer.create(&model, list?)?;
-                writer.finish()?;
+                self.changes = writer.finish()?;
                 self.name(&ids);
                 json!({ "ids": ids })
             }
             "write" => {
                 writer.write(&model, &self.ids(), values(&env.schema, &described, &self.value("vals"))?)?;
-                writer.finish()?;
+                self.changes = writer.finish()?;
                 Json::Bool(true)
             }
             "unlink" => {
                 writer.unlink(&model, &self.ids())?;
-                writer.finish()?;
+                self.changes = writer.finish()?;
                 Json::Bool(true)
             }
             "copy" => {
@@ -147,13 +162,13 @@ impl Step<'_> {
                     default => values(&env.schema, &described, &default)?,
                 };
                 let copies = writer.copy(&model, &self.ids(), &default)?;
-                writer.finish()?;
+                self.changes = writer.finish()?;
                 self.name(&copies);
                 json!({ "ids": copies })
             }
             "name_create" => {
                 let id = writer.name_create(&model, &self.text("name"))?;
-                writer.finish()?;
+                self.changes = writer.finish()?;
                 let names = query::names::display_names(self.conn, &env, &model, &[id])?;
                 json!([id, names.get(&id)])
             }
@@ -177,7 +192,7 @@ impl Step<'_> {
             }
             "call" => {
                 let result = self.call(&mut writer, &described)?;
-                writer.finish()?;
+                self.changes = writer.finish()?;
                 result
             }
             other => return Err(Error::invalid("unknown-op", format!("this runner knows no `{other}`"))),

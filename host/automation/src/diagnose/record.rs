@@ -59,8 +59,9 @@ impl Case<'_> {
         let noted = found.filter(|(_, at)| changed.is_none_or(|changed| at / 1_000 >= changed / 1_000));
         let Some((change, at)) = noted else { return self.unnoted(model, record, there, changed) };
         let change: Change = serde_json::from_str(&change)?;
+        let active = matcher::active_name(&self.env.schema, &model.name);
         let when = timestamp(at).strftime("%Y-%m-%d %H:%M:%S");
-        if matcher::watched(&self.stored.rule.trigger, &change).is_none() {
+        if matcher::watched(&self.stored.rule.trigger, &change, active).is_none() {
             let names: Vec<_> = change.fields.iter().map(|field| field.field.as_str()).collect();
             return self.unwatched(&format!("the last change, of {when}, was {}", what(change.kind, &names)));
         }

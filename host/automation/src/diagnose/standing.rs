@@ -11,6 +11,7 @@ use crate::{
         Environment, Mode, Trigger,
         check::{Ground, Severity, check},
     },
+    schedule::Slots,
     scripts::{RegistryError, asks, binding, registry},
 };
 
@@ -35,6 +36,7 @@ impl Case<'_> {
         self.people()?;
         self.scripts()?;
         self.sense()?;
+        self.schedule();
         self.commits_nothing();
         Ok(())
     }
@@ -129,7 +131,7 @@ impl Case<'_> {
     fn sense(&mut self) -> Result<(), EngineError> {
         let ground = Ground { conn: self.conn, env: self.env, policy: self.policy };
         // What is said above in better words is not said again.
-        let said = ["script-gone", "script-inactive", "unknown-script", "grants-missing"];
+        let said = ["no-next-slot", "script-gone", "script-inactive", "unknown-script", "grants-missing"];
         for finding in check(ground, &self.stored.rule)? {
             if finding.severity == Severity::Error && !said.contains(&finding.code) {
                 let code = match finding.code {
@@ -144,6 +146,18 @@ impl Case<'_> {
             }
         }
         Ok(())
+    }
+
+    fn schedule(&mut self) {
+        let Trigger::Schedule(schedule) = &self.stored.rule.trigger else { return };
+        let next = Slots::new(schedule).ok().and_then(|slots| slots.next_after(self.env.now));
+        if next.is_none() {
+            self.found(
+                "no-next-slot",
+                "the schedule has no next slot: it never fires again",
+                "change its `first` or `cron`",
+            );
+        }
     }
 
     fn commits_nothing(&mut self) {

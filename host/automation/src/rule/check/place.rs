@@ -138,6 +138,11 @@ impl<'a> Check<'a> {
                     let message = format!("`{name}` is not stored: its changes are not seen; watch what it comes from");
                     self.error("impossible-trigger", place, message);
                 }
+                Ok(field) if field.kind == FieldKind::One2many => {
+                    let related = field.relation.as_deref().unwrap_or_default();
+                    let message = format!("`{name}` is the other side of a link on `{related}`; watch that model");
+                    self.error("impossible-trigger", place, message);
+                }
                 Ok(_) if fields.iter().take(index).any(|earlier| earlier == name) => {
                     self.warning("named-twice", place, format!("`{name}` is named twice"));
                 }

@@ -3,7 +3,7 @@
 use triggerbox_model::time::time_zone;
 
 use super::Check;
-use crate::rule::trigger::Schedule;
+use crate::{rule::trigger::Schedule, schedule::Slots};
 
 impl Check<'_> {
     pub(super) fn schedule(&mut self, schedule: &Schedule) {
@@ -44,72 +44,20 @@ impl Check<'_> {
                 if schedule.unit.is_some() {
                     self.error("bad-schedule", "trigger.unit", "a unit goes with `every`, not with `cron`");
                 }
-                if let Err(problem) = cron_problem(cron) {
-                    self.error("bad-schedule", "trigger.cron", problem);
+                match Slots::new(schedule) {
+                    Err(error) if error.code == "bad-schedule" => {
+                        self.error("bad-schedule", "trigger.cron", error.message);
+                    }
+                    Ok(slots) if slots.next_after(self.ground.env.now).is_none() => {
+                        self.error(
+                            "no-next-slot",
+                            "trigger.cron",
+                            format!("`{cron}` never comes, such as February 30"),
+                        );
+                    }
+                    Ok(_) | Err(_) => {}
                 }
             }
-        }
-    }
-}
-
-/// Five fields, each a list of numbers, ranges and steps within its bounds.
-fn cron_problem(text: &str) -> Result<(), String> {
-    const FIELDS: [(&str, u32, u32); 5] =
-        [("minute", 0, 59), ("hour", 0, 23), ("day of the month", 1, 31), ("month", 1, 12), ("day of the week", 0, 7)];
-    let fields: Vec<_> = text.split_whitespace().collect();
-    if fields.len() != FIELDS.len() {
-        let names = FIELDS.map(|(name, ..)| name).join(", ");
-        return Err(format!("`{text}` has {} fields; a cron expression has five: {names}", fields.len()));
-    }
-    for (field, (name, low, high)) in fields.iter().zip(FIELDS) {
-        for item in field.split(',') {
-            let (range, step) = item.split_once('/').map_or((item, None), |(range, step)| (range, Some(step)));
-            let bad = || format!("`{item}` is no {name}; write numbers from {low} to {high}, `*`, `a-b` or `*/n`");
-            if step.is_some_and(|step| !step.parse::<u32>().is_ok_and(|step| step > 0)) {
-                return Err(bad());
-            }
-            let within = |text: &str| number(text, name).is_some_and(|number| (low..=high).contains(&number));
-            let good = match range.split_once('-') {
-                Some((from, to)) => within(from) && within(to) && number(from, name) <= number(to, name),
-                None => range == "*" || within(range),
-            };
-            if !good {
-                return Err(bad());
-            }
-        }
-    }
-    Ok(())
-}
-
-/// Months and days of the week may be named.
-fn number(text: &str, field: &str) -> Option<u32> {
-    const MONTHS: [&str; 12] = ["jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec"];
-    const DAYS: [&str; 7] = ["sun", "mon", "tue", "wed", "thu", "fri", "sat"];
-    let lower = text.to_lowercase();
-    let named = |names: &[&str], first: u32| {
-        let index = names.iter().position(|name| *name == lower)?;
-        Some(u32::try_from(index).ok()? + first)
-    };
-    match field {
-        "month" => named(&MONTHS, 1),
-        "day of the week" => named(&DAYS, 0),
-        _ => None,
-    }
-    .or_else(|| text.parse().ok())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::cron_problem;
-
-    #[test]
-    fn cron_expressions_are_read_as_everywhere() {
-        for good in ["0 9 * * *", "*/15 8-18 * * mon-fri", "0 0 1,15 jan *", "5 4 * * 7"] {
-            assert_eq!(cron_problem(good), Ok(()), "{good}");
-        }
-        for bad in ["", "0 9 * *", "60 9 * * *", "0 9 0 * *", "0 9 * * 8", "0 9 * foo *", "*/0 * * * *", "5-1 * * * *"]
-        {
-            assert!(cron_problem(bad).is_err(), "{bad}");
         }
     }
 }
