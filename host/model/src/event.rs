@@ -2,7 +2,10 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::value::{FieldValue, Id, Link, Snapshot};
+use crate::{
+    value::{FieldValue, Id, Link, Snapshot},
+    weigh::Weigh,
+};
 
 /// A user, as far as a script may know one.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -159,71 +162,6 @@ pub enum Failure {
     UserError(String),
     /// A text for the run history.
     Failed(String),
-}
-
-/// Bytes that texts and values take on their way in or out: what the limits on payload and result count.
-trait Weigh {
-    fn bytes(&self) -> u64;
-}
-
-impl Weigh for String {
-    fn bytes(&self) -> u64 {
-        self.len() as u64 + 8
-    }
-}
-
-impl Weigh for Id {
-    fn bytes(&self) -> u64 {
-        4
-    }
-}
-
-impl Weigh for FieldValue {
-    fn bytes(&self) -> u64 {
-        self.name.bytes() + self.value.byte_size()
-    }
-}
-
-impl Weigh for Snapshot {
-    fn bytes(&self) -> u64 {
-        self.id.bytes() + self.fields.bytes()
-    }
-}
-
-impl Weigh for Link {
-    fn bytes(&self) -> u64 {
-        self.id.bytes() + self.name.bytes()
-    }
-}
-
-impl Weigh for ToolEntry {
-    fn bytes(&self) -> u64 {
-        self.name.bytes() + self.arguments_json.bytes() + self.output_json.bytes()
-    }
-}
-
-impl Weigh for (String, String) {
-    fn bytes(&self) -> u64 {
-        self.0.bytes() + self.1.bytes()
-    }
-}
-
-impl Weigh for User {
-    fn bytes(&self) -> u64 {
-        self.id.bytes() + self.name.bytes() + self.login.bytes() + self.lang.bytes() + self.tz.bytes()
-    }
-}
-
-impl<T: Weigh> Weigh for Vec<T> {
-    fn bytes(&self) -> u64 {
-        8 + self.iter().map(Weigh::bytes).sum::<u64>()
-    }
-}
-
-impl<T: Weigh> Weigh for Option<T> {
-    fn bytes(&self) -> u64 {
-        self.as_ref().map_or(0, Weigh::bytes)
-    }
 }
 
 impl Event {

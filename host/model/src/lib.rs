@@ -27,3 +27,5 @@ pub mod schema;
 pub mod text;
 pub mod time;
 pub mod value;
+
+mod weigh;

@@ -50,7 +50,7 @@ pub const MAX_WASM_STACK: usize = 1 << 20;
 
 /// Stack of the fiber that a run lives on: the WebAssembly stack, and as much again for the host calls made on it.
 /// Address space; touched pages stay with the slot.
-const FIBER_STACK: usize = 2 << 20;
+pub(crate) const FIBER_STACK: usize = 2 << 20;
 
 /// Dirty bytes of a slot that are cleared by hand at the end of a run, in place of giving the pages back: it saves
 /// 7 page faults and 15 µs for each Rust run and is what scales over threads. Resident for each warm slot at most.

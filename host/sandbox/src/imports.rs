@@ -20,6 +20,7 @@ use crate::{
     calendar as zones,
     convert::{IntoModel, IntoWit},
     state::{State, wrong_answer},
+    stop::Stop,
 };
 
 type Answered<T> = wasmtime::Result<Result<T, types::Error>>;
@@ -243,7 +244,9 @@ impl budget::Host for State {
 
 impl log::Host for State {
     fn write(&mut self, level: log::Level, message: String) -> wasmtime::Result<()> {
+        self.limiter.stack.look();
         self.charge(Limit::HostCalls, 1)?;
+        self.meter.raise_to(Limit::CallBytes, message.len() as u64).map_err(Stop::from)?;
         self.console.log(level.into_model_level(), &message, &mut self.meter, &mut *self.host);
         Ok(())
     }

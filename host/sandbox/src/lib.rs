@@ -54,6 +54,8 @@ mod imports;
 #[cfg(feature = "runtime")]
 mod limiter;
 #[cfg(feature = "runtime")]
+mod measure;
+#[cfg(feature = "runtime")]
 mod run;
 #[cfg(feature = "runtime")]
 mod sandbox;

@@ -3,7 +3,7 @@
 use triggerbox_model::limits::{Limit, Limits};
 use wasmtime::ResourceLimiter;
 
-use crate::stop::Stop;
+use crate::{measure::StackDepth, stop::Stop};
 
 /// Counts what the engine hands to one run.
 #[derive(Debug)]
@@ -11,6 +11,7 @@ pub(crate) struct Limiter {
     memory: Gauge,
     tables: Gauge,
     instances: usize,
+    pub(crate) stack: StackDepth,
 }
 
 /// A total over all memories, or all tables, of a run.
@@ -59,6 +60,7 @@ impl Limiter {
             memory: Gauge::new(Limit::Memory, limits),
             tables: Gauge::new(Limit::TableElements, limits),
             instances: usize::try_from(limits.get(Limit::Instances)).unwrap_or(usize::MAX),
+            stack: StackDepth::default(),
         }
     }
 
@@ -75,6 +77,7 @@ impl Limiter {
 
 impl ResourceLimiter for Limiter {
     fn memory_growing(&mut self, current: usize, desired: usize, maximum: Option<usize>) -> wasmtime::Result<bool> {
+        self.stack.look();
         self.memory.grow(current, desired, maximum)
     }
 

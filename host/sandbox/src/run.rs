@@ -6,7 +6,7 @@ use triggerbox_model::{
     event::{Event, Failure, Outcome},
     limits::{Limit, Limits, Meter},
 };
-use wasmtime::{Store, component::ResourceTable};
+use wasmtime::{Caller, Func, Store, component::ResourceTable};
 
 use crate::{
     bindings::triggerbox::automation::events,
@@ -17,6 +17,7 @@ use crate::{
     engine::YIELD_EVERY,
     host::Host,
     limiter::Limiter,
+    measure,
     report::{Durations, Ending, Run, Trap},
     sandbox::Script,
     state::State,
@@ -45,7 +46,9 @@ impl Script {
 
         let clock = RunClock::start();
         let mut meter = Meter::new(limits);
-        let payload = meter.raise_to(Limit::Payload, event.byte_size());
+        let fits = meter
+            .raise_to(Limit::Payload, event.byte_size())
+            .and_then(|()| meter.raise_to(Limit::Instances, self.instances));
         let now = calendar::timestamp(&event.now).map(|now| u64::try_from(now.as_second()).unwrap_or_default());
         let console = Console::new(limits.get(Limit::LogBytes), limits.get(Limit::LogLines));
         let wasi = wasi::context(event.seed, Duration::from_secs(*now.as_ref().unwrap_or(&0)), &clock, &console);
@@ -63,13 +66,16 @@ impl Script {
             store.set_fuel(limits.get(Limit::Fuel)).and_then(|()| store.fuel_async_yield_interval(Some(YIELD_EVERY)));
 
         let mut instantiated = Duration::ZERO;
-        let inside = if let Err(breach) = payload {
+        let inside = if let Err(breach) = fits {
             Inside::Stopped(breach.into())
         } else if let Err(error) = now {
             Inside::Stopped(Stop::Host(crate::host::HostFault::new(format!("the event's time: {error}"))))
         } else {
             let run = async {
                 fuelled?;
+                let begin =
+                    Func::wrap(&mut store, |mut caller: Caller<'_, State>| caller.data_mut().limiter.stack.begin());
+                begin.typed::<(), ()>(&store)?.call_async(&mut store, ()).await?;
                 let script = self.pre.instantiate_async(&mut store).await?;
                 instantiated = clock.times().real();
                 script.call_run(&mut store, &event.into_wit()).await
@@ -100,6 +106,8 @@ fn conclude(inside: Inside, mut state: State, fuel_left: u64, instantiated: Dura
     let _ = used.raise_to(Limit::Fuel, limits.get(Limit::Fuel).saturating_sub(fuel_left));
     let _ = used.raise_to(Limit::Memory, state.limiter.memory_peak());
     let _ = used.raise_to(Limit::TableElements, state.limiter.table_peak());
+    let _ = used.raise_to(Limit::Stack, state.limiter.stack.deepest());
+    let _ = used.raise_to(Limit::Handles, measure::most_handles(state.table));
     let _ = used.raise_to(Limit::WallTime, milliseconds(wall));
     let _ = used.raise_to(Limit::CpuTime, milliseconds(guest));
 

@@ -15,7 +15,7 @@ use crate::{
     compile::{CompileError, Compiler},
     engine::{self, Allocation, EngineError, Mode, Pool},
     hash::ContentHash,
-    imports, inspect,
+    imports, inspect, measure,
     state::State,
     wasi,
 };
@@ -40,6 +40,8 @@ struct Shared {
 pub struct Script {
     pub(crate) sandbox: Sandbox,
     pub(crate) pre: AutomationPre<State>,
+    /// Core instances, memories or tables of one instance, whichever are most.
+    pub(crate) instances: u64,
     hash: ContentHash,
     manifest: Option<Arc<Manifest>>,
 }
@@ -151,10 +153,13 @@ impl Sandbox {
     }
 
     fn link(&self, compiled: &Component, component: &[u8]) -> Result<Script, ScriptError> {
+        let needs = compiled.resources_required();
+        let memories_or_tables = needs.map_or(0, |needs| needs.num_memories.max(needs.num_tables));
+        let instances = measure::core_instances(component).unwrap_or_default().max(u64::from(memories_or_tables));
         let pre = self.shared.linker.instantiate_pre(compiled).and_then(AutomationPre::new);
         let pre = pre.map_err(|error| ScriptError::Link(one_line(&error)))?;
         let manifest = inspect::manifest_of(component).ok().map(Arc::new);
-        Ok(Script { sandbox: self.clone(), pre, hash: ContentHash::of(component), manifest })
+        Ok(Script { sandbox: self.clone(), pre, instances, hash: ContentHash::of(component), manifest })
     }
 }
 

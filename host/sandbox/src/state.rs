@@ -35,6 +35,7 @@ impl State {
     /// # Errors
     /// A [`Stop`]: a limit, or a host that cannot go on. The error inside is the script's to handle.
     pub(crate) async fn ask(&mut self, call: Result<Call, Error>) -> wasmtime::Result<Result<Answer, Error>> {
+        self.limiter.stack.look();
         let call = match call {
             Ok(call) => call,
             Err(error) => {
@@ -43,6 +44,7 @@ impl State {
             }
         };
         self.meter.before(&call).map_err(Stop::from)?;
+        self.meter.raise_to(Limit::CallBytes, call.byte_size()).map_err(Stop::from)?;
         self.check_time()?;
         self.console.drain(&mut self.meter, &mut *self.host);
         let to_other_service = matches!(call, Call::Send { .. });

@@ -38,8 +38,12 @@ pub(crate) fn classify(error: &wasmtime::Error) -> Cause {
     })
 }
 
-/// The limit behind an error of the engine's own. Some have no type to tell them by; the adversarial tests hold
-/// the texts in place.
+/// What the engine says of breaches that it gives no type. Tests below hold each text to the engine in use.
+const COPIED_TOO_MUCH: &str = "too much data is being copied between the host and the guest";
+const TOO_MANY_HANDLES: &str = "store handle limit exceeded";
+const TOO_MANY_INSTANCES: &str = "resource limit exceeded: ";
+
+/// The limit behind an error of the engine's own.
 fn limit(error: &wasmtime::Error) -> Option<Limit> {
     match error.downcast_ref::<Trap>() {
         Some(Trap::OutOfFuel) => return Some(Limit::Fuel),
@@ -50,18 +54,15 @@ fn limit(error: &wasmtime::Error) -> Option<Limit> {
         return Some(Limit::Handles);
     }
     let text = root(error);
-    if text.contains("too much data is being copied between the host and the guest") {
+    if text.contains(COPIED_TOO_MUCH) {
         // Without a frame of the script on the stack it is the outcome that is being lifted.
         let in_call = error.downcast_ref::<WasmBacktrace>().is_some_and(|trace| !trace.frames().is_empty());
         return Some(if in_call { Limit::CallBytes } else { Limit::Result });
     }
-    if text.contains("handle") && text.contains("limit") {
+    if text.ends_with(TOO_MANY_HANDLES) {
         return Some(Limit::Handles);
     }
-    if text.starts_with("resource limit exceeded") {
-        return Some(Limit::Instances);
-    }
-    None
+    text.starts_with(TOO_MANY_INSTANCES).then_some(Limit::Instances)
 }
 
 /// Whether the innermost calls are all of one function. Languages that keep part of their stack in linear memory
@@ -89,8 +90,32 @@ pub(crate) fn with_panic(cause: String, stderr: Option<&str>) -> String {
     }
 }
 
-/// The script's stack, innermost first, with inlined functions as frames of their own.
+/// The script's stack, innermost first, with inlined functions as frames of their own. It starts at the script's own
+/// code: how a language's library gets from a panic to a trap says nothing about the script.
 pub(crate) fn frames(error: &wasmtime::Error) -> Vec<Frame> {
+    let mut frames = all_frames(error);
+    if let Some(own) = frames.iter().position(|frame| !is_library(frame)) {
+        frames.drain(..own);
+    }
+    frames
+}
+
+/// Whether a frame belongs to a language's own library, told by the names that Rust, Go and C give theirs.
+fn is_library(frame: &Frame) -> bool {
+    const FILES: [&str; 4] = ["/rustc/", "/library/std/", "/library/core/", "/library/alloc/"];
+    const NAMES: [&str; 6] = ["std::", "core::", "alloc::", "panic_abort::", "runtime.", "__"];
+    if let Some(file) = &frame.file {
+        if FILES.iter().any(|library| file.contains(library)) {
+            return true;
+        }
+    }
+    // `<core::option::Option<T>>::unwrap` and `<T as core::…>::…` are told by the first name in them.
+    let name = frame.function.trim_start_matches('<');
+    matches!(name, "abort" | "exit" | "_Exit" | "rust_panic" | "rust_begin_unwind")
+        || NAMES.iter().any(|library| name.starts_with(library))
+}
+
+fn all_frames(error: &wasmtime::Error) -> Vec<Frame> {
     let Some(trace) = error.downcast_ref::<WasmBacktrace>() else { return Vec::new() };
     let mut frames = Vec::new();
     for frame in trace.frames() {
@@ -113,4 +138,116 @@ pub(crate) fn frames(error: &wasmtime::Error) -> Vec<Frame> {
 
 fn demangle(name: &str) -> String {
     format!("{:#}", rustc_demangle::demangle(name))
+}
+
+#[cfg(test)]
+mod tests {
+    use triggerbox_model::limits::{Class, Limits};
+    use wasmtime::{
+        Store,
+        component::{Component, Linker},
+    };
+
+    use super::*;
+    use crate::{
+        engine::{Mode, Pool, engine},
+        limiter::Limiter,
+    };
+
+    /// The error of instantiating a component and calling its `run`, if it has one.
+    fn breaks(component: &str, tune: impl FnOnce(&mut Store<Limiter>), limits: &Limits) -> wasmtime::Error {
+        let (engine, _) = engine(Mode::Compile, &Pool::default()).unwrap();
+        let component = Component::new(&engine, wat::parse_str(component).unwrap()).unwrap();
+        let mut linker = Linker::new(&engine);
+        linker.root().func_wrap("take", |_, (_,): (Vec<u8>,)| Ok(())).unwrap();
+        let mut store = Store::new(&engine, Limiter::new(limits));
+        store.limiter(|limiter| limiter);
+        store.set_fuel(1_000_000).unwrap();
+        tune(&mut store);
+        let instance = match linker.instantiate(&mut store, &component) {
+            Ok(instance) => instance,
+            Err(error) => return error,
+        };
+        let run = instance.get_typed_func::<(), (Vec<u8>,)>(&mut store, "run").unwrap();
+        run.call(&mut store, ()).unwrap_err()
+    }
+
+    fn limits(changes: &[(Limit, u64)]) -> Limits {
+        let request = triggerbox_model::limits::LimitRequest(changes.iter().copied().collect());
+        Limits::resolve(Class::Async, [&request])
+    }
+
+    #[test]
+    fn the_engine_still_says_that_too_many_handles_are_open() {
+        let flood = r#"(component
+            (type $r (resource (rep i32)))
+            (core func $new (canon resource.new $r))
+            (core module $m
+                (import "" "new" (func $new (param i32) (result i32)))
+                (func $start (loop $again (drop (call $new (i32.const 1))) br $again))
+                (start $start))
+            (core instance (instantiate $m (with "" (instance (export "new" (func $new)))))))"#;
+        let error = breaks(flood, |store| store.set_max_component_handles(10), &limits(&[]));
+        assert!(root(&error).ends_with(TOO_MANY_HANDLES), "{error:#}");
+        assert_eq!(limit(&error), Some(Limit::Handles));
+    }
+
+    #[test]
+    fn the_engine_still_says_that_there_are_too_many_instances() {
+        let two = "(component (core module $m) (core instance (instantiate $m)) (core instance (instantiate $m)))";
+        let error = breaks(two, |_| {}, &limits(&[(Limit::Instances, 1)]));
+        assert!(root(&error).starts_with(TOO_MANY_INSTANCES), "{error:#}");
+        assert_eq!(limit(&error), Some(Limit::Instances));
+    }
+
+    #[test]
+    fn the_engine_still_says_that_too_much_is_copied() {
+        let call = |body: &str| {
+            format!(
+                r#"(component
+                    (import "take" (func $take (param "bytes" (list u8))))
+                    (core module $memory (memory (export "memory") 4))
+                    (core instance $memory (instantiate $memory))
+                    (alias core export $memory "memory" (core memory $mem))
+                    (core func $lowered (canon lower (func $take) (memory $mem)))
+                    (core module $m
+                        (import "" "memory" (memory 4))
+                        (import "" "take" (func $take (param i32 i32)))
+                        (func (export "run") (result i32) {body}
+                            (i32.store (i32.const 4) (i32.const 100000))
+                            i32.const 0))
+                    (core instance $i (instantiate $m (with "" (instance
+                        (export "memory" (memory $mem)) (export "take" (func $lowered))))))
+                    (func (export "run") (result (list u8)) (canon lift (core func $i "run") (memory $mem))))"#
+            )
+        };
+        let tune = |store: &mut Store<Limiter>| store.set_hostcall_fuel(1000);
+        let error = breaks(&call("(call $take (i32.const 0) (i32.const 100000))"), tune, &limits(&[]));
+        assert!(root(&error).contains(COPIED_TOO_MUCH), "{error:#}");
+        assert_eq!(limit(&error), Some(Limit::CallBytes));
+        let error = breaks(&call(""), tune, &limits(&[]));
+        assert!(root(&error).contains(COPIED_TOO_MUCH), "{error:#}");
+        assert_eq!(limit(&error), Some(Limit::Result));
+    }
+
+    #[test]
+    fn library_frames_are_told_from_the_scripts_own() {
+        let frame = |function: &str, file: Option<&str>| Frame {
+            function: function.to_owned(),
+            file: file.map(str::to_owned),
+            line: None,
+            column: None,
+        };
+        for library in [
+            "std::panicking::begin_panic",
+            "__rustc::rust_panic",
+            "<core::option::Option<u8>>::unwrap",
+            "runtime._panic",
+        ] {
+            assert!(is_library(&frame(library, None)), "{library}");
+        }
+        assert!(is_library(&frame("unwrap_failed", Some("/rustc/0123/library/core/src/result.rs"))));
+        assert!(!is_library(&frame("panic_after_write::divide", Some("panic-after-write/src/lib.rs"))));
+        assert!(!is_library(&frame("lead_scoring::score", None)));
+    }
 }

@@ -20,8 +20,11 @@ async fn a_script_reads_decides_and_posts() {
     let run = run(guests::HIGH_VALUE_ORDER.component, limits(&[]), Memory::default()).await;
     let Ending::Done(outcome) = &run.ending else { panic!("{:?}", run.ending) };
     assert_eq!(outcome.message.as_deref(), Some("1 of 1 orders over 10000"));
-    for limit in [Limit::Fuel, Limit::Memory, Limit::Payload, Limit::Result, Limit::BytesRead, Limit::TableElements] {
-        assert!(run.used.get(limit) > 0, "{limit} was not measured");
+    let whatever_a_script_does = [Limit::Fuel, Limit::Memory, Limit::TableElements, Limit::Stack, Limit::Instances];
+    let what_this_one_does = [Limit::Payload, Limit::Result, Limit::BytesRead, Limit::CallBytes];
+    for limit in whatever_a_script_does.into_iter().chain(what_this_one_does) {
+        let used = run.used.get(limit);
+        assert!(used > 0 && used < run.limits.get(limit), "{limit}: {used}");
     }
     let used = |limit| run.used.get(limit);
     assert_eq!(
@@ -105,4 +108,11 @@ async fn a_run_that_is_dropped_leaves_room_for_the_next() {
     }
     let next = run(guests::HIGH_VALUE_ORDER.component, limits(&[]), Memory::default()).await;
     assert!(matches!(next.ending, Ending::Done(_)), "{:?}", next.ending);
+}
+
+#[tokio::test]
+async fn open_handles_are_counted_at_their_most() {
+    let run = run(guests::CLOCKS.component, limits(&[]), Memory::default()).await;
+    let used = run.used.get(Limit::Handles);
+    assert!((1..20).contains(&used), "{used}");
 }
