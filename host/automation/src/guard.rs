@@ -41,6 +41,10 @@ impl Guard {
     }
 
     fn answer(&mut self, mut call: Call) -> Result<Reply, HostFault> {
+        if matches!(call, Call::Complete { .. } | Call::Send { .. }) {
+            // Others may take minutes to answer: no snapshot is held meanwhile.
+            self.session.rest().map_err(|fault| HostFault::new(fault.to_string()))?;
+        }
         match &call {
             Call::Complete { .. } => {
                 return Ok(Err(Error::unavailable(

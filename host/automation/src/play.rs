@@ -74,6 +74,8 @@ pub struct Done {
     pub script: ContentHash,
     /// How it ended.
     pub ending: Ending,
+    /// It was ended because what it had read has changed since; as a conflict at the commit, only found earlier.
+    pub conflict: Option<Error>,
     /// The limits that were in force.
     pub limits: Limits,
     /// What was used of each.
@@ -105,6 +107,7 @@ impl Done {
         Self {
             script,
             ending: Ending::HostFault(why),
+            conflict: None,
             limits,
             used: PerLimit::ZERO,
             durations,
@@ -144,6 +147,7 @@ pub async fn play(
         done.push(Done {
             script: step.script.hash(),
             ending: run.ending,
+            conflict: session.outdated().cloned(),
             limits: run.limits,
             used: run.used,
             durations: run.durations,

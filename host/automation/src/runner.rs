@@ -24,7 +24,7 @@ use crate::{
     guard::LogSink,
     journal::Keep,
     people::{self, Person},
-    play::{Step, Task, play},
+    play::{Done, Step, Task, play},
     report::{Report, Verdict},
 };
 
@@ -129,15 +129,15 @@ async fn once(
     };
 
     let mut diff = Diff::default();
-    let verdict = match done.ending {
-        Ending::Done(outcome) => match conclude(database, &env, played.session, request.dry_run, outcome) {
+    let verdict = match &done.ending {
+        Ending::Done(outcome) => match conclude(database, &env, played.session, request.dry_run, outcome.clone()) {
             Ok((verdict, changed)) => {
                 diff = changed;
                 verdict
             }
             Err(error) => refused(error),
         },
-        ending => unsuccessful(ending),
+        _ => unsuccessful_step(&done),
     };
     let report = Report {
         run_id: run_id.to_owned(),
@@ -192,6 +192,11 @@ pub(crate) fn unsuccessful(ending: Ending) -> Verdict {
     }
 }
 
+/// As [`unsuccessful`], with what only the session knows: that the run was ended for a conflict.
+pub(crate) fn unsuccessful_step(done: &Done) -> Verdict {
+    done.conflict.clone().map_or_else(|| unsuccessful(done.ending.clone()), Verdict::Conflict)
+}
+
 /// The script succeeded: applies what it staged, or shows what that would be.
 fn conclude(
     database: &Database,
@@ -224,6 +229,9 @@ pub(crate) fn with_names(outcome: Outcome, mentions: &Mentions) -> Outcome {
 pub(crate) fn refused(error: CommitError) -> Verdict {
     match error {
         conflict @ CommitError::Conflict { .. } => Verdict::Conflict(crate::error::conflict_error(&conflict)),
+        CommitError::Database(DbError::Outdated { why }) => {
+            Verdict::Conflict(Error::new(triggerbox_model::error::ErrorKind::Conflict, \"conflict\", why))
+        }
         CommitError::Refused(error) => Verdict::Rejected(error),
         CommitError::Database(error) => Verdict::Backend(error.to_string()),
     }

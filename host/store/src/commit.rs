@@ -6,7 +6,7 @@ use rusqlite::Connection;
 use triggerbox_model::{
     changes::{Change, ChangeSet, Diff, Effect, Seen, merge},
     error::Error,
-    value::{Id, RecordRef, is_provisional},
+    value::{Id, RecordRef, Value, is_provisional},
 };
 
 use crate::{
@@ -110,23 +110,30 @@ pub fn commit_in(conn: &Connection, env: &Env, changes: &ChangeSet) -> Result<Co
     Ok(Committed { ids, events, diff, mentions })
 }
 
-/// Compares what the run saw with what is there now.
-fn compare(conn: &Connection, env: &Env, reads: &[Seen]) -> Result<(), CommitError> {
+/// Compares what a run saw with what is there now.
+pub(crate) fn compare(conn: &Connection, env: &Env, reads: &[Seen]) -> Result<(), CommitError> {
     let mut records: BTreeMap<&RecordRef, Vec<&Seen>> = BTreeMap::new();
     for seen in reads {
         records.entry(&seen.record).or_default().push(seen);
     }
+    // Records of one model of which the same was read are read again together.
+    let mut alike: BTreeMap<(&str, Vec<&str>), Vec<Vec<&Seen>>> = BTreeMap::new();
+    for (record, seen) in records {
+        let fields = seen.iter().map(|seen| seen.field.as_str()).collect();
+        alike.entry((&record.model, fields)).or_default().push(seen);
+    }
     // What the user may see is no matter here: the run has seen it.
     let env = env.clone().sudo();
-    for (record, seen) in records {
-        let fields: Vec<String> = seen.iter().map(|seen| seen.field.clone()).collect();
-        let rows = query::read::read(conn, &env, &record.model, &[record.id], &fields)?;
-        let conflict = |field: &str| CommitError::Conflict { record: record.clone(), field: field.to_owned() };
-        let Some(row) = rows.into_iter().next() else {
-            return Err(conflict("id"));
-        };
-        for (seen, now) in seen.iter().zip(&row.values) {
-            if bare(now) != seen.value {
+    for ((model, fields), all) in alike {
+        let ids: Vec<Id> = all.iter().filter_map(|seen| seen.first()).map(|seen| seen.record.id).collect();
+        let fields: Vec<String> = fields.into_iter().map(str::to_owned).collect();
+        let rows = query::read::read(conn, &env, model, &ids, &fields)?;
+        let rows: BTreeMap<Id, Vec<Value>> = rows.into_iter().map(|row| (row.id, row.values)).collect();
+        for (id, seen) in ids.iter().zip(all) {
+            let conflict =
+                |field: &str| CommitError::Conflict { record: RecordRef::new(model, *id), field: field.to_owned() };
+            let now = rows.get(id).ok_or_else(|| conflict("id"))?;
+            if let Some((seen, _)) = seen.iter().zip(now).find(|(seen, now)| bare(now) != seen.value) {
                 return Err(conflict(&seen.field));
             }
         }

@@ -12,7 +12,10 @@ use std::{
     fs::{File, TryLockError},
     ops::Deref,
     path::{Path, PathBuf},
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU32, Ordering},
+    },
 };
 
 use rusqlite::{Connection, OpenFlags};
@@ -29,6 +32,9 @@ use crate::{
     query,
     rights::Rights,
 };
+
+/// Transactions between two looks at whether the statistics that plans are made by are still right.
+const OPTIMIZE_EVERY: u32 = 1_000;
 
 /// Idle read connections that are kept. More are opened when they are needed, and closed after use.
 const IDLE_READERS: usize = 8;
@@ -57,6 +63,8 @@ struct Inner {
     rights: Arc<Rights>,
     readers: Mutex<Vec<Connection>>,
     writer: Option<Mutex<Connection>>,
+    /// Transactions since the last look at the statistics.
+    commits: AtomicU32,
     // Dropped last: the lock after the connections, the folder after the lock.
     _lock: Option<File>,
     _folder: Option<TempDir>,
@@ -108,6 +116,7 @@ impl Database {
                 let conn = open_writer(path)?;
                 upgrade::upgrade(&conn, upgrade::STEPS)?;
                 upgrade::upgrade_models(&conn)?;
+                optimize(&conn);
                 drop(conn);
                 Self::opened(path.to_owned(), Some(lock), None)
             }
@@ -149,8 +158,8 @@ impl Database {
             Some(conn) => conn,
             None => open_reader(&self.inner.path, self.inner.immutable)?,
         };
-        conn.execute_batch("BEGIN")?;
-        Ok(Snapshot { conn: Some(conn), database: self.clone() })
+        begin(&conn)?;
+        Ok(Snapshot { conn: Some(conn), database: self.clone(), version: None, was_let_go: false })
     }
 
     /// Runs `work` in one transaction, with the writer lock held. It is committed if `work` succeeds, else
@@ -163,7 +172,12 @@ impl Database {
         conn.execute_batch("BEGIN IMMEDIATE").map_err(DbError::from)?;
         match work(&conn) {
             Ok(value) => match conn.execute_batch("COMMIT") {
-                Ok(()) => Ok(value),
+                Ok(()) => {
+                    if self.inner.commits.fetch_add(1, Ordering::Relaxed) % OPTIMIZE_EVERY == OPTIMIZE_EVERY - 1 {
+                        optimize(&conn);
+                    }
+                    Ok(value)
+                }
                 Err(error) => {
                     roll_back(&conn);
                     Err(DbError::from(error).into())
@@ -215,6 +229,7 @@ impl Database {
                 rights: Arc::new(rights),
                 readers: Mutex::new(vec![reader]),
                 writer: writer.map(Mutex::new),
+                commits: AtomicU32::new(0),
                 _lock: lock,
                 _folder: folder,
             }),
@@ -227,6 +242,9 @@ impl Database {
 pub struct Snapshot {
     conn: Option<Connection>,
     database: Database,
+    /// Let go of, at this state of the file.
+    version: Option<i64>,
+    was_let_go: bool,
 }
 
 impl Database {
@@ -258,6 +276,40 @@ impl Snapshot {
     }
 }
 
+impl Snapshot {
+    /// Lets go of the committed state that it shows: a checkpoint can pass it. What is staged on it stays. Until
+    /// [`Snapshot::renew`] each read sees what is committed by then.
+    pub(crate) fn let_go(&mut self) -> Result<(), DbError> {
+        if self.version.is_none() {
+            let version = data_version(self)?;
+            self.execute_batch("COMMIT")?;
+            self.was_let_go = true;
+            self.version = Some(version);
+        }
+        Ok(())
+    }
+
+    /// Shows what is committed by now, with what is staged over it. Whether that is anything new.
+    pub(crate) fn renew(&mut self) -> Result<bool, DbError> {
+        self.let_go()?;
+        begin(self)?;
+        let now = data_version(self)?;
+        Ok(self.version.take().is_some_and(|before| before != now))
+    }
+}
+
+/// Begins a read transaction. The first read in it decides which state it shows.
+fn begin(conn: &Connection) -> Result<(), DbError> {
+    Ok(conn.execute_batch("BEGIN")?)
+}
+
+/// A number that changes when somebody else commits.
+fn data_version(conn: &Connection) -> Result<i64, DbError> {
+    // The pragma alone takes no lock on the state that it is about.
+    conn.query_row("SELECT count(*) FROM main.sqlite_schema", [], |_| Ok(()))?;
+    Ok(conn.pragma_query_value(Some("main"), "data_version", |row| row.get(0))?)
+}
+
 impl Deref for Snapshot {
     type Target = Connection;
 
@@ -271,6 +323,10 @@ impl Drop for Snapshot {
     fn drop(&mut self) {
         let Some(conn) = self.conn.take() else { return };
         roll_back(&conn);
+        if self.was_let_go {
+            // What was staged before it was let go of is not undone by a rollback.
+            return;
+        }
         let mut idle = lock_mutex(&self.database.inner.readers);
         if conn.is_autocommit() && idle.len() < IDLE_READERS {
             idle.push(conn);
@@ -299,7 +355,15 @@ fn make(path: &Path, data: &DataSet) -> Result<(), DbError> {
     conn.pragma_update(None, "application_id", settings::APPLICATION_ID)?;
     conn.pragma_update(None, "user_version", FORMAT)?;
     conn.execute_batch("COMMIT")?;
+    optimize(&conn);
     Ok(())
+}
+
+/// Brings the statistics that SQLite plans by up to date, for tables whose size has changed much. Without them it takes
+/// any index for a good one. Looks at a sample of each index: milliseconds, whatever the size.
+fn optimize(conn: &Connection) {
+    // Worse plans are no reason to fail.
+    let _ = conn.execute_batch("PRAGMA analysis_limit = 1000; PRAGMA optimize = 0x10002");
 }
 
 fn open_writer(path: &Path) -> Result<Connection, DbError> {

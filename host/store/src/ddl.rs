@@ -149,7 +149,7 @@ fn model_table(model: &Model) -> String {
     format!("CREATE TABLE {} ({}) STRICT", quote(&table(&model.name)), columns.join(", "))
 }
 
-/// Indexes of one model: many2one, declared ones, the other sides of one2many, `(model, res_id)` pairs,
+/// Indexes of one model: many2one, declared ones, the other sides of one2many, `(model, res_id)` pairs with their date,
 /// the hierarchy's path, and unique constraints as a backstop.
 fn indexes(schema: &Schema, model: &Model) -> Vec<String> {
     let mut keys: BTreeSet<Vec<&str>> = BTreeSet::new();
@@ -159,7 +159,9 @@ fn indexes(schema: &Schema, model: &Model) -> Vec<String> {
         }
     }
     if let Some(column) = model.model_column() {
-        keys.insert(vec![column, "res_id"]);
+        // Messages of a record are read from the latest on.
+        let date = model.has_column("date").then_some("date");
+        keys.insert([column, "res_id"].into_iter().chain(date).collect());
     }
     let points_here = |field: &&Field| field.relation.as_deref() == Some(model.name.as_str());
     for field in schema.models.values().flat_map(|other| other.fields.values()).filter(points_here) {

@@ -3,8 +3,16 @@
 //! Record writes are done at once, on the run's own view, so that a script is told at the call what Odoo would refuse.
 //! Messages, activities and followers are only checked, and done when something is read or written after them: a
 //! run that reads, decides and posts needs no view of its own.
+//!
+//! A session reads from a snapshot, and a snapshot keeps SQLite from cutting its log. So a session holds one for a few
+//! seconds at most ([`MAX_SNAPSHOT_AGE`]) and not at all while its run waits for somebody else ([`Session::rest`]).
+//! When it takes a new one, everything that it has read is compared: if it is all as it was, the run goes on with the
+//! newer state, and if not, it starts again. What a run has seen is therefore never two states that do not go together.
 
-use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::{
+    collections::{BTreeMap, BTreeSet, HashSet},
+    time::{Duration, Instant},
+};
 
 use triggerbox_model::{
     call::{Answer, Call, DomainSource, FieldInfo, Message, Operation, Reply},
@@ -17,7 +25,7 @@ use triggerbox_model::{
 };
 
 use crate::{
-    chatter,
+    chatter, commit,
     db::{Database, DbError, Snapshot},
     diff, effect,
     env::Env,
@@ -41,10 +49,17 @@ pub struct Preview {
     pub mentions: Mentions,
 }
 
+/// How long a session reads from one snapshot.
+pub const MAX_SNAPSHOT_AGE: Duration = Duration::from_secs(5);
+
 /// One run's view of a database, and what it has staged. Dropping it forgets everything.
 #[derive(Debug)]
 pub struct Session {
     snapshot: Snapshot,
+    /// When the snapshot was taken; none: it was let go of.
+    since: Option<Instant>,
+    max_age: Duration,
+    outdated: Option<Error>,
     env: Env,
     rule: String,
     place: Place,
@@ -69,6 +84,9 @@ impl Session {
     pub fn new(database: &Database, env: Env) -> Result<Self, DbError> {
         Ok(Self {
             snapshot: database.snapshot()?,
+            since: Some(Instant::now()),
+            max_age: MAX_SNAPSHOT_AGE,
+            outdated: None,
             env,
             rule: String::new(),
             place: Place::Staged(Overlay::default()),
@@ -88,6 +106,59 @@ impl Session {
         self
     }
 
+    /// Reads from one snapshot for this long in place of [`MAX_SNAPSHOT_AGE`].
+    #[must_use]
+    pub fn with_snapshot_age(mut self, max_age: Duration) -> Self {
+        self.max_age = max_age;
+        self
+    }
+
+    /// Lets go of the snapshot: to be called before the run waits for something that may take long. The next call
+    /// takes a new one.
+    ///
+    /// # Errors
+    /// When the database itself fails.
+    pub fn rest(&mut self) -> Result<(), DbError> {
+        self.snapshot.let_go()?;
+        self.since = None;
+        Ok(())
+    }
+
+    /// Why the run must start again, if it must: what it has read has changed since. A call has failed with
+    /// [`DbError::Outdated`] then.
+    #[must_use]
+    pub fn outdated(&self) -> Option<&Error> {
+        self.outdated.as_ref()
+    }
+
+    /// Takes a new snapshot if there is none or if it is old, and compares what the run has read with it.
+    fn renew(&mut self) -> Result<(), DbError> {
+        if self.since.is_some_and(|since| since.elapsed() <= self.max_age) {
+            return Ok(());
+        }
+        let changed = self.snapshot.renew()?;
+        self.since = Some(Instant::now());
+        if !changed {
+            return Ok(());
+        }
+        // On a connection of its own: on the run's, staged records hide the committed ones. It is never older.
+        let committed = self.snapshot.database().snapshot()?;
+        let seen = self.seen.iter().map(|((record, field), value)| Seen {
+            record: record.clone(),
+            field: field.clone(),
+            value: value.clone(),
+        });
+        match commit::compare(&committed, &self.env, &seen.collect::<Vec<_>>()) {
+            Ok(()) => Ok(()),
+            Err(commit::CommitError::Database(error)) => Err(error),
+            Err(differs) => {
+                let why = differs.to_string();
+                self.outdated = Some(Error::new(ErrorKind::Conflict, "conflict", why.clone()));
+                Err(DbError::Outdated { why })
+            }
+        }
+    }
+
     /// The environment of the run.
     #[must_use]
     pub fn env(&self) -> &Env {
@@ -105,6 +176,7 @@ impl Session {
     /// # Errors
     /// When the database itself fails.
     pub fn call(&mut self, call: Call) -> Result<Reply, DbError> {
+        self.renew()?;
         match self.answer(call) {
             Ok(answer) => Ok(Ok(answer)),
             Err(error) => match DbError::behind(&error) {
@@ -140,6 +212,7 @@ impl Session {
     /// # Errors
     /// What the database says; a staged effect that turns out to be refused.
     pub fn preview(&mut self) -> Result<Preview, Error> {
+        self.renew()?;
         self.settle()?;
         let events = merge(self.events.iter().cloned());
         let diff = diff::describe(&self.snapshot, &self.env, &events)?;
@@ -499,7 +572,9 @@ impl Session {
         }
     }
 
-    /// Of everything that was read, what belongs to records that this run changes.
+    /// Of everything that was read, what belongs to records that this run changes. Saying something about a record
+    /// (a message, an activity, a follower) counts: it was decided on what was read, and a note must not contradict the
+    /// record that it stands on.
     fn reads(&self) -> Vec<Seen> {
         let mut written: BTreeSet<RecordRef> = self.events.iter().map(|change| change.record.clone()).collect();
         for effect in &self.changes.effects {
@@ -509,8 +584,13 @@ impl Session {
                 | Effect::CallMethod { model, ids, .. } => {
                     written.extend(ids.iter().map(|id| RecordRef::new(model, *id)));
                 }
-                Effect::Relate { target, .. } => drop(written.insert(target.clone())),
-                _ => {}
+                Effect::Relate { target, .. }
+                | Effect::PostMessage { target, .. }
+                | Effect::ScheduleActivity { target, .. }
+                | Effect::CompleteActivities { target, .. }
+                | Effect::AddFollowers { target, .. }
+                | Effect::RemoveFollowers { target, .. } => drop(written.insert(target.clone())),
+                Effect::Create { .. } | Effect::Ensure { .. } | Effect::Copy { .. } | Effect::SetState { .. } => {}
             }
         }
         let seen = self.seen.iter().filter(|((record, _), _)| written.contains(record));

@@ -129,7 +129,7 @@ impl Shared {
                 proposals::keep(conn, &self.config, claim, changes, shown, now)?;
                 Some(Verdict::Proposed(outcome.clone()))
             }
-            Ended::Unsuccessful => tried.steps.last().map(|step| runner::unsuccessful(step.ending.clone())),
+            Ended::Unsuccessful => tried.steps.last().map(runner::unsuccessful_step),
             // The scripts did their part, and what they want was refused before it came to a commit.
             Ended::NotRun(error) if !tried.steps.is_empty() => Some(Verdict::Rejected(error.clone())),
             Ended::NotRun(_) | Ended::Nothing(..) | Ended::Spread(_) => None,

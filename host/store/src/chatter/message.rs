@@ -251,9 +251,18 @@ impl Writer<'_> {
 
     /// The message that a new one hangs under: the latest comment or mail, else the latest of all.
     fn ancestor(&self, model: &str, id: Id) -> Result<Option<Id>, Error> {
-        let sql = "SELECT id FROM mail_message WHERE model = ?1 AND res_id = ?2 AND message_type <> 'user_notification' \
-                   ORDER BY message_type IN ('comment', 'email') DESC, date DESC, id DESC LIMIT 1";
-        self.conn.prepare_cached(sql).map_err(fault)?.query_row((model, id), |row| row.get(0)).optional().map_err(fault)
+        // The latest of each kind is found at the end of the index: one query for both would sort all messages.
+        for kind in ["IN ('comment', 'email')", "<> 'user_notification'"] {
+            let sql = format!(
+                "SELECT id FROM mail_message WHERE model = ?1 AND res_id = ?2 AND message_type {kind} \
+                 ORDER BY date DESC, id DESC LIMIT 1"
+            );
+            let mut statement = self.conn.prepare_cached(&sql).map_err(fault)?;
+            if let Some(found) = statement.query_row((model, id), |row| row.get(0)).optional().map_err(fault)? {
+                return Ok(Some(found));
+            }
+        }
+        Ok(None)
     }
 
     /// `"Name" <address>`

@@ -87,6 +87,12 @@ pub enum DbError {
     /// A lock inside the database was not free in time. Nobody: try again.
     #[error("the database was busy for too long; try again")]
     Busy,
+    /// What a run has read is not what is there any more. Nobody: the run runs again.
+    #[error("{why}")]
+    Outdated {
+        /// Which record and field.
+        why: String,
+    },
     /// The operating system refused. The operator.
     #[error("the database's file cannot be used: {why}")]
     Io {
@@ -130,6 +136,7 @@ impl DbError {
             Self::Full => "disk-full",
             Self::Corrupt { .. } => "corrupt",
             Self::Busy => "busy",
+            Self::Outdated { .. } => "outdated",
             Self::Io { .. } => "io",
             Self::Description { .. } => "description",
             Self::TooBig => "too-big",
@@ -142,6 +149,10 @@ impl DbError {
 impl From<rusqlite::Error> for DbError {
     fn from(error: rusqlite::Error) -> Self {
         let why = error.to_string();
+        // No room for the log's index; SQLite calls that an input or output error.
+        if error.sqlite_error().is_some_and(|error| error.extended_code == rusqlite::ffi::SQLITE_IOERR_SHMSIZE) {
+            return Self::Full;
+        }
         match error.sqlite_error_code() {
             Some(ErrorCode::DiskFull) => Self::Full,
             Some(ErrorCode::DatabaseCorrupt) => Self::Corrupt { why },
@@ -187,6 +198,7 @@ impl DbError {
             "corrupt" => Self::Corrupt { why },
             "read-only" => Self::ReadOnly { why },
             "busy" => Self::Busy,
+            "outdated" => Self::Outdated { why },
             "io" => Self::Io { why },
             "too-big" => Self::TooBig,
             "database" => Self::Failed { why },
