@@ -230,7 +230,7 @@ pub(crate) fn refused(error: CommitError) -> Verdict {
     match error {
         conflict @ CommitError::Conflict { .. } => Verdict::Conflict(crate::error::conflict_error(&conflict)),
         CommitError::Database(DbError::Outdated { why }) => {
-            Verdict::Conflict(Error::new(triggerbox_model::error::ErrorKind::Conflict, \"conflict\", why))
+            Verdict::Conflict(Error::new(triggerbox_model::error::ErrorKind::Conflict, "conflict", why))
         }
         CommitError::Refused(error) => Verdict::Rejected(error),
         CommitError::Database(error) => Verdict::Backend(error.to_string()),

@@ -104,10 +104,8 @@ pub(crate) fn frames(error: &wasmtime::Error) -> Vec<Frame> {
 fn is_library(frame: &Frame) -> bool {
     const FILES: [&str; 4] = ["/rustc/", "/library/std/", "/library/core/", "/library/alloc/"];
     const NAMES: [&str; 6] = ["std::", "core::", "alloc::", "panic_abort::", "runtime.", "__"];
-    if let Some(file) = &frame.file {
-        if FILES.iter().any(|library| file.contains(library)) {
-            return true;
-        }
+    if frame.file.as_ref().is_some_and(|file| FILES.iter().any(|library| file.contains(library))) {
+        return true;
     }
     // `<core::option::Option<T>>::unwrap` and `<T as core::…>::…` are told by the first name in them.
     let name = frame.function.trim_start_matches('<');

@@ -14,7 +14,7 @@ use std::{
     path::{Path, PathBuf},
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicU32, Ordering},
+        atomic::{AtomicU64, Ordering},
     },
 };
 
@@ -33,8 +33,8 @@ use crate::{
     rights::Rights,
 };
 
-/// Transactions between two looks at whether the statistics that plans are made by are still right.
-const OPTIMIZE_EVERY: u32 = 1_000;
+/// Rows that change between two looks at whether the statistics that plans are made by are still right.
+const OPTIMIZE_EVERY: u64 = 20_000;
 
 /// Idle read connections that are kept. More are opened when they are needed, and closed after use.
 const IDLE_READERS: usize = 8;
@@ -63,8 +63,8 @@ struct Inner {
     rights: Arc<Rights>,
     readers: Mutex<Vec<Connection>>,
     writer: Option<Mutex<Connection>>,
-    /// Transactions since the last look at the statistics.
-    commits: AtomicU32,
+    /// Rows that the writer had changed at the last look at the statistics.
+    looked_at: AtomicU64,
     // Dropped last: the lock after the connections, the folder after the lock.
     _lock: Option<File>,
     _folder: Option<TempDir>,
@@ -173,7 +173,9 @@ impl Database {
         match work(&conn) {
             Ok(value) => match conn.execute_batch("COMMIT") {
                 Ok(()) => {
-                    if self.inner.commits.fetch_add(1, Ordering::Relaxed) % OPTIMIZE_EVERY == OPTIMIZE_EVERY - 1 {
+                    let changed = conn.total_changes();
+                    if changed.saturating_sub(self.inner.looked_at.load(Ordering::Relaxed)) >= OPTIMIZE_EVERY {
+                        self.inner.looked_at.store(changed, Ordering::Relaxed);
                         optimize(&conn);
                     }
                     Ok(value)
@@ -229,7 +231,7 @@ impl Database {
                 rights: Arc::new(rights),
                 readers: Mutex::new(vec![reader]),
                 writer: writer.map(Mutex::new),
-                commits: AtomicU32::new(0),
+                looked_at: AtomicU64::new(0),
                 _lock: lock,
                 _folder: folder,
             }),

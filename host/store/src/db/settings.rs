@@ -26,6 +26,9 @@ pub(super) fn tune(conn: &Connection) -> Result<(), DbError> {
     // "x" is a name, never a text: a misspelt column fails instead of comparing with its own name.
     conn.set_db_config(DbConfig::SQLITE_DBCONFIG_DQS_DML, false)?;
     conn.set_db_config(DbConfig::SQLITE_DBCONFIG_DQS_DDL, false)?;
+    // Plans do not depend on the values that are bound: without this every new limit or id would have its statement,
+    // prepared long ago, prepared again.
+    conn.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)?;
     // Writers look after references themselves, as Odoo words the refusals.
     conn.pragma_update(None, "foreign_keys", false)?;
     // Staged changes live in temporary tables: they must not touch the disk.
