@@ -271,6 +271,9 @@ impl Bench {
                 commit(&self.database, &self.env, &changes).unwrap();
                 ours.push(begin.elapsed());
             });
+            theirs.push(by_hand::repeat(&self.database, &made, |conn| {
+                by_hand::write(conn, &ids, amount(3));
+            }));
             let begin = Instant::now();
             let mut session = Session::new(&self.database, self.env.clone()).unwrap();
             let call = Call::Write {
@@ -281,9 +284,6 @@ impl Bench {
             session.call(call).unwrap().unwrap();
             commit(&self.database, &self.env, &session.finish()).unwrap();
             run.push(begin.elapsed());
-            theirs.push(by_hand::repeat(&self.database, &made, |conn| {
-                by_hand::write(conn, &ids, amount(3));
-            }));
         }
         report(&format!("write {count} leads, tracked, durable"), theirs.clone(), ours);
         report("  staged by a run first, then committed", theirs, run);
