@@ -18,6 +18,7 @@ pub fn run() -> Result<()> {
             &[("TRIGGERBOX_DOMAIN_CASES", DOMAINS)],
         )
     })?;
+    step::run("scale", || step::cargo(&["bench", "--workspace", "--bench", "scale"]))?;
     step::run("kills", || tools::kills(KILLS))?;
     step::run("fuzz", || tools::fuzz(FUZZ_RUNS))
 }
