@@ -29,6 +29,8 @@ pub struct Config {
     pub journal: Journal,
     /// How long a change set waits for a yes, in hours.
     pub approval_hours: u32,
+    /// How long the past is kept.
+    pub retention: Retention,
     /// How uploaded components are compiled.
     pub compile: Compile,
     /// Where the engine's random numbers start from: run ids, seeds of runs, jitter. Drawn when there is none.
@@ -45,8 +47,36 @@ impl Default for Config {
             pause_after: 5,
             journal: Journal::default(),
             approval_hours: 72,
+            retention: Retention::default(),
             compile: Compile::InProcess,
             seed: None,
+        }
+    }
+}
+
+/// How long the past is kept; nothing: for ever. Runs that are not over are always kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Retention {
+    /// Runs with everything that belongs to them, in days.
+    pub days: Option<u32>,
+    /// Journals, in days.
+    pub journal_days: Option<u32>,
+    /// Runs of each rule.
+    pub runs_per_rule: Option<u32>,
+    /// Bytes of each rule's requests, reports, logs and journals.
+    pub bytes_per_rule: Option<u64>,
+    /// Keys of deliveries and requests, by which repeated ones are told, in days.
+    pub seen_days: u32,
+}
+
+impl Default for Retention {
+    fn default() -> Self {
+        Self {
+            days: Some(90),
+            journal_days: Some(30),
+            runs_per_rule: Some(100_000),
+            bytes_per_rule: Some(1 << 30),
+            seen_days: 7,
         }
     }
 }

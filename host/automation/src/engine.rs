@@ -2,11 +2,14 @@
 
 mod approve;
 mod attempt;
+mod backfill;
 mod before;
 mod change;
 mod control;
 mod draft;
 mod finish;
+mod replay;
+mod retain;
 mod source;
 mod time;
 mod work;
@@ -22,9 +25,12 @@ use triggerbox_sandbox::Sandbox;
 use triggerbox_store::db::Database;
 
 pub use self::{
+    backfill::Backfilled,
     change::{Changed, Origin},
     control::Stop,
     draft::DraftAnswer,
+    replay::Backtest,
+    retain::Retained,
     work::Workers,
 };
 use crate::{

@@ -86,6 +86,18 @@ impl Armed {
     }
 }
 
+impl Armed {
+    /// The model that it is bound to.
+    ///
+    /// # Errors
+    /// `no-model`
+    pub fn model(&self) -> Result<&str, Error> {
+        self.rule.model.as_deref().ok_or_else(|| {
+            Error::invalid("no-model", format!("rule `{}` is bound to no model: it has no records", self.rule.name))
+        })
+    }
+}
+
 impl Index {
     /// Reads all rules.
     ///
@@ -164,6 +176,25 @@ impl Index {
         self.by_name.get(name).and_then(|at| self.rules.get(*at)).ok_or_else(|| {
             Error::not_found("unknown-rule", format!("there is no rule `{name}`; `triggerbox rules` lists them"))
         })
+    }
+
+    /// Finds a rule that somebody may fire.
+    ///
+    /// # Errors
+    /// `unknown-rule`, `rule-inactive`, `rule-paused`, `rule-broken`
+    pub fn live(&self, name: &str) -> Result<&Arc<Armed>, Error> {
+        let armed = self.rule(name)?;
+        let refuse = |code: &str, why: String| Err(Error::rejected(code, format!("rule `{name}` {why}")));
+        if !armed.rule.active {
+            return refuse("rule-inactive", "is not active; activate it first".to_owned());
+        }
+        if let Some(why) = &armed.paused {
+            return refuse("rule-paused", format!("is paused: {why}"));
+        }
+        if let Some(error) = &armed.broken {
+            return refuse("rule-broken", format!("cannot run: {error}"));
+        }
+        Ok(armed)
     }
 
     pub(crate) fn on_changes(&self, model: &str) -> impl Iterator<Item = &Arc<Armed>> {

@@ -1,8 +1,12 @@
 //! Keeps a run's host calls with their answers, so that it can be shown and replayed.
 
 use serde::{Deserialize, Serialize};
-use triggerbox_model::call::{Call, Reply};
-use triggerbox_sandbox::{Host, HostFault, LogLevel};
+use triggerbox_model::{
+    call::{Call, Reply},
+    event::Event,
+    limits::{Limit, Limits},
+};
+use triggerbox_sandbox::{Ending, Host, HostFault, LogLevel};
 
 use crate::guard::Guard;
 
@@ -13,6 +17,31 @@ pub struct Entry {
     pub call: Call,
     /// As it was answered.
     pub reply: Reply,
+}
+
+/// All that a script was told, and how it ended: enough to run it again without a backend.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Recording {
+    /// The component's hash, in hexadecimal.
+    pub script: String,
+    /// The engine that it ran on.
+    pub engine: String,
+    /// What it was given.
+    pub event: Event,
+    /// The limits in force.
+    pub limits: Limits,
+    /// Whether every call is among the entries.
+    pub complete: bool,
+    /// Host calls with their answers, in order.
+    pub entries: Vec<Entry>,
+    /// What it was told of limits on time, in order.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub measured: Vec<u64>,
+    /// How it ended.
+    pub ending: Ending,
+    /// The fuel that it used.
+    pub fuel: u64,
 }
 
 /// Which calls are kept.
@@ -29,19 +58,20 @@ pub struct Recorder {
     guard: Guard,
     keep: Keep,
     entries: Vec<Entry>,
+    measured: Vec<u64>,
 }
 
 impl Recorder {
     /// Puts a recorder around a run's host.
     #[must_use]
     pub fn new(guard: Guard, keep: Keep) -> Self {
-        Self { guard, keep, entries: Vec::new() }
+        Self { guard, keep, entries: Vec::new(), measured: Vec::new() }
     }
 
-    /// The host, and what was kept.
+    /// The host, the calls that were kept, and what was told of limits on time.
     #[must_use]
-    pub fn into_parts(self) -> (Guard, Vec<Entry>) {
-        (self.guard, self.entries)
+    pub fn into_parts(self) -> (Guard, Vec<Entry>, Vec<u64>) {
+        (self.guard, self.entries, self.measured)
     }
 }
 
@@ -59,5 +89,10 @@ impl Host for Recorder {
 
     fn log(&mut self, level: LogLevel, message: &str) {
         self.guard.log(level, message);
+    }
+
+    fn measured(&mut self, _limit: Limit, left: u64) -> u64 {
+        self.measured.push(left);
+        left
     }
 }

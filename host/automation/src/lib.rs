@@ -19,6 +19,7 @@
 //! | [`rule`] | what a rule is: its file and JSON form, its checks, its versions |
 //! | [`diagnose`] | why a rule did not fire, and why it failed |
 //! | [`scripts`] | versions of scripts, and which one each rule runs |
+//! | [`replay`] | a run again, from its journal |
 //! | [`state`] | the engine's tables |
 //! | [`play`] | the scripts of one run |
 //! | [`runner`] | one run without an engine: attempts, commit or dry run |
@@ -51,6 +52,7 @@ pub mod play;
 pub mod proposals;
 mod queue;
 mod random;
+pub mod replay;
 pub mod report;
 pub mod rule;
 pub mod runner;

@@ -39,11 +39,20 @@ impl Loader {
             return Ok(script);
         }
         let component = component(&*database.snapshot()?, hash)?;
-        let script = self.compiled(&component).await.map_err(|error| {
-            Error::rejected("broken-script", format!("the script {hash} cannot be made ready: {error}"))
-        })?;
+        let script = self.compile(&component).await?;
         self.lock().insert(hash, script.clone());
         Ok(script)
+    }
+
+    /// The script of a component, which is not kept.
+    ///
+    /// # Errors
+    /// `broken-script`
+    pub async fn compile(&self, component: &[u8]) -> Result<Script, Error> {
+        self.compiled(component).await.map_err(|error| {
+            let hash = ContentHash::of(component);
+            Error::rejected("broken-script", format!("the script {hash} cannot be made ready: {error}"))
+        })
     }
 
     async fn compiled(&self, component: &[u8]) -> Result<Script, ScriptError> {

@@ -8,7 +8,7 @@ use triggerbox_model::{
     error::Error,
     event::{Event, Outcome, PreviousRun, Trigger},
     grants::Authority,
-    limits::{Limits, PerLimit},
+    limits::{Limit, Limits, PerLimit},
     value::{FieldValue, Id, Snapshot},
 };
 use triggerbox_sandbox::{ContentHash, Durations, Ending, Script};
@@ -16,7 +16,7 @@ use triggerbox_store::{db::Database, env::Env, session::Session};
 
 use crate::{
     guard::{Guard, LogSink},
-    journal::{Entry, Keep, Recorder},
+    journal::{Keep, Recorder, Recording},
     people::Person,
     runner::RunError,
 };
@@ -84,8 +84,8 @@ pub struct Done {
     pub durations: Durations,
     /// Refusals that it met, whether it handled them or not.
     pub refusals: Vec<Error>,
-    /// Host calls that were kept.
-    pub journal: Vec<Entry>,
+    /// What was kept of it; nothing, if it was not run.
+    pub recording: Option<Recording>,
 }
 
 /// What became of all scripts, as far as they were run.
@@ -112,7 +112,7 @@ impl Done {
             used: PerLimit::ZERO,
             durations,
             refusals: Vec::new(),
-            journal: Vec::new(),
+            recording: None,
         }
     }
 }
@@ -133,16 +133,28 @@ pub async fn play(
     let (mut done, mut outcome) = (Vec::new(), Some(Outcome::default()));
     for step in steps {
         let recorder = Recorder::new(Guard::new(session, Arc::clone(&step.authority), log), keep);
-        let run = step.script.run(event(task, step), step.limits, Box::new(recorder)).await;
+        let event = event(task, step);
+        let run = step.script.run(event.clone(), step.limits, Box::new(recorder)).await;
         let Some(recorder) = run.host.downcast::<Recorder>() else {
             return Err(RunError::Backend("the sandbox returned another run's host".to_owned()));
         };
-        let (guard, journal) = recorder.into_parts();
+        let (guard, entries, measured) = recorder.into_parts();
         let (its_session, its_log, refusals) = guard.into_parts();
         (session, log) = (its_session, its_log);
         outcome = match &run.ending {
             Ending::Done(new) => outcome.map(|before| together(before, new)),
             _ => None,
+        };
+        let recording = Recording {
+            script: step.script.hash().to_string(),
+            engine: step.script.fingerprint().to_owned(),
+            event,
+            limits: run.limits,
+            complete: keep == Keep::All,
+            entries,
+            measured,
+            ending: run.ending.clone(),
+            fuel: run.used.get(Limit::Fuel),
         };
         done.push(Done {
             script: step.script.hash(),
@@ -152,7 +164,7 @@ pub async fn play(
             used: run.used,
             durations: run.durations,
             refusals,
-            journal,
+            recording: Some(recording),
         });
         if outcome.is_none() {
             break;

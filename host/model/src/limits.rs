@@ -249,13 +249,26 @@ impl Serialize for PerLimit {
     }
 }
 
+impl<'de> Deserialize<'de> for PerLimit {
+    /// Limits that the text does not name are 0; names that this version does not know are left out.
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let mut numbers = Self::ZERO;
+        for (name, number) in HashMap::<String, u64>::deserialize(deserializer)? {
+            if let Some(limit) = Limit::from_name(&name) {
+                numbers.set(limit, number);
+            }
+        }
+        Ok(numbers)
+    }
+}
+
 /// Limits that somebody asks for: manifest, rule, policy or host. Absent means inherit.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct LimitRequest(pub std::collections::BTreeMap<Limit, u64>);
 
 /// The limits in force for one run.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Limits {
     /// The class that gave the defaults.
     pub class: Class,

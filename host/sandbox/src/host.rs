@@ -3,7 +3,10 @@
 use std::any::Any;
 
 use serde::{Deserialize, Serialize};
-use triggerbox_model::call::{Call, Reply};
+use triggerbox_model::{
+    call::{Call, Reply},
+    limits::Limit,
+};
 
 /// Answers one run's host calls. It is handed to `Script::run` and comes back in
 /// [`Run::host`](crate::Run::host), so that what it staged can be committed or dropped.
@@ -21,6 +24,13 @@ pub trait Host: Any + Send {
 
     /// Takes a line of the run's log: what the script logged or printed, within the limits on logging.
     fn log(&mut self, level: LogLevel, message: &str);
+
+    /// Takes what is left of a limit on time, and returns what the script is told: no two machines measure the same, so a
+    /// replay answers what was measured then.
+    fn measured(&mut self, limit: Limit, left: u64) -> u64 {
+        let _ = limit;
+        left
+    }
 }
 
 impl dyn Host {

@@ -65,8 +65,14 @@ fn remaining(state: &mut State, name: &str, fuel: u64) -> wasmtime::Result<Optio
         Limit::Fuel => fuel,
         Limit::Memory => max.saturating_sub(state.limiter.memory_peak()),
         Limit::TableElements => max.saturating_sub(state.limiter.table_peak()),
-        Limit::WallTime => milliseconds(state.clock.times().wall()),
-        Limit::CpuTime => milliseconds(state.clock.times().guest()),
+        Limit::WallTime => {
+            let left = milliseconds(state.clock.times().wall());
+            state.host.measured(limit, left)
+        }
+        Limit::CpuTime => {
+            let left = milliseconds(state.clock.times().guest());
+            state.host.measured(limit, left)
+        }
         // In euros, as scripts see money.
         Limit::LlmCost => return Ok(Some(state.meter.remaining(limit) as f64 / 1e6)),
         _ => state.meter.remaining(limit),

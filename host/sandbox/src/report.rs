@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use triggerbox_model::{
     event::{Failure, Outcome},
     limits::{Breach, Limits, PerLimit},
@@ -26,7 +26,7 @@ pub struct Run {
 }
 
 /// How a run ended. Only `Done` may be committed.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "ending", content = "detail", rename_all = "kebab-case")]
 pub enum Ending {
     /// The script returned an outcome.
@@ -42,7 +42,7 @@ pub enum Ending {
 }
 
 /// A script that broke.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Trap {
     /// What happened in one line: `the script panicked`, `integer divide by zero`, `exited with status 3`.
     pub cause: String,
@@ -53,18 +53,18 @@ pub struct Trap {
 }
 
 /// One function on the stack of a script that broke.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Frame {
     /// The function's name, demangled; `<unknown>` without a name section.
     pub function: String,
     /// Source file, if the component has debug information.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub file: Option<String>,
     /// Line in it, from 1.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub line: Option<u32>,
     /// Column, from 1.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub column: Option<u32>,
 }
 

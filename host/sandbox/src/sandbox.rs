@@ -170,6 +170,12 @@ impl Script {
         self.hash
     }
 
+    /// What the engine that it is compiled for is told by: on the same one, the same run is the same to the last bit.
+    #[must_use]
+    pub fn fingerprint(&self) -> &str {
+        self.sandbox.fingerprint()
+    }
+
     /// What it says about itself. Without a valid manifest a script may do nothing.
     #[must_use]
     pub fn manifest(&self) -> Option<&Manifest> {

@@ -261,6 +261,29 @@ impl Database {
         Ok(self.snapshot()?.backup("main", to, None::<fn(rusqlite::backup::Progress)>)?)
     }
 
+    /// Gives pages that hold nothing any more back to the system; returns by how many bytes the file shrank.
+    ///
+    /// # Errors
+    /// [`DbError::ReadOnly`]; what the system says.
+    pub fn reclaim(&self) -> Result<u64, DbError> {
+        let before = std::fs::metadata(&self.inner.path)?.len();
+        let conn = self.writer()?;
+        let mode: i64 = conn.pragma_query_value(None, "auto_vacuum", |row| row.get(0))?;
+        if mode == 0 {
+            // A file of an earlier version: written anew once, and kept in order from then on.
+            conn.execute_batch("PRAGMA auto_vacuum = INCREMENTAL; VACUUM")?;
+        } else {
+            // Each step gives one page back.
+            let mut statement = conn.prepare("PRAGMA incremental_vacuum")?;
+            let mut steps = statement.query([])?;
+            while steps.next()?.is_some() {}
+        }
+        // The file shrinks when the log is written back to it. Readers of an older state are waited for next time.
+        conn.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))?;
+        drop(conn);
+        Ok(before.saturating_sub(std::fs::metadata(&self.inner.path)?.len()))
+    }
+
     /// Schema, records and rights as one data set, as `db import` takes them.
     ///
     /// # Errors

@@ -6,7 +6,6 @@ use rusqlite::Connection;
 use triggerbox_model::{
     call::{Answer, Call},
     changes::{Change, ChangeSet},
-    error::Error,
     event::Trigger,
     value::{Id, RecordRef},
 };
@@ -157,17 +156,7 @@ impl Shared {
         records: Vec<Id>,
     ) -> Result<Vec<RunId>, EngineError> {
         let index = self.rules(conn)?;
-        let armed = index.rule(rule)?;
-        let refuse = |code: &str, why: String| Err(Error::rejected(code, format!("rule `{rule}` {why}")).into());
-        if !armed.rule.active {
-            return refuse("rule-inactive", "is not active; activate it first".to_owned());
-        }
-        if let Some(why) = &armed.paused {
-            return refuse("rule-paused", format!("is paused: {why}"));
-        }
-        if let Some(error) = &armed.broken {
-            return refuse("rule-broken", format!("cannot run: {error}"));
-        }
+        let armed = index.live(rule)?;
         let cause = Cause { actor, at: self.now(), parent: None };
         let dispatcher = Dispatcher { conn, random: &self.random, cause };
         let record =

@@ -264,7 +264,8 @@ impl Shared {
                 refusals: step.refusals.clone(),
             };
             let log = (is_last && !tried.log.is_empty()).then(|| pack(&tried.log)).transpose()?;
-            let journal = (!step.journal.is_empty()).then(|| pack(&step.journal)).transpose()?;
+            let kept = step.recording.as_ref().filter(|kept| kept.complete || !kept.entries.is_empty());
+            let journal = kept.map(pack).transpose()?;
             let sql = "INSERT INTO engine_attempt (run, attempt, action, script, started, finished, code, report, log, journal) \
                        VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)";
             conn.prepare_cached(sql)?.execute(rusqlite::params![

@@ -123,7 +123,7 @@ CREATE TABLE engine_attempt (
     code TEXT NOT NULL,
     report BLOB NOT NULL,                -- zstd JSON Report
     log BLOB,                            -- zstd JSON lines
-    journal BLOB,                        -- zstd JSON: host calls with their answers
+    journal BLOB,                        -- zstd JSON Recording
     PRIMARY KEY (run, attempt, action)
 ) STRICT, WITHOUT ROWID;
 

@@ -1,0 +1,167 @@
+//! How long the past is kept: by age, by number and by bytes for each rule. What is let go frees its place in the file.
+
+use rusqlite::Connection;
+use serde::Serialize;
+
+use super::Engine;
+use crate::{config::Retention, error::EngineError};
+
+/// Runs that are let go in one transaction: others wait for no more than these.
+const BATCH: usize = 500;
+
+/// Runs that are over and wait for nobody. Failed ones count as well: whoever must see them has seen an alert.
+const OVER: &str = "state IN ('succeeded', 'failed', 'skipped', 'cancelled')";
+
+/// What was let go.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Retained {
+    /// Runs with everything that was kept of them.
+    pub runs: usize,
+    /// Runs of which only the journal went.
+    pub journals: usize,
+    /// By how many bytes the file shrank.
+    pub bytes: u64,
+}
+
+impl Engine {
+    /// Lets go what is older or more than the settings keep, and gives the place back to the system.
+    ///
+    /// # Errors
+    /// What the database says.
+    pub async fn retain(&self) -> Result<Retained, EngineError> {
+        let keep = self.config().retention;
+        let now = self.inner.shared.now();
+        let mut done = Retained::default();
+        for rule in rules(&*self.database().snapshot()?)? {
+            for (journals, pick) in [
+                (true, keep.journal_days.map(|days| Pick::OlderThan(before(now, days)))),
+                (false, keep.days.map(|days| Pick::OlderThan(before(now, days)))),
+                (false, keep.runs_per_rule.map(Pick::AllBut)),
+                (false, keep.bytes_per_rule.map(Pick::Beyond)),
+            ] {
+                let Some(pick) = pick else { continue };
+                loop {
+                    let rule = rule.clone();
+                    let count = self.committer().commit(move |conn| let_go(conn, &rule, pick, journals)).await?;
+                    if journals {
+                        done.journals += count
+                    } else {
+                        done.runs += count
+                    }
+                    if count < BATCH {
+                        break;
+                    }
+                }
+            }
+        }
+        self.committer().commit(move |conn| orphans(conn, keep, now)).await?;
+        done.bytes = self.database().reclaim()?;
+        Ok(done)
+    }
+}
+
+/// Which runs of a rule are let go.
+#[derive(Debug, Clone, Copy)]
+enum Pick {
+    /// Ended before this time.
+    OlderThan(i64),
+    /// All but the newest so many.
+    AllBut(u32),
+    /// The oldest, until what is kept of the rest has at most so many bytes.
+    Beyond(u64),
+}
+
+fn before(now: i64, days: u32) -> i64 {
+    now - i64::from(days) * 24 * 3_600_000
+}
+
+fn rules(conn: &Connection) -> rusqlite::Result<Vec<String>> {
+    let mut statement = conn.prepare("SELECT DISTINCT rule FROM engine_run ORDER BY rule")?;
+    statement.query_map([], |row| row.get(0))?.collect()
+}
+
+/// Lets go up to [`BATCH`] runs, or only their journals; returns how many.
+fn let_go(conn: &Connection, rule: &str, pick: Pick, journals: bool) -> Result<usize, EngineError> {
+    let picked = match pick {
+        Pick::OlderThan(time) => older_than(conn, rule, time, journals)?,
+        Pick::AllBut(count) => all_but(conn, rule, count)?,
+        Pick::Beyond(bytes) => beyond(conn, rule, bytes)?,
+    };
+    let statements: &[&str] = if journals {
+        &["UPDATE engine_attempt SET journal = NULL WHERE run = ?1"]
+    } else {
+        &[
+            "DELETE FROM engine_attempt WHERE run = ?1",
+            "DELETE FROM engine_proposal WHERE run = ?1",
+            "DELETE FROM engine_run WHERE id = ?1",
+        ]
+    };
+    for sql in statements {
+        let mut statement = conn.prepare_cached(sql)?;
+        for run in &picked {
+            statement.execute([run])?;
+        }
+    }
+    Ok(picked.len())
+}
+
+fn older_than(conn: &Connection, rule: &str, time: i64, journals: bool) -> rusqlite::Result<Vec<i64>> {
+    let kept = if journals {
+        "AND EXISTS (SELECT 1 FROM engine_attempt a WHERE a.run = engine_run.id AND a.journal IS NOT NULL)"
+    } else {
+        ""
+    };
+    let sql = format!(
+        "SELECT id FROM engine_run WHERE rule = ?1 AND {OVER} AND finished < ?2 {kept} ORDER BY id LIMIT {BATCH}"
+    );
+    conn.prepare_cached(&sql)?.query_map((rule, time), |row| row.get(0))?.collect()
+}
+
+fn all_but(conn: &Connection, rule: &str, count: u32) -> rusqlite::Result<Vec<i64>> {
+    let sql = format!(
+        "SELECT id FROM engine_run WHERE rule = ?1 AND {OVER} AND id <= \
+         (SELECT id FROM engine_run WHERE rule = ?1 AND {OVER} ORDER BY id DESC LIMIT 1 OFFSET ?2) ORDER BY id LIMIT {BATCH}"
+    );
+    conn.prepare_cached(&sql)?.query_map((rule, count), |row| row.get(0))?.collect()
+}
+
+fn beyond(conn: &Connection, rule: &str, bytes: u64) -> rusqlite::Result<Vec<i64>> {
+    let size = "length(r.request) + coalesce((SELECT sum(length(report) + coalesce(length(log), 0) + \
+                coalesce(length(journal), 0)) FROM engine_attempt WHERE run = r.id), 0)";
+    let sql = format!("SELECT r.id, {size}, {OVER} FROM engine_run r WHERE r.rule = ?1 ORDER BY r.id DESC");
+    let mut statement = conn.prepare_cached(&sql)?;
+    let mut rows = statement.query([rule])?;
+    let bytes = i64::try_from(bytes).unwrap_or(i64::MAX);
+    let (mut total, mut picked) = (0i64, Vec::new());
+    while let Some(row) = rows.next()? {
+        total = total.saturating_add(row.get::<_, i64>(1)?);
+        if total > bytes && row.get(2)? {
+            picked.push(row.get(0)?);
+        }
+    }
+    // The oldest first.
+    picked.reverse();
+    picked.truncate(BATCH);
+    Ok(picked)
+}
+
+/// Lets go events, chain marks and deliveries that no run goes back to any more.
+fn orphans(conn: &Connection, keep: Retention, now: i64) -> Result<(), EngineError> {
+    conn.execute(
+        "DELETE FROM engine_suppressed WHERE event IN (SELECT e.id FROM engine_event e WHERE NOT EXISTS \
+         (SELECT 1 FROM engine_run r WHERE r.root = e.root)) AND at < ?1",
+        [before(now, keep.days.unwrap_or(u32::MAX))],
+    )?;
+    conn.execute(
+        "DELETE FROM engine_event WHERE NOT EXISTS (SELECT 1 FROM engine_run r WHERE r.root = engine_event.root) \
+         AND NOT EXISTS (SELECT 1 FROM engine_suppressed s WHERE s.event = engine_event.id)",
+        [],
+    )?;
+    conn.execute(
+        "DELETE FROM engine_fired WHERE NOT EXISTS (SELECT 1 FROM engine_run r WHERE r.root = engine_fired.root)",
+        [],
+    )?;
+    conn.execute("DELETE FROM engine_seen WHERE at < ?1", [before(now, keep.seen_days)])?;
+    Ok(())
+}

@@ -1,0 +1,177 @@
+//! Runs of the past: replayed, tried on another version, let go; and rules over records that were there before.
+
+use std::time::Duration;
+
+use guest_artifacts::{HIGH_VALUE_ORDER, LEAD_SCORING};
+use triggerbox_automation::{
+    Config,
+    config::{Journal, Retention},
+    replay::{Verdict, replay},
+    runs::{RunFilter, RunState},
+};
+use triggerbox_model::{
+    call::Call,
+    value::{Id, Value},
+};
+use triggerbox_sandbox::{Script, inspect::embed_manifest};
+use triggerbox_store::db::{Database, Mode};
+
+use crate::world::{ADMIN, NOW, World, block_on};
+
+const SCORED: &str = r#"
+    name = "scored"
+    model = "crm.lead"
+    trigger = { on = "created" }
+    actions = [{ script = "lead-scoring" }]
+"#;
+
+fn lead(world: &World, name: &str, revenue: f64) -> Id {
+    let values = [
+        ("name", Value::text(name)),
+        ("partner_name", Value::text("Northwind Logistics")),
+        ("email_from", Value::text("ada@northwind.example")),
+        ("expected_revenue", Value::Number(revenue)),
+    ];
+    world.create("crm.lead", &values)
+}
+
+fn scored(config: Config) -> World {
+    let world = World::with(config);
+    world.script(&LEAD_SCORING);
+    world.rule(SCORED);
+    world
+}
+
+/// The script with one default in its manifest replaced: another version of it.
+fn version(world: &World, from: &str, to: &str) -> Script {
+    let manifest = LEAD_SCORING.manifest.unwrap();
+    assert!(manifest.contains(from), "{from}");
+    let component = embed_manifest(LEAD_SCORING.component, &manifest.replace(from, to)).unwrap();
+    block_on(world.engine.try_out(&component)).unwrap()
+}
+
+// Shows: F129
+#[test]
+fn a_run_replays_the_same_to_the_last_unit_of_fuel_after_its_records_are_gone() {
+    let world = scored(Config::default());
+    let lead = lead(&world, "Warehouse", 20_000.0);
+    world.settle();
+    let run = world.runs_of("scored")[0].id;
+    assert_eq!(world.run(run).summary.state, RunState::Succeeded);
+    world.change(vec![Call::Unlink { model: "crm.lead".to_owned(), ids: vec![lead] }]);
+
+    let replayed = block_on(world.engine.replay(run, None)).unwrap();
+    assert_eq!(replayed.len(), 1);
+    assert_eq!(replayed[0].verdict, Verdict::Same);
+    assert!(replayed[0].fuel > 0);
+    assert_eq!(replayed[0].fuel, replayed[0].fuel_then);
+}
+
+// Shows: F093, F094
+#[test]
+fn another_version_is_the_same_differs_or_cannot_be_judged() {
+    let world = scored(Config::default());
+    lead(&world, "Warehouse", 20_000.0);
+    world.settle();
+    let run = world.runs_of("scored")[0].id;
+    let verdict = |script: &Script| block_on(world.engine.replay(run, Some(script))).unwrap().remove(0).verdict;
+
+    // A replay gives a version the parameters of the recorded run: what changed is the code, and here nothing did.
+    let same = version(&world, "version = \"0.1.0\"", "version = \"0.1.1\"");
+    assert_eq!(verdict(&same), Verdict::Same);
+
+    // Part of what it asks was never asked.
+    let mut recording = world.engine.recordings(run).unwrap().remove(0);
+    recording.entries.retain(|entry| !matches!(entry.call, Call::SearchRead { .. } | Call::Read { .. }));
+    let Verdict::Undecidable(why) = block_on(replay(&same, &recording)).verdict else { panic!("nothing answers it") };
+    assert!(why.starts_with("it asks what the recorded run did not ask"), "{why}");
+
+    let quiet = embed_manifest(HIGH_VALUE_ORDER.component, HIGH_VALUE_ORDER.manifest.unwrap()).unwrap();
+    let quiet = block_on(world.engine.try_out(&quiet)).unwrap();
+    let Verdict::Differs(how) = verdict(&quiet) else { panic!("another script does something else") };
+    assert!(how[0].starts_with("change 1: then {\"call\":"), "{how:?}");
+}
+
+#[test]
+fn a_backtest_counts_the_runs_of_a_rule() {
+    let world = scored(Config::default());
+    for number in 0..3 {
+        lead(&world, &format!("Warehouse {number}"), 20_000.0);
+    }
+    world.settle();
+    let same = version(&world, "version = \"0.1.0\"", "version = \"0.1.1\"");
+    let result = block_on(world.engine.backtest("scored", &same, NOW.parse().unwrap())).unwrap();
+    assert_eq!((result.same, result.differs.len(), result.undecidable.len()), (3, 0, 0), "{result:?}");
+    let later = "2030-01-01T00:00:00Z".parse().unwrap();
+    assert_eq!(block_on(world.engine.backtest("scored", &same, later)).unwrap().same, 0);
+}
+
+#[test]
+fn without_a_journal_there_is_nothing_to_replay() {
+    let world = scored(Config { journal: Journal::Off, ..Config::default() });
+    lead(&world, "Warehouse", 20_000.0);
+    world.settle();
+    let run = world.runs_of("scored")[0].id;
+    assert_eq!(block_on(world.engine.replay(run, None)).unwrap_err().code(), "not-journaled");
+    assert_eq!(block_on(world.engine.replay(9_999, None)).unwrap_err().code(), "unknown-run");
+}
+
+#[test]
+fn runs_are_let_go_by_number_and_by_age() {
+    let retention = Retention { days: Some(10), journal_days: Some(5), runs_per_rule: Some(4), ..Retention::default() };
+    let world = scored(Config { retention, ..Config::default() });
+    for number in 0..6 {
+        lead(&world, &format!("Warehouse {number}"), 20_000.0);
+    }
+    world.settle();
+    let newest = world.runs_of("scored")[5].id;
+
+    let gone = block_on(world.engine.retain()).unwrap();
+    assert_eq!((gone.runs, gone.journals), (2, 0));
+    assert_eq!(world.runs_of("scored").len(), 4);
+
+    world.pass(Duration::from_secs(6 * 24 * 3600));
+    assert_eq!(block_on(world.engine.retain()).unwrap().journals, 4);
+    assert_eq!(block_on(world.engine.replay(newest, None)).unwrap_err().code(), "not-journaled");
+
+    world.pass(Duration::from_secs(6 * 24 * 3600));
+    assert_eq!(block_on(world.engine.retain()).unwrap().runs, 4);
+    for table in ["engine_run", "engine_attempt", "engine_event", "engine_fired"] {
+        assert_eq!(world.count(&format!("SELECT count(*) FROM {table}")), 0, "{table}");
+    }
+}
+
+#[test]
+fn the_file_shrinks_when_runs_are_let_go() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("crm.db");
+    drop(Database::create_demo(&path, NOW.parse().unwrap()).unwrap());
+    let retention = Retention { bytes_per_rule: Some(0), ..Retention::default() };
+    let world = World::on(Database::open(&path, Mode::Write).unwrap(), Config { retention, ..Config::default() });
+    world.script(&LEAD_SCORING);
+    world.rule(SCORED);
+    lead(&world, "Warehouse", 20_000.0);
+    world.settle();
+    // As much as many runs leave behind.
+    world.sql(|conn| conn.execute("UPDATE engine_attempt SET log = randomblob(8 << 20)", []));
+    let full = block_on(world.engine.retain()).unwrap();
+    assert_eq!(full.runs, 1);
+    assert!(full.bytes > 4 << 20 || std::fs::metadata(&path).unwrap().len() < 8 << 20, "{full:?}");
+}
+
+// Shows: F007, F090
+#[test]
+fn a_rule_runs_over_the_records_that_were_there_before_it() {
+    let world = World::new();
+    world.script(&LEAD_SCORING);
+    let leads = world.search("crm.lead", "[('type', '=', 'lead')]");
+    world.rule(
+        &SCORED.replace("trigger =", "dispatch = \"per-record\"\ndomain = \"[('type', '=', 'lead')]\"\ntrigger ="),
+    );
+    let done = block_on(world.engine.backfill("scored", "[]", ADMIN)).unwrap();
+    assert_eq!((done.records, done.runs), (leads.len(), leads.len()));
+    world.settle();
+    let runs = world.runs(&RunFilter { rule: Some("scored".to_owned()), limit: 500, ..RunFilter::default() });
+    assert!(runs.iter().all(|run| run.class == "batch" && run.state == RunState::Succeeded), "{runs:?}");
+    assert_eq!(block_on(world.engine.backfill("no-such", "[]", ADMIN)).unwrap_err().code(), "unknown-rule");
+}
