@@ -1,6 +1,7 @@
 //! The command line as data. The help texts are the reference page of the book, too.
 
 mod rules;
+mod runs;
 
 use std::path::PathBuf;
 
@@ -8,6 +9,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use triggerbox_model::{grants::Grant, limits::Limit};
 
 pub(crate) use self::rules::{ApplyArgs, Common, RulesArgs, RulesCommand, ScriptsArgs, ScriptsCommand};
+pub(crate) use self::runs::{RunsArgs, RunsCommand};
 
 /// Business automations as WebAssembly components: each run in a fresh sandbox with hard limits, each change applied
 /// as one transaction or not at all.
@@ -40,6 +42,8 @@ pub(crate) enum Command {
     Run(Box<RunArgs>),
     /// Rules: what happens by itself, when, on what, as whom.
     Rules(RulesArgs),
+    /// Runs: what happened, once more, or on another version.
+    Runs(RunsArgs),
     /// Scripts of this server: upload, versions, activate, roll back.
     Scripts(ScriptsArgs),
     /// Look at records of the embedded backend, import, export, back up.

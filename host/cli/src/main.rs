@@ -37,6 +37,7 @@ fn dispatch(command: Command) -> Result<Exit, Failure> {
         Command::Check(args) => commands::check::run(&args),
         Command::Run(args) => commands::run::run(&args),
         Command::Rules(args) => commands::rules::run(&args.command),
+        Command::Runs(args) => commands::runs::run(&args.command),
         Command::Scripts(args) => commands::scripts::run(&args.command),
         Command::Db(args) => commands::db::run(&args.command),
         Command::Limits(args) => commands::limits::run(&args),

@@ -12,11 +12,8 @@ mod approvals;
 mod before;
 mod control;
 mod flow;
-<<<<<<< HEAD
 mod loops;
-=======
 mod past;
->>>>>>> a9997d3 (Replay runs from their journal, try versions on them, let the past go, run rules over old records)
 mod time;
 mod triggers;
 mod world;

@@ -14,7 +14,7 @@ use triggerbox_model::{
     value::{Id, Value},
 };
 use triggerbox_sandbox::{Script, inspect::embed_manifest};
-use triggerbox_store::db::{Database, Mode};
+use triggerbox_store::db::{Database, DbError, Mode};
 
 use crate::world::{ADMIN, NOW, World, block_on};
 
@@ -153,7 +153,8 @@ fn the_file_shrinks_when_runs_are_let_go() {
     lead(&world, "Warehouse", 20_000.0);
     world.settle();
     // As much as many runs leave behind.
-    world.sql(|conn| conn.execute("UPDATE engine_attempt SET log = randomblob(8 << 20)", []));
+    let fatten = "UPDATE engine_attempt SET log = randomblob(8 << 20)";
+    world.commit(move |conn| conn.execute(fatten, []).map_err(DbError::from));
     let full = block_on(world.engine.retain()).unwrap();
     assert_eq!(full.runs, 1);
     assert!(full.bytes > 4 << 20 || std::fs::metadata(&path).unwrap().len() < 8 << 20, "{full:?}");

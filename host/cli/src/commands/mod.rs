@@ -11,6 +11,7 @@ pub(crate) mod limits;
 pub(crate) mod new;
 pub(crate) mod rules;
 pub(crate) mod run;
+pub(crate) mod runs;
 pub(crate) mod script;
 pub(crate) mod scripts;
 pub(crate) mod workshop;

@@ -1,0 +1,106 @@
+//! Arguments of `triggerbox runs`.
+
+use std::path::PathBuf;
+
+use clap::{Args, Subcommand};
+
+use super::Common;
+
+/// Options of `runs`.
+#[derive(Debug, Args)]
+pub(crate) struct RunsArgs {
+    #[command(subcommand)]
+    pub(crate) command: RunsCommand,
+}
+
+/// What to do with runs.
+#[derive(Debug, Subcommand)]
+pub(crate) enum RunsCommand {
+    /// List runs, newest first.
+    List {
+        /// Of this rule.
+        #[arg(long)]
+        rule: Option<String>,
+        /// In this state: queued, running, succeeded, failed, skipped, waiting-approval, outcome-unknown, dead, cancelled.
+        #[arg(long)]
+        state: Option<String>,
+        /// On this record.
+        #[arg(long, value_name = "MODEL/ID")]
+        record: Option<String>,
+        /// Ended with this code.
+        #[arg(long)]
+        code: Option<String>,
+        /// Not older than this: `30m`, `24h`, `7d`, or a time such as 2026-11-21T10:15:00Z.
+        #[arg(long)]
+        since: Option<String>,
+        /// Older than this run: the next page.
+        #[arg(long)]
+        before: Option<i64>,
+        /// At most so many.
+        #[arg(long, default_value_t = 50)]
+        limit: u32,
+        #[command(flatten)]
+        common: Common,
+    },
+    /// Show one run: how it ended, what it changed, its log, its limits.
+    Show {
+        /// The run.
+        run: i64,
+        #[command(flatten)]
+        common: Common,
+    },
+    /// Show all runs that go back to the same event, and the fires that were suppressed.
+    Chain {
+        /// One of them.
+        run: i64,
+        #[command(flatten)]
+        common: Common,
+    },
+    /// Queue a run again that ended without effect.
+    Retry {
+        /// The run.
+        run: i64,
+        #[command(flatten)]
+        common: Common,
+    },
+    /// Stop a run that is not over. Nothing of it is applied.
+    Cancel {
+        /// The run.
+        run: i64,
+        #[command(flatten)]
+        common: Common,
+    },
+    /// Run a run again from its journal, without touching a record.
+    Replay {
+        /// The run.
+        run: i64,
+        /// On this component, in place of the version that it ran on.
+        #[arg(long, value_name = "FILE")]
+        version: Option<PathBuf>,
+        #[command(flatten)]
+        common: Common,
+    },
+    /// Replay all journaled runs of a rule on a component, and count: same, differs, undecidable.
+    Backtest {
+        /// The component.
+        version: PathBuf,
+        /// The rule.
+        #[arg(long)]
+        rule: String,
+        /// Not older than this: `24h`, `7d`, or a time.
+        #[arg(long, default_value = "7d")]
+        since: String,
+        #[command(flatten)]
+        common: Common,
+    },
+    /// Work on what is due, until nothing is; without a server.
+    Work {
+        #[command(flatten)]
+        common: Common,
+    },
+    /// Let go what is older or more than the settings keep.
+    Prune {
+        #[command(flatten)]
+        common: Common,
+    },
+}

@@ -1,0 +1,161 @@
+//! `triggerbox runs`: what happened, again or not.
+
+mod past;
+mod show;
+
+use std::sync::Arc;
+
+use anyhow::anyhow;
+use jiff::{SignedDuration, Timestamp};
+use triggerbox_automation::{
+    Engine, EngineError, SystemClock,
+    config::{Bounded, Compile, Config},
+    runs::{RunFilter, RunId, RunState},
+};
+use triggerbox_model::value::RecordRef;
+use triggerbox_store::db::Mode;
+
+use crate::{
+    args::{Common, RunsCommand},
+    commands::{
+        script,
+        workshop::{FromError, Workshop},
+    },
+    exit::{Exit, Failure},
+    output::{self, BOLD, styled},
+};
+
+pub(crate) fn run(command: &RunsCommand) -> Result<Exit, Failure> {
+    match command {
+        RunsCommand::List { rule, state, record, code, since, before, limit, common } => {
+            let filter = RunFilter {
+                rule: rule.clone(),
+                state: state.as_deref().map(state_named).transpose()?,
+                record: record.as_deref().map(record_named).transpose()?,
+                code: code.clone(),
+                since: since.as_deref().map(|text| time(text, Timestamp::now())).transpose()?,
+                before: *before,
+                limit: *limit,
+                ..RunFilter::default()
+            };
+            show::list(&filter, common)
+        }
+        RunsCommand::Show { run, common } => show::one(*run, common),
+        RunsCommand::Chain { run, common } => show::chain(*run, common),
+        RunsCommand::Retry { run, common } => {
+            let desk = Desk::open(common)?;
+            desk.block_on(desk.engine.retry(*run))?;
+            done(common, *run, "is queued again; `triggerbox serve` or `triggerbox runs work` runs it")
+        }
+        RunsCommand::Cancel { run, common } => {
+            let desk = Desk::open(common)?;
+            desk.block_on(desk.engine.cancel(*run, desk.user))?;
+            done(common, *run, "is cancelled")
+        }
+        RunsCommand::Replay { run, version, common } => past::replay(*run, version.as_deref(), common),
+        RunsCommand::Backtest { version, rule, since, common } => past::backtest(version, rule, since, common),
+        RunsCommand::Work { common } => {
+            let desk = Desk::open(common)?;
+            let count = desk.block_on(desk.engine.settle())?;
+            if common.format.json {
+                output::json(&serde_json::json!({ "tried": count }))?;
+            } else {
+                anstream::println!("{count} tries; nothing is due any more");
+            }
+            Ok(Exit::Ok)
+        }
+        RunsCommand::Prune { common } => past::prune(common),
+    }
+}
+
+/// An engine on a database file, for one command.
+pub(crate) struct Desk {
+    pub(crate) engine: Engine,
+    pub(crate) user: u32,
+    runtime: tokio::runtime::Runtime,
+}
+
+impl Desk {
+    pub(crate) fn open(common: &Common) -> Result<Self, Failure> {
+        let workshop = Workshop::open(common, Mode::Write)?;
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        let bounded = Bounded { compiler: script::compiler()?, cache: script::cache() };
+        let config = Config { compile: Compile::Bounded(Arc::new(bounded)), ..Config::default() };
+        let sandbox = script::sandbox(u32::try_from(config.workers).unwrap_or(u32::MAX))?;
+        let user = workshop.person.user.id;
+        let engine =
+            Engine::open(workshop.database, sandbox, config, Arc::new(SystemClock)).map_err(Failure::from_error)?;
+        Ok(Self { engine, user, runtime })
+    }
+
+    pub(crate) fn block_on<T>(&self, work: impl Future<Output = Result<T, EngineError>>) -> Result<T, Failure> {
+        self.runtime.block_on(work).map_err(Failure::from_error)
+    }
+}
+
+impl FromError<EngineError> for Failure {
+    fn from_error(error: EngineError) -> Self {
+        let exit = match &error {
+            EngineError::Refused(_) => Exit::Usage,
+            EngineError::Conflict(_) | EngineError::Database(_) => Exit::Backend,
+        };
+        Self { exit, error: anyhow!(error) }
+    }
+}
+
+fn state_named(name: &str) -> anyhow::Result<RunState> {
+    RunState::ALL.into_iter().find(|state| state.name() == name).ok_or_else(|| {
+        let all: Vec<_> = RunState::ALL.iter().map(|state| state.name()).collect();
+        anyhow!("there is no state `{name}`; there are {}", all.join(", "))
+    })
+}
+
+fn record_named(text: &str) -> anyhow::Result<RecordRef> {
+    let parts = text.split_once('/').and_then(|(model, id)| Some(RecordRef::new(model, id.parse().ok()?)));
+    parts.ok_or_else(|| anyhow!("`{text}` is not MODEL/ID, such as crm.lead/7"))
+}
+
+/// `7d` before now, or a time.
+fn time(text: &str, now: Timestamp) -> anyhow::Result<Timestamp> {
+    let wrong = || anyhow!("`{text}` is neither a time such as 2026-11-21T10:15:00Z nor a span such as 30m, 24h or 7d");
+    let units = [('m', 60), ('h', 3_600), ('d', 86_400)];
+    let span = units.iter().find_map(|(unit, seconds)| Some((text.strip_suffix(*unit)?, seconds)));
+    match span {
+        Some((number, seconds)) => {
+            let number: i64 = number.parse().map_err(|_| wrong())?;
+            let span = number.checked_mul(*seconds).ok_or_else(wrong)?;
+            now.checked_sub(SignedDuration::from_secs(span)).map_err(|_| wrong())
+        }
+        None => text.parse().map_err(|_| wrong()),
+    }
+}
+
+fn done(common: &Common, run: RunId, what: &str) -> Result<Exit, Failure> {
+    if common.format.json {
+        output::json(&serde_json::json!({ "run": run, "done": what }))?;
+    } else {
+        anstream::println!("run {} {what}", styled(BOLD, run));
+    }
+    Ok(Exit::Ok)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_are_spans_back_or_moments() {
+        let now: Timestamp = "2026-11-21T10:15:00Z".parse().unwrap();
+        assert_eq!(time("24h", now).unwrap().to_string(), "2026-11-20T10:15:00Z");
+        assert_eq!(time("2026-01-01T00:00:00Z", now).unwrap().to_string(), "2026-01-01T00:00:00Z");
+        for wrong in ["", "d", "7", "7w", "99999999999999999d", "yesterday"] {
+            assert!(time(wrong, now).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn records_are_named_by_model_and_id() {
+        assert_eq!(record_named("crm.lead/7").unwrap(), RecordRef::new("crm.lead", 7));
+        assert!(record_named("crm.lead").is_err());
+    }
+}
