@@ -84,6 +84,10 @@ impl Dispatcher<'_> {
                 Some(known) => *known,
                 None => *events.entry(fire.change).or_insert(self.note(change, &fire)?),
             };
+            if let Some(error) = &fire.broken {
+                self.suppress(event, &fire.rule, &Suppression::Broken(error.message.clone()))?;
+                continue;
+            }
             if let Some(parent) = &self.cause.parent
                 && let Some(why) = loops::judge(self.conn, parent, &fire)?
             {
@@ -101,29 +105,33 @@ impl Dispatcher<'_> {
         Ok(made)
     }
 
-    /// Makes the runs of a rule that somebody, or the clock, fires on these records: one for all, or one for each.
-    pub(crate) fn fire(
-        &self,
-        rule: &Arc<Armed>,
-        event: i64,
-        root: i64,
-        firing: Firing,
-    ) -> Result<Vec<i64>, EngineError> {
-        let apart = rule.rule.dispatch == Dispatch::PerRecord && firing.records.len() > 1;
-        if !apart {
-            let batch = Batch { rule: Arc::clone(rule), event, root, firing, guarded: Vec::new() };
-            return Ok(self.enqueue(batch)?.into_iter().collect());
+    /// Makes the runs of a rule that somebody, or the clock, fires on these records: one for all, or one for each. Each is
+    /// the root of a chain of its own.
+    pub(crate) fn fire(&self, rule: &Arc<Armed>, kind: &str, firing: &Firing) -> Result<Vec<i64>, EngineError> {
+        let model = rule.rule.model.as_deref().unwrap_or_default();
+        let note = |record: Id| self.event(&RecordRef::new(model, record), kind, "{}");
+        let one = |event: i64, root: i64, firing: Firing| Batch {
+            rule: Arc::clone(rule),
+            event,
+            root,
+            firing,
+            guarded: Vec::new(),
+        };
+        if rule.rule.dispatch == Dispatch::Single || firing.records.is_empty() {
+            let (event, root) = note(firing.records.first().copied().unwrap_or(0))?;
+            return Ok(self.enqueue(one(event, root, firing.clone()))?.into_iter().collect());
         }
         let cap = usize::try_from(rule.rule.max_records).unwrap_or(usize::MAX);
         let kept = if cap == 0 { firing.records.len() } else { cap };
-        if firing.records.len() > kept {
-            self.suppress(event, rule, &Suppression::MaxRecords(rule.rule.max_records))?;
-        }
         let mut made = Vec::new();
-        for record in firing.records.iter().take(kept) {
+        for (count, record) in firing.records.iter().enumerate() {
+            let (event, root) = note(*record)?;
+            if count >= kept {
+                self.suppress(event, rule, &Suppression::MaxRecords(rule.rule.max_records))?;
+                break;
+            }
             let firing = Firing { records: vec![*record], ..firing.clone() };
-            let batch = Batch { rule: Arc::clone(rule), event, root, firing, guarded: Vec::new() };
-            made.extend(self.enqueue(batch)?);
+            made.extend(self.enqueue(one(event, root, firing))?);
         }
         Ok(made)
     }

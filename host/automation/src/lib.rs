@@ -59,6 +59,7 @@ pub mod runner;
 pub mod runs;
 pub mod schedule;
 pub mod scripts;
+mod sides;
 pub mod state;
 pub mod timed;
 

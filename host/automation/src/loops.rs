@@ -24,6 +24,7 @@ pub(crate) enum Suppression {
     Overlap,
     Missed(u32),
     OwnUpdate,
+    Broken(String),
 }
 
 impl fmt::Display for Suppression {
@@ -39,6 +40,7 @@ impl fmt::Display for Suppression {
             Self::Missed(slots) => {
                 write!(f, "missed: {slots} slots passed while nobody ran this, too long ago to catch up")
             }
+            Self::Broken(problem) => write!(f, "broken: its conditions cannot be judged: {problem}"),
             Self::OwnUpdate => f.write_str("own-update: the record was last changed by this very rule"),
         }
     }

@@ -6,16 +6,14 @@ use std::sync::Arc;
 use rusqlite::Connection;
 use triggerbox_model::{
     changes::{Change, ChangeKind, FieldChange},
-    domain::{
-        eval::{self, Records},
-        memory::Changed,
-    },
+    domain::eval::{self, Records},
     error::Error,
     event::MessageInfo,
     schema::Schema,
     value::{Id, Value},
 };
 use triggerbox_store::{
+    db::is_fault,
     env::Env,
     query::{self, records::Stored},
 };
@@ -24,6 +22,7 @@ use crate::{
     index::{Armed, Condition, Index},
     message::{self, Heard},
     rule::Trigger,
+    sides::{Remembered, Sides},
 };
 
 /// A rule fires on a record.
@@ -39,6 +38,8 @@ pub struct Fire {
     pub message: Option<MessageInfo>,
     /// What the loop guard knows it by: the fields that changed, of those that the rule looks at.
     pub fields: String,
+    /// Why it cannot be said whether the rule's domains hold: it does not fire, and the change is none the worse for it.
+    pub broken: Option<Error>,
 }
 
 /// All fires of the changes of one transaction, by rule in the order of rules, and by change.
@@ -49,12 +50,15 @@ pub fn fires(conn: &Connection, env: &Env, index: &Index, changes: &[Change]) ->
     let mut fires = Vec::new();
     for (at, change) in changes.iter().enumerate() {
         let active = active_name(&env.schema, &change.record.model);
+        let stored = Stored(conn);
+        let remembered = Remembered::new(&stored, &change.record);
+        let sides = Sides::new(&remembered, change);
         for rule in index.on_changes(&change.record.model) {
             if let Some(fields) = watched(&rule.rule.trigger, change, active)
-                && holds(conn, env, rule, change)?
+                && let Some(broken) = judged(sides.hold(conn, env, rule))?
             {
                 let record = change.record.id;
-                fires.push(Fire { rule: Arc::clone(rule), change: at, record, message: None, fields });
+                fires.push(Fire { rule: Arc::clone(rule), change: at, record, message: None, fields, broken });
             }
         }
         if let Some(Heard { on, direction, info }) = message::heard(conn, change)? {
@@ -63,15 +67,27 @@ pub fn fires(conn: &Connection, env: &Env, index: &Index, changes: &[Change]) ->
                     Trigger::MessageReceived {} => message::Direction::In,
                     _ => message::Direction::Out,
                 };
-                if wanted == direction && record_holds(conn, env, rule, &on.model, on.id)? {
+                if wanted == direction
+                    && let Some(broken) = judged(record_holds(conn, env, rule, &on.model, on.id))?
+                {
                     let (rule, fields) = (Arc::clone(rule), format!("message {}", info.id));
-                    fires.push(Fire { rule, change: at, record: on.id, message: Some(info.clone()), fields });
+                    fires.push(Fire { rule, change: at, record: on.id, message: Some(info.clone()), fields, broken });
                 }
             }
         }
     }
     fires.sort_by_key(|fire| (fire.rule.id, fire.change));
     Ok(fires)
+}
+
+/// Whether to fire, and what is wrong if that cannot be said. Only the database's own failures end the change.
+fn judged(holds: Result<bool, Error>) -> Result<Option<Option<Error>>, Error> {
+    match holds {
+        Ok(true) => Ok(Some(None)),
+        Ok(false) => Ok(None),
+        Err(error) if is_fault(&error) => Err(error),
+        Err(error) => Ok(Some(Some(error))),
+    }
 }
 
 /// The fields by which a change is one that the trigger waits for; none if it is not.
@@ -119,31 +135,16 @@ fn switched(changed: &FieldChange, from: bool, to: bool) -> bool {
     changed.old == Value::Boolean(from) && changed.new == Value::Boolean(to)
 }
 
-fn holds(conn: &Connection, env: &Env, rule: &Armed, change: &Change) -> Result<bool, Error> {
-    Ok(held_before(conn, env, rule, change)? && held_after(conn, env, rule, change)?)
-}
-
-/// Whether the record matched the before-domain. A new record has no values before: only what comes after is judged.
+/// Whether a rule's domain on the values before a change holds; always, for a new record.
 pub(crate) fn held_before(conn: &Connection, env: &Env, rule: &Armed, change: &Change) -> Result<bool, Error> {
-    if change.kind == ChangeKind::Created || matches!(rule.before, Condition::Always) {
-        return Ok(true);
-    }
     let stored = Stored(conn);
-    let before = with(&stored, change, |field| &field.old)?;
-    rule.before.holds(conn, env, &before, &change.record.model, change.record.id)
+    Sides::new(&Remembered::new(&stored, &change.record), change).held_before(conn, env, rule)
 }
 
-/// Whether the record matches the domain after the change; of a deleted one the last values count.
+/// Whether a rule's domain on the values after a change holds; of a deleted record: on the last ones.
 pub(crate) fn held_after(conn: &Connection, env: &Env, rule: &Armed, change: &Change) -> Result<bool, Error> {
-    if matches!(rule.after, Condition::Always) {
-        return Ok(true);
-    }
     let stored = Stored(conn);
-    let after = match change.kind {
-        ChangeKind::Deleted => with(&stored, change, |field| &field.old)?,
-        _ => with(&stored, change, |field| &field.new)?,
-    };
-    rule.after.holds(conn, env, &after, &change.record.model, change.record.id)
+    Sides::new(&Remembered::new(&stored, &change.record), change).held_after(conn, env, rule)
 }
 
 /// Whether a record, as it is, matches a rule's domain.
@@ -152,20 +153,6 @@ pub(crate) fn held_after(conn: &Connection, env: &Env, rule: &Armed, change: &Ch
 /// What the database says.
 pub fn record_holds(conn: &Connection, env: &Env, rule: &Armed, model: &str, id: Id) -> Result<bool, Error> {
     rule.after.holds(conn, env, &Stored(conn), model, id)
-}
-
-/// The records as they are, with one side of the change in place.
-fn with<'a>(
-    stored: &'a Stored<'_>,
-    change: &'a Change,
-    side: impl Fn(&'a FieldChange) -> &'a Value,
-) -> Result<Changed<'a>, Error> {
-    let mut records = Changed::new(stored, &change.record.model);
-    records.columns.entry(change.record.id).or_default();
-    for field in &change.fields {
-        records.set(change.record.id, &field.field, side(field))?;
-    }
-    Ok(records)
 }
 
 impl Condition {

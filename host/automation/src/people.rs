@@ -11,7 +11,12 @@ use triggerbox_model::{
     event::User,
     value::{Id, Link, Row, Value},
 };
-use triggerbox_store::{db::Database, env::Env, query, session::Session};
+use triggerbox_store::{
+    db::{Database, Snapshot},
+    env::Env,
+    query,
+    session::Session,
+};
 
 use crate::runner::RunError;
 
@@ -32,9 +37,17 @@ pub const SYSTEM: Id = 1;
 /// # Errors
 /// The user does not exist; the backend fails.
 pub fn environment(database: &Database, user: Id, superuser: bool, now: Timestamp) -> Result<Env, RunError> {
-    let snapshot = database.snapshot()?;
+    environment_in(&database.snapshot()?, user, superuser, now).map_err(RunError::Invalid)
+}
+
+/// The same, as a snapshot has it.
+///
+/// # Errors
+/// The user does not exist; the backend fails.
+pub fn environment_in(snapshot: &Snapshot, user: Id, superuser: bool, now: Timestamp) -> Result<Env, Error> {
+    let database = snapshot.database();
     let (schema, rights) = (Arc::clone(database.schema()), Arc::clone(database.rights()));
-    let env = Env::for_user(&snapshot, schema, rights, user, now).map_err(RunError::Invalid)?;
+    let env = Env::for_user(snapshot, schema, rights, user, now)?;
     Ok(if superuser { env.sudo() } else { env })
 }
 

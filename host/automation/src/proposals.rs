@@ -8,8 +8,9 @@ use rusqlite::Connection;
 use serde::Serialize;
 use sha2::{Digest, Sha256};
 use triggerbox_model::{
-    changes::{ChangeSet, Diff},
+    changes::{ChangeSet, Diff, Effect},
     error::Error,
+    grants::{GrantOperation, Policy},
     value::Id,
 };
 
@@ -139,6 +140,24 @@ pub(crate) fn keep(
                VALUES (?, ?, ?, ?, ?, ?, ?)";
     conn.prepare_cached(sql)?.execute((claim.id, hash, packed, pack(diff)?, why, state.name(), expires))?;
     Ok(())
+}
+
+/// Whether policy wants somebody's yes for some of these changes.
+pub(crate) fn wants_yes(policy: &Policy, changes: &ChangeSet) -> bool {
+    changes.effects.iter().any(|effect| {
+        let operation = match effect {
+            Effect::Create { .. } | Effect::Ensure { .. } | Effect::Copy { .. } => GrantOperation::Create,
+            Effect::Write { .. } | Effect::Relate { .. } => GrantOperation::Write,
+            Effect::Unlink { .. } => GrantOperation::Unlink,
+            Effect::CallMethod { .. } => GrantOperation::Call,
+            Effect::PostMessage { note: true, .. } => GrantOperation::Note,
+            Effect::PostMessage { note: false, .. } => GrantOperation::Message,
+            Effect::ScheduleActivity { .. } | Effect::CompleteActivities { .. } => GrantOperation::Activity,
+            Effect::AddFollowers { .. } | Effect::RemoveFollowers { .. } => GrantOperation::Follow,
+            Effect::SetState { .. } => return false,
+        };
+        policy.approved_operations.contains(&operation)
+    })
 }
 
 /// Proposals, newest first: those in a state, or all.

@@ -235,6 +235,9 @@ pub struct Policy {
     /// Models that no grant opens.
     #[serde(rename = "forbidden-models")]
     pub forbidden_models: Vec<String>,
+    /// Operations that a run may do, but that are applied only once somebody has said yes, on any model.
+    #[serde(rename = "approved-operations")]
+    pub approved_operations: BTreeSet<GrantOperation>,
 }
 
 impl Default for Policy {
@@ -244,6 +247,7 @@ impl Default for Policy {
             guarded_models: ["res.users", "res.groups", "ir.*"].map(str::to_owned).to_vec(),
             guarded_operations: [GrantOperation::Unlink, GrantOperation::Message, GrantOperation::Call].into(),
             forbidden_models: Vec::new(),
+            approved_operations: BTreeSet::new(),
         }
     }
 }

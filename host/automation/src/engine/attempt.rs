@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use rusqlite::OptionalExtension;
 use tokio::sync::oneshot;
 use triggerbox_model::{
+    changes::{ChangeSet, Seen},
     domain::eval::Records,
     error::Error,
     event::{PreviousRun, Trigger},
@@ -12,7 +13,7 @@ use triggerbox_model::{
     value::Id,
 };
 use triggerbox_sandbox::{ContentHash, LogLevel};
-use triggerbox_store::{db::Snapshot, env::Env, query::records::Stored};
+use triggerbox_store::{db::Snapshot, env::Env, query::records::Stored, session::Session};
 
 use super::{
     Engine,
@@ -29,6 +30,7 @@ use crate::{
     journal::Keep,
     matcher, people,
     play::{Done, Played, Step, Task, play},
+    proposals,
     queue::Claim,
     rule::{Action, Dispatch, Environment, Mode, Rule, ScriptRef},
     runs::LogLine,
@@ -72,9 +74,13 @@ impl Engine {
             let snapshot = self.database().snapshot()?;
             let index = self.inner.shared.rules(&snapshot)?;
             let records = remaining(&snapshot, &index, claim, self.clock().now())?;
-            let env = people::environment(self.database(), claim.rule.run_as, rule.superuser, now)?;
-            let person = |user: Id| people::by_id(&snapshot, &env, user);
-            (records, person(claim.actor)?, person(claim.rule.run_as)?, env)
+            let env = people::environment_in(&snapshot, claim.rule.run_as, rule.superuser, now)?;
+            let run_as = people::by_id(&snapshot, &env, claim.rule.run_as)?;
+            let actor = match claim.actor == claim.rule.run_as {
+                true => run_as.clone(),
+                false => people::by_id(&snapshot, &env, claim.actor)?,
+            };
+            (records, actor, run_as, env)
         };
         if records.is_empty() && !claim.firing.records.is_empty() {
             let why = "none of its records is there any more, or matches the rule".to_owned();
@@ -116,21 +122,29 @@ impl Engine {
         done.extend(played);
         let Some(outcome) = outcome else { return Ok(Ended::Unsuccessful) };
         session.check_outcome(&outcome)?;
+        let reads = self.pass_gate(claim, &mut session).await?;
         if rule.environment == Environment::Test {
             let preview = session.preview()?;
             return Ok(Ended::Show(preview.diff, outcome));
         }
-        if rule.mode != Mode::Auto {
+        let wants_yes = proposals::wants_yes(&self.config().policy, &session.changes());
+        if rule.mode != Mode::Auto || wants_yes {
             let preview = session.preview()?;
-            return Ok(Ended::Propose(session.finish(), preview.diff, outcome));
+            return Ok(Ended::Propose(with_reads(session, reads), preview.diff, outcome));
         }
         // Written when it is committed, whenever the event was.
         let env = Env { now: self.clock().now(), ..env };
-        let mut changes = session.finish();
-        if let Some(mut gate) = Gate::new(self, claim.rule.run_as, claim.depth)? {
-            gate.pass_all(&mut changes).await?;
-        }
+        let changes = with_reads(session, reads);
         Ok(Ended::Commit(env, changes, outcome))
+    }
+
+    /// Has the rules before writes look at what a run staged, and stages what they add. What they read for it.
+    async fn pass_gate(&self, claim: &Claim, session: &mut Session) -> Result<Vec<Seen>, EngineError> {
+        let Some(mut gate) = Gate::new(self, claim.rule.run_as, claim.depth)? else { return Ok(Vec::new()) };
+        for call in gate.pass_all(&session.changes()).await? {
+            session.call(call)??;
+        }
+        Ok(gate.reads)
     }
 
     /// Makes the actions of a rule ready to run.
@@ -186,6 +200,13 @@ impl Engine {
         let limits = Limits::resolve(class, [&manifest.limits, &action.limits, &self.config().limits]);
         Ok(Step { parameters, authority: Arc::new(authority), limits, script })
     }
+}
+
+/// What a session staged, with what others read for it.
+fn with_reads(session: Session, reads: Vec<Seen>) -> ChangeSet {
+    let mut changes = session.finish();
+    changes.reads.extend(reads);
+    changes
 }
 
 /// The records of a run that are still there and, if the rule wants it, still match. Deleted ones are not expected to be.

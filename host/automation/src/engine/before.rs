@@ -12,7 +12,7 @@ use triggerbox_model::{
     event::{Failure, Trigger as Happened},
     grants::{GrantOperation, Need},
     limits::Class,
-    value::{FieldValue, Id, Snapshot, is_provisional},
+    value::{FieldValue, Id, RecordRef, Snapshot, is_provisional},
 };
 use triggerbox_sandbox::Ending;
 use triggerbox_store::{
@@ -22,13 +22,17 @@ use triggerbox_store::{
 
 use super::{Engine, attempt::Lines};
 use crate::{
+    dispatch::{Cause, Dispatcher},
     error::EngineError,
+    firing::Firing,
     index::{Armed, Index},
     journal::Keep,
     people,
     play::{Played, Task, play},
+    queue,
     rule::{OnError, Trigger, trigger::Write},
     runner,
+    runs::RunState,
 };
 
 /// The rules that stand before the writes of one change.
@@ -67,48 +71,62 @@ impl<'e> Gate<'e> {
     /// Has the rules look at a call before it is made.
     pub(super) async fn pass(&mut self, call: &mut Call) -> Result<(), EngineError> {
         match call {
-            Call::Create { model, values } => self.creates(model, values, &[]).await,
-            Call::Write { model, ids, values } => self.updates(model, ids, values).await,
-            Call::Unlink { model, ids } => self.deletes(model, ids).await,
-            _ => Ok(()),
+            Call::Create { model, values } => {
+                for values in values {
+                    self.ask(Asked { kind: Write::Create, model, ids: &[], values }).await?;
+                }
+            }
+            Call::Write { model, ids, values } => {
+                self.ask(Asked { kind: Write::Update, model, ids, values }).await?;
+            }
+            Call::Unlink { model, ids } => {
+                self.ask(Asked { kind: Write::Delete, model, ids, values: &mut Vec::new() }).await?;
+            }
+            _ => {}
         }
+        Ok(())
     }
 
-    /// Has the rules look at what a run wants to change.
-    pub(super) async fn pass_all(&mut self, changes: &mut ChangeSet) -> Result<(), EngineError> {
-        for effect in &mut changes.effects {
+    /// Has the rules look at what a run wants to change; the writes that they add to it.
+    pub(super) async fn pass_all(&mut self, changes: &ChangeSet) -> Result<Vec<Call>, EngineError> {
+        let mut more = Vec::new();
+        let gone = |model: &str, id: Id| {
+            let deletes = |effect: &Effect| matches!(effect, Effect::Unlink { model: other, ids } if other == model && ids.contains(&id));
+            changes.effects.iter().any(deletes)
+        };
+        let mut add = |model: &str, ids: &[Id], values: Vec<FieldValue>| {
+            let ids: Vec<Id> = ids.iter().copied().filter(|id| !gone(model, *id)).collect();
+            if !(ids.is_empty() || values.is_empty()) {
+                more.push(Call::Write { model: model.to_owned(), ids, values });
+            }
+        };
+        for effect in &changes.effects {
             match effect {
-                Effect::Create { model, values, ids } => self.creates(model, values, ids).await?,
-                Effect::Write { model, ids, values } => self.updates(model, ids, values).await?,
-                Effect::Unlink { model, ids } => self.deletes(model, ids).await?,
+                Effect::Create { model, values, ids } => {
+                    for (values, id) in values.iter().zip(ids) {
+                        let mut values = values.clone();
+                        let asked = Asked { kind: Write::Create, model, ids: &[], values: &mut values };
+                        add(model, &[*id], self.ask(asked).await?);
+                        self.made.insert((model.clone(), *id), values);
+                    }
+                }
+                Effect::Write { model, ids, values } => {
+                    let asked = Asked { kind: Write::Update, model, ids, values: &mut values.clone() };
+                    add(model, ids, self.ask(asked).await?);
+                }
+                Effect::Unlink { model, ids } => {
+                    self.ask(Asked { kind: Write::Delete, model, ids, values: &mut Vec::new() }).await?;
+                }
                 _ => {}
             }
         }
-        changes.reads.append(&mut self.reads);
-        Ok(())
+        Ok(more)
     }
 
-    async fn creates(&mut self, model: &str, list: &mut [Vec<FieldValue>], ids: &[Id]) -> Result<(), EngineError> {
-        for (at, values) in list.iter_mut().enumerate() {
-            self.ask(Asked { kind: Write::Create, model, ids: &[], values }).await?;
-            if let Some(id) = ids.get(at) {
-                self.made.insert((model.to_owned(), *id), values.clone());
-            }
-        }
-        Ok(())
-    }
-
-    async fn updates(&mut self, model: &str, ids: &[Id], values: &mut Vec<FieldValue>) -> Result<(), EngineError> {
-        self.ask(Asked { kind: Write::Update, model, ids, values }).await
-    }
-
-    async fn deletes(&mut self, model: &str, ids: &[Id]) -> Result<(), EngineError> {
-        self.ask(Asked { kind: Write::Delete, model, ids, values: &mut Vec::new() }).await
-    }
-
-    /// Asks each rule in turn; what one adds, the next one sees.
-    async fn ask(&mut self, asked: Asked<'_>) -> Result<(), EngineError> {
+    /// Asks each rule in turn; what one adds, the next one sees. All that was added.
+    async fn ask(&mut self, asked: Asked<'_>) -> Result<Vec<FieldValue>, EngineError> {
         let rules: Vec<Arc<Armed>> = self.index.before_writes(asked.model).cloned().collect();
+        let mut all = Vec::new();
         for rule in rules {
             if !waits_for(&rule.rule.trigger, &asked) {
                 continue;
@@ -120,13 +138,14 @@ impl<'e> Gate<'e> {
             if asked.kind == Write::Create && !self.new_record_matches(&rule, &asked)? {
                 continue;
             }
-            let added = self.run(&rule, &asked, ids, old_values).await?;
-            for value in added {
-                asked.values.retain(|known| known.name != value.name);
-                asked.values.push(value);
+            for value in self.run(&rule, &asked, ids, old_values).await? {
+                for list in [&mut *asked.values, &mut all] {
+                    list.retain(|known| known.name != value.name);
+                    list.push(value.clone());
+                }
             }
         }
-        Ok(())
+        Ok(all)
     }
 
     /// The records of an update or a deletion that match the rule, with what the written fields hold now.
@@ -203,13 +222,15 @@ impl<'e> Gate<'e> {
             }
             Ok(Answered::Refused(text)) => Err(Error::rejected("refused-by-rule", text).into()),
             Err(EngineError::Database(error)) => Err(error.into()),
-            Err(error) => match rule.rule.on_error {
-                OnError::Pass => Ok(Vec::new()),
-                OnError::Refuse => {
+            Err(error) => {
+                self.engine.note_broken(rule, self.actor, &error).await?;
+                if rule.rule.on_error == OnError::Pass {
+                    Ok(Vec::new())
+                } else {
                     let text = format!("rule `{}` stands before this change and is broken: {error}", rule.rule.name);
                     Err(Error::rejected("broken-before-rule", text).into())
                 }
-            },
+            }
         }
     }
 
@@ -240,6 +261,23 @@ pub(super) enum Answered {
 }
 
 impl Engine {
+    /// Keeps in the history that a rule broke before a write, whatever becomes of the write.
+    async fn note_broken(&self, rule: &Arc<Armed>, actor: Id, error: &EngineError) -> Result<(), EngineError> {
+        let (shared, rule) = (Arc::clone(&self.inner.shared), Arc::clone(rule));
+        let (code, message) = (error.code().to_owned(), error.to_string());
+        let note = move |conn: &rusqlite::Connection| {
+            let now = shared.now();
+            let cause = Cause { actor, at: now, parent: None };
+            let dispatcher = Dispatcher { conn, random: &shared.random, cause };
+            let model = rule.rule.model.as_deref().unwrap_or_default();
+            let (_, root) = dispatcher.event(&RecordRef::new(model, 0), "before", "{}")?;
+            let firing = Firing::new(Happened::Other("before".to_owned()), Vec::new());
+            let run = dispatcher.insert(&rule, root, &firing, Class::Sync, now)?;
+            Ok::<_, EngineError>(queue::end(conn, run, now, RunState::Failed, &code, Some(&message))?)
+        };
+        self.committer().commit(note).await
+    }
+
     /// Runs a rule's scripts on something that has not happened yet: they may read and answer, and change nothing.
     #[allow(clippy::too_many_arguments, reason = "each is one part of the event")]
     async fn ask_scripts(

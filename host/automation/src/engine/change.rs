@@ -5,9 +5,9 @@ use std::sync::Arc;
 use rusqlite::Connection;
 use triggerbox_model::{
     call::{Answer, Call},
-    changes::{Change, ChangeSet},
+    changes::{Change, ChangeSet, Effect},
     event::Trigger,
-    value::{Id, RecordRef},
+    value::Id,
 };
 use triggerbox_store::{
     commit::{self, Committed},
@@ -95,7 +95,12 @@ impl Engine {
     pub async fn apply(&self, origin: Origin, mut changes: ChangeSet) -> Result<Changed, EngineError> {
         let env = people::environment(self.database(), origin.user, origin.superuser, self.clock().now())?;
         if let Some(mut gate) = Gate::new(self, origin.user, 0)? {
-            gate.pass_all(&mut changes).await?;
+            let more = gate.pass_all(&changes).await?;
+            changes.effects.extend(more.into_iter().filter_map(|call| match call {
+                Call::Write { model, ids, values } => Some(Effect::Write { model, ids, values }),
+                _ => None,
+            }));
+            changes.reads.append(&mut gate.reads);
         }
         self.commit(env, changes, origin.user).await
     }
@@ -159,10 +164,7 @@ impl Shared {
         let armed = index.live(rule)?;
         let cause = Cause { actor, at: self.now(), parent: None };
         let dispatcher = Dispatcher { conn, random: &self.random, cause };
-        let record =
-            RecordRef::new(armed.rule.model.as_deref().unwrap_or_default(), records.first().copied().unwrap_or(0));
-        let (event, root) = dispatcher.event(&record, "fired", "{}")?;
-        dispatcher.fire(armed, event, root, Firing::new(trigger, records))
+        dispatcher.fire(armed, "fired", &Firing::new(trigger, records))
     }
 }
 

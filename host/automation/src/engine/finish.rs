@@ -176,7 +176,7 @@ impl Shared {
                     }
                     Verdict::Conflict(_) | Verdict::Backend(_) if claim.retries < MOST_RETRIES => {
                         let conflict = matches!(verdict, Verdict::Conflict(_));
-                        let due = now + self.wait(claim.retries, conflict);
+                        let due = now + self.random.jitter(wait(claim.retries, conflict));
                         queue::again(conn, claim.id, due, verdict.code(), message.as_deref())?;
                         return Ok(false);
                     }
@@ -190,15 +190,6 @@ impl Shared {
         queue::end(conn, claim.id, now, state, code, message.as_deref())?;
         self.count(conn, claim, state, code, message.as_deref())?;
         Ok(true)
-    }
-
-    /// How long a run waits before it is tried again.
-    fn wait(&self, retries: u32, conflict: bool) -> i64 {
-        let prompt = if conflict { PROMPT_RETRIES } else { 0 };
-        match retries.checked_sub(prompt) {
-            None => 0,
-            Some(waits) => self.random.jitter((FIRST_WAIT << waits.min(20)).min(LONGEST_WAIT)),
-        }
     }
 
     /// Counts failures in a row; too many pause the rule.
@@ -285,6 +276,12 @@ impl Shared {
     }
 }
 
+/// How long a run waits at most before it is tried again.
+fn wait(retries: u32, conflict: bool) -> i64 {
+    let prompt = if conflict { PROMPT_RETRIES } else { 0 };
+    retries.checked_sub(prompt).map_or(0, |waits| (FIRST_WAIT << waits.min(20)).min(LONGEST_WAIT))
+}
+
 /// Applies a change set; after an error nothing of it is there, and the transaction goes on.
 fn in_savepoint(
     conn: &Connection,
@@ -313,4 +310,16 @@ fn keep_outcome(conn: &Connection, claim: &Claim, outcome: &Outcome) -> Result<(
     let sql = "UPDATE engine_run SET outcome = ?2 WHERE id = ?1";
     conn.prepare_cached(sql)?.execute((claim.id, serde_json::to_string(outcome)?))?;
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::wait;
+
+    #[test]
+    fn waits_double_up_to_ten_minutes_and_conflicts_are_tried_again_at_once() {
+        let waits: Vec<i64> = (0..12).map(|retries| wait(retries, false) / 1_000).collect();
+        assert_eq!(waits, [1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 600, 600]);
+        assert_eq!([0, 3, 4, 5].map(|retries| wait(retries, true)), [0, 0, 1_000, 2_000]);
+    }
 }

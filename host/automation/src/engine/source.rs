@@ -83,7 +83,7 @@ fn broken(problem: &str) -> String {
 }
 
 impl Shared {
-    /// One run for each record that a source gave.
+    /// One run for each record that a source gave, each the root of a chain of its own.
     pub(super) fn spread(
         &self,
         conn: &Connection,
@@ -91,8 +91,13 @@ impl Shared {
         cause: Cause,
         records: &[Id],
     ) -> Result<Vec<RunId>, EngineError> {
-        let dispatcher = Dispatcher { conn, random: &self.random, cause };
+        let dispatcher = Dispatcher { conn, random: &self.random, cause: Cause { parent: None, ..cause } };
         let firing = Firing { records: records.to_vec(), ..claim.firing.clone() };
-        dispatcher.fire(&claim.rule, claim.root, claim.root, firing)
+        let made = dispatcher.fire(&claim.rule, "selected", &firing)?;
+        for run in &made {
+            let sql = "UPDATE engine_run SET parent_run = ?2 WHERE id = ?1";
+            conn.prepare_cached(sql)?.execute((run, claim.id))?;
+        }
+        Ok(made)
     }
 }

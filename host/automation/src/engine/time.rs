@@ -91,13 +91,14 @@ impl Shared {
         let mut made = 0;
         for rule in index.timed() {
             let Some(done_until) = done_until(conn, &rule.rule.name, now)? else { continue };
-            match &rule.rule.trigger {
-                Trigger::Schedule(schedule) => {
-                    let slots = Slots::new(schedule)?;
-                    made += self.fire_slot(conn, rule, schedule, &slots, done_until, now)?;
-                    next = slots.next_after(now).map_or(next, |slot| slot.min(next));
+            match self.fire_timed(conn, &env, rule, done_until, now) {
+                Ok((runs, slot)) => {
+                    made += runs;
+                    next = slot.map_or(next, |slot| slot.min(next));
                 }
-                _ => made += self.fire_due(conn, &env, rule, done_until, now)?,
+                Err(EngineError::Database(error)) => return Err(error.into()),
+                // One rule that makes no sense any more must not keep the others from their times.
+                Err(error) => self.pause_broken(conn, rule, now, &error)?,
             }
             if done_until < now {
                 let sql = "UPDATE engine_clock SET done_until = ?2 WHERE rule = ?1";
@@ -105,6 +106,40 @@ impl Shared {
             }
         }
         Ok((made, next))
+    }
+
+    /// Fires one rule; how many runs that made, and the rule's next slot.
+    fn fire_timed(
+        &self,
+        conn: &Connection,
+        env: &Env,
+        rule: &Arc<Armed>,
+        done_until: Timestamp,
+        now: Timestamp,
+    ) -> Result<(usize, Option<Timestamp>), EngineError> {
+        let Trigger::Schedule(schedule) = &rule.rule.trigger else {
+            return Ok((self.fire_due(conn, env, rule, done_until, now)?, None));
+        };
+        let slots = Slots::new(schedule)?;
+        Ok((self.fire_slot(conn, rule, schedule, &slots, done_until, now)?, slots.next_after(now)))
+    }
+
+    /// Pauses a rule whose times cannot be told, with the reason; it would be broken at every look.
+    fn pause_broken(
+        &self,
+        conn: &Connection,
+        rule: &Armed,
+        now: Timestamp,
+        error: &EngineError,
+    ) -> Result<(), EngineError> {
+        let cause = Cause { actor: rule.owner, at: millis(now), parent: None };
+        let dispatcher = Dispatcher { conn, random: &self.random, cause };
+        let (event, _) =
+            dispatcher.event(&RecordRef::new(rule.rule.model.as_deref().unwrap_or_default(), 0), "time", "{}")?;
+        dispatcher.suppress(event, rule, &Suppression::Broken(error.to_string()))?;
+        let why = format!("its times cannot be told: {error}");
+        conn.prepare_cached("UPDATE engine_rule SET paused = ?2 WHERE id = ?1")?.execute((rule.id, why))?;
+        Ok(())
     }
 
     /// One run for all slots since the last time; what is too old is only noted.
@@ -171,12 +206,13 @@ impl Shared {
                 records.push(id);
             }
         }
-        let Some(first) = records.first() else { return Ok(0) };
+        if records.is_empty() {
+            return Ok(0);
+        }
         let cause = Cause { actor: rule.owner, at: millis(now), parent: None };
         let dispatcher = Dispatcher { conn, random: &self.random, cause };
-        let (event, root) = dispatcher.event(&RecordRef::new(model, *first), "time", "{}")?;
         let firing = Firing::new(Happened::Time(watch.field.to_owned()), records);
-        Ok(dispatcher.fire(rule, event, root, firing)?.len())
+        Ok(dispatcher.fire(rule, "time", &firing)?.len())
     }
 
     /// Takes a slot or due time; false if it was taken before.

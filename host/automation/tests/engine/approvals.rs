@@ -4,10 +4,14 @@ use std::time::Duration;
 
 use guest_artifacts::LEAD_SCORING;
 use triggerbox_automation::{
+    Config,
     proposals::{Proposal, ProposalHash, ProposalState},
     runs::{RunId, RunState},
 };
-use triggerbox_model::value::{Id, Value};
+use triggerbox_model::{
+    grants::{GrantOperation, Policy},
+    value::{Id, Value},
+};
 
 use crate::world::{ADMIN, MANAGER, READER, SAM, World, block_on};
 
@@ -68,6 +72,28 @@ fn an_approval_applies_exactly_what_was_shown() {
     );
     assert_eq!(world.run(run).summary.state, RunState::Succeeded);
     assert_eq!(approve(proposal.hash, MANAGER).unwrap_err().code(), "already-decided");
+}
+
+// Shows: F125
+#[test]
+fn an_operation_that_policy_wants_approved_waits_whatever_the_rule_says() {
+    let approved_operations = [GrantOperation::Activity].into();
+    let policy = Policy { approved_operations, ..Policy::default() };
+    let world = World::with(Config { policy, ..Config::default() });
+    for (name, how) in [("remind", "activity"), ("note", "note")] {
+        world.rule(&format!(
+            "name = \"{name}\"\nmodel = \"crm.lead\"\ntrigger = {{ on = \"created\" }}\n\
+             actions = [{{ script = \"notify\", parameters = {{ how = \"{how}\", text = \"call them\" }} }}]"
+        ));
+    }
+    world.lead("Chairs");
+    world.settle();
+    let state = |rule: &str| world.runs_of(rule)[0].state;
+    assert_eq!((state("remind"), state("note")), (RunState::WaitingApproval, RunState::Succeeded));
+    let waiting = world.engine.proposals(Some(ProposalState::Waiting), 10).unwrap();
+    assert_eq!(waiting[0].why, "policy wants a yes");
+    block_on(world.engine.approve(waiting[0].run, waiting[0].hash, MANAGER, "")).unwrap();
+    assert_eq!(world.search("mail.activity", "[('summary', '=', 'call them')]").len(), 1);
 }
 
 #[test]

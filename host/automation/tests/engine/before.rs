@@ -1,6 +1,7 @@
 //! Rules that stand before a write, and rules that answer to a form.
 
 use guest_artifacts::{DEMO_LOOP_FOREVER, PHONE_FORMAT};
+use triggerbox_automation::runs::RunState;
 use triggerbox_model::value::{FieldValue, Snapshot, Value};
 
 use crate::world::{ADMIN, World, block_on, create, write};
@@ -53,6 +54,40 @@ fn a_broken_rule_before_a_write_refuses_it_or_lets_it_pass() {
                 assert!(!passes);
                 assert_eq!(error.code(), "broken-before-rule");
                 assert!(error.to_string().contains("gate"), "{error}");
+            }
+        }
+        let run = &world.runs_of("gate")[0];
+        assert_eq!((run.class.as_str(), run.code.as_deref()), ("sync", Some("limit-exceeded")), "and it is seen");
+    }
+}
+
+// Shows: F110
+#[test]
+fn it_stands_before_the_changes_of_runs_too() {
+    for (phone, expected) in [("02 / 555 01 03", Some("025550103")), ("soon", None)] {
+        for mode in ["auto", "approve"] {
+            let world = World::new();
+            gate(&world, "phone-format", "");
+            world.rule(&format!(
+                "name = \"phone\"\nmodel = \"crm.lead\"\nmode = \"{mode}\"\ntrigger = {{ on = \"created\" }}\n\
+                 actions = [{{ script = \"update-record\", parameters = {{ values = \"phone = {phone}\" }} }}]"
+            ));
+            let lead = world.lead("Chairs");
+            world.settle();
+            let run = world.run(world.runs_of("phone")[0].id);
+            match (expected, world.engine.proposal(run.summary.id).unwrap()) {
+                (Some(expected), Some(proposal)) => {
+                    let shown = &proposal.diff.records[0].fields[0].new;
+                    assert_eq!(*shown, Value::text(expected), "what is approved is what is shown");
+                }
+                (Some(expected), None) => assert_eq!(world.value("crm.lead", lead, "phone"), Value::text(expected)),
+                (None, _) => {
+                    assert_eq!(
+                        (run.summary.state, run.summary.code.as_deref()),
+                        (RunState::Failed, Some("refused-by-rule"))
+                    );
+                    assert_eq!(run.attempts[0].code, "rejected");
+                }
             }
         }
     }

@@ -14,6 +14,7 @@ mod control;
 mod flow;
 mod loops;
 mod past;
+mod queue;
 mod time;
 mod triggers;
 mod world;

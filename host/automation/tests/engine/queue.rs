@@ -1,0 +1,128 @@
+//! The queue: leases, fences, rules that meet on one record.
+
+use std::time::Duration;
+
+use guest_artifacts::{DEMO_LOOP_FOREVER, HIGH_VALUE_ORDER};
+use triggerbox_automation::runs::{RunId, RunState};
+use triggerbox_model::{event::Trigger, value::Value};
+use triggerbox_store::db::DbError;
+
+use crate::world::{ADMIN, World, block_on};
+
+fn queued(world: &World) -> RunId {
+    world.script(&HIGH_VALUE_ORDER);
+    world.rule(
+        "name = \"button\"\nmodel = \"sale.order\"\ntrigger = { on = \"manual\" }\n\
+         actions = [{ script = \"high-value-order\" }]",
+    );
+    let order = world.search("sale.order", "[]")[0];
+    block_on(world.engine.fire("button", ADMIN, Trigger::Manual, vec![order])).unwrap()[0]
+}
+
+/// As if a worker had taken the run and was never heard of again.
+fn lose(world: &World, run: RunId) {
+    world.commit(move |conn| {
+        let sql = "UPDATE engine_run SET state = 'running', attempt = attempt + 1, fence = fence + 1, lease_until = at + 60000 \
+                   WHERE id = ?1";
+        conn.execute(sql, [run]).map_err(DbError::from)
+    });
+}
+
+#[test]
+fn a_run_whose_lease_is_over_is_given_to_another_worker() {
+    let world = World::new();
+    let run = queued(&world);
+    lose(&world, run);
+    assert_eq!(world.settle(), 0, "somebody has it");
+    world.pass(Duration::from_secs(121));
+    assert_eq!(world.settle(), 1);
+    let summary = world.run(run).summary;
+    assert_eq!((summary.state, summary.attempt), (RunState::Succeeded, 2));
+}
+
+#[test]
+fn a_run_that_takes_its_host_down_again_and_again_is_dead_until_somebody_says_otherwise() {
+    let world = World::new();
+    let run = queued(&world);
+    for _ in 0..5 {
+        lose(&world, run);
+        world.pass(Duration::from_secs(121));
+        block_on(world.engine.tick()).unwrap();
+    }
+    let summary = world.run(run).summary;
+    assert_eq!((summary.state, summary.code.as_deref()), (RunState::Dead, Some("crashed")));
+    assert_eq!(world.settle(), 0);
+    block_on(world.engine.retry(run)).unwrap();
+    assert_eq!(world.settle(), 1);
+    assert_eq!(world.run(run).summary.state, RunState::Succeeded);
+    assert_eq!(block_on(world.engine.retry(run)).unwrap_err().code(), "run-not-retriable");
+}
+
+#[test]
+fn rules_that_meet_on_one_record_lose_no_update() {
+    let world = World::new();
+    let letters = ["a", "b", "c", "d", "e", "f", "g", "h"];
+    for letter in letters {
+        world.rule(&format!(
+            "name = \"append-{letter}\"\nmodel = \"crm.lead\"\ntrigger = {{ on = \"created\" }}\n\
+             actions = [{{ script = \"update-record\", parameters = {{ values = \"city = {{city}}{letter}\" }} }}]"
+        ));
+    }
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+    let lead = world.create("crm.lead", &[("name", Value::text("Chairs")), ("city", Value::text("-"))]);
+    runtime.block_on(async {
+        let workers = world.engine.start();
+        for letter in letters {
+            let run = world.runs_of(&format!("append-{letter}"))[0].id;
+            assert_eq!(world.engine.wait(run).await.unwrap().summary.state, RunState::Succeeded);
+        }
+        workers.drain().await;
+    });
+    let Value::Text(city) = world.value("crm.lead", lead, "city") else { panic!("no text") };
+    let mut found: Vec<char> = city.chars().collect();
+    found.sort_unstable();
+    assert_eq!(found.into_iter().collect::<String>(), "-abcdefgh");
+}
+
+#[test]
+fn a_run_that_is_cancelled_while_it_runs_stops_and_applies_nothing() {
+    let world = World::new();
+    world.script(&DEMO_LOOP_FOREVER);
+    world.rule(
+        "name = \"endless\"\nmodel = \"sale.order\"\ntrigger = { on = \"manual\" }\n\
+         actions = [{ script = \"demo-loop-forever\" }]",
+    );
+    let order = world.search("sale.order", "[]")[0];
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+    runtime.block_on(async {
+        let workers = world.engine.start();
+        let run = world.engine.fire("endless", ADMIN, Trigger::Manual, vec![order]).await.unwrap()[0];
+        while world.run(run).summary.state == RunState::Queued {
+            tokio::task::yield_now().await;
+        }
+        world.engine.cancel(run, ADMIN).await.unwrap();
+        workers.drain().await;
+        let detail = world.run(run);
+        assert_eq!(detail.summary.state, RunState::Cancelled);
+        assert!(detail.attempts.is_empty(), "{detail:?}");
+    });
+}
+
+// Shows: F010
+#[test]
+fn a_record_that_no_longer_matches_when_the_run_starts_is_left_out() {
+    for (again, ran) in [("", true), ("judge-again = true", false)] {
+        let world = World::new();
+        world.rule(&format!(
+            "name = \"hot\"\nmodel = \"crm.lead\"\ndomain = \"[('priority', '=', '3')]\"\n{again}\n\
+             trigger = {{ on = \"created\" }}\n\
+             actions = [{{ script = \"update-record\", parameters = {{ values = \"city = Ghent\" }} }}]"
+        ));
+        let lead = world.create("crm.lead", &[("name", Value::text("Chairs")), ("priority", Value::text("3"))]);
+        world.write("crm.lead", lead, &[("priority", Value::text("0"))]);
+        world.settle();
+        assert_eq!(world.value("crm.lead", lead, "city") == Value::text("Ghent"), ran);
+        let state = world.runs_of("hot")[0].state;
+        assert_eq!(state, if ran { RunState::Succeeded } else { RunState::Skipped });
+    }
+}
