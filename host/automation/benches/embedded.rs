@@ -180,7 +180,7 @@ fn event(request: &Request) -> triggerbox_model::event::Event {
 fn last_message(database: &Database) -> (String, Vec<Cell>) {
     let snapshot = database.snapshot().unwrap();
     let mut statement = snapshot.prepare("SELECT * FROM mail_message ORDER BY id DESC LIMIT 1").unwrap();
-    let columns: Vec<String> = statement.column_names().into_iter().skip(1).map(|name| format!("\"{name}\"")).collect();
+    let columns: Vec<String> = statement.column_names().skip(1).map(|name| format!("\"{name}\"")).collect();
     let cells = statement.query_row([], |row| (0..columns.len()).map(|n| row.get(n + 1)).collect()).unwrap();
     let places = vec!["?"; columns.len()].join(", ");
     (format!("INSERT INTO mail_message ({}) VALUES ({places})", columns.join(", ")), cells)
