@@ -5,7 +5,7 @@ use std::{collections::HashMap, sync::Arc};
 
 use jiff::Timestamp;
 use triggerbox_model::{
-    call::Call,
+    call::{Call, Command},
     changes::{ChangeSet, Effect, Seen},
     domain::memory::Changed,
     error::Error,
@@ -82,9 +82,37 @@ impl<'e> Gate<'e> {
             Call::Unlink { model, ids } => {
                 self.ask(Asked { kind: Write::Delete, model, ids, values: &mut Vec::new() }).await?;
             }
+            // Whether a record is made is known at the commit; if it is, the rules have seen it.
+            Call::Ensure { model, values, .. } => {
+                self.ask(Asked { kind: Write::Create, model, ids: &[], values }).await?;
+            }
+            // What is copied is what was let in before.
+            Call::Copy { target, values } => {
+                self.ask(Asked { kind: Write::Create, model: &target.model, ids: &[], values }).await?;
+            }
+            Call::Relate { target, field, commands } => {
+                self.commands(&target.model, field, commands).await?;
+            }
             _ => {}
         }
         Ok(())
+    }
+
+    /// Has the rules look at what is done to related records; whether they add something.
+    async fn commands(&mut self, model: &str, field: &str, commands: &mut [Command]) -> Result<bool, EngineError> {
+        let schema = Arc::clone(self.engine.database().schema());
+        let related = schema.model(model)?.field(field)?.relation.as_deref().unwrap_or_default();
+        let mut added = false;
+        for command in commands {
+            let (kind, ids, values) = match command {
+                Command::Create(values) => (Write::Create, Vec::new(), values),
+                Command::Update(id, values) => (Write::Update, vec![*id], values),
+                Command::Delete(id) => (Write::Delete, vec![*id], &mut Vec::new()),
+                Command::Link(_) | Command::Unlink(_) | Command::Clear | Command::Replace(_) => continue,
+            };
+            added |= !self.ask(Asked { kind, model: related, ids: &ids, values }).await?.is_empty();
+        }
+        Ok(added)
     }
 
     /// Has the rules look at what a run wants to change; the writes that they add to it.
@@ -116,6 +144,25 @@ impl<'e> Gate<'e> {
                 }
                 Effect::Unlink { model, ids } => {
                     self.ask(Asked { kind: Write::Delete, model, ids, values: &mut Vec::new() }).await?;
+                }
+                Effect::Ensure { model, values, id, .. } => {
+                    let asked = Asked { kind: Write::Create, model, ids: &[], values: &mut values.clone() };
+                    add(model, &[*id], self.ask(asked).await?);
+                }
+                Effect::Copy { target, values, id } => {
+                    let model = &target.model;
+                    let asked = Asked { kind: Write::Create, model, ids: &[], values: &mut values.clone() };
+                    add(model, &[*id], self.ask(asked).await?);
+                }
+                Effect::Relate { target, field, commands } => {
+                    if self.commands(&target.model, field, &mut commands.clone()).await? {
+                        let text = format!(
+                            "a rule that stands before the write wants to add values to a record that is written through \
+                             `{field}` of `{}`; write it by itself",
+                            target.model
+                        );
+                        return Err(Error::rejected("write-it-by-itself", text).into());
+                    }
                 }
                 _ => {}
             }
@@ -220,7 +267,7 @@ impl<'e> Gate<'e> {
                 self.check_grants(rule, asked, &values).await?;
                 Ok(values)
             }
-            Ok(Answered::Refused(text)) => Err(Error::rejected("refused-by-rule", text).into()),
+            Ok(Answered::Refused(text)) => Err(Error::rejected("refused-before-write", text).into()),
             Err(EngineError::Database(error)) => Err(error.into()),
             Err(error) => {
                 self.engine.note_broken(rule, self.actor, &error).await?;

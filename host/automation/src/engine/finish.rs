@@ -74,11 +74,12 @@ impl Engine {
         let tried = self.break_in_two(tried).await?;
         let shared = Arc::clone(&self.inner.shared);
         let run = tried.claim.id;
-        let caused = self.committer().commit(move |conn| shared.finish(conn, &tried)).await?;
-        if caused {
+        let caused = self.committer().commit(move |conn| shared.finish(conn, &tried)).await;
+        // Also if it could not be kept: then the run is found again when its lease is over.
+        super::lock(&self.inner.running).remove(&run);
+        if caused? {
             self.inner.wake.notify_one();
         }
-        super::lock(&self.inner.running).remove(&run);
         self.inner.ended.notify_waiters();
         Ok(())
     }

@@ -2,7 +2,10 @@
 
 use guest_artifacts::{DEMO_LOOP_FOREVER, PHONE_FORMAT};
 use triggerbox_automation::runs::RunState;
-use triggerbox_model::value::{FieldValue, Snapshot, Value};
+use triggerbox_model::{
+    call::{Call, Command},
+    value::{FieldValue, RecordRef, Snapshot, Value},
+};
 
 use crate::world::{ADMIN, World, block_on, create, write};
 
@@ -28,7 +31,7 @@ fn a_rule_before_a_write_adds_values_or_refuses_it() {
 
     let refused =
         world.try_change(ADMIN, vec![write("crm.lead", &[lead], &[("phone", Value::text("soon"))])]).unwrap_err();
-    assert_eq!((refused.code(), refused.to_string()), ("refused-by-rule", "“soon” is no telephone number".to_owned()));
+    assert_eq!((refused.code(), refused.to_string()), ("refused-before-write", "“soon” is no telephone number".to_owned()));
     let refused = world.try_change(
         ADMIN,
         vec![
@@ -36,8 +39,25 @@ fn a_rule_before_a_write_adds_values_or_refuses_it() {
             create("crm.lead", &[("name", Value::text("x")), ("phone", Value::text("x"))]),
         ],
     );
-    assert_eq!(refused.unwrap_err().code(), "refused-by-rule");
+    assert_eq!(refused.unwrap_err().code(), "refused-before-write");
     assert_eq!(world.value("crm.lead", lead, "name"), Value::text("Chairs"), "all calls or none");
+    // There is no way around it.
+    let lead_of = |phone: &str| {
+        vec![FieldValue::new("name", Value::text("Chairs")), FieldValue::new("phone", Value::text(phone))]
+    };
+    let ensure = Call::Ensure { model: "crm.lead".into(), keys: vec!["name".into()], values: lead_of("x") };
+    let copy = Call::Copy { target: RecordRef::new("crm.lead", lead), values: lead_of("x") };
+    let partner = world.search("res.partner", "[('is_company', '=', True)]")[0];
+    let relate = |command: Command| Call::Relate {
+        target: RecordRef::new("res.partner", partner),
+        field: "lead_ids".into(),
+        commands: vec![command],
+    };
+    for call in [ensure, copy, relate(Command::Create(lead_of("x"))), relate(Command::Update(lead, lead_of("x")))] {
+        assert_eq!(world.try_change(ADMIN, vec![call]).unwrap_err().code(), "refused-before-write");
+    }
+    world.change(vec![relate(Command::Create(lead_of("02 12 34")))]);
+    assert_eq!(world.search("crm.lead", "[('phone', '=', '021234')]").len(), 1);
     // Other fields are no matter of the rule.
     world.write("crm.lead", lead, &[("name", Value::text("Tables"))]);
 }
@@ -84,7 +104,7 @@ fn it_stands_before_the_changes_of_runs_too() {
                 (None, _) => {
                     assert_eq!(
                         (run.summary.state, run.summary.code.as_deref()),
-                        (RunState::Failed, Some("refused-by-rule"))
+                        (RunState::Failed, Some("refused-before-write"))
                     );
                     assert_eq!(run.attempts[0].code, "rejected");
                 }
