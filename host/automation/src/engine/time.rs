@@ -174,7 +174,8 @@ impl Shared {
         }
         let dispatcher = dispatcher(due.last);
         let (event, root) = dispatcher.event(&nowhere, "scheduled", "{}")?;
-        let sql = "SELECT 1 FROM engine_run WHERE rule = ?1 AND state IN ('queued', 'running') LIMIT 1";
+        // Whatever of the rule is not finished stands in a lane.
+        let sql = "SELECT 1 FROM engine_lane WHERE rule = ?1 LIMIT 1";
         if schedule.overlap == Overlap::Skip && conn.prepare_cached(sql)?.exists([&rule.rule.name])? {
             dispatcher.suppress(event, rule, &Suppression::Overlap)?;
             return Ok(0);
