@@ -31,7 +31,10 @@ fn a_rule_before_a_write_adds_values_or_refuses_it() {
 
     let refused =
         world.try_change(ADMIN, vec![write("crm.lead", &[lead], &[("phone", Value::text("soon"))])]).unwrap_err();
-    assert_eq!((refused.code(), refused.to_string()), ("refused-before-write", "“soon” is no telephone number".to_owned()));
+    assert_eq!(
+        (refused.code(), refused.to_string()),
+        ("refused-before-write", "“soon” is no telephone number".to_owned())
+    );
     let refused = world.try_change(
         ADMIN,
         vec![
