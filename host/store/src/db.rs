@@ -65,6 +65,8 @@ struct Inner {
     writer: Option<Mutex<Connection>>,
     /// Rows that the writer had changed at the last look at the statistics.
     looked_at: AtomicU64,
+    /// Counts how often SQLite's statistics were renewed.
+    statistics: AtomicU64,
     // Dropped last: the lock after the connections, the folder after the lock.
     _lock: Option<File>,
     _folder: Option<TempDir>,
@@ -153,13 +155,14 @@ impl Database {
     /// # Errors
     /// What SQLite says.
     pub fn snapshot(&self) -> Result<Snapshot, DbError> {
+        let statistics = self.inner.statistics.load(Ordering::Relaxed);
         let idle = lock_mutex(&self.inner.readers).pop();
         let conn = match idle {
             Some(conn) => conn,
             None => open_reader(&self.inner.path, self.inner.immutable)?,
         };
         begin(&conn)?;
-        Ok(Snapshot { conn: Some(conn), database: self.clone(), version: None, was_let_go: false })
+        Ok(Snapshot { conn: Some(conn), database: self.clone(), version: None, was_let_go: false, statistics })
     }
 
     /// Runs `work` in one transaction, with the writer lock held. It is committed if `work` succeeds, else
@@ -177,6 +180,7 @@ impl Database {
                     if changed.saturating_sub(self.inner.looked_at.load(Ordering::Relaxed)) >= OPTIMIZE_EVERY {
                         self.inner.looked_at.store(changed, Ordering::Relaxed);
                         optimize(&conn);
+                        self.renew_readers();
                     }
                     Ok(value)
                 }
@@ -190,6 +194,12 @@ impl Database {
                 Err(error)
             }
         }
+    }
+
+    /// Has connections opened anew: one that is open keeps planning by the statistics that it found.
+    fn renew_readers(&self) {
+        self.inner.statistics.fetch_add(1, Ordering::Relaxed);
+        lock_mutex(&self.inner.readers).clear();
     }
 
     /// The writing connection, for its turn. No transaction is open on it.
@@ -232,6 +242,7 @@ impl Database {
                 readers: Mutex::new(vec![reader]),
                 writer: writer.map(Mutex::new),
                 looked_at: AtomicU64::new(0),
+                statistics: AtomicU64::new(0),
                 _lock: lock,
                 _folder: folder,
             }),
@@ -247,6 +258,8 @@ pub struct Snapshot {
     /// Let go of, at this state of the file.
     version: Option<i64>,
     was_let_go: bool,
+    /// Which statistics it plans by.
+    statistics: u64,
 }
 
 impl Database {
@@ -348,8 +361,9 @@ impl Drop for Snapshot {
     fn drop(&mut self) {
         let Some(conn) = self.conn.take() else { return };
         roll_back(&conn);
-        if self.was_let_go {
-            // What was staged before it was let go of is not undone by a rollback.
+        let old = self.statistics != self.database.inner.statistics.load(Ordering::Relaxed);
+        // What was staged before it was let go of is not undone by a rollback.
+        if self.was_let_go || old {
             return;
         }
         let mut idle = lock_mutex(&self.database.inner.readers);

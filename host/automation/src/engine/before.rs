@@ -154,15 +154,15 @@ impl<'e> Gate<'e> {
                     let asked = Asked { kind: Write::Create, model, ids: &[], values: &mut values.clone() };
                     add(model, &[*id], self.ask(asked).await?);
                 }
-                Effect::Relate { target, field, commands } => {
-                    if self.commands(&target.model, field, &mut commands.clone()).await? {
-                        let text = format!(
-                            "a rule that stands before the write wants to add values to a record that is written through \
-                             `{field}` of `{}`; write it by itself",
-                            target.model
-                        );
-                        return Err(Error::rejected("write-it-by-itself", text).into());
-                    }
+                Effect::Relate { target, field, commands }
+                    if self.commands(&target.model, field, &mut commands.clone()).await? =>
+                {
+                    let text = format!(
+                        "a rule that stands before the write wants to add values to a record that is written through \
+                         `{field}` of `{}`; write it by itself",
+                        target.model
+                    );
+                    return Err(Error::rejected("write-it-by-itself", text).into());
                 }
                 _ => {}
             }

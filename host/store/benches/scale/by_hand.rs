@@ -93,7 +93,7 @@ pub(crate) fn made_by(database: &Database, work: impl FnOnce()) -> Vec<Made> {
     let mut made = Vec::new();
     for (table, before) in tables.into_iter().zip(before) {
         let mut statement = snapshot.prepare(&format!("SELECT * FROM \"{table}\" WHERE id > ?1")).unwrap();
-        let columns: Vec<String> = statement.column_names().into_iter().map(str::to_owned).collect();
+        let columns: Vec<String> = statement.column_names().map(str::to_owned).collect();
         let read = |row: &rusqlite::Row<'_>| (0..columns.len()).map(|n| row.get(n)).collect();
         let rows: Vec<Vec<Value>> = statement.query_map([before], read).unwrap().map(Result::unwrap).collect();
         if !rows.is_empty() {
