@@ -130,7 +130,7 @@ fn sides(grant: &str, refusing: Option<Side>) -> Authority {
         _ => Policy::default(),
     };
     let or_other = |side| if refusing == Some(side) { other.clone() } else { all.clone() };
-    Authority { script: or_other(Side::Script), rule: Some(or_other(Side::Rule)), policy }
+    Authority { script: or_other(Side::Script), rule: Some(or_other(Side::Rule)), policy, ..Authority::default() }
 }
 
 // Shows: F018, F084, F105, F106, F107, F108
@@ -172,8 +172,7 @@ fn a_granted_domain_bounds_every_way_to_a_record() {
     let grant = format!("crm.lead:read,write,note:name:[('id', '=', {inside})]");
     let authority = || Authority {
         script: Grants(vec![grant.parse().unwrap(), "crm.tag:read:name".parse().unwrap()]),
-        rule: None,
-        policy: Policy::default(),
+        ..Authority::default()
     };
     let search =
         Call::Search { model: MODEL.into(), domain: DomainSource::Literal("[]".into()), page: Page::default() };

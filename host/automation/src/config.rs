@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use triggerbox_llm::Services;
 use triggerbox_model::{
     grants::Policy,
     limits::{Class, LimitRequest},
@@ -33,6 +34,8 @@ pub struct Config {
     pub retention: Retention,
     /// How uploaded components are compiled.
     pub compile: Compile,
+    /// Language models and other services that runs may ask; none: there are none.
+    pub outside: Option<Arc<Services>>,
     /// Where the engine's random numbers start from: run ids, seeds of runs, jitter. Drawn when there is none.
     pub seed: Option<u64>,
 }
@@ -49,6 +52,7 @@ impl Default for Config {
             approval_hours: 72,
             retention: Retention::default(),
             compile: Compile::InProcess,
+            outside: None,
             seed: None,
         }
     }

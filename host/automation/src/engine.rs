@@ -22,7 +22,7 @@ use std::{
 use rusqlite::Connection;
 use tokio::sync::{Notify, oneshot};
 use triggerbox_sandbox::Sandbox;
-use triggerbox_store::db::Database;
+use triggerbox_store::db::{Database, DbError};
 
 pub use self::{
     backfill::Backfilled,
@@ -93,6 +93,7 @@ impl Engine {
         let runs = database.transaction(|conn| -> Result<i64, EngineError> {
             tables::upgrade(conn)?;
             ready::install(conn, database.schema(), now)?;
+            triggerbox_llm::ledger::create_tables(conn).map_err(DbError::from)?;
             queue::recover(conn, millis(now), None)?;
             Ok(conn.query_row("SELECT coalesce(max(id), 0) FROM engine_run", [], |row| row.get(0))?)
         })?;

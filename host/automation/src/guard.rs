@@ -3,8 +3,9 @@
 
 use std::sync::Arc;
 
+use triggerbox_llm::{Calls, Halt};
 use triggerbox_model::{
-    call::{Answer, Call, DomainSource, Page, Reply},
+    call::{Answer, Call, DomainSource, HttpRequest, LlmRequest, Page, Reply},
     domain::{Domain, Literal, Operator},
     error::{Error, ErrorKind},
     grants::{Allowed, Authority, Need},
@@ -27,12 +28,19 @@ pub struct Guard {
     authority: Arc<Authority>,
     log: Box<dyn LogSink>,
     refusals: Vec<Error>,
+    outside: Option<Calls>,
 }
 
 impl Guard {
     /// Puts a session behind the rights of one run.
     pub fn new(session: Session, authority: Arc<Authority>, log: Box<dyn LogSink>) -> Self {
-        Self { session, authority, log, refusals: Vec::new() }
+        Self { session, authority, log, refusals: Vec::new(), outside: None }
+    }
+
+    /// Lets the run ask language models and other services.
+    #[must_use]
+    pub fn with_outside(self, outside: Option<Calls>) -> Self {
+        Self { outside, ..self }
     }
 
     /// What the run staged, the log's sink, and every refusal that the script met.
@@ -40,26 +48,34 @@ impl Guard {
         (self.session, self.log, self.refusals)
     }
 
+    async fn complete(&mut self, request: LlmRequest) -> Result<Reply, HostFault> {
+        self.rest()?;
+        match &mut self.outside {
+            Some(outside) => outside.complete(request).await.map_err(fault),
+            None => Ok(Err(Error::unavailable(
+                "llm-not-configured",
+                "no language model provider is configured on this host; an administrator can add one",
+            ))),
+        }
+    }
+
+    /// Others may take minutes to answer: no snapshot is held meanwhile.
+    fn rest(&mut self) -> Result<(), HostFault> {
+        self.session.rest().map_err(|fault| HostFault::new(fault.to_string()))
+    }
+
+    async fn send(&mut self, request: HttpRequest) -> Result<Reply, HostFault> {
+        self.rest()?;
+        match &mut self.outside {
+            Some(outside) => outside.send(&self.authority, request).await.map_err(fault),
+            None => Ok(Err(Error::unavailable(
+                "http-not-configured",
+                "no host is granted for HTTP requests; an administrator can grant one by name",
+            ))),
+        }
+    }
+
     fn answer(&mut self, mut call: Call) -> Result<Reply, HostFault> {
-        if matches!(call, Call::Complete { .. } | Call::Send { .. }) {
-            // Others may take minutes to answer: no snapshot is held meanwhile.
-            self.session.rest().map_err(|fault| HostFault::new(fault.to_string()))?;
-        }
-        match &call {
-            Call::Complete { .. } => {
-                return Ok(Err(Error::unavailable(
-                    "llm-not-configured",
-                    "no language model provider is configured on this host; an administrator can add one",
-                )));
-            }
-            Call::Send { .. } => {
-                return Ok(Err(Error::unavailable(
-                    "http-not-configured",
-                    "no host is granted for HTTP requests; an administrator can grant one by name",
-                )));
-            }
-            _ => {}
-        }
         if let Err(error) = self.judge(&mut call)? {
             return Ok(Err(error));
         }
@@ -149,7 +165,11 @@ impl Guard {
 #[async_trait::async_trait]
 impl Host for Guard {
     async fn call(&mut self, call: Call) -> Result<Reply, HostFault> {
-        let reply = self.answer(call)?;
+        let reply = match call {
+            Call::Complete { request } => self.complete(request).await?,
+            Call::Send { request } => self.send(request).await?,
+            call => self.answer(call)?,
+        };
         if let Err(error) = &reply
             && error.kind == ErrorKind::AccessDenied
         {
@@ -160,6 +180,14 @@ impl Host for Guard {
 
     fn log(&mut self, level: LogLevel, message: &str) {
         self.log.line(level, message);
+    }
+}
+
+fn fault(halt: Halt) -> HostFault {
+    match halt {
+        Halt::Over(breach) => HostFault::Limit(breach),
+        Halt::OutcomeUnknown(what) => HostFault::OutcomeUnknown(what),
+        Halt::Ledger(error) => HostFault::new(error.to_string()),
     }
 }
 

@@ -26,6 +26,7 @@
 //! | [`report`] | what came of it |
 //! | [`guard`] | judges each call by script, rule and policy |
 //! | [`needs`] | which rights a call needs |
+//! | [`outside`] | keeps calls to language models and other services in the database |
 //! | [`people`] | finds the user that a run acts for |
 
 pub mod clock;
@@ -46,6 +47,7 @@ pub mod loops;
 pub mod matcher;
 mod message;
 pub mod needs;
+pub mod outside;
 mod packed;
 pub mod people;
 pub mod play;

@@ -4,6 +4,7 @@
 use std::{sync::Arc, time::Duration};
 
 use jiff::Timestamp;
+use triggerbox_llm::Outside;
 use triggerbox_model::{
     error::Error,
     event::{Event, Outcome, PreviousRun, Trigger},
@@ -127,12 +128,15 @@ pub async fn play(
     task: &Task,
     steps: &[Step],
     keep: Keep,
+    outside: Option<&Outside>,
     mut log: Box<dyn LogSink>,
 ) -> Result<Played, RunError> {
     let mut session = Session::new(database, env)?.for_rule(&task.rule);
     let (mut done, mut outcome) = (Vec::new(), Some(Outcome::default()));
-    for step in steps {
-        let recorder = Recorder::new(Guard::new(session, Arc::clone(&step.authority), log), keep);
+    for (index, step) in steps.iter().enumerate() {
+        let calls = outside.map(|outside| outside.start(&task.run_id, index, &step.limits));
+        let guard = Guard::new(session, Arc::clone(&step.authority), log).with_outside(calls);
+        let recorder = Recorder::new(guard, keep);
         let event = event(task, step);
         let run = step.script.run(event.clone(), step.limits, Box::new(recorder)).await;
         let Some(recorder) = run.host.downcast::<Recorder>() else {
@@ -205,6 +209,6 @@ fn event(task: &Task, step: &Step) -> Event {
         now: task.now.strftime("%Y-%m-%dT%H:%M:%SZ").to_string(),
         parameters: step.parameters.clone(),
         previous: task.previous.clone(),
-        extra_json: None,
+        extra_json: step.authority.told(),
     }
 }

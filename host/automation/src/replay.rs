@@ -117,7 +117,12 @@ fn fact(ending: &Ending) -> Option<String> {
         Ending::LimitExceeded(breach) if matches!(breach.limit, Limit::WallTime | Limit::CpuTime) => {
             Some(format!("the run was stopped by its limit on {}, which another run may not reach", breach.limit))
         }
-        Ending::HostFault(why) => Some(format!("the run was ended by its host, not by its script: {why}")),
+        Ending::LimitExceeded(breach) if matches!(breach.limit, Limit::LlmCalls | Limit::LlmTokens | Limit::LlmCost) => {
+            Some(format!("the run was stopped by its budget for {}, which only the host keeps", breach.limit))
+        }
+        Ending::HostFault(why) | Ending::OutcomeUnknown(why) => {
+            Some(format!("the run was ended by its host, not by its script: {why}"))
+        }
         _ => None,
     }
 }
@@ -139,7 +144,7 @@ fn end(ending: &Ending) -> String {
         Ending::Failed(failure) => format!("failed: {}", failure.message()),
         Ending::LimitExceeded(breach) => breach.to_string(),
         Ending::Trapped(trap) => format!("trapped: {}", trap.cause),
-        Ending::HostFault(why) => format!("ended by its host: {why}"),
+        Ending::HostFault(why) | Ending::OutcomeUnknown(why) => format!("ended by its host: {why}"),
     }
 }
 

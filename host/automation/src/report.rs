@@ -55,6 +55,8 @@ pub enum Verdict {
     Conflict(Error),
     /// The backend failed. The operator.
     Backend(String),
+    /// A request that changes something elsewhere may have arrived or not. A person must look.
+    OutcomeUnknown(String),
 }
 
 impl Verdict {
@@ -72,6 +74,7 @@ impl Verdict {
             Self::Rejected(_) => "rejected",
             Self::Conflict(_) => "conflict",
             Self::Backend(_) => "backend",
+            Self::OutcomeUnknown(_) => "outcome-unknown",
         }
     }
 
@@ -86,7 +89,7 @@ impl Verdict {
             Self::LimitExceeded(breach) => Some(breach.to_string()),
             Self::Trapped(trap) => Some(trap.cause.clone()),
             Self::Rejected(error) | Self::Conflict(error) => Some(error.message.clone()),
-            Self::Backend(why) => Some(why.clone()),
+            Self::Backend(why) | Self::OutcomeUnknown(why) => Some(why.clone()),
         }
     }
 

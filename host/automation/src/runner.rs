@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use jiff::Timestamp;
+use triggerbox_llm::Outside;
 use triggerbox_model::{
     changes::Diff,
     error::Error,
@@ -63,6 +64,8 @@ pub struct Request {
     pub seed: u32,
     /// Show what would change, and change nothing.
     pub dry_run: bool,
+    /// Language models and other services; none: there are none.
+    pub outside: Option<Outside>,
 }
 
 /// A run that could not even start.
@@ -123,7 +126,8 @@ async fn once(
 ) -> Result<(Report, Box<dyn LogSink>), RunError> {
     let env = people::environment(database, request.run_as.user.id, request.superuser, request.now)?;
     let (task, step) = (task(request, run_id, attempt), step(request));
-    let played = play(database, env.clone(), &task, std::slice::from_ref(&step), Keep::Outside, log).await?;
+    let outside = request.outside.as_ref();
+    let played = play(database, env.clone(), &task, std::slice::from_ref(&step), Keep::Outside, outside, log).await?;
     let Some(done) = played.steps.into_iter().next() else {
         return Err(RunError::Backend("the run has no script".to_owned()));
     };
@@ -189,6 +193,7 @@ pub(crate) fn unsuccessful(ending: Ending) -> Verdict {
         Ending::LimitExceeded(breach) => Verdict::LimitExceeded(breach),
         Ending::Trapped(trap) => Verdict::Trapped(trap),
         Ending::HostFault(fault) => Verdict::Backend(fault),
+        Ending::OutcomeUnknown(what) => Verdict::OutcomeUnknown(what),
     }
 }
 

@@ -6,7 +6,7 @@ mod runs;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use triggerbox_model::{grants::Grant, limits::Limit};
+use triggerbox_model::{grants::Grant, limits::Limit, outbound::HttpGrant};
 
 pub(crate) use self::rules::{ApplyArgs, Common, RulesArgs, RulesCommand, ScriptsArgs, ScriptsCommand};
 pub(crate) use self::runs::{RunsArgs, RunsCommand};
@@ -158,6 +158,9 @@ pub(crate) struct RunArgs {
     /// Grant just this instead of all that the manifest asks for and policy does not guard; may be repeated.
     #[arg(long = "grant", value_name = "MODEL:OPERATIONS[:NAMES[:DOMAIN]]")]
     pub(crate) grants: Vec<Grant>,
+    /// Grant a request to another service, such as 'POST https://slack.com/api/chat.postMessage'; may be repeated.
+    #[arg(long = "http", value_name = "METHODS URL")]
+    pub(crate) http: Vec<HttpGrant>,
     /// The time that the script sees, such as 2026-11-21T10:15:00Z [default: now].
     #[arg(long)]
     pub(crate) now: Option<String>,
@@ -165,9 +168,50 @@ pub(crate) struct RunArgs {
     #[arg(long)]
     pub(crate) seed: Option<u32>,
     #[command(flatten)]
+    pub(crate) outside: OutsideArgs,
+    #[command(flatten)]
     pub(crate) database: DatabaseArgs,
     #[command(flatten)]
     pub(crate) format: Format,
+}
+
+/// Language models and other services.
+#[derive(Debug, Args)]
+pub(crate) struct OutsideArgs {
+    /// The providers file: language models, prices, keys, budgets, secrets.
+    #[arg(long, env = "TRIGGERBOX_PROVIDERS", value_name = "FILE")]
+    pub(crate) providers: Option<PathBuf>,
+    /// Where answers of language models come from [default: live with --providers, replay with --recording alone].
+    #[arg(long, value_enum)]
+    pub(crate) llm: Option<LlmMode>,
+    /// The recorded conversation to replay, or the file to record to.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) recording: Option<PathBuf>,
+    /// How alike a question must be to a recorded one.
+    #[arg(long = "match", value_enum, default_value_t = MatchingName::Strict)]
+    pub(crate) matching: MatchingName,
+}
+
+/// Where answers of language models come from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum LlmMode {
+    /// From the providers, and every exchange is recorded.
+    Record,
+    /// From a recording: no model is asked, nothing is paid.
+    Replay,
+    /// From the providers.
+    Live,
+    /// From nowhere: every question fails.
+    Off,
+}
+
+/// How alike a question must be to a recorded one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum MatchingName {
+    /// The same, in the same order.
+    Strict,
+    /// The same course of turns and tool calls; texts may differ.
+    Tolerant,
 }
 
 const RUN_EXAMPLES: &str = "\
@@ -175,7 +219,9 @@ Examples:
   triggerbox run scoring.wasm --model crm.lead --ids 7 --dry-run
   triggerbox run high-value-order.wasm --model sale.order --ids 3 --trigger created \\
       --param threshold=5000 --grant 'sale.order:read,note:amount_total'
-  triggerbox run scoring.wasm --model crm.lead --ids 7 --as sam --limit fuel=1000000";
+  triggerbox run scoring.wasm --model crm.lead --ids 7 --as sam --limit fuel=1000000
+  triggerbox run ai-agent.wasm --model crm.lead --ids 7 --class agent --param 'prompt=Qualify this lead.' \\
+      --grant 'crm.lead:read,write,note:name,description,priority' --providers providers.toml";
 
 /// Which records.
 #[derive(Debug, Clone, Args)]

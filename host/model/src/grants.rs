@@ -8,7 +8,9 @@ use std::{collections::BTreeSet, fmt, str::FromStr};
 
 use serde::{Deserialize, Serialize};
 
-use crate::error::Error;
+use url::Url;
+
+use crate::{error::Error, outbound::HttpGrant};
 
 /// An operation that grants are about. Finer than Odoo's four: posting and calling are apart from writing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -309,7 +311,7 @@ pub struct Allowed {
 }
 
 /// What the three sides in front of the backend allow.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub struct Authority {
     /// What the manifest asks for.
     pub script: Grants,
@@ -317,6 +319,12 @@ pub struct Authority {
     pub rule: Option<Grants>,
     /// The server's policy.
     pub policy: Policy,
+    /// Requests to other services: what the manifest asks for.
+    pub script_http: Vec<HttpGrant>,
+    /// Requests to other services: what is granted, by name. Nothing by default.
+    pub rule_http: Vec<HttpGrant>,
+    /// The script serves any model: it asks for just what the rule grants, and is told what that is.
+    pub follows_rule: bool,
 }
 
 impl Authority {
@@ -338,6 +346,37 @@ impl Authority {
             None => self.unguarded(need)?,
         }
         Ok(allowed)
+    }
+
+    /// Judges a request to another service; whether it may go to an address that is not public.
+    ///
+    /// # Errors
+    /// The first side that refuses: script, rule, or policy where the rule grants no request at all.
+    pub fn allow_http(&self, method: &str, url: &Url) -> Result<bool, Refusal> {
+        // Without query: it may hold what the script read.
+        let mut place = url.clone();
+        place.set_query(None);
+        place.set_fragment(None);
+        if !self.script_http.iter().any(|grant| grant.covers(method, url)) {
+            let message = format!("the script's manifest does not ask for `{method} {place}`; add it to [[http]]");
+            return Err(Refusal { side: Side::Script, message });
+        }
+        let covering: Vec<_> = self.rule_http.iter().filter(|grant| grant.covers(method, url)).collect();
+        if covering.is_empty() {
+            let (side, who) = match self.rule_http.is_empty() {
+                true => (Side::Policy, "policy guards requests to other services"),
+                false => (Side::Rule, "the rule does not grant this request"),
+            };
+            return Err(Refusal { side, message: format!("{who}; to allow it, grant it by name: `{method} {place}`") });
+        }
+        Ok(covering.iter().any(|grant| grant.private))
+    }
+
+    /// What a script that follows its rule is told of its grants, as one JSON object for the event.
+    #[must_use]
+    pub fn told(&self) -> Option<String> {
+        let http: Vec<_> = self.rule_http.iter().map(ToString::to_string).collect();
+        self.follows_rule.then(|| serde_json::json!({ "grants": self.script, "http": http }).to_string())
     }
 
     /// Whether a method may answer at once.
@@ -501,6 +540,7 @@ mod tests {
             script: grants(&["crm.lead:read,write:name,priority", "ir.model:read:name", "res.users:read:login"]),
             rule: Some(grants(&["crm.lead:read:name,priority", "res.users:read:login", "ir.model:read:name"])),
             policy: Policy { forbidden_models: vec!["ir.*".into()], ..Policy::default() },
+            ..Authority::default()
         };
         assert_eq!(side(&authority, "crm.lead:read:name"), None);
         assert_eq!(side(&authority, "crm.lead:read:description"), Some(Side::Script));
@@ -517,7 +557,7 @@ mod tests {
             "res.users:read:login",
             "ir.cron:read:name",
         ]);
-        let authority = Authority { script, rule: None, policy: Policy::default() };
+        let authority = Authority { script, rule: None, ..Authority::default() };
         for allowed in ["crm.lead:read:name", "crm.lead:note"] {
             assert_eq!(side(&authority, allowed), None, "{allowed}");
         }
@@ -531,7 +571,7 @@ mod tests {
     #[test]
     fn a_domain_bounds_only_what_needs_its_grant() {
         let script = grants(&["crm.lead:read:name", "crm.lead:read:phone:[('user_id', '=', 7)]"]);
-        let authority = Authority { script, rule: None, policy: Policy::default() };
+        let authority = Authority { script, rule: None, ..Authority::default() };
         assert_eq!(authority.allow(&need("crm.lead:read:name")).unwrap().domains, Vec::<Vec<String>>::new());
         assert_eq!(
             authority.allow(&need("crm.lead:read:name,phone")).unwrap().domains,
@@ -558,8 +598,35 @@ mod tests {
     }
 
     #[test]
+    fn requests_need_the_script_and_a_rule_that_names_them() {
+        let post = |text: &str| vec![text.parse().unwrap()];
+        let authority = |script: &str, rule: Option<&str>| Authority {
+            script_http: post(script),
+            rule_http: rule.map(post).unwrap_or_default(),
+            ..Authority::default()
+        };
+        let ask = |authority: Authority, url: &str| {
+            authority.allow_http("POST", &url.parse().unwrap()).map_err(|refusal| (refusal.side, refusal.message))
+        };
+        let (slack, message) = ("POST https://slack.com/api/*", "https://slack.com/api/chat.postMessage?text=hidden");
+        assert_eq!(ask(authority(slack, Some(slack)), message), Ok(false));
+        assert_eq!(ask(authority(slack, Some("POST https://slack.com/api/* private")), message), Ok(true));
+        let (side, text) = ask(authority(slack, None), message).unwrap_err();
+        assert_eq!(side, Side::Policy);
+        assert_eq!(
+            text,
+            "policy guards requests to other services; to allow it, grant it by name: \
+             `POST https://slack.com/api/chat.postMessage`"
+        );
+        assert_eq!(ask(authority("GET https://slack.com/api/*", Some(slack)), message).unwrap_err().0, Side::Script);
+        assert_eq!(ask(authority(slack, Some("POST https://slack.com/x")), message).unwrap_err().0, Side::Rule);
+        // What only the manifest calls private stays closed.
+        assert_eq!(ask(authority("POST https://slack.com/api/* private", Some(slack)), message), Ok(false));
+    }
+
+    #[test]
     fn refusals_say_what_to_grant() {
-        let authority = Authority { script: grants(&["crm.lead:read:name"]), rule: None, policy: Policy::default() };
+        let authority = Authority { script: grants(&["crm.lead:read:name"]), rule: None, ..Authority::default() };
         let refusal = authority.allow(&need("crm.lead:read:phone")).unwrap_err();
         assert_eq!(
             refusal.message,

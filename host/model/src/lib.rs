@@ -13,6 +13,7 @@
 //! | [`error`] | the one error that scripts see |
 //! | [`limits`] | the limits table, resolution and metering |
 //! | [`grants`] | what a script may do, and who refused |
+//! | [`outbound`] | which requests to other services are granted |
 //! | [`manifest`] | `triggerbox.toml` |
 
 pub mod call;
@@ -23,6 +24,7 @@ pub mod event;
 pub mod grants;
 pub mod limits;
 pub mod manifest;
+pub mod outbound;
 pub mod schema;
 pub mod text;
 pub mod time;

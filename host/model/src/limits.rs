@@ -339,7 +339,7 @@ impl Limit {
 
 /// A limit was reached. Ends the run; a script cannot catch it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
-#[error("limit exceeded: {limit} used {used} of at most {max} ({} run)", .class.name())]
+#[error("limit exceeded: {limit} used {used} of at most {max} ({})", .scope.of(*.class))]
 pub struct Breach {
     /// Which one.
     pub limit: Limit,
@@ -349,6 +349,54 @@ pub struct Breach {
     pub max: u64,
     /// The run's class.
     pub class: Class,
+    /// Whose limit it is.
+    #[serde(default, skip_serializing_if = "Scope::is_run")]
+    pub scope: Scope,
+}
+
+/// Whose limit it is. All but the run's own are budgets that several runs share.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Scope {
+    /// The run's.
+    #[default]
+    Run,
+    /// The runs of one rule for one record.
+    Session,
+    /// The root event's: retries, replays and chains spend it together.
+    Root,
+    /// The rule's, for one day.
+    RuleDay,
+    /// The server's, for one day.
+    ServerDay,
+}
+
+impl Scope {
+    /// The stable name, `rule-day`.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Run => "run",
+            Self::Session => "session",
+            Self::Root => "root",
+            Self::RuleDay => "rule-day",
+            Self::ServerDay => "server-day",
+        }
+    }
+
+    fn of(self, class: Class) -> String {
+        match self {
+            Self::Run => format!("{} run", class.name()),
+            Self::Session => "session: the rule's runs for this record".to_owned(),
+            Self::Root => "root event, with all that follows from it".to_owned(),
+            Self::RuleDay => "this rule today".to_owned(),
+            Self::ServerDay => "this server today".to_owned(),
+        }
+    }
+
+    fn is_run(&self) -> bool {
+        *self == Self::Run
+    }
 }
 
 /// Counts what a run uses against its limits.
@@ -406,7 +454,13 @@ impl Meter {
     /// The breach of a limit, as far as it is used now.
     #[must_use]
     pub fn breach(&self, limit: Limit) -> Breach {
-        Breach { limit, used: self.used.get(limit), max: self.limits.get(limit), class: self.limits.class }
+        Breach {
+            limit,
+            used: self.used.get(limit),
+            max: self.limits.get(limit),
+            class: self.limits.class,
+            scope: Scope::Run,
+        }
     }
 
     /// Charges what a call costs before it is made.
@@ -482,8 +536,9 @@ impl Meter {
 }
 
 /// Euros as millionths, rounded up; what is no amount of money counts as the worst.
+#[must_use]
 #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "`as` saturates, which is meant")]
-fn micro_euro(euro: f64) -> u64 {
+pub fn micro_euro(euro: f64) -> u64 {
     if euro.is_finite() { (euro.max(0.0) * EURO as f64).ceil() as u64 } else { u64::MAX }
 }
 

@@ -8,8 +8,9 @@ use std::collections::BTreeSet;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    grants::{Grant, Grants},
+    grants::{Authority, Grant, Grants, Policy},
     limits::LimitRequest,
+    outbound::{HttpGrant, is_method},
     value::{FieldValue, Value},
 };
 
@@ -28,6 +29,9 @@ pub struct Manifest {
     /// What it asks for.
     #[serde(default, skip_serializing_if = "no_grants")]
     pub grants: Grants,
+    /// Requests to other services that it asks for.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub http: Vec<HttpGrant>,
     /// Limits that suffice for it; the host may set smaller ones.
     #[serde(default)]
     pub limits: LimitRequest,
@@ -47,6 +51,10 @@ pub struct ScriptInfo {
     /// One sentence.
     #[serde(default)]
     pub description: String,
+    /// It serves any model: it asks for what the rule grants, in place of `grants` and `http` here. Without a rule's
+    /// grants it may do nothing.
+    #[serde(default, rename = "follows-rule", skip_serializing_if = "std::ops::Not::not")]
+    pub follows_rule: bool,
 }
 
 /// A parameter that a rule sets and the script reads from its event.
@@ -144,6 +152,17 @@ impl Manifest {
         Ok(manifest)
     }
 
+    /// The three sides in front of the backend, for a run of this script.
+    #[must_use]
+    pub fn authority(&self, rule: Option<Grants>, rule_http: Vec<HttpGrant>, policy: Policy) -> Authority {
+        let follows_rule = self.script.follows_rule;
+        let (script, script_http) = match follows_rule {
+            true => (rule.clone().unwrap_or_default(), rule_http.clone()),
+            false => (self.grants.clone(), self.http.clone()),
+        };
+        Authority { script, rule, policy, script_http, rule_http, follows_rule }
+    }
+
     fn check(&self) -> Result<(), ManifestError> {
         let invalid = |place: String, problem: &str| Err(ManifestError::Invalid { place, problem: problem.to_owned() });
         let name = &self.script.name;
@@ -165,6 +184,18 @@ impl Manifest {
             if !fields.is_empty() && !operations.iter().any(|operation| operation.names_fields()) {
                 return invalid(place, "fields go with read, write or create");
             }
+        }
+        if let Some(grant) = self.http.iter().find(|grant| !grant.methods.iter().all(|method| is_method(method))) {
+            return invalid(format!("http grant of `{}`", grant.url), "methods are upper case, such as `POST`");
+        }
+        if let Some(grant) = self.http.iter().find(|grant| grant.methods.is_empty()) {
+            return invalid(format!("http grant of `{}`", grant.url), "name at least one method");
+        }
+        if self.script.follows_rule && !(self.grants.0.is_empty() && self.http.is_empty()) {
+            return invalid(
+                "script.follows-rule".into(),
+                "a script that follows its rule asks for no grants of its own",
+            );
         }
         let mut names = BTreeSet::new();
         for parameter in &self.parameters {

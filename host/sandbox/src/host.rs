@@ -5,7 +5,7 @@ use std::any::Any;
 use serde::{Deserialize, Serialize};
 use triggerbox_model::{
     call::{Call, Reply},
-    limits::Limit,
+    limits::{Breach, Limit},
 };
 
 /// Answers one run's host calls. It is handed to `Script::run` and comes back in
@@ -19,7 +19,7 @@ pub trait Host: Any + Send {
     /// Answers a call. An `Ok(Err(…))` is an error that the script sees and may handle.
     ///
     /// # Errors
-    /// [`HostFault`] when the host itself cannot go on; ends the run.
+    /// [`HostFault`] when the host cannot or must not go on; ends the run.
     async fn call(&mut self, call: Call) -> Result<Reply, HostFault>;
 
     /// Takes a line of the run's log: what the script logged or printed, within the limits on logging.
@@ -42,18 +42,24 @@ impl dyn Host {
     }
 }
 
-/// The host cannot go on: the backend is gone, its disk is full. Not the script's doing, and not shown to it.
+/// Why the host ends a run in the middle of a call. Not shown to the script.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{message}")]
-pub struct HostFault {
-    /// What happened, on what, what to do; for the operator.
-    pub message: String,
+pub enum HostFault {
+    /// It cannot go on: the backend is gone, its disk is full. What happened, on what, what to do; for the operator.
+    #[error("{0}")]
+    Broken(String),
+    /// A budget that only the host keeps is spent. Whoever sets the budget.
+    #[error("{0}")]
+    Limit(Breach),
+    /// A request that changes something elsewhere may have arrived, and nobody can tell. A person must look.
+    #[error("{0}")]
+    OutcomeUnknown(String),
 }
 
 impl HostFault {
-    /// A fault with this text.
+    /// The host is broken, with this text.
     pub fn new(message: impl Into<String>) -> Self {
-        Self { message: message.into() }
+        Self::Broken(message.into())
     }
 }
 

@@ -39,6 +39,8 @@ pub enum Ending {
     Trapped(Trap),
     /// The host could not go on; what it said.
     HostFault(String),
+    /// A request that changes something elsewhere may have arrived or not; what is known of it.
+    OutcomeUnknown(String),
 }
 
 /// A script that broke.

@@ -15,7 +15,7 @@ use crate::{
     console::Console,
     convert::{IntoModel, IntoWit},
     engine::YIELD_EVERY,
-    host::Host,
+    host::{Host, HostFault},
     limiter::Limiter,
     measure,
     report::{Durations, Ending, Run, Trap},
@@ -69,7 +69,7 @@ impl Script {
         let inside = if let Err(breach) = fits {
             Inside::Stopped(breach.into())
         } else if let Err(error) = now {
-            Inside::Stopped(Stop::Host(crate::host::HostFault::new(format!("the event's time: {error}"))))
+            Inside::Stopped(Stop::Host(HostFault::new(format!("the event's time: {error}"))))
         } else {
             let run = async {
                 fuelled?;
@@ -164,6 +164,8 @@ fn stopped(stop: Stop, meter: &mut Meter) -> Ending {
             let _ = meter.raise_to(limit, meter.limits().get(limit).saturating_add(1));
             Ending::LimitExceeded(meter.breach(limit))
         }
-        Stop::Host(fault) => Ending::HostFault(fault.message),
+        Stop::Host(HostFault::Broken(message)) => Ending::HostFault(message),
+        Stop::Host(HostFault::Limit(breach)) => Ending::LimitExceeded(breach),
+        Stop::Host(HostFault::OutcomeUnknown(message)) => Ending::OutcomeUnknown(message),
     }
 }

@@ -2,28 +2,40 @@
 
 #![allow(dead_code, reason = "each test file uses its own part")]
 
-use std::sync::{Arc, LazyLock, Mutex};
+use std::{
+    collections::HashMap,
+    sync::{Arc, LazyLock, Mutex},
+};
 
 use guest_artifacts::Guest;
 use jiff::Timestamp;
 use triggerbox_automation::{self as automation, LogSink, Report, Request, people};
+use triggerbox_llm::Outside;
 use triggerbox_model::{
     call::{Answer, Call, DomainSource, Page, Posted},
     error::Error,
     event::Trigger,
-    grants::{Authority, Grant, Grants, Policy},
+    grants::{Grant, Grants, Policy},
     limits::{Class, LimitRequest, Limits},
     manifest::Manifest,
     schema::Schema,
     value::{FieldValue, Id, RecordRef, Row, Value},
 };
-use triggerbox_sandbox::{LogLevel, Pool, Sandbox};
+use triggerbox_sandbox::{LogLevel, Pool, Sandbox, Script};
 use triggerbox_store::{commit, db::Database, session::Session};
 
 /// When all of this happens.
 pub(crate) const NOW: &str = "2026-11-20T09:30:00Z";
 
 static SANDBOX: LazyLock<Sandbox> = LazyLock::new(|| Sandbox::new(&Pool::default()).unwrap());
+
+static COMPILED: LazyLock<Mutex<HashMap<&str, Script>>> = LazyLock::new(Mutex::default);
+
+/// Each script once, whatever the number of tests.
+fn compiled(guest: &Guest) -> Script {
+    let mut compiled = COMPILED.lock().unwrap();
+    compiled.entry(guest.name).or_insert_with(|| SANDBOX.compile(guest.component).unwrap()).clone()
+}
 
 /// Log lines, kept.
 #[derive(Clone, Default)]
@@ -56,6 +68,10 @@ pub(crate) struct How<'a> {
     pub(crate) manifest: Option<&'a str>,
     /// In place of manifest and grants.
     pub(crate) authority: Option<Authority>,
+    pub(crate) granted: Option<Grants>,
+    pub(crate) http: &'a [&'a str],
+    pub(crate) class: Option<Class>,
+    pub(crate) outside: Option<Outside>,
 }
 
 pub(crate) struct Crm {
@@ -91,28 +107,30 @@ impl Crm {
         let grants: Vec<Grant> = how.grants.iter().map(|text| text.parse().unwrap()).collect();
         let limits = how.limits.iter().map(|(name, number)| (limit(name), *number)).collect();
         let request = Request {
-            script: SANDBOX.compile(guest.component).unwrap(),
+            script: compiled(guest),
             rule: guest.name.to_owned(),
             trigger: how.trigger.clone().unwrap_or(Trigger::Manual),
-            model: Some(model.to_owned()),
+            model: (!model.is_empty()).then(|| model.to_owned()),
             records: ids.to_vec(),
             old_values: Vec::new(),
             parameters: manifest.parameter_values(&params).unwrap(),
             actor: run_as.clone(),
             run_as,
             superuser: how.superuser,
-            limits: Limits::resolve(Class::Async, [&manifest.limits, &LimitRequest(limits)]),
-            authority: Arc::new(how.authority.clone().unwrap_or_else(|| Authority {
-                rule: match how.grant_all {
-                    true => Some(manifest.grants.clone()),
-                    false => (!grants.is_empty()).then_some(Grants(grants)),
-                },
-                script: manifest.grants,
-                policy: Policy::default(),
+            limits: Limits::resolve(how.class.unwrap_or(Class::Async), [&manifest.limits, &LimitRequest(limits)]),
+            authority: Arc::new(how.authority.clone().unwrap_or_else(|| {
+                let rule = match (&how.granted, how.grant_all) {
+                    (Some(grants), _) => Some(grants.clone()),
+                    (None, true) => Some(manifest.grants.clone()),
+                    (None, false) => (!grants.is_empty()).then_some(Grants(grants)),
+                };
+                let http = how.http.iter().map(|text| text.parse().unwrap()).collect();
+                manifest.authority(rule, http, Policy::default())
             })),
             now: self.now,
             seed: 7,
             dry_run: how.dry_run,
+            outside: how.outside.clone(),
         };
         let log = Log::default();
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();

@@ -4,6 +4,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use rusqlite::OptionalExtension;
 use tokio::sync::oneshot;
+use triggerbox_llm::{Outside, Spender};
 use triggerbox_model::{
     changes::{ChangeSet, Seen},
     domain::eval::Records,
@@ -117,7 +118,9 @@ impl Engine {
             Journal::Sampled(times) if self.inner.shared.random.once_in(times) => Keep::All,
             Journal::Sampled(_) | Journal::Off => Keep::Outside,
         };
-        let played = play(self.database(), env.clone(), &task, &steps, keep, Box::new(log.clone())).await?;
+        let outside = self.outside(claim);
+        let log = Box::new(log.clone());
+        let played = play(self.database(), env.clone(), &task, &steps, keep, outside.as_ref(), log).await?;
         let Played { mut session, steps: played, outcome, .. } = played;
         done.extend(played);
         let Some(outcome) = outcome else { return Ok(Ended::Unsuccessful) };
@@ -147,6 +150,24 @@ impl Engine {
         Ok(gate.reads)
     }
 
+    /// What a run may ask of the outside, with who pays for it.
+    fn outside(&self, claim: &Claim) -> Option<Outside> {
+        let rule = &claim.rule.rule;
+        let record = claim.firing.records.first().filter(|_| rule.chain);
+        Some(Outside {
+            services: self.config().outside.clone()?,
+            ledger: Arc::new(self.clone()),
+            spender: Spender {
+                rule: rule.name.clone(),
+                root: (claim.root != 0).then(|| claim.root.to_string()),
+                session: record
+                    .map(|record| format!("{}/{}/{record}", rule.name, claim.model.as_deref().unwrap_or("-"))),
+                model: None,
+            },
+            only_reads: rule.mode != Mode::Auto || rule.environment == Environment::Test,
+        })
+    }
+
     /// Makes the actions of a rule ready to run.
     pub(super) async fn steps(&self, rule: &Rule, class: Class) -> Result<Vec<Step>, EngineError> {
         let mut steps = Vec::new();
@@ -162,6 +183,7 @@ impl Engine {
             script: script.clone(),
             parameters: indexmap::IndexMap::new(),
             grants: None,
+            http: Vec::new(),
             limits: triggerbox_model::limits::LimitRequest::default(),
         };
         self.prepare(rule, binding::SOURCE, &action, Class::Batch).await

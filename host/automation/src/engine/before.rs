@@ -391,7 +391,8 @@ impl Engine {
             now,
             previous: None,
         };
-        Ok(play(self.database(), env, &task, &steps, Keep::Outside, Box::new(Lines::default())).await?)
+        // No language model and no other service while somebody's save waits.
+        Ok(play(self.database(), env, &task, &steps, Keep::Outside, None, Box::new(Lines::default())).await?)
     }
 }
 

@@ -182,6 +182,7 @@ impl Shared {
                         return Ok(false);
                     }
                     Verdict::Conflict(_) | Verdict::Backend(_) => RunState::Dead,
+                    Verdict::OutcomeUnknown(_) => RunState::OutcomeUnknown,
                     _ => RunState::Failed,
                 };
                 (state, verdict.code(), message)

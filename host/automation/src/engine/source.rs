@@ -53,7 +53,7 @@ impl Engine {
                     previous: None,
                 };
                 let log = Box::new(Lines::default());
-                let played = play(self.database(), env.clone(), &task, &[step], Keep::Outside, log).await?;
+                let played = play(self.database(), env.clone(), &task, &[step], Keep::Outside, None, log).await?;
                 match (played.outcome, played.steps.into_iter().last()) {
                     (Some(outcome), _) => Ok(outcome.records),
                     (None, step) => {

@@ -4,7 +4,7 @@ use std::{fmt, str::FromStr};
 
 use indexmap::IndexMap;
 use serde::{Deserialize, Serialize};
-use triggerbox_model::{grants::Grants, limits::LimitRequest};
+use triggerbox_model::{grants::Grants, limits::LimitRequest, outbound::HttpGrant};
 
 /// One script of a rule.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -18,6 +18,9 @@ pub struct Action {
     /// What the rule grants; absent: all that the manifest asks for and policy does not guard.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub grants: Option<Grants>,
+    /// Requests to other services that the rule grants; none by default.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub http: Vec<HttpGrant>,
     /// Limits that the rule narrows.
     #[serde(default, skip_serializing_if = "no_limits")]
     pub limits: LimitRequest,

@@ -13,7 +13,8 @@ use crate::rule::{Action, Rule};
 /// What one action of a rule asks for.
 #[must_use]
 pub fn asks(schema: &Schema, rule: &Rule, action: &Action, manifest: &Manifest) -> Grants {
-    ready::asks(schema, rule.model.as_deref(), action).unwrap_or_else(|| manifest.grants.clone())
+    ready::asks(schema, rule.model.as_deref(), action)
+        .unwrap_or_else(|| manifest.authority(action.grants.clone(), Vec::new(), Policy::default()).script)
 }
 
 /// The three sides in front of the backend for one action of a rule.
@@ -22,6 +23,8 @@ pub fn asks(schema: &Schema, rule: &Rule, action: &Action, manifest: &Manifest) 
 /// policy guards is opened by the rule's own `grants` only.
 #[must_use]
 pub fn authority(schema: &Schema, rule: &Rule, action: &Action, manifest: &Manifest, policy: &Policy) -> Authority {
+    let Authority { script_http, rule_http, follows_rule, .. } =
+        manifest.authority(action.grants.clone(), action.http.clone(), Policy::default());
     let script = asks(schema, rule, action, manifest);
     let granted = match &action.grants {
         Some(grants) => Some(grants.clone()),
@@ -31,7 +34,7 @@ pub fn authority(schema: &Schema, rule: &Rule, action: &Action, manifest: &Manif
         }
         None => None,
     };
-    Authority { script, rule: granted, policy: policy.clone() }
+    Authority { script, rule: granted, policy: policy.clone(), script_http, rule_http, follows_rule }
 }
 
 /// What an action asks for and is not given: empty when all is well.

@@ -10,7 +10,7 @@ use triggerbox_automation::{self as automation, Report, Request, people};
 use triggerbox_model::{
     call::{Answer, Call, DomainSource, Page},
     event::Trigger,
-    grants::{Authority, Policy},
+    grants::Policy,
     limits::{Class, Limits},
     manifest::Manifest,
     value::{FieldValue, Id, RecordRef, Row, Value},
@@ -152,10 +152,11 @@ impl Demo {
             run_as,
             superuser: false,
             limits: Limits::resolve(Class::Async, [&manifest.limits]),
-            authority: Arc::new(Authority { script: manifest.grants, rule: None, policy: Policy::default() }),
+            authority: Arc::new(manifest.authority(None, Vec::new(), Policy::default())),
             now: self.now,
             seed: 1,
             dry_run: false,
+            outside: None,
         };
         let log = Box::new(run::Console { json: self.json });
         let report = self.wait(automation::run(&self.database, &request, log)).or_exit(Exit::Backend)?;

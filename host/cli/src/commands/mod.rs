@@ -9,6 +9,7 @@ pub(crate) mod demo;
 pub(crate) mod doctor;
 pub(crate) mod limits;
 pub(crate) mod new;
+pub(crate) mod outside;
 pub(crate) mod rules;
 pub(crate) mod run;
 pub(crate) mod runs;

@@ -20,7 +20,7 @@ use triggerbox_store::{
 
 use crate::{
     args::{ClassName, RunArgs, TriggerName},
-    commands::{database, script},
+    commands::{database, outside, script},
     exit::{Exit, Failure, OrExit},
     output::{self, BOLD, DIM, GREEN, RED, YELLOW, limit_bars, printable, styled},
 };
@@ -35,7 +35,8 @@ pub(crate) fn run(args: &RunArgs) -> Result<Exit, Failure> {
     let database = database::open(&args.database, Mode::Write)?;
 
     let rule = args.script.file_name().unwrap_or_default().to_string_lossy().into_owned();
-    let request = request(args, &database, loaded, rule)?;
+    let request =
+        Request { outside: outside::outside(args, &database, &rule)?, ..request(args, &database, loaded, rule)? };
     let log = Box::new(Console { json: args.format.json });
     let report = runtime.block_on(automation::run(&database, &request, log)).map_err(cannot_start)?;
     if args.format.json {
@@ -80,6 +81,7 @@ fn request(args: &RunArgs, database: &Database, loaded: script::Loaded, rule: St
         now,
         seed: args.seed.unwrap_or_else(rand::random),
         dry_run: args.dry_run,
+        outside: None,
     })
 }
 
@@ -110,7 +112,7 @@ fn duplicate(ids: &[u32]) -> Option<u32> {
 
 fn authority(manifest: &Manifest, args: &RunArgs) -> Authority {
     let rule = (!args.grants.is_empty()).then(|| Grants(args.grants.clone()));
-    Authority { script: manifest.grants.clone(), rule, policy: Policy::default() }
+    manifest.authority(rule, args.http.clone(), Policy::default())
 }
 
 fn limits(manifest: &Manifest, args: &RunArgs) -> Limits {
@@ -188,6 +190,7 @@ pub(crate) fn text(report: &Report) -> String {
         }
         Verdict::Rejected(error) => line(format!("{} {}", styled(RED, "rejected:"), printable(&error.message))),
         Verdict::Conflict(error) => line(format!("{} {}", styled(RED, "conflict:"), printable(&error.message))),
+        Verdict::OutcomeUnknown(message) => line(format!("{} {}", styled(RED, "outcome unknown:"), printable(message))),
         Verdict::Backend(message) => line(format!("{} {}", styled(RED, "the backend failed:"), printable(message))),
     }
     if !report.verdict.is_success() {
@@ -217,7 +220,7 @@ pub(crate) fn exit(report: &Report) -> Exit {
         // A script that gave up after a refusal gave up because of it.
         Verdict::Failed(_) if !report.refusals.is_empty() => Exit::Policy,
         Verdict::Failed(_) | Verdict::Trapped(_) | Verdict::Rejected(_) | Verdict::Dropped(_) => Exit::ScriptFailed,
-        Verdict::Conflict(_) | Verdict::Backend(_) => Exit::Backend,
+        Verdict::Conflict(_) | Verdict::Backend(_) | Verdict::OutcomeUnknown(_) => Exit::Backend,
     }
 }
 

@@ -1,0 +1,90 @@
+//! What the rule grants: the host tells a script that follows its rule.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde::Deserialize;
+use triggerbox::{json, prelude::*, serde_json};
+
+/// The rule's grants, by operation and model.
+pub struct Grants(BTreeMap<String, BTreeMap<String, BTreeSet<String>>>);
+
+#[derive(Deserialize)]
+struct Told {
+    #[serde(default)]
+    grants: Vec<Grant>,
+}
+
+#[derive(Deserialize)]
+struct Grant {
+    model: String,
+    operations: Vec<String>,
+    #[serde(default)]
+    fields: Vec<String>,
+    #[serde(default)]
+    methods: Vec<String>,
+}
+
+impl Grants {
+    pub fn of(event: &Event) -> Result<Self> {
+        let told: Told = match &event.extra_json {
+            Some(json) => serde_json::from_str(json)?,
+            None => Told { grants: Vec::new() },
+        };
+        Ok(Self::from(told))
+    }
+
+    fn from(told: Told) -> Self {
+        let mut found: BTreeMap<String, BTreeMap<String, BTreeSet<String>>> = BTreeMap::new();
+        for grant in told.grants {
+            for operation in grant.operations {
+                let names = if operation == "call" { &grant.methods } else { &grant.fields };
+                let models = found.entry(operation).or_default();
+                models.entry(grant.model.clone()).or_default().extend(names.iter().cloned());
+            }
+        }
+        Self(found)
+    }
+
+    /// Models that an operation is granted on, each with its fields or methods.
+    pub fn models(&self, operation: &str) -> impl Iterator<Item = (&str, &BTreeSet<String>)> {
+        self.0.get(operation).into_iter().flatten().map(|(model, names)| (model.as_str(), names))
+    }
+
+    /// The fields (for `call`: methods) of a model that an operation is granted with.
+    pub fn names(&self, operation: &str, model: &str) -> Option<&BTreeSet<String>> {
+        self.0.get(operation)?.get(model)
+    }
+
+    /// `crm.lead (name, priority), res.partner (email)`
+    pub fn describe(&self, operation: &str) -> String {
+        let models = self.models(operation).map(|(model, names)| match names.is_empty() {
+            true => model.to_owned(),
+            false => format!("{model} ({})", names.iter().map(String::as_str).collect::<Vec<_>>().join(", ")),
+        });
+        models.collect::<Vec<_>>().join("; ")
+    }
+
+    /// A JSON Schema of the models that an operation is granted on.
+    pub fn model_schema(&self, operation: &str) -> serde_json::Value {
+        json!({ "type": "string", "enum": self.models(operation).map(|(model, _)| model).collect::<Vec<_>>() })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn grants_add_up_by_operation() {
+        let told = r#"{"grants": [
+            {"model": "crm.lead", "operations": ["read", "write"], "fields": ["name"]},
+            {"model": "crm.lead", "operations": ["read"], "fields": ["phone"]},
+            {"model": "crm.lead", "operations": ["call"], "methods": ["action_set_won"]}
+        ]}"#;
+        let grants = Grants::from(serde_json::from_str(told).unwrap());
+        assert_eq!(grants.describe("read"), "crm.lead (name, phone)");
+        assert_eq!(grants.describe("write"), "crm.lead (name)");
+        assert_eq!(grants.describe("call"), "crm.lead (action_set_won)");
+        assert_eq!(grants.describe("create"), "");
+    }
+}

@@ -1,0 +1,85 @@
+//! The prompt: chosen by language, rendered as a template. A template that fails is used as it is written.
+
+mod lookup;
+
+use std::collections::BTreeMap;
+
+use minijinja::{Environment, UndefinedBehavior, context};
+use triggerbox::{prelude::*, serde_json};
+
+use self::lookup::{Env, Record};
+
+/// Steps that a template may take. Over it, the prompt is used as it is written.
+const FUEL: u64 = 50_000;
+
+pub struct Prompt {
+    /// What the model is asked.
+    pub text: String,
+    /// As it was written.
+    pub template: String,
+    /// Why it is not rendered, if it is not.
+    pub error: Option<String>,
+}
+
+impl Prompt {
+    pub fn of(event: &Event) -> Result<Self> {
+        let template = choose(event)?;
+        Ok(match render(event, &template) {
+            Ok(text) => Self { text, template, error: None },
+            Err(error) => Self { text: template.clone(), template, error: Some(error.to_string()) },
+        })
+    }
+}
+
+/// The text in the run-as user's language, or in another form of that language, or the one that always is there.
+fn choose(event: &Event) -> Result<String> {
+    let translations: String = event.param("translations")?;
+    let translations: BTreeMap<String, String> = match serde_json::from_str(&translations) {
+        Ok(translations) => translations,
+        Err(error) => fail!("the parameter `translations` is no JSON object of texts: {error}"),
+    };
+    let lang = event.run_as.lang.as_str();
+    let language = |code: &str| code.split('_').next().unwrap_or_default().to_owned();
+    let exact = translations.get(lang);
+    let near = || translations.iter().find(|(code, _)| language(code) == language(lang)).map(|(_, text)| text);
+    match exact.or_else(near) {
+        Some(text) => Ok(text.clone()),
+        None => Ok(event.param("prompt")?),
+    }
+}
+
+fn render(event: &Event, template: &str) -> Result<String, minijinja::Error> {
+    let mut environment = Environment::new();
+    environment.set_fuel(Some(FUEL));
+    environment.set_undefined_behavior(UndefinedBehavior::Lenient);
+    let model = event.model.as_deref().unwrap_or_default();
+    let records: Vec<_> = event.records.iter().map(|id| Record::new(model, *id).into_value()).collect();
+    // As dispatch has it: one record, or all of them.
+    let (record, records) = match records.as_slice() {
+        [record] => (record.clone(), Vec::new()),
+        _ => (minijinja::Value::UNDEFINED, records),
+    };
+    let previous = event.previous.as_ref();
+    let tool_log = previous.map(|previous| previous.tool_log.as_slice()).unwrap_or_default().iter().map(|entry| {
+        let [name, arguments, output] = [&entry.name, &entry.arguments_json, &entry.output_json].map(String::as_str);
+        context! { name, arguments, output }
+    });
+    let [name, login, lang, tz] =
+        [&event.run_as.name, &event.run_as.login, &event.run_as.lang, &event.run_as.tz].map(String::as_str);
+    environment.render_str(
+        template,
+        context! {
+            record, records,
+            user => context! { id => event.run_as.id, name, login, lang, tz },
+            company => context! { id => event.company.id, name => event.company.name() },
+            ctx => context! { lang, tz, rule => event.rule.as_str(), attempt => event.attempt, model },
+            today => event.today().map(|day| day.to_string()).unwrap_or_default(),
+            now => event.now.as_str(),
+            previous_session => context! {
+                last_text => previous.map(|previous| previous.last_text.as_str()).unwrap_or_default(),
+                tool_log => tool_log.collect::<Vec<_>>(),
+            },
+            env => minijinja::Value::from_object(Env),
+        },
+    )
+}

@@ -1,0 +1,161 @@
+//! The agent's tools: what the rule grants, offered to the model, and done through the host, which judges each call.
+
+mod act;
+mod look;
+
+use std::collections::BTreeMap;
+
+use serde::de::DeserializeOwned;
+use triggerbox::{Error, RecordRef, json, llm, prelude::*, serde_json, serde_json::Value as Json};
+
+use crate::{
+    grants::Grants,
+    values::{Fields, invalid},
+};
+
+/// Everything that the tools know.
+pub struct Tools<'a> {
+    pub grants: &'a Grants,
+    pub fields: Fields,
+    /// Models with the fields that tell their records apart.
+    unique: BTreeMap<String, Vec<String>>,
+    /// Records of this run, by their provisional ids, with the text that becomes their name.
+    created: Vec<(u32, String)>,
+    offered: Vec<Offer>,
+}
+
+/// One tool.
+pub struct Offer {
+    pub name: &'static str,
+    description: String,
+    schema: Json,
+    run: fn(&mut Tools<'_>, &Json) -> Result<Json, Error>,
+    /// The right that it needs.
+    pub operation: &'static str,
+}
+
+impl<'a> Tools<'a> {
+    pub fn of(event: &Event, grants: &'a Grants) -> Result<Self> {
+        let wanted: String = event.param("tools")?;
+        let wanted: Vec<_> = wanted.split(',').map(str::trim).filter(|name| !name.is_empty()).collect();
+        let read_only: bool = event.param("read_only")?;
+        let unique = unique(&event.param::<String>("unique")?)?;
+        let mut offered = look::offers(grants);
+        if !read_only {
+            offered.extend(act::offers(grants, &unique));
+        }
+        if let Some(unknown) = wanted.iter().find(|name| !NAMES.contains(name)) {
+            fail!("there is no tool `{unknown}`; there are {}", NAMES.join(", "));
+        }
+        offered.retain(|offer| grants.models(offer.operation).next().is_some());
+        offered.retain(|offer| wanted.is_empty() || wanted.contains(&offer.name));
+        Ok(Self { grants, fields: Fields::default(), unique, created: Vec::new(), offered })
+    }
+
+    /// As the model is told of them.
+    pub fn offer(&self, mut request: llm::Request, only: Option<&[String]>) -> llm::Request {
+        for offer in &self.offered {
+            if only.is_none_or(|only| only.iter().any(|name| name == offer.name)) {
+                request = request.tool(offer.name, offer.description.as_str(), &offer.schema);
+            }
+        }
+        request
+    }
+
+    /// Names and descriptions, for a plan.
+    pub fn describe(&self) -> String {
+        let lines = self.offered.iter().map(|offer| format!("- {}: {}", offer.name, offer.description));
+        lines.collect::<Vec<_>>().join("\n")
+    }
+
+    pub fn find(&self, name: &str) -> Option<&Offer> {
+        self.offered.iter().find(|offer| offer.name == name)
+    }
+
+    /// Does what the model asks for. What the host refuses is an answer too: the model may try otherwise.
+    pub fn call(&mut self, call: &llm::ToolCall) -> Result<Json, Error> {
+        let Some(offer) = self.find(&call.name) else {
+            let known: Vec<_> = self.offered.iter().map(|offer| offer.name).collect();
+            return Err(invalid(format!("there is no tool {}; there are {}", call.name, known.join(", "))));
+        };
+        let run = offer.run;
+        let arguments: Json =
+            call.arguments().map_err(|error| invalid(format!("the arguments are {}", error.message)))?;
+        run(self, &arguments)
+    }
+
+    /// A text that names records of this run as the model knows them, by number, with their names instead.
+    pub fn with_mentions(&self, text: &str) -> String {
+        self.created.iter().fold(text.to_owned(), |text, (id, mention)| text.replace(&id.to_string(), mention))
+    }
+
+    /// What is kept of a call: numbers of records that exist only in this run are their names.
+    pub fn speakable(&self, json: &Json) -> Json {
+        match json {
+            Json::Number(number) => match self.created.iter().find(|(id, _)| number.as_u64() == Some(u64::from(*id))) {
+                Some((_, mention)) => json!(mention),
+                None => json.clone(),
+            },
+            Json::String(text) => json!(self.with_mentions(text)),
+            Json::Array(items) => Json::Array(items.iter().map(|item| self.speakable(item)).collect()),
+            Json::Object(fields) => {
+                Json::Object(fields.iter().map(|(name, value)| (name.clone(), self.speakable(value))).collect())
+            }
+            other => other.clone(),
+        }
+    }
+
+    fn remember(&mut self, record: &RecordRef) -> Result<(), Error> {
+        if record.is_provisional() && !self.created.iter().any(|(id, _)| *id == record.id) {
+            self.created.push((record.id, record.mention()?));
+        }
+        Ok(())
+    }
+}
+
+/// All tools.
+const NAMES: &[&str] =
+    &["search", "read", "read_group", "fields_get", "create", "update", "call", "note", "message", "activity"];
+
+/// `res.partner:email,phone; crm.tag:name`
+fn unique(text: &str) -> Result<BTreeMap<String, Vec<String>>> {
+    let mut unique = BTreeMap::new();
+    for part in text.split([';', '\n']).map(str::trim).filter(|part| !part.is_empty()) {
+        let Some((model, fields)) = part.split_once(':') else {
+            fail!("the parameter `unique`: `{part}` is not MODEL:FIELD,FIELD");
+        };
+        let fields = fields.split(',').map(|field| field.trim().to_owned()).filter(|field| !field.is_empty());
+        unique.insert(model.trim().to_owned(), fields.collect());
+    }
+    Ok(unique)
+}
+
+/// Arguments of a tool.
+fn arguments<T: DeserializeOwned>(json: &Json) -> Result<T, Error> {
+    serde_json::from_value(json.clone()).map_err(|error| invalid(error.to_string()))
+}
+
+/// A JSON Schema of an object; names that end in `?` are optional.
+fn object(properties: &[(&str, Json)]) -> Json {
+    let required = properties.iter().map(|(name, _)| *name).filter(|name| !name.ends_with('?')).collect::<Vec<_>>();
+    let properties = properties.iter().map(|(name, schema)| (name.trim_end_matches('?').to_owned(), schema.clone()));
+    json!({
+        "type": "object",
+        "properties": Json::Object(properties.collect()),
+        "required": required,
+        "additionalProperties": false,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn unique_fields_are_written_by_model() {
+        let unique = unique("res.partner:email, phone; crm.tag:name").unwrap();
+        assert_eq!(unique["res.partner"], ["email", "phone"]);
+        assert_eq!(unique["crm.tag"], ["name"]);
+        assert!(super::unique("crm.tag").is_err());
+    }
+}

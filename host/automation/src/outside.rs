@@ -1,0 +1,51 @@
+//! Keeps calls to language models and other services, and what they cost, in the database file: each step is one
+//! transaction that is on disk when it returns.
+
+use triggerbox_llm::ledger::{self, Begun, End, Intent, Ledger, LedgerError};
+use triggerbox_store::db::{Database, DbError};
+
+use crate::engine::Engine;
+
+/// The ledger in a database of its own process.
+#[derive(Debug, Clone)]
+pub struct DatabaseLedger(Database);
+
+impl DatabaseLedger {
+    /// Makes the tables if they are not there.
+    ///
+    /// # Errors
+    /// What the database says.
+    pub fn new(database: &Database) -> Result<Self, DbError> {
+        database.transaction(|conn| ledger::create_tables(conn).map_err(DbError::from))?;
+        Ok(Self(database.clone()))
+    }
+}
+
+#[async_trait::async_trait]
+impl Ledger for DatabaseLedger {
+    async fn begin(&self, intent: Intent) -> Result<Begun, LedgerError> {
+        self.0.transaction(|conn| ledger::begin(conn, &intent).map_err(DbError::from)).map_err(failed)
+    }
+
+    async fn end(&self, call: i64, end: End) -> Result<(), LedgerError> {
+        self.0.transaction(|conn| ledger::end(conn, call, &end).map_err(DbError::from)).map_err(failed)
+    }
+}
+
+/// The engine's: its one writer commits many steps at once.
+#[async_trait::async_trait]
+impl Ledger for Engine {
+    async fn begin(&self, intent: Intent) -> Result<Begun, LedgerError> {
+        let work = move |conn: &rusqlite::Connection| ledger::begin(conn, &intent).map_err(DbError::from);
+        self.committer().commit(work).await.map_err(failed)
+    }
+
+    async fn end(&self, call: i64, end: End) -> Result<(), LedgerError> {
+        let work = move |conn: &rusqlite::Connection| ledger::end(conn, call, &end).map_err(DbError::from);
+        self.committer().commit(work).await.map_err(failed)
+    }
+}
+
+fn failed(error: DbError) -> LedgerError {
+    LedgerError(error.to_string())
+}

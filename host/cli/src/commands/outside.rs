@@ -1,0 +1,83 @@
+//! Language models and other services, as the command line configures them.
+
+use std::sync::Arc;
+
+use anyhow::anyhow;
+use triggerbox_automation::outside::DatabaseLedger;
+use triggerbox_llm::{
+    Clock, Config, Matching, Models, Origin, Outside, Recording, Services, Spender, SystemClock, http::Web,
+};
+use triggerbox_store::db::Database;
+
+use crate::{
+    args::{LlmMode, MatchingName, OutsideArgs, RunArgs},
+    exit::{Exit, Failure, OrExit},
+};
+
+/// What a run may ask; none when nothing is configured.
+pub(crate) fn outside(args: &RunArgs, database: &Database, rule: &str) -> Result<Option<Outside>, Failure> {
+    let options = &args.outside;
+    if options.providers.is_none() && options.recording.is_none() && args.http.is_empty() {
+        return match mode(options) {
+            LlmMode::Off => Ok(None),
+            LlmMode::Replay | LlmMode::Record => Err(anyhow!("name the recording with --recording FILE").into()),
+            LlmMode::Live => Err(anyhow!("name the providers file with --providers FILE").into()),
+        };
+    }
+    let config = options.providers.as_deref().map(Config::load).transpose()?.unwrap_or_default();
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+    let env = |name: &str| std::env::var(name).ok();
+    let web = match args.http.is_empty() {
+        true => None,
+        false => Some(Web::new(&config.secrets, &env, None)?),
+    };
+    let budgets = config.budgets.clone();
+    let models = models(options, config, &clock, &env)?;
+    let ledger = DatabaseLedger::new(database).or_exit(Exit::Backend)?;
+    Ok(Some(Outside {
+        services: Arc::new(Services { models, web, budgets, clock }),
+        ledger: Arc::new(ledger),
+        spender: Spender { rule: rule.to_owned(), ..Spender::default() },
+        only_reads: args.dry_run,
+    }))
+}
+
+fn mode(options: &OutsideArgs) -> LlmMode {
+    match (options.llm, &options.providers, &options.recording) {
+        (Some(mode), ..) => mode,
+        (None, Some(_), _) => LlmMode::Live,
+        (None, None, Some(_)) => LlmMode::Replay,
+        (None, None, None) => LlmMode::Off,
+    }
+}
+
+fn models(
+    options: &OutsideArgs,
+    config: Config,
+    clock: &Arc<dyn Clock>,
+    env: &dyn Fn(&str) -> Option<String>,
+) -> Result<Models, Failure> {
+    let recording = || options.recording.as_deref().ok_or_else(|| anyhow!("name the recording with --recording FILE"));
+    Ok(match mode(options) {
+        LlmMode::Off => Models::off(),
+        LlmMode::Live => Models::live(config, clock, env)?,
+        LlmMode::Record => {
+            let path = recording()?;
+            if path.exists() {
+                return Err(anyhow!("{} is there already; a recording is never written over", path.display()).into());
+            }
+            let new = Recording::new(Origin::Recorded, "");
+            Models::record(config, clock, env, new, path.to_owned())?
+        }
+        LlmMode::Replay => {
+            let path = recording()?;
+            let recording = Recording::load(path)?;
+            anstream::eprintln!("{}: {}", path.display(), recording.origin.describe());
+            let matching = match options.matching {
+                MatchingName::Strict => Matching::Strict,
+                MatchingName::Tolerant => Matching::Tolerant,
+            };
+            Models::replay(config, &recording, matching)
+        }
+    })
+}

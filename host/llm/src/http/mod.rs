@@ -1,0 +1,198 @@
+//! Requests to other services: only where a grant covers method, host and path, only to addresses within reach, with
+//! secrets that the script never sees, and with a bound on size and time.
+
+mod address;
+mod secrets;
+
+use std::{net::IpAddr, sync::Arc, time::Duration};
+
+use reqwest::{
+    Client, Method,
+    header::{HeaderMap, HeaderName},
+};
+use triggerbox_model::{
+    call::{HttpRequest, HttpResponse},
+    error::{Error, ErrorKind},
+    grants::Authority,
+    outbound::is_method,
+};
+use url::{Host, Url};
+
+pub use self::address::Lookup;
+use self::{
+    address::{Guarded, OutOfReach, Reach},
+    secrets::Secrets,
+};
+use crate::{
+    config::{ConfigError, HeaderSecret},
+    read,
+};
+
+/// The largest answer that is read, in bytes.
+pub const LARGEST_ANSWER: usize = 4 << 20;
+/// How long one request may take.
+pub const LONGEST: Duration = Duration::from_secs(10);
+/// Headers that belong to the connection, not to the script.
+const OURS: &[&str] = &[
+    "host",
+    "content-length",
+    "transfer-encoding",
+    "connection",
+    "keep-alive",
+    "upgrade",
+    "te",
+    "trailer",
+    "expect",
+    "proxy-authorization",
+    "proxy-connection",
+];
+
+/// Sends requests of scripts.
+pub struct Web {
+    public: Client,
+    private: Client,
+    secrets: Secrets,
+}
+
+/// A request that is granted and complete.
+pub struct Prepared {
+    method: Method,
+    url: Url,
+    headers: HeaderMap,
+    reach: Reach,
+    /// It may be sent twice: it only reads, or says how the service can tell.
+    pub repeatable: bool,
+}
+
+/// A request that got no answer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SendError {
+    /// What the script is told.
+    pub error: Error,
+    /// Whether it may have arrived all the same.
+    pub may_have_arrived: bool,
+}
+
+impl Web {
+    /// Reads the secrets and prepares the connections. `lookup` is the system's when absent.
+    ///
+    /// # Errors
+    /// A secret cannot be read; this machine has no TLS.
+    pub fn new(
+        secrets: &[HeaderSecret],
+        env: &dyn Fn(&str) -> Option<String>,
+        lookup: Option<Lookup>,
+    ) -> Result<Self, ConfigError> {
+        let client = |reach| {
+            let builder = read::client_builder().timeout(LONGEST);
+            let resolver = Arc::new(Guarded { reach, lookup: lookup.clone() });
+            builder.dns_resolver(resolver).build().map_err(|error| ConfigError::Tls(read::reason(&error)))
+        };
+        Ok(Self {
+            public: client(Reach::Public)?,
+            private: client(Reach::Private)?,
+            secrets: Secrets::load(secrets, env)?,
+        })
+    }
+
+    /// Judges a request and fills in its secrets; nothing is sent.
+    ///
+    /// # Errors
+    /// What the script is told.
+    pub fn prepare(&self, authority: &Authority, request: &HttpRequest) -> Result<Prepared, Error> {
+        let url = Url::parse(&request.url)
+            .map_err(|error| Error::invalid("bad-url", format!("the request's address: {error}; write it in full")))?;
+        let method = match is_method(&request.method) {
+            true => Method::from_bytes(request.method.as_bytes()).ok(),
+            false => None,
+        };
+        let method = method.ok_or_else(|| {
+            Error::invalid("bad-method", format!("`{}` is no method; they are upper case", request.method))
+        })?;
+        let private = authority.allow_http(&request.method, &url)?;
+        let reach = if private { Reach::Private } else { Reach::Public };
+        if let Some(address) = literal(&url)
+            && !reach.allows(address)
+        {
+            let host = url.host_str().unwrap_or_default().to_owned();
+            return Err(out_of_reach(&OutOfReach { host, address }));
+        }
+        let mut headers = HeaderMap::new();
+        for (name, value) in &request.headers {
+            let name = HeaderName::from_bytes(name.to_ascii_lowercase().as_bytes())
+                .ok()
+                .filter(|name| !OURS.contains(&name.as_str()))
+                .ok_or_else(|| Error::invalid("bad-header", format!("`{name}` is no header that a script may set")))?;
+            headers.append(name.clone(), self.secrets.fill(&url, &name, value)?);
+        }
+        let repeatable = method.is_safe() || headers.contains_key("idempotency-key");
+        Ok(Prepared { method, url, headers, reach, repeatable })
+    }
+
+    /// Sends it and reads the answer, whatever its status. Redirects are answers. Dropping the future ends it.
+    ///
+    /// # Errors
+    /// [`SendError`]
+    pub async fn send(&self, prepared: Prepared, body: Vec<u8>) -> Result<HttpResponse, SendError> {
+        let Prepared { method, url, headers, reach, .. } = prepared;
+        let host = secrets::place(&url);
+        let client = if reach == Reach::Private { &self.private } else { &self.public };
+        let no_body = method == Method::HEAD;
+        let failed = |error: &reqwest::Error| send_error(&host, error);
+        let sent = client.request(method, url).headers(headers).body(body).send().await;
+        let response = sent.map_err(|error| failed(&error))?;
+        let status = response.status().as_u16();
+        let text = |bytes: &[u8]| String::from_utf8_lossy(&self.secrets.scrub(bytes.to_vec())).into_owned();
+        let headers =
+            response.headers().iter().map(|(name, value)| (name.as_str().to_owned(), text(value.as_bytes()))).collect();
+        let body = match no_body {
+            true => Some(Vec::new()),
+            false => read::body(response, LARGEST_ANSWER).await.map_err(|error| failed(&error))?,
+        };
+        let body = body.ok_or_else(|| SendError {
+            error: Error::unavailable(
+                "http-answer-too-large",
+                format!("`{host}` answered with more than {LARGEST_ANSWER} bytes"),
+            ),
+            may_have_arrived: true,
+        })?;
+        Ok(HttpResponse { status, headers, body: self.secrets.scrub(body) })
+    }
+}
+
+/// The address that a URL names by number.
+fn literal(url: &Url) -> Option<IpAddr> {
+    match url.host()? {
+        Host::Ipv4(address) => Some(IpAddr::V4(address)),
+        Host::Ipv6(address) => Some(IpAddr::V6(address)),
+        Host::Domain(_) => None,
+    }
+}
+
+fn out_of_reach(refused: &OutOfReach) -> Error {
+    Error::denied("address-refused", refused.to_string())
+}
+
+fn send_error(host: &str, error: &reqwest::Error) -> SendError {
+    let mut cause: Option<&dyn std::error::Error> = Some(error);
+    while let Some(inner) = cause {
+        if let Some(refused) = inner.downcast_ref::<OutOfReach>() {
+            return SendError { error: out_of_reach(refused), may_have_arrived: false };
+        }
+        cause = inner.source();
+    }
+    let why = read::reason(error);
+    let (code, text, may_have_arrived) = if error.is_connect() {
+        ("http-unreachable", format!("`{host}` cannot be reached: {why}"), false)
+    } else if error.is_timeout() {
+        ("http-timeout", format!("`{host}` gave no whole answer in {} s", LONGEST.as_secs()), true)
+    } else if error.is_builder() {
+        return SendError {
+            error: Error::invalid("bad-request", format!("the request to `{host}` cannot be made: {why}")),
+            may_have_arrived: false,
+        };
+    } else {
+        ("http-cut-off", format!("`{host}` broke off its answer: {why}"), true)
+    };
+    SendError { error: Error::new(ErrorKind::Unavailable, code, text), may_have_arrived }
+}

@@ -1,0 +1,127 @@
+//! Secrets in headers: a script writes `${secret:NAME}`, the host fills it in on the way out and takes it out of
+//! whatever comes back.
+
+use reqwest::header::{HeaderName, HeaderValue};
+use triggerbox_model::error::Error;
+use url::Url;
+
+use crate::{
+    config::{ConfigError, HeaderSecret},
+    secret::Secret,
+};
+
+const OPEN: &str = "${secret:";
+
+/// The secrets that may be filled in, each bound to one host and one header.
+#[derive(Debug, Default)]
+pub(crate) struct Secrets(Vec<Bound>);
+
+#[derive(Debug)]
+struct Bound {
+    name: String,
+    host: String,
+    header: HeaderName,
+    value: Secret,
+    /// How it may come back.
+    shapes: Vec<String>,
+}
+
+impl Secrets {
+    /// Reads all of them.
+    pub(crate) fn load(list: &[HeaderSecret], env: &dyn Fn(&str) -> Option<String>) -> Result<Self, ConfigError> {
+        let bound = list.iter().map(|secret| {
+            let what = format!("secret `{}`", secret.name);
+            let header = HeaderName::from_bytes(secret.header.to_ascii_lowercase().as_bytes()).map_err(|_| {
+                ConfigError::Invalid { place: what.clone(), problem: "`header` is not the name of a header".to_owned() }
+            })?;
+            let value = secret.value.read(&what, env)?;
+            let shapes = shapes(value.expose());
+            Ok(Bound { name: secret.name.clone(), host: secret.host.to_ascii_lowercase(), header, value, shapes })
+        });
+        Ok(Self(bound.collect::<Result<_, _>>()?))
+    }
+
+    /// A header's value with its secrets filled in.
+    ///
+    /// # Errors
+    /// A secret that there is not, or that is bound to another host or header.
+    pub(crate) fn fill(&self, url: &Url, header: &HeaderName, value: &str) -> Result<HeaderValue, Error> {
+        let mut filled = String::new();
+        let mut rest = value;
+        let mut sensitive = false;
+        while let Some((before, after)) = rest.split_once(OPEN) {
+            let (name, after) = after
+                .split_once('}')
+                .ok_or_else(|| Error::invalid("bad-header", format!("header `{header}`: `{OPEN}` has no end")))?;
+            filled.push_str(before);
+            filled.push_str(self.find(name, url, header)?.value.expose());
+            (rest, sensitive) = (after, true);
+        }
+        filled.push_str(rest);
+        let mut value = HeaderValue::try_from(filled).map_err(|_| {
+            Error::invalid("bad-header", format!("header `{header}` holds characters that no header takes"))
+        })?;
+        value.set_sensitive(sensitive);
+        Ok(value)
+    }
+
+    fn find(&self, name: &str, url: &Url, header: &HeaderName) -> Result<&Bound, Error> {
+        let denied = |why: String| Error::denied("secret-refused", format!("secret `{name}` {why}"));
+        let bound = self.0.iter().find(|bound| bound.name == name);
+        let bound = bound.ok_or_else(|| denied("is not configured on this host".to_owned()))?;
+        if bound.host != place(url) {
+            return Err(denied(format!("is bound to another host than `{}`", place(url))));
+        }
+        if bound.header != *header {
+            return Err(denied(format!("is bound to another header than `{header}`")));
+        }
+        Ok(bound)
+    }
+
+    /// Takes every secret out of what comes back, in each shape that it may have.
+    pub(crate) fn scrub(&self, mut bytes: Vec<u8>) -> Vec<u8> {
+        for shape in self.0.iter().flat_map(|bound| &bound.shapes) {
+            bytes = replace(bytes, shape.as_bytes());
+        }
+        bytes
+    }
+}
+
+/// Host with port, if it is not the usual one.
+pub(crate) fn place(url: &Url) -> String {
+    let host = url.host_str().unwrap_or_default();
+    url.port().map_or_else(|| host.to_owned(), |port| format!("{host}:{port}"))
+}
+
+/// As it is, as JSON and addresses escape it, and as base64, longest first.
+fn shapes(secret: &str) -> Vec<String> {
+    use base64::{Engine, engine::general_purpose::STANDARD_NO_PAD};
+    let json = serde_json::to_string(secret).unwrap_or_default();
+    let percent: String = url::form_urlencoded::byte_serialize(secret.as_bytes()).collect();
+    let mut shapes = vec![
+        secret.to_owned(),
+        json.trim_matches('"').to_owned(),
+        percent.replace('+', "%20"),
+        percent,
+        STANDARD_NO_PAD.encode(secret),
+    ];
+    shapes.sort_by_key(|shape| std::cmp::Reverse(shape.len()));
+    shapes.dedup();
+    shapes
+}
+
+fn replace(bytes: Vec<u8>, secret: &[u8]) -> Vec<u8> {
+    let mut left = bytes.as_slice();
+    let mut clean = Vec::new();
+    while let Some(at) = left.windows(secret.len().max(1)).position(|window| window == secret) {
+        let (before, after) = left.split_at(at);
+        clean.extend_from_slice(before);
+        clean.extend_from_slice(b"[secret]");
+        left = after.split_at_checked(secret.len()).map_or(&[], |(_, after)| after);
+    }
+    if clean.is_empty() && left.len() == bytes.len() {
+        return bytes;
+    }
+    clean.extend_from_slice(left);
+    clean
+}

@@ -1,0 +1,173 @@
+//! The models that can be asked, and where the answers come from: providers, a recording, or nowhere.
+
+use std::{
+    collections::BTreeMap,
+    path::PathBuf,
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use triggerbox_model::call::{Completion, LlmRequest};
+
+use crate::{
+    budget::Amount,
+    clock::Clock,
+    config::{Config, ConfigError, Model, Provider},
+    error::AskError,
+    price,
+    provider::{Answered, Connection},
+    recording::{Exchange, Matching, Recording, RecordingError, Replay},
+};
+
+/// All models of a host.
+pub struct Models {
+    config: Config,
+    from: From,
+}
+
+/// Where answers come from.
+enum From {
+    Nowhere,
+    Providers(BTreeMap<String, Connection>),
+    Recorder { providers: BTreeMap<String, Connection>, recording: Mutex<Recording>, path: PathBuf },
+    Recording(Mutex<Replay>),
+}
+
+impl Models {
+    /// None: every question fails.
+    #[must_use]
+    pub fn off() -> Self {
+        Self { config: Config::default(), from: From::Nowhere }
+    }
+
+    /// The providers answer.
+    ///
+    /// # Errors
+    /// A key that cannot be read; no TLS.
+    pub fn live(
+        config: Config,
+        clock: &Arc<dyn Clock>,
+        env: &dyn Fn(&str) -> Option<String>,
+    ) -> Result<Self, ConfigError> {
+        let providers = connect(&config, clock, env)?;
+        Ok(Self { config, from: From::Providers(providers) })
+    }
+
+    /// The providers answer, and every exchange is added to a recording that is written to `path`.
+    ///
+    /// # Errors
+    /// As [`Models::live`].
+    pub fn record(
+        config: Config,
+        clock: &Arc<dyn Clock>,
+        env: &dyn Fn(&str) -> Option<String>,
+        recording: Recording,
+        path: PathBuf,
+    ) -> Result<Self, ConfigError> {
+        let providers = connect(&config, clock, env)?;
+        Ok(Self { config, from: From::Recorder { providers, recording: Mutex::new(recording), path } })
+    }
+
+    /// A recording answers. Without a configuration nothing is known of prices but what the recording says.
+    #[must_use]
+    pub fn replay(config: Config, recording: &Recording, matching: Matching) -> Self {
+        Self { config, from: From::Recording(Mutex::new(Replay::new(recording, matching))) }
+    }
+
+    /// The most that a question can use.
+    ///
+    /// # Errors
+    /// [`AskError::NotConfigured`], [`AskError::UnknownModel`]
+    pub fn worst_case(&self, request: &LlmRequest) -> Result<Amount, AskError> {
+        match self.find(request) {
+            Ok((provider, model)) => Ok(price::worst_case(model, self.config.rate(provider), request)),
+            Err(_) if self.is_replay() => Ok(price::worst_case(&free(), 1.0, request)),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Asks once. Dropping the future ends it.
+    ///
+    /// # Errors
+    /// [`AskError`]
+    pub async fn ask(&self, request: &LlmRequest) -> Result<Answered, AskError> {
+        match &self.from {
+            From::Nowhere => Err(AskError::NotConfigured),
+            From::Providers(providers) => self.ask_provider(providers, request).await,
+            From::Recorder { providers, recording, path } => {
+                let answered = self.ask_provider(providers, request).await?;
+                let mut recording = recording.lock().unwrap_or_else(PoisonError::into_inner);
+                let answer = answered.completion.clone();
+                recording.exchanges.push(Exchange { request: Some(request.clone()), answer });
+                recording.save(path).map_err(|error: RecordingError| AskError::NotRecorded(error.to_string()))?;
+                Ok(answered)
+            }
+            From::Recording(replay) => {
+                let completion = replay.lock().unwrap_or_else(PoisonError::into_inner).answer(request)?;
+                Ok(Answered { tokens: tokens(&completion), completion })
+            }
+        }
+    }
+
+    /// Whether a recording answers.
+    #[must_use]
+    pub fn is_replay(&self) -> bool {
+        matches!(self.from, From::Recording(_))
+    }
+
+    /// How many recorded exchanges were not asked for.
+    #[must_use]
+    pub fn unasked(&self) -> usize {
+        match &self.from {
+            From::Recording(replay) => replay.lock().unwrap_or_else(PoisonError::into_inner).left(),
+            _ => 0,
+        }
+    }
+
+    async fn ask_provider(
+        &self,
+        providers: &BTreeMap<String, Connection>,
+        request: &LlmRequest,
+    ) -> Result<Answered, AskError> {
+        let (provider, model) = self.find(request)?;
+        let connection = providers.get(&provider.name).ok_or(AskError::NotConfigured)?;
+        connection.ask(model, request).await
+    }
+
+    fn find(&self, request: &LlmRequest) -> Result<(&Provider, &Model), AskError> {
+        if self.config.providers.is_empty() {
+            return Err(AskError::NotConfigured);
+        }
+        self.config.find(request.model.as_deref()).ok_or_else(|| AskError::UnknownModel {
+            name: request.model.clone().unwrap_or_default(),
+            known: self.config.model_names().join(", "),
+        })
+    }
+}
+
+/// What a completion says it used.
+fn tokens(completion: &Completion) -> u64 {
+    u64::from(completion.usage.input_tokens) + u64::from(completion.usage.output_tokens)
+}
+
+/// A model of which no price is known.
+fn free() -> Model {
+    Model {
+        name: String::new(),
+        input_price: 0.0,
+        output_price: 0.0,
+        max_output: 4_096,
+        max_output_field: String::new(),
+    }
+}
+
+fn connect(
+    config: &Config,
+    clock: &Arc<dyn Clock>,
+    env: &dyn Fn(&str) -> Option<String>,
+) -> Result<BTreeMap<String, Connection>, ConfigError> {
+    let connections = config.providers.iter().map(|provider| {
+        let connection = Connection::new(provider, config.rate(provider), Arc::clone(clock), env)?;
+        Ok((provider.name.clone(), connection))
+    });
+    connections.collect()
+}

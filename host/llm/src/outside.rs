@@ -1,0 +1,332 @@
+//! What one run asks of the outside: intent stored and charged, call made, answer stored, and only then the script
+//! sees it.
+
+use std::{collections::HashMap, sync::Arc};
+
+use serde::Serialize;
+use serde_json::json;
+use sha2::{Digest, Sha256};
+use triggerbox_model::{
+    call::{Answer, Completion, Finish, HttpRequest, LlmMessage, LlmRequest, LlmUsage, Reply},
+    error::{Error, ErrorKind},
+    grants::Authority,
+    limits::{Breach, Limit, Limits, Scope},
+};
+
+use crate::{
+    budget::{Account, Amount},
+    clock::Clock,
+    config::Budgets,
+    error::AskError,
+    http::Web,
+    ledger::{Begun, End, Intent, Kind, Ledger, LedgerError},
+    models::Models,
+    shape::Shape,
+};
+
+/// What all runs of a host share.
+pub struct Services {
+    /// Language models.
+    pub models: Models,
+    /// Other services; none: no request leaves this host.
+    pub web: Option<Web>,
+    /// What runs may use together.
+    pub budgets: Budgets,
+    /// Tells the time.
+    pub clock: Arc<dyn Clock>,
+}
+
+impl std::fmt::Debug for Services {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Services").field("budgets", &self.budgets).finish_non_exhaustive()
+    }
+}
+
+/// Who spends.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Spender {
+    /// The rule.
+    pub rule: String,
+    /// The root event; none: the run is its own.
+    pub root: Option<String>,
+    /// The rule's runs for one record, where they are chained.
+    pub session: Option<String>,
+    /// The model of a question that names none; none: the host's default.
+    pub model: Option<String>,
+}
+
+/// The outside as a run is given it.
+#[derive(Clone)]
+pub struct Outside {
+    /// Models and other services.
+    pub services: Arc<Services>,
+    /// Where intents, answers and budgets are kept.
+    pub ledger: Arc<dyn Ledger>,
+    /// Who spends.
+    pub spender: Spender,
+    /// Requests that change something elsewhere are not sent: dry runs, recommendations, proposals, replays.
+    pub only_reads: bool,
+}
+
+/// Why a run ends in the middle of a call.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Halt {
+    /// A budget is spent. Whoever sets it.
+    #[error("{0}")]
+    Over(Breach),
+    /// A request that changes something elsewhere may have arrived in an earlier attempt. A person must look.
+    #[error("{0}")]
+    OutcomeUnknown(String),
+    /// Intents and answers cannot be kept. The operator.
+    #[error(transparent)]
+    Ledger(#[from] LedgerError),
+}
+
+impl Outside {
+    /// Starts an attempt of one script of a run; its scripts are numbered, for they may ask the same.
+    #[must_use]
+    pub fn start(&self, run: &str, script: usize, limits: &Limits) -> Calls {
+        let (outside, run) = (self.clone(), run.to_owned());
+        Calls { outside, run, script, limits: *limits, made: HashMap::new(), said: Vec::new() }
+    }
+}
+
+/// The outside calls of one attempt.
+pub struct Calls {
+    outside: Outside,
+    run: String,
+    script: usize,
+    limits: Limits,
+    /// How often each request was made.
+    made: HashMap<[u8; 32], u32>,
+    /// The last conversation, so that only what is new is kept.
+    said: Vec<LlmMessage>,
+}
+
+impl Calls {
+    /// Asks a model. An answer of the wrong shape is sent back once.
+    ///
+    /// # Errors
+    /// [`Halt`]: the run ends. What the script may handle is in the reply.
+    pub async fn complete(&mut self, mut request: LlmRequest) -> Result<Reply, Halt> {
+        let shape = match request.output_schema.as_deref().map(Shape::new).transpose() {
+            Ok(shape) => shape,
+            Err(error) => return Ok(Err(error.into())),
+        };
+        request.model = request.model.or_else(|| self.outside.spender.model.clone());
+        let first = match self.ask(&request).await? {
+            Ok(completion) => completion,
+            Err(error) => return Ok(Err(error)),
+        };
+        let problem = match checked(shape.as_ref(), first) {
+            Checked::Good(completion) => return Ok(Ok(Answer::Completion(completion))),
+            Checked::Bad(problem) => problem,
+        };
+        let Wrong { completion: first, why } = problem;
+        let repair =
+            format!("That does not satisfy the schema: {why}\nAnswer again, with nothing but the corrected JSON.");
+        request.messages.push(LlmMessage::Assistant(first.text));
+        request.messages.push(LlmMessage::User(repair));
+        let second = match self.ask(&request).await? {
+            Ok(completion) => completion,
+            Err(error) => return Ok(Err(error)),
+        };
+        Ok(match checked(shape.as_ref(), second) {
+            Checked::Good(mut completion) => {
+                completion.usage = both(&first.usage, &completion.usage);
+                Ok(Answer::Completion(completion))
+            }
+            Checked::Bad(Wrong { why, .. }) => Err(AskError::WrongShape(why).into()),
+        })
+    }
+
+    /// One question and its answer, through the ledger.
+    async fn ask(&mut self, request: &LlmRequest) -> Result<Result<Completion, Error>, Halt> {
+        let worst = match self.outside.services.models.worst_case(request) {
+            Ok(worst) => worst,
+            Err(error) => return Ok(Err(error.into())),
+        };
+        let kept = self.what_is_new(request);
+        let accounts = self.accounts();
+        let intent = self.intent(Kind::Model, request, kept, accounts, worst);
+        let call = match self.outside.ledger.begin(intent).await? {
+            Begun::Go(call) => call,
+            Begun::Known(reply) => return Ok(reply.and_then(completion)),
+            Begun::Over(breach) => return Err(Halt::Over(breach)),
+            Begun::Unknown => return Err(Halt::OutcomeUnknown("a model's answer was never known".to_owned())),
+        };
+        // Dropped here, the call stays an intent, charged at its worst case.
+        let answered = self.outside.services.models.ask(request).await;
+        let (used, known) = match &answered {
+            Ok(answered) => {
+                let micro_euro = triggerbox_model::limits::micro_euro(answered.completion.usage.cost);
+                (Some(Amount { calls: 1, tokens: answered.tokens, micro_euro }), true)
+            }
+            Err(error) if error.may_have_cost() => (None, false),
+            Err(_) => (Some(Amount::default()), true),
+        };
+        let reply = answered.map(|answered| answered.completion).map_err(Error::from);
+        let end = End { at: self.now(), used, known, reply: reply.clone().map(Answer::Completion) };
+        self.outside.ledger.end(call, end).await?;
+        Ok(reply)
+    }
+
+    /// Sends a request to another service.
+    ///
+    /// # Errors
+    /// [`Halt`]: the run ends. What the script may handle is in the reply.
+    pub async fn send(&mut self, authority: &Authority, request: HttpRequest) -> Result<Reply, Halt> {
+        let Some(web) = &self.outside.services.web else {
+            return Ok(Err(Error::unavailable("http-not-configured", "this host sends no requests to other services")));
+        };
+        let prepared = match web.prepare(authority, &request) {
+            Ok(prepared) => prepared,
+            Err(error) => return Ok(Err(error)),
+        };
+        if self.outside.only_reads && !matches!(request.method.as_str(), "GET" | "HEAD") {
+            let text = format!("a run whose changes are not applied sends no {}", request.method);
+            return Ok(Err(Error::unavailable("http-not-sent", text)));
+        }
+        let kind = if prepared.repeatable { Kind::HttpRepeatable } else { Kind::Http };
+        // As the script wrote it: secrets are still placeholders.
+        let kept = serde_json::to_string(&request).unwrap_or_default();
+        let intent = self.intent(kind, &request, kept, Vec::new(), Amount::default());
+        let call = match self.outside.ledger.begin(intent).await? {
+            Begun::Go(call) => call,
+            Begun::Known(reply) => return Ok(reply),
+            Begun::Over(breach) => return Err(Halt::Over(breach)),
+            Begun::Unknown => {
+                let place = request.url.split(['?', '#']).next().unwrap_or_default();
+                return Err(Halt::OutcomeUnknown(format!(
+                    "`{} {place}` was sent in an earlier attempt, and whether it arrived is not known; look there, then \
+                     run it again or not",
+                    request.method
+                )));
+            }
+        };
+        let Some(web) = &self.outside.services.web else { return Ok(Err(missing_web())) };
+        let sent = web.send(prepared, request.body).await;
+        let known = sent.as_ref().err().is_none_or(|failed| !failed.may_have_arrived);
+        let reply = sent.map(Answer::Response).map_err(|failed| failed.error);
+        let end = End { at: self.now(), used: Some(Amount::default()), known, reply: reply.clone() };
+        self.outside.ledger.end(call, end).await?;
+        Ok(reply)
+    }
+
+    fn intent<T: Serialize>(
+        &mut self,
+        kind: Kind,
+        request: &T,
+        kept: String,
+        accounts: Vec<Account>,
+        worst: Amount,
+    ) -> Intent {
+        let whole = serde_json::to_vec(&(self.script, request)).unwrap_or_default();
+        let hash: [u8; 32] = Sha256::digest(&whole).into();
+        let made = self.made.entry(hash).or_default();
+        let nth = *made;
+        *made += 1;
+        let spender = &self.outside.spender;
+        Intent {
+            run: self.run.clone(),
+            rule: spender.rule.clone(),
+            root: spender.root.clone().unwrap_or_else(|| self.run.clone()),
+            class: self.limits.class,
+            kind,
+            hash,
+            nth,
+            request: kept,
+            accounts,
+            worst,
+            at: self.now(),
+        }
+    }
+
+    /// The request as it is kept: of its messages only those that the last one did not have.
+    fn what_is_new(&mut self, request: &LlmRequest) -> String {
+        let same = self.said.iter().zip(&request.messages).take_while(|(before, now)| before == now).count();
+        // A conversation that starts anew is kept whole.
+        let same = if same == self.said.len() { same } else { 0 };
+        let new = request.messages.get(same..).unwrap_or_default();
+        self.said.truncate(same);
+        self.said.extend_from_slice(new);
+        let tools: Vec<_> = request.tools.iter().map(|tool| &tool.name).collect();
+        json!({ "model": request.model, "after": same, "messages": new, "tools": tools }).to_string()
+    }
+
+    /// Everything that this run's calls are charged to, the smallest first.
+    fn accounts(&self) -> Vec<Account> {
+        let Outside { services, spender, .. } = &self.outside;
+        let Services { budgets, clock, .. } = &**services;
+        let day = clock.now().strftime("%Y-%m-%d").to_string();
+        let limit = |limit| self.limits.get(limit);
+        let run = Amount {
+            calls: limit(Limit::LlmCalls),
+            tokens: limit(Limit::LlmTokens),
+            micro_euro: limit(Limit::LlmCost),
+        };
+        let root = spender.root.clone().unwrap_or_else(|| self.run.clone());
+        let mut accounts = vec![Account { scope: Scope::Run, key: self.run.clone(), max: run }];
+        if let Some(session) = &spender.session {
+            // A session's calls are counted by its runs.
+            let max = Amount { calls: u64::MAX, ..run };
+            accounts.push(Account { scope: Scope::Session, key: session.clone(), max });
+        }
+        accounts.extend([
+            Account { scope: Scope::Root, key: root, max: budgets.root.amount() },
+            Account { scope: Scope::RuleDay, key: format!("{}@{day}", spender.rule), max: budgets.rule_day.amount() },
+            Account { scope: Scope::ServerDay, key: day, max: budgets.server_day.amount() },
+        ]);
+        accounts
+    }
+
+    fn now(&self) -> i64 {
+        self.outside.services.clock.now().as_millisecond()
+    }
+}
+
+enum Checked {
+    Good(Completion),
+    Bad(Wrong),
+}
+
+/// An answer of the wrong shape.
+struct Wrong {
+    completion: Completion,
+    why: String,
+}
+
+/// Holds an answer to its shape. A model that asks for tools or refuses has not answered yet.
+fn checked(shape: Option<&Shape>, completion: Completion) -> Checked {
+    let Some(shape) = shape else { return Checked::Good(completion) };
+    if matches!(completion.finish, Finish::ToolCalls | Finish::Refused) {
+        return Checked::Good(completion);
+    }
+    match shape.check(&completion.text) {
+        Ok(text) => Checked::Good(Completion { text, ..completion }),
+        Err(why) if completion.finish == Finish::Length => {
+            Checked::Bad(Wrong { why: format!("it was cut at the longest answer allowed: {why}"), completion })
+        }
+        Err(why) => Checked::Bad(Wrong { why, completion }),
+    }
+}
+
+fn both(first: &LlmUsage, second: &LlmUsage) -> LlmUsage {
+    LlmUsage {
+        input_tokens: first.input_tokens.saturating_add(second.input_tokens),
+        output_tokens: first.output_tokens.saturating_add(second.output_tokens),
+        cost: first.cost + second.cost,
+        currency: second.currency.clone(),
+    }
+}
+
+fn completion(answer: Answer) -> Result<Completion, Error> {
+    match answer {
+        Answer::Completion(completion) => Ok(completion),
+        _ => Err(Error::new(ErrorKind::Other, "wrong-answer", "the stored answer is of another kind of call")),
+    }
+}
+
+fn missing_web() -> Error {
+    Error::unavailable("http-not-configured", "this host sends no requests to other services")
+}

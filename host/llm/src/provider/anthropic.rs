@@ -1,0 +1,126 @@
+//! Anthropic's messages.
+
+use serde_json::{Map, Value, json};
+use triggerbox_model::call::{Completion, Finish, LlmMessage, LlmRequest, LlmUsage, ToolCall};
+
+use super::{Parsed, answer_schema, in_words, text, tool_schema};
+use crate::{
+    config::{Model, Provider, Structured},
+    error::AskError,
+    price,
+};
+
+/// The version of the protocol that is spoken.
+pub(super) const VERSION: &str = "2023-06-01";
+
+/// The tool that stands for an answer with a schema: a model that must call it must fill in the schema.
+const ANSWER: &str = "answer";
+
+pub(super) fn body(provider: &Provider, model: &Model, request: &LlmRequest) -> Result<Value, AskError> {
+    let mut system = Vec::new();
+    let mut messages = Vec::new();
+    for message in &request.messages {
+        match message {
+            LlmMessage::System(text) => system.push(text.clone()),
+            LlmMessage::User(text) => messages.push(turn("user", vec![block(text)])),
+            LlmMessage::Assistant(text) => messages.push(turn("assistant", vec![block(text)])),
+            LlmMessage::AssistantCalls(text, calls) => {
+                let said = (!text.is_empty()).then(|| block(text));
+                let calls = calls.iter().map(|call| {
+                    let input = serde_json::from_str(&call.arguments_json).unwrap_or_else(|_| json!({}));
+                    json!({ "type": "tool_use", "id": call.id, "name": call.name, "input": input })
+                });
+                messages.push(turn("assistant", said.into_iter().chain(calls).collect()));
+            }
+            LlmMessage::ToolResults(results) => {
+                let results = results.iter().map(|result| {
+                    let (id, content) = (&result.call_id, &result.content);
+                    json!({ "type": "tool_result", "tool_use_id": id, "content": content, "is_error": result.is_error })
+                });
+                messages.push(turn("user", results.collect()));
+            }
+        }
+    }
+    let tools = request.tools.iter().map(|tool| {
+        let schema = tool_schema(tool)?;
+        Ok(json!({ "name": tool.name, "description": tool.description, "input_schema": schema }))
+    });
+    let mut tools = tools.collect::<Result<Vec<_>, AskError>>()?;
+    let mut body = Map::new();
+    body.insert("model".into(), json!(model.name));
+    body.insert("max_tokens".into(), json!(price::output_bound(model, request)));
+    body.insert("messages".into(), Value::Array(messages));
+    if let Some(schema) = answer_schema(request)? {
+        if answers_by_tool(provider, request, &schema) {
+            tools.push(json!({ "name": ANSWER, "description": "Gives the answer.", "input_schema": schema }));
+            body.insert("tool_choice".into(), json!({ "type": "tool", "name": ANSWER }));
+        } else {
+            system.push(in_words(&schema));
+        }
+    }
+    if !system.is_empty() {
+        body.insert("system".into(), json!(system.join("\n\n")));
+    }
+    if !tools.is_empty() {
+        body.insert("tools".into(), Value::Array(tools));
+    }
+    if let Some(temperature) = request.temperature {
+        body.insert("temperature".into(), json!(temperature));
+    }
+    Ok(Value::Object(body))
+}
+
+/// Only objects can be a tool's input, and a tool that must be called would shut out the others.
+fn answers_by_tool(provider: &Provider, request: &LlmRequest, schema: &Value) -> bool {
+    provider.structured == Structured::Native
+        && request.tools.is_empty()
+        && schema.get("type") == Some(&json!("object"))
+}
+
+fn turn(role: &str, content: Vec<Value>) -> Value {
+    json!({ "role": role, "content": content })
+}
+
+/// A text block; the protocol refuses empty ones.
+fn block(text: &str) -> Value {
+    json!({ "type": "text", "text": if text.trim().is_empty() { "(nothing)" } else { text } })
+}
+
+pub(super) fn parse(answer: &Value, request: &LlmRequest) -> Result<Parsed, String> {
+    let blocks = answer.get("content").and_then(Value::as_array).ok_or("it has no `content`")?;
+    let mut said = String::new();
+    let mut calls = Vec::new();
+    let mut structured = None;
+    for block in blocks {
+        match block.get("type").and_then(Value::as_str) {
+            Some("text") => said.push_str(&block.get("text").map(text).unwrap_or_default()),
+            Some("tool_use") => {
+                let name = block.get("name").and_then(Value::as_str).ok_or("a tool call has no name")?;
+                let id = block.get("id").and_then(Value::as_str).ok_or("a tool call has no id")?;
+                let input = block.get("input").map_or_else(|| "{}".to_owned(), Value::to_string);
+                match name {
+                    ANSWER if request.tools.is_empty() => structured = Some(input),
+                    name => calls.push(ToolCall { id: id.to_owned(), name: name.to_owned(), arguments_json: input }),
+                }
+            }
+            // Thinking and whatever else there may come to be.
+            _ => {}
+        }
+    }
+    let finish = match answer.get("stop_reason").and_then(Value::as_str) {
+        _ if structured.is_some() => Finish::Stop,
+        _ if !calls.is_empty() => Finish::ToolCalls,
+        Some("end_turn" | "stop_sequence") => Finish::Stop,
+        Some("max_tokens") => Finish::Length,
+        Some("refusal") => Finish::Refused,
+        _ => Finish::Other,
+    };
+    let count = |name: &str| answer.pointer(&format!("/usage/{name}")).and_then(Value::as_u64);
+    // Tokens that went in or came out of the provider's cache are tokens all the same.
+    let cached =
+        ["cache_creation_input_tokens", "cache_read_input_tokens"].iter().filter_map(|name| count(name)).sum::<u64>();
+    let tokens = count("input_tokens").map(|input| input + cached).zip(count("output_tokens"));
+    let model = answer.get("model").map(text).unwrap_or_default();
+    let usage = LlmUsage { input_tokens: 0, output_tokens: 0, cost: 0.0, currency: String::new() };
+    Ok(Parsed { completion: Completion { text: structured.unwrap_or(said), calls, finish, usage, model }, tokens })
+}

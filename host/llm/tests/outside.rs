@@ -1,0 +1,652 @@
+//! Intent, answer, then the script: budgets that hold, answers of a shape, attempts that die in the middle, and requests
+//! to other services.
+
+mod support;
+
+use std::{
+    net::IpAddr,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+use serde_json::json;
+use support::{Book, KEY, Server, Step, TestClock, agent_limits, answer, env, live, outside, question};
+use triggerbox_llm::{
+    Calls, Halt, Models, Outside,
+    budget::{Account, Amount},
+    config::{Budget, Config, HeaderSecret},
+    http::{Lookup, Web},
+    recording::{Matching, Origin, Recording},
+    secret::Source,
+};
+use triggerbox_model::{
+    call::{Answer, Completion, HttpRequest, HttpResponse, LlmRequest, Reply},
+    error::ErrorKind,
+    grants::Authority,
+    limits::{Breach, Class, Limit, LimitRequest, Limits, Scope},
+};
+
+fn completion(reply: Reply) -> Completion {
+    match reply.unwrap() {
+        Answer::Completion(completion) => completion,
+        other => panic!("{other:?}"),
+    }
+}
+
+fn breach(halt: Halt) -> Breach {
+    match halt {
+        Halt::Over(breach) => breach,
+        other => panic!("{other:?}"),
+    }
+}
+
+fn shaped(text: &str) -> LlmRequest {
+    let schema = r#"{"type":"object","required":["score"],"properties":{"score":{"type":"integer"}}}"#;
+    LlmRequest { output_schema: Some(schema.into()), ..question(text) }
+}
+
+// --- answers of a shape --------------------------------------------------------------------------
+
+#[tokio::test]
+async fn an_answer_of_the_wrong_shape_is_sent_back_once() {
+    for kind in ["openai", "anthropic"] {
+        let steps = ["about seven", r#"{"score": 7}"#].map(|text| Step::json(&answer(kind, text)));
+        let server = Server::start(steps.to_vec()).await;
+        let (clock, book) = (TestClock::new(), Book::new());
+        let mut calls = outside(live(kind, &server, &clock), None, &book, &clock).start("run-1", 0, &agent_limits());
+        let completion = completion(calls.complete(shaped("Score it.")).await.unwrap());
+        assert_eq!(completion.text, r#"{"score": 7}"#);
+        assert_eq!(completion.usage.input_tokens, 200, "both answers are paid for");
+        assert_eq!(book.used(Scope::Run, "run-1"), Amount { calls: 2, tokens: 240, micro_euro: 360 });
+        let second = server.seen()[1].json().to_string();
+        assert!(second.contains("about seven") && second.contains("no JSON"), "{second}");
+        // The provider is told the shape in its own way.
+        let first = server.seen()[0].json();
+        match kind {
+            "openai" => assert_eq!(first["response_format"]["json_schema"]["schema"]["required"][0], "score"),
+            _ => assert_eq!(first["tool_choice"]["name"], "answer"),
+        }
+    }
+}
+
+#[tokio::test]
+async fn an_answer_that_stays_wrong_is_an_error_and_a_bad_schema_costs_nothing() {
+    let server = Server::start(vec![Step::json(&answer("openai", r#"{"score": "seven"}"#))]).await;
+    let (clock, book) = (TestClock::new(), Book::new());
+    let outside = outside(live("openai", &server, &clock), None, &book, &clock);
+    let error = outside.start("run-1", 0, &agent_limits()).complete(shaped("Score it.")).await.unwrap().unwrap_err();
+    assert_eq!((error.kind, error.code.as_str()), (ErrorKind::Other, "llm-wrong-shape"));
+    assert!(error.message.contains("at /score"), "{error}");
+    assert_eq!(server.seen().len(), 2);
+
+    for schema in ["no JSON", r#"{"type": 7}"#, r#"{"$ref": "http://127.0.0.1/x"}"#] {
+        let request = LlmRequest { output_schema: Some(schema.into()), ..question("?") };
+        let error = outside.start("run-2", 0, &agent_limits()).complete(request).await.unwrap().unwrap_err();
+        assert_eq!(error.code, "bad-llm-request", "{error}");
+    }
+    assert_eq!(server.seen().len(), 2);
+    assert_eq!(book.used(Scope::Run, "run-2"), Amount::default());
+}
+
+// --- budgets -------------------------------------------------------------------------------------
+
+fn limits(limit: &str, max: u64) -> Limits {
+    let request = LimitRequest([(Limit::from_name(limit).unwrap(), max)].into());
+    Limits::resolve(Class::Agent, [&request])
+}
+
+// Shows: F055, F056, F058
+#[tokio::test]
+async fn a_call_that_could_go_over_a_limit_is_not_made() {
+    let server = Server::start(vec![Step::json(&answer("openai", "Hello."))]).await;
+    let (clock, book) = (TestClock::new(), Book::new());
+    let outside = outside(live("openai", &server, &clock), None, &book, &clock);
+    // Each call can use 2,000 and uses 120; 8,000 millionths of a euro at worst.
+    for (limit, max, fits) in [("llm-tokens", 2_500, 4), ("llm-cost", 6_000, 3), ("llm-calls", 2, 2)] {
+        let limits = limits(limit, max);
+        let mut calls = outside.start(limit, 0, &limits);
+        let before = server.seen().len();
+        let mut breached = None;
+        for n in 0..100 {
+            match calls.complete(question(&format!("Question {n}"))).await {
+                Ok(reply) => drop(completion(reply)),
+                Err(halt) => {
+                    breached = Some(breach(halt));
+                    break;
+                }
+            }
+        }
+        let breach = breached.unwrap();
+        assert_eq!((breach.limit.spec().name, breach.scope), (limit, Scope::Run), "{breach}");
+        assert!(breach.used > max && breach.max == max, "{breach}");
+        let made = server.seen().len() - before;
+        assert!(made >= fits.min(1) && made < 40, "{limit}: {made} calls");
+        let used = book.used(Scope::Run, limit);
+        assert!(used.tokens <= 2_500 || limit != "llm-tokens", "{used:?}");
+        assert_eq!(used.calls, made as u64);
+    }
+}
+
+// Shows: F059
+#[tokio::test]
+async fn retries_chains_and_days_share_their_budgets() {
+    let server = Server::start(vec![Step::json(&answer("openai", "Hello."))]).await;
+    let (clock, book) = (TestClock::new(), Book::new());
+    let mut shared = outside(live("openai", &server, &clock), None, &book, &clock);
+    let budgets = &mut Arc::get_mut(&mut shared.services).unwrap().budgets;
+    budgets.root.calls = 3;
+    budgets.rule_day.calls = 5;
+    budgets.server_day.calls = 7;
+    // Runs of one root event, whatever their number.
+    for run in ["a", "b", "c"] {
+        completion(shared.start(run, 0, &agent_limits()).complete(question(run)).await.unwrap());
+    }
+    let halt = shared.start("d", 0, &agent_limits()).complete(question("d")).await.unwrap_err();
+    let over = breach(halt);
+    assert_eq!((over.limit, over.scope, over.used, over.max), (Limit::LlmCalls, Scope::Root, 4, 3));
+    assert!(over.to_string().contains("root event, with all that follows from it"), "{over}");
+    // Other root events of the same rule, on the same day.
+    let with = |root: &str, rule: &str| {
+        let mut outside = shared.clone();
+        outside.spender.root = Some(root.into());
+        outside.spender.rule = rule.into();
+        outside
+    };
+    for run in ["e", "f"] {
+        completion(with(run, "scoring").start(run, 0, &agent_limits()).complete(question(run)).await.unwrap());
+    }
+    let over = breach(with("g", "scoring").start("g", 0, &agent_limits()).complete(question("g")).await.unwrap_err());
+    assert_eq!((over.scope, over.max), (Scope::RuleDay, 5));
+    // Other rules of the same server.
+    for run in ["h", "i"] {
+        completion(with(run, "other").start(run, 0, &agent_limits()).complete(question(run)).await.unwrap());
+    }
+    let over = breach(with("j", "third").start("j", 0, &agent_limits()).complete(question("j")).await.unwrap_err());
+    assert_eq!((over.scope, over.max), (Scope::ServerDay, 7));
+    // The next day.
+    clock.turn(Duration::from_secs(24 * 3600));
+    completion(with("k", "scoring").start("k", 0, &agent_limits()).complete(question("k")).await.unwrap());
+}
+
+// Shows: F059
+#[tokio::test]
+async fn runs_at_once_cannot_overspend_together() {
+    let server = Server::start(vec![Step::json(&answer("openai", "Hello."))]).await;
+    let (clock, book) = (TestClock::new(), Book::new());
+    let mut shared = outside(live("openai", &server, &clock), None, &book, &clock);
+    // Room for ten at their worst case.
+    let worst = shared.services.models.worst_case(&question("00")).unwrap();
+    let cost = (worst.micro_euro * 10) as f64 / 1e6;
+    Arc::get_mut(&mut shared.services).unwrap().budgets.root = Budget { calls: 1_000, tokens: 10_000_000, cost };
+    let mut tasks = tokio::task::JoinSet::new();
+    for n in 0..60 {
+        let shared = shared.clone();
+        tasks.spawn(async move {
+            shared.start(&format!("run-{n}"), 0, &agent_limits()).complete(question(&format!("{n:02}"))).await
+        });
+    }
+    let results = tasks.join_all().await;
+    let made = results.iter().filter(|result| result.is_ok()).count();
+    assert_eq!(made, server.seen().len());
+    assert!(made >= 10, "{made}");
+    let spent = book.used(Scope::Root, "event-1");
+    assert!(spent.micro_euro <= worst.micro_euro * 10, "{spent:?}");
+    assert_eq!(spent.micro_euro, made as u64 * 180, "settled with what was really used");
+    for halt in results.into_iter().filter_map(Result::err) {
+        assert_eq!(breach(halt).limit, Limit::LlmCost);
+    }
+}
+
+proptest::proptest! {
+    /// Whatever is charged and settled, in whatever order: no account ever holds more than its budget at worst case,
+    /// and at the end each holds what was used.
+    #[test]
+    fn accounts_add_up(calls in proptest::collection::vec((0u64..50, 0u64..50, 0u8..2, proptest::bool::ANY), 1..40)) {
+        let conn = rusqlite::Connection::open_in_memory().unwrap();
+        triggerbox_llm::ledger::create_tables(&conn).unwrap();
+        let account = |key: u8, max: u64| Account {
+            scope: Scope::Root,
+            key: key.to_string(),
+            max: Amount { calls: u64::MAX, tokens: max, micro_euro: u64::MAX },
+        };
+        let (mut charged, mut open) = ([0u64; 3], Vec::new());
+        for (worst, used, key, settle_first) in calls {
+            if settle_first && let Some((key, worst, used)) = open.pop() {
+                let amount = |tokens| Amount { calls: 1, tokens, micro_euro: 0 };
+                let accounts = [account(key, 100), account(2, 150)];
+                triggerbox_llm::budget::settle(&conn, &accounts, amount(worst), amount(used)).unwrap();
+                for key in [key, 2] {
+                    charged[key as usize] = charged[key as usize] + used - worst;
+                }
+            }
+            let amount = Amount { calls: 1, tokens: worst, micro_euro: 0 };
+            let accounts = [account(key, 100), account(2, 150)];
+            let fits = charged[key as usize] + worst <= 100 && charged[2] + worst <= 150;
+            let result = triggerbox_llm::budget::charge(&conn, &accounts, amount, Class::Agent).unwrap();
+            proptest::prop_assert_eq!(result.is_ok(), fits);
+            if fits {
+                charged[key as usize] += worst;
+                charged[2] += worst;
+                open.push((key, worst, used.min(worst)));
+            }
+            for key in 0..3u8 {
+                let held = triggerbox_llm::budget::used(&conn, Scope::Root, &key.to_string()).unwrap().tokens;
+                proptest::prop_assert_eq!(held, charged[key as usize]);
+            }
+        }
+    }
+}
+
+// --- attempts that die ---------------------------------------------------------------------------
+
+/// A run whose host dies while the provider answers: the future is dropped where it waits.
+async fn die_while_waiting<T>(server: &Server, call: impl Future<Output = T>) {
+    let asked = server.seen().len();
+    let mut call = Box::pin(call);
+    while server.seen().len() == asked {
+        tokio::select! {
+            biased;
+            _ = &mut call => panic!("it was answered"),
+            () = tokio::task::yield_now() => {}
+        }
+    }
+}
+
+// Shows: F059
+#[tokio::test]
+async fn a_question_whose_answer_was_lost_is_charged_at_its_worst_and_asked_again() {
+    let server = Server::start(vec![Step::Stall, Step::json(&answer("openai", "Hello."))]).await;
+    let (clock, book) = (TestClock::new(), Book::new());
+    let outside = outside(live("openai", &server, &clock), None, &book, &clock);
+    let worst = outside.services.models.worst_case(&question("?")).unwrap();
+    // Killed before anything was stored: nothing happened.
+    assert_eq!(book.calls("run-1"), []);
+    // Killed between intent and answer.
+    die_while_waiting(&server, outside.start("run-1", 0, &agent_limits()).complete(question("?"))).await;
+    assert_eq!(book.calls("run-1")[0].state, "intent");
+    assert_eq!(book.used(Scope::Run, "run-1"), worst);
+    // The next attempt asks again, visibly, and pays for both.
+    let mut second = outside.start("run-1", 0, &agent_limits());
+    assert_eq!(completion(second.complete(question("?")).await.unwrap()).text, "Hello.");
+    let states: Vec<_> = book.calls("run-1").into_iter().map(|call| call.state).collect();
+    assert_eq!(states, ["unknown", "answered"]);
+    assert_eq!(book.used(Scope::Run, "run-1").tokens, worst.tokens + 120);
+    assert_eq!(book.used(Scope::Root, "event-1").calls, 2);
+    // Killed after the answer was stored, before the script saw it: the next attempt gets the stored one.
+    let mut third = outside.start("run-1", 0, &agent_limits());
+    assert_eq!(completion(third.complete(question("?")).await.unwrap()).text, "Hello.");
+    assert_eq!(server.seen().len(), 2);
+    assert_eq!(book.used(Scope::Run, "run-1").tokens, worst.tokens + 120, "nothing more is charged");
+    // The same question for the second time in one attempt is another call, and so is a different one.
+    completion(third.complete(question("?")).await.unwrap());
+    completion(third.complete(question("Other?")).await.unwrap());
+    assert_eq!(server.seen().len(), 4);
+}
+
+#[tokio::test]
+async fn answers_that_break_off_stay_charged_and_clear_refusals_do_not() {
+    let steps = vec![Step::CutOff, Step::status(400, "{}")];
+    let server = Server::start(steps).await;
+    let (clock, book) = (TestClock::new(), Book::new());
+    let outside = outside(live("openai", &server, &clock), None, &book, &clock);
+    let mut calls = outside.start("run-1", 0, &agent_limits());
+    let error = calls.complete(question("1")).await.unwrap().unwrap_err();
+    assert_eq!(error.code, "llm-cut-off");
+    let worst = outside.services.models.worst_case(&question("1")).unwrap();
+    assert_eq!(book.used(Scope::Run, "run-1"), worst);
+    let error = calls.complete(question("2")).await.unwrap().unwrap_err();
+    assert_eq!(error.code, "llm-refused");
+    assert_eq!(book.used(Scope::Run, "run-1"), worst);
+}
+
+#[tokio::test]
+async fn of_a_conversation_only_what_is_new_is_kept() {
+    let server = Server::start(vec![Step::json(&answer("openai", "Hello."))]).await;
+    let (clock, book) = (TestClock::new(), Book::new());
+    let mut calls = outside(live("openai", &server, &clock), None, &book, &clock).start("run-1", 0, &agent_limits());
+    let mut request = question(&"long ".repeat(10_000));
+    for n in 0..5 {
+        let said = completion(calls.complete(request.clone()).await.unwrap()).text;
+        request.messages.push(triggerbox_model::call::LlmMessage::Assistant(said));
+        request.messages.push(triggerbox_model::call::LlmMessage::User(format!("And {n}?")));
+    }
+    let kept = book.calls("run-1");
+    assert_eq!(kept.len(), 5);
+    let sizes: Vec<_> = kept.iter().map(|call| call.request.len()).collect();
+    assert!(sizes[0] > 50_000 && sizes[1..].iter().all(|size| *size < 300), "{sizes:?}");
+    assert!(kept[2].request.contains("And 1?"));
+}
+
+// --- recordings ----------------------------------------------------------------------------------
+
+#[tokio::test]
+async fn what_was_recorded_is_answered_again_without_a_provider() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("hello.json");
+    let server =
+        Server::start(vec![Step::json(&answer("openai", "Hello.")), Step::json(&answer("openai", "Bye."))]).await;
+    let clock: Arc<dyn triggerbox_llm::Clock> = TestClock::new();
+    let recorder = Models::record(
+        support::config("openai", &server.url),
+        &clock,
+        &env,
+        Recording::new(Origin::Recorded, "a greeting"),
+        path.clone(),
+    )
+    .unwrap();
+    for text in ["Hello?", "Bye?"] {
+        recorder.ask(&question(text)).await.unwrap();
+    }
+    assert!(!std::fs::read_to_string(&path).unwrap().contains(KEY));
+    let recording = Recording::load(&path).unwrap();
+    assert_eq!((recording.origin, recording.exchanges.len()), (Origin::Recorded, 2));
+
+    let strict = Models::replay(Config::default(), &recording, Matching::Strict);
+    assert_eq!(strict.ask(&question("Hello?")).await.unwrap().completion.text, "Hello.");
+    let error = strict.ask(&question("Bye!")).await.unwrap_err();
+    assert_eq!(error.code(), "llm-not-recorded");
+    assert!(error.to_string().contains("message 2 was `User(\"Bye?\")` and is `User(\"Bye!\")`"), "{error}");
+    assert_eq!(strict.ask(&question("Bye?")).await.unwrap().completion.text, "Bye.");
+    assert!(strict.ask(&question("Bye?")).await.unwrap_err().to_string().contains("ends before this question"));
+    assert_eq!(server.seen().len(), 2);
+
+    let tolerant = Models::replay(Config::default(), &recording, Matching::Tolerant);
+    assert_eq!(tolerant.ask(&question("Good morning?")).await.unwrap().completion.text, "Hello.");
+    assert!(tolerant.ask(&shaped("Good morning?")).await.is_err(), "another course");
+    assert_eq!(tolerant.unasked(), 1);
+}
+
+#[test]
+fn recordings_that_cannot_be_used_say_why() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("r.json");
+    let error = |text: &str| {
+        std::fs::write(&path, text).unwrap();
+        Recording::load(&path).unwrap_err().to_string()
+    };
+    assert!(error("{").contains("r.json: does not parse"));
+    assert!(error(r#"{"triggerbox-recording": 1, "exchanges": []}"#).contains("missing field `origin`"));
+    let newer = r#"{"triggerbox-recording": 2, "origin": "recorded", "exchanges": []}"#;
+    assert!(error(newer).contains("has format 2; this version reads 1"));
+}
+
+// --- other services ------------------------------------------------------------------------------
+
+fn secrets(host: &str) -> Vec<HeaderSecret> {
+    vec![HeaderSecret {
+        name: "shop".into(),
+        value: Source::Env("TEST_KEY".into()),
+        host: host.into(),
+        header: "Authorization".into(),
+    }]
+}
+
+fn authority(grants: &[&str]) -> Authority {
+    let http: Vec<_> = grants.iter().map(|text| text.parse().unwrap()).collect();
+    Authority { script_http: http.clone(), rule_http: http, ..Authority::default() }
+}
+
+fn request(method: &str, url: &str) -> HttpRequest {
+    HttpRequest { method: method.into(), url: url.into(), headers: Vec::new(), body: Vec::new() }
+}
+
+fn response(reply: Reply) -> HttpResponse {
+    match reply.unwrap() {
+        Answer::Response(response) => response,
+        other => panic!("{other:?}"),
+    }
+}
+
+struct Shop {
+    server: Server,
+    outside: Outside,
+    book: Book,
+    grants: Vec<String>,
+}
+
+impl Shop {
+    /// A shop that may be asked anything, with a secret for it.
+    async fn start(steps: Vec<Step>) -> Self {
+        let server = Server::start(steps).await;
+        let place = server.url.strip_prefix("http://").unwrap().to_owned();
+        let web = Web::new(&secrets(&place), &env, None).unwrap();
+        let (clock, book) = (TestClock::new(), Book::new());
+        let outside = outside(Models::off(), Some(web), &book, &clock);
+        let grants = vec![format!("GET,POST,PUT {}/api/* private", server.url)];
+        Self { server, outside, book, grants }
+    }
+
+    fn calls(&self, run: &str) -> Calls {
+        self.outside.start(run, 0, &agent_limits())
+    }
+
+    async fn send(&self, request: HttpRequest) -> Reply {
+        let grants: Vec<_> = self.grants.iter().map(String::as_str).collect();
+        self.calls("run-1").send(&authority(&grants), request).await.unwrap()
+    }
+
+    fn request(&self, method: &str, path: &str) -> HttpRequest {
+        request(method, &format!("{}{path}", self.server.url))
+    }
+}
+
+#[tokio::test]
+async fn a_secret_is_filled_in_by_the_host_and_taken_out_of_answers() {
+    let echo = format!("{{\"you sent\":\"Bearer {KEY}\",\"again\":\"{KEY}\"}}");
+    let shop = Shop::start(vec![Step::Say(201, vec![("x-echo", format!("Bearer {KEY}"))], echo)]).await;
+    let mut asked = shop.request("POST", "/api/orders");
+    asked.headers = vec![("Authorization".into(), "Bearer ${secret:shop}".into()), ("X-Shop".into(), "7".into())];
+    asked.body = b"{}".to_vec();
+    let answer = response(shop.send(asked).await);
+    assert_eq!(answer.status, 201);
+    assert!(shop.server.seen()[0].head.contains(&format!("authorization: Bearer {KEY}")));
+    assert_eq!(shop.server.seen()[0].body, b"{}");
+    assert_eq!(String::from_utf8(answer.body.clone()).unwrap(), r#"{"you sent":"Bearer [secret]","again":"[secret]"}"#);
+    assert!(answer.headers.contains(&("x-echo".into(), "Bearer [secret]".into())), "{:?}", answer.headers);
+    // Nothing that is kept, shown or said holds it.
+    let all = format!("{answer:?}{:?}{:?}", shop.book.calls("run-1"), secrets("x"));
+    assert!(!all.contains(KEY));
+}
+
+#[tokio::test]
+async fn a_secret_goes_to_its_host_and_header_only() {
+    let shop = Shop::start(vec![Step::status(200, "ok")]).await;
+    let error = |header: &str, value: &str| {
+        let mut asked = shop.request("GET", "/api/x");
+        asked.headers = vec![(header.into(), value.into())];
+        let shop = &shop;
+        async move { shop.send(asked).await.unwrap_err() }
+    };
+    let refused = error("x-other", "${secret:shop}").await;
+    assert_eq!((refused.kind, refused.code.as_str()), (ErrorKind::AccessDenied, "secret-refused"));
+    assert!(refused.message.contains("another header than `x-other`"));
+    assert!(error("authorization", "${secret:none}").await.message.contains("is not configured"));
+    assert!(error("authorization", "${secret:shop").await.message.contains("has no end"));
+    for header in ["Host", "content-length", "Transfer-Encoding", "proxy-authorization", "bad name", ""] {
+        assert_eq!(error(header, "x").await.code, "bad-header", "{header}");
+    }
+    assert_eq!(error("x-split", "a\r\nx-injected: b").await.code, "bad-header");
+    assert_eq!(shop.server.seen().len(), 0);
+
+    let other = Server::start(vec![Step::status(200, "ok")]).await;
+    let mut asked = request("GET", &format!("{}/api/x", other.url));
+    asked.headers = vec![("authorization".into(), "${secret:shop}".into())];
+    let grant = format!("GET {}/api/x private", other.url);
+    let error = shop.calls("run-2").send(&authority(&[&grant]), asked).await.unwrap().unwrap_err();
+    assert!(error.message.contains("bound to another host"), "{error}");
+    assert_eq!(other.seen().len(), 0);
+}
+
+#[tokio::test]
+async fn only_what_is_granted_is_sent() {
+    let shop = Shop::start(vec![Step::status(200, "ok")]).await;
+    for (method, path, code) in [
+        ("DELETE", "/api/orders/7", "refused-by-script"),
+        ("GET", "/admin", "refused-by-script"),
+        ("GET", "/api/../admin", "refused-by-script"),
+        ("GET", "/api/%2e%2e/admin", "refused-by-script"),
+        ("GET", "/api/..%2fadmin", "refused-by-script"),
+        ("get", "/api/x", "bad-method"),
+    ] {
+        let error = shop.send(shop.request(method, path)).await.unwrap_err();
+        assert_eq!(error.code, code, "{method} {path}: {error}");
+    }
+    for url in ["/api/x", "ftp://shop.example/x", "http://", "not a url"] {
+        let error = shop.send(request("GET", url)).await.unwrap_err();
+        assert!(["bad-url", "refused-by-script"].contains(&error.code.as_str()), "{url}: {error}");
+    }
+    // Without a rule's grant policy guards it; without `private` a loopback address is out of reach.
+    let script_only = Authority { rule_http: Vec::new(), ..authority(&[shop.grants[0].as_str()]) };
+    let ask = |authority: Authority| {
+        let (shop, asked) = (&shop, shop.request("GET", "/api/x?token=hidden"));
+        async move { shop.calls("run-1").send(&authority, asked).await.unwrap().unwrap_err() }
+    };
+    let error = ask(script_only).await;
+    assert_eq!(error.code, "refused-by-policy");
+    assert!(!error.message.contains("hidden"), "{error}");
+    let public = shop.grants[0].replace(" private", "");
+    assert_eq!(ask(authority(&[&public])).await.code, "address-refused");
+    assert_eq!(shop.server.seen().len(), 0);
+    assert_eq!(response(shop.send(shop.request("GET", "/api/x")).await).status, 200);
+}
+
+/// A name server that says what it is told, and whom it was asked for.
+fn names(answers: &'static [&'static str]) -> (Lookup, Arc<Mutex<Vec<String>>>) {
+    let asked = Arc::<Mutex<Vec<String>>>::default();
+    let log = Arc::clone(&asked);
+    let lookup: Lookup = Arc::new(move |host| {
+        log.lock().unwrap().push(host);
+        Ok(answers.iter().map(|address| address.parse::<IpAddr>().unwrap()).collect())
+    });
+    (lookup, asked)
+}
+
+#[tokio::test]
+async fn a_name_that_leads_inside_is_refused_at_the_connection() {
+    let server = Server::start(vec![Step::status(200, "inside")]).await;
+    let port = server.url.rsplit(':').next().unwrap();
+    let url = format!("http://partner.example:{port}/api");
+    let cases: [&'static [&'static str]; 6] = [
+        &["127.0.0.1"],
+        &["::ffff:127.0.0.1"],
+        &["10.0.0.1"],
+        &["169.254.169.254"],
+        &["93.184.216.34", "127.0.0.1"],
+        &["64:ff9b::7f00:1"],
+    ];
+    for addresses in cases {
+        let (lookup, asked) = names(addresses);
+        let web = Web::new(&[], &env, Some(lookup)).unwrap();
+        let outside = outside(Models::off(), Some(web), &Book::new(), &TestClock::new());
+        let mut calls = outside.start("run-1", 0, &agent_limits());
+        let error = calls.send(&authority(&[&format!("GET {url}")]), request("GET", &url)).await.unwrap().unwrap_err();
+        assert_eq!(error.code, "address-refused", "{addresses:?}: {error}");
+        assert_eq!(asked.lock().unwrap().as_slice(), ["partner.example"], "one look-up: no second opinion");
+    }
+    // Where the rule grants it, what was checked is what is connected to.
+    let (lookup, asked) = names(&["127.0.0.1"]);
+    let web = Web::new(&[], &env, Some(lookup)).unwrap();
+    let outside = outside(Models::off(), Some(web), &Book::new(), &TestClock::new());
+    let grant = format!("GET {url} private");
+    let answer =
+        outside.start("run-1", 0, &agent_limits()).send(&authority(&[&grant]), request("GET", &url)).await.unwrap();
+    assert_eq!(response(answer).body, b"inside");
+    assert_eq!(asked.lock().unwrap().len(), 1);
+    // By number, in every spelling that an address has.
+    for host in
+        ["127.0.0.1", "127.1", "2130706433", "0x7f000001", "0177.0.0.1", "[::1]", "[::ffff:7f00:1]", "169.254.169.254"]
+    {
+        let url = format!("http://{host}:{port}/api");
+        let mut calls = outside.start("run-2", 0, &agent_limits());
+        let error = calls.send(&authority(&[&format!("GET {url}")]), request("GET", &url)).await.unwrap().unwrap_err();
+        assert_eq!(error.code, "address-refused", "{host}: {error}");
+    }
+    assert_eq!(server.seen().len(), 1);
+}
+
+#[tokio::test]
+async fn redirects_are_answers_and_bad_services_are_errors() {
+    let elsewhere = vec![("location", "http://169.254.169.254/latest/meta-data".to_owned())];
+    let shop = Shop::start(vec![Step::Say(307, elsewhere, String::new())]).await;
+    let answer = response(shop.send(shop.request("GET", "/api/x")).await);
+    assert_eq!(answer.status, 307);
+    assert_eq!(shop.server.seen().len(), 1);
+    for (step, code) in [
+        (Step::CutOff, "http-cut-off"),
+        (Step::Hang, "http-cut-off"),
+        (Step::Noise, "http-cut-off"),
+        (Step::Large(50 << 20), "http-answer-too-large"),
+        (Step::Endless, "http-answer-too-large"),
+    ] {
+        let shop = Shop::start(vec![step]).await;
+        let error = shop.send(shop.request("GET", "/api/x")).await.unwrap_err();
+        assert_eq!(error.code, code, "{error}");
+        assert!(shop.server.sent() < 24 << 20, "took {} bytes", shop.server.sent());
+    }
+}
+
+#[tokio::test]
+async fn a_write_that_may_have_arrived_is_never_made_twice() {
+    let shop = Shop::start(vec![Step::Stall]).await;
+    let grants = authority(&[shop.grants[0].as_str()]);
+    for (n, (method, key, again)) in
+        [("POST", false, false), ("PUT", false, false), ("GET", false, true), ("POST", true, true)]
+            .into_iter()
+            .enumerate()
+    {
+        let run = format!("run-{n}");
+        let mut asked = shop.request(method, "/api/orders");
+        if key {
+            asked.headers.push(("Idempotency-Key".into(), "order-7".into()));
+        }
+        let server = &shop.server;
+        die_while_waiting(server, shop.calls(&run).send(&grants, asked.clone())).await;
+        let before = server.seen().len();
+        if again {
+            die_while_waiting(server, shop.calls(&run).send(&grants, asked)).await;
+            assert_eq!(server.seen().len(), before + 1);
+            continue;
+        }
+        for _ in 0..2 {
+            let halt = shop.calls(&run).send(&grants, asked.clone()).await.unwrap_err();
+            let Halt::OutcomeUnknown(text) = halt else { panic!("{halt:?}") };
+            assert!(text.contains(&format!("`{method} {}/api/orders`", server.url)), "{text}");
+        }
+        assert_eq!(server.seen().len(), before, "not sent again");
+    }
+}
+
+#[tokio::test]
+async fn what_was_answered_is_not_sent_again_and_a_dry_run_sends_no_writes() {
+    let mut shop = Shop::start(vec![Step::status(200, "done")]).await;
+    for _ in 0..3 {
+        let answer = response(shop.send(shop.request("POST", "/api/orders")).await);
+        assert_eq!(answer.body, b"done");
+    }
+    assert_eq!(shop.server.seen().len(), 1, "three attempts, one request");
+    shop.outside.only_reads = true;
+    assert_eq!(shop.send(shop.request("POST", "/api/other")).await.unwrap_err().code, "http-not-sent");
+    assert_eq!(response(shop.send(shop.request("GET", "/api/other")).await).status, 200);
+    assert_eq!(shop.server.seen().len(), 2);
+}
+
+// --- keys ----------------------------------------------------------------------------------------
+
+#[tokio::test]
+async fn no_key_shows_anywhere() {
+    let leak = json!({ "error": { "message": format!("Incorrect API key provided: {KEY}") } });
+    for step in [Step::status(400, &leak.to_string()), Step::status(401, &leak.to_string()), Step::CutOff] {
+        let server = Server::start(vec![step]).await;
+        let (clock, book) = (TestClock::new(), Book::new());
+        let outside = outside(live("openai", &server, &clock), None, &book, &clock);
+        let error = outside.start("run-1", 0, &agent_limits()).complete(question("?")).await.unwrap().unwrap_err();
+        let database = book.0.lock().unwrap();
+        let mut dump = format!("{error:?} {error}");
+        let sql = "SELECT request || coalesce(reply, '') || accounts FROM llm_call";
+        dump += &database.query_row(sql, [], |row| row.get::<_, String>(0)).unwrap();
+        assert!(!dump.contains(KEY), "{dump}");
+        assert!(server.seen()[0].head.contains(KEY), "it is sent, though");
+    }
+    let secret = triggerbox_llm::secret::Secret::new(KEY.into());
+    assert_eq!(format!("{secret:?}"), "[secret]");
+}
