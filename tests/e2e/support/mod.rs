@@ -15,7 +15,7 @@ use triggerbox_model::{
     call::{Answer, Call, DomainSource, Page, Posted},
     error::Error,
     event::Trigger,
-    grants::{Grant, Grants, Policy},
+    grants::{Authority, Grant, Grants, Policy},
     limits::{Class, LimitRequest, Limits},
     manifest::Manifest,
     schema::Schema,

@@ -19,8 +19,8 @@ pub struct Tools<'a> {
     pub fields: Fields,
     /// Models with the fields that tell their records apart.
     unique: BTreeMap<String, Vec<String>>,
-    /// Records of this run, by their provisional ids, with the text that becomes their name.
-    created: Vec<(u32, String)>,
+    /// Records of this run, with the text that becomes their name.
+    created: Vec<(RecordRef, String)>,
     offered: Vec<Offer>,
 }
 
@@ -84,18 +84,26 @@ impl<'a> Tools<'a> {
         run(self, &arguments)
     }
 
-    /// A text that names records of this run as the model knows them, by number, with their names instead.
+    /// A text with the names of this run's new records in place of what the model knows them by.
     pub fn with_mentions(&self, text: &str) -> String {
-        self.created.iter().fold(text.to_owned(), |text, (id, mention)| text.replace(&id.to_string(), mention))
+        let named = self
+            .created
+            .iter()
+            .fold(text.to_owned(), |text, (record, mention)| text.replace(&in_texts(record), mention));
+        self.created
+            .iter()
+            .fold(named, |text, (record, _)| text.replace(&record.id.to_string(), self.by_number(record.id)))
     }
 
     /// What is kept of a call: numbers of records that exist only in this run are their names.
     pub fn speakable(&self, json: &Json) -> Json {
         match json {
-            Json::Number(number) => match self.created.iter().find(|(id, _)| number.as_u64() == Some(u64::from(*id))) {
-                Some((_, mention)) => json!(mention),
-                None => json.clone(),
-            },
+            Json::Number(number) => {
+                match self.created.iter().find(|(new, _)| number.as_u64() == Some(u64::from(new.id))) {
+                    Some((record, _)) => json!(self.by_number(record.id)),
+                    None => json.clone(),
+                }
+            }
             Json::String(text) => json!(self.with_mentions(text)),
             Json::Array(items) => Json::Array(items.iter().map(|item| self.speakable(item)).collect()),
             Json::Object(fields) => {
@@ -105,12 +113,26 @@ impl<'a> Tools<'a> {
         }
     }
 
+    /// The name behind a number, if only one new record has it: they are counted by model.
+    fn by_number(&self, id: u32) -> &str {
+        let mut found = self.created.iter().filter(|(record, _)| record.id == id);
+        match (found.next(), found.next()) {
+            (Some((_, mention)), None) => mention,
+            _ => "(a new record)",
+        }
+    }
+
     fn remember(&mut self, record: &RecordRef) -> Result<(), Error> {
-        if record.is_provisional() && !self.created.iter().any(|(id, _)| *id == record.id) {
-            self.created.push((record.id, record.mention()?));
+        if record.is_provisional() && !self.created.iter().any(|(known, _)| known == record) {
+            self.created.push((record.clone(), record.mention()?));
         }
         Ok(())
     }
+}
+
+/// How a model names a new record in a text.
+fn in_texts(record: &RecordRef) -> String {
+    format!("{}({})", record.model, record.id)
 }
 
 /// All tools.

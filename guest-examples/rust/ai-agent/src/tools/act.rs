@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::Deserialize;
 use triggerbox::{Error, RecordRef, chatter::Activity, json, model, serde_json::Value as Json};
 
-use super::{Offer, Tools, arguments, object};
+use super::{Offer, Tools, arguments, in_texts, object};
 use crate::{grants::Grants, values::invalid};
 
 pub fn offers(grants: &Grants, unique: &BTreeMap<String, Vec<String>>) -> Vec<Offer> {
@@ -21,7 +21,11 @@ pub fn offers(grants: &Grants, unique: &BTreeMap<String, Vec<String>>) -> Vec<Of
     vec![
         Offer {
             name: "create",
-            description: format!("Creates a record. Models and fields: {}.{found_first}", grants.describe("create")),
+            description: format!(
+                "Creates a record. Its number is good for other calls; in texts, name it as `in_texts` says. Models and \
+                 fields: {}.{found_first}",
+                grants.describe("create")
+            ),
             schema: object(&[("model", grants.model_schema("create")), ("values", values())]),
             run: create,
             operation: "create",
@@ -103,7 +107,10 @@ fn create(tools: &mut Tools<'_>, json: &Json) -> Result<Json, Error> {
         None => model(name).create(values)?,
     };
     tools.remember(&record)?;
-    Ok(json!({ "id": record.id, "new": record.is_provisional() }))
+    Ok(match record.is_provisional() {
+        true => json!({ "id": record.id, "new": true, "in_texts": in_texts(&record) }),
+        false => json!({ "id": record.id, "new": false }),
+    })
 }
 
 #[derive(Deserialize)]
