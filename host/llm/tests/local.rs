@@ -1,6 +1,14 @@
 //! A real model, where there is one: `TRIGGERBOX_LLM_URL` is the base address of a server that speaks chat completions.
 //! Without it nothing is asked.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test may panic, in its helpers too"
+)]
+
 mod support;
 
 use std::sync::Arc;

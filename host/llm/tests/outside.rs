@@ -1,6 +1,14 @@
 //! Intent, answer, then the script: budgets that hold, answers of a shape, attempts that die in the middle, and requests
 //! to other services.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test may panic, in its helpers too"
+)]
+
 mod support;
 
 use std::{

@@ -1,5 +1,13 @@
 //! Both protocols against a real server that answers well, badly, late, too much, or not at all.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test may panic, in its helpers too"
+)]
+
 mod support;
 
 use std::{sync::Arc, time::Duration};

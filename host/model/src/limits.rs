@@ -339,7 +339,7 @@ impl Limit {
 
 /// A limit was reached. Ends the run; a script cannot catch it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
-#[error("limit exceeded: {limit} used {used} of at most {max} ({})", .scope.of(*.class))]
+#[error("limit exceeded: {limit} used {used} of at most {max} ({})", .scope.describe(*.class))]
 pub struct Breach {
     /// Which one.
     pub limit: Limit,
@@ -384,7 +384,9 @@ impl Scope {
         }
     }
 
-    fn of(self, class: Class) -> String {
+    /// Whose it is, in words.
+    #[must_use]
+    pub fn describe(self, class: Class) -> String {
         match self {
             Self::Run => format!("{} run", class.name()),
             Self::Session => "session: the rule's runs for this record".to_owned(),

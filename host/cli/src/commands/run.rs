@@ -180,10 +180,10 @@ pub(crate) fn text(report: &Report) -> String {
             };
             line(format!("{} {}", styled(RED, word), printable(message)));
         }
-        Verdict::LimitExceeded(Breach { limit, used, max, class }) => {
+        Verdict::LimitExceeded(Breach { limit, used, max, class, scope }) => {
             let amount = |number| output::amount(limit.spec().unit, number);
-            let (used, max, class) = (amount(*used), amount(*max), class.name());
-            line(format!("{} {limit}, {used} of at most {max} ({class} run)", styled(RED, "limit exceeded:")));
+            let (used, max, whose) = (amount(*used), amount(*max), scope.describe(*class));
+            line(format!("{} {limit}, {used} of at most {max} ({whose})", styled(RED, "limit exceeded:")));
         }
         Verdict::Trapped(trap) => {
             line(format!("{} {}", styled(RED, "the script broke:"), printable(&trap.to_string())))
