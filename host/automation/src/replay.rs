@@ -117,7 +117,9 @@ fn fact(ending: &Ending) -> Option<String> {
         Ending::LimitExceeded(breach) if matches!(breach.limit, Limit::WallTime | Limit::CpuTime) => {
             Some(format!("the run was stopped by its limit on {}, which another run may not reach", breach.limit))
         }
-        Ending::LimitExceeded(breach) if matches!(breach.limit, Limit::LlmCalls | Limit::LlmTokens | Limit::LlmCost) => {
+        Ending::LimitExceeded(breach)
+            if matches!(breach.limit, Limit::LlmCalls | Limit::LlmTokens | Limit::LlmCost) =>
+        {
             Some(format!("the run was stopped by its budget for {}, which only the host keeps", breach.limit))
         }
         Ending::HostFault(why) | Ending::OutcomeUnknown(why) => {
