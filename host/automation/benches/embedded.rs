@@ -21,7 +21,7 @@ use rusqlite::{Connection, params_from_iter, types::Value as Cell};
 use triggerbox_automation::{self as automation, LogSink, Request, Verdict, guard::Guard, people};
 use triggerbox_model::{
     event::Trigger,
-    grants::{Authority, Policy},
+    grants::Policy,
     limits::{Class, Limits},
     manifest::Manifest,
 };
@@ -66,10 +66,11 @@ fn request(database: &Database) -> Request {
         run_as,
         superuser: false,
         limits: Limits::resolve(Class::Async, [&manifest.limits]),
-        authority: Arc::new(Authority { script: manifest.grants, rule: None, policy: Policy::default() }),
+        authority: Arc::new(manifest.authority(None, Vec::new(), Policy::default())),
         now,
         seed: 7,
         dry_run: false,
+        outside: None,
     }
 }
 
