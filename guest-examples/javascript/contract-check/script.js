@@ -1,0 +1,205 @@
+// Calls everything in the contract once and logs the answers.
+//
+// To be run on a lead that may be changed, with trigger `manual`. Each call is one log line: its name, then `ok` with the
+// answer or `error` with kind, code and message. No answer ends the run, so that a host that lacks something still shows
+// all the rest. The outcome's result is a JSON object of the same names with `ok` or the error's code.
+
+import {
+  addDays, budget, calendar, command, date, escape, HostError, http, json, llm, log, model, ref, state,
+} from "triggerbox";
+
+const results = {};
+
+/** Notes a call's answer, and passes it on if it is a good one. */
+function note(name, call) {
+  try {
+    const answer = call();
+    log.info(`${name}: ok ${JSON.stringify(answer)}`);
+    results[name] = "ok";
+    return answer;
+  } catch (error) {
+    if (!(error instanceof HostError)) throw error;
+    const field = error.field ? ` (field ${error.field})` : "";
+    log.info(`${name}: error ${error.kind} ${error.code}: ${error.text}${field}`);
+    results[name] = error.code;
+    return undefined;
+  }
+}
+
+export function run(event) {
+  const leads = event.model;
+  const lead = event.ids[0];
+  eventAndParameters(event);
+  reads(leads, lead);
+  writes(event, leads, lead);
+  chatter(event, leads, lead);
+  services(event);
+  roundTrip(event);
+  const codes = Object.values(results);
+  return {
+    message: `${codes.length} calls, ${codes.filter((code) => code !== "ok").length} refused`,
+    values: { name: "from the outcome" },
+    warning: "a warning",
+    records: event.ids,
+    result: results,
+  };
+}
+
+function eventAndParameters(event) {
+  log.info(`event: ${JSON.stringify(event.host)}`);
+  note("event.time", () => event.now);
+  note("event.today", () => event.today);
+  for (const name of ["text", "integer", "float", "boolean", "date", "datetime", "selection", "many2one"]) {
+    note(`parameter.${name}`, () => event.param(name));
+  }
+  note("parameter.unset", () => event.parameters.unset ?? null);
+}
+
+function reads(leads, lead) {
+  note("records.search", () => leads.searchIds([["active", "in", [true, false]]], { order: "id", limit: 2 }));
+  note("records.search.literal", () => (
+    leads.searchIds("[('type', '=', 'lead'), '|', ('name', 'ilike', 'a'), (1, '=', 1)]")
+  ));
+  note("records.search-read", () => leads.search([["id", "=", lead]], ["name", "stage_id"]));
+  note("records.search-count", () => leads.count(["!", ["id", "=", lead]]));
+  note("records.read", () => leads.get(lead, "name", "expected_revenue", "tag_ids", "create_date"));
+  note("records.read-group", () => (
+    leads.readGroup([], ["stage_id"], ["expected_revenue:sum", "__count"], { order: "stage_id", limit: 2 })
+  ));
+  note("records.name-search", () => leads.nameSearch("a", 2));
+  note("records.fields-get", () => leads.fields("type", "stage_id"));
+  note("records.has-access", () => leads.hasAccess(lead, "write"));
+  note("records.resolve-xmlid", () => ref("base.main_company"));
+  note("records.unknown-model", () => model("crm.laed").searchIds([]));
+  note("records.unknown-field", () => leads.get(lead, "nmae"));
+  note("records.no-fields", () => leads.get(lead));
+  note("records.bad-domain", () => leads.searchIds("[('name', '=']"));
+}
+
+function writes(event, leads, lead) {
+  const tags = model("crm.tag");
+  note("records.write", () => leads.write(lead, { expected_revenue: 1234.5 }));
+  note("records.read.staged", () => leads.get(lead, "expected_revenue"));
+  const tag = note("records.ensure", () => tags.ensure(["name"], { name: "contract check" }));
+  note("records.ensure.again", () => tags.ensure(["name"], { name: "contract check" }));
+  if (tag !== undefined) {
+    const commands = {
+      link: command.link(tag),
+      unlink: command.unlink(tag),
+      replace: command.replace([tag]),
+      create: command.create({ name: "made by a command" }),
+      update: command.update(tag, { color: 5 }),
+      delete: command.delete(tag),
+      clear: command.clear(),
+    };
+    for (const [name, one] of Object.entries(commands)) {
+      note(`records.relate.${name}`, () => leads.relate(lead, "tag_ids", one));
+    }
+  }
+  const made = note("records.create", () => leads.create({ name: `made by ${event.rule}` }));
+  if (made !== undefined) {
+    note("records.read.created", () => {
+      const { name } = leads.get(made, "name", "create_date");
+      return name;
+    });
+    note("records.mention", () => leads.mention(made));
+    note("records.copy", () => leads.copy(made, { name: "a copy" }));
+    note("records.unlink", () => leads.unlink(made));
+  }
+  note("records.call", () => leads.call(lead, "action_archive"));
+  note("records.call.read-only", () => leads.call([], "name_search", { name: "a", limit: 1 }));
+  note("records.wrong-type", () => leads.write(lead, { name: 1 }));
+  note("records.provisional-id-as-text", () => leads.write(lead, { description: "see 2147483648" }));
+}
+
+function chatter(event, leads, lead) {
+  note("chatter.post-message", () => leads.postMessage(lead, {
+    html: `<b>${escape("1 < 2")}</b>`,
+    subject: "Contract check",
+    attachments: [{ name: "note.txt", mimeType: "text/plain", content: Uint8Array.from([97, 116, 116]) }],
+  }));
+  note("chatter.post-note", () => leads.postNote(lead, "1 < 2, as text"));
+  note("chatter.schedule-activity", () => leads.scheduleActivity(lead, {
+    kind: "mail.mail_activity_data_todo",
+    summary: "Check the contract",
+    note: "<p>All of it.</p>",
+    deadline: addDays(event.today, 0),
+    user: event.runAs,
+  }));
+  note("chatter.complete-activities", () => leads.completeActivities(lead, "mail.mail_activity_data_todo", "checked"));
+  note("chatter.add-followers", () => leads.addFollowers(lead, 1));
+  note("chatter.remove-followers", () => leads.removeFollowers(lead, 1));
+  note("chatter.read-messages", () => leads.messages(lead, 3));
+}
+
+function services(event) {
+  note("state.get", () => state.get("count") ?? null);
+  note("state.set", () => state.set("count", 1));
+  note("state.get.staged", () => state.get("count"));
+  note("state.remove", () => state.remove("count"));
+  note("calendar.to-local", () => calendar.toLocal(event.now, "Europe/Brussels"));
+  note("calendar.to-utc", () => calendar.toUtc("2026-03-29T02:30:00", "Europe/Brussels"));
+  note("calendar.unknown-zone", () => calendar.toUtc("2026-01-01T00:00:00", "Europe/Nowhere"));
+  note("budget.remaining", () => budget.remaining("host-calls") !== null);
+  note("budget.unknown", () => budget.remaining("patience"));
+  const schema = { type: "object", properties: {} };
+  note("llm.complete", () => llm.complete(
+    [llm.system("Answer briefly."), llm.user("What is a contract?"), llm.assistant("An agreement.")],
+    { tools: [{ name: "look_up", description: "Looks a word up", parameters: schema }], schema, temperature: 0, maxTokens: 10 },
+  ));
+  note("http.send", () => http.get("https://example.com/", { headers: { accept: "text/plain" } }));
+  log.debug("log.debug");
+  log.warning("log.warning");
+  log.error("log.error");
+  // What language runtimes ask of WASI: the clock of the event.
+  note("wasi.clock", () => Math.floor(Date.now() / 1000));
+}
+
+const KINDS = {
+  x_boolean: true,
+  x_integer: -(2 ** 31),
+  x_float: 0.1 + 0.2,
+  x_text: "naïve ☃ \u{1f980}\n\"'\\<b>",
+  x_date: date("2026-02-28"),
+  x_datetime: new Date("2026-02-28T23:59:59Z"),
+  x_partner_id: { id: 1 },
+  x_tag_ids: [1, 2],
+  x_reference: { model: "res.partner", id: 1 },
+  x_binary: Uint8Array.from([0, 255, 10, 0]),
+  x_json: json({ a: [1, 2.5, null, "b"] }),
+};
+/** What empty fields read as, where that is not null. */
+const EMPTY = { x_boolean: false, x_integer: 0, x_float: 0, x_tag_ids: [] };
+
+/** Every kind of value, to a record and back, and as the right-hand side of a condition. */
+function roundTrip(event) {
+  const names = Object.keys(KINDS);
+  const contract = model("x_contract");
+  const empty = Object.fromEntries(names.map((name) => [name, null]));
+  const made = note("values.create", () => (
+    contract.createAll([{ x_name: `full, by ${event.rule}`, ...KINDS }, { x_name: "empty", ...empty }])
+  ));
+  (made ?? []).forEach((record, index) => {
+    const kind = index ? "empty" : "full";
+    const row = note(`values.read.${kind}`, () => contract.get(record, ...names));
+    for (const name of row ? names : []) {
+      const expected = index ? EMPTY[name] ?? null : KINDS[name];
+      const key = `values.${name}.${kind}`;
+      const same = shown(row?.[name]) === shown(expected);
+      note(key, () => same);
+      if (!same) results[key] = `read as ${shown(row?.[name])}`;
+    }
+  });
+  for (const [name, value] of Object.entries(KINDS)) {
+    note(`values.domain.${name}`, () => contract.count([[name, "=", value]]));
+  }
+}
+
+/** A value as text, whether it was written or read: names of links come only from the host. */
+function shown(value) {
+  if (typeof value !== "object" || value === null || value instanceof Date) return JSON.stringify(value);
+  if ("json" in value) return JSON.stringify(value.json);
+  if ("date" in value) return JSON.stringify(value.date);
+  if ("name" in value && "id" in value) return JSON.stringify({ id: value.id });
+  return JSON.stringify(value);
+}

@@ -1,0 +1,109 @@
+"""`env`: models by name, who runs, and the cache that keeps host calls few."""
+
+from types import MappingProxyType
+
+from errors import NotHere
+from recordset import Recordset
+from store import Store
+from triggerbox import Error, ref
+
+
+class Environment:
+    """As Odoo's: `env['crm.lead']`, `env.user`, `env.company`, `env.ref(…)`, `env.context`."""
+
+    __slots__ = ("_event", "_store", "uid", "su", "context", "cr", "_company")
+
+    def __init__(self, event, store=None, context=None, company=None):
+        self._event = event
+        self._store = store or Store()
+        self.uid = event.run_as.id
+        self.su = event.superuser
+        given = {"lang": event.run_as.lang or False, "tz": event.run_as.tz or False, "uid": event.run_as.id}
+        if event.model:
+            given.update(active_model=event.model, active_ids=list(event.ids))
+            given["active_id"] = event.ids[0] if event.ids else False
+        self.context = MappingProxyType(given if context is None else context)
+        self._company = company or event.company.id
+        self.cr = Cursor(event)
+
+    def __getitem__(self, model):
+        return Recordset(self, model, ())
+
+    def __contains__(self, model):
+        try:
+            return bool(self._store.fields(model))
+        except Error:
+            return False
+
+    def __call__(self, cr=None, user=None, context=None, su=None):
+        if user is not None and int(user) != self.uid or su and not self.su:
+            raise NotHere("env(user=…, su=…) cannot take other rights; set the rule's run-as user instead")
+        return self if context is None else self._with(context=dict(context))
+
+    def _with(self, context=None, company=None):
+        context = dict(self.context) if context is None else context
+        return Environment(self._event, self._store, context, company or self._company)
+
+    @property
+    def user(self):
+        return Recordset(self, "res.users", (self.uid,))
+
+    @property
+    def company(self):
+        allowed = self.context.get("allowed_company_ids")
+        return Recordset(self, "res.company", (allowed[0] if allowed else self._company,))
+
+    @property
+    def companies(self):
+        allowed = self.context.get("allowed_company_ids")
+        return Recordset(self, "res.company", tuple(allowed)) if allowed else self.user.company_ids
+
+    @property
+    def lang(self):
+        return self.context.get("lang")
+
+    def ref(self, xmlid, raise_if_not_found=True):
+        try:
+            found = ref(xmlid)
+        except Error as error:
+            if raise_if_not_found:
+                raise ValueError(f"External ID not found in the system: {xmlid}") from error
+            return None
+        return Recordset(self, found.model, (found.id,))
+
+    def is_superuser(self):
+        return self.su
+
+    def is_admin(self):
+        return self.su or self.user.has_group("base.group_erp_manager")
+
+    def flush(self):
+        """Nothing waits: every change is staged when it is made."""
+
+    flush_all = invalidate_all = flush
+
+    def __repr__(self):
+        return f"<env of user {self.uid}>"
+
+
+class Cursor:
+    """`env.cr`: there is no database behind it."""
+
+    __slots__ = ("_event",)
+
+    def __init__(self, event):
+        self._event = event
+
+    def now(self):
+        return self._event.now.replace(tzinfo=None)
+
+    def commit(self):
+        raise NotHere("env.cr.commit() would apply half of a run; everything is applied together when the code ends")
+
+    def rollback(self):
+        raise NotHere("env.cr.rollback() is not needed: raise UserError(…), and nothing is applied")
+
+    def execute(self, *_):
+        raise NotHere("there is no SQL here; use search, search_count and _read_group")
+
+    fetchone = fetchall = dictfetchall = dictfetchone = savepoint = execute

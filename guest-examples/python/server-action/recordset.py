@@ -1,0 +1,432 @@
+"""Recordsets over the contract's records, with the habits of Odoo's ORM."""
+
+from dates import context_timestamp
+from domains import joined, literal
+from errors import NotHere
+from fields import SEVERAL, commands, for_host, from_host, id_of
+from methods import Methods
+from triggerbox.errors import fallible
+from wit_world.imports import records as host
+from wit_world.imports import types
+
+host_search = fallible(host.search)
+host_count = fallible(host.search_count)
+host_create = fallible(host.create)
+host_write = fallible(host.write)
+host_relate = fallible(host.relate)
+host_unlink = fallible(host.unlink)
+host_copy = fallible(host.copy)
+host_group = fallible(host.read_group)
+
+
+class Recordset(Methods):
+    """Records of one model, in order."""
+
+    __slots__ = ("env", "_name", "_ids", "_together")
+
+    def __init__(self, env, model, ids, together=None):
+        self.env, self._name, self._ids = env, model, tuple(ids)
+        #: Records that fields are read for together with these.
+        self._together = together or self._ids
+
+    # What it is.
+
+    @property
+    def ids(self):
+        return list(self._ids)
+
+    @property
+    def id(self):
+        return self.ensure_one()._ids[0] if self._ids else False
+
+    @property
+    def _table(self):
+        return self._name.replace(".", "_")
+
+    @property
+    def _context(self):
+        return self.env.context
+
+    @property
+    def _fields(self):
+        return {name: FieldOf(self.env, info) for name, info in self.env._store.fields(self._name).items()}
+
+    def ensure_one(self):
+        if len(self._ids) != 1:
+            raise ValueError(f"Expected singleton: {self}")
+        return self
+
+    def __len__(self):
+        return len(self._ids)
+
+    def __bool__(self):
+        return bool(self._ids)
+
+    def __iter__(self):
+        for id in self._ids:
+            yield self._of((id,))
+
+    def __getitem__(self, key):
+        if isinstance(key, str):
+            return self._get(key)
+        return self._of(self._ids[key] if isinstance(key, slice) else (self._ids[key],))
+
+    def __setitem__(self, name, value):
+        self.write({name: value})
+
+    def __getattr__(self, name):
+        if name.startswith("__"):
+            raise AttributeError(name)
+        fields = self.env._store.fields(self._name)
+        if name in fields or name == "display_name":
+            return self._get(name)
+        return self._method(name)
+
+    def __repr__(self):
+        return f"{self._name}({', '.join(map(str, self._ids))}{',' if len(self._ids) == 1 else ''})"
+
+    __str__ = __repr__
+
+    def _of(self, ids, together=None):
+        return Recordset(self.env, self._name, ids, self._together if together is None else together)
+
+    # Fields.
+
+    def _get(self, name):
+        if name == "id":
+            return self.id
+        store = self.env._store
+        info = store.fields(self._name).get(name)
+        if info is None and name != "display_name":
+            raise KeyError(name)
+        relation = info.relation if info else None
+        if not self._ids:
+            return Recordset(self.env, relation, ()) if relation else store.empty(self._name, name)
+        id = self.ensure_one()._ids[0]
+        value = store.value(self._name, name, id, self._together)
+        if relation:
+            ids = value if isinstance(value, tuple) else (value,) if value else ()
+            return Recordset(self.env, relation, ids, store.known_ids(self._name, name, self._together) or ids)
+        if isinstance(value, tuple):
+            return Recordset(self.env, value[0], (value[1],))
+        return value
+
+    def mapped(self, what):
+        if not isinstance(what, str):
+            found = [what(record) for record in self]
+            if found and isinstance(found[0], Recordset):
+                return found[0].union(*found[1:])
+            return found or self
+        current = self
+        for name in what.split("."):
+            info = self.env._store.fields(current._name).get(name)
+            found = [record[name] for record in current]
+            if info is None or not info.relation:
+                return found
+            current = Recordset(self.env, info.relation, ()).union(*found)
+        return current
+
+    def filtered(self, what):
+        if isinstance(what, str):
+            path = what
+            return self._of([record.id for record in self if any_true(record.mapped(path))])
+        return self._of([record.id for record in self if what(record)])
+
+    def filtered_domain(self, domain):
+        if not self._ids or not domain:
+            return self
+        found = set(self.with_context(active_test=False).search(joined([("id", "in", self.ids)], domain))._ids)
+        return self._of([id for id in self._ids if id in found])
+
+    def sorted(self, key=None, reverse=False):
+        if key is None:
+            found = self.with_context(active_test=False).search([("id", "in", self.ids)])._ids
+            return self._of(reversed(found) if reverse else found)
+        if isinstance(key, str):
+            return self._sorted_by(key, reverse)
+        return self._of([record.id for record in sorted(self, key=key, reverse=reverse)])
+
+    def _sorted_by(self, order, reverse):
+        records = list(self)
+        for part in reversed(order.split(",")):
+            name, _, direction = part.strip().partition(" ")
+            down = direction.strip().lower() == "desc"
+            records.sort(key=lambda record: sortable(record[name]), reverse=down)
+        return self._of([record.id for record in (reversed(records) if reverse else records)])
+
+    def grouped(self, key):
+        groups = {}
+        for record in self:
+            groups.setdefault(record[key] if isinstance(key, str) else key(record), []).append(record.id)
+        return {value: self._of(ids) for value, ids in groups.items()}
+
+    # Sets.
+
+    def _same_model(self, other):
+        if not isinstance(other, Recordset) or other._name != self._name:
+            raise TypeError(f"inconsistent models in: {self} and {other}")
+        return other._ids
+
+    def concat(self, *others):
+        ids = list(self._ids)
+        for other in others:
+            ids.extend(self._same_model(other))
+        return self._of(ids, tuple(dict.fromkeys(ids)))
+
+    def union(self, *others):
+        ids = dict.fromkeys(self.concat(*others)._ids)
+        return self._of(ids, tuple(ids))
+
+    def __add__(self, other):
+        return self.concat(other)
+
+    def __or__(self, other):
+        return self.union(other)
+
+    def __and__(self, other):
+        ids = set(self._same_model(other))
+        return self._of([id for id in self._ids if id in ids])
+
+    def __sub__(self, other):
+        ids = set(self._same_model(other))
+        return self._of([id for id in self._ids if id not in ids])
+
+    def __contains__(self, item):
+        if isinstance(item, str):
+            return item in self.env._store.fields(self._name)
+        return len(item) == 1 and self._same_model(item)[0] in self._ids
+
+    def __eq__(self, other):
+        return isinstance(other, Recordset) and self._name == other._name and set(self._ids) == set(other._ids)
+
+    def __lt__(self, other):
+        return set(self._ids) < set(self._same_model(other))
+
+    def __le__(self, other):
+        return set(self._ids) <= set(self._same_model(other))
+
+    def __gt__(self, other):
+        return set(self._ids) > set(self._same_model(other))
+
+    def __ge__(self, other):
+        return set(self._ids) >= set(self._same_model(other))
+
+    def __hash__(self):
+        return hash((self._name, frozenset(self._ids)))
+
+    # Environments.
+
+    def with_env(self, env):
+        return Recordset(env, self._name, self._ids, self._together)
+
+    def with_context(self, *given, **more):
+        context = dict(given[0] if given else self.env.context, **more)
+        return self.with_env(self.env._with(context=context))
+
+    def with_company(self, company):
+        id = id_of(company)
+        if not id:
+            return self
+        others = [other for other in self.env.context.get("allowed_company_ids") or () if other != id]
+        return self.with_context(allowed_company_ids=[id, *others]).with_env(
+            self.env._with({**self.env.context, "allowed_company_ids": [id, *others]}, id)
+        )
+
+    def with_user(self, user):
+        if id_of(user) != self.env.uid:
+            raise NotHere("with_user() cannot take another user's rights; set the rule's run-as user instead")
+        return self
+
+    def sudo(self, flag=True):
+        if flag and not self.env.su:
+            raise NotHere("sudo() is not granted; a rule may be set to run as superuser, within its grants")
+        return self
+
+    # Finding.
+
+    def browse(self, ids=()):
+        if isinstance(ids, int):
+            ids = (ids,) if ids else ()
+        return Recordset(self.env, self._name, tuple(ids or ()))
+
+    def search(self, domain, offset=0, limit=None, order=None):
+        archived = self.env.context.get("active_test") is False
+        page = host.Page(offset or 0, limit or None, order or None, archived)
+        return Recordset(self.env, self._name, host_search(self._name, types.Domain_Literal(literal(domain)), page))
+
+    def search_count(self, domain, limit=None):
+        if limit or self.env.context.get("active_test") is False:
+            return len(self.search(domain, limit=limit))
+        return host_count(self._name, types.Domain_Literal(literal(domain)))
+
+    def exists(self):
+        if not self._ids:
+            return self
+        page = host.Page(0, None, None, True)
+        found = set(host_search(self._name, types.Domain_Literal(literal([("id", "in", self.ids)])), page))
+        return self._of([id for id in self._ids if id in found])
+
+    def search_read(self, domain=(), fields=(), offset=0, limit=None, order=None):
+        return self.search(domain, offset, limit, order).read(fields)
+
+    def read(self, fields=()):
+        return [{"id": record.id, **{name: record._rpc(name) for name in fields}} for record in self]
+
+    def _rpc(self, name):
+        """A value as Odoo's `read` gives it."""
+        value = self[name]
+        if not isinstance(value, Recordset):
+            return value
+        kind = self.env._store.fields(self._name)[name].kind
+        if kind in SEVERAL:
+            return value.ids
+        if kind == "reference":
+            return f"{value._name},{value.id}"
+        return (value.id, value.display_name) if value else False
+
+    def _read_group(self, domain, groupby=(), aggregates=(), having=(), offset=0, limit=None, order=None):
+        archived = self.env.context.get("active_test") is False
+        page = host.GroupPage(offset or 0, limit or None, order or None, literal(having) if having else None, archived)
+        where = types.Domain_Literal(literal(domain))
+        groups = host_group(self._name, where, list(groupby), list(aggregates), page)
+        return [
+            tuple(self._group_value(field) for field in group.keys)
+            + tuple(self._group_value(field) for field in group.aggregates)
+            for group in groups
+        ]
+
+    def _group_value(self, field):
+        value = from_host(field.value)
+        info = self.env._store.fields(self._name).get(field.name.partition(":")[0].partition(".")[0])
+        if info and info.relation and ":" not in field.name:
+            return Recordset(self.env, info.relation, (value,) if value else ())
+        return list(value) if isinstance(value, tuple) else value
+
+    def fields_get(self, allfields=(), attributes=()):
+        infos = self.env._store.fields(self._name)
+        described = {}
+        for name in allfields or infos:
+            info = infos[name]
+            described[name] = {
+                "type": info.kind, "string": info.label, "required": info.required, "readonly": info.readonly,
+                "store": info.stored, "help": info.help or False, "relation": info.relation,
+                "selection": list(info.selection),
+            }
+        return described
+
+    def default_get(self, fields):
+        prefix = "default_"
+        context = self.env.context
+        return {name: context[prefix + name] for name in fields if prefix + name in context}
+
+    # Changing.
+
+    def create(self, values):
+        several = isinstance(values, (list, tuple))
+        defaults = {key[8:]: value for key, value in self.env.context.items() if key.startswith("default_")}
+        infos = self.env._store.fields(self._name)
+        defaults = {name: value for name, value in defaults.items() if name in infos}
+        made = []
+        for one in values if several else [values]:
+            given, later = self._split({**defaults, **one})
+            [id] = host_create(self._name, [given])
+            for name, changes in later:
+                self._relate(id, name, changes)
+            made.append(id)
+        self.env._store.changed(self._name, made)
+        return Recordset(self.env, self._name, made)
+
+    def write(self, values):
+        if not self._ids:
+            return True
+        given, later = self._split(values)
+        if given:
+            host_write(self._name, list(self._ids), given)
+        for id in self._ids:
+            for name, changes in later:
+                self._relate(id, name, changes)
+        self.env._store.changed(self._name, self._ids)
+        return True
+
+    def unlink(self):
+        if self._ids:
+            host_unlink(self._name, list(self._ids))
+            self.env._store.changed(self._name, self._ids)
+        return True
+
+    def copy(self, default=None):
+        copies = []
+        for id in self._ids:
+            given, later = self._split(default or {})
+            made = host_copy(types.RecordRef(self._name, id), given)
+            for name, changes in later:
+                self._relate(made, name, changes)
+            copies.append(made)
+        self.env._store.changed(self._name, copies)
+        return Recordset(self.env, self._name, copies)
+
+    def _split(self, values):
+        """Values as the contract has them, and apart from them the commands for relations."""
+        infos = self.env._store.fields(self._name)
+        given, later = [], []
+        for name, value in values.items():
+            info = infos.get(name)
+            if info is None:
+                raise ValueError(f"Invalid field {name!r} in {self._name!r}")
+            if info.kind in SEVERAL:
+                changes = commands(value)
+                if len(changes) == 1 and changes[0][0] == 6:
+                    given.append(types.Field(name, types.Value_Ids([int(id) for id in changes[0][2]])))
+                else:
+                    later.append((name, changes))
+            else:
+                given.append(types.Field(name, for_host(info, value)))
+        return given, later
+
+    def _relate(self, id, name, changes):
+        relation = Recordset(self.env, self.env._store.fields(self._name)[name].relation, ())
+        made = [relation._command(*change) for change in changes]
+        host_relate(types.RecordRef(self._name, id), name, made)
+        self.env._store.changed(relation._name, [change[1] for change in changes if change[0] in (1, 2)])
+
+    def _command(self, code, id, argument):
+        """One of Odoo's commands as the contract has it."""
+        id = id_of(id) or 0
+        if code in (0, 1):
+            given, later = self._split(argument)
+            if later:
+                raise NotHere("commands inside commands are too deep; create the related records first")
+            return host.Command_Create(given) if code == 0 else host.Command_Update((id, given))
+        if code == 5:
+            return host.Command_Clear()
+        if code == 6:
+            ids = argument._ids if isinstance(argument, Recordset) else argument
+            return host.Command_Replace([int(one) for one in ids])
+        return {2: host.Command_Delete, 3: host.Command_Unlink, 4: host.Command_Link}[code](id)
+
+
+class FieldOf:
+    """What code may ask of `record._fields['x']`."""
+
+    def __init__(self, env, info):
+        self._env, self.name, self.type, self.string = env, info.name, info.kind, info.label
+        self.comodel_name, self.required, self.readonly, self.store = info.relation, info.required, info.readonly, info.stored
+
+    def context_today(self, record, timestamp=None):
+        return context_timestamp(self._env, timestamp).date()
+
+    today = context_today
+
+    def context_timestamp(self, record, timestamp):
+        return context_timestamp(self._env, timestamp)
+
+
+def any_true(value):
+    return any(value) if isinstance(value, list) else bool(value)
+
+
+def sortable(value):
+    """Something that sorts: empty before all, and records by id."""
+    if isinstance(value, Recordset):
+        value = value.ids
+    return (0,) if value is False or value is None else (1, value)

@@ -1,0 +1,22 @@
+"""Comparing amounts as Odoo does."""
+
+import math
+
+
+def float_round(value, precision_digits=None, precision_rounding=None):
+    """Half away from zero, after a nudge that makes up for how floats are kept."""
+    step = 10.0**-precision_digits if precision_rounding is None else precision_rounding
+    if not value or not step:
+        return 0.0
+    scaled = value / step
+    nudged = scaled + math.copysign(2.0 ** (math.log2(abs(scaled)) - 52), scaled)
+    return math.copysign(math.floor(abs(nudged) + 0.5), nudged) * step
+
+
+def float_compare(value1, value2, precision_digits=None, precision_rounding=None):
+    """-1, 0 or 1: whether the first is lower than, equal to or greater than the second, at this precision."""
+    one, two = (float_round(value, precision_digits, precision_rounding) for value in (value1, value2))
+    delta = one - two
+    if not float_round(delta, precision_digits, precision_rounding):
+        return 0
+    return -1 if delta < 0.0 else 1

@@ -1,0 +1,105 @@
+"""What code may not say: the refusals of Odoo's `safe_eval`, with the line and the reason.
+
+Nothing here protects the host: that is the sandbox's work, and the grants'. Code that passes here and does harm in Odoo
+ends at a limit or at a refused host call.
+"""
+
+import ast
+import builtins
+from functools import reduce
+
+from triggerbox import Failed
+
+#: Odoo's builtins: no others.
+BUILTINS = """
+    True False None bytes str bool int float enumerate dict list tuple map abs min max sum filter sorted round len repr
+    set all any ord chr divmod isinstance range zip Exception
+""".split()
+
+#: Attributes that lead from values to the interpreter.
+INNER = {
+    "f_builtins", "f_code", "f_globals", "f_locals", "func_code", "func_globals", "co_code", "_co_code_adaptive", "mro",
+    "tb_frame", "gi_code", "gi_frame", "gi_yieldfrom", "cr_await", "cr_code", "cr_frame", "ag_await", "ag_code", "ag_frame",
+}
+
+#: Statements and expressions that Odoo refuses, each with what to do instead.
+REFUSED = {
+    ast.Import: "there is no import; datetime, dateutil, time, json and timezone are there already",
+    ast.ImportFrom: "there is no import; datetime, dateutil, time, json and timezone are there already",
+    ast.ClassDef: "classes cannot be defined; use functions and dicts",
+    ast.With: "there is no `with`",
+    ast.AsyncWith: "there is no `with`",
+    ast.Global: "there is no `global`; return the value",
+    ast.Nonlocal: "there is no `nonlocal`; return the value",
+    ast.YieldFrom: "there is no `yield from`; loop and yield",
+    ast.Assert: "there is no `assert`; raise UserError(…)",
+    ast.Await: "there is no `await`",
+    ast.AnnAssign: "variables cannot be annotated",
+}
+
+
+class Refused(Failed):
+    """The code is refused before any of it runs."""
+
+
+def compile_action(text):
+    """The code, checked and compiled."""
+    text = text.strip() + "\n"
+    try:
+        tree = ast.parse(text, "action")
+    except SyntaxError as error:
+        line = (error.text or "").strip()
+        raise Refused(f"line {error.lineno}: {error.msg}: {line}") from None
+    check(tree, text)
+    return compile(tree, "action", "exec", dont_inherit=True)
+
+
+def check(tree, text):
+    """Raises `Refused` at the first thing that may not be said."""
+    lines = text.splitlines()
+    for node in ast.walk(tree):
+        reason = refusal(node)
+        if reason:
+            number = getattr(node, "lineno", 1)
+            raise Refused(f"line {number}: {reason}: {lines[number - 1].strip()}")
+
+
+def refusal(node):
+    """Why a node is refused; none if it is not."""
+    reason = REFUSED.get(type(node))
+    if reason:
+        return reason
+    if isinstance(node, ast.Attribute):
+        if isinstance(node.ctx, ast.Store):
+            return f"attributes cannot be assigned; write record['{node.attr}'] = …, or record.write({{…}})"
+        if isinstance(node.ctx, ast.Del):
+            return "attributes cannot be deleted"
+    if isinstance(node, ast.Subscript) and isinstance(node.ctx, ast.Del):
+        return "items cannot be deleted; use pop(…)"
+    if isinstance(node, ast.Starred) and isinstance(node.ctx, ast.Store):
+        return "there is no starred assignment"
+    for name in spoken(node):
+        if "__" in name or name in INNER:
+            return f"the name {name!r} is forbidden"
+    return None
+
+
+def spoken(node):
+    """The names that a node says."""
+    if isinstance(node, ast.Name):
+        yield node.id
+    elif isinstance(node, ast.Attribute):
+        yield node.attr
+    elif isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
+        yield node.name
+    elif isinstance(node, ast.arg):
+        yield node.arg
+    elif isinstance(node, ast.keyword) and node.arg:
+        yield node.arg
+    elif isinstance(node, ast.ExceptHandler) and node.name:
+        yield node.name
+
+
+#: What code finds without asking.
+SAFE_BUILTINS = {name: getattr(builtins, name) for name in BUILTINS}
+SAFE_BUILTINS.update(unicode=str, xrange=range, reduce=reduce)

@@ -1,0 +1,45 @@
+"""Runs the Python code of an Odoo server action.
+
+The code is the parameter `code`. A file `action.py` beside this one takes its place if there is none: it is checked and
+compiled when the component is built, not once more in each run.
+"""
+
+from pathlib import Path
+
+from context import names
+from environment import Environment
+from errors import shown
+from safe import compile_action
+from triggerbox import Failed, Outcome
+
+#: Code that was there at build time, ready to run.
+BUILT_IN = None
+if (Path(__file__).parent / "action.py").exists():
+    BUILT_IN = compile_action((Path(__file__).parent / "action.py").read_text())
+
+
+def run(event):
+    text = event.parameters.get("code")
+    code = compile_action(text) if text else BUILT_IN
+    if code is None:
+        raise Failed("there is no code: set the parameter `code`, or build the component with a file action.py")
+    env = Environment(event)
+    space = names(event, env)
+    try:
+        exec(code, space)
+    except Exception as error:
+        raise shown(error, text or "") from error
+    env.flush()
+    return outcome(space.get("action"))
+
+
+def outcome(action):
+    """What the code left in `action`, as Odoo hands it to the client."""
+    if not isinstance(action, dict):
+        return Outcome()
+    # The answer of an on-change rule.
+    if isinstance(action.get("value"), dict):
+        warning = action.get("warning") or {}
+        text = warning.get("message") if isinstance(warning, dict) else str(warning)
+        return Outcome(values=action["value"], warning=text)
+    return Outcome(result=action)

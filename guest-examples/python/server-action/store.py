@@ -1,0 +1,81 @@
+"""What was read, kept by model, field and record; and what fields are.
+
+A field is read for all records of the recordset that a record came out of, so that a loop costs one host call for each
+field it uses, not one for each record.
+"""
+
+from fields import EMPTY, SEVERAL, from_host
+from triggerbox import NotFound, Pending, fields_get
+from triggerbox.errors import fallible
+from triggerbox.values import PENDING
+from wit_world.imports import records as host
+
+host_read = fallible(host.read)
+
+
+
+class Store:
+    """The cache of one run."""
+
+    def __init__(self):
+        self._fields = {}
+        self._values = {}
+
+    def fields(self, model):
+        """The model's fields by name: one host call for each model."""
+        known = self._fields.get(model)
+        if known is None:
+            known = self._fields[model] = fields_get(model)
+        return known
+
+    def value(self, model, name, id, prefetch):
+        """A field of one record, read for all of `prefetch` if it is not known."""
+        values = self._values.setdefault(model, {}).setdefault(name, {})
+        if id not in values:
+            wanted = [other for other in prefetch if other not in values]
+            if id not in wanted:
+                wanted.append(id)
+            for row in host_read(model, wanted, [name]):
+                values[row.id] = from_host(row.values[0])
+            if id not in values:
+                raise NotFound("no-such-record", f"{model}({id}) does not exist, or not any more")
+        value = values[id]
+        if value is PENDING:
+            raise Pending(
+                "pending-value",
+                f"'{name}' of {model}({id}) is known only when the run is applied; decide before you write, or in a "
+                "rule of its own that runs on the change",
+            )
+        return value
+
+    def empty(self, model, name):
+        """What a field of no record reads as."""
+        info = self.fields(model).get(name)
+        return EMPTY.get(info.kind, False) if info else False
+
+    def changed(self, model, ids):
+        """Forgets what a write may have changed: all of the written records, and elsewhere what follows from others:
+        computed fields, which nobody may write, and the other ends of relations."""
+        for name, fields in self._values.items():
+            known = self._fields.get(name, {})
+            for field, values in fields.items():
+                info = known.get(field)
+                if info is None or info.readonly or not info.stored or info.kind in SEVERAL or field == "display_name":
+                    values.clear()
+                elif name == model:
+                    for id in ids:
+                        values.pop(id, None)
+
+    def forget(self):
+        """Forgets all values: a method may have changed anything."""
+        self._values.clear()
+
+    def known_ids(self, model, name, ids):
+        """The ids that a many2one field of these records is known to hold, for reading on from there together."""
+        values = self._values.get(model, {}).get(name, {})
+        found = {}
+        for id in ids:
+            value = values.get(id)
+            if value and value is not PENDING:
+                found.update(dict.fromkeys(value) if isinstance(value, tuple) else {value: None})
+        return tuple(found)
