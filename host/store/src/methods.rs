@@ -16,7 +16,7 @@ use crate::{
 };
 
 /// A method of a model, or of all (`*`).
-const METHODS: [(&str, &str); 18] = [
+const METHODS: [(&str, &str); 21] = [
     ("*", "action_archive"),
     ("*", "action_unarchive"),
     ("*", "toggle_active"),
@@ -26,6 +26,9 @@ const METHODS: [(&str, &str); 18] = [
     ("*", "activity_schedule"),
     ("crm.lead", "action_set_won"),
     ("crm.lead", "action_set_lost"),
+    ("crm.lead", "action_restore"),
+    ("sale.order", "action_lock"),
+    ("sale.order", "action_unlock"),
     ("sale.order", "action_confirm"),
     ("sale.order", "action_cancel"),
     ("sale.order", "action_draft"),
@@ -85,12 +88,18 @@ impl Call<'_> {
     fn run(&self, writer: &mut Writer<'_>, method: &str) -> Result<Json, Error> {
         match (self.model.name.as_str(), method) {
             (_, "action_archive") => self.set_active(writer, |_| false),
-            (_, "action_unarchive") => self.set_active(writer, |_| true),
+            (_, "action_unarchive") | ("crm.lead", "action_restore") => self.set_active(writer, |_| true),
             (_, "toggle_active") => self.set_active(writer, |active| !active),
             (_, "message_post") => self.message_post(writer),
             (_, "message_subscribe") => {
                 let partners = self.ids_of("partner_ids")?;
-                self.ids.iter().try_for_each(|id| writer.add_followers(&self.model.name, *id, &partners))?;
+                let subtypes = match self.arguments.get("subtype_ids") {
+                    None | Some(Json::Null | Json::Bool(false)) => None,
+                    Some(_) => Some(self.ids_of("subtype_ids")?),
+                };
+                self.ids.iter().try_for_each(|id| {
+                    writer.add_followers_of(&self.model.name, *id, &partners, subtypes.as_deref())
+                })?;
                 Ok(Json::Bool(true))
             }
             (_, "message_unsubscribe") => {
@@ -123,12 +132,24 @@ impl Call<'_> {
             }
             ("sale.order", "action_cancel") => self.to_state(writer, "cancel"),
             ("sale.order", "action_draft") => {
-                self.require_state(writer, &["cancel", "sent"], "only cancelled or sent orders go back to draft")?;
-                self.to_state(writer, "draft")
+                // Orders in other states stay as they are.
+                for id in self.ids {
+                    if matches!(writer.cell(&self.model.name, "state", *id)?, Some(Cell::Text(state))
+                        if matches!(state.as_str(), "cancel" | "sent"))
+                    {
+                        writer.write(&self.model.name, &[*id], self.plain(&[("state", Value::text("draft"))]))?;
+                    }
+                }
+                Ok(Json::Bool(true))
             }
             ("sale.order", "action_quotation_sent") => {
                 self.require_state(writer, &["draft"], "only draft orders can be marked as sent")?;
-                self.to_state(writer, "sent")
+                self.to_state(writer, "sent")?;
+                Ok(Json::Null)
+            }
+            ("sale.order", "action_lock" | "action_unlock") => {
+                self.write(writer, self.plain(&[("locked", Value::Boolean(method == "action_lock"))]))?;
+                Ok(Json::Null)
             }
             ("account.move", "action_post") => {
                 self.require_state(writer, &["draft"], "only draft entries can be posted")?;
@@ -222,17 +243,24 @@ impl Call<'_> {
             })?),
             (None, id) => id,
         };
+        if message_type == "user_notification" {
+            let message = "a message to be discussed is no notification to one user; choose another type";
+            return Err(Error::invalid("bad-message-type", message).with_field("message_type"));
+        }
         let mut posted = None;
         for record in self.ids {
             let post = Post {
                 body: if flag("body_is_html") { body.to_owned() } else { html::escape(body) },
-                subject: text("subject").map(str::to_owned),
+                subject: text("subject").filter(|subject| !subject.is_empty()).map(str::to_owned),
                 message_type: message_type.to_owned(),
                 subtype,
                 author: match (id("author_id"), self.arguments.get("author_id")) {
                     (Some(partner), _) => Author::Partner(partner),
                     (None, Some(Json::Bool(false))) => Author::Nobody,
-                    _ => Author::User,
+                    (None, _) => match text("email_from").filter(|email| !email.is_empty()) {
+                        Some(email) => writer.partner_by_email(email)?.map_or(Author::Nobody, Author::Partner),
+                        None => Author::User,
+                    },
                 },
                 email_from: text("email_from").map(str::to_owned),
                 partners: self.ids_of("partner_ids")?,

@@ -13,7 +13,7 @@ pub use self::{
         check_access, check_field, check_fields, check_model, has_access, is_own_preference, may, rule_domain,
         sees_field,
     },
-    documents::read_documents,
+    documents::{read_documents, to_post_on},
     expression::Expression,
 };
 use serde::{Deserialize, Serialize};

@@ -1,6 +1,6 @@
 //! The data set in a database in memory. Each case starts from it as it was loaded.
 
-use std::{path::Path, sync::Arc};
+use std::{cell::OnceCell, path::Path, sync::Arc};
 
 use anyhow::Context as _;
 use jiff::{Timestamp, civil::DateTime, tz::TimeZone};
@@ -18,6 +18,7 @@ use triggerbox_store::{
 use crate::{
     files::read_json,
     known::{Known, Unset},
+    writes::State,
 };
 
 /// The data, loaded.
@@ -31,6 +32,8 @@ pub struct Data {
     pub rights: Arc<Rights>,
     /// The time that it is in every case.
     pub now: Timestamp,
+    /// All stored values as they were loaded, once they were asked for.
+    pub(crate) loaded: OnceCell<State>,
 }
 
 impl Data {
@@ -54,6 +57,7 @@ impl Data {
             schema: Arc::new(set.schema),
             rights: Arc::new(set.rights),
             now: now.to_zoned(TimeZone::UTC)?.timestamp(),
+            loaded: OnceCell::new(),
         })
     }
 

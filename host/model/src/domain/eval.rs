@@ -226,6 +226,7 @@ pub fn as_text(cell: &Cell, form: &TextForm, decimals: Option<u8>) -> Cell {
     };
     Cell::Text(match form {
         TextForm::Fixed(digits) => format!("{number:.*}", usize::from(*digits)),
+        TextForm::Amount => float_repr(number),
         TextForm::Money { .. } => match decimals {
             Some(digits) => format!("{number:.*}", usize::from(digits)),
             None => float_repr(number),

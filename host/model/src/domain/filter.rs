@@ -208,6 +208,8 @@ pub enum TextForm {
         /// Its model.
         model: String,
     },
+    /// Money whose currency is not at hand: with as many decimals as there are, and one at least.
+    Amount,
     /// `{"a": 1}`
     Json,
 }

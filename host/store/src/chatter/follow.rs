@@ -11,7 +11,7 @@ use super::{link, text};
 use crate::{
     db::fault,
     ddl::quote,
-    write::{Input, Values, Writer, values},
+    write::{Command, Input, Values, Writer, values},
 };
 
 impl Writer<'_> {
@@ -20,6 +20,20 @@ impl Writer<'_> {
     /// # Errors
     /// `no-chatter`, `missing-record`.
     pub fn add_followers(&mut self, model: &str, id: Id, partners: &[Id]) -> Result<(), Error> {
+        self.add_followers_of(model, id, partners, None)
+    }
+
+    /// The same, for some kinds of messages only; those who follow already follow these from now on.
+    ///
+    /// # Errors
+    /// As [`Self::add_followers`]; `missing-record` for a subtype too.
+    pub fn add_followers_of(
+        &mut self,
+        model: &str,
+        id: Id,
+        partners: &[Id],
+        subtypes: Option<&[Id]>,
+    ) -> Result<(), Error> {
         self.atomically(|writer| {
             let described = writer.schema().model(model)?;
             writer.require_chatter(model, id)?;
@@ -30,7 +44,19 @@ impl Writer<'_> {
                     active.push(*partner);
                 }
             }
-            writer.subscribe(described, id, &active)
+            writer.subscribe(described, id, &active)?;
+            let Some(subtypes) = subtypes else { return Ok(()) };
+            let followers = writer.schema().model("mail.followers")?;
+            writer.require_records("mail.message.subtype", subtypes)?;
+            for follower in writer.hanging("mail.followers", model, id)? {
+                let partner = writer.cell("mail.followers", "partner_id", follower)?;
+                if partner.as_ref().and_then(values::as_id).is_some_and(|partner| active.contains(&partner)) {
+                    let field = followers.field("subtype_ids")?;
+                    let chosen = vec![Command::Replace(subtypes.to_vec())];
+                    writer.relate(followers, follower, "subtype_ids", field, chosen)?;
+                }
+            }
+            Ok(())
         })
     }
 

@@ -6,6 +6,7 @@ use triggerbox_model::{error::Error, schema::Model, value::Id};
 use super::{link, link_or_null, subtype, text};
 use crate::{
     db::fault,
+    rights,
     write::{Values, Writer, html, values},
 };
 
@@ -70,6 +71,9 @@ impl Writer<'_> {
             let described = writer.schema().model(model)?;
             writer.require_chatter(model, id)?;
             writer.require_records("res.partner", &post.partners)?;
+            if !writer.env.superuser {
+                rights::check_access(writer.conn, writer.env, model, &[id], rights::to_post_on(model))?;
+            }
             writer.post_on(described, id, post)
         })
     }

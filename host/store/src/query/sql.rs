@@ -151,6 +151,7 @@ impl<'c> Sql<'c> {
             TextForm::Float => ("tb_float_text(", ")".to_owned()),
             TextForm::Fixed(digits) => ("tb_fixed_text(", format!(", {digits})")),
             TextForm::Json => ("tb_json_text(", ")".to_owned()),
+            TextForm::Amount => ("tb_money_text(", ", NULL)".to_owned()),
             TextForm::Money { currency, model } => {
                 let other = self.alias();
                 let places = format!(

@@ -75,8 +75,14 @@ pub(super) fn by_document(
 
 /// What one must be allowed with a record for what is done with the messages and activities on it.
 fn needed(target: &Model, operation: Operation) -> Operation {
+    if operation == Operation::Read { Operation::Read } else { to_post_on(&target.name) }
+}
+
+/// What one must be allowed with a record to post messages on it.
+#[must_use]
+pub fn to_post_on(model: &str) -> Operation {
     // Whoever reads a task may take part in its discussion.
-    if operation == Operation::Read || target.name == "project.task" { Operation::Read } else { Operation::Write }
+    if model == "project.task" { Operation::Read } else { Operation::Write }
 }
 
 fn messages(

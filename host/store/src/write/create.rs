@@ -51,7 +51,7 @@ impl Writer<'_> {
                 continue;
             }
             let cell = self.column(model, name, field, input)?;
-            if is_translated(field, &self.env.lang) && cell != Cell::Null {
+            if is_translated(field, &self.env.lang) && self.env.translates(field)? && cell != Cell::Null {
                 row.insert(ddl::translations_column(name), translations(&self.env.lang, &cell, None));
             }
             row.insert(name.clone(), cell);
@@ -127,7 +127,10 @@ impl Writer<'_> {
                 Some(id) if !parts.is_empty() => self.write_many(parent, &[id], parts)?,
                 Some(_) => {}
                 None => {
-                    let ids = self.create_many(parent, vec![parts])?;
+                    let before = std::mem::replace(&mut self.variant_at_hand, model.name == "product.product");
+                    let made = self.create_many(parent, vec![parts]);
+                    self.variant_at_hand = before;
+                    let ids = made?;
                     if let Some(id) = ids.first() {
                         given.insert(link.clone(), Input::Value(Value::link(*id)));
                     }

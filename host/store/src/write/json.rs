@@ -48,11 +48,16 @@ pub fn input(schema: &Schema, model: &Model, name: &str, field: &Field, json: &J
         return Ok(Input::Value(if field.kind == FieldKind::Boolean { Value::Boolean(false) } else { Value::Unset }));
     }
     let value = match field.kind {
+        // Odoo's cleaner gives up on what is no text, with these words.
+        FieldKind::Html if !json.is_string() && !is_falsy(json) => Value::text("<p>Unknown error when sanitizing</p>"),
         FieldKind::Char | FieldKind::Text | FieldKind::Html => Value::Text(python_text(json)),
         FieldKind::Integer => Value::Integer(integer(json).ok_or_else(|| refuse("not an integer"))?),
         FieldKind::Float | FieldKind::Monetary => Value::Number(float(json).ok_or_else(|| refuse("not a number"))?),
         FieldKind::Boolean => Value::Boolean(!is_falsy(json)),
         _ if json.as_str() == Some("") && field.kind != FieldKind::Reference => Value::Unset,
+        FieldKind::Date | FieldKind::Datetime | FieldKind::Selection | FieldKind::Many2one if is_falsy(json) => {
+            Value::Unset
+        }
         FieldKind::Date => {
             Value::Date(date(json.as_str().ok_or_else(|| refuse("not a date"))?).ok_or_else(|| refuse("not a date"))?)
         }
@@ -60,17 +65,14 @@ pub fn input(schema: &Schema, model: &Model, name: &str, field: &Field, json: &J
             datetime(json.as_str().ok_or_else(|| refuse("not a time"))?).ok_or_else(|| refuse("not a time"))?,
         ),
         FieldKind::Selection => Value::Text(json.as_str().ok_or_else(|| refuse("no such choice"))?.to_owned()),
-        FieldKind::Many2one => match json.as_u64() {
-            Some(0) => Value::Unset,
+        FieldKind::Many2one => match whole(json) {
             Some(id) => Value::link(Id::try_from(id).map_err(|_| refuse("not an id"))?),
             None => return Err(refuse("not an id")),
         },
         FieldKind::Reference => {
             Value::Reference(json.as_str().and_then(parse_reference).ok_or_else(|| refuse("not `model,id`"))?)
         }
-        FieldKind::Binary => {
-            Value::Binary(bytes(json.as_str().unwrap_or_default()).ok_or_else(|| refuse("not base64"))?)
-        }
+        FieldKind::Binary => Value::Binary(json.as_str().and_then(bytes).ok_or_else(|| refuse("not base64"))?),
         FieldKind::Json => Value::Json(json.to_string()),
         FieldKind::One2many | FieldKind::Many2many => return Err(refuse("not a list")),
     };
@@ -96,9 +98,6 @@ fn commands(schema: &Schema, model: &Model, name: &str, field: &Field, json: &Js
     if !items.is_empty() && items.iter().all(Json::is_number) {
         let ids: Option<Vec<Id>> = items.iter().map(|item| id_of(Some(item))).collect();
         return Ok(vec![Command::Replace(ids.ok_or_else(refuse)?)]);
-    }
-    if items.is_empty() {
-        return Ok(vec![Command::Clear]);
     }
     let mut commands = Vec::new();
     for item in items {
@@ -181,8 +180,18 @@ fn float(json: &Json) -> Option<f64> {
     }
 }
 
+/// A number that is an id, also when it is written with a fraction of zero.
+fn whole(json: &Json) -> Option<u64> {
+    #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "the range is checked before")]
+    let cut = |number: &f64| (number.fract() == 0.0 && (0.0..1e9).contains(number)).then_some(*number as u64);
+    json.as_u64().or_else(|| json.as_f64().as_ref().and_then(cut))
+}
+
 /// The first ten characters as a date.
 fn date(text: &str) -> Option<String> {
+    if text.starts_with(char::is_whitespace) {
+        return None;
+    }
     let text: String = text.chars().take(10).collect();
     let date = jiff::civil::Date::strptime("%Y-%m-%d", &text).ok()?;
     (date.year() > 0).then(|| date.to_string())
@@ -190,16 +199,23 @@ fn date(text: &str) -> Option<String> {
 
 /// A time, or a date for its midnight, as the contract writes it.
 fn datetime(text: &str) -> Option<String> {
+    if text.starts_with(char::is_whitespace) {
+        return None;
+    }
     let time = if text.chars().count() == 10 {
         jiff::civil::Date::strptime("%Y-%m-%d", text).ok()?.at(0, 0, 0, 0)
     } else {
-        jiff::civil::DateTime::strptime("%Y-%m-%d %H:%M:%S", text).ok()?
+        let formats = ["%Y-%m-%d %H:%M:%S", "%Y-%m-%d %H:%M"];
+        formats.iter().find_map(|format| jiff::civil::DateTime::strptime(format, text).ok())?
     };
     (time.year() > 0).then(|| time.strftime("%Y-%m-%dT%H:%M:%SZ").to_string())
 }
 
 /// Base64 with padding; characters outside of its alphabet are passed over, as Python does.
 fn bytes(text: &str) -> Option<Vec<u8>> {
+    if !text.is_ascii() {
+        return None;
+    }
     let clean: String = text.chars().filter(|c| c.is_ascii_alphanumeric() || matches!(c, '+' | '/' | '=')).collect();
     STANDARD.decode(clean).ok()
 }

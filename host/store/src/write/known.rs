@@ -2,7 +2,7 @@
 //!
 //! Only what scripts and people would miss at once; each model's part works as far as the schema has its fields.
 
-use rusqlite::types::Value as Cell;
+use rusqlite::{OptionalExtension, types::Value as Cell};
 use triggerbox_model::{
     error::Error,
     schema::Model,
@@ -16,6 +16,8 @@ use super::{
     update::given_value,
     values,
 };
+
+use crate::db::fault;
 
 impl Writer<'_> {
     /// Values that follow from the given ones before a record is made.
@@ -109,7 +111,7 @@ impl Writer<'_> {
     pub(super) fn finish_creation(&mut self, model: &Model, id: Id) -> Result<(), Error> {
         let variants =
             self.schema().models.get("product.product").filter(|variant| variant.has_column("product_tmpl_id"));
-        if model.name != "product.template" || variants.is_none() {
+        if model.name != "product.template" || variants.is_none() || self.variant_at_hand {
             return Ok(());
         }
         if !columns::ids_where(self.conn, "product.product", "product_tmpl_id", id)?.is_empty() {
@@ -117,6 +119,19 @@ impl Writer<'_> {
         }
         let variant = Values::from([("product_tmpl_id".to_owned(), Input::Value(Value::link(id)))]);
         self.create_many("product.product", vec![variant]).map(drop)
+    }
+
+    /// The contact that an address belongs to.
+    pub(crate) fn partner_by_email(&self, email: &str) -> Result<Option<Id>, Error> {
+        let partners = self.schema().models.get("res.partner");
+        let (Some(_), Some(email)) =
+            (partners.filter(|partners| partners.has_column("email_normalized")), normal_email(email))
+        else {
+            return Ok(None);
+        };
+        let sql = "SELECT id FROM res_partner WHERE email_normalized = ?1 AND active = 1 ORDER BY id LIMIT 1";
+        let mut statement = self.conn.prepare_cached(sql).map_err(fault)?;
+        statement.query_row([email], |row| row.get(0)).optional().map_err(fault)
     }
 
     /// Deletions that the standard models refuse.

@@ -18,6 +18,7 @@ mod log;
 mod number;
 mod place;
 mod relations;
+mod together;
 mod tree;
 mod update;
 pub(crate) mod values;
@@ -120,6 +121,8 @@ pub struct Writer<'a> {
     depth: u8,
     /// The user may do what is being done whatever the rights say: a change of their own preferences.
     trusted: bool,
+    /// A product that is being made brings its template: the template needs no variant of its own.
+    variant_at_hand: bool,
     /// Stored fields that depend on others; built when the first is needed.
     triggers: Option<std::rc::Rc<compute::Triggers>>,
 }
@@ -139,6 +142,7 @@ impl<'a> Writer<'a> {
             tracking: Tracking::default(),
             depth: 0,
             trusted: false,
+            variant_at_hand: false,
             triggers: None,
         }
     }
@@ -185,6 +189,9 @@ impl<'a> Writer<'a> {
             .rec_name
             .clone()
             .ok_or_else(|| Error::invalid("no-name", format!("`{model}` has no name field: create it with values")))?;
+        // A name that follows from others (the path of a category) is made by giving the record's own.
+        let own = |field: &String| field == "complete_name" && described.fields.contains_key("name");
+        let field = Some(field).filter(|field| !own(field)).unwrap_or_else(|| "name".to_owned());
         let values = Values::from([(field, Input::Value(Value::text(name)))]);
         let ids = self.create(model, vec![values])?;
         ids.first().copied().ok_or_else(|| Error::invalid("no-name", "nothing was created"))

@@ -45,7 +45,7 @@ impl Writer<'_> {
     }
 
     /// Applies commands to one x2many field of one record.
-    pub(super) fn relate(
+    pub(crate) fn relate(
         &mut self,
         model: &Model,
         id: Id,

@@ -50,6 +50,7 @@ impl Writer<'_> {
             } else if field.kind.is_x2many() {
                 relations.push((name.as_str(), Self::commands(model, name, input.clone())?));
             } else if field.has_column() {
+                self.env.translates(field)?;
                 row.insert(name.clone(), self.column(model, name, field, input)?);
             }
         }
@@ -62,6 +63,9 @@ impl Writer<'_> {
         self.write_shown(model, id, shown)?;
         if !changed.is_empty() {
             self.finish_known(model, id, given, false)?;
+        }
+        if model.active_name.as_ref().is_some_and(|active| active == "active" && changed.contains(active)) {
+            self.archive_together(model, id)?;
         }
         Ok(())
     }

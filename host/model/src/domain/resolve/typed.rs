@@ -97,8 +97,7 @@ fn text_form(context: &Context<'_>, model: &Model, field: Option<&Field>, part: 
             let currencies = related.and_then(|related| related.relation.clone());
             Some(match currencies.filter(|name| context.schema.models.contains_key(name)) {
                 Some(model) => TextForm::Money { currency, model },
-                // The currency is not at hand: nearly all have two decimals.
-                None => TextForm::Fixed(2),
+                None => TextForm::Amount,
             })
         }
         FieldKind::Json => Some(TextForm::Json),
