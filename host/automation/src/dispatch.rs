@@ -69,6 +69,7 @@ struct Batch {
     rule: Arc<Armed>,
     event: i64,
     root: i64,
+    class: Class,
     firing: Firing,
     guarded: Vec<(Id, String)>,
 }
@@ -107,13 +108,20 @@ impl Dispatcher<'_> {
 
     /// Makes the runs of a rule that somebody, or the clock, fires on these records: one for all, or one for each. Each is
     /// the root of a chain of its own.
-    pub(crate) fn fire(&self, rule: &Arc<Armed>, kind: &str, firing: &Firing) -> Result<Vec<i64>, EngineError> {
+    pub(crate) fn fire(
+        &self,
+        rule: &Arc<Armed>,
+        kind: &str,
+        class: Class,
+        firing: &Firing,
+    ) -> Result<Vec<i64>, EngineError> {
         let model = rule.rule.model.as_deref().unwrap_or_default();
         let note = |record: Id| self.event(&RecordRef::new(model, record), kind, "{}");
         let one = |event: i64, root: i64, firing: Firing| Batch {
             rule: Arc::clone(rule),
             event,
             root,
+            class,
             firing,
             guarded: Vec::new(),
         };
@@ -156,7 +164,7 @@ impl Dispatcher<'_> {
                 }
                 None => {
                     let guarded = vec![(fire.record, fire.fields)];
-                    batches.push(Batch { rule: fire.rule, event, root, firing, guarded });
+                    batches.push(Batch { rule: fire.rule, event, root, class: Class::Async, firing, guarded });
                 }
             }
         }
@@ -176,16 +184,15 @@ impl Dispatcher<'_> {
         if rule.debounce > 0 && self.join_waiting(&batch)? {
             return Ok(None);
         }
-        let mut class = None;
         if batch.firing.records.len() > LARGE {
-            class = Some(Class::Batch);
+            batch.class = Class::Batch;
             batch.firing.warnings.push(format!(
                 "one fire over {} records runs as a batch; consider a schedule, or dispatch per record",
                 batch.firing.records.len()
             ));
         }
         let due = self.cause.at + i64::from(rule.debounce) * 1_000;
-        Ok(Some(self.insert(&batch.rule, batch.root, &batch.firing, class.unwrap_or(Class::Async), due)?))
+        Ok(Some(self.insert(&batch.rule, batch.root, &batch.firing, batch.class, due)?))
     }
 
     /// Makes a run.

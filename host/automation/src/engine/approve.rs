@@ -50,6 +50,8 @@ impl Engine {
     pub async fn approve(&self, run: RunId, shown: ProposalHash, by: Id, note: &str) -> Result<Changed, EngineError> {
         let (shared, note) = (Arc::clone(&self.inner.shared), note.to_owned());
         let now = self.clock().now();
+        // Who left the house decides nothing more in it.
+        people::find(self.database(), &by.to_string(), now)?;
         let approver = people::environment(self.database(), by, false, now)?;
         let summary = self.run(run)?.summary;
         let run_as = people::environment(self.database(), summary.run_as, summary.superuser, now)?;

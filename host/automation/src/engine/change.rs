@@ -7,6 +7,7 @@ use triggerbox_model::{
     call::{Answer, Call},
     changes::{Change, ChangeSet, Effect},
     event::Trigger,
+    limits::Class,
     value::Id,
 };
 use triggerbox_store::{
@@ -164,7 +165,7 @@ impl Shared {
         let armed = index.live(rule)?;
         let cause = Cause { actor, at: self.now(), parent: None };
         let dispatcher = Dispatcher { conn, random: &self.random, cause };
-        dispatcher.fire(armed, "fired", &Firing::new(trigger, records))
+        dispatcher.fire(armed, "fired", Class::Async, &Firing::new(trigger, records))
     }
 }
 

@@ -93,7 +93,7 @@ impl Shared {
     ) -> Result<Vec<RunId>, EngineError> {
         let dispatcher = Dispatcher { conn, random: &self.random, cause: Cause { parent: None, ..cause } };
         let firing = Firing { records: records.to_vec(), ..claim.firing.clone() };
-        let made = dispatcher.fire(&claim.rule, "selected", &firing)?;
+        let made = dispatcher.fire(&claim.rule, "selected", claim.class, &firing)?;
         for run in &made {
             let sql = "UPDATE engine_run SET parent_run = ?2 WHERE id = ?1";
             conn.prepare_cached(sql)?.execute((run, claim.id))?;

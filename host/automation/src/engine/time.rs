@@ -213,7 +213,7 @@ impl Shared {
         let cause = Cause { actor: rule.owner, at: millis(now), parent: None };
         let dispatcher = Dispatcher { conn, random: &self.random, cause };
         let firing = Firing::new(Happened::Time(watch.field.to_owned()), records);
-        Ok(dispatcher.fire(rule, "time", &firing)?.len())
+        Ok(dispatcher.fire(rule, "time", Class::Async, &firing)?.len())
     }
 
     /// Takes a slot or due time; false if it was taken before.

@@ -61,6 +61,9 @@ fn an_approval_applies_exactly_what_was_shown() {
     assert_eq!(approve(proposal.hash, ADMIN).unwrap_err().code(), "may-not-approve", "owns the rule");
     assert_eq!(approve(proposal.hash, SAM).unwrap_err().code(), "may-not-approve", "caused the event");
     assert_eq!(approve(proposal.hash, READER).unwrap_err().code(), "approver-lacks-rights");
+    world.write("res.users", MANAGER, &[("active", Value::Boolean(false))]);
+    assert_eq!(approve(proposal.hash, MANAGER).unwrap_err().code(), "unknown-user", "who left");
+    world.write("res.users", MANAGER, &[("active", Value::Boolean(true))]);
     assert_eq!(description(&world, lead), Value::Unset);
 
     approve(proposal.hash, MANAGER).unwrap();

@@ -162,3 +162,26 @@ fn a_rule_on_last_updates_does_not_wait_for_its_own() {
     world.settle();
     assert_eq!(world.runs_of("idle").len(), 2);
 }
+
+// Shows: F006, F033, F044
+#[test]
+fn a_schedule_goes_through_the_records_of_its_source() {
+    for (dispatch, runs) in [("single", 1), ("per-record", 1 + 3)] {
+        let world = World::new();
+        world.rule(&format!(
+            "name = \"daily\"\nmodel = \"crm.lead\"\ndispatch = \"{dispatch}\"\n\
+             source = {{ domain = \"[('name', '=', 'Chairs')]\" }}\n\
+             trigger = {{ on = \"schedule\", cron = \"0 12 * * *\" }}\n\
+             actions = [{{ script = \"update-record\", parameters = {{ values = \"city = Ghent\" }} }}]"
+        ));
+        world.settle();
+        let leads: Vec<_> = (0..3).map(|_| world.lead("Chairs")).collect();
+        world.pass(3 * HOUR);
+        assert_eq!(world.settle(), runs, "{dispatch}");
+        for lead in leads {
+            assert_eq!(world.value("crm.lead", lead, "city"), Value::text("Ghent"), "{dispatch}");
+        }
+        let all = world.runs_of("daily");
+        assert!(all.iter().all(|run| run.state == RunState::Succeeded && run.class == "batch"), "{all:#?}");
+    }
+}
