@@ -13,6 +13,7 @@ mod before;
 mod control;
 mod flow;
 mod loops;
+mod odoo;
 mod past;
 mod queue;
 mod time;
