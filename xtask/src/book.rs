@@ -9,15 +9,18 @@ use anyhow::{Context, Result, ensure};
 use triggerbox_model::limits::{Class, TABLE, Unit};
 
 use crate::{
-    errors, features, links,
+    errors, features, links, odoo_tests,
     step::{cargo_with, root},
     tools,
 };
 
 /// A page that is made here, and from what.
 type Page = (&'static str, fn() -> Result<String>);
-const PAGES: [Page; 2] =
-    [("docs/src/reference/limits.md", || Ok(limits_page())), ("docs/src/reference/errors.md", errors::page)];
+const PAGES: [Page; 3] = [
+    ("docs/src/reference/limits.md", || Ok(limits_page())),
+    ("docs/src/reference/errors.md", errors::page),
+    ("docs/src/reference/odoo-automation-tests.md", odoo_tests::page),
+];
 
 /// Fails if a page is out of date, a link is broken or the book does not build.
 pub fn check() -> Result<()> {

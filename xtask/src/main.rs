@@ -4,6 +4,7 @@ mod book;
 mod errors;
 mod features;
 mod links;
+mod odoo_tests;
 mod soak;
 mod step;
 mod tools;

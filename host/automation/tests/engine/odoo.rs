@@ -168,3 +168,17 @@ fn a_write_of_nothing_is_no_change() {
     let lead = world.lead("Still");
     assert_eq!(world.write("crm.lead", lead, &[]).len(), 0);
 }
+
+// Shows: F004
+#[test]
+fn a_negative_delay_is_before_the_date() {
+    let world = World::new();
+    let trigger = "on = \"time\", field = \"date_deadline\", delay = -2, unit = \"days\"";
+    rule(&world, "soon", "crm.lead", trigger, "notify", "text = \"soon due\"");
+    world.create("crm.lead", &[("name", Value::text("Due")), ("date_deadline", Value::Date("2026-11-25".into()))]);
+    let due = |days: u64| {
+        world.pass(std::time::Duration::from_secs(days * 24 * 3600));
+        block_on(world.engine.tick()).unwrap()
+    };
+    assert_eq!([due(1), due(2), due(1)], [0, 1, 0]);
+}
