@@ -6,8 +6,10 @@ mod backfill;
 mod before;
 mod change;
 mod control;
+mod deliver;
 mod draft;
 mod finish;
+mod observe;
 mod replay;
 mod retain;
 mod source;
@@ -16,7 +18,7 @@ mod work;
 
 use std::{
     collections::HashMap,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError},
 };
 
 use rusqlite::Connection;
@@ -28,7 +30,9 @@ pub use self::{
     backfill::Backfilled,
     change::{Changed, Origin},
     control::Stop,
+    deliver::Delivered,
     draft::DraftAnswer,
+    observe::{Attempt, Observer},
     replay::Backtest,
     retain::Retained,
     work::Workers,
@@ -67,6 +71,8 @@ struct Inner {
     wake: Notify,
     /// A run ended.
     ended: Notify,
+    /// Who is told of each try.
+    observer: OnceLock<Observer>,
 }
 
 /// What jobs of the committer need of an engine.
@@ -111,6 +117,7 @@ impl Engine {
                 running: Mutex::default(),
                 wake: Notify::new(),
                 ended: Notify::new(),
+                observer: OnceLock::new(),
             }),
         })
     }

@@ -13,6 +13,8 @@
 //! | [`matcher`] | which rules fire on a change |
 //! | [`timed`] | which records come due |
 //! | [`runs`] | the history of runs |
+//! | [`events`] | what happened, where a rule wanted to know |
+//! | [`seen`] | what was taken once |
 //! | [`proposals`] | changes that wait for a yes |
 //! | [`firing`] | what a run was fired with |
 //! | [`journal`] | host calls with their answers |
@@ -36,6 +38,7 @@ pub mod diagnose;
 mod dispatch;
 pub mod engine;
 pub mod error;
+pub mod events;
 mod failpoint;
 pub mod firing;
 pub mod guard;
@@ -61,6 +64,7 @@ pub mod runner;
 pub mod runs;
 pub mod schedule;
 pub mod scripts;
+pub mod seen;
 mod sides;
 pub mod state;
 pub mod timed;

@@ -9,7 +9,7 @@ use triggerbox_model::{
     value::{Id, RecordRef},
 };
 
-use crate::{clock::timestamp, error::EngineError, firing::Firing};
+use crate::{clock::timestamp, error::EngineError, firing::Firing, journal::Entry};
 
 /// A run's number in the database.
 pub type RunId = i64;
@@ -304,6 +304,17 @@ pub fn suppressed(
         })
     })?;
     Ok(rows.collect::<Result<_, _>>()?)
+}
+
+/// The host calls of one try of one action, with their answers; nothing, if they were not kept.
+///
+/// # Errors
+/// What the database says.
+pub fn journal(conn: &Connection, run: RunId, attempt: u32, action: u32) -> Result<Vec<Entry>, EngineError> {
+    let sql = "SELECT journal FROM engine_attempt WHERE run = ?1 AND attempt = ?2 AND action = ?3";
+    let packed: Option<Option<Vec<u8>>> =
+        conn.prepare_cached(sql)?.query_row((run, attempt, action), |row| row.get(0)).optional()?;
+    packed.flatten().map_or_else(|| Ok(Vec::new()), |packed| crate::packed::unpack(&packed))
 }
 
 pub(crate) fn unknown(run: RunId) -> Error {

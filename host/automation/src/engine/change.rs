@@ -153,7 +153,7 @@ impl Shared {
         Dispatcher { conn, random: &self.random, cause }.dispatch(changes, fires)
     }
 
-    fn fire(
+    pub(super) fn fire(
         &self,
         conn: &Connection,
         rule: &str,

@@ -74,6 +74,7 @@ impl Engine {
         let tried = self.break_in_two(tried).await?;
         let shared = Arc::clone(&self.inner.shared);
         let run = tried.claim.id;
+        let observed = self.observed(&tried);
         let caused = self.committer().commit(move |conn| shared.finish(conn, &tried)).await;
         // Also if it could not be kept: then the run is found again when its lease is over.
         super::lock(&self.inner.running).remove(&run);
@@ -81,7 +82,7 @@ impl Engine {
             self.inner.wake.notify_one();
         }
         self.inner.ended.notify_waiters();
-        Ok(())
+        observed.map_or(Ok(()), |attempt| self.tell(attempt))
     }
 }
 

@@ -1,0 +1,73 @@
+//! Telling somebody what became of each try: for metrics and alerts. Nothing that must happen hangs on it.
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+use rusqlite::OptionalExtension;
+use triggerbox_model::limits::{Limits, PerLimit};
+
+use super::{Engine, finish::Tried};
+use crate::{
+    error::EngineError,
+    runs::{RunId, RunState},
+};
+
+/// One try of a run that is over.
+#[derive(Debug, Clone)]
+pub struct Attempt {
+    /// The run.
+    pub run: RunId,
+    /// Its rule.
+    pub rule: String,
+    /// Where the run stands now; queued: it is tried again.
+    pub state: RunState,
+    /// How the try ended, in one stable word.
+    pub code: String,
+    /// From the event to the start of the try.
+    pub waited: Duration,
+    /// From start to end.
+    pub took: Duration,
+    /// For each script: what it might use, and what it used.
+    pub usage: Vec<(Limits, PerLimit)>,
+}
+
+/// Who is told.
+pub type Observer = Box<dyn Fn(&Attempt) + Send + Sync>;
+
+impl Engine {
+    /// Has an observer told of each try from now on. There is one at most; returns whether it is this one.
+    pub fn observe(&self, observer: Observer) -> bool {
+        self.inner.observer.set(observer).is_ok()
+    }
+
+    /// What will be told of a try, but for its end; nothing, if nobody listens.
+    pub(super) fn observed(&self, tried: &Tried) -> Option<Attempt> {
+        self.inner.observer.get()?;
+        let since = |from: Timestamp, to: Timestamp| Duration::try_from(to.duration_since(from)).unwrap_or_default();
+        Some(Attempt {
+            run: tried.claim.id,
+            rule: tried.claim.rule.rule.name.clone(),
+            state: RunState::Running,
+            code: String::new(),
+            waited: since(crate::clock::timestamp(tried.claim.at), tried.started),
+            took: since(tried.started, self.clock().now()),
+            usage: tried.steps.iter().map(|step| (step.limits, step.used)).collect(),
+        })
+    }
+
+    /// Tells it.
+    pub(super) fn tell(&self, attempt: Attempt) -> Result<(), EngineError> {
+        let Some(observer) = self.inner.observer.get() else { return Ok(()) };
+        let found: Option<(String, Option<String>)> = self
+            .database()
+            .snapshot()?
+            .prepare_cached("SELECT state, code FROM engine_run WHERE id = ?1")?
+            .query_row([attempt.run], |row| Ok((row.get(0)?, row.get(1)?)))
+            .optional()?;
+        if let Some((state, code)) = found {
+            let state = RunState::from_name(&state).unwrap_or(RunState::Failed);
+            observer(&Attempt { state, code: code.unwrap_or_default(), ..attempt });
+        }
+        Ok(())
+    }
+}
