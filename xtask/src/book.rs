@@ -38,7 +38,9 @@ pub fn write() -> Result<()> {
         fs::write(root().join(path), page()?).context(path)?;
     }
     let overwrite = [("SNAPSHOTS", "overwrite")];
-    for (test, page) in [("program", "the_reference_page"), ("grants", "each_side_refuses")] {
+    for (test, page) in
+        [("program", "the_reference_page"), ("grants", "each_side_refuses"), ("api", "the_document_in_the_book")]
+    {
         cargo_with(&["test", "--quiet", "--workspace", "--test", test, "--", page], &overwrite)?;
     }
     features::run(true)?;

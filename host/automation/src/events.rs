@@ -52,7 +52,8 @@ pub struct EventFilter {
 /// What the database says.
 pub fn list(conn: &Connection, filter: &EventFilter) -> Result<Vec<Event>, EngineError> {
     let mut sql =
-        "SELECT id, root, parent_run, depth, at, actor, model, record, kind, change FROM engine_event WHERE 1".to_owned();
+        "SELECT id, root, parent_run, depth, at, actor, model, record, kind, change FROM engine_event WHERE 1"
+            .to_owned();
     let mut params: Vec<Cell> = Vec::new();
     let mut add = |condition: &str, value: Option<Cell>| {
         if let Some(value) = value {

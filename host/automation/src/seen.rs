@@ -47,10 +47,11 @@ pub fn give_back(conn: &Connection, scope: &str, key: &str) -> Result<(), Engine
     Ok(())
 }
 
-/// Forgets keys that were taken before this time. How many there were.
+/// Forgets keys that were taken before this time, in scopes that begin so. How many there were.
 ///
 /// # Errors
 /// What the database says.
-pub fn forget(conn: &Connection, before: i64) -> Result<usize, EngineError> {
-    Ok(conn.prepare_cached("DELETE FROM engine_seen WHERE at < ?1")?.execute([before])?)
+pub fn forget(conn: &Connection, scopes: &str, before: i64) -> Result<usize, EngineError> {
+    let sql = "DELETE FROM engine_seen WHERE at < ?2 AND substr(scope, 1, length(?1)) = ?1";
+    Ok(conn.prepare_cached(sql)?.execute((scopes, before))?)
 }

@@ -2,6 +2,7 @@
 
 mod rules;
 mod runs;
+mod serve;
 
 use std::path::PathBuf;
 
@@ -10,6 +11,7 @@ use triggerbox_model::{grants::Grant, limits::Limit, outbound::HttpGrant};
 
 pub(crate) use self::rules::{ApplyArgs, Common, RulesArgs, RulesCommand, ScriptsArgs, ScriptsCommand};
 pub(crate) use self::runs::{RunsArgs, RunsCommand};
+pub(crate) use self::serve::{ServeArgs, TokenArgs, TokenCommand};
 
 /// Business automations as WebAssembly components: each run in a fresh sandbox with hard limits, each change applied
 /// as one transaction or not at all.
@@ -46,6 +48,10 @@ pub(crate) enum Command {
     Runs(RunsArgs),
     /// Scripts of this server: upload, versions, activate, roll back.
     Scripts(ScriptsArgs),
+    /// Serve the API, webhooks and health, and have rules run.
+    Serve(ServeArgs),
+    /// Bearer tokens of the API.
+    Token(TokenArgs),
     /// Look at records of the embedded backend, import, export, back up.
     Db(DbArgs),
     /// List the limits with their defaults.

@@ -39,6 +39,8 @@ fn dispatch(command: Command) -> Result<Exit, Failure> {
         Command::Rules(args) => commands::rules::run(&args.command),
         Command::Runs(args) => commands::runs::run(&args.command),
         Command::Scripts(args) => commands::scripts::run(&args.command),
+        Command::Serve(args) => commands::serve::run(&args),
+        Command::Token(args) => commands::token::run(&args.command),
         Command::Db(args) => commands::db::run(&args.command),
         Command::Limits(args) => commands::limits::run(&args),
         Command::Doctor(args) => commands::doctor::run(&args),

@@ -1,1 +1,39 @@
-//! The engine over HTTP.
+//! The engine over HTTP: an API, webhooks, health.
+//!
+//! | module | what it holds |
+//! |---|---|
+//! | [`config`] | the configuration file |
+//! | [`app`] | what all handlers share |
+//! | [`tokens`] | bearer tokens, kept as hashes |
+//! | [`auth`] | who asks, and whether they may |
+//! | [`idempotency`] | a request is done once for each key |
+//! | [`problem`] | errors as problem details |
+//! | [`extract`] | the parts of a request |
+//! | [`values`] | records as plain JSON |
+//! | [`api`] | the routes of the API and the document that describes them |
+//! | [`hook`] | webhooks in |
+//! | [`signature`] | what signs webhooks |
+//! | [`health`] | whether the server is well |
+//! | [`metrics`] | what Prometheus reads |
+//! | [`alerts`] | telling people of trouble |
+//! | [`serve`] | the router, and a server's life |
+
+pub mod alerts;
+pub mod api;
+pub mod app;
+pub mod auth;
+pub mod config;
+pub mod extract;
+pub mod health;
+pub mod hook;
+pub mod idempotency;
+pub mod metrics;
+pub mod problem;
+pub mod serve;
+pub mod signature;
+pub mod tokens;
+pub mod values;
+
+pub use app::{App, StartError};
+pub use config::Config;
+pub use serve::{router, serve};

@@ -15,4 +15,6 @@ pub(crate) mod run;
 pub(crate) mod runs;
 pub(crate) mod script;
 pub(crate) mod scripts;
+pub(crate) mod serve;
+pub(crate) mod token;
 pub(crate) mod workshop;

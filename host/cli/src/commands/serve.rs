@@ -1,0 +1,95 @@
+//! `triggerbox serve`: the engine over HTTP, until it is told to stop.
+
+use std::{fs, sync::Arc};
+
+use anyhow::{Context, anyhow};
+use jiff::Timestamp;
+use tokio::{
+    net::TcpListener,
+    signal::unix::{SignalKind, signal},
+};
+use tracing_subscriber::EnvFilter;
+use triggerbox_automation::{
+    Engine, SystemClock,
+    config::{Bounded, Compile},
+};
+use triggerbox_server::{
+    App, Config,
+    config::{Log, LogFormat},
+    serve,
+    tokens::{self, NewToken, Scope},
+};
+use triggerbox_store::db::{DbError, Mode};
+
+use crate::{
+    args::ServeArgs,
+    commands::{database, script},
+    exit::{Exit, Failure, OrExit},
+};
+
+/// The demo company's administrator.
+const ADMINISTRATOR: u32 = 2;
+
+pub(crate) fn run(args: &ServeArgs) -> Result<Exit, Failure> {
+    let mut config = match &args.config {
+        None => Config::default(),
+        Some(path) => {
+            let text = fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
+            Config::parse(&text).with_context(|| path.display().to_string())?
+        }
+    };
+    if let Some(listen) = args.listen {
+        config.listen = listen;
+    }
+    log(&config.log)?;
+    let database = database::open(&args.database, Mode::Write)?;
+    let sandbox = script::sandbox(u32::try_from(config.runs.workers).unwrap_or(u32::MAX))?;
+    let compile = Compile::Bounded(Arc::new(Bounded { compiler: script::compiler()?, cache: script::cache() }));
+    let settings = triggerbox_automation::Config { compile, ..config.engine() };
+    let engine = Engine::open(database, sandbox.clone(), settings, Arc::new(SystemClock)).or_exit(Exit::Backend)?;
+    let address = config.listen;
+    let app = App::new(engine, sandbox, config)?;
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().or_exit(Exit::Backend)?;
+    if args.database.file.is_none() {
+        let token = runtime.block_on(demo_token(&app)).or_exit(Exit::Backend)?;
+        anstream::eprintln!("the demo CRM, in memory; a token of its administrator:\n{token}");
+    }
+    runtime
+        .block_on(async {
+            let listener = TcpListener::bind(address).await.with_context(|| format!("cannot listen on {address}"))?;
+            let local = listener.local_addr()?;
+            if !local.ip().is_loopback() {
+                tracing::warn!(%local, "listening beyond this machine: put a proxy with TLS in front");
+            }
+            // The signals are heard from before the first request on.
+            let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+            anstream::println!("listening on http://{local}");
+            let stop = async move {
+                tokio::select! {
+                    _ = terminate.recv() => {}
+                    _ = interrupt.recv() => {}
+                }
+            };
+            serve(app, listener, stop).await.map_err(|error| anyhow!(error))
+        })
+        .or_exit(Exit::Backend)?;
+    Ok(Exit::Ok)
+}
+
+/// To stderr: stdout says where the server listens.
+fn log(log: &Log) -> anyhow::Result<()> {
+    let filter = EnvFilter::try_new(&log.level).with_context(|| format!("log.level: `{}`", log.level))?;
+    let lines = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    let started = match log.format {
+        LogFormat::Json => lines.json().flatten_event(true).try_init(),
+        LogFormat::Text => lines.try_init(),
+    };
+    started.map_err(|error| anyhow!("the log cannot be started: {error}"))
+}
+
+async fn demo_token(app: &App) -> anyhow::Result<String> {
+    let new = NewToken { name: "demo".to_owned(), user: ADMINISTRATOR, scopes: Scope::ALL.into(), expires: None };
+    let made =
+        app.engine().committer().commit(move |conn| Ok::<_, DbError>(tokens::create(conn, &new, Timestamp::now())?));
+    Ok(made.await?.1)
+}

@@ -1,0 +1,85 @@
+//! `triggerbox token`: bearer tokens of the API.
+
+use anyhow::anyhow;
+use jiff::SignedDuration;
+use serde_json::json;
+use triggerbox_server::tokens::{self, NewToken, Scope};
+use triggerbox_store::db::{DbError, Mode};
+
+use crate::{
+    args::{Common, TokenCommand},
+    commands::workshop::{Workshop, login},
+    exit::{Exit, Failure, OrExit},
+    output::{self, printable},
+};
+
+pub(crate) fn run(command: &TokenCommand) -> Result<Exit, Failure> {
+    match command {
+        TokenCommand::Create { name, scopes, days, common } => create(name, scopes, *days, common),
+        TokenCommand::List { common } => list(common),
+        TokenCommand::Revoke { id, common } => revoke(*id, common),
+    }
+}
+
+fn open(common: &Common) -> Result<Workshop, Failure> {
+    if common.database.file.is_none() {
+        return Err(
+            anyhow!("say which database: a token for one in memory would be gone at once; give --db FILE").into()
+        );
+    }
+    let workshop = Workshop::open(common, Mode::Write)?;
+    workshop.database.transaction(|conn| tokens::create_table(conn).map_err(DbError::from)).or_exit(Exit::Backend)?;
+    Ok(workshop)
+}
+
+fn create(name: &str, scopes: &[Scope], days: Option<u32>, common: &Common) -> Result<Exit, Failure> {
+    let workshop = open(common)?;
+    let expires = days.map(|days| workshop.now.saturating_add(SignedDuration::from_hours(24 * i64::from(days))));
+    let new = NewToken {
+        name: name.to_owned(),
+        user: workshop.person.user.id,
+        scopes: scopes.iter().copied().collect(),
+        expires: expires.transpose()?,
+    };
+    let (token, secret) = workshop
+        .database
+        .transaction(|conn| tokens::create(conn, &new, workshop.now).map_err(DbError::from))
+        .or_exit(Exit::Backend)?;
+    if common.format.json {
+        output::json(&json!({ "token": token, "secret": secret }))?;
+    } else {
+        // Alone on stdout, so that a script can take it.
+        anstream::println!("{secret}");
+        anstream::eprintln!("token {} acts as {}; it is not to be had again", token.id, workshop.person.user.login);
+    }
+    Ok(Exit::Ok)
+}
+
+fn list(common: &Common) -> Result<Exit, Failure> {
+    let workshop = open(common)?;
+    let conn = workshop.database.snapshot().or_exit(Exit::Backend)?;
+    let tokens = tokens::list(&conn).map_err(DbError::from).or_exit(Exit::Backend)?;
+    if common.format.json {
+        output::json(&tokens)?;
+        return Ok(Exit::Ok);
+    }
+    for token in tokens {
+        let scopes = token.scopes.iter().map(|scope| scope.name()).collect::<Vec<_>>().join(",");
+        let expires = token.expires.map_or_else(|| "for ever".to_owned(), |time| format!("until {time}"));
+        let (name, user) = (printable(&token.name), login(&conn, token.user));
+        anstream::println!("{:>4}  {name}  {user}  {scopes}  {expires}", token.id);
+    }
+    Ok(Exit::Ok)
+}
+
+fn revoke(id: i64, common: &Common) -> Result<Exit, Failure> {
+    let workshop = open(common)?;
+    let revoked = workshop.database.transaction(|conn| tokens::revoke(conn, id, workshop.now).map_err(DbError::from));
+    revoked.or_exit(Exit::Backend)??;
+    if common.format.json {
+        output::json(&json!({ "revoked": id }))?;
+    } else {
+        anstream::println!("token {id} is revoked");
+    }
+    Ok(Exit::Ok)
+}

@@ -1,0 +1,109 @@
+//! The API: its routes, each behind a door that asks for a token with a scope, and the document that describes them.
+//!
+//! | module | what it is about |
+//! |---|---|
+//! | `records` | records, their chatter, forms that are not saved |
+//! | `rules` | rules, their versions, running them by hand |
+//! | `scripts` | uploads, versions, the active one |
+//! | `runs` | the history, one run in full, retry and cancel |
+//! | `events` | what happened |
+//! | `approvals` | changes that wait for a yes |
+//! | `control` | schedules, limits, the stop switch |
+//! | `access` | tokens |
+
+mod access;
+mod approvals;
+mod control;
+mod events;
+mod records;
+mod rules;
+mod runs;
+mod scripts;
+
+use axum::middleware::from_fn_with_state;
+use utoipa::{
+    Modify, OpenApi,
+    openapi::{
+        OpenApi as Document,
+        security::{Http, HttpAuthScheme, SecurityRequirement, SecurityScheme},
+    },
+};
+use utoipa_axum::router::OpenApiRouter;
+
+use crate::{
+    app::App,
+    auth::{Door, guard},
+    config::Config,
+    idempotency::once,
+    problem::Problem,
+    tokens::Scope,
+};
+
+#[derive(OpenApi)]
+#[openapi(
+    info(
+        title = "Triggerbox",
+        description = "Records, rules, scripts and runs of one Triggerbox server. Each request carries a bearer token that acts \
+                       as a user of the backend: reading needs the scope `read`, changing something the scope of its part. \
+                       Requests that change something may carry an `Idempotency-Key`.",
+        license(name = "Apache-2.0")
+    ),
+    components(schemas(Problem)),
+    modifiers(&Bearer)
+)]
+struct Api;
+
+struct Bearer;
+
+impl Modify for Bearer {
+    fn modify(&self, document: &mut Document) {
+        let components = document.components.get_or_insert_default();
+        components.add_security_scheme("token", SecurityScheme::Http(Http::new(HttpAuthScheme::Bearer)));
+        document.security = Some(vec![SecurityRequirement::new("token", Vec::<String>::new())]);
+    }
+}
+
+/// What stands before each group of routes.
+type Dress<'a> = &'a dyn Fn(OpenApiRouter<App>, Scope) -> OpenApiRouter<App>;
+
+/// Names each operation by its part and its function: `rules-list`.
+fn name_operations(document: &mut Document) {
+    let items = document.paths.paths.values_mut();
+    let operations =
+        items.flat_map(|item| [&mut item.get, &mut item.put, &mut item.post, &mut item.patch, &mut item.delete]);
+    for operation in operations.flatten() {
+        let part = operation.tags.iter().flatten().next().cloned().unwrap_or_default();
+        let function = operation.operation_id.take().unwrap_or_default();
+        operation.operation_id = Some(format!("{part}-{}", function.replace('_', "-")));
+    }
+}
+
+fn assemble(config: &Config, dress: Dress<'_>) -> OpenApiRouter<App> {
+    OpenApiRouter::with_openapi(Api::openapi())
+        .merge(dress(access::me(), Scope::Read))
+        .merge(dress(records::routes(), Scope::Records))
+        .merge(dress(rules::routes(), Scope::Rules))
+        .merge(dress(rules::operate(), Scope::Operate))
+        .merge(dress(scripts::routes(config.http.max_upload), Scope::Scripts))
+        .merge(dress(runs::routes(), Scope::Operate))
+        .merge(dress(events::routes(), Scope::Read))
+        .merge(dress(approvals::routes(), Scope::Approve))
+        .merge(dress(control::routes(), Scope::Operate))
+        .merge(dress(access::routes(), Scope::Admin))
+}
+
+/// The routes of a server, each behind its door.
+pub(crate) fn router(app: &App) -> OpenApiRouter<App> {
+    assemble(app.config(), &|routes, scope| {
+        let door = Door { app: app.clone(), scope };
+        routes.route_layer(from_fn_with_state(app.clone(), once)).route_layer(from_fn_with_state(door, guard))
+    })
+}
+
+/// The OpenAPI document.
+#[must_use]
+pub fn document() -> Document {
+    let mut document = assemble(&Config::default(), &|routes, _| routes).into_openapi();
+    name_operations(&mut document);
+    document
+}

@@ -1,0 +1,468 @@
+//! Runs: the list, one in full, its chain, and what people do to it.
+//!
+//! What a run did is shown to who may read the records that it was about: to others it does not exist. Administrators see
+//! all.
+
+use axum::{Json, extract::State, http::StatusCode};
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use serde_json::Value as Object;
+use triggerbox_automation::runs::{self, RunDetail, RunFilter, RunId, RunState, RunSummary};
+use triggerbox_model::{
+    call::{Answer, Call, Operation},
+    value::{Id, RecordRef},
+};
+use utoipa::{IntoParams, ToSchema};
+use utoipa_axum::{router::OpenApiRouter, routes};
+
+use crate::{
+    app::App,
+    auth::Caller,
+    extract::{Asked, At},
+    problem::Problem,
+};
+
+/// The routes.
+pub(super) fn routes() -> OpenApiRouter<App> {
+    OpenApiRouter::new()
+        .routes(routes!(list))
+        .routes(routes!(get))
+        .routes(routes!(chain))
+        .routes(routes!(journal))
+        .routes(routes!(suppressed))
+        .routes(routes!(retry))
+        .routes(routes!(cancel))
+}
+
+/// Most runs of one answer.
+pub(super) const MOST: u32 = 500;
+
+/// Which runs.
+#[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+struct Query {
+    /// Of this rule.
+    rule: Option<String>,
+    /// `queued`, `running`, `succeeded`, `failed`, `skipped`, `waiting-approval`, `outcome-unknown`, `dead`, `cancelled`.
+    #[param(value_type = Option<String>)]
+    state: Option<RunState>,
+    /// Whose first record is of this model; with `record`.
+    model: Option<String>,
+    /// Whose first record is this one; with `model`.
+    record: Option<Id>,
+    /// Ended so.
+    code: Option<String>,
+    /// Going back to this event.
+    root: Option<i64>,
+    /// Whose event happened then or later.
+    since: Option<Timestamp>,
+    /// Whose event happened earlier.
+    until: Option<Timestamp>,
+    /// Older than this run: `next` of the page before.
+    before: Option<RunId>,
+    /// Most runs, up to 500.
+    #[serde(default = "hundred")]
+    #[param(default = 100)]
+    limit: u32,
+}
+
+pub(super) fn hundred() -> u32 {
+    100
+}
+
+/// One run.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "kebab-case")]
+pub(super) struct RunView {
+    /// Its number.
+    id: RunId,
+    /// Its id for scripts and other systems.
+    key: String,
+    /// The rule.
+    rule: String,
+    /// Which version of it.
+    rule_version: i64,
+    /// The root event of its chain; 0 without one.
+    root: i64,
+    /// The run that caused it.
+    parent: Option<RunId>,
+    /// Runs between the root event and this one.
+    depth: u32,
+    /// The model.
+    model: Option<String>,
+    /// The first record.
+    record: Option<Id>,
+    /// `async`, `batch`, `agent`.
+    class: String,
+    /// Who caused it (`res.users`).
+    actor: Id,
+    /// Whose rights it has (`res.users`).
+    run_as: Id,
+    /// Not bound by them.
+    superuser: bool,
+    /// When the event happened.
+    at: Timestamp,
+    /// Where it stands: one of the states that the list can be asked for.
+    #[schema(value_type = String)]
+    state: RunState,
+    /// Not started before.
+    due: Timestamp,
+    /// Earlier runs on its records that it waits for.
+    blockers: u32,
+    /// How often it was started.
+    attempt: u32,
+    /// When it ended.
+    finished: Option<Timestamp>,
+    /// How it ended, in one stable word.
+    code: Option<String>,
+    /// How it ended, in one sentence.
+    message: Option<String>,
+}
+
+impl From<RunSummary> for RunView {
+    fn from(run: RunSummary) -> Self {
+        Self {
+            id: run.id,
+            key: run.key,
+            rule: run.rule,
+            rule_version: run.rule_version,
+            root: run.root,
+            parent: run.parent,
+            depth: run.depth,
+            model: run.model,
+            record: run.record,
+            class: run.class,
+            actor: run.actor,
+            run_as: run.run_as,
+            superuser: run.superuser,
+            at: run.at,
+            state: run.state,
+            due: run.due,
+            blockers: run.blockers,
+            attempt: run.attempt,
+            finished: run.finished,
+            code: run.code,
+            message: run.message,
+        }
+    }
+}
+
+/// Runs.
+#[derive(Debug, Serialize, ToSchema)]
+struct RunList {
+    /// The newest first.
+    runs: Vec<RunView>,
+    /// `before` of the next page; none: this was the last one.
+    next: Option<RunId>,
+}
+
+/// List runs.
+#[utoipa::path(get, path = "/api/v1/runs", tag = "runs", params(Query), responses((status = 200, body = RunList), Problem))]
+async fn list(State(app): State<App>, caller: Caller, Asked(query): Asked<Query>) -> Result<Json<RunList>, Problem> {
+    let record = match (query.model, query.record) {
+        (Some(model), Some(id)) => Some(RecordRef { model, id }),
+        (None, None) => None,
+        _ => return Err(Problem::invalid("half-a-record", "a record is a `model` and a `record`: name both or none")),
+    };
+    let limit = query.limit.clamp(1, MOST);
+    let filter = RunFilter {
+        rule: query.rule,
+        state: query.state,
+        record,
+        code: query.code,
+        root: query.root,
+        since: query.since,
+        until: query.until,
+        before: query.before,
+        limit: limit.saturating_add(1),
+    };
+    let mut runs = app.read(move |conn| runs::list(conn, &filter)).await?;
+    let size = usize::try_from(limit).unwrap_or(usize::MAX);
+    let more = runs.len() > size;
+    runs.truncate(size);
+    let next = runs.last().map(|run| run.id).filter(|_| more);
+    let runs = visible(&app, &caller, runs).await?;
+    Ok(Json(RunList { runs: runs.into_iter().map(RunView::from).collect(), next }))
+}
+
+/// Those that the caller may see: who may read the first record; the run itself is looked at more closely.
+pub(super) async fn visible(app: &App, caller: &Caller, runs: Vec<RunSummary>) -> Result<Vec<RunSummary>, Problem> {
+    if caller.administrator {
+        return Ok(runs);
+    }
+    let (inner, user) = (app.clone(), caller.user);
+    app.blocking(move || {
+        let mut session = inner.session(user)?;
+        let mut shown = Vec::new();
+        for run in runs {
+            let Some(model) = run.model.clone() else {
+                if run.actor == user || run.run_as == user {
+                    shown.push(run);
+                }
+                continue;
+            };
+            let ids = run.record.into_iter().filter(|id| *id > 0).collect();
+            let call = Call::HasAccess { model, ids, operation: Operation::Read };
+            if matches!(session.call(call)?, Ok(Answer::Flag(true))) {
+                shown.push(run);
+            }
+        }
+        Ok(shown)
+    })
+    .await
+}
+
+/// One run in full, if the caller may read all of its records and all that it changed.
+async fn seen(app: &App, caller: &Caller, run: RunId) -> Result<RunDetail, Problem> {
+    let detail = app.read(move |conn| runs::detail(conn, run)).await?;
+    if caller.administrator {
+        return Ok(detail);
+    }
+    let hidden = || Problem::not_found("unknown-run", format!("there is no run {run}, or you may not see it"));
+    if visible(app, caller, vec![detail.summary.clone()]).await?.is_empty() {
+        return Err(hidden());
+    }
+    let mut touched: Vec<(String, Vec<Id>)> = Vec::new();
+    if let Some(model) = &detail.summary.model {
+        touched.push((model.clone(), detail.firing.records.clone()));
+    }
+    for attempt in &detail.attempts {
+        let records = attempt.report.pointer("/diff/records").and_then(Object::as_array);
+        for record in records.into_iter().flatten().filter_map(|one| one.get("record")) {
+            let record: RecordRef = serde_json::from_value(record.clone())?;
+            if !triggerbox_model::value::is_provisional(record.id) {
+                touched.push((record.model, vec![record.id]));
+            }
+        }
+    }
+    for (model, ids) in touched {
+        if !app.may(caller.user, Operation::Read, &model, &ids).await? {
+            return Err(hidden());
+        }
+    }
+    Ok(detail)
+}
+
+/// One run in full.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "kebab-case")]
+struct RunFull {
+    #[serde(flatten)]
+    run: RunView,
+    /// What it was fired with: what happened, to which records, their old values.
+    #[schema(value_type = Object)]
+    firing: Object,
+    /// What its scripts answered, together.
+    #[schema(value_type = Option<Object>)]
+    outcome: Option<Object>,
+    /// Every try of every action, in order.
+    attempts: Vec<AttemptView>,
+}
+
+/// One try of one action.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "kebab-case")]
+struct AttemptView {
+    /// Which try, from 1.
+    attempt: u32,
+    /// Which action of the rule, from 0.
+    action: u32,
+    /// The component's hash.
+    script: String,
+    /// When it started.
+    started: Timestamp,
+    /// When it ended.
+    finished: Timestamp,
+    /// How it ended.
+    code: String,
+    /// Verdict, diff, limits with their use, durations, refusals.
+    #[schema(value_type = Object)]
+    report: Object,
+    /// What it logged.
+    log: Vec<LineView>,
+    /// Whether its host calls are kept.
+    journaled: bool,
+}
+
+/// A line of a run's log.
+#[derive(Debug, Serialize, ToSchema)]
+struct LineView {
+    /// `debug`, `info`, `warning`, `error`.
+    level: String,
+    /// The text.
+    message: String,
+}
+
+/// One run in full: what fired it, every try with its log, its use of limits and its diff.
+#[utoipa::path(get, path = "/api/v1/runs/{id}", tag = "runs", params(("id" = i64, Path)),
+    responses((status = 200, body = RunFull), Problem))]
+async fn get(State(app): State<App>, caller: Caller, At(id): At<RunId>) -> Result<Json<RunFull>, Problem> {
+    let detail = seen(&app, &caller, id).await?;
+    let attempts = detail.attempts.into_iter().map(|one| AttemptView {
+        attempt: one.attempt,
+        action: one.action,
+        script: one.script,
+        started: one.started,
+        finished: one.finished,
+        code: one.code,
+        report: one.report,
+        log: one
+            .log
+            .into_iter()
+            .map(|line| LineView { level: line.level.name().to_owned(), message: line.message })
+            .collect(),
+        journaled: one.journaled,
+    });
+    Ok(Json(RunFull {
+        attempts: attempts.collect(),
+        firing: serde_json::to_value(&detail.firing)?,
+        outcome: detail.outcome.map(serde_json::to_value).transpose()?,
+        run: detail.summary.into(),
+    }))
+}
+
+/// A fire that did not become a run.
+#[derive(Debug, Serialize, ToSchema)]
+struct SuppressedView {
+    /// When.
+    at: Timestamp,
+    /// The rule that would have fired.
+    rule: String,
+    /// The model.
+    model: String,
+    /// The record; 0 for none.
+    record: Id,
+    /// The root event of the chain.
+    root: i64,
+    /// A stable word, then a colon and a sentence.
+    reason: String,
+}
+
+impl From<runs::Suppressed> for SuppressedView {
+    fn from(one: runs::Suppressed) -> Self {
+        let (model, record) = (one.record.model, one.record.id);
+        Self { at: one.at, rule: one.rule, model, record, root: one.root, reason: one.reason }
+    }
+}
+
+/// What follows from one event.
+#[derive(Debug, Serialize, ToSchema)]
+struct Chain {
+    /// In the order in which they were made.
+    runs: Vec<RunView>,
+    /// Fires that did not become runs, the newest first.
+    suppressed: Vec<SuppressedView>,
+}
+
+/// All runs that go back to the same event as this one.
+#[utoipa::path(get, path = "/api/v1/runs/{id}/chain", tag = "runs", params(("id" = i64, Path)),
+    responses((status = 200, body = Chain), Problem))]
+async fn chain(State(app): State<App>, caller: Caller, At(id): At<RunId>) -> Result<Json<Chain>, Problem> {
+    let root = seen(&app, &caller, id).await?.summary.root;
+    let (runs, suppressed) = app
+        .read(move |conn| {
+            Ok::<_, triggerbox_automation::EngineError>((
+                runs::chain(conn, root)?,
+                runs::suppressed(conn, Some(root), None, MOST)?,
+            ))
+        })
+        .await?;
+    let runs = visible(&app, &caller, runs).await?;
+    Ok(Json(Chain {
+        runs: runs.into_iter().map(RunView::from).collect(),
+        suppressed: suppressed.into_iter().map(SuppressedView::from).collect(),
+    }))
+}
+
+/// One host call.
+#[derive(Debug, Serialize, ToSchema)]
+struct EntryView {
+    /// As the script asked.
+    #[schema(value_type = Object)]
+    call: Object,
+    /// As it was answered.
+    #[schema(value_type = Object)]
+    reply: Object,
+}
+
+/// Host calls.
+#[derive(Debug, Serialize, ToSchema)]
+struct Journal {
+    /// In order; empty, if they were not kept.
+    calls: Vec<EntryView>,
+}
+
+/// The host calls of one try of one action, with their answers. They hold what the rule's user may read, so the list is for
+/// administrators and for whom the run had the rights of.
+#[utoipa::path(get, path = "/api/v1/runs/{id}/journal/{attempt}/{action}", tag = "runs",
+    params(("id" = i64, Path), ("attempt" = u32, Path), ("action" = u32, Path)),
+    responses((status = 200, body = Journal), Problem))]
+async fn journal(
+    State(app): State<App>,
+    caller: Caller,
+    At((id, attempt, action)): At<(RunId, u32, u32)>,
+) -> Result<Json<Journal>, Problem> {
+    let detail = seen(&app, &caller, id).await?;
+    if !caller.administrator && (detail.summary.run_as != caller.user || detail.summary.superuser) {
+        let detail = "a journal is shown to administrators and to whom the run had the rights of";
+        return Err(Problem::denied("access-denied", detail));
+    }
+    let entries = app.read(move |conn| runs::journal(conn, id, attempt, action)).await?;
+    let view = |entry: triggerbox_automation::journal::Entry| {
+        let (call, reply) = (serde_json::to_value(entry.call)?, serde_json::to_value(entry.reply)?);
+        Ok::<_, Problem>(EntryView { call, reply })
+    };
+    Ok(Json(Journal { calls: entries.into_iter().map(view).collect::<Result<_, _>>()? }))
+}
+
+/// Which fires.
+#[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+struct Fires {
+    /// Of this rule.
+    rule: Option<String>,
+    /// Going back to this event.
+    root: Option<i64>,
+    /// Most of them, up to 500.
+    #[serde(default = "hundred")]
+    #[param(default = 100)]
+    limit: u32,
+}
+
+/// Suppressed fires.
+#[derive(Debug, Serialize, ToSchema)]
+struct SuppressedList {
+    /// The newest first.
+    suppressed: Vec<SuppressedView>,
+}
+
+/// Fires that did not become runs: loops, slots that were missed, records beyond the most.
+#[utoipa::path(get, path = "/api/v1/suppressed", tag = "runs", params(Fires),
+    responses((status = 200, body = SuppressedList), Problem))]
+async fn suppressed(
+    State(app): State<App>,
+    _caller: Caller,
+    Asked(fires): Asked<Fires>,
+) -> Result<Json<SuppressedList>, Problem> {
+    let limit = fires.limit.min(MOST);
+    let found = app.read(move |conn| runs::suppressed(conn, fires.root, fires.rule.as_deref(), limit)).await?;
+    Ok(Json(SuppressedList { suppressed: found.into_iter().map(SuppressedView::from).collect() }))
+}
+
+/// Try a run again that ended without effect: failed, dead, cancelled, skipped.
+#[utoipa::path(post, path = "/api/v1/runs/{id}/retry", tag = "runs", params(("id" = i64, Path)),
+    responses((status = 202), Problem))]
+async fn retry(State(app): State<App>, caller: Caller, At(id): At<RunId>) -> Result<StatusCode, Problem> {
+    seen(&app, &caller, id).await?;
+    app.engine().retry(id).await?;
+    Ok(StatusCode::ACCEPTED)
+}
+
+/// Stop a run that waits, runs, or wants a yes. Nothing of it is applied.
+#[utoipa::path(post, path = "/api/v1/runs/{id}/cancel", tag = "runs", params(("id" = i64, Path)),
+    responses((status = 204), Problem))]
+async fn cancel(State(app): State<App>, caller: Caller, At(id): At<RunId>) -> Result<StatusCode, Problem> {
+    seen(&app, &caller, id).await?;
+    app.engine().cancel(id, caller.user).await?;
+    Ok(StatusCode::NO_CONTENT)
+}

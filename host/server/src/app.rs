@@ -1,0 +1,217 @@
+//! What all handlers share.
+
+use std::sync::Arc;
+
+use rusqlite::Connection;
+use tokio::sync::watch;
+use triggerbox_automation::{Engine, EngineError, people};
+use triggerbox_model::{
+    call::{Answer, Call, Operation},
+    value::Id,
+};
+use triggerbox_sandbox::Sandbox;
+use triggerbox_store::{db::DbError, env::Env, session::Session};
+
+use crate::{
+    config::{Config, ConfigError, Secrets},
+    metrics::Metrics,
+    problem::Problem,
+    tokens,
+};
+
+/// One server. Cheap to clone.
+#[derive(Clone)]
+pub struct App {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    engine: Engine,
+    sandbox: Sandbox,
+    config: Config,
+    secrets: Secrets,
+    metrics: Arc<Metrics>,
+    client: reqwest::Client,
+    draining: watch::Sender<bool>,
+}
+
+/// Why a server cannot start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The configuration is wrong. The operator.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// The database failed. The operator.
+    #[error(transparent)]
+    Database(#[from] DbError),
+    /// The address cannot be listened on. The operator.
+    #[error("cannot listen on {address}: {problem}")]
+    Listen {
+        /// The address.
+        address: std::net::SocketAddr,
+        /// What the system says.
+        problem: String,
+    },
+}
+
+impl App {
+    /// A server of an engine. Reads the secrets and makes the server's own table.
+    ///
+    /// # Errors
+    /// [`StartError`]
+    pub fn new(engine: Engine, sandbox: Sandbox, config: Config) -> Result<Self, StartError> {
+        let secrets = config.read_secrets()?;
+        engine.committer().commit_blocking(|conn| Ok::<_, DbError>(tokens::create_table(conn)?))?;
+        let inner = Inner {
+            engine,
+            sandbox,
+            config,
+            secrets,
+            metrics: Arc::default(),
+            client: crate::alerts::client()?,
+            draining: watch::Sender::new(false),
+        };
+        Ok(Self { inner: Arc::new(inner) })
+    }
+
+    /// The engine.
+    #[must_use]
+    pub fn engine(&self) -> &Engine {
+        &self.inner.engine
+    }
+
+    /// The runtime that uploads are compiled for.
+    #[must_use]
+    pub fn sandbox(&self) -> &Sandbox {
+        &self.inner.sandbox
+    }
+
+    /// The configuration.
+    #[must_use]
+    pub fn config(&self) -> &Config {
+        &self.inner.config
+    }
+
+    /// What signs webhooks.
+    #[must_use]
+    pub fn secrets(&self) -> &Secrets {
+        &self.inner.secrets
+    }
+
+    /// The metrics.
+    #[must_use]
+    pub fn metrics(&self) -> &Arc<Metrics> {
+        &self.inner.metrics
+    }
+
+    /// What alerts are sent with.
+    pub(crate) fn client(&self) -> &reqwest::Client {
+        &self.inner.client
+    }
+
+    /// Takes no further requests from now on.
+    pub fn drain(&self) {
+        self.inner.draining.send_replace(true);
+    }
+
+    /// Whether it is being stopped.
+    #[must_use]
+    pub fn is_draining(&self) -> bool {
+        *self.inner.draining.borrow()
+    }
+
+    /// Comes back when the server is to stop.
+    pub async fn drained(&self) {
+        // The sender lives as long as this does.
+        let _ = self.inner.draining.subscribe().wait_for(|draining| *draining).await;
+    }
+
+    /// Reads from a snapshot, off the threads that serve requests.
+    ///
+    /// # Errors
+    /// What `work` says.
+    pub async fn read<T, E>(
+        &self,
+        work: impl FnOnce(&Connection) -> Result<T, E> + Send + 'static,
+    ) -> Result<T, Problem>
+    where
+        T: Send + 'static,
+        E: Into<Problem> + Send + 'static,
+    {
+        let database = self.engine().database().clone();
+        self.blocking(move || work(&*database.snapshot()?).map_err(Into::into)).await
+    }
+
+    /// Writes in the next transaction.
+    ///
+    /// # Errors
+    /// What `work` says.
+    pub async fn write<T, E>(
+        &self,
+        work: impl FnOnce(&Connection) -> Result<T, E> + Send + 'static,
+    ) -> Result<T, Problem>
+    where
+        T: Send + 'static,
+        E: From<DbError> + Into<Problem> + Send + 'static,
+    {
+        self.engine().committer().commit(work).await.map_err(Into::into)
+    }
+
+    /// Does something that takes a while.
+    ///
+    /// # Errors
+    /// What `work` says; `server-failed` when it panics.
+    pub async fn blocking<T: Send + 'static>(
+        &self,
+        work: impl FnOnce() -> Result<T, Problem> + Send + 'static,
+    ) -> Result<T, Problem> {
+        tokio::task::spawn_blocking(work).await.unwrap_or_else(|_| Err(failed()))
+    }
+
+    /// Answers calls that change nothing, as a user.
+    ///
+    /// # Errors
+    /// What the backend says.
+    pub async fn ask(&self, user: Id, call: Call) -> Result<Answer, Problem> {
+        let app = self.clone();
+        self.blocking(move || Ok(app.session(user)?.call(call)??)).await
+    }
+
+    /// Whether a user may do something with records.
+    ///
+    /// # Errors
+    /// What the backend says.
+    pub async fn may(&self, user: Id, operation: Operation, model: &str, ids: &[Id]) -> Result<bool, Problem> {
+        let call = Call::HasAccess { model: model.to_owned(), ids: ids.to_vec(), operation };
+        Ok(matches!(self.ask(user, call).await?, Answer::Flag(true)))
+    }
+
+    /// A user's environment.
+    ///
+    /// # Errors
+    /// The user is gone; what the backend says.
+    pub fn env(&self, user: Id, superuser: bool) -> Result<Env, EngineError> {
+        Ok(people::environment(self.engine().database(), user, superuser, self.engine().clock().now())?)
+    }
+
+    /// A view of the records as a user sees them.
+    ///
+    /// # Errors
+    /// As [`App::env`].
+    pub fn session(&self, user: Id) -> Result<Session, Problem> {
+        Ok(Session::new(self.engine().database(), self.env(user, false)?)?)
+    }
+}
+
+/// Something in here broke; the log says what.
+#[must_use]
+pub fn failed() -> Problem {
+    let status = axum::http::StatusCode::INTERNAL_SERVER_ERROR;
+    Problem::new(status, "server-failed", "the server failed at this request; its log says why")
+}
+
+impl std::fmt::Debug for App {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("App").field("engine", self.engine()).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,101 @@
+//! Who asks, and whether their token is good for it.
+
+use axum::{
+    extract::{FromRequestParts, Request, State},
+    http::{HeaderMap, Method, StatusCode, header, request::Parts},
+    middleware::Next,
+    response::Response,
+};
+use triggerbox_automation::people;
+use triggerbox_model::value::Id;
+
+use crate::{
+    app::{App, failed},
+    problem::Problem,
+    tokens::{self, Scope, Token},
+};
+
+/// The group whose members see and do everything; Odoo's.
+const ADMINISTRATORS: &str = "base.group_system";
+
+/// Who asks.
+#[derive(Debug, Clone)]
+pub struct Caller {
+    /// The user that the token acts as.
+    pub user: Id,
+    /// Whether they are an administrator of the backend.
+    pub administrator: bool,
+    /// The token.
+    pub token: Token,
+}
+
+/// What a group of routes is for: reading them needs [`Scope::Read`], changing something through them this scope.
+#[derive(Debug, Clone)]
+pub struct Door {
+    /// The server.
+    pub app: App,
+    /// The scope of changes.
+    pub scope: Scope,
+}
+
+/// Lets in who has a token with the scope.
+///
+/// # Errors
+/// `no-token`, `bad-token`, `token-lacks-scope`, `draining`.
+pub async fn guard(State(door): State<Door>, mut request: Request, next: Next) -> Result<Response, Problem> {
+    if door.app.is_draining() {
+        let status = StatusCode::SERVICE_UNAVAILABLE;
+        return Err(Problem::new(status, "draining", "the server is being stopped; try again in a while"));
+    }
+    let caller = authenticate(&door.app, request.headers()).await?;
+    let reads = matches!(*request.method(), Method::GET | Method::HEAD) && door.scope != Scope::Admin;
+    let needed = if reads { Scope::Read } else { door.scope };
+    if !caller.token.scopes.contains(&needed) {
+        let detail = format!("the token `{}` lacks the scope `{needed}`", caller.token.name);
+        return Err(Problem::denied("token-lacks-scope", detail));
+    }
+    request.extensions_mut().insert(caller);
+    Ok(next.run(request).await)
+}
+
+/// The caller of a request's token.
+///
+/// # Errors
+/// `no-token`, `bad-token`.
+pub async fn authenticate(app: &App, headers: &HeaderMap) -> Result<Caller, Problem> {
+    let refuse = |code: &str, detail: &str| Problem::new(StatusCode::UNAUTHORIZED, code, detail);
+    let header = headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
+    let Some(text) = header.and_then(bearer) else {
+        return Err(refuse(
+            "no-token",
+            "send `Authorization: Bearer` and a token; `triggerbox token create` makes one",
+        ));
+    };
+    let (app, text) = (app.clone(), text.to_owned());
+    app.clone()
+        .blocking(move || {
+            let now = app.engine().clock().now();
+            let token = tokens::find(&*app.engine().database().snapshot()?, &text, now)?;
+            // The same text for all: whoever guesses learns nothing.
+            let bad = || refuse("bad-token", "the token is unknown, revoked or expired, or its user is gone");
+            let token = token.ok_or_else(bad)?;
+            people::find(app.engine().database(), &token.user.to_string(), now).map_err(|_| bad())?;
+            let administrator = app.env(token.user, false)?.group_names.contains(ADMINISTRATORS);
+            Ok(Caller { user: token.user, administrator, token })
+        })
+        .await
+}
+
+fn bearer(header: &str) -> Option<&str> {
+    let (scheme, token) = header.split_once(' ')?;
+    scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
+}
+
+impl<S: Send + Sync> FromRequestParts<S> for Caller {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, _state: &S) -> Result<Self, Problem> {
+        // Routes without a guard have no caller: that is a mistake here, and nobody gets in by it.
+        parts.extensions.get::<Self>().cloned().ok_or_else(failed)
+    }
+}

@@ -1,0 +1,122 @@
+//! The whole server: its router, and its life from the first request to the last.
+
+use std::{any::Any, future::Future, io, time::Duration};
+
+use axum::{
+    Json, Router,
+    extract::{DefaultBodyLimit, MatchedPath, Request, State},
+    http::StatusCode,
+    middleware::{Next, from_fn_with_state},
+    response::{IntoResponse, Response},
+    routing::get,
+};
+use tokio::{net::TcpListener, sync::mpsc, time::Instant};
+use tower_http::catch_panic::CatchPanicLayer;
+
+use crate::{
+    alerts, api,
+    app::{App, failed},
+    health, hook,
+    problem::Problem,
+};
+
+/// All routes.
+pub fn router(app: App) -> Router {
+    let (api, _) = api::router(&app).split_for_parts();
+    let document = api::document();
+    let config = app.config();
+    api.route("/api/openapi.json", get(move || async move { Json(document) }))
+        .layer(DefaultBodyLimit::max(config.http.max_body))
+        .merge(hook::router(config.webhooks.max_body))
+        .merge(health::router())
+        .fallback(nowhere)
+        .method_not_allowed_fallback(not_so)
+        .layer(CatchPanicLayer::custom(panicked))
+        .layer(from_fn_with_state(app.clone(), attended))
+        .with_state(app)
+}
+
+async fn nowhere() -> Problem {
+    Problem::not_found("no-such-address", "there is nothing at this address; /api/openapi.json lists what there is")
+}
+
+async fn not_so() -> Problem {
+    Problem::new(StatusCode::METHOD_NOT_ALLOWED, "method-not-allowed", "this address does not take this method")
+}
+
+#[allow(clippy::needless_pass_by_value, reason = "the layer's signature")]
+fn panicked(panic: Box<dyn Any + Send + 'static>) -> Response {
+    let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
+    let text = text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_default();
+    tracing::error!(panic = text, "a handler panicked");
+    failed().into_response()
+}
+
+/// Bounds a request's time, counts it and logs it.
+async fn attended(State(app): State<App>, request: Request, next: Next) -> Response {
+    let started = Instant::now();
+    let method = request.method().to_string();
+    let path = request.uri().path().to_owned();
+    let route = request.extensions().get::<MatchedPath>().map_or("-", MatchedPath::as_str).to_owned();
+    let response = tokio::time::timeout(app.config().timeout(), next.run(request)).await.unwrap_or_else(|_| {
+        let detail = "the request took too long; what it had begun may be done, so look before you send it again";
+        Problem::new(StatusCode::GATEWAY_TIMEOUT, "timeout", detail).into_response()
+    });
+    let status = response.status().as_u16();
+    app.metrics().answered(&method, &route, status);
+    let took = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
+    tracing::info!(method, path, status, ms = took, "request");
+    response
+}
+
+/// Serves until `stop` comes: then no new requests and runs are taken, and those there are have the configured time to end.
+/// What is not over by then is taken up again at the next start.
+///
+/// # Errors
+/// What the system says of the socket.
+pub async fn serve(app: App, listener: TcpListener, stop: impl Future<Output = ()> + Send) -> io::Result<()> {
+    let (attempts, heard) = mpsc::unbounded_channel();
+    let metrics = std::sync::Arc::clone(app.metrics());
+    app.engine().observe(Box::new(move |attempt| {
+        metrics.count(attempt);
+        tracing::info!(
+            run = attempt.run,
+            rule = attempt.rule,
+            state = attempt.state.name(),
+            code = attempt.code,
+            ms = u64::try_from(attempt.took.as_millis()).unwrap_or(u64::MAX),
+            "run"
+        );
+        // Nobody listens any more: the server is being stopped.
+        let _ = attempts.send(attempt.clone());
+    }));
+    let watch = tokio::spawn(alerts::watch(app.clone(), heard));
+    let workers = app.engine().start();
+    let drained = app.clone();
+    let serving = axum::serve(listener, router(app.clone()))
+        .with_graceful_shutdown(async move { drained.drained().await })
+        .into_future();
+    tokio::pin!(serving);
+    let early = tokio::select! {
+        ended = &mut serving => Some(ended),
+        () = stop => None,
+    };
+    tracing::info!("draining");
+    app.drain();
+    let rest = async {
+        workers.drain().await;
+        match early {
+            Some(ended) => ended,
+            None => serving.await,
+        }
+    };
+    let ended = tokio::time::timeout(Duration::from_secs(app.config().http.drain), rest).await;
+    watch.abort();
+    match ended {
+        Ok(ended) => ended,
+        Err(_) => {
+            tracing::warn!("not everything ended in time; it is taken up again at the next start");
+            Ok(())
+        }
+    }
+}

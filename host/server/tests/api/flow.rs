@@ -1,0 +1,199 @@
+//! The way of a change: in through the API, a rule fires, its run and what it changed are read.
+
+use guest_artifacts::{HIGH_VALUE_ORDER, LEAD_SCORING};
+use serde_json::json;
+
+use crate::world::{READER, SCORE, World};
+use triggerbox_server::tokens::Scope;
+
+// Shows: F001, F002, F010, F078, F081
+#[tokio::test(flavor = "multi_thread")]
+async fn a_record_that_is_created_fires_a_rule_and_its_run_is_read() {
+    let world = World::new().await;
+    let uploaded = world.script(&LEAD_SCORING).await;
+    assert_eq!((&uploaded["script"]["name"], &uploaded["script"]["active"]), (&json!("lead-scoring"), &json!(true)));
+    assert_eq!(world.rule(SCORE).await.good(201)["outcome"], "created");
+
+    let (lead, runs) = world.lead("Software for our manufacturing plants").await;
+    assert_eq!(runs.len(), 1, "the answer says which runs the change caused");
+    let run = world.ended(runs[0]).await;
+    assert_eq!((&run["state"], &run["record"], &run["attempt"]), (&json!("succeeded"), &json!(lead), &json!(1)));
+    let report = &run["attempts"][0]["report"];
+    assert_eq!(report["verdict"], "applied");
+    assert!(report["used"]["fuel"].as_u64().unwrap() > 0, "{report}");
+    let changed: Vec<_> = report["diff"]["records"][0]["fields"].as_array().unwrap().iter().collect();
+    let field = changed[0]["field"].as_str().unwrap();
+    let record = world.get(&format!("/api/v1/records/crm.lead/{lead}?fields=name,{field}")).await.good(200);
+    assert_eq!(record["name"], "Software for our manufacturing plants");
+    assert!(!record[field].is_null(), "{record}");
+
+    let listed = world.get(&format!("/api/v1/runs?rule=score&model=crm.lead&record={lead}")).await.good(200);
+    assert_eq!((&listed["runs"][0]["id"], &listed["next"]), (&json!(runs[0]), &json!(null)));
+    let chain = world.get(&format!("/api/v1/runs/{}/chain", runs[0])).await.good(200);
+    assert_eq!(chain["runs"].as_array().unwrap().len(), 1);
+    let journal = world.get(&format!("/api/v1/runs/{}/journal/1/0", runs[0])).await.good(200);
+    assert!(!journal["calls"].as_array().unwrap().is_empty());
+    let events = world.get(&format!("/api/v1/events?model=crm.lead&record={lead}")).await.good(200);
+    assert!(events["events"].as_array().unwrap().iter().any(|event| event["kind"] == "created"), "{events}");
+    let again = world.call("POST", &format!("/api/v1/runs/{}/retry", runs[0]), json!({})).await;
+    assert_eq!(again.code(409), "run-not-retriable");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn runs_are_listed_page_by_page() {
+    let world = World::new().await;
+    world.script(&LEAD_SCORING).await;
+    world.rule(SCORE).await.good(201);
+    let mut made = Vec::new();
+    for name in ["one", "two", "three"] {
+        made.extend(world.lead(name).await.1);
+    }
+    let first = world.get("/api/v1/runs?rule=score&limit=2").await.good(200);
+    let ids = |page: &serde_json::Value| {
+        page["runs"].as_array().unwrap().iter().map(|run| run["id"].as_i64().unwrap()).collect::<Vec<_>>()
+    };
+    assert_eq!(ids(&first), [made[2], made[1]]);
+    let second = world.get(&format!("/api/v1/runs?rule=score&limit=2&before={}", first["next"])).await.good(200);
+    assert_eq!((ids(&second), second["next"].is_null()), (vec![made[0]], true));
+    for run in made {
+        world.ended(run).await;
+    }
+    // What was made meanwhile is on no later page.
+    let done = world.get("/api/v1/runs?state=succeeded&since=2026-11-20T09:00:00Z").await.good(200);
+    assert_eq!(done["runs"].as_array().unwrap().len(), 3);
+}
+
+// Shows: F082, F085, F093
+#[tokio::test(flavor = "multi_thread")]
+async fn rules_are_versions_that_can_be_compared_and_restored() {
+    let world = World::new().await;
+    world.script(&HIGH_VALUE_ORDER).await;
+    let rule = |domain: &str| {
+        format!(
+            "name = \"large\"\nmodel = \"sale.order\"\ntrigger = {{ on = \"manual\" }}\ndomain = \"{domain}\"\n\
+             actions = [{{ script = \"high-value-order\" }}]"
+        )
+    };
+    world.rule(&rule("[('amount_total', '>', 5000)]")).await.good(201);
+    world.rule(&rule("[('amount_total', '>', 9000)]")).await.good(200);
+    let read = world.get("/api/v1/rules/large").await;
+    assert_eq!((read.header("etag"), &read.good(200)["version"]), ("\"2\"", &json!(2)));
+    let stale = world.json("PUT", "/api/v1/rules/large", &read.good(200)["rule"]).header("if-match", "\"1\"");
+    assert_eq!(world.send(stale.bearer_auth(&world.token)).await.code(412), "another-version");
+    let diff = world.get("/api/v1/rules/large/diff?from=1&to=2").await.good(200);
+    assert_eq!(diff["differences"][0]["place"], "domain");
+    let restored = world.call("POST", "/api/v1/rules/large/restore", json!({ "version": 1, "note": "too few" })).await;
+    assert_eq!(restored.good(200)["version"], 3);
+    let versions = world.get("/api/v1/rules/large/versions").await.good(200);
+    assert_eq!(versions["versions"][0]["note"], "too few");
+    let file = world.get("/api/v1/rules/large/file").await;
+    assert!(file.text().contains("amount_total', '>', 5000"), "{}", file.text());
+
+    let order = world.get("/api/v1/records/sale.order?limit=1").await.good(200)["records"][0]["id"].clone();
+    let fired = world.call("POST", "/api/v1/rules/large/run", json!({ "records": [order] })).await.good(202);
+    assert_eq!(world.ended(fired["runs"][0].as_i64().unwrap()).await["state"], "succeeded");
+    world.call("POST", "/api/v1/rules/large/pause", json!({ "reason": "stocktaking" })).await.good(204);
+    let refused = world.call("POST", "/api/v1/rules/large/run", json!({ "records": [order] })).await;
+    assert_eq!(refused.code(409), "rule-paused");
+    assert_eq!(world.get("/api/v1/rules").await.good(200)["rules"][0]["paused"], "stocktaking");
+    let why = world.get("/api/v1/rules/large/diagnosis").await.good(200);
+    assert_eq!(why["causes"][0]["code"], "rule-paused", "{why}");
+    world.call("POST", "/api/v1/rules/large/resume", json!({})).await.good(204);
+    world.call("DELETE", "/api/v1/rules/large", json!({})).await.good(204);
+    assert_eq!(world.get("/api/v1/rules/large").await.code(404), "unknown-rule");
+    world.call("POST", "/api/v1/rules/large/restore", json!({ "version": 3 })).await.good(200);
+}
+
+// Shows: F093
+#[tokio::test(flavor = "multi_thread")]
+async fn scripts_are_versions_that_can_be_activated_and_downloaded() {
+    let world = World::new().await;
+    let first = world.script(&HIGH_VALUE_ORDER).await["script"]["hash"].as_str().unwrap().to_owned();
+    let manifest = HIGH_VALUE_ORDER.manifest.unwrap().replacen("version = \"", "version = \"9.", 1);
+    let second = guest_artifacts::Guest { name: "second", component: HIGH_VALUE_ORDER.component, manifest: None };
+    let bytes = triggerbox_sandbox::inspect::embed_manifest(second.component, &manifest).unwrap();
+    let upload = world.request("POST", "/api/v1/scripts").bearer_auth(&world.token).body(bytes.clone());
+    let second = world.send(upload).await.good(201)["script"].clone();
+    assert_eq!(second["active"], false, "the first version stays active");
+    let hash = second["hash"].as_str().unwrap();
+    let switched = world.call("POST", "/api/v1/scripts/high-value-order/activate", json!({ "hash": hash })).await;
+    assert_eq!(switched.good(200)["script"]["active"], true);
+    let back = world.call("POST", "/api/v1/scripts/high-value-order/roll-back", json!({})).await.good(200);
+    assert_eq!(back["script"]["hash"], first);
+    let history = world.get("/api/v1/scripts/high-value-order").await.good(200);
+    assert_eq!(history["activations"].as_array().unwrap().len(), 3);
+    let download = world.get(&format!("/api/v1/scripts/high-value-order/versions/{hash}/component")).await;
+    assert_eq!((download.status, download.bytes), (200, bytes));
+}
+
+// Shows: F015
+#[tokio::test(flavor = "multi_thread")]
+async fn records_are_changed_with_the_rights_of_the_tokens_user() {
+    let world = World::new().await;
+    let (lead, _) = world.lead("Chairs").await;
+    let path = format!("/api/v1/records/crm.lead/{lead}");
+    let done = world.call("PATCH", &path, json!({ "priority": "2", "expected_revenue": 900 })).await.good(200);
+    assert!(done["diff"]["records"][0]["fields"].as_array().unwrap().len() >= 2, "{done}");
+    world.call("POST", &format!("{path}/messages"), json!({ "body": "<b>seen</b>", "note": true })).await.good(201);
+    let found = world.get("/api/v1/records/crm.lead?domain=[('name','=','Chairs')]&fields=name,priority,tag_ids").await;
+    assert_eq!(found.good(200)["records"], json!([{ "id": lead, "name": "Chairs", "priority": "2", "tag_ids": [] }]));
+    assert_eq!(world.get("/api/v1/counts/crm.lead?domain=[('name','=','Chairs')]").await.good(200)["count"], 1);
+
+    let reader = world.token(READER, &[Scope::Read, Scope::Records]).await;
+    let refused = world.call_as(&reader, "PATCH", &path, json!({ "priority": "0" })).await;
+    assert_eq!(refused.status, 403, "{}", refused.text());
+    world.call("DELETE", &path, json!({})).await.good(200);
+    assert_eq!(world.get(&path).await.code(404), "missing-record");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_key_has_a_request_done_once() {
+    let world = World::new().await;
+    let body = json!({ "records": [{ "name": "Once" }] });
+    let keyed = |key: &str, body: &serde_json::Value| {
+        world.json("POST", "/api/v1/records/crm.lead", body).bearer_auth(&world.token).header("idempotency-key", key)
+    };
+    let first = world.send(keyed("k1", &body)).await;
+    let again = world.send(keyed("k1", &body)).await;
+    assert_eq!((first.good(201), again.header("idempotency-replayed")), (again.good(201), "true"));
+    assert_eq!(world.get("/api/v1/counts/crm.lead?domain=[('name','=','Once')]").await.good(200)["count"], 1);
+    let other = json!({ "records": [{ "name": "Other" }] });
+    assert_eq!(world.send(keyed("k1", &other)).await.code(422), "idempotency-key-reused");
+    assert_eq!(world.send(keyed("", &other)).await.code(400), "bad-idempotency-key");
+    // What was refused is told again, too.
+    let wrong = json!({ "records": [{ "nme": "Once" }] });
+    let refused = world.send(keyed("k2", &wrong)).await;
+    assert_eq!((refused.status, refused.text()), (world.send(keyed("k2", &wrong)).await.status, refused.text()));
+    // Another token's keys are others.
+    let token = world.token(crate::world::MANAGER, &Scope::ALL).await;
+    let request = world.json("POST", "/api/v1/records/crm.lead", &body).bearer_auth(token);
+    world.send(request.header("idempotency-key", "k1")).await.good(201);
+    assert_eq!(world.get("/api/v1/counts/crm.lead?domain=[('name','=','Once')]").await.good(200)["count"], 2);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn stops_limits_and_schedules_are_there() {
+    let world = World::new().await;
+    world.script(&LEAD_SCORING).await;
+    world.rule(SCORE).await.good(201);
+    world.call("POST", "/api/v1/stops", json!({ "model": "crm.lead", "reason": "import" })).await.good(204);
+    let (_, runs) = world.lead("Waits").await;
+    assert_eq!(world.get("/api/v1/stops").await.good(200)["stops"][0]["reason"], "import");
+    let waiting = world.get(&format!("/api/v1/runs/{}", runs[0])).await.good(200);
+    assert_eq!(waiting["state"], "queued");
+    world.call("DELETE", "/api/v1/stops?model=crm.lead", json!({})).await.good(204);
+    assert_eq!(world.ended(runs[0]).await["state"], "succeeded");
+
+    world
+        .rule(
+            "name = \"daily\"\nmodel = \"crm.lead\"\n\
+             trigger = { on = \"schedule\", every = 1, unit = \"days\", first = \"2026-11-20T10:00:00\" }\n\
+             actions = [{ script = \"lead-scoring\" }]",
+        )
+        .await
+        .good(201);
+    let schedules = world.get("/api/v1/schedules?count=2").await.good(200);
+    assert_eq!(schedules["schedules"][0]["next"], json!(["2026-11-20T10:00:00Z", "2026-11-21T10:00:00Z"]));
+    let limits = world.get("/api/v1/limits").await.good(200);
+    assert!(limits["limits"].as_array().unwrap().iter().any(|limit| limit["name"] == "fuel" && limit["async"] != 0));
+}

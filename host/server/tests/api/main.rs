@@ -1,0 +1,12 @@
+//! The API over real HTTP, on a port that the system chooses, with real components.
+
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic, reason = "tests may be blunt")]
+
+mod alerts;
+mod approvals;
+mod document;
+mod errors;
+mod flow;
+mod hooks;
+mod tokens;
+mod world;
