@@ -101,6 +101,16 @@ pub(crate) struct NewArgs {
 pub(crate) enum Language {
     /// Rust, compiled for wasm32-wasip2.
     Rust,
+    /// Python, with CPython inside the component.
+    Python,
+    /// TypeScript, with QuickJS inside the component.
+    Typescript,
+    /// JavaScript, with QuickJS inside the component.
+    Javascript,
+    /// C, by Zig's Clang.
+    C,
+    /// C++ over the C library.
+    Cpp,
 }
 
 /// Options of `build`.

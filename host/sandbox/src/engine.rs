@@ -126,7 +126,8 @@ fn config() -> Config {
         // Results may differ between processors.
         .wasm_relaxed_simd(false)
         .wasm_tail_call(false)
-        .wasm_multi_memory(false)
+        // QuickJS components pass values from one of their modules to another, by adapters over both modules' memories.
+        .wasm_multi_memory(true)
         .wasm_memory64(false)
         .wasm_custom_page_sizes(false)
         .wasm_wide_arithmetic(false)

@@ -78,16 +78,19 @@ fn root(error: &wasmtime::Error) -> String {
     error.chain().last().map_or_else(|| one_line(error), |cause| cause.to_string().replace('\n', "; "))
 }
 
-/// Says that a trap was a panic or an uncaught exception, if stderr shows one.
+/// Says that a trap was a panic or an uncaught exception, if stderr shows one. CPython's host inside the component
+/// panics after an exception, so a traceback comes first.
 pub(crate) fn with_panic(cause: String, stderr: Option<&str>) -> String {
     let Some(stderr) = stderr else { return cause };
-    if stderr.contains("panicked at") {
-        "the script panicked".to_owned()
-    } else if stderr.contains("Traceback (most recent call last)") {
-        "the script raised an exception that nothing caught".to_owned()
-    } else {
-        cause
+    if let Some((_, traceback)) = stderr.split_once("Traceback (most recent call last)") {
+        // The exception is the first line that is not part of the stack.
+        let exception = traceback.lines().skip(1).find(|line| !line.starts_with(' ') && !line.trim().is_empty());
+        return match exception {
+            Some(exception) => format!("the script raised an exception that nothing caught: {exception}"),
+            None => "the script raised an exception that nothing caught".to_owned(),
+        };
     }
+    if stderr.contains("panicked at") { "the script panicked".to_owned() } else { cause }
 }
 
 /// The script's stack, innermost first, with inlined functions as frames of their own. It starts at the script's own
@@ -247,5 +250,17 @@ mod tests {
         assert!(is_library(&frame("unwrap_failed", Some("/rustc/0123/library/core/src/result.rs"))));
         assert!(!is_library(&frame("panic_after_write::divide", Some("panic-after-write/src/lib.rs"))));
         assert!(!is_library(&frame("lead_scoring::score", None)));
+    }
+
+    #[test]
+    fn an_uncaught_exception_is_named_by_its_last_line() {
+        let stderr = "Traceback (most recent call last):\n  File \"/0/script.py\", line 3, in run\n    total / 0\n\
+                      ZeroDivisionError: division by zero\n\nthread '<unnamed>' (1) panicked at runtime/src/lib.rs";
+        assert_eq!(
+            with_panic("the script aborted".to_owned(), Some(stderr)),
+            "the script raised an exception that nothing caught: ZeroDivisionError: division by zero"
+        );
+        assert_eq!(with_panic(String::new(), Some("thread 'main' panicked at src/lib.rs:3")), "the script panicked");
+        assert_eq!(with_panic("integer divide by zero".to_owned(), None), "integer divide by zero");
     }
 }

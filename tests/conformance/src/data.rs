@@ -91,7 +91,7 @@ impl Data {
 }
 
 /// Unsets a number that is 0 in the data.
-fn correct(conn: &Connection, schema: &Schema, fact: &Unset) -> rusqlite::Result<()> {
+pub(crate) fn correct(conn: &Connection, schema: &Schema, fact: &Unset) -> rusqlite::Result<()> {
     if schema.models.get(&fact.model).is_some_and(|model| model.has_column(&fact.field)) {
         let (table, column) = (quote(&table(&fact.model)), quote(&fact.field));
         let sql = format!("UPDATE {table} SET {column} = NULL WHERE id = ?1 AND {column} = 0");
@@ -103,7 +103,7 @@ fn correct(conn: &Connection, schema: &Schema, fact: &Unset) -> rusqlite::Result
 }
 
 /// What every connection to a database has.
-fn register(conn: &Connection) -> rusqlite::Result<()> {
+pub(crate) fn register(conn: &Connection) -> rusqlite::Result<()> {
     triggerbox_store::query::functions::register(conn)?;
     triggerbox_store::group::functions::register(conn)
 }

@@ -10,6 +10,8 @@
 //!
 //! A kind of case is a function from the data and one case to a [`Verdict`].
 
+#[cfg(feature = "actions")]
+pub mod actions;
 pub mod answers;
 pub mod automation;
 pub mod data;
@@ -116,7 +118,7 @@ pub fn run(paths: &[PathBuf], options: &Options) -> anyhow::Result<Report> {
                 Kind::Groups => groups::run(data, case),
                 Kind::Rights => rights::run(data, case),
                 Kind::Write => writes::run(data, case),
-                Kind::ServerActions => Verdict::not_run("server actions are Python; see the import of server actions"),
+                Kind::ServerActions => server_action(&file.data, data, case),
                 Kind::Automation => automation::run(data, case),
             };
             done.count(id, case, verdict, &known, options.show);
@@ -124,4 +126,26 @@ pub fn run(paths: &[PathBuf], options: &Options) -> anyhow::Result<Report> {
         report.files.push(done);
     }
     Ok(report)
+}
+
+#[cfg(not(feature = "actions"))]
+fn server_action(_: &std::path::Path, _: &Data, _: &Json) -> Verdict {
+    Verdict::not_run("server actions are Python: they run with the feature `actions`")
+}
+
+/// Loads the data and the component once; without Python there is no component, and all else can still be asked.
+#[cfg(feature = "actions")]
+fn server_action(folder: &std::path::Path, data: &Data, case: &Json) -> Verdict {
+    use std::cell::OnceCell;
+
+    thread_local! {
+        static READY: OnceCell<Result<actions::Actions, String>> = const { OnceCell::new() };
+    }
+    READY.with(|ready| {
+        let load = || actions::Actions::load(folder, data.now).map_err(|error| format!("no component: {error:#}"));
+        match ready.get_or_init(load) {
+            Ok(actions) => actions.run(case),
+            Err(reason) => Verdict::not_run(reason.as_str()),
+        }
+    })
 }

@@ -71,16 +71,21 @@ fn attempt(data: &Data, conn: &Connection, case: &Json) -> Result<Verdict, Error
     }
     let mut wanted = case.pointer("/expected/diff").cloned().unwrap_or_else(|| json!({}));
     let mut got = difference(&data.schema, before, &state(conn)?);
-    for diff in [&mut wanted, &mut got] {
-        forget(&data.schema, diff);
+    Ok(compare(&data.schema, &mut wanted, &mut got))
+}
+
+/// Compares two differences, after taking out of them what is not compared.
+pub(crate) fn compare(schema: &Schema, wanted: &mut Json, got: &mut Json) -> Verdict {
+    for diff in [&mut *wanted, &mut *got] {
+        forget(schema, diff);
     }
-    let templates = rendered(&mut wanted);
-    blank(&mut got, &templates);
-    if same(&wanted, &got) {
-        return Ok(Verdict::Passed);
+    let templates = rendered(wanted);
+    blank(got, &templates);
+    if same(wanted, got) {
+        return Verdict::Passed;
     }
-    let (wanted, got) = without_common(&wanted, &got);
-    Ok(Verdict::failed(format!("diff {wanted}"), format!("diff {got}")))
+    let (wanted, got) = without_common(wanted, got);
+    Verdict::failed(format!("diff {wanted}"), format!("diff {got}"))
 }
 
 /// On the server, an id is used up by a record that the database then refused.
@@ -364,11 +369,11 @@ fn plain(kind: Option<FieldKind>, value: Value, named: bool) -> Json {
     }
 }
 
-/// Stored values by model and record.
+/// All stored values, by model and id.
 pub(crate) type State = IndexMap<String, IndexMap<Id, Record>>;
 
 /// All stored values.
-fn state(conn: &Connection) -> Result<State, Error> {
+pub(crate) fn state(conn: &Connection) -> Result<State, Error> {
     let records = load::export(conn)?.records.records;
     let fields: BTreeMap<Id, String> = {
         let mut statement = conn.prepare("SELECT id, model || '.' || name FROM tb_field").map_err(database)?;
@@ -396,7 +401,7 @@ fn database(error: rusqlite::Error) -> Error {
 }
 
 /// What is created, deleted and changed, in the oracle's form.
-fn difference(schema: &Schema, before: &State, after: &State) -> Json {
+pub(crate) fn difference(schema: &Schema, before: &State, after: &State) -> Json {
     let mut diff = Map::new();
     let none = IndexMap::new();
     for model in schema.models.values() {

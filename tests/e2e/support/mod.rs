@@ -2,9 +2,11 @@
 
 #![allow(dead_code, reason = "each test file uses its own part")]
 
+pub(crate) mod examples;
+
 use std::{
     collections::HashMap,
-    sync::{Arc, LazyLock, Mutex},
+    sync::{Arc, LazyLock, Mutex, OnceLock},
 };
 
 use guest_artifacts::Guest;
@@ -29,12 +31,11 @@ pub(crate) const NOW: &str = "2026-11-20T09:30:00Z";
 
 static SANDBOX: LazyLock<Sandbox> = LazyLock::new(|| Sandbox::new(&Pool::default()).unwrap());
 
-static COMPILED: LazyLock<Mutex<HashMap<&str, Script>>> = LazyLock::new(Mutex::default);
-
-/// Each script once, whatever the number of tests.
-fn compiled(guest: &Guest) -> Script {
-    let mut compiled = COMPILED.lock().unwrap();
-    compiled.entry(guest.name).or_insert_with(|| SANDBOX.compile(guest.component).unwrap()).clone()
+/// A component compiled once for all tests of this process: CPython takes some ten seconds.
+fn compiled(component: &'static [u8]) -> Script {
+    static COMPILED: LazyLock<Mutex<HashMap<usize, Arc<OnceLock<Script>>>>> = LazyLock::new(Mutex::default);
+    let script = Arc::clone(COMPILED.lock().unwrap().entry(component.as_ptr().addr()).or_default());
+    script.get_or_init(|| SANDBOX.compile(component).unwrap()).clone()
 }
 
 /// Log lines, kept.
@@ -107,7 +108,7 @@ impl Crm {
         let grants: Vec<Grant> = how.grants.iter().map(|text| text.parse().unwrap()).collect();
         let limits = how.limits.iter().map(|(name, number)| (limit(name), *number)).collect();
         let request = Request {
-            script: compiled(guest),
+            script: compiled(guest.component),
             rule: guest.name.to_owned(),
             trigger: how.trigger.clone().unwrap_or(Trigger::Manual),
             model: (!model.is_empty()).then(|| model.to_owned()),

@@ -72,7 +72,7 @@ fn run(event: &Event) -> Result<String> {
 /// What the order's lines still need of each product that is kept in stock.
 fn needs(order: u32) -> Result<Vec<Need>> {
     let lines = model("sale.order.line").search_read(
-        domain![("order_id", "=", order), ("display_type", "=", false), ("product_id", "!=", false)],
+        domain![("order_id", "=", order), ("product_id", "!=", false)],
         &["product_id", "product_uom_qty", "qty_delivered"],
     )?;
     let mut ordered: BTreeMap<u32, (String, f64)> = BTreeMap::new();

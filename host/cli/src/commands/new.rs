@@ -8,6 +8,7 @@ use std::{fs, path::Path};
 use anyhow::{Context, bail};
 use include_dir::{Dir, DirEntry, include_dir};
 use serde_json::json;
+use triggerbox_toolchain::CONTRACT;
 
 use crate::{
     args::{Language, NewArgs},
@@ -15,8 +16,13 @@ use crate::{
     output::{self, BOLD, styled},
 };
 
-static RUST_TEMPLATE: Dir<'_> = include_dir!("$CARGO_MANIFEST_DIR/templates/rust");
+static TEMPLATES: Dir<'_> = include_dir!("$CARGO_MANIFEST_DIR/templates");
 static RUST_LIBRARY: Dir<'_> = include_dir!("$CARGO_MANIFEST_DIR/../../guest-examples/rust/sdk");
+static PYTHON_LIBRARY: Dir<'_> = include_dir!("$CARGO_MANIFEST_DIR/../../guest-examples/python/sdk");
+/// JavaScript's too: the bundler takes the types away.
+static TYPESCRIPT_LIBRARY: Dir<'_> = include_dir!("$CARGO_MANIFEST_DIR/../../guest-examples/typescript/sdk");
+/// C++'s too.
+static C_LIBRARY: Dir<'_> = include_dir!("$CARGO_MANIFEST_DIR/../../guest-examples/c/sdk");
 /// Where the guest library goes in a new folder.
 const LIBRARY_FOLDER: &str = "triggerbox-sdk";
 
@@ -34,12 +40,22 @@ pub(crate) fn run(args: &NewArgs) -> Result<Exit, Failure> {
     if folder.exists() {
         return Err(anyhow::anyhow!("{} exists already; choose another name or --path", folder.display()).into());
     }
-    match args.lang {
-        Language::Rust => {
-            write(&RUST_TEMPLATE, &folder, &args.name)?;
-            write(&RUST_LIBRARY, &folder.join(LIBRARY_FOLDER), &args.name)?;
-        }
-    }
+    let (template, library) = match args.lang {
+        Language::Rust => ("rust", &RUST_LIBRARY),
+        Language::Python => ("python", &PYTHON_LIBRARY),
+        Language::Typescript => ("typescript", &TYPESCRIPT_LIBRARY),
+        Language::Javascript => ("javascript", &TYPESCRIPT_LIBRARY),
+        Language::C => ("c", &C_LIBRARY),
+        Language::Cpp => ("cpp", &C_LIBRARY),
+    };
+    let template = TEMPLATES.get_dir(template).with_context(|| format!("there is no template for {template}"))?;
+    write(template, &folder, &args.name)?;
+    let library_folder = folder.join(LIBRARY_FOLDER);
+    write(library, &library_folder, &args.name)?;
+    // Every library comes with the contract it was written for.
+    let contract = library_folder.join("wit/automation.wit");
+    fs::create_dir_all(library_folder.join("wit"))?;
+    fs::write(&contract, CONTRACT).with_context(|| format!("cannot write {}", contract.display()))?;
     if args.format.json {
         output::json(&json!({ "folder": folder }))?;
     } else {
@@ -57,7 +73,7 @@ fn write(from: &Dir<'_>, to: &Path, name: &str) -> anyhow::Result<()> {
     for entry in from.entries() {
         let Some(file_name) = entry.path().file_name() else { bail!("a template entry has no name") };
         // Earlier builds, and the library's own tests, which need this repository.
-        if file_name == "target" || file_name == "tests" && to.ends_with(LIBRARY_FOLDER) {
+        if file_name == "target" || file_name == "__pycache__" || file_name == "tests" && to.ends_with(LIBRARY_FOLDER) {
             continue;
         }
         // Cargo would take a manifest of that name for a package of this repository.

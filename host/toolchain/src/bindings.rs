@@ -1,0 +1,73 @@
+//! What is generated from the contract: C bindings, and components from core modules.
+
+use std::{fs, path::Path};
+
+use wasi_preview1_component_adapter_provider::{
+    WASI_SNAPSHOT_PREVIEW1_ADAPTER_NAME as ADAPTER_NAME, WASI_SNAPSHOT_PREVIEW1_REACTOR_ADAPTER as ADAPTER,
+};
+use wit_bindgen_core::{Files, wit_parser::Resolve};
+use wit_component_of_bindgen::ComponentEncoder;
+
+use crate::{Error, error::Doing};
+
+/// The world that scripts are written against.
+pub const WORLD: &str = "automation";
+
+/// Writes C bindings: `automation.h`, `automation.c`, and an object file that carries the world's types.
+///
+/// # Errors
+/// [`Error::Contract`] for a contract that does not parse, [`Error::Files`].
+pub fn c(contract: &str, into: &Path) -> Result<(), Error> {
+    let broken = |error: &dyn std::fmt::Display| Error::Contract {
+        what: "cannot generate bindings from the contract",
+        why: format!("{error:#}"),
+    };
+    let mut resolve = Resolve::default();
+    let package = resolve.push_str("automation.wit", contract).map_err(|error| broken(&error))?;
+    let world = resolve.select_world(&[package], Some(WORLD)).map_err(|error| broken(&error))?;
+    let mut files = Files::default();
+    let generated = wit_bindgen_c::Opts::default().build().generate(&mut resolve, world, &mut files);
+    generated.map_err(|error| broken(&error))?;
+    for (name, contents) in files.iter() {
+        let file = into.join(name);
+        fs::write(&file, contents).doing("write", file)?;
+    }
+    Ok(())
+}
+
+/// A component from a core module that was linked with the bindings.
+///
+/// # Errors
+/// [`Error::Contract`].
+pub fn component(module: &[u8]) -> Result<Vec<u8>, Error> {
+    let mut encoder = ComponentEncoder::default();
+    encoder
+        .validate(true)
+        .module(module)
+        // What C libraries ask of the system is WASI's older form.
+        .and_then(|encoder| encoder.adapter(ADAPTER_NAME, ADAPTER))
+        .and_then(|encoder| encoder.encode())
+        .map_err(|error| Error::Contract { what: "cannot make a component of the module", why: format!("{error:#}") })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::CONTRACT;
+
+    #[test]
+    fn the_contract_gives_c_bindings() {
+        let folder = tempfile::tempdir().unwrap();
+        c(CONTRACT, folder.path()).unwrap();
+        let header = fs::read_to_string(folder.path().join("automation.h")).unwrap();
+        assert!(header.contains("exports_automation_run"), "{header}");
+        assert!(folder.path().join("automation_component_type.o").exists());
+    }
+
+    #[test]
+    fn a_broken_contract_is_named() {
+        let folder = tempfile::tempdir().unwrap();
+        let error = c("package a:b; world automation { import", folder.path()).unwrap_err();
+        assert!(error.to_string().starts_with("cannot generate bindings from the contract"), "{error}");
+    }
+}

@@ -1,0 +1,44 @@
+//! From a script's folder to a component, in every supported language.
+//!
+//! | module | what it does |
+//! |---|---|
+//! | [`language`] | which language a folder is written in |
+//! | [`workshop`] | where compilers and intermediate files live; installs compilers on first use |
+//! | [`versions`] | the compilers and their versions: the one place where they are pinned |
+//! | [`bindings`] | what is generated from the contract: C bindings, components from core modules |
+//! | [`cache`] | components by the content that they were built from |
+//! | `python`, `javascript`, `c`, `rust` | one compiler each |
+//!
+//! The component comes without its manifest: putting that in is the caller's business.
+
+pub mod bindings;
+pub mod cache;
+pub mod language;
+pub mod versions;
+pub mod workshop;
+
+mod c;
+mod error;
+mod javascript;
+mod process;
+mod project;
+mod python;
+mod rust;
+
+pub use self::{error::Error, language::Language, project::Project, workshop::Workshop};
+
+/// The contract that scripts are built against, where their folder does not bring its own.
+pub const CONTRACT: &str = include_str!("../../../wit/automation.wit");
+
+/// Compiles a script's folder. Compilers are installed on first use; what they say goes to stderr.
+///
+/// # Errors
+/// [`Error`], when the language is not told by the folder, a compiler cannot be had, or the script does not compile.
+pub fn build(project: &Project, workshop: &Workshop) -> Result<Vec<u8>, Error> {
+    match project.language {
+        Language::Rust => rust::build(project),
+        Language::Python => python::build(project, workshop),
+        Language::TypeScript | Language::JavaScript => javascript::build(project, workshop),
+        Language::C | Language::Cpp => c::build(project, workshop),
+    }
+}

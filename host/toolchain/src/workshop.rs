@@ -1,0 +1,154 @@
+//! Where compilers and intermediate files live.
+
+use std::{
+    env, fs,
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+use sha2::{Digest, Sha256};
+
+use crate::{
+    Error, Project,
+    error::Doing,
+    process::status,
+    versions::{Registry, Toolchain},
+};
+
+/// Names a folder for compilers that several projects share.
+pub const TOOLS_VARIABLE: &str = "TRIGGERBOX_TOOLS";
+
+pub(crate) const PYTHON_HINT: &str = "Python 3.10 or newer with pip must be on the PATH (https://www.python.org)";
+pub(crate) const NODE_HINT: &str = "Node.js 18 or newer with npm must be on the PATH (https://nodejs.org)";
+
+/// Compilers, and room to work in.
+#[derive(Debug, Clone)]
+pub struct Workshop {
+    tools: PathBuf,
+    scratch: PathBuf,
+}
+
+impl Workshop {
+    /// In the project's own folder, under `.triggerbox`; compilers where `TRIGGERBOX_TOOLS` says, if it does.
+    #[must_use]
+    pub fn of(project: &Project) -> Self {
+        let own = project.folder.join(".triggerbox");
+        Self { tools: Self::shared_tools().unwrap_or_else(|| own.join("tools")), scratch: own.join("build") }
+    }
+
+    /// Where `TRIGGERBOX_TOOLS` says that compilers are.
+    #[must_use]
+    pub fn shared_tools() -> Option<PathBuf> {
+        env::var_os(TOOLS_VARIABLE).map(PathBuf::from)
+    }
+
+    /// In folders of the caller's choice.
+    #[must_use]
+    pub fn new(tools: PathBuf, scratch: PathBuf) -> Self {
+        Self { tools, scratch }
+    }
+
+    /// An empty folder for this build's files.
+    ///
+    /// # Errors
+    /// [`Error::Files`].
+    pub fn scratch(&self) -> Result<&Path, Error> {
+        if self.scratch.exists() {
+            fs::remove_dir_all(&self.scratch).doing("empty", &self.scratch)?;
+        }
+        fs::create_dir_all(&self.scratch).doing("make", &self.scratch)?;
+        Ok(&self.scratch)
+    }
+
+    /// The folder of a toolchain, installed if it is not there yet.
+    ///
+    /// # Errors
+    /// [`Error::Install`], [`Error::Missing`], [`Error::Files`].
+    pub fn install(&self, toolchain: &Toolchain) -> Result<PathBuf, Error> {
+        self.once(&toolchain.folder(), &toolchain.label(), |into| installer(toolchain, into))
+    }
+
+    /// The folder of the packages that a requirements file names, installed if they are not there yet.
+    ///
+    /// # Errors
+    /// As [`Self::install`].
+    pub(crate) fn packages(&self, requirements: &Path) -> Result<PathBuf, Error> {
+        let text = fs::read(requirements).doing("read", requirements)?;
+        let hash: String = Sha256::digest(text).iter().take(8).map(|byte| format!("{byte:02x}")).collect();
+        self.once(&format!("requirements-{hash}"), &requirements.display().to_string(), |into| {
+            let mut command = pip(into);
+            command.arg("--requirement").arg(requirements);
+            (command, PYTHON_HINT)
+        })
+    }
+
+    /// A folder that a command fills, once.
+    fn once(
+        &self,
+        name: &str,
+        label: &str,
+        fill: impl FnOnce(&Path) -> (Command, &'static str),
+    ) -> Result<PathBuf, Error> {
+        let folder = self.tools.join(name);
+        if folder.exists() {
+            return Ok(folder);
+        }
+        fs::create_dir_all(&self.tools).doing("make", &self.tools)?;
+        // One process installs, the others wait for it.
+        let guard = self.tools.join(format!("{name}.lock"));
+        let lock = fs::File::create(&guard).doing("make", &guard)?;
+        lock.lock().doing("lock", &guard)?;
+        if folder.exists() {
+            return Ok(folder);
+        }
+        // What is half installed never has the name of what is installed.
+        let partial = self.tools.join(format!("{name}.partial"));
+        if partial.exists() {
+            fs::remove_dir_all(&partial).doing("remove", &partial)?;
+        }
+        fs::create_dir_all(&partial).doing("make", &partial)?;
+        eprintln!("installing {label} into {}", self.tools.display());
+        let (mut command, hint) = fill(&partial);
+        if !status(&mut command, hint)?.success() {
+            return Err(Error::Install { package: label.to_owned(), command: format!("{command:?}") });
+        }
+        fs::rename(&partial, &folder).doing("rename", &partial)?;
+        Ok(folder)
+    }
+
+    /// The folder of a compiler's own cache.
+    pub(crate) fn compiler_cache(&self, toolchain: &Toolchain) -> PathBuf {
+        self.tools.join(format!("{}.cache", toolchain.folder()))
+    }
+}
+
+/// The command that installs a toolchain into an empty folder.
+fn installer(toolchain: &Toolchain, into: &Path) -> (Command, &'static str) {
+    match toolchain.registry {
+        Registry::PyPi => {
+            let mut command = pip(into);
+            command.args(toolchain.packages.iter().map(|(name, version)| format!("{name}=={version}")));
+            (command, PYTHON_HINT)
+        }
+        Registry::Npm => {
+            let mut command = Command::new("npm");
+            // Without its parent folders' settings, and without packages' own scripts.
+            command.args(["install", "--no-audit", "--no-fund", "--ignore-scripts", "--save-exact", "--prefix"]);
+            command.arg(into).args(toolchain.packages.iter().map(|(name, version)| format!("{name}@{version}")));
+            (command, NODE_HINT)
+        }
+    }
+}
+
+/// Installs packages into a folder: exactly those that are named.
+fn pip(into: &Path) -> Command {
+    let mut command = python();
+    command.args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-deps"]);
+    command.args(["--root-user-action", "ignore", "--target"]).arg(into);
+    command
+}
+
+/// Python, as this machine calls it.
+pub(crate) fn python() -> Command {
+    Command::new(if cfg!(windows) { "python" } else { "python3" })
+}

@@ -1,0 +1,47 @@
+//! From nothing to a component: `triggerbox new` and `triggerbox build` in every language.
+
+use std::{path::Path, process::Command};
+
+fn triggerbox(folder: &Path, args: &[&str]) {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").canonicalize().unwrap();
+    let mut command = Command::new(env!("CARGO_BIN_EXE_triggerbox"));
+    if std::env::var_os("TRIGGERBOX_TOOLS").is_none() {
+        command.env("TRIGGERBOX_TOOLS", root.join("target/tools"));
+    }
+    let output = command.current_dir(folder).args(args).output().unwrap();
+    assert!(output.status.success(), "{args:?}: {}", String::from_utf8_lossy(&output.stderr));
+}
+
+fn builds(language: &str) {
+    let place = tempfile::tempdir().unwrap();
+    triggerbox(place.path(), &["new", "--lang", language, "first"]);
+    let folder = place.path().join("first");
+    triggerbox(&folder, &["build"]);
+    triggerbox(&folder, &["check", "--no-compile", "first.wasm"]);
+    assert!(folder.join("triggerbox-sdk/wit/automation.wit").exists());
+}
+
+#[test]
+fn a_new_python_script_builds() {
+    builds("python");
+}
+
+#[test]
+fn a_new_typescript_script_builds() {
+    builds("typescript");
+}
+
+#[test]
+fn a_new_javascript_script_builds() {
+    builds("javascript");
+}
+
+#[test]
+fn a_new_c_script_builds() {
+    builds("c");
+}
+
+#[test]
+fn a_new_cpp_script_builds() {
+    builds("cpp");
+}
