@@ -35,7 +35,7 @@ use crate::{
     auth::{Door, guard},
     config::Config,
     idempotency::once,
-    problem::Problem,
+    problem::Details,
     tokens::Scope,
 };
 
@@ -48,7 +48,7 @@ use crate::{
                        Requests that change something may carry an `Idempotency-Key`.",
         license(name = "Apache-2.0")
     ),
-    components(schemas(Problem)),
+    components(schemas(Details)),
     modifiers(&Bearer)
 )]
 struct Api;

@@ -13,6 +13,9 @@ use triggerbox_model::{grants::Policy, limits::LimitRequest, value::Id};
 pub struct Config {
     /// Where the server listens. Port 0: one that the system chooses.
     pub listen: SocketAddr,
+    /// The providers file: language models, and what scripts may put into requests; none: there are none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub providers: Option<PathBuf>,
     /// Requests.
     pub http: Http,
     /// Runs.
@@ -156,6 +159,7 @@ impl Default for Config {
     fn default() -> Self {
         Self {
             listen: SocketAddr::from(([127, 0, 0, 1], 7171)),
+            providers: None,
             http: Http::default(),
             runs: Runs::default(),
             retention: Retention::default(),

@@ -18,8 +18,13 @@ use utoipa::{
 };
 
 /// Why a request was not done. Nothing of it was.
+#[derive(Debug, Clone)]
+pub struct Problem(Box<Details>);
+
+/// What a problem says.
 #[derive(Debug, Clone, Serialize, ToSchema)]
-pub struct Problem {
+#[schema(as = Problem)]
+pub struct Details {
     /// `urn:triggerbox:error:` and the code.
     #[serde(rename = "type")]
     #[schema(example = "urn:triggerbox:error:unknown-rule")]
@@ -75,7 +80,7 @@ impl Problem {
     /// A problem with a status and a code.
     #[must_use]
     pub fn new(status: StatusCode, code: &str, detail: impl Into<String>) -> Self {
-        Self {
+        Self(Box::new(Details {
             kind: format!("urn:triggerbox:error:{code}"),
             title: status.canonical_reason().unwrap_or("Error").to_owned(),
             status: status.as_u16(),
@@ -83,7 +88,7 @@ impl Problem {
             detail: detail.into(),
             field: None,
             findings: Vec::new(),
-        }
+        }))
     }
 
     /// The request itself is wrong.
@@ -104,8 +109,9 @@ impl Problem {
         Self::new(StatusCode::FORBIDDEN, code, detail)
     }
 
-    fn with_findings<'a>(self, findings: impl IntoIterator<Item = &'a Finding>) -> Self {
-        Self { findings: findings.into_iter().map(FoundWrong::from).collect(), ..self }
+    fn with_findings(mut self, findings: impl IntoIterator<Item = FoundWrong>) -> Self {
+        self.0.findings = findings.into_iter().collect();
+        self
     }
 }
 
@@ -138,7 +144,9 @@ impl From<Error> for Problem {
             ErrorKind::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
             ErrorKind::Other => StatusCode::INTERNAL_SERVER_ERROR,
         });
-        Self { field: error.field, ..Self::new(status, &error.code, error.message) }
+        let mut problem = Self::new(status, &error.code, error.message);
+        problem.0.field = error.field;
+        problem
     }
 }
 
@@ -182,7 +190,8 @@ impl From<RuleError> for Problem {
     fn from(error: RuleError) -> Self {
         if let RuleError::Refused(findings) = &error {
             let status = StatusCode::UNPROCESSABLE_ENTITY;
-            return Self::new(status, error.code(), error.to_string()).with_findings(findings);
+            return Self::new(status, error.code(), error.to_string())
+                .with_findings(findings.iter().map(FoundWrong::from));
         }
         EngineError::from(error).into()
     }
@@ -196,8 +205,7 @@ impl From<UploadError> for Problem {
             place: String::new(),
             message: finding.message.clone(),
         });
-        let findings = findings.collect();
-        Self { findings, ..Self::new(StatusCode::UNPROCESSABLE_ENTITY, error.code(), error.to_string()) }
+        Self::new(StatusCode::UNPROCESSABLE_ENTITY, error.code(), error.to_string()).with_findings(findings)
     }
 }
 
@@ -215,8 +223,8 @@ impl From<serde_json::Error> for Problem {
 
 impl IntoResponse for Problem {
     fn into_response(self) -> Response {
-        let status = StatusCode::from_u16(self.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-        let body = serde_json::to_vec(&self).unwrap_or_default();
+        let status = StatusCode::from_u16(self.0.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        let body = serde_json::to_vec(&self.0).unwrap_or_default();
         let mut response = (status, [(header::CONTENT_TYPE, "application/problem+json")], body).into_response();
         if status == StatusCode::UNAUTHORIZED {
             response.headers_mut().insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
@@ -228,7 +236,7 @@ impl IntoResponse for Problem {
 impl IntoResponses for Problem {
     /// Every handler may answer with one.
     fn responses() -> std::collections::BTreeMap<String, RefOr<ApiResponse>> {
-        let reference = utoipa::openapi::Ref::from_schema_name(Self::name());
+        let reference = utoipa::openapi::Ref::from_schema_name(Details::name());
         let content = ContentBuilder::new().schema(Some(reference)).build();
         let response = ResponseBuilder::new()
             .description("It was not done; the code says why")

@@ -1,6 +1,6 @@
 //! `triggerbox serve`: the engine over HTTP, until it is told to stop.
 
-use std::{fs, sync::Arc};
+use std::{fs, path::Path, sync::Arc};
 
 use anyhow::{Context, anyhow};
 use jiff::Timestamp;
@@ -13,6 +13,7 @@ use triggerbox_automation::{
     Engine, SystemClock,
     config::{Bounded, Compile},
 };
+use triggerbox_llm::{Models, Services, http::Web};
 use triggerbox_server::{
     App, Config,
     config::{Log, LogFormat},
@@ -45,7 +46,8 @@ pub(crate) fn run(args: &ServeArgs) -> Result<Exit, Failure> {
     let database = database::open(&args.database, Mode::Write)?;
     let sandbox = script::sandbox(u32::try_from(config.runs.workers).unwrap_or(u32::MAX))?;
     let compile = Compile::Bounded(Arc::new(Bounded { compiler: script::compiler()?, cache: script::cache() }));
-    let settings = triggerbox_automation::Config { compile, ..config.engine() };
+    let outside = config.providers.as_deref().map(services).transpose()?;
+    let settings = triggerbox_automation::Config { compile, outside, ..config.engine() };
     let engine = Engine::open(database, sandbox.clone(), settings, Arc::new(SystemClock)).or_exit(Exit::Backend)?;
     let address = config.listen;
     let app = App::new(engine, sandbox, config)?;
@@ -74,6 +76,17 @@ pub(crate) fn run(args: &ServeArgs) -> Result<Exit, Failure> {
         })
         .or_exit(Exit::Backend)?;
     Ok(Exit::Ok)
+}
+
+/// Language models and other services, as the providers file has them.
+fn services(path: &Path) -> Result<Arc<Services>, Failure> {
+    let config = triggerbox_llm::Config::load(path)?;
+    let clock: Arc<dyn triggerbox_llm::Clock> = Arc::new(triggerbox_llm::SystemClock);
+    let env = |name: &str| std::env::var(name).ok();
+    let web = Web::new(&config.secrets, &env, None)?;
+    let budgets = config.budgets.clone();
+    let models = Models::live(config, &clock, &env)?;
+    Ok(Arc::new(Services { models, web: Some(web), budgets, clock }))
 }
 
 /// To stderr: stdout says where the server listens.

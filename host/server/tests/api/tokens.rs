@@ -79,7 +79,9 @@ async fn tokens_are_made_shown_once_expire_and_are_revoked() {
     assert_eq!(world.get_as(&sam, "/api/v1/tokens").await.code(401), "bad-token", "it is revoked");
     assert_eq!(world.call("DELETE", &format!("/api/v1/tokens/{id}"), json!({})).await.code(404), "unknown-token");
     let none = world.app.read(|conn| {
-        conn.query_row("SELECT count(*) FROM server_token WHERE CAST(hash AS TEXT) LIKE 'tb_%'", [], |row| row.get(0))
+        conn.query_row("SELECT count(*) FROM server_token WHERE CAST(hash AS TEXT) LIKE 'tb_%'", [], |row| {
+            row.get::<_, i64>(0)
+        })
     });
     assert_eq!(none.await.unwrap(), 0, "no text of a token is kept");
 }
