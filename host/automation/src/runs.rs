@@ -9,7 +9,12 @@ use triggerbox_model::{
     value::{Id, RecordRef},
 };
 
-use crate::{clock::timestamp, error::EngineError, firing::Firing, journal::Entry};
+use crate::{
+    clock::timestamp,
+    error::EngineError,
+    firing::Firing,
+    journal::{Entry, Recording},
+};
 
 /// A run's number in the database.
 pub type RunId = i64;
@@ -314,7 +319,8 @@ pub fn journal(conn: &Connection, run: RunId, attempt: u32, action: u32) -> Resu
     let sql = "SELECT journal FROM engine_attempt WHERE run = ?1 AND attempt = ?2 AND action = ?3";
     let packed: Option<Option<Vec<u8>>> =
         conn.prepare_cached(sql)?.query_row((run, attempt, action), |row| row.get(0)).optional()?;
-    packed.flatten().map_or_else(|| Ok(Vec::new()), |packed| crate::packed::unpack(&packed))
+    let Some(packed) = packed.flatten() else { return Ok(Vec::new()) };
+    Ok(crate::packed::unpack::<Recording>(&packed)?.entries)
 }
 
 pub(crate) fn unknown(run: RunId) -> Error {

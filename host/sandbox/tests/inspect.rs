@@ -98,7 +98,7 @@ fn other_files_are_named_for_what_they_are() {
 fn too_large_a_file_is_refused_by_its_size() {
     let mut bytes = b"\0asm\x0d\0\x01\0".to_vec();
     bytes.resize(500 << 20, 0);
-    assert_eq!(message(&bytes), "the component has 500 MiB; at most 64 MiB are accepted");
+    assert_eq!(message(&bytes), "the component is larger than 64 MiB, the most that is accepted");
     assert!(message(&vec![b'x'; 500 << 20]).contains("a text file"));
 }
 

@@ -23,7 +23,7 @@ async fn every_mistake_has_a_code_and_a_status() {
         ("GET", "/api/v1/scripts/none/versions/zz", "", 400, "bad-hash"),
         ("GET", "/api/v1/approvals/1", "", 404, "unknown-proposal"),
         ("GET", "/api/v1/records/crm.leed", "", 404, "unknown-model"),
-        ("GET", "/api/v1/records/crm.lead?fields=nme", "", 404, "unknown-field"),
+        ("GET", "/api/v1/records/crm.lead?fields=nme", "", 400, "unknown-field"),
         ("POST", "/api/v1/records/crm.lead", "{", 400, "bad-body"),
         ("POST", "/api/v1/records/crm.lead", "{\"record\": []}", 400, "bad-body"),
         ("POST", "/api/v1/records/crm.lead", "{\"records\": []}", 400, "no-records"),

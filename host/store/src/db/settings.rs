@@ -44,8 +44,11 @@ pub(super) fn tune(conn: &Connection) -> Result<(), DbError> {
 
 /// What the writing connection needs besides.
 pub(super) fn tune_writer(conn: &Connection) -> Result<(), DbError> {
-    // What is deleted can be given back to the system page by page. Counts only for a file that has no page yet.
-    conn.pragma_update(None, "auto_vacuum", "INCREMENTAL")?;
+    // What is deleted can be given back to the system page by page. To be said before the first page is written; later it
+    // would only touch the file.
+    if conn.pragma_query_value(None, "page_count", |row| row.get::<_, i64>(0))? == 0 {
+        conn.pragma_update(None, "auto_vacuum", "INCREMENTAL")?;
+    }
     // Readers see a snapshot and never wait for the writer.
     let mode: String = conn.pragma_update_and_check(None, "journal_mode", "WAL", |row| row.get(0))?;
     if !mode.eq_ignore_ascii_case("wal") {
