@@ -77,8 +77,16 @@ fn integrity(database: &Database) -> String {
     database.snapshot().unwrap().query_row("PRAGMA integrity_check", [], |row| row.get(0)).unwrap()
 }
 
+/// One test at a time: a process that another test starts holds a copy of this one's open files, and so its lock on the
+/// database, for the moment until it becomes another program.
+fn turn() -> std::sync::MutexGuard<'static, ()> {
+    static TURN: std::sync::Mutex<()> = std::sync::Mutex::new(());
+    TURN.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+}
+
 #[test]
 fn a_full_disk_refuses_the_commit_and_loses_nothing() {
+    let _turn = turn();
     let Some(disk) = Disk::mount("a_full_disk_refuses_the_commit_and_loses_nothing") else { return };
     let path = disk.file("demo.db");
     let database = Database::create_demo(&path, now()).unwrap();
@@ -114,6 +122,7 @@ fn a_full_disk_refuses_the_commit_and_loses_nothing() {
 
 #[test]
 fn a_database_on_a_full_disk_opens_or_says_why() {
+    let _turn = turn();
     let Some(disk) = Disk::mount("a_database_on_a_full_disk_opens_or_says_why") else { return };
     let path = disk.file("demo.db");
     drop(Database::create_demo(&path, now()).unwrap());
@@ -129,6 +138,7 @@ fn a_database_on_a_full_disk_opens_or_says_why() {
 
 #[test]
 fn a_read_only_disk_is_read_and_never_written() {
+    let _turn = turn();
     let Some(disk) = Disk::mount("a_read_only_disk_is_read_and_never_written") else { return };
     let path = disk.file("demo.db");
     drop(Database::create_demo(&path, now()).unwrap());
@@ -157,6 +167,7 @@ fn child() {
 
 #[test]
 fn a_second_process_may_read_and_not_write() {
+    let _turn = turn();
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("demo.db");
     drop(Database::create_demo(&path, now()).unwrap());
