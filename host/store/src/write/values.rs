@@ -37,13 +37,10 @@ pub(crate) fn to_cell(model: &Model, name: &str, field: &Field, value: &Value) -
         // Monetary values are rounded later: it takes the record's currency.
         (FieldKind::Monetary, Value::Integer(_) | Value::Number(_)) => Cell::Real(finite(model, name, value)?),
         (FieldKind::Boolean, Value::Boolean(flag)) => Cell::Integer(i64::from(*flag)),
-        // A day as plain text can be nothing else in a date field: languages without a type for days write it so.
-        (FieldKind::Date, Value::Date(text) | Value::Text(text)) => Cell::Text(date(model, name, text)?),
+        (FieldKind::Date, Value::Date(text)) => Cell::Text(date(model, name, text)?),
         (FieldKind::Datetime, Value::Datetime(text)) => Cell::Text(datetime(model, name, text)?),
         (FieldKind::Selection, Value::Text(key)) => selection(model, name, field, key)?,
         (FieldKind::Many2one, Value::Many2one(link)) => Cell::Integer(i64::from(link.id)),
-        // Languages with one kind of number cannot tell an id from an amount; the field can.
-        (FieldKind::Many2one, Value::Integer(id)) if *id > 0 => Cell::Integer(i64::from(*id)),
         (FieldKind::Reference, Value::Reference(target)) => {
             if !field.selection.is_empty() && !field.selection.iter().any(|(key, _)| *key == target.model) {
                 return Err(bad(model, name, "unknown-selection", format!("it cannot refer to `{}`", target.model)));
