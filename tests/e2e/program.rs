@@ -8,7 +8,7 @@
     reason = "a test may panic, in its helpers too"
 )]
 
-use std::{fs, path::Path};
+use std::{ffi::OsStr, fs, os::unix::ffi::OsStrExt, path::Path};
 
 use snapbox::cmd::{Command, cargo_bin};
 
@@ -63,4 +63,39 @@ fn a_database_goes_out_and_in_again_unchanged() {
     }
     let shown = |name: &str| ok(&["db", "show", "crm.lead", "1", "--db", name]);
     assert_eq!(shown("crm.db"), shown("imported.db"));
+}
+
+/// What is not text in UTF-8 is refused with the name of the file or argument, and nothing is made of it.
+#[test]
+fn what_is_not_utf8_is_refused_by_name() {
+    const LATIN_1: &[u8] = b"name = \"caf\xe9\"\n";
+    let folder = tempfile::tempdir().unwrap();
+    let write = |name: &str| {
+        let path = folder.path().join(name);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, LATIN_1).unwrap();
+    };
+    let refused = |arguments: &[&OsStr], named: &str| {
+        let output = triggerbox(folder.path()).args(arguments).output().unwrap();
+        let said = String::from_utf8([output.stdout, output.stderr].concat()).unwrap();
+        assert!(!output.status.success(), "{arguments:?}");
+        assert!(said.contains(named) && said.contains("UTF-8"), "{arguments:?}: {said}");
+    };
+    fn texts<'a>(arguments: &[&'a str]) -> Vec<&'a OsStr> {
+        arguments.iter().map(|argument| OsStr::new(*argument)).collect()
+    }
+    triggerbox(folder.path()).args(["db", "demo", "crm.db"]).assert().success();
+    let before = fs::read(folder.path().join("crm.db")).unwrap();
+
+    write("script/triggerbox.toml");
+    refused(&texts(&["build", "script"]), "script/triggerbox.toml");
+    write("rules/first.toml");
+    refused(&texts(&["rules", "apply", "rules", "--db", "crm.db"]), "rules/first.toml");
+    write("server.toml");
+    refused(&texts(&["serve", "--db", "crm.db", "--config", "server.toml"]), "server.toml");
+    let mut search = texts(&["db", "search", "crm.lead", "--db", "crm.db"]);
+    search.push(OsStr::from_bytes(b"[('name', '=', 'caf\xe9')]"));
+    refused(&search, "argument");
+
+    assert!(fs::read(folder.path().join("crm.db")).unwrap() == before, "the database changed");
 }

@@ -109,7 +109,7 @@ pub fn fuzz(runs: u32) -> Result<()> {
         // the targets are safe Rust, and what is looked for are panics, hangs and unbounded memory.
         let mut command = Command::new(&program);
         command.args(["run", "--sanitizer", "none", &target, "--", &runs, "-seed=1", "-max_len=4096", "-timeout=10"]);
-        command.args(["-rss_limit_mb=1024", "-verbosity=0", "-print_final_stats=0"]);
+        command.args(["-rss_limit_mb=1024", "-verbosity=0", "-print_final_stats=0", "-print_funcs=0"]);
         status(command.env("RUSTC_BOOTSTRAP", "1").env_remove("CARGO_TARGET_DIR").current_dir(root()))?;
     }
     Ok(())

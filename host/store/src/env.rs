@@ -33,6 +33,8 @@ pub struct Env {
     pub languages: Arc<Vec<Language>>,
     /// The user (`res.users`).
     pub user: Id,
+    /// What the user signs in with, for refusals that a person reads.
+    pub login: Option<String>,
     /// Access rights and record rules do not apply; Odoo's `su`.
     pub superuser: bool,
     /// The user's groups, implied ones included.
@@ -96,6 +98,7 @@ impl Env {
         let companies = reader.companies().map_err(fault)?;
         let lang = reader.text("lang").map_err(fault)?.unwrap_or_else(|| DEFAULT_LANGUAGE.to_owned());
         let tz = reader.text("tz").map_err(fault)?;
+        let login = reader.text("login").map_err(fault)?;
         let week_start = week_start(&languages, &lang);
         let languages = Arc::new(languages);
         let (superuser, active_test) = (false, true);
@@ -104,6 +107,7 @@ impl Env {
             rights,
             languages,
             user,
+            login,
             superuser,
             groups,
             group_names,
@@ -131,7 +135,7 @@ impl Env {
     pub fn with_context(mut self, context: Context) -> Result<Self, Error> {
         if let Some(companies) = context.allowed_company_ids.filter(|companies| !companies.is_empty()) {
             if let Some(foreign) = companies.iter().find(|id| !self.superuser && !self.companies.contains(id)) {
-                let message = format!("user {} may not work for company {foreign}", self.user);
+                let message = format!("{} may not work for company {foreign}", self.who());
                 return Err(Error::denied("foreign-company", message));
             }
             self.companies = companies;
@@ -143,6 +147,15 @@ impl Env {
         }
         self.active_test = context.active_test.unwrap_or(self.active_test);
         Ok(self)
+    }
+
+    /// The user as a refusal names them: `user "karin" (6)`.
+    #[must_use]
+    pub fn who(&self) -> String {
+        match &self.login {
+            Some(login) => format!("user {login:?} ({})", self.user),
+            None => format!("user {}", self.user),
+        }
     }
 
     /// Whether texts may be kept in the language in use.

@@ -12,6 +12,7 @@ use crate::{
     args::BuildArgs,
     exit::{Exit, Failure},
     output::{self, BOLD, styled},
+    text_file,
 };
 
 /// The manifest's file name.
@@ -19,9 +20,8 @@ const MANIFEST: &str = "triggerbox.toml";
 
 pub(crate) fn run(args: &BuildArgs) -> Result<Exit, Failure> {
     let path = args.path.join(MANIFEST);
-    let text = fs::read_to_string(&path).with_context(|| {
-        format!("cannot read {}; a script's folder holds its manifest, `triggerbox new` makes one", path.display())
-    })?;
+    let text = text_file::read(&path)
+        .context("no script to build: its folder holds `triggerbox.toml`, and `triggerbox new` makes one")?;
     let manifest = Manifest::parse(&text).with_context(|| path.display().to_string())?;
 
     let project = Project::open(&args.path).map_err(anyhow::Error::from)?;

@@ -1,6 +1,6 @@
 //! `triggerbox serve`: the engine over HTTP, until it is told to stop.
 
-use std::{fs, path::Path, sync::Arc};
+use std::{path::Path, sync::Arc};
 
 use anyhow::{Context, anyhow};
 use jiff::Timestamp;
@@ -26,6 +26,7 @@ use crate::{
     args::ServeArgs,
     commands::{database, script},
     exit::{Exit, Failure, OrExit},
+    text_file,
 };
 
 /// The demo company's administrator.
@@ -35,7 +36,7 @@ pub(crate) fn run(args: &ServeArgs) -> Result<Exit, Failure> {
     let mut config = match &args.config {
         None => Config::default(),
         Some(path) => {
-            let text = fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
+            let text = text_file::read(path)?;
             Config::parse(&text).with_context(|| path.display().to_string())?
         }
     };

@@ -108,7 +108,7 @@ pub fn check_model(env: &Env, model: &str, operation: Operation) -> Result<(), E
         [] => "no access right gives it to anybody".to_owned(),
         names => format!("it is given by {}, to groups that the user is not in", names.join(", ")),
     };
-    let message = format!("user {} may not {} `{model}`; {who}", env.user, operation.name());
+    let message = format!("{} may not {} `{model}`; {who}", env.who(), operation.name());
     Err(Error::denied("no-access", message))
 }
 
@@ -185,12 +185,8 @@ pub fn check_access(conn: &Connection, env: &Env, model: &str, ids: &[Id], opera
         return Err(Error::not_found("missing-record", message));
     }
     let failing = failing_rules(conn, env, model, &forbidden, operation)?;
-    let message = format!(
-        "user {} may not {} `{model}` {}; refused by {failing}",
-        env.user,
-        operation.name(),
-        first_few(&forbidden)
-    );
+    let message =
+        format!("{} may not {} `{model}` {}; refused by {failing}", env.who(), operation.name(), first_few(&forbidden));
     Err(Error::denied("record-rule", message))
 }
 
@@ -272,8 +268,8 @@ pub fn check_field(env: &Env, model: &str, name: &str, field: &Field, operation:
     if sees_field(env, field) {
         return Ok(());
     }
-    let (user, operation, groups) = (env.user, operation.name(), field.groups.join(", "));
-    let message = format!("user {user} may not {operation} field `{name}` of `{model}`; it is for the groups {groups}");
+    let (who, operation, groups) = (env.who(), operation.name(), field.groups.join(", "));
+    let message = format!("{who} may not {operation} field `{name}` of `{model}`; it is for the groups {groups}");
     Err(Error::denied("restricted-field", message).with_field(name))
 }
 

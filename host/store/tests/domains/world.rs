@@ -55,6 +55,7 @@ impl World {
             rights: Arc::new(Rights::default()),
             languages: Arc::new(vec![language("en_US"), language("fr_FR")]),
             user: 1,
+            login: None,
             superuser: true,
             groups: std::collections::BTreeSet::new(),
             group_names: Arc::default(),

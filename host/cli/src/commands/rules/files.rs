@@ -21,6 +21,7 @@ use crate::{
     commands::workshop::{FromError, Workshop},
     exit::{Exit, Failure, OrExit},
     output::{self, BOLD, DIM, GREEN, RED, YELLOW, printable, styled},
+    text_file,
 };
 
 pub(super) fn apply(args: &ApplyArgs) -> Result<Exit, Failure> {
@@ -90,7 +91,7 @@ fn print(steps: &[Step], dry_run: bool) {
 fn read(path: &Path) -> Result<Vec<Rule>, Failure> {
     let (mut rules, mut wrong) = (Vec::new(), Vec::new());
     for file in files(path)? {
-        let text = fs::read_to_string(&file).with_context(|| format!("cannot read {}", file.display()))?;
+        let text = text_file::read(&file)?;
         match file::parse(&text) {
             Ok(rule) => rules.push(rule),
             Err(error) => wrong.push(format!("{}: {error}", file.display())),
