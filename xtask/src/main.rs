@@ -44,9 +44,9 @@ enum Command {
     },
     /// The scripts' own tests.
     Guests,
-    /// Kill a process while it commits, and look at what is left.
+    /// Kill a store while it commits, and an engine at work, and look at what is left.
     Kills {
-        /// How often.
+        /// How often each.
         #[arg(long, default_value_t = 20)]
         times: u32,
     },
@@ -74,7 +74,7 @@ fn main() -> Result<()> {
         Command::Docs { write: true } => book::write(),
         Command::Docs { write: false } => book::check(),
         Command::Guests => tools::guest_tests(),
-        Command::Kills { times } => tools::kills(times),
+        Command::Kills { times } => tools::kills(times, times),
         Command::Deny => tools::deny(),
         Command::Fuzz { runs } => tools::fuzz(runs),
         Command::Soak => soak::run(),
@@ -93,7 +93,7 @@ const STEPS: [Step; 10] = [
     ("features page", || features::run(false)),
     ("lints", tools::lints),
     ("tests", || step::cargo(&["test", "--workspace"])),
-    ("kills", || tools::kills(20)),
+    ("kills", || tools::kills(20, 50)),
     ("guests", tools::guest_tests),
     ("book", book::check),
     ("dependencies", tools::deny),

@@ -71,11 +71,15 @@ pub fn guest_tests() -> Result<()> {
     cargo(&["test", "--workspace", "--manifest-path", &manifest("guest-examples/rust")])
 }
 
-/// Kills a process while it commits. The failpoints are only in this build.
-pub fn kills(times: u32) -> Result<()> {
-    let features = ["--test", "kill_engine", "--features", "triggerbox-automation/failpoints"];
-    let arguments = [&["test", "--workspace", "--test", "kill"], &features[..], &["--", "--nocapture"]].concat();
-    cargo_with(&arguments, &[("TRIGGERBOX_KILLS", &times.to_string())])
+/// Kills a store while it commits, and an engine at work. The failpoints are only in this build.
+pub fn kills(store: u32, engine: u32) -> Result<()> {
+    let kill = |test: &str, times: u32| {
+        let features = ["--features", "triggerbox-automation/failpoints"];
+        let arguments = [&["test", "--workspace", "--test", test], &features[..], &["--", "--nocapture"]].concat();
+        cargo_with(&arguments, &[("TRIGGERBOX_KILLS", &times.to_string())])
+    };
+    kill("kill", store)?;
+    kill("kill_engine", engine)
 }
 
 /// Licences, bans and sources always; advisories where their database can be fetched.

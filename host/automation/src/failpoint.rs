@@ -7,3 +7,13 @@ pub(crate) use triggerbox_store::failpoint::hit;
 #[cfg(not(feature = "failpoints"))]
 #[inline]
 pub(crate) fn hit(_name: &str) {}
+
+/// A ledger that is broken on purpose, to show that the kill test's checker finds it: answers are not kept.
+#[cfg(feature = "failpoints")]
+pub(crate) fn forgets() -> bool {
+    let forgets = std::env::var_os("TRIGGERBOX_BROKEN_LEDGER").is_some();
+    if forgets {
+        hit("answer-forgotten");
+    }
+    forgets
+}

@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use triggerbox_llm::{Calls, Halt};
+use triggerbox_llm::{Calls, Halt, Unavailable};
 use triggerbox_model::{
     call::{Answer, Call, DomainSource, HttpRequest, LlmRequest, Page, Reply},
     domain::{Domain, Literal, Operator},
@@ -41,6 +41,12 @@ impl Guard {
     #[must_use]
     pub fn with_outside(self, outside: Option<Calls>) -> Self {
         Self { outside, ..self }
+    }
+
+    /// Who was not available when the script asked last.
+    #[must_use]
+    pub fn unavailable(&self) -> Option<&Unavailable> {
+        self.outside.as_ref()?.unavailable()
     }
 
     /// What the run staged, the log's sink, and every refusal that the script met.

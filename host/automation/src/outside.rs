@@ -37,12 +37,21 @@ impl Ledger for DatabaseLedger {
 impl Ledger for Engine {
     async fn begin(&self, intent: Intent) -> Result<Begun, LedgerError> {
         let work = move |conn: &rusqlite::Connection| ledger::begin(conn, &intent).map_err(DbError::from);
-        self.committer().commit(work).await.map_err(failed)
+        let begun = self.committer().commit(work).await.map_err(failed)?;
+        crate::failpoint::hit("intent-stored");
+        Ok(begun)
     }
 
     async fn end(&self, call: i64, end: End) -> Result<(), LedgerError> {
         let work = move |conn: &rusqlite::Connection| ledger::end(conn, call, &end).map_err(DbError::from);
-        self.committer().commit(work).await.map_err(failed)
+        crate::failpoint::hit("answered");
+        #[cfg(feature = "failpoints")]
+        if crate::failpoint::forgets() {
+            return Ok(());
+        }
+        self.committer().commit(work).await.map_err(failed)?;
+        crate::failpoint::hit("answer-stored");
+        Ok(())
     }
 }
 

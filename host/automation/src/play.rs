@@ -4,7 +4,7 @@
 use std::{sync::Arc, time::Duration};
 
 use jiff::Timestamp;
-use triggerbox_llm::Outside;
+use triggerbox_llm::{Outside, Unavailable};
 use triggerbox_model::{
     error::Error,
     event::{Event, Outcome, PreviousRun, Trigger},
@@ -77,6 +77,8 @@ pub struct Done {
     pub ending: Ending,
     /// It was ended because what it had read has changed since; as a conflict at the commit, only found earlier.
     pub conflict: Option<Error>,
+    /// Who was not available when it asked last.
+    pub unavailable: Option<Unavailable>,
     /// The limits that were in force.
     pub limits: Limits,
     /// What was used of each.
@@ -109,6 +111,7 @@ impl Done {
             script,
             ending: Ending::HostFault(why),
             conflict: None,
+            unavailable: None,
             limits,
             used: PerLimit::ZERO,
             durations,
@@ -143,6 +146,7 @@ pub async fn play(
             return Err(RunError::Backend("the sandbox returned another run's host".to_owned()));
         };
         let (guard, entries, measured) = recorder.into_parts();
+        let unavailable = guard.unavailable().cloned();
         let (its_session, its_log, refusals) = guard.into_parts();
         (session, log) = (its_session, its_log);
         outcome = match &run.ending {
@@ -164,6 +168,7 @@ pub async fn play(
             script: step.script.hash(),
             ending: run.ending,
             conflict: session.outdated().cloned(),
+            unavailable,
             limits: run.limits,
             used: run.used,
             durations: run.durations,

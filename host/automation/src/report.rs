@@ -55,6 +55,8 @@ pub enum Verdict {
     Conflict(Error),
     /// The backend failed. The operator.
     Backend(String),
+    /// The script failed after a model or another service was not available. Nobody: it is tried again.
+    Unavailable(Error),
     /// A request that changes something elsewhere may have arrived or not. A person must look.
     OutcomeUnknown(String),
 }
@@ -74,6 +76,7 @@ impl Verdict {
             Self::Rejected(_) => "rejected",
             Self::Conflict(_) => "conflict",
             Self::Backend(_) => "backend",
+            Self::Unavailable(_) => "unavailable",
             Self::OutcomeUnknown(_) => "outcome-unknown",
         }
     }
@@ -88,7 +91,7 @@ impl Verdict {
             Self::Failed(failure) => Some(failure.message().to_owned()),
             Self::LimitExceeded(breach) => Some(breach.to_string()),
             Self::Trapped(trap) => Some(trap.cause.clone()),
-            Self::Rejected(error) | Self::Conflict(error) => Some(error.message.clone()),
+            Self::Rejected(error) | Self::Conflict(error) | Self::Unavailable(error) => Some(error.message.clone()),
             Self::Backend(why) | Self::OutcomeUnknown(why) => Some(why.clone()),
         }
     }

@@ -7,7 +7,7 @@ use triggerbox_llm::Outside;
 use triggerbox_model::{
     changes::Diff,
     error::Error,
-    event::{Outcome, Trigger},
+    event::{Failure, Outcome, Trigger},
     grants::Authority,
     limits::Limits,
     value::{FieldValue, Id, Snapshot},
@@ -197,9 +197,23 @@ pub(crate) fn unsuccessful(ending: Ending) -> Verdict {
     }
 }
 
-/// As [`unsuccessful`], with what only the session knows: that the run was ended for a conflict.
+/// As [`unsuccessful`], with what only the host knows: that the run was ended for a conflict, or that it failed when
+/// somebody whom it had asked was not available.
 pub(crate) fn unsuccessful_step(done: &Done) -> Verdict {
-    done.conflict.clone().map_or_else(|| unsuccessful(done.ending.clone()), Verdict::Conflict)
+    if let Some(conflict) = &done.conflict {
+        return Verdict::Conflict(conflict.clone());
+    }
+    let said = match (&done.ending, &done.unavailable) {
+        (Ending::Failed(Failure::Failed(said)), Some(unavailable)) => Some((said, &unavailable.error)),
+        (Ending::Trapped(trap), Some(unavailable)) => Some((&trap.cause, &unavailable.error)),
+        _ => None,
+    };
+    let Some((said, error)) = said else { return unsuccessful(done.ending.clone()) };
+    let message = match said.contains(&error.message) {
+        true => said.clone(),
+        false => format!("{}; the script then: {said}", error.message),
+    };
+    Verdict::Unavailable(Error { message, ..error.clone() })
 }
 
 /// The script succeeded: applies what it staged, or shows what that would be.

@@ -1,9 +1,10 @@
 //! `kill -9` at any moment loses no run and applies the effects of each exactly once.
 //!
-//! A child process changes records, so that rules fire, and runs what they make; it is killed at random moments and at
-//! named places. Then the database is checked as it was left, the engine is opened on it again, and what it comes to is
-//! compared with what must have happened. `TRIGGERBOX_KILLS` says how many times (20 if it does not). The checker itself is
-//! checked: it must find what a run that ends in two transactions leaves behind.
+//! A child process changes records, so that rules fire, and runs what they make, one of which asks a language model; it is
+//! killed at random moments and at named places. Then the database is checked as it was left, the engine is opened on it
+//! again, and what it comes to is compared with what must have happened: on the records, in the history, and at the model,
+//! which counts what it is asked. `TRIGGERBOX_KILLS` says how many times (20 if it does not). The checker itself is checked:
+//! it must find what a run that ends in two transactions leaves behind, and a call whose answer is not kept.
 
 #![allow(
     clippy::unwrap_used,
@@ -13,16 +14,18 @@
     reason = "a test may panic, in its helpers too"
 )]
 
+#[path = "../../llm/tests/support/mod.rs"]
+mod provider;
+#[path = "../../store/tests/common/victim.rs"]
+mod victim;
+
 use std::{
-    collections::BTreeMap,
-    io::{BufRead, BufReader},
-    path::Path,
-    process::{Child, Command, Stdio},
+    path::{Path, PathBuf},
     sync::Arc,
     time::{Duration, Instant},
 };
 
-use guest_artifacts::HIGH_VALUE_ORDER;
+use guest_artifacts::{AI_AGENT, HIGH_VALUE_ORDER};
 use jiff::Timestamp;
 use triggerbox_automation::{
     Config, Engine, Origin, SystemClock, people,
@@ -32,24 +35,42 @@ use triggerbox_automation::{
     },
     scripts::{registry, upload},
 };
+use triggerbox_llm::{
+    Models, Services,
+    config::{Budget, Budgets},
+};
 use triggerbox_model::{
     call::{Answer, Call},
     value::{FieldValue, Id, Value},
 };
 use triggerbox_sandbox::{Pool, Sandbox, inspect::embed_manifest};
 use triggerbox_store::db::{Database, Mode};
+use victim::Killer;
 
 const ADMIN: Id = 2;
 
-/// Each order over the threshold is to be noted once. `[a]` and `[b]` are two rules on the same change.
-const RULES: [&str; 2] = ["notice-a", "notice-b"];
+/// Each order over the threshold is to be noted once. `[a]` and `[b]` are two rules on the same change; `ask` has a model
+/// say something about it, and notes that.
+const RULES: [(&str, &str); 3] = [
+    ("notice-a", "actions = [{ script = \"high-value-order\" }]"),
+    ("notice-b", "actions = [{ script = \"high-value-order\" }]"),
+    (
+        "ask",
+        "[[actions]]\nscript = \"ai-agent\"\nparameters = { prompt = \"Judge {{ record.client_order_ref }}.\", note = \"true\" }\n\
+         [[actions.grants]]\nmodel = \"sale.order\"\noperations = [\"read\", \"note\"]\nfields = [\"name\", \"client_order_ref\"]",
+    ),
+];
 
-/// Where the process is killed by name: the change and its events, the lease, the run, the commit, the acknowledgement.
-const PLACES: [&str; 9] = [
+/// Where the process is killed by name: the change and its events, the lease, a paid call, the run, the commit, the
+/// acknowledgement.
+const PLACES: &[&str] = &[
     "changed",
     "events-written",
     "lease-written",
     "after-lease",
+    "intent-stored",
+    "answered",
+    "answer-stored",
     "ran",
     "effect-applied",
     "run-recorded",
@@ -57,27 +78,42 @@ const PLACES: [&str; 9] = [
     "before-acknowledgement",
 ];
 
+/// Kills on one database. What is on the disk stays small however many there are, and so does the time of a check.
+const KILLS_OF_A_DATABASE: u32 = 25;
+
+/// Where the child finds the model.
+const MODEL: &str = "TRIGGERBOX_KILL_MODEL";
+
 fn now() -> Timestamp {
     "2026-11-21T10:15:00Z".parse().unwrap()
 }
 
-fn open(path: &Path) -> Engine {
+fn open(path: &Path, model: &str) -> Engine {
     let database = Database::open(path, Mode::Write).unwrap();
     let sandbox = Sandbox::new(&Pool::default()).unwrap();
-    Engine::open(database, sandbox, Config { seed: Some(7), ..Config::default() }, Arc::new(SystemClock)).unwrap()
+    let clock: Arc<dyn triggerbox_llm::Clock> = Arc::new(triggerbox_llm::SystemClock);
+    let models = Models::live(provider::config("openai", model), &clock, &provider::env).unwrap();
+    // What a killed process asked is charged at its worst: here nobody pays.
+    let plenty = Budget { calls: u64::MAX >> 1, tokens: u64::MAX >> 1, cost: 1e9 };
+    let budgets = Budgets { root: plenty, rule_day: plenty, server_day: plenty };
+    let outside = Some(Arc::new(Services { models, web: None, budgets, clock }));
+    let config = Config { seed: Some(7), outside, ..Config::default() };
+    Engine::open(database, sandbox, config, Arc::new(SystemClock)).unwrap()
 }
 
-fn prepare(path: &Path) {
+fn prepare(path: &Path, model: &str) {
     drop(Database::create_demo(path, now()).unwrap());
-    let engine = open(path);
-    let component = embed_manifest(HIGH_VALUE_ORDER.component, HIGH_VALUE_ORDER.manifest.unwrap()).unwrap();
-    let upload = upload::inspect(component).unwrap();
-    engine.committer().commit_blocking(move |conn| registry::store(conn, &upload, ADMIN, now())).unwrap();
-    for name in RULES {
+    let engine = open(path, model);
+    for guest in [&HIGH_VALUE_ORDER, &AI_AGENT] {
+        let component = embed_manifest(guest.component, guest.manifest.unwrap()).unwrap();
+        let upload = upload::inspect(component).unwrap();
+        engine.committer().commit_blocking(move |conn| registry::store(conn, &upload, ADMIN, now())).unwrap();
+    }
+    for (name, actions) in RULES {
         let rule: Rule = toml::from_str(&format!(
             "name = \"{name}\"\nmodel = \"sale.order\"\ndomain = \"[('amount_total', '>', 5000)]\"\n\
              trigger = {{ on = \"created-or-updated\", fields = [\"amount_total\"] }}\n\
-             actions = [{{ script = \"high-value-order\" }}]"
+             {actions}"
         ))
         .unwrap();
         let env = people::environment(engine.database(), ADMIN, true, now()).unwrap();
@@ -116,15 +152,14 @@ async fn order(engine: &Engine, number: u32) -> Id {
 #[ignore = "the other tests run it as a child"]
 fn child() {
     let Some(path) = std::env::var_os("TRIGGERBOX_KILL_CHILD") else { return };
-    let path = Path::new(&path);
-    let engine = open(path);
+    let engine = open(Path::new(&path), &std::env::var(MODEL).unwrap());
     let first = count(&engine, "SELECT count(*) FROM sale_order WHERE client_order_ref LIKE 'order %'") + 1;
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
     runtime.block_on(async {
         let _workers = engine.start();
         for number in first.. {
             let order = order(&engine, number).await;
-            println!("changed {order}");
+            println!("done {order}");
         }
     });
 }
@@ -133,11 +168,15 @@ fn count(engine: &Engine, sql: &str) -> u32 {
     engine.database().snapshot().unwrap().query_row(sql, [], |row| row.get(0)).unwrap()
 }
 
+/// Notes that runs left on an order.
 const NOTES: &str = "(SELECT count(*) FROM mail_message m WHERE m.model = 'sale.order' AND m.res_id = o.id \
-                     AND m.body LIKE '%High-value sale%')";
+                     AND (m.body LIKE '%High-value sale%' OR m.body LIKE '%A large one.%'))";
+
+/// Answers of the model that are kept, for a run.
+const ANSWERS: &str = "(SELECT count(*) FROM llm_call c WHERE c.run = r.key AND c.state = 'answered')";
 
 /// What is wrong with the database as the kill left it, and after the engine was opened on it again.
-fn check(path: &Path, reported: &[Id]) -> Result<(u32, Duration), String> {
+fn check(path: &Path, model: &Model, reported: &[Id]) -> Result<(u32, Duration), String> {
     let must_be_zero = |engine: &Engine, rules: &[(&str, String)]| {
         for (what, sql) in rules {
             let found = count(engine, sql);
@@ -152,7 +191,7 @@ fn check(path: &Path, reported: &[Id]) -> Result<(u32, Duration), String> {
         "SELECT count(*) FROM sale_order o WHERE o.client_order_ref LIKE 'order %' AND o.amount_total > 5000 AND";
 
     let started = Instant::now();
-    let engine = open(path);
+    let engine = open(path, &model.server.url);
     let damage: String =
         engine.database().snapshot().unwrap().query_row("PRAGMA integrity_check", [], |row| row.get(0)).unwrap();
     if damage != "ok" {
@@ -165,7 +204,7 @@ fn check(path: &Path, reported: &[Id]) -> Result<(u32, Duration), String> {
                 "orders with another number of notes than of succeeded runs",
                 format!("{orders} {NOTES} <> {}", done("= 'succeeded'")),
             ),
-            ("orders without a run for each rule", format!("{orders} {} <> 2", done("IS NOT NULL"))),
+            ("orders without a run for each rule", format!("{orders} {} <> 3", done("IS NOT NULL"))),
             (
                 "runs that are neither finished nor queued",
                 "SELECT count(*) FROM engine_run WHERE state NOT IN ('queued', 'succeeded')".into(),
@@ -175,6 +214,7 @@ fn check(path: &Path, reported: &[Id]) -> Result<(u32, Duration), String> {
                 "SELECT count(*) FROM engine_run r WHERE NOT EXISTS (SELECT 1 FROM engine_event e WHERE e.id = r.root)"
                     .into(),
             ),
+            ("runs with more than one answer of the model", format!("SELECT count(*) FROM engine_run r WHERE {ANSWERS} > 1")),
             (
                 "lanes of finished runs",
                 "SELECT count(*) FROM engine_lane l JOIN engine_run r ON r.id = l.run WHERE r.finished IS NOT NULL"
@@ -195,122 +235,115 @@ fn check(path: &Path, reported: &[Id]) -> Result<(u32, Duration), String> {
     must_be_zero(
         &engine,
         &[
-            ("orders that were not noted once by each rule", format!("{orders} {NOTES} <> 2")),
+            ("orders that were not noted once by each rule", format!("{orders} {NOTES} <> 3")),
             ("runs that did not succeed", "SELECT count(*) FROM engine_run WHERE state <> 'succeeded'".into()),
             ("lanes that are left", "SELECT count(*) FROM engine_lane".into()),
             ("runs with another number of successful attempts than one", "SELECT count(*) FROM engine_run r WHERE (SELECT count(*) FROM engine_attempt a WHERE a.run = r.id AND a.code = 'applied') <> 1".into()),
+            (
+                "runs with another number of the model's answers than one",
+                format!("SELECT count(*) FROM engine_run r WHERE r.rule = 'ask' AND {ANSWERS} <> 1"),
+            ),
         ],
     )?;
+    let asked = model.asked();
+    let calls = |states: &str| count(&engine, &format!("SELECT count(*) FROM llm_call WHERE state IN ({states})"));
+    let (answered, unsure) = (calls("'answered'"), calls("'unknown'"));
+    if !(answered..=answered + unsure).contains(&asked) {
+        return Err(format!("the model was asked {asked} times: {answered} answers are kept, {unsure} calls are unsure"));
+    }
     Ok((count(&engine, "SELECT count(*) FROM engine_run"), resumed))
 }
 
-struct Victim {
-    child: Child,
-    output: BufReader<std::process::ChildStdout>,
-    reported: Vec<Id>,
+/// A model that always says the same, and counts.
+struct Model {
+    server: provider::Server,
+    before: usize,
+    _runtime: tokio::runtime::Runtime,
 }
 
-impl Victim {
-    fn start(database: &Path, trace: &Path, settings: &[(&str, String)]) -> Self {
-        let mut child = Command::new(std::env::current_exe().unwrap())
-            .args(["--exact", "child", "--ignored", "--nocapture"])
-            .env("TRIGGERBOX_KILL_CHILD", database)
-            .env("TRIGGERBOX_FAILPOINT_TRACE", trace)
-            .envs(settings.iter().map(|(name, value)| (*name, value.as_str())))
-            .stdout(Stdio::piped())
-            .stderr(Stdio::null())
-            .spawn()
-            .unwrap();
-        let output = BufReader::new(child.stdout.take().unwrap());
-        Self { child, output, reported: Vec::new() }
+impl Model {
+    fn start() -> Self {
+        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+        let answer = provider::Step::json(&provider::answer("openai", "A large one."));
+        let server = runtime.block_on(provider::Server::start(vec![answer]));
+        Self { server, before: 0, _runtime: runtime }
     }
 
-    /// Waits until the child has said that it changed something; false when it is dead.
-    fn next_change(&mut self) -> bool {
-        let mut line = String::new();
-        while self.output.read_line(&mut line).unwrap() > 0 {
-            if let Some((_, order)) = line.split_once("changed ") {
-                self.reported.push(order.trim().parse().unwrap());
-                return true;
-            }
-            line.clear();
-        }
-        false
-    }
-
-    fn kill(mut self) -> Vec<Id> {
-        self.child.kill().unwrap();
-        while self.next_change() {}
-        self.child.wait().unwrap();
-        self.reported
-    }
-
-    /// Lets it run into its failpoint.
-    fn outlive(mut self) -> Vec<Id> {
-        while self.next_change() {}
-        self.child.wait().unwrap();
-        self.reported
+    /// How often, on this database.
+    fn asked(&self) -> u32 {
+        u32::try_from(self.server.seen().len() - self.before).unwrap()
     }
 }
 
-/// A small generator: the same kills in each run, as far as the machine lets them fall on the same moments.
-fn random(state: &mut u64) -> u64 {
-    *state ^= *state << 13;
-    *state ^= *state >> 7;
-    *state ^= *state << 17;
-    *state
+/// A database with its killer, in a folder that is gone with it.
+struct Scene {
+    folder: tempfile::TempDir,
 }
 
+impl Scene {
+    fn new(model: &mut Model) -> Self {
+        let scene = Self { folder: tempfile::tempdir().unwrap() };
+        model.before = model.server.seen().len();
+        prepare(&scene.database(), &model.server.url);
+        scene
+    }
+
+    fn database(&self) -> PathBuf {
+        self.folder.path().join("kill.db")
+    }
+}
+
+/// A change and its runs take a few milliseconds: a death within twenty falls anywhere in them.
+fn killer(trace: PathBuf, model: &Model) -> Killer {
+    let mut killer = Killer::new(PLACES, 12, 5, 20_000, trace);
+    killer.settings.push((MODEL, model.server.url.clone()));
+    killer
+}
+
+// Shows: F016
 #[test]
 fn a_killed_engine_loses_no_run_and_does_nothing_twice() {
-    let kills: u32 = std::env::var("TRIGGERBOX_KILLS").ok().and_then(|kills| kills.parse().ok()).unwrap_or(20);
-    let folder = tempfile::tempdir().unwrap();
-    let (path, trace) = (folder.path().join("kill.db"), folder.path().join("trace"));
-    prepare(&path);
-    let mut seed = 0x5EED_u64;
-    let mut died: BTreeMap<String, u32> = BTreeMap::new();
-    let (mut runs, mut slowest) = (0, Duration::ZERO);
-    for kill in 0..kills {
-        let (how, reported) = if kill % 2 == 0 {
-            let place = PLACES[(kill / 2) as usize % PLACES.len()];
-            let visit = 1 + random(&mut seed) % 12;
-            let settings = [("TRIGGERBOX_FAILPOINT", place.to_owned()), ("TRIGGERBOX_FAILPOINT_AT", visit.to_string())];
-            ("at", Victim::start(&path, &trace, &settings).outlive())
-        } else {
-            let mut victim = Victim::start(&path, &trace, &[]);
-            for _ in 0..=random(&mut seed) % 5 {
-                assert!(victim.next_change(), "the child must live until it is killed");
-            }
-            // A change and its runs take a few milliseconds: this falls anywhere in them.
-            std::thread::sleep(Duration::from_micros(random(&mut seed) % 20_000));
-            ("after", victim.kill())
-        };
-        let place = std::fs::read_to_string(&trace).unwrap_or_default();
-        let place = place.trim_end();
-        *died.entry(format!("{how} {place}")).or_default() += 1;
+    let traces = tempfile::tempdir().unwrap();
+    let mut model = Model::start();
+    let mut killer = killer(traces.path().join("trace"), &model);
+    let mut scene = Scene::new(&mut model);
+    let (mut runs, mut before, mut slowest) = (0, 0, Duration::ZERO);
+    for kill in 0..victim::wanted() {
+        if kill > 0 && kill % KILLS_OF_A_DATABASE == 0 {
+            before += runs;
+            scene = Scene::new(&mut model);
+        }
+        let (reported, death) = killer.kill(&scene.database());
         let resumed;
-        (runs, resumed) =
-            check(&path, &reported).unwrap_or_else(|wrong| panic!("kill {kill} ({how} {place}): {wrong}"));
+        (runs, resumed) = check(&scene.database(), &model, &reported)
+            .unwrap_or_else(|wrong| panic!("kill {kill} ({death}): {wrong}"));
         slowest = slowest.max(resumed);
     }
-    println!("{kills} kills, {runs} runs, the slowest restart to its first runs in {slowest:.1?}; it died:");
-    for (place, times) in died {
-        println!("  {times:>4}  {place}");
-    }
+    runs += before;
     assert!(runs > 0);
+    assert!(slowest < Duration::from_secs(5), "a restart took {slowest:.1?}");
+    killer.report(&format!("{runs} runs, the slowest restart to its first runs in {slowest:.1?}"));
+}
+
+/// What the checker says of an engine that is broken on purpose and dies at a place.
+fn found(setting: &'static str, place: &str, visit: u64) -> String {
+    let traces = tempfile::tempdir().unwrap();
+    let mut model = Model::start();
+    let mut killer = killer(traces.path().join("trace"), &model);
+    killer.settings.push((setting, "1".to_owned()));
+    let scene = Scene::new(&mut model);
+    let reported = killer.kill_at(&scene.database(), place, visit);
+    let wrong = check(&scene.database(), &model, &reported).expect_err("what is broken must be found");
+    println!("found: {wrong}");
+    wrong
 }
 
 #[test]
 fn the_checker_finds_a_run_that_ends_in_two_transactions() {
-    let folder = tempfile::tempdir().unwrap();
-    let (path, trace) = (folder.path().join("kill.db"), folder.path().join("trace"));
-    prepare(&path);
-    let settings = [
-        ("TRIGGERBOX_BROKEN_FINISH", "1".to_owned()),
-        ("TRIGGERBOX_FAILPOINT", "between-transactions".to_owned()),
-        ("TRIGGERBOX_FAILPOINT_AT", "7".to_owned()),
-    ];
-    let reported = Victim::start(&path, &trace, &settings).outlive();
-    let wrong = check(&path, &reported).expect_err("effects without their run must be found");
-    println!("found: {wrong}");
+    found("TRIGGERBOX_BROKEN_FINISH", "between-transactions", 7);
+}
+
+#[test]
+fn the_checker_finds_an_answer_that_is_not_kept() {
+    assert!(found("TRIGGERBOX_BROKEN_LEDGER", "answer-forgotten", 5).contains("model"));
 }

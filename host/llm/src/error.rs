@@ -127,6 +127,16 @@ impl AskError {
         }
     }
 
+    /// Whether it may go better after a while without anybody doing anything, and after how long the provider said so.
+    #[must_use]
+    pub fn passes(&self) -> Option<Option<Duration>> {
+        match self {
+            Self::RateLimited { wait, .. } => Some(Some(*wait)),
+            Self::Failed { .. } | Self::Unreachable { .. } | Self::Timeout { .. } | Self::CutOff { .. } => Some(None),
+            _ => None,
+        }
+    }
+
     /// Whether the provider may have charged for it: the request arrived, and what became of it is not known.
     #[must_use]
     pub fn may_have_cost(&self) -> bool {

@@ -102,6 +102,8 @@ pub struct End {
     pub known: bool,
     /// What the script is told. An answer is given again to later attempts, an error is not.
     pub reply: Reply,
+    /// The answer only says that the service is not available now: a later attempt makes the call again.
+    pub passing: bool,
 }
 
 /// How a run reaches the tables. Each call is one transaction, durable when it returns.
@@ -192,9 +194,9 @@ pub fn end(conn: &Connection, call: i64, end: &End) -> rusqlite::Result<()> {
         budget::settle(conn, &from_json::<Vec<Account>>(&accounts)?, from_json(&worst)?, used)?;
     }
     let state = match (&end.reply, end.known) {
-        (Ok(_), _) => "answered",
-        (Err(_), true) => "failed",
-        (Err(_), false) => "unknown",
+        (Ok(_), _) if !end.passing => "answered",
+        (_, true) => "failed",
+        (_, false) => "unknown",
     };
     let used = end.used.map(|used| to_json(&used)).transpose()?;
     conn.prepare_cached("UPDATE llm_call SET state = ?, ended = ?, reply = ?, used = ? WHERE id = ?")?

@@ -1,13 +1,13 @@
 //! What one run asks of the outside: intent stored and charged, call made, answer stored, and only then the script
 //! sees it.
 
-use std::{collections::HashMap, sync::Arc};
+use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use serde::Serialize;
 use serde_json::json;
 use sha2::{Digest, Sha256};
 use triggerbox_model::{
-    call::{Answer, Completion, Finish, HttpRequest, LlmMessage, LlmRequest, LlmUsage, Reply},
+    call::{Answer, Completion, Finish, HttpRequest, HttpResponse, LlmMessage, LlmRequest, LlmUsage, Reply},
     error::{Error, ErrorKind},
     grants::Authority,
     limits::{Breach, Limit, Limits, Scope},
@@ -18,7 +18,7 @@ use crate::{
     clock::Clock,
     config::Budgets,
     error::AskError,
-    http::Web,
+    http::{SendError, Web},
     ledger::{Begun, End, Intent, Kind, Ledger, LedgerError},
     models::Models,
     shape::Shape,
@@ -82,12 +82,21 @@ pub enum Halt {
     Ledger(#[from] LedgerError),
 }
 
+/// Somebody whom a run asked was not available, and may be again without anybody doing anything.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Unavailable {
+    /// What the script was told, or would have been.
+    pub error: Error,
+    /// When to ask again, where it said so.
+    pub wait: Option<Duration>,
+}
+
 impl Outside {
     /// Starts an attempt of one script of a run; its scripts are numbered, for they may ask the same.
     #[must_use]
     pub fn start(&self, run: &str, script: usize, limits: &Limits) -> Calls {
         let (outside, run) = (self.clone(), run.to_owned());
-        Calls { outside, run, script, limits: *limits, made: HashMap::new(), said: Vec::new() }
+        Calls { outside, run, script, limits: *limits, made: HashMap::new(), said: Vec::new(), unavailable: None }
     }
 }
 
@@ -101,9 +110,17 @@ pub struct Calls {
     made: HashMap<[u8; 32], u32>,
     /// The last conversation, so that only what is new is kept.
     said: Vec<LlmMessage>,
+    /// The last call came to nothing because somebody was not available.
+    unavailable: Option<Unavailable>,
 }
 
 impl Calls {
+    /// Who was not available when the run asked last. A script that fails then may succeed another time.
+    #[must_use]
+    pub fn unavailable(&self) -> Option<&Unavailable> {
+        self.unavailable.as_ref()
+    }
+
     /// Asks a model. An answer of the wrong shape is sent back once.
     ///
     /// # Errors
@@ -142,6 +159,7 @@ impl Calls {
 
     /// One question and its answer, through the ledger.
     async fn ask(&mut self, request: &LlmRequest) -> Result<Result<Completion, Error>, Halt> {
+        self.unavailable = None;
         let worst = match self.outside.services.models.worst_case(request) {
             Ok(worst) => worst,
             Err(error) => return Ok(Err(error.into())),
@@ -165,8 +183,11 @@ impl Calls {
             Err(error) if error.may_have_cost() => (None, false),
             Err(_) => (Some(Amount::default()), true),
         };
+        let wait = answered.as_ref().err().and_then(AskError::passes);
         let reply = answered.map(|answered| answered.completion).map_err(Error::from);
-        let end = End { at: self.now(), used, known, reply: reply.clone().map(Answer::Completion) };
+        self.unavailable =
+            reply.as_ref().err().zip(wait).map(|(error, wait)| Unavailable { error: error.clone(), wait });
+        let end = End { at: self.now(), used, known, reply: reply.clone().map(Answer::Completion), passing: false };
         self.outside.ledger.end(call, end).await?;
         Ok(reply)
     }
@@ -176,6 +197,7 @@ impl Calls {
     /// # Errors
     /// [`Halt`]: the run ends. What the script may handle is in the reply.
     pub async fn send(&mut self, authority: &Authority, request: HttpRequest) -> Result<Reply, Halt> {
+        self.unavailable = None;
         let Some(web) = &self.outside.services.web else {
             return Ok(Err(Error::unavailable("http-not-configured", "this host sends no requests to other services")));
         };
@@ -205,10 +227,14 @@ impl Calls {
             }
         };
         let Some(web) = &self.outside.services.web else { return Ok(Err(missing_web())) };
-        let sent = web.send(prepared, request.body).await;
+        let repeatable = prepared.repeatable;
+        let HttpRequest { method, url, body, .. } = request;
+        let sent = web.send(prepared, body).await;
+        self.unavailable = passing(&method, &url, repeatable, &sent);
         let known = sent.as_ref().err().is_none_or(|failed| !failed.may_have_arrived);
         let reply = sent.map(Answer::Response).map_err(|failed| failed.error);
-        let end = End { at: self.now(), used: Some(Amount::default()), known, reply: reply.clone() };
+        let passing = self.unavailable.is_some();
+        let end = End { at: self.now(), used: Some(Amount::default()), known, reply: reply.clone(), passing };
         self.outside.ledger.end(call, end).await?;
         Ok(reply)
     }
@@ -282,6 +308,28 @@ impl Calls {
 
     fn now(&self) -> i64 {
         self.outside.services.clock.now().as_millisecond()
+    }
+}
+
+/// Whether a request may go better after a while, and may be made again.
+fn passing(
+    method: &str,
+    url: &str,
+    repeatable: bool,
+    sent: &Result<HttpResponse, SendError>,
+) -> Option<Unavailable> {
+    match sent {
+        Ok(response) if repeatable && matches!(response.status, 408 | 429 | 500..=599) => {
+            let place = url.split(['?', '#']).next().unwrap_or_default();
+            let text = format!("`{method} {place}` was answered with {}", response.status);
+            let header = response.headers.iter().find(|(name, _)| name == "retry-after");
+            let wait = header.and_then(|(_, seconds)| seconds.trim().parse().ok()).map(Duration::from_secs);
+            Some(Unavailable { error: Error::unavailable("http-status", text), wait })
+        }
+        Err(failed) if failed.passes && (repeatable || !failed.may_have_arrived) => {
+            Some(Unavailable { error: failed.error.clone(), wait: None })
+        }
+        _ => None,
     }
 }
 

@@ -12,13 +12,10 @@
     reason = "a test may panic, in its helpers too"
 )]
 
-use std::{
-    collections::BTreeMap,
-    io::{BufRead, BufReader},
-    path::Path,
-    process::{Child, Command, Stdio},
-    time::Duration,
-};
+#[path = "common/victim.rs"]
+mod victim;
+
+use std::path::Path;
 
 use jiff::Timestamp;
 use rusqlite::Connection;
@@ -33,6 +30,7 @@ use triggerbox_store::{
     env::Env,
     failpoint,
 };
+use victim::Killer;
 
 fn now() -> Timestamp {
     "2026-11-21T10:15:00Z".parse().unwrap()
@@ -80,7 +78,7 @@ fn child() {
     let env = env(&database);
     for n in committed(&database.snapshot().unwrap()) + 1.. {
         commit(&database, &env, &change_set(n)).unwrap();
-        println!("committed {n}");
+        println!("done {n}");
     }
 }
 
@@ -126,113 +124,40 @@ fn check(path: &Path, reported: u32) -> Result<u32, String> {
     Ok(n)
 }
 
-struct Victim {
-    child: Child,
-    output: BufReader<std::process::ChildStdout>,
-    reported: u32,
-}
+const PLACES: &[&str] = &["begun", "compared", "effect-applied", "before-commit", "after-commit"];
 
-impl Victim {
-    fn start(database: &Path, trace: &Path, settings: &[(&str, String)]) -> Self {
-        let mut child = Command::new(std::env::current_exe().unwrap())
-            .args(["--exact", "child", "--ignored", "--nocapture"])
-            .env("TRIGGERBOX_KILL_CHILD", database)
-            .env("TRIGGERBOX_FAILPOINT_TRACE", trace)
-            .envs(settings.iter().map(|(name, value)| (*name, value.as_str())))
-            .stdout(Stdio::piped())
-            .stderr(Stdio::null())
-            .spawn()
-            .unwrap();
-        let output = BufReader::new(child.stdout.take().unwrap());
-        Self { child, output, reported: 0 }
-    }
-
-    /// Waits until the child has said that it committed a set; false when it is dead.
-    fn next_commit(&mut self) -> bool {
-        let mut line = String::new();
-        while self.output.read_line(&mut line).unwrap() > 0 {
-            if let Some((_, n)) = line.split_once("committed ") {
-                self.reported = n.trim().parse().unwrap();
-                return true;
-            }
-            line.clear();
-        }
-        false
-    }
-
-    fn kill(mut self) -> u32 {
-        self.child.kill().unwrap();
-        while self.next_commit() {}
-        self.child.wait().unwrap();
-        self.reported
-    }
-
-    /// Lets it run into its failpoint.
-    fn outlive(mut self) -> u32 {
-        while self.next_commit() {}
-        self.child.wait().unwrap();
-        self.reported
-    }
-}
-
-/// A small generator: the same kills in each run, as far as the machine lets them fall on the same moments.
-fn random(state: &mut u64) -> u64 {
-    *state ^= *state << 13;
-    *state ^= *state >> 7;
-    *state ^= *state << 17;
-    *state
+/// A commit takes a few milliseconds: a death within eight falls anywhere in one.
+fn killer(folder: &Path) -> Killer {
+    Killer::new(PLACES, 9, 3, 8_000, folder.join("trace"))
 }
 
 // Shows: F016
 #[test]
 fn a_killed_commit_leaves_all_or_nothing() {
-    let kills: u32 = std::env::var("TRIGGERBOX_KILLS").ok().and_then(|kills| kills.parse().ok()).unwrap_or(20);
     let folder = tempfile::tempdir().unwrap();
-    let (path, trace) = (folder.path().join("kill.db"), folder.path().join("trace"));
+    let path = folder.path().join("kill.db");
     drop(Database::create_demo(&path, now()).unwrap());
-    let mut seed = 0x5EED_u64;
-    let mut died: BTreeMap<String, u32> = BTreeMap::new();
-    let places = ["begun", "compared", "effect-applied", "before-commit", "after-commit"];
+    let mut killer = killer(folder.path());
     let mut sets = 0;
-    for kill in 0..kills {
-        let (how, reported) = if kill % 2 == 0 {
-            let place = places[(kill / 2) as usize % places.len()];
-            let visit = 1 + random(&mut seed) % 9;
-            let settings = [("TRIGGERBOX_FAILPOINT", place.to_owned()), ("TRIGGERBOX_FAILPOINT_AT", visit.to_string())];
-            ("at", Victim::start(&path, &trace, &settings).outlive())
-        } else {
-            let mut victim = Victim::start(&path, &trace, &[]);
-            for _ in 0..=random(&mut seed) % 3 {
-                assert!(victim.next_commit(), "the child must live until it is killed");
-            }
-            // A commit takes a few milliseconds: this falls anywhere in one.
-            std::thread::sleep(Duration::from_micros(random(&mut seed) % 8_000));
-            ("after", victim.kill())
-        };
-        let place = std::fs::read_to_string(&trace).unwrap_or_default();
-        let place = place.trim_end();
-        *died.entry(format!("{how} {place}")).or_default() += 1;
-        sets = check(&path, reported).unwrap_or_else(|wrong| panic!("kill {kill} ({how} {place}): {wrong}"));
-    }
-    println!("{kills} kills, {sets} change sets; it died:");
-    for (place, times) in died {
-        println!("  {times:>4}  {place}");
+    for kill in 0..victim::wanted() {
+        let (reported, death) = killer.kill(&path);
+        let reported = reported.last().copied().unwrap_or_default();
+        sets = check(&path, reported).unwrap_or_else(|wrong| panic!("kill {kill} ({death}): {wrong}"));
     }
     assert!(sets > 0);
+    killer.report(&format!("{sets} change sets"));
 }
 
 #[test]
 fn the_checker_finds_a_commit_in_two_transactions() {
     let folder = tempfile::tempdir().unwrap();
-    let (path, trace) = (folder.path().join("kill.db"), folder.path().join("trace"));
+    let path = folder.path().join("kill.db");
     drop(Database::create_demo(&path, now()).unwrap());
     assert!(failpoint::ALL.contains(&"between-transactions"));
-    let settings = [
-        ("TRIGGERBOX_BROKEN_COMMIT", "1".to_owned()),
-        ("TRIGGERBOX_FAILPOINT", "between-transactions".to_owned()),
-        ("TRIGGERBOX_FAILPOINT_AT", "7".to_owned()),
-    ];
-    let reported = Victim::start(&path, &trace, &settings).outlive();
-    let wrong = check(&path, reported).expect_err("half a change set must be found");
+    let mut killer = killer(folder.path());
+    killer.settings.push(("TRIGGERBOX_BROKEN_COMMIT", "1".to_owned()));
+    let reported = killer.kill_at(&path, "between-transactions", 7);
+    let wrong =
+        check(&path, reported.last().copied().unwrap_or_default()).expect_err("half a change set must be found");
     println!("found: {wrong}");
 }

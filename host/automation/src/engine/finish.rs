@@ -40,6 +40,9 @@ const FIRST_WAIT: i64 = 1_000;
 /// The longest.
 const LONGEST_WAIT: i64 = 600_000;
 
+/// The longest that a provider can have a run wait.
+const LONGEST_ASKED_WAIT: i64 = 3_600_000;
+
 /// A try that is over, before anything of it is kept.
 pub(super) struct Tried {
     pub(super) claim: Claim,
@@ -176,13 +179,15 @@ impl Shared {
                             _ => RunState::Succeeded,
                         }
                     }
-                    Verdict::Conflict(_) | Verdict::Backend(_) if claim.retries < MOST_RETRIES => {
+                    Verdict::Conflict(_) | Verdict::Backend(_) | Verdict::Unavailable(_)
+                        if claim.retries < MOST_RETRIES =>
+                    {
                         let conflict = matches!(verdict, Verdict::Conflict(_));
-                        let due = now + self.random.jitter(wait(claim.retries, conflict));
-                        queue::again(conn, claim.id, due, verdict.code(), message.as_deref())?;
+                        let wait = self.random.jitter(wait(claim.retries, conflict)).max(asked_to_wait(&tried.steps));
+                        queue::again(conn, claim.id, now + wait, verdict.code(), message.as_deref())?;
                         return Ok(false);
                     }
-                    Verdict::Conflict(_) | Verdict::Backend(_) => RunState::Dead,
+                    Verdict::Conflict(_) | Verdict::Backend(_) | Verdict::Unavailable(_) => RunState::Dead,
                     Verdict::OutcomeUnknown(_) => RunState::OutcomeUnknown,
                     _ => RunState::Failed,
                 };
@@ -283,6 +288,12 @@ impl Shared {
 fn wait(retries: u32, conflict: bool) -> i64 {
     let prompt = if conflict { PROMPT_RETRIES } else { 0 };
     retries.checked_sub(prompt).map_or(0, |waits| (FIRST_WAIT << waits.min(20)).min(LONGEST_WAIT))
+}
+
+/// How long somebody who is not available wants to be left alone, within reason.
+fn asked_to_wait(steps: &[Done]) -> i64 {
+    let wait = steps.last().and_then(|step| step.unavailable.as_ref()?.wait).unwrap_or_default();
+    i64::try_from(wait.as_millis()).unwrap_or(i64::MAX).min(LONGEST_ASKED_WAIT)
 }
 
 /// Applies a change set; after an error nothing of it is there, and the transaction goes on.

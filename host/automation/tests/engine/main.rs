@@ -14,7 +14,10 @@ mod control;
 mod flow;
 mod loops;
 mod odoo;
+mod outside;
 mod past;
+#[path = "../../../llm/tests/support/mod.rs"]
+mod provider;
 mod queue;
 mod time;
 mod triggers;

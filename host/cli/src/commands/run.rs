@@ -191,6 +191,7 @@ pub(crate) fn text(report: &Report) -> String {
         Verdict::Rejected(error) => line(format!("{} {}", styled(RED, "rejected:"), printable(&error.message))),
         Verdict::Conflict(error) => line(format!("{} {}", styled(RED, "conflict:"), printable(&error.message))),
         Verdict::OutcomeUnknown(message) => line(format!("{} {}", styled(RED, "outcome unknown:"), printable(message))),
+        Verdict::Unavailable(error) => line(format!("{} {}", styled(RED, "not available:"), printable(&error.message))),
         Verdict::Backend(message) => line(format!("{} {}", styled(RED, "the backend failed:"), printable(message))),
     }
     if !report.verdict.is_success() {
@@ -220,7 +221,7 @@ pub(crate) fn exit(report: &Report) -> Exit {
         // A script that gave up after a refusal gave up because of it.
         Verdict::Failed(_) if !report.refusals.is_empty() => Exit::Policy,
         Verdict::Failed(_) | Verdict::Trapped(_) | Verdict::Rejected(_) | Verdict::Dropped(_) => Exit::ScriptFailed,
-        Verdict::Conflict(_) | Verdict::Backend(_) | Verdict::OutcomeUnknown(_) => Exit::Backend,
+        Verdict::Conflict(_) | Verdict::Backend(_) | Verdict::Unavailable(_) | Verdict::OutcomeUnknown(_) => Exit::Backend,
     }
 }
 

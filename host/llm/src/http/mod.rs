@@ -71,6 +71,8 @@ pub struct SendError {
     pub error: Error,
     /// Whether it may have arrived all the same.
     pub may_have_arrived: bool,
+    /// Whether it may go better after a while without anybody doing anything.
+    pub passes: bool,
 }
 
 impl Web {
@@ -155,6 +157,7 @@ impl Web {
                 format!("`{host}` answered with more than {LARGEST_ANSWER} bytes"),
             ),
             may_have_arrived: true,
+            passes: false,
         })?;
         Ok(HttpResponse { status, headers, body: self.secrets.scrub(body) })
     }
@@ -177,7 +180,7 @@ fn send_error(host: &str, error: &reqwest::Error) -> SendError {
     let mut cause: Option<&dyn std::error::Error> = Some(error);
     while let Some(inner) = cause {
         if let Some(refused) = inner.downcast_ref::<OutOfReach>() {
-            return SendError { error: out_of_reach(refused), may_have_arrived: false };
+            return SendError { error: out_of_reach(refused), may_have_arrived: false, passes: false };
         }
         cause = inner.source();
     }
@@ -190,9 +193,10 @@ fn send_error(host: &str, error: &reqwest::Error) -> SendError {
         return SendError {
             error: Error::invalid("bad-request", format!("the request to `{host}` cannot be made: {why}")),
             may_have_arrived: false,
+            passes: false,
         };
     } else {
         ("http-cut-off", format!("`{host}` broke off its answer: {why}"), true)
     };
-    SendError { error: Error::new(ErrorKind::Unavailable, code, text), may_have_arrived }
+    SendError { error: Error::new(ErrorKind::Unavailable, code, text), may_have_arrived, passes: true }
 }
