@@ -13,6 +13,8 @@ use tokio::sync::oneshot;
 use triggerbox_model::error::Error;
 use triggerbox_store::db::{Database, DbError};
 
+use crate::seen;
+
 /// Jobs in one transaction. What comes later waits for the next one.
 const MOST_JOBS: usize = 256;
 
@@ -76,7 +78,8 @@ impl Committer {
         Ok(Self { jobs: Some(jobs), thread: Some(thread) })
     }
 
-    /// Has `work` done in the next transaction. It is kept if `work` succeeds.
+    /// Has `work` done in the next transaction. It is kept if `work` succeeds; in a task that works under a key
+    /// ([`seen::under`]), together with the note that something was done under it.
     ///
     /// # Errors
     /// What `work` says; what the database says.
@@ -85,7 +88,15 @@ impl Committer {
         T: Send + 'static,
         E: From<DbError> + Send + 'static,
     {
-        self.submit(work).await.unwrap_or_else(|_| Err(gone().into()))
+        let submitted = match seen::current() {
+            None => self.submit(work),
+            Some(key) => self.submit(move |conn| {
+                let value = work(conn)?;
+                seen::done(conn, &key)?;
+                Ok(value)
+            }),
+        };
+        submitted.await.unwrap_or_else(|_| Err(gone().into()))
     }
 
     /// The same, from outside of any async runtime.

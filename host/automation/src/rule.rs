@@ -7,10 +7,12 @@ pub mod check;
 pub mod diff;
 pub mod file;
 pub mod model_change;
+pub mod schema;
 pub mod stored;
 pub mod trigger;
 
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 pub use self::{
     action::{Action, ScriptRef, Version},
@@ -19,7 +21,7 @@ pub use self::{
 };
 
 /// One rule, as it is configured. Everything but name, trigger and actions has a default.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct Rule {
     /// The rule's key: lower-case letters, digits and dashes, at most 64. Runs, state and grants go by it.
@@ -85,7 +87,7 @@ pub struct Rule {
 }
 
 /// What becomes of a run's changes.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Mode {
     /// They are kept as a proposal and never applied.
@@ -98,7 +100,7 @@ pub enum Mode {
 }
 
 /// How the records of one fire become runs.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Dispatch {
     /// One run with all records.
@@ -109,17 +111,18 @@ pub enum Dispatch {
 }
 
 /// Where the records come from when neither the event nor the caller names any.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Source {
     /// Those of the rule's model that match.
     Domain(String),
     /// Those that a script answers to `select-records`.
+    #[schema(value_type = String)]
     Script(ScriptRef),
 }
 
 /// Whether a rule is in earnest.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Environment {
     /// Changes are committed.
@@ -130,7 +133,7 @@ pub enum Environment {
 }
 
 /// What a broken `before` rule does to the write that it stands before.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum OnError {
     /// The write is refused.

@@ -1,16 +1,44 @@
 //! What was taken once and must not be taken again: deliveries of webhooks, requests with an idempotency key.
 
 use rusqlite::{Connection, OptionalExtension};
+use triggerbox_store::db::DbError;
 
 use crate::error::EngineError;
+
+/// What a request that is being done is known by: its scope and its key.
+pub type Key = (String, String);
+
+tokio::task_local! {
+    static CURRENT: Key;
+}
+
+/// Does work under a key that was taken: the first transaction that it commits says so, so that it is known that something
+/// was done even if the process dies before the answer is kept.
+pub async fn under<T>(key: Key, work: impl Future<Output = T>) -> T {
+    CURRENT.scope(key, work).await
+}
+
+/// The key that the current task works under.
+pub(crate) fn current() -> Option<Key> {
+    CURRENT.try_with(Clone::clone).ok()
+}
+
+/// Notes in the transaction of the work itself that something was done under a key.
+pub(crate) fn done(conn: &Connection, (scope, key): &Key) -> Result<(), DbError> {
+    let sql = "UPDATE engine_seen SET answer = '' WHERE scope = ?1 AND key = ?2 AND answer IS NULL";
+    conn.prepare_cached(sql)?.execute((scope, key))?;
+    Ok(())
+}
 
 /// What is known of a key.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Known {
     /// Nothing: from now on it is taken.
     New,
-    /// It was taken, and this was the answer; none: there is none yet, or its process died before it gave one.
+    /// It was taken, and this was the answer; none: there is none yet, and nothing was done yet.
     Taken(Option<String>),
+    /// What it was taken for was done, and there is no answer: it is being given, or its process died before it was.
+    Done,
 }
 
 /// Takes a key, in the caller's transaction.
@@ -25,7 +53,10 @@ pub fn take(conn: &Connection, scope: &str, key: &str, now: i64) -> Result<Known
     let sql = "SELECT answer FROM engine_seen WHERE scope = ?1 AND key = ?2";
     let answer: Option<Option<String>> =
         conn.prepare_cached(sql)?.query_row((scope, key), |row| row.get(0)).optional()?;
-    Ok(Known::Taken(answer.flatten()))
+    Ok(match answer.flatten() {
+        Some(text) if text.is_empty() => Known::Done,
+        answer => Known::Taken(answer),
+    })
 }
 
 /// Keeps the answer to a key that was taken.
@@ -38,13 +69,40 @@ pub fn answer(conn: &Connection, scope: &str, key: &str, answer: &str) -> Result
     Ok(())
 }
 
-/// Gives a key back: what it was taken for did not happen.
+/// Gives a key back, unless something was done under it. Whether it is free.
 ///
 /// # Errors
 /// What the database says.
-pub fn give_back(conn: &Connection, scope: &str, key: &str) -> Result<(), EngineError> {
-    conn.prepare_cached("DELETE FROM engine_seen WHERE scope = ?1 AND key = ?2")?.execute((scope, key))?;
-    Ok(())
+pub fn give_back(conn: &Connection, scope: &str, key: &str) -> Result<bool, EngineError> {
+    let sql = "DELETE FROM engine_seen WHERE scope = ?1 AND key = ?2 AND answer IS NULL";
+    Ok(conn.prepare_cached(sql)?.execute((scope, key))? > 0)
+}
+
+/// Gives back all keys, in scopes that begin so, under which nothing was done: their process is gone.
+///
+/// # Errors
+/// What the database says.
+pub fn give_all_back(conn: &Connection, scopes: &str) -> rusqlite::Result<usize> {
+    let sql = "DELETE FROM engine_seen WHERE answer IS NULL AND substr(scope, 1, length(?1)) = ?1";
+    conn.prepare_cached(sql)?.execute([scopes])
+}
+
+/// Notes when something happened last.
+///
+/// # Errors
+/// What the database says.
+pub fn note(conn: &Connection, scope: &str, key: &str, now: i64) -> rusqlite::Result<()> {
+    let sql = "INSERT INTO engine_seen (scope, key, at) VALUES (?1, ?2, ?3) ON CONFLICT (scope, key) DO UPDATE SET at = ?3";
+    conn.prepare_cached(sql)?.execute((scope, key, now)).map(drop)
+}
+
+/// When something was noted last.
+///
+/// # Errors
+/// What the database says.
+pub fn noted(conn: &Connection, scope: &str, key: &str) -> rusqlite::Result<Option<i64>> {
+    let sql = "SELECT at FROM engine_seen WHERE scope = ?1 AND key = ?2";
+    conn.prepare_cached(sql)?.query_row((scope, key), |row| row.get(0)).optional()
 }
 
 /// Forgets keys that were taken before this time, in scopes that begin so. How many there were.

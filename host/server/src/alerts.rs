@@ -1,25 +1,35 @@
 //! Telling people of trouble: failures in a row, dead letters, stuck runs, limits that are nearly reached, schedules that
 //! are never due again. Each goes to the log and, signed, to the addresses of the configuration.
 
-use std::{collections::HashMap, time::Duration};
+use std::{
+    collections::{HashMap, HashSet},
+    time::Duration,
+};
 
 use jiff::{SignedDuration, Timestamp};
-use rusqlite::Connection;
+use rusqlite::{Connection, OptionalExtension};
 use serde::Serialize;
-use tokio::sync::mpsc::UnboundedReceiver;
+use tokio::{
+    sync::mpsc::{self, UnboundedReceiver},
+    task::JoinSet,
+};
 use triggerbox_automation::{
     EngineError,
-    clock::millis,
+    clock::{millis, timestamp},
     engine::Attempt,
     rule::Trigger,
     runs::{RunId, RunState},
     seen,
 };
+use triggerbox_model::limits::Limit;
+use triggerbox_store::db::DbError;
 
 use crate::{
     app::{App, StartError},
     config::ConfigError,
+    idempotency,
     metrics::usage,
+    problem::Problem,
     signature::{SIGNATURE, TIMESTAMP, sign},
 };
 
@@ -32,6 +42,9 @@ const RETAIN: Duration = Duration::from_secs(3_600);
 /// How often an address is tried.
 const TRIES: u32 = 4;
 
+/// Notes of what was told have scopes that begin so; behind it is the kind of trouble.
+const TOLD: &str = "alert:";
+
 /// Something that somebody should look at.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Trouble {
@@ -43,46 +56,65 @@ pub struct Trouble {
     pub run: Option<RunId>,
     /// What happened, on what, what to do.
     pub message: String,
+    /// When it happened; what was told later than this is no news. What lasts happens now.
+    #[serde(skip)]
+    pub since: Timestamp,
 }
 
-/// Trouble that a try shows.
+/// Limits that a try nearly reached.
+#[must_use]
+pub fn of_attempt(app: &App, attempt: &Attempt) -> Vec<Trouble> {
+    let percent = f64::from(app.config().alerts.limit_percent);
+    let (rule, run) = (&attempt.rule, attempt.run);
+    let close = usage(attempt).into_iter().filter(|(_, part)| percent > 0.0 && part * 100.0 >= percent);
+    let trouble = |(limit, part): (Limit, f64)| {
+        let name = limit.spec().name;
+        let message = format!("run {run} of rule `{rule}` used {:.0} % of the limit {name}", part * 100.0);
+        let since = app.engine().clock().now();
+        Trouble { kind: "limit-nearly-reached", rule: rule.clone(), run: Some(run), message, since }
+    };
+    close.map(trouble).collect()
+}
+
+/// Runs that were given up, and rules whose runs fail one after the other.
 ///
 /// # Errors
 /// What the database says.
-pub fn of_attempt(app: &App, conn: &Connection, attempt: &Attempt) -> Result<Vec<Trouble>, EngineError> {
-    let alerts = &app.config().alerts;
-    let mut found = Vec::new();
-    let mut add = |kind, message| {
-        found.push(Trouble { kind, rule: attempt.rule.clone(), run: Some(attempt.run), message });
-    };
-    let (rule, run, code) = (&attempt.rule, attempt.run, &attempt.code);
-    if attempt.state == RunState::Dead {
-        add(
-            "dead-letter",
-            format!("run {run} of rule `{rule}` was given up ({code}); retry it once the cause is gone"),
-        );
-    }
-    if matches!(attempt.state, RunState::Failed | RunState::Dead) && alerts.failures > 0 {
-        let sql = "SELECT failures, paused IS NOT NULL FROM engine_rule WHERE name = ?1";
-        let (failures, paused): (u32, bool) = match conn.query_row(sql, [rule], |row| Ok((row.get(0)?, row.get(1)?))) {
-            Err(rusqlite::Error::QueryReturnedNoRows) => (0, false),
-            other => other?,
+pub fn of_failures(app: &App, conn: &Connection) -> Result<Vec<Trouble>, EngineError> {
+    // SQLite takes the other columns from the row that has the maximum.
+    let sql = "SELECT rule, id, code, max(finished), count(*) FROM engine_run WHERE state = 'dead' GROUP BY rule";
+    let mut statement = conn.prepare_cached(sql)?;
+    let dead = statement.query_map([], |row| {
+        let (rule, run, code): (String, RunId, Option<String>) = (row.get(0)?, row.get(1)?, row.get(2)?);
+        let more = match row.get::<_, u32>(4)? {
+            1 => String::new(),
+            all => format!(", one of {all} that wait for somebody"),
         };
-        if failures >= alerts.failures || paused {
-            let and = if paused { " and it is paused" } else { "" };
-            add(
-                "failures-in-a-row",
-                format!("{failures} runs of rule `{rule}` failed in a row{and}; the last: {code}"),
-            );
-        }
-    }
-    let percent = f64::from(alerts.limit_percent);
-    for (limit, part) in usage(attempt).into_iter().filter(|(_, part)| percent > 0.0 && part * 100.0 >= percent) {
-        let name = limit.spec().name;
-        add(
-            "limit-nearly-reached",
-            format!("run {run} of rule `{rule}` used {:.0} % of the limit {name}", part * 100.0),
+        let code = code.unwrap_or_default();
+        let message =
+            format!("run {run} of rule `{rule}` was given up ({code}){more}; retry it once the cause is gone");
+        Ok(Trouble { kind: "dead-letter", rule, run: Some(run), message, since: timestamp(row.get(3)?) })
+    })?;
+    let mut found: Vec<Trouble> = dead.collect::<Result<_, _>>()?;
+
+    let most = app.config().alerts.failures;
+    let sql = "SELECT name, failures, paused IS NOT NULL FROM engine_rule \
+               WHERE failures > 0 AND (failures >= ?1 OR paused IS NOT NULL) AND ?1 > 0";
+    let mut statement = conn.prepare_cached(sql)?;
+    let failing = statement.query_map([most], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?;
+    let failing: Vec<(String, u32, bool)> = failing.collect::<Result<_, _>>()?;
+    let sql = "SELECT id, code, finished FROM engine_run WHERE rule = ?1 AND state IN ('failed', 'dead') \
+               ORDER BY id DESC LIMIT 1";
+    let mut last = conn.prepare_cached(sql)?;
+    for (rule, failures, paused) in failing {
+        let row = last.query_row([&rule], |row| Ok((row.get(0)?, row.get::<_, Option<String>>(1)?, row.get(2)?)));
+        let Some((run, code, finished)) = row.optional()? else { continue };
+        let and = if paused { " and it is paused" } else { "" };
+        let message = format!(
+            "{failures} runs of rule `{rule}` failed in a row{and}; the last: {}",
+            code.unwrap_or_default()
         );
+        found.push(Trouble { kind: "failures-in-a-row", rule, run: Some(run), message, since: timestamp(finished) });
     }
     Ok(found)
 }
@@ -90,7 +122,7 @@ pub fn of_attempt(app: &App, conn: &Connection, attempt: &Attempt) -> Result<Vec
 /// Since when each try that runs was seen to run.
 pub type Running = HashMap<(RunId, u32), Timestamp>;
 
-/// Trouble that shows without any try. `running` is what was seen the last time.
+/// Trouble that shows in the database, whoever was there when it began. `running` is what was seen the last time.
 ///
 /// # Errors
 /// What the database says.
@@ -100,7 +132,7 @@ pub fn standing(
     running: &mut Running,
     now: Timestamp,
 ) -> Result<Vec<Trouble>, EngineError> {
-    let mut found = Vec::new();
+    let mut found = of_failures(app, conn)?;
     let minutes = i64::from(app.config().alerts.stuck_minutes);
     let sql = "SELECT id, attempt, rule FROM engine_run WHERE state = 'running'";
     let mut statement = conn.prepare_cached(sql)?;
@@ -111,7 +143,7 @@ pub fn standing(
         let since = *running.entry(run).or_insert(now);
         if minutes > 0 && millis(now) - millis(since) >= minutes * 60_000 {
             let message = format!("run {} of rule `{rule}` has been running for {minutes} minutes or more", run.0);
-            found.push(Trouble { kind: "stuck-run", rule, run: Some(run.0), message });
+            found.push(Trouble { kind: "stuck-run", rule, run: Some(run.0), message, since: now });
         }
     }
     let rules = app.engine().rules()?;
@@ -119,25 +151,38 @@ pub fn standing(
         let rule = &armed.rule.name;
         if matches!(armed.rule.trigger, Trigger::Schedule(_)) && app.engine().next_slots(rule, 1)?.is_empty() {
             let message = format!("the schedule of rule `{rule}` is never due again; change it or switch it off");
-            found.push(Trouble { kind: "schedule-over", rule: rule.clone(), run: None, message });
+            found.push(Trouble { kind: "schedule-over", rule: rule.clone(), run: None, message, since: now });
         }
     }
     Ok(found)
 }
 
-/// Tells people, until there are no more tries to come.
+/// Whether something is to be told: it happened after the last time that such a thing was told of the rule, and that is a
+/// while ago.
+///
+/// # Errors
+/// What the database says.
+pub fn is_news(app: &App, conn: &Connection, trouble: &Trouble, now: Timestamp) -> Result<bool, EngineError> {
+    let pause = i64::from(app.config().alerts.repeat_minutes) * 60_000;
+    let told = seen::noted(conn, &format!("{TOLD}{}", trouble.kind), &trouble.rule)?;
+    Ok(told.is_none_or(|told| told < millis(trouble.since) && millis(now) - told >= pause))
+}
+
+/// Tells people, until the server is being stopped.
+///
+/// Failures, dead letters, stuck runs and schedules are read from the database, and so is what was told of them: a restart
+/// neither forgets them nor tells them twice. Only that a limit was nearly reached is told from the try itself.
 pub(crate) async fn watch(app: App, mut attempts: UnboundedReceiver<Attempt>) {
-    let mut told = HashMap::new();
+    // Of what is being told and not noted yet.
+    let (noted, mut notes) = mpsc::unbounded_channel();
+    let mut telling = HashSet::new();
     let mut running = Running::new();
     let mut turn = tokio::time::interval(EVERY);
     let mut retain = tokio::time::interval(RETAIN);
     loop {
         let found = tokio::select! {
             attempt = attempts.recv() => match attempt {
-                Some(attempt) => {
-                    let inner = app.clone();
-                    app.read(move |conn| of_attempt(&inner, conn, &attempt)).await
-                }
+                Some(attempt) => tried(&app, &attempt).await,
                 None => return,
             },
             _ = turn.tick() => look(&app, &mut running).await,
@@ -148,40 +193,86 @@ pub(crate) async fn watch(app: App, mut attempts: UnboundedReceiver<Attempt>) {
                 }
                 continue;
             }
+            told = notes.recv() => {
+                telling.retain(|one| Some(one) != told.as_ref());
+                continue;
+            }
             () = app.drained() => return,
         };
-        let now = app.engine().clock().now();
-        let pause = SignedDuration::from_mins(i64::from(app.config().alerts.repeat_minutes));
         // What failed here is the database, and that is in the log.
         for trouble in found.unwrap_or_default() {
             let key = (trouble.kind, trouble.rule.clone());
-            if told.get(&key).is_some_and(|last: &Timestamp| now.duration_since(*last) < pause) {
-                continue;
-            }
-            told.insert(key, now);
-            tracing::warn!(kind = trouble.kind, rule = trouble.rule, run = trouble.run, "{}", trouble.message);
-            for to in app.config().alerts.to.clone() {
-                tokio::spawn(tell(app.clone(), to, trouble.clone()));
+            if telling.insert(key.clone()) {
+                tracing::warn!(kind = trouble.kind, rule = trouble.rule, run = trouble.run, "{}", trouble.message);
+                let (app, noted) = (app.clone(), noted.clone());
+                tokio::spawn(async move {
+                    tell_all(&app, &trouble).await;
+                    // Nobody wants to know any more when the server is being stopped.
+                    let _ = noted.send(key);
+                });
             }
         }
     }
 }
 
+/// What a try shows that is to be told.
+async fn tried(app: &App, attempt: &Attempt) -> Result<Vec<Trouble>, Problem> {
+    let close = of_attempt(app, attempt);
+    let failed = matches!(attempt.state, RunState::Failed | RunState::Dead);
+    if close.is_empty() && !failed {
+        return Ok(Vec::new());
+    }
+    let (inner, now) = (app.clone(), app.engine().clock().now());
+    app.read(move |conn| {
+        let mut found = close;
+        if failed {
+            found.extend(of_failures(&inner, conn)?);
+        }
+        news(&inner, conn, found, now)
+    })
+    .await
+}
+
+fn news(app: &App, conn: &Connection, found: Vec<Trouble>, now: Timestamp) -> Result<Vec<Trouble>, EngineError> {
+    let mut new = Vec::new();
+    for trouble in found {
+        if is_news(app, conn, &trouble, now)? {
+            new.push(trouble);
+        }
+    }
+    Ok(new)
+}
+
 /// Looks for standing trouble, and forgets what need not be known any more.
-async fn look(app: &App, running: &mut Running) -> Result<Vec<Trouble>, crate::problem::Problem> {
+async fn look(app: &App, running: &mut Running) -> Result<Vec<Trouble>, Problem> {
     let now = app.engine().clock().now();
     let age = SignedDuration::from_hours(i64::from(app.config().http.idempotency_hours));
     let oldest = millis(now.saturating_sub(age).unwrap_or(now));
-    app.write(move |conn| seen::forget(conn, "api:", oldest)).await?;
+    app.write(move |conn| seen::forget(conn, idempotency::SCOPES, oldest)).await?;
     let (inner, mut known) = (app.clone(), std::mem::take(running));
     let (found, known) = app
         .read(move |conn| {
             let found = standing(&inner, conn, &mut known, now)?;
+            let found = news(&inner, conn, found, now)?;
             Ok::<_, EngineError>((found, known))
         })
         .await?;
     *running = known;
     Ok(found)
+}
+
+/// Sends one alert to all addresses, and notes that it was told.
+async fn tell_all(app: &App, trouble: &Trouble) {
+    let mut telling = JoinSet::new();
+    for to in app.config().alerts.to.clone() {
+        telling.spawn(tell(app.clone(), to, trouble.clone()));
+    }
+    while telling.join_next().await.is_some() {}
+    let (scope, rule) = (format!("{TOLD}{}", trouble.kind), trouble.rule.clone());
+    let now = millis(app.engine().clock().now());
+    if let Err(problem) = app.write(move |conn| Ok::<_, DbError>(seen::note(conn, &scope, &rule, now)?)).await {
+        tracing::error!(problem = problem.to_string(), "that an alert was told could not be noted");
+    }
 }
 
 /// Sends one alert to one address; after some tries only the log knows.

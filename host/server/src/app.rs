@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use rusqlite::Connection;
 use tokio::sync::watch;
-use triggerbox_automation::{Engine, EngineError, people};
+use triggerbox_automation::{Engine, EngineError, people, seen};
 use triggerbox_model::{
     call::{Answer, Call, Operation},
     value::Id,
@@ -14,6 +14,7 @@ use triggerbox_store::{db::DbError, env::Env, session::Session};
 
 use crate::{
     config::{Config, ConfigError, Secrets},
+    idempotency,
     metrics::Metrics,
     problem::Problem,
     tokens,
@@ -61,7 +62,11 @@ impl App {
     /// [`StartError`]
     pub fn new(engine: Engine, sandbox: Sandbox, config: Config) -> Result<Self, StartError> {
         let secrets = config.read_secrets()?;
-        engine.committer().commit_blocking(|conn| Ok::<_, DbError>(tokens::create_table(conn)?))?;
+        engine.committer().commit_blocking(|conn| {
+            // Whoever took them is gone: one server has the file.
+            seen::give_all_back(conn, idempotency::SCOPES)?;
+            Ok::<_, DbError>(tokens::create_table(conn)?)
+        })?;
         let inner = Inner {
             engine,
             sandbox,

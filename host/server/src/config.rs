@@ -46,7 +46,9 @@ pub struct Http {
     pub max_body: usize,
     /// Bytes of an uploaded component.
     pub max_upload: usize,
-    /// Seconds until a request is given up.
+    /// Seconds for the head of a request, from the connection or the request before it on.
+    pub head_timeout: u64,
+    /// Seconds until a request is given up, its body included.
     pub timeout: u64,
     /// Hours for which the answer to an idempotency key is kept.
     pub idempotency_hours: u32,
@@ -176,7 +178,7 @@ impl Default for Config {
 
 impl Default for Http {
     fn default() -> Self {
-        Self { max_body: 1 << 20, max_upload: 64 << 20, timeout: 60, idempotency_hours: 24, drain: 30 }
+        Self { max_body: 1 << 20, max_upload: 64 << 20, head_timeout: 30, timeout: 60, idempotency_hours: 24, drain: 30 }
     }
 }
 
@@ -275,8 +277,8 @@ impl Config {
         if self.runs.workers == 0 {
             return invalid("runs.workers", "at least 1, or no rule ever runs");
         }
-        if self.http.timeout == 0 || self.http.max_body == 0 || self.http.max_upload == 0 {
-            return invalid("http", "`timeout`, `max-body` and `max-upload` are at least 1");
+        if [self.http.timeout, self.http.head_timeout].contains(&0) || [self.http.max_body, self.http.max_upload].contains(&0) {
+            return invalid("http", "`timeout`, `head-timeout`, `max-body` and `max-upload` are at least 1");
         }
         for to in &self.alerts.to {
             if !reqwest::Url::parse(to).is_ok_and(|url| matches!(url.scheme(), "http" | "https")) {

@@ -1,4 +1,7 @@
 //! `Idempotency-Key`: a request that changes something is done once for each key; again, its answer is told again.
+//!
+//! A key is taken before the request, and marked in the transaction that does it. A server that dies in between leaves keys
+//! that are not marked: the next one frees them. One that is marked and has no answer was done, and is never done again.
 
 use axum::{
     body::{Body, to_bytes},
@@ -18,6 +21,9 @@ use triggerbox_automation::{
 use crate::{app::App, auth::Caller, problem::Problem};
 
 const HEADER: &str = "idempotency-key";
+/// Scopes of keys begin so; behind it is the token's number.
+pub(crate) const SCOPES: &str = "api:";
+
 const REPLAYED: &str = "idempotency-replayed";
 
 /// The longest key.
@@ -36,7 +42,7 @@ struct Kept {
 /// Does a request once for each key of its token.
 ///
 /// # Errors
-/// `bad-idempotency-key`, `idempotency-key-reused`, `request-in-progress`.
+/// `bad-idempotency-key`, `idempotency-key-reused`, `request-in-progress`, `answer-lost`.
 pub async fn once(State(app): State<App>, request: Request, next: Next) -> Result<Response, Problem> {
     let Some(key) = request.headers().get(HEADER).cloned() else { return Ok(next.run(request).await) };
     if matches!(*request.method(), Method::GET | Method::HEAD) {
@@ -47,7 +53,7 @@ pub async fn once(State(app): State<App>, request: Request, next: Next) -> Resul
         Problem::invalid("bad-idempotency-key", format!("`Idempotency-Key` has 1 to {LONGEST} visible characters"))
     })?;
     let Some(caller) = request.extensions().get::<Caller>().cloned() else { return Err(crate::app::failed()) };
-    let scope = format!("api:{}", caller.token.id);
+    let scope = format!("{SCOPES}{}", caller.token.id);
     let (request, fingerprint) = fingerprint(request, app.config().http.max_upload).await?;
 
     let now = millis(app.engine().clock().now());
@@ -58,15 +64,19 @@ pub async fn once(State(app): State<App>, request: Request, next: Next) -> Resul
     match taken {
         Known::New => {}
         Known::Taken(None) => {
-            let detail = "a request with this key is being done, or the server died while it was; look before you \
-                          use another key";
+            let detail = "a request with this key is being done; send it again in a while";
             return Err(Problem::new(StatusCode::CONFLICT, "request-in-progress", detail));
+        }
+        Known::Done => {
+            let detail = "a request with this key was done, and its answer is not kept: it is being sent, or the server died \
+                          before; look at what it did, and draw a new key for anything else";
+            return Err(Problem::new(StatusCode::CONFLICT, "answer-lost", detail));
         }
         Known::Taken(Some(json)) => return told_again(&serde_json::from_str(&json)?, &fingerprint),
     }
     // A client that goes away takes nothing back: what was begun is done, and its answer kept.
     let done = tokio::spawn(async move {
-        let response = next.run(request).await;
+        let response = seen::under((scope.clone(), key.clone()), next.run(request)).await;
         keep(&app, scope, key, fingerprint, response).await
     });
     done.await.unwrap_or_else(|_| Err(crate::app::failed()))
@@ -102,7 +112,7 @@ fn told_again(kept: &Kept, fingerprint: &str) -> Result<Response, Problem> {
     Ok(response)
 }
 
-/// Keeps the answer. What may go better another time is not kept.
+/// Keeps the answer. What may go better another time is not kept, unless something was done all the same.
 async fn keep(app: &App, scope: String, key: String, request: String, response: Response) -> Result<Response, Problem> {
     let (parts, body) = response.into_parts();
     let body = to_bytes(body, usize::MAX).await.unwrap_or_default();
@@ -111,10 +121,9 @@ async fn keep(app: &App, scope: String, key: String, request: String, response: 
     let kind = parts.headers.get(header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).map(str::to_owned);
     let kept = Kept { request, status: parts.status.as_u16(), kind, body: String::from_utf8_lossy(&body).into_owned() };
     app.write(move |conn| {
-        if passing {
-            return seen::give_back(conn, &scope, &key);
+        if !(passing && seen::give_back(conn, &scope, &key)?) {
+            seen::answer(conn, &scope, &key, &serde_json::to_string(&kept)?)?;
         }
-        seen::answer(conn, &scope, &key, &serde_json::to_string(&kept)?)?;
         Ok::<_, EngineError>(())
     })
     .await?;

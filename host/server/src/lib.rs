@@ -16,6 +16,7 @@
 //! | [`health`] | whether the server is well |
 //! | [`metrics`] | what Prometheus reads |
 //! | [`alerts`] | telling people of trouble |
+//! | `connections` | slow clients, and those that are there when the server drains |
 //! | [`serve`] | the router, and a server's life |
 
 pub mod alerts;
@@ -23,6 +24,7 @@ pub mod api;
 pub mod app;
 pub mod auth;
 pub mod config;
+mod connections;
 pub mod extract;
 pub mod health;
 pub mod hook;

@@ -16,7 +16,7 @@ use tower_http::catch_panic::CatchPanicLayer;
 use crate::{
     alerts, api,
     app::{App, failed},
-    health, hook,
+    connections, health, hook,
     problem::Problem,
 };
 
@@ -73,7 +73,7 @@ async fn attended(State(app): State<App>, request: Request, next: Next) -> Respo
 /// What is not over by then is taken up again at the next start.
 ///
 /// # Errors
-/// What the system says of the socket.
+/// None yet: what the system says of single connections is in the log.
 pub async fn serve(app: App, listener: TcpListener, stop: impl Future<Output = ()> + Send) -> io::Result<()> {
     let (attempts, heard) = mpsc::unbounded_channel();
     let metrics = std::sync::Arc::clone(app.metrics());
@@ -93,30 +93,22 @@ pub async fn serve(app: App, listener: TcpListener, stop: impl Future<Output = (
     let watch = tokio::spawn(alerts::watch(app.clone(), heard));
     let workers = app.engine().start();
     let drained = app.clone();
-    let serving = axum::serve(listener, router(app.clone()))
-        .with_graceful_shutdown(async move { drained.drained().await })
-        .into_future();
-    tokio::pin!(serving);
-    let early = tokio::select! {
-        ended = &mut serving => Some(ended),
-        () = stop => None,
-    };
+    let head = Duration::from_secs(app.config().http.head_timeout);
+    let drain = async move { drained.drained().await };
+    let mut serving = tokio::spawn(connections::serve(listener, router(app.clone()), head, drain));
+    stop.await;
     tracing::info!("draining");
     app.drain();
     let rest = async {
         workers.drain().await;
-        match early {
-            Some(ended) => ended,
-            None => serving.await,
-        }
+        // Its panic, if it had one, has been told already.
+        let _ = (&mut serving).await;
     };
     let ended = tokio::time::timeout(Duration::from_secs(app.config().http.drain), rest).await;
     watch.abort();
-    match ended {
-        Ok(ended) => ended,
-        Err(_) => {
-            tracing::warn!("not everything ended in time; it is taken up again at the next start");
-            Ok(())
-        }
+    serving.abort();
+    if ended.is_err() {
+        tracing::warn!("not everything ended in time; it is taken up again at the next start");
     }
+    Ok(())
 }

@@ -37,7 +37,9 @@ impl Engine {
             .committer()
             .commit(move |conn| {
                 let scope = format!("hook:{name}");
-                if let Known::Taken(answer) = seen::take(conn, &scope, &key, shared.now())? {
+                let known = seen::take(conn, &scope, &key, shared.now())?;
+                if known != Known::New {
+                    let answer = if let Known::Taken(answer) = known { answer } else { None };
                     let runs = answer.map(|json| serde_json::from_str(&json)).transpose()?.unwrap_or_default();
                     return Ok(Delivered { runs, repeated: true });
                 }

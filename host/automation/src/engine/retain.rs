@@ -162,6 +162,6 @@ fn orphans(conn: &Connection, keep: Retention, now: i64) -> Result<(), EngineErr
         "DELETE FROM engine_fired WHERE NOT EXISTS (SELECT 1 FROM engine_run r WHERE r.root = engine_fired.root)",
         [],
     )?;
-    conn.execute("DELETE FROM engine_seen WHERE at < ?1", [before(now, keep.seen_days)])?;
+    conn.execute("DELETE FROM engine_seen WHERE at < ?1 AND substr(scope, 1, 6) <> 'alert:'", [before(now, keep.seen_days)])?;
     Ok(())
 }

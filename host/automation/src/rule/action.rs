@@ -5,24 +5,31 @@ use std::{fmt, str::FromStr};
 use indexmap::IndexMap;
 use serde::{Deserialize, Serialize};
 use triggerbox_model::{grants::Grants, limits::LimitRequest, outbound::HttpGrant};
+use utoipa::ToSchema;
+
+use super::schema;
 
 /// One script of a rule.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct Action {
     /// Which script.
+    #[schema(value_type = String)]
     pub script: ScriptRef,
     /// Values of the parameters that its manifest declares, as text; the manifest's defaults for the rest.
     #[serde(default, skip_serializing_if = "IndexMap::is_empty")]
     pub parameters: IndexMap<String, String>,
     /// What the rule grants; absent: all that the manifest asks for and policy does not guard.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<Vec<schema::Grant>>)]
     pub grants: Option<Grants>,
     /// Requests to other services that the rule grants; none by default.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schema(value_type = Vec<schema::HttpGrant>)]
     pub http: Vec<HttpGrant>,
     /// Limits that the rule narrows.
     #[serde(default, skip_serializing_if = "no_limits")]
+    #[schema(value_type = std::collections::BTreeMap<String, u64>)]
     pub limits: LimitRequest,
 }
 

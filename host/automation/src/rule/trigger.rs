@@ -1,9 +1,10 @@
 //! What fires a rule. The names are those of Odoo's automation rules where Odoo has one.
 
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 /// What fires a rule: `[trigger]` of its file, told apart by `on`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(tag = "on", rename_all = "kebab-case", rename_all_fields = "kebab-case", deny_unknown_fields)]
 pub enum Trigger {
     /// A record was created.
@@ -146,7 +147,7 @@ impl Trigger {
 }
 
 /// A kind of write that a `before` rule stands before.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Write {
     /// Creating records.
@@ -158,7 +159,7 @@ pub enum Write {
 }
 
 /// Units of time. Days and longer are calendar units in the schedule's or the user's zone.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Unit {
     /// 60 seconds.
@@ -174,7 +175,7 @@ pub enum Unit {
 }
 
 /// When a schedule is due. Its times are computed from this alone, never from when it ran.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub struct Schedule {
     /// Every this many `unit`s from `first` on.
@@ -201,7 +202,7 @@ pub struct Schedule {
 }
 
 /// What a slot does while an earlier one still runs.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Overlap {
     /// It is skipped, visibly.

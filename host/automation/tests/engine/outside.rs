@@ -192,7 +192,7 @@ fn a_service_that_is_away_is_sent_the_same_delivery_again() {
     let office = Office::new(vec![Step::status(503, ""), Step::CutOff, Step::status(200, "")]);
     let run = office.fire("tell");
     office.world.settle();
-    assert_eq!(office.stand(run), (RunState::Queued, 1, Some("unavailable".to_owned())));
+    assert_eq!(office.stand(run), (RunState::Queued, 1, Some("unavailable".to_owned())), "{:?}", office.world.run(run));
     office.later();
     assert_eq!(office.stand(run), (RunState::Queued, 2, Some("unavailable".to_owned())));
     office.later();

@@ -116,7 +116,7 @@ struct RuleView {
     /// Why it does not fire though it is active.
     paused: Option<String>,
     /// What it says: the JSON form of its file.
-    #[schema(value_type = Object)]
+    #[schema(value_type = Rule)]
     rule: Object,
     /// The version of a script that each of its parts runs.
     bound: Vec<BoundView>,
@@ -217,7 +217,7 @@ async fn edit<T: Send + 'static>(
 /// Create a rule, or change the one of that name. With `If-Match`, only the version that was seen.
 #[utoipa::path(put, path = "/api/v1/rules/{name}", tag = "rules", params(("name" = String, Path), How,
     ("If-Match" = Option<String>, Header, description = "the `ETag` of the version that was seen")),
-    request_body(content = Object, description = "the JSON form of the rule's file"),
+    request_body(content = Rule, description = "the JSON form of the rule's file"),
     responses((status = 200, body = SavedView), (status = 201, body = SavedView), Problem))]
 async fn put(
     State(app): State<App>,
@@ -269,7 +269,7 @@ struct Findings {
 
 /// Say everything that there is to say about a rule, without keeping it.
 #[utoipa::path(post, path = "/api/v1/rule-checks", tag = "rules",
-    request_body(content = Object, description = "the JSON form of the rule's file"),
+    request_body(content = Rule, description = "the JSON form of the rule's file"),
     responses((status = 200, body = Findings), Problem))]
 async fn checked(State(app): State<App>, caller: Caller, Body(rule): Body<Rule>) -> Result<Json<Findings>, Problem> {
     let env = app.env(caller.user, true)?;
@@ -293,7 +293,7 @@ struct VersionView {
     #[schema(value_type = String)]
     state: VersionState,
     /// What it says; nothing for a deletion.
-    #[schema(value_type = Option<Object>)]
+    #[schema(value_type = Option<Rule>)]
     rule: Option<Object>,
 }
 

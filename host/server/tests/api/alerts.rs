@@ -4,33 +4,40 @@ use axum::{Router, body::Bytes, http::HeaderMap, routing::post};
 use guest_artifacts::DEMO_WRITE_THEN_TRAP;
 use serde_json::{Value as Json, json};
 use tokio::{net::TcpListener, sync::mpsc};
-use triggerbox_automation::Clock;
+use triggerbox_automation::{Clock, seen};
 use triggerbox_server::{
     Config,
-    alerts::{Running, standing},
+    alerts::{self, Running, of_failures, standing},
     config::Secret,
     signature::{SIGNATURE, TIMESTAMP, check},
 };
+use triggerbox_store::db::DbError;
 
 use crate::world::World;
 
 const SECRET: &str = "a secret of thirty-two characters";
 
-// Shows: F081, F088
-#[tokio::test(flavor = "multi_thread")]
-async fn failures_in_a_row_are_told() {
-    let (told, mut heard) = mpsc::unbounded_channel::<(HeaderMap, Bytes)>();
+/// A configuration that has alerts told here.
+async fn listen() -> (Config, mpsc::UnboundedReceiver<(HeaderMap, Bytes)>) {
+    let (told, heard) = mpsc::unbounded_channel();
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let mut config = Config::default();
     config.alerts.to = vec![format!("http://{}/alerts", listener.local_addr().unwrap())];
-    config.alerts.failures = 2;
     let receiver = Router::new().route(
         "/alerts",
         post(move |headers: HeaderMap, body: Bytes| async move {
-            told.send((headers, body)).unwrap();
+            let _ = told.send((headers, body));
         }),
     );
     tokio::spawn(async move { axum::serve(listener, receiver).await });
+    (config, heard)
+}
+
+// Shows: F081, F088
+#[tokio::test(flavor = "multi_thread")]
+async fn failures_in_a_row_are_told() {
+    let (mut config, mut heard) = listen().await;
+    config.alerts.failures = 2;
     let folder = tempfile::tempdir().unwrap();
     std::fs::write(folder.path().join("key"), SECRET).unwrap();
     config.secrets.insert("alerts".to_owned(), Secret::File(folder.path().join("key")));
@@ -54,9 +61,73 @@ async fn failures_in_a_row_are_told() {
     check(SECRET.as_bytes(), header(TIMESTAMP), header(SIGNATURE), &body, now, 300).unwrap();
 }
 
+// Shows: F083, F088
+#[tokio::test(flavor = "multi_thread")]
+async fn a_restart_forgets_no_trouble_and_tells_none_twice() {
+    let (config, mut heard) = listen().await;
+    let mut world = World::with(config.clone()).await;
+    world.script(&guest_artifacts::LEAD_SCORING).await;
+    world.rule(crate::world::SCORE).await.good(201);
+    world.call("POST", "/api/v1/stops", json!({ "reason": "so that they stay" })).await.good(204);
+    let ((_, first), (_, second)) = (world.lead("One").await, world.lead("Two").await);
+    let (engine, clock) = (world.app.engine().clone(), std::sync::Arc::clone(&world.clock));
+    let die = |run: i64| {
+        let now = triggerbox_automation::clock::millis(clock.now());
+        let sql = "UPDATE engine_run SET state = 'dead', code = 'crashed', finished = ?2 WHERE id = ?1";
+        let work = move |conn: &rusqlite::Connection| Ok::<_, DbError>(conn.execute(sql, (run, now))?);
+        engine.committer().commit(work)
+    };
+    // It dies while no server looks.
+    world.stop().await;
+    die(first[0]).await.unwrap();
+    clock.advance(std::time::Duration::from_secs(60));
+    let mut world = World::on(engine.clone(), std::sync::Arc::clone(&clock), config.clone()).await;
+    let trouble: Json = serde_json::from_slice(&heard.recv().await.unwrap().1).unwrap();
+    assert_eq!((&trouble["kind"], &trouble["run"]), (&json!("dead-letter"), &json!(first[0])), "{trouble}");
+    let noted = || seen::noted(&engine.database().snapshot().unwrap(), "alert:dead-letter", "score").unwrap();
+    while noted().is_none() {
+        tokio::task::yield_now().await;
+    }
+    world.stop().await;
+
+    let world = World::on(engine.clone(), std::sync::Arc::clone(&clock), config).await;
+    let is_news = || {
+        let conn = engine.database().snapshot().unwrap();
+        let found = of_failures(&world.app, &conn).unwrap();
+        assert_eq!((found.len(), found[0].kind), (1, "dead-letter"), "{found:?}");
+        alerts::is_news(&world.app, &conn, &found[0], clock.now()).unwrap()
+    };
+    assert!(!is_news(), "it was told before the restart");
+    clock.advance(std::time::Duration::from_secs(60));
+    die(second[0]).await.unwrap();
+    assert!(!is_news(), "the same trouble is told once in an hour");
+    clock.advance(std::time::Duration::from_secs(3_600));
+    assert!(is_news(), "and one that came later is told then");
+}
+
 // Shows: F083
 #[tokio::test(flavor = "multi_thread")]
-async fn a_schedule_without_a_next_slot_and_a_stuck_run_are_trouble() {
+async fn a_schedule_that_is_never_due_again_is_trouble() {
+    let world = World::new().await;
+    let rule = "name = \"report\"\ntrigger = { on = \"schedule\", cron = \"0 9 * * *\" }\n\
+                actions = [{ script = \"notify\", parameters = { text = \"x\" } }]";
+    world.rule(rule).await.good(201);
+    let look = || {
+        let now = world.clock.now();
+        standing(&world.app, &world.app.engine().database().snapshot().unwrap(), &mut Running::new(), now).unwrap()
+    };
+    assert_eq!(look(), []);
+    // No rule is kept that is never due: this one is of a time when the thirtieth of February was.
+    let sql = "UPDATE engine_rule SET body = replace(body, '0 9 * * *', '0 9 30 2 *')";
+    world.app.write(|conn| Ok::<_, DbError>(conn.execute(sql, [])?)).await.unwrap();
+    let found = look();
+    assert_eq!((found[0].kind, found[0].rule.as_str()), ("schedule-over", "report"), "{found:?}");
+    assert!(found[0].message.contains("never due again"));
+}
+
+// Shows: F083
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stuck_run_is_trouble() {
     let world = World::new().await;
     world.script(&guest_artifacts::LEAD_SCORING).await;
     world.rule(crate::world::SCORE).await.good(201);
@@ -68,7 +139,7 @@ async fn a_schedule_without_a_next_slot_and_a_stuck_run_are_trouble() {
         .app
         .write(move |conn| {
             conn.execute("UPDATE engine_run SET state = 'running', lease_until = 9e15 WHERE id = ?1", [run])?;
-            Ok::<_, triggerbox_store::db::DbError>(())
+            Ok::<_, DbError>(())
         })
         .await
         .unwrap();

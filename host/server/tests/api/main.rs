@@ -5,6 +5,7 @@
 mod alerts;
 mod approvals;
 mod document;
+mod connections;
 mod errors;
 mod flow;
 mod hooks;
