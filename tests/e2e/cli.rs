@@ -38,7 +38,17 @@ fn lay_out(folder: &Path) {
     let huge = fs::File::create(folder.join("huge.wasm")).unwrap();
     std::io::Write::write_all(&mut &huge, b"\0asm\x0d\0\x01\0").unwrap();
     huge.set_len(500_000_000).unwrap();
-    for name in ["run.db", "read.db", "kept.db"] {
+    for (name, script, more) in
+        [("button", "high-value-order", ""), ("careful", "high-value-order", "mode = \"approve\"\n")]
+    {
+        let rule = format!(
+            "name = \"{name}\"\nmodel = \"sale.order\"\n{more}[trigger]\non = \"manual\"\n[[actions]]\nscript = \"{script}\"\n\
+             parameters = {{ threshold = \"100\" }}\n"
+        );
+        write(&format!("{name}.toml"), rule.as_bytes());
+    }
+    write("inquiry.json", b"{\"email\": \"ada@engines.example\", \"name\": \"Ada\", \"subject\": \"Looms\"}");
+    for name in ["run.db", "read.db", "kept.db", "runs.db"] {
         drop(Database::create_demo(&folder.join(name), NOW.parse().unwrap()).unwrap());
     }
     fs::write(folder.join("no.db"), "a text\n").unwrap();

@@ -6,6 +6,10 @@ use crate::{step, tools};
 
 /// Generated pairs of domain and data on which SQL and memory must agree.
 const DOMAINS: &str = "120000";
+/// Runs that lie in the database while others are measured: they may cost a fifth.
+const PAST_RUNS: &str = "1000000";
+/// Runs over which memory stays what it is.
+const MEMORY_RUNS: &str = "1000000";
 /// Stores killed while they commit.
 const STORE_KILLS: u32 = 200;
 /// Engines killed at work: each named place at least 20 times.
@@ -21,6 +25,12 @@ pub fn run() -> Result<()> {
         )
     })?;
     step::run("scale", || step::cargo(&["bench", "--workspace", "--bench", "scale"]))?;
+    step::run("engine", || {
+        step::cargo_with(
+            &["bench", "--workspace", "--bench", "engine"],
+            &[("TRIGGERBOX_PAST_RUNS", PAST_RUNS), ("TRIGGERBOX_MEMORY_RUNS", MEMORY_RUNS)],
+        )
+    })?;
     step::run("kills", || tools::kills(STORE_KILLS, ENGINE_KILLS))?;
     step::run("fuzz", || tools::fuzz(FUZZ_RUNS))
 }

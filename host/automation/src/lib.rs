@@ -13,6 +13,7 @@
 //! | [`matcher`] | which rules fire on a change |
 //! | [`timed`] | which records come due |
 //! | [`runs`] | the history of runs |
+//! | [`logs`] | what scripts logged |
 //! | [`events`] | what happened, where a rule wanted to know |
 //! | [`seen`] | what was taken once |
 //! | [`proposals`] | changes that wait for a yes |
@@ -46,6 +47,7 @@ pub mod index;
 pub mod journal;
 mod lanes;
 pub mod loader;
+pub mod logs;
 pub mod loops;
 pub mod matcher;
 mod message;

@@ -76,7 +76,8 @@ pub enum ProposalState {
 }
 
 impl ProposalState {
-    const ALL: [Self; 6] =
+    /// All of them.
+    pub const ALL: [Self; 6] =
         [Self::Waiting, Self::Approved, Self::Rejected, Self::Expired, Self::Recommended, Self::Stale];
 
     /// The stable name.

@@ -14,6 +14,7 @@ use crate::{
     error::EngineError,
     firing::Firing,
     journal::{Entry, Recording},
+    logs,
 };
 
 /// A run's number in the database.
@@ -259,6 +260,15 @@ pub fn detail(conn: &Connection, run: RunId) -> Result<RunDetail, EngineError> {
     })
 }
 
+/// One run, as lists show it.
+///
+/// # Errors
+/// `unknown-run`; what the database says.
+pub fn head(conn: &Connection, run: RunId) -> Result<RunSummary, EngineError> {
+    let sql = format!("SELECT {COLUMNS} FROM engine_run WHERE id = ?1");
+    conn.prepare_cached(&sql)?.query_row([run], summary).optional()?.ok_or_else(|| unknown(run).into())
+}
+
 /// The runs that go back to one root event, in the order in which they were made.
 ///
 /// # Errors
@@ -324,7 +334,7 @@ pub fn journal(conn: &Connection, run: RunId, attempt: u32, action: u32) -> Resu
 }
 
 pub(crate) fn unknown(run: RunId) -> Error {
-    Error::not_found("unknown-run", format!("there is no run {run}; `triggerbox runs` lists them"))
+    Error::not_found("unknown-run", format!("there is no run {run}; `triggerbox runs list` lists them"))
 }
 
 fn attempts(conn: &Connection, run: RunId) -> Result<Vec<AttemptDetail>, EngineError> {
@@ -350,10 +360,17 @@ fn attempts(conn: &Connection, run: RunId) -> Result<Vec<AttemptDetail>, EngineE
     for row in rows {
         let (mut detail, (report, log)) = row?;
         detail.report = crate::packed::unpack(&report)?;
+        // Of a time when the log was a part of the try.
         if let Some(log) = log {
             detail.log = crate::packed::unpack(&log)?;
         }
         attempts.push(detail);
+    }
+    for (attempt, line) in logs::of_run(conn, run)? {
+        // A try's lines are shown with its last action.
+        if let Some(detail) = attempts.iter_mut().rev().find(|detail| detail.attempt == attempt) {
+            detail.log.push(line);
+        }
     }
     Ok(attempts)
 }

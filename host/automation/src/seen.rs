@@ -92,7 +92,8 @@ pub fn give_all_back(conn: &Connection, scopes: &str) -> rusqlite::Result<usize>
 /// # Errors
 /// What the database says.
 pub fn note(conn: &Connection, scope: &str, key: &str, now: i64) -> rusqlite::Result<()> {
-    let sql = "INSERT INTO engine_seen (scope, key, at) VALUES (?1, ?2, ?3) ON CONFLICT (scope, key) DO UPDATE SET at = ?3";
+    let sql =
+        "INSERT INTO engine_seen (scope, key, at) VALUES (?1, ?2, ?3) ON CONFLICT (scope, key) DO UPDATE SET at = ?3";
     conn.prepare_cached(sql)?.execute((scope, key, now)).map(drop)
 }
 

@@ -131,6 +131,10 @@ fn prepare(path: &Path, model: &Model) {
         };
         engine.committer().commit_blocking(save).unwrap();
     }
+    // Whatever is compiled, is compiled now.
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(order(&engine, 1));
+    runtime.block_on(engine.settle()).unwrap();
 }
 
 /// One change: an order whose total is over the threshold. Fires both rules once.
@@ -221,7 +225,10 @@ fn check(path: &Path, model: &Model, reported: &[Id]) -> Result<(u32, Duration),
                 "SELECT count(*) FROM engine_run r WHERE NOT EXISTS (SELECT 1 FROM engine_event e WHERE e.id = r.root)"
                     .into(),
             ),
-            ("runs with more than one answer of the model", format!("SELECT count(*) FROM engine_run r WHERE {ANSWERS} > 1")),
+            (
+                "runs with more than one answer of the model",
+                format!("SELECT count(*) FROM engine_run r WHERE {ANSWERS} > 1"),
+            ),
             (
                 "lanes of finished runs",
                 "SELECT count(*) FROM engine_lane l JOIN engine_run r ON r.id = l.run WHERE r.finished IS NOT NULL"
@@ -256,7 +263,9 @@ fn check(path: &Path, model: &Model, reported: &[Id]) -> Result<(u32, Duration),
     let calls = |states: &str| count(&engine, &format!("SELECT count(*) FROM llm_call WHERE state IN ({states})"));
     let (answered, unsure) = (calls("'answered'"), calls("'unknown'"));
     if !(answered..=answered + unsure).contains(&asked) {
-        return Err(format!("the model was asked {asked} times: {answered} answers are kept, {unsure} calls are unsure"));
+        return Err(format!(
+            "the model was asked {asked} times: {answered} answers are kept, {unsure} calls are unsure"
+        ));
     }
     Ok((count(&engine, "SELECT count(*) FROM engine_run"), resumed))
 }

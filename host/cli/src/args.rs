@@ -10,7 +10,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use triggerbox_model::{grants::Grant, limits::Limit, outbound::HttpGrant};
 
 pub(crate) use self::rules::{ApplyArgs, Common, RulesArgs, RulesCommand, ScriptsArgs, ScriptsCommand};
-pub(crate) use self::runs::{RunsArgs, RunsCommand};
+pub(crate) use self::runs::{ApprovalsArgs, ApprovalsCommand, RunsArgs, RunsCommand};
 pub(crate) use self::serve::{ServeArgs, TokenArgs, TokenCommand};
 
 /// Business automations as WebAssembly components: each run in a fresh sandbox with hard limits, each change applied
@@ -46,6 +46,8 @@ pub(crate) enum Command {
     Rules(RulesArgs),
     /// Runs: what happened, once more, or on another version.
     Runs(RunsArgs),
+    /// Changes that wait for somebody's yes.
+    Approvals(ApprovalsArgs),
     /// Scripts of this server: upload, versions, activate, roll back.
     Scripts(ScriptsArgs),
     /// Serve the API, webhooks and health, and have rules run.
@@ -156,6 +158,12 @@ pub(crate) struct RunArgs {
     /// A parameter of the script; may be repeated.
     #[arg(long = "param", value_name = "NAME=VALUE", value_parser = key_value)]
     pub(crate) params: Vec<(String, String)>,
+    /// What a field held before: FIELD=VALUE, the value as JSON or as plain text; may be repeated.
+    #[arg(long = "old", value_name = "FIELD=VALUE", value_parser = key_value, requires = "model")]
+    pub(crate) old: Vec<(String, String)>,
+    /// Deliver this as a webhook's body, in place of `--trigger`: JSON, or a file that holds the body.
+    #[arg(long, value_name = "JSON|FILE", conflicts_with = "trigger")]
+    pub(crate) payload: Option<String>,
     /// Sign-in name or id of the user whose rights the script has.
     #[arg(long = "as", value_name = "USER", default_value = "admin")]
     pub(crate) user: String,

@@ -39,6 +39,7 @@ fn dispatch(command: Command) -> Result<Exit, Failure> {
         Command::Run(args) => commands::run::run(&args),
         Command::Rules(args) => commands::rules::run(&args.command),
         Command::Runs(args) => commands::runs::run(&args.command),
+        Command::Approvals(args) => commands::approvals::run(&args.command),
         Command::Scripts(args) => commands::scripts::run(&args.command),
         Command::Serve(args) => commands::serve::run(&args),
         Command::Token(args) => commands::token::run(&args.command),

@@ -49,6 +49,11 @@ pub(crate) fn without_tags(html: &str) -> String {
     text
 }
 
+/// `1 run`, `2 runs`.
+pub(crate) fn count(number: usize, what: &str) -> String {
+    if number == 1 { format!("1 {what}") } else { format!("{number} {what}s") }
+}
+
 /// A number with its unit, short: `1.2 M`, `64 MiB`, `2.5 s`.
 pub(crate) fn amount(unit: Unit, number: u64) -> String {
     let scaled = |steps: &[(u64, &str)]| match steps.iter().rev().find(|(size, _)| number >= *size) {

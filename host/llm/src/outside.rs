@@ -312,12 +312,7 @@ impl Calls {
 }
 
 /// Whether a request may go better after a while, and may be made again.
-fn passing(
-    method: &str,
-    url: &str,
-    repeatable: bool,
-    sent: &Result<HttpResponse, SendError>,
-) -> Option<Unavailable> {
+fn passing(method: &str, url: &str, repeatable: bool, sent: &Result<HttpResponse, SendError>) -> Option<Unavailable> {
     match sent {
         Ok(response) if repeatable && matches!(response.status, 408 | 429 | 500..=599) => {
             let place = url.split(['?', '#']).next().unwrap_or_default();

@@ -78,6 +78,9 @@ pub enum LogLevel {
 }
 
 impl LogLevel {
+    /// All of them, the least first.
+    pub const ALL: [Self; 4] = [Self::Debug, Self::Info, Self::Warning, Self::Error];
+
     /// Lower-case name.
     #[must_use]
     pub fn name(self) -> &'static str {

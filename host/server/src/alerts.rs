@@ -110,10 +110,8 @@ pub fn of_failures(app: &App, conn: &Connection) -> Result<Vec<Trouble>, EngineE
         let row = last.query_row([&rule], |row| Ok((row.get(0)?, row.get::<_, Option<String>>(1)?, row.get(2)?)));
         let Some((run, code, finished)) = row.optional()? else { continue };
         let and = if paused { " and it is paused" } else { "" };
-        let message = format!(
-            "{failures} runs of rule `{rule}` failed in a row{and}; the last: {}",
-            code.unwrap_or_default()
-        );
+        let message =
+            format!("{failures} runs of rule `{rule}` failed in a row{and}; the last: {}", code.unwrap_or_default());
         found.push(Trouble { kind: "failures-in-a-row", rule, run: Some(run), message, since: timestamp(finished) });
     }
     Ok(found)
@@ -270,8 +268,9 @@ async fn tell_all(app: &App, trouble: &Trouble) {
     while telling.join_next().await.is_some() {}
     let (scope, rule) = (format!("{TOLD}{}", trouble.kind), trouble.rule.clone());
     let now = millis(app.engine().clock().now());
-    if let Err(problem) = app.write(move |conn| Ok::<_, DbError>(seen::note(conn, &scope, &rule, now)?)).await {
-        tracing::error!(problem = problem.to_string(), "that an alert was told could not be noted");
+    let note = move |conn: &Connection| Ok::<_, DbError>(seen::note(conn, &scope, &rule, now)?);
+    if let Err(error) = app.engine().committer().commit(note).await {
+        tracing::error!(%error, "that an alert was told could not be noted");
     }
 }
 

@@ -24,7 +24,7 @@ use axum::middleware::from_fn_with_state;
 use utoipa::{
     Modify, OpenApi,
     openapi::{
-        OpenApi as Document,
+        OpenApi as Document, RefOr, Schema,
         security::{Http, HttpAuthScheme, SecurityRequirement, SecurityScheme},
     },
 };
@@ -78,6 +78,14 @@ fn name_operations(document: &mut Document) {
     }
 }
 
+/// A schedule stands beside the name of its trigger, in one object: alone, its schema would not let that in.
+fn open_schedules(document: &mut Document) {
+    let schemas = document.components.as_mut().map(|components| &mut components.schemas);
+    if let Some(RefOr::T(Schema::Object(schedule))) = schemas.and_then(|schemas| schemas.get_mut("Schedule")) {
+        schedule.additional_properties = None;
+    }
+}
+
 fn assemble(config: &Config, dress: Dress<'_>) -> OpenApiRouter<App> {
     OpenApiRouter::with_openapi(Api::openapi())
         .merge(dress(access::me(), Scope::Read))
@@ -105,5 +113,6 @@ pub(crate) fn router(app: &App) -> OpenApiRouter<App> {
 pub fn document() -> Document {
     let mut document = assemble(&Config::default(), &|routes, _| routes).into_openapi();
     name_operations(&mut document);
+    open_schedules(&mut document);
     document
 }

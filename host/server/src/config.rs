@@ -178,7 +178,14 @@ impl Default for Config {
 
 impl Default for Http {
     fn default() -> Self {
-        Self { max_body: 1 << 20, max_upload: 64 << 20, head_timeout: 30, timeout: 60, idempotency_hours: 24, drain: 30 }
+        Self {
+            max_body: 1 << 20,
+            max_upload: 64 << 20,
+            head_timeout: 30,
+            timeout: 60,
+            idempotency_hours: 24,
+            drain: 30,
+        }
     }
 }
 
@@ -277,7 +284,9 @@ impl Config {
         if self.runs.workers == 0 {
             return invalid("runs.workers", "at least 1, or no rule ever runs");
         }
-        if [self.http.timeout, self.http.head_timeout].contains(&0) || [self.http.max_body, self.http.max_upload].contains(&0) {
+        if [self.http.timeout, self.http.head_timeout].contains(&0)
+            || [self.http.max_body, self.http.max_upload].contains(&0)
+        {
             return invalid("http", "`timeout`, `head-timeout`, `max-body` and `max-upload` are at least 1");
         }
         for to in &self.alerts.to {

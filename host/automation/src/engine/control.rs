@@ -10,7 +10,7 @@ use super::{Engine, lock};
 use crate::{
     error::EngineError,
     queue,
-    runs::{RunDetail, RunId},
+    runs::{RunDetail, RunId, RunState},
 };
 
 impl Engine {
@@ -39,6 +39,28 @@ impl Engine {
         self.committer().commit(move |conn| queue::requeue(conn, run, now)).await?;
         self.inner.wake.notify_one();
         Ok(())
+    }
+
+    /// Tries all runs of a rule again that ended in a state without effect; those that were queued.
+    ///
+    /// # Errors
+    /// `unknown-rule`, `run-not-retriable`.
+    pub async fn requeue(&self, rule: &str, state: RunState) -> Result<Vec<RunId>, EngineError> {
+        let (shared, rule) = (Arc::clone(&self.inner.shared), rule.to_owned());
+        let runs = self
+            .committer()
+            .commit(move |conn| {
+                shared.rules(conn)?.rule(&rule).map_err(EngineError::from)?;
+                let sql = "SELECT id FROM engine_run WHERE rule = ?1 AND state = ?2 ORDER BY id";
+                let mut statement = conn.prepare_cached(sql)?;
+                let runs = statement.query_map((rule, state.name()), |row| row.get(0))?;
+                let runs: Vec<RunId> = runs.collect::<Result<_, _>>()?;
+                runs.iter().try_for_each(|run| queue::requeue(conn, *run, shared.now()))?;
+                Ok::<_, EngineError>(runs)
+            })
+            .await?;
+        self.inner.wake.notify_one();
+        Ok(runs)
     }
 
     /// Has a rule not fire until it is resumed. Its runs wait.

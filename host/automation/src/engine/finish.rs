@@ -18,6 +18,7 @@ use crate::{
     clock::millis,
     dispatch::{Cause, Parent},
     error::EngineError,
+    logs,
     packed::pack,
     play::Done,
     proposals,
@@ -262,11 +263,10 @@ impl Shared {
                 durations: step.durations,
                 refusals: step.refusals.clone(),
             };
-            let log = (is_last && !tried.log.is_empty()).then(|| pack(&tried.log)).transpose()?;
             let kept = step.recording.as_ref().filter(|kept| kept.complete || !kept.entries.is_empty());
             let journal = kept.map(pack).transpose()?;
-            let sql = "INSERT INTO engine_attempt (run, attempt, action, script, started, finished, code, report, log, journal) \
-                       VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)";
+            let sql = "INSERT INTO engine_attempt (run, attempt, action, script, started, finished, code, report, journal) \
+                       VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)";
             conn.prepare_cached(sql)?.execute(rusqlite::params![
                 tried.claim.id,
                 tried.claim.attempt,
@@ -276,10 +276,11 @@ impl Shared {
                 now,
                 report.verdict.code(),
                 pack(&report)?,
-                log,
                 journal,
             ])?;
         }
+        let claim = &tried.claim;
+        logs::keep(conn, &claim.rule.rule.name, claim.id, claim.attempt, now, &tried.log)?;
         Ok(())
     }
 }

@@ -93,6 +93,7 @@ fn let_go(conn: &Connection, rule: &str, pick: Pick, journals: bool) -> Result<u
     } else {
         &[
             "DELETE FROM engine_attempt WHERE run = ?1",
+            "DELETE FROM engine_log WHERE run = ?1",
             "DELETE FROM engine_proposal WHERE run = ?1",
             "DELETE FROM engine_run WHERE id = ?1",
         ]
@@ -128,7 +129,8 @@ fn all_but(conn: &Connection, rule: &str, count: u32) -> rusqlite::Result<Vec<i6
 
 fn beyond(conn: &Connection, rule: &str, bytes: u64) -> rusqlite::Result<Vec<i64>> {
     let size = "length(r.request) + coalesce((SELECT sum(length(report) + coalesce(length(log), 0) + \
-                coalesce(length(journal), 0)) FROM engine_attempt WHERE run = r.id), 0)";
+                coalesce(length(journal), 0)) FROM engine_attempt WHERE run = r.id), 0) + \
+                coalesce((SELECT sum(length(message)) FROM engine_log WHERE run = r.id), 0)";
     let sql = format!("SELECT r.id, {size}, {OVER} FROM engine_run r WHERE r.rule = ?1 ORDER BY r.id DESC");
     let mut statement = conn.prepare_cached(&sql)?;
     let mut rows = statement.query([rule])?;
@@ -162,6 +164,9 @@ fn orphans(conn: &Connection, keep: Retention, now: i64) -> Result<(), EngineErr
         "DELETE FROM engine_fired WHERE NOT EXISTS (SELECT 1 FROM engine_run r WHERE r.root = engine_fired.root)",
         [],
     )?;
-    conn.execute("DELETE FROM engine_seen WHERE at < ?1 AND substr(scope, 1, 6) <> 'alert:'", [before(now, keep.seen_days)])?;
+    conn.execute(
+        "DELETE FROM engine_seen WHERE at < ?1 AND substr(scope, 1, 6) <> 'alert:'",
+        [before(now, keep.seen_days)],
+    )?;
     Ok(())
 }

@@ -4,7 +4,7 @@
 use rusqlite::{Connection, OptionalExtension};
 
 /// The steps from nothing to the newest format. One that was released never changes: a new one is added.
-const STEPS: &[&str] = &[FIRST];
+const STEPS: &[&str] = &[FIRST, LOG];
 
 /// Key in `tb_meta`.
 const FORMAT_KEY: &str = "engine-format";
@@ -169,6 +169,19 @@ CREATE INDEX engine_seen_at ON engine_seen (at);
 
 -- Stops: '' for all rules, else a model.
 CREATE TABLE engine_stop (model TEXT PRIMARY KEY, by INTEGER NOT NULL, at INTEGER NOT NULL, reason TEXT NOT NULL) STRICT, WITHOUT ROWID;
+";
+
+/// The log, line by line; before, it was a part of each try.
+const LOG: &str = "
+CREATE TABLE engine_log (
+    id INTEGER PRIMARY KEY,
+    at INTEGER NOT NULL,                 -- when the try ended
+    rule TEXT NOT NULL, run INTEGER NOT NULL, attempt INTEGER NOT NULL,
+    level INTEGER NOT NULL,              -- 0 debug, 1 info, 2 warning, 3 error
+    message TEXT NOT NULL
+) STRICT;
+CREATE INDEX engine_log_run ON engine_log (run, id);
+CREATE INDEX engine_log_rule ON engine_log (rule, id);
 ";
 
 /// Whether the file has the engine's tables, as this program knows them.

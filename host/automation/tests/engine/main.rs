@@ -19,6 +19,7 @@ mod past;
 #[path = "../../../llm/tests/support/mod.rs"]
 mod provider;
 mod queue;
+mod sources;
 mod time;
 mod triggers;
 mod world;

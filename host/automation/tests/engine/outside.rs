@@ -108,7 +108,7 @@ fn says(text: &str) -> Step {
     Step::json(&provider::answer("openai", text))
 }
 
-// Shows: F059
+// Shows: F041, F059
 #[test]
 fn a_run_whose_model_is_away_waits_and_keeps_the_answers_that_it_has() {
     let raise = uses("update", &json!({ "model": "crm.lead", "id": 21, "values": { "priority": "3" } }));
@@ -129,6 +129,10 @@ fn a_run_whose_model_is_away_waits_and_keeps_the_answers_that_it_has() {
     let detail = world.run(run);
     assert_eq!((detail.summary.state, detail.summary.attempt), (RunState::Succeeded, 2), "{detail:?}");
     assert_eq!(world.value("crm.lead", lead, "priority"), Value::text("3"));
+    // The run stands for its record, and what it has to say is on it.
+    assert_eq!((detail.summary.model.as_deref(), detail.summary.record), (Some("crm.lead"), Some(lead)));
+    let note = "SELECT count(*) FROM mail_message WHERE model = 'crm.lead' AND res_id = 21 AND body LIKE '%Raised.%'";
+    assert_eq!(world.count(note), 1);
     let codes: Vec<_> = detail.attempts.iter().map(|attempt| attempt.code.as_str()).collect();
     assert_eq!(codes, ["unavailable", "applied"]);
     // The first question was asked once: its answer was on the disk.
@@ -153,7 +157,8 @@ fn a_model_that_stays_away_makes_a_dead_letter_that_can_be_requeued() {
     assert_eq!(office.stand(run), (RunState::Dead, 9, Some("unavailable".to_owned())));
     office.later();
     assert_eq!(office.stand(run).1, 9, "nothing more happens by itself");
-    block_on(office.world.engine.retry(run)).unwrap();
+    let requeue = || block_on(office.world.engine.requeue("agent", RunState::Dead)).unwrap();
+    assert_eq!((requeue(), requeue()), (vec![run], vec![]));
     office.world.settle();
     assert_eq!(office.stand(run).0, RunState::Succeeded);
 }
@@ -197,9 +202,13 @@ fn a_service_that_is_away_is_sent_the_same_delivery_again() {
     assert_eq!(office.stand(run), (RunState::Queued, 2, Some("unavailable".to_owned())));
     office.later();
     assert_eq!(office.stand(run).0, RunState::Succeeded);
-    let keys: Vec<_> = office
-        .server
-        .seen()
+    let seen = office.server.seen();
+    let body = seen[2].json();
+    assert_eq!(
+        (&body["_action"], &body["_model"], &body["id"]),
+        (&json!("tell"), &json!("crm.lead"), &json!(office.lead))
+    );
+    let keys: Vec<_> = seen
         .iter()
         .map(|seen| seen.head.lines().find(|line| line.starts_with("idempotency-key")).unwrap().to_owned())
         .collect();

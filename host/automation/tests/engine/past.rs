@@ -136,7 +136,7 @@ fn runs_are_let_go_by_number_and_by_age() {
 
     world.pass(Duration::from_secs(6 * 24 * 3600));
     assert_eq!(block_on(world.engine.retain()).unwrap().runs, 4);
-    for table in ["engine_run", "engine_attempt", "engine_event", "engine_fired"] {
+    for table in ["engine_run", "engine_attempt", "engine_log", "engine_event", "engine_fired"] {
         assert_eq!(world.count(&format!("SELECT count(*) FROM {table}")), 0, "{table}");
     }
 }

@@ -130,6 +130,45 @@ pub(crate) enum RulesCommand {
         #[command(flatten)]
         common: Common,
     },
+    /// Run a rule on records, as if somebody pressed its button: its runs are queued.
+    Run {
+        /// The rule.
+        name: String,
+        /// Ids of the records, separated by commas [default: those of the rule's source].
+        #[arg(long, value_delimiter = ',')]
+        ids: Vec<u32>,
+        #[command(flatten)]
+        common: Common,
+    },
+    /// Run a rule over all records that were there before it, in batches. Taken up where it stopped by the same command.
+    Backfill {
+        /// The rule.
+        name: String,
+        /// Only records that match, besides the rule's own domain.
+        #[arg(long, default_value = "[]")]
+        domain: String,
+        #[command(flatten)]
+        common: Common,
+    },
+    /// Have no run start, of any rule or of those of one model, until `rules go`. Rules still fire; their runs wait.
+    Stop {
+        /// Only rules of this model.
+        #[arg(long)]
+        model: Option<String>,
+        /// Why, for those who wonder.
+        #[arg(long, default_value = "stopped by hand")]
+        reason: String,
+        #[command(flatten)]
+        common: Common,
+    },
+    /// End a stop.
+    Go {
+        /// The stop of this model.
+        #[arg(long)]
+        model: Option<String>,
+        #[command(flatten)]
+        common: Common,
+    },
     /// Say why a rule did not fire, or why it failed.
     Diagnose {
         /// The rule.

@@ -63,6 +63,40 @@ pub(crate) enum RunsCommand {
         #[command(flatten)]
         common: Common,
     },
+    /// Queue all runs of a rule again that were given up.
+    Requeue {
+        /// The rule.
+        #[arg(long)]
+        rule: String,
+        /// In another state than `dead`: failed, cancelled, skipped, outcome-unknown.
+        #[arg(long, default_value = "dead")]
+        state: String,
+        #[command(flatten)]
+        common: Common,
+    },
+    /// Search what scripts logged, newest first.
+    Logs {
+        /// Of this rule.
+        #[arg(long)]
+        rule: Option<String>,
+        /// Of this run.
+        #[arg(long)]
+        run: Option<i64>,
+        /// At least this: debug, info, warning, error.
+        #[arg(long)]
+        level: Option<String>,
+        /// With this text in it.
+        #[arg(long)]
+        contains: Option<String>,
+        /// Not older than this: `30m`, `24h`, `7d`, or a time.
+        #[arg(long)]
+        since: Option<String>,
+        /// At most so many.
+        #[arg(long, default_value_t = 50)]
+        limit: u32,
+        #[command(flatten)]
+        common: Common,
+    },
     /// Stop a run that is not over. Nothing of it is applied.
     Cancel {
         /// The run.
@@ -100,6 +134,56 @@ pub(crate) enum RunsCommand {
     },
     /// Let go what is older or more than the settings keep.
     Prune {
+        #[command(flatten)]
+        common: Common,
+    },
+}
+
+/// Options of `approvals`.
+#[derive(Debug, Args)]
+pub(crate) struct ApprovalsArgs {
+    #[command(subcommand)]
+    pub(crate) command: ApprovalsCommand,
+}
+
+/// What to do with changes that wait for a yes.
+#[derive(Debug, Subcommand)]
+pub(crate) enum ApprovalsCommand {
+    /// List changes that wait, newest first.
+    List {
+        /// In another state: waiting, approved, rejected, expired, recommended, stale.
+        #[arg(long, default_value = "waiting")]
+        state: String,
+        #[command(flatten)]
+        common: Common,
+    },
+    /// Show what a run wants to change, with the hash that a yes names.
+    Show {
+        /// The run.
+        run: i64,
+        #[command(flatten)]
+        common: Common,
+    },
+    /// Say yes: what was shown is applied, exactly, if its records did not change since.
+    Approve {
+        /// The run.
+        run: i64,
+        /// The hash that was shown.
+        #[arg(long)]
+        hash: String,
+        /// Why.
+        #[arg(long, default_value = "")]
+        note: String,
+        #[command(flatten)]
+        common: Common,
+    },
+    /// Say no: the run is over, without effect.
+    Reject {
+        /// The run.
+        run: i64,
+        /// Why.
+        #[arg(long, default_value = "")]
+        note: String,
         #[command(flatten)]
         common: Common,
     },

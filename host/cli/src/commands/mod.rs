@@ -1,5 +1,6 @@
 //! One module for each command.
 
+pub(crate) mod approvals;
 pub(crate) mod build;
 pub(crate) mod check;
 pub(crate) mod compile;

@@ -2,6 +2,7 @@
 
 mod diagnose;
 mod files;
+mod queue;
 mod versions;
 
 use serde_json::json;
@@ -33,6 +34,10 @@ pub(crate) fn run(command: &RulesCommand) -> Result<Exit, Failure> {
         RulesCommand::Pause { name, reason, common } => pause(name, Some(reason), common),
         RulesCommand::Resume { name, common } => pause(name, None, common),
         RulesCommand::SetModel { name, model, dry_run, common } => set_model(name, model, *dry_run, common),
+        RulesCommand::Run { name, ids, common } => queue::run(name, ids, common),
+        RulesCommand::Backfill { name, domain, common } => queue::backfill(name, domain, common),
+        RulesCommand::Stop { model, reason, common } => queue::stop(model.as_deref(), Some(reason), common),
+        RulesCommand::Go { model, common } => queue::stop(model.as_deref(), None, common),
         RulesCommand::Diagnose { name, record, common } => diagnose::run(name, *record, common),
     }
 }

@@ -7,12 +7,14 @@ use jiff::Timestamp;
 use triggerbox_automation::{self as automation, LogSink, Report, Request, RunError, Verdict, people};
 use triggerbox_model::{
     call::{Answer, Call, DomainSource, Page},
-    event::{Failure as ScriptFailure, Trigger},
+    event::{Failure as ScriptFailure, Trigger, WebhookCall},
     grants::{Authority, Grants, Policy},
     limits::{Breach, Class, LimitRequest, Limits},
     manifest::Manifest,
+    value::Snapshot,
 };
 use triggerbox_sandbox::LogLevel;
+use triggerbox_server::values;
 use triggerbox_store::{
     db::{Database, Mode},
     session::Session,
@@ -66,15 +68,16 @@ fn request(args: &RunArgs, database: &Database, loaded: script::Loaded, rule: St
         limits: limits(&loaded.manifest, args),
         script: loaded.script,
         rule,
-        trigger: match args.trigger {
-            TriggerName::Created => Trigger::Created,
-            TriggerName::Updated => Trigger::Updated,
-            TriggerName::Manual => Trigger::Manual,
-            TriggerName::SelectRecords => Trigger::SelectRecords,
+        trigger: match (&args.payload, args.trigger) {
+            (Some(payload), _) => Trigger::Webhook(delivery(payload)?),
+            (None, TriggerName::Created) => Trigger::Created,
+            (None, TriggerName::Updated) => Trigger::Updated,
+            (None, TriggerName::Manual) => Trigger::Manual,
+            (None, TriggerName::SelectRecords) => Trigger::SelectRecords,
         },
         model: args.model.clone(),
         records: args.ids.clone(),
-        old_values: Vec::new(),
+        old_values: old_values(args, database)?,
         actor: run_as.clone(),
         run_as,
         superuser: args.superuser,
@@ -83,6 +86,29 @@ fn request(args: &RunArgs, database: &Database, loaded: script::Loaded, rule: St
         dry_run: args.dry_run,
         outside: None,
     })
+}
+
+/// The body of a webhook: the argument itself, if it is JSON, else what is in the file that it names.
+fn delivery(payload: &str) -> Result<WebhookCall, Failure> {
+    let body = match serde_json::from_str::<serde_json::Value>(payload) {
+        Ok(_) => payload.as_bytes().to_vec(),
+        Err(_) => fs::read(payload).with_context(|| format!("--payload {payload} is neither JSON nor a file"))?,
+    };
+    let headers = vec![("content-type".to_owned(), "application/json".to_owned())];
+    Ok(WebhookCall { method: "POST".to_owned(), headers, query: Vec::new(), body })
+}
+
+/// What the records held before, the same for each of them. Text that is no JSON of the field's type stands for itself.
+fn old_values(args: &RunArgs, database: &Database) -> Result<Vec<Snapshot>, Failure> {
+    let (Some(model), false) = (&args.model, args.old.is_empty()) else { return Ok(Vec::new()) };
+    let model = database.schema().model(model)?;
+    let mut fields = Vec::new();
+    for (name, text) in &args.old {
+        let one = |json| values::read(model, &serde_json::Map::from_iter([(name.clone(), json)]));
+        let as_json = serde_json::from_str(text).ok().and_then(|json| one(json).ok());
+        fields.extend(as_json.map_or_else(|| one(serde_json::Value::from(text.as_str())), Ok)?);
+    }
+    Ok(args.ids.iter().map(|id| Snapshot { id: *id, fields: fields.clone() }).collect())
 }
 
 /// The records are there, whether the user may see them or not.
@@ -221,7 +247,9 @@ pub(crate) fn exit(report: &Report) -> Exit {
         // A script that gave up after a refusal gave up because of it.
         Verdict::Failed(_) if !report.refusals.is_empty() => Exit::Policy,
         Verdict::Failed(_) | Verdict::Trapped(_) | Verdict::Rejected(_) | Verdict::Dropped(_) => Exit::ScriptFailed,
-        Verdict::Conflict(_) | Verdict::Backend(_) | Verdict::Unavailable(_) | Verdict::OutcomeUnknown(_) => Exit::Backend,
+        Verdict::Conflict(_) | Verdict::Backend(_) | Verdict::Unavailable(_) | Verdict::OutcomeUnknown(_) => {
+            Exit::Backend
+        }
     }
 }
 

@@ -10,10 +10,17 @@ use jiff::{SignedDuration, Timestamp};
 use triggerbox_automation::{
     Engine, EngineError, SystemClock,
     config::{Bounded, Compile, Config},
+    logs::LogFilter,
+    people,
     runs::{RunFilter, RunId, RunState},
 };
-use triggerbox_model::value::RecordRef;
-use triggerbox_store::db::Mode;
+use triggerbox_model::{
+    call::{Answer, Call, Operation},
+    error::ErrorKind,
+    value::RecordRef,
+};
+use triggerbox_sandbox::LogLevel;
+use triggerbox_store::{db::Mode, session::Session};
 
 use crate::{
     args::{Common, RunsCommand},
@@ -21,7 +28,7 @@ use crate::{
         script,
         workshop::{FromError, Workshop},
     },
-    exit::{Exit, Failure},
+    exit::{Exit, Failure, OrExit},
     output::{self, BOLD, styled},
 };
 
@@ -47,6 +54,28 @@ pub(crate) fn run(command: &RunsCommand) -> Result<Exit, Failure> {
             desk.block_on(desk.engine.retry(*run))?;
             done(common, *run, "is queued again; `triggerbox serve` or `triggerbox runs work` runs it")
         }
+        RunsCommand::Requeue { rule, state, common } => {
+            let desk = Desk::open(common)?;
+            let runs = desk.block_on(desk.engine.requeue(rule, state_named(state)?))?;
+            if common.format.json {
+                output::json(&serde_json::json!({ "rule": rule, "runs": runs }))?;
+            } else {
+                anstream::println!("{} of {} queued again", output::count(runs.len(), "run"), styled(BOLD, rule));
+            }
+            Ok(Exit::Ok)
+        }
+        RunsCommand::Logs { rule, run, level, contains, since, limit, common } => {
+            let filter = LogFilter {
+                rule: rule.clone(),
+                run: *run,
+                level: level.as_deref().map(level_named).transpose()?,
+                contains: contains.clone(),
+                since: since.as_deref().map(|text| time(text, Timestamp::now())).transpose()?,
+                before: None,
+                limit: *limit,
+            };
+            show::logs(&filter, common)
+        }
         RunsCommand::Cancel { run, common } => {
             let desk = Desk::open(common)?;
             desk.block_on(desk.engine.cancel(*run, desk.user))?;
@@ -60,7 +89,7 @@ pub(crate) fn run(command: &RunsCommand) -> Result<Exit, Failure> {
             if common.format.json {
                 output::json(&serde_json::json!({ "tried": count }))?;
             } else {
-                anstream::println!("{count} tries; nothing is due any more");
+                anstream::println!("{} tried; nothing is due any more", output::count(count, "run"));
             }
             Ok(Exit::Ok)
         }
@@ -88,6 +117,18 @@ impl Desk {
         Ok(Self { engine, user, runtime })
     }
 
+    /// Whether whoever runs the command may read these records.
+    pub(crate) fn may_read(&self, model: &str, ids: &[u32]) -> Result<(), Failure> {
+        let env =
+            people::environment(self.engine.database(), self.user, false, Timestamp::now()).or_exit(Exit::Backend)?;
+        let mut session = Session::new(self.engine.database(), env).or_exit(Exit::Backend)?;
+        let call = Call::HasAccess { model: model.to_owned(), ids: ids.to_vec(), operation: Operation::Read };
+        match session.call(call).or_exit(Exit::Backend)?? {
+            Answer::Flag(true) => Ok(()),
+            _ => Err(anyhow!("user {} may not read all of these records of {model}", self.user)).or_exit(Exit::Policy),
+        }
+    }
+
     pub(crate) fn block_on<T>(&self, work: impl Future<Output = Result<T, EngineError>>) -> Result<T, Failure> {
         self.runtime.block_on(work).map_err(Failure::from_error)
     }
@@ -96,10 +137,11 @@ impl Desk {
 impl FromError<EngineError> for Failure {
     fn from_error(error: EngineError) -> Self {
         let exit = match &error {
+            EngineError::Refused(error) if error.kind == ErrorKind::AccessDenied => Exit::Policy,
             EngineError::Refused(_) => Exit::Usage,
             EngineError::Conflict(_) | EngineError::Database(_) => Exit::Backend,
         };
-        Self { exit, error: anyhow!(error) }
+        Self { exit, error: anyhow!(error.to_string()) }
     }
 }
 
@@ -107,6 +149,13 @@ fn state_named(name: &str) -> anyhow::Result<RunState> {
     RunState::ALL.into_iter().find(|state| state.name() == name).ok_or_else(|| {
         let all: Vec<_> = RunState::ALL.iter().map(|state| state.name()).collect();
         anyhow!("there is no state `{name}`; there are {}", all.join(", "))
+    })
+}
+
+fn level_named(name: &str) -> anyhow::Result<LogLevel> {
+    LogLevel::ALL.into_iter().find(|level| level.name() == name).ok_or_else(|| {
+        let all: Vec<_> = LogLevel::ALL.iter().map(|level| level.name()).collect();
+        anyhow!("there is no level `{name}`; there are {}", all.join(", "))
     })
 }
 

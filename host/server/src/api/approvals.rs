@@ -108,15 +108,7 @@ async fn list(
     Asked(query): Asked<Query>,
 ) -> Result<Json<ProposalList>, Problem> {
     let state = query.state.as_deref().map(|name| {
-        let all = [
-            ProposalState::Waiting,
-            ProposalState::Approved,
-            ProposalState::Rejected,
-            ProposalState::Expired,
-            ProposalState::Recommended,
-            ProposalState::Stale,
-        ];
-        let found = all.into_iter().find(|state| state.name() == name);
+        let found = ProposalState::ALL.into_iter().find(|state| state.name() == name);
         found.ok_or_else(|| Problem::invalid("bad-query", format!("`{name}` is no state of an approval")))
     });
     let proposals = app.engine().proposals(state.transpose()?, query.limit.min(MOST))?;

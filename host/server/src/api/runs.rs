@@ -3,22 +3,29 @@
 //! What a run did is shown to who may read the records that it was about: to others it does not exist. Administrators see
 //! all.
 
+use std::collections::BTreeSet;
+
 use axum::{Json, extract::State, http::StatusCode};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::Value as Object;
-use triggerbox_automation::runs::{self, RunDetail, RunFilter, RunId, RunState, RunSummary};
+use triggerbox_automation::{
+    EngineError,
+    logs::{self, LogFilter},
+    runs::{self, RunDetail, RunFilter, RunId, RunState, RunSummary},
+};
 use triggerbox_model::{
     call::{Answer, Call, Operation},
     value::{Id, RecordRef},
 };
+use triggerbox_sandbox::LogLevel;
 use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 use crate::{
     app::App,
     auth::Caller,
-    extract::{Asked, At},
+    extract::{Asked, At, Body},
     problem::Problem,
 };
 
@@ -30,6 +37,8 @@ pub(super) fn routes() -> OpenApiRouter<App> {
         .routes(routes!(chain))
         .routes(routes!(journal))
         .routes(routes!(suppressed))
+        .routes(routes!(logs))
+        .routes(routes!(requeue))
         .routes(routes!(retry))
         .routes(routes!(cancel))
 }
@@ -465,4 +474,128 @@ async fn cancel(State(app): State<App>, caller: Caller, At(id): At<RunId>) -> Re
     seen(&app, &caller, id).await?;
     app.engine().cancel(id, caller.user).await?;
     Ok(StatusCode::NO_CONTENT)
+}
+
+/// Which lines.
+#[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+struct LogQuery {
+    /// Of this rule.
+    rule: Option<String>,
+    /// Of this run.
+    run: Option<RunId>,
+    /// At least this: `debug`, `info`, `warning`, `error`.
+    #[param(value_type = Option<String>)]
+    level: Option<LogLevel>,
+    /// With this text in it.
+    contains: Option<String>,
+    /// Logged then or later.
+    since: Option<Timestamp>,
+    /// Older than this line: `next` of the page before.
+    before: Option<i64>,
+    /// Most lines, up to 500.
+    #[serde(default = "hundred")]
+    #[param(default = 100)]
+    limit: u32,
+}
+
+/// A line that a script logged.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "kebab-case")]
+struct LoggedView {
+    /// Its number.
+    id: i64,
+    /// When the try that logged it ended.
+    at: Timestamp,
+    /// The rule.
+    rule: String,
+    /// The run.
+    run: RunId,
+    /// Which try of it.
+    attempt: u32,
+    /// `debug`, `info`, `warning`, `error`.
+    level: String,
+    /// The text.
+    message: String,
+}
+
+/// Lines.
+#[derive(Debug, Serialize, ToSchema)]
+struct LogList {
+    /// The newest first.
+    lines: Vec<LoggedView>,
+    /// `before` of the next page; none: this was the last one.
+    next: Option<i64>,
+}
+
+/// Search what scripts logged; the lines of runs that the caller may see.
+#[utoipa::path(get, path = "/api/v1/logs", tag = "runs", params(LogQuery),
+    responses((status = 200, body = LogList), Problem))]
+async fn logs(State(app): State<App>, caller: Caller, Asked(query): Asked<LogQuery>) -> Result<Json<LogList>, Problem> {
+    let limit = query.limit.clamp(1, MOST);
+    let filter = LogFilter {
+        rule: query.rule,
+        run: query.run,
+        level: query.level,
+        contains: query.contains,
+        since: query.since,
+        before: query.before,
+        limit: limit.saturating_add(1),
+    };
+    let (mut lines, runs) = app
+        .read(move |conn| {
+            let lines = logs::search(conn, &filter)?;
+            let ids: BTreeSet<RunId> = lines.iter().map(|line| line.run).collect();
+            let runs = ids.into_iter().map(|run| runs::head(conn, run)).collect::<Result<Vec<_>, _>>()?;
+            Ok::<_, EngineError>((lines, runs))
+        })
+        .await?;
+    let size = usize::try_from(limit).unwrap_or(usize::MAX);
+    let more = lines.len() > size;
+    lines.truncate(size);
+    let next = lines.last().map(|line| line.id).filter(|_| more);
+    let seen: BTreeSet<RunId> = visible(&app, &caller, runs).await?.iter().map(|run| run.id).collect();
+    let lines = lines.into_iter().filter(|line| seen.contains(&line.run)).map(|line| LoggedView {
+        id: line.id,
+        at: line.at,
+        rule: line.rule,
+        run: line.run,
+        attempt: line.attempt,
+        level: line.level.name().to_owned(),
+        message: line.message,
+    });
+    Ok(Json(LogList { lines: lines.collect(), next }))
+}
+
+/// Which runs of a rule.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+struct Again {
+    /// The rule.
+    rule: String,
+    /// In this state: `dead`, `failed`, `cancelled`, `skipped`, `outcome-unknown`.
+    #[schema(value_type = String)]
+    state: RunState,
+}
+
+/// Runs.
+#[derive(Debug, Serialize, ToSchema)]
+struct Requeued {
+    /// Those that are queued again.
+    runs: Vec<RunId>,
+}
+
+/// Queue all runs of a rule again that ended in one state without effect. For administrators.
+#[utoipa::path(post, path = "/api/v1/requeues", tag = "runs", request_body = Again,
+    responses((status = 202, body = Requeued), Problem))]
+async fn requeue(
+    State(app): State<App>,
+    caller: Caller,
+    Body(again): Body<Again>,
+) -> Result<(StatusCode, Json<Requeued>), Problem> {
+    if !caller.administrator {
+        return Err(Problem::denied("access-denied", "only an administrator queues all runs of a rule again"));
+    }
+    let runs = app.engine().requeue(&again.rule, again.state).await?;
+    Ok((StatusCode::ACCEPTED, Json(Requeued { runs })))
 }

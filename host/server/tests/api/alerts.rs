@@ -81,7 +81,7 @@ async fn a_restart_forgets_no_trouble_and_tells_none_twice() {
     world.stop().await;
     die(first[0]).await.unwrap();
     clock.advance(std::time::Duration::from_secs(60));
-    let mut world = World::on(engine.clone(), std::sync::Arc::clone(&clock), config.clone()).await;
+    let mut world = World::on(engine.database().clone(), std::sync::Arc::clone(&clock), config.clone()).await;
     let trouble: Json = serde_json::from_slice(&heard.recv().await.unwrap().1).unwrap();
     assert_eq!((&trouble["kind"], &trouble["run"]), (&json!("dead-letter"), &json!(first[0])), "{trouble}");
     let noted = || seen::noted(&engine.database().snapshot().unwrap(), "alert:dead-letter", "score").unwrap();
@@ -90,7 +90,7 @@ async fn a_restart_forgets_no_trouble_and_tells_none_twice() {
     }
     world.stop().await;
 
-    let world = World::on(engine.clone(), std::sync::Arc::clone(&clock), config).await;
+    let world = World::on(engine.database().clone(), std::sync::Arc::clone(&clock), config).await;
     let is_news = || {
         let conn = engine.database().snapshot().unwrap();
         let found = of_failures(&world.app, &conn).unwrap();

@@ -4,8 +4,8 @@
 
 mod alerts;
 mod approvals;
-mod document;
 mod connections;
+mod document;
 mod errors;
 mod flow;
 mod hooks;

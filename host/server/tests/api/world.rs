@@ -83,13 +83,13 @@ impl World {
     pub(crate) async fn with(config: Config) -> Self {
         let clock = Arc::new(TestClock::at(NOW.parse().unwrap()));
         let database = Database::demo_in_memory(clock.now()).unwrap();
-        let settings = triggerbox_automation::Config { seed: Some(7), ..config.engine() };
-        let engine = Engine::open(database, SANDBOX.clone(), settings, Arc::<TestClock>::clone(&clock)).unwrap();
-        Self::on(engine, clock, config).await
+        Self::on(database, clock, config).await
     }
 
-    /// A server of an engine, as after a restart.
-    pub(crate) async fn on(engine: Engine, clock: Arc<TestClock>, config: Config) -> Self {
+    /// A server of a database: the first, or another after a restart.
+    pub(crate) async fn on(database: Database, clock: Arc<TestClock>, config: Config) -> Self {
+        let settings = triggerbox_automation::Config { seed: Some(7), ..config.engine() };
+        let engine = Engine::open(database, SANDBOX.clone(), settings, Arc::<TestClock>::clone(&clock)).unwrap();
         let app =
             tokio::task::spawn_blocking(move || App::new(engine, SANDBOX.clone(), config)).await.unwrap().unwrap();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();

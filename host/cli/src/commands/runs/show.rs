@@ -2,7 +2,10 @@
 
 use comfy_table::{ContentArrangement, Table, presets::UTF8_FULL_CONDENSED};
 use serde_json::json;
-use triggerbox_automation::runs::{self, AttemptDetail, RunDetail, RunFilter, RunId, RunState, RunSummary};
+use triggerbox_automation::{
+    logs::{self, LogFilter},
+    runs::{self, AttemptDetail, RunDetail, RunFilter, RunId, RunState, RunSummary},
+};
 use triggerbox_model::{
     changes::Diff,
     limits::{Limits, PerLimit},
@@ -59,6 +62,25 @@ pub(super) fn chain(run: RunId, common: &Common) -> Result<Exit, Failure> {
     for fire in &suppressed {
         let what = format!("{} on {}: {}", fire.rule, fire.record, fire.reason);
         anstream::println!("{} {}", styled(YELLOW, "not fired"), printable(&what));
+    }
+    Ok(Exit::Ok)
+}
+
+pub(super) fn logs(filter: &LogFilter, common: &Common) -> Result<Exit, Failure> {
+    let workshop = Workshop::open(common, Mode::Read)?;
+    let conn = workshop.database.snapshot().or_exit(Exit::Backend)?;
+    let lines = logs::search(&conn, filter).map_err(Failure::from_error)?;
+    if common.format.json {
+        output::json(&lines)?;
+        return Ok(Exit::Ok);
+    }
+    if lines.is_empty() {
+        anstream::println!("no lines");
+    }
+    for line in &lines {
+        let at = line.at.strftime("%Y-%m-%d %H:%M:%S");
+        let place = styled(DIM, format!("{at} run {} {}", line.run, line.rule));
+        anstream::println!("{place} {:<7} {}", line.level.name(), printable(&line.message));
     }
     Ok(Exit::Ok)
 }

@@ -1,0 +1,150 @@
+//! Rules that find their records themselves: by a script, across companies or not; and starts that fail.
+
+use guest_artifacts::{DEMO_WRITE_THEN_TRAP, DUE_LEADS, HIGH_VALUE_ORDER};
+use triggerbox_automation::{
+    Origin,
+    runs::{RunDetail, RunState},
+};
+use triggerbox_model::{event::Trigger, value::Value};
+use triggerbox_store::db::DbError;
+
+use crate::world::{ADMIN, World, block_on, create};
+
+/// A rule without records of its own.
+fn sweep(world: &World, more: &str) {
+    world.rule(&format!(
+        "name = \"sweep\"\nmodel = \"crm.lead\"\ntrigger = {{ on = \"manual\" }}\n{more}\n\
+         actions = [{{ script = \"update-record\", parameters = {{ values = \"city = Ghent\" }} }}]"
+    ));
+}
+
+fn fired(world: &World) -> RunDetail {
+    let run = block_on(world.engine.fire("sweep", ADMIN, Trigger::Manual, Vec::new())).unwrap()[0];
+    world.settle();
+    world.run(run)
+}
+
+// Shows: F042, F043, F045
+#[test]
+fn a_script_selects_the_records_by_the_day_of_the_event() {
+    let world = World::new();
+    world.script(&DUE_LEADS);
+    for lead in world.search("crm.lead", "[('date_deadline', '!=', False)]") {
+        world.write("crm.lead", lead, &[("date_deadline", Value::Unset)]);
+    }
+    // The engine's clock says the twentieth of November.
+    let due =
+        |day: &str| world.create("crm.lead", &[("name", Value::text(day)), ("date_deadline", Value::Date(day.into()))]);
+    let (soon, late, _far) = (due("2026-11-27"), due("2026-11-02"), due("2026-11-28"));
+    sweep(&world, "source = { script = \"due-leads\" }");
+    let run = fired(&world);
+    assert_eq!((run.summary.state, run.summary.message.as_deref()), (RunState::Succeeded, Some("2 of 2 updated")));
+    assert_eq!(world.search("crm.lead", "[('city', '=', 'Ghent')]").len(), 2);
+
+    sweep(&world, "source = { script = \"due-leads\" }\ndispatch = \"per-record\"");
+    let run = fired(&world);
+    assert_eq!(run.summary.code.as_deref(), Some("spread"));
+    let children: Vec<_> = world.runs_of("sweep").into_iter().filter(|run| run.parent.is_some()).collect();
+    let records: Vec<_> = children.iter().filter_map(|run| run.record).collect();
+    assert_eq!(records, [late, soon], "in the order of the script");
+}
+
+// Shows: F045
+#[test]
+fn a_source_that_breaks_or_says_nothing_gives_no_records_and_the_run_says_so() {
+    let world = World::new();
+    world.script(&DEMO_WRITE_THEN_TRAP);
+    world.script(&HIGH_VALUE_ORDER);
+    let cities = || world.search("crm.lead", "[('city', '=', 'Ghent')]").len();
+    let before = cities();
+    for (script, says) in [
+        ("demo-write-then-trap", "the rule's source is broken and gives no records"),
+        ("high-value-order", "the rule's source"),
+    ] {
+        sweep(&world, &format!("source = {{ script = \"{script}\" }}"));
+        let run = fired(&world);
+        assert_eq!((run.summary.state, run.summary.code.as_deref()), (RunState::Skipped, Some("no-records")));
+        assert!(run.summary.message.as_deref().unwrap().contains(says), "{:?}", run.summary);
+        assert!(run.attempts.is_empty());
+    }
+    assert_eq!(cities(), before);
+}
+
+// Shows: F021
+#[test]
+fn only_a_superuser_rule_spans_companies() {
+    for (superuser, found) in [(false, 1), (true, 2)] {
+        let world = World::new();
+        let boss = Origin { user: ADMIN, superuser: true };
+        let company = create(
+            "res.company",
+            &[("name", Value::text("Oakley")), ("partner_id", Value::link(1)), ("currency_id", Value::link(1))],
+        );
+        let changed = block_on(world.engine.change(boss, vec![company])).unwrap();
+        let triggerbox_model::call::Answer::Ids(company) = &changed.answers[0] else { panic!("no ids") };
+        let lead =
+            |company: u32| create("crm.lead", &[("name", Value::text("Span")), ("company_id", Value::link(company))]);
+        block_on(world.engine.change(boss, vec![lead(1), lead(company[0])])).unwrap();
+        sweep(&world, &format!("superuser = {superuser}\nsource = {{ domain = \"[('name', '=', 'Span')]\" }}"));
+        let run = fired(&world);
+        assert_eq!((run.summary.state, run.summary.superuser), (RunState::Succeeded, superuser), "{:?}", run.summary);
+        let updated = world.count("SELECT count(*) FROM crm_lead WHERE name = 'Span' AND city = 'Ghent'");
+        assert_eq!(updated, found);
+    }
+}
+
+// Shows: F060
+#[test]
+fn a_start_that_fails_is_on_the_run_and_not_in_the_way_of_the_save() {
+    let world = World::new();
+    world.rule(
+        "name = \"greet\"\nmodel = \"crm.lead\"\ntrigger = { on = \"created\" }\n\
+         actions = [{ script = \"update-record\", parameters = { values = \"city = Ghent\" } }]",
+    );
+    world.commit(|conn| {
+        let sql = "UPDATE engine_script SET component = x'00' WHERE name = 'update-record'";
+        conn.execute(sql, []).map_err(DbError::from)
+    });
+    let lead = world.lead("Looms");
+    world.settle();
+    let run = &world.runs_of("greet")[0];
+    assert_eq!((run.state, run.code.as_deref()), (RunState::Failed, Some("broken-script")));
+    assert!(run.message.as_deref().unwrap().contains("cannot be made ready"), "{run:?}");
+    assert_eq!(world.value("crm.lead", lead, "name"), Value::text("Looms"));
+}
+
+// Shows: F089
+#[test]
+fn what_scripts_log_is_a_table_that_can_be_searched() {
+    use triggerbox_automation::logs::{LogFilter, search};
+    use triggerbox_sandbox::LogLevel;
+    let world = World::new();
+    world.script(&DEMO_WRITE_THEN_TRAP);
+    world.rule(
+        "name = \"half\"\nmodel = \"sale.order\"\ntrigger = { on = \"manual\" }\n\
+         actions = [{ script = \"demo-write-then-trap\" }]",
+    );
+    for order in world.search("sale.order", "[]") {
+        block_on(world.engine.fire("half", ADMIN, Trigger::Manual, vec![order])).unwrap();
+    }
+    world.settle();
+    let find = |filter: LogFilter| search(&world.engine.database().snapshot().unwrap(), &filter).unwrap();
+    let all = find(LogFilter::default());
+    assert!(!all.is_empty());
+    assert!(all.windows(2).all(|pair| pair[0].id > pair[1].id), "newest first");
+    let line = all[0].clone();
+    assert_eq!((line.rule.as_str(), line.level), ("half", LogLevel::Info));
+    assert!(line.message.ends_with(" is half done"), "{line:?}");
+    let word = line.message.split(' ').next().unwrap().to_owned();
+    assert!(find(LogFilter { contains: Some(word), run: Some(line.run), ..LogFilter::default() }).contains(&line));
+    assert!(find(LogFilter { rule: Some("other".to_owned()), ..LogFilter::default() }).is_empty());
+    let serious = find(LogFilter { level: Some(LogLevel::Error), ..LogFilter::default() });
+    assert!(serious.iter().all(|line| line.level == LogLevel::Error));
+    assert_eq!(
+        find(LogFilter { before: Some(line.id), limit: 1, ..LogFilter::default() }),
+        all[1..].iter().take(1).cloned().collect::<Vec<_>>()
+    );
+    // A run shows its own.
+    let shown: Vec<_> = world.run(line.run).attempts.iter().flat_map(|attempt| attempt.log.clone()).collect();
+    assert!(shown.iter().any(|one| one.message == line.message), "{shown:?}");
+}

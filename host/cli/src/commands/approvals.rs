@@ -1,0 +1,106 @@
+//! `triggerbox approvals`: changes that wait for somebody's yes.
+
+use anyhow::anyhow;
+use serde_json::json;
+use triggerbox_automation::proposals::{Proposal, ProposalHash, ProposalState};
+
+use super::{runs::Desk, workshop::FromError};
+use crate::{
+    args::{ApprovalsCommand, Common},
+    exit::{Exit, Failure},
+    output::{self, BOLD, DIM, printable, styled},
+};
+
+/// Most proposals of a list.
+const MOST: u32 = 500;
+
+pub(crate) fn run(command: &ApprovalsCommand) -> Result<Exit, Failure> {
+    match command {
+        ApprovalsCommand::List { state, common } => list(state, common),
+        ApprovalsCommand::Show { run, common } => show(*run, common),
+        ApprovalsCommand::Approve { run, hash, note, common } => {
+            let desk = Desk::open(common)?;
+            let hash: ProposalHash = hash.parse()?;
+            may_see(&desk, &proposal(&desk, *run)?)?;
+            let changed = desk.block_on(desk.engine.approve(*run, hash, desk.user, note))?;
+            done(common, *run, "approved", &changed.runs)
+        }
+        ApprovalsCommand::Reject { run, note, common } => {
+            let desk = Desk::open(common)?;
+            may_see(&desk, &proposal(&desk, *run)?)?;
+            desk.block_on(desk.engine.reject(*run, desk.user, note))?;
+            done(common, *run, "rejected", &[])
+        }
+    }
+}
+
+fn list(state: &str, common: &Common) -> Result<Exit, Failure> {
+    let desk = Desk::open(common)?;
+    let state = ProposalState::ALL.into_iter().find(|one| one.name() == state).ok_or_else(|| {
+        let all = ProposalState::ALL.map(ProposalState::name).join(", ");
+        anyhow!("there is no state `{state}`; there are {all}")
+    })?;
+    let mut found = desk.engine.proposals(Some(state), MOST).map_err(Failure::from_error)?;
+    found.retain(|proposal| may_see(&desk, proposal).is_ok());
+    if common.format.json {
+        output::json(&found)?;
+        return Ok(Exit::Ok);
+    }
+    if found.is_empty() {
+        anstream::println!("no changes are {}", state.name());
+    }
+    for proposal in &found {
+        let records = output::count(proposal.diff.records.len(), "record");
+        anstream::println!(
+            "run {} {} of {} on {records}: {}",
+            styled(BOLD, proposal.run),
+            proposal.state.name(),
+            proposal.rule,
+            printable(&proposal.why)
+        );
+    }
+    Ok(Exit::Ok)
+}
+
+fn show(run: i64, common: &Common) -> Result<Exit, Failure> {
+    let desk = Desk::open(common)?;
+    let proposal = proposal(&desk, run)?;
+    may_see(&desk, &proposal)?;
+    if common.format.json {
+        output::json(&proposal)?;
+        return Ok(Exit::Ok);
+    }
+    anstream::println!(
+        "run {} of {} {}: {}",
+        styled(BOLD, run),
+        proposal.rule,
+        proposal.state.name(),
+        printable(&proposal.why)
+    );
+    anstream::println!("{}", printable(proposal.diff.to_string().trim_end()));
+    anstream::println!("{}", styled(DIM, format!("hash {}", proposal.hash)));
+    Ok(Exit::Ok)
+}
+
+fn proposal(desk: &Desk, run: i64) -> Result<Proposal, Failure> {
+    let found = desk.engine.proposal(run).map_err(Failure::from_error)?;
+    Ok(found.ok_or_else(|| anyhow!("run {run} proposes nothing; `triggerbox approvals list` lists what waits"))?)
+}
+
+/// Whoever decides about a change may read what it changes.
+fn may_see(desk: &Desk, proposal: &Proposal) -> Result<(), Failure> {
+    let real = |id: &u32| !triggerbox_model::value::is_provisional(*id);
+    proposal.diff.records.iter().try_for_each(|one| {
+        let ids: Vec<u32> = Some(one.record.id).into_iter().filter(real).collect();
+        desk.may_read(&one.record.model, &ids)
+    })
+}
+
+fn done(common: &Common, run: i64, what: &str, runs: &[i64]) -> Result<Exit, Failure> {
+    if common.format.json {
+        output::json(&json!({ "run": run, "done": what, "runs": runs }))?;
+    } else {
+        anstream::println!("run {} is {what}", styled(BOLD, run));
+    }
+    Ok(Exit::Ok)
+}

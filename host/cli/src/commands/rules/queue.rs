@@ -1,0 +1,66 @@
+//! Having rules run, or not.
+
+use anyhow::anyhow;
+use serde_json::json;
+use triggerbox_model::event::Trigger;
+
+use crate::{
+    args::Common,
+    commands::{runs::Desk, workshop::FromError},
+    exit::{Exit, Failure},
+    output::{self, BOLD, styled},
+};
+
+/// What to do about runs that are queued here.
+const NEXT: &str = "`triggerbox serve` or `triggerbox runs work` runs them";
+
+pub(super) fn run(name: &str, ids: &[u32], common: &Common) -> Result<Exit, Failure> {
+    let desk = Desk::open(common)?;
+    let model = desk.engine.rules().and_then(|rules| Ok(rules.rule(name)?.rule.model.clone()));
+    if let Some(model) = model.map_err(Failure::from_error)? {
+        desk.may_read(&model, ids)?;
+    }
+    let runs = desk.block_on(desk.engine.fire(name, desk.user, Trigger::Manual, ids.to_vec()))?;
+    if common.format.json {
+        output::json(&json!({ "rule": name, "runs": runs }))?;
+    } else {
+        let runs: Vec<_> = runs.iter().map(i64::to_string).collect();
+        anstream::println!("{} queued as run {}; {NEXT}", styled(BOLD, name), runs.join(", "));
+    }
+    Ok(Exit::Ok)
+}
+
+pub(super) fn backfill(name: &str, domain: &str, common: &Common) -> Result<Exit, Failure> {
+    let desk = Desk::open(common)?;
+    let done = desk.block_on(desk.engine.backfill(name, domain, desk.user))?;
+    if common.format.json {
+        output::json(&done)?;
+    } else {
+        let (records, runs) = (output::count(done.records, "record"), output::count(done.runs, "run"));
+        anstream::println!("{} queued on {records} in {runs}; {NEXT}", styled(BOLD, name));
+    }
+    Ok(Exit::Ok)
+}
+
+/// Stops with a reason, or goes on without one.
+pub(super) fn stop(model: Option<&str>, reason: Option<&str>, common: &Common) -> Result<Exit, Failure> {
+    let desk = Desk::open(common)?;
+    if let Some(model) = model {
+        desk.engine.database().schema().model(model).map_err(|error| anyhow!(error))?;
+    }
+    match reason {
+        Some(reason) => desk.block_on(desk.engine.stop(model, desk.user, reason))?,
+        None => desk.block_on(desk.engine.go(model))?,
+    }
+    if common.format.json {
+        output::json(&json!({ "model": model, "stopped": reason.is_some() }))?;
+    } else {
+        let what = model.map_or_else(|| "all rules".to_owned(), |model| format!("rules of {model}"));
+        let what = styled(BOLD, what);
+        anstream::println!(
+            "{what} {}",
+            if reason.is_some() { "are stopped; `triggerbox rules go` ends that" } else { "run again" }
+        );
+    }
+    Ok(Exit::Ok)
+}
