@@ -416,3 +416,100 @@ fn a_run_waits_for_approval() {
     world.settle();
     assert_eq!(world.codes(Some(lead)), ["waits-for-approval"]);
 }
+
+/// A lead whose change fired the rule, and whose run succeeded.
+fn fired(world: &World) -> Id {
+    let lead = world.lead();
+    world.set(lead, "expected_revenue", Value::Number(5_000.0));
+    world.settle();
+    lead
+}
+
+// Shows: F083, F091
+#[test]
+fn a_fire_that_did_not_become_a_run() {
+    for (reason, code) in [
+        ("already-fired", "loop-suppressed"),
+        ("too-deep", "too-deep"),
+        ("too-many-runs", "too-many-runs"),
+        ("max-records", "max-records"),
+        ("overlap", "overlap"),
+        ("own-update", "own-update"),
+        ("for another reason", "suppressed"),
+    ] {
+        let world = World::new();
+        let lead = fired(&world);
+        // As the engine notes it; that it does is shown where these are tested.
+        world.sql(&format!(
+            "INSERT INTO engine_suppressed (at, event, rule, reason) \
+             SELECT at, id, 'hot-leads', '{reason}: so it is' FROM engine_event ORDER BY id DESC LIMIT 1"
+        ));
+        let causes = world.causes(Some(lead));
+        assert_eq!((causes[0].code, causes.len()), (code, 1), "{causes:?}");
+        assert!(causes[0].sentence.contains("so it is") || code == "suppressed", "{causes:?}");
+    }
+}
+
+// Shows: F080, F083
+#[test]
+fn where_the_last_run_stands_and_how_it_ended() {
+    for (state, code, diagnosed) in [
+        ("state = 'queued', blockers = 2, finished = NULL", "NULL", "waits-for-its-turn"),
+        ("state = 'queued', finished = NULL", "'unavailable'", "retrying"),
+        ("state = 'queued', finished = NULL", "NULL", "queued"),
+        ("state = 'running', finished = NULL", "NULL", "running"),
+        ("state = 'skipped'", "'records-gone'", "skipped"),
+        ("state = 'cancelled'", "'cancelled'", "cancelled"),
+        ("state = 'outcome-unknown'", "'outcome-unknown'", "outcome-unknown"),
+        ("state = 'failed'", "'failed'", "failed"),
+        ("state = 'failed'", "'rejected'", "rejected"),
+        ("state = 'dead'", "'unavailable'", "dead"),
+    ] {
+        let world = World::new();
+        let lead = fired(&world);
+        world.sql(&format!("UPDATE engine_run SET {state}, code = {code}, message = 'so it is'"));
+        let causes = world.causes(Some(lead));
+        assert_eq!(causes[0].code, diagnosed, "{causes:?}");
+    }
+}
+
+#[test]
+fn a_rule_without_a_model_has_no_record() {
+    let world = World::new();
+    world.save(
+        "name = \"hot-leads\"\ntrigger = { on = \"schedule\", cron = \"0 9 * * *\" }\n[[actions]]\n\
+         script = \"notify\"\nparameters = { text = \"x\" }\n",
+    );
+    assert_eq!(world.codes(Some(1)), ["no-model"]);
+}
+
+#[test]
+fn nothing_ever_happened_to_the_record() {
+    let world = World::new();
+    let lead = world.lead();
+    world.sql(&format!(
+        "UPDATE crm_lead SET expected_revenue = 5000, create_date = NULL, write_date = NULL WHERE id = {lead}; \
+         DELETE FROM engine_event"
+    ));
+    assert_eq!(world.codes(Some(lead)), ["never-changed"]);
+}
+
+/// A cause that no test expects is one that nobody has seen.
+#[test]
+fn every_cause_has_a_test() {
+    let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+    let tests = std::fs::read_to_string(root.join("tests/e2e/diagnose.rs")).unwrap();
+    let mut codes = std::collections::BTreeSet::new();
+    for file in ["history.rs", "record.rs", "standing.rs"] {
+        let source = std::fs::read_to_string(root.join("host/automation/src/diagnose").join(file)).unwrap();
+        for place in ["self.found(", "=> (", "=> {\n                ("] {
+            for rest in source.split(place).skip(1) {
+                let Some(literal) = rest.trim_start().strip_prefix('"') else { continue };
+                codes.insert(literal.split('"').next().unwrap().to_owned());
+            }
+        }
+    }
+    assert!(codes.len() > 30, "{codes:?}");
+    let missing: Vec<_> = codes.iter().filter(|code| !tests.contains(&format!("\"{code}\""))).collect();
+    assert!(missing.is_empty(), "{missing:?}");
+}
