@@ -35,6 +35,13 @@ use crate::{
     runs::RunState,
 };
 
+/// Methods that write on the chatter of a record, and not on its fields.
+const POSTING: [&str; 4] = ["message_post", "message_subscribe", "message_unsubscribe", "activity_schedule"];
+
+/// Fields that the embedded backend's methods write.
+const BY_METHODS: [&str; 8] =
+    ["active", "automated_probability", "date_order", "locked", "lost_reason_id", "probability", "stage_id", "state"];
+
 /// The rules that stand before the writes of one change.
 pub(super) struct Gate<'e> {
     engine: &'e Engine,
@@ -93,6 +100,7 @@ impl<'e> Gate<'e> {
             Call::Relate { target, field, commands } => {
                 self.commands(&target.model, field, commands).await?;
             }
+            Call::CallMethod { model, method, .. } => self.refuse_method(model, method)?,
             _ => {}
         }
         Ok(())
@@ -164,10 +172,32 @@ impl<'e> Gate<'e> {
                     );
                     return Err(Error::rejected("write-it-by-itself", text).into());
                 }
+                Effect::CallMethod { model, method, .. } => self.refuse_method(model, method)?,
                 _ => {}
             }
         }
         Ok(more)
+    }
+
+    /// What a method writes is known when it is committed, and not before: no rule could look at it. So none is called where
+    /// a rule stands before such writes, but for those that only post.
+    fn refuse_method(&self, model: &str, method: &str) -> Result<(), EngineError> {
+        let updates = |rule: &&Arc<Armed>| {
+            let Trigger::Before { writes, fields } = &rule.rule.trigger else { return false };
+            let watched = fields.is_empty() || fields.iter().any(|field| BY_METHODS.contains(&field.as_str()));
+            watched && writes.contains(&Write::Update)
+        };
+        match self.index.before_writes(model).find(updates) {
+            Some(rule) if !POSTING.contains(&method) => {
+                let text = format!(
+                    "`{method}` of `{model}` is not called: the rule `{}` stands before writes on this model, and could not \
+                     see what the method writes; write the fields themselves",
+                    rule.rule.name
+                );
+                Err(Error::rejected("method-behind-rule", text).into())
+            }
+            _ => Ok(()),
+        }
     }
 
     /// Asks each rule in turn; what one adds, the next one sees. All that was added.

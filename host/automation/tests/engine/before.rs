@@ -136,3 +136,26 @@ fn a_form_that_is_edited_gets_values_and_warnings_and_nothing_is_saved() {
     assert_eq!(ask("lead", "soon", "name"), Default::default(), "another field");
     assert_eq!(world.count("SELECT count(*) FROM engine_run"), 0);
 }
+
+// Shows: F110
+#[test]
+fn no_method_is_called_behind_a_rule_that_could_not_see_what_it_writes() {
+    let world = World::new();
+    let call = |method: &str| Call::CallMethod {
+        model: "crm.lead".into(),
+        ids: vec![1],
+        method: method.into(),
+        arguments_json: "{}".into(),
+    };
+    gate(&world, "phone-format", "");
+    world.change(vec![call("action_set_lost")]);
+    world.rule(
+        "name = \"gate\"\nmodel = \"crm.lead\"\ntrigger = { on = \"before\", writes = [\"update\"] }\n\
+         actions = [{ script = \"phone-format\" }]",
+    );
+    let refused = world.try_change(ADMIN, vec![call("action_set_won")]).unwrap_err();
+    assert_eq!(refused.code(), "method-behind-rule");
+    assert!(refused.to_string().contains("the rule `gate` stands before writes"), "{refused}");
+    assert_eq!(world.count("SELECT count(*) FROM crm_lead WHERE id = 1 AND won_status = 'won'"), 0);
+    world.change(vec![call("message_subscribe")]);
+}
