@@ -197,3 +197,34 @@ async fn stops_limits_and_schedules_are_there() {
     let limits = world.get("/api/v1/limits").await.good(200);
     assert!(limits["limits"].as_array().unwrap().iter().any(|limit| limit["name"] == "fuel" && limit["async"] != 0));
 }
+
+// Shows: F080, F089
+#[tokio::test(flavor = "multi_thread")]
+async fn logs_are_searched_and_what_failed_is_queued_again() {
+    let world = World::new().await;
+    world.script(&guest_artifacts::DEMO_WRITE_THEN_TRAP).await;
+    let rule = "name = \"half\"\nmodel = \"sale.order\"\ntrigger = { on = \"manual\" }\n\
+                actions = [{ script = \"demo-write-then-trap\" }]";
+    world.rule(rule).await.good(201);
+    let fired = world.call("POST", "/api/v1/rules/half/run", json!({ "records": [1] })).await.good(202);
+    let run = fired["runs"][0].as_i64().unwrap();
+    world.ended(run).await;
+
+    let found = world.get("/api/v1/logs?rule=half&contains=half%20done").await.good(200);
+    let line = &found["lines"][0];
+    assert_eq!((&line["run"], &line["level"], &line["attempt"]), (&json!(run), &json!("info"), &json!(1)), "{found}");
+    let all = world.get(&format!("/api/v1/logs?run={run}&limit=1")).await.good(200);
+    let next = all["next"].as_i64().unwrap();
+    let rest = world.get(&format!("/api/v1/logs?run={run}&before={next}")).await.good(200);
+    assert!(rest["lines"].as_array().unwrap().iter().all(|line| line["id"].as_i64().unwrap() < next), "{rest}");
+    assert_eq!(world.get("/api/v1/logs?level=loud").await.code(400), "bad-query");
+
+    let again = json!({ "rule": "half", "state": "failed" });
+    let sam = world.token(crate::world::SAM, &Scope::ALL).await;
+    assert_eq!(world.call_as(&sam, "POST", "/api/v1/requeues", again.clone()).await.code(403), "access-denied");
+    let queued = world.call("POST", "/api/v1/requeues", again).await.good(202);
+    assert_eq!(queued["runs"], json!([run]));
+    let unknown = json!({ "rule": "none", "state": "dead" });
+    assert_eq!(world.call("POST", "/api/v1/requeues", unknown).await.code(404), "unknown-rule");
+    assert_eq!(world.ended(run).await["attempt"], 2);
+}
