@@ -250,6 +250,32 @@ fn what_runs_inside_a_callers_write_cannot_wait_call_or_chain() {
     assert!(found.iter().any(|line| line.starts_with("actions[0].script: ")), "{found:?}");
 }
 
+// Shows: F013, F084
+#[test]
+fn where_a_rule_sends_to_it_grants_by_name() {
+    let world = World::new();
+    let rule = |url: &str, http: &str| {
+        format!(
+            "name = \"tell\"\nmodel = \"crm.lead\"\ntrigger = {{ on = \"created\" }}\n[[actions]]\n\
+             script = \"call-webhook\"\nparameters = {{ url = \"{url}\" }}\n{http}"
+        )
+    };
+    let grant = "http = [{ methods = [\"POST\"], url = \"https://erp.example/hook/*\" }]\n";
+    assert_eq!(world.found(&rule("https://erp.example/hook/leads?v=2", grant)), Vec::<String>::new());
+    for (url, http, found) in [
+        (
+            "https://erp.example/hook/leads",
+            "",
+            "actions[0].http: the script sends `POST https://erp.example/hook/leads`",
+        ),
+        ("https://other.example/hook/leads", grant, "actions[0].http: the script sends"),
+        ("erp.example", grant, "actions[0].parameters.url: `erp.example` is no address"),
+    ] {
+        let all = world.found(&rule(url, http));
+        assert!(all.len() == 1 && all[0].starts_with(found), "{all:?}");
+    }
+}
+
 // Shows: F084
 #[test]
 fn a_script_that_asks_for_more_than_it_is_given_is_named_with_what_is_missing() {

@@ -96,6 +96,9 @@ pub(crate) fn keep(
     at: i64,
     lines: &[LogLine],
 ) -> rusqlite::Result<()> {
+    if lines.is_empty() {
+        return Ok(());
+    }
     let sql = "INSERT INTO engine_log (at, rule, run, attempt, level, message) VALUES (?1, ?2, ?3, ?4, ?5, ?6)";
     let mut statement = conn.prepare_cached(sql)?;
     for line in lines {

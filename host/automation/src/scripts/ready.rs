@@ -61,6 +61,13 @@ pub fn asks(schema: &Schema, model: Option<&str>, action: &Action) -> Option<Gra
     derive(schema, model, action).map(Derived::grants)
 }
 
+/// Where such an action sends requests to.
+#[must_use]
+pub fn address(action: &Action) -> Option<&str> {
+    let address = action.parameters.get("url").map(String::as_str);
+    address.filter(|_| action.script.name == "call-webhook")
+}
+
 /// What is wrong with the parameters of such an action, each with the parameter's name: fields that do not exist, texts
 /// that do not parse.
 #[must_use]

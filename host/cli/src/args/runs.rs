@@ -33,6 +33,12 @@ pub(crate) enum RunsCommand {
         /// Not older than this: `30m`, `24h`, `7d`, or a time such as 2026-11-21T10:15:00Z.
         #[arg(long)]
         since: Option<String>,
+        /// Older than this.
+        #[arg(long)]
+        until: Option<String>,
+        /// Going back to this event.
+        #[arg(long)]
+        root: Option<i64>,
         /// Older than this run: the next page.
         #[arg(long)]
         before: Option<i64>,

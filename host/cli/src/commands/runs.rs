@@ -34,16 +34,17 @@ use crate::{
 
 pub(crate) fn run(command: &RunsCommand) -> Result<Exit, Failure> {
     match command {
-        RunsCommand::List { rule, state, record, code, since, before, limit, common } => {
+        RunsCommand::List { rule, state, record, code, since, until, root, before, limit, common } => {
             let filter = RunFilter {
                 rule: rule.clone(),
                 state: state.as_deref().map(state_named).transpose()?,
                 record: record.as_deref().map(record_named).transpose()?,
                 code: code.clone(),
                 since: since.as_deref().map(|text| time(text, Timestamp::now())).transpose()?,
+                until: until.as_deref().map(|text| time(text, Timestamp::now())).transpose()?,
+                root: *root,
                 before: *before,
                 limit: *limit,
-                ..RunFilter::default()
             };
             show::list(&filter, common)
         }

@@ -4,6 +4,7 @@ use triggerbox_model::{
     grants::{GrantOperation, Grants},
     limits::Limit,
 };
+use url::Url;
 
 use super::{Check, parameters};
 use crate::{
@@ -58,6 +59,7 @@ impl Check<'_> {
             self.grants(place, grants);
         }
         self.given(place, action, version);
+        self.sends(place, action);
         for (limit, max) in &action.limits.0 {
             if limit.is_fixed() {
                 let message = format!("`{limit}` is the same for every run; take it out");
@@ -129,6 +131,24 @@ impl Check<'_> {
                 "grants-missing",
                 format!("{place}.grants"),
                 format!("the script asks for what policy guards, which a rule must grant by name: {list}"),
+            ),
+        }
+    }
+
+    /// The program's own script that sends does so where the rule says, and only there.
+    fn sends(&mut self, place: &str, action: &Action) {
+        let Some(address) = ready::address(action) else { return };
+        match Url::parse(address) {
+            Ok(url) if action.http.iter().any(|grant| grant.covers("POST", &url)) => {}
+            Ok(_) => {
+                let message =
+                    format!("the script sends `POST {address}`, which the action's `http` must grant by name");
+                self.error("grants-missing", format!("{place}.http"), message);
+            }
+            Err(error) => self.error(
+                "bad-parameter",
+                format!("{place}.parameters.url"),
+                format!("`{address}` is no address: {error}; write it in full"),
             ),
         }
     }
