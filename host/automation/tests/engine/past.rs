@@ -176,3 +176,20 @@ fn a_rule_runs_over_the_records_that_were_there_before_it() {
     assert!(runs.iter().all(|run| run.class == "batch" && run.state == RunState::Succeeded), "{runs:?}");
     assert_eq!(block_on(world.engine.backfill("no-such", "[]", ADMIN)).unwrap_err().code(), "unknown-rule");
 }
+
+#[test]
+fn a_database_of_the_format_before_gets_its_log() {
+    let world = scored(Config::default());
+    lead(&world, "Warehouse", 20_000.0);
+    world.settle();
+    world.commit(|conn| {
+        let older = "DROP TABLE engine_log; UPDATE tb_meta SET value = '1' WHERE key = 'engine-format'";
+        conn.execute_batch(older).map_err(DbError::from)
+    });
+    let world = World::on(world.engine.database().clone(), Config::default());
+    lead(&world, "Silo", 20_000.0);
+    world.settle();
+    let runs = world.runs_of("scored");
+    assert!(runs.len() >= 2 && runs.iter().all(|run| run.state == RunState::Succeeded), "{runs:?}");
+    assert!(runs.iter().all(|run| world.run(run.id).attempts.len() == 1));
+}
