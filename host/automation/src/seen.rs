@@ -97,6 +97,18 @@ pub fn note(conn: &Connection, scope: &str, key: &str, now: i64) -> rusqlite::Re
     conn.prepare_cached(sql)?.execute((scope, key, now)).map(drop)
 }
 
+/// Where it is noted that a rule before a write broke; the key is the rule.
+pub const BROKEN_BEFORE: &str = "before";
+
+/// All that was noted in a scope, with when.
+///
+/// # Errors
+/// What the database says.
+pub fn all_noted(conn: &Connection, scope: &str) -> rusqlite::Result<Vec<(String, i64)>> {
+    let mut statement = conn.prepare_cached("SELECT key, at FROM engine_seen WHERE scope = ?1 ORDER BY key")?;
+    statement.query_map([scope], |row| Ok((row.get(0)?, row.get(1)?)))?.collect()
+}
+
 /// When something was noted last.
 ///
 /// # Errors

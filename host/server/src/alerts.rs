@@ -1,4 +1,4 @@
-//! Telling people of trouble: failures in a row, dead letters, stuck runs, limits that are nearly reached, schedules that
+//! Telling people of trouble: failures in a row, dead letters, rules that break before writes, stuck runs, limits that are nearly reached, schedules that
 //! are never due again. Each goes to the log and, signed, to the addresses of the configuration.
 
 use std::{
@@ -17,7 +17,7 @@ use triggerbox_automation::{
     EngineError,
     clock::{millis, timestamp},
     engine::Attempt,
-    rule::Trigger,
+    rule::{OnError, Trigger},
     runs::{RunId, RunState},
     seen,
 };
@@ -48,7 +48,8 @@ const TOLD: &str = "alert:";
 /// Something that somebody should look at.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Trouble {
-    /// Stable: `failures-in-a-row`, `dead-letter`, `stuck-run`, `limit-nearly-reached`, `schedule-over`.
+    /// Stable: `failures-in-a-row`, `dead-letter`, `before-rule-broken`, `stuck-run`, `limit-nearly-reached`,
+    /// `schedule-over`.
     pub kind: &'static str,
     /// The rule.
     pub rule: String,
@@ -76,7 +77,7 @@ pub fn of_attempt(app: &App, attempt: &Attempt) -> Vec<Trouble> {
     close.map(trouble).collect()
 }
 
-/// Runs that were given up, and rules whose runs fail one after the other.
+/// Runs that were given up, rules whose runs fail one after the other, and rules that broke before a write.
 ///
 /// # Errors
 /// What the database says.
@@ -113,6 +114,17 @@ pub fn of_failures(app: &App, conn: &Connection) -> Result<Vec<Trouble>, EngineE
         let message =
             format!("{failures} runs of rule `{rule}` failed in a row{and}; the last: {}", code.unwrap_or_default());
         found.push(Trouble { kind: "failures-in-a-row", rule, run: Some(run), message, since: timestamp(finished) });
+    }
+    let rules = app.engine().rules()?;
+    for (rule, at) in seen::all_noted(conn, seen::BROKEN_BEFORE)? {
+        let Ok(armed) = rules.rule(&rule) else { continue };
+        let then = match armed.rule.on_error {
+            OnError::Refuse => "writes that it stands before are refused",
+            OnError::Pass => "writes go on without it",
+        };
+        let run = last.query_row([&rule], |row| row.get(0)).optional()?;
+        let message = format!("rule `{rule}` broke before a write; {then} until it is mended");
+        found.push(Trouble { kind: "before-rule-broken", rule, run, message, since: timestamp(at) });
     }
     Ok(found)
 }

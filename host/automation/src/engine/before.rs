@@ -33,6 +33,7 @@ use crate::{
     rule::{OnError, Trigger, trigger::Write},
     runner,
     runs::RunState,
+    seen,
 };
 
 /// Methods that write on the chatter of a record, and not on its fields.
@@ -350,6 +351,7 @@ impl Engine {
             let (_, root) = dispatcher.event(&RecordRef::new(model, 0), "before", "{}")?;
             let firing = Firing::new(Happened::Other("before".to_owned()), Vec::new());
             let run = dispatcher.insert(&rule, root, &firing, Class::Sync, now)?;
+            seen::note(conn, seen::BROKEN_BEFORE, &rule.rule.name, now)?;
             Ok::<_, EngineError>(queue::end(conn, run, now, RunState::Failed, &code, Some(&message))?)
         };
         self.committer().commit(note).await

@@ -55,6 +55,19 @@ pub(crate) enum RunsCommand {
         #[command(flatten)]
         common: Common,
     },
+    /// Show what a run asked its host and was answered, as far as that is kept.
+    Journal {
+        /// The run.
+        run: i64,
+        /// Which try [default: the last].
+        #[arg(long)]
+        attempt: Option<u32>,
+        /// Which action of the rule, from 1.
+        #[arg(long, default_value_t = 1)]
+        action: u32,
+        #[command(flatten)]
+        common: Common,
+    },
     /// Show all runs that go back to the same event, and the fires that were suppressed.
     Chain {
         /// One of them.

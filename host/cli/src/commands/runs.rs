@@ -49,6 +49,7 @@ pub(crate) fn run(command: &RunsCommand) -> Result<Exit, Failure> {
             show::list(&filter, common)
         }
         RunsCommand::Show { run, common } => show::one(*run, common),
+        RunsCommand::Journal { run, attempt, action, common } => show::journal(*run, *attempt, *action, common),
         RunsCommand::Chain { run, common } => show::chain(*run, common),
         RunsCommand::Retry { run, common } => {
             let desk = Desk::open(common)?;

@@ -153,3 +153,18 @@ async fn a_stuck_run_is_trouble() {
     let found = look(&mut running, 30);
     assert_eq!((found[0].kind, found[0].run), ("stuck-run", Some(run)));
 }
+
+// Shows: F088
+#[tokio::test(flavor = "multi_thread")]
+async fn a_rule_that_breaks_before_a_write_is_trouble() {
+    let world = World::new().await;
+    world.script(&guest_artifacts::DEMO_LOOP_FOREVER).await;
+    let rule = "name = \"gate\"\nmodel = \"crm.lead\"\non-error = \"pass\"\n\
+                trigger = { on = \"before\", writes = [\"create\"] }\nactions = [{ script = \"demo-loop-forever\" }]";
+    world.rule(rule).await.good(201);
+    world.lead("It is written all the same").await;
+    let found = of_failures(&world.app, &world.app.engine().database().snapshot().unwrap()).unwrap();
+    let [trouble] = found.as_slice() else { panic!("{found:?}") };
+    assert_eq!((trouble.kind, trouble.rule.as_str(), trouble.since), ("before-rule-broken", "gate", world.clock.now()));
+    assert!(trouble.run.is_some() && trouble.message.contains("writes go on without it"), "{trouble:?}");
+}

@@ -66,6 +66,30 @@ pub(super) fn chain(run: RunId, common: &Common) -> Result<Exit, Failure> {
     Ok(Exit::Ok)
 }
 
+pub(super) fn journal(run: RunId, attempt: Option<u32>, action: u32, common: &Common) -> Result<Exit, Failure> {
+    let workshop = Workshop::open(common, Mode::Read)?;
+    let conn = workshop.database.snapshot().or_exit(Exit::Backend)?;
+    let summary = runs::head(&conn, run).map_err(Failure::from_error)?;
+    let attempt = attempt.unwrap_or(summary.attempt);
+    let entries = runs::journal(&conn, run, attempt, action.saturating_sub(1)).map_err(Failure::from_error)?;
+    if common.format.json {
+        output::json(&entries)?;
+        return Ok(Exit::Ok);
+    }
+    if entries.is_empty() {
+        anstream::println!("nothing is kept of try {attempt} of run {run}");
+    }
+    for entry in &entries {
+        anstream::println!("{} {}", styled(BOLD, "asked"), printable(&serde_json::to_string(&entry.call)?));
+        let (style, word, answer) = match &entry.reply {
+            Ok(answer) => (GREEN, "  answered", serde_json::to_string(answer)?),
+            Err(error) => (RED, "  refused", error.to_string()),
+        };
+        anstream::println!("{} {}", styled(style, word), printable(&answer));
+    }
+    Ok(Exit::Ok)
+}
+
 pub(super) fn logs(filter: &LogFilter, common: &Common) -> Result<Exit, Failure> {
     let workshop = Workshop::open(common, Mode::Read)?;
     let conn = workshop.database.snapshot().or_exit(Exit::Backend)?;
