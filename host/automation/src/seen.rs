@@ -9,18 +9,23 @@ use crate::error::EngineError;
 pub type Key = (String, String);
 
 tokio::task_local! {
-    static CURRENT: Key;
+    static CURRENT: Option<Key>;
 }
 
 /// Does work under a key that was taken: the first transaction that it commits says so, so that it is known that something
 /// was done even if the process dies before the answer is kept.
 pub async fn under<T>(key: Key, work: impl Future<Output = T>) -> T {
-    CURRENT.scope(key, work).await
+    CURRENT.scope(Some(key), work).await
+}
+
+/// Does work under no key: it is kept whatever becomes of the request.
+pub(crate) async fn apart<T>(work: impl Future<Output = T>) -> T {
+    CURRENT.scope(None, work).await
 }
 
 /// The key that the current task works under.
 pub(crate) fn current() -> Option<Key> {
-    CURRENT.try_with(Clone::clone).ok()
+    CURRENT.try_with(Clone::clone).ok().flatten()
 }
 
 /// Notes in the transaction of the work itself that something was done under a key.

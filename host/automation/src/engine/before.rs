@@ -354,7 +354,7 @@ impl Engine {
             seen::note(conn, seen::BROKEN_BEFORE, &rule.rule.name, now)?;
             Ok::<_, EngineError>(queue::end(conn, run, now, RunState::Failed, &code, Some(&message))?)
         };
-        self.committer().commit(note).await
+        seen::apart(self.committer().commit(note)).await
     }
 
     /// Runs a rule's scripts on something that has not happened yet: they may read and answer, and change nothing.
