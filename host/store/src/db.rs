@@ -78,11 +78,20 @@ impl Database {
     /// # Errors
     /// [`DbError::Exists`] and everything that can go wrong on a disk. A file that could not be finished is removed.
     pub fn create(path: &Path, data: &DataSet) -> Result<Self, DbError> {
+        Self::create_filled(path, data, |_| Ok(()))
+    }
+
+    /// The same, with what `fill` adds in the transaction that makes it: all of it is there, or nothing.
+    pub(crate) fn create_filled(
+        path: &Path,
+        data: &DataSet,
+        fill: impl FnOnce(&Connection) -> Result<(), Error>,
+    ) -> Result<Self, DbError> {
         if path.exists() {
             return Err(DbError::Exists { path: path.to_owned() });
         }
         let lock = lock(path)?;
-        let made = make(path, data);
+        let made = make(path, data, fill);
         if let Err(error) = made {
             // A half-made file would only be in the way of the next attempt.
             for leftover in [path.to_owned(), beside(path, "-wal"), beside(path, "-shm")] {
@@ -98,10 +107,18 @@ impl Database {
     /// # Errors
     /// As [`Database::create`].
     pub fn in_memory(data: &DataSet) -> Result<Self, DbError> {
+        Self::in_memory_filled(data, |_| Ok(()))
+    }
+
+    /// The same, with what `fill` adds.
+    pub(crate) fn in_memory_filled(
+        data: &DataSet,
+        fill: impl FnOnce(&Connection) -> Result<(), Error>,
+    ) -> Result<Self, DbError> {
         let shm = Path::new("/dev/shm");
         let folder = if shm.is_dir() { tempfile::tempdir_in(shm) } else { tempfile::tempdir() }?;
         let path = folder.path().join("memory.db");
-        make(&path, data)?;
+        make(&path, data, fill)?;
         Self::opened(path, None, Some(folder))
     }
 
@@ -387,10 +404,11 @@ fn lock_mutex<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 /// Writes a new database.
-fn make(path: &Path, data: &DataSet) -> Result<(), DbError> {
+fn make(path: &Path, data: &DataSet, fill: impl FnOnce(&Connection) -> Result<(), Error>) -> Result<(), DbError> {
     let conn = open_writer(path)?;
     conn.execute_batch("BEGIN IMMEDIATE")?;
-    load::import(&conn, data).map_err(|error| DbError::behind(&error).unwrap_or(DbError::Data(error)))?;
+    let filled = load::import(&conn, data).and_then(|()| fill(&conn));
+    filled.map_err(|error| DbError::behind(&error).unwrap_or(DbError::Data(error)))?;
     conn.pragma_update(None, "application_id", settings::APPLICATION_ID)?;
     conn.pragma_update(None, "user_version", FORMAT)?;
     conn.execute_batch("COMMIT")?;

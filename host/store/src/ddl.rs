@@ -21,7 +21,7 @@ use rusqlite::{Connection, OptionalExtension, types::Type};
 use serde::{Serialize, de::DeserializeOwned};
 use triggerbox_model::schema::{Constraint, Field, FieldKind, Model, Schema};
 
-pub use self::upgrade::{Upgrade, VERSION, fingerprint, upgrade};
+pub use self::upgrade::{Upgrade, VERSION, add_indexes, fingerprint, upgrade};
 use crate::rights::Rights;
 
 /// Column of a hierarchy's path, `1/5/`.
@@ -36,7 +36,16 @@ pub fn table(model: &str) -> String {
 /// A name as SQL takes it literally.
 #[must_use]
 pub fn quote(name: &str) -> String {
-    format!("\"{}\"", name.replace('"', "\"\""))
+    let mut quoted = String::with_capacity(name.len() + 2);
+    quoted.push('"');
+    for part in name.split_inclusive('"') {
+        quoted.push_str(part);
+        if part.ends_with('"') {
+            quoted.push('"');
+        }
+    }
+    quoted.push('"');
+    quoted
 }
 
 /// The column beside a translated field that holds the other languages' texts, not quoted.

@@ -1,6 +1,6 @@
 //! The demo company: contacts, leads, orders, tasks and invoices, with dates around the day it is made.
 
-use std::path::Path;
+use std::{path::Path, sync::Arc};
 
 use indexmap::IndexMap;
 use jiff::Timestamp;
@@ -9,7 +9,7 @@ use serde::Deserialize;
 use serde_json::{Map, Value as Json};
 use triggerbox_model::{
     error::Error,
-    schema::{FieldKind, Model},
+    schema::{FieldKind, Model, Schema},
     value::{Id, RecordRef},
 };
 
@@ -17,8 +17,9 @@ use crate::{
     chatter::{NewActivity, Post},
     db::{Database, DbError, fault},
     env::Env,
-    load::Record,
+    load::{DataSet, Record},
     models::{base, parse},
+    rights::Rights,
     write::{Options, Place, Writer, html, json},
     xmlid,
 };
@@ -29,9 +30,8 @@ impl Database {
     /// # Errors
     /// As [`Database::create`].
     pub fn create_demo(path: &Path, now: Timestamp) -> Result<Self, DbError> {
-        let made = Self::create(path, &base().map_err(DbError::Data)?)?;
-        made.fill(now)?;
-        Ok(made)
+        let data = base().map_err(DbError::Data)?;
+        Self::create_filled(path, &data, |conn| Demo::new(conn, &data, now).fill())
     }
 
     /// The demo company in memory.
@@ -39,17 +39,8 @@ impl Database {
     /// # Errors
     /// As [`Database::in_memory`].
     pub fn demo_in_memory(now: Timestamp) -> Result<Self, DbError> {
-        let made = Self::in_memory(&base().map_err(DbError::Data)?)?;
-        made.fill(now)?;
-        Ok(made)
-    }
-
-    fn fill(&self, now: Timestamp) -> Result<(), DbError> {
-        self.transaction(|conn| {
-            Demo { conn, database: self, now }
-                .fill()
-                .map_err(|error| DbError::behind(&error).unwrap_or(DbError::Data(error)))
-        })
+        let data = base().map_err(DbError::Data)?;
+        Self::in_memory_filled(&data, |conn| Demo::new(conn, &data, now).fill())
     }
 }
 
@@ -81,14 +72,19 @@ struct DemoActivity {
 
 struct Demo<'a> {
     conn: &'a Connection,
-    database: &'a Database,
+    schema: Arc<Schema>,
+    rights: Arc<Rights>,
     now: Timestamp,
 }
 
 /// The administrator makes everything that says nothing else.
 const ADMINISTRATOR: Id = 2;
 
-impl Demo<'_> {
+impl<'a> Demo<'a> {
+    fn new(conn: &'a Connection, data: &DataSet, now: Timestamp) -> Self {
+        Self { conn, schema: Arc::new(data.schema.clone()), rights: Arc::new(data.rights.clone()), now }
+    }
+
     fn fill(&self) -> Result<(), Error> {
         let file: File = parse("demo_data.toml", include_str!("../models/demo_data.toml"))?;
         for (model, records) in file.records {
@@ -102,7 +98,7 @@ impl Demo<'_> {
     }
 
     fn env(&self, user: Id) -> Result<Env, Error> {
-        let (schema, rights) = (self.database.schema().clone(), self.database.rights().clone());
+        let (schema, rights) = (Arc::clone(&self.schema), Arc::clone(&self.rights));
         Ok(Env::for_user(self.conn, schema, rights, user, self.now)?.sudo())
     }
 
@@ -211,4 +207,26 @@ impl Demo<'_> {
 fn from<T: for<'de> Deserialize<'de>>(record: Record) -> Result<T, Error> {
     serde_json::from_value(Json::Object(record))
         .map_err(|error| Error::rejected("bad-file", format!("demo_data.toml: {error}")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_demo_that_cannot_be_finished_leaves_no_file() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("demo.db");
+        let data = base().unwrap();
+        let now = "2026-11-21T10:15:00Z".parse().unwrap();
+        let made = Database::create_filled(&path, &data, |conn| {
+            Demo::new(conn, &data, now).fill()?;
+            // The company and the demo's records are one transaction.
+            assert!(!conn.is_autocommit());
+            Err(Error::rejected("power-cut", "the disk is full"))
+        });
+        assert_eq!(made.unwrap_err().code(), DbError::Data(Error::rejected("power-cut", "")).code());
+        assert!(!path.exists());
+        assert!(Database::create_demo(&path, now).is_ok());
+    }
 }

@@ -1,5 +1,7 @@
 //! Changes in words: labels and names in place of technical values, messages and activities with their record.
 
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+
 use indexmap::IndexMap;
 use rusqlite::Connection;
 use triggerbox_model::{
@@ -14,6 +16,7 @@ use crate::{
     env::Env,
     mention::has_token,
     names::display_name,
+    query::names::{Names, display_names},
     write::{html, values::PENDING},
 };
 
@@ -23,7 +26,7 @@ use crate::{
 /// What the database says.
 pub fn describe(conn: &Connection, env: &Env, changes: &[Change]) -> Result<Diff, Error> {
     let mut records: IndexMap<RecordRef, RecordDiff> = IndexMap::new();
-    let words = Words { conn, env };
+    let words = Words { conn, env, names: names_of(conn, env, changes)?, note: chatter::note_subtype(conn)? };
     for change in changes {
         let Some(model) = env.schema.models.get(&change.record.model) else { continue };
         if let Some((target, entry)) = words.chatter(model, change)? {
@@ -60,6 +63,40 @@ pub fn describe(conn: &Connection, env: &Env, changes: &[Change]) -> Result<Diff
 struct Words<'a> {
     conn: &'a Connection,
     env: &'a Env,
+    /// Names of the records that changes are about, as far as they were foreseen.
+    names: HashMap<String, Names>,
+    /// The subtype of internal notes.
+    note: Option<Id>,
+}
+
+/// The names of records that are sure to be told, model by model: thousands of changes ask for thousands of names.
+fn names_of(conn: &Connection, env: &Env, changes: &[Change]) -> Result<HashMap<String, Names>, Error> {
+    let mut wanted: BTreeMap<&str, BTreeSet<Id>> = BTreeMap::new();
+    for change in changes {
+        let Some(model) = env.schema.models.get(&change.record.model) else { continue };
+        if model.name == "mail.tracking.value" {
+            continue;
+        }
+        if change.kind != ChangeKind::Deleted && !chatter::is_plumbing(&model.name) {
+            wanted.entry(&model.name).or_default().insert(change.record.id);
+        }
+        for changed in &change.fields {
+            let relation = model.fields.get(&changed.field).and_then(|field| field.relation.as_deref());
+            let links = [&changed.old, &changed.new].into_iter().filter_map(|value| match value {
+                Value::Many2one(link) => Some(link.id),
+                _ => None,
+            });
+            if let Some(related) = relation.and_then(|relation| env.schema.models.get(relation)) {
+                wanted.entry(&related.name).or_default().extend(links);
+            }
+        }
+    }
+    let mut names = HashMap::new();
+    for (model, ids) in wanted {
+        let ids: Vec<Id> = ids.into_iter().collect();
+        names.insert(model.to_owned(), display_names(conn, env, model, &ids)?);
+    }
+    Ok(names)
 }
 
 impl Words<'_> {
@@ -67,7 +104,8 @@ impl Words<'_> {
         if !self.env.schema.models.contains_key(model) {
             return Ok(id.to_string());
         }
-        Ok(match display_name(self.conn, self.env, model, id)? {
+        let known = self.names.get(model).and_then(|names| names.get(&id)).cloned();
+        Ok(match known.map_or_else(|| display_name(self.conn, self.env, model, id), Ok)? {
             name if name.contains(PENDING) => "(pending)".to_owned(),
             name if name.is_empty() => id.to_string(),
             name => name,
@@ -161,7 +199,7 @@ impl Words<'_> {
                 let body = text(stored("body")?);
                 let automatic = text(stored("message_type")?) != "comment";
                 let note = match stored("subtype_id")? {
-                    Value::Many2one(link) => Some(link.id) == chatter::note_subtype(self.conn)?,
+                    Value::Many2one(link) => Some(link.id) == self.note,
                     _ => true,
                 };
                 let words = html::to_text(&body);

@@ -50,8 +50,10 @@ pub struct Env {
     /// IANA time zone of date parts and of groupings by time; none: UTC. Odoo takes the context's here, never the
     /// user's own; the context of a user who works with Odoo has it.
     pub context_tz: Option<String>,
-    /// Companies whose records are visible, the current one first.
+    /// Companies whose records are visible, the current one first. Whoever acts by them asks [`Env::allowed_companies`].
     pub companies: Vec<Id>,
+    /// A company among them that the user does not work for.
+    pub foreign_company: Option<Id>,
     /// Archived records are left out of searches that do not name the active field.
     pub active_test: bool,
     /// The time that relative dates, defaults and log-access fields go by.
@@ -116,6 +118,7 @@ impl Env {
             context_tz: tz.clone(),
             tz,
             companies,
+            foreign_company: None,
             active_test,
             now,
         })
@@ -128,16 +131,13 @@ impl Env {
         self
     }
 
-    /// The same, with what the context sets.
-    ///
-    /// # Errors
-    /// `foreign-company` for a company that the user does not work for (the superuser may use any).
-    pub fn with_context(mut self, context: Context) -> Result<Self, Error> {
+    /// The same, with what the context sets. A company that the user does not work for is refused where companies matter,
+    /// as Odoo does: see [`Env::allowed_companies`].
+    #[must_use]
+    pub fn with_context(mut self, context: Context) -> Self {
         if let Some(companies) = context.allowed_company_ids.filter(|companies| !companies.is_empty()) {
-            if let Some(foreign) = companies.iter().find(|id| !self.superuser && !self.companies.contains(id)) {
-                let message = format!("{} may not work for company {foreign}", self.who());
-                return Err(Error::denied("foreign-company", message));
-            }
+            let mut foreign = companies.iter().filter(|id| !self.superuser && !self.companies.contains(id));
+            self.foreign_company = foreign.next().copied();
             self.companies = companies;
         }
         self.lang = context.lang.unwrap_or(self.lang);
@@ -146,7 +146,21 @@ impl Env {
             self.context_tz = context.tz;
         }
         self.active_test = context.active_test.unwrap_or(self.active_test);
-        Ok(self)
+        self
+    }
+
+    /// Companies whose records are visible, the current one first.
+    ///
+    /// # Errors
+    /// `foreign-company`: the user does not work for one of them (the superuser may use any).
+    pub fn allowed_companies(&self) -> Result<&[Id], Error> {
+        match self.foreign_company.filter(|_| !self.superuser) {
+            None => Ok(&self.companies),
+            Some(foreign) => {
+                let message = format!("{} may not work for company {foreign}", self.who());
+                Err(Error::denied("foreign-company", message))
+            }
+        }
     }
 
     /// The user as a refusal names them: `user "karin" (6)`.
@@ -186,9 +200,11 @@ impl Env {
     }
 
     /// The company that new records belong to.
-    #[must_use]
-    pub fn company(&self) -> Option<Id> {
-        self.companies.first().copied()
+    ///
+    /// # Errors
+    /// As [`Env::allowed_companies`].
+    pub fn company(&self) -> Result<Option<Id>, Error> {
+        Ok(self.allowed_companies()?.first().copied())
     }
 }
 

@@ -152,12 +152,7 @@ impl DataSet {
                 }
             }
         }
-        Ok(Self {
-            schema,
-            records,
-            rights: Rights { access: rights.access, rules: rights.rules },
-            models_version: None,
-        })
+        Ok(Self { schema, records, rights: Rights::new(rights.access, rights.rules), models_version: None })
     }
 
     /// Reads the three files of a folder. Without records or rights files, there are none.

@@ -7,7 +7,7 @@
 //!
 //! All of it is made inside the read transaction of the run, and is gone when that is rolled back.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use rusqlite::Connection;
 use triggerbox_model::{
@@ -20,7 +20,8 @@ use crate::{db::fault, ddl::quote, write};
 /// Which tables are shadowed, and which provisional ids are given out.
 #[derive(Debug, Default)]
 pub struct Overlay {
-    tables: BTreeSet<String>,
+    /// Shadowed tables, and how often each was written since it was last looked at.
+    tables: BTreeMap<String, u32>,
     next: BTreeMap<String, Id>,
 }
 
@@ -44,11 +45,15 @@ impl Overlay {
 
     /// Shadows a table, if it is not yet.
     pub(crate) fn touch(&mut self, conn: &Connection, table: &str) -> Result<(), Error> {
-        if self.tables.contains(table) {
+        let Some(writes) = self.tables.get_mut(table) else {
+            shadow(conn, table).map_err(fault)?;
+            self.tables.insert(table.to_owned(), 0);
             return Ok(());
+        };
+        *writes = writes.saturating_add(1);
+        if *writes == INDEX_AFTER {
+            index(conn, table).map_err(fault)?;
         }
-        shadow(conn, table).map_err(fault)?;
-        self.tables.insert(table.to_owned());
         Ok(())
     }
 
@@ -57,9 +62,30 @@ impl Overlay {
         let mut statement =
             conn.prepare_cached("SELECT name FROM sqlite_temp_schema WHERE type = 'view'").map_err(fault)?;
         let names = statement.query_map([], |row| row.get(0)).map_err(fault)?;
-        self.tables = names.collect::<Result<_, _>>().map_err(fault)?;
+        let names: Vec<String> = names.collect::<Result<_, _>>().map_err(fault)?;
+        self.tables = names.into_iter().map(|name| (name, 0)).collect();
         Ok(())
     }
+}
+
+/// Writes of a table after which its staged rows get the indexes that the committed ones have. Most runs change a few
+/// records, and have no use for them.
+const INDEX_AFTER: u32 = 64;
+
+/// Gives the staged rows of a table the indexes of the committed ones.
+fn index(conn: &Connection, table: &str) -> rusqlite::Result<()> {
+    let sql = "SELECT name, sql FROM main.sqlite_schema WHERE type = 'index' AND tbl_name = ?1 AND sql IS NOT NULL";
+    let mut statement = conn.prepare(sql)?;
+    let read = |row: &rusqlite::Row<'_>| Ok((row.get(0)?, row.get(1)?));
+    let indexes: Vec<(String, String)> = statement.query_map([table], read)?.collect::<Result<_, _>>()?;
+    let staged = quote(&format!("{table}$new"));
+    for (name, sql) in indexes {
+        // What uniqueness says is asked before a row is written.
+        let Some((_, columns)) = sql.split_once(&format!(" ON {} ", quote(table))) else { continue };
+        let name = quote(&format!("{name}$new"));
+        conn.execute(&format!("CREATE INDEX IF NOT EXISTS temp.{name} ON {staged} {columns}"), [])?;
+    }
+    Ok(())
 }
 
 /// Makes the view of a table, and what it is made of.

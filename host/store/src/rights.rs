@@ -6,6 +6,7 @@
 mod check;
 mod documents;
 mod expression;
+mod prepared;
 mod records;
 
 pub use self::{
@@ -28,6 +29,17 @@ pub struct Rights {
     /// Which records they may do it with.
     #[serde(default)]
     pub rules: Vec<Rule>,
+    /// The same, made ready to be asked.
+    #[serde(skip)]
+    prepared: prepared::Prepared,
+}
+
+impl Rights {
+    /// All rights of a backend. They are not to be changed once they have been asked.
+    #[must_use]
+    pub fn new(access: Vec<Access>, rules: Vec<Rule>) -> Self {
+        Self { access, rules, prepared: prepared::Prepared::default() }
+    }
 }
 
 /// What members of a group may do with the records of a model.

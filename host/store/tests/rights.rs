@@ -114,9 +114,12 @@ fn global_rules_all_hold_and_of_the_groups_rules_one() {
 fn the_companies_that_one_works_for_now_decide() {
     let (conn, set) = company();
     let two = Context { allowed_company_ids: Some(vec![2]), ..Context::default() };
-    let manager = env(&conn, &set, MANAGER).with_context(two.clone()).unwrap();
-    assert_eq!((deals(&conn, &manager), manager.company()), (vec![3, 4], Some(2)));
-    let (code, message) = refusal(env(&conn, &set, SELLER).with_context(two));
+    let manager = env(&conn, &set, MANAGER).with_context(two.clone());
+    assert_eq!((deals(&conn, &manager), manager.company().unwrap()), (vec![3, 4], Some(2)));
+    // A company that is none of one's own is refused where companies matter, and only there.
+    let seller = env(&conn, &set, SELLER).with_context(two);
+    assert!(rights::check_model(&seller, "deal", Operation::Read).is_ok());
+    let (code, message) = refusal(query::search(&conn, &seller, "deal", &Domain::Always, &Page::default()));
     assert_eq!((code.as_str(), message.as_str()), ("foreign-company", "user 11 may not work for company 2"));
 }
 

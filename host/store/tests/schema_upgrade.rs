@@ -179,3 +179,22 @@ fn the_version_is_raised_whenever_the_models_change() {
         "raise `models::VERSION`, and note here the fingerprint that goes with it"
     );
 }
+
+#[test]
+fn indexes_that_were_thought_of_later_reach_older_files() {
+    let folder = tempfile::tempdir().unwrap();
+    for own in [true, false] {
+        let path = folder.path().join(format!("{own}.db"));
+        let mut data = models::base().unwrap();
+        data.models_version = data.models_version.filter(|_| own);
+        drop(Database::create(&path, &data).unwrap());
+        let conn = Connection::open(&path).unwrap();
+        conn.execute_batch("DROP INDEX mail_message__model__res_id__date__index; PRAGMA user_version = 1").unwrap();
+        drop(conn);
+        assert_eq!(Database::open(&path, Mode::Read).unwrap_err().code(), "older-database");
+        let database = Database::open(&path, Mode::Write).unwrap();
+        let sql = "SELECT count(*) FROM sqlite_schema WHERE name = 'mail_message__model__res_id__date__index'";
+        let found: i64 = database.snapshot().unwrap().query_row(sql, [], |row| row.get(0)).unwrap();
+        assert_eq!(found, 1, "{own}");
+    }
+}

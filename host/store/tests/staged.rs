@@ -19,7 +19,7 @@ use common::*;
 use proptest::prelude::*;
 use rusqlite::Connection;
 use triggerbox_model::{
-    call::{Activity, Call, Command},
+    call::{Activity, Answer, Call, Command},
     value::{Id, RecordRef, Value, is_provisional},
 };
 use triggerbox_store::{commit::commit, db::Database, env::Env, query};
@@ -290,4 +290,63 @@ proptest! {
     fn what_a_run_sees_is_what_is_committed(steps in prop::collection::vec(step(), 1..14)) {
         compare(&demo(), &steps);
     }
+}
+
+/// Steps of a plan that read a whole table of staged rows.
+fn scans(conn: &Connection, sql: &str) -> Vec<String> {
+    let mut statement = conn.prepare(&format!("EXPLAIN QUERY PLAN {sql}")).unwrap();
+    let steps = statement.query_map([], |row| row.get::<_, String>("detail")).unwrap().map(Result::unwrap);
+    steps.filter(|step| step.starts_with("SCAN") && step.contains("$new")).collect()
+}
+
+#[test]
+fn many_staged_records_are_found_by_index_as_committed_ones_are() {
+    let database = demo();
+    let mut run = session(&database);
+    let values: Vec<_> = (0..200)
+        .map(|n| vec![text("name", &format!("Lead {n}")), field("partner_id", Value::link(5 + n % 3))])
+        .collect();
+    let many = Call::Create { model: "crm.lead".into(), values };
+    let Answer::Ids(leads) = ask(&mut run, many.clone()) else { panic!("no ids") };
+    let sql = format!("SELECT id FROM mail_message WHERE model = 'crm.lead' AND res_id = {}", leads[7]);
+    assert_eq!(scans(run.connection(), &sql), Vec::<String>::new());
+    assert_eq!(search(&mut run, "crm.lead", "[('name', '=', 'Lead 7')]"), [leads[7]]);
+    assert_eq!(search(&mut run, "crm.lead", "[('name', '=like', 'Lead 1_'), ('partner_id', '=', 6)]").len(), 4);
+    // What is refused takes its rows and indexes along.
+    refused(&mut run, create_call("crm.lead", vec![text("name", "x"), field("partner_id", Value::link(999_999))]));
+    write(&mut run, "crm.lead", leads[7], vec![text("name", "Renamed")]);
+    ask(&mut run, Call::Unlink { model: "crm.lead".into(), ids: vec![leads[8]] });
+    let found = search(&mut run, "crm.lead", "[('name', 'in', ['Renamed', 'Lead 8', 'Lead 9'])]");
+    assert_eq!(found, [leads[9], leads[7]]);
+    let done = commit(&database, &env(&database, ADMIN), &run.finish()).unwrap();
+    let mut after = session(&database);
+    let real = |id: &Id| done.ids[&("crm.lead".to_owned(), *id)];
+    let found = search(&mut after, "crm.lead", "[('name', 'in', ['Renamed', 'Lead 8', 'Lead 9'])]");
+    assert_eq!(found, [real(&leads[9]), real(&leads[7])]);
+}
+
+#[test]
+fn new_records_get_the_next_ids_without_gaps() {
+    let database = demo();
+    let make = |count: usize| {
+        let values = (0..count).map(|n| vec![text("name", &format!("Lead {n}"))]).collect();
+        let mut run = session(&database);
+        ask(&mut run, Call::Create { model: "crm.lead".into(), values });
+        let done = commit(&database, &env(&database, ADMIN), &run.finish()).unwrap();
+        let mut ids: Vec<Id> =
+            done.ids.into_iter().filter(|((model, _), _)| model == "crm.lead").map(|(_, id)| id).collect();
+        ids.sort_unstable();
+        ids
+    };
+    let (one, many, next) = (make(1), make(37), make(1));
+    assert_eq!(many, (one[0] + 1..=one[0] + 37).collect::<Vec<_>>());
+    assert_eq!(next, [one[0] + 38]);
+    let messages =
+        database.snapshot().unwrap().query_row("SELECT max(id) FROM mail_message", [], |row| row.get::<_, i64>(0));
+    let next =
+        database
+            .snapshot()
+            .unwrap()
+            .query_row("SELECT next FROM tb_sequence WHERE name = 'mail.message'", [], |row| row.get::<_, i64>(0));
+    assert_eq!(next.unwrap(), messages.unwrap() + 1);
 }

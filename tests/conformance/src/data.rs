@@ -75,7 +75,7 @@ impl Data {
     /// The environment that a case asks in: its `uid`, `su` and `context`.
     ///
     /// # Errors
-    /// `unknown-user`, `foreign-company`.
+    /// `unknown-user`.
     pub fn env(&self, case: &Json) -> Result<Env, Error> {
         let user = case.get("uid").and_then(Json::as_u64).and_then(|id| Id::try_from(id).ok()).unwrap_or(1);
         let superuser = case.get("su").and_then(Json::as_bool).unwrap_or(user == 1);
@@ -86,7 +86,7 @@ impl Data {
         let env = Env::for_user(&self.conn, Arc::clone(&self.schema), Arc::clone(&self.rights), user, self.now)?;
         let mut env = if superuser { env.sudo() } else { env };
         env.context_tz = None;
-        env.with_context(context)
+        Ok(env.with_context(context))
     }
 }
 

@@ -138,7 +138,7 @@ impl Step<'_> {
     pub(crate) fn run(&mut self) -> Result<Json, Error> {
         let context = self.context();
         let known: Context = serde_json::from_value(Json::Object(context.clone())).unwrap_or_default();
-        let env = self.env.clone().with_context(known)?;
+        let env = self.env.clone().with_context(known);
         let model = self.text("model");
         let described = env.schema.model(&model)?.clone();
         let mut place = Place::committed();

@@ -68,6 +68,9 @@ impl Hand {
     }
 }
 
+/// What the follower's column of its pairs with subtypes is called here.
+const FOLLOWER: &str = "its follower";
+
 /// Rows that an operation left in one table.
 pub(crate) struct Made {
     table: String,
@@ -88,6 +91,7 @@ pub(crate) fn made_by(database: &Database, work: impl FnOnce()) -> Vec<Made> {
         database.snapshot().unwrap().query_row(&sql, [], |row| row.get(0)).unwrap()
     };
     let before: Vec<i64> = tables.iter().map(highest).collect();
+    let followers = highest(&"mail_followers".to_owned());
     work();
     let snapshot = database.snapshot().unwrap();
     let mut made = Vec::new();
@@ -99,6 +103,16 @@ pub(crate) fn made_by(database: &Database, work: impl FnOnce()) -> Vec<Made> {
         if !rows.is_empty() {
             made.push(Made { table, columns, rows });
         }
+    }
+    let follower = &database.schema().models["mail.followers"].fields["subtype_ids"];
+    let pairs = follower.m2m.clone().unwrap();
+    let sql =
+        format!("SELECT \"{0}\", \"{1}\" FROM \"{2}\" WHERE \"{0}\" > ?1", pairs.column1, pairs.column2, pairs.table);
+    let mut statement = snapshot.prepare(&sql).unwrap();
+    let read = |row: &rusqlite::Row<'_>| Ok(vec![row.get(0)?, row.get(1)?]);
+    let rows: Vec<Vec<Value>> = statement.query_map([followers], read).unwrap().map(Result::unwrap).collect();
+    if !rows.is_empty() {
+        made.push(Made { table: pairs.table, columns: vec![FOLLOWER.to_owned(), pairs.column2], rows });
     }
     made
 }
@@ -117,6 +131,7 @@ pub(crate) fn repeat(database: &Database, made: &[Made], more: impl FnOnce(&Conn
                     "id" => made.rows.len() as i64,
                     "res_id" => count("crm_lead") as i64,
                     "mail_message_id" => count("mail_message") as i64,
+                    FOLLOWER => count("mail_followers") as i64,
                     _ => 0,
                 })
                 .collect();
@@ -141,13 +156,23 @@ pub(crate) fn repeat(database: &Database, made: &[Made], more: impl FnOnce(&Conn
             statement.execute(params_from_iter(row)).unwrap();
         }
     }
-    for made in made {
+    for made in made.iter().filter(|made| made.columns.iter().any(|column| column == "id")) {
         let model = made.table.replace('_', ".");
         conn.execute("UPDATE tb_sequence SET next = next + ?2 WHERE name = ?1", (model, made.rows.len() as i64))
             .unwrap();
     }
     conn.execute_batch("COMMIT").unwrap();
     begin.elapsed()
+}
+
+/// Counts the new leads of each contact.
+pub(crate) fn count_leads(conn: &Connection, partners: &[u32]) {
+    let sql = "UPDATE res_partner SET lead_count = (SELECT count(*) FROM crm_lead WHERE partner_id = ?1), \
+               write_date = '2026-11-21 10:15:00', write_uid = 2 WHERE id = ?1";
+    let mut statement = conn.prepare_cached(sql).unwrap();
+    for partner in partners {
+        statement.execute([partner]).unwrap();
+    }
 }
 
 /// Reads the old amount of each lead and sets the new one.

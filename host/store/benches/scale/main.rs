@@ -299,6 +299,7 @@ impl Bench {
                 ]
             })
             .collect();
+        let partners: Vec<u32> = (0..count).map(|n| 100 + n % (self.partners - 100)).collect();
         let ids = (0..count).map(|n| FIRST_PROVISIONAL_ID + n).collect();
         let changes = ChangeSet {
             effects: vec![Effect::Create { model: "crm.lead".into(), values: values.clone(), ids }],
@@ -311,7 +312,7 @@ impl Bench {
                 commit(&self.database, &self.env, &changes).unwrap();
                 ours.push(begin.elapsed());
             });
-            theirs.push(by_hand::repeat(&self.database, &made, |_| {}));
+            theirs.push(by_hand::repeat(&self.database, &made, |conn| by_hand::count_leads(conn, &partners)));
             let begin = Instant::now();
             let mut session = Session::new(&self.database, self.env.clone()).unwrap();
             session.call(Call::Create { model: "crm.lead".into(), values: values.clone() }).unwrap().unwrap();

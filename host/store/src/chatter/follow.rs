@@ -105,6 +105,10 @@ impl Writer<'_> {
         }
         let shared = self.schema().model("res.partner")?.has_column("partner_share")
             && matches!(self.cell("res.partner", "partner_share", partner)?, Some(Cell::Integer(1)));
+        let key = Id::from(shared);
+        if let Some(known) = self.memo.borrow().list("mail.message.subtype", model, key) {
+            return Ok(known);
+        }
         let sql = format!(
             "SELECT id FROM mail_message_subtype WHERE {default} = 1 AND (res_model IS NULL OR res_model = ?1) \
              AND NOT (?2 AND coalesce(internal, 0)) ORDER BY id",
@@ -112,7 +116,9 @@ impl Writer<'_> {
         );
         let mut statement = self.conn.prepare_cached(&sql).map_err(fault)?;
         let rows = statement.query_map((model, shared), |row| row.get(0)).map_err(fault)?;
-        rows.collect::<Result<_, _>>().map_err(fault)
+        let subtypes: Vec<Id> = rows.collect::<Result<_, _>>().map_err(fault)?;
+        self.memo.borrow_mut().keep_list("mail.message.subtype", model, key, &subtypes);
+        Ok(subtypes)
     }
 
     /// The new responsible of a record follows it, and is told unless they did it themselves.

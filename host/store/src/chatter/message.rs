@@ -256,17 +256,16 @@ impl Writer<'_> {
     /// The message that a new one hangs under: the latest comment or mail, else the latest of all.
     fn ancestor(&self, model: &str, id: Id) -> Result<Option<Id>, Error> {
         // The latest of each kind is found at the end of the index: one query for both would sort all messages.
-        for kind in ["IN ('comment', 'email')", "<> 'user_notification'"] {
+        let latest = |kind: &str| -> Result<Option<Id>, Error> {
             let sql = format!(
                 "SELECT id FROM mail_message WHERE model = ?1 AND res_id = ?2 AND message_type {kind} \
                  ORDER BY date DESC, id DESC LIMIT 1"
             );
             let mut statement = self.conn.prepare_cached(&sql).map_err(fault)?;
-            if let Some(found) = statement.query_row((model, id), |row| row.get(0)).optional().map_err(fault)? {
-                return Ok(Some(found));
-            }
-        }
-        Ok(None)
+            statement.query_row((model, id), |row| row.get(0)).optional().map_err(fault)
+        };
+        let Some(any) = latest("<> 'user_notification'")? else { return Ok(None) };
+        Ok(Some(latest("IN ('comment', 'email')")?.unwrap_or(any)))
     }
 
     /// `"Name" <address>`

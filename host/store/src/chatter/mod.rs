@@ -54,8 +54,8 @@ impl Writer<'_> {
             .map(|(name, cell)| (name.to_owned(), cell))
             .collect();
         self.add_log_columns(described, &mut row, true);
-        self.log.created(model, id);
         self.insert_row(model, id, &row)?;
+        self.log.created(model, id, row);
         Ok(id)
     }
 
@@ -84,21 +84,41 @@ impl Writer<'_> {
 
     /// What people call a record; empty for none.
     pub(crate) fn name_of(&self, model: &str, id: Id) -> Result<String, Error> {
-        names::display_name(self.conn, self.env, model, id)
+        if let Some(known) = self.memo.borrow().name(model, id) {
+            return Ok(known);
+        }
+        let name = names::display_name(self.conn, self.env, model, id)?;
+        if names::is_own(self.schema(), model) {
+            self.memo.borrow_mut().keep_name(model, id, &name);
+        }
+        Ok(name)
     }
 
     /// The record behind an external id.
     pub(crate) fn xmlid(&self, xmlid: &str) -> Result<Option<Id>, Error> {
+        if let Some(known) = self.memo.borrow().id("", xmlid) {
+            return Ok(known);
+        }
         let mut statement = self.conn.prepare_cached("SELECT id FROM tb_xmlid WHERE xmlid = ?1").map_err(fault)?;
-        statement.query_row([xmlid], |row| row.get(0)).optional().map_err(fault)
+        let found = statement.query_row([xmlid], |row| row.get(0)).optional().map_err(fault)?;
+        self.memo.borrow_mut().keep_id("", xmlid, found);
+        Ok(found)
     }
 
     /// The id under which tracking values refer to a field.
     fn field_id(&mut self, model: &str, field: &str) -> Result<Id, Error> {
-        let sql = "SELECT id FROM tb_field WHERE model = ?1 AND name = ?2";
-        let found =
-            self.conn.prepare_cached(sql).map_err(fault)?.query_row([model, field], |row| row.get(0)).optional();
-        if let Some(id) = found.map_err(fault)? {
+        let question = format!("{model}.{field}");
+        let known = self.memo.borrow().id("tb_field", &question);
+        let found = match known {
+            Some(known) => known,
+            None => {
+                let sql = "SELECT id FROM tb_field WHERE model = ?1 AND name = ?2";
+                let mut statement = self.conn.prepare_cached(sql).map_err(fault)?;
+                statement.query_row([model, field], |row| row.get(0)).optional().map_err(fault)?
+            }
+        };
+        if let Some(id) = found {
+            self.memo.get_mut().keep_id("tb_field", &question, found);
             return Ok(id);
         }
         self.place.touch_table(self.conn, "tb_field")?;

@@ -9,7 +9,7 @@ use triggerbox_model::{
 };
 
 use super::{link, text};
-use crate::write::{Writer, linked_ids, values};
+use crate::write::{Row, Writer, linked_ids, row, values};
 
 /// Values of tracked fields before they first changed; none for records that are not tracked (new ones).
 #[derive(Debug, Clone, Default)]
@@ -84,19 +84,28 @@ impl Writer<'_> {
         for ((model, id), fields) in before {
             let Some(fields) = fields else { continue };
             let described = self.schema().model(&model)?;
-            if self.exists(&model, id)? {
-                self.post_changes(described, id, &fields)?;
+            let columns: Vec<&str> =
+                fields.keys().map(String::as_str).filter(|name| described.has_column(name)).collect();
+            if let Some(now) = row(self.conn, &model, &columns, id)? {
+                self.post_changes(described, id, &fields, &now)?;
             }
         }
         Ok(())
     }
 
-    fn post_changes(&mut self, model: &Model, id: Id, fields: &IndexMap<String, Before>) -> Result<(), Error> {
+    /// Posts what differs from before, `now` being the columns as they are.
+    fn post_changes(
+        &mut self,
+        model: &Model,
+        id: Id,
+        fields: &IndexMap<String, Before>,
+        now: &Row,
+    ) -> Result<(), Error> {
         let mut changed: Vec<(i64, &str, Cells)> = Vec::new();
         for (name, before) in fields {
             let field = model.field(name)?;
             let Some(sequence) = sequence(field) else { continue };
-            if let Some(cells) = self.tracking_cells(model, id, name, field, before)? {
+            if let Some(cells) = self.tracking_cells(model, id, (name, field), before, now)? {
                 changed.push((sequence, name, cells));
             }
         }
@@ -127,22 +136,22 @@ impl Writer<'_> {
         &self,
         model: &Model,
         id: Id,
-        name: &str,
-        field: &Field,
+        (name, field): (&str, &Field),
         before: &Before,
+        now: &Row,
     ) -> Result<Option<Cells>, Error> {
         let before = match before {
             Before::Cell(cell) => cell,
             Before::Names(names) => {
                 let relation = field.relation.as_deref().unwrap_or_default();
-                let now = linked_ids(self.conn, field, id)?;
-                let now = self.names(relation, &now)?;
+                let linked = linked_ids(self.conn, field, id)?;
+                let after = self.names(relation, &linked)?;
                 return Ok(
-                    (now != *names).then(|| vec![("old_value_char", text(names)), ("new_value_char", text(now))])
+                    (after != *names).then(|| vec![("old_value_char", text(names)), ("new_value_char", text(after))])
                 );
             }
         };
-        let after = self.cell(&model.name, name, id)?.unwrap_or(Cell::Null);
+        let after = now.get(name).cloned().unwrap_or(Cell::Null);
         if values::same(field.kind, before, &after) || (is_empty(before) && is_empty(&after)) {
             return Ok(None);
         }

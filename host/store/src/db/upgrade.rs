@@ -6,13 +6,19 @@ use super::DbError;
 use crate::{ddl, models};
 
 /// The format that this program writes (`user_version` of the file).
-pub const FORMAT: u32 = 1;
+pub const FORMAT: u32 = 2;
 
 /// Brings a file from one format to the next.
 pub(super) type Step = fn(&Connection) -> Result<(), rusqlite::Error>;
 
 /// The step at index `n` leads from format `n + 1` to format `n + 2`.
-pub(super) const STEPS: &[Step] = &[];
+pub(super) const STEPS: &[Step] = &[add_indexes];
+
+/// To format 2: indexes that were thought of later, such as that of a record's messages by date.
+fn add_indexes(conn: &Connection) -> Result<(), rusqlite::Error> {
+    let (schema, _) = ddl::describe(conn)?;
+    ddl::add_indexes(conn, &schema)
+}
 
 /// The format of a file; 0: nobody has written one.
 pub(super) fn format_of(conn: &Connection) -> Result<u32, rusqlite::Error> {

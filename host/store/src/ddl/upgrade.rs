@@ -131,6 +131,19 @@ fn apply(conn: &Connection, old: &Schema, new: &Schema, rights: &Rights, version
     Ok(done)
 }
 
+/// Makes the indexes of a schema that its database does not have.
+///
+/// # Errors
+/// What the database says.
+pub fn add_indexes(conn: &Connection, schema: &Schema) -> rusqlite::Result<()> {
+    for model in schema.models.values() {
+        for sql in indexes(schema, model) {
+            conn.execute(&if_not_exists(&sql), [])?;
+        }
+    }
+    Ok(())
+}
+
 fn if_not_exists(sql: &str) -> String {
     sql.replacen("INDEX ", "INDEX IF NOT EXISTS ", 1).replacen("CREATE TABLE ", "CREATE TABLE IF NOT EXISTS ", 1)
 }

@@ -175,6 +175,11 @@ impl<'c> Sql<'c> {
             | Check::Like { or_unset, .. } => *or_unset,
         };
         let always_false = matches!(check, Check::In { values, .. } if values.is_empty());
+        // Records of some companies, or of none: that is most of them, and an index for each of the two would be in the way
+        // of a better one. A `+` keeps SQLite from using it.
+        let set = |cell: &Cell| !matches!(cell, Cell::Null | Cell::Integer(0)) && *cell != Cell::text("");
+        let plain = matches!(subject, Subject::Column(_))
+            && matches!(check, Check::In { values, or_unset: true } if values.iter().any(set));
         if always_false {
             if or_unset {
                 self.subject(alias, subject);
@@ -185,11 +190,11 @@ impl<'c> Sql<'c> {
             return;
         }
         if or_unset {
-            self.push("(");
+            self.push(if plain { "(+" } else { "(" });
         }
         self.check(alias, subject, check);
         if or_unset {
-            self.push(" OR ");
+            self.push(if plain { " OR +" } else { " OR " });
             self.subject(alias, subject);
             self.push(" IS NULL)");
         }

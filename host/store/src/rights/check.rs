@@ -4,6 +4,8 @@
 //! for the operation, every global one must hold, and one of those of the user's groups if there are any. A model
 //! that inherits from another by delegation is bound by that one's rules too. The superuser is bound by nothing.
 
+use std::collections::HashSet;
+
 use rusqlite::Connection;
 use triggerbox_model::{
     call::Operation,
@@ -34,6 +36,70 @@ const OWN_READABLE: [&str; 13] = [
 ];
 /// Fields of their own user record that everybody may write.
 const OWN_WRITABLE: [&str; 7] = ["signature", "company_id", "email", "name", "lang", "tz", "phone"];
+
+/// Fields of a task that users of the portal may read besides those that they may write.
+const TASK_READABLE: [&str; 43] = [
+    "id",
+    "active",
+    "priority",
+    "project_id",
+    "display_in_project",
+    "allow_task_dependencies",
+    "subtask_count",
+    "email_from",
+    "create_date",
+    "write_date",
+    "company_id",
+    "displayed_image_id",
+    "display_name",
+    "portal_user_names",
+    "user_ids",
+    "display_parent_task_button",
+    "current_user_same_company_partner",
+    "allow_recurring_tasks",
+    "allow_milestones",
+    "milestone_id",
+    "has_late_and_unreached_milestone",
+    "date_assign",
+    "dependent_ids",
+    "message_is_follower",
+    "recurring_task",
+    "closed_subtask_count",
+    "dependent_tasks_count",
+    "depend_on_ids",
+    "depend_on_count",
+    "repeat_interval",
+    "repeat_unit",
+    "repeat_type",
+    "repeat_until",
+    "recurrence_id",
+    "recurring_count",
+    "duration_tracking",
+    "display_follow_button",
+    "is_template",
+    "has_template_ancestor",
+    "has_project_template",
+    "stage_id_color",
+    "access_token",
+    "access_url",
+];
+/// Fields of a task that users of the portal may write.
+const TASK_WRITABLE: [&str; 14] = [
+    "name",
+    "description",
+    "partner_id",
+    "date_deadline",
+    "date_last_stage_update",
+    "tag_ids",
+    "sequence",
+    "stage_id",
+    "child_ids",
+    "color",
+    "parent_id",
+    "priority",
+    "state",
+    "is_closed",
+];
 
 impl Access {
     fn gives(&self, operation: Operation) -> bool {
@@ -69,7 +135,12 @@ impl Rule {
     /// # Errors
     /// `bad-rule`, naming the rule.
     pub fn domain(&self, conn: &Connection, env: &Env) -> Result<Domain, Error> {
-        let evaluate = || Domain::from_literal(&Expression::parse(&self.domain)?.evaluate(conn, env)?);
+        self.domain_of(&Expression::parse(&self.domain), conn, env)
+    }
+
+    /// The same, with what was read of the rule before.
+    fn domain_of(&self, read: &Result<Expression, Error>, conn: &Connection, env: &Env) -> Result<Domain, Error> {
+        let evaluate = || Domain::from_literal(&read.as_ref().map_err(Clone::clone)?.evaluate(conn, env)?);
         let named = |error: Error| match error.kind {
             ErrorKind::Other => error,
             _ => Error::invalid(
@@ -86,11 +157,10 @@ impl Rule {
 #[must_use]
 pub fn may(env: &Env, model: &str, operation: Operation) -> bool {
     env.superuser
-        || env.rights.access.iter().any(|access| {
-            access.model == model
-                && access.gives(operation)
-                && access.group_id.is_none_or(|group| env.groups.contains(&group))
-        })
+        || env
+            .rights
+            .access_to(model)
+            .any(|access| access.gives(operation) && access.group_id.is_none_or(|group| env.groups.contains(&group)))
 }
 
 /// Refuses what the user may not do with the model at all.
@@ -102,7 +172,7 @@ pub fn check_model(env: &Env, model: &str, operation: Operation) -> Result<(), E
         // Only afterwards: whether an unknown model exists is nobody's business.
         return env.schema.model(model).map(drop);
     }
-    let giving = env.rights.access.iter().filter(|access| access.model == model && access.gives(operation));
+    let giving = env.rights.access_to(model).filter(|access| access.gives(operation));
     let names: Vec<String> = giving.map(|access| format!("`{}`", access.name)).collect();
     let who = match names.as_slice() {
         [] => "no access right gives it to anybody".to_owned(),
@@ -132,8 +202,8 @@ pub fn rule_domain(conn: &Connection, env: &Env, model: &str, operation: Operati
         }
     }
     let mut of_groups = Vec::new();
-    for rule in rules(env, model, operation) {
-        let domain = rule.domain(conn, env)?;
+    for (rule, read) in rules(env, model, operation) {
+        let domain = rule.domain_of(read, conn, env)?;
         if rule.is_global() { all.push(domain) } else { of_groups.push(domain) }
     }
     if !of_groups.is_empty() {
@@ -143,11 +213,13 @@ pub fn rule_domain(conn: &Connection, env: &Env, model: &str, operation: Operati
 }
 
 /// The rules that bind the user, in order.
-fn rules<'a>(env: &'a Env, model: &str, operation: Operation) -> impl Iterator<Item = &'a Rule> {
-    env.rights.rules.iter().filter(move |rule| {
-        rule.model == model
-            && rule.counts_for(operation)
-            && (rule.is_global() || rule.groups.iter().any(|group| env.groups.contains(group)))
+fn rules<'a>(
+    env: &'a Env,
+    model: &str,
+    operation: Operation,
+) -> impl Iterator<Item = (&'a Rule, &'a Result<Expression, Error>)> {
+    env.rights.rules_of(model).filter(move |(rule, _)| {
+        rule.counts_for(operation) && (rule.is_global() || rule.groups.iter().any(|group| env.groups.contains(group)))
     })
 }
 
@@ -166,9 +238,9 @@ pub fn check_access(conn: &Connection, env: &Env, model: &str, ids: &[Id], opera
     if domain == Domain::Always && by_document.as_ref().is_none_or(|by| by.or_rules) {
         return Ok(());
     }
-    let mut allowed = matching(conn, env, model, ids, &domain)?;
+    let mut allowed: HashSet<Id> = matching(conn, env, model, ids, &domain)?.into_iter().collect();
     if let Some(by) = by_document {
-        let on_documents = query::among(conn, env, model, ids, &by.filter)?;
+        let on_documents: HashSet<Id> = query::among(conn, env, model, ids, &by.filter)?.into_iter().collect();
         if by.or_rules {
             allowed.extend(on_documents);
         } else {
@@ -206,8 +278,8 @@ pub fn has_access(conn: &Connection, env: &Env, model: &str, ids: &[Id], operati
 fn failing_rules(conn: &Connection, env: &Env, model: &str, ids: &[Id], operation: Operation) -> Result<String, Error> {
     let mut failing = Vec::new();
     let mut of_groups = Vec::new();
-    for rule in rules(env, model, operation) {
-        let domain = rule.domain(conn, env)?;
+    for (rule, read) in rules(env, model, operation) {
+        let domain = rule.domain_of(read, conn, env)?;
         if !rule.is_global() {
             of_groups.push((rule, domain));
         } else if matching(conn, env, model, ids, &domain)?.len() < ids.len() {
@@ -243,6 +315,21 @@ pub fn sees_field(env: &Env, field: &Field) -> bool {
     !negative.iter().any(|group| has(group)) && (positive.is_empty() || positive.iter().any(|group| has(group)))
 }
 
+/// Of a task, users of the portal see and write only what Odoo's project application lists for them.
+fn is_kept_from_customers(env: &Env, model: &str, name: &str, operation: Operation) -> bool {
+    /// External id of the group of users from outside.
+    const PORTAL: &str = "base.group_portal";
+    if model != "project.task" || env.superuser || !env.group_names.contains(PORTAL) {
+        return false;
+    }
+    let writable = TASK_WRITABLE.contains(&name);
+    match operation {
+        Operation::Read => !writable && !TASK_READABLE.contains(&name),
+        Operation::Write => !writable,
+        Operation::Create | Operation::Unlink => false,
+    }
+}
+
 /// Refuses fields that are restricted to groups which the user is not in.
 ///
 /// # Errors
@@ -265,8 +352,12 @@ pub fn check_fields<'a>(
 /// # Errors
 /// `restricted-field`
 pub fn check_field(env: &Env, model: &str, name: &str, field: &Field, operation: Operation) -> Result<(), Error> {
-    if sees_field(env, field) {
+    if sees_field(env, field) && !is_kept_from_customers(env, model, name, operation) {
         return Ok(());
+    }
+    if field.groups.is_empty() {
+        let message = format!("{} may not {} field `{name}` of `{model}`", env.who(), operation.name());
+        return Err(Error::denied("restricted-field", message).with_field(name));
     }
     let (who, operation, groups) = (env.who(), operation.name(), field.groups.join(", "));
     let message = format!("{who} may not {operation} field `{name}` of `{model}`; it is for the groups {groups}");

@@ -86,8 +86,10 @@ impl Expression {
             Self::Name(name) => match name.as_str() {
                 "user" => Value::Records(Records { model: "res.users".to_owned(), ids: vec![env.user] }),
                 "uid" => Value::Plain(Literal::Integer(i64::from(env.user))),
-                "company_id" => Value::Plain(env.company().map_or(Literal::Bool(false), id_literal)),
-                "company_ids" => Value::Plain(Literal::List(env.companies.iter().copied().map(id_literal).collect())),
+                "company_id" => Value::Plain(env.company()?.map_or(Literal::Bool(false), id_literal)),
+                "company_ids" => {
+                    Value::Plain(Literal::List(env.allowed_companies()?.iter().copied().map(id_literal).collect()))
+                }
                 "time" => Value::Time,
                 _ => return Err(bad(format!("uses `{name}`; there are user, uid, company_id, company_ids and time"))),
             },

@@ -40,13 +40,15 @@ pub(super) fn whole_row(conn: &Connection, model: &Model, id: Id) -> Result<Opti
 
 /// Adds a row.
 pub(super) fn insert(conn: &Connection, model: &str, id: Id, row: &Row) -> Result<(), Error> {
-    let columns: Vec<String> = std::iter::once("id").chain(row.keys().map(String::as_str)).map(quote).collect();
-    let places = vec!["?"; columns.len()].join(", ");
-    let sql = format!("INSERT INTO {} ({}) VALUES ({places})", quote(&table(model)), columns.join(", "));
-    let cells = std::iter::once(Cell::Integer(i64::from(id))).chain(row.values().cloned());
-    let mut statement = conn.prepare_cached(&sql).map_err(fault)?;
-    statement.execute(params_from_iter(cells)).map_err(fault)?;
-    Ok(())
+    let mut sql = format!("INSERT INTO {} (id", quote(&table(model)));
+    for column in row.keys() {
+        sql.push_str(", ");
+        sql.push_str(&quote(column));
+    }
+    sql.push_str(") VALUES (?");
+    sql.push_str(&", ?".repeat(row.len()));
+    sql.push(')');
+    execute(conn, &sql, std::iter::once(&Cell::Integer(i64::from(id))).chain(row.values()))
 }
 
 /// Changes columns of a row.
@@ -54,12 +56,29 @@ pub(super) fn update(conn: &Connection, model: &str, id: Id, row: &Row) -> Resul
     if row.is_empty() {
         return Ok(());
     }
-    let sets: Vec<String> = row.keys().map(|column| format!("{} = ?", quote(column))).collect();
-    let sql = format!("UPDATE {} SET {} WHERE id = ?", quote(&table(model)), sets.join(", "));
-    let cells = row.values().cloned().chain(std::iter::once(Cell::Integer(i64::from(id))));
-    let mut statement = conn.prepare_cached(&sql).map_err(fault)?;
+    let mut sql = format!("UPDATE {} SET ", quote(&table(model)));
+    for (index, column) in row.keys().enumerate() {
+        sql.push_str(if index == 0 { "" } else { ", " });
+        sql.push_str(&quote(column));
+        sql.push_str(" = ?");
+    }
+    sql.push_str(" WHERE id = ?");
+    execute(conn, &sql, row.values().chain(std::iter::once(&Cell::Integer(i64::from(id)))))
+}
+
+fn execute<'c>(conn: &Connection, sql: &str, cells: impl Iterator<Item = &'c Cell>) -> Result<(), Error> {
+    let mut statement = conn.prepare_cached(sql).map_err(fault)?;
     statement.execute(params_from_iter(cells)).map_err(fault)?;
     Ok(())
+}
+
+/// Those of the ids that are records.
+pub(super) fn existing(conn: &Connection, model: &str, wanted: &[Id]) -> Result<Vec<Id>, Error> {
+    let sql = format!("SELECT id FROM {} WHERE id IN (SELECT value FROM json_each(?1))", quote(&table(model)));
+    let list = serde_json::Value::from(wanted).to_string();
+    let mut statement = conn.prepare_cached(&sql).map_err(fault)?;
+    let rows = statement.query_map([list], |row| row.get(0)).map_err(fault)?;
+    rows.collect::<Result<_, _>>().map_err(fault)
 }
 
 /// Ids of the records of a model whose column holds a value, in order.

@@ -5,10 +5,10 @@ use triggerbox_model::{
     domain::Domain,
     error::Error,
     schema::{Constraint, Model},
-    value::Id,
+    value::{Id, Value},
 };
 
-use super::{Row, Values, Writer, columns, create::is_unset, missing, number, values};
+use super::{Input, Row, Values, Writer, columns, create::is_unset, missing, number, values};
 use crate::{
     db::fault,
     ddl::{quote, table},
@@ -147,6 +147,7 @@ impl Writer<'_> {
             let currency = match (row.get(&currency_field), id) {
                 (Some(cell), _) => Some(cell.clone()),
                 (None, Some(id)) if model.has_column(&currency_field) => self.cell(&model.name, &currency_field, id)?,
+                (None, id) if !model.has_column(&currency_field) => self.currency_of_company(model, row, id)?,
                 _ => None,
             };
             let Some(currency) = currency.as_ref().and_then(values::as_id) else { continue };
@@ -155,6 +156,59 @@ impl Writer<'_> {
             }
         }
         Ok(())
+    }
+
+    /// An amount can be given to several records only if it is of one currency.
+    pub(super) fn check_currencies(&self, model: &Model, ids: &[Id], given: &Values) -> Result<(), Error> {
+        if ids.len() < 2 {
+            return Ok(());
+        }
+        for (name, input) in given {
+            let amount = match input {
+                Input::Value(Value::Number(amount)) => *amount,
+                Input::Value(Value::Integer(amount)) => f64::from(*amount),
+                _ => continue,
+            };
+            let currency = model.fields.get(name).and_then(|field| field.currency_field.as_ref());
+            let Some(currency) = currency.filter(|currency| amount != 0.0 && !given.contains_key(*currency)) else {
+                continue;
+            };
+            let mut found = None;
+            for id in ids {
+                let cell = match model.has_column(currency) {
+                    true => self.cell(&model.name, currency, *id)?,
+                    false => self.currency_of_company(model, &Row::new(), Some(*id))?,
+                };
+                let Some(of_record) = cell.as_ref().and_then(values::as_id) else { continue };
+                if found.is_some_and(|found| found != of_record) {
+                    let message = format!(
+                        "`{name}` of {} records of `{}` is an amount in several currencies; write them one by one",
+                        ids.len(),
+                        model.name
+                    );
+                    return Err(Error::rejected("several-currencies", message).with_field(name));
+                }
+                found = Some(of_record);
+            }
+        }
+        Ok(())
+    }
+
+    /// The currency of a record's company, or of the user's: what a currency shows that is not kept with the record.
+    fn currency_of_company(&self, model: &Model, row: &Row, id: Option<Id>) -> Result<Option<Cell>, Error> {
+        let companies = self.schema().models.get("res.company");
+        if !model.has_column("company_id") || !companies.is_some_and(|found| found.has_column("currency_id")) {
+            return Ok(None);
+        }
+        let company = match (row.get("company_id"), id) {
+            (Some(cell), _) => Some(cell.clone()),
+            (None, Some(id)) => self.cell(&model.name, "company_id", id)?,
+            (None, None) => None,
+        };
+        match company.as_ref().and_then(values::as_id).or(self.env.company()?) {
+            Some(company) => self.cell("res.company", "currency_id", company),
+            None => Ok(None),
+        }
     }
 
     /// The smallest amount of a currency.

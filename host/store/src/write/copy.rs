@@ -48,6 +48,7 @@ impl Writer<'_> {
         let result = inner.create_many(model, list);
         let (log, tracking) = (std::mem::take(&mut inner.log), std::mem::take(&mut inner.tracking));
         (self.log, self.tracking) = (log, tracking);
+        self.memo.get_mut().forget();
         result
     }
 

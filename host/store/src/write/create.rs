@@ -58,10 +58,12 @@ impl Writer<'_> {
         }
         self.round_money(model, &mut row, None)?;
         self.add_log_columns(model, &mut row, true);
-        self.log.created(&model.name, id);
+        self.add_new_columns(model, &mut row)?;
         self.tracking.ignore(&model.name, id);
         self.check_unique(model, id, &row)?;
         columns::insert(self.conn, &model.name, id, &row)?;
+        let complete = has_required(model, &row);
+        self.log.created(&model.name, id, row);
         self.place_in_tree(model, id, None)?;
         for (name, commands) in relations {
             let field = model.field(&name)?;
@@ -69,8 +71,10 @@ impl Writer<'_> {
         }
         self.write_shown(model, id, shown)?;
         self.created(model, id)?;
-        self.finish_known(model, id, &given, true)?;
-        self.check_required(model, id)?;
+        self.finish_known(model, id, &given, None)?;
+        if !complete {
+            self.check_required(model, id)?;
+        }
         self.check_constraints(model, id)?;
         Ok(id)
     }
@@ -200,6 +204,12 @@ pub(super) fn translations(lang: &str, cell: &Cell, known: Option<&Cell>) -> Cel
         texts.insert(lang.to_owned(), serde_json::Value::String(text.clone()));
     }
     if texts.is_empty() { Cell::Null } else { Cell::Text(serde_json::Value::Object(texts).to_string()) }
+}
+
+/// Whether a new row has a value for every field that must have one: then nothing else needs to be asked.
+fn has_required(model: &Model, row: &Row) -> bool {
+    let mut required = model.fields.iter().filter(|(_, field)| field.required && field.has_column());
+    required.all(|(name, field)| !is_unset(field.kind, row.get(name)))
 }
 
 /// Whether a cell counts as no value for a required field.

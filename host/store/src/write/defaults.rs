@@ -27,6 +27,10 @@ impl Writer<'_> {
         let mut defaults = Values::new();
         for name in fields {
             let field = described.field(name)?;
+            // What follows from other fields is no default: it is only kept with a new record.
+            if field.computed && !self.options.defaults.contains_key(name) {
+                continue;
+            }
             if let Some(input) = self.default_of(described, name, field, false)? {
                 defaults.insert(name.clone(), input);
             }
@@ -81,10 +85,10 @@ impl Writer<'_> {
             "now" => Some(Value::Datetime(self.env.now.strftime("%Y-%m-%dT%H:%M:%SZ").to_string())),
             "today" => Some(Value::Date(self.today())),
             "user" => Some(Value::link(self.env.user)),
-            "company" => link(self.env.companies.first().copied()),
-            "currency" => match self.env.companies.first() {
+            "company" => link(self.env.company()?),
+            "currency" => match self.env.company()? {
                 Some(company) if self.schema().models.contains_key("res.company") => {
-                    link(self.cell("res.company", "currency_id", *company)?.as_ref().and_then(as_id))
+                    link(self.cell("res.company", "currency_id", company)?.as_ref().and_then(as_id))
                 }
                 _ => None,
             },
@@ -109,8 +113,14 @@ impl Writer<'_> {
     fn first(&self, model: &str) -> Result<Option<Id>, Error> {
         let Some(described) = self.schema().models.get(model) else { return Ok(None) };
         let order = if described.has_column("sequence") { "sequence, id" } else { "id" };
+        if let Some(known) = self.memo.borrow().id(model, "first") {
+            return Ok(known);
+        }
         let sql = format!("SELECT id FROM {} ORDER BY {order} LIMIT 1", quote(&table(model)));
-        self.conn.prepare_cached(&sql).map_err(fault)?.query_row([], |row| row.get(0)).optional().map_err(fault)
+        let mut statement = self.conn.prepare_cached(&sql).map_err(fault)?;
+        let first = statement.query_row([], |row| row.get(0)).optional().map_err(fault)?;
+        self.memo.borrow_mut().keep_id(model, "first", first);
+        Ok(first)
     }
 
     /// The next number that people know records by, `S00045`. Only a commit can know it: staged, it stays open.

@@ -107,6 +107,8 @@ impl Writer<'_> {
         self.delete_pairs(model, ids)?;
         self.touch(model)?;
         self.place.touch_table(self.conn, "tb_xmlid")?;
+        // External ids go with the records.
+        self.memo.get_mut().forget();
         for id in ids {
             let Some(row) = columns::whole_row(self.conn, model, *id)? else { continue };
             self.log.deleted(&model.name, *id, &row);

@@ -69,7 +69,7 @@ impl Writer<'_> {
     }
 
     fn id_in(&self, model: &Model, column: &str, id: Id) -> Result<Option<Id>, Error> {
-        Ok(match columns::cell(self.conn, &model.name, column, id)? {
+        Ok(match self.cell(&model.name, column, id)? {
             Some(Cell::Integer(other)) => Id::try_from(other).ok(),
             _ => None,
         })

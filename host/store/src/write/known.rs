@@ -19,6 +19,9 @@ use super::{
 
 use crate::db::fault;
 
+/// What people call a product by besides its name.
+const REFERENCE: &str = "default_code";
+
 impl Writer<'_> {
     /// Values that follow from the given ones before a record is made.
     pub(super) fn add_known_values(&mut self, model: &Model, given: &mut Values) -> Result<(), Error> {
@@ -95,16 +98,54 @@ impl Writer<'_> {
         Ok(())
     }
 
-    /// Stored values that follow from the record as it now is.
-    pub(super) fn finish_known(&mut self, model: &Model, id: Id, given: &Values, created: bool) -> Result<(), Error> {
-        match model.name.as_str() {
-            "res.partner" => self.finish_partner(model, id, created),
-            "product.category" => self.finish_category(model, id),
-            "crm.lead" => self.finish_lead(model, id, given, created),
-            "sale.order.line" => self.finish_line(model, id),
-            "project.task" => self.finish_task(model, id, given),
+    /// Stored values that follow from the record as it now is. `changed`: the fields of it that were; none: it is new.
+    pub(super) fn finish_known(
+        &mut self,
+        model: &Model,
+        id: Id,
+        given: &Values,
+        changed: Option<&[String]>,
+    ) -> Result<(), Error> {
+        match (model.name.as_str(), changed) {
+            ("product.template", Some(_)) if given.contains_key(REFERENCE) => self.refer_to_variant(model, id),
+            ("res.partner", changed) => self.finish_partner(model, id, changed.is_none()),
+            ("product.category", _) => self.finish_category(model, id),
+            ("crm.lead", Some(changed)) => self.finish_lead(model, id, given, changed),
+            ("sale.order.line", _) => self.finish_line(model, id),
+            ("project.task", _) => self.finish_task(model, id, given),
             _ => Ok(()),
         }
+    }
+
+    /// Columns of a row that is about to be made which follow from the others.
+    pub(super) fn add_new_columns(&self, model: &Model, row: &mut Row) -> Result<(), Error> {
+        if model.name != "crm.lead" {
+            return Ok(());
+        }
+        let status = self.won_status(row)?;
+        let mut cells = vec![
+            ("won_status", Cell::Text(status.to_owned())),
+            ("email_normalized", normalized(row.get("email_from"))),
+        ];
+        let closed = matches!(row.get("date_closed"), Some(Cell::Text(_)));
+        if !closed && self.is_won(row.get("stage_id"))? {
+            cells.push(("date_closed", Cell::Text(self.now())));
+        }
+        row.extend(
+            cells.into_iter().filter(|(name, _)| model.has_column(name)).map(|(name, cell)| (name.to_owned(), cell)),
+        );
+        Ok(())
+    }
+
+    /// A lead is won in a won stage at 100 %, and lost when it is archived at 0 %.
+    fn won_status(&self, row: &Row) -> Result<&'static str, Error> {
+        let probability = as_number(row.get("probability"));
+        let active = !matches!(row.get("active"), Some(Cell::Integer(0)));
+        Ok(match active {
+            _ if probability >= 100.0 && self.is_won(row.get("stage_id"))? => "won",
+            false if probability == 0.0 => "lost",
+            _ => "pending",
+        })
     }
 
     /// Records that come with a new one.
@@ -118,7 +159,22 @@ impl Writer<'_> {
             return Ok(());
         }
         let variant = Values::from([("product_tmpl_id".to_owned(), Input::Value(Value::link(id)))]);
-        self.create_many("product.product", vec![variant]).map(drop)
+        self.create_many("product.product", vec![variant])?;
+        self.refer_to_variant(model, id)
+    }
+
+    /// A template's only variant has its reference.
+    fn refer_to_variant(&mut self, model: &Model, id: Id) -> Result<(), Error> {
+        let Some(described) = self.schema().models.get("product.product").filter(|variant| {
+            model.has_column(REFERENCE) && variant.has_column(REFERENCE) && variant.has_column("product_tmpl_id")
+        }) else {
+            return Ok(());
+        };
+        let [variant] = columns::ids_where(self.conn, &described.name, "product_tmpl_id", id)?[..] else {
+            return Ok(());
+        };
+        let reference = self.cell(&model.name, REFERENCE, id)?.unwrap_or(Cell::Null);
+        self.set(described, variant, vec![(REFERENCE, reference)])
     }
 
     /// The contact that an address belongs to.
@@ -218,15 +274,19 @@ impl Writer<'_> {
         fields: &[(&str, &str)],
     ) -> Result<(), Error> {
         let (Some(id), Some(source)) = (linked(given, link), self.schema().models.get(from)) else { return Ok(()) };
-        for (to, from_field) in fields {
-            let unset = given_value(given, to).is_none_or(|value| *value == Value::Unset);
-            if !unset || !model.has_column(to) || !source.has_column(from_field) {
-                continue;
-            }
-            // An explicit empty value stays empty; only a default gives way.
-            let Some(cell) = self.cell(from, from_field, id)?.filter(|cell| *cell != Cell::Null) else { continue };
+        // An explicit empty value stays empty; only a default gives way.
+        let wanted = |(to, from_field): &&(&str, &str)| {
+            given_value(given, to).is_none_or(|value| *value == Value::Unset)
+                && model.has_column(to)
+                && source.has_column(from_field)
+        };
+        let wanted: Vec<(&str, &str)> = fields.iter().filter(wanted).copied().collect();
+        let columns: Vec<&str> = wanted.iter().map(|(_, from_field)| *from_field).collect();
+        let Some(row) = columns::row(self.conn, from, &columns, id)? else { return Ok(()) };
+        for (to, from_field) in wanted {
+            let Some(cell) = row.get(from_field).filter(|cell| **cell != Cell::Null) else { continue };
             let kind = source.field(from_field)?.kind;
-            given.insert((*to).to_owned(), Input::Value(values::from_cell(kind, &cell)));
+            given.insert(to.to_owned(), Input::Value(values::from_cell(kind, cell)));
         }
         Ok(())
     }
@@ -237,6 +297,10 @@ impl Writer<'_> {
             Some(Cell::Text(text)) => text.clone(),
             _ => String::new(),
         };
+        if row.get("name").is_none_or(|name| *name == Cell::Null) && text("type") == "contact" {
+            let message = format!("`name` of `{}` is required and has no value: contacts have a name", model.name);
+            return Err(Error::rejected("required", message).with_field("name"));
+        }
         let parent = row.get("parent_id").and_then(values::as_id);
         let is_company = matches!(row.get("is_company"), Some(Cell::Integer(1)));
         let commercial = match parent {
@@ -314,37 +378,26 @@ impl Writer<'_> {
         Ok(())
     }
 
-    /// A lead is won in a won stage at 100 %, and lost when it is archived at 0 %.
-    fn finish_lead(&mut self, model: &Model, id: Id, given: &Values, created: bool) -> Result<(), Error> {
-        let row = columns::whole_row(self.conn, model, id)?.unwrap_or_default();
-        let stage_is_won = match row.get("stage_id").and_then(values::as_id) {
-            Some(stage) => self.is_won(stage)?,
-            None => false,
-        };
-        let probability = as_number(row.get("probability"));
-        let active = !matches!(row.get("active"), Some(Cell::Integer(0)));
-        let status = match (stage_is_won, active) {
-            (true, _) if probability >= 100.0 => "won",
-            (_, false) if probability == 0.0 => "lost",
-            _ => "pending",
-        };
-        let mut cells = vec![("won_status", Cell::Text(status.to_owned()))];
-        if given.contains_key("email_from") || created {
-            let email = match row.get("email_from") {
-                Some(Cell::Text(email)) => normal_email(email),
-                _ => None,
-            };
-            cells.push(("email_normalized", email.map_or(Cell::Null, Cell::Text)));
+    /// What follows from a lead's stage, probability and address when one of them changed.
+    fn finish_lead(&mut self, model: &Model, id: Id, given: &Values, changed: &[String]) -> Result<(), Error> {
+        const COUNT: [&str; 4] = ["stage_id", "probability", "active", "email_from"];
+        let changed = |name: &str| changed.iter().any(|changed| changed == name);
+        if !COUNT.into_iter().any(|name| changed(name) || given.contains_key(name)) {
+            return Ok(());
         }
-        if created && stage_is_won && !matches!(row.get("date_closed"), Some(Cell::Text(_))) {
-            cells.push(("date_closed", Cell::Text(self.now())));
+        let columns: Vec<&str> = COUNT.into_iter().filter(|name| model.has_column(name)).collect();
+        let row = columns::row(self.conn, &model.name, &columns, id)?.unwrap_or_default();
+        let mut cells = vec![("won_status", Cell::Text(self.won_status(&row)?.to_owned()))];
+        if given.contains_key("email_from") {
+            cells.push(("email_normalized", normalized(row.get("email_from"))));
         }
         self.set(model, id, cells)
     }
 
-    fn is_won(&self, stage: Id) -> Result<bool, Error> {
+    fn is_won(&self, stage: Option<&Cell>) -> Result<bool, Error> {
         let stages = self.schema().models.get("crm.stage").filter(|stages| stages.has_column("is_won"));
-        Ok(stages.is_some() && matches!(self.cell("crm.stage", "is_won", stage)?, Some(Cell::Integer(1))))
+        let (Some(_), Some(stage)) = (stages, stage.and_then(values::as_id)) else { return Ok(false) };
+        Ok(matches!(self.cell("crm.stage", "is_won", stage)?, Some(Cell::Integer(1))))
     }
 
     /// Columns that are written along with the given ones.
@@ -354,23 +407,23 @@ impl Writer<'_> {
 
     /// A lead that reaches a won stage is won; one that is closed or opened again keeps the day.
     fn add_lead_columns(&mut self, model: &Model, id: Id, row: &mut Row) -> Result<(), Error> {
+        const COUNT: [&str; 4] = ["stage_id", "user_id", "probability", "active"];
+        if !COUNT.into_iter().any(|name| row.contains_key(name)) {
+            return Ok(());
+        }
         let now = Cell::Text(self.now());
-        let old = columns::whole_row(self.conn, model, id)?.unwrap_or_default();
+        let columns: Vec<&str> = ["stage_id", "user_id"].into_iter().filter(|name| model.has_column(name)).collect();
+        let old = columns::row(self.conn, &model.name, &columns, id)?.unwrap_or_default();
         let mut add = Vec::new();
         let (mut moved, mut won) = (false, false);
         if let Some(stage) = row.get("stage_id") {
             moved = old.get("stage_id") != Some(stage);
             if moved {
                 add.push(("date_last_stage_update", now.clone()));
-            }
-            if let (true, Some(stage)) = (moved, values::as_id(stage)) {
-                won = self.is_won(stage)?;
+                won = self.is_won(Some(stage))?;
             }
         }
-        let was_won = match old.get("stage_id").and_then(values::as_id) {
-            Some(stage) => self.is_won(stage)?,
-            None => false,
-        };
+        let was_won = self.is_won(old.get("stage_id"))?;
         if won {
             add.push(("active", Cell::Integer(1)));
             add.push(("probability", Cell::Real(100.0)));
@@ -454,6 +507,14 @@ fn preset(model: &Model, given: &mut Values, name: &str, value: impl FnOnce() ->
 fn tidy(given: &mut Values, name: &str, tidy: impl FnOnce(&str) -> String) {
     if let Some(Input::Value(Value::Text(text))) = given.get_mut(name) {
         *text = tidy(text);
+    }
+}
+
+/// The column beside an e-mail field.
+fn normalized(email: Option<&Cell>) -> Cell {
+    match email {
+        Some(Cell::Text(email)) => normal_email(email).map_or(Cell::Null, Cell::Text),
+        _ => Cell::Null,
     }
 }
 

@@ -22,6 +22,14 @@ struct Entry {
     kind: ChangeKind,
     /// Values before, of the fields that were written; of a deleted record all of them.
     old: IndexMap<String, Old>,
+    /// The row of a new record, as long as it is as it was made.
+    row: Option<Row>,
+}
+
+impl Entry {
+    fn new(kind: ChangeKind) -> Self {
+        Self { kind, old: IndexMap::new(), row: None }
+    }
 }
 
 #[derive(Debug, Clone)]
@@ -31,14 +39,17 @@ enum Old {
 }
 
 impl ChangeLog {
-    /// A record was made.
-    pub(crate) fn created(&mut self, model: &str, id: Id) {
-        self.entries.insert((model.to_owned(), id), Entry { kind: ChangeKind::Created, old: IndexMap::new() });
+    /// A record is being made.
+    pub(crate) fn created(&mut self, model: &str, id: Id, row: Row) {
+        let entry = Entry { row: Some(row), ..Entry::new(ChangeKind::Created) };
+        self.entries.insert((model.to_owned(), id), entry);
     }
 
     /// A column is about to change.
     pub(crate) fn cell(&mut self, model: &str, id: Id, field: &str, old: &Cell) {
-        self.entry(model, id).old.entry(field.to_owned()).or_insert_with(|| Old::Cell(old.clone()));
+        let entry = self.entry(model, id);
+        entry.row = None;
+        entry.old.entry(field.to_owned()).or_insert_with(|| Old::Cell(old.clone()));
     }
 
     /// A many2many field is about to change.
@@ -62,9 +73,7 @@ impl ChangeLog {
     }
 
     fn entry(&mut self, model: &str, id: Id) -> &mut Entry {
-        self.entries
-            .entry((model.to_owned(), id))
-            .or_insert_with(|| Entry { kind: ChangeKind::Updated, old: IndexMap::new() })
+        self.entries.entry((model.to_owned(), id)).or_insert_with(|| Entry::new(ChangeKind::Updated))
     }
 
     /// Ends the log: what changed in the end, fields in the model's order.
@@ -72,9 +81,15 @@ impl ChangeLog {
         let mut changes = Vec::new();
         for ((model, id), entry) in std::mem::take(&mut self.entries) {
             let Some(described) = schema.models.get(&model) else { continue };
-            let current = match entry.kind {
-                ChangeKind::Deleted => None,
-                _ => columns::whole_row(conn, described, id)?,
+            let current = match (entry.kind, entry.row) {
+                (ChangeKind::Deleted, _) => None,
+                (_, Some(row)) => Some(row),
+                (ChangeKind::Created, None) => columns::whole_row(conn, described, id)?,
+                (ChangeKind::Updated, None) => {
+                    let written = |name: &&str| described.has_column(name);
+                    let names: Vec<&str> = entry.old.keys().map(String::as_str).filter(written).collect();
+                    columns::row(conn, &model, &names, id)?
+                }
             };
             let mut fields = Vec::new();
             for (name, field) in &described.fields {
@@ -86,7 +101,7 @@ impl ChangeLog {
                     (FieldKind::Many2many, _) => {
                         let before = match old {
                             Some(Old::Ids(ids)) => ids.clone(),
-                            _ if entry.kind == ChangeKind::Created => Vec::new(),
+                            // Links are told before they change, those of a new record too.
                             _ => continue,
                         };
                         let after = match field.m2m.as_ref().filter(|_| current.is_some() && field.store) {

@@ -15,6 +15,7 @@ pub mod html;
 pub mod json;
 mod known;
 mod log;
+pub(crate) mod memo;
 mod number;
 mod place;
 mod relations;
@@ -23,7 +24,10 @@ mod tree;
 mod update;
 pub(crate) mod values;
 
-use std::collections::BTreeMap;
+use std::{
+    cell::RefCell,
+    collections::{BTreeMap, HashSet},
+};
 
 use indexmap::IndexMap;
 use rusqlite::{Connection, types::Value as Cell};
@@ -125,6 +129,7 @@ pub struct Writer<'a> {
     variant_at_hand: bool,
     /// Stored fields that depend on others; built when the first is needed.
     triggers: Option<std::rc::Rc<compute::Triggers>>,
+    pub(crate) memo: RefCell<memo::Memo>,
 }
 
 /// Nesting beyond this is refused: commands in commands, cascades of computations.
@@ -144,6 +149,7 @@ impl<'a> Writer<'a> {
             trusted: false,
             variant_at_hand: false,
             triggers: None,
+            memo: RefCell::default(),
         }
     }
 
@@ -224,8 +230,12 @@ impl<'a> Writer<'a> {
         }
         let (log, tracking) = (self.log.clone(), self.tracking.clone());
         self.conn.execute_batch("SAVEPOINT step").map_err(fault)?;
+        self.place.begin_step();
         self.depth += 1;
-        let result = step(self);
+        let result = step(self).and_then(|value| {
+            self.place.end_step(self.conn)?;
+            Ok(value)
+        });
         self.depth -= 1;
         match result {
             Ok(value) => {
@@ -238,6 +248,7 @@ impl<'a> Writer<'a> {
                     self.conn.execute_batch("ROLLBACK TO step; RELEASE step").map_err(fault)?;
                 }
                 (self.log, self.tracking) = (log, tracking);
+                self.memo.get_mut().forget();
                 self.place.rolled_back(self.conn)?;
                 Err(error)
             }
@@ -246,12 +257,18 @@ impl<'a> Writer<'a> {
 
     /// Announces that a model's table is about to be written.
     pub(crate) fn touch(&mut self, model: &Model) -> Result<(), Error> {
+        self.memo.get_mut().writes(&model.name);
         self.place.touch_model(self.conn, model)
     }
 
     /// One column of one record; none: there is no such record.
     pub(crate) fn cell(&self, model: &str, column: &str, id: Id) -> Result<Option<Cell>, Error> {
-        columns::cell(self.conn, model, column, id)
+        if let Some(known) = self.memo.borrow().cell(model, column, id) {
+            return Ok(known);
+        }
+        let cell = columns::cell(self.conn, model, column, id)?;
+        self.memo.borrow_mut().keep_cell(model, column, id, &cell);
+        Ok(cell)
     }
 
     /// Whether a record exists.
@@ -261,12 +278,15 @@ impl<'a> Writer<'a> {
 
     /// Fails unless all records exist.
     pub(crate) fn require_records(&self, model: &str, ids: &[Id]) -> Result<(), Error> {
-        for id in ids {
-            if !self.exists(model, *id)? {
-                return Err(missing(model, *id));
+        let gone = match ids {
+            [] => None,
+            [id] => (!self.exists(model, *id)?).then_some(*id),
+            ids => {
+                let there: HashSet<Id> = columns::existing(self.conn, model, ids)?.into_iter().collect();
+                ids.iter().copied().find(|id| !there.contains(id))
             }
-        }
-        Ok(())
+        };
+        gone.map_or(Ok(()), |id| Err(missing(model, id)))
     }
 
     /// The time as stored, `2026-06-17 13:05:00`, with microseconds where there are any.
@@ -308,6 +328,11 @@ pub(crate) fn linked_ids(conn: &Connection, field: &Field, id: Id) -> Result<Vec
 /// One column of one record; none: there is no such record.
 pub(crate) fn column(conn: &Connection, model: &str, name: &str, id: Id) -> Result<Option<Cell>, Error> {
     columns::cell(conn, model, name, id)
+}
+
+/// Some columns of one record; none: there is no such record.
+pub(crate) fn row(conn: &Connection, model: &str, names: &[&str], id: Id) -> Result<Option<Row>, Error> {
+    columns::row(conn, model, names, id)
 }
 
 /// There is no such record.

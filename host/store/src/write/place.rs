@@ -29,7 +29,19 @@ pub struct Committing {
     /// Provisional ids and what they became, by model.
     pub ids: BTreeMap<(String, Id), Id>,
     next_provisional: BTreeMap<String, Id>,
+    /// Ids that are taken out of the numbering and not used yet, by model; none between steps.
+    reserved: BTreeMap<String, Reserved>,
+    in_step: bool,
 }
+
+#[derive(Debug, Default)]
+struct Reserved {
+    free: std::ops::Range<i64>,
+    used: i64,
+}
+
+/// Ids that are taken out of the numbering at once, at most.
+const MOST_RESERVED: i64 = 1_000;
 
 impl Committing {
     /// Says what a provisional id became without creating a record: one that another run created meanwhile.
@@ -65,11 +77,32 @@ impl Place {
         match self {
             Self::Staged(overlay) => Ok(overlay.new_id(model)),
             Self::Committed(committing) => {
-                let id = next_id(conn, model)?;
+                let id = committing.next_id(conn, model)?;
                 committing.stands_for(model, id);
                 Ok(id)
             }
         }
+    }
+
+    /// A step begins, which is done or undone as a whole: ids may be reserved in it.
+    pub(crate) fn begin_step(&mut self) {
+        if let Self::Committed(committing) = self {
+            committing.in_step = true;
+        }
+    }
+
+    /// A step ends: ids that it reserved and did not use go back.
+    pub(crate) fn end_step(&mut self, conn: &Connection) -> Result<(), Error> {
+        let Self::Committed(committing) = self else { return Ok(()) };
+        committing.in_step = false;
+        for (model, reserved) in std::mem::take(&mut committing.reserved) {
+            if !reserved.free.is_empty() {
+                let sql = "UPDATE tb_sequence SET next = ?2 WHERE name = ?1";
+                let mut statement = conn.prepare_cached(sql).map_err(fault)?;
+                statement.execute((model, reserved.free.start)).map_err(fault)?;
+            }
+        }
+        Ok(())
     }
 
     /// Makes sure that a model's table can be written here.
@@ -96,31 +129,51 @@ impl Place {
     /// A savepoint was rolled back: what it had made is gone.
     pub(crate) fn rolled_back(&mut self, conn: &Connection) -> Result<(), Error> {
         match self {
-            Self::Committed(_) => Ok(()),
+            Self::Committed(committing) => {
+                committing.reserved.clear();
+                committing.in_step = false;
+                Ok(())
+            }
             Self::Staged(overlay) => overlay.look_again(conn),
         }
     }
 }
 
-/// The next id of a model, never given before.
-fn next_id(conn: &Connection, model: &str) -> Result<Id, Error> {
-    let mut statement = conn
-        .prepare_cached("UPDATE tb_sequence SET next = next + 1 WHERE name = ?1 RETURNING next - 1")
-        .map_err(fault)?;
-    let next: Option<i64> = statement.query_row([model], |row| row.get(0)).optional().map_err(fault)?;
-    let next = match next {
-        Some(next) => next,
-        None => {
-            let table = ddl::quote(&ddl::table(model));
-            let sql = format!("SELECT coalesce(max(id), 0) + 1 FROM {table}");
-            let next: i64 = conn.query_row(&sql, [], |row| row.get(0)).map_err(fault)?;
-            conn.execute("INSERT INTO tb_sequence (name, next) VALUES (?1, ?2)", (model, next + 1)).map_err(fault)?;
-            next
+impl Committing {
+    /// The next id of a model, never given before.
+    fn next_id(&mut self, conn: &Connection, model: &str) -> Result<Id, Error> {
+        let in_step = self.in_step;
+        let reserved = match self.reserved.get_mut(model) {
+            Some(reserved) => reserved,
+            None => self.reserved.entry(model.to_owned()).or_default(),
+        };
+        if reserved.free.is_empty() {
+            // The more are made, the more are likely to follow.
+            let count = if in_step { reserved.used.clamp(1, MOST_RESERVED) } else { 1 };
+            let first = take_ids(conn, model, count)?;
+            reserved.free = first..first.saturating_add(count);
         }
-    };
-    // Ids from 2³¹ on are provisional; no real one may get there.
-    Id::try_from(next)
-        .ok()
-        .filter(|id| *id < FIRST_PROVISIONAL_ID)
-        .ok_or_else(|| Error::rejected("no-more-ids", format!("`{model}` has used all its ids")))
+        let next = reserved.free.next().unwrap_or(i64::MAX);
+        reserved.used += 1;
+        // Ids from 2³¹ on are provisional; no real one may get there.
+        Id::try_from(next)
+            .ok()
+            .filter(|id| *id < FIRST_PROVISIONAL_ID)
+            .ok_or_else(|| Error::rejected("no-more-ids", format!("`{model}` has used all its ids")))
+    }
+}
+
+/// Takes ids out of a model's numbering; returns the first.
+fn take_ids(conn: &Connection, model: &str, count: i64) -> Result<i64, Error> {
+    let sql = "UPDATE tb_sequence SET next = next + ?2 WHERE name = ?1 RETURNING next - ?2";
+    let mut statement = conn.prepare_cached(sql).map_err(fault)?;
+    let first: Option<i64> = statement.query_row((model, count), |row| row.get(0)).optional().map_err(fault)?;
+    if let Some(first) = first {
+        return Ok(first);
+    }
+    let sql = format!("SELECT coalesce(max(id), 0) + 1 FROM {}", ddl::quote(&ddl::table(model)));
+    let first: i64 = conn.query_row(&sql, [], |row| row.get(0)).map_err(fault)?;
+    conn.execute("INSERT INTO tb_sequence (name, next) VALUES (?1, ?2)", (model, first.saturating_add(count)))
+        .map_err(fault)?;
+    Ok(first)
 }

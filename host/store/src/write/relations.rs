@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use rusqlite::{Connection, types::Value as Cell};
 use triggerbox_model::{
+    call::Operation,
     error::Error,
     schema::{Field, FieldKind, Model, OnDelete, RelationTable},
     value::{Id, Value},
@@ -100,6 +101,8 @@ impl Writer<'_> {
             return Ok(());
         }
         self.require_records(&related.name, &added)?;
+        // One links only to what one may read.
+        self.check_operation(related, Operation::Read, &added)?;
         self.log.ids(&model.name, id, name, &before);
         self.track_ids(model, id, name, field, &before);
         self.place.touch_table(self.conn, &pairs.table)?;
@@ -142,9 +145,9 @@ impl Writer<'_> {
                     self.require_records(&related.name, &[line])?;
                     self.write_many(&related.name, &[line], link(id))?;
                 }
+                // Whoever's line it is.
                 Command::Unlink(line) => {
-                    let parent = self.cell(&related.name, inverse, line)?;
-                    if parent.as_ref().and_then(values::as_id) == Some(id) {
+                    if self.exists(&related.name, line)? {
                         self.leave(related, inverse, belongs, &[line])?;
                     }
                 }

@@ -1,9 +1,16 @@
 //! Writing values on records that are there.
 
 use rusqlite::types::Value as Cell;
-use triggerbox_model::{call::Operation, error::Error, schema::Model, value::Id};
+use triggerbox_model::{
+    call::Operation,
+    error::Error,
+    schema::{FieldKind, Model},
+    value::Id,
+};
 
-use super::{Input, Row, Values, Writer, columns, create, is_magic, is_translated, missing, shown_path, values};
+use super::{
+    Command, Input, Row, Values, Writer, columns, create, is_magic, is_translated, missing, shown_path, values,
+};
 use crate::{ddl, rights};
 
 impl Writer<'_> {
@@ -28,12 +35,35 @@ impl Writer<'_> {
         self.require_records(&model.name, ids)?;
         self.check_operation(model, Operation::Write, ids)?;
         self.check_fields(model, given)?;
+        self.check_currencies(model, ids, given)?;
+        let mut given = given.clone();
+        if ids.len() > 1 {
+            self.create_once(model, &mut given)?;
+        }
+        let given = &given;
         for id in ids {
             self.write_one(model, *id, given)?;
         }
         let written: Vec<&str> = given.keys().map(String::as_str).collect();
         self.check_companies(model, ids, &written)?;
         self.check_users_behind(model, ids)
+    }
+
+    /// What a many2many command creates is created once, and linked to each of the records.
+    fn create_once(&mut self, model: &Model, given: &mut Values) -> Result<(), Error> {
+        for (name, input) in given.iter_mut() {
+            let Some(field) = model.fields.get(name).filter(|field| field.kind == FieldKind::Many2many) else {
+                continue;
+            };
+            let (Input::Commands(commands), Some(relation)) = (input, &field.relation) else { continue };
+            for command in commands {
+                if let Command::Create(values) = command {
+                    let made = self.create_many(relation, vec![std::mem::take(values)])?;
+                    *command = made.first().map_or(Command::Replace(Vec::new()), |id| Command::Link(*id));
+                }
+            }
+        }
+        Ok(())
     }
 
     fn write_one(&mut self, model: &Model, id: Id, given: &Values) -> Result<(), Error> {
@@ -62,7 +92,7 @@ impl Writer<'_> {
         }
         self.write_shown(model, id, shown)?;
         if !changed.is_empty() {
-            self.finish_known(model, id, given, false)?;
+            self.finish_known(model, id, given, Some(&changed))?;
         }
         if model.active_name.as_ref().is_some_and(|active| active == "active" && changed.contains(active)) {
             self.archive_together(model, id)?;

@@ -62,6 +62,17 @@ fn indexed_equality_never_scans_the_table() {
 }
 
 #[test]
+fn an_index_for_what_is_also_unset_is_not_in_the_way() {
+    let world = large();
+    let plan = plan(&world, "thing", "[('place_id', 'in', [False, 7, 8, 9]), ('id', '>', 1990)]");
+    assert!(plan[0].contains("USING INTEGER PRIMARY KEY (rowid>?)"), "{plan:#?}");
+    for domain in ["[('count', '=', 0)]", "[('place_id', 'in', [False])]"] {
+        let plan = self::plan(&world, "thing", domain);
+        assert!(plan.iter().all(|step| !step.starts_with("SCAN")), "{domain}: {plan:#?}");
+    }
+}
+
+#[test]
 fn giant_lists_are_bound_as_one_value() {
     let world = large();
     let ids: Vec<String> = (1..=100_000).map(|id| id.to_string()).collect();

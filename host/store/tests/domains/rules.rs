@@ -449,3 +449,20 @@ fn sets_of_one_field_are_joined() {
         ],
     );
 }
+
+#[test]
+fn none_is_unset_by_itself_and_nothing_in_a_list() {
+    let world = world();
+    for (none, same) in [
+        ("[('tag_ids', '=', None)]", "[('tag_ids', '=', False)]"),
+        ("[('picture', '!=', None)]", "[('picture', '!=', False)]"),
+        ("[('at', '=', None)]", "[('at', '=', False)]"),
+        ("[('tag_ids', 'not in', [None])]", "[]"),
+        ("[('tag_ids', 'not in', [None, False])]", "[('tag_ids', '!=', False)]"),
+        ("[('tag_ids', 'in', [None])]", "[(0, '=', 1)]"),
+        ("[('picture', 'not in', [None])]", "[]"),
+    ] {
+        assert_eq!(world.find(&world.env, "thing", none), world.find(&world.env, "thing", same), "{none}");
+    }
+    refused(&world, &[("[('at', 'in', ['2026-06-17 13:05:00', None])]", "wrong-type")]);
+}

@@ -64,6 +64,7 @@ impl World {
             tz: None,
             context_tz: None,
             companies: Vec::new(),
+            foreign_company: None,
             active_test: true,
             now: NOW.parse::<Timestamp>().expect("a time"),
         };

@@ -140,6 +140,8 @@ fn by_operator<'a>(
                 // `= []` means "is not set".
                 Literal::List(items) if items.is_empty() => vec![Literal::Bool(false)],
                 Literal::List(items) => items.clone(),
+                // Only here `None` means what `False` does; in a list it is a value that nothing has.
+                Literal::None => vec![Literal::Bool(false)],
                 other => vec![other.clone()],
             };
             in_set(context, target, values, operator == Operator::NotEqual)
@@ -187,6 +189,12 @@ fn in_set<'a>(
         return Err(wrong_type(target.name, format!("{} cannot be a member of a list of values", nested.type_name())));
     }
     let mut values = unique(&values);
+    if target.place.kind().is_x2many() {
+        values.retain(|value| !matches!(value, Literal::None));
+        if values.is_empty() {
+            return Ok(if negated { Node::Always } else { Node::Never });
+        }
+    }
     if matches!(target.place, Place::Id) && target.part.is_none() {
         // An id is never unset.
         values.retain(|value| *value != Literal::Bool(false));
@@ -222,7 +230,9 @@ fn in_set<'a>(
         }
         FieldKind::Datetime if target.part.is_none() => in_datetimes(context, target, &values, negated),
         FieldKind::Binary => match values.as_slice() {
-            [only] if !only.is_truthy() && !matches!(only, Literal::Text(_)) => Ok(target.unset(negated)),
+            [only] if !only.is_truthy() && !matches!(only, Literal::Text(_) | Literal::None) => {
+                Ok(target.unset(negated))
+            }
             // Odoo keeps the bytes elsewhere and judges only whether they are there.
             _ => Ok(Node::Always),
         },
@@ -394,6 +404,9 @@ fn in_datetimes<'a>(
     values: &[Literal],
     negated: bool,
 ) -> Result<Node<'a>, Error> {
+    if values.contains(&Literal::None) {
+        return Err(wrong_type(target.name, "None in a list is no time; write `False` for times that are not set"));
+    }
     let mut parts = Vec::new();
     for value in values {
         parts.push(match datetime_value(context, target.name, value)? {
