@@ -5,7 +5,7 @@ use serde::{Deserialize, de::DeserializeOwned};
 use serde_json::Value as Json;
 use triggerbox_model::{
     error::Error,
-    schema::{Constraint, DefaultValue, Model, Schema},
+    schema::{Constraint, DefaultValue, FieldKind, Model, Schema},
     value::Id,
 };
 
@@ -83,6 +83,8 @@ struct Known {
     constraints: Vec<Constraint>,
     /// Fields whose records must be of the same company.
     same_company: Vec<String>,
+    /// Digits after the point of floats whose precision Odoo keeps apart from the field.
+    decimals: IndexMap<String, u8>,
 }
 
 /// Adds to a schema that was exported from Odoo what such an export does not tell: which standard models have a chatter,
@@ -101,6 +103,11 @@ pub fn complete(schema: &mut Schema) -> Result<(), Error> {
         for (field, default) in known.defaults {
             if let Some(field) = model.fields.get_mut(&field).filter(|field| field.default.is_none()) {
                 field.default = Some(default);
+            }
+        }
+        for (name, decimals) in known.decimals {
+            if let Some(field) = model.fields.get_mut(&name).filter(|field| field.kind == FieldKind::Float) {
+                field.digits.get_or_insert((16, decimals));
             }
         }
         for name in &known.same_company {

@@ -142,7 +142,7 @@ impl Rule {
     fn domain_of(&self, read: &Result<Expression, Error>, conn: &Connection, env: &Env) -> Result<Domain, Error> {
         let evaluate = || Domain::from_literal(&read.as_ref().map_err(Clone::clone)?.evaluate(conn, env)?);
         let named = |error: Error| match error.kind {
-            ErrorKind::Other => error,
+            ErrorKind::Other | ErrorKind::AccessDenied => error,
             _ => Error::invalid(
                 "bad-rule",
                 format!("record rule `{}` on `{}`: {}", self.name, self.model, error.message),

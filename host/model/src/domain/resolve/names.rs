@@ -36,8 +36,10 @@ pub(super) fn resolve<'a>(context: &Context<'a>, model: &'a Model, leaf: &Leaf<'
 fn fields_node<'a>(context: &Context<'a>, model: &'a Model, test: &Test<'a>) -> Result<Node<'a>, Error> {
     let paths: Vec<&str> = match (&model.rec_names_search, &model.rec_name) {
         (Some(paths), _) if !paths.is_empty() => paths.iter().map(String::as_str).collect(),
-        // Followers are called as the contacts that they are; their own name shows that, and is not kept.
-        (_, Some(name)) if model.name == "mail.followers" && !model.fields.contains_key(name) => vec!["partner_id"],
+        // Followers have the name of their contact; the field that shows it is not always in the schema.
+        (_, Some(name)) if model.name == "mail.followers" && !model.fields.contains_key(name) => {
+            vec!["partner_id.name"]
+        }
         (_, Some(name)) => vec![name.as_str()],
         // A model without names does not restrain anything.
         _ => return Ok(Node::Always),
