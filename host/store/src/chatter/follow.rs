@@ -84,7 +84,8 @@ impl Writer<'_> {
             return Ok(());
         }
         for partner in partners {
-            let sql = "SELECT 1 FROM mail_followers WHERE res_model = ?1 AND res_id = ?2 AND partner_id = ?3";
+            // A contact may follow a million records, and a record has a few followers: `+` keeps SQLite to those.
+            let sql = "SELECT 1 FROM mail_followers WHERE res_model = ?1 AND res_id = ?2 AND +partner_id = ?3";
             if self.conn.prepare_cached(sql).map_err(fault)?.exists((&model.name, id, partner)).map_err(fault)? {
                 continue;
             }
