@@ -27,8 +27,9 @@ impl Writer<'_> {
         let mut defaults = Values::new();
         for name in fields {
             let field = described.field(name)?;
-            // What follows from other fields is no default: it is only kept with a new record.
-            if field.computed && !self.options.defaults.contains_key(name) {
+            // What Odoo computes for a new record is no default of its field.
+            let computed = matches!(&field.default, Some(DefaultValue::Function { function }) if function == "first");
+            if computed && field.computed && !self.options.defaults.contains_key(name) {
                 continue;
             }
             if let Some(input) = self.default_of(described, name, field, false)? {
