@@ -5,6 +5,7 @@ mod errors;
 mod features;
 mod links;
 mod odoo_tests;
+mod pages;
 mod soak;
 mod step;
 mod tools;
@@ -50,6 +51,8 @@ enum Command {
         #[arg(long, default_value_t = 20)]
         times: u32,
     },
+    /// The pages in a real browser; installs what it needs.
+    Pages,
     /// Licences, sources and (where the database can be had) advisories of all dependencies.
     Deny,
     /// Run every fuzz target for a while.
@@ -75,6 +78,7 @@ fn main() -> Result<()> {
         Command::Docs { write: false } => book::check(),
         Command::Guests => tools::guest_tests(),
         Command::Kills { times } => tools::kills(times, times),
+        Command::Pages => pages::run(),
         Command::Deny => tools::deny(),
         Command::Fuzz { runs } => tools::fuzz(runs),
         Command::Soak => soak::run(),

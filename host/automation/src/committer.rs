@@ -9,7 +9,7 @@ use std::{
 };
 
 use rusqlite::Connection;
-use tokio::sync::oneshot;
+use tokio::sync::{oneshot, watch};
 use triggerbox_model::error::Error;
 use triggerbox_store::db::{Database, DbError};
 
@@ -26,6 +26,7 @@ const LONGEST: Duration = Duration::from_millis(20);
 pub struct Committer {
     jobs: Option<mpsc::Sender<Box<dyn Job>>>,
     thread: Option<JoinHandle<()>>,
+    commits: watch::Sender<u64>,
 }
 
 /// One piece of work on the writing connection.
@@ -74,8 +75,11 @@ impl Committer {
     /// The system has no thread left.
     pub fn start(database: Database) -> Result<Self, DbError> {
         let (jobs, queue) = mpsc::channel();
-        let thread = thread::Builder::new().name("committer".to_owned()).spawn(move || serve(&database, &queue))?;
-        Ok(Self { jobs: Some(jobs), thread: Some(thread) })
+        let commits = watch::Sender::new(0);
+        let told = commits.clone();
+        let work = move || serve(&database, &queue, &told);
+        let thread = thread::Builder::new().name("committer".to_owned()).spawn(work)?;
+        Ok(Self { jobs: Some(jobs), thread: Some(thread), commits })
     }
 
     /// Has `work` done in the next transaction. It is kept if `work` succeeds; in a task that works under a key
@@ -111,6 +115,12 @@ impl Committer {
         self.submit(work).blocking_recv().unwrap_or_else(|_| Err(gone().into()))
     }
 
+    /// Tells of each commit: for whoever shows what is there.
+    #[must_use]
+    pub fn commits(&self) -> watch::Receiver<u64> {
+        self.commits.subscribe()
+    }
+
     fn submit<T, E>(
         &self,
         work: impl FnOnce(&Connection) -> Result<T, E> + Send + 'static,
@@ -142,7 +152,7 @@ fn gone() -> DbError {
     DbError::Failed { why: "the writing thread does not answer; restart the server".to_owned() }
 }
 
-fn serve(database: &Database, queue: &mpsc::Receiver<Box<dyn Job>>) {
+fn serve(database: &Database, queue: &mpsc::Receiver<Box<dyn Job>>, commits: &watch::Sender<u64>) {
     while let Ok(first) = queue.recv() {
         let mut jobs = vec![first];
         let committed = database.transaction(|conn| {
@@ -160,6 +170,7 @@ fn serve(database: &Database, queue: &mpsc::Receiver<Box<dyn Job>>) {
         });
         crate::failpoint::hit("before-acknowledgement");
         let failure = committed.err().map(Error::from);
+        commits.send_modify(|count| *count += 1);
         for job in jobs {
             job.tell(match &failure {
                 None => Ok(()),

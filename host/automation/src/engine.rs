@@ -8,6 +8,8 @@ mod change;
 mod control;
 mod deliver;
 mod draft;
+mod dry;
+mod erase;
 mod finish;
 mod observe;
 mod replay;
@@ -32,6 +34,8 @@ pub use self::{
     control::Stop,
     deliver::Delivered,
     draft::DraftAnswer,
+    dry::DryRun,
+    erase::Erased,
     observe::{Attempt, Observer},
     replay::Backtest,
     retain::Retained,

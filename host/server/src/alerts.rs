@@ -292,9 +292,9 @@ async fn tell(app: App, to: String, trouble: Trouble) {
     let mut wait = Duration::from_secs(1);
     for tried in 1..=TRIES {
         let mut request = app.client().post(&to).header("content-type", "application/json").body(body.clone());
-        if let Some(secret) = app.config().alerts.secret.as_ref().and_then(|name| app.secrets().get(name)) {
+        if let Some(secret) = app.config().alerts.secret.as_ref().and_then(|name| app.secret(name)) {
             let timestamp = app.engine().clock().now().as_second().to_string();
-            request = request.header(SIGNATURE, sign(secret, &timestamp, &body)).header(TIMESTAMP, timestamp);
+            request = request.header(SIGNATURE, sign(&secret, &timestamp, &body)).header(TIMESTAMP, timestamp);
         }
         match request.send().await.and_then(reqwest::Response::error_for_status) {
             Ok(_) => return,

@@ -11,14 +11,14 @@
 //! | `control` | schedules, limits, the stop switch |
 //! | `access` | tokens |
 
-mod access;
-mod approvals;
+pub(crate) mod access;
+pub(crate) mod approvals;
 mod control;
 mod events;
 mod records;
-mod rules;
-mod runs;
-mod scripts;
+pub(crate) mod rules;
+pub(crate) mod runs;
+pub(crate) mod scripts;
 
 use axum::middleware::from_fn_with_state;
 use utoipa::{

@@ -16,8 +16,10 @@ use crate::{
     config::{Config, ConfigError, Secrets},
     idempotency,
     metrics::Metrics,
+    people::{self as accounts, pace::Pace},
     problem::Problem,
     tokens,
+    vault::{self, Vault},
 };
 
 /// One server. Cheap to clone.
@@ -34,6 +36,8 @@ struct Inner {
     metrics: Arc<Metrics>,
     client: reqwest::Client,
     draining: watch::Sender<bool>,
+    pace: Pace,
+    vault: Vault,
 }
 
 /// Why a server cannot start.
@@ -65,8 +69,11 @@ impl App {
         engine.committer().commit_blocking(|conn| {
             // Whoever took them is gone: one server has the file.
             seen::give_all_back(conn, idempotency::SCOPES)?;
-            Ok::<_, DbError>(tokens::create_table(conn)?)
+            tokens::create_table(conn)?;
+            conn.execute_batch(vault::TABLE)?;
+            Ok::<_, DbError>(accounts::create_tables(conn)?)
         })?;
+        let vault = Vault::open(&*engine.database().snapshot()?, config.web.key_file.as_deref())?;
         let inner = Inner {
             engine,
             sandbox,
@@ -75,6 +82,8 @@ impl App {
             metrics: Arc::default(),
             client: crate::alerts::client()?,
             draining: watch::Sender::new(false),
+            pace: Pace::default(),
+            vault,
         };
         Ok(Self { inner: Arc::new(inner) })
     }
@@ -112,6 +121,50 @@ impl App {
     /// What alerts are sent with.
     pub(crate) fn client(&self) -> &reqwest::Client {
         &self.inner.client
+    }
+
+    /// A secret by its name: one that was written on the pages, else one of the configuration.
+    #[must_use]
+    pub fn secret(&self, name: &str) -> Option<Vec<u8>> {
+        self.vault().get(name).or_else(|| self.secrets().get(name).map(<[u8]>::to_vec))
+    }
+
+    /// The secrets that were written on the pages.
+    pub(crate) fn vault(&self) -> &Vault {
+        &self.inner.vault
+    }
+
+    /// How often somebody may try to sign in.
+    pub(crate) fn pace(&self) -> &Pace {
+        &self.inner.pace
+    }
+
+    /// The secret part of a link that sets the first administrator's password; none once somebody has set one. The link
+    /// before it is good no more.
+    ///
+    /// # Errors
+    /// The administrator of the configuration is no user; what the database says.
+    pub async fn first_link(&self) -> Result<Option<String>, Problem> {
+        let (inner, now) = (self.clone(), self.engine().clock().now());
+        let administrator = self.config().runs.administrator;
+        let person =
+            self.blocking(move || Ok(people::find(inner.engine().database(), &administrator.to_string(), now)?));
+        let person = person.await?;
+        self.write(move |conn| {
+            let known = accounts::accounts::list(conn)?;
+            if known.iter().any(|account| account.password.is_some()) {
+                return Ok(None);
+            }
+            let first = match known.first() {
+                Some(account) => account.id,
+                None => {
+                    let roles = [accounts::Role::Administrator].into();
+                    accounts::accounts::create(conn, &person.user.login, person.user.id, &roles, now)??
+                }
+            };
+            Ok::<_, EngineError>(Some(accounts::invites::create(conn, first, now)?))
+        })
+        .await
     }
 
     /// Takes no further requests from now on.

@@ -8,11 +8,14 @@ use axum::{
 };
 use triggerbox_automation::people;
 use triggerbox_model::value::Id;
+use triggerbox_store::db::DbError;
 
 use crate::{
     app::{App, failed},
+    people::audit::{self, Deed},
     problem::Problem,
     tokens::{self, Scope, Token},
+    web::place,
 };
 
 /// The group whose members see and do everything; Odoo's.
@@ -54,8 +57,27 @@ pub async fn guard(State(door): State<Door>, mut request: Request, next: Next) -
         let detail = format!("the token `{}` lacks the scope `{needed}`", caller.token.name);
         return Err(Problem::denied("token-lacks-scope", detail));
     }
+    let deed = (!reads && door.scope != Scope::Records && is_change(&request)).then(|| Deed {
+        who: format!("token {}", caller.token.name),
+        user: Some(caller.user),
+        action: "api-request",
+        what: format!("{} {}", request.method(), request.uri().path()).chars().take(200).collect(),
+        detail: String::new(),
+        address: place(&door.app, &request),
+    });
     request.extensions_mut().insert(caller);
-    Ok(next.run(request).await)
+    let response = next.run(request).await;
+    if let Some(deed) = deed.filter(|_| response.status().is_success()) {
+        let now = door.app.engine().clock().now();
+        // Records tell of their changes themselves; everything else is told here.
+        door.app.write(move |conn| Ok::<_, DbError>(audit::write(conn, &deed, now)?)).await?;
+    }
+    Ok(response)
+}
+
+/// Whether a request changes something: looking at tokens, and checking a rule, does not.
+fn is_change(request: &Request) -> bool {
+    !matches!(*request.method(), Method::GET | Method::HEAD) && !request.uri().path().ends_with("/rule-checks")
 }
 
 /// The caller of a request's token.
@@ -80,10 +102,15 @@ pub async fn authenticate(app: &App, headers: &HeaderMap) -> Result<Caller, Prob
             let bad = || refuse("bad-token", "the token is unknown, revoked or expired, or its user is gone");
             let token = token.ok_or_else(bad)?;
             people::find(app.engine().database(), &token.user.to_string(), now).map_err(|_| bad())?;
-            let administrator = app.env(token.user, false)?.group_names.contains(ADMINISTRATORS);
+            let administrator = is_administrator(&app, token.user)?;
             Ok(Caller { user: token.user, administrator, token })
         })
         .await
+}
+
+/// Whether a user is an administrator of the backend.
+pub(crate) fn is_administrator(app: &App, user: Id) -> Result<bool, Problem> {
+    Ok(app.env(user, false)?.group_names.contains(ADMINISTRATORS))
 }
 
 fn bearer(header: &str) -> Option<&str> {

@@ -18,6 +18,8 @@ pub struct Config {
     pub providers: Option<PathBuf>,
     /// Requests.
     pub http: Http,
+    /// The pages.
+    pub web: Web,
     /// Runs.
     pub runs: Runs,
     /// How long the past is kept.
@@ -54,6 +56,18 @@ pub struct Http {
     pub idempotency_hours: u32,
     /// Seconds that running runs and open requests have to end when the server is stopped.
     pub drain: u64,
+}
+
+/// The pages.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default, rename_all = "kebab-case")]
+pub struct Web {
+    /// Where people reach the server, when that is not where it listens: `https://triggerbox.example.com`.
+    pub url: Option<String>,
+    /// Whether `X-Forwarded-For` and `X-Forwarded-Proto` are believed: only behind a proxy that sets both.
+    pub proxy: bool,
+    /// A file of random bytes, outside of the database: with it, secrets can be written on the pages.
+    pub key_file: Option<PathBuf>,
 }
 
 /// Runs.
@@ -163,6 +177,7 @@ impl Default for Config {
             listen: SocketAddr::from(([127, 0, 0, 1], 7171)),
             providers: None,
             http: Http::default(),
+            web: Web::default(),
             runs: Runs::default(),
             retention: Retention::default(),
             policy: Policy::default(),
@@ -289,6 +304,11 @@ impl Config {
         {
             return invalid("http", "`timeout`, `head-timeout`, `max-body` and `max-upload` are at least 1");
         }
+        if let Some(url) = &self.web.url
+            && !reqwest::Url::parse(url).is_ok_and(|url| matches!(url.scheme(), "http" | "https") && url.path() == "/")
+        {
+            return invalid("web.url", "is an http or https address without a path");
+        }
         for to in &self.alerts.to {
             if !reqwest::Url::parse(to).is_ok_and(|url| matches!(url.scheme(), "http" | "https")) {
                 return invalid("alerts.to", "each is an http or https address");
@@ -353,7 +373,7 @@ impl Config {
 }
 
 /// Shorter ones can be guessed.
-const SHORTEST_SECRET: usize = 16;
+pub(crate) const SHORTEST_SECRET: usize = 16;
 
 impl Secret {
     fn read(&self) -> Result<String, String> {

@@ -1,10 +1,15 @@
 //! Connections: a client that sends the head of a request too slowly is left, and those that are there when the server drains
 //! may end their request. How long a request may take once its head is there, the router bounds.
 
-use std::{pin::pin, time::Duration};
+use std::{net::SocketAddr, pin::pin, time::Duration};
 
-use axum::Router;
-use hyper::server::conn::http1;
+use axum::{Router, extract::ConnectInfo};
+use hyper::{
+    Request,
+    body::Incoming,
+    server::conn::http1,
+    service::{Service, service_fn},
+};
 use hyper_util::{
     rt::{TokioIo, TokioTimer},
     service::TowerToHyperService,
@@ -28,8 +33,8 @@ pub(crate) async fn serve(listener: TcpListener, router: Router, head: Duration,
             () = &mut stop => break,
             _ = connections.join_next(), if !connections.is_empty() => {}
             accepted = listener.accept() => match accepted {
-                Ok((stream, _)) => {
-                    connections.spawn(connection(stream, router.clone(), head, stopped.clone()));
+                Ok((stream, peer)) => {
+                    connections.spawn(connection(stream, peer, router.clone(), head, stopped.clone()));
                 }
                 Err(error) => {
                     tracing::warn!(%error, "a connection could not be accepted");
@@ -43,12 +48,24 @@ pub(crate) async fn serve(listener: TcpListener, router: Router, head: Duration,
     while connections.join_next().await.is_some() {}
 }
 
-async fn connection(stream: TcpStream, router: Router, head: Duration, mut stopped: watch::Receiver<bool>) {
+async fn connection(
+    stream: TcpStream,
+    peer: SocketAddr,
+    router: Router,
+    head: Duration,
+    mut stopped: watch::Receiver<bool>,
+) {
     // Small answers are sent at once; if that cannot be had, they are only slower.
     let _ = stream.set_nodelay(true);
     let mut http = http1::Builder::new();
     http.timer(TokioTimer::new()).header_read_timeout(head);
-    let mut connection = pin!(http.serve_connection(TokioIo::new(stream), TowerToHyperService::new(router)));
+    let routes = TowerToHyperService::new(router);
+    // The audit log says from where something was done.
+    let service = service_fn(move |mut request: Request<Incoming>| {
+        request.extensions_mut().insert(ConnectInfo(peer));
+        routes.call(request)
+    });
+    let mut connection = pin!(http.serve_connection(TokioIo::new(stream), service));
     // What goes wrong on a connection is its client's business.
     tokio::select! {
         _ = connection.as_mut() => return,

@@ -121,11 +121,11 @@ fn authentic(app: &App, rule: &str, headers: &HeaderMap, body: &[u8]) -> Result<
         let Trigger::Webhook { secret, dedup, records } = &armed.rule.trigger else {
             return Err("it is no webhook rule");
         };
-        let secret = app.secrets().get(secret).ok_or("its secret is not in the configuration")?;
+        let secret = app.secret(secret).ok_or("its secret is not in the configuration")?;
         let (timestamp, signatures) = (header(headers, TIMESTAMP), header(headers, SIGNATURE));
         let (now, window) = (app.engine().clock().now(), app.config().webhooks.window);
-        signature::check(secret, timestamp, signatures, body, now, window)?;
-        let signature = signature::sign(secret, timestamp, body);
+        signature::check(&secret, timestamp, signatures, body, now, window)?;
+        let signature = signature::sign(&secret, timestamp, body);
         Ok(Authentic { dedup: dedup.clone(), records: records.clone(), signature })
     })();
     checked.map_err(|why| {

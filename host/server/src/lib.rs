@@ -1,4 +1,4 @@
-//! The engine over HTTP: an API, webhooks, health.
+//! The engine over HTTP: pages for people, an API, webhooks, health.
 //!
 //! | module | what it holds |
 //! |---|---|
@@ -15,6 +15,9 @@
 //! | [`signature`] | what signs webhooks |
 //! | [`health`] | whether the server is well |
 //! | [`metrics`] | what Prometheus reads |
+//! | [`people`] | accounts, roles, sessions, the audit log |
+//! | [`vault`] | secrets, encrypted at rest |
+//! | [`web`] | the pages |
 //! | [`alerts`] | telling people of trouble |
 //! | `connections` | slow clients, and those that are there when the server drains |
 //! | [`serve`] | the router, and a server's life |
@@ -30,11 +33,14 @@ pub mod health;
 pub mod hook;
 pub mod idempotency;
 pub mod metrics;
+pub mod people;
 pub mod problem;
 pub mod serve;
 pub mod signature;
 pub mod tokens;
 pub mod values;
+pub mod vault;
+pub mod web;
 
 pub use app::{App, StartError};
 pub use config::Config;

@@ -109,6 +109,12 @@ impl Problem {
         Self::new(StatusCode::FORBIDDEN, code, detail)
     }
 
+    /// What it says.
+    #[must_use]
+    pub fn details(&self) -> &Details {
+        &self.0
+    }
+
     fn with_findings(mut self, findings: impl IntoIterator<Item = FoundWrong>) -> Self {
         self.0.findings = findings.into_iter().collect();
         self

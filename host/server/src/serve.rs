@@ -18,6 +18,7 @@ use crate::{
     app::{App, failed},
     connections, health, hook,
     problem::Problem,
+    web,
 };
 
 /// All routes.
@@ -29,6 +30,7 @@ pub fn router(app: App) -> Router {
         .layer(DefaultBodyLimit::max(config.http.max_body))
         .merge(hook::router(config.webhooks.max_body))
         .merge(health::router())
+        .merge(web::router(&app))
         .fallback(nowhere)
         .method_not_allowed_fallback(not_so)
         .layer(CatchPanicLayer::custom(panicked))

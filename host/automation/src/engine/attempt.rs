@@ -68,7 +68,12 @@ impl Engine {
         Tried { claim, started, steps, log: log.take(), ended }
     }
 
-    async fn try_scripts(&self, claim: &Claim, log: &Lines, done: &mut Vec<Done>) -> Result<Ended, EngineError> {
+    pub(super) async fn try_scripts(
+        &self,
+        claim: &Claim,
+        log: &Lines,
+        done: &mut Vec<Done>,
+    ) -> Result<Ended, EngineError> {
         let rule = &claim.rule.rule;
         let now = timestamp(claim.at);
         let (mut records, actor, run_as, env) = {
@@ -259,7 +264,7 @@ fn remaining(conn: &Snapshot, index: &Index, claim: &Claim, now: jiff::Timestamp
 pub(super) struct Lines(Arc<Mutex<Vec<LogLine>>>);
 
 impl Lines {
-    fn take(&self) -> Vec<LogLine> {
+    pub(super) fn take(&self) -> Vec<LogLine> {
         std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner))
     }
 }

@@ -1,6 +1,6 @@
 //! `triggerbox serve`: the engine over HTTP, until it is told to stop.
 
-use std::{path::Path, sync::Arc};
+use std::{io::Write as _, path::Path, sync::Arc};
 
 use anyhow::{Context, anyhow};
 use jiff::Timestamp;
@@ -67,6 +67,8 @@ pub(crate) fn run(args: &ServeArgs) -> Result<Exit, Failure> {
             // The signals are heard from before the first request on.
             let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
             anstream::println!("listening on http://{local}");
+            let at = app.config().web.url.clone().unwrap_or_else(|| format!("http://{local}"));
+            first_link(&app, &at).await?;
             let stop = async move {
                 tokio::select! {
                     _ = terminate.recv() => {}
@@ -99,6 +101,21 @@ fn log(log: &Log) -> anyhow::Result<()> {
         LogFormat::Text => lines.try_init(),
     };
     started.map_err(|error| anyhow!("the log cannot be started: {error}"))
+}
+
+/// As long as nobody can sign in, a link by which the administrator can.
+async fn first_link(app: &App, at: &str) -> anyhow::Result<()> {
+    let link = app.first_link().await.map_err(|problem| anyhow!(problem.details().detail.clone()))?;
+    if let Some(key) = link {
+        let at = at.trim_end_matches('/');
+        // Whoever started the server may read no further than where it listens.
+        let _ = writeln!(
+            std::io::stdout(),
+            "nobody can sign in yet; open this once, within a day, and set the administrator's password:\n\
+             {at}/welcome?key={key}"
+        );
+    }
+    Ok(())
 }
 
 async fn demo_token(app: &App) -> anyhow::Result<String> {

@@ -87,7 +87,7 @@ struct ProposalList {
 }
 
 /// Whether the caller may read all records that a proposal changes.
-async fn may_see(app: &App, caller: &Caller, proposal: &Proposal) -> Result<bool, Problem> {
+pub(crate) async fn may_see(app: &App, caller: &Caller, proposal: &Proposal) -> Result<bool, Problem> {
     for record in proposal.diff.records.iter().map(|one| &one.record) {
         let ids: Vec<Id> =
             Some(record.id).into_iter().filter(|id| !triggerbox_model::value::is_provisional(*id)).collect();
@@ -121,7 +121,7 @@ async fn list(
     Ok(Json(ProposalList { approvals }))
 }
 
-async fn seen(app: &App, caller: &Caller, run: i64) -> Result<Proposal, Problem> {
+pub(crate) async fn seen(app: &App, caller: &Caller, run: i64) -> Result<Proposal, Problem> {
     let found = app.engine().proposal(run)?;
     let missing = || Problem::not_found("unknown-proposal", format!("run {run} proposes nothing that you may see"));
     let proposal = found.ok_or_else(missing)?;

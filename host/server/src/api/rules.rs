@@ -166,13 +166,13 @@ async fn as_file(State(app): State<App>, _caller: Caller, At(name): At<String>) 
 /// How a change is made.
 #[derive(Debug, Default, Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
-struct How {
+pub(crate) struct How {
     /// Why, for the history.
     #[serde(default)]
-    note: String,
+    pub(crate) note: String,
     /// Leave the rule as it is until its owner agrees, if somebody else owns it. Else whoever edits it becomes its owner.
     #[serde(default)]
-    ask_owner: bool,
+    pub(crate) ask_owner: bool,
 }
 
 /// What became of a change.
@@ -197,7 +197,7 @@ impl From<Saved> for SavedView {
 }
 
 /// Something that is done to a rule, in one transaction.
-async fn edit<T: Send + 'static>(
+pub(crate) async fn edit<T: Send + 'static>(
     app: &App,
     caller: &Caller,
     how: How,

@@ -44,7 +44,7 @@ pub(super) fn routes() -> OpenApiRouter<App> {
 }
 
 /// Most runs of one answer.
-pub(super) const MOST: u32 = 500;
+pub(crate) const MOST: u32 = 500;
 
 /// Which runs.
 #[derive(Debug, Deserialize, IntoParams)]
@@ -195,7 +195,7 @@ async fn list(State(app): State<App>, caller: Caller, Asked(query): Asked<Query>
 }
 
 /// Those that the caller may see: who may read the first record; the run itself is looked at more closely.
-pub(super) async fn visible(app: &App, caller: &Caller, runs: Vec<RunSummary>) -> Result<Vec<RunSummary>, Problem> {
+pub(crate) async fn visible(app: &App, caller: &Caller, runs: Vec<RunSummary>) -> Result<Vec<RunSummary>, Problem> {
     if caller.administrator {
         return Ok(runs);
     }
@@ -222,7 +222,7 @@ pub(super) async fn visible(app: &App, caller: &Caller, runs: Vec<RunSummary>) -
 }
 
 /// One run in full, if the caller may read all of its records and all that it changed.
-async fn seen(app: &App, caller: &Caller, run: RunId) -> Result<RunDetail, Problem> {
+pub(crate) async fn seen(app: &App, caller: &Caller, run: RunId) -> Result<RunDetail, Problem> {
     let detail = app.read(move |conn| runs::detail(conn, run)).await?;
     if caller.administrator {
         return Ok(detail);

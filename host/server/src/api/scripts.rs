@@ -118,7 +118,13 @@ async fn store(
     component: Result<Bytes, axum::extract::rejection::BytesRejection>,
 ) -> Result<(StatusCode, Json<Uploaded>), Problem> {
     let component = component.map_err(|error| Problem::new(error.status(), "body-too-large", error.body_text()))?;
-    let upload = app.blocking(move || Ok(upload::inspect(component.to_vec())?)).await?;
+    let (stored, warnings) = take_in(&app, caller.user, component.to_vec()).await?;
+    Ok((StatusCode::CREATED, Json(Uploaded { script: ScriptView::of(stored)?, warnings })))
+}
+
+/// Looks into an upload, compiles it, and keeps it; with what is worth knowing about it.
+pub(crate) async fn take_in(app: &App, by: Id, component: Vec<u8>) -> Result<(ScriptVersion, Vec<String>), Problem> {
+    let upload = app.blocking(move || Ok(upload::inspect(component)?)).await?;
     // Compiled before it is kept: what cannot run here is no version.
     if let Compile::Bounded(bounded) = &app.engine().config().compile {
         let ready = app.sandbox().prepare(&upload.component, bounded.cache.as_ref(), &bounded.compiler).await;
@@ -127,9 +133,9 @@ async fn store(
         })?;
     }
     let warnings = upload.warnings.clone();
-    let (by, now) = (caller.user, app.engine().clock().now());
+    let now = app.engine().clock().now();
     let stored = app.write(move |conn| Ok::<_, EngineError>(registry::store(conn, &upload, by, now)?)).await?;
-    Ok((StatusCode::CREATED, Json(Uploaded { script: ScriptView::of(stored)?, warnings })))
+    Ok((stored, warnings))
 }
 
 /// What was active when.
@@ -175,7 +181,7 @@ async fn versions(State(app): State<App>, _caller: Caller, At(name): At<String>)
     }))
 }
 
-fn wanted(name: String, hash: String) -> Result<ScriptRef, Problem> {
+pub(crate) fn wanted(name: String, hash: String) -> Result<ScriptRef, Problem> {
     let plain =
         (8..=64).contains(&hash.len()) && hash.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b));
     if !plain {

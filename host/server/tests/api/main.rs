@@ -4,10 +4,13 @@
 
 mod alerts;
 mod approvals;
+mod browser;
 mod connections;
 mod document;
 mod errors;
 mod flow;
 mod hooks;
+mod pages;
+mod people;
 mod tokens;
 mod world;

@@ -1,0 +1,81 @@
+// What pages do by themselves: parts marked `data-live` are renewed when something changes on the server, forms that
+// ask (`data-ask`) show the answer beside them, and a file can be dropped. Everything works without it, too.
+"use strict";
+
+const page = async (address, options) => {
+  const answer = await fetch(address, { credentials: "same-origin", ...options });
+  if (answer.redirected && new URL(answer.url).pathname === "/sign-in") { location.reload(); return null; }
+  return answer.ok ? new DOMParser().parseFromString(await answer.text(), "text/html") : null;
+};
+
+const busy = (part) => part.contains(document.activeElement) && document.activeElement.matches("input, select, textarea")
+  || part.querySelector("details.confirm[open]");
+
+const renew = async () => {
+  const fresh = await page(location.href);
+  if (!fresh) return;
+  for (const part of document.querySelectorAll("[data-live]")) {
+    const other = fresh.getElementById(part.id);
+    if (!other || part.innerHTML === other.innerHTML || busy(part)) continue;
+    const open = [...part.querySelectorAll("details[open][id]")].map((one) => one.id);
+    part.replaceChildren(...document.importNode(other, true).childNodes);
+    for (const id of open) document.getElementById(id)?.setAttribute("open", "");
+    part.dispatchEvent(new CustomEvent("renewed", { bubbles: true }));
+  }
+};
+
+if (document.querySelector("[data-live]") && "EventSource" in window) {
+  let waiting = false;
+  let again = false;
+  const events = new EventSource("/live");
+  const changed = async () => {
+    if (waiting) { again = true; return; }
+    waiting = true;
+    do { again = false; await renew().catch(() => {}); } while (again);
+    waiting = false;
+  };
+  events.addEventListener("changed", changed);
+  // What changed before anybody listened, or while the connection was gone.
+  events.addEventListener("open", changed);
+  addEventListener("pagehide", () => events.close());
+}
+
+for (const form of document.querySelectorAll("form[data-ask]")) {
+  let timer = 0;
+  let number = 0;
+  const ask = async () => {
+    const mine = ++number;
+    const body = new URLSearchParams(new FormData(form));
+    const fresh = await page(form.dataset.ask, { method: "POST", body }).catch(() => null);
+    if (!fresh || mine !== number) return;
+    for (const part of form.querySelectorAll("[data-told]")) {
+      const other = fresh.getElementById(part.id);
+      if (other && other.innerHTML !== part.innerHTML) part.replaceChildren(...document.importNode(other, true).childNodes);
+    }
+  };
+  form.addEventListener("input", () => { clearTimeout(timer); timer = setTimeout(ask, 250); });
+}
+
+for (const select of document.querySelectorAll("select[data-reload]")) {
+  select.addEventListener("change", () => {
+    const button = select.form.querySelector("button[name=reload]");
+    button ? select.form.requestSubmit(button) : select.form.requestSubmit();
+  });
+}
+
+for (const place of document.querySelectorAll("form.drop")) {
+  const input = place.querySelector("input[type=file]");
+  const over = (on) => (event) => { event.preventDefault(); place.classList.toggle("over", on); };
+  place.addEventListener("dragover", over(true));
+  place.addEventListener("dragleave", over(false));
+  place.addEventListener("drop", (event) => {
+    over(false)(event);
+    if (!event.dataTransfer.files.length) return;
+    input.files = event.dataTransfer.files;
+    place.requestSubmit();
+  });
+  place.addEventListener("submit", () => {
+    const told = place.querySelector("[role=status]");
+    if (told) told.textContent = "Uploading and checking…";
+  });
+}

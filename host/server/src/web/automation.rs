@@ -1,0 +1,442 @@
+//! One automation: its form, its history, and the buttons that have it do something.
+
+use axum::{
+    extract::State,
+    http::StatusCode,
+    response::{IntoResponse, Response},
+};
+use maud::{Markup, html};
+use triggerbox_automation::{
+    EngineError,
+    diagnose::diagnose,
+    rule::{
+        Ground, Rule, Trigger,
+        check::check,
+        diff,
+        stored::{self, Outcome, RuleVersion, Stored, VersionState},
+    },
+    runs::{self, RunFilter},
+    schedule::Slots,
+    scripts::{ScriptVersion, registry},
+};
+use triggerbox_model::{call::Operation, domain::Domain, event::Trigger as Happened, value::Id};
+use triggerbox_store::query;
+
+use super::{
+    automations::{standing, title, trigger},
+    form::Form,
+    page::{Answer, Done, Oops, Page, Tab, sentence},
+    parts::{self, action, address, badge, confirmed, field, hidden_token, long, time},
+    rule_form::{Draft, Known, inputs},
+    runs::table,
+    visitor::{Visitor, names},
+};
+use crate::{
+    api::{
+        rules::{How, edit},
+        runs::visible,
+    },
+    app::App,
+    extract::At,
+    problem::{FoundWrong, Problem},
+    tokens::Scope,
+};
+
+/// Runs that are shown below the form.
+const RUNS: u32 = 10;
+
+/// Versions that are shown.
+const VERSIONS: usize = 30;
+
+pub(super) async fn fresh(State(app): State<App>, visitor: Visitor) -> Answer {
+    form_page(&app, &visitor, Draft::new(), None, Vec::new()).await
+}
+
+/// The active version of each script.
+fn scripts(conn: &rusqlite::Connection) -> Result<Vec<ScriptVersion>, EngineError> {
+    Ok(registry::all(conn)?.into_iter().filter(|one| one.active).collect())
+}
+
+/// How many records match what is typed, or why that cannot be said.
+fn matching(app: &App, user: Id, rule: &Rule) -> Option<Result<u32, String>> {
+    let (model, text) = (rule.model.as_deref()?, rule.domain.as_deref().unwrap_or("[]"));
+    let count = || {
+        // With the visitor's own rights: a count tells of records, too.
+        let env = app.env(user, false).map_err(EngineError::into_error)?;
+        let conn = app.engine().database().snapshot()?;
+        query::search_count(&conn, &env, model, &Domain::parse(text)?)
+    };
+    Some(count().map_err(|error: triggerbox_model::error::Error| sentence(&error.message)))
+}
+
+/// The next times of a schedule, or why there are none.
+fn next(app: &App, visitor: &Visitor, rule: &Rule) -> Vec<Markup> {
+    let Trigger::Schedule(schedule) = &rule.trigger else { return Vec::new() };
+    match Slots::new(schedule) {
+        Ok(slots) => {
+            let times = std::iter::successors(slots.next_after(app.engine().clock().now()), |at| slots.next_after(*at));
+            times.take(5).map(|at| time(at, &visitor.zone)).collect()
+        }
+        Err(error) => vec![html! { span.error { (sentence(&error.message)) } }],
+    }
+}
+
+async fn form_page(
+    app: &App,
+    visitor: &Visitor,
+    draft: Draft,
+    stored: Option<Stored>,
+    findings: Vec<FoundWrong>,
+) -> Answer {
+    let (inner, looker) = (app.clone(), visitor.clone());
+    let status = if findings.iter().any(|one| one.severity == "error") || !draft.unread.is_empty() {
+        StatusCode::UNPROCESSABLE_ENTITY
+    } else {
+        StatusCode::OK
+    };
+    let (draft, form) = app
+        .blocking(move || {
+            let scripts = scripts(&*inner.engine().database().snapshot()?)?;
+            let known = Known {
+                schema: inner.engine().database().schema(),
+                policy: &inner.engine().config().policy,
+                scripts: &scripts,
+                matching: matching(&inner, looker.caller.user, &draft.rule),
+                next: next(&inner, &looker, &draft.rule),
+                findings: &findings,
+            };
+            let form = inputs(&draft, &known);
+            Ok((draft, form))
+        })
+        .await?;
+    let may = visitor.may(Scope::Rules);
+    let to = if draft.known { address(&["automations", &draft.rule.name]) } else { "/automations/new".to_owned() };
+    let heading = if draft.known { title(&draft.rule).to_owned() } else { "New automation".to_owned() };
+    let rest = match &stored {
+        Some(stored) => Some(around(app, visitor, stored).await?),
+        None => None,
+    };
+    let body = html! {
+        @if let Some((above, _)) = &rest { (above) }
+        form method="post" action=(to) data-ask="/automations/ask" autocomplete="off" {
+            (hidden_token(&visitor.key))
+            input type="hidden" name="known" value=(if draft.known { draft.rule.name.as_str() } else { "" });
+            @if let Some(stored) = &stored { input type="hidden" name="version" value=(stored.version); }
+            (form)
+            @if may {
+                div.toolbar {
+                    div.grow { (field("note", "Why", "For the history.", &[], html! { input #note type="text" name="note"; })) }
+                    @if stored.as_ref().is_some_and(|stored| stored.owner != visitor.caller.user) {
+                        div { label { input type="checkbox" name="ask-owner" value="1"; " Ask its owner first" } }
+                    }
+                    button.primary type="submit" { "Save" }
+                }
+            } @else { p.faint { "Only developers and administrators change automations." } }
+        }
+        @if let Some((_, below)) = &rest { (below) }
+    };
+    Ok(Page::new(Tab::Automations, heading, body).under("Automations", "/automations").status(status))
+}
+
+/// What stands above and below the form of a rule that there is.
+async fn around(app: &App, visitor: &Visitor, stored: &Stored) -> Result<(Markup, Markup), Oops> {
+    let rule = &stored.rule;
+    let name = rule.name.clone();
+    let (versions, found) = app
+        .read(move |conn| {
+            let filter = RunFilter { rule: Some(name.clone()), limit: RUNS, ..RunFilter::default() };
+            let versions = stored::history(conn, &name)?;
+            Ok::<_, EngineError>((versions, runs::list(conn, &filter)?))
+        })
+        .await?;
+    let found = visible(app, &visitor.caller, found).await?;
+    let people = names(app, versions.iter().map(|one| one.author).chain([stored.owner]))?;
+    let person = |id: Id| people.get(&id).cloned().unwrap_or_default();
+    let to = |what: &str| address(&["automations", &rule.name, what]);
+    let operates = visitor.may(Scope::Operate);
+    let above = html! {
+        p { (standing(stored)) " " (trigger(&rule.trigger)) @if let Some(model) = &rule.model { " · " (model) } " · owned by " (person(stored.owner)) }
+        @if let Some(why) = &stored.paused { div.banner.wait role="status" { p { "It is paused and does not fire: " (long(why)) } } }
+        @if operates {
+            div.toolbar {
+                @if stored.paused.is_some() { (action(visitor, &to("resume"), "Resume", "primary")) }
+                @else { (action(visitor, &to("pause"), "Pause", "")) }
+                form.toolbar method="post" action=(to("test")) {
+                    (hidden_token(&visitor.key))
+                    @if rule.model.is_some() { div { label for="record" { "Record id" } br; input #record type="text" inputmode="numeric" name="records" size="8"; } }
+                    button type="submit" { @if rule.model.is_some() { "Test with record" } @else { "Dry run" } }
+                    button type="submit" formaction=(to("run")) { "Run now" }
+                }
+                a.button href=(format!("/runs?rule={}", parts::encoded(&rule.name))) { "All its runs" }
+            }
+        }
+    };
+    let below = html! {
+        section.card #live data-live {
+            h2 { "Newest runs" }
+            @if found.is_empty() { p.faint { "It has not run yet. Change a record that it is for, or press “Run now”." } }
+            @else { (table(&found, &visitor.zone)) }
+        }
+        section.card {
+            details { summary { b { "History: " (versions.len()) " versions" } } (history(visitor, rule, &versions, &person)) }
+        }
+        @if visitor.may(Scope::Rules) {
+            (confirmed(visitor, &to("delete"), "Delete", "Its history stays, and can be restored."))
+        }
+    };
+    Ok((above, below))
+}
+
+fn history(visitor: &Visitor, rule: &Rule, versions: &[RuleVersion], person: &dyn Fn(Id) -> String) -> Markup {
+    let to = |what: &str| address(&["automations", &rule.name, what]);
+    html! {
+        @for (at, one) in versions.iter().take(VERSIONS).enumerate() {
+            section.diff {
+                h3 {
+                    "Version " (one.version) " "
+                    @match one.state {
+                        VersionState::Accepted => {},
+                        VersionState::Proposed => { (badge("wait", "proposed")) },
+                        VersionState::Rejected => { (badge("bad", "rejected")) },
+                        VersionState::Deleted => { (badge("bad", "deleted")) },
+                    }
+                    " " span.faint { (person(one.author)) ", " (time(one.at, &visitor.zone)) }
+                }
+                @if !one.note.is_empty() { p { "“" (long(&one.note)) "”" } }
+                @if let (Some(new), Some(old)) = (&one.rule, versions.get(at + 1).and_then(|before| before.rule.as_ref())) {
+                    ul { @for change in diff::differences(old, new) {
+                        li {
+                            code { (change.place) } ": "
+                            @if let Some(old) = &change.old { del { (long(old)) } " " }
+                            @if let Some(new) = &change.new { ins { (long(new)) } }
+                        }
+                    } }
+                }
+                @if visitor.may(Scope::Rules) && at > 0 && one.rule.is_some() {
+                    form method="post" action=(to("restore")) {
+                        (hidden_token(&visitor.key))
+                        input type="hidden" name="version" value=(one.version);
+                        button.small type="submit" { "Restore this version" }
+                    }
+                }
+                @if visitor.may(Scope::Rules) && one.state == VersionState::Proposed {
+                    form method="post" action=(to("decide")) {
+                        (hidden_token(&visitor.key))
+                        input type="hidden" name="version" value=(one.version);
+                        button.small type="submit" name="accept" value="1" { "Accept" } " "
+                        button.small type="submit" { "Reject" }
+                    }
+                }
+            }
+        }
+    }
+}
+
+pub(super) async fn show(State(app): State<App>, visitor: Visitor, At(name): At<String>) -> Answer {
+    let stored = app.read(move |conn| stored::get(conn, &name)).await?;
+    form_page(&app, &visitor, Draft::of(stored.rule.clone()), Some(stored), Vec::new()).await
+}
+
+/// What the form says beside itself while it is typed: how many records match, and when it is due.
+pub(super) async fn ask(State(app): State<App>, visitor: Visitor, form: Form) -> Answer {
+    let stored = known(&app, &form).await?;
+    let draft = Draft::read(&form, stored.map(|stored| stored.rule));
+    let inner = app.clone();
+    let body = app
+        .blocking(move || {
+            let matching = matching(&inner, visitor.caller.user, &draft.rule);
+            let next = next(&inner, &visitor, &draft.rule);
+            Ok(html! {
+                p #matching {
+                    @match &matching {
+                        Some(Ok(count)) => { b { (count) } " record(s) match now" },
+                        Some(Err(why)) => span.error { (why) },
+                        None => {},
+                    }
+                }
+                div #fires { @if !next.is_empty() { p { "Due next: " @for (at, one) in next.iter().enumerate() { @if at > 0 { " · " } (one) } } } }
+            })
+        })
+        .await?;
+    Ok(Page::new(Tab::Automations, "What the form says", body))
+}
+
+async fn known(app: &App, form: &Form) -> Result<Option<Stored>, Problem> {
+    let Some(name) = form.some("known") else { return Ok(None) };
+    app.read(move |conn| stored::get(conn, &name)).await.map(Some)
+}
+
+/// Saves what the form says, or shows what is wrong with it beside the fields.
+pub(super) async fn save(State(app): State<App>, visitor: Visitor, form: Form) -> Answer<Response> {
+    let stored = known(&app, &form).await?;
+    let draft = Draft::read(&form, stored.as_ref().map(|stored| stored.rule.clone()));
+    if form.is_on("reload") {
+        return Ok(form_page(&app, &visitor, draft, stored, Vec::new()).await?.status(StatusCode::OK).into_response());
+    }
+    let rule = {
+        let scripts = app.read(scripts).await?;
+        draft.granted(&scripts)
+    };
+    if !draft.unread.is_empty() {
+        let findings = findings(&app, &visitor, rule).await?;
+        return Ok(form_page(&app, &visitor, draft, stored, findings).await?.into_response());
+    }
+    if stored.is_none()
+        && app
+            .read({
+                let name = rule.name.clone();
+                move |conn| stored::find(conn, &name)
+            })
+            .await?
+            .is_some()
+    {
+        let taken = wrong("name-taken", "name", "there is an automation with this key already");
+        return Ok(form_page(&app, &visitor, draft, stored, vec![taken]).await?.into_response());
+    }
+    let how = How { note: form.text("note").to_owned(), ask_owner: form.is_on("ask-owner") };
+    let (seen, name) = (form.text("version").parse::<u32>().ok(), rule.name.clone());
+    let saved = edit(&app, &visitor.caller, how, move |ground, edit| {
+        let now = stored::find(ground.conn, &rule.name)?.map(|known| known.version);
+        if now == seen { stored::save(ground, &rule, edit).map(Some) } else { Ok(None) }
+    });
+    match saved.await {
+        Ok(Some(saved)) => {
+            let said = match saved.outcome {
+                Outcome::Created => "The automation is created.",
+                Outcome::Updated => "The automation is saved.",
+                Outcome::Unchanged => "Nothing was to be changed.",
+                Outcome::Proposed => "The change is proposed: its owner decides.",
+            };
+            let warnings: String = saved.warnings.iter().map(|one| format!(" {}", sentence(&one.message))).collect();
+            Ok(Done::new(address(&["automations", &name]), format!("{said}{warnings}")).into_response())
+        }
+        Ok(None) => {
+            let text = "somebody saved it meanwhile; load the page again and make your change anew";
+            Err(Problem::new(StatusCode::CONFLICT, "another-version", text).into())
+        }
+        Err(problem) if !problem.details().findings.is_empty() => {
+            let findings = problem.details().findings.clone();
+            Ok(form_page(&app, &visitor, draft, stored, findings).await?.into_response())
+        }
+        Err(problem) => Err(problem.into()),
+    }
+}
+
+fn wrong(code: &str, place: &str, message: &str) -> FoundWrong {
+    let text = str::to_owned;
+    FoundWrong { severity: text("error"), code: text(code), place: text(place), message: text(message) }
+}
+
+async fn findings(app: &App, visitor: &Visitor, rule: Rule) -> Result<Vec<FoundWrong>, Problem> {
+    let env = app.env(visitor.caller.user, true)?;
+    let policy = app.engine().config().policy.clone();
+    let found = app.read(move |conn| check(Ground { conn, env: &env, policy: &policy }, &rule)).await?;
+    Ok(found.iter().map(FoundWrong::from).collect())
+}
+
+pub(super) async fn pause(State(app): State<App>, visitor: Visitor, At(name): At<String>) -> Answer<Done> {
+    app.engine().pause(&name, &format!("paused by {}", visitor.name)).await?;
+    Ok(Done::new(address(&["automations", &name]), "It is paused: it does not fire until it is resumed."))
+}
+
+pub(super) async fn resume(State(app): State<App>, At(name): At<String>) -> Answer<Done> {
+    app.engine().resume(&name).await?;
+    Ok(Done::new(address(&["automations", &name]), "It fires again."))
+}
+
+/// The records that a form names; the visitor must be able to read them.
+async fn records(app: &App, visitor: &Visitor, name: &str, form: &Form) -> Result<Vec<Id>, Problem> {
+    let model = app.engine().rules()?.rule(name)?.rule.model.clone();
+    let typed = form.list("records");
+    let ids: Option<Vec<Id>> = typed.iter().map(|one| one.parse().ok().filter(|id| *id > 0)).collect();
+    let ids = ids.ok_or_else(|| {
+        Problem::invalid("bad-record", "a record is named by its id, a whole number; several, by commas")
+    })?;
+    if let (Some(model), false) = (&model, ids.is_empty())
+        && !app.may(visitor.caller.user, Operation::Read, model, &ids).await?
+    {
+        return Err(Problem::denied("access-denied", format!("you may not read all of these records of {model}")));
+    }
+    Ok(ids)
+}
+
+pub(super) async fn run(State(app): State<App>, visitor: Visitor, At(name): At<String>, form: Form) -> Answer<Done> {
+    let records = records(&app, &visitor, &name, &form).await?;
+    let runs = app.engine().fire(&name, visitor.caller.user, Happened::Manual, records).await?;
+    let to = match runs.as_slice() {
+        [run] => address(&["runs", &run.to_string()]),
+        _ => format!("/runs?rule={}", parts::encoded(&name)),
+    };
+    Ok(Done::new(to, format!("It runs: {} run(s).", runs.len())))
+}
+
+/// What it would do to a record, and whether it would fire for it at all.
+pub(super) async fn test(State(app): State<App>, visitor: Visitor, At(name): At<String>, form: Form) -> Answer {
+    let records = records(&app, &visitor, &name, &form).await?;
+    let shown = app.engine().dry_run(&name, visitor.caller.user, records.clone()).await?;
+    let (inner, rule, record) = (app.clone(), name.clone(), records.first().copied());
+    let causes = app.blocking(move || {
+        let (engine, policy) = (inner.engine(), &inner.engine().config().policy);
+        Ok(diagnose(engine.database(), policy, &rule, record, engine.clock().now())?)
+    });
+    let causes = causes.await?;
+    let back = address(&["automations", &name]);
+    let body = html! {
+        p.banner.wait { "A dry run: nothing was changed." }
+        section.card {
+            h2 { @if shown.succeeds { (badge("good", "would succeed")) } @else { (badge("bad", "would fail")) } " " code.faint { (shown.code) } }
+            @if let Some(message) = &shown.message { p.text { (long(&sentence(message))) } }
+            h3 { "What would change" }
+            (parts::diff(&shown.diff))
+            @if !shown.log.is_empty() { h3 { "Log" } ul.log { @for line in shown.log.iter().take(200) { li { (badge("calm", line.level.name())) " " (long(&line.message)) } } } }
+            @for (limits, used) in &shown.usage { h3 { "Limits" } (parts::limit_bars(limits, used)) }
+        }
+        section.card {
+            h2 { "Would it fire by itself?" }
+            ul { @for cause in &causes { li { p { (long(&sentence(&cause.sentence))) " " span.faint { (long(&sentence(&cause.remedy))) } } } } }
+        }
+        p.toolbar {
+            a.button href=(back) { "Back" }
+            form.inline method="post" action=(address(&["automations", &name, "run"])) {
+                (hidden_token(&visitor.key))
+                input type="hidden" name="records" value=(form.text("records"));
+                button.primary type="submit" { "Run it in earnest" }
+            }
+        }
+    };
+    Ok(Page::new(Tab::Automations, "Test", body).under("Automations", "/automations").under(&name, &back))
+}
+
+pub(super) async fn delete(State(app): State<App>, visitor: Visitor, At(name): At<String>) -> Answer<Done> {
+    edit(&app, &visitor.caller, How::default(), move |ground, edit| stored::delete(ground.conn, &name, edit)).await?;
+    Ok(Done::new("/automations", "The automation is deleted. Its history stays."))
+}
+
+pub(super) async fn restore(
+    State(app): State<App>,
+    visitor: Visitor,
+    At(name): At<String>,
+    form: Form,
+) -> Answer<Done> {
+    let (version, rule) = (number(&form, "version")?, name.clone());
+    let how = How { note: format!("version {version} again"), ask_owner: false };
+    edit(&app, &visitor.caller, how, move |ground, edit| stored::restore(ground, &rule, version, edit)).await?;
+    Ok(Done::new(address(&["automations", &name]), format!("Version {version} is the newest one again.")))
+}
+
+pub(super) async fn decide(State(app): State<App>, visitor: Visitor, At(name): At<String>, form: Form) -> Answer<Done> {
+    let (version, accept, rule) = (number(&form, "version")?, form.is_on("accept"), name.clone());
+    edit(&app, &visitor.caller, How::default(), move |ground, edit| {
+        stored::decide(ground, &rule, version, accept, edit)
+    })
+    .await?;
+    let said = if accept { "The change is accepted." } else { "The change is rejected." };
+    Ok(Done::new(address(&["automations", &name]), said))
+}
+
+/// A whole number of a form.
+pub(super) fn number(form: &Form, name: &str) -> Result<u32, Problem> {
+    form.text(name)
+        .parse()
+        .map_err(|_| Problem::invalid("bad-body", format!("the form lacks `{name}`, a whole number")))
+}

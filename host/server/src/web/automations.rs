@@ -1,0 +1,207 @@
+//! Automations: the list.
+
+use axum::extract::State;
+use maud::{Markup, html};
+use rusqlite::{Connection, OptionalExtension};
+use serde::Deserialize;
+use triggerbox_automation::{
+    EngineError,
+    clock::timestamp,
+    rule::{
+        Environment, Mode, Rule, Trigger,
+        stored::{self, Stored},
+        trigger::Unit,
+    },
+    runs::RunState,
+    scripts::registry,
+};
+
+use super::{
+    page::{Answer, Page, Tab},
+    parts::{address, badge, empty, state, time},
+    visitor::Visitor,
+};
+use crate::{app::App, extract::Asked, tokens::Scope};
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub(super) struct Query {
+    text: String,
+    show: String,
+}
+
+/// A rule with what the list tells about it.
+struct Row {
+    stored: Stored,
+    /// It asks language models.
+    is_ai: bool,
+    /// When its newest run was, and where that stands.
+    last: Option<(i64, String)>,
+}
+
+pub(super) async fn list(State(app): State<App>, visitor: Visitor, Asked(query): Asked<Query>) -> Answer {
+    let all = app.read(rows).await?;
+    let any = !all.is_empty();
+    let text = query.text.trim().to_lowercase();
+    let wanted = |row: &Row| {
+        let rule = &row.stored.rule;
+        let scheduled = matches!(rule.trigger, Trigger::Schedule(_));
+        let shown = match query.show.as_str() {
+            "active" => rule.active && row.stored.paused.is_none(),
+            "paused" => row.stored.paused.is_some(),
+            "archived" => !rule.active,
+            "ai-rules" => row.is_ai && !scheduled,
+            "ai-schedules" => row.is_ai && scheduled,
+            _ => true,
+        };
+        let words = [&rule.name, &rule.title, &rule.notes, rule.model.as_ref().unwrap_or(&rule.name)];
+        shown && (text.is_empty() || words.iter().any(|word| word.to_lowercase().contains(&text)))
+    };
+    let found: Vec<Row> = all.into_iter().filter(wanted).collect();
+    let body = html! {
+        form.toolbar method="get" action="/automations" role="search" aria-label="Find automations" {
+            @if visitor.may(Scope::Rules) { a.button.primary href="/automations/new" { "New" } }
+            span.grow {}
+            div { label for="text" { "Search" } br; input #text type="search" name="text" value=(query.text); }
+            div {
+                label for="show" { "Show" } br;
+                select #show name="show" {
+                    @for (value, label) in filters(&visitor) { (super::parts::option(value, label, &query.show)) }
+                }
+            }
+            button type="submit" { "Find" }
+        }
+        div #live data-live {
+            @if found.is_empty() && any { (empty("No automations like these", html! { p { a.button href="/automations" { "Show all" } } })) }
+            @else if found.is_empty() {
+                (empty("No automations yet", html! {
+                    p { "An automation says when a script runs: on which model, on which trigger, for which records, with which rights. Upload a script first, or use one that comes with the program." }
+                    p { a.button.primary href="/automations/new" { "Create an automation" } " " a.button href="/scripts" { "Scripts" } }
+                }))
+            } @else {
+                section.card { div.scroll tabindex="0" role="region" aria-label="Automations" { table.stack {
+                    thead { tr { th scope="col" { "Automation" } th scope="col" { "Model" } th scope="col" { "Trigger" } th scope="col" { "Actions to do" } th scope="col" { "State" } th scope="col" { "Last run" } } }
+                    tbody { @for row in &found { (line(row, &visitor)) } }
+                } } }
+            }
+        }
+    };
+    Ok(Page::new(Tab::Automations, "Automations", body))
+}
+
+fn filters(visitor: &Visitor) -> Vec<(&'static str, &'static str)> {
+    let mut filters = vec![("", "All"), ("active", "Active"), ("paused", "Paused"), ("archived", "Switched off")];
+    if visitor.may(Scope::Admin) {
+        filters.extend([("ai-rules", "AI automation rules"), ("ai-schedules", "AI scheduled actions")]);
+    }
+    filters
+}
+
+fn rows(conn: &Connection) -> Result<Vec<Row>, EngineError> {
+    let mut rows = Vec::new();
+    for stored in stored::all(conn)? {
+        let mut is_ai = false;
+        for action in &stored.rule.actions {
+            is_ai |= registry::resolve(conn, &action.script)
+                .is_ok_and(|version| version.imports.iter().any(|one| one == "llm"));
+        }
+        let sql = "SELECT at, state FROM engine_run WHERE rule = ?1 ORDER BY id DESC LIMIT 1";
+        let last = conn.prepare_cached(sql)?.query_row([&stored.rule.name], |row| Ok((row.get(0)?, row.get(1)?)));
+        rows.push(Row { last: last.optional()?, is_ai, stored });
+    }
+    Ok(rows)
+}
+
+fn line(row: &Row, visitor: &Visitor) -> Markup {
+    let rule = &row.stored.rule;
+    html! {
+        tr {
+            th.name scope="row" {
+                a href=(address(&["automations", &rule.name])) { (title(rule)) }
+                @if row.is_ai { " " (badge("busy", "AI")) }
+                @if rule.superuser { " " (badge("red", "superuser")) }
+            }
+            td { (rule.model.as_deref().unwrap_or("none")) }
+            td.quiet { (trigger(&rule.trigger)) }
+            td.quiet { @for (at, action) in rule.actions.iter().enumerate() { @if at > 0 { " + " } (action.script.name) } }
+            td { (standing(&row.stored)) }
+            td {
+                @if let Some((at, name)) = &row.last {
+                    (state(RunState::ALL.into_iter().find(|state| state.name() == name).unwrap_or(RunState::Failed)))
+                    " " span.faint { (time(timestamp(*at), &visitor.zone)) }
+                } @else { span.faint { "never" } }
+            }
+        }
+    }
+}
+
+/// What people call a rule.
+pub(super) fn title(rule: &Rule) -> &str {
+    if rule.title.is_empty() { &rule.name } else { &rule.title }
+}
+
+/// Whether it fires, and whether in earnest.
+pub(super) fn standing(stored: &Stored) -> Markup {
+    let rule = &stored.rule;
+    html! {
+        @if !rule.active { (badge("calm", "Off")) }
+        @else if stored.paused.is_some() { (badge("wait", "Paused")) }
+        @else { (badge("good", "Active")) }
+        @if rule.environment == Environment::Test { " " (badge("busy", "Test: commits nothing")) }
+        @match rule.mode {
+            Mode::Approve => { " " (badge("wait", "Asks for approval")) },
+            Mode::Recommend => { " " (badge("calm", "Recommends only")) },
+            Mode::Auto => {},
+        }
+    }
+}
+
+/// A trigger in words.
+pub(super) fn trigger(trigger: &Trigger) -> String {
+    let watched = |words: &str, fields: &[String]| match fields {
+        [] => words.to_owned(),
+        fields => format!("{words}: {}", fields.join(", ")),
+    };
+    let after = |count: i64, unit: &Unit, what: &str| {
+        let unit = unit_name(*unit);
+        if count < 0 { format!("{} {unit} before {what}", -count) } else { format!("{count} {unit} after {what}") }
+    };
+    match trigger {
+        Trigger::Created {} => "On create".to_owned(),
+        Trigger::Updated { fields } => watched("On edit", fields),
+        Trigger::CreatedOrUpdated { fields } => watched("On create and edit", fields),
+        Trigger::Deleted {} => "On deletion".to_owned(),
+        Trigger::StageSet { value } => value.map_or("Stage is set".to_owned(), |id| format!("Stage is set to {id}")),
+        Trigger::StateSet { value, field } => format!("{} is set to {value}", field.as_deref().unwrap_or("State")),
+        Trigger::PrioritySet { value } => format!("Priority is set to {value}"),
+        Trigger::TagSet { value } => format!("Tag {value} is added"),
+        Trigger::UserSet {} => "User is set".to_owned(),
+        Trigger::Archived {} => "On archived".to_owned(),
+        Trigger::Unarchived {} => "On unarchived".to_owned(),
+        Trigger::Time { field, delay, unit } => after(i64::from(*delay), unit, field),
+        Trigger::AfterCreation { delay, unit } => after(i64::from(*delay), unit, "creation"),
+        Trigger::AfterUpdate { delay, unit } => after(i64::from(*delay), unit, "last update"),
+        Trigger::MessageReceived {} => "On incoming message".to_owned(),
+        Trigger::MessageSent {} => "On outgoing message".to_owned(),
+        Trigger::OnChange { fields } => watched("On change in a form", fields),
+        Trigger::Before { fields, .. } => watched("Before a write", fields),
+        Trigger::Webhook { .. } => "On webhook".to_owned(),
+        Trigger::Manual {} => "By hand".to_owned(),
+        Trigger::Schedule(schedule) => match (&schedule.cron, schedule.every, schedule.unit) {
+            (Some(cron), ..) => format!("Scheduled: {cron}"),
+            (None, Some(every), Some(unit)) => format!("Every {every} {}", unit_name(unit)),
+            _ => "Scheduled".to_owned(),
+        },
+    }
+}
+
+/// A unit's name, as in rules.
+pub(super) fn unit_name(unit: Unit) -> &'static str {
+    match unit {
+        Unit::Minutes => "minutes",
+        Unit::Hours => "hours",
+        Unit::Days => "days",
+        Unit::Weeks => "weeks",
+        Unit::Months => "months",
+    }
+}

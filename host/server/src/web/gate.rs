@@ -1,0 +1,345 @@
+//! What stands before each page: who is it, may they, does the form come from a page of ours; and what goes around it: the
+//! frame, the headers, the line in the audit log. No page has to remember any of it.
+
+use std::{net::SocketAddr, sync::Arc};
+
+use axum::{
+    body::{Body, to_bytes},
+    extract::{ConnectInfo, Request, State},
+    http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri, header},
+    middleware::Next,
+    response::{IntoResponse, Response},
+};
+use axum_extra::extract::cookie::{Cookie, CookieJar, SameSite};
+use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
+use reqwest::Url;
+use triggerbox_store::db::DbError;
+
+use super::{
+    page::{Frame, Oops, Page, Said},
+    parts::encoded,
+    visitor::{Guest, Visitor},
+};
+use crate::{
+    app::App,
+    people::{SessionKey, audit},
+    problem::Problem,
+    tokens::Scope,
+};
+
+/// The cookie of a browser that is signed in.
+pub(super) const SESSION: &str = "tb_session";
+
+/// The cookie of one that is not, so that its forms are told from others'.
+const GUEST: &str = "tb_guest";
+
+/// The cookie with what was done just before.
+const SAID: &str = "tb_said";
+
+/// The field that each form carries.
+pub(super) const FORM_TOKEN: &str = "form-token";
+
+/// Bytes of a form.
+const LONGEST_FORM: usize = 512 << 10;
+
+/// Headers of every page. Nothing from elsewhere, nothing inline, in nobody's frame.
+const HEADERS: [(HeaderName, &str); 7] = [
+    (
+        header::CONTENT_SECURITY_POLICY,
+        "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; \
+         form-action 'self'; frame-ancestors 'none'; base-uri 'none'",
+    ),
+    (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
+    (header::X_FRAME_OPTIONS, "DENY"),
+    (header::REFERRER_POLICY, "same-origin"),
+    (HeaderName::from_static("cross-origin-opener-policy"), "same-origin"),
+    (HeaderName::from_static("cross-origin-resource-policy"), "same-origin"),
+    (HeaderName::from_static("permissions-policy"), "camera=(), geolocation=(), microphone=(), payment=()"),
+];
+
+/// What a page needs of who asks for it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Need {
+    /// Nothing: it is for those who are not signed in, too.
+    Nothing,
+    /// An account whose roles open this.
+    Role(Scope),
+}
+
+/// A page's door.
+#[derive(Clone)]
+pub(super) struct Gate {
+    pub(super) app: App,
+    pub(super) need: Need,
+    /// What a change through it is called in the audit log; none: it tells of itself.
+    pub(super) action: &'static str,
+}
+
+/// A session that began or ended: the cookie follows.
+#[derive(Debug, Clone)]
+pub(super) struct SignedIn(pub(super) Option<SessionKey>);
+
+/// More about a change, for the audit log.
+#[derive(Debug, Clone)]
+pub(super) struct Noted(pub(super) String);
+
+pub(super) async fn gate(State(gate): State<Gate>, request: Request, next: Next) -> Response {
+    let jar = CookieJar::from_headers(request.headers());
+    let address = place(&gate.app, &request);
+    let (uri, method) = (request.uri().clone(), request.method().clone());
+    let secure = is_secure(&gate.app, request.headers());
+    let mut visitor = None;
+    let mut guest = None;
+    let answer = match enter(&gate, &jar, &address, request).await {
+        Ok((request, found)) => {
+            match found {
+                Found::Visitor(found) => visitor = Some(*found),
+                Found::Guest(found) => guest = Some(found),
+            }
+            next.run(request).await
+        }
+        Err(Refused::SignIn) if matches!(method, Method::GET | Method::HEAD) => return to_sign_in(&uri),
+        Err(Refused::SignIn) => {
+            oops(StatusCode::UNAUTHORIZED, "signed-out", "you are signed out; sign in, and do it again")
+        }
+        Err(Refused::Because(problem, found)) => {
+            visitor = found.map(|found| *found);
+            Oops(*problem).into_response()
+        }
+    };
+    let changed = !matches!(method, Method::GET | Method::HEAD);
+    if let (true, Some(visitor)) = (changed && answer.status().as_u16() < 400 && !gate.action.is_empty(), &visitor) {
+        let detail = answer.extensions().get::<Noted>().map(|noted| noted.0.clone()).unwrap_or_default();
+        let deed = visitor.deed(gate.action, what(&uri), detail);
+        let now = gate.app.engine().clock().now();
+        // What cannot be written here is in the log of the database's failure.
+        let _ = gate.app.write(move |conn| Ok::<_, DbError>(audit::write(conn, &deed, now)?)).await;
+    }
+    // What may be kept by others on the way carries no cookie.
+    let guest = guest.filter(|_| answer.extensions().get::<Arc<Page>>().is_some());
+    let mut response = framed(&gate.app, answer, visitor.as_ref(), &jar).await;
+    cookies(&mut response, &jar, secure, guest.as_ref());
+    protect(&mut response);
+    response
+}
+
+enum Found {
+    Visitor(Box<Visitor>),
+    Guest(Guest),
+}
+
+enum Refused {
+    SignIn,
+    Because(Box<Problem>, Option<Box<Visitor>>),
+}
+
+/// Lets a request in, with who it is from.
+async fn enter(gate: &Gate, jar: &CookieJar, address: &str, mut request: Request) -> Result<(Request, Found), Refused> {
+    let because = |problem: Problem| Refused::Because(Box::new(problem), None);
+    if gate.app.is_draining() {
+        let status = StatusCode::SERVICE_UNAVAILABLE;
+        return Err(because(Problem::new(status, "draining", "the server is being stopped; try again in a while")));
+    }
+    let key = jar.get(SESSION).map(|cookie| SessionKey::of(cookie.value()));
+    let visitor = match key {
+        Some(key) => Visitor::find(&gate.app, key, address.to_owned()).await.map_err(because)?,
+        None => None,
+    };
+    let found = match (gate.need, visitor) {
+        (Need::Role(scope), Some(visitor)) => {
+            if !visitor.may(scope) {
+                let text =
+                    format!("your roles do not open this; it needs one that may `{scope}`: ask an administrator");
+                return Err(Refused::Because(Box::new(Problem::denied("role-lacks", text)), Some(Box::new(visitor))));
+            }
+            Found::Visitor(Box::new(visitor))
+        }
+        (Need::Role(_), None) => return Err(Refused::SignIn),
+        (Need::Nothing, Some(visitor)) => Found::Visitor(Box::new(visitor)),
+        (Need::Nothing, None) => {
+            let key = jar.get(GUEST).map(|cookie| SessionKey::of(cookie.value()));
+            Found::Guest(Guest { key: key.unwrap_or_else(SessionKey::draw), address: address.to_owned() })
+        }
+    };
+    let key = match &found {
+        Found::Visitor(visitor) => {
+            request.extensions_mut().insert(Visitor::clone(visitor));
+            let guest = Guest { key: visitor.key.clone(), address: address.to_owned() };
+            request.extensions_mut().insert(guest);
+            visitor.key.clone()
+        }
+        Found::Guest(guest) => {
+            request.extensions_mut().insert(guest.clone());
+            guest.key.clone()
+        }
+    };
+    if matches!(*request.method(), Method::GET | Method::HEAD) {
+        return Ok((request, found));
+    }
+    match own_form(&gate.app, &key, request).await {
+        Ok(request) => Ok((request, found)),
+        Err(problem) => Err(Refused::Because(Box::new(problem), None)),
+    }
+}
+
+/// The request again, if it comes from a page of this server that was made for this browser.
+async fn own_form(app: &App, key: &SessionKey, request: Request) -> Result<Request, Problem> {
+    let foreign = || {
+        Problem::denied(
+            "foreign-form",
+            "the form does not come from a page of this session; load the page again and send it anew",
+        )
+    };
+    let headers = request.headers();
+    let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
+    if text("sec-fetch-site").is_some_and(|site| !matches!(site, "same-origin" | "none")) {
+        return Err(foreign());
+    }
+    if let Some(origin) = text("origin")
+        && !is_own(app, origin, text("host").unwrap_or_default())
+    {
+        return Err(foreign());
+    }
+    let kind = text("content-type").unwrap_or_default().split(';').next().unwrap_or_default().trim().to_lowercase();
+    // A file is not read here: its form says the token in its address.
+    if kind == "multipart/form-data" {
+        let token = request.uri().query().and_then(|query| value(query.as_bytes(), FORM_TOKEN));
+        return if token.is_some_and(|token| key.is_form_token(&token)) { Ok(request) } else { Err(foreign()) };
+    }
+    if kind != "application/x-www-form-urlencoded" {
+        return Err(foreign());
+    }
+    let (parts, body) = request.into_parts();
+    let body = to_bytes(body, LONGEST_FORM).await.map_err(|_| {
+        let text = format!("a form has at most {LONGEST_FORM} bytes");
+        Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "body-too-large", text)
+    })?;
+    match value(&body, FORM_TOKEN) {
+        Some(token) if key.is_form_token(&token) => Ok(Request::from_parts(parts, Body::from(body))),
+        _ => Err(foreign()),
+    }
+}
+
+/// One value of an encoded form.
+fn value(form: &[u8], name: &str) -> Option<String> {
+    super::form::pairs(form).into_iter().find(|(known, _)| known == name).map(|(_, value)| value)
+}
+
+/// Whether an origin is this server's.
+fn is_own(app: &App, origin: &str, host: &str) -> bool {
+    let configured = app.config().web.url.as_deref().and_then(|url| Url::parse(url).ok());
+    let Ok(origin) = Url::parse(origin) else { return false };
+    if configured.is_some_and(|url| url.origin() == origin.origin()) {
+        return true;
+    }
+    let asked = Url::parse(&format!("{}://{host}", origin.scheme()));
+    asked.is_ok_and(|asked| asked.origin() == origin.origin())
+}
+
+/// Where a browser is.
+pub(crate) fn place(app: &App, request: &Request) -> String {
+    let forwarded = request.headers().get("x-forwarded-for").and_then(|value| value.to_str().ok());
+    if let (true, Some(list)) = (app.config().web.proxy, forwarded) {
+        // The last one is what the proxy itself saw; those before it are only claimed.
+        return list.rsplit(',').next().unwrap_or_default().trim().chars().take(64).collect();
+    }
+    let info = request.extensions().get::<ConnectInfo<SocketAddr>>();
+    info.map_or_else(|| "unknown".to_owned(), |info| info.0.ip().to_string())
+}
+
+/// Whether the browser speaks TLS.
+fn is_secure(app: &App, headers: &HeaderMap) -> bool {
+    let web = &app.config().web;
+    web.url.as_deref().is_some_and(|url| url.starts_with("https:"))
+        || (web.proxy && headers.get("x-forwarded-proto").is_some_and(|value| value == "https"))
+}
+
+fn to_sign_in(uri: &Uri) -> Response {
+    let wanted = uri.path_and_query().map_or("/", |all| all.as_str());
+    let to = if wanted == "/" { "/sign-in".to_owned() } else { format!("/sign-in?next={}", encoded(wanted)) };
+    let to = HeaderValue::from_str(&to).unwrap_or_else(|_| HeaderValue::from_static("/sign-in"));
+    let mut response = (StatusCode::SEE_OTHER, [(header::LOCATION, to)]).into_response();
+    protect(&mut response);
+    response
+}
+
+fn oops(status: StatusCode, code: &str, text: &str) -> Response {
+    Oops(Problem::new(status, code, text)).into_response()
+}
+
+/// What was changed: the address without what is asked of it.
+fn what(uri: &Uri) -> String {
+    uri.path().chars().take(200).collect()
+}
+
+/// Puts the frame around a page; other answers stay as they are.
+async fn framed(app: &App, mut answer: Response, visitor: Option<&Visitor>, jar: &CookieJar) -> Response {
+    let Some(page) = answer.extensions_mut().remove::<Arc<Page>>() else { return answer };
+    let said = jar.get(SAID).and_then(|cookie| URL_SAFE_NO_PAD.decode(cookie.value()).ok());
+    let said = said.and_then(|bytes| String::from_utf8(bytes).ok());
+    let counted = app
+        .read(|conn| {
+            let one = |sql: &str| conn.prepare_cached(sql)?.query_row([], |row| row.get::<_, u32>(0));
+            Ok::<_, rusqlite::Error>((
+                one("SELECT count(*) FROM engine_proposal WHERE state = 'waiting'")?,
+                one("SELECT count(*) FROM engine_stop")?,
+            ))
+        })
+        .await;
+    let (waiting, stops) = counted.unwrap_or_default();
+    let stopped = visitor.is_some() && stops > 0;
+    let frame = Frame { visitor, said: said.as_deref(), waiting, stopped };
+    let text = page.document(&frame).into_string();
+    let kind = HeaderValue::from_static("text/html; charset=utf-8");
+    *answer.body_mut() = Body::from(text);
+    answer.headers_mut().insert(header::CONTENT_TYPE, kind);
+    answer.headers_mut().remove(header::CONTENT_LENGTH);
+    answer.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    if said.is_some() {
+        answer.extensions_mut().insert(Told);
+    }
+    answer
+}
+
+/// What was done just before is told: not again.
+#[derive(Debug, Clone)]
+struct Told;
+
+fn cookies(response: &mut Response, jar: &CookieJar, secure: bool, guest: Option<&Guest>) {
+    let cookie = |name: &'static str, value: String| {
+        let made = Cookie::build((name, value)).http_only(true).same_site(SameSite::Lax).path("/").secure(secure);
+        made.build().to_string()
+    };
+    let ended = |name: &'static str| format!("{name}=; Path=/; Max-Age=0; HttpOnly; SameSite=Lax");
+    let mut set = Vec::new();
+    match response.extensions_mut().remove::<SignedIn>() {
+        Some(SignedIn(Some(key))) => {
+            set.push(cookie(SESSION, key.cookie().to_owned()));
+            set.push(ended(GUEST));
+        }
+        Some(SignedIn(None)) => set.push(ended(SESSION)),
+        None => {
+            if let Some(guest) = guest.filter(|_| jar.get(GUEST).is_none()) {
+                set.push(cookie(GUEST, guest.key.cookie().to_owned()));
+            }
+        }
+    }
+    if let Some(Said(text)) = response.extensions_mut().remove::<Said>() {
+        let text: String = text.chars().take(500).collect();
+        set.push(cookie(SAID, URL_SAFE_NO_PAD.encode(text)));
+    } else if response.extensions_mut().remove::<Told>().is_some() {
+        set.push(ended(SAID));
+    }
+    for one in set {
+        if let Ok(value) = HeaderValue::from_str(&one) {
+            response.headers_mut().append(header::SET_COOKIE, value);
+        }
+    }
+}
+
+/// Adds what keeps browsers from doing what a page does not want.
+pub(super) fn protect(response: &mut Response) {
+    for (name, value) in HEADERS {
+        response.headers_mut().insert(name, HeaderValue::from_static(value));
+    }
+}

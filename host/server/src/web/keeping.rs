@@ -1,0 +1,92 @@
+//! Secrets, and erasing what was kept of one person: parts of the settings.
+
+use axum::{
+    extract::State,
+    response::{IntoResponse, Response},
+};
+use maud::{Markup, html};
+use triggerbox_automation::EngineError;
+
+use super::{
+    form::Form,
+    gate::Noted,
+    page::{Answer, Done},
+    parts::{address, confirmed, field, hidden_token},
+    visitor::Visitor,
+};
+use crate::{app::App, extract::At, problem::Problem, vault};
+
+/// Both parts of the settings.
+pub(super) fn cards(app: &App, visitor: &Visitor) -> Markup {
+    let written = app.vault().names();
+    html! {
+        section.card {
+            h2 { "Secrets" }
+            p.faint { "What signs webhooks, by name. Written here, never shown again; encrypted in the database with the key of the configuration's " code { "web.key-file" } ". Those of the configuration file are used too." }
+            ul {
+                @for name in app.config().secrets.keys().filter(|name| !written.contains(name)) { li { code { (name) } " " span.faint { "in the configuration" } } }
+                @for name in &written { li { code { (name) } " " (confirmed(visitor, &address(&["settings", "secrets", name, "delete"]), "Delete", "What uses it is refused from now on.")) } }
+            }
+            @if app.vault().is_there() {
+                form method="post" action="/settings/secrets" autocomplete="off" {
+                    (hidden_token(&visitor.key))
+                    div.two {
+                        (field("secret-name", "Name", "Lower-case letters, digits and dashes.", &[], html! { input #secret-name type="text" name="name" required autocapitalize="none"; }))
+                        (field("secret-text", "Secret", "At least 16 bytes.", &[], html! { input #secret-text type="password" name="secret" required autocomplete="new-password"; }))
+                    }
+                    button type="submit" { "Write secret" }
+                }
+            } @else { p.banner.wait { "Set " code { "web.key-file" } " to a file of random bytes to write secrets here." } }
+        }
+        section.card {
+            h2 { "Erase one person" }
+            p.faint { "Takes texts, whatever their case, out of all that is kept of runs: requests, reports, logs, journals, conversations. Records are not touched. A run that held one no longer replays as it was." }
+            form method="post" action="/settings/erase" {
+                (hidden_token(&visitor.key))
+                (field("texts", "Texts", "One a line: name, e-mail address, telephone number.", &[], html! { textarea #texts name="texts" rows="3" required {} }))
+                (field("request", "By which request", "For the audit log; without the person's data.", &[], html! { input #request type="text" name="request" required; }))
+                button.danger type="submit" { "Erase" }
+            }
+        }
+    }
+}
+
+pub(super) async fn write_secret(State(app): State<App>, form: Form) -> Answer<Response> {
+    let (name, secret) = (form.text("name").to_owned(), form.raw("secret").to_owned());
+    let (nonce, sealed) = app.vault().seal(&name, &secret)?;
+    let kept = name.clone();
+    app.write(move |conn| Ok::<_, EngineError>(vault::write(conn, &kept, nonce, &sealed)?)).await?;
+    app.vault().keep(&name, &secret);
+    let mut response = Done::new("/settings", "The secret is written. It is not shown again.").into_response();
+    response.extensions_mut().insert(Noted(name));
+    Ok(response)
+}
+
+pub(super) async fn delete_secret(State(app): State<App>, At(name): At<String>) -> Answer<Done> {
+    let kept = name.clone();
+    app.write(move |conn| Ok::<_, EngineError>(vault::delete(conn, &kept)?)).await?;
+    app.vault().forget(&name);
+    Ok(Done::new("/settings", "The secret is deleted."))
+}
+
+pub(super) async fn erase(State(app): State<App>, form: Form) -> Answer<Response> {
+    let texts: Vec<String> =
+        form.raw("texts").lines().map(|line| line.trim().to_owned()).filter(|line| !line.is_empty()).collect();
+    let request = form.some("request");
+    let request = request.ok_or_else(|| Problem::invalid("bad-body", "say by which request, for the audit log"))?;
+    if texts.iter().any(|text| request.to_lowercase().contains(&text.to_lowercase())) {
+        return Err(Problem::invalid(
+            "bad-body",
+            "the audit log is never shortened: leave the person's data out of the request",
+        )
+        .into());
+    }
+    let erased = app.engine().erase(&texts).await?;
+    let left = match erased.waiting {
+        0 => String::new(),
+        count => format!(" {count} proposal(s) that wait for a yes hold it too: decide about them, then erase again."),
+    };
+    let mut response = Done::new("/settings", format!("Erased from {} place(s).{left}", erased.rows)).into_response();
+    response.extensions_mut().insert(Noted(format!("{request}: {} place(s)", erased.rows)));
+    Ok(response)
+}

@@ -1,0 +1,610 @@
+//! A rule as a form, and a form as a rule. What the form does not show of a rule stays as it was.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use maud::{Markup, html};
+use serde_json::{Map, Value as Json, json};
+use triggerbox_automation::{
+    rule::{Action, Dispatch, Environment, Mode, Rule, ScriptRef, Source, Trigger},
+    scripts::ScriptVersion,
+};
+use triggerbox_model::{
+    grants::{Grants, Policy},
+    manifest::{Manifest, Parameter, ParameterKind},
+    schema::Schema,
+};
+
+use super::{
+    form::Form,
+    parts::{badge, field, option},
+};
+use crate::problem::FoundWrong;
+
+/// The triggers in Odoo's groups and words.
+const TRIGGERS: [(&str, &[(&str, &str)]); 6] = [
+    (
+        "Values updated",
+        &[
+            ("stage-set", "Stage is set to"),
+            ("user-set", "User is set"),
+            ("tag-set", "Tag is added"),
+            ("state-set", "State is set to"),
+            ("priority-set", "Priority is set to"),
+            ("archived", "On archived"),
+            ("unarchived", "On unarchived"),
+        ],
+    ),
+    (
+        "Timing conditions",
+        &[("time", "Based on date field"), ("after-creation", "After creation"), ("after-update", "After last update")],
+    ),
+    (
+        "Custom",
+        &[
+            ("created", "On create"),
+            ("updated", "On edit"),
+            ("created-or-updated", "On create and edit"),
+            ("deleted", "On deletion"),
+            ("on-change", "On change in a form"),
+            ("before", "Before a write"),
+        ],
+    ),
+    ("Messages", &[("message-received", "On incoming message"), ("message-sent", "On outgoing message")]),
+    ("External", &[("webhook", "On webhook")]),
+    ("Scheduled and by hand", &[("schedule", "Scheduled action"), ("manual", "By hand")]),
+];
+
+/// The setting of one kind of trigger: its key in a rule, its label, its help, and what it is.
+type Setting = (&'static str, &'static str, &'static str, Kind);
+
+#[derive(Clone, Copy)]
+enum Kind {
+    Text,
+    Number,
+    Fields,
+    Unit,
+    Writes,
+}
+
+fn settings(on: &str) -> &'static [Setting] {
+    const WATCHED: Setting =
+        ("fields", "When updating", "Field names, separated by commas; empty: any field.", Kind::Fields);
+    const UNIT: Setting = ("unit", "Unit", "", Kind::Unit);
+    match on {
+        "updated" | "created-or-updated" | "on-change" => &[WATCHED],
+        "before" => &[("writes", "Which writes", "", Kind::Writes), WATCHED],
+        "stage-set" => &[("value", "Stage", "The stage's id; empty: any.", Kind::Number)],
+        "tag-set" => &[("value", "Tag", "The tag's id.", Kind::Number)],
+        "state-set" => &[
+            ("value", "Value", "The key of the selection.", Kind::Text),
+            ("field", "Field", "When it is not `state`.", Kind::Text),
+        ],
+        "priority-set" => &[("value", "Value", "0, 1, 2 or 3.", Kind::Text)],
+        "time" => &[
+            ("field", "Date field", "", Kind::Text),
+            ("delay", "Delay", "Negative: before the date.", Kind::Number),
+            UNIT,
+        ],
+        "after-creation" | "after-update" => &[("delay", "Delay", "", Kind::Number), UNIT],
+        "webhook" => &[
+            ("secret", "Secret", "The name of the secret that signs requests.", Kind::Text),
+            ("dedup", "Key of repeated deliveries", "JSON pointer in the body, `/id`.", Kind::Text),
+            ("records", "Records", "JSON pointer in the body of the record's id or ids.", Kind::Text),
+        ],
+        "schedule" => &[
+            ("every", "Every", "", Kind::Number),
+            UNIT,
+            ("first", "First time", "2026-01-01T09:00:00, in the zone below.", Kind::Text),
+            ("zone", "Time zone", "Europe/Brussels; empty: UTC.", Kind::Text),
+            ("cron", "Or a cron expression", "Five fields; then leave `Every` and `First time` empty.", Kind::Text),
+        ],
+        _ => &[],
+    }
+}
+
+/// What the form shows: a rule, or what was typed in place of one.
+pub(super) struct Draft {
+    /// As far as it could be read.
+    pub(super) rule: Rule,
+    /// What was typed as settings of the trigger.
+    trigger: Map<String, Json>,
+    /// Whether it is kept already.
+    pub(super) known: bool,
+    /// What could not be read: place and why.
+    pub(super) unread: Vec<(String, String)>,
+    /// Actions that are to be granted all that their scripts ask for.
+    all: BTreeSet<usize>,
+}
+
+impl Draft {
+    /// A rule that is kept.
+    pub(super) fn of(rule: Rule) -> Self {
+        let trigger = serde_json::to_value(&rule.trigger).ok();
+        let trigger = trigger.and_then(|json| json.as_object().cloned()).unwrap_or_default();
+        Self { rule, trigger, known: true, unread: Vec::new(), all: BTreeSet::new() }
+    }
+
+    /// A new one.
+    pub(super) fn new() -> Self {
+        let rule = Rule {
+            name: String::new(),
+            title: String::new(),
+            notes: String::new(),
+            model: None,
+            active: true,
+            trigger: Trigger::Created {},
+            before_domain: None,
+            domain: None,
+            judge_again: false,
+            actions: Vec::new(),
+            run_as: None,
+            superuser: false,
+            mode: Mode::Auto,
+            dispatch: Dispatch::Single,
+            source: None,
+            max_records: 100,
+            debounce: 0,
+            concurrency: None,
+            environment: Environment::Live,
+            on_error: triggerbox_automation::rule::OnError::Refuse,
+            chain: false,
+        };
+        let mut draft = Self::of(rule);
+        draft.known = false;
+        draft
+    }
+
+    /// What a form says, on top of the rule that there is.
+    pub(super) fn read(form: &Form, known: Option<Rule>) -> Self {
+        let base = known.as_ref().map_or_else(|| Self::new().rule, Clone::clone);
+        let mut draft = Self { known: known.is_some(), ..Self::of(base.clone()) };
+        let rule = &mut draft.rule;
+        if known.is_none() {
+            rule.name = form.text("name").to_owned();
+        }
+        form.text("title").clone_into(&mut rule.title);
+        form.raw("notes").trim().replace("\r\n", "\n").clone_into(&mut rule.notes);
+        rule.model = form.some("model");
+        rule.active = form.is_on("active");
+        rule.before_domain = form.some("before-domain");
+        rule.domain = form.some("domain");
+        rule.judge_again = form.is_on("judge-again");
+        rule.run_as = form.some("run-as");
+        rule.superuser = form.is_on("superuser");
+        rule.chain = form.is_on("chain");
+        rule.environment = if form.is_on("test") { Environment::Test } else { Environment::Live };
+        rule.dispatch = if form.is_on("per-record") { Dispatch::PerRecord } else { Dispatch::Single };
+        rule.mode = match form.text("mode") {
+            "approve" => Mode::Approve,
+            "recommend" => Mode::Recommend,
+            _ => Mode::Auto,
+        };
+        if !matches!(rule.source, Some(Source::Script(_))) {
+            rule.source = form.some("source").map(Source::Domain);
+        }
+        let mut unread = Vec::new();
+        let mut number = |place: &str, default: u32| -> u32 {
+            let text = form.text(place);
+            if text.is_empty() {
+                return default;
+            }
+            text.parse().unwrap_or_else(|_| {
+                unread.push((place.to_owned(), format!("`{text}` is not a whole number")));
+                default
+            })
+        };
+        rule.max_records = number("max-records", 100);
+        rule.debounce = number("debounce", 0);
+        rule.concurrency = form.some("concurrency").map(|_| number("concurrency", 1));
+        draft.trigger = trigger(form, &draft.trigger);
+        match serde_json::from_value::<Trigger>(Json::Object(draft.trigger.clone())) {
+            Ok(read) => rule.trigger = read,
+            Err(error) => unread.push(("trigger".to_owned(), format!("the trigger's settings are not whole: {error}"))),
+        }
+        (rule.actions, draft.all) = actions(form, &base.actions, &mut unread);
+        draft.unread = unread;
+        draft
+    }
+
+    /// The rule, with all that its scripts ask for where the form grants that.
+    pub(super) fn granted(&self, scripts: &[ScriptVersion]) -> Rule {
+        let mut rule = self.rule.clone();
+        for (_, action) in rule.actions.iter_mut().enumerate().filter(|(at, _)| self.all.contains(at)) {
+            let known = scripts.iter().find(|one| one.name == action.script.name);
+            action.grants = known.map(|one| one.manifest.grants.clone());
+        }
+        rule
+    }
+
+    fn on(&self) -> &str {
+        self.trigger.get("on").and_then(Json::as_str).unwrap_or("created")
+    }
+
+    fn setting(&self, key: &str) -> String {
+        match self.trigger.get(key) {
+            None | Some(Json::Null) => String::new(),
+            Some(Json::String(text)) => text.clone(),
+            Some(Json::Array(list)) => list.iter().filter_map(Json::as_str).collect::<Vec<_>>().join(", "),
+            Some(other) => other.to_string(),
+        }
+    }
+}
+
+/// The trigger that a form says, as in a rule's file. Settings that the form does not show are kept.
+fn trigger(form: &Form, known: &Map<String, Json>) -> Map<String, Json> {
+    let on = form.text("on");
+    let mut made = match known.get("on").and_then(Json::as_str) == Some(on) {
+        true => known.clone(),
+        false => Map::from_iter([("on".to_owned(), json!(on))]),
+    };
+    for (key, _, _, kind) in settings(on) {
+        let name = format!("t.{key}");
+        let text = form.text(&name);
+        made.remove(*key);
+        let value = match kind {
+            Kind::Fields => json!(form.list(&name)),
+            Kind::Writes => json!(form.all(&name)),
+            _ if text.is_empty() => continue,
+            // What is no number is told by whoever reads the trigger.
+            Kind::Number => text.parse::<i64>().map_or_else(|_| json!(text), |number| json!(number)),
+            Kind::Text | Kind::Unit => json!(text),
+        };
+        made.insert((*key).to_owned(), value);
+    }
+    made
+}
+
+/// The actions that a form says. What it does not show of an action stays as it was, as long as its script is the same.
+fn actions(form: &Form, known: &[Action], unread: &mut Vec<(String, String)>) -> (Vec<Action>, BTreeSet<usize>) {
+    let (mut actions, mut all) = (Vec::new(), BTreeSet::new());
+    for (at, text) in form.all("script").iter().enumerate() {
+        let text = text.trim();
+        if text.is_empty() {
+            continue;
+        }
+        let script: ScriptRef = match text.parse() {
+            Ok(script) => script,
+            Err(error) => {
+                let error: triggerbox_automation::rule::action::BadScriptRef = error;
+                unread.push((format!("actions[{at}].script"), error.to_string()));
+                continue;
+            }
+        };
+        let same = known.get(at).filter(|known| known.script.name == script.name);
+        let prefix = format!("p{at}.");
+        let set = form.under(&prefix).filter(|(_, value)| !value.trim().is_empty());
+        let granted = form.text(&format!("g{at}"));
+        if granted == "all" {
+            all.insert(actions.len());
+        }
+        actions.push(Action {
+            parameters: set.map(|(name, value)| (name.to_owned(), value.trim().to_owned())).collect(),
+            grants: same.and_then(|known| known.grants.clone()).filter(|_| granted != "asked"),
+            http: same.map(|known| known.http.clone()).unwrap_or_default(),
+            limits: same.map(|known| known.limits.clone()).unwrap_or_default(),
+            script,
+        });
+    }
+    (actions, all)
+}
+
+/// What the form knows besides the rule.
+pub(super) struct Known<'a> {
+    pub(super) schema: &'a Schema,
+    pub(super) policy: &'a Policy,
+    /// All scripts: the active version of each.
+    pub(super) scripts: &'a [ScriptVersion],
+    /// How many records match, or why that cannot be said.
+    pub(super) matching: Option<Result<u32, String>>,
+    /// When a schedule is due next.
+    pub(super) next: Vec<Markup>,
+    /// What is wrong, by place.
+    pub(super) findings: &'a [FoundWrong],
+}
+
+impl Known<'_> {
+    fn manifest(&self, name: &str) -> Option<&Manifest> {
+        self.scripts.iter().find(|one| one.name == name).map(|one| &one.manifest)
+    }
+}
+
+/// What is wrong, place by place: what is told beside its field, and what is left for the top.
+struct Wrong(BTreeMap<String, Vec<String>>);
+
+impl Wrong {
+    fn of(draft: &Draft, findings: &[FoundWrong]) -> Self {
+        let mut all = BTreeMap::<String, Vec<String>>::new();
+        for (place, text) in &draft.unread {
+            all.entry(place.clone()).or_default().push(super::page::sentence(text));
+        }
+        for one in findings {
+            all.entry(one.place.clone()).or_default().push(super::page::sentence(&one.message));
+        }
+        Self(all)
+    }
+
+    /// What is wrong at a place or below it; it is told once.
+    fn take(&mut self, place: &str) -> Vec<String> {
+        let below =
+            |known: &str| known.strip_prefix(place).is_some_and(|rest| rest.is_empty() || rest.starts_with(['.', '[']));
+        let found: Vec<String> = self.0.keys().filter(|known| below(known)).cloned().collect();
+        found.iter().filter_map(|place| self.0.remove(place)).flatten().collect()
+    }
+}
+
+/// The inputs of a rule.
+pub(super) fn inputs(draft: &Draft, known: &Known<'_>) -> Markup {
+    let mut wrong = Wrong::of(draft, known.findings);
+    let rule = &draft.rule;
+    let text = |id: &str, value: &str| html! { input id=(id) type="text" name=(id) value=(value); };
+    let first = html! {
+        fieldset {
+            legend { "Automation" }
+            (field("title", "Name", "What people call it.", &wrong.take("title"), text("title", &rule.title)))
+            @if !draft.known {
+                (field("name", "Key", "Lower-case letters, digits and dashes. It stays.", &wrong.take("name"), html! {
+                    input #name type="text" name="name" value=(rule.name) pattern="[a-z0-9\\-]{1,64}" required autocapitalize="none";
+                }))
+            }
+            (field("model", "Model", "", &wrong.take("model"), html! {
+                select #model name="model" {
+                    (option("", "None (schedules and webhooks only)", rule.model.as_deref().unwrap_or_default()))
+                    @for (name, model) in &known.schema.models {
+                        (option(name, &format!("{} ({name})", model.description), rule.model.as_deref().unwrap_or_default()))
+                    }
+                }
+            }))
+            (tick("active", "Active", rule.active, "Switched off, it never fires."))
+            (field("notes", "Notes", "Why it is there, for the people who come after.", &wrong.take("notes"), html! {
+                textarea #notes name="notes" rows="2" { (rule.notes) }
+            }))
+        }
+    };
+    let when = when(draft, known, &mut wrong);
+    let what = what(draft, known, &mut wrong);
+    let whose = whose(draft, &mut wrong);
+    let rest: Vec<String> = wrong.0.into_iter().map(|(place, texts)| format!("{place}: {}", texts.join(" "))).collect();
+    html! {
+        @if !rest.is_empty() { div.banner.bad role="alert" { @for one in &rest { p { (one) } } } }
+        (first) (when) (what) (whose)
+    }
+}
+
+fn when(draft: &Draft, known: &Known<'_>, wrong: &mut Wrong) -> Markup {
+    let rule = &draft.rule;
+    let on = draft.on();
+    html! {
+        fieldset {
+            legend { "When" }
+            (field("on", "Trigger", "", &wrong.take("trigger.on"), html! {
+                select #on name="on" data-reload {
+                    @for (group, triggers) in TRIGGERS {
+                        optgroup label=(group) { @for (value, label) in triggers { (option(value, label, on)) } }
+                    }
+                }
+                noscript { button type="submit" name="reload" value="1" formnovalidate { "Show its settings" } }
+                button hidden type="submit" name="reload" value="1" formnovalidate { "Show its settings" }
+            }))
+            div.two {
+                @for (key, label, help, kind) in settings(on) {
+                    @let id = format!("t.{key}");
+                    (field(&id, label, help, &wrong.take(&format!("trigger.{key}")), setting(&id, *kind, &draft.setting(key))))
+                }
+            }
+            @for one in wrong.take("trigger") { p.error { (one) } }
+            div #fires data-told {
+                @if !known.next.is_empty() { p { "Due next: " @for (at, one) in known.next.iter().enumerate() { @if at > 0 { " · " } (one) } } }
+            }
+            (field("before-domain", "Before update domain", "Only records that matched it before the change. Empty: all.", &wrong.take("before-domain"), html! {
+                textarea #before-domain name="before-domain" rows="1" spellcheck="false" { (rule.before_domain.as_deref().unwrap_or_default()) }
+            }))
+            (field("domain", "Apply on", "A domain in Odoo's notation: [('expected_revenue', '>', 10000)]. Empty: all records.", &wrong.take("domain"), html! {
+                textarea #domain name="domain" rows="2" spellcheck="false" { (rule.domain.as_deref().unwrap_or_default()) }
+            }))
+            p #matching data-told aria-live="polite" {
+                @match &known.matching {
+                    Some(Ok(count)) => { b { (count) } " record(s) match now" },
+                    Some(Err(why)) => span.error { (why) },
+                    None => {},
+                }
+            }
+            (tick("judge-again", "Judge the domain again when the run starts", rule.judge_again, ""))
+        }
+    }
+}
+
+fn setting(id: &str, kind: Kind, value: &str) -> Markup {
+    html! {
+        @match kind {
+            Kind::Text | Kind::Fields => input id=(id) type="text" name=(id) value=(value) spellcheck="false" autocapitalize="none";,
+            Kind::Number => input id=(id) type="text" inputmode="numeric" name=(id) value=(value);,
+            Kind::Unit => select id=(id) name=(id) {
+                @for unit in ["minutes", "hours", "days", "weeks", "months"] { (option(unit, unit, value)) }
+            },
+            Kind::Writes => span.checks {
+                @for write in ["create", "update", "delete"] {
+                    label { input id=[(write == "create").then_some(id)] type="checkbox" name=(id) value=(write) checked[value.contains(write)]; " " (write) }
+                }
+            },
+        }
+    }
+}
+
+fn what(draft: &Draft, known: &Known<'_>, wrong: &mut Wrong) -> Markup {
+    let actions = &draft.rule.actions;
+    html! {
+        fieldset {
+            legend { "Actions to do" }
+            @for (at, action) in actions.iter().enumerate() { (action_of(at, action, draft.all.contains(&at), known, wrong)) }
+            @let at = actions.len();
+            (field(&format!("script{at}"), if at == 0 { "Script" } else { "One more script" }, "Its parameters appear once it is chosen.", &wrong.take(&format!("actions[{at}]")), html! {
+                select id=(format!("script{at}")) name="script" data-reload {
+                    option value="" { @if at == 0 { "Choose a script" } @else { "None" } }
+                    @for one in known.scripts { option value=(one.name) { (one.name) @if !one.manifest.script.description.is_empty() { " · " (one.manifest.script.description) } } }
+                }
+                noscript { button type="submit" name="reload" value="1" formnovalidate { "Show its parameters" } }
+            }))
+            @for one in wrong.take("actions") { p.error { (one) } }
+            (field("mode", "Changes", "", &wrong.take("mode"), html! {
+                select #mode name="mode" {
+                    @let mode = match draft.rule.mode { Mode::Auto => "auto", Mode::Approve => "approve", Mode::Recommend => "recommend" };
+                    (option("auto", "are applied", mode))
+                    (option("approve", "wait until somebody approves them", mode))
+                    (option("recommend", "are kept as a recommendation, never applied", mode))
+                }
+            }))
+            (tick("test", "Test: run on real events, commit nothing", draft.rule.environment == Environment::Test, ""))
+        }
+    }
+}
+
+fn action_of(at: usize, action: &Action, all: bool, known: &Known<'_>, wrong: &mut Wrong) -> Markup {
+    let id = format!("script{at}");
+    let place = format!("actions[{at}]");
+    let manifest = known.manifest(&action.script.name);
+    let parameters: Vec<Markup> = manifest
+        .map(|one| one.parameters.as_slice())
+        .unwrap_or_default()
+        .iter()
+        .map(|parameter| {
+            let wrong = wrong.take(&format!("{place}.parameters.{}", parameter.name));
+            parameter_of(at, parameter, action.parameters.get(&parameter.name), &wrong)
+        })
+        .collect();
+    html! {
+        section.diff {
+            (field(&id, &format!("Script {}", at + 1), "A name, or a name with @ and a version's hash. Empty: take the action out.", &wrong.take(&format!("{place}.script")), html! {
+                input id=(id) type="text" name="script" value=(action.script.to_string()) spellcheck="false" autocapitalize="none";
+            }))
+            div.two { @for one in &parameters { (one) } }
+            @if let Some(manifest) = manifest { (grants(at, action, all, manifest, known.policy)) }
+            @for one in wrong.take(&place) { p.error { (one) } }
+        }
+    }
+}
+
+fn parameter_of(at: usize, parameter: &Parameter, set: Option<&String>, wrong: &[String]) -> Markup {
+    let id = format!("p{at}.{}", parameter.name);
+    let default =
+        parameter.default.as_ref().map(|value| value.as_str().map_or_else(|| value.to_string(), str::to_owned));
+    let value = set.map(String::as_str).unwrap_or_default();
+    let hint = default.as_deref().unwrap_or_default();
+    let label = parameter.label.as_deref().unwrap_or(&parameter.name);
+    let mut help = parameter.help.clone();
+    if let Some(relation) = &parameter.relation {
+        help = format!("{help} The id of a record of {relation}.");
+    }
+    field(
+        &id,
+        &if parameter.required { format!("{label} *") } else { label.to_owned() },
+        help.trim(),
+        wrong,
+        html! {
+            @match parameter.kind {
+                ParameterKind::Boolean => select id=(id) name=(id) {
+                    (option("", &format!("As the script says ({})", if hint.is_empty() { "not set" } else { hint }), value))
+                    (option("true", "Yes", value)) (option("false", "No", value))
+                },
+                ParameterKind::Selection => select id=(id) name=(id) {
+                    (option("", &format!("As the script says ({})", if hint.is_empty() { "not set" } else { hint }), value))
+                    @for one in &parameter.options { (option(one, one, value)) }
+                },
+                ParameterKind::Date => input id=(id) type="date" name=(id) value=(value);,
+                ParameterKind::Integer | ParameterKind::Float | ParameterKind::Many2one =>
+                    input id=(id) type="text" inputmode="decimal" name=(id) value=(value) placeholder=(hint);,
+                ParameterKind::Text if hint.len() > 60 || value.len() > 60 || hint.contains('\n') =>
+                    textarea id=(id) name=(id) rows="4" placeholder=(hint) { (value) },
+                ParameterKind::Text | ParameterKind::Datetime => input id=(id) type="text" name=(id) value=(value) placeholder=(hint);,
+            }
+        },
+    )
+}
+
+/// What the script asks for, in words, and what of it needs a word of the rule.
+fn grants(at: usize, action: &Action, all: bool, manifest: &Manifest, policy: &Policy) -> Markup {
+    let guarded = policy.guarded(&manifest.grants);
+    let id = format!("g{at}");
+    html! {
+        h3 { "What it asks for" }
+        (in_words(&manifest.grants, policy))
+        @if !manifest.http.is_empty() {
+            p { "It asks to send requests to: " @for (at, one) in manifest.http.iter().enumerate() { @if at > 0 { ", " } code { (one.url.to_string()) } } ". Requests are granted in the rule's file." }
+        }
+        @if !guarded.0.is_empty() || action.grants.is_some() || all {
+            @let chosen = match &action.grants { _ if all => "all", None => "asked", Some(own) if *own == manifest.grants => "all", Some(_) => "keep" };
+            (field(&id, "What it is granted", "Rights that policy guards are granted here, by name, or not at all.", &[], html! {
+                select id=(id) name=(id) {
+                    @if chosen == "keep" { (option("keep", "What the rule's file says", chosen)) }
+                    (option("asked", "What it asks for, without what policy guards", chosen))
+                    (option("all", "All that it asks for, guarded rights too", chosen))
+                }
+            }))
+            @if let ("keep", Some(own)) = (chosen, &action.grants) { h3 { "What the rule's file says" } (in_words(own, policy)) }
+        }
+    }
+}
+
+/// Grants as sentences: "may read name, priority of crm.lead".
+pub(super) fn in_words(grants: &Grants, policy: &Policy) -> Markup {
+    html! {
+        @if grants.0.is_empty() { p.faint { "No rights on records." } }
+        ul.grants {
+            @for grant in &grants.0 {
+                li {
+                    "may "
+                    @for (at, operation) in grant.operations.iter().enumerate() {
+                        @if at > 0 { ", " }
+                        b { (operation.name()) }
+                    }
+                    " " code { (grant.model) }
+                    @if !grant.fields.is_empty() { ": " (grant.fields.iter().map(String::as_str).collect::<Vec<_>>().join(", ")) }
+                    @if !grant.methods.is_empty() { ", methods " (grant.methods.iter().map(String::as_str).collect::<Vec<_>>().join(", ")) }
+                    @if let Some(domain) = &grant.domain { ", only where " code { (domain) } }
+                    @if !policy.guarded(&Grants(vec![grant.clone()])).0.is_empty() { " " (badge("wait", "guarded by policy")) }
+                }
+            }
+        }
+    }
+}
+
+fn whose(draft: &Draft, wrong: &mut Wrong) -> Markup {
+    let rule = &draft.rule;
+    let number = |value: u32| value.to_string();
+    html! {
+        fieldset {
+            legend { "Rights and pace" }
+            (field("run-as", "Runs with the rights of", "A sign-in name; empty: whoever owns the automation. Whoever saves it becomes its owner.", &wrong.take("run-as"), html! {
+                input #run-as type="text" name="run-as" value=(rule.run_as.as_deref().unwrap_or_default()) autocapitalize="none";
+            }))
+            div.field.row {
+                input #superuser type="checkbox" name="superuser" value="1" checked[rule.superuser];
+                " " label.superuser for="superuser" { "Run as superuser" }
+                p.help { "Not bound by anybody's rights, across all companies. Each run is marked with it. Grants, policy and limits still hold." }
+                @for one in wrong.take("superuser") { p.error { (one) } }
+            }
+            details {
+                summary { "More" }
+                (field("source", "Records when the event brings none", "A domain: for schedules.", &wrong.take("source"), html! {
+                    input #source type="text" name="source" value=(match &rule.source { Some(Source::Domain(domain)) => domain.as_str(), _ => "" });
+                }))
+                (tick("per-record", "One run for each record", rule.dispatch == Dispatch::PerRecord, ""))
+                (tick("chain", "Each run is told what the one before it on the same record said", rule.chain, ""))
+                div.two {
+                    (field("max-records", "Records of one fire at most", "0: all.", &wrong.take("max-records"), html! { input #max-records type="text" inputmode="numeric" name="max-records" value=(number(rule.max_records)); }))
+                    (field("debounce", "Wait, in seconds", "Further changes of the record meanwhile join.", &wrong.take("debounce"), html! { input #debounce type="text" inputmode="numeric" name="debounce" value=(number(rule.debounce)); }))
+                    (field("concurrency", "Runs at once", "Empty: as usual.", &wrong.take("concurrency"), html! { input #concurrency type="text" inputmode="numeric" name="concurrency" value=(rule.concurrency.map(number).unwrap_or_default()); }))
+                }
+            }
+        }
+    }
+}
+
+fn tick(id: &str, label: &str, on: bool, help: &str) -> Markup {
+    html! {
+        div.field.row {
+            input id=(id) type="checkbox" name=(id) value="1" checked[on];
+            " " label for=(id) { (label) }
+            @if !help.is_empty() { p.help { (help) } }
+        }
+    }
+}

@@ -1,0 +1,388 @@
+//! One run in full: what to do if it failed, what it changed, asked, logged and used, and what followed.
+
+use axum::extract::State;
+use maud::{Markup, html};
+use serde_json::Value as Json;
+use triggerbox_automation::{
+    EngineError,
+    journal::Entry,
+    replay::Verdict,
+    runs::{self, AttemptDetail, RunDetail, RunId, RunState, RunSummary, Suppressed},
+};
+use triggerbox_model::{
+    changes::Diff,
+    limits::{Limits, PerLimit},
+};
+
+use super::{
+    page::{Answer, Done, Page, Tab, sentence},
+    parts::{self, action, address, badge, confirmed, long, time, took},
+    runs::table,
+    visitor::{Visitor, names},
+};
+use crate::{
+    api::runs::{seen, visible},
+    app::App,
+    extract::At,
+    tokens::Scope,
+};
+
+/// Host calls that are shown of one try.
+const MOST_CALLS: usize = 150;
+
+/// Log lines that are shown of one try.
+const MOST_LINES: usize = 300;
+
+/// Runs of a chain that are shown.
+const MOST_RUNS: usize = 50;
+
+/// All that is shown of a run.
+struct Told {
+    detail: RunDetail,
+    /// Host calls of each try; none: not kept, or not for this visitor.
+    calls: Vec<Vec<Entry>>,
+    chain: Vec<RunSummary>,
+    suppressed: Vec<Suppressed>,
+    actor: String,
+    run_as: String,
+    proposed: Option<Diff>,
+}
+
+pub(super) async fn show(State(app): State<App>, visitor: Visitor, At(id): At<RunId>) -> Answer {
+    let told = look(&app, &visitor, id).await?;
+    let run = &told.detail.summary;
+    let title = format!("Run #{id}");
+    let body = html! {
+        div #live data-live {
+            (first_line(&visitor, run, told.detail.attempts.last()))
+            p.toolbar {
+                @if visitor.may(Scope::Operate) { (buttons(&visitor, run, &told.detail)) }
+                @if run.state == RunState::WaitingApproval {
+                    a.button.primary href=(address(&["approvals", &id.to_string()])) { "Look at the proposed changes" }
+                }
+            }
+            div.two {
+                section.card { h2 { "What happened" } (facts(&visitor, &told)) }
+                section.card { h2 { "Limits" } (limits(&told.detail)) }
+            }
+            section.card {
+                h2 { @if run.state == RunState::Succeeded { "What it changed" } @else { "What it wanted to change" } }
+                (changes(&told))
+            }
+            @for (attempt, calls) in told.detail.attempts.iter().rev().zip(told.calls.iter().rev()) {
+                (try_of(&visitor, attempt, calls))
+            }
+            (chain(&visitor, &told))
+        }
+    };
+    Ok(Page::new(Tab::Runs, title, body).under("Runs", "/runs"))
+}
+
+async fn look(app: &App, visitor: &Visitor, id: RunId) -> Result<Told, super::page::Oops> {
+    let detail = seen(app, &visitor.caller, id).await?;
+    let root = detail.summary.root;
+    // As the API: what a run read is for administrators and for whom it had the rights of.
+    let journals =
+        visitor.caller.administrator || (detail.summary.run_as == visitor.caller.user && !detail.summary.superuser);
+    let tries: Vec<(u32, u32)> = detail.attempts.iter().map(|one| (one.attempt, one.action)).collect();
+    let (calls, chain, suppressed) = app
+        .read(move |conn| {
+            let mut calls = Vec::new();
+            for (attempt, action) in tries {
+                calls.push(if journals { runs::journal(conn, id, attempt, action)? } else { Vec::new() });
+            }
+            let chain = if root == 0 { Vec::new() } else { runs::chain(conn, root)? };
+            let suppressed = if root == 0 { Vec::new() } else { runs::suppressed(conn, Some(root), None, 20)? };
+            Ok::<_, EngineError>((calls, chain, suppressed))
+        })
+        .await?;
+    let chain = visible(app, &visitor.caller, chain.into_iter().take(MOST_RUNS).collect()).await?;
+    let people = names(app, [detail.summary.actor, detail.summary.run_as])?;
+    let name = |id| people.get(&id).cloned().unwrap_or_default();
+    let (actor, run_as) = (name(detail.summary.actor), name(detail.summary.run_as));
+    let proposed = match detail.summary.state {
+        RunState::WaitingApproval => app.engine().proposal(id)?.map(|proposal| proposal.diff),
+        _ => None,
+    };
+    Ok(Told { detail, calls, chain, suppressed, actor, run_as, proposed })
+}
+
+/// What became of it, and what to do: the first thing to read.
+fn first_line(visitor: &Visitor, run: &RunSummary, last: Option<&AttemptDetail>) -> Markup {
+    let message = run.message.clone().unwrap_or_default();
+    let class = match run.state {
+        RunState::Succeeded => "good",
+        RunState::Failed | RunState::Dead | RunState::OutcomeUnknown => "bad",
+        _ => "wait",
+    };
+    html! {
+        @match run.state {
+            RunState::Queued => p.banner.wait role="status" {
+                @if run.blockers > 0 { "It waits for " (run.blockers) " earlier runs on the same records." }
+                @else { "It waits for its turn; not before " (time(run.due, &visitor.zone)) "." }
+            },
+            RunState::Running => p.banner.wait role="status" { "It is running: this page follows it." },
+            RunState::Succeeded => p.banner.good role="status" { "It succeeded. " (long(&sentence(&message))) },
+            _ => div class={ "banner " (class) } role="status" {
+                p { b { (advice(run)) } }
+                @if !message.is_empty() { p.text { (long(&sentence(&message))) } }
+                @if let Some(trap) = last.and_then(|one| one.report.get("detail")).and_then(|trap| trap.get("frames")) {
+                    (frames(trap))
+                }
+            },
+        }
+    }
+}
+
+/// What to do about a run that did not succeed, by the code that it ended with.
+fn advice(run: &RunSummary) -> &'static str {
+    match (run.state, run.code.as_deref().unwrap_or_default()) {
+        (RunState::WaitingApproval, _) => "Somebody must approve or reject its changes.",
+        (RunState::Skipped, _) => "There was nothing to do: no action is needed.",
+        (RunState::Cancelled, "rejected") => "Somebody said no to its changes. Retry it for a new proposal.",
+        (RunState::Cancelled, "approval-expired") => "Nobody decided in time. Retry it for a new proposal.",
+        (RunState::Cancelled, _) => "Somebody stopped it. Retry it if that was a mistake.",
+        (RunState::OutcomeUnknown, _) | (_, "outcome-unknown") => {
+            "Look in the other system whether the request arrived; retry only if it did not."
+        }
+        (_, "limit-exceeded") => "Raise the limit in the automation, or give the script less to do; then retry.",
+        (_, "trapped") => "The script broke: roll back to an earlier version, or ask its author; then retry.",
+        (_, "rejected") => "The records refused what the script wanted: mend the data or the script; then retry.",
+        (_, "conflict") => "Others kept changing the same records. Retry it.",
+        (_, "backend" | "crashed") => "The server had trouble: an operator should look at its log. Then retry.",
+        (_, "access-denied" | "no-access" | "record-rule") => {
+            "A right is missing: give it to the user that it runs as, or grant it in the automation; then retry."
+        }
+        (_, "script-inactive" | "script-gone" | "broken-script") => "Activate a version of the script; then retry.",
+        (RunState::Dead, _) => "It was given up after several tries. Retry it once the cause is gone.",
+        _ => "The script said that it could not do it: do what its message says, then retry.",
+    }
+}
+
+fn frames(frames: &Json) -> Markup {
+    let lines = frames.as_array().map(Vec::as_slice).unwrap_or_default();
+    html! {
+        @if !lines.is_empty() {
+            details #where { summary { "Where in the script" }
+                pre { @for frame in lines.iter().take(20) {
+                    (frame.get("function").and_then(Json::as_str).unwrap_or("?"))
+                    @if let (Some(file), Some(line)) = (frame.get("file").and_then(Json::as_str), frame.get("line")) { "  " (file) ":" (line) }
+                    "\n"
+                } }
+            }
+        }
+    }
+}
+
+fn buttons(visitor: &Visitor, run: &RunSummary, detail: &RunDetail) -> Markup {
+    let to = |what: &str| address(&["runs", &run.id.to_string(), what]);
+    let again = matches!(
+        run.state,
+        RunState::Failed | RunState::Dead | RunState::Cancelled | RunState::OutcomeUnknown | RunState::Skipped
+    );
+    html! {
+        @if again { (action(visitor, &to("retry"), "Retry", "primary")) " " }
+        @if !run.state.is_over() || run.state == RunState::WaitingApproval {
+            (confirmed(visitor, &to("cancel"), "Cancel run", "Nothing of it is applied.")) " "
+        }
+        @if detail.attempts.iter().any(|one| one.journaled) {
+            (action(visitor, &to("replay"), "Replay (changes nothing)", "")) " "
+        }
+    }
+}
+
+fn facts(visitor: &Visitor, told: &Told) -> Markup {
+    let run = &told.detail.summary;
+    let trigger = serde_json::to_value(&told.detail.firing.trigger).unwrap_or_default();
+    let kind = trigger.get("kind").and_then(Json::as_str).unwrap_or_default().replace('-', " ");
+    let records = &told.detail.firing.records;
+    html! {
+        dl.facts {
+            dt { "State" } dd { (parts::state(run.state)) @if let Some(code) = &run.code { " " code.faint { (code) } } }
+            dt { "Automation" }
+            dd { a href=(address(&["automations", &run.rule])) { (run.rule) } " " span.faint { "version " (run.rule_version) } }
+            dt { "Because" } dd { (kind) @if let Some(parent) = run.parent { ", by " a href=(address(&["runs", &parent.to_string()])) { "run #" (parent) } } }
+            @if let Some(model) = &run.model {
+                dt { "Records" }
+                dd { (model) " " @for id in records.iter().take(20) { (id) " " } @if records.len() > 20 { "and " (records.len() - 20) " more" } }
+            }
+            dt { "When" } dd { (time(run.at, &visitor.zone)) }
+            @if let Some(finished) = run.finished {
+                dt { "Took" } dd { (took(finished.as_millisecond() - run.at.as_millisecond())) " from the event to the end" }
+            }
+            dt { "Caused by" } dd { (told.actor) }
+            dt { "With the rights of" }
+            dd { (told.run_as) @if run.superuser { " " (badge("red", "superuser")) " " span.superuser { "not bound by anybody's rights" } } }
+            dt { "Tries" } dd { (run.attempt) }
+            dt { "Id for scripts" } dd { code { (run.key) } }
+        }
+        @for warning in &told.detail.firing.warnings { p.banner.wait { (long(warning)) } }
+    }
+}
+
+fn limits(detail: &RunDetail) -> Markup {
+    let Some(last) = detail.attempts.last() else { return html! { p.faint { "It has not run yet." } } };
+    let part = |name: &str| last.report.get(name).cloned();
+    let limits = part("limits").and_then(|json| serde_json::from_value::<Limits>(json).ok());
+    let used = part("used").and_then(|json| serde_json::from_value::<PerLimit>(json).ok());
+    match (limits, used) {
+        (Some(limits), Some(used)) => parts::limit_bars(&limits, &used),
+        _ => html! { p.faint { "Nothing was kept of what it used." } },
+    }
+}
+
+fn changes(told: &Told) -> Markup {
+    let last = told.detail.attempts.iter().map(|one| one.attempt).max();
+    let of_last = told.detail.attempts.iter().filter(|one| Some(one.attempt) == last);
+    let mut all = Diff::default();
+    for attempt in of_last {
+        if let Some(diff) =
+            attempt.report.get("diff").cloned().and_then(|json| serde_json::from_value::<Diff>(json).ok())
+        {
+            all.records.extend(diff.records);
+        }
+    }
+    if all.is_empty() {
+        all = told.proposed.clone().unwrap_or_default();
+    }
+    parts::diff(&all)
+}
+
+fn try_of(visitor: &Visitor, attempt: &AttemptDetail, calls: &[Entry]) -> Markup {
+    let refusals = attempt.report.get("refusals").and_then(Json::as_array);
+    let id = format!("{}-{}", attempt.attempt, attempt.action);
+    let hash: String = attempt.script.chars().take(12).collect();
+    html! {
+        section.card {
+            h2 { "Try " (attempt.attempt) @if attempt.action > 0 { ", action " (attempt.action + 1) } ": " code { (attempt.code) } }
+            p.faint {
+                (time(attempt.started, &visitor.zone)) ", took " (took(attempt.finished.as_millisecond() - attempt.started.as_millisecond()))
+                ", script " code { (hash) }
+            }
+            @if let Some(refusals) = refusals.filter(|list| !list.is_empty()) {
+                h3 { "Refused" }
+                ul { @for one in refusals.iter().take(20) { li { (long(one.get("message").and_then(Json::as_str).unwrap_or_default())) } } }
+            }
+            @if !attempt.log.is_empty() {
+                h3 { "Log" }
+                ul.log {
+                    @for line in attempt.log.iter().take(MOST_LINES) {
+                        li { (badge(level(line.level.name()), line.level.name())) " " (long(&line.message)) }
+                    }
+                }
+                @if attempt.log.len() > MOST_LINES { p.faint { "and " (attempt.log.len() - MOST_LINES) " more lines" } }
+            }
+            @if !calls.is_empty() {
+                details id={ "calls-" (id) } open[calls.len() <= 12] {
+                    summary { b { "What it asked the host: " (calls.len()) " calls" } }
+                    ol.calls { @for (at, one) in calls.iter().take(MOST_CALLS).enumerate() { (call(&id, at, one)) } }
+                    @if calls.len() > MOST_CALLS { p.faint { "and " (calls.len() - MOST_CALLS) " more" } }
+                }
+            } @else if attempt.journaled {
+                p.faint { "Its host calls are shown to administrators and to whom it had the rights of." }
+            }
+        }
+    }
+}
+
+fn level(name: &str) -> &'static str {
+    match name {
+        "error" => "bad",
+        "warning" => "wait",
+        "info" => "busy",
+        _ => "calm",
+    }
+}
+
+/// One host call: its name and what it was about, the rest on demand.
+fn call(id: &str, at: usize, entry: &Entry) -> Markup {
+    let asked = serde_json::to_value(&entry.call).unwrap_or_default();
+    let (name, about) = summary(&asked);
+    let answer = match &entry.reply {
+        Ok(answer) => serde_json::to_value(answer).unwrap_or_default(),
+        Err(error) => Json::String(error.message.clone()),
+    };
+    let text = |json: &Json| -> String {
+        let text = serde_json::to_string_pretty(json).unwrap_or_default();
+        text.chars().take(600).collect()
+    };
+    html! {
+        li.bad[entry.reply.is_err()] {
+            details id={ "call-" (id) "-" (at) } {
+                summary { b { (name) } " " span.faint { (about) } @if entry.reply.is_err() { " " (badge("bad", "refused")) } }
+                pre { (text(&asked)) "\n→ " (text(&answer)) }
+            }
+        }
+    }
+}
+
+/// A call's name, and its model, field or address.
+fn summary(asked: &Json) -> (String, String) {
+    let tag = asked.get("call").and_then(Json::as_str);
+    let (name, body) = match (tag, asked.as_object().and_then(|all| all.iter().next())) {
+        (Some(tag), _) => (tag.to_owned(), asked),
+        (None, Some((name, body))) => (name.clone(), body),
+        (None, None) => (asked.as_str().unwrap_or("?").to_owned(), asked),
+    };
+    let target = body.get("target").and_then(|target| target.get("model"));
+    let about = ["model", "method", "key"].into_iter().filter_map(|key| body.get(key)).chain(target);
+    let about: Vec<&str> = about.filter_map(Json::as_str).collect();
+    (name.replace('-', " "), about.join(" "))
+}
+
+fn chain(visitor: &Visitor, told: &Told) -> Markup {
+    let others = told.chain.len() > 1;
+    html! {
+        @if others || !told.suppressed.is_empty() {
+            section.card {
+                h2 { "Everything that followed from the same event" }
+                @if others { (table(&told.chain, &visitor.zone)) }
+                @if !told.suppressed.is_empty() {
+                    h3 { "Fires that did not become runs" }
+                    ul { @for one in &told.suppressed { li { b { (one.rule) } ": " (long(&one.reason)) } } }
+                }
+            }
+        }
+    }
+}
+
+pub(super) async fn retry(State(app): State<App>, visitor: Visitor, At(id): At<RunId>) -> Answer<Done> {
+    seen(&app, &visitor.caller, id).await?;
+    app.engine().retry(id).await?;
+    Ok(Done::new(address(&["runs", &id.to_string()]), "The run is tried again."))
+}
+
+pub(super) async fn cancel(State(app): State<App>, visitor: Visitor, At(id): At<RunId>) -> Answer<Done> {
+    seen(&app, &visitor.caller, id).await?;
+    app.engine().cancel(id, visitor.caller.user).await?;
+    Ok(Done::new(address(&["runs", &id.to_string()]), "The run is cancelled. Nothing of it was applied."))
+}
+
+/// Replays a run from what was kept of it: nothing is changed, nothing is sent.
+pub(super) async fn replay(State(app): State<App>, visitor: Visitor, At(id): At<RunId>) -> Answer {
+    seen(&app, &visitor.caller, id).await?;
+    let replayed = app.engine().replay(id, None).await?;
+    let back = address(&["runs", &id.to_string()]);
+    let body = html! {
+        p.banner.wait { "A replay answers each question of the script as it was answered then. It changes nothing and sends nothing." }
+        @for (at, one) in replayed.iter().enumerate() {
+            section.card {
+                h2 { "Action " (at + 1) }
+                @match &one.verdict {
+                    Verdict::Same => p { (badge("good", "same")) " It does exactly what it did then." },
+                    Verdict::Differs(how) => {
+                        p { (badge("bad", "differs")) " It does something else now:" }
+                        ul { @for one in how.iter().take(50) { li { (long(one)) } } }
+                    },
+                    Verdict::Undecidable(why) => p { (badge("wait", "undecidable")) " " (long(&sentence(why))) },
+                }
+                p.faint { "Instructions then: " (parts::grouped(one.fuel_then)) ", now: " (parts::grouped(one.fuel)) }
+                @if !one.log.is_empty() {
+                    ul.log { @for (kind, line) in one.log.iter().take(MOST_LINES) { li { (badge(level(kind.name()), kind.name())) " " (long(line)) } } }
+                }
+            }
+        }
+        p { a.button href=(back) { "Back to the run" } }
+    };
+    Ok(Page::new(Tab::Runs, "Replay", body).under("Runs", "/runs").under(&format!("Run #{id}"), &back))
+}

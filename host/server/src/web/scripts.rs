@@ -1,0 +1,345 @@
+//! Scripts and versions: uploading, what each asks for, which one is active, and back.
+
+use axum::{
+    extract::{Multipart, State},
+    http::{StatusCode, header},
+    response::{IntoResponse, Response},
+};
+use jiff::SignedDuration;
+use maud::{Markup, html};
+use triggerbox_automation::{
+    EngineError,
+    rule::stored,
+    scripts::{
+        RegistryError, ScriptVersion,
+        binding::{self, Switched},
+        registry,
+    },
+};
+use triggerbox_model::{grants::Policy, manifest::Manifest, value::Id};
+
+use super::{
+    form::Form,
+    page::{Answer, Done, Page, Tab, sentence},
+    parts::{action, address, badge, bytes, empty, hidden_token, long, time},
+    rule_form::in_words,
+    visitor::{Visitor, names},
+};
+use crate::{
+    api::scripts::{take_in, wanted},
+    app::App,
+    extract::At,
+    problem::Problem,
+    tokens::Scope,
+};
+
+/// Days of runs that a backtest looks at.
+const BACKTEST_DAYS: i64 = 14;
+
+pub(super) async fn list(State(app): State<App>, visitor: Visitor) -> Answer {
+    let all = app.read(registry::all).await?;
+    let people = names(&app, all.iter().map(|one| one.uploaded_by))?;
+    let mut names: Vec<&str> = all.iter().map(|one| one.name.as_str()).collect();
+    names.dedup();
+    let body = html! {
+        @if visitor.may(Scope::Scripts) { (upload_form(&visitor)) }
+        @if names.is_empty() { (empty("No scripts yet", html! { p { "A script is a WebAssembly component. `triggerbox new` starts one, `triggerbox build` makes the file that is uploaded here." } })) }
+        @else { section.card #live data-live { div.scroll tabindex="0" role="region" aria-label="Scripts" { table.stack {
+            thead { tr { th scope="col" { "Script" } th scope="col" { "What it does" } th scope="col" { "Active version" } th scope="col" { "Versions" } th scope="col" { "Uploaded" } } }
+            tbody { @for name in names {
+                @let versions: Vec<&ScriptVersion> = all.iter().filter(|one| one.name == name).collect();
+                @let shown = versions.iter().find(|one| one.active).or_else(|| versions.first());
+                @if let Some(one) = shown { tr {
+                    th.name scope="row" { a href=(address(&["scripts", name])) { (name) } }
+                    td.quiet { (long(&one.manifest.script.description)) }
+                    td { @if one.active { (long(&one.version)) " " code.faint { (short(one)) } } @else { (badge("wait", "switched off")) } }
+                    td { (versions.len()) }
+                    td { (time(one.at, &visitor.zone)) " " span.faint { (people.get(&one.uploaded_by).map_or("", String::as_str)) } }
+                } }
+            } }
+        } } } }
+    };
+    Ok(Page::new(Tab::Scripts, "Scripts", body))
+}
+
+/// A file is not read by the gate, so that its form says the token in its address.
+fn upload_form(visitor: &Visitor) -> Markup {
+    html! {
+        form.drop method="post" action=(format!("/scripts/upload?form-token={}", visitor.key.form_token())) enctype="multipart/form-data" {
+            p { label for="component" { b { "Upload a component" } } " or drop it here" }
+            p { input #component type="file" name="component" accept=".wasm,application/wasm" required; " " button.primary type="submit" { "Upload and check" } }
+            p.help role="status" aria-live="polite" { "It is looked into and compiled before anything is kept. The first version of a script becomes the active one; later ones wait for you." }
+        }
+    }
+}
+
+fn short(version: &ScriptVersion) -> String {
+    version.hash.to_string().chars().take(12).collect()
+}
+
+pub(super) async fn upload(State(app): State<App>, visitor: Visitor, mut form: Multipart) -> Answer<Response> {
+    let bad =
+        |error: axum::extract::multipart::MultipartError| Problem::new(error.status(), "bad-upload", error.body_text());
+    let mut component = None;
+    while let Some(field) = form.next_field().await.map_err(bad)? {
+        if field.name() == Some("component") {
+            component = Some(field.bytes().await.map_err(bad)?);
+        }
+    }
+    let component = component.filter(|bytes| !bytes.is_empty());
+    let component = component.ok_or_else(|| Problem::invalid("bad-upload", "choose a file first"))?;
+    match take_in(&app, visitor.caller.user, component.to_vec()).await {
+        Ok((version, warnings)) => {
+            let warnings: String = warnings.iter().map(|one| format!(" {}", sentence(one))).collect();
+            let active =
+                if version.active { "it is active" } else { "activate it when you have looked at what it asks for" };
+            let said = format!(
+                "Version {} ({}) of {} is kept; {active}.{warnings}",
+                version.version,
+                short(&version),
+                version.name
+            );
+            Ok(Done::new(address(&["scripts", &version.name]), said).into_response())
+        }
+        Err(problem) if problem.details().status == 422 => Ok(refused(&visitor, &problem).into_response()),
+        Err(problem) => Err(problem.into()),
+    }
+}
+
+/// What is wrong with a file, and the form for the next one.
+fn refused(visitor: &Visitor, problem: &Problem) -> Page {
+    let details = problem.details();
+    let body = html! {
+        div.banner.bad role="alert" {
+            p { b { "This file is no script that can run here. Nothing was kept." } }
+            @if details.findings.is_empty() { p { (long(&sentence(&details.detail))) } }
+            ul { @for one in details.findings.iter().take(50) { li { code { (one.code) } ": " (long(&sentence(&one.message))) } } }
+        }
+        (upload_form(visitor))
+    };
+    Page::new(Tab::Scripts, "Check report", body).under("Scripts", "/scripts").status(StatusCode::UNPROCESSABLE_ENTITY)
+}
+
+pub(super) async fn show(State(app): State<App>, visitor: Visitor, At(name): At<String>) -> Answer {
+    let asked = name.clone();
+    let (versions, activations, rules) = app
+        .read(move |conn| {
+            let rules = stored::all(conn)?
+                .into_iter()
+                .filter(|one| binding::parts(&one.rule).any(|(_, script)| script.name == asked));
+            let rules: Vec<stored::Stored> = rules.collect();
+            Ok::<_, EngineError>((registry::versions(conn, &asked)?, registry::history(conn, &asked)?, rules))
+        })
+        .await?;
+    let people = names(&app, versions.iter().map(|one| one.uploaded_by).chain(activations.iter().map(|one| one.by)))?;
+    let person = |id: Id| people.get(&id).map_or("", String::as_str).to_owned();
+    let active = versions.iter().find(|one| one.active);
+    let policy = &app.engine().config().policy;
+    let to = |what: &str| address(&["scripts", &name, what]);
+    let body = html! {
+        @if let Some(one) = active { p { (long(&one.manifest.script.description)) } }
+        @else { p.banner.wait { "It is switched off: automations that use its latest version do not run. Activate a version." } }
+        @if visitor.may(Scope::Scripts) {
+            div.toolbar {
+                @if activations.len() > 1 { (action(&visitor, &to("roll-back"), "Roll back", "")) }
+                @if active.is_some() { (super::parts::confirmed(&visitor, &to("deactivate"), "Switch off", "Automations that use its latest version stop until a version is active again.")) }
+            }
+        }
+        section.card {
+            h2 { "Used by" }
+            @if rules.is_empty() { p.faint { "No automation." } }
+            ul { @for one in &rules { li {
+                a href=(address(&["automations", &one.rule.name])) { (super::automations::title(&one.rule)) } " "
+                @for bound in one.bound.values() { @if let Some(version) = versions.iter().find(|version| version.hash == bound.hash) { span.faint { "runs " (version.version) " " code { (short(version)) } } } }
+            } } }
+        }
+        @for one in &versions { (version_card(&visitor, one, active, policy, &person(one.uploaded_by), &rules)) }
+        section.card {
+            details { summary { b { "What was active when" } }
+                ul { @for one in activations.iter().take(50) { li {
+                    (time(one.at, &visitor.zone)) ": "
+                    @match &one.hash {
+                        Some(hash) => { code { (hash.to_string().chars().take(12).collect::<String>()) } },
+                        None => { "switched off" },
+                    }
+                    " by " (person(one.by))
+                } } }
+            }
+        }
+    };
+    Ok(Page::new(Tab::Scripts, name, body).under("Scripts", "/scripts"))
+}
+
+fn version_card(
+    visitor: &Visitor,
+    one: &ScriptVersion,
+    active: Option<&ScriptVersion>,
+    policy: &Policy,
+    by: &str,
+    rules: &[stored::Stored],
+) -> Markup {
+    let hash = one.hash.to_string();
+    let to = |what: &str| address(&["scripts", &one.name, what]);
+    let button = |label: &str, to: String, class: &str| {
+        html! {
+            form.inline method="post" action=(to) {
+                (hidden_token(&visitor.key))
+                input type="hidden" name="hash" value=(hash);
+                button class=(class) type="submit" { (label) } " "
+            }
+        }
+    };
+    html! {
+        section.card {
+            h2 { "Version " (long(&one.version)) " " code.faint { (short(one)) } @if one.active { " " (badge("good", "active")) } }
+            p.faint { "uploaded " (time(one.at, &visitor.zone)) " by " (by) ", " (bytes(one.size)) ", uses " @if one.imports.is_empty() { "nothing of the host" } @else { (one.imports.join(", ")) } }
+            @if visitor.may(Scope::Scripts) && !one.active { (button("Activate", to("activate"), "primary")) }
+            @if visitor.may(Scope::Scripts) && !rules.is_empty() { (button("Backtest", to("backtest"), "")) }
+            @if visitor.may(Scope::Scripts) { a.button href=(address(&["scripts", &one.name, &hash, "component"])) { "Download" } }
+            details open[!one.active] {
+                summary { b { "What it asks for" } }
+                (in_words(&one.manifest.grants, policy))
+                @if !one.manifest.limits.0.is_empty() {
+                    p { "Limits: " @for (at, (limit, value)) in one.manifest.limits.0.iter().enumerate() { @if at > 0 { ", " } (limit.spec().name) " " (super::parts::amount(limit.spec().unit, *value)) } }
+                }
+                @if !one.manifest.parameters.is_empty() {
+                    p { "Parameters: " @for (at, parameter) in one.manifest.parameters.iter().enumerate() { @if at > 0 { ", " } code { (parameter.name) } @if parameter.required { " (required)" } } }
+                }
+                @if let Some(active) = active.filter(|active| active.hash != one.hash) {
+                    h3 { "Against the active version" }
+                    @let more = one.manifest.grants.beyond(&active.manifest.grants);
+                    @if more.0.is_empty() { p { (badge("good", "asks for nothing more")) } }
+                    @else { p { (badge("wait", "asks for more")) } (in_words(&more, policy)) }
+                    (lines(&active.manifest, &one.manifest))
+                }
+            }
+        }
+    }
+}
+
+/// Lines of a manifest that another version does not have.
+fn lines(old: &Manifest, new: &Manifest) -> Markup {
+    let text = |manifest: &Manifest| toml::to_string_pretty(manifest).unwrap_or_default();
+    let (old, new) = (text(old), text(new));
+    let gone: Vec<&str> =
+        old.lines().filter(|line| !line.is_empty() && !new.lines().any(|other| other == *line)).collect();
+    let come: Vec<&str> =
+        new.lines().filter(|line| !line.is_empty() && !old.lines().any(|other| other == *line)).collect();
+    html! {
+        @if gone.is_empty() && come.is_empty() { p.faint { "The manifests say the same." } }
+        @else { pre { @for line in gone.iter().take(100) { del { "- " (line) } "\n" } @for line in come.iter().take(100) { ins { "+ " (line) } "\n" } } }
+    }
+}
+
+pub(super) async fn component(State(app): State<App>, At((name, hash)): At<(String, String)>) -> Answer<Response> {
+    let wanted = wanted(name, hash)?;
+    // A script's name has letters, digits and dashes only; what is asked for may have anything.
+    let (file, bytes) = app
+        .read(move |conn| {
+            let version = registry::resolve(conn, &wanted)?;
+            let file = format!("attachment; filename=\"{}-{}.wasm\"", version.name, short(&version));
+            Ok::<_, RegistryError>((file, registry::component(conn, version.hash)?))
+        })
+        .await?;
+    let kind = "application/wasm".to_owned();
+    Ok(([(header::CONTENT_TYPE, kind), (header::CONTENT_DISPOSITION, file)], bytes).into_response())
+}
+
+fn told(name: &str, version: &ScriptVersion, switched: &Switched) -> Done {
+    let mut said = format!("Version {} ({}) is active.", version.version, short(version));
+    if !switched.moved.is_empty() {
+        said.push_str(&format!(" It runs from now on in: {}.", switched.moved.join(", ")));
+    }
+    for one in &switched.held {
+        said.push_str(&format!(" {} stays with its version: {}.", one.rule, one.why));
+    }
+    Done::new(address(&["scripts", name]), said)
+}
+
+pub(super) async fn activate(
+    State(app): State<App>,
+    visitor: Visitor,
+    At(name): At<String>,
+    form: Form,
+) -> Answer<Done> {
+    let wanted = wanted(name.clone(), form.text("hash").to_owned())?;
+    let (by, now) = (visitor.caller.user, app.engine().clock().now());
+    let schema = app.engine().database().schema().clone();
+    let (version, switched) = app
+        .write(move |conn| {
+            let version = registry::resolve(conn, &wanted)?;
+            let switched = binding::activate(conn, &schema, &version, by, now)?;
+            Ok::<_, EngineError>((version, switched))
+        })
+        .await?;
+    Ok(told(&name, &version, &switched))
+}
+
+pub(super) async fn roll_back(State(app): State<App>, visitor: Visitor, At(name): At<String>) -> Answer<Done> {
+    let (by, now, script) = (visitor.caller.user, app.engine().clock().now(), name.clone());
+    let schema = app.engine().database().schema().clone();
+    let (version, switched) =
+        app.write(move |conn| Ok::<_, EngineError>(binding::roll_back(conn, &schema, &script, by, now)?)).await?;
+    Ok(told(&name, &version, &switched))
+}
+
+pub(super) async fn deactivate(State(app): State<App>, visitor: Visitor, At(name): At<String>) -> Answer<Done> {
+    let (by, now, script) = (visitor.caller.user, app.engine().clock().now(), name.clone());
+    app.write(move |conn| Ok::<_, EngineError>(binding::deactivate(conn, &script, by, now)?)).await?;
+    Ok(Done::new(address(&["scripts", &name]), "It is switched off."))
+}
+
+/// What a version would have done with the runs of late: nothing is changed.
+pub(super) async fn backtest(State(app): State<App>, visitor: Visitor, At(name): At<String>, form: Form) -> Answer {
+    let wanted = wanted(name.clone(), form.text("hash").to_owned())?;
+    let asked = name.clone();
+    let (version, component, rules) = app
+        .read(move |conn| {
+            let version = registry::resolve(conn, &wanted)?;
+            let component = registry::component(conn, version.hash)?;
+            let rules = stored::all(conn)?
+                .into_iter()
+                .filter(|one| binding::parts(&one.rule).any(|(_, script)| script.name == asked));
+            Ok::<_, EngineError>((version, component, rules.map(|one| one.rule.name).collect::<Vec<_>>()))
+        })
+        .await?;
+    let script = app.engine().try_out(&component).await?;
+    let now = app.engine().clock().now();
+    let since = now.saturating_sub(SignedDuration::from_hours(24 * BACKTEST_DAYS)).unwrap_or(now);
+    let mut results = Vec::new();
+    for rule in rules {
+        let result = app.engine().backtest(&rule, &script, since).await?;
+        results.push((rule, result));
+    }
+    let back = address(&["scripts", &name]);
+    let body = html! {
+        p.banner.wait { "Each run of the last " (BACKTEST_DAYS) " days, as far as it was kept in full, was replayed on this version. Nothing was changed and nothing was sent." }
+        @for (rule, result) in &results {
+            section.card {
+                h2 { (rule) }
+                p {
+                    (badge("good", &format!("{} same", result.same))) " "
+                    (badge(if result.differs.is_empty() { "good" } else { "bad" }, &format!("{} differ", result.differs.len()))) " "
+                    (badge(if result.undecidable.is_empty() { "good" } else { "wait" }, &format!("{} undecidable", result.undecidable.len())))
+                }
+                ul {
+                    @for (run, how) in result.differs.iter().take(20) { li { a href=(address(&["runs", &run.to_string()])) { "Run #" (run) } ": " (long(&how.join("; "))) } }
+                    @for (run, why) in result.undecidable.iter().take(20) { li { a href=(address(&["runs", &run.to_string()])) { "Run #" (run) } ": " (long(why)) } }
+                }
+            }
+        }
+        p.toolbar {
+            a.button href=(back) { "Back" }
+            @if visitor.may(Scope::Scripts) && !version.active {
+                form.inline method="post" action=(address(&["scripts", &name, "activate"])) {
+                    (hidden_token(&visitor.key))
+                    input type="hidden" name="hash" value=(version.hash.to_string());
+                    button.primary type="submit" { "Activate version " (version.version) }
+                }
+            }
+        }
+    };
+    Ok(Page::new(Tab::Scripts, format!("Backtest of version {}", version.version), body)
+        .under("Scripts", "/scripts")
+        .under(&name, &back))
+}

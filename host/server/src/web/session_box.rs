@@ -1,0 +1,110 @@
+//! The runs of one record: a box for its form, and the same as JSON. Only who may read the record sees it; who caused a
+//! run sees that one in any case.
+
+use axum::{
+    Json,
+    extract::State,
+    http::{HeaderMap, header},
+    response::{IntoResponse, Response},
+};
+use maud::html;
+use serde::Serialize;
+use triggerbox_automation::{
+    EngineError,
+    runs::{self, RunFilter, RunSummary},
+};
+use triggerbox_model::{
+    call::Operation,
+    value::{Id, RecordRef},
+};
+
+use super::{
+    page::{Answer, Page, Tab},
+    parts::{address, empty, encoded, state, time},
+    visitor::Visitor,
+};
+use crate::{app::App, extract::At, problem::Problem};
+
+/// Runs of a box.
+const MOST: u32 = 10;
+
+#[derive(Serialize)]
+struct Boxed {
+    /// Of all that there are.
+    count: u64,
+    /// The newest first.
+    runs: Vec<One>,
+}
+
+#[derive(Serialize)]
+struct One {
+    id: i64,
+    rule: String,
+    state: &'static str,
+    at: jiff::Timestamp,
+    own: bool,
+    address: String,
+}
+
+pub(super) async fn show(
+    State(app): State<App>,
+    visitor: Visitor,
+    headers: HeaderMap,
+    At((model, record)): At<(String, Id)>,
+) -> Answer<Response> {
+    let user = visitor.caller.user;
+    let reads = match app.may(user, Operation::Read, &model, &[record]).await {
+        Ok(reads) => reads,
+        // Whether there is such a model is told to nobody here.
+        Err(problem) if problem.details().status < 500 => false,
+        Err(problem) => return Err(problem.into()),
+    };
+    let target = RecordRef { model: model.clone(), id: record };
+    let (mut found, count) = app
+        .read(move |conn| {
+            let sql = "SELECT count(*) FROM engine_run WHERE model = ?1 AND record = ?2";
+            let count: i64 = conn.prepare_cached(sql)?.query_row((&target.model, target.id), |row| row.get(0))?;
+            let filter = RunFilter { record: Some(target), limit: MOST, ..RunFilter::default() };
+            Ok::<_, EngineError>((runs::list(conn, &filter)?, count))
+        })
+        .await?;
+    let mut count = u64::try_from(count).unwrap_or_default();
+    if !reads {
+        found.retain(|run| run.actor == user);
+        count = u64::try_from(found.len()).unwrap_or_default();
+        if found.is_empty() {
+            let text = format!("there is no {model}({record}), or you may not read it");
+            return Err(Problem::not_found("missing-record", text).into());
+        }
+    }
+    let json = headers
+        .get(header::ACCEPT)
+        .and_then(|value| value.to_str().ok())
+        .is_some_and(|accept| accept.starts_with("application/json"));
+    if json {
+        let one = |run: &RunSummary| One {
+            id: run.id,
+            rule: run.rule.clone(),
+            state: run.state.name(),
+            at: run.at,
+            own: run.actor == user,
+            address: address(&["runs", &run.id.to_string()]),
+        };
+        return Ok(Json(Boxed { count, runs: found.iter().map(one).collect() }).into_response());
+    }
+    let body = html! {
+        section.card #live data-live {
+            details #sessions open {
+                summary { h2 { "Sessions " span.count { (count) } } }
+                @if found.is_empty() { (empty("No automation ran on this record", html! {})) }
+                ul.talk { @for run in &found { li {
+                    (state(run.state)) " "
+                    a href=(address(&["runs", &run.id.to_string()])) { (run.rule) }
+                    " " span.faint { (time(run.at, &visitor.zone)) @if run.actor == user { " · yours" } }
+                } } }
+            }
+            @if count > u64::from(MOST) { p { a href=(format!("/runs?model={}&record={record}", encoded(&model))) { "View all " (count) } } }
+        }
+    };
+    Ok(Page::new(Tab::Runs, format!("{model} · {record}"), body).under("Runs", "/runs").into_response())
+}

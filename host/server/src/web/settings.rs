@@ -1,0 +1,288 @@
+//! Settings: accounts, tokens, what policy and limits say, how long the past is kept.
+
+use std::collections::{BTreeSet, HashMap};
+
+use axum::{extract::State, http::HeaderMap};
+use jiff::{SignedDuration, Timestamp};
+use maud::{Markup, html};
+use triggerbox_automation::{EngineError, people};
+use triggerbox_model::{
+    limits::{Class, Limits, TABLE},
+    value::Id,
+};
+
+use super::{
+    automation::number,
+    form::Form,
+    page::{Answer, Done, Page, Tab},
+    parts::{action, address, badge, bytes, confirmed, field, hidden_token, time},
+    visitor::{Visitor, names},
+};
+use crate::{
+    app::App,
+    extract::At,
+    people::{Account, Role, accounts, invites, sessions},
+    problem::Problem,
+    tokens::{self, NewToken, Scope, Token},
+};
+
+pub(super) async fn show(State(app): State<App>, visitor: Visitor) -> Answer {
+    let now = app.engine().clock().now();
+    let (all, open, tokens) = app
+        .read(move |conn| {
+            let all = accounts::list(conn)?;
+            let counts = all.iter().map(|one| Ok((one.id, sessions::count(conn, one.id, now)?)));
+            let counts: HashMap<i64, u32> = counts.collect::<rusqlite::Result<_>>()?;
+            Ok::<_, EngineError>((all, counts, tokens::list(conn)?))
+        })
+        .await?;
+    let people = names(&app, all.iter().map(|one| one.user).chain(tokens.iter().map(|one| one.user)))?;
+    let name = |user: Id| people.get(&user).map_or("", String::as_str);
+    let body = html! {
+        p.toolbar { a.button href="/settings/audit" { "Audit log" } a.button href="/usage" { "Stop switch" } }
+        section.card {
+            h2 { "Accounts" }
+            p.faint { "An account signs in here and has the rights of a user of the records: what it may see follows from those, what it may do follows from its roles." }
+            @for one in &all { (account(&visitor, one, name(one.user), open.get(&one.id).copied().unwrap_or_default())) }
+            details { summary { b { "New account" } } (new_account(&visitor)) }
+        }
+        section.card {
+            h2 { "API tokens" }
+            @if tokens.is_empty() { p.faint { "None. Programs that use the API carry one." } }
+            @else { div.scroll tabindex="0" role="region" aria-label="Tokens" { table.stack {
+                thead { tr { th scope="col" { "Token" } th scope="col" { "Acts as" } th scope="col" { "For" } th scope="col" { "Made" } th scope="col" { "Good until" } th scope="col" { span.unseen { "Actions" } } } }
+                tbody { @for one in &tokens { (token(&visitor, one, name(one.user), now)) } }
+            } } }
+            details { summary { b { "New token" } } (new_token(&visitor)) }
+        }
+        (super::keeping::cards(&app, &visitor))
+        (standing(&app))
+    };
+    Ok(Page::new(Tab::Settings, "Settings", body))
+}
+
+fn account(visitor: &Visitor, one: &Account, name: &str, open: u32) -> Markup {
+    let to = |what: &str| address(&["settings", "accounts", &one.id.to_string(), what]);
+    html! {
+        details.diff id={ "account-" (one.id) } {
+            summary {
+                b { (one.login) } " " span.faint { (name) } " "
+                @for role in &one.roles { (badge("busy", role.name())) " " }
+                @if one.disabled.is_some() { (badge("bad", "switched off")) }
+                @else if one.password.is_none() { (badge("wait", "no password yet")) }
+                @else if open > 0 { (badge("good", "signed in")) }
+            }
+            form method="post" action=(address(&["settings", "accounts", &one.id.to_string()])) {
+                (hidden_token(&visitor.key))
+                (roles(&one.roles, one.id))
+                (field(&format!("user-{}", one.id), "User", "Sign-in name or id of the user whose rights it has.", &[], html! {
+                    input id=(format!("user-{}", one.id)) type="text" name="user" value=(one.user) required;
+                }))
+                div.field.row { input id=(format!("off-{}", one.id)) type="checkbox" name="disabled" value="1" checked[one.disabled.is_some()]; " " label for=(format!("off-{}", one.id)) { "Switched off: nobody signs in with it" } }
+                button.primary type="submit" { "Save" }
+            }
+            p.toolbar {
+                (action(visitor, &to("link"), "Make a link that sets a new password", ""))
+                @if open > 0 { (confirmed(visitor, &to("sign-out"), "Sign out", "All browsers that are signed in with it are signed out.")) }
+            }
+        }
+    }
+}
+
+fn roles(chosen: &BTreeSet<Role>, id: i64) -> Markup {
+    html! {
+        fieldset { legend { "Roles" } div.checks { @for role in Role::ALL {
+            @let one = format!("role-{id}-{role}");
+            span { input id=(one) type="checkbox" name="role" value=(role.name()) checked[chosen.contains(&role)]; " " label for=(one) title=(role.help()) { (role.name()) } }
+        } } }
+    }
+}
+
+fn new_account(visitor: &Visitor) -> Markup {
+    html! {
+        form method="post" action="/settings/accounts" {
+            (hidden_token(&visitor.key))
+            div.two {
+                (field("login", "Sign-in name", "", &[], html! { input #login type="text" name="login" required autocapitalize="none" autocomplete="off"; }))
+                (field("user", "User", "Sign-in name or id of the user whose rights it has.", &[], html! { input #user type="text" name="user" required autocapitalize="none"; }))
+            }
+            (roles(&[Role::Reader].into(), 0))
+            button.primary type="submit" { "Create, and make a link" }
+        }
+    }
+}
+
+fn token(visitor: &Visitor, one: &Token, name: &str, now: Timestamp) -> Markup {
+    html! {
+        tr {
+            th.name scope="row" { (one.name) }
+            td { (name) }
+            td { @for scope in &one.scopes { (badge("calm", scope.name())) " " } }
+            td { (time(one.created, &visitor.zone)) }
+            td { @match one.expires { Some(at) if at <= now => { (badge("bad", "expired")) }, Some(at) => { (time(at, &visitor.zone)) }, None => { "revoked" } } }
+            td { (confirmed(visitor, &address(&["settings", "tokens", &one.id.to_string(), "revoke"]), "Revoke", "Programs that carry it are refused from now on.")) }
+        }
+    }
+}
+
+fn new_token(visitor: &Visitor) -> Markup {
+    html! {
+        form method="post" action="/settings/tokens" {
+            (hidden_token(&visitor.key))
+            div.two {
+                (field("token-name", "Name", "What it is for.", &[], html! { input #token-name type="text" name="name" required maxlength="100"; }))
+                (field("token-user", "Acts as", "Sign-in name or id of a user.", &[], html! { input #token-user type="text" name="user" required; }))
+                (field("days", "Good for days", "Empty: until it is revoked.", &[], html! { input #days type="text" inputmode="numeric" name="days" value="90"; }))
+            }
+            fieldset { legend { "For" } div.checks { @for scope in Scope::ALL {
+                @let id = format!("scope-{scope}");
+                span { input id=(id) type="checkbox" name="scope" value=(scope.name()) checked[scope == Scope::Read]; " " label for=(id) { (scope.name()) } }
+            } } }
+            button.primary type="submit" { "Make token" }
+        }
+    }
+}
+
+/// What the configuration file says: it is changed there.
+fn standing(app: &App) -> Markup {
+    let (policy, config) = (&app.engine().config().policy, app.config());
+    let kept = &config.retention;
+    let list = |items: &[String]| if items.is_empty() { "none".to_owned() } else { items.join(", ") };
+    let operations = |set: &BTreeSet<_>| -> Vec<String> {
+        set.iter().map(|one: &triggerbox_model::grants::GrantOperation| one.name().to_owned()).collect()
+    };
+    let days = |days: u32| if days == 0 { "for ever".to_owned() } else { format!("{days} days") };
+    let of = |class| Limits::resolve(class, [&app.engine().config().limits]);
+    let classes = [of(Class::Sync), of(Class::Async), of(Class::Batch), of(Class::Agent)];
+    html! {
+        section.card {
+            h2 { "Policy" }
+            p.faint { "From the configuration file, with the limits and how long the past is kept; it is changed there." }
+            dl.facts {
+                dt { "Models that need a grant by name" } dd { (list(&policy.guarded_models)) }
+                dt { "Operations that need a grant by name" } dd { (list(&operations(&policy.guarded_operations))) }
+                dt { "Models that no grant opens" } dd { (list(&policy.forbidden_models)) }
+                dt { "Operations that somebody must approve" } dd { (list(&operations(&policy.approved_operations))) }
+                dt { "Runs are kept" } dd { (days(kept.days)) ", at most " (kept.runs_per_rule) " and " (bytes(kept.bytes_per_rule)) " of each automation" }
+                dt { "Journals are kept" } dd { (days(kept.journal_days)) }
+                dt { "A change waits for a yes" } dd { (config.runs.approval_hours) " hours" }
+                dt { "An automation is paused after" } dd { (config.runs.pause_after) " failures in a row" }
+                dt { "Trouble is told to" } dd { (list(&config.alerts.to)) }
+            }
+        }
+        section.card {
+            details { summary { b { "Limits of this host" } }
+                div.scroll tabindex="0" role="region" aria-label="Limits of this host" { table {
+                    thead { tr { th scope="col" { "Limit" } @for class in Class::ALL { th.number scope="col" { (class.name()) } } } }
+                    tbody { @for spec in TABLE { tr { th scope="row" title=(spec.help) { (spec.name) } @for limits in &classes { td.number { (super::parts::amount(spec.unit, limits.get(spec.limit))) } } } } }
+                } }
+            }
+        }
+    }
+}
+
+/// Users of the records by sign-in name or id.
+async fn user(app: &App, text: &str) -> Result<Id, Problem> {
+    let (app, text) = (app.clone(), text.to_owned());
+    let now = app.engine().clock().now();
+    app.clone().blocking(move || Ok(people::find(app.engine().database(), &text, now)?.user.id)).await
+}
+
+fn chosen(form: &Form) -> Result<BTreeSet<Role>, Problem> {
+    let roles: Result<BTreeSet<Role>, String> = form.all("role").iter().map(|name| name.parse()).collect();
+    let roles = roles.map_err(|why| Problem::invalid("bad-body", why))?;
+    if roles.is_empty() { Err(Problem::invalid("bad-body", "an account has at least one role")) } else { Ok(roles) }
+}
+
+pub(super) async fn create_account(State(app): State<App>, visitor: Visitor, headers: HeaderMap, form: Form) -> Answer {
+    let (user, roles, login) = (user(&app, form.text("user")).await?, chosen(&form)?, form.text("login").to_owned());
+    let (now, name) = (app.engine().clock().now(), login.clone());
+    let secret = app
+        .write(move |conn| {
+            let id = accounts::create(conn, &name, user, &roles, now)??;
+            Ok::<_, EngineError>(invites::create(conn, id, now)?)
+        })
+        .await?;
+    Ok(link_page(&app, &visitor, &headers, &login, &secret))
+}
+
+pub(super) async fn make_link(State(app): State<App>, visitor: Visitor, headers: HeaderMap, At(id): At<i64>) -> Answer {
+    let now = app.engine().clock().now();
+    let (login, secret) = app
+        .write(move |conn| {
+            let account = accounts::get(conn, id)??;
+            Ok::<_, EngineError>((account.login, invites::create(conn, id, now)?))
+        })
+        .await?;
+    Ok(link_page(&app, &visitor, &headers, &login, &secret))
+}
+
+/// The link is shown once.
+fn link_page(app: &App, _visitor: &Visitor, headers: &HeaderMap, login: &str, secret: &str) -> Page {
+    let host = headers.get("host").and_then(|host| host.to_str().ok()).unwrap_or("localhost");
+    let base = app.config().web.url.clone().unwrap_or_else(|| format!("http://{host}"));
+    let link = format!("{}/welcome?key={secret}", base.trim_end_matches('/'));
+    let body = html! {
+        section.card {
+            p { "Send this link to " b { (login) } ". It sets a password, is good once and for " (invites::HOURS) " hours, and is not shown again." }
+            (field("link", "Link", "", &[], html! { input #link type="text" readonly value=(link); }))
+            a.button href="/settings" { "Back to the settings" }
+        }
+    };
+    Page::new(Tab::Settings, "A link for one person", body).under("Settings", "/settings")
+}
+
+pub(super) async fn change_account(State(app): State<App>, At(id): At<i64>, form: Form) -> Answer<Done> {
+    let (user, roles) = (user(&app, form.text("user")).await?, chosen(&form)?);
+    let disabled = form.is_on("disabled").then(|| app.engine().clock().now());
+    app.write(move |conn| {
+        accounts::change(conn, id, user, &roles, disabled)??;
+        if disabled.is_some() {
+            sessions::end_all(conn, id)?;
+        }
+        Ok::<_, EngineError>(())
+    })
+    .await?;
+    Ok(Done::new("/settings", "The account is saved."))
+}
+
+pub(super) async fn sign_out_account(State(app): State<App>, At(id): At<i64>) -> Answer<Done> {
+    let count = app.write(move |conn| Ok::<_, EngineError>(sessions::end_all(conn, id)?)).await?;
+    Ok(Done::new("/settings", format!("{count} browser(s) are signed out.")))
+}
+
+pub(super) async fn create_token(State(app): State<App>, visitor: Visitor, form: Form) -> Answer {
+    let user = user(&app, form.text("user")).await?;
+    if user != visitor.caller.user && !visitor.caller.administrator {
+        return Err(Problem::denied(
+            "access-denied",
+            "only an administrator of the records may make a token for somebody else",
+        )
+        .into());
+    }
+    let scopes: Result<BTreeSet<Scope>, String> = form.all("scope").iter().map(|name| name.parse()).collect();
+    let scopes = scopes.map_err(|why| Problem::invalid("bad-body", why))?;
+    let name = form.some("name").filter(|_| !scopes.is_empty());
+    let name =
+        name.ok_or_else(|| Problem::invalid("bad-token-request", "a token has a name and at least one scope"))?;
+    let days = if form.text("days").is_empty() { None } else { Some(number(&form, "days")?) };
+    let now = app.engine().clock().now();
+    let until =
+        |days: u32| now.saturating_add(SignedDuration::from_hours(24 * i64::from(days))).unwrap_or(Timestamp::MAX);
+    let new = NewToken { name, user, scopes, expires: days.map(until) };
+    let (token, secret) = app.write(move |conn| Ok::<_, EngineError>(tokens::create(conn, &new, now)?)).await?;
+    let body = html! {
+        section.card {
+            p { "This is the token " b { (token.name) } ". It is not shown again; only its hash is kept." }
+            (field("secret", "Token", "", &[], html! { input #secret type="text" readonly value=(secret); }))
+            a.button href="/settings" { "Back to the settings" }
+        }
+    };
+    Ok(Page::new(Tab::Settings, "A new token", body).under("Settings", "/settings"))
+}
+
+pub(super) async fn revoke_token(State(app): State<App>, At(id): At<i64>) -> Answer<Done> {
+    let now = app.engine().clock().now();
+    app.write(move |conn| tokens::revoke(conn, id, now)?.map_err(EngineError::from)).await?;
+    Ok(Done::new("/settings", "The token is revoked."))
+}

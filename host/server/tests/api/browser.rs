@@ -1,0 +1,109 @@
+//! A browser that keeps cookies and sends forms, as people's do.
+
+use std::{collections::BTreeMap, sync::Mutex};
+
+use triggerbox_automation::{Clock, EngineError};
+use triggerbox_server::people::{Role, SessionKey, accounts, sessions};
+
+use crate::world::{Answer, World};
+
+pub(crate) struct Browser<'w> {
+    world: &'w World,
+    client: reqwest::Client,
+    pub(crate) cookies: Mutex<BTreeMap<String, String>>,
+}
+
+impl<'w> Browser<'w> {
+    pub(crate) fn new(world: &'w World) -> Self {
+        let client = reqwest::Client::builder().redirect(reqwest::redirect::Policy::none()).build().unwrap();
+        Self { world, client, cookies: Mutex::default() }
+    }
+
+    /// One that is signed in, with an account of its own.
+    pub(crate) async fn of(world: &'w World, user: u32, roles: &[Role]) -> Self {
+        let browser = Self::new(world);
+        let (roles, now) = (roles.iter().copied().collect(), world.clock.now());
+        let key = world.app.write(move |conn| {
+            let login = format!("account{}", accounts::list(conn)?.len());
+            let account = accounts::create(conn, &login, user, &roles, now)??;
+            Ok::<_, EngineError>(sessions::create(conn, account, "127.0.0.1", now)?)
+        });
+        browser.keep("tb_session", key.await.unwrap().cookie());
+        browser
+    }
+
+    pub(crate) fn keep(&self, name: &str, value: &str) {
+        self.cookies.lock().unwrap().insert(name.to_owned(), value.to_owned());
+    }
+
+    pub(crate) fn cookie(&self, name: &str) -> Option<String> {
+        self.cookies.lock().unwrap().get(name).cloned()
+    }
+
+    pub(crate) fn request(&self, method: &str, path: &str) -> reqwest::RequestBuilder {
+        let jar = self.cookies.lock().unwrap();
+        let all: Vec<_> = jar.iter().map(|(name, value)| format!("{name}={value}")).collect();
+        let request = self.client.request(method.parse().unwrap(), format!("{}{path}", self.world.base));
+        if all.is_empty() { request } else { request.header("cookie", all.join("; ")) }
+    }
+
+    pub(crate) async fn send(&self, request: reqwest::RequestBuilder) -> Answer {
+        let answer = self.world.send(request).await;
+        for cookie in answer.headers.get_all("set-cookie") {
+            let text = cookie.to_str().unwrap();
+            assert!(text.contains("HttpOnly") && text.contains("SameSite=Lax"), "{text}");
+            let (name, value) = text.split(';').next().unwrap().split_once('=').unwrap();
+            if text.contains("Max-Age=0") {
+                self.cookies.lock().unwrap().remove(name);
+            } else {
+                self.keep(name, value);
+            }
+        }
+        answer
+    }
+
+    pub(crate) async fn get(&self, path: &str) -> Answer {
+        self.send(self.request("GET", path)).await
+    }
+
+    /// A page that is there, with all that each page must have.
+    pub(crate) async fn page(&self, path: &str) -> String {
+        let answer = self.get(path).await;
+        assert_eq!(answer.status, 200, "{path}: {}", answer.text());
+        let policy = answer.header("content-security-policy");
+        assert!(policy.contains("frame-ancestors 'none'") && !policy.contains("unsafe"), "{policy}");
+        assert_eq!(answer.header("x-content-type-options"), "nosniff");
+        assert!(answer.bytes.len() < 200 << 10, "{path} has {} bytes", answer.bytes.len());
+        answer.text()
+    }
+
+    /// What this browser's forms carry.
+    pub(crate) fn form_token(&self) -> String {
+        let key = self.cookie("tb_session").or_else(|| self.cookie("tb_guest")).unwrap_or_default();
+        SessionKey::of(&key).form_token()
+    }
+
+    pub(crate) fn form(&self, path: &str, fields: &[(&str, &str)]) -> reqwest::RequestBuilder {
+        let token = self.form_token();
+        let fields = fields.iter().copied().chain([("form-token", token.as_str())]);
+        let body: Vec<_> = fields.map(|(name, value)| format!("{name}={}", encoded(value))).collect();
+        self.request("POST", path).header("content-type", "application/x-www-form-urlencoded").body(body.join("&"))
+    }
+
+    pub(crate) async fn post(&self, path: &str, fields: &[(&str, &str)]) -> Answer {
+        self.send(self.form(path, fields)).await
+    }
+
+    /// A form that is done; where it leads.
+    pub(crate) async fn done(&self, path: &str, fields: &[(&str, &str)]) -> String {
+        let answer = self.post(path, fields).await;
+        assert_eq!(answer.status, 303, "{path}: {}", answer.text());
+        answer.header("location").to_owned()
+    }
+}
+
+pub(crate) fn encoded(text: &str) -> String {
+    text.bytes()
+        .map(|b| if b.is_ascii_alphanumeric() { char::from(b).to_string() } else { format!("%{b:02X}") })
+        .collect()
+}

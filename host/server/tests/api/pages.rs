@@ -1,0 +1,373 @@
+//! The pages: what an administrator does with them, and what nobody gets done with them.
+
+use guest_artifacts::LEAD_SCORING;
+use serde_json::json;
+use triggerbox_automation::EngineError;
+use triggerbox_sandbox::inspect::embed_manifest;
+use triggerbox_server::people::{Role, audit};
+
+use crate::{
+    browser::{Browser, encoded},
+    world::{ADMIN, Answer, MANAGER, READER, SAM, SCORE, World},
+};
+
+fn component() -> Vec<u8> {
+    embed_manifest(LEAD_SCORING.component, LEAD_SCORING.manifest.unwrap()).unwrap()
+}
+
+async fn upload(browser: &Browser<'_>, file: &str, bytes: &[u8]) -> Answer {
+    let mut body = format!(
+        "--edge\r\nContent-Disposition: form-data; name=\"component\"; filename=\"{file}\"\r\n\
+         Content-Type: application/wasm\r\n\r\n"
+    )
+    .into_bytes();
+    body.extend_from_slice(bytes);
+    body.extend_from_slice(b"\r\n--edge--\r\n");
+    let path = format!("/scripts/upload?form-token={}", browser.form_token());
+    let request = browser.request("POST", &path).header("content-type", "multipart/form-data; boundary=edge");
+    browser.send(request.body(body)).await
+}
+
+const RULE: [(&str, &str); 7] = [
+    ("known", ""),
+    ("name", "score"),
+    ("title", "Score new leads"),
+    ("model", "crm.lead"),
+    ("active", "1"),
+    ("on", "created"),
+    ("script", "lead-scoring"),
+];
+
+// Shows: F011, F078, F080, F085
+#[tokio::test(flavor = "multi_thread")]
+async fn an_administrator_goes_the_whole_way() {
+    let world = World::new().await;
+    let admin = Browser::of(&world, ADMIN, &[Role::Administrator]).await;
+    for (path, teaches) in [
+        ("/automations", "No automations yet"),
+        ("/runs", "No runs yet"),
+        ("/approvals", "Nothing waits for you"),
+        ("/usage", "Nothing to tell yet"),
+        ("/settings", "Accounts"),
+        ("/settings/audit", "Audit log"),
+        ("/account", "Change your password"),
+    ] {
+        assert!(admin.page(path).await.contains(teaches), "{path}");
+    }
+
+    let uploaded = upload(&admin, "lead-scoring.wasm", &component()).await;
+    assert_eq!((uploaded.status, uploaded.header("location")), (303, "/scripts/lead-scoring"), "{}", uploaded.text());
+    let page = admin.page("/scripts/lead-scoring").await;
+    assert!(page.contains("it is active") && page.contains("may ") && page.contains("<b>read</b>"), "{page}");
+    let hash = page.split("/component").next().unwrap().rsplit('/').next().unwrap().to_owned();
+    let file = admin.get(&format!("/scripts/lead-scoring/{hash}/component")).await;
+    assert_eq!((file.status, file.bytes == component()), (200, true));
+    assert!(file.header("content-disposition").starts_with("attachment; filename=\"lead-scoring-"));
+
+    // A form that says nonsense is told so beside its fields, and nothing is kept.
+    let wrong = [&RULE[..], &[("domain", "[('no_field', '=', 1)]"), ("p0.threshold", "many")]].concat();
+    let answer = admin.post("/automations/new", &wrong).await;
+    assert_eq!(answer.status, 422);
+    let text = answer.text();
+    assert!(
+        text.contains("no_field") && text.contains("class=\"error\"") && text.contains("value=\"Score new leads\""),
+        "{text}"
+    );
+    let asked = admin.post("/automations/ask", &[&RULE[..], &[("domain", "[]")]].concat()).await;
+    assert!(asked.text().contains("record(s) match now"), "{}", asked.text());
+    let asked = admin
+        .post("/automations/ask", &[("on", "schedule"), ("t.cron", "0 9 * * *"), ("t.zone", "Europe/Brussels")])
+        .await;
+    assert_eq!(asked.text().matches("<time").count(), 5, "{}", asked.text());
+
+    assert_eq!(admin.done("/automations/new", &RULE).await, "/automations/score");
+    let form = admin.page("/automations/score").await;
+    assert!(form.contains("Score new leads") && form.contains("It has not run yet"), "{form}");
+    assert!(admin.page("/automations").await.contains("On create"));
+
+    let (lead, runs) = world.lead("Software for our manufacturing plants").await;
+    world.ended(runs[0]).await;
+    let run = admin.page(&format!("/runs/{}", runs[0])).await;
+    assert!(run.contains("It succeeded.") && run.contains("What it changed") && run.contains("fuel"), "{run}");
+    assert!(run.contains("What it asked the host"), "{run}");
+    assert!(admin.page("/runs?rule=score&state=succeeded").await.contains(&format!("#{}", runs[0])));
+    assert!(admin.page("/runs?state=failed").await.contains("No runs like these"));
+    let replayed = admin.post(&format!("/runs/{}/replay", runs[0]), &[]).await;
+    assert!(replayed.text().contains("exactly what it did then"), "{}", replayed.text());
+
+    let tested = admin.post("/automations/score/test", &[("records", &lead.to_string())]).await;
+    assert!(
+        tested.text().contains("nothing was changed") && tested.text().contains("would succeed"),
+        "{}",
+        tested.text()
+    );
+    assert!(admin.done("/automations/score/run", &[("records", &lead.to_string())]).await.starts_with("/runs/"));
+
+    // It asks for approval from now on: somebody else says yes.
+    let version = form.split("name=\"version\" value=\"").nth(1).unwrap().split('"').next().unwrap();
+    let change =
+        [&RULE[1..], &[("known", "score"), ("version", version), ("mode", "approve"), ("note", "careful")]].concat();
+    admin.done("/automations/score", &change).await;
+    let stale = admin.post("/automations/score", &change).await;
+    assert_eq!(stale.status, 409, "somebody saved it meanwhile");
+    let (_, runs) = world.lead("Software for our manufacturing plants too").await;
+    world.ended(runs[0]).await;
+    let path = format!("/approvals/{}", runs[0]);
+    assert!(admin.page(&path).await.contains("somebody else must approve"));
+    let manager = Browser::of(&world, MANAGER, &[Role::Approver]).await;
+    assert!(manager.page("/approvals").await.contains("too"));
+    let proposal = manager.page(&path).await;
+    let hash = proposal.split("name=\"hash\" value=\"").nth(1).unwrap().split('"').next().unwrap();
+    manager.done(&format!("{path}/approve"), &[("hash", hash), ("note", "fine")]).await;
+    assert!(manager.page(&path).await.contains("Approved"));
+
+    assert_eq!(admin.done("/automations/score/pause", &[]).await, "/automations/score");
+    assert!(admin.page("/automations").await.contains("Paused"));
+    admin.done("/automations/score/resume", &[]).await;
+    admin.done("/usage/stop", &[("model", "crm.lead"), ("reason", "a test")]).await;
+    assert!(admin.page("/automations").await.contains("Runs are stopped"));
+    admin.done("/usage/go", &[("model", "crm.lead")]).await;
+    admin.done("/automations/score/restore", &[("version", version)]).await;
+    admin.done("/automations/score/delete", &[]).await;
+
+    let log = admin.page("/settings/audit?text=score").await;
+    for action in ["rule saved", "rule paused", "rule restored", "rule deleted"] {
+        assert!(log.contains(action), "{action}: {log}");
+    }
+    let lines =
+        world.app.read(|conn| Ok::<_, EngineError>(audit::list(conn, "change-approved", None, 9)?)).await.unwrap();
+    assert_eq!((lines.len(), lines[0].user), (1, Some(MANAGER)));
+}
+
+/// Texts that would do something if they were not escaped.
+const PAYLOADS: [&str; 6] = [
+    "<script>alert(1)</script>",
+    "\"><img src=x onerror=alert(1)>",
+    "' onmouseover='alert(1)",
+    "</textarea><svg onload=alert(1)>",
+    "javascript:alert(1)",
+    "{{7*7}}<iframe src=//evil.example>",
+];
+
+#[tokio::test(flavor = "multi_thread")]
+async fn texts_from_outside_stay_texts() {
+    let world = World::new().await;
+    world.script(&LEAD_SCORING).await;
+    world.rule(&format!("{SCORE}\n    mode = \"approve\"\n")).await.good(201);
+    let admin = Browser::of(&world, ADMIN, &[Role::Administrator]).await;
+    let check = |path: String, page: String| {
+        for payload in PAYLOADS.iter().filter(|payload| payload.contains(['<', '"'])) {
+            assert!(!page.contains(payload), "{path}: {payload}\n{page}");
+        }
+        assert!(!page.contains("href=\"javascript:"), "{path}");
+        // Nothing inline that a policy would have to allow.
+        assert!(!page.contains("<style") && !page.contains(" style=") && !page.contains(" onclick="), "{path}");
+    };
+    for payload in PAYLOADS {
+        let (_, runs) = world.lead(payload).await;
+        world.ended(runs[0]).await;
+        let fields =
+            [&RULE[..], &[("title", payload), ("notes", payload), ("domain", payload), ("t.fields", payload)]].concat();
+        let form = admin.post("/automations/new", &fields).await;
+        check("/automations/new".to_owned(), form.text());
+        let rule = json!({
+            "name": "xss", "title": payload, "notes": payload, "model": "crm.lead",
+            "trigger": { "on": "manual" }, "actions": [{ "script": "lead-scoring" }],
+        });
+        world.call("PUT", &format!("/api/v1/rules/xss?note={}", encoded(payload)), rule).await;
+        world.call("POST", "/api/v1/rules/xss/pause", json!({ "reason": payload })).await.good(204);
+        world.call("POST", "/api/v1/stops", json!({ "reason": payload })).await.good(204);
+        let run = runs[0];
+        let token = admin.post("/settings/tokens", &[("name", payload), ("user", "admin"), ("scope", "read")]).await;
+        check("/settings/tokens".to_owned(), token.text());
+        let paths = [
+            format!("/runs/{run}"),
+            format!("/approvals/{run}"),
+            "/approvals".to_owned(),
+            "/automations".to_owned(),
+            "/automations/xss".to_owned(),
+            "/usage".to_owned(),
+            "/settings".to_owned(),
+            format!("/settings/audit?text={}", encoded(payload)),
+            format!("/automations?text={}", encoded(payload)),
+        ];
+        for path in paths {
+            let page = admin.page(&path).await;
+            check(path, page);
+        }
+        for path in [
+            format!("/runs?rule={0}&model={0}&record={0}", encoded(payload)),
+            format!("/sign-in?next={}", encoded(payload)),
+        ] {
+            check(path.clone(), admin.get(&path).await.text());
+        }
+        for path in [format!("/automations/{}", encoded(payload)), format!("/scripts/{}", encoded(payload))] {
+            let answer = admin.get(&path).await;
+            assert!(answer.status < 500, "{path}");
+            check(path, answer.text());
+        }
+        let answer = upload(&admin, &payload.replace('"', "'"), payload.as_bytes()).await;
+        assert_eq!(answer.status, 422);
+        check("/scripts/upload".to_owned(), answer.text());
+        world.call("DELETE", "/api/v1/stops", json!(null)).await.good(204);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn hostile_files_and_paths_are_refused() {
+    let world = World::new().await;
+    let admin = Browser::of(&world, ADMIN, &[Role::Administrator]).await;
+    let mut cut = component();
+    cut.truncate(cut.len() / 2);
+    let module: &[u8] = b"\0asm\x01\0\0\0";
+    for (name, bytes) in [
+        ("text", b"hello".as_slice()),
+        ("module", module),
+        ("zip", b"PK\x03\x04xxxxxxxxxxxxxxxx".as_slice()),
+        ("cut", cut.as_slice()),
+        ("../../etc/passwd", &[0xff; 4096]),
+    ] {
+        let answer = upload(&admin, name, bytes).await;
+        assert_eq!(answer.status, 422, "{name}: {}", answer.text());
+        assert!(answer.text().contains("Nothing was kept"), "{name}");
+    }
+    assert_eq!(upload(&admin, "empty", b"").await.status, 400);
+    let scripts = world.get("/api/v1/scripts").await.good(200);
+    assert!(!scripts.to_string().contains("passwd"));
+    for path in [
+        "/assets/../Cargo.toml",
+        "/assets/..%2f..%2fCargo.toml",
+        "/scripts/..%2F..%2Fetc%2Fpasswd",
+        "/scripts/lead-scoring/..%2F..%2Fx/component",
+        "/runs/..%2f1",
+        "/sessions/..%2F..%2Fetc/1",
+    ] {
+        let answer = admin.get(path).await;
+        assert!((400..500).contains(&answer.status), "{path}: {}", answer.status);
+        assert!(!answer.text().contains("root:") && !answer.text().contains("[workspace]"), "{path}");
+    }
+}
+
+// Shows: F063, F065, F066
+#[tokio::test(flavor = "multi_thread")]
+async fn the_box_of_a_record_is_for_those_who_may_read_it() {
+    let world = World::new().await;
+    world.script(&LEAD_SCORING).await;
+    world.rule(SCORE).await.good(201);
+    let (lead, runs) = world.lead("Boxed").await;
+    world.ended(runs[0]).await;
+    for _ in 0..11 {
+        let body = json!({ "records": [lead] });
+        let more = world.call("POST", "/api/v1/rules/score/run", body).await.good(202);
+        world.ended(more["runs"][0].as_i64().unwrap()).await;
+    }
+    let path = format!("/sessions/crm.lead/{lead}");
+    let admin = Browser::of(&world, ADMIN, &[Role::Reader]).await;
+    let page = admin.page(&path).await;
+    assert!(page.contains("View all 12") && page.contains("Succeeded"), "{page}");
+    let told = admin.send(admin.request("GET", &path).header("accept", "application/json")).await.good(200);
+    let listed = told["runs"].as_array().unwrap();
+    assert_eq!((told["count"].as_u64(), listed.len()), (Some(12), 10));
+    let ids: Vec<_> = listed.iter().map(|run| run["id"].as_i64().unwrap()).collect();
+    assert!(ids.is_sorted_by(|one, other| one > other), "the newest first: {ids:?}");
+
+    // A salesperson does not read another's lead: neither the box nor the runs, and no word of whether they are there.
+    let body = json!({ "user_id": MANAGER });
+    world.call("PATCH", &format!("/api/v1/records/crm.lead/{lead}"), body).await.good(200);
+    let sam = Browser::of(&world, SAM, &[Role::Reader, Role::Operator]).await;
+    assert_eq!(sam.get(&path).await.status, 404);
+    assert_eq!(sam.get("/sessions/no.model/1").await.status, 404);
+    let run = format!("/runs/{}", runs[0]);
+    assert_eq!(sam.get(&run).await.status, 404);
+    assert_eq!(sam.post(&format!("{run}/retry"), &[]).await.status, 404);
+    assert!(sam.page("/runs").await.contains("that you may not read"));
+    let reader = Browser::of(&world, READER, &[Role::Reader]).await;
+    assert!(reader.get(&path).await.status != 500);
+}
+
+// Shows: F064
+#[tokio::test(flavor = "multi_thread")]
+async fn open_pages_are_told_of_each_change() {
+    let mut world = World::new().await;
+    {
+        let admin = Browser::of(&world, ADMIN, &[Role::Reader]).await;
+        let mut live = admin.request("GET", "/live").send().await.unwrap();
+        assert_eq!(live.headers()["content-type"], "text/event-stream");
+        world.lead("Something new").await;
+        let mut heard = String::new();
+        while !heard.contains("event: changed\ndata: now\n\n") {
+            heard.push_str(&String::from_utf8_lossy(&live.chunk().await.unwrap().unwrap()));
+        }
+    }
+    // An open page does not keep the server from ending.
+    world.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn accounts_and_tokens_are_made_changed_and_ended() {
+    let world = World::new().await;
+    let admin = Browser::of(&world, ADMIN, &[Role::Administrator]).await;
+    let made = admin.post("/settings/accounts", &[("login", "maya"), ("user", "maya"), ("role", "approver")]).await;
+    let text = made.text();
+    let key =
+        text.split("/welcome?key=").nth(1).unwrap_or_else(|| panic!("{text}")).split('"').next().unwrap().to_owned();
+    let maya = Browser::new(&world);
+    let welcome = maya.page(&format!("/welcome?key={key}")).await;
+    assert!(welcome.contains("Welcome, maya"));
+    let password = "river pencil cloud 9";
+    maya.done("/welcome", &[("key", &key), ("password", password), ("again", password)]).await;
+    assert!(maya.page("/account").await.contains("approver"));
+    assert_eq!(maya.get("/settings").await.status, 403);
+
+    let taken = admin.post("/settings/accounts", &[("login", "MAYA"), ("user", "maya"), ("role", "reader")]).await;
+    assert!(taken.text().contains("login-taken"), "{}", taken.text());
+    let last = admin.post("/settings/accounts/1", &[("user", "admin"), ("role", "reader")]).await;
+    assert!(last.text().contains("last-administrator"), "{}", last.text());
+    admin.done("/settings/accounts/2", &[("user", "maya"), ("role", "approver"), ("disabled", "1")]).await;
+    assert_eq!(maya.get("/account").await.status, 303, "signed out at once");
+
+    let made =
+        admin.post("/settings/tokens", &[("name", "ci"), ("user", "maya"), ("scope", "read"), ("days", "1")]).await;
+    let secret = made.text().split("value=\"tb_").nth(1).unwrap().split('"').next().unwrap().to_owned();
+    let token = format!("tb_{secret}");
+    let me = world.get_as(&token, "/api/v1/me").await.good(200);
+    assert_eq!((&me["login"], &me["token"]["name"]), (&json!("maya"), &json!("ci")));
+    assert!(!admin.page("/settings").await.contains(&secret), "shown once");
+    let id = me["token"]["id"].as_i64().unwrap();
+    admin.done(&format!("/settings/tokens/{id}/revoke"), &[]).await;
+    assert_eq!(world.get_as(&token, "/api/v1/me").await.code(401), "bad-token");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn secrets_are_written_and_one_person_is_erased() {
+    let folder = tempfile::tempdir().unwrap();
+    let key = folder.path().join("key");
+    std::fs::write(&key, [7; 32]).unwrap();
+    let mut config = triggerbox_server::Config::default();
+    config.web.key_file = Some(key);
+    let world = World::with(config).await;
+    world.script(&LEAD_SCORING).await;
+    world.rule(SCORE).await.good(201);
+    let admin = Browser::of(&world, ADMIN, &[Role::Administrator]).await;
+    admin.done("/settings/secrets", &[("name", "shop"), ("secret", "a secret of the shop")]).await;
+    assert_eq!(world.app.secret("shop").unwrap(), b"a secret of the shop");
+    let page = admin.page("/settings").await;
+    assert!(page.contains("<code>shop</code>") && !page.contains("a secret of the shop"), "{page}");
+    assert_eq!(admin.post("/settings/secrets", &[("name", "shop"), ("secret", "short")]).await.status, 400);
+    admin.done("/settings/secrets/shop/delete", &[]).await;
+    assert_eq!(world.app.secret("shop"), None);
+
+    let (_, runs) = world.lead("Zoë Unforgettable").await;
+    world.ended(runs[0]).await;
+    let run = format!("/runs/{}", runs[0]);
+    assert!(admin.page(&run).await.contains("Zoë Unforgettable"));
+    let told =
+        admin.post("/settings/erase", &[("texts", "zoë unforgettable"), ("request", "of Zoë Unforgettable")]).await;
+    assert_eq!(told.status, 400, "the log is never shortened");
+    assert_eq!(admin.post("/settings/erase", &[("texts", "zoë"), ("request", "17")]).await.status, 400, "too short");
+    admin.done("/settings/erase", &[("texts", "zoë unforgettable"), ("request", "request 17")]).await;
+    let page = admin.page(&run).await;
+    assert!(!page.contains("Unforgettable") && page.contains("[erased]"), "{page}");
+    let log = admin.page("/settings/audit?text=person-erased").await;
+    assert!(log.contains("request 17") && !log.contains("Unforgettable"), "{log}");
+}

@@ -1,0 +1,82 @@
+//! The pages in a real browser. `cargo xtask pages` installs what this needs and runs it; `cargo test` leaves it out.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "tests may be blunt"
+)]
+
+use std::{
+    io::{BufRead, BufReader},
+    path::Path,
+    process::{Child, Command, Stdio},
+};
+
+use guest_artifacts::LEAD_SCORING;
+use triggerbox_sandbox::inspect::embed_manifest;
+
+/// A server that ends with the test, however that ends.
+struct Server(Child);
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+fn triggerbox(folder: &Path) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_triggerbox"));
+    command.current_dir(folder).env("TRIGGERBOX_CACHE", folder.join("cache")).env_remove("TRIGGERBOX_DB");
+    command
+}
+
+fn run(folder: &Path, arguments: &[&str]) -> String {
+    let output = triggerbox(folder).args(arguments).output().unwrap();
+    assert!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout).unwrap().trim().to_owned()
+}
+
+// Shows: F011, F063, F064, F078, F080, F081, F088
+#[test]
+#[ignore = "needs a browser: cargo xtask pages"]
+fn an_administrator_goes_the_whole_way_in_a_browser() {
+    let tools = std::env::var("TRIGGERBOX_PAGES").expect("run it by `cargo xtask pages`");
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    let manifest = LEAD_SCORING.manifest.unwrap();
+    let mut files = Vec::new();
+    for version in ["1.0.0", "1.1.0"] {
+        let manifest: Vec<String> = manifest
+            .lines()
+            .map(|line| if line.starts_with("version") { format!("version = \"{version}\"") } else { line.to_owned() })
+            .collect();
+        let file = folder.join(format!("lead-scoring-{version}.wasm"));
+        std::fs::write(&file, embed_manifest(LEAD_SCORING.component, &manifest.join("\n")).unwrap()).unwrap();
+        files.push(file.display().to_string());
+    }
+    run(folder, &["db", "demo", "crm.db"]);
+    let token = run(folder, &["token", "create", "test", "--scope", "read,records", "--db", "crm.db"]);
+
+    let mut command = triggerbox(folder);
+    command.args(["serve", "--db", "crm.db", "--listen", "127.0.0.1:0"]);
+    let log = std::fs::File::create(folder.join("log")).unwrap();
+    let mut server = Server(command.stdout(Stdio::piped()).stderr(log).spawn().unwrap());
+    let lines = BufReader::new(server.0.stdout.take().unwrap()).lines();
+    let link = lines.map(Result::unwrap).find(|line| line.contains("/welcome?key=")).unwrap();
+
+    let tools = Path::new(&tools);
+    let out = tools.join("screens");
+    std::fs::create_dir_all(&out).unwrap();
+    let status = Command::new("node")
+        .arg(tools.join("run.mjs"))
+        .env("TRIGGERBOX_LINK", link.trim())
+        .env("TRIGGERBOX_TOKEN", token)
+        .env("TRIGGERBOX_SCRIPT", files.join(":"))
+        .env("TRIGGERBOX_OUT", &out)
+        .status()
+        .unwrap();
+    assert!(status.success(), "{}", std::fs::read_to_string(folder.join("log")).unwrap());
+}
