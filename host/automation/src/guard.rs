@@ -14,7 +14,7 @@ use triggerbox_model::{
 use triggerbox_sandbox::{Host, HostFault, LogLevel};
 use triggerbox_store::session::Session;
 
-use crate::needs::needs;
+use crate::{needs::needs, records::Records};
 
 /// Takes log lines as they come.
 pub trait LogSink: Send {
@@ -23,17 +23,17 @@ pub trait LogSink: Send {
 }
 
 /// One run's host: its session behind its rights.
-pub struct Guard {
-    session: Session,
+pub struct Guard<R = Session> {
+    session: R,
     authority: Arc<Authority>,
     log: Box<dyn LogSink>,
     refusals: Vec<Error>,
     outside: Option<Calls>,
 }
 
-impl Guard {
+impl<R: Records> Guard<R> {
     /// Puts a session behind the rights of one run.
-    pub fn new(session: Session, authority: Arc<Authority>, log: Box<dyn LogSink>) -> Self {
+    pub fn new(session: R, authority: Arc<Authority>, log: Box<dyn LogSink>) -> Self {
         Self { session, authority, log, refusals: Vec::new(), outside: None }
     }
 
@@ -50,7 +50,7 @@ impl Guard {
     }
 
     /// What the run staged, the log's sink, and every refusal that the script met.
-    pub fn into_parts(self) -> (Session, Box<dyn LogSink>, Vec<Error>) {
+    pub fn into_parts(self) -> (R, Box<dyn LogSink>, Vec<Error>) {
         (self.session, self.log, self.refusals)
     }
 
@@ -67,7 +67,7 @@ impl Guard {
 
     /// Others may take minutes to answer: no snapshot is held meanwhile.
     fn rest(&mut self) -> Result<(), HostFault> {
-        self.session.rest().map_err(|fault| HostFault::new(fault.to_string()))
+        self.session.rest()
     }
 
     async fn send(&mut self, request: HttpRequest) -> Result<Reply, HostFault> {
@@ -81,16 +81,19 @@ impl Guard {
         }
     }
 
-    fn answer(&mut self, mut call: Call) -> Result<Reply, HostFault> {
-        if let Err(error) = self.judge(&mut call)? {
+    async fn answer(&mut self, mut call: Call) -> Result<Reply, HostFault> {
+        if let Err(error) = self.judge(&mut call).await? {
             return Ok(Err(error));
         }
-        self.ask(call)
+        self.session.answer(call).await
     }
 
     /// Whether the three sides allow a call; narrows it to the records that they allow.
-    fn judge(&mut self, call: &mut Call) -> Result<Result<(), Error>, HostFault> {
-        let needs = match needs(&self.session.env().schema, call) {
+    async fn judge(&mut self, call: &mut Call) -> Result<Result<(), Error>, HostFault> {
+        if let Err(error) = self.session.learn(call).await? {
+            return Ok(Err(error));
+        }
+        let needs = match needs(self.session.schema(), call) {
             Ok(needs) => needs,
             Err(error) => return Ok(Err(error)),
         };
@@ -105,7 +108,7 @@ impl Guard {
             if index > 0 && needs.first().is_some_and(|first| first.model != need.model) {
                 return Ok(Err(reached_through_a_path(need)));
             }
-            if let Err(error) = self.narrow(call, need, &allowed)? {
+            if let Err(error) = self.narrow(call, need, &allowed).await? {
                 return Ok(Err(error));
             }
         }
@@ -113,7 +116,12 @@ impl Guard {
     }
 
     /// Searches get the grants' domains added; calls that name records are refused when one is outside of them.
-    fn narrow(&mut self, call: &mut Call, need: &Need, allowed: &Allowed) -> Result<Result<(), Error>, HostFault> {
+    async fn narrow(
+        &mut self,
+        call: &mut Call,
+        need: &Need,
+        allowed: &Allowed,
+    ) -> Result<Result<(), Error>, HostFault> {
         let bound = match bound(allowed) {
             Ok(bound) => bound,
             Err(error) => return Ok(Err(error)),
@@ -149,7 +157,7 @@ impl Guard {
             domain: DomainSource::Literal(named.to_string()),
             page: Page { archived: true, ..Page::default() },
         };
-        let found = match self.ask(search)? {
+        let found = match self.session.answer(search).await? {
             Ok(Answer::Ids(found)) => found,
             Ok(_) => Vec::new(),
             Err(error) => return Ok(Err(error)),
@@ -162,19 +170,15 @@ impl Guard {
             )),
         })
     }
-
-    fn ask(&mut self, call: Call) -> Result<Reply, HostFault> {
-        self.session.call(call).map_err(|fault| HostFault::new(fault.to_string()))
-    }
 }
 
 #[async_trait::async_trait]
-impl Host for Guard {
+impl<R: Records> Host for Guard<R> {
     async fn call(&mut self, call: Call) -> Result<Reply, HostFault> {
         let reply = match call {
             Call::Complete { request } => self.complete(request).await?,
             Call::Send { request } => self.send(request).await?,
-            call => self.answer(call)?,
+            call => self.answer(call).await?,
         };
         if let Err(error) = &reply
             && error.kind == ErrorKind::AccessDenied

@@ -7,8 +7,9 @@ use triggerbox_model::{
     limits::{Limit, Limits},
 };
 use triggerbox_sandbox::{Ending, Host, HostFault, LogLevel};
+use triggerbox_store::session::Session;
 
-use crate::guard::Guard;
+use crate::{guard::Guard, records::Records};
 
 /// One host call with its answer.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -54,29 +55,29 @@ pub enum Keep {
 }
 
 /// A run's host that keeps what it is asked and what it answers.
-pub struct Recorder {
-    guard: Guard,
+pub struct Recorder<R = Session> {
+    guard: Guard<R>,
     keep: Keep,
     entries: Vec<Entry>,
     measured: Vec<u64>,
 }
 
-impl Recorder {
+impl<R: Records> Recorder<R> {
     /// Puts a recorder around a run's host.
     #[must_use]
-    pub fn new(guard: Guard, keep: Keep) -> Self {
+    pub fn new(guard: Guard<R>, keep: Keep) -> Self {
         Self { guard, keep, entries: Vec::new(), measured: Vec::new() }
     }
 
     /// The host, the calls that were kept, and what was told of limits on time.
     #[must_use]
-    pub fn into_parts(self) -> (Guard, Vec<Entry>, Vec<u64>) {
+    pub fn into_parts(self) -> (Guard<R>, Vec<Entry>, Vec<u64>) {
         (self.guard, self.entries, self.measured)
     }
 }
 
 #[async_trait::async_trait]
-impl Host for Recorder {
+impl<R: Records> Host for Recorder<R> {
     async fn call(&mut self, call: Call) -> Result<Reply, HostFault> {
         let kept = self.keep == Keep::All || matches!(call, Call::Complete { .. } | Call::Send { .. });
         let asked = kept.then(|| call.clone());

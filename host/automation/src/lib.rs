@@ -30,6 +30,8 @@
 //! | [`guard`] | judges each call by script, rule and policy |
 //! | [`needs`] | which rights a call needs |
 //! | [`outside`] | keeps calls to language models and other services in the database |
+//! | [`records`] | where a run's records live: here, or on an Odoo server |
+//! | [`remote`] | one run on an Odoo server |
 //! | [`people`] | finds the user that a run acts for |
 
 pub mod clock;
@@ -59,6 +61,8 @@ pub mod play;
 pub mod proposals;
 mod queue;
 mod random;
+pub mod records;
+pub mod remote;
 pub mod replay;
 pub mod report;
 pub mod rule;

@@ -19,6 +19,7 @@ use crate::{
     guard::{Guard, LogSink},
     journal::{Keep, Recorder, Recording},
     people::Person,
+    records::Records,
     runner::RunError,
 };
 
@@ -92,9 +93,9 @@ pub struct Done {
 }
 
 /// What became of all scripts, as far as they were run.
-pub struct Played {
+pub struct Played<R = Session> {
     /// What they staged.
-    pub session: Session,
+    pub session: R,
     /// The log's sink.
     pub log: Box<dyn LogSink>,
     /// In order. The first that does not succeed is the last.
@@ -132,9 +133,24 @@ pub async fn play(
     steps: &[Step],
     keep: Keep,
     outside: Option<&Outside>,
-    mut log: Box<dyn LogSink>,
+    log: Box<dyn LogSink>,
 ) -> Result<Played, RunError> {
-    let mut session = Session::new(database, env)?.for_rule(&task.rule);
+    let session = Session::new(database, env)?.for_rule(&task.rule);
+    play_over(session, task, steps, keep, outside, log).await
+}
+
+/// The same over a session of any backend.
+///
+/// # Errors
+/// The sandbox mixes up its runs.
+pub(crate) async fn play_over<R: Records>(
+    mut session: R,
+    task: &Task,
+    steps: &[Step],
+    keep: Keep,
+    outside: Option<&Outside>,
+    mut log: Box<dyn LogSink>,
+) -> Result<Played<R>, RunError> {
     let (mut done, mut outcome) = (Vec::new(), Some(Outcome::default()));
     for (index, step) in steps.iter().enumerate() {
         let calls = outside.map(|outside| outside.start(&task.run_id, index, &step.limits));
@@ -142,7 +158,7 @@ pub async fn play(
         let recorder = Recorder::new(guard, keep);
         let event = event(task, step);
         let run = step.script.run(event.clone(), step.limits, Box::new(recorder)).await;
-        let Some(recorder) = run.host.downcast::<Recorder>() else {
+        let Some(recorder) = run.host.downcast::<Recorder<R>>() else {
             return Err(RunError::Backend("the sandbox returned another run's host".to_owned()));
         };
         let (guard, entries, measured) = recorder.into_parts();

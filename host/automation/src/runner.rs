@@ -156,7 +156,7 @@ async fn once(
     Ok((report, played.log))
 }
 
-fn task(request: &Request, run_id: &str, attempt: u32) -> Task {
+pub(crate) fn task(request: &Request, run_id: &str, attempt: u32) -> Task {
     Task {
         run_id: run_id.to_owned(),
         rule: request.rule.clone(),
@@ -175,7 +175,7 @@ fn task(request: &Request, run_id: &str, attempt: u32) -> Task {
     }
 }
 
-fn step(request: &Request) -> Step {
+pub(crate) fn step(request: &Request) -> Step {
     Step {
         script: request.script.clone(),
         parameters: request.parameters.clone(),

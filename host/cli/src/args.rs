@@ -1,5 +1,6 @@
 //! The command line as data. The help texts are the reference page of the book, too.
 
+mod odoo;
 mod rules;
 mod runs;
 mod serve;
@@ -9,6 +10,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use triggerbox_model::{grants::Grant, limits::Limit, outbound::HttpGrant};
 
+pub(crate) use self::odoo::{OdooArgs, OdooCommand};
 pub(crate) use self::rules::{ApplyArgs, Common, RulesArgs, RulesCommand, ScriptsArgs, ScriptsCommand};
 pub(crate) use self::runs::{ApprovalsArgs, ApprovalsCommand, RunsArgs, RunsCommand};
 pub(crate) use self::serve::{ServeArgs, TokenArgs, TokenCommand};
@@ -56,6 +58,8 @@ pub(crate) enum Command {
     Token(TokenArgs),
     /// Look at records of the embedded backend, import, export, back up.
     Db(DbArgs),
+    /// A customer's Odoo as the backend: what it must hold for that.
+    Odoo(OdooArgs),
     /// List the limits with their defaults.
     Limits(LimitsArgs),
     /// Check that this machine can build and run scripts.
@@ -173,6 +177,9 @@ pub(crate) struct RunArgs {
     /// Show what would change, and change nothing.
     #[arg(long)]
     pub(crate) dry_run: bool,
+    /// Run on records of the Odoo server that this file describes, as the user of `--as`.
+    #[arg(long, value_name = "FILE", conflicts_with = "file")]
+    pub(crate) odoo: Option<PathBuf>,
     /// Narrow a limit; may be repeated.
     #[arg(long = "limit", value_name = "LIMIT=NUMBER", value_parser = limit)]
     pub(crate) limits: Vec<(Limit, u64)>,
@@ -245,7 +252,8 @@ Examples:
       --param threshold=5000 --grant 'sale.order:read,note:amount_total'
   triggerbox run scoring.wasm --model crm.lead --ids 7 --as sam --limit fuel=1000000
   triggerbox run ai-agent.wasm --model crm.lead --ids 7 --class agent --param 'prompt=Qualify this lead.' \\
-      --grant 'crm.lead:read,write,note:name,description,priority' --providers providers.toml";
+      --grant 'crm.lead:read,write,note:name,description,priority' --providers providers.toml
+  triggerbox run scoring.wasm --odoo odoo.toml --model crm.lead --ids 7 --dry-run";
 
 /// Which records.
 #[derive(Debug, Clone, Args)]

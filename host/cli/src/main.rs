@@ -44,6 +44,7 @@ fn dispatch(command: Command) -> Result<Exit, Failure> {
         Command::Serve(args) => commands::serve::run(&args),
         Command::Token(args) => commands::token::run(&args.command),
         Command::Db(args) => commands::db::run(&args.command),
+        Command::Odoo(args) => commands::odoo::run(&args),
         Command::Limits(args) => commands::limits::run(&args),
         Command::Doctor(args) => commands::doctor::run(&args),
         Command::Compile | Command::MarkdownHelp => {

@@ -10,6 +10,7 @@ pub(crate) mod demo;
 pub(crate) mod doctor;
 pub(crate) mod limits;
 pub(crate) mod new;
+pub(crate) mod odoo;
 pub(crate) mod outside;
 pub(crate) mod rules;
 pub(crate) mod run;

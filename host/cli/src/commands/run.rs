@@ -1,6 +1,6 @@
 //! `triggerbox run`: one script on some records, and what came of it.
 
-use std::{collections::BTreeSet, fs, sync::Arc};
+use std::{collections::BTreeSet, fs, path::Path, sync::Arc};
 
 use anyhow::{Context, anyhow};
 use jiff::Timestamp;
@@ -22,7 +22,7 @@ use triggerbox_store::{
 
 use crate::{
     args::{ClassName, RunArgs, TriggerName},
-    commands::{database, outside, script},
+    commands::{database, odoo, outside, script},
     exit::{Exit, Failure, OrExit},
     output::{self, BOLD, DIM, GREEN, RED, YELLOW, limit_bars, printable, styled},
 };
@@ -34,6 +34,9 @@ pub(crate) fn run(args: &RunArgs) -> Result<Exit, Failure> {
     let loaded = runtime
         .block_on(script::load(&sandbox, &bytes))
         .map_err(|failure| Failure { error: failure.error.context(args.script.display().to_string()), ..failure })?;
+    if let Some(config) = &args.odoo {
+        return runtime.block_on(on_odoo(args, config, loaded));
+    }
     let database = database::open(&args.database, Mode::Write)?;
 
     let rule = args.script.file_name().unwrap_or_default().to_string_lossy().into_owned();
@@ -41,26 +44,60 @@ pub(crate) fn run(args: &RunArgs) -> Result<Exit, Failure> {
         Request { outside: outside::outside(args, &database, &rule)?, ..request(args, &database, loaded, rule)? };
     let log = Box::new(Console { json: args.format.json });
     let report = runtime.block_on(automation::run(&database, &request, log)).map_err(cannot_start)?;
-    if args.format.json {
-        output::json(&report)?;
-    } else {
-        anstream::print!("{}", text(&report));
-    }
-    Ok(exit(&report))
+    tell(args, &report)
 }
 
-fn request(args: &RunArgs, database: &Database, loaded: script::Loaded, rule: String) -> Result<Request, Failure> {
-    let now = match &args.now {
+/// The same on an Odoo server.
+async fn on_odoo(args: &RunArgs, config: &Path, loaded: script::Loaded) -> Result<Exit, Failure> {
+    let backend = odoo::open(config)?;
+    let run_as = automation::remote::person(&backend, &args.user).await.map_err(cannot_start)?;
+    let rule = args.script.file_name().unwrap_or_default().to_string_lossy().into_owned();
+    let request = described(args, loaded, rule.clone(), now(args)?, run_as)?;
+    // What paid calls cost and answered is kept here: the demo's file in memory will do.
+    let database = database::open(&args.database, Mode::Write)?;
+    let request = Request { outside: outside::outside(args, &database, &rule)?, ..request };
+    let log = Box::new(Console { json: args.format.json });
+    let report = automation::remote::run(&backend, &request, log).await.map_err(cannot_start)?;
+    tell(args, &report)
+}
+
+fn tell(args: &RunArgs, report: &Report) -> Result<Exit, Failure> {
+    if args.format.json {
+        output::json(report)?;
+    } else {
+        anstream::print!("{}", text(report));
+    }
+    Ok(exit(report))
+}
+
+fn now(args: &RunArgs) -> Result<Timestamp, Failure> {
+    Ok(match &args.now {
         None => Timestamp::now(),
         Some(text) if text.ends_with('Z') => text.parse().with_context(|| format!("--now {text}"))?,
         Some(text) => return Err(anyhow!("--now {text}: a time ends in Z, such as 2026-11-21T10:15:00Z").into()),
-    };
-    if let Some(id) = duplicate(&args.ids) {
-        return Err(anyhow!("--ids names {id} twice").into());
-    }
+    })
+}
+
+fn request(args: &RunArgs, database: &Database, loaded: script::Loaded, rule: String) -> Result<Request, Failure> {
+    let now = now(args)?;
     let run_as = people::find(database, &args.user, now).map_err(cannot_start)?;
+    let request = described(args, loaded, rule, now, run_as)?;
     if let Some(model) = &args.model {
         present(database, model, &args.ids)?;
+    }
+    Ok(request)
+}
+
+/// What the arguments say, for a user of whichever backend.
+fn described(
+    args: &RunArgs,
+    loaded: script::Loaded,
+    rule: String,
+    now: Timestamp,
+    run_as: people::Person,
+) -> Result<Request, Failure> {
+    if let Some(id) = duplicate(&args.ids) {
+        return Err(anyhow!("--ids names {id} twice").into());
     }
     Ok(Request {
         parameters: loaded.manifest.parameter_values(&args.params)?,

@@ -1,0 +1,85 @@
+//! Where a run's records live, as far as the rest of a run needs to know: in the embedded store, or on an Odoo server.
+
+use triggerbox_model::{
+    call::{Call, Reply},
+    error::Error,
+    schema::Schema,
+};
+use triggerbox_sandbox::HostFault;
+use triggerbox_store::session::Session;
+
+/// One run's view of its records, and what it has staged.
+#[async_trait::async_trait]
+pub trait Records: Send + 'static {
+    /// Makes sure that the models that a call reaches are known. The inner error is for the script.
+    ///
+    /// # Errors
+    /// When the backend cannot be used.
+    async fn learn(&mut self, call: &Call) -> Result<Result<(), Error>, HostFault>;
+
+    /// The models that are known.
+    fn schema(&self) -> &Schema;
+
+    /// Answers a call that rights allow.
+    ///
+    /// # Errors
+    /// When the backend cannot be used.
+    async fn answer(&mut self, call: Call) -> Result<Reply, HostFault>;
+
+    /// The run waits for somebody else, which may take long: nothing is to be held meanwhile.
+    ///
+    /// # Errors
+    /// When the backend cannot be used.
+    fn rest(&mut self) -> Result<(), HostFault>;
+
+    /// Why the run must start again, if it must.
+    fn outdated(&self) -> Option<&Error>;
+}
+
+#[async_trait::async_trait]
+impl Records for Session {
+    async fn learn(&mut self, _call: &Call) -> Result<Result<(), Error>, HostFault> {
+        Ok(Ok(()))
+    }
+
+    fn schema(&self) -> &Schema {
+        &self.env().schema
+    }
+
+    async fn answer(&mut self, call: Call) -> Result<Reply, HostFault> {
+        self.call(call).map_err(|fault| HostFault::new(fault.to_string()))
+    }
+
+    fn rest(&mut self) -> Result<(), HostFault> {
+        Session::rest(self).map_err(|fault| HostFault::new(fault.to_string()))
+    }
+
+    fn outdated(&self) -> Option<&Error> {
+        Session::outdated(self)
+    }
+}
+
+#[async_trait::async_trait]
+impl Records for triggerbox_odoo::Session {
+    async fn learn(&mut self, call: &Call) -> Result<Result<(), Error>, HostFault> {
+        triggerbox_odoo::Session::learn(self, call).await.map_err(|fault| HostFault::new(fault.to_string()))
+    }
+
+    fn schema(&self) -> &Schema {
+        triggerbox_odoo::Session::schema(self)
+    }
+
+    async fn answer(&mut self, call: Call) -> Result<Reply, HostFault> {
+        self.call(call).await.map_err(|fault| HostFault::new(fault.to_string()))
+    }
+
+    /// Nothing is held between two requests.
+    fn rest(&mut self) -> Result<(), HostFault> {
+        Ok(())
+    }
+
+    /// Seen only at the commit.
+    fn outdated(&self) -> Option<&Error> {
+        None
+    }
+}

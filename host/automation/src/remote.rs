@@ -1,0 +1,145 @@
+//! One run on an Odoo server: the script in its sandbox here, then its changes in one request there. A conflict starts it
+//! again, as everywhere.
+
+use std::sync::Arc;
+
+use triggerbox_model::{changes::Diff, error::Error, event::Outcome};
+use triggerbox_odoo::{Backend, CommitError, Session};
+use triggerbox_sandbox::Ending;
+
+use crate::{
+    guard::LogSink,
+    journal::Keep,
+    people::Person,
+    play::play_over,
+    report::{Report, Verdict},
+    runner::{self, MAX_ATTEMPTS, Request, RunError},
+};
+
+/// A user of the server who has a key in its configuration.
+///
+/// # Errors
+/// There is no such key, or Odoo does not take it.
+pub async fn person(backend: &Backend, login: &str) -> Result<Person, RunError> {
+    let account = backend.account(login).await.map_err(cannot)?;
+    Ok(Person { user: account.user.clone(), company: account.company.clone() })
+}
+
+/// Runs a script once on records of an Odoo server, with the rights of the user whose key it uses.
+///
+/// # Errors
+/// [`RunError`]
+pub async fn run(backend: &Arc<Backend>, request: &Request, mut log: Box<dyn LogSink>) -> Result<Report, RunError> {
+    check(backend, request).await?;
+    let run_id = format!("{:032x}", rand::random::<u128>());
+    let mut attempt = 1;
+    loop {
+        let (report, sink) = once(backend, request, &run_id, attempt, log).await?;
+        if !matches!(report.verdict, Verdict::Conflict(_)) || attempt == MAX_ATTEMPTS {
+            return Ok(report);
+        }
+        log = sink;
+        attempt += 1;
+    }
+}
+
+/// The request names a model and records that there are, for this user.
+async fn check(backend: &Arc<Backend>, request: &Request) -> Result<(), RunError> {
+    if request.superuser {
+        let message =
+            "on an odoo server scripts run with the rights of the user whose key they use; leave `--superuser` out";
+        return Err(RunError::Invalid(Error::invalid("superuser", message)));
+    }
+    let Some(model) = &request.model else {
+        return match request.records.is_empty() {
+            true => Ok(()),
+            false => Err(RunError::Invalid(Error::invalid("no-model", "records need a model: name it"))),
+        };
+    };
+    let mut session = session(backend, request).await?;
+    match session.missing(model, &request.records).await.map_err(cannot)?.map_err(RunError::Invalid)? {
+        None => Ok(()),
+        Some(id) => {
+            let message = format!("there is no {model}({id}) for `{}`", request.run_as.user.login);
+            Err(RunError::Invalid(Error::not_found("missing-record", message)))
+        }
+    }
+}
+
+async fn session(backend: &Arc<Backend>, request: &Request) -> Result<Session, RunError> {
+    let account = backend.account(&request.run_as.user.login).await.map_err(cannot)?;
+    Ok(Session::new(Arc::clone(backend), account, request.now).for_rule(&request.rule))
+}
+
+async fn once(
+    backend: &Arc<Backend>,
+    request: &Request,
+    run_id: &str,
+    attempt: u32,
+    log: Box<dyn LogSink>,
+) -> Result<(Report, Box<dyn LogSink>), RunError> {
+    let session = session(backend, request).await?;
+    let (task, step) = (runner::task(request, run_id, attempt), runner::step(request));
+    let outside = request.outside.as_ref();
+    let played = play_over(session, &task, std::slice::from_ref(&step), Keep::Outside, outside, log).await?;
+    let Some(done) = played.steps.into_iter().next() else {
+        return Err(RunError::Backend("the run has no script".to_owned()));
+    };
+    let (verdict, diff) = match &done.ending {
+        Ending::Done(outcome) => conclude(played.session, run_id, request.dry_run, outcome.clone()).await,
+        _ => (runner::unsuccessful_step(&done), Diff::default()),
+    };
+    let report = Report {
+        run_id: run_id.to_owned(),
+        verdict,
+        attempts: attempt,
+        diff,
+        limits: done.limits,
+        used: done.used,
+        durations: done.durations,
+        refusals: done.refusals,
+    };
+    Ok((report, played.log))
+}
+
+/// The script succeeded: applies what it staged, or shows what that would be.
+async fn conclude(mut session: Session, run_id: &str, dry_run: bool, outcome: Outcome) -> (Verdict, Diff) {
+    if let Err(error) = session.check_outcome(&outcome) {
+        return (Verdict::Rejected(error), Diff::default());
+    }
+    if dry_run {
+        return match session.preview().await {
+            Ok(Ok(diff)) => {
+                (Verdict::DryRun(session.with_names(outcome, &triggerbox_odoo::Committed::default())), diff)
+            }
+            Ok(Err(error)) => (Verdict::Rejected(error), Diff::default()),
+            Err(fault) => (Verdict::Backend(fault.to_string()), Diff::default()),
+        };
+    }
+    match session.commit(run_id).await {
+        Ok(committed) => {
+            let diff = session.diff(&committed);
+            (Verdict::Applied(session.with_names(outcome, &committed)), diff)
+        }
+        Err(error) => (refused(error, run_id), Diff::default()),
+    }
+}
+
+fn refused(error: CommitError, run_id: &str) -> Verdict {
+    match error {
+        CommitError::Conflict(error) => Verdict::Conflict(error),
+        CommitError::Refused(error) => Verdict::Rejected(error),
+        CommitError::Backend(fault) => Verdict::Backend(fault.to_string()),
+        CommitError::Unclear(_) => {
+            Verdict::OutcomeUnknown(format!("{error}; odoo's ledger lists the run as `run {run_id}` if they were"))
+        }
+    }
+}
+
+fn cannot(error: triggerbox_odoo::OdooError) -> RunError {
+    use triggerbox_odoo::OdooError;
+    match error {
+        OdooError::Refused(refusal) => RunError::Invalid(refusal.error),
+        error => RunError::Backend(error.to_string()),
+    }
+}

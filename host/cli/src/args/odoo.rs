@@ -1,0 +1,40 @@
+//! `triggerbox odoo` as data.
+
+use std::path::PathBuf;
+
+use clap::{Args, Subcommand};
+
+use super::Format;
+
+/// Options of `odoo`.
+#[derive(Debug, Args)]
+pub(crate) struct OdooArgs {
+    /// The file that describes the server: address, database, users with their keys.
+    #[arg(long, env = "TRIGGERBOX_ODOO_CONFIG", value_name = "FILE", default_value = "odoo.toml", global = true)]
+    pub(crate) config: PathBuf,
+    #[command(subcommand)]
+    pub(crate) command: OdooCommand,
+    #[command(flatten)]
+    pub(crate) format: Format,
+}
+
+/// What to do with an Odoo.
+#[derive(Debug, Subcommand)]
+pub(crate) enum OdooCommand {
+    /// Make what Odoo must hold, or mend it. Shows it, asks, and a second time has nothing to do.
+    Setup {
+        /// Do not ask.
+        #[arg(long)]
+        yes: bool,
+    },
+    /// Compare what Odoo holds with what it should. Changes nothing.
+    Status,
+    /// Find out why it does not work: address, version, keys, set-up.
+    Doctor,
+    /// Take everything away again that `setup` made.
+    Teardown {
+        /// Do not ask.
+        #[arg(long)]
+        yes: bool,
+    },
+}

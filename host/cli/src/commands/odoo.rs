@@ -1,0 +1,188 @@
+//! `triggerbox odoo`: what a customer's Odoo must hold, made, looked at and taken away.
+
+use std::{
+    fs,
+    io::{self, BufRead as _, IsTerminal as _, Write as _},
+    path::Path,
+    sync::Arc,
+};
+
+use anyhow::{Context, anyhow};
+use jiff::Timestamp;
+use serde::Serialize;
+use triggerbox_odoo::{
+    Backend, Config, OdooError,
+    setup::{Finding, State},
+};
+
+use crate::{
+    args::{OdooArgs, OdooCommand},
+    exit::{Exit, Failure, OrExit},
+    output::{self, BOLD, GREEN, RED, YELLOW, printable, styled},
+};
+
+pub(crate) fn run(args: &OdooArgs) -> Result<Exit, Failure> {
+    let backend = open(&args.config)?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().or_exit(Exit::Backend)?;
+    runtime.block_on(async {
+        match &args.command {
+            OdooCommand::Setup { yes } => set_up(&backend, *yes, args.format.json).await,
+            OdooCommand::Status => status(&backend, args.format.json).await,
+            OdooCommand::Doctor => doctor(&backend, args.format.json).await,
+            OdooCommand::Teardown { yes } => tear_down(&backend, *yes, args.format.json).await,
+        }
+    })
+}
+
+/// The server that a configuration file describes.
+pub(crate) fn open(path: &Path) -> Result<Arc<Backend>, Failure> {
+    let text = fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
+    let config = Config::parse(&text).with_context(|| path.display().to_string())?;
+    let backend = Backend::new(config, &|name| std::env::var(name).ok()).with_context(|| path.display().to_string())?;
+    Ok(Arc::new(backend))
+}
+
+async fn status(backend: &Backend, json: bool) -> Result<Exit, Failure> {
+    let findings = backend.status().await.map_err(failed)?;
+    show(&findings, json)?;
+    Ok(if findings.iter().all(|finding| finding.state == State::Ok) { Exit::Ok } else { Exit::Backend })
+}
+
+async fn set_up(backend: &Backend, yes: bool, json: bool) -> Result<Exit, Failure> {
+    let findings = backend.status().await.map_err(failed)?;
+    let open: Vec<Finding> = findings.into_iter().filter(|finding| finding.state != State::Ok).collect();
+    if open.is_empty() {
+        if json {
+            output::json(&open)?
+        } else {
+            anstream::println!("nothing to do: all of it is there")
+        }
+        return Ok(Exit::Ok);
+    }
+    if !json {
+        anstream::println!("in {} of {} this is made or mended:", backend.config().database, backend.config().url);
+        show(&open, false)?;
+    }
+    agree(yes, "make it")?;
+    let done = backend.set_up().await.map_err(failed)?;
+    if json {
+        output::json(&done)?
+    } else {
+        anstream::println!("{} done: {} parts", styled(GREEN, "✓"), done.len())
+    }
+    Ok(Exit::Ok)
+}
+
+async fn tear_down(backend: &Backend, yes: bool, json: bool) -> Result<Exit, Failure> {
+    if !json {
+        anstream::println!(
+            "in {} of {} everything is taken away that `triggerbox odoo setup` made, the ledger of applied runs included",
+            backend.config().database,
+            backend.config().url
+        );
+    }
+    agree(yes, "take it away")?;
+    let gone = backend.tear_down().await.map_err(failed)?;
+    if json {
+        output::json(&gone)?;
+    } else {
+        gone.iter().for_each(|what| anstream::println!("removed {}", printable(what)));
+        anstream::println!("nothing of it is left");
+    }
+    Ok(Exit::Ok)
+}
+
+/// One diagnosis.
+#[derive(Serialize)]
+struct Diagnosis {
+    ok: bool,
+    what: String,
+}
+
+async fn doctor(backend: &Backend, json: bool) -> Result<Exit, Failure> {
+    let mut found = Vec::new();
+    let mut add = |ok, what: String| found.push(Diagnosis { ok, what });
+    match backend.client().version().await {
+        Ok(version) => add(version.starts_with("19."), format!("{} is odoo {version}", backend.config().url)),
+        Err(error) => add(false, error.to_string()),
+    }
+    for user in &backend.config().users {
+        match backend.account(&user.login).await {
+            Ok(account) => add(true, format!("the key of `{}` is taken: {}", user.login, account.user.name)),
+            Err(error) => add(false, error.to_string()),
+        }
+    }
+    for (login, day) in backend.ending_keys(Timestamp::now()) {
+        add(false, format!("the key of `{login}` ends on {day}; make a new one before"));
+    }
+    match backend.status().await {
+        Ok(findings) => {
+            let wrong: Vec<&Finding> = findings.iter().filter(|finding| finding.state != State::Ok).collect();
+            match wrong.first() {
+                None => add(true, format!("all {} parts of the set-up are there, unchanged", findings.len())),
+                Some(first) => add(
+                    false,
+                    format!(
+                        "{} of {} parts of the set-up are missing or changed, such as the {}; `triggerbox odoo setup` mends them",
+                        wrong.len(),
+                        findings.len(),
+                        first.what
+                    ),
+                ),
+            }
+        }
+        Err(error) => add(false, error.to_string()),
+    }
+    let well = found.iter().all(|diagnosis| diagnosis.ok);
+    if json {
+        output::json(&found)?;
+    } else {
+        for Diagnosis { ok, what } in &found {
+            let mark = if *ok { styled(GREEN, "✓") } else { styled(RED, "✗") };
+            anstream::println!("{mark} {}", printable(what));
+        }
+    }
+    Ok(if well { Exit::Ok } else { Exit::Backend })
+}
+
+fn show(findings: &[Finding], json: bool) -> Result<(), Failure> {
+    if json {
+        return Ok(output::json(&findings)?);
+    }
+    for Finding { what, state, detail } in findings {
+        let word = match state {
+            State::Ok => styled(GREEN, "ok     "),
+            State::Missing => styled(YELLOW, "missing"),
+            State::Changed => styled(RED, "changed"),
+        };
+        let detail = if detail.is_empty() { String::new() } else { format!(" ({})", printable(detail)) };
+        anstream::println!("  {word} {}{detail}", styled(BOLD, printable(what)));
+    }
+    Ok(())
+}
+
+/// Asks, unless it was said beforehand.
+fn agree(yes: bool, what: &str) -> Result<(), Failure> {
+    if yes {
+        return Ok(());
+    }
+    if !io::stdin().is_terminal() {
+        return Err(anyhow!("nobody is there to ask; add `--yes` to {what}").into());
+    }
+    anstream::print!("{what}? [y/N] ");
+    io::stdout().flush()?;
+    let mut line = String::new();
+    io::stdin().lock().read_line(&mut line)?;
+    match line.trim() {
+        "y" | "yes" => Ok(()),
+        _ => Err(anyhow!("not done").into()),
+    }
+}
+
+fn failed(error: OdooError) -> Failure {
+    let exit = match &error {
+        OdooError::Refused(_) => Exit::Policy,
+        _ => Exit::Backend,
+    };
+    Failure { exit, error: error.into() }
+}

@@ -1,0 +1,219 @@
+//! An Odoo server that can be used: its users with their keys, its models as each of them sees them.
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, PoisonError},
+    time::{Duration, Instant},
+};
+
+use jiff::{Timestamp, civil::Date, tz::TimeZone};
+use serde_json::{Value as Json, json};
+use triggerbox_model::{
+    error::Error,
+    event::User,
+    value::{Id, Link},
+};
+
+use crate::{
+    client::{Again, Caller, Client},
+    config::{Config, ConfigError},
+    error::OdooError,
+    fields::{ATTRIBUTES, Described, described},
+    setup::MODULE,
+    value,
+};
+
+/// How long models and the set-up are taken to be as they were.
+const FRESH: Duration = Duration::from_secs(600);
+/// So many days before its end a key is announced.
+pub const NEAR: i64 = 14;
+
+/// One Odoo server, as configured.
+#[derive(Debug)]
+pub struct Backend {
+    pub(crate) config: Config,
+    pub(crate) client: Client,
+    callers: HashMap<String, Caller>,
+    known: Mutex<Known>,
+}
+
+#[derive(Debug, Default)]
+struct Known {
+    users: HashMap<String, Arc<Account>>,
+    models: HashMap<(String, String), (Arc<Described>, Instant)>,
+    action: Option<(Id, Instant)>,
+}
+
+/// A user of Odoo, as Odoo knows them.
+#[derive(Debug)]
+pub struct Account {
+    /// As scripts may know them.
+    pub user: User,
+    /// Their current company.
+    pub company: Link,
+    pub(crate) caller: Caller,
+    /// What requests carry along: language and zone, as Odoo's own client does.
+    pub(crate) context: Json,
+}
+
+impl Backend {
+    /// Prepares a server; nothing is sent.
+    ///
+    /// # Errors
+    /// The configuration cannot be used.
+    pub fn new(config: Config, env: &dyn Fn(&str) -> Option<String>) -> Result<Self, ConfigError> {
+        config.check()?;
+        let callers = config.users.iter().map(|user| {
+            let key = user.read_key(env)?;
+            Ok((user.login.clone(), Caller::new(user.login.clone(), key, user.expires)))
+        });
+        Ok(Self {
+            client: Client::new(&config)?,
+            callers: callers.collect::<Result<_, ConfigError>>()?,
+            known: Mutex::default(),
+            config,
+        })
+    }
+
+    /// The configuration.
+    #[must_use]
+    pub fn config(&self) -> &Config {
+        &self.config
+    }
+
+    /// The way to the server.
+    #[must_use]
+    pub fn client(&self) -> &Client {
+        &self.client
+    }
+
+    /// The caller of a configured user.
+    ///
+    /// # Errors
+    /// `unknown-user`: no key is configured.
+    pub fn caller(&self, login: &str) -> Result<&Caller, Error> {
+        self.callers.get(login).ok_or_else(|| {
+            Error::not_found(
+                "unknown-user",
+                format!("no key of `{login}` is configured: a script runs as a user of odoo with that user's own key"),
+            )
+        })
+    }
+
+    /// A user, asked of Odoo once: that the server is Odoo 19, that the key is good, and that it is theirs.
+    ///
+    /// # Errors
+    /// [`OdooError`]
+    pub async fn account(&self, login: &str) -> Result<Arc<Account>, OdooError> {
+        if let Some(known) = self.known().users.get(login) {
+            return Ok(Arc::clone(known));
+        }
+        let caller = self.caller(login).map_err(refusal)?;
+        let version = self.client.version().await?;
+        if !version.starts_with("19.") {
+            return Err(OdooError::OtherVersion { version });
+        }
+        let context = self.client.call(caller, "res.users", "context_get", &json!({})).await?;
+        let odd = |why: &str| OdooError::NotOdoo { server: self.config.url.to_string(), why: why.to_owned() };
+        let uid = context.get("uid").and_then(value::id).ok_or_else(|| odd("it does not say who the user is"))?;
+        let body = json!({ "ids": [uid], "fields": ["name", "login", "lang", "tz", "company_id"] });
+        let rows = self.client.call(caller, "res.users", "read", &body).await?;
+        let row = rows.get(0).ok_or_else(|| odd("it does not show the user"))?;
+        let text = |name: &str| row.get(name).and_then(Json::as_str).map(str::to_owned);
+        let owner = text("login").unwrap_or_default();
+        if owner != login {
+            return Err(OdooError::WrongLogin { login: login.to_owned(), owner });
+        }
+        let user = User {
+            id: uid,
+            name: text("name").unwrap_or_default(),
+            login: owner,
+            lang: text("lang").unwrap_or_else(|| "en_US".to_owned()),
+            tz: text("tz").unwrap_or_else(|| "UTC".to_owned()),
+        };
+        let company = row.get("company_id").and_then(value::link).ok_or_else(|| odd("the user has no company"))?;
+        let context = json!({ "lang": user.lang, "tz": user.tz });
+        let account = Arc::new(Account { user, company, caller: caller.clone(), context });
+        self.known().users.insert(login.to_owned(), Arc::clone(&account));
+        Ok(account)
+    }
+
+    /// A model as a user sees it.
+    ///
+    /// # Errors
+    /// [`OdooError`]
+    pub async fn model(&self, account: &Account, name: &str) -> Result<Arc<Described>, OdooError> {
+        let key = (account.user.login.clone(), name.to_owned());
+        if let Some((known, since)) = self.known().models.get(&key)
+            && since.elapsed() < FRESH
+        {
+            return Ok(Arc::clone(known));
+        }
+        let body = json!({ "attributes": ATTRIBUTES, "context": account.context });
+        let answer = self.client.call(&account.caller, name, "fields_get", &body).await?;
+        let model = Arc::new(described(name, &answer).map_err(refusal)?);
+        self.known().models.insert(key, (Arc::clone(&model), Instant::now()));
+        Ok(model)
+    }
+
+    /// Forgets what was learnt of the models and the set-up: something in Odoo is not as it was.
+    pub fn forget(&self) {
+        let mut known = self.known();
+        known.models.clear();
+        known.action = None;
+    }
+
+    /// The action that applies changes.
+    ///
+    /// # Errors
+    /// [`OdooError::NotSetUp`]
+    pub(crate) async fn action(&self) -> Result<Id, OdooError> {
+        if let Some((action, since)) = self.known().action
+            && since.elapsed() < FRESH
+        {
+            return Ok(action);
+        }
+        let caller = self.caller(&self.config.administrator).map_err(refusal)?;
+        let domain = json!([["module", "=", MODULE], ["name", "=", "action_apply"]]);
+        let body = json!({ "domain": domain, "fields": ["res_id"], "limit": 1 });
+        let rows = self.client.call(caller, "ir.model.data", "search_read", &body).await?;
+        let action = rows.get(0).and_then(|row| row.get("res_id")).and_then(value::id);
+        let action = action
+            .ok_or_else(|| OdooError::NotSetUp("odoo does not have the action that applies changes".to_owned()))?;
+        self.known().action = Some((action, Instant::now()));
+        Ok(action)
+    }
+
+    /// Runs the apply action as a user. It may be repeated: what was done is not done again.
+    pub(crate) async fn apply(&self, account: &Account, context: Json) -> Result<Json, OdooError> {
+        let action = self.action().await?;
+        let body = json!({ "ids": [action], "context": context });
+        let timeout = Duration::from_secs(self.config.apply_timeout);
+        let answer =
+            self.client.call_as(&account.caller, "ir.actions.server", "run", &body, Again::Safe, timeout).await?;
+        if answer.get("triggerbox").and_then(Json::as_u64) != Some(1) {
+            self.forget();
+            return Err(OdooError::NotSetUp(
+                "the action that applies changes is not ours, or is of another version".to_owned(),
+            ));
+        }
+        Ok(answer)
+    }
+
+    /// Keys that end soon, or have ended, with their days.
+    #[must_use]
+    pub fn ending_keys(&self, now: Timestamp) -> Vec<(String, Date)> {
+        let today = now.to_zoned(TimeZone::UTC).date();
+        let users = self.config.users.iter().filter_map(|user| Some((user.login.clone(), user.expires?)));
+        users.filter(|(_, day)| today.until(*day).is_ok_and(|left| left.get_days() <= NEAR as i32)).collect()
+    }
+
+    fn known(&self) -> std::sync::MutexGuard<'_, Known> {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// An error of ours as one of Odoo's.
+pub(crate) fn refusal(error: Error) -> OdooError {
+    OdooError::Refused(crate::error::Refusal { error, traceback: String::new() })
+}

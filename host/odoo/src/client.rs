@@ -1,0 +1,299 @@
+//! One JSON-2 call: `POST /json/2/<model>/<method>` with a user's key, within limits of time, size and number.
+
+use std::time::Duration;
+
+use reqwest::{
+    Client as Http, Response, StatusCode,
+    header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, LOCATION},
+    redirect,
+};
+use serde_json::Value as Json;
+use tokio::sync::Semaphore;
+use url::Url;
+
+use crate::{
+    config::{Config, ConfigError, Key, is_method, is_name},
+    error::{OdooError, Told, refused},
+};
+
+/// Of an answer that says what went wrong, this much is read.
+const LARGEST_ERROR: usize = 1 << 20;
+
+/// Whether a call may be sent again when nobody knows whether it was done.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Again {
+    /// It changes nothing, or a repetition changes nothing more.
+    Safe,
+    /// It is sent once more only if it was not sent at all.
+    Never,
+}
+
+/// The way to one Odoo server.
+#[derive(Debug)]
+pub struct Client {
+    http: Http,
+    url: Url,
+    database: String,
+    room: Semaphore,
+    timeout: Duration,
+    retries: u32,
+    wait: Duration,
+    largest: usize,
+}
+
+impl Client {
+    /// Prepares the way; nothing is sent.
+    ///
+    /// # Errors
+    /// This machine has no TLS.
+    pub fn new(config: &Config) -> Result<Self, ConfigError> {
+        // Fails when it is there already, which is as good.
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let http = Http::builder()
+            .no_proxy()
+            .redirect(redirect::Policy::none())
+            .connect_timeout(Duration::from_secs(10).min(Duration::from_secs(config.timeout)))
+            // Odoo closes after each answer; a connection that is kept only delays the next call.
+            .pool_max_idle_per_host(0)
+            .user_agent(concat!("triggerbox/", env!("CARGO_PKG_VERSION")))
+            .build()
+            .map_err(|error| ConfigError(format!("cannot use TLS: {}", reason(&error))))?;
+        Ok(Self {
+            http,
+            url: config.url.clone(),
+            database: config.database.clone(),
+            room: Semaphore::new(config.concurrent),
+            timeout: Duration::from_secs(config.timeout),
+            retries: config.retries,
+            wait: Duration::from_millis(config.retry_wait),
+            largest: config.largest_answer,
+        })
+    }
+
+    /// Calls a method as the owner of a key.
+    ///
+    /// # Errors
+    /// [`OdooError`]
+    pub async fn call(&self, caller: &Caller, model: &str, method: &str, body: &Json) -> Result<Json, OdooError> {
+        self.call_as(caller, model, method, body, Again::Safe, self.timeout).await
+    }
+
+    /// Calls a method, with a say in repetition and time.
+    ///
+    /// # Errors
+    /// [`OdooError`]
+    pub async fn call_as(
+        &self,
+        caller: &Caller,
+        model: &str,
+        method: &str,
+        body: &Json,
+        again: Again,
+        timeout: Duration,
+    ) -> Result<Json, OdooError> {
+        if !is_name(model) || !is_method(method) {
+            let told = Told {
+                name: "NotFound".to_owned(),
+                message: format!("no method {model}.{method}").into(),
+                ..Told::default()
+            };
+            return Err(refused(404, told));
+        }
+        let mut url = self.url.clone();
+        url.set_path(&format!("{}/json/2/{model}/{method}", self.url.path().trim_end_matches('/')));
+        let headers = self.headers(caller)?;
+        let body = body.to_string();
+        // The semaphore is never closed.
+        let _room = self.room.acquire().await.ok();
+        let mut tries = 0;
+        loop {
+            let request = self.http.post(url.clone()).headers(headers.clone()).body(body.clone()).timeout(timeout);
+            let answer = match request.send().await {
+                Ok(response) => self.read(response, caller, timeout).await,
+                Err(error) => Err(self.broken(&error, timeout)),
+            };
+            let error = match answer {
+                Ok(answer) => return Ok(answer),
+                Err(error) => error,
+            };
+            let unsent = matches!(error, OdooError::Unreachable { .. });
+            if tries == self.retries || !error.is_passing() || !(unsent || again == Again::Safe) {
+                return Err(error);
+            }
+            tokio::time::sleep(self.back_off(tries)).await;
+            tries += 1;
+        }
+    }
+
+    /// The server's version, `19.0`. Takes no key.
+    ///
+    /// # Errors
+    /// [`OdooError`]
+    pub async fn version(&self) -> Result<String, OdooError> {
+        let mut url = self.url.clone();
+        url.set_path(&format!("{}/json/version", self.url.path().trim_end_matches('/')));
+        let mut tries = 0;
+        let answer = loop {
+            let answer = match self.http.get(url.clone()).timeout(self.timeout).send().await {
+                Ok(response) if response.status() == StatusCode::NOT_FOUND => {
+                    // Odoo has it since 19.
+                    return Err(OdooError::OtherVersion { version: "before 19, or not Odoo".to_owned() });
+                }
+                Ok(response) => self.read(response, &Caller::nobody(), self.timeout).await,
+                Err(error) => Err(self.broken(&error, self.timeout)),
+            };
+            match answer {
+                Ok(answer) => break answer,
+                Err(error) if tries < self.retries && error.is_passing() => {
+                    tokio::time::sleep(self.back_off(tries)).await;
+                    tries += 1;
+                }
+                Err(error) => return Err(error),
+            }
+        };
+        match answer.get("version").and_then(Json::as_str) {
+            Some(version) => Ok(version.chars().filter(|c| !c.is_control()).take(40).collect()),
+            None => Err(self.odd("its version is missing".to_owned())),
+        }
+    }
+
+    fn headers(&self, caller: &Caller) -> Result<HeaderMap, OdooError> {
+        let bad = |what: &str| OdooError::NotSetUp(format!("{what} holds characters that no header takes"));
+        let mut key = HeaderValue::try_from(format!("bearer {}", caller.key.expose())).map_err(|_| bad("the key"))?;
+        key.set_sensitive(true);
+        let database = HeaderValue::try_from(&self.database).map_err(|_| bad("the database's name"))?;
+        Ok(HeaderMap::from_iter([
+            (AUTHORIZATION, key),
+            (CONTENT_TYPE, HeaderValue::from_static("application/json")),
+            (HeaderName::from_static("x-odoo-database"), database),
+        ]))
+    }
+
+    async fn read(&self, response: Response, caller: &Caller, timeout: Duration) -> Result<Json, OdooError> {
+        let status = response.status();
+        if status.is_redirection() {
+            let to = response.headers().get(LOCATION).and_then(|to| to.to_str().ok());
+            let to = to.and_then(|to| self.url.join(to).ok()).map_or_else(|| "nowhere".to_owned(), |to| place(&to));
+            return Err(OdooError::Redirected { server: place(&self.url), to });
+        }
+        let json = response
+            .headers()
+            .get(CONTENT_TYPE)
+            .and_then(|kind| kind.to_str().ok())
+            .is_some_and(|kind| kind.starts_with("application/json"));
+        let max = if status.is_success() { self.largest } else { LARGEST_ERROR };
+        let body = bounded(response, max).await.map_err(|error| self.broken(&error, timeout))?;
+        let body = match body {
+            Some(body) => body,
+            None if status.is_success() => return Err(OdooError::TooLarge { max }),
+            None => Vec::new(),
+        };
+        if status.is_success() {
+            if !json {
+                return Err(self.odd("its answer is no JSON".to_owned()));
+            }
+            return serde_json::from_slice(&body).map_err(|error| self.odd(format!("its answer is no JSON: {error}")));
+        }
+        Err(self.no(status, json, &body, caller))
+    }
+
+    /// An answer that says no.
+    fn no(&self, status: StatusCode, json: bool, body: &[u8], caller: &Caller) -> OdooError {
+        let code = status.as_u16();
+        let told = if json { serde_json::from_slice::<Told>(body).ok() } else { None };
+        match (code, told) {
+            (401, _) => OdooError::KeyRefused { login: caller.login.clone(), why: caller.why_refused() },
+            (_, Some(told)) => refused(code, told),
+            (404, None) if String::from_utf8_lossy(body).contains("No database") => {
+                OdooError::UnknownDatabase { server: place(&self.url), database: self.database.clone() }
+            }
+            (429 | 500..=599, None) => OdooError::Failed { status: code, message: "it does not say why".to_owned() },
+            _ => self.odd(format!("it answers {code} without saying why")),
+        }
+    }
+
+    fn odd(&self, why: String) -> OdooError {
+        OdooError::NotOdoo { server: place(&self.url), why }
+    }
+
+    /// No answer, or only a part of one.
+    fn broken(&self, error: &reqwest::Error, timeout: Duration) -> OdooError {
+        let server = place(&self.url);
+        let why = reason(error);
+        match (error.is_connect(), error.is_timeout()) {
+            (true, _) => OdooError::Unreachable { server, why },
+            (_, true) => OdooError::Timeout { server, seconds: timeout.as_secs() },
+            _ => OdooError::CutOff { server, why },
+        }
+    }
+
+    /// Doubled with every try; with jitter, so that many runs do not come at once.
+    fn back_off(&self, tries: u32) -> Duration {
+        self.wait.saturating_mul(1 << tries.min(6)).mul_f64(rand::random_range(0.5..=1.0))
+    }
+}
+
+/// Who calls.
+#[derive(Debug, Clone)]
+pub struct Caller {
+    /// Sign-in name, for messages.
+    pub login: String,
+    pub(crate) key: Key,
+    /// The last day of the key, where it is configured.
+    pub(crate) expires: Option<jiff::civil::Date>,
+}
+
+impl Caller {
+    /// A user with their key.
+    #[must_use]
+    pub fn new(login: String, key: Key, expires: Option<jiff::civil::Date>) -> Self {
+        Self { login, key, expires }
+    }
+
+    fn nobody() -> Self {
+        Self::new(String::new(), Key::new(String::new()), None)
+    }
+
+    /// Odoo says the same of a wrong key and of one that is over.
+    fn why_refused(&self) -> String {
+        let today = jiff::Timestamp::now().to_zoned(jiff::tz::TimeZone::UTC).date();
+        match self.expires {
+            Some(day) if day <= today => format!("it expired on {day}; make a new one"),
+            _ => "it is wrong, was removed, or has expired; look under Preferences, Security in odoo".to_owned(),
+        }
+    }
+}
+
+/// Host and port: what may be told of an address.
+fn place(url: &Url) -> String {
+    let host = url.host_str().unwrap_or("?");
+    url.port().map_or_else(|| host.to_owned(), |port| format!("{host}:{port}"))
+}
+
+/// An answer's body, or none if it is larger than `max` bytes. Never holds more than that, and one piece.
+async fn bounded(mut response: Response, max: usize) -> Result<Option<Vec<u8>>, reqwest::Error> {
+    if response.content_length().is_some_and(|length| length > max as u64) {
+        return Ok(None);
+    }
+    let mut body = Vec::new();
+    while let Some(piece) = response.chunk().await? {
+        if body.len() + piece.len() > max {
+            return Ok(None);
+        }
+        body.extend_from_slice(&piece);
+    }
+    Ok(Some(body))
+}
+
+/// Why a request failed: the innermost cause, without the address.
+fn reason(error: &reqwest::Error) -> String {
+    let mut cause: &dyn std::error::Error = error;
+    while let Some(inner) = cause.source() {
+        cause = inner;
+    }
+    match cause.downcast_ref::<reqwest::Error>() {
+        Some(_) if error.is_timeout() => "it took too long".to_owned(),
+        Some(_) => "the request failed".to_owned(),
+        None => cause.to_string(),
+    }
+}

@@ -1,0 +1,243 @@
+//! Why a call to Odoo came to nothing, and what a script is told of it.
+
+use serde::Deserialize;
+use serde_json::Value as Json;
+use triggerbox_model::error::{Error, ErrorKind};
+
+/// What texts of the apply action begin with.
+const OURS: &str = "TRIGGERBOX ";
+/// Somebody else holds the record for the moment.
+const BUSY: &str = "odoo-busy";
+/// Longest text that is taken over from Odoo, in characters.
+const LONGEST: usize = 500;
+
+/// Why a call came to nothing.
+#[derive(Debug, Clone, PartialEq, thiserror::Error)]
+pub enum OdooError {
+    /// No connection. Nobody, or the operator: a wrong address.
+    #[error("odoo at {server} is not reachable: {why}")]
+    Unreachable {
+        /// Host and port.
+        server: String,
+        /// The system's words.
+        why: String,
+    },
+    /// No whole answer in time; the request may have arrived. Nobody: try again.
+    #[error("odoo at {server} did not answer within {seconds} s")]
+    Timeout {
+        /// Host and port.
+        server: String,
+        /// How long it was waited for.
+        seconds: u64,
+    },
+    /// The answer was broken off; the request may have arrived. Nobody: try again.
+    #[error("odoo at {server} broke off its answer: {why}")]
+    CutOff {
+        /// Host and port.
+        server: String,
+        /// The system's words.
+        why: String,
+    },
+    /// It answers something that Odoo does not. The operator: a wrong address, or a proxy in between.
+    #[error("{server} does not answer as odoo does: {why}")]
+    NotOdoo {
+        /// Host and port.
+        server: String,
+        /// What is odd.
+        why: String,
+    },
+    /// It sends elsewhere, where no key is sent. The operator: the address.
+    #[error("{server} sends us to {to}, and keys are not sent on; set `url` to where odoo answers itself")]
+    Redirected {
+        /// Host and port.
+        server: String,
+        /// Where it sends.
+        to: String,
+    },
+    /// A larger answer than allowed. The script's author: ask for less.
+    #[error("odoo's answer has more than {max} bytes; ask for fewer records or fields")]
+    TooLarge {
+        /// The bound.
+        max: usize,
+    },
+    /// Odoo has no such database. The operator.
+    #[error("odoo at {server} has no database `{database}`, or does not serve it at this address")]
+    UnknownDatabase {
+        /// Host and port.
+        server: String,
+        /// As configured.
+        database: String,
+    },
+    /// Odoo does not take the key. The operator: a new key.
+    #[error("odoo does not take the key of `{login}`: {why}")]
+    KeyRefused {
+        /// Whose.
+        login: String,
+        /// As far as it can be known.
+        why: String,
+    },
+    /// The key is somebody else's. The operator.
+    #[error("the key that is configured for `{login}` belongs to `{owner}`; give `{login}` a key of their own")]
+    WrongLogin {
+        /// As configured.
+        login: String,
+        /// Whom Odoo says it belongs to.
+        owner: String,
+    },
+    /// Another version than 19. The operator.
+    #[error("this is odoo {version}; triggerbox works with odoo 19 (JSON-2), servers before it are not supported yet")]
+    OtherVersion {
+        /// What it says.
+        version: String,
+    },
+    /// What the set-up makes is not there, or not for this user. The operator.
+    #[error("{0}; run `triggerbox odoo setup`")]
+    NotSetUp(String),
+    /// Odoo itself failed. Nobody: try again; else Odoo's administrator.
+    #[error("odoo failed with {status}: {message}")]
+    Failed {
+        /// HTTP's.
+        status: u16,
+        /// Odoo's words.
+        message: String,
+    },
+    /// Odoo says no, for a reason that the contract has a word for.
+    #[error("{0}")]
+    Refused(Refusal),
+}
+
+/// Odoo's no.
+#[derive(Debug, Clone, PartialEq, thiserror::Error)]
+#[error("{error}")]
+pub struct Refusal {
+    /// What the script is told.
+    pub error: Error,
+    /// Odoo's traceback, for administrators only.
+    pub traceback: String,
+}
+
+/// An error as JSON-2 tells it.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub(crate) struct Told {
+    pub(crate) name: String,
+    pub(crate) message: Json,
+    pub(crate) debug: String,
+}
+
+impl OdooError {
+    /// Whether the same call may go better later.
+    #[must_use]
+    pub fn is_passing(&self) -> bool {
+        match self {
+            Self::Unreachable { .. } | Self::Timeout { .. } | Self::CutOff { .. } => true,
+            Self::Failed { status, .. } => matches!(status, 429 | 502..=504),
+            Self::Refused(refusal) => refusal.error.code == BUSY,
+            _ => false,
+        }
+    }
+
+    /// Whether the request may have been done all the same.
+    #[must_use]
+    pub fn is_unclear(&self) -> bool {
+        match self {
+            Self::Timeout { .. } | Self::CutOff { .. } | Self::TooLarge { .. } | Self::NotOdoo { .. } => true,
+            Self::Failed { status, .. } => (502..=504).contains(status),
+            _ => false,
+        }
+    }
+
+    /// As the one error type of the contract.
+    #[must_use]
+    pub fn into_error(self) -> Error {
+        let code = match &self {
+            Self::Refused(refusal) => return refusal.error.clone(),
+            Self::Unreachable { .. } => "odoo-unreachable",
+            Self::Timeout { .. } => "odoo-timeout",
+            Self::CutOff { .. } => "odoo-cut-off",
+            Self::NotOdoo { .. } => "not-odoo",
+            Self::Redirected { .. } => "odoo-redirects",
+            Self::TooLarge { .. } => "odoo-answer-too-large",
+            Self::UnknownDatabase { .. } => "unknown-database",
+            Self::KeyRefused { .. } => "odoo-key-refused",
+            Self::WrongLogin { .. } => "wrong-login",
+            Self::OtherVersion { .. } => "other-odoo-version",
+            Self::NotSetUp(_) => "not-set-up",
+            Self::Failed { .. } => "odoo-failed",
+        };
+        Error::unavailable(code, self.to_string())
+    }
+
+    /// What the traceback of a refusal was, for administrators.
+    #[must_use]
+    pub fn traceback(&self) -> Option<&str> {
+        match self {
+            Self::Refused(refusal) => Some(&refusal.traceback).filter(|text| !text.is_empty()).map(String::as_str),
+            _ => None,
+        }
+    }
+}
+
+/// What Odoo's answer with an error status means.
+pub(crate) fn refused(status: u16, told: Told) -> OdooError {
+    let message = match &told.message {
+        Json::String(text) => clean(text),
+        other => clean(&other.to_string()),
+    };
+    let class = told.name.rsplit('.').next().unwrap_or_default();
+    let error = match (status, class) {
+        (_, "AccessError" | "AccessDenied") if message.contains("rights to run this action") => {
+            return OdooError::NotSetUp("the user is not in the group that may apply changes".to_owned());
+        }
+        (_, "AccessError" | "AccessDenied") | (403, _) => Error::denied("no-access", message),
+        (_, "MissingError") => Error::not_found("missing-record", message),
+        (_, "LockError") | (409, _) => Error::new(ErrorKind::Conflict, BUSY, message),
+        (_, "SerializationFailure" | "DeadlockDetected" | "LockNotAvailable") => {
+            Error::new(ErrorKind::Conflict, BUSY, "others changed the same records meanwhile")
+        }
+        (404, _) if message.starts_with("the model") => Error::not_found("unknown-model", message),
+        (404, _) => Error::not_found("unknown-method", message),
+        (_, "ValidationError" | "UserError" | "RedirectWarning") => {
+            return ours(&message).unwrap_or_else(|| {
+                OdooError::Refused(Refusal {
+                    error: Error::rejected("odoo-refused", message),
+                    traceback: told.debug.clone(),
+                })
+            });
+        }
+        (422, _) => Error::invalid("bad-call", message),
+        (500, "ValueError" | "KeyError" | "TypeError") if message.starts_with("Invalid field") => {
+            Error::invalid("unknown-field", message)
+        }
+        (500, "ValueError" | "KeyError" | "TypeError" | "AttributeError") => Error::invalid("bad-call", message),
+        _ => return OdooError::Failed { status, message },
+    };
+    OdooError::Refused(Refusal { error, traceback: told.debug })
+}
+
+/// What the apply action says in its own words.
+fn ours(message: &str) -> Option<OdooError> {
+    let (kind, text) = message.strip_prefix(OURS)?.split_once(' ')?;
+    let error = match kind {
+        "conflict" => Error::new(ErrorKind::Conflict, "conflict", text),
+        "taken" => Error::new(ErrorKind::Conflict, BUSY, text),
+        "method-not-set-up" => return Some(OdooError::NotSetUp(text.to_owned())),
+        "unknown-activity-type" => Error::not_found("unknown-activity-type", text),
+        "bad-request" => return Some(OdooError::NotSetUp(text.to_owned())),
+        _ if text.starts_with("Invalid field") => Error::invalid("unknown-field", text),
+        _ => Error::rejected("odoo-refused", text),
+    };
+    Some(OdooError::Refused(Refusal { error, traceback: String::new() }))
+}
+
+/// Odoo's words on one line, of bounded length, without the code that it was running.
+fn clean(text: &str) -> String {
+    let text = text.split(" while evaluating").next().unwrap_or_default();
+    let line: String = text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
+    let line = line.split_whitespace().collect::<Vec<_>>().join(" ");
+    match line.char_indices().nth(LONGEST) {
+        Some((end, _)) => format!("{}…", line.get(..end).unwrap_or_default()),
+        None if line.is_empty() => "odoo does not say why".to_owned(),
+        None => line,
+    }
+}

@@ -1,0 +1,173 @@
+//! Models as Odoo's `fields_get` describes them to one user: fields that the user may not see are not among them.
+
+use std::collections::BTreeMap;
+
+use indexmap::IndexMap;
+use serde::Deserialize;
+use serde_json::Value as Json;
+use triggerbox_model::{
+    error::Error,
+    schema::{Field, FieldKind, Model},
+};
+
+use crate::config::is_name;
+
+/// What is asked of each field.
+pub(crate) const ATTRIBUTES: [&str; 17] = [
+    "type",
+    "string",
+    "help",
+    "required",
+    "readonly",
+    "store",
+    "relation",
+    "relation_field",
+    "selection",
+    "depends",
+    "related",
+    "searchable",
+    "sortable",
+    "groupable",
+    "trim",
+    "currency_field",
+    "digits",
+];
+
+/// A model, and which of its fields follow from others.
+#[derive(Debug, Clone)]
+pub struct Described {
+    /// The model.
+    pub model: Model,
+    /// For computed and related fields: the paths that they are made of.
+    pub depends: BTreeMap<String, Vec<String>>,
+}
+
+#[derive(Debug, Deserialize)]
+struct Told {
+    #[serde(rename = "type")]
+    kind: String,
+    #[serde(default)]
+    string: Json,
+    #[serde(default)]
+    help: Json,
+    #[serde(default)]
+    required: bool,
+    #[serde(default)]
+    readonly: bool,
+    #[serde(default)]
+    store: Json,
+    #[serde(default)]
+    relation: Option<String>,
+    #[serde(default)]
+    relation_field: Json,
+    #[serde(default)]
+    selection: Json,
+    #[serde(default)]
+    depends: Vec<String>,
+    #[serde(default)]
+    related: Json,
+    #[serde(default)]
+    searchable: bool,
+    #[serde(default)]
+    sortable: bool,
+    #[serde(default)]
+    groupable: bool,
+    #[serde(default)]
+    trim: Json,
+}
+
+/// Reads the answer of `fields_get`.
+///
+/// # Errors
+/// `bad-answer`
+pub fn described(name: &str, answer: &Json) -> Result<Described, Error> {
+    let odd = |why: String| Error::unavailable("bad-answer", format!("odoo describes `{name}` oddly: {why}"));
+    let Json::Object(told) = answer else { return Err(odd("no object".to_owned())) };
+    let mut fields = IndexMap::new();
+    let mut depends = BTreeMap::new();
+    for (field_name, told) in told {
+        if field_name == "id" || !is_name(field_name) {
+            continue;
+        }
+        let told = Told::deserialize(told).map_err(|error| odd(format!("`{field_name}`: {error}")))?;
+        let mut paths = told.depends.clone();
+        if let Json::String(path) = &told.related {
+            paths.push(path.clone());
+        }
+        if !paths.is_empty() {
+            depends.insert(field_name.clone(), paths);
+        }
+        fields.insert(field_name.clone(), field(told));
+    }
+    let has = |field: &str| fields.contains_key(field);
+    let active = ["active", "x_active"].into_iter().find(|name| has(name)).map(str::to_owned);
+    let rec_name = ["name", "x_name"].into_iter().find(|name| has(name)).map(str::to_owned);
+    Ok(Described {
+        model: Model {
+            chatter: has("message_ids") && has("message_follower_ids"),
+            rec_name,
+            active_name: active,
+            fields,
+            ..empty(name)
+        },
+        depends,
+    })
+}
+
+/// A model of which only the name is known: enough to be the other side of a relation.
+pub(crate) fn empty(name: &str) -> Model {
+    Model {
+        name: name.to_owned(),
+        description: name.to_owned(),
+        rec_name: None,
+        rec_names_search: None,
+        order: "id".to_owned(),
+        parent_name: "parent_id".to_owned(),
+        parent_store: false,
+        active_name: None,
+        log_access: true,
+        inherits: BTreeMap::new(),
+        chatter: false,
+        fields: IndexMap::new(),
+        constraints: Vec::new(),
+    }
+}
+
+fn field(told: Told) -> Field {
+    let text = |json: &Json| json.as_str().map(str::to_owned);
+    let kind = kind(&told.kind);
+    Field {
+        string: text(&told.string).unwrap_or_default(),
+        help: text(&told.help),
+        required: told.required,
+        readonly: told.readonly,
+        store: told.store == Json::Bool(true),
+        relation: told.relation.filter(|relation| kind.is_relational() && is_name(relation)),
+        relation_field: text(&told.relation_field),
+        selection: selection(&told.selection),
+        searchable: told.searchable,
+        sortable: told.sortable,
+        groupable: told.groupable,
+        trim: told.trim == Json::Bool(true),
+        ..Field::new(kind)
+    }
+}
+
+/// Odoo's type names; what the contract has no word for is JSON.
+fn kind(name: &str) -> FieldKind {
+    match name {
+        "many2one_reference" => FieldKind::Integer,
+        _ => FieldKind::ALL.into_iter().find(|kind| kind.name() == name).unwrap_or(FieldKind::Json),
+    }
+}
+
+fn selection(json: &Json) -> Vec<(String, String)> {
+    let pairs = json.as_array().into_iter().flatten();
+    pairs
+        .filter_map(|pair| match pair.as_array()?.as_slice() {
+            [Json::String(key), Json::String(label)] => Some((key.clone(), label.clone())),
+            [Json::String(key), _] => Some((key.clone(), key.clone())),
+            _ => None,
+        })
+        .collect()
+}

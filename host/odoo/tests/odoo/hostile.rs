@@ -1,0 +1,145 @@
+//! A server that is no Odoo, or a hostile one: clear errors, bounded memory. A fake, for no real Odoo does this.
+
+use std::{
+    sync::Arc,
+    sync::atomic::{AtomicU32, Ordering},
+};
+
+use serde_json::json;
+use tokio::net::TcpListener;
+use triggerbox_odoo::{Backend, Config, OdooError, client::Again};
+
+use crate::lab::http::{self, Reply};
+
+/// A backend of a server that answers like this, and how often it was asked.
+async fn server(more: &str, reply: impl Fn() -> Reply + Send + Sync + 'static) -> (Arc<Backend>, Arc<AtomicU32>) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    let asked = Arc::new(AtomicU32::new(0));
+    let count = Arc::clone(&asked);
+    tokio::spawn(http::serve(listener, move |_| {
+        count.fetch_add(1, Ordering::SeqCst);
+        let reply = reply();
+        async { reply }
+    }));
+    (backend(&url, more), asked)
+}
+
+fn backend(url: &str, more: &str) -> Arc<Backend> {
+    let config = format!(
+        "url = '{url}'\ndatabase = 'x'\nretry-wait = 1\n{}\n{more}\n[[user]]\nlogin = 'admin'\nkey = {{ env = 'K' }}\n",
+        if more.contains("retries") { "" } else { "retries = 2" }
+    );
+    Arc::new(Backend::new(Config::parse(&config).unwrap(), &|_| Some("some-long-key".to_owned())).unwrap())
+}
+
+async fn ask(backend: &Backend) -> OdooError {
+    let caller = backend.caller("admin").unwrap();
+    backend.client().call(caller, "res.users", "read", &json!({})).await.unwrap_err()
+}
+
+#[tokio::test]
+async fn what_is_no_odoo_is_said_to_be_none() {
+    let page = || Reply::new(200, "text/html", b"<html>welcome</html>".to_vec());
+    let (backend, _) = server("", page).await;
+    assert_eq!(ask(&backend).await.into_error().code, "not-odoo");
+    let (backend, _) = server("", || Reply::new(200, "application/json", b"{\"half\":".to_vec())).await;
+    assert_eq!(ask(&backend).await.into_error().code, "not-odoo");
+    let (backend, _) = server("", || Reply::new(404, "text/html", b"<h1>Not Found</h1>".to_vec())).await;
+    assert_eq!(ask(&backend).await.into_error().code, "not-odoo");
+    let (backend, _) = server("", || Reply::new(401, "text/html", b"<h1>No</h1>".to_vec())).await;
+    assert_eq!(ask(&backend).await.into_error().code, "odoo-key-refused");
+}
+
+#[tokio::test]
+async fn an_older_odoo_is_refused() {
+    let version = || Reply::new(200, "application/json", b"{\"version\": \"18.0\"}".to_vec());
+    let (backend, _) = server("", version).await;
+    let error = backend.account("admin").await.unwrap_err();
+    assert!(error.to_string().contains("this is odoo 18.0; triggerbox works with odoo 19"), "{error}");
+    let (backend, _) = server("", || Reply::new(404, "text/html", Vec::new())).await;
+    assert!(matches!(backend.account("admin").await.unwrap_err(), OdooError::OtherVersion { .. }));
+}
+
+#[tokio::test]
+async fn keys_are_not_sent_on_to_another_host() {
+    let (backend, asked) =
+        server("", || Reply::with(302, "Location: http://evil.example.com/steal?x=1", Vec::new())).await;
+    let error = ask(&backend).await;
+    assert!(matches!(&error, OdooError::Redirected { to, .. } if to == "evil.example.com"), "{error:?}");
+    assert_eq!(asked.load(Ordering::SeqCst), 1);
+}
+
+#[tokio::test]
+async fn an_endless_answer_is_not_read_to_its_end() {
+    let head = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n\r\n".to_vec();
+    let (backend, _) = server("largest-answer = 100000", move || Reply::Flood(head.clone())).await;
+    assert_eq!(ask(&backend).await, OdooError::TooLarge { max: 100_000 });
+    let head = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 100000000\r\n\r\n".to_vec();
+    let (backend, _) = server("largest-answer = 100000", move || Reply::Flood(head.clone())).await;
+    assert_eq!(ask(&backend).await, OdooError::TooLarge { max: 100_000 });
+    // An error that is endless is an error without its words.
+    let head = b"HTTP/1.1 500 X\r\nContent-Type: application/json\r\n\r\n".to_vec();
+    let (backend, _) = server("", move || Reply::Flood(head.clone())).await;
+    assert!(matches!(ask(&backend).await, OdooError::Failed { status: 500, .. }));
+}
+
+#[tokio::test]
+async fn silence_ends_when_the_time_is_over() {
+    let (backend, asked) = server("timeout = 1", || Reply::Silence).await;
+    let caller = backend.caller("admin").unwrap();
+    let body = json!({});
+    let once = std::time::Duration::from_millis(50);
+    let error = backend.client().call_as(caller, "res.users", "read", &body, Again::Never, once).await.unwrap_err();
+    assert!(matches!(error, OdooError::Timeout { .. }) && error.is_unclear(), "{error:?}");
+    assert_eq!(asked.load(Ordering::SeqCst), 1, "what may have been done is not repeated");
+}
+
+#[tokio::test]
+async fn a_server_that_fails_is_asked_again_only_where_that_may_help() {
+    for (status, tries) in [(502, 3), (503, 3), (504, 3), (429, 3), (500, 1)] {
+        let (backend, asked) = server("", move || Reply::new(status, "text/html", Vec::new())).await;
+        assert!(matches!(ask(&backend).await, OdooError::Failed { status: told, .. } if told == status));
+        assert_eq!(asked.load(Ordering::SeqCst), tries, "{status}");
+    }
+    let (backend, asked) = server("", || Reply::Nothing).await;
+    assert_eq!(ask(&backend).await.into_error().code, "odoo-cut-off");
+    assert_eq!(asked.load(Ordering::SeqCst), 3);
+    // Nobody listens: nothing was sent.
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    drop(listener);
+    let error = ask(&backend_of(&url)).await;
+    assert!(matches!(error, OdooError::Unreachable { .. }) && !error.is_unclear(), "{error:?}");
+}
+
+fn backend_of(url: &str) -> Arc<Backend> {
+    backend(url, "")
+}
+
+#[tokio::test]
+async fn a_certificate_that_is_none_ends_it_before_the_key_is_sent() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("https://{}", listener.local_addr().unwrap());
+    // Plain HTTP where TLS is expected.
+    tokio::spawn(http::serve(listener, |_| async { Reply::new(200, "application/json", b"{}".to_vec()) }));
+    let error = ask(&backend(&url, "retries = 0").clone()).await;
+    assert!(matches!(error, OdooError::Unreachable { .. }), "{error:?}");
+}
+
+#[tokio::test]
+async fn answers_of_the_wrong_shape_are_no_answers() {
+    let (backend, _) = server("", || Reply::new(200, "application/json", b"{\"version\": 19}".to_vec())).await;
+    assert_eq!(backend.account("admin").await.unwrap_err().into_error().code, "not-odoo");
+    let (backend, _) =
+        server("", || Reply::new(200, "application/json", b"{\"version\": \"19.0\", \"uid\": \"x\"}".to_vec())).await;
+    assert_eq!(backend.account("admin").await.unwrap_err().into_error().code, "not-odoo");
+    // A refusal with a novel in it.
+    let long = format!(
+        "{{\"name\": \"odoo.exceptions.UserError\", \"message\": \"{}\", \"debug\": \"\"}}",
+        "x\\u001b[31m ".repeat(10_000)
+    );
+    let (backend, _) = server("", move || Reply::new(422, "application/json", long.clone().into_bytes())).await;
+    let error = ask(&backend).await.into_error();
+    assert!(error.message.chars().count() <= 501 && !error.message.contains('\u{1b}'), "{}", error.message.len());
+}

@@ -1,0 +1,9 @@
+//! The Odoo backend against a recorded Odoo 19.0, or against a real one: see `docs/src/odoo.md`.
+
+mod changes;
+mod client;
+mod hostile;
+mod lab;
+mod reads;
+mod rights;
+mod setup;

@@ -1,0 +1,176 @@
+//! Reads with what is staged over them: what is known is shown, and what only Odoo can know is pending.
+
+use serde_json::json;
+use triggerbox_model::{
+    call::{Answer, BodyFormat, Call, DomainSource, GroupPage, Message, Operation, Page},
+    error::ErrorKind,
+    value::{RecordRef, Value},
+};
+
+use crate::lab::{self, Lab, call};
+
+// Shows: F132
+#[tokio::test]
+async fn a_value_is_asked_once_in_a_run_and_models_once_for_all_runs() {
+    let lab = Lab::open("reads").await;
+    let backend = lab.prepared().await;
+    let one = lab::lead(&lab, &backend, json!({"name": "One", "expected_revenue": 10})).await;
+    let two = lab::lead(&lab, &backend, json!({"name": "Two", "expected_revenue": 20})).await;
+    let mut session = lab.session(&backend, "admin").await;
+    lab.asked();
+    let rows = lab::read(&mut session, "crm.lead", &[one, two, 999_999], &["name", "expected_revenue"]).await;
+    assert_eq!(rows.len(), 2, "what is not there is left out");
+    assert_eq!(rows[1].values, [Value::text("Two"), Value::Number(20.0)]);
+    let asked = lab.asked();
+    assert_eq!(asked.len(), 2, "the model, and both records at once: {asked:?}");
+    assert_eq!(asked[1].1["fields"], json!(["name", "expected_revenue"]), "never all fields");
+    lab::read(&mut session, "crm.lead", &[two], &["name"]).await;
+    assert_eq!(lab.asked(), []);
+    // Another run, another look at the record, none at the model.
+    let mut session = lab.session(&backend, "admin").await;
+    lab::read(&mut session, "crm.lead", &[two], &["name"]).await;
+    assert_eq!(lab.asked().len(), 1);
+    // Whoever changes it meanwhile: this run goes on with what it saw.
+    lab.admin(&backend, "crm.lead", "write", json!({"ids": [two], "vals": {"name": "Three"}})).await.unwrap();
+    assert_eq!(lab::read(&mut session, "crm.lead", &[two], &["name"]).await[0].values, [Value::text("Two")]);
+    lab.close();
+}
+
+#[tokio::test]
+async fn what_follows_from_a_staged_value_is_pending_and_the_rest_is_not() {
+    let lab = Lab::open("pending").await;
+    let backend = lab.prepared().await;
+    let one = lab::lead(&lab, &backend, json!({"name": "One", "expected_revenue": 10, "probability": 50})).await;
+    let two = lab::lead(&lab, &backend, json!({"name": "Two", "expected_revenue": 20})).await;
+    let mut session = lab.session(&backend, "admin").await;
+    lab::write(
+        &mut session,
+        "crm.lead",
+        one,
+        &[
+            ("expected_revenue", Value::Integer(500)),
+            ("description", Value::text("plain")),
+            ("name", Value::text("  One more ")),
+        ],
+    )
+    .await;
+    let fields = ["name", "expected_revenue", "prorated_revenue", "description", "display_name", "priority"];
+    let rows = lab::read(&mut session, "crm.lead", &[one, two], &fields).await;
+    assert_eq!(
+        rows[0].values,
+        [
+            Value::text("One more"),
+            Value::Number(500.0),
+            Value::Pending,
+            Value::Pending,
+            Value::Pending,
+            Value::text("0"),
+        ]
+    );
+    assert!(!rows[1].values.contains(&Value::Pending), "another record is not touched: {rows:?}");
+    lab.close();
+}
+
+#[tokio::test]
+async fn searches_judge_what_is_staged_or_say_that_they_cannot() {
+    let lab = Lab::open("searches").await;
+    let backend = lab.prepared().await;
+    let mark = lab.unique("search");
+    let named = |revenue: u32| json!({"name": mark, "expected_revenue": revenue, "type": "lead"});
+    let one = lab::lead(&lab, &backend, named(10)).await;
+    let two = lab::lead(&lab, &backend, named(20)).await;
+    let three = lab::lead(&lab, &backend, named(30)).await;
+    let mut session = lab.session(&backend, "admin").await;
+    let rich = format!("[('name', '=', '{mark}'), ('expected_revenue', '>=', 20)]");
+    assert_eq!(lab::search(&mut session, "crm.lead", &rich, Some("id")).await.unwrap(), [two, three]);
+    lab::write(&mut session, "crm.lead", one, &[("expected_revenue", Value::Integer(25))]).await;
+    lab::write(&mut session, "crm.lead", three, &[("expected_revenue", Value::Integer(5))]).await;
+    assert_eq!(lab::search(&mut session, "crm.lead", &rich, Some("id")).await.unwrap(), [one, two]);
+    let by_revenue = lab::search(&mut session, "crm.lead", &rich, Some("expected_revenue desc")).await.unwrap();
+    assert_eq!(by_revenue, [one, two]);
+    // How PostgreSQL sorts texts is not known here.
+    let by_name = lab::search(&mut session, "crm.lead", &rich, Some("name")).await.unwrap_err();
+    assert_eq!(by_name.kind, ErrorKind::Pending);
+    let new = lab::create(
+        &mut session,
+        "crm.lead",
+        &[("name", Value::text(&mark)), ("expected_revenue", Value::Integer(100)), ("type", Value::text("lead"))],
+    )
+    .await;
+    assert_eq!(lab::search(&mut session, "crm.lead", &rich, Some("id")).await.unwrap(), [one, two, new]);
+    let count = Call::SearchCount { model: "crm.lead".to_owned(), domain: DomainSource::Literal(rich.clone()) };
+    assert_eq!(call(&mut session, count).await, Ok(Answer::Count(3)));
+    call(&mut session, Call::Unlink { model: "crm.lead".to_owned(), ids: vec![two] }).await.unwrap();
+    assert_eq!(lab::search(&mut session, "crm.lead", &rich, Some("id")).await.unwrap(), [one, new]);
+    // Whose default this depends on, nobody knows yet.
+    let stage = format!("[('name', '=', '{mark}'), ('stage_id', '=', 1)]");
+    assert_eq!(lab::search(&mut session, "crm.lead", &stage, Some("id")).await.unwrap_err().kind, ErrorKind::Pending);
+    let path = format!("[('name', '=', '{mark}'), ('stage_id.name', '=', 'New')]");
+    assert_eq!(lab::search(&mut session, "crm.lead", &path, Some("id")).await.unwrap_err().kind, ErrorKind::Pending);
+    // A model that nothing was changed on is asked as always.
+    assert!(!lab::search(&mut session, "res.users", "[('login', '=', 'admin')]", None).await.unwrap().is_empty());
+    lab.close();
+}
+
+#[tokio::test]
+async fn groups_names_access_and_messages_are_asked() {
+    let lab = Lab::open("other_reads").await;
+    let backend = lab.prepared().await;
+    let mark = lab.unique("group");
+    let lead = lab::lead(&lab, &backend, json!({"name": mark, "expected_revenue": 10, "user_id": 2})).await;
+    lab::lead(&lab, &backend, json!({"name": mark, "expected_revenue": 32, "user_id": false})).await;
+    let mut session = lab.session(&backend, "admin").await;
+    let grouping = Call::ReadGroup {
+        model: "crm.lead".to_owned(),
+        domain: DomainSource::Literal(format!("[('name', '=', '{mark}')]")),
+        group_by: vec!["user_id".to_owned(), "create_date:month".to_owned()],
+        aggregates: vec!["expected_revenue:sum".to_owned(), "__count".to_owned()],
+        page: GroupPage::default(),
+    };
+    match call(&mut session, grouping.clone()).await.unwrap() {
+        Answer::Groups(groups) => {
+            assert_eq!(groups.len(), 2, "{groups:?}");
+            assert_eq!(groups[0].aggregates[0].value, Value::Number(10.0));
+            assert!(matches!(&groups[0].keys[0].value, Value::Many2one(link) if link.id == 2 && link.name.is_some()));
+            assert!(matches!(&groups[0].keys[1].value, Value::Datetime(_)));
+            assert_eq!((groups[1].count, &groups[1].keys[0].value), (1, &Value::Unset));
+        }
+        other => panic!("{other:?}"),
+    }
+    let names = Call::NameSearch { model: "res.users".to_owned(), text: "Mitchell".to_owned(), limit: 3 };
+    assert!(matches!(call(&mut session, names).await.unwrap(), Answer::Links(links) if links[0].id == 2));
+    let access = Call::HasAccess { model: "crm.lead".to_owned(), ids: vec![lead], operation: Operation::Write };
+    assert_eq!(call(&mut session, access).await, Ok(Answer::Flag(true)));
+    let xmlid = Call::ResolveXmlid { xmlid: "base.user_admin".to_owned() };
+    assert_eq!(call(&mut session, xmlid).await, Ok(Answer::Record(RecordRef::new("res.users", 2))));
+    let xmlid = Call::ResolveXmlid { xmlid: "base.no_such".to_owned() };
+    assert_eq!(call(&mut session, xmlid).await.unwrap_err().code, "unknown-xmlid");
+    let messages = Call::ReadMessages { target: RecordRef::new("crm.lead", lead), limit: 5 };
+    match call(&mut session, messages.clone()).await.unwrap() {
+        Answer::Messages(posted) => assert!(posted[0].body.contains("new lead") && !posted[0].is_note, "{posted:?}"),
+        other => panic!("{other:?}"),
+    }
+    match call(&mut session, Call::FieldsGet { model: "crm.lead".to_owned(), fields: vec!["stage_id".to_owned()] })
+        .await
+        .unwrap()
+    {
+        Answer::Fields(fields) => assert_eq!(fields[0].relation.as_deref(), Some("crm.stage")),
+        other => panic!("{other:?}"),
+    }
+    // After a change of these records, none of it is known.
+    let message = Message {
+        body: "x".to_owned(),
+        format: BodyFormat::Text,
+        subject: None,
+        partner_ids: vec![],
+        attachments: vec![],
+    };
+    call(&mut session, Call::PostNote { target: RecordRef::new("crm.lead", lead), message }).await.unwrap();
+    assert_eq!(call(&mut session, messages).await.unwrap_err().kind, ErrorKind::Pending);
+    lab::write(&mut session, "crm.lead", lead, &[("expected_revenue", Value::Integer(1))]).await;
+    assert_eq!(call(&mut session, grouping).await.unwrap_err().kind, ErrorKind::Pending);
+    let page = Page { limit: Some(1), ..Page::default() };
+    let unknown = Call::Search { model: "no.model".to_owned(), domain: DomainSource::Literal("[]".to_owned()), page };
+    assert_eq!(call(&mut session, unknown).await.unwrap_err().code, "unknown-model");
+    lab.close();
+}
