@@ -150,22 +150,22 @@ impl OdooError {
     /// As the one error type of the contract.
     #[must_use]
     pub fn into_error(self) -> Error {
-        let code = match &self {
-            Self::Refused(refusal) => return refusal.error.clone(),
-            Self::Unreachable { .. } => "odoo-unreachable",
-            Self::Timeout { .. } => "odoo-timeout",
-            Self::CutOff { .. } => "odoo-cut-off",
-            Self::NotOdoo { .. } => "not-odoo",
-            Self::Redirected { .. } => "odoo-redirects",
-            Self::TooLarge { .. } => "odoo-answer-too-large",
-            Self::UnknownDatabase { .. } => "unknown-database",
-            Self::KeyRefused { .. } => "odoo-key-refused",
-            Self::WrongLogin { .. } => "wrong-login",
-            Self::OtherVersion { .. } => "other-odoo-version",
-            Self::NotSetUp(_) => "not-set-up",
-            Self::Failed { .. } => "odoo-failed",
-        };
-        Error::unavailable(code, self.to_string())
+        let text = self.to_string();
+        match self {
+            Self::Refused(refusal) => refusal.error,
+            Self::Unreachable { .. } => Error::unavailable("odoo-unreachable", text),
+            Self::Timeout { .. } => Error::unavailable("odoo-timeout", text),
+            Self::CutOff { .. } => Error::unavailable("odoo-cut-off", text),
+            Self::NotOdoo { .. } => Error::unavailable("not-odoo", text),
+            Self::Redirected { .. } => Error::unavailable("odoo-redirects", text),
+            Self::TooLarge { .. } => Error::unavailable("odoo-answer-too-large", text),
+            Self::UnknownDatabase { .. } => Error::unavailable("unknown-database", text),
+            Self::KeyRefused { .. } => Error::unavailable("odoo-key-refused", text),
+            Self::WrongLogin { .. } => Error::unavailable("wrong-login", text),
+            Self::OtherVersion { .. } => Error::unavailable("other-odoo-version", text),
+            Self::NotSetUp(_) => Error::unavailable("not-set-up", text),
+            Self::Failed { .. } => Error::unavailable("odoo-failed", text),
+        }
     }
 
     /// What the traceback of a refusal was, for administrators.

@@ -195,7 +195,13 @@ fn real_key(login: &str) -> Option<String> {
 async fn answer(state: Arc<Mutex<State>>, live: Option<String>, request: Request) -> Reply {
     let who = request.header("authorization").unwrap_or_default();
     let who = who.trim_start_matches("bearer ").trim_start_matches("key-of-").to_owned();
-    let body: Json = serde_json::from_slice(&request.body).unwrap_or_default();
+    let mut body: Json = serde_json::from_slice(&request.body).unwrap_or_default();
+    // A run's id is another one each time.
+    if let Some(Json::String(run)) = body.pointer_mut("/context/triggerbox_run")
+        && run.len() == 32
+    {
+        *run = "drawn".to_owned();
+    }
     let cut = {
         let mut state = state.lock().unwrap();
         state.asked.push((request.path.clone(), body.clone()));
