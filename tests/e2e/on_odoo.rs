@@ -58,16 +58,19 @@ async fn score(backend: &Arc<Backend>, login: &str, lead: Id, dry_run: bool) -> 
     remote::run(backend, &request, Box::new(Quiet)).await
 }
 
-// Shows: F132
 #[tokio::test]
 async fn a_strong_lead_of_an_odoo_server_is_scored_tagged_described_and_followed_up() {
     let lab = Lab::open("script").await;
     let backend = lab.prepared().await;
-    let id = lab::lead(&lab, &backend, json!({
-        "name": "Software for our manufacturing plants", "type": "lead", "partner_name": "Cedar Manufacturing",
-        "function": "Chief executive officer", "email_from": "ada@cedar.example", "phone": "+32 2 555 01 02",
-        "expected_revenue": 500_000, "user_id": 2,
-    }));
+    let id = lab::lead(
+        &lab,
+        &backend,
+        json!({
+            "name": "Software for our manufacturing plants", "type": "lead", "partner_name": "Cedar Manufacturing",
+            "function": "Chief executive officer", "email_from": "ada@cedar.example", "phone": "+32 2 555 01 02",
+            "expected_revenue": 500_000, "user_id": 2,
+        }),
+    );
     let id = id.await;
 
     // First without any change: what would be done is shown, and nothing but questions reaches Odoo.
@@ -85,7 +88,8 @@ async fn a_strong_lead_of_an_odoo_server_is_scored_tagged_described_and_followed
     assert!(matches!(report.verdict, Verdict::Applied(_)), "{:?}", report.verdict);
     assert_eq!(report.attempts, 1);
     let mut session = lab.session(&backend, "admin").await;
-    let row = lab::read(&mut session, "crm.lead", &[id], &["description", "tag_ids", "activity_summary"]).await.remove(0);
+    let row =
+        lab::read(&mut session, "crm.lead", &[id], &["description", "tag_ids", "activity_summary"]).await.remove(0);
     assert!(matches!(&row.values[0], Value::Text(text) if text.contains("Lead score: 100")), "{row:?}");
     assert!(matches!(&row.values[1], Value::Ids(tags) if tags.len() == 1), "{row:?}");
     assert_eq!(row.values[2], Value::text("Call this lead"));

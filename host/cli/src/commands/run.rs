@@ -49,6 +49,9 @@ pub(crate) fn run(args: &RunArgs) -> Result<Exit, Failure> {
 
 /// The same on an Odoo server.
 async fn on_odoo(args: &RunArgs, config: &Path, loaded: script::Loaded) -> Result<Exit, Failure> {
+    if !args.old.is_empty() {
+        return Err(anyhow!("--old is for the embedded backend; leave it out with --odoo").into());
+    }
     let backend = odoo::open(config)?;
     let run_as = automation::remote::person(&backend, &args.user).await.map_err(cannot_start)?;
     let rule = args.script.file_name().unwrap_or_default().to_string_lossy().into_owned();
@@ -85,7 +88,7 @@ fn request(args: &RunArgs, database: &Database, loaded: script::Loaded, rule: St
     if let Some(model) = &args.model {
         present(database, model, &args.ids)?;
     }
-    Ok(request)
+    Ok(Request { old_values: old_values(args, database)?, ..request })
 }
 
 /// What the arguments say, for a user of whichever backend.
@@ -114,7 +117,7 @@ fn described(
         },
         model: args.model.clone(),
         records: args.ids.clone(),
-        old_values: old_values(args, database)?,
+        old_values: Vec::new(),
         actor: run_as.clone(),
         run_as,
         superuser: args.superuser,

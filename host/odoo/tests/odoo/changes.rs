@@ -15,7 +15,6 @@ fn note(body: &str) -> Message {
     Message { body: body.to_owned(), format: BodyFormat::Text, subject: None, partner_ids: vec![], attachments: vec![] }
 }
 
-// Shows: F132
 #[tokio::test]
 async fn all_kinds_of_changes_are_one_request_and_one_transaction() {
     let lab = Lab::open("all_changes").await;
@@ -206,7 +205,6 @@ async fn what_somebody_changed_meanwhile_is_a_conflict() {
     lab.close();
 }
 
-// Shows: F132
 #[tokio::test]
 async fn a_connection_that_is_cut_applies_the_changes_once() {
     let lab = Lab::open("cuts").await;
@@ -270,7 +268,6 @@ async fn more_than_the_bound_is_refused_before_it_is_sent() {
     lab.close();
 }
 
-// Shows: F132
 #[tokio::test]
 async fn a_preview_tells_what_would_change_and_writes_nothing() {
     let lab = Lab::open("preview").await;

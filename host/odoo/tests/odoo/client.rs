@@ -11,7 +11,6 @@ use triggerbox_odoo::{
 
 use crate::lab::{self, Lab};
 
-// Shows: F132
 #[tokio::test]
 async fn a_user_is_found_by_their_key() {
     let lab = Lab::open("user").await;

@@ -9,7 +9,6 @@ use triggerbox_model::{
 
 use crate::lab::{self, Lab, call};
 
-// Shows: F132
 #[tokio::test]
 async fn a_value_is_asked_once_in_a_run_and_models_once_for_all_runs() {
     let lab = Lab::open("reads").await;

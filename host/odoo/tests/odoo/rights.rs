@@ -10,7 +10,6 @@ use triggerbox_odoo::{CommitError, setup::code};
 
 use crate::lab::{self, Lab, call};
 
-// Shows: F132
 #[tokio::test]
 async fn a_restricted_user_sees_and_changes_no_more_by_a_script_than_by_hand() {
     let lab = Lab::open("rights").await;

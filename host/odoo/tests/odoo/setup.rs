@@ -8,7 +8,6 @@ use triggerbox_odoo::{
 
 use crate::lab::Lab;
 
-// Shows: F132
 #[tokio::test]
 async fn the_set_up_is_made_once_mended_and_taken_away() {
     let lab = Lab::open("setup").await;
