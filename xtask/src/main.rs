@@ -1,6 +1,7 @@
 //! The project's own chores: `cargo xtask help` lists them.
 
 mod book;
+mod contract;
 mod errors;
 mod features;
 mod links;
@@ -29,8 +30,12 @@ enum Command {
     Format,
     /// The linter over everything.
     Lints,
-    /// Parse the contract and generate bindings from it.
-    Wit,
+    /// Parse the contract, generate bindings from it, and compare it with the last published version; or publish it.
+    Wit {
+        /// Freeze the contract as it is, as the published version of its number.
+        #[arg(long)]
+        publish: bool,
+    },
     /// Check docs/features.md against the tests and pages, or write it anew.
     Features {
         /// Write the page.
@@ -72,7 +77,8 @@ fn main() -> Result<()> {
         Command::Test => test(),
         Command::Format => tools::format(),
         Command::Lints => tools::lints(),
-        Command::Wit => wit::check(),
+        Command::Wit { publish: true } => contract::publish(),
+        Command::Wit { publish: false } => wit::check(),
         Command::Features { write } => features::run(write),
         Command::Docs { write: true } => book::write(),
         Command::Docs { write: false } => book::check(),

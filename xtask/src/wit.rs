@@ -18,6 +18,7 @@ pub fn check() -> Result<()> {
     wit_bindgen_c::Opts::default().build().generate(&mut resolve, world, &mut files)?;
     let names: Vec<_> = files.iter().map(|(name, _)| name.to_owned()).collect();
     ensure!(names.iter().any(|name| name == "automation.h"), "C bindings lack a header: {names:?}");
+    crate::contract::check()?;
     println!("the contract parses; C bindings: {}", names.join(", "));
     Ok(())
 }

@@ -20,6 +20,21 @@ impl std::fmt::Display for ContentHash {
     }
 }
 
+/// A text that is no hash.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("a component's hash has 64 hexadecimal digits")]
+pub struct BadHash;
+
+impl std::str::FromStr for ContentHash {
+    type Err = BadHash;
+
+    fn from_str(text: &str) -> Result<Self, BadHash> {
+        let digits = |pair: &[u8]| u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok();
+        let bytes: Option<Vec<u8>> = text.as_bytes().chunks(2).map(digits).collect();
+        bytes.and_then(|bytes| bytes.try_into().ok()).map(Self).ok_or(BadHash)
+    }
+}
+
 impl std::fmt::Debug for ContentHash {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "ContentHash({self})")

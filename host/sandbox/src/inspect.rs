@@ -3,6 +3,7 @@
 //! A pure function over bytes. Nothing in here trusts the file: sizes, counts and nesting are bounded, and no
 //! function body is looked into.
 
+mod compatibility;
 mod contract;
 mod file_kind;
 mod imports;
@@ -12,6 +13,8 @@ mod walk;
 use serde::Serialize;
 use triggerbox_model::manifest::Manifest;
 
+pub use compatibility::{Compatibility, Fit, compatibility};
+pub use contract::VERSION;
 pub use imports::{Import, ImportStatus};
 pub use manifest::{EmbedError, embed_manifest, manifest_of};
 
@@ -88,7 +91,7 @@ pub fn inspect(bytes: &[u8]) -> Inspection {
         return inspection;
     }
     inspection.hash = ContentHash::of(bytes);
-    match walk::walk(bytes) {
+    match walk::walk(bytes, contract::CONTRACT) {
         Ok(walk) => inspection.judge(walk),
         Err(finding) => inspection.problems.push(finding),
     }

@@ -9,7 +9,9 @@ use wasmparser::{
 use super::Finding;
 
 /// `wit/`, encoded by the build script: a component that exports each world as a type.
-const CONTRACT: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/contract.wasm"));
+pub(super) const CONTRACT: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/contract.wasm"));
+
+include!(concat!(env!("OUT_DIR"), "/contracts.rs"));
 
 /// The contract's package and version, for messages.
 pub(super) const PACKAGE: &str = "triggerbox:automation";
@@ -22,8 +24,8 @@ pub(super) struct World {
 
 impl World {
     /// The world, as types of this validator: only those that one validator saw can be compared.
-    pub(super) fn parse(validator: &mut Validator) -> Option<Self> {
-        let types = validator.validate_all(CONTRACT).ok()?;
+    pub(super) fn parse(validator: &mut Validator, contract: &[u8]) -> Option<Self> {
+        let types = validator.validate_all(contract).ok()?;
         validator.reset();
         let world = {
             let types = types.as_ref();

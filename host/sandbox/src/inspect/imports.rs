@@ -3,7 +3,7 @@
 use serde::Serialize;
 use wasmparser::{component_types::ComponentEntityType, types::TypesRef};
 
-use super::contract::World;
+use super::contract::{PACKAGE, World};
 
 /// One import of a component.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -12,6 +12,9 @@ pub struct Import {
     pub name: String,
     /// Whether the host has it.
     pub status: ImportStatus,
+    /// The functions of the contract that it uses.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub functions: Vec<String>,
     /// What to do, if something is to be done.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub note: Option<String>,
@@ -70,11 +73,25 @@ pub(super) fn judge(name: &str, types: TypesRef<'_>, world: &World) -> Import {
         Some(Err(note)) => (ImportStatus::Missing, Some(note)),
         None => (ImportStatus::Missing, Some(missing(name, world))),
     };
-    Import { name: name.to_owned(), status, note }
+    Import { name: name.to_owned(), status, functions: functions(name, types), note }
+}
+
+/// The functions that a component takes from an interface of the contract.
+fn functions(name: &str, types: TypesRef<'_>) -> Vec<String> {
+    if !name.starts_with(PACKAGE) {
+        return Vec::new();
+    }
+    let Some(ComponentEntityType::Instance(instance)) = types.component_item_for_import(name).map(|item| item.ty)
+    else {
+        return Vec::new();
+    };
+    let exports = types.get(instance).map(|instance| &instance.exports);
+    let functions = exports.into_iter().flatten().filter(|(_, item)| matches!(item.ty, ComponentEntityType::Func(_)));
+    functions.map(|(name, _)| name.clone()).collect()
 }
 
 /// `namespace:package/interface` and the version.
-fn split(name: &str) -> (&str, Option<&str>) {
+pub(super) fn split(name: &str) -> (&str, Option<&str>) {
     name.split_once('@').map_or((name, None), |(name, version)| (name, Some(version)))
 }
 
@@ -92,7 +109,17 @@ fn wasi(name: &str) -> Option<Result<ImportStatus, String>> {
 
 /// Judges an import of the contract by its types.
 fn contract(name: &str, types: TypesRef<'_>, world: &World) -> Option<Result<ImportStatus, String>> {
-    let offered = world.import(name)?;
+    compared(name, name, types, world)
+}
+
+/// Compares what is imported under one name with what the world has under another: the same interface, in another version.
+pub(super) fn compared(
+    name: &str,
+    theirs: &str,
+    types: TypesRef<'_>,
+    world: &World,
+) -> Option<Result<ImportStatus, String>> {
+    let offered = world.import(theirs)?;
     let wanted = types.component_item_for_import(name)?.ty;
     if ComponentEntityType::is_subtype_of(&offered, world.types(), &wanted, types) {
         return Some(Ok(ImportStatus::Offered));

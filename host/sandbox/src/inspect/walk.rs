@@ -31,10 +31,10 @@ pub(super) struct Walk<'a> {
     pub(super) names: bool,
 }
 
-/// Walks over all sections.
-pub(super) fn walk(bytes: &[u8]) -> Result<Walk<'_>, Finding> {
+/// Walks over all sections, with a version of the contract to compare with.
+pub(super) fn walk<'a>(bytes: &'a [u8], contract: &[u8]) -> Result<Walk<'a>, Finding> {
     let mut validator = Validator::new_with_features(features());
-    let Some(world) = World::parse(&mut validator) else {
+    let Some(world) = World::parse(&mut validator, contract) else {
         return Err(too_much("nothing to be compared with".to_owned()));
     };
     let mut walk = Walk {

@@ -1,0 +1,111 @@
+//! A component against every published version of the contract.
+
+use serde::Serialize;
+
+use super::{
+    Finding,
+    contract::{self, PACKAGE, VERSIONS},
+    file_kind,
+    imports::{compared, split},
+    walk::walk,
+};
+
+/// A component against one version of the contract.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Compatibility {
+    /// The version.
+    pub version: &'static str,
+    /// Whether it runs on a host of this version.
+    pub fit: Fit,
+    /// What is in the way.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub problems: Vec<String>,
+}
+
+/// Whether a component runs on a host of some version.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Fit {
+    /// As it is.
+    Runs,
+    /// Once it is built again with that version's `wit/`: it uses nothing that is not there.
+    Rebuild,
+    /// No.
+    No,
+}
+
+impl Fit {
+    /// In words.
+    #[must_use]
+    pub fn describe(self) -> &'static str {
+        match self {
+            Self::Runs => "runs",
+            Self::Rebuild => "runs once it is built with that version's `wit/`",
+            Self::No => "does not run",
+        }
+    }
+}
+
+/// Compares a component with every published version of the contract, the oldest first.
+///
+/// # Errors
+/// It is no component, or a broken one.
+pub fn compatibility(bytes: &[u8]) -> Result<Vec<Compatibility>, Finding> {
+    if let Some(message) = file_kind::problem(bytes) {
+        return Err(Finding { code: "not-a-component", message });
+    }
+    VERSIONS.iter().map(|(version, contract)| with(bytes, version, contract)).collect()
+}
+
+fn with(bytes: &[u8], version: &'static str, contract: &[u8]) -> Result<Compatibility, Finding> {
+    let walk = walk(bytes, contract)?;
+    let (mut problems, mut linked) = (Vec::new(), true);
+    if let Err(finding) = contract::check_run(walk.types.as_ref(), &walk.world) {
+        problems.push(finding.message);
+    }
+    for name in walk.imports.iter().filter(|name| name.starts_with(PACKAGE)) {
+        let (interface, built_for) = split(name);
+        linked &= links(built_for.unwrap_or_default(), version);
+        let theirs = walk.world.imports().into_iter().find(|known| split(known).0 == interface).map(str::to_owned);
+        match theirs.and_then(|theirs| compared(name, &theirs, walk.types.as_ref(), &walk.world)) {
+            None => problems.push(format!("{version} has no `{interface}`")),
+            Some(Err(problem)) => problems.push(problem),
+            Some(Ok(_)) => {}
+        }
+    }
+    let fit = match (problems.is_empty(), linked) {
+        (false, _) => Fit::No,
+        (true, true) => Fit::Runs,
+        (true, false) => Fit::Rebuild,
+    };
+    Ok(Compatibility { version, fit, problems })
+}
+
+/// Whether a host of a version answers to the names of another: within one major version, and one minor version before
+/// 1.0, a newer host answers to older names.
+fn links(built_for: &str, host: &str) -> bool {
+    let parts = |version: &str| {
+        let mut parts = version.split(['.', '-', '+']).map(|part| part.parse::<u64>().unwrap_or_default());
+        [parts.next(), parts.next(), parts.next()].map(Option::unwrap_or_default)
+    };
+    let ([major, minor, patch], [their_major, their_minor, their_patch]) = (parts(built_for), parts(host));
+    match (major, minor) {
+        (0, 0) => built_for == host,
+        (0, _) => (0, minor) == (their_major, their_minor) && patch <= their_patch,
+        _ => major == their_major && (minor, patch) <= (their_minor, their_patch),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::links;
+
+    #[test]
+    fn hosts_answer_to_older_names_of_the_same_line() {
+        assert!(links("0.1.0", "0.1.3"));
+        assert!(!links("0.1.3", "0.1.0"));
+        assert!(!links("0.1.0", "0.2.0"));
+        assert!(links("1.2.0", "1.3.0"));
+        assert!(!links("1.2.0", "2.0.0"));
+    }
+}
