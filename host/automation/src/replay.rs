@@ -76,6 +76,30 @@ pub async fn replay(script: &Script, recording: &Recording) -> Replayed {
     Replayed { verdict, ending: run.ending, fuel_then: recording.fuel, fuel, log: player.log }
 }
 
+/// Runs a script on what was recorded, and records it again: for recordings whose answers were changed, so that the script
+/// may now want something else.
+///
+/// # Errors
+/// It asks what the recorded run did not ask; says what.
+pub async fn record_again(script: &Script, recording: &Recording) -> Result<Recording, String> {
+    let host = Box::new(Player::new(Arc::new(recording.clone())));
+    let run = script.run(recording.event.clone(), recording.limits, host).await;
+    let Some(player) = run.host.downcast::<Player>() else {
+        return Err("the sandbox returned another run's host".to_owned());
+    };
+    match player.stuck {
+        Some(why) => Err(why),
+        None => Ok(Recording {
+            script: script.hash().to_string(),
+            engine: script.fingerprint().to_owned(),
+            entries: player.answered,
+            ending: run.ending,
+            fuel: run.used.get(Limit::Fuel),
+            ..recording.clone()
+        }),
+    }
+}
+
 /// How long a replay may compute, at least, in milliseconds.
 const REPLAY_TIME: u64 = 60_000;
 
@@ -201,6 +225,8 @@ struct Player {
     /// Whether this run wants other changes than the recorded one: from then on a read may see what was never there.
     diverged: bool,
     staged: Vec<Call>,
+    /// All that was asked, with the answers.
+    answered: Vec<Entry>,
     measured: usize,
     provisional: BTreeMap<String, Id>,
     log: Vec<(LogLevel, String)>,
@@ -214,6 +240,7 @@ impl Player {
             at: 0,
             diverged: false,
             staged: Vec::new(),
+            answered: Vec::new(),
             measured: 0,
             provisional: BTreeMap::new(),
             log: Vec::new(),
@@ -288,6 +315,7 @@ impl Host for Player {
     async fn call(&mut self, call: Call) -> Result<Reply, HostFault> {
         match self.answer(&call) {
             Ok(reply) => {
+                self.answered.push(Entry { call: call.clone(), reply: reply.clone() });
                 if reply.is_ok() && changes(&call) {
                     self.staged.push(call);
                 }

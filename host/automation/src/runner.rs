@@ -23,7 +23,7 @@ use triggerbox_store::{
 
 use crate::{
     guard::LogSink,
-    journal::Keep,
+    journal::{Keep, Recording},
     people::{self, Person},
     play::{Done, Step, Task, play},
     report::{Report, Verdict},
@@ -96,13 +96,28 @@ pub async fn run(database: &Database, request: &Request, mut log: Box<dyn LogSin
     let run_id = format!("{:016x}", rand::random::<u64>());
     let mut attempt = 1;
     loop {
-        let (report, sink) = once(database, request, &run_id, attempt, log).await?;
+        let (report, _, sink) = once(database, request, &run_id, attempt, Keep::Outside, log).await?;
         if !matches!(report.verdict, Verdict::Conflict(_)) || attempt == MAX_ATTEMPTS {
             return Ok(report);
         }
         log = sink;
         attempt += 1;
     }
+}
+
+/// Runs a script once, for those who want to know each host call that it made: no second try after a conflict, and a run
+/// id that tells nothing, so that the same request does the same again.
+///
+/// # Errors
+/// [`RunError`]
+pub async fn trial(
+    database: &Database,
+    request: &Request,
+    log: Box<dyn LogSink>,
+) -> Result<(Report, Option<Recording>), RunError> {
+    check(database, request)?;
+    let (report, recording, _) = once(database, request, "trial", 1, Keep::All, log).await?;
+    Ok((report, recording))
 }
 
 /// A request that names a model names one that there is, and records that there are.
@@ -122,12 +137,13 @@ async fn once(
     request: &Request,
     run_id: &str,
     attempt: u32,
+    keep: Keep,
     log: Box<dyn LogSink>,
-) -> Result<(Report, Box<dyn LogSink>), RunError> {
+) -> Result<(Report, Option<Recording>, Box<dyn LogSink>), RunError> {
     let env = people::environment(database, request.run_as.user.id, request.superuser, request.now)?;
     let (task, step) = (task(request, run_id, attempt), step(request));
     let outside = request.outside.as_ref();
-    let played = play(database, env.clone(), &task, std::slice::from_ref(&step), Keep::Outside, outside, log).await?;
+    let played = play(database, env.clone(), &task, std::slice::from_ref(&step), keep, outside, log).await?;
     let Some(done) = played.steps.into_iter().next() else {
         return Err(RunError::Backend("the run has no script".to_owned()));
     };
@@ -153,7 +169,7 @@ async fn once(
         durations: done.durations,
         refusals: done.refusals,
     };
-    Ok((report, played.log))
+    Ok((report, done.recording, played.log))
 }
 
 pub(crate) fn task(request: &Request, run_id: &str, attempt: u32) -> Task {

@@ -5,6 +5,7 @@
 //! | [`db`] | the database file: create, open, transactions, what can go wrong with it |
 //! | [`models`] | the models and rights that come with the program |
 //! | [`demo`] | the demo company |
+//! | [`written`] | records as people write them |
 //! | [`env`] | on whose behalf something is read or written |
 //! | [`rights`] | who may do what |
 //! | [`group`] | groups with aggregates |
@@ -43,4 +44,5 @@ mod remap;
 pub mod rights;
 pub mod session;
 pub mod write;
+pub mod written;
 pub mod xmlid;

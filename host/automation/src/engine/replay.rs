@@ -4,7 +4,7 @@ use jiff::Timestamp;
 use rusqlite::Connection;
 use serde::Serialize;
 use triggerbox_model::error::Error;
-use triggerbox_sandbox::{ContentHash, Script};
+use triggerbox_sandbox::Script;
 
 use super::Engine;
 use crate::{
@@ -88,7 +88,7 @@ impl Engine {
     }
 
     async fn recorded_script(&self, recording: &Recording) -> Result<Script, EngineError> {
-        let hash = hash(&recording.script).ok_or_else(|| {
+        let hash = recording.script.parse().map_err(|_| {
             Error::not_found("unknown-script", format!("`{}` is no component's hash", recording.script))
         })?;
         self.inner.loader.ready(self.database(), hash).await
@@ -142,11 +142,4 @@ fn journaled(conn: &Connection, rule: &str, since: i64, after: RunId) -> Result<
     let mut statement = conn.prepare_cached(sql)?;
     let rows = statement.query_map((rule, after, since, PAGE), |row| row.get(0))?;
     Ok(rows.collect::<Result<_, _>>()?)
-}
-
-/// A hash from its hexadecimal form.
-fn hash(text: &str) -> Option<ContentHash> {
-    let digits = |pair: &[u8]| u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok();
-    let bytes: Vec<u8> = text.as_bytes().chunks(2).map(digits).collect::<Option<_>>()?;
-    bytes.try_into().ok().map(ContentHash)
 }
