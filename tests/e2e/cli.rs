@@ -48,6 +48,16 @@ fn lay_out(folder: &Path) {
         write(&format!("{name}.toml"), rule.as_bytes());
     }
     write("inquiry.json", b"{\"email\": \"ada@engines.example\", \"name\": \"Ada\", \"subject\": \"Looms\"}");
+    // A script's folder of its own: scenarios beside a component are run by more than one command.
+    fs::create_dir_all(folder.join("orders/scenarios")).unwrap();
+    fs::copy(folder.join("high-value-order.wasm"), folder.join("orders/high-value-order.wasm")).unwrap();
+    for entry in fs::read_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/e2e/scenarios")).unwrap() {
+        let file = entry.unwrap().path();
+        fs::copy(&file, folder.join("orders/scenarios").join(file.file_name().unwrap())).unwrap();
+    }
+    fs::create_dir_all(folder.join("passing/scenarios")).unwrap();
+    fs::copy(folder.join("high-value-order.wasm"), folder.join("passing/high-value-order.wasm")).unwrap();
+    fs::copy(folder.join("orders/scenarios/large.toml"), folder.join("passing/scenarios/large.toml")).unwrap();
     for name in ["run.db", "read.db", "kept.db", "runs.db"] {
         drop(Database::create_demo(&folder.join(name), NOW.parse().unwrap()).unwrap());
     }

@@ -4,6 +4,7 @@ mod odoo;
 mod rules;
 mod runs;
 mod serve;
+mod test;
 
 use std::path::PathBuf;
 
@@ -14,6 +15,7 @@ pub(crate) use self::odoo::{OdooArgs, OdooCommand};
 pub(crate) use self::rules::{ApplyArgs, Common, RulesArgs, RulesCommand, ScriptsArgs, ScriptsCommand};
 pub(crate) use self::runs::{ApprovalsArgs, ApprovalsCommand, RunsArgs, RunsCommand};
 pub(crate) use self::serve::{ServeArgs, TokenArgs, TokenCommand};
+pub(crate) use self::test::{BacktestArgs, DevArgs, ReplayArgs, TestArgs, TestFormat};
 
 /// Business automations as WebAssembly components: each run in a fresh sandbox with hard limits, each change applied
 /// as one transaction or not at all.
@@ -44,6 +46,14 @@ pub(crate) enum Command {
     Check(CheckArgs),
     /// Run a script on records and show what it did.
     Run(Box<RunArgs>),
+    /// Run a script's scenarios: what is given, what happens, what is expected.
+    Test(Box<TestArgs>),
+    /// Build, test and push to a test server, whenever a file changes.
+    Dev(DevArgs),
+    /// Run an exported run again, without a server.
+    Replay(ReplayArgs),
+    /// Run a folder of exported runs again on a component, and count.
+    Backtest(BacktestArgs),
     /// Rules: what happens by itself, when, on what, as whom.
     Rules(RulesArgs),
     /// Runs: what happened, once more, or on another version.
@@ -134,14 +144,59 @@ pub(crate) struct BuildArgs {
 
 /// Options of `check`.
 #[derive(Debug, Args)]
+#[command(after_help = CHECK_EXAMPLES)]
 pub(crate) struct CheckArgs {
     /// The component.
     pub(crate) component: PathBuf,
-    /// Only look into it; do not compile it.
+    /// Only look into it: do not compile it, start it, or run its scenarios.
     #[arg(long)]
     pub(crate) no_compile: bool,
-    #[command(flatten)]
-    pub(crate) format: Format,
+    /// Also fail for findings of this severity and above.
+    #[arg(long, value_enum, value_name = "SEVERITY")]
+    pub(crate) deny: Option<Deny>,
+    /// Compare it with every published version of the contract, too.
+    #[arg(long)]
+    pub(crate) compat: bool,
+    /// Scenarios that tell which rights are needed [default: the folder `scenarios` beside the component].
+    #[arg(long, value_name = "FOLDER")]
+    pub(crate) scenarios: Option<PathBuf>,
+    /// Also write the findings into this file, as SARIF.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) sarif: Option<PathBuf>,
+    /// How the findings are printed.
+    #[arg(long, value_enum, default_value_t = CheckFormat::Text)]
+    pub(crate) format: CheckFormat,
+    /// The same as `--format json`.
+    #[arg(long, conflicts_with = "format")]
+    pub(crate) json: bool,
+}
+
+const CHECK_EXAMPLES: &str = "\
+Examples:
+  triggerbox check scoring.wasm
+  triggerbox check scoring.wasm --deny warnings --sarif findings.sarif
+  triggerbox check scoring.wasm --compat
+
+Exit codes: 0 ok, 1 a finding that is denied, 6 it does not run here.";
+
+/// Which findings fail a check.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Deny {
+    /// Warnings.
+    Warnings,
+    /// Notes and warnings.
+    Notes,
+}
+
+/// How findings are printed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum CheckFormat {
+    /// For people.
+    Text,
+    /// One JSON document.
+    Json,
+    /// SARIF 2.1.0, as code hosts read it.
+    Sarif,
 }
 
 /// Options of `run`.

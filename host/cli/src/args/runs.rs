@@ -133,6 +133,22 @@ pub(crate) enum RunsCommand {
         #[command(flatten)]
         common: Common,
     },
+    /// Write a run into a file, to be replayed anywhere. What is personal is taken out.
+    Export {
+        /// The run.
+        run: i64,
+        /// The new file [default: `run-RUN.json`].
+        #[arg(long, value_name = "FILE")]
+        out: Option<PathBuf>,
+        /// Keep the texts of records as they were.
+        #[arg(long)]
+        plain: bool,
+        /// Put the scripts into the file, too.
+        #[arg(long)]
+        with_scripts: bool,
+        #[command(flatten)]
+        common: Common,
+    },
     /// Replay all journaled runs of a rule on a component, and count: same, differs, undecidable.
     Backtest {
         /// The component.

@@ -1,7 +1,7 @@
 //! `triggerbox check`: what a component is, what it asks for, and whether this host can run it.
 
 use std::{
-    fs::File,
+    fs::{self, File},
     io::Read,
     path::Path,
     time::{Duration, Instant},
@@ -9,22 +9,32 @@ use std::{
 
 use anyhow::Context;
 use serde_json::json;
-use triggerbox_model::{grants::Grant, limits::Unit, manifest::Manifest};
-use triggerbox_sandbox::inspect::{ImportStatus, Inspection, MAX_BYTES, Tool, inspect};
+use triggerbox_model::{
+    grants::{Grant, Need},
+    limits::Unit,
+    manifest::Manifest,
+};
+use triggerbox_sandbox::inspect::{
+    Compatibility, Fit, ImportStatus, Inspection, MAX_BYTES, Tool, compatibility, inspect,
+};
+use triggerbox_workbench::{
+    lint::{Finding, Known, Severity, Start, lint, sarif, start},
+    scenario::{self, Bench, FOLDER, ScenarioFile},
+};
 
 use crate::{
-    args::CheckArgs,
+    args::{CheckArgs, CheckFormat, Deny},
     commands::script,
     exit::{Exit, Failure, OrExit},
     output::{self, BOLD, DIM, GREEN, RED, YELLOW, printable, styled},
 };
 
-/// What a trial compilation came to.
+/// What a trial came to.
 enum Trial {
     /// It was not asked for, or there is nothing that could be compiled.
     Skipped,
-    /// It compiles and fits the contract.
-    Compiled(Duration),
+    /// It compiles and fits the contract, and starts so.
+    Compiled { time: Duration, start: Start },
     /// It does not.
     Refused(String),
 }
@@ -32,22 +42,80 @@ enum Trial {
 pub(crate) fn run(args: &CheckArgs) -> Result<Exit, Failure> {
     let (bytes, size) = read(&args.component)?;
     let inspection = Inspection { size, ..inspect(&bytes) };
-    let trial = match args.no_compile || !inspection.ok {
-        true => Trial::Skipped,
-        false => compile(&bytes)?,
+    let (trial, needed) = match args.no_compile || !inspection.ok {
+        true => (Trial::Skipped, None),
+        false => attempt(args, &bytes, inspection.manifest.as_ref())?,
+    };
+    let start = match &trial {
+        Trial::Compiled { start, .. } => Some(start),
+        Trial::Skipped | Trial::Refused(_) => None,
+    };
+    let findings = lint(&Known { inspection: &inspection, start, needed: needed.as_deref() });
+    let compatibility = match args.compat && inspection.refusal().is_none() {
+        true => compatibility(&bytes).unwrap_or_default(),
+        false => Vec::new(),
     };
     let ok = inspection.ok && !matches!(trial, Trial::Refused(_));
-    if args.format.json {
-        let trial = match &trial {
-            Trial::Skipped => json!({ "compiled": null }),
-            Trial::Compiled(time) => json!({ "compiled": true, "milliseconds": time.as_millis() }),
-            Trial::Refused(problem) => json!({ "compiled": false, "problem": problem }),
+    let checked = Checked { args, inspection, trial, findings, compatibility, ok };
+    checked.print()?;
+    Ok(checked.exit())
+}
+
+/// All that was found out.
+struct Checked<'a> {
+    args: &'a CheckArgs,
+    inspection: Inspection,
+    trial: Trial,
+    findings: Vec<Finding>,
+    compatibility: Vec<Compatibility>,
+    ok: bool,
+}
+
+impl Checked<'_> {
+    fn exit(&self) -> Exit {
+        let denied = match self.args.deny {
+            None => Severity::Error,
+            Some(Deny::Warnings) => Severity::Warning,
+            Some(Deny::Notes) => Severity::Note,
         };
-        output::json(&json!({ "ok": ok, "inspection": inspection, "trial": trial }))?;
-    } else {
-        print(&args.component, &inspection, &trial);
+        match self.ok {
+            false => Exit::InvalidComponent,
+            true if self.findings.iter().any(|finding| finding.severity >= denied) => Exit::ScriptFailed,
+            true => Exit::Ok,
+        }
     }
-    Ok(if ok { Exit::Ok } else { Exit::InvalidComponent })
+
+    fn print(&self) -> Result<(), Failure> {
+        if let Some(path) = &self.args.sarif {
+            let text = serde_json::to_string_pretty(&self.sarif())? + "\n";
+            fs::write(path, text).with_context(|| format!("cannot write {}", path.display()))?;
+        }
+        match if self.args.json { CheckFormat::Json } else { self.args.format } {
+            CheckFormat::Text => print(self),
+            CheckFormat::Sarif => output::json(&self.sarif())?,
+            CheckFormat::Json => {
+                let trial = match &self.trial {
+                    Trial::Skipped => json!({ "compiled": null }),
+                    Trial::Compiled { time, start } => json!({
+                        "compiled": true, "milliseconds": time.as_millis(),
+                        "start": { "microseconds": start.durations.instantiate.as_micros(), "memory": start.memory },
+                    }),
+                    Trial::Refused(problem) => json!({ "compiled": false, "problem": problem }),
+                };
+                output::json(&json!({ "ok": self.ok, "inspection": self.inspection, "trial": trial,
+                    "findings": self.findings, "compatibility": self.compatibility }))?;
+            }
+        }
+        Ok(())
+    }
+
+    fn sarif(&self) -> impl serde::Serialize {
+        let manifest = self.args.component.with_file_name("triggerbox.toml");
+        let text = fs::read_to_string(&manifest).ok();
+        let (file, manifest) = (self.args.component.to_string_lossy(), manifest.to_string_lossy().into_owned());
+        let manifest = text.as_ref().map(|text| (manifest.as_str(), text.as_str()));
+        sarif(&file.replace('\\', "/"), manifest, &self.findings)
+    }
 }
 
 /// A file's bytes, up to just more than a component may have, and its size: what is larger is refused by its size alone.
@@ -62,32 +130,48 @@ fn read(path: &Path) -> Result<(Vec<u8>, u64), Failure> {
     Ok(read().with_context(|| format!("cannot read {}", path.display()))?)
 }
 
-/// Compiles anew, past the cache: this is about the component, not about what was kept of it.
-fn compile(bytes: &[u8]) -> Result<Trial, Failure> {
+/// Compiles anew, past the cache: this is about the component, not about what was kept of it. Then starts it, and runs its
+/// scenarios for the rights that they need.
+fn attempt(args: &CheckArgs, bytes: &[u8], manifest: Option<&Manifest>) -> Result<(Trial, Option<Vec<Need>>), Failure> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().or_exit(Exit::Backend)?;
     let sandbox = script::sandbox(1)?;
-    let start = Instant::now();
-    Ok(match runtime.block_on(sandbox.prepare(bytes, None, &script::compiler()?)) {
-        Ok(_) => Trial::Compiled(start.elapsed()),
-        Err(error) => Trial::Refused(error.to_string()),
-    })
+    let begin = Instant::now();
+    let script = match runtime.block_on(sandbox.prepare(bytes, None, &script::compiler()?)) {
+        Ok(script) => script,
+        Err(error) => return Ok((Trial::Refused(error.to_string()), None)),
+    };
+    let time = begin.elapsed();
+    let start = runtime.block_on(start(&script));
+    let folder = args.scenarios.clone().unwrap_or_else(|| args.component.with_file_name(FOLDER));
+    let files = scenario::files(&folder).with_context(|| format!("cannot read {}", folder.display()))?;
+    let needed = match manifest.filter(|_| !files.is_empty()) {
+        None => None,
+        Some(manifest) => {
+            let bench = Bench { script, manifest: manifest.clone() };
+            let mut needed = Vec::new();
+            for file in files {
+                needed.extend(runtime.block_on(bench.play(&ScenarioFile::read(&file)?))?.needs);
+            }
+            Some(needed)
+        }
+    };
+    Ok((Trial::Compiled { time, start }, needed))
 }
 
-fn print(path: &Path, inspection: &Inspection, trial: &Trial) {
-    let verdict = match inspection.ok && !matches!(trial, Trial::Refused(_)) {
-        true => styled(GREEN, "ok"),
-        false => styled(RED, "not usable"),
-    };
-    anstream::println!("{} {verdict}", styled(BOLD, path.display()));
-    for problem in &inspection.problems {
-        anstream::println!("  {} {}", styled(RED, "problem:"), printable(&problem.message));
+fn print(checked: &Checked<'_>) {
+    let inspection = &checked.inspection;
+    let verdict = if checked.ok { styled(GREEN, "ok") } else { styled(RED, "not usable") };
+    anstream::println!("{} {verdict}", styled(BOLD, checked.args.component.display()));
+    for finding in &checked.findings {
+        print_finding(finding);
     }
-    for warning in &inspection.warnings {
-        anstream::println!("  {} {}", styled(YELLOW, "warning:"), printable(&warning.message));
-    }
-    match trial {
+    match &checked.trial {
         Trial::Skipped => {}
-        Trial::Compiled(time) => anstream::println!("  compiles in {} ms", time.as_millis()),
+        Trial::Compiled { time, start } => {
+            let (millis, micros) = (time.as_millis(), start.durations.instantiate.as_micros());
+            let memory = output::amount(Unit::Bytes, start.memory);
+            anstream::println!("  compiles in {millis} ms, starts in {micros} µs with {memory} of memory");
+        }
         Trial::Refused(problem) => anstream::println!("  {} {}", styled(RED, "problem:"), printable(problem)),
     }
     anstream::println!("  {}{}", output::amount(Unit::Bytes, inspection.size), symbols(inspection));
@@ -104,6 +188,27 @@ fn print(path: &Path, inspection: &Inspection, trial: &Trial) {
         print_manifest(manifest);
     }
     print_imports(inspection);
+    if !checked.compatibility.is_empty() {
+        anstream::println!("\n{}", styled(BOLD, "versions of the contract"));
+    }
+    for version in &checked.compatibility {
+        let style = if version.fit == Fit::Runs { GREEN } else { YELLOW };
+        anstream::println!("  {} {}", version.version, styled(style, version.fit.describe()));
+        version.problems.iter().for_each(|problem| anstream::println!("    {}", printable(problem)));
+    }
+}
+
+fn print_finding(finding: &Finding) {
+    let style = match finding.severity {
+        Severity::Error => {
+            return anstream::println!("  {} {}", styled(RED, "problem:"), printable(&finding.message));
+        }
+        Severity::Warning => YELLOW,
+        Severity::Note => DIM,
+    };
+    let name = format!("{}[{}]:", finding.severity.name(), finding.code);
+    anstream::println!("  {} {}", styled(style, name), printable(&finding.message));
+    anstream::println!("    {}", styled(DIM, finding.help));
 }
 
 fn symbols(inspection: &Inspection) -> &'static str {

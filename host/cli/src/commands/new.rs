@@ -9,6 +9,7 @@ use anyhow::{Context, bail};
 use include_dir::{Dir, DirEntry, include_dir};
 use serde_json::json;
 use triggerbox_toolchain::CONTRACT;
+use triggerbox_workbench::scenario::FOLDER;
 
 use crate::{
     args::{Language, NewArgs},
@@ -50,6 +51,8 @@ pub(crate) fn run(args: &NewArgs) -> Result<Exit, Failure> {
     };
     let template = TEMPLATES.get_dir(template).with_context(|| format!("there is no template for {template}"))?;
     write(template, &folder, &args.name)?;
+    let scenarios = TEMPLATES.get_dir(FOLDER).context("there is no template for scenarios")?;
+    write(scenarios, &folder.join(FOLDER), &args.name)?;
     let library_folder = folder.join(LIBRARY_FOLDER);
     write(library, &library_folder, &args.name)?;
     // Every library comes with the contract it was written for.
@@ -61,7 +64,7 @@ pub(crate) fn run(args: &NewArgs) -> Result<Exit, Failure> {
     } else {
         anstream::println!("{} {}", styled(BOLD, "created"), folder.display());
         anstream::println!("next:  cd {}", folder.display());
-        anstream::println!("       triggerbox build");
+        anstream::println!("       triggerbox test");
         anstream::println!("       triggerbox run {}.wasm --model crm.lead --ids 1 --dry-run", args.name);
     }
     Ok(Exit::Ok)

@@ -1,6 +1,7 @@
 //! `triggerbox runs`: what happened, again or not.
 
-mod past;
+mod export;
+pub(crate) mod past;
 mod show;
 
 use std::sync::Arc;
@@ -22,6 +23,7 @@ use triggerbox_model::{
 use triggerbox_sandbox::LogLevel;
 use triggerbox_store::{db::Mode, session::Session};
 
+pub(crate) use self::export::exported;
 use crate::{
     args::{Common, RunsCommand},
     commands::{
@@ -84,6 +86,9 @@ pub(crate) fn run(command: &RunsCommand) -> Result<Exit, Failure> {
             done(common, *run, "is cancelled")
         }
         RunsCommand::Replay { run, version, common } => past::replay(*run, version.as_deref(), common),
+        RunsCommand::Export { run, out, plain, with_scripts, common } => {
+            export::run(*run, out.as_deref(), *plain, *with_scripts, common)
+        }
         RunsCommand::Backtest { version, rule, since, common } => past::backtest(version, rule, since, common),
         RunsCommand::Work { common } => {
             let desk = Desk::open(common)?;

@@ -69,7 +69,7 @@ fn component(desk: &Desk, path: &Path) -> Result<Script, Failure> {
     desk.block_on(desk.engine.try_out(&bytes))
 }
 
-fn text(done: &Replayed) -> String {
+pub(crate) fn text(done: &Replayed) -> String {
     let fuel = format!("fuel {} then, {} now", done.fuel_then, done.fuel);
     match &done.verdict {
         Verdict::Same => format!("{} ({fuel})", styled(GREEN, "same")),

@@ -1,0 +1,199 @@
+//! `triggerbox test`: a script's scenarios.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    time::Instant,
+};
+
+use anyhow::{Context, anyhow};
+use serde_json::json;
+use triggerbox_model::limits::{Limit, Unit};
+use triggerbox_sandbox::Sandbox;
+use triggerbox_workbench::{
+    report::{self, Tested, Tried},
+    scenario::{self, Bench, FOLDER, ScenarioFile, bless::blessed},
+};
+
+use crate::{
+    args::{Common, Format, TestArgs, TestFormat},
+    commands::{build, runs, script, watch::Watch},
+    exit::{Exit, Failure, OrExit},
+    output::{self, BOLD, DIM, GREEN, RED, printable, styled},
+};
+
+pub(crate) fn run(args: &TestArgs) -> Result<Exit, Failure> {
+    if let Some(run) = args.from_run {
+        return from_run(args, run);
+    }
+    if !args.watch {
+        return once(args);
+    }
+    let watch = Watch::new(if args.path.is_dir() { &args.path } else { parent(&args.path) })?;
+    loop {
+        if let Err(Failure { error, .. }) = once(args) {
+            anstream::eprintln!("{} {}", styled(RED, "error:"), printable(&format!("{error:#}")));
+        }
+        anstream::println!("{}", styled(DIM, "waiting for changes"));
+        watch.wait()?;
+    }
+}
+
+fn once(args: &TestArgs) -> Result<Exit, Failure> {
+    let component = component(&args.path)?;
+    let folder = scenarios(args);
+    let tried = try_all(&component, &folder, args.only.as_deref(), args.bless)?;
+    print(args, &tried)?;
+    Ok(exit(&tried.tests))
+}
+
+/// The component to test: a folder is built first.
+fn component(path: &Path) -> Result<PathBuf, Failure> {
+    if path.is_dir() { Ok(build::build(path, None)?.path) } else { Ok(path.to_owned()) }
+}
+
+fn scenarios(args: &TestArgs) -> PathBuf {
+    let beside = if args.path.is_dir() { args.path.clone() } else { parent(&args.path).to_owned() };
+    // Without a leading `./`: places in files are shown as people write them.
+    let beside = beside.strip_prefix(".").map_or_else(|_| beside.clone(), Path::to_path_buf);
+    args.scenarios.clone().unwrap_or_else(|| beside.join(FOLDER))
+}
+
+fn parent(path: &Path) -> &Path {
+    path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."))
+}
+
+/// What came of a script's scenarios.
+pub(crate) struct All {
+    /// The script's name.
+    pub(crate) script: String,
+    /// In the order of their names.
+    pub(crate) tests: Vec<Tested>,
+}
+
+/// Runs the scenarios of a folder on a component.
+pub(crate) fn try_all(component: &Path, folder: &Path, only: Option<&str>, bless: bool) -> Result<All, Failure> {
+    let bytes = fs::read(component).with_context(|| format!("cannot read {}", component.display()))?;
+    let files = scenario::files(folder).with_context(|| format!("cannot read {}", folder.display()))?;
+    let wanted = |path: &PathBuf| {
+        let name = path.file_stem().unwrap_or_default().to_string_lossy();
+        only.is_none_or(|part| name.contains(part))
+    };
+    let files: Vec<_> = files.into_iter().filter(wanted).collect();
+    if files.is_empty() {
+        let which = only.map(|part| format!(" with `{part}` in its name")).unwrap_or_default();
+        let folder = folder.display();
+        return Err(anyhow!("there is no scenario{which} in {folder}; write one, such as {folder}/first.toml").into());
+    }
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().or_exit(Exit::Backend)?;
+    let sandbox: Sandbox = script::sandbox(1)?;
+    let loaded = runtime.block_on(script::load(&sandbox, &bytes))?;
+    let name = loaded.manifest.script.name.clone();
+    let bench = Bench { script: loaded.script, manifest: loaded.manifest };
+    let tests = files.iter().map(|path| match ScenarioFile::read(path) {
+        Ok(file) => runtime.block_on(try_one(&bench, &file, bless)),
+        Err(error) => Ok(Tested::broken(&error)),
+    });
+    Ok(All { script: name, tests: tests.collect::<Result<_, Failure>>()? })
+}
+
+async fn try_one(bench: &Bench, file: &ScenarioFile, bless: bool) -> Result<Tested, Failure> {
+    let start = Instant::now();
+    let played = match bench.play(file).await {
+        Ok(played) => played,
+        Err(error) => return Ok(Tested::broken(&error)),
+    };
+    let time = start.elapsed();
+    let fuel = Some(played.observed.used.get(Limit::Fuel));
+    let result = if played.failures.is_empty() {
+        Tried::Passed
+    } else if bless && file.scenario.recording.is_some() {
+        bench.record_again(file).await?;
+        Tried::Blessed
+    } else if bless {
+        let text = blessed(file, &played.observed)?;
+        fs::write(&file.path, text).with_context(|| format!("cannot write {}", file.path.display()))?;
+        Tried::Blessed
+    } else {
+        Tried::Failed { failures: played.failures, log: played.observed.log }
+    };
+    Ok(Tested { name: file.name.clone(), path: file.path.clone(), time, fuel, result })
+}
+
+fn print(args: &TestArgs, all: &All) -> Result<(), Failure> {
+    let passed = all.tests.iter().filter(|test| test.passed()).count();
+    let failed = all.tests.len() - passed;
+    match if args.json { TestFormat::Json } else { args.format } {
+        TestFormat::Json => output::json(&json!({
+            "script": all.script, "passed": passed, "failed": failed, "tests": all.tests,
+        }))?,
+        TestFormat::Junit => anstream::print!("{}", report::junit(&all.script, &all.tests).or_exit(Exit::Backend)?),
+        TestFormat::Text => anstream::print!("{}", text(all)),
+    }
+    Ok(())
+}
+
+/// For people: a line for each, then how those that failed did.
+pub(crate) fn text(all: &All) -> String {
+    let mut lines = vec![styled(BOLD, &all.script)];
+    for test in &all.tests {
+        let word = match &test.result {
+            Tried::Passed => styled(GREEN, "ok     "),
+            Tried::Blessed => styled(GREEN, "blessed"),
+            Tried::Failed { .. } => styled(RED, "FAILED "),
+            Tried::Broken { .. } => styled(RED, "broken "),
+        };
+        let fuel = test.fuel.map(|fuel| format!("  fuel {}", output::amount(Unit::Fuel, fuel))).unwrap_or_default();
+        lines.push(format!("  {word} {}{}", printable(&test.name), styled(DIM, fuel)));
+    }
+    for test in all.tests.iter().filter(|test| !test.passed()) {
+        lines.push(String::new());
+        lines.push(printable(test.told().trim_end()));
+    }
+    let passed = all.tests.iter().filter(|test| test.passed()).count();
+    lines.push(format!("\n{passed} passed, {} failed", all.tests.len() - passed));
+    lines.join("\n") + "\n"
+}
+
+/// A broken scenario is a wrong file; a failed one is the script's.
+pub(crate) fn exit(tests: &[Tested]) -> Exit {
+    if tests.iter().any(|test| matches!(test.result, Tried::Broken { .. })) {
+        Exit::Usage
+    } else if tests.iter().all(Tested::passed) {
+        Exit::Ok
+    } else {
+        Exit::ScriptFailed
+    }
+}
+
+/// Makes a scenario of a run: its recording, and a file that names it, with room above the fuel that it used.
+fn from_run(args: &TestArgs, run: i64) -> Result<Exit, Failure> {
+    let folder = scenarios(args);
+    let name = format!("run-{run}");
+    let (recording, file) = (folder.join(format!("{name}.json")), folder.join(format!("{name}.toml")));
+    if let Some(there) = [&recording, &file].into_iter().find(|path| path.exists()) {
+        return Err(anyhow!("{} is there already; remove it first", there.display()).into());
+    }
+    let format = Format { json: args.json };
+    let common = Common { user: "admin".to_owned(), database: args.database.clone(), format };
+    let exported = runs::exported(run, args.plain, false, &common)?;
+    let fuel: u64 = exported.actions.iter().map(|action| action.recording.fuel).sum();
+    let text = format!(
+        "description = \"Recorded from run {run} of the rule {}.\"\nrecording = \"{name}.json\"\n\n[budgets]\nfuel = {}\n",
+        exported.rule,
+        fuel.saturating_add(fuel / 4).next_multiple_of(10_000),
+    );
+    fs::create_dir_all(&folder).with_context(|| format!("cannot make {}", folder.display()))?;
+    exported.save(&recording)?;
+    fs::write(&file, text).with_context(|| format!("cannot write {}", file.display()))?;
+    if args.json {
+        output::json(&json!({ "scenario": file, "recording": recording, "redacted": exported.redacted,
+            "decides": exported.decides }))?;
+    } else {
+        anstream::println!("{} {}", styled(BOLD, "wrote"), file.display());
+        if exported.redacted {
+            anstream::println!("redacted: {}", printable(&exported.decides.describe()));
+        }
+    }
+    Ok(Exit::Ok)
+}

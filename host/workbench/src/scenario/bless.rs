@@ -1,0 +1,134 @@
+//! Writes into a scenario's file what came of it, in place of what was expected. Everything else in it stays; budgets too:
+//! they are decisions.
+
+use std::fmt::Write as _;
+
+use toml::Value;
+
+use super::{
+    BadScenario, Observed, ScenarioFile,
+    compare::block,
+    expect::{Expect, Lines, plain},
+};
+
+/// The file's text with what came of it.
+///
+/// # Errors
+/// The file has `[expect]` in a form that is not understood.
+pub fn blessed(file: &ScenarioFile, observed: &Observed) -> Result<String, BadScenario> {
+    let expect = file.scenario.expect.as_ref().map(|expect| expect.get_ref());
+    let text = replaced(&file.text, &expected(expect, observed));
+    let whole: Result<toml::Table, _> = text.parse();
+    let without = |text: &str| {
+        let mut table: toml::Table = text.parse().ok()?;
+        table.remove("expect");
+        Some(table)
+    };
+    match whole {
+        Ok(_) if without(&text) == without(&file.text) => Ok(text),
+        _ => Err(file.broken("cannot be rewritten: write `[expect]` and `[[expect.…]]` as tables of their own")),
+    }
+}
+
+/// What came, as tables of a file. The log and the outcome's extras are written where they were.
+fn expected(before: Option<&Expect>, observed: &Observed) -> String {
+    let mut top: Vec<(String, Value)> = Vec::new();
+    let outcome = observed.outcome.clone().unwrap_or_default();
+    let text = |text: String| Value::String(text);
+    top.extend(outcome.message.map(|message| ("message".to_owned(), text(message))));
+    top.extend(outcome.warning.map(|warning| ("warning".to_owned(), text(warning))));
+    let strings = |lines: &[String]| Value::Array(lines.iter().cloned().map(Value::String).collect());
+    if !outcome.records.is_empty() {
+        let records = outcome.records.iter().map(|id| Value::Integer(i64::from(*id)));
+        top.push(("records".to_owned(), Value::Array(records.collect())));
+    }
+    if let Some(result) = outcome.result_json.and_then(|json| serde_json::from_str::<Value>(&json).ok()) {
+        top.push(("result".to_owned(), result));
+    }
+    if !observed.refusals.is_empty() {
+        top.push(("refusals".to_owned(), strings(&observed.refusals)));
+    }
+    if before.is_some_and(|before| before.log.is_some()) {
+        top.push(("log".to_owned(), strings(&observed.log)));
+    }
+    let mut values: Vec<_> = observed.values.iter().collect();
+    values.sort_by_key(|(name, _)| name.as_str());
+    top.extend(values.into_iter().map(|(name, value)| (format!("values.{name}"), plain(value))));
+
+    let mut out = format!("[expect]\n{}", block(&top));
+    if let Some(error) = &observed.error {
+        let _ = write!(out, "\n[expect.error]\n{}", block(&error.lines()));
+    }
+    let before = before.map(|expect| expect.changes.as_slice()).unwrap_or_default();
+    let changes: Vec<_> = observed
+        .changes
+        .iter()
+        .map(|item| match before.iter().find(|before| before.get_ref().record == item.record) {
+            Some(before) => item.clone().seen_by(before.get_ref()),
+            None => item.clone(),
+        })
+        .filter(|item| item.deleted || !item.values.is_empty())
+        .collect();
+    list(&mut out, "changes", &changes);
+    list(&mut out, "messages", &observed.messages);
+    list(&mut out, "activities", &observed.activities);
+    if observed.follows {
+        list(&mut out, "followers", &observed.followers);
+    }
+    list(&mut out, "requests", &observed.requests);
+    out
+}
+
+fn list<T: Lines>(out: &mut String, name: &str, items: &[T]) {
+    for item in items {
+        let _ = write!(out, "\n[[expect.{name}]]\n{}", block(&item.lines()));
+    }
+}
+
+/// The text with `new` where its tables on what is expected were, or at its end.
+fn replaced(text: &str, new: &str) -> String {
+    let (mut before, mut after, mut seen, mut inside) = (String::new(), String::new(), false, false);
+    let mut waiting = String::new();
+    for line in text.lines() {
+        let header = line.trim_start().starts_with('[');
+        if header {
+            let name = line.trim().trim_start_matches('[').trim_start();
+            inside = name.starts_with("expect]") || name.starts_with("expect.");
+            seen |= inside;
+        }
+        let part = if seen { &mut after } else { &mut before };
+        match inside {
+            // Comments and blank lines before the next table belong to that.
+            true if line.trim().is_empty() || line.trim_start().starts_with('#') => {
+                waiting += line;
+                waiting.push('\n');
+            }
+            true => waiting.clear(),
+            false => {
+                *part += &std::mem::take(&mut waiting);
+                *part += line;
+                part.push('\n');
+            }
+        }
+    }
+    let (before, after) = (before.trim_end(), after.trim());
+    let gap = if before.is_empty() { "" } else { "\n\n" };
+    match after.is_empty() {
+        true => format!("{before}{gap}{new}"),
+        false => format!("{before}{gap}{new}\n{after}\n"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_is_expected_is_replaced() {
+        let text = "# What\ndescription = \"x\"\n\n[expect]\nmessage = \"old\"\n# gone\n\n[[expect.changes]]\nrecord = \"@a\"\n\n\
+                    # Kept\n[budgets]\nfuel = 1\n";
+        let new = replaced(text, "[expect]\nmessage = \"new\"\n");
+        assert_eq!(new, "# What\ndescription = \"x\"\n\n[expect]\nmessage = \"new\"\n\n# Kept\n[budgets]\nfuel = 1\n");
+        assert_eq!(replaced("a = 1\n", "[expect]\n"), "a = 1\n\n[expect]\n");
+    }
+}

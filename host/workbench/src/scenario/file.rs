@@ -1,0 +1,251 @@
+//! The file of a scenario. Keys that are not known are refused, with their place.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
+
+use indexmap::IndexMap;
+use serde::Deserialize;
+use toml::{Spanned, Table, Value};
+use triggerbox_llm::Matching;
+use triggerbox_model::limits::{Class, Limit, LimitRequest};
+
+use super::{
+    expect::Expect,
+    place::{BadScenario, line_and_column},
+};
+
+/// A scenario with the file that it is from.
+#[derive(Debug, Clone)]
+pub struct ScenarioFile {
+    /// The file.
+    pub path: PathBuf,
+    /// The file's name without its end: what the scenario is called.
+    pub name: String,
+    /// The file's text.
+    pub text: String,
+    /// What it says.
+    pub scenario: Scenario,
+}
+
+/// A scenario.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct Scenario {
+    /// What it shows, in a sentence.
+    #[serde(default)]
+    pub description: String,
+    /// A run that was exported, in place of all but budgets: the script must want the same as it did.
+    #[serde(default)]
+    pub recording: Option<Spanned<String>>,
+    /// The time that the script sees; days such as `+3d` count from here.
+    #[serde(default)]
+    pub time: Option<Spanned<Value>>,
+    /// The script's random numbers come from here.
+    #[serde(default = "one")]
+    pub seed: u32,
+    /// Whether the demo CRM is there; if not, only a company with its users is.
+    #[serde(default = "yes")]
+    pub demo: bool,
+    /// Files with models of one's own, in the form of the program's.
+    #[serde(default)]
+    pub models: Vec<Spanned<String>>,
+    /// Records that are there before, by model, in the order of the file.
+    #[serde(default)]
+    pub given: IndexMap<String, Vec<Spanned<Table>>>,
+    /// What happens.
+    #[serde(default)]
+    pub when: When,
+    /// What other services answer.
+    #[serde(default)]
+    pub answers: Vec<Spanned<HttpAnswer>>,
+    /// What is expected.
+    #[serde(default)]
+    pub expect: Option<Spanned<Expect>>,
+    /// The most that the run may use of a limit.
+    #[serde(default)]
+    pub budgets: IndexMap<Spanned<Limit>, u64>,
+}
+
+/// What happens.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
+pub struct When {
+    /// The trigger.
+    pub trigger: TriggerName,
+    /// The model, where no record tells it.
+    pub model: Option<String>,
+    /// The triggering records: `@name`, `crm.lead/7`, or a number with `model`.
+    pub records: Vec<Spanned<Value>>,
+    /// Sign-in name of the user whose rights the script has [default: admin].
+    pub user: Option<Spanned<String>>,
+    /// Sign-in name of who caused it [default: the same].
+    pub actor: Option<Spanned<String>>,
+    /// The user's rights do not bind the script.
+    pub superuser: bool,
+    /// The class of the run [default: what the trigger and the manifest make it].
+    pub class: Option<Class>,
+    /// Parameters of the script.
+    pub parameters: IndexMap<String, Spanned<Value>>,
+    /// What the rule grants, in place of all that the manifest asks for and policy does not guard.
+    pub grants: Option<Vec<Spanned<String>>>,
+    /// Requests to other services that the rule grants.
+    pub http: Vec<Spanned<String>>,
+    /// Limits that the rule narrows.
+    pub limits: LimitRequest,
+    /// The recorded conversation that answers questions to a language model.
+    pub llm: Option<Spanned<String>>,
+    /// How alike a question must be to a recorded one [default: tolerant].
+    #[serde(rename = "match")]
+    pub matching: Option<Matching>,
+    /// `updated`: what is changed on the records. `before-create`, `before-update`, `on-change`: the values in question.
+    pub values: Option<Spanned<Table>>,
+    /// `time`: the field. `other`: the trigger's name.
+    pub name: Option<String>,
+    /// `scheduled`: when it was due [default: now].
+    pub due: Option<String>,
+    /// `scheduled`: earlier slots that this one covers.
+    pub missed: u32,
+    /// `webhook`: the request.
+    pub webhook: Option<Webhook>,
+    /// `message`: what was posted.
+    pub message: Option<Said>,
+}
+
+/// A trigger, by the contract's name.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+#[allow(missing_docs, reason = "the names are the contract's")]
+pub enum TriggerName {
+    Created,
+    Updated,
+    Deleted,
+    Time,
+    Scheduled,
+    #[default]
+    Manual,
+    Webhook,
+    Message,
+    OnChange,
+    BeforeCreate,
+    BeforeUpdate,
+    BeforeDelete,
+    SelectRecords,
+    Other,
+}
+
+/// A request that reached a webhook.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Webhook {
+    /// Upper case [default: POST].
+    pub method: Option<String>,
+    /// Names in lower case.
+    pub headers: IndexMap<String, String>,
+    /// Query arguments.
+    pub query: IndexMap<String, String>,
+    /// The body as text.
+    pub body: Option<String>,
+    /// The body as data: sent as JSON.
+    pub json: Option<Value>,
+}
+
+/// A message on a record.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Said {
+    /// HTML.
+    pub body: String,
+    /// The author's partner.
+    pub author: Option<Spanned<String>>,
+    /// An internal note.
+    pub note: bool,
+}
+
+/// What another service answers to one request.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct HttpAnswer {
+    /// `POST https://slack.com/api/chat.postMessage`
+    pub request: String,
+    /// Status code.
+    #[serde(default = "ok")]
+    pub status: u16,
+    /// Names and values.
+    #[serde(default)]
+    pub headers: IndexMap<String, String>,
+    /// The body as text.
+    #[serde(default)]
+    pub body: Option<String>,
+    /// The body as data: sent as JSON.
+    #[serde(default)]
+    pub json: Option<Value>,
+}
+
+fn yes() -> bool {
+    true
+}
+
+fn one() -> u32 {
+    1
+}
+
+fn ok() -> u16 {
+    200
+}
+
+impl ScenarioFile {
+    /// Reads a scenario.
+    ///
+    /// # Errors
+    /// The file cannot be read or is wrong; says where.
+    pub fn read(path: &Path) -> Result<Self, BadScenario> {
+        let fail = |at, problem| BadScenario { path: path.to_owned(), at, problem };
+        let text = fs::read_to_string(path).map_err(|error| fail(None, format!("cannot be read: {error}")))?;
+        Self::parse(path, text)
+    }
+
+    /// Reads a scenario's text.
+    ///
+    /// # Errors
+    /// It is wrong; says where.
+    pub fn parse(path: &Path, text: String) -> Result<Self, BadScenario> {
+        let scenario: Scenario = toml::from_str(&text).map_err(|error| BadScenario {
+            path: path.to_owned(),
+            at: error.span().map(|span| line_and_column(&text, span.start)),
+            problem: error.message().trim_end().replace('\n', "; "),
+        })?;
+        let alone = scenario.given.is_empty() && scenario.expect.is_none() && scenario.answers.is_empty();
+        if let Some(recording) = scenario.recording.as_ref().filter(|_| !alone) {
+            return Err(BadScenario {
+                path: path.to_owned(),
+                at: Some(line_and_column(&text, recording.span().start)),
+                problem: "a recording brings what is given and expected: leave out given, answers and expect"
+                    .to_owned(),
+            });
+        }
+        let name = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
+        Ok(Self { path: path.to_owned(), name, text, scenario })
+    }
+
+    /// Something is wrong at a place of this file.
+    pub fn wrong(&self, span: &std::ops::Range<usize>, problem: impl std::fmt::Display) -> BadScenario {
+        BadScenario {
+            path: self.path.clone(),
+            at: Some(line_and_column(&self.text, span.start)),
+            problem: problem.to_string(),
+        }
+    }
+
+    /// Something is wrong with this file as a whole.
+    pub fn broken(&self, problem: impl std::fmt::Display) -> BadScenario {
+        BadScenario { path: self.path.clone(), at: None, problem: problem.to_string() }
+    }
+
+    /// A file that this one names, from its own folder.
+    #[must_use]
+    pub fn beside(&self, name: &str) -> PathBuf {
+        self.path.parent().unwrap_or(Path::new(".")).join(name)
+    }
+}

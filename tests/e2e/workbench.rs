@@ -1,0 +1,373 @@
+//! What developers and CI do with scripts: scenarios, exported runs, the linter's reports, watching.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test may panic, in its helpers too"
+)]
+
+use std::{
+    fs,
+    io::{BufRead, BufReader},
+    path::Path,
+    process::{Command, Output, Stdio},
+    sync::Arc,
+};
+
+use guest_artifacts::{CALL_WEBHOOK, EXAMPLES, Guest, HIGH_VALUE_ORDER, LEAD_SCORING};
+use serde_json::Value as Json;
+use triggerbox_automation::{Config, Engine, Origin, SystemClock};
+use triggerbox_model::{
+    call::Call,
+    value::{FieldValue, Value},
+};
+use triggerbox_sandbox::{Pool, Sandbox, inspect::embed_manifest};
+use triggerbox_store::db::{Database, Mode};
+
+const ADMIN: u32 = 2;
+
+fn triggerbox(folder: &Path, arguments: &[&str]) -> Output {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_triggerbox"));
+    command.current_dir(folder).env("TRIGGERBOX_CACHE", folder.join("cache")).env_remove("TRIGGERBOX_DB");
+    command.args(arguments).output().unwrap()
+}
+
+/// A command that ends with this code; what it printed.
+fn ends(folder: &Path, code: i32, arguments: &[&str]) -> String {
+    let output = triggerbox(folder, arguments);
+    let text = String::from_utf8(output.stdout).unwrap();
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(code), "{arguments:?}: {text}{errors}");
+    text + &errors
+}
+
+fn component(folder: &Path, guest: &Guest) -> String {
+    let name = format!("{}.wasm", guest.name);
+    let bytes = embed_manifest(guest.component, guest.manifest.unwrap()).unwrap();
+    fs::write(folder.join(&name), bytes).unwrap();
+    name
+}
+
+fn examples() -> std::path::PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../guest-examples/rust").canonicalize().unwrap()
+}
+
+// Shows: F078, F092
+#[test]
+fn the_scenarios_of_the_examples_pass() {
+    let place = tempfile::tempdir().unwrap();
+    let mut count = 0;
+    for guest in EXAMPLES {
+        let scenarios = examples().join(guest.name).join("scenarios");
+        if !scenarios.exists() {
+            continue;
+        }
+        let component = component(place.path(), guest);
+        let scenarios = scenarios.to_string_lossy();
+        let mut arguments = vec!["test", &component, "--scenarios", &scenarios];
+        // As other golden files.
+        if std::env::var_os("SNAPSHOTS").is_some_and(|how| how == "overwrite") {
+            arguments.push("--bless");
+        }
+        ends(place.path(), 0, &arguments);
+        count += 1;
+    }
+    assert!(count >= 7, "{count} examples have scenarios");
+}
+
+/// A file database with a rule, and one run of it.
+fn ran(folder: &Path) {
+    component(folder, &LEAD_SCORING);
+    ends(folder, 0, &["db", "demo", "crm.db"]);
+    ends(folder, 0, &["scripts", "upload", "lead-scoring.wasm", "--db", "crm.db"]);
+    let rule =
+        "name = \"score\"\nmodel = \"crm.lead\"\n[trigger]\non = \"created\"\n[[actions]]\nscript = \"lead-scoring\"\n";
+    fs::write(folder.join("score.toml"), rule).unwrap();
+    ends(folder, 0, &["rules", "apply", "score.toml", "--db", "crm.db"]);
+    let field = |name: &str, text: &str| FieldValue::new(name, Value::text(text));
+    let lead = vec![
+        field("name", "Looms for Ada Byron"),
+        field("type", "lead"),
+        field("partner_name", "Cedarwood Manufacturing"),
+        field("email_from", "ada.byron@cedarwood.example"),
+        field("phone", "+32 2 555 01 77"),
+        FieldValue::new("expected_revenue", Value::Number(25_000.0)),
+    ];
+    let sandbox = Sandbox::new(&Pool::default()).unwrap();
+    let database = Database::open(&folder.join("crm.db"), Mode::Write).unwrap();
+    let engine = Engine::open(database, sandbox, Config::default(), Arc::new(SystemClock)).unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let create = Call::Create { model: "crm.lead".to_owned(), values: vec![lead] };
+    runtime.block_on(engine.change(Origin::user(ADMIN), vec![create])).unwrap();
+    drop(engine);
+    ends(folder, 0, &["runs", "work", "--db", "crm.db"]);
+}
+
+// Shows: F078, F092
+#[test]
+fn an_exported_run_is_run_again_without_its_database() {
+    let place = tempfile::tempdir().unwrap();
+    let folder = place.path();
+    ran(folder);
+
+    let said = ends(folder, 0, &["runs", "export", "1", "--out", "run.json", "--db", "crm.db"]);
+    assert!(said.contains("redacted: "), "{said}");
+    let text = fs::read_to_string(folder.join("run.json")).unwrap();
+    for personal in ["Byron", "byron", "Cedarwood", "cedarwood"] {
+        assert!(!text.contains(personal), "{personal} is left in {text}");
+    }
+    ends(folder, 2, &["runs", "export", "1", "--out", "run.json", "--db", "crm.db"]);
+    ends(folder, 0, &["runs", "export", "1", "--plain", "--with-scripts", "--out", "plain.json", "--db", "crm.db"]);
+    assert!(fs::read_to_string(folder.join("plain.json")).unwrap().contains("Cedarwood"));
+    fs::remove_file(folder.join("crm.db")).unwrap();
+
+    // Without the script's component in the file, one must be named.
+    let said = ends(folder, 2, &["replay", "run.json"]);
+    assert!(said.contains("name the component"), "{said}");
+    assert!(ends(folder, 0, &["replay", "run.json", "lead-scoring.wasm"]).contains("action 1: same"));
+    assert!(ends(folder, 0, &["replay", "plain.json"]).contains("action 1: same"));
+
+    // The same script where other parameters were set wants something else.
+    let mut other: Json = serde_json::from_str(&fs::read_to_string(folder.join("plain.json")).unwrap()).unwrap();
+    let parameters = other["actions"][0]["recording"]["event"]["parameters"].as_array_mut().unwrap();
+    let points = parameters.iter_mut().find(|parameter| parameter["name"] == "phone_points").unwrap();
+    points["value"]["value"] = Json::from(1);
+    fs::create_dir(folder.join("runs")).unwrap();
+    fs::write(folder.join("runs/other.json"), other.to_string()).unwrap();
+    fs::copy(folder.join("run.json"), folder.join("runs/run.json")).unwrap();
+    let said = ends(folder, 1, &["replay", "runs/other.json", "lead-scoring.wasm"]);
+    assert!(said.contains("differs") && said.contains("change "), "{said}");
+    let said = ends(folder, 1, &["backtest", "runs", "lead-scoring.wasm"]);
+    assert!(said.starts_with("1 same, 1 differ, 0 undecidable"), "{said}");
+
+    // What the run was not told, nobody knows.
+    fs::remove_file(folder.join("runs/other.json")).unwrap();
+    let mut gap: Json = serde_json::from_str(&fs::read_to_string(folder.join("run.json")).unwrap()).unwrap();
+    let entries = gap["actions"][0]["recording"]["entries"].as_array_mut().unwrap();
+    entries.retain(|entry| entry["call"]["call"] != "read");
+    fs::write(folder.join("runs/gap.json"), gap.to_string()).unwrap();
+    let said = ends(folder, 1, &["replay", "runs/gap.json", "lead-scoring.wasm"]);
+    assert!(said.contains("undecidable: it asks what the recorded run did not ask"), "{said}");
+    let said = ends(folder, 0, &["backtest", "runs", "lead-scoring.wasm"]);
+    assert!(said.starts_with("1 same, 0 differ, 1 undecidable"), "{said}");
+    ends(folder, 1, &["backtest", "runs", "lead-scoring.wasm", "--strict"]);
+    let said = ends(folder, 2, &["replay", "score.toml", "lead-scoring.wasm"]);
+    assert!(said.contains("is no exported run"), "{said}");
+}
+
+// Shows: F078
+#[test]
+fn a_run_becomes_a_scenario() {
+    let place = tempfile::tempdir().unwrap();
+    let folder = place.path();
+    ran(folder);
+    ends(folder, 0, &["test", "--from-run", "1", "--db", "crm.db"]);
+    let scenario = fs::read_to_string(folder.join("scenarios/run-1.toml")).unwrap();
+    assert!(scenario.contains("recording = \"run-1.json\"") && scenario.contains("fuel = "), "{scenario}");
+    assert!(!fs::read_to_string(folder.join("scenarios/run-1.json")).unwrap().contains("Byron"));
+    let said = ends(folder, 0, &["test", "lead-scoring.wasm"]);
+    assert!(said.contains("ok      run-1"), "{said}");
+
+    // Another script does not do the same, and the place of the recording is told.
+    component(folder, &HIGH_VALUE_ORDER);
+    let said = ends(folder, 1, &["test", "high-value-order.wasm"]);
+    assert!(said.contains("scenarios/run-1.toml:2: recording"), "{said}");
+}
+
+// Shows: F078, F092
+#[test]
+fn what_came_is_accepted_where_it_is_blessed() {
+    let place = tempfile::tempdir().unwrap();
+    let folder = place.path();
+    component(folder, &HIGH_VALUE_ORDER);
+    fs::create_dir(folder.join("scenarios")).unwrap();
+    let given =
+        "# Kept.\n[when]\ntrigger = \"created\"\nrecords = [\"@demo.order_3\"]\nparameters = { threshold = 1 }\n";
+    fs::write(folder.join("scenarios/order.toml"), given.to_owned() + "\n[expect]\nmessage = \"old\"\n").unwrap();
+    let said = ends(folder, 1, &["test", "high-value-order.wasm"]);
+    assert!(said.contains("scenarios/order.toml:8: message\n    -old\n    +1 of 1 orders over 1\n"), "{said}");
+    ends(folder, 0, &["test", "high-value-order.wasm", "--bless"]);
+    let blessed = fs::read_to_string(folder.join("scenarios/order.toml")).unwrap();
+    assert!(blessed.starts_with(given), "{blessed}");
+    assert!(blessed.contains("[[expect.messages]]\non = \"@demo.order_3\"\nnote = true\n"), "{blessed}");
+    ends(folder, 0, &["test", "high-value-order.wasm"]);
+
+    let junit = ends(folder, 0, &["test", "high-value-order.wasm", "--format", "junit"]);
+    assert!(junit.starts_with("<?xml") && junit.contains("tests=\"1\" failures=\"0\""), "{junit}");
+    let json: Json = serde_json::from_str(&ends(folder, 0, &["test", "high-value-order.wasm", "--json"])).unwrap();
+    assert_eq!((&json["passed"], &json["tests"][0]["result"]), (&Json::from(1), &Json::from("passed")));
+}
+
+/// `call-webhook` with rights of its own: as one of the program's own scripts it has those that its parameters name.
+const SENDER: &str = r#"
+[script]
+name = "sender"
+version = "1.0.0"
+[[grants]]
+model = "crm.lead"
+operations = ["read"]
+fields = ["name"]
+[[http]]
+methods = ["POST"]
+url = "https://hooks.example/leads"
+[[parameters]]
+name = "url"
+type = "text"
+[[parameters]]
+name = "fields"
+type = "text"
+[[parameters]]
+name = "must_succeed"
+type = "boolean"
+default = true
+"#;
+
+// Shows: F078
+#[test]
+fn other_services_answer_what_the_scenario_says() {
+    let place = tempfile::tempdir().unwrap();
+    let folder = place.path();
+    fs::write(folder.join("sender.wasm"), embed_manifest(CALL_WEBHOOK.component, SENDER).unwrap()).unwrap();
+    fs::create_dir(folder.join("scenarios")).unwrap();
+    let given = "[when]\nrecords = [\"@demo.lead_1\"]\nhttp = [\"POST https://hooks.example/leads\"]\n\
+                 parameters = { url = \"https://hooks.example/leads\", fields = \"name\" }\n";
+    let answer = |status| format!("\n[[answers]]\nrequest = \"POST https://hooks.example/leads\"\nstatus = {status}\n");
+    let sent = "\n[[expect.requests]]\nrequest = \"POST https://hooks.example/leads\"\n\
+                body = '{\"_action\":\"sent\",\"_id\":1,\"_model\":\"crm.lead\",\"id\":1,\"name\":\"Furniture for the new office\"}'\n";
+    fs::write(folder.join("scenarios/sent.toml"), format!("{given}{}{sent}", answer(200))).unwrap();
+    ends(folder, 0, &["test", "sender.wasm"]);
+
+    // The service refuses: so does the run.
+    fs::write(folder.join("scenarios/sent.toml"), format!("{given}{}{sent}", answer(503))).unwrap();
+    let said = ends(folder, 1, &["test", "sender.wasm"]);
+    assert!(said.contains("+code = \"failed\"") && said.contains("answered 503"), "{said}");
+
+    // No answer, and one that nobody wants.
+    fs::write(folder.join("scenarios/sent.toml"), given).unwrap();
+    let said = ends(folder, 1, &["test", "sender.wasm"]);
+    assert!(said.contains("the scenario has no answer to `POST https://hooks.example/leads`"), "{said}");
+    fs::write(folder.join("scenarios/sent.toml"), format!("{given}{}{}{sent}", answer(200), answer(201))).unwrap();
+    let said = ends(folder, 1, &["test", "sender.wasm"]);
+    assert!(said.contains("`POST https://hooks.example/leads` was not sent"), "{said}");
+}
+
+#[test]
+fn scenarios_run_again_when_a_file_changes() {
+    let place = tempfile::tempdir().unwrap();
+    let folder = place.path();
+    component(folder, &HIGH_VALUE_ORDER);
+    fs::create_dir(folder.join("scenarios")).unwrap();
+    let scenario = "[when]\nrecords = [\"@demo.order_1\"]\n\n[expect]\nmessage = \"0 of 1 orders over 10000\"\n";
+    let file = folder.join("scenarios/order.toml");
+    fs::write(&file, scenario).unwrap();
+    let mut command = Command::new(env!("CARGO_BIN_EXE_triggerbox"));
+    command.current_dir(folder).env("TRIGGERBOX_CACHE", folder.join("cache"));
+    let mut child = command.args(["test", "high-value-order.wasm", "--watch"]).stdout(Stdio::piped()).spawn().unwrap();
+    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines().map(Result::unwrap);
+    let mut until = |what: &str| lines.by_ref().find(|line| line.contains(what)).unwrap();
+    assert_eq!(until("passed"), "1 passed, 0 failed");
+    until("waiting");
+    fs::write(&file, scenario.replace("0 of", "7 of")).unwrap();
+    assert_eq!(until("passed"), "0 passed, 1 failed");
+    child.kill().unwrap();
+    child.wait().unwrap();
+}
+
+#[test]
+fn findings_in_sarif_follow_its_schema() {
+    let place = tempfile::tempdir().unwrap();
+    let folder = place.path();
+    component(folder, &LEAD_SCORING);
+    fs::write(folder.join("triggerbox.toml"), LEAD_SCORING.manifest.unwrap()).unwrap();
+    ends(folder, 0, &["check", "lead-scoring.wasm", "--sarif", "findings.sarif"]);
+    let sarif: Json = serde_json::from_str(&fs::read_to_string(folder.join("findings.sarif")).unwrap()).unwrap();
+    assert!(!sarif["runs"][0]["results"].as_array().unwrap().is_empty(), "{sarif}");
+
+    // The schema comes with the library that writes the format.
+    let metadata =
+        Command::new(env!("CARGO")).args(["metadata", "--format-version", "1", "--offline"]).output().unwrap();
+    let metadata: Json = serde_json::from_slice(&metadata.stdout).unwrap();
+    let packages = metadata["packages"].as_array().unwrap();
+    let library = packages.iter().find(|package| package["name"] == "serde-sarif").unwrap();
+    let schema = Path::new(library["manifest_path"].as_str().unwrap()).with_file_name("src").join("schema.json");
+    let mut schema: Json = serde_json::from_str(&fs::read_to_string(schema).unwrap()).unwrap();
+    // Its pattern for languages has a bracket too many, which some regular expressions take and others do not.
+    for of in ["run", "toolComponent"] {
+        schema["definitions"][of]["properties"]["language"].as_object_mut().unwrap().remove("pattern").unwrap();
+    }
+    let validator = jsonschema::validator_for(&schema).unwrap();
+    let errors: Vec<_> = validator.iter_errors(&sarif).map(|error| error.to_string()).collect();
+    assert!(errors.is_empty(), "{errors:#?}");
+    assert!(!validator.is_valid(&serde_json::json!({ "version": "2.1.0" })), "the schema tells what is none");
+}
+
+/// The shell commands of the YAML in a page: GitHub's `run`, GitLab's `script`. What installs the program is left out, for
+/// it is here.
+fn steps(page: &str) -> Vec<Vec<String>> {
+    let mut jobs = Vec::new();
+    for block in page.split("```yaml\n").skip(1) {
+        let block = block.split("```").next().unwrap();
+        let indent = |line: &str| line.len() - line.trim_start().len();
+        let (mut steps, mut lines) = (Vec::new(), block.lines().peekable());
+        let mut name = "";
+        while let Some(line) = lines.next() {
+            let text = line.trim_start().trim_start_matches("- ");
+            if let Some(step) = text.strip_prefix("name: ") {
+                name = step;
+            }
+            let deeper = |next: &&str| next.trim().is_empty() || indent(next) > indent(line);
+            let command = if text == "run: |" {
+                let mut whole = String::new();
+                while let Some(next) = lines.next_if(deeper) {
+                    whole = whole + next + "\n";
+                }
+                Some(whole)
+            } else {
+                text.strip_prefix("run: ").map(str::to_owned)
+            };
+            steps.extend(command.filter(|_| !name.starts_with("Install")));
+            if line == "  script:" {
+                while let Some(next) = lines.next_if(deeper) {
+                    steps.push(next.trim_start().trim_start_matches("- ").to_owned());
+                }
+            }
+        }
+        jobs.push(steps);
+    }
+    jobs
+}
+
+// Shows: F078, F092
+#[test]
+fn the_steps_of_the_page_on_ci_run() {
+    let place = tempfile::tempdir().unwrap();
+    ends(place.path(), 0, &["new", "big-deals"]);
+    let folder = place.path().join("big-deals");
+    let jobs = steps(include_str!("../../docs/src/ci.md"));
+    assert_eq!(jobs.iter().map(Vec::len).collect::<Vec<_>>(), [4, 4], "{jobs:#?}");
+    let program = Path::new(env!("CARGO_BIN_EXE_triggerbox")).parent().unwrap();
+    let path = std::env::join_paths(
+        std::iter::once(program.to_owned()).chain(std::env::split_paths(&std::env::var_os("PATH").unwrap())),
+    )
+    .unwrap();
+    for job in &jobs {
+        for step in job {
+            // As CI systems do: the first command that fails ends the step.
+            let mut shell = Command::new("sh");
+            shell.args(["-e", "-c", step]).current_dir(&folder).env("PATH", &path);
+            shell.env("TRIGGERBOX_CACHE", place.path().join("cache"));
+            shell.env("CARGO_TARGET_DIR", Path::new(env!("CARGO_TARGET_TMPDIR")).join("new-script"));
+            let output = shell.output().unwrap();
+            let said = String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
+            assert!(output.status.success(), "{step}: {said}");
+        }
+        for file in ["results.xml", "findings.sarif"] {
+            assert!(folder.join(file).exists(), "{file}");
+        }
+    }
+    // As it is made, a new script passes its own test.
+    let results = fs::read_to_string(folder.join("results.xml")).unwrap();
+    assert!(results.contains("tests=\"1\" failures=\"0\" errors=\"0\""), "{results}");
+}
