@@ -78,3 +78,8 @@ fn javascript_contract_check() {
 fn c_contract_check() {
     contract_check("c");
 }
+
+#[test]
+fn zig_contract_check() {
+    contract_check("zig");
+}

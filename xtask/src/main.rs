@@ -50,6 +50,8 @@ enum Command {
     },
     /// The scripts' own tests.
     Guests,
+    /// Scripts in all languages, and Odoo's server actions; installs the compilers. A part of the tests.
+    Languages,
     /// Kill a store while it commits, and an engine at work, and look at what is left.
     Kills {
         /// How often each.
@@ -82,6 +84,7 @@ fn main() -> Result<()> {
         Command::Features { write } => features::run(write),
         Command::Docs { write: true } => book::write(),
         Command::Docs { write: false } => book::check(),
+        Command::Languages => tools::tests(&["--test", "languages", "--test", "new", "--test", "expected"]),
         Command::Guests => tools::guest_tests(),
         Command::Kills { times } => tools::kills(times, times),
         Command::Pages => pages::run(),
@@ -102,7 +105,7 @@ const STEPS: [Step; 10] = [
     ("contract", wit::check),
     ("features page", || features::run(false)),
     ("lints", tools::lints),
-    ("tests", || step::cargo(&["test", "--workspace"])),
+    ("tests", || tools::tests(&[])),
     ("kills", || tools::kills(20, 50)),
     ("guests", tools::guest_tests),
     ("book", book::check),

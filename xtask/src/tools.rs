@@ -45,6 +45,14 @@ impl Tool {
     }
 }
 
+/// Tests that take compilers from PyPI and npm, which are installed below `target`.
+const WITH_LANGUAGES: &str = "conformance/actions,triggerbox-automation/languages,triggerbox/languages";
+
+/// The host's tests, those of all languages included; or some of them.
+pub fn tests(which: &[&str]) -> Result<()> {
+    cargo(&[&["test", "--workspace", "--features", WITH_LANGUAGES], which].concat())
+}
+
 /// Formatting of all workspaces.
 pub fn format() -> Result<()> {
     cargo(&["fmt", "--all", "--check"])?;

@@ -15,8 +15,8 @@ LEVELS = {"debug": log.debug, "info": log.info, "warning": log.warning, "error":
 
 def names(event, env):
     """Everything that the code may name."""
-    active = env.context.get("active_model") == event.model and event.ids
-    records = env[event.model].browse(event.ids) if event.model and active else None
+    active = env.context.get("active_model") == event.model and env.context.get("active_ids")
+    records = env[event.model].browse(active) if event.model and active else None
     space = {
         "__builtins__": SAFE_BUILTINS,
         "uid": env.uid,

@@ -1,7 +1,9 @@
 """`env`: models by name, who runs, and the cache that keeps host calls few."""
 
+import json
 from types import MappingProxyType
 
+from catalogue import ModelRecord, Models
 from errors import NotHere
 from recordset import Recordset
 from store import Store
@@ -22,11 +24,14 @@ class Environment:
         if event.model:
             given.update(active_model=event.model, active_ids=list(event.ids))
             given["active_id"] = event.ids[0] if event.ids else False
+        given.update(json.loads(event.parameters.get("context") or "{}"))
         self.context = MappingProxyType(given if context is None else context)
         self._company = company or event.company.id
         self.cr = Cursor(event)
 
     def __getitem__(self, model):
+        if model == "ir.model":
+            return Models(self)
         return Recordset(self, model, ())
 
     def __contains__(self, model):
@@ -63,6 +68,12 @@ class Environment:
         return self.context.get("lang")
 
     def ref(self, xmlid, raise_if_not_found=True):
+        module, _, name = xmlid.partition(".")
+        if name.startswith("model_"):
+            # The external ids of models: `crm.model_crm_lead`.
+            plain = name.removeprefix("model_")
+            dotted = plain.replace("_", ".")
+            return ModelRecord(self, dotted if dotted in self else plain)
         try:
             found = ref(xmlid)
         except Error as error:

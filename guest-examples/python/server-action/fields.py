@@ -10,6 +10,8 @@ from wit_world.imports import types
 
 RELATIONS = ("many2one", "one2many", "many2many")
 SEVERAL = ("one2many", "many2many")
+TEXTS = ("char", "text", "html")
+DATE_FORMAT, DATETIME_FORMAT = "%Y-%m-%d", "%Y-%m-%d %H:%M:%S"
 #: What an empty field reads as; all others as False.
 EMPTY = {"integer": 0, "float": 0.0, "monetary": 0.0, "boolean": False}
 
@@ -46,7 +48,7 @@ def for_host(info, value):
         return to_host(Link(ids) if ids else None)
     if kind == "boolean":
         return to_host(bool(value))
-    if value is None or value is False:
+    if value is None or value is False or value == "" and kind not in TEXTS:
         return to_host(EMPTY.get(kind))
     if kind == "integer":
         return to_host(int(value))
@@ -76,13 +78,13 @@ def id_of(value):
 def to_date(value):
     if isinstance(value, datetime):
         return value.date()
-    return value if isinstance(value, date) else date.fromisoformat(str(value)[:10])
+    return value if isinstance(value, date) else datetime.strptime(str(value)[:10], DATE_FORMAT).date()
 
 
 def to_datetime(value):
     """A time as Odoo keeps it: UTC, to the second, saying no zone."""
     if isinstance(value, str):
-        value = datetime.fromisoformat(value)
+        value = datetime.strptime(value[:19], DATE_FORMAT if len(value) == 10 else DATETIME_FORMAT)
     elif not isinstance(value, datetime):
         value = datetime(value.year, value.month, value.day)
     if value.tzinfo is not None:

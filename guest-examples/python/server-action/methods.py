@@ -2,7 +2,9 @@
 
 import json
 
+from dates import context_timestamp
 from errors import NotHere
+from fields import to_date
 from triggerbox import ref
 from triggerbox.errors import fallible
 from wit_world.imports import chatter, records as host, types
@@ -12,7 +14,6 @@ post_note = fallible(chatter.post_note)
 post_message = fallible(chatter.post_message)
 add_followers = fallible(chatter.add_followers)
 remove_followers = fallible(chatter.remove_followers)
-schedule_activity = fallible(chatter.schedule_activity)
 complete_activities = fallible(chatter.complete_activities)
 
 #: What the positional arguments of common methods are called: the host takes names.
@@ -22,6 +23,10 @@ ARGUMENTS = {
     "action_feedback": ("feedback",),
     "name_search": ("name", "domain", "operator", "limit"),
 }
+
+
+#: Who sees a message: the record's followers, or only those who work here.
+SUBTYPES = ("mail.mt_comment", "mail.mt_note")
 
 
 class Later:
@@ -46,6 +51,32 @@ class Later:
         return f"<result of {self._method}, known when the run is applied>"
 
 
+class Method:
+    """A name that is no field: to be called, and only that. It is staged, and run when everything is applied."""
+
+    __slots__ = ("_records", "_method")
+
+    def __init__(self, records, method):
+        self._records, self._method = records, method
+
+    def __call__(self, *arguments, **named):
+        records, name = self._records, self._method
+        known = ARGUMENTS.get(name, ())
+        if len(arguments) > len(known):
+            raise NotHere(f"call {name} with named arguments: what the others are called is not known here")
+        named.update(zip(known, arguments))
+        answer = host_call(records._name, list(records._ids), name, json.dumps(named, default=plain))
+        records.env._store.forget()
+        return Later(f"{records._name}.{name}") if answer is None else json.loads(answer)
+
+    def _ask(self, *_):
+        raise AttributeError(f"{self._records._name!r} object has no attribute {self._method!r}")
+
+    __getattr__ = __getitem__ = __iter__ = __len__ = __bool__ = __eq__ = __lt__ = __le__ = __gt__ = __ge__ = _ask
+    __contains__ = __add__ = __radd__ = __sub__ = __mul__ = __or__ = __and__ = __str__ = __repr__ = __format__ = _ask
+    __hash__ = None
+
+
 class Methods:
     """The part of a recordset that is about methods."""
 
@@ -55,25 +86,23 @@ class Methods:
         return [types.RecordRef(self._name, id) for id in self._ids]
 
     def _method(self, name):
-        """Any other method: staged, and run when everything is applied."""
-
-        def call(*arguments, **named):
-            known = ARGUMENTS.get(name, ())
-            if len(arguments) > len(known):
-                raise NotHere(f"call {name} with named arguments: what the others are called is not known here")
-            named.update(zip(known, arguments))
-            answer = host_call(self._name, list(self._ids), name, json.dumps(named, default=plain))
-            self.env._store.forget()
-            return Later(f"{self._name}.{name}") if answer is None else json.loads(answer)
-
-        return call
+        return Method(self, name)
 
     def message_post(self, *, body="", subject=None, message_type="notification", subtype_xmlid=None, subtype_id=None,
                      partner_ids=(), attachments=(), body_is_html=False, **_):
         self.ensure_one()
+        if subtype_id and not subtype_xmlid:
+            subtype_xmlid = next((xmlid for xmlid in SUBTYPES if ref(xmlid).id == int(subtype_id)), None)
+        if not attachments:
+            # As the method of this name, which keeps the type of the message.
+            named = {"body": str(body or ""), "subject": subject, "message_type": message_type, "body_is_html": body_is_html}
+            named.update(subtype_xmlid=subtype_xmlid, partner_ids=[int(id) for id in partner_ids])
+            if subtype_id and not subtype_xmlid:
+                named["subtype_id"] = int(subtype_id)
+            given = {name: value for name, value in named.items() if value}
+            host_call(self._name, list(self._ids), "message_post", json.dumps(given))
+            return Later("message_post")
         to_followers = subtype_xmlid == "mail.mt_comment"
-        if subtype_id:
-            to_followers = int(subtype_id) == ref("mail.mt_comment").id
         form = chatter.BodyFormat.HTML if body_is_html else chatter.BodyFormat.TEXT
         files = [chatter.Attachment(name, "application/octet-stream", content if isinstance(content, bytes) else
                                     str(content).encode()) for name, content in attachments]
@@ -94,13 +123,16 @@ class Methods:
 
     def activity_schedule(self, act_type_xmlid="", date_deadline=None, summary="", note="", *, activity_type_id=None,
                           user_id=None, **_):
-        kind = act_type_xmlid or "mail.mail_activity_data_todo"
+        kind = act_type_xmlid
         if activity_type_id:
             kind = self.env["mail.activity.type"].browse(int(activity_type_id)).name
-        day = date_deadline.isoformat()[:10] if hasattr(date_deadline, "isoformat") else date_deadline
-        user = int(user_id) if user_id else None
-        for target in self._refs():
-            schedule_activity(target, chatter.Activity(kind, summary or "", note or None, day or None, user))
+        day = to_date(date_deadline) if date_deadline else context_timestamp(self.env).date()
+        named = {"act_type_xmlid": kind, "date_deadline": day.isoformat(), "summary": summary, "note": note}
+        named["user_id"] = int(user_id) if user_id else None
+        given = {name: value for name, value in named.items() if value}
+        if self._ids:
+            # As the method of this name: without a user, the activity is nobody's.
+            host_call(self._name, list(self._ids), "activity_schedule", json.dumps(given))
         self.env._store.changed("mail.activity", ())
         return Later("activity_schedule")
 
@@ -114,11 +146,34 @@ class Methods:
         self.env._store.changed("mail.activity", ())
         return True
 
+    def activity_search(self, act_type_xmlids="", user_id=None, additional_domain=()):
+        kinds = [act_type_xmlids] if isinstance(act_type_xmlids, str) else act_type_xmlids
+        domain = [("res_model", "=", self._name), ("res_id", "in", self.ids)]
+        domain.append(("activity_type_id", "in", [ref(kind).id for kind in kinds if kind]))
+        if user_id:
+            domain.append(("user_id", "=", int(user_id)))
+        return self.env["mail.activity"].search([*domain, *additional_domain])
+
+    def activity_unlink(self, act_type_xmlids, user_id=None):
+        self.activity_search(act_type_xmlids, user_id).unlink()
+        return True
+
+    def activity_reschedule(self, act_type_xmlids, user_id=None, date_deadline=None, new_user_id=None):
+        activities = self.activity_search(act_type_xmlids, user_id)
+        values = {"date_deadline": date_deadline, "user_id": new_user_id}
+        activities.write({name: value for name, value in values.items() if value})
+        return activities
+
     def has_group(self, xmlid):
         """Whether a user is in a group."""
-        user = self.ensure_one()
-        field = "all_group_ids" if "all_group_ids" in user.env._store.fields("res.users") else "group_ids"
-        return ref(xmlid).id in user[field].ids
+        wanted, groups = ref(xmlid).id, self.ensure_one().group_ids
+        seen = groups
+        while groups:
+            if wanted in groups._ids:
+                return True
+            groups = groups.implied_ids - seen
+            seen |= groups
+        return False
 
     def invalidate_recordset(self, *_):
         self.env._store.forget()

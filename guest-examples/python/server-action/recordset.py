@@ -1,10 +1,12 @@
 """Recordsets over the contract's records, with the habits of Odoo's ORM."""
 
+from catalogue import named
 from dates import context_timestamp
 from domains import joined, literal
 from errors import NotHere
 from fields import SEVERAL, commands, for_host, from_host, id_of
 from methods import Methods
+from triggerbox import AccessDenied
 from triggerbox.errors import fallible
 from wit_world.imports import records as host
 from wit_world.imports import types
@@ -17,6 +19,8 @@ host_relate = fallible(host.relate)
 host_unlink = fallible(host.unlink)
 host_copy = fallible(host.copy)
 host_group = fallible(host.read_group)
+host_names = fallible(host.name_search)
+host_access = fallible(host.has_access)
 
 
 class Recordset(Methods):
@@ -44,6 +48,10 @@ class Recordset(Methods):
         return self._name.replace(".", "_")
 
     @property
+    def _origin(self):
+        return self
+
+    @property
     def _context(self):
         return self.env.context
 
@@ -61,6 +69,9 @@ class Recordset(Methods):
 
     def __bool__(self):
         return bool(self._ids)
+
+    def __int__(self):
+        return self.id or 0
 
     def __iter__(self):
         for id in self._ids:
@@ -102,13 +113,15 @@ class Recordset(Methods):
         relation = info.relation if info else None
         if not self._ids:
             return Recordset(self.env, relation, ()) if relation else store.empty(self._name, name)
+        if relation and len(self._ids) > 1:
+            return self.mapped(name)
         id = self.ensure_one()._ids[0]
         value = store.value(self._name, name, id, self._together)
         if relation:
             ids = value if isinstance(value, tuple) else (value,) if value else ()
             return Recordset(self.env, relation, ids, store.known_ids(self._name, name, self._together) or ids)
-        if isinstance(value, tuple):
-            return Recordset(self.env, value[0], (value[1],))
+        if info and info.kind == "reference":
+            return Recordset(self.env, value[0], (value[1],)) if value else None
         return value
 
     def mapped(self, what):
@@ -151,8 +164,8 @@ class Recordset(Methods):
         for part in reversed(order.split(",")):
             name, _, direction = part.strip().partition(" ")
             down = direction.strip().lower() == "desc"
-            records.sort(key=lambda record: sortable(record[name]), reverse=down)
-        return self._of([record.id for record in (reversed(records) if reverse else records)])
+            records.sort(key=lambda record: sortable(record[name]), reverse=down != reverse)
+        return self._of([record.id for record in records])
 
     def grouped(self, key):
         groups = {}
@@ -285,18 +298,32 @@ class Recordset(Methods):
         return (value.id, value.display_name) if value else False
 
     def _read_group(self, domain, groupby=(), aggregates=(), having=(), offset=0, limit=None, order=None):
+        if not order and any(self._is_link(name) for name in groupby):
+            # Odoo takes groups in the order of the ids that they are grouped by; the host in that of the records.
+            found = self._read_group(domain, groupby, aggregates, having, order=", ".join(groupby))
+            found.sort(key=lambda row: [in_order(value) for value in row[: len(groupby)]])
+            return found[offset : offset + limit if limit else None]
         archived = self.env.context.get("active_test") is False
         page = host.GroupPage(offset or 0, limit or None, order or None, literal(having) if having else None, archived)
         where = types.Domain_Literal(literal(domain))
-        groups = host_group(self._name, where, list(groupby), list(aggregates), page)
+        asked = [name.replace(":recordset", ":array_agg") for name in aggregates]
+        groups = host_group(self._name, where, list(groupby), asked, page)
         return [
             tuple(self._group_value(field) for field in group.keys)
-            + tuple(self._group_value(field) for field in group.aggregates)
+            + tuple(self._group_value(types.Field(name, field.value)) for name, field in zip(aggregates, group.aggregates))
             for group in groups
         ]
 
+    def _is_link(self, name):
+        info = self.env._store.fields(self._name).get(name)
+        return info is not None and info.relation is not None
+
     def _group_value(self, field):
         value = from_host(field.value)
+        if field.name.endswith(":recordset"):
+            name = field.name.partition(":")[0]
+            relation = self._name if name == "id" else self.env._store.fields(self._name)[name].relation
+            return Recordset(self.env, relation, value or ())
         info = self.env._store.fields(self._name).get(field.name.partition(":")[0].partition(".")[0])
         if info and info.relation and ":" not in field.name:
             return Recordset(self.env, info.relation, (value,) if value else ())
@@ -314,6 +341,18 @@ class Recordset(Methods):
             }
         return described
 
+    def name_search(self, name="", domain=None, operator="ilike", limit=100):
+        if domain or operator != "ilike":
+            raise NotHere("name_search with a domain or an operator is not known here; use search")
+        return [(link.id, link.display_name) for link in host_names(self._name, name or "", limit)]
+
+    def has_access(self, operation):
+        return host_access(self._name, list(self._ids), host.Operation[operation.upper()])
+
+    def check_access(self, operation):
+        if not self.has_access(operation):
+            raise AccessDenied("no-access", f"you may not {operation} {self}")
+
     def default_get(self, fields):
         prefix = "default_"
         context = self.env.context
@@ -328,7 +367,7 @@ class Recordset(Methods):
         defaults = {name: value for name, value in defaults.items() if name in infos}
         made = []
         for one in values if several else [values]:
-            given, later = self._split({**defaults, **one})
+            given, later = self._split(named({**defaults, **one}))
             [id] = host_create(self._name, [given])
             for name, changes in later:
                 self._relate(id, name, changes)
@@ -339,13 +378,16 @@ class Recordset(Methods):
     def write(self, values):
         if not self._ids:
             return True
+        store = self.env._store
+        kept = store.lists_after(self._name, self._ids, values)
         given, later = self._split(values)
         if given:
             host_write(self._name, list(self._ids), given)
         for id in self._ids:
             for name, changes in later:
                 self._relate(id, name, changes)
-        self.env._store.changed(self._name, self._ids)
+        store.changed(self._name, self._ids)
+        store.keep(kept)
         return True
 
     def unlink(self):
@@ -410,6 +452,7 @@ class FieldOf:
 
     def __init__(self, env, info):
         self._env, self.name, self.type, self.string = env, info.name, info.kind, info.label
+        self.selection = [tuple(option) for option in info.selection]
         self.comodel_name, self.required, self.readonly, self.store = info.relation, info.required, info.readonly, info.stored
 
     def context_today(self, record, timestamp=None):
@@ -419,6 +462,13 @@ class FieldOf:
 
     def context_timestamp(self, record, timestamp):
         return context_timestamp(self._env, timestamp)
+
+
+def in_order(value):
+    """A group's key as the database orders it: empty last."""
+    if isinstance(value, Recordset):
+        return (0, value._ids[0]) if value else (1,)
+    return (1,) if value is False or value is None else (0, value)
 
 
 def any_true(value):

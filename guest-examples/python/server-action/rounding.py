@@ -15,6 +15,9 @@ def float_round(value, precision_digits=None, precision_rounding=None):
 
 def float_compare(value1, value2, precision_digits=None, precision_rounding=None):
     """-1, 0 or 1: whether the first is lower than, equal to or greater than the second, at this precision."""
+    assert (precision_digits is None) != (precision_rounding is None), (
+        "exactly one of precision_digits and precision_rounding must be specified"
+    )
     one, two = (float_round(value, precision_digits, precision_rounding) for value in (value1, value2))
     delta = one - two
     if not float_round(delta, precision_digits, precision_rounding):

@@ -6,7 +6,9 @@ ends at a limit or at a refused host call.
 
 import ast
 import builtins
+import sys
 from functools import reduce
+from types import CodeType
 
 from triggerbox import Failed
 
@@ -35,6 +37,10 @@ REFUSED = {
     ast.Assert: "there is no `assert`; raise UserError(…)",
     ast.Await: "there is no `await`",
     ast.AnnAssign: "variables cannot be annotated",
+    ast.TryStar: "there is no `except*`",
+    ast.MatchSequence: "`case` compares with values only",
+    ast.MatchMapping: "`case` compares with values only",
+    ast.MatchClass: "`case` compares with values only",
 }
 
 
@@ -51,7 +57,22 @@ def compile_action(text):
         line = (error.text or "").strip()
         raise Refused(f"line {error.lineno}: {error.msg}: {line}") from None
     check(tree, text)
-    return compile(tree, "action", "exec", dont_inherit=True)
+    code = compile(tree, "action", "exec", dont_inherit=True)
+    check_functions(code, text)
+    return code
+
+
+def check_functions(code, text):
+    """Functions inside functions see only their own names and the action's."""
+    for inner in code.co_consts:
+        if isinstance(inner, CodeType):
+            if inner.co_freevars:
+                name, number = inner.co_freevars[0], inner.co_firstlineno
+                raise Refused(
+                    f"line {number}: {name!r} belongs to the function around this one, which cannot be used here; pass it "
+                    f"on, as in `lambda record, {name}={name}: …`: {text.splitlines()[number - 1].strip()}"
+                )
+            check_functions(inner, text)
 
 
 def check(tree, text):
@@ -100,6 +121,20 @@ def spoken(node):
         yield node.name
 
 
+def known_module(name, *_):
+    """What Python's own functions (`strftime`, `today`) import on the quiet; it is there already."""
+    if name not in sys.modules:
+        raise ImportError(f"there is no import; {name} is not there")
+    return sys.modules[name]
+
+
+def total(values, start=0):
+    """`sum` as servers have it that run a Python before 3.12: floats are added one by one, and not made up for."""
+    for value in values:
+        start = start + value
+    return start
+
+
 #: What code finds without asking.
 SAFE_BUILTINS = {name: getattr(builtins, name) for name in BUILTINS}
-SAFE_BUILTINS.update(unicode=str, xrange=range, reduce=reduce)
+SAFE_BUILTINS.update(__import__=known_module, sum=total, unicode=str, xrange=range, reduce=reduce)

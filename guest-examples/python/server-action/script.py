@@ -10,7 +10,7 @@ from context import names
 from environment import Environment
 from errors import shown
 from safe import compile_action
-from triggerbox import Failed, Outcome
+from triggerbox import AccessDenied, Failed, Outcome
 
 #: Code that was there at build time, ready to run.
 BUILT_IN = None
@@ -26,11 +26,23 @@ def run(event):
     env = Environment(event)
     space = names(event, env)
     try:
+        require_write(space["records"])
         exec(code, space)
     except Exception as error:
         raise shown(error, text or "") from error
     env.flush()
     return outcome(space.get("action"))
+
+
+def require_write(records):
+    """An action runs for those who may change its records, as in Odoo; what it changes is another question."""
+    try:
+        may = records is None or records.env.su or records.has_access("write")
+    except AccessDenied:
+        # Not granted, so the code will not write; whether the user might is not to be told.
+        return
+    if not may:
+        raise AccessDenied("no-access", f"{records.env.user.name} may not change {records}, and so not run actions on it")
 
 
 def outcome(action):

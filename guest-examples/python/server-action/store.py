@@ -4,7 +4,7 @@ A field is read for all records of the recordset that a record came out of, so t
 field it uses, not one for each record.
 """
 
-from fields import EMPTY, SEVERAL, from_host
+from fields import EMPTY, SEVERAL, commands, from_host
 from triggerbox import NotFound, Pending, fields_get
 from triggerbox.errors import fallible
 from triggerbox.values import PENDING
@@ -66,6 +66,31 @@ class Store:
                     for id in ids:
                         values.pop(id, None)
 
+    def lists_after(self, model, ids, values):
+        """Lists of records as they will be after a write, by model and field, as far as they are known: as they were read,
+        in the order in which links are made, as in Odoo, and not read again."""
+        fields = self.fields(model)
+        relations = [name for name in values if name in fields and fields[name].relation]
+        lists = {}
+        for name in relations:
+            read = self._values.get(model, {}).get(name, {})
+            changes = commands(values[name]) if fields[name].kind in SEVERAL else None
+            after = {id: linked(fields[name].kind, read.get(id), changes) for id in ids}
+            if None in after.values():
+                return {}
+            lists[model, name] = {**read, **after}
+        for of, known in self._values.items():
+            kinds = self._fields.get(of, {})
+            for name, read in known.items():
+                if name in kinds and kinds[name].kind in SEVERAL:
+                    lists.setdefault((of, name), dict(read))
+        return lists
+
+    def keep(self, lists):
+        """Knows again what `lists_after` told."""
+        for (model, name), read in lists.items():
+            self._values[model].setdefault(name, {}).update(read)
+
     def forget(self):
         """Forgets all values: a method may have changed anything."""
         self._values.clear()
@@ -79,3 +104,21 @@ class Store:
             if value and value is not PENDING:
                 found.update(dict.fromkeys(value) if isinstance(value, tuple) else {value: None})
         return tuple(found)
+
+
+def linked(kind, ids, changes):
+    """A list of ids after commands; none where that is for the host to say."""
+    if changes is None:
+        return None
+    for code, id, argument in changes:
+        if code == 6 and kind == "many2many":
+            ids = tuple(int(one) for one in argument)
+        elif ids is None or code in (0, 2) or kind != "many2many" and code != 1:
+            return None
+        elif code == 5:
+            ids = ()
+        elif code == 3:
+            ids = tuple(other for other in ids if other != int(id))
+        elif code == 4 and int(id) not in ids:
+            ids = (*ids, int(id))
+    return ids

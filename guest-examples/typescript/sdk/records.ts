@@ -6,6 +6,7 @@ import records from "triggerbox:automation/records@0.1.0";
 import { type Activity, activityToHost, type Message, messageToHost, type Posted } from "./chatter.ts";
 import { type Domain, domain } from "./domain.ts";
 import { ask, HostError } from "./errors.ts";
+import { sent } from "./fitting.ts";
 import type * as host from "triggerbox:host";
 import { fields, hostId, type Id, idOf, named, type Reference, type Row, row, unsigned, type Values } from "./values.ts";
 
@@ -133,7 +134,7 @@ export class Model {
 
   /** Stages new records. */
   createAll(several: readonly Values[]): number[] {
-    return Array.from(ask(() => records.create(this.name, several.map(fields))), unsigned);
+    return Array.from(sent(this.name, several, (ready) => records.create(this.name, ready)), unsigned);
   }
 
   /**
@@ -141,12 +142,12 @@ export class Model {
    * with one record.
    */
   ensure(keys: readonly string[], values: Values): number {
-    return unsigned(ask(() => records.ensure(this.name, [...keys], fields(values))));
+    return unsigned(sent(this.name, [values], ([ready]) => records.ensure(this.name, [...keys], ready!)));
   }
 
   /** Stages the same values on all of these records. */
   write(which: Ids, values: Values): void {
-    ask(() => records.write(this.name, list(which), fields(values)));
+    sent(this.name, [values], ([ready]) => records.write(this.name, list(which), ready!));
   }
 
   /** Stages changes of one one2many or many2many field: `leads.relate(lead, "tag_ids", command.link(7))`. */
@@ -161,7 +162,7 @@ export class Model {
 
   /** Stages a copy, with these values in place of the original's; its provisional id. */
   copy(record: Id, values: Values = {}): number {
-    return unsigned(ask(() => records.copy(target(this, record), fields(values))));
+    return unsigned(sent(this.name, [values], ([ready]) => records.copy(target(this, record), ready!)));
   }
 
   /**

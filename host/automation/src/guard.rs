@@ -175,6 +175,8 @@ impl<R: Records> Guard<R> {
 #[async_trait::async_trait]
 impl<R: Records> Host for Guard<R> {
     async fn call(&mut self, call: Call) -> Result<Reply, HostFault> {
+        // Asking whether one may is no attempt.
+        let asks = matches!(call, Call::HasAccess { .. });
         let reply = match call {
             Call::Complete { request } => self.complete(request).await?,
             Call::Send { request } => self.send(request).await?,
@@ -182,6 +184,7 @@ impl<R: Records> Host for Guard<R> {
         };
         if let Err(error) = &reply
             && error.kind == ErrorKind::AccessDenied
+            && !asks
         {
             self.refusals.push(error.clone());
         }

@@ -71,11 +71,14 @@ pub fn needs(schema: &Schema, call: &Call) -> Result<Vec<Need>, Error> {
             needs.commands(&target.model, field, commands)?;
         }
         Call::Unlink { model, .. } => needs.add(model, GrantOperation::Unlink)?,
-        Call::CallMethod { model, method, .. } => {
-            needs.schema.model(model)?;
-            let method = Some(method.clone());
-            needs.found.push(Need { method, ..Need::new(model, GrantOperation::Call) });
-        }
+        Call::CallMethod { model, method, arguments_json, .. } => match of_chatter(method, arguments_json) {
+            Some(operation) => needs.add(model, operation)?,
+            None => {
+                needs.schema.model(model)?;
+                let method = Some(method.clone());
+                needs.found.push(Need { method, ..Need::new(model, GrantOperation::Call) });
+            }
+        },
         Call::PostMessage { target, .. } => needs.add(&target.model, GrantOperation::Message)?,
         Call::PostNote { target, .. } => needs.add(&target.model, GrantOperation::Note)?,
         Call::ScheduleActivity { target, .. } | Call::CompleteActivities { target, .. } => {
@@ -91,6 +94,27 @@ pub fn needs(schema: &Schema, call: &Call) -> Result<Vec<Need>, Error> {
         | Call::Send { .. } => {}
     }
     Ok(needs.found)
+}
+
+/// What a call of `message_post` or `activity_schedule` amounts to: a note, a message, an activity, as the chatter's own
+/// calls. With arguments that those do not have, such as another author, it is a method like any other.
+pub(crate) fn of_chatter(method: &str, arguments_json: &str) -> Option<GrantOperation> {
+    const POST: &[&str] = &["body", "body_is_html", "subject", "message_type", "subtype_xmlid", "partner_ids"];
+    const SCHEDULE: &[&str] = &["act_type_xmlid", "date_deadline", "summary", "note", "user_id"];
+    let known = match method {
+        "message_post" => POST,
+        "activity_schedule" => SCHEDULE,
+        _ => return None,
+    };
+    let arguments: serde_json::Map<String, serde_json::Value> = serde_json::from_str(arguments_json).ok()?;
+    if !arguments.keys().all(|name| known.contains(&name.as_str())) {
+        return None;
+    }
+    Some(match (method, arguments.get("subtype_xmlid").map(serde_json::Value::as_str)) {
+        ("activity_schedule", _) => GrantOperation::Activity,
+        (_, None | Some(Some("mail.mt_note"))) => GrantOperation::Note,
+        _ => GrantOperation::Message,
+    })
 }
 
 fn granted(operation: Operation) -> GrantOperation {

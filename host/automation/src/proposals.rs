@@ -18,6 +18,7 @@ use crate::{
     clock::timestamp,
     config::Config,
     error::EngineError,
+    needs::of_chatter,
     packed::{pack, unpack},
     queue::Claim,
     rule::Mode,
@@ -150,7 +151,9 @@ pub(crate) fn wants_yes(policy: &Policy, changes: &ChangeSet) -> bool {
             Effect::Create { .. } | Effect::Ensure { .. } | Effect::Copy { .. } => GrantOperation::Create,
             Effect::Write { .. } | Effect::Relate { .. } => GrantOperation::Write,
             Effect::Unlink { .. } => GrantOperation::Unlink,
-            Effect::CallMethod { .. } => GrantOperation::Call,
+            Effect::CallMethod { method, arguments_json, .. } => {
+                of_chatter(method, arguments_json).unwrap_or(GrantOperation::Call)
+            }
             Effect::PostMessage { note: true, .. } => GrantOperation::Note,
             Effect::PostMessage { note: false, .. } => GrantOperation::Message,
             Effect::ScheduleActivity { .. } | Effect::CompleteActivities { .. } => GrantOperation::Activity,

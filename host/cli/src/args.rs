@@ -127,6 +127,8 @@ pub(crate) enum Language {
     C,
     /// C++ over the C library.
     Cpp,
+    /// `script.zig`, compiled by Zig.
+    Zig,
 }
 
 /// Options of `build`.

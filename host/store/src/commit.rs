@@ -10,6 +10,7 @@ use triggerbox_model::{
 };
 
 use crate::{
+    chatter::Tracking,
     db::{Database, DbError},
     diff, effect,
     env::Env,
@@ -87,17 +88,23 @@ pub fn commit_in(conn: &Connection, env: &Env, changes: &ChangeSet) -> Result<Co
     failpoint::hit("compared");
     let mut place = Place::committed();
     let mut events = Vec::new();
+    let mut tracking = Tracking::default();
     for (index, staged) in changes.effects.iter().enumerate() {
         let mut staged = staged.clone();
         let known = Progress { conn, env, place: RefCell::new(&mut place), mentions: &changes.mentions };
         remap(&env.schema, &known, &mut staged)?;
         refuse_late_writes(conn, env, &place, &staged, changes, index)?;
         let mut writer = Writer::new(conn, env, &mut place);
+        writer.tracking = tracking;
         events.extend(effect::apply(&mut writer, &staged)?.changes);
+        tracking = std::mem::take(&mut writer.tracking);
         failpoint::hit("effect-applied");
         #[cfg(feature = "failpoints")]
         failpoint::break_in_two(conn).map_err(DbError::from)?;
     }
+    let mut writer = Writer::new(conn, env, &mut place);
+    writer.tracking = tracking;
+    events.extend(writer.finish()?);
     let events = merge(events);
     let diff = diff::describe(conn, env, &events)?;
     let progress = Progress { conn, env, place: RefCell::new(&mut place), mentions: &changes.mentions };

@@ -77,7 +77,7 @@ pub(crate) fn apply(writer: &mut Writer<'_>, effect: &Effect) -> Result<Done, Er
             Vec::new()
         }
     };
-    Ok(Done { ids, changes: writer.finish()? })
+    Ok(Done { ids, changes: writer.finish_effect()? })
 }
 
 /// Creates the record, unless there is one by now: then that one is meant.

@@ -470,6 +470,15 @@ impl Session {
     fn read_rows(&mut self, model: &str, fields: &[String], mut rows: Vec<Row>) -> Vec<Row> {
         for row in &mut rows {
             let record = RecordRef::new(model, row.id);
+            // What is not stored follows from other records, which this run may have changed.
+            let follows = |field: &String| {
+                let known = self.env.schema.models.get(model);
+                let stored = known.is_some_and(|known| {
+                    known.has_column(field)
+                        || known.fields.get(field).is_some_and(|field| field.kind == FieldKind::Many2many)
+                });
+                !stored && !self.changed.is_empty()
+            };
             for (field, value) in fields.iter().zip(&mut row.values) {
                 match value {
                     Value::Text(text) if text.contains(PENDING) => *value = Value::Pending,
@@ -479,7 +488,7 @@ impl Session {
                     _ => {}
                 }
                 let key = (record.clone(), field.clone());
-                if !is_provisional(row.id) && !self.changed.contains(&key) {
+                if !is_provisional(row.id) && !self.changed.contains(&key) && !follows(field) {
                     self.seen.entry(key).or_insert_with(|| bare(value));
                 }
             }

@@ -1,5 +1,7 @@
 //! What is generated from the contract: C bindings, and components from core modules.
 
+pub(crate) mod zig;
+
 use std::{fs, path::Path};
 
 use wasi_preview1_component_adapter_provider::{

@@ -10,8 +10,10 @@ use crate::{
     Error, Language, Project, Workshop, bindings, error::Doing, process::compile, versions::ZIG, workshop::PYTHON_HINT,
 };
 
-/// Sizes matter more than speed: scripts spend their time in host calls. The stack of 16 MiB that Zig gives by default
-/// would be memory of each run.
+/// The stack: Zig's own 16 MiB would be memory of each run.
+pub(crate) const STACK: &str = "262144";
+
+/// Sizes matter more than speed: scripts spend their time in host calls. The stack is [`STACK`].
 const OPTIONS: &[&str] = &["-target", "wasm32-wasi", "-Os", "-Wall", "-Wextra"];
 const LINK: &[&str] = &["-mexec-model=reactor", "-Wl,--no-entry", "-Wl,-z,stack-size=262144", "-Wl,--strip-debug"];
 
@@ -24,10 +26,7 @@ pub(crate) fn build(project: &Project, workshop: &Workshop) -> Result<Vec<u8>, E
     let scratch = workshop.scratch()?.to_owned();
     bindings::c(&project.contract()?, &scratch)?;
     // The bindings are C in any case, and free of our warnings.
-    let object = scratch.join("automation.o");
-    let mut generated = zig.command("cc");
-    generated.args(["-target", "wasm32-wasi", "-Os", "-w", KEEP, "-c"]).arg(scratch.join("automation.c"));
-    compile(generated.arg("-o").arg(&object), PYTHON_HINT)?;
+    let object = object(&zig, &scratch)?;
     let library = project.library()?;
     let mut objects = Vec::new();
     for source in sources(library, "c")? {
@@ -54,6 +53,15 @@ pub(crate) fn build(project: &Project, workshop: &Workshop) -> Result<Vec<u8>, E
     bindings::component(&fs::read(&module).doing("read", module)?)
 }
 
+/// The bindings as an object file.
+pub(crate) fn object(zig: &Zig, scratch: &Path) -> Result<PathBuf, Error> {
+    let object = scratch.join("automation.o");
+    let mut generated = zig.command("cc");
+    generated.args(["-target", "wasm32-wasi", "-Os", "-w", KEEP, "-c"]).arg(scratch.join("automation.c"));
+    compile(generated.arg("-o").arg(&object), PYTHON_HINT)?;
+    Ok(object)
+}
+
 /// The files of a folder with an extension, in order.
 fn sources(folder: &Path, extension: &str) -> Result<Vec<PathBuf>, Error> {
     let entries = fs::read_dir(folder).doing("read", folder)?;
@@ -64,18 +72,18 @@ fn sources(folder: &Path, extension: &str) -> Result<Vec<PathBuf>, Error> {
 }
 
 /// The Zig program.
-struct Zig {
+pub(crate) struct Zig {
     program: PathBuf,
     cache: PathBuf,
 }
 
 impl Zig {
-    fn new(workshop: &Workshop) -> Result<Self, Error> {
+    pub(crate) fn new(workshop: &Workshop) -> Result<Self, Error> {
         let folder = workshop.install(&ZIG)?;
         Ok(Self { program: folder.join("ziglang/zig"), cache: workshop.compiler_cache(&ZIG) })
     }
 
-    fn command(&self, name: &str) -> Command {
+    pub(crate) fn command(&self, name: &str) -> Command {
         let mut command = Command::new(&self.program);
         // Its C library is compiled once, not once for each script.
         command.arg(name).env("ZIG_GLOBAL_CACHE_DIR", &self.cache).env("ZIG_LOCAL_CACHE_DIR", &self.cache);

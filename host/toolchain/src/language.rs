@@ -19,11 +19,14 @@ pub enum Language {
     C,
     /// The same, over the C bindings.
     Cpp,
+    /// Zig, over the C bindings.
+    Zig,
 }
 
 impl Language {
     /// All of them.
-    pub const ALL: [Self; 6] = [Self::Rust, Self::Python, Self::TypeScript, Self::JavaScript, Self::C, Self::Cpp];
+    pub const ALL: [Self; 7] =
+        [Self::Rust, Self::Python, Self::TypeScript, Self::JavaScript, Self::C, Self::Cpp, Self::Zig];
 
     /// The file that says that a folder's script is written in this language.
     #[must_use]
@@ -35,6 +38,7 @@ impl Language {
             Self::JavaScript => "script.js",
             Self::C => "script.c",
             Self::Cpp => "script.cpp",
+            Self::Zig => "script.zig",
         }
     }
 
@@ -48,6 +52,7 @@ impl Language {
             Self::JavaScript => "javascript",
             Self::C => "c",
             Self::Cpp => "cpp",
+            Self::Zig => "zig",
         }
     }
 

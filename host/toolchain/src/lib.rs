@@ -7,7 +7,7 @@
 //! | [`versions`] | the compilers and their versions: the one place where they are pinned |
 //! | [`bindings`] | what is generated from the contract: C bindings, components from core modules |
 //! | [`cache`] | components by the content that they were built from |
-//! | `python`, `javascript`, `c`, `rust` | one compiler each |
+//! | `python`, `javascript`, `c`, `zig`, `rust` | one compiler each |
 //!
 //! The component comes without its manifest: putting that in is the caller's business.
 
@@ -24,6 +24,7 @@ mod process;
 mod project;
 mod python;
 mod rust;
+mod zig;
 
 pub use self::{error::Error, language::Language, project::Project, workshop::Workshop};
 
@@ -40,5 +41,6 @@ pub fn build(project: &Project, workshop: &Workshop) -> Result<Vec<u8>, Error> {
         Language::Python => python::build(project, workshop),
         Language::TypeScript | Language::JavaScript => javascript::build(project, workshop),
         Language::C | Language::Cpp => c::build(project, workshop),
+        Language::Zig => zig::build(project, workshop),
     }
 }

@@ -119,7 +119,9 @@ impl Actions {
         let user = case.get("uid").and_then(Json::as_u64).unwrap_or(1).to_string();
         let run_as = people::find(database, &user, self.now)?;
         let ids = case.get("active_ids").and_then(Json::as_array).cloned().unwrap_or_default();
-        let parameters = [("code".into(), text("code").into())];
+        let context = case.get("context").filter(|context| context.as_object().is_some_and(|map| !map.is_empty()));
+        let mut parameters = vec![("code".into(), text("code").into())];
+        parameters.extend(context.map(|context| ("context".into(), context.to_string().into())));
         let authority = self.manifest.authority(Some(self.grants.clone()), Vec::new(), Policy::default());
         Ok(Request {
             script: self.script.clone(),
@@ -137,6 +139,7 @@ impl Actions {
             now: self.now,
             seed: 7,
             dry_run: false,
+            outside: None,
         })
     }
 }

@@ -34,7 +34,11 @@ fn the_cases_come_to_what_they_came_to() {
         std::fs::write(&path, toml::to_string(&got).unwrap()).unwrap();
         return;
     }
+    // Server actions run only where their component can be built.
+    let asked = |name: &String| cfg!(feature = "actions") || !name.starts_with("server_actions/");
     let expected: BTreeMap<String, Counts> = toml::from_str(&std::fs::read_to_string(&path).unwrap()).unwrap();
+    let expected: BTreeMap<_, _> = expected.into_iter().filter(|(name, _)| asked(name)).collect();
+    let got: BTreeMap<_, _> = got.into_iter().filter(|(name, _)| asked(name)).collect();
     let changed: Vec<String> = expected
         .keys()
         .chain(got.keys().filter(|name| !expected.contains_key(*name)))

@@ -11,7 +11,8 @@ from wit_world.imports import types
 from . import chatter
 from .domains import domain as to_domain
 from .errors import Error, Invalid, NotFound, Pending, fallible
-from .values import FIRST_PROVISIONAL, PENDING, Datetime, fields, read as read_value
+from .fitting import host_fields_get, sent
+from .values import FIRST_PROVISIONAL, PENDING, TO_HOST, Datetime, fields, read as read_value
 
 
 class Record:
@@ -48,7 +49,8 @@ class Record:
 
     def copy(self, values=None):
         """Stages a copy, with these values in place of the original's."""
-        return Record(self.model, host_copy(self.to_host(), fields(values or {})))
+        made = sent(self.model, [values or {}], lambda ready: host_copy(self.to_host(), ready[0]))
+        return Record(self.model, made)
 
     def call(self, method, **arguments):
         """Calls a business method; see `triggerbox.call`."""
@@ -265,7 +267,7 @@ def create(model, values):
     """Stages a new record, or several for a list. The id is provisional until the run is applied: use it as a
     value, and `Record.mention` to name it in a text."""
     several = isinstance(values, (list, tuple))
-    ids = host_create(model, [fields(one) for one in (values if several else [values])])
+    ids = sent(model, list(values) if several else [values], lambda ready: host_create(model, ready))
     created = [Record(model, id) for id in ids]
     return created if several else created[0]
 
@@ -273,12 +275,12 @@ def create(model, values):
 def ensure(model, keys, values):
     """Finds the one record whose `keys` fields are as in `values`, or stages its creation. Two runs at the same
     time end with one record."""
-    return Record(model, host_ensure(model, list(keys), fields(values)))
+    return Record(model, sent(model, [values], lambda ready: host_ensure(model, list(keys), ready[0])))
 
 
 def write(model, ids, values):
     """Stages the same values on all of these records."""
-    host_write(model, [int(id) for id in ids], fields(values))
+    sent(model, [values], lambda ready: host_write(model, [int(id) for id in ids], ready[0]))
 
 
 def unlink(model, ids):
@@ -291,6 +293,10 @@ def call(model, ids, method, **arguments):
     grant marks as read-only answers at once."""
     answer = host_call(model, [int(id) for id in ids], method, json.dumps(arguments))
     return None if answer is None else json.loads(answer)
+
+
+TO_HOST[Reference] = lambda value: types.Value_Reference(value.to_host())
+TO_HOST[Record] = lambda value: types.Value_Many2one(types.Link(value.id, None))
 
 
 def rows(model, names, found):
@@ -307,7 +313,6 @@ host_search_count = fallible(host.search_count)
 host_read = fallible(host.read)
 host_read_group = fallible(host.read_group)
 host_name_search = fallible(host.name_search)
-host_fields_get = fallible(host.fields_get)
 host_has_access = fallible(host.has_access)
 host_resolve_xmlid = fallible(host.resolve_xmlid)
 host_create = fallible(host.create)

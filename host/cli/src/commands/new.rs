@@ -24,6 +24,7 @@ static PYTHON_LIBRARY: Dir<'_> = include_dir!("$CARGO_MANIFEST_DIR/../../guest-e
 static TYPESCRIPT_LIBRARY: Dir<'_> = include_dir!("$CARGO_MANIFEST_DIR/../../guest-examples/typescript/sdk");
 /// C++'s too.
 static C_LIBRARY: Dir<'_> = include_dir!("$CARGO_MANIFEST_DIR/../../guest-examples/c/sdk");
+static ZIG_LIBRARY: Dir<'_> = include_dir!("$CARGO_MANIFEST_DIR/../../guest-examples/zig/sdk");
 /// Where the guest library goes in a new folder.
 const LIBRARY_FOLDER: &str = "triggerbox-sdk";
 
@@ -48,6 +49,7 @@ pub(crate) fn run(args: &NewArgs) -> Result<Exit, Failure> {
         Language::Javascript => ("javascript", &TYPESCRIPT_LIBRARY),
         Language::C => ("c", &C_LIBRARY),
         Language::Cpp => ("cpp", &C_LIBRARY),
+        Language::Zig => ("zig", &ZIG_LIBRARY),
     };
     let template = TEMPLATES.get_dir(template).with_context(|| format!("there is no template for {template}"))?;
     write(template, &folder, &args.name)?;

@@ -73,7 +73,7 @@ impl Writer<'_> {
                         "{}: you have something to do by {day} on {name}.",
                         writer.name_of("mail.activity.type", kind)?
                     );
-                    writer.notify(described, id, partner, format!("{name}: {title} assigned to you"), &what)?;
+                    writer.notify(described, id, partner, format!("\"{name}: {title}\" assigned to you"), &what)?;
                 }
                 writer.subscribe(described, id, &partner.into_iter().collect::<Vec<_>>())?;
             }

@@ -11,10 +11,34 @@ use super::{link, text};
 use crate::{
     db::fault,
     ddl::quote,
-    write::{Command, Input, Values, Writer, values},
+    write::{Command, Input, Values, Writer, linked_ids, values},
 };
 
 impl Writer<'_> {
+    /// Whether anybody but the author is told of messages of this subtype on a record.
+    pub(super) fn is_followed(
+        &self,
+        model: &str,
+        id: Id,
+        subtype: Option<Id>,
+        author: Option<Id>,
+    ) -> Result<bool, Error> {
+        let (Some(subtype), Some(followers)) = (subtype, self.schema().models.get("mail.followers")) else {
+            return Ok(false);
+        };
+        let sql = "SELECT id FROM mail_followers WHERE res_model = ?1 AND res_id = ?2 AND partner_id IS NOT ?3";
+        let mut statement = self.conn.prepare_cached(sql).map_err(fault)?;
+        let found = statement.query_map((model, id, author), |row| row.get(0)).map_err(fault)?;
+        let found: Vec<Id> = found.collect::<Result<_, _>>().map_err(fault)?;
+        let subtypes = followers.field("subtype_ids")?;
+        for follower in found {
+            if linked_ids(self.conn, subtypes, follower)?.contains(&subtype) {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
     /// Makes partners follow a record; archived ones are passed over, those who follow already stay as they are.
     ///
     /// # Errors

@@ -107,10 +107,14 @@ impl Writer<'_> {
         }
         let parent = match post.parent {
             Some(parent) => Some(parent),
+            // The discussion on a contact is no thread: each message stands for itself.
+            None if model.name == "res.partner" => None,
             None => self.ancestor(&model.name, id)?,
         };
         let subject = match post.subject {
-            None if !post.partners.is_empty() => Some(self.name_of(&model.name, id)?),
+            None if !post.partners.is_empty() || self.is_followed(&model.name, id, subtype, author)? => {
+                Some(self.name_of(&model.name, id)?)
+            }
             subject => subject,
         };
         let now = self.now_seconds();

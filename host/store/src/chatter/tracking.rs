@@ -176,7 +176,11 @@ impl Writer<'_> {
                 let mut cells = pair("old_value_float", "new_value_float", before.clone(), after);
                 let currency = field.currency_field.as_deref().unwrap_or_default();
                 if model.fields.contains_key(currency) {
-                    cells.push(("currency_id", self.path_cell(model, currency, id)?));
+                    let mut currency = self.path_cell(model, currency, id)?;
+                    if let (Cell::Null, Some(company)) = (&currency, self.env.company()) {
+                        currency = self.cell("res.company", "currency_id", company)?.unwrap_or(Cell::Null);
+                    }
+                    cells.push(("currency_id", currency));
                 }
                 cells
             }

@@ -69,6 +69,13 @@ impl Writer<'_> {
                 }
                 self.take_over(model, given, "partner_id", "res.partner", &[("user_id", "user_id")])?;
             }
+            "project.task" => {
+                if let (Some(project), false) = (linked(given, "project_id"), given.contains_key("stage_id"))
+                    && let Some(stage) = self.first_stage(project)?
+                {
+                    preset(model, given, "stage_id", || Value::link(stage));
+                }
+            }
             "sale.order.line" => {
                 if let Some(product) = linked(given, "product_id") {
                     self.take_from_product(model, given, product)?;
@@ -78,6 +85,22 @@ impl Writer<'_> {
             _ => {}
         }
         Ok(())
+    }
+
+    /// The stage that a project's new tasks are in.
+    fn first_stage(&self, project: Id) -> Result<Option<Id>, Error> {
+        let Some(stages) = self.schema().models.get("project.project").and_then(|model| model.fields.get("type_ids"))
+        else {
+            return Ok(None);
+        };
+        let mut open = Vec::new();
+        for stage in super::linked_ids(self.conn, stages, project)? {
+            if !matches!(self.cell("project.task.type", "fold", stage)?, Some(Cell::Integer(1))) {
+                let sequence = as_number(self.cell("project.task.type", "sequence", stage)?.as_ref());
+                open.push((sequence, stage));
+            }
+        }
+        Ok(open.into_iter().min_by(|one, other| one.0.total_cmp(&other.0).then(one.1.cmp(&other.1))).map(|(_, stage)| stage))
     }
 
     /// What an order line has from its product: price, unit, description.

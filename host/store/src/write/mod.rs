@@ -203,6 +203,12 @@ impl<'a> Writer<'a> {
         ids.first().copied().ok_or_else(|| Error::invalid("no-name", "nothing was created"))
     }
 
+    /// Ends one effect of a change set, and returns what really changed. What fields were before goes on being kept: a
+    /// record that several effects change gets one tracking message, when all are done.
+    pub(crate) fn finish_effect(&mut self) -> Result<Vec<Change>, Error> {
+        self.log.take(self.conn, &self.env.schema)
+    }
+
     /// Ends a call: posts the tracking messages, and returns what really changed since the last end.
     ///
     /// # Errors

@@ -1,0 +1,314 @@
+//! Calls everything in the contract once and logs the answers.
+//!
+//! To be run on a lead that may be changed, with trigger `manual`. Each call is one log line: its name, then `ok` or `error`
+//! with code and message. No answer ends the run. The outcome's result is a JSON object of the same names with `ok` or the
+//! error's code.
+
+const std = @import("std");
+const tb = @import("triggerbox");
+const c = tb.c;
+
+var results: []const u8 = "";
+var calls: u32 = 0;
+var refused: u32 = 0;
+
+/// Notes what a call came to.
+fn note(name: []const u8, answer: anytype) void {
+    var code: []const u8 = "ok";
+    if (answer) |_| {
+        tb.log.info("{s}: ok", .{name});
+    } else |_| {
+        code = tb.text(tb.problem.code);
+        tb.log.info("{s}: error {s}: {s}", .{ name, code, tb.text(tb.problem.message) });
+        refused += 1;
+    }
+    results = tb.format("{s}{s}\"{s}\":\"{s}\"", .{ results, if (calls == 0) "" else ",", name, code });
+    calls += 1;
+}
+
+fn parameters(event: tb.Event) void {
+    const host = event.host;
+    tb.log.info("event {s} of rule {s}, attempt {d}, seed {d}, at {s}", .{
+        tb.text(host.run_id), tb.text(host.rule), host.attempt, host.seed, tb.text(host.now),
+    });
+    for ([_][]const u8{ "text", "integer", "float", "boolean", "date", "datetime", "selection", "many2one", "unset" }) |name| {
+        tb.log.info("parameter {s} is {s}", .{ name, @tagName(event.parameter(name)) });
+        note(tb.format("parameter.{s}", .{name}), tb.check(true));
+    }
+}
+
+fn reads(model: []const u8, lead: u32) void {
+    const one = &[_]u32{lead};
+    const this = tb.format("[('id', '=', {d})]", .{lead});
+    note("records.search.literal", tb.search(model, "['|', ('name', 'ilike', 'a'), (1, '=', 1)]", .{ .limit = 2 }));
+    // A domain as terms, as the contract has them.
+    var flags = [_]c.triggerbox_automation_types_value_t{
+        .{ .tag = c.TRIGGERBOX_AUTOMATION_TYPES_VALUE_BOOLEAN, .val = .{ .boolean = true } },
+        .{ .tag = c.TRIGGERBOX_AUTOMATION_TYPES_VALUE_BOOLEAN, .val = .{ .boolean = false } },
+    };
+    const many: c.triggerbox_automation_types_operand_t = .{
+        .tag = c.TRIGGERBOX_AUTOMATION_TYPES_OPERAND_MANY,
+        .val = .{ .many = .{ .ptr = &flags, .len = flags.len } },
+    };
+    var terms = [_]c.triggerbox_automation_types_term_t{
+        .{ .tag = c.TRIGGERBOX_AUTOMATION_TYPES_TERM_OR },
+        .{ .tag = c.TRIGGERBOX_AUTOMATION_TYPES_TERM_NEVER },
+        .{ .tag = c.TRIGGERBOX_AUTOMATION_TYPES_TERM_AND },
+        .{ .tag = c.TRIGGERBOX_AUTOMATION_TYPES_TERM_ALWAYS },
+        .{ .tag = c.TRIGGERBOX_AUTOMATION_TYPES_TERM_NOT },
+        condition("active", c.TRIGGERBOX_AUTOMATION_TYPES_OPERATOR_NOT_IN, many),
+    };
+    note("records.search", searchTerms(model, &terms));
+    const domain: c.triggerbox_automation_types_operand_t = .{
+        .tag = c.TRIGGERBOX_AUTOMATION_TYPES_OPERAND_DOMAIN,
+        .val = .{ .domain = tb.str("[('id', '>', 0)]") },
+    };
+    var any = [_]c.triggerbox_automation_types_term_t{condition("tag_ids", c.TRIGGERBOX_AUTOMATION_TYPES_OPERATOR_ANY, domain)};
+    note("records.search.any", searchTerms(model, &any));
+
+    note("records.search-read", tb.searchRead(model, this, &.{ "name", "stage_id" }, .{}));
+    note("records.search-count", tb.count(model, this));
+    note("records.read", tb.read(model, one, &.{ "name", "expected_revenue", "tag_ids", "create_date" }));
+    var name = tb.str(model);
+    var all = tb.literal("[]");
+    var by = [_]c.automation_string_t{tb.str("stage_id")};
+    var sums = [_]c.automation_string_t{ tb.str("expected_revenue:sum"), tb.str("__count") };
+    var keys: c.automation_list_string_t = .{ .ptr = &by, .len = by.len };
+    var aggregates: c.automation_list_string_t = .{ .ptr = &sums, .len = sums.len };
+    var part = std.mem.zeroes(c.triggerbox_automation_records_group_page_t);
+    part.limit = .{ .is_some = true, .val = 2 };
+    var groups: c.triggerbox_automation_records_list_group_t = undefined;
+    note("records.read-group", tb.check(c.triggerbox_automation_records_read_group(&name, &all, &keys, &aggregates, &part, &groups, &tb.problem)));
+    var a = tb.str("a");
+    var links: c.triggerbox_automation_records_list_link_t = undefined;
+    note("records.name-search", tb.check(c.triggerbox_automation_records_name_search(&name, &a, 2, &links, &tb.problem)));
+    var infos: c.triggerbox_automation_records_list_field_info_t = undefined;
+    note("records.fields-get", tb.check(c.triggerbox_automation_records_fields_get(&name, &keys, &infos, &tb.problem)));
+    var ids: c.automation_list_u32_t = .{ .ptr = @constCast(one), .len = 1 };
+    var may = false;
+    const write = c.TRIGGERBOX_AUTOMATION_RECORDS_OPERATION_WRITE;
+    note("records.has-access", tb.check(c.triggerbox_automation_records_has_access(&name, &ids, write, &may, &tb.problem)));
+    var xmlid = tb.str("base.main_company");
+    var company: c.triggerbox_automation_types_record_ref_t = undefined;
+    note("records.resolve-xmlid", tb.check(c.triggerbox_automation_records_resolve_xmlid(&xmlid, &company, &tb.problem)));
+    note("records.unknown-model", tb.search("crm.laed", "[]", .{}));
+    note("records.unknown-field", tb.read(model, one, &.{"nmae"}));
+    note("records.no-fields", tb.read(model, one, &.{}));
+    note("records.bad-domain", tb.search(model, "[('name', '=']", .{}));
+}
+
+fn condition(field: []const u8, operator: u8, value: c.triggerbox_automation_types_operand_t) c.triggerbox_automation_types_term_t {
+    return .{
+        .tag = c.TRIGGERBOX_AUTOMATION_TYPES_TERM_CONDITION,
+        .val = .{ .condition = .{ .field = tb.str(field), .operator_ = operator, .value = value } },
+    };
+}
+
+fn terms_of(terms: []c.triggerbox_automation_types_term_t) c.triggerbox_automation_types_domain_t {
+    return .{
+        .tag = c.TRIGGERBOX_AUTOMATION_TYPES_DOMAIN_TERMS,
+        .val = .{ .terms = .{ .ptr = terms.ptr, .len = terms.len } },
+    };
+}
+
+fn searchTerms(model: []const u8, terms: []c.triggerbox_automation_types_term_t) tb.Error!void {
+    var name = tb.str(model);
+    var domain = terms_of(terms);
+    var page = std.mem.zeroes(c.triggerbox_automation_records_page_t);
+    var found: c.automation_list_u32_t = undefined;
+    return tb.check(c.triggerbox_automation_records_search(&name, &domain, &page, &found, &tb.problem));
+}
+
+fn writes(event: tb.Event, model: []const u8, lead: u32) void {
+    const one = &[_]u32{lead};
+    note("records.write", tb.write(model, one, .{ .expected_revenue = 1234.5 }));
+    note("records.read.staged", tb.read(model, one, &.{"expected_revenue"}));
+    note("records.ensure.again", tb.ensure("crm.tag", &.{"name"}, .{ .name = "contract check" }));
+    if (tb.ensure("crm.tag", &.{"name"}, .{ .name = "contract check" })) |tag| {
+        note("records.ensure", tb.check(true));
+        var tags = [_]u32{tag};
+        const Kind = struct { []const u8, tb.Command };
+        const made = tb.toHost(.{ .values = &.{.{ .name = "name", .value = .{ .text = "made by a command" } }} }).values;
+        const color = tb.toHost(.{ .values = &.{.{ .name = "color", .value = .{ .integer = 5 } }} }).values;
+        const commands = [_]Kind{
+            .{ "link", .{ .tag = c.TRIGGERBOX_AUTOMATION_RECORDS_COMMAND_LINK, .val = .{ .link = tag } } },
+            .{ "unlink", .{ .tag = c.TRIGGERBOX_AUTOMATION_RECORDS_COMMAND_UNLINK, .val = .{ .unlink = tag } } },
+            .{ "replace", .{ .tag = c.TRIGGERBOX_AUTOMATION_RECORDS_COMMAND_REPLACE, .val = .{ .replace = .{ .ptr = &tags, .len = 1 } } } },
+            .{ "create", .{ .tag = c.TRIGGERBOX_AUTOMATION_RECORDS_COMMAND_CREATE, .val = .{ .create = .{ .ptr = made.ptr, .len = made.len } } } },
+            .{ "update", .{ .tag = c.TRIGGERBOX_AUTOMATION_RECORDS_COMMAND_UPDATE, .val = .{ .update = .{ .f0 = tag, .f1 = .{ .ptr = color.ptr, .len = color.len } } } } },
+            .{ "delete", .{ .tag = c.TRIGGERBOX_AUTOMATION_RECORDS_COMMAND_DELETE, .val = .{ .delete_ = tag } } },
+            .{ "clear", .{ .tag = c.TRIGGERBOX_AUTOMATION_RECORDS_COMMAND_CLEAR } },
+        };
+        for (commands) |command| {
+            note(tb.format("records.relate.{s}", .{command[0]}), tb.relate(model, lead, "tag_ids", &.{command[1]}));
+        }
+    } else |problem| note("records.ensure", @as(tb.Error!void, problem));
+    const title = tb.format("made by {s}", .{tb.text(event.host.rule)});
+    if (tb.create(model, .{ .name = title })) |made| {
+        note("records.create", tb.check(true));
+        note("records.read.created", tb.read(model, &.{made}, &.{ "name", "create_date" }));
+        note("records.mention", tb.mention(model, made));
+        note("records.copy", tb.copy(model, made, .{ .name = "a copy" }));
+        note("records.unlink", tb.unlink(model, &.{made}));
+    } else |problem| note("records.create", @as(tb.Error!void, problem));
+    note("records.call", tb.call(model, one, "action_archive", "{}"));
+    note("records.call.read-only", tb.call(model, &.{}, "name_search", "{\"name\": \"a\", \"limit\": 1}"));
+    note("records.wrong-type", tb.write(model, one, .{ .name = 1 }));
+    note("records.provisional-id-as-text", tb.write(model, one, .{ .description = "see 2147483648" }));
+}
+
+fn chatter(event: tb.Event, model: []const u8, lead: u32) void {
+    const files = [_]tb.Attachment{.{ .name = "note.txt", .mime_type = "text/plain", .content = "attached" }};
+    const body = tb.format("<b>{s}</b>", .{tb.escape("1 < 2")});
+    note("chatter.post-message", tb.postMessage(model, lead, .{ .body = body, .html = true, .subject = "Contract check", .attachments = &files }));
+    note("chatter.post-note", tb.postNote(model, lead, .{ .body = "1 < 2, as text" }));
+    note("chatter.schedule-activity", tb.schedule(model, lead, .{
+        .summary = "Check the contract",
+        .note = "<p>All of it.</p>",
+        .deadline = "2026-11-20",
+        .user = event.host.run_as.id,
+    }));
+    var target = tb.ref(model, lead);
+    var kind = tb.str("mail.mail_activity_data_todo");
+    var feedback = tb.str("checked");
+    var done: u32 = 0;
+    note("chatter.complete-activities", tb.check(c.triggerbox_automation_chatter_complete_activities(&target, &kind, &feedback, &done, &tb.problem)));
+    var ids = [_]u32{1};
+    var partners: c.automation_list_u32_t = .{ .ptr = &ids, .len = 1 };
+    note("chatter.add-followers", tb.check(c.triggerbox_automation_chatter_add_followers(&target, &partners, &tb.problem)));
+    note("chatter.remove-followers", tb.check(c.triggerbox_automation_chatter_remove_followers(&target, &partners, &tb.problem)));
+    var posted: c.triggerbox_automation_chatter_list_posted_t = undefined;
+    note("chatter.read-messages", tb.check(c.triggerbox_automation_chatter_read_messages(&target, 3, &posted, &tb.problem)));
+}
+
+fn services(event: tb.Event) void {
+    var key = tb.str("count");
+    var one = tb.str("1");
+    var text: c.automation_string_t = undefined;
+    var kept: c.automation_option_string_t = undefined;
+    note("state.get", tb.check(c.triggerbox_automation_state_get(&key, &kept, &tb.problem)));
+    note("state.set", tb.check(c.triggerbox_automation_state_set(&key, &one, &tb.problem)));
+    note("state.get.staged", tb.check(c.triggerbox_automation_state_get(&key, &kept, &tb.problem)));
+    note("state.remove", tb.check(c.triggerbox_automation_state_set(&key, null, &tb.problem)));
+    var now = event.host.now;
+    var zone = tb.str("Europe/Brussels");
+    var nowhere = tb.str("Europe/Nowhere");
+    var gap = tb.str("2026-03-29T02:30:00");
+    note("calendar.to-local", tb.check(c.triggerbox_automation_calendar_to_local(&now, &zone, &text, &tb.problem)));
+    note("calendar.to-utc", tb.check(c.triggerbox_automation_calendar_to_utc(&gap, &zone, &text, &tb.problem)));
+    note("calendar.unknown-zone", tb.check(c.triggerbox_automation_calendar_to_utc(&gap, &nowhere, &text, &tb.problem)));
+    var limit = tb.str("host-calls");
+    var unknown = tb.str("patience");
+    var left: f64 = 0;
+    note("budget.remaining", tb.check(c.triggerbox_automation_budget_remaining(&limit, &left)));
+    note("budget.unknown", tb.check(!c.triggerbox_automation_budget_remaining(&unknown, &left)));
+    var turns = [_]c.triggerbox_automation_llm_message_t{
+        .{ .tag = c.TRIGGERBOX_AUTOMATION_LLM_MESSAGE_SYSTEM, .val = .{ .system = tb.str("Answer briefly.") } },
+        .{ .tag = c.TRIGGERBOX_AUTOMATION_LLM_MESSAGE_USER, .val = .{ .user = tb.str("What is a contract?") } },
+        .{ .tag = c.TRIGGERBOX_AUTOMATION_LLM_MESSAGE_ASSISTANT, .val = .{ .assistant = tb.str("An agreement.") } },
+    };
+    const schema = tb.str("{\"type\": \"object\", \"properties\": {}}");
+    var tools = [_]c.triggerbox_automation_llm_tool_t{
+        .{ .name = tb.str("look_up"), .description = tb.str("Looks a word up"), .parameters_schema = schema },
+    };
+    var request = std.mem.zeroes(c.triggerbox_automation_llm_request_t);
+    request.messages = .{ .ptr = &turns, .len = turns.len };
+    request.tools = .{ .ptr = &tools, .len = tools.len };
+    request.output_schema = .{ .is_some = true, .val = schema };
+    request.max_tokens = .{ .is_some = true, .val = 10 };
+    var completion: c.triggerbox_automation_llm_completion_t = undefined;
+    note("llm.complete", tb.check(c.triggerbox_automation_llm_complete(&request, &completion, &tb.problem)));
+    var headers = [_]c.automation_tuple2_string_string_t{.{ .f0 = tb.str("accept"), .f1 = tb.str("text/plain") }};
+    var get = std.mem.zeroes(c.triggerbox_automation_http_request_t);
+    get.method = tb.str("GET");
+    get.url = tb.str("https://example.com/");
+    get.headers = .{ .ptr = &headers, .len = headers.len };
+    var response: c.triggerbox_automation_http_response_t = undefined;
+    note("http.send", tb.check(c.triggerbox_automation_http_send(&get, &response, &tb.problem)));
+    tb.log.debug("log.debug", .{});
+    tb.log.warning("log.warning", .{});
+    tb.log.err("log.error", .{});
+}
+
+const KINDS = [_]tb.Named{
+    .{ .name = "x_boolean", .value = .{ .boolean = true } },
+    .{ .name = "x_integer", .value = .{ .integer = std.math.minInt(i32) } },
+    .{ .name = "x_float", .value = .{ .number = 0.1 + 0.2 } },
+    .{ .name = "x_text", .value = .{ .text = "na\xc3\xafve \xe2\x98\x83 \xf0\x9f\xa6\x80\n\"'\\<b>" } },
+    .{ .name = "x_date", .value = .{ .date = "2026-02-28" } },
+    .{ .name = "x_datetime", .value = .{ .datetime = "2026-02-28T23:59:59Z" } },
+    .{ .name = "x_partner_id", .value = .{ .many2one = .{ .id = 1 } } },
+    .{ .name = "x_tag_ids", .value = .{ .ids = &.{ 1, 2 } } },
+    .{ .name = "x_reference", .value = .{ .reference = .{ .model = "res.partner", .id = 1 } } },
+    .{ .name = "x_binary", .value = .{ .binary = "\x00\xff\n\x00" } },
+    .{ .name = "x_json", .value = .{ .json = "{\"a\":[1,2.5,null,\"b\"]}" } },
+};
+
+/// Every kind of value, to a record and back, and as the right-hand side of a condition.
+fn roundTrip(event: tb.Event) void {
+    var names: [KINDS.len][]const u8 = undefined;
+    var full: [KINDS.len + 1]tb.Named = undefined;
+    var empty: [KINDS.len + 1]tb.Named = undefined;
+    full[0] = .{ .name = "x_name", .value = .{ .text = tb.format("full, by {s}", .{tb.text(event.host.rule)}) } };
+    empty[0] = .{ .name = "x_name", .value = .{ .text = "empty" } };
+    for (KINDS, 0..) |kind, index| {
+        names[index] = kind.name;
+        full[index + 1] = kind;
+        empty[index + 1] = .{ .name = kind.name, .value = .unset };
+    }
+    const made = tb.create("x_contract", @as([]const tb.Named, &full)) catch |problem| {
+        return note("values.create", @as(tb.Error!void, problem));
+    };
+    note("values.create", tb.check(true));
+    note("values.create.empty", tb.create("x_contract", @as([]const tb.Named, &empty)));
+    const rows = tb.read("x_contract", &.{made}, &names) catch |problem| return note("values.read", @as(tb.Error!void, problem));
+    note("values.read", tb.check(rows.len == 1));
+    for (KINDS, 0..) |kind, index| {
+        tb.problem.code = tb.str("differs");
+        note(tb.format("values.{s}", .{kind.name}), tb.check(same(kind.value, rows[0].values[index])));
+        const asked = tb.toHost(.{ .values = &.{kind} }).values.ptr[0].value;
+        const one: c.triggerbox_automation_types_operand_t = .{ .tag = c.TRIGGERBOX_AUTOMATION_TYPES_OPERAND_ONE, .val = .{ .one = asked } };
+        var terms = [_]c.triggerbox_automation_types_term_t{condition(kind.name, c.TRIGGERBOX_AUTOMATION_TYPES_OPERATOR_EQ, one)};
+        var name = tb.str("x_contract");
+        var domain = terms_of(&terms);
+        var count: u32 = 0;
+        note(tb.format("values.domain.{s}", .{kind.name}), tb.check(c.triggerbox_automation_records_search_count(&name, &domain, &count, &tb.problem)));
+    }
+}
+
+fn same(one: tb.Value, other: tb.Value) bool {
+    if (std.meta.activeTag(one) != std.meta.activeTag(other)) return false;
+    return switch (one) {
+        .many2one => |link| link.id == other.many2one.id,
+        .ids => |ids| std.mem.eql(u32, ids, other.ids),
+        .text => |text| std.mem.eql(u8, text, other.text),
+        .date => |text| std.mem.eql(u8, text, other.date),
+        .datetime => |text| std.mem.eql(u8, text, other.datetime),
+        .binary => |bytes| std.mem.eql(u8, bytes, other.binary),
+        .json => |text| std.mem.eql(u8, text, other.json),
+        .reference => |ref| ref.id == other.reference.id and std.mem.eql(u8, ref.model, other.reference.model),
+        .boolean => |flag| flag == other.boolean,
+        .integer => |number| number == other.integer,
+        .number => |number| number == other.number,
+        .unset, .pending => true,
+    };
+}
+
+pub fn run(event: tb.Event) !tb.Outcome {
+    const model = try event.model();
+    if (event.ids().len == 0) return tb.fail("run this on a lead", .{});
+    const lead = event.ids()[0];
+    parameters(event);
+    reads(model, lead);
+    writes(event, model, lead);
+    chatter(event, model, lead);
+    services(event);
+    roundTrip(event);
+    return .{
+        .message = tb.format("{d} calls, {d} refused", .{ calls, refused }),
+        .values = &.{.{ .name = "name", .value = .{ .text = "from the outcome" } }},
+        .warning = "a warning",
+        .records = event.ids(),
+        .result_json = tb.format("{{{s}}}", .{results}),
+    };
+}

@@ -1,0 +1,365 @@
+//! The library that Triggerbox scripts in Zig are written with.
+//!
+//! A script is a file `script.zig` with one function:
+//!
+//!     const tb = @import("triggerbox");
+//!
+//!     pub fn run(event: tb.Event) !tb.Outcome {
+//!         for (try event.read(&.{ "name", "expected_revenue" })) |lead| {
+//!             if (lead.number(1) > 10_000) try tb.postNote("crm.lead", lead.id, .{ .body = "A large one." });
+//!         }
+//!         return .{ .message = "done" };
+//!     }
+//!
+//! It is called once for each event, in a fresh sandbox. What it changes is staged, and applied as one transaction when it
+//! returns. Host calls that fail return an error, and `tb.problem` says why. Memory is never freed: it is gone with the run.
+
+const std = @import("std");
+const values = @import("values.zig");
+
+/// The contract as it is, for what this library leaves out: groups, language models, HTTP, state, time zones.
+pub const c = @import("bindings");
+pub const log = @import("log.zig");
+pub const Value = values.Value;
+pub const Row = values.Row;
+pub const Named = values.Named;
+pub const str = values.str;
+pub const text = values.text;
+pub const link = values.link;
+pub const allocator = std.heap.c_allocator;
+
+/// Why a host call failed, or a script.
+pub const Error = error{ AccessDenied, NotFound, Invalid, Rejected, Conflict, Unavailable, Pending, Other, UserError, Failed };
+
+/// What the last host call that failed said: `tb.text(tb.problem.code)`, `tb.text(tb.problem.message)`.
+pub var problem: c.triggerbox_automation_types_error_t = std.mem.zeroes(c.triggerbox_automation_types_error_t);
+var said: []const u8 = "";
+
+/// Ends the run with a text for the user who caused the event; nothing is applied.
+pub fn userError(comptime template: []const u8, arguments: anytype) Error {
+    said = format(template, arguments);
+    return Error.UserError;
+}
+
+/// Ends the run with a text for the run history; nothing is applied.
+pub fn fail(comptime template: []const u8, arguments: anytype) Error {
+    said = format(template, arguments);
+    return Error.Failed;
+}
+
+/// A text of its own.
+pub fn format(comptime template: []const u8, arguments: anytype) []const u8 {
+    return std.fmt.allocPrint(allocator, template, arguments) catch @panic("out of memory");
+}
+
+/// What a host call came to: `try tb.check(tb.c.triggerbox_automation_state_set(&key, &json, &tb.problem))`.
+pub fn check(ok: bool) Error!void {
+    if (ok) return;
+    return switch (problem.kind) {
+        0 => Error.AccessDenied,
+        1 => Error.NotFound,
+        2 => Error.Invalid,
+        3 => Error.Rejected,
+        4 => Error.Conflict,
+        5 => Error.Unavailable,
+        6 => Error.Pending,
+        else => Error.Other,
+    };
+}
+
+/// What a script answers.
+pub const Outcome = struct {
+    /// One line for the run history.
+    message: ?[]const u8 = null,
+    values: []const Named = &.{},
+    warning: ?[]const u8 = null,
+    records: []const u32 = &.{},
+    result_json: ?[]const u8 = null,
+};
+
+/// One firing of one rule.
+pub const Event = struct {
+    host: *c.automation_event_t,
+
+    /// The model of the triggering records.
+    pub fn model(event: Event) Error![]const u8 {
+        if (!event.host.model.is_some) return fail("this rule is bound to no model", .{});
+        return text(event.host.model.val);
+    }
+
+    /// Ids of the triggering records.
+    pub fn ids(event: Event) []const u32 {
+        return values.slice(u32, event.host.records);
+    }
+
+    /// The triggering records with these fields.
+    pub fn read(event: Event, fields: []const []const u8) Error![]const Row {
+        return @This().rowsOf(try event.model(), event.ids(), fields);
+    }
+
+    const rowsOf = @import("triggerbox.zig").read;
+
+    /// A parameter; unset for none.
+    pub fn parameter(event: Event, name: []const u8) Value {
+        for (values.slice(c.triggerbox_automation_types_field_t, event.host.parameters)) |field| {
+            if (std.mem.eql(u8, text(field.name), name)) return values.fromHost(field.value);
+        }
+        return .unset;
+    }
+};
+
+/// Which part of the matching records, in which order.
+pub const Page = struct { offset: u32 = 0, limit: ?u32 = null, order: ?[]const u8 = null, archived: bool = false };
+
+/// Ids of the matching records. Domains are Odoo's notation as text; `quote` puts a text into one.
+pub fn search(model: []const u8, domain: []const u8, page: Page) Error![]const u32 {
+    var name = str(model);
+    var where = literal(domain);
+    var part = pageOf(page);
+    var found: c.automation_list_u32_t = undefined;
+    try check(c.triggerbox_automation_records_search(&name, &where, &part, &found, &problem));
+    return values.slice(u32, found);
+}
+
+/// The matching records with these fields.
+pub fn searchRead(model: []const u8, domain: []const u8, fields: []const []const u8, page: Page) Error![]const Row {
+    var name = str(model);
+    var where = literal(domain);
+    var names = values.strings(fields);
+    var part = pageOf(page);
+    var found: c.triggerbox_automation_records_list_row_t = undefined;
+    try check(c.triggerbox_automation_records_search_read(&name, &where, &names, &part, &found, &problem));
+    return values.rows(found);
+}
+
+/// How many match.
+pub fn count(model: []const u8, domain: []const u8) Error!u32 {
+    var name = str(model);
+    var where = literal(domain);
+    var found: u32 = 0;
+    try check(c.triggerbox_automation_records_search_count(&name, &where, &found, &problem));
+    return found;
+}
+
+/// These records with these fields, in the order of `ids`. Records that are gone are left out.
+pub fn read(model: []const u8, ids: []const u32, fields: []const []const u8) Error![]const Row {
+    var name = str(model);
+    var which = values.list(ids);
+    var names = values.strings(fields);
+    var found: c.triggerbox_automation_records_list_row_t = undefined;
+    try check(c.triggerbox_automation_records_read(&name, &which, &names, &found, &problem));
+    return values.rows(found);
+}
+
+/// Stages a new record: `try tb.create("res.partner", .{ .name = "Ada", .parent_id = tb.link(7) })`. Its id is provisional
+/// until the run is applied.
+pub fn create(model: []const u8, record: anytype) Error!u32 {
+    var name = str(model);
+    var one = values.fields(record);
+    var all: c.triggerbox_automation_records_list_list_field_t = .{ .ptr = &one, .len = 1 };
+    var ids: c.automation_list_u32_t = undefined;
+    try check(c.triggerbox_automation_records_create(&name, &all, &ids, &problem));
+    return ids.ptr[0];
+}
+
+/// Finds the one record whose `keys` fields are as given, or stages its creation. Two runs at once end with one record.
+pub fn ensure(model: []const u8, keys: []const []const u8, record: anytype) Error!u32 {
+    var name = str(model);
+    var names = values.strings(keys);
+    var given = values.fields(record);
+    var id: u32 = 0;
+    try check(c.triggerbox_automation_records_ensure(&name, &names, &given, &id, &problem));
+    return id;
+}
+
+/// Stages the same values on all of these records.
+pub fn write(model: []const u8, ids: []const u32, record: anytype) Error!void {
+    var name = str(model);
+    var which = values.list(ids);
+    var given = values.fields(record);
+    return check(c.triggerbox_automation_records_write(&name, &which, &given, &problem));
+}
+
+/// Stages changes of one one2many or many2many field.
+pub const Command = c.triggerbox_automation_records_command_t;
+
+pub fn relate(model: []const u8, id: u32, field: []const u8, commands: []const Command) Error!void {
+    var target = ref(model, id);
+    var name = str(field);
+    var list: c.triggerbox_automation_records_list_command_t = .{ .ptr = @constCast(commands.ptr), .len = commands.len };
+    return check(c.triggerbox_automation_records_relate(&target, &name, &list, &problem));
+}
+
+/// Stages deletion.
+pub fn unlink(model: []const u8, ids: []const u32) Error!void {
+    var name = str(model);
+    var which = values.list(ids);
+    return check(c.triggerbox_automation_records_unlink(&name, &which, &problem));
+}
+
+/// Stages a copy, with these values in place of the original's.
+pub fn copy(model: []const u8, id: u32, record: anytype) Error!u32 {
+    var target = ref(model, id);
+    var given = values.fields(record);
+    var made: u32 = 0;
+    try check(c.triggerbox_automation_records_copy(&target, &given, &made, &problem));
+    return made;
+}
+
+/// Calls a business method with a JSON object of named arguments. It is staged, and then there is no answer; a method that
+/// the grant marks as read-only answers at once.
+pub fn call(model: []const u8, ids: []const u32, method: []const u8, arguments_json: []const u8) Error!?[]const u8 {
+    var name = str(model);
+    var which = values.list(ids);
+    var method_name = str(method);
+    var arguments = str(arguments_json);
+    var answer: c.automation_option_string_t = undefined;
+    try check(c.triggerbox_automation_records_call(&name, &which, &method_name, &arguments, &answer, &problem));
+    return if (answer.is_some) text(answer.val) else null;
+}
+
+/// A text that becomes the record's name and id when the run is applied.
+pub fn mention(model: []const u8, id: u32) Error![]const u8 {
+    var target = ref(model, id);
+    var found: c.automation_string_t = undefined;
+    try check(c.triggerbox_automation_records_mention(&target, &found, &problem));
+    return text(found);
+}
+
+/// A message or note. The body is shown as it is, unless it is HTML.
+pub const Message = struct {
+    body: []const u8,
+    html: bool = false,
+    subject: ?[]const u8 = null,
+    partners: []const u32 = &.{},
+    attachments: []const Attachment = &.{},
+};
+pub const Attachment = struct { name: []const u8, mime_type: []const u8, content: []const u8 };
+
+/// Stages an internal note.
+pub fn postNote(model: []const u8, id: u32, message: Message) Error!void {
+    var target = ref(model, id);
+    var posted = hostMessage(message);
+    return check(c.triggerbox_automation_chatter_post_note(&target, &posted, &problem));
+}
+
+/// Stages a message that the followers are notified of.
+pub fn postMessage(model: []const u8, id: u32, message: Message) Error!void {
+    var target = ref(model, id);
+    var posted = hostMessage(message);
+    return check(c.triggerbox_automation_chatter_post_message(&target, &posted, &problem));
+}
+
+/// Something to do, for somebody, by a day. `kind`: the activity type, by name or external id.
+pub const Activity = struct {
+    kind: []const u8 = "mail.mail_activity_data_todo",
+    summary: []const u8,
+    note: ?[]const u8 = null,
+    deadline: ?[]const u8 = null,
+    user: ?u32 = null,
+};
+
+pub fn schedule(model: []const u8, id: u32, activity: Activity) Error!void {
+    var target = ref(model, id);
+    var planned: c.triggerbox_automation_chatter_activity_t = .{
+        .kind = str(activity.kind),
+        .summary = str(activity.summary),
+        .note = values.option(activity.note),
+        .deadline = values.option(activity.deadline),
+        .user_id = values.optionNumber(activity.user),
+    };
+    return check(c.triggerbox_automation_chatter_schedule_activity(&target, &planned, &problem));
+}
+
+/// A text inside a domain: `tb.format("[('email', '=', {s})]", .{tb.quote(email)})`.
+pub fn quote(plain: []const u8) []const u8 {
+    return replaced("'", plain, "'", &.{ .{ '\\', "\\\\" }, .{ '\'', "\\'" }, .{ '\n', "\\n" }, .{ '\r', "\\r" }, .{ '\t', "\\t" } });
+}
+
+/// A text inside HTML.
+pub fn escape(plain: []const u8) []const u8 {
+    return replaced("", plain, "", &.{ .{ '&', "&amp;" }, .{ '<', "&lt;" }, .{ '>', "&gt;" }, .{ '"', "&quot;" }, .{ '\'', "&#39;" } });
+}
+
+/// One record, as the contract names it.
+pub fn ref(model: []const u8, id: u32) c.triggerbox_automation_types_record_ref_t {
+    return .{ .model = str(model), .id = id };
+}
+
+/// A domain as text, as the contract has it.
+pub fn literal(domain: []const u8) c.triggerbox_automation_types_domain_t {
+    return .{ .tag = c.TRIGGERBOX_AUTOMATION_TYPES_DOMAIN_LITERAL, .val = .{ .literal = str(domain) } };
+}
+
+/// The contract's word for how a script ended.
+pub fn failure(ended: anyerror) c.automation_failure_t {
+    return switch (ended) {
+        error.UserError => .{ .tag = 0, .val = .{ .user_error = str(said) } },
+        error.Failed => .{ .tag = 1, .val = .{ .failed = str(said) } },
+        error.AccessDenied, error.NotFound, error.Invalid, error.Rejected, error.Conflict, error.Unavailable, error.Pending, error.Other => .{
+            .tag = 1,
+            .val = .{ .failed = str(format("{s}: {s}", .{ text(problem.code), text(problem.message) })) },
+        },
+        else => .{ .tag = 1, .val = .{ .failed = str(@errorName(ended)) } },
+    };
+}
+
+/// An outcome as the contract has it.
+pub fn toHost(outcome: Outcome) c.automation_outcome_t {
+    const given = values.named(outcome.values);
+    return .{
+        .message = values.option(outcome.message),
+        .values = .{ .ptr = given.ptr, .len = given.len },
+        .warning = values.option(outcome.warning),
+        .records = values.list(outcome.records),
+        .result_json = values.option(outcome.result_json),
+    };
+}
+
+fn pageOf(page: Page) c.triggerbox_automation_records_page_t {
+    return .{
+        .offset = page.offset,
+        .limit = values.optionNumber(page.limit),
+        .order = values.option(page.order),
+        .archived = page.archived,
+    };
+}
+
+fn hostMessage(message: Message) c.triggerbox_automation_chatter_message_t {
+    const files = values.room(c.triggerbox_automation_chatter_attachment_t, message.attachments.len);
+    for (message.attachments, files) |file, *into| {
+        into.* = .{ .name = str(file.name), .mime_type = str(file.mime_type), .content = values.bytes(file.content) };
+    }
+    return .{
+        .body = str(message.body),
+        .format = if (message.html) 1 else 0,
+        .subject = values.option(message.subject),
+        .partner_ids = values.list(message.partners),
+        .attachments = .{ .ptr = files.ptr, .len = files.len },
+    };
+}
+
+fn replaced(before: []const u8, plain: []const u8, after: []const u8, others: []const struct { u8, []const u8 }) []const u8 {
+    var length = before.len + after.len;
+    for (plain) |character| length += replacement(character, others).len + @intFromBool(replacement(character, others).len == 0);
+    const out = values.room(u8, length);
+    @memcpy(out[0..before.len], before);
+    var at = before.len;
+    for (plain) |character| {
+        const other = replacement(character, others);
+        if (other.len == 0) {
+            out[at] = character;
+            at += 1;
+        } else {
+            @memcpy(out[at..][0..other.len], other);
+            at += other.len;
+        }
+    }
+    @memcpy(out[at..], after);
+    return out;
+}
+
+fn replacement(character: u8, others: []const struct { u8, []const u8 }) []const u8 {
+    for (others) |other| if (other[0] == character) return other[1];
+    return "";
+}
