@@ -80,6 +80,11 @@ fn c_contract_check() {
 }
 
 #[test]
+fn go_contract_check() {
+    contract_check("go");
+}
+
+#[test]
 fn zig_contract_check() {
     contract_check("zig");
 }

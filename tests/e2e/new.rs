@@ -42,6 +42,11 @@ fn a_new_c_script_builds() {
 }
 
 #[test]
+fn a_new_go_script_builds() {
+    builds("go");
+}
+
+#[test]
 fn a_new_zig_script_builds() {
     builds("zig");
 }

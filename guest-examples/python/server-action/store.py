@@ -89,7 +89,7 @@ class Store:
     def keep(self, lists):
         """Knows again what `lists_after` told."""
         for (model, name), read in lists.items():
-            self._values[model].setdefault(name, {}).update(read)
+            self._values.setdefault(model, {}).setdefault(name, {}).update(read)
 
     def forget(self):
         """Forgets all values: a method may have changed anything."""

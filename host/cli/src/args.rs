@@ -127,8 +127,10 @@ pub(crate) enum Language {
     C,
     /// C++ over the C library.
     Cpp,
-    /// `script.zig`, compiled by Zig.
+    /// Zig over the C bindings.
     Zig,
+    /// Go, by its own compiler.
+    Go,
 }
 
 /// Options of `build`.

@@ -7,8 +7,11 @@ use std::{fs, path::Path};
 use wasi_preview1_component_adapter_provider::{
     WASI_SNAPSHOT_PREVIEW1_ADAPTER_NAME as ADAPTER_NAME, WASI_SNAPSHOT_PREVIEW1_REACTOR_ADAPTER as ADAPTER,
 };
-use wit_bindgen_core::{Files, wit_parser::Resolve};
-use wit_component_of_bindgen::ComponentEncoder;
+use wit_bindgen_core::{
+    Files, WorldGenerator,
+    wit_parser::{Resolve, WorldId},
+};
+use wit_component_of_bindgen::{ComponentEncoder, StringEncoding, embed_component_metadata};
 
 use crate::{Error, error::Doing};
 
@@ -20,21 +23,50 @@ pub const WORLD: &str = "automation";
 /// # Errors
 /// [`Error::Contract`] for a contract that does not parse, [`Error::Files`].
 pub fn c(contract: &str, into: &Path) -> Result<(), Error> {
-    let broken = |error: &dyn std::fmt::Display| Error::Contract {
-        what: "cannot generate bindings from the contract",
-        why: format!("{error:#}"),
-    };
-    let mut resolve = Resolve::default();
-    let package = resolve.push_str("automation.wit", contract).map_err(|error| broken(&error))?;
-    let world = resolve.select_world(&[package], Some(WORLD)).map_err(|error| broken(&error))?;
+    generated(contract, &mut *wit_bindgen_c::Opts::default().build(), into)
+}
+
+/// Writes Go bindings: a package for each interface, and `wit_exports.go`.
+///
+/// # Errors
+/// As [`c`].
+pub fn go(contract: &str, into: &Path) -> Result<(), Error> {
+    generated(contract, &mut *wit_bindgen_go::Opts::default().build(), into)
+}
+
+fn generated(contract: &str, generator: &mut dyn WorldGenerator, into: &Path) -> Result<(), Error> {
+    let (mut resolve, world) = parsed(contract)?;
     let mut files = Files::default();
-    let generated = wit_bindgen_c::Opts::default().build().generate(&mut resolve, world, &mut files);
-    generated.map_err(|error| broken(&error))?;
+    generator.generate(&mut resolve, world, &mut files).map_err(broken)?;
     for (name, contents) in files.iter() {
         let file = into.join(name);
+        if let Some(folder) = file.parent() {
+            fs::create_dir_all(folder).doing("make", folder)?;
+        }
         fs::write(&file, contents).doing("write", file)?;
     }
     Ok(())
+}
+
+fn parsed(contract: &str) -> Result<(Resolve, WorldId), Error> {
+    let mut resolve = Resolve::default();
+    let package = resolve.push_str("automation.wit", contract).map_err(broken)?;
+    let world = resolve.select_world(&[package], Some(WORLD)).map_err(broken)?;
+    Ok((resolve, world))
+}
+
+fn broken(error: impl std::fmt::Display) -> Error {
+    Error::Contract { what: "cannot generate bindings from the contract", why: format!("{error:#}") }
+}
+
+/// A component from a core module that does not carry the world's types.
+///
+/// # Errors
+/// [`Error::Contract`].
+pub fn component_of(contract: &str, mut module: Vec<u8>) -> Result<Vec<u8>, Error> {
+    let (resolve, world) = parsed(contract)?;
+    embed_component_metadata(&mut module, &resolve, world, StringEncoding::UTF8).map_err(broken)?;
+    component(&module)
 }
 
 /// A component from a core module that was linked with the bindings.

@@ -10,7 +10,7 @@ use sha2::{Digest, Sha256};
 use crate::{
     Error, Project, Workshop, build,
     error::Doing,
-    versions::{JAVASCRIPT, PYTHON, ZIG},
+    versions::{GO, JAVASCRIPT, PYTHON, ZIG},
 };
 
 /// The component of a folder, from the cache if it was built before.
@@ -44,7 +44,7 @@ fn key(project: &Project) -> Result<String, Error> {
     part(project.contract()?.as_bytes());
     part(env!("CARGO_PKG_VERSION").as_bytes());
     part(include_str!("javascript/build.mjs").as_bytes());
-    for toolchain in [PYTHON, JAVASCRIPT, ZIG] {
+    for toolchain in [PYTHON, JAVASCRIPT, ZIG, GO] {
         part(toolchain.label().as_bytes());
     }
     let mut folders = vec![project.folder.as_path()];

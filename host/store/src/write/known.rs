@@ -10,7 +10,7 @@ use triggerbox_model::{
 };
 
 use super::{
-    Input, Row, Values, Writer, columns,
+    Command, Input, Row, Values, Writer, columns,
     compute::{as_number, leads_somewhere},
     number,
     update::given_value,
@@ -74,6 +74,10 @@ impl Writer<'_> {
                     && let Some(stage) = self.first_stage(project)?
                 {
                     preset(model, given, "stage_id", || Value::link(stage));
+                }
+                if given.get("user_ids").is_some_and(names_somebody) {
+                    let now = self.now_value();
+                    preset(model, given, "date_assign", || now);
                 }
             }
             "sale.order.line" => {
@@ -509,6 +513,19 @@ impl Writer<'_> {
             Some(code) if !code.is_empty() => format!("[{code}] {name}"),
             _ => name,
         })
+    }
+}
+
+/// Whether a list of users, or commands for one, has anybody in it.
+fn names_somebody(input: &Input) -> bool {
+    match input {
+        Input::Value(Value::Ids(ids)) => !ids.is_empty(),
+        Input::Commands(commands) => commands.iter().any(|command| match command {
+            Command::Link(_) | Command::Create(_) => true,
+            Command::Replace(ids) => !ids.is_empty(),
+            _ => false,
+        }),
+        Input::Value(_) => false,
     }
 }
 
