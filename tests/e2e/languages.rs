@@ -6,8 +6,9 @@ mod language;
 mod support;
 
 use guest_artifacts::{CONTRACT_CHECK, Guest};
-use support::examples;
+use support::{Crm, How, examples};
 use triggerbox_automation::Verdict;
+use triggerbox_model::{limits::Limit, value::Value};
 
 /// A language's `contract-check`, and the codes of what it was refused.
 fn contract_check(language: &str) {
@@ -31,6 +32,7 @@ macro_rules! examples {
                 super::contract_check(stringify!($language));
             }
 
+            // Shows: F014, F015
             #[test]
             fn high_value_order() {
                 examples::high_value_order(language::bundled(stringify!($language), "high-value-order"));
@@ -61,12 +63,87 @@ macro_rules! examples {
     };
 }
 
+/// How a script ends that breaks, and its log.
+fn broken(guest: &Guest) -> (Verdict, String) {
+    let (report, log) = Crm::new().run(guest, "crm.lead", &[], &How::default());
+    (report.verdict, log.join("\n"))
+}
+
+#[test]
+fn a_python_exception_shows_its_traceback() {
+    let (verdict, log) = broken(language::bundled_crash("python"));
+    let Verdict::Trapped(trap) = verdict else { panic!("{verdict:?}\n{log}") };
+    let shown = format!("{} {}", trap.stderr.unwrap_or_default(), log);
+    for part in ["KeyError: 'missing'", "crash/script.py", "line 7, in deeper", "line 11, in run"] {
+        assert!(shown.contains(part), "{part}: {shown}");
+    }
+}
+
+#[test]
+fn a_typescript_error_shows_its_stack_in_lines_of_the_sources() {
+    let (verdict, log) = broken(language::bundled_crash("typescript"));
+    let Verdict::Failed(failure) = verdict else { panic!("{verdict:?}\n{log}") };
+    for part in ["TypeError: ", "at deeper (crash/script.ts:6)", "at run (crash/script.ts:10)"] {
+        assert!(failure.message().contains(part), "{part}: {}", failure.message());
+    }
+}
+
+#[test]
+fn a_go_panic_shows_its_stack() {
+    let (verdict, log) = broken(language::crash("go"));
+    let Verdict::Trapped(trap) = verdict else { panic!("{verdict:?}\n{log}") };
+    let shown = format!("{} {}", trap.stderr.unwrap_or_default(), log);
+    for part in ["nil pointer dereference", "script.deeper", "script.go:9"] {
+        assert!(shown.contains(part), "{part}: {shown}");
+    }
+}
+
+#[test]
+fn a_c_abort_is_a_trap_with_its_functions() {
+    let (verdict, log) = broken(language::crash("c"));
+    let Verdict::Trapped(trap) = verdict else { panic!("{verdict:?}\n{log}") };
+    assert!(trap.frames.iter().any(|frame| frame.function.contains("deeper")), "{trap:?}");
+}
+
+#[test]
+fn a_zig_error_is_named() {
+    let (verdict, log) = broken(language::crash("zig"));
+    let Verdict::Failed(failure) = verdict else { panic!("{verdict:?}\n{log}") };
+    assert_eq!(failure.message(), "NothingToDo");
+}
+
 examples!(python);
 examples!(typescript);
 
 #[test]
 fn rust_contract_check() {
     check_contract("rust", &CONTRACT_CHECK);
+}
+
+/// The first example, in the languages that have no other.
+fn high_value_order(language: &str) {
+    examples::high_value_order(language::single(language, "high-value-order"));
+    examples::threshold_is_a_parameter(language::single(language, "high-value-order"));
+}
+
+#[test]
+fn javascript_high_value_order() {
+    high_value_order("javascript");
+}
+
+#[test]
+fn c_high_value_order() {
+    high_value_order("c");
+}
+
+#[test]
+fn zig_high_value_order() {
+    high_value_order("zig");
+}
+
+#[test]
+fn go_high_value_order() {
+    high_value_order("go");
 }
 
 #[test]
@@ -87,4 +164,49 @@ fn go_contract_check() {
 #[test]
 fn zig_contract_check() {
     contract_check("zig");
+}
+
+/// A server action's code, run on these records.
+fn server_action(crm: &Crm, ids: &[u32], code: &str) -> (triggerbox_automation::Report, Vec<String>) {
+    let how = How { params: &[("code", code)], grants: ACTION, ..How::default() };
+    crm.run(language::single("python", "server-action"), "crm.lead", ids, &how)
+}
+
+const ACTION: &[&str] = &[
+    "crm.lead:read,write,note:name,expected_revenue,priority,partner_id,type",
+    "res.partner:read:name,city",
+];
+
+// Shows: F014, F016
+#[test]
+fn a_thousand_records_and_three_of_their_fields_are_five_host_calls() {
+    let crm = Crm::new();
+    let lead = [("name", Value::text("One of many")), ("type", Value::text("lead"))];
+    let ids: Vec<u32> = (0..1_000).map(|_| crm.create("crm.lead", &lead)).collect();
+    let code = "total = sum([len(r.name) + r.expected_revenue + int(r.priority) for r in records])\nlog(str(total))";
+    let (report, log) = server_action(&crm, &ids, code);
+    assert!(matches!(report.verdict, Verdict::Applied(_)), "{:?}", report.verdict);
+    assert!(log.iter().any(|line| line.contains("11000.0")), "{log:?}");
+    let calls = report.used.get(Limit::HostCalls);
+    assert!(calls <= 5, "{calls} host calls");
+}
+
+#[test]
+fn a_server_action_is_refused_with_line_and_reason() {
+    let crm = Crm::new();
+    let lead = crm.create("crm.lead", &[("name", Value::text("A lead"))]);
+    for (code, reason) in [
+        ("x = 1\nimport os", "line 2: there is no import"),
+        ("record.name = 'x'", "line 1: attributes cannot be assigned; write record['name'] = "),
+        ("def f(a):\n    return records.filtered(lambda r: r.id > a)", "line 2: 'a' belongs to the function around"),
+        ("log(record.name)\nenv.cr.commit()", "env.cr.commit() would apply half of a run"),
+        ("record.write({'name': 'x'})\nlog(str(record.nothing_such))", "has no attribute"),
+        ("env['res.partner'].sudo()", "sudo() is not granted"),
+        ("record.message_post(body='x').id", "the result of message_post is known only when the run is applied"),
+    ] {
+        let (report, log) = server_action(&crm, &[lead], code);
+        let Verdict::Failed(failure) = report.verdict else { panic!("{code}: {:?} {log:?}", report.verdict) };
+        assert!(failure.message().contains(reason), "{code}: {}", failure.message());
+    }
+    assert_eq!(crm.value("crm.lead", lead, "name"), Value::text("A lead"), "nothing was applied");
 }

@@ -87,6 +87,16 @@ func NewEvent(event triggerbox_automation_events.Event) Event {
 // Read gives the triggering records with these fields. Those that are gone are left out.
 func (event Event) Read(fields ...string) ([]Row, error) { return Read(event.Model, event.Ids, fields...) }
 
+// OldValues are a record's changed fields as they were before an update, by name.
+func (event Event) OldValues(id uint32) map[string]any {
+	for _, snapshot := range event.Host.OldValues {
+		if snapshot.Id == id {
+			return named(snapshot.Fields)
+		}
+	}
+	return nil
+}
+
 // Outcome is what a script answers.
 type Outcome struct {
 	// Message is one line for the run history.

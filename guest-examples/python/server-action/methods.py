@@ -114,11 +114,13 @@ class Methods:
     def message_subscribe(self, partner_ids=(), subtype_ids=()):
         for target in self._refs():
             add_followers(target, [int(id) for id in partner_ids])
+        self.env._store.changed("mail.followers", ())
         return True
 
     def message_unsubscribe(self, partner_ids=()):
         for target in self._refs():
             remove_followers(target, [int(id) for id in partner_ids])
+        self.env._store.changed("mail.followers", ())
         return True
 
     def activity_schedule(self, act_type_xmlid="", date_deadline=None, summary="", note="", *, activity_type_id=None,

@@ -106,6 +106,8 @@ class Recordset(Methods):
     def _get(self, name):
         if name == "id":
             return self.id
+        if name == "message_partner_ids":
+            return self.mapped("message_follower_ids.partner_id")
         store = self.env._store
         info = store.fields(self._name).get(name)
         if info is None and name != "display_name":

@@ -99,6 +99,17 @@ pub const Event = struct {
 
     const rowsOf = @import("triggerbox.zig").read;
 
+    /// What a field of a record was before an update, if it is among what changed.
+    pub fn oldValue(event: Event, id: u32, name: []const u8) ?Value {
+        for (values.slice(c.triggerbox_automation_types_snapshot_t, event.host.old_values)) |snapshot| {
+            if (snapshot.id != id) continue;
+            for (values.slice(c.triggerbox_automation_types_field_t, snapshot.fields)) |field| {
+                if (std.mem.eql(u8, text(field.name), name)) return values.fromHost(field.value);
+            }
+        }
+        return null;
+    }
+
     /// A parameter; unset for none.
     pub fn parameter(event: Event, name: []const u8) Value {
         for (values.slice(c.triggerbox_automation_types_field_t, event.host.parameters)) |field| {

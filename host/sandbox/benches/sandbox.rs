@@ -7,6 +7,13 @@
 //! Bare wasmtime runs the same component on an engine with the same settings, with imports that answer at once with
 //! the same values; it meters nothing, captures nothing and links no WASI. Both are measured in turns in one process,
 //! so that a busy machine slows both: trust the ratios, not the microseconds.
+//!
+//! Scripts of other languages are measured the same way, but for WASI, which both sides link. They are named with their
+//! components, each the language's `high-value-order` as `triggerbox build` makes it:
+//!
+//! ```text
+//! SANDBOX_BENCH_COMPONENTS=python=/tmp/python.wasm,go=/tmp/go.wasm cargo bench -p triggerbox-sandbox --bench sandbox
+//! ```
 #![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "a benchmark may panic")]
 #![allow(missing_docs, reason = "the bindings are generated")]
 
@@ -30,8 +37,9 @@ mod bare {
     use triggerbox_sandbox::engine::{Mode, Pool, engine};
     use wasmtime::{
         Store,
-        component::{Component, Linker},
+        component::{Component, Linker, ResourceTable},
     };
+    use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
 
     wasmtime::component::bindgen!({
         path: "../../wit",
@@ -47,18 +55,34 @@ mod bare {
     };
 
     pub(super) struct Bare {
-        pre: AutomationPre<bool>,
+        pre: AutomationPre<Held>,
+    }
+
+    /// What a store holds: whether the host keeps silent, and WASI.
+    pub(super) struct Held {
+        silent: bool,
+        wasi: WasiCtx,
+        table: ResourceTable,
+    }
+
+    impl WasiView for Held {
+        fn ctx(&mut self) -> WasiCtxView<'_> {
+            WasiCtxView { ctx: &mut self.wasi, table: &mut self.table }
+        }
     }
 
     impl Bare {
-        pub(super) fn new(component: &[u8], pool: &Pool) -> Self {
+        pub(super) fn new(component: &[u8], pool: &Pool, wasi: bool) -> Self {
             let (engine, _) = engine(Mode::Run, pool).unwrap();
             let component = Component::new(&engine, component).unwrap();
-            let mut linker = Linker::<bool>::new(&engine);
+            let mut linker = Linker::<Held>::new(&engine);
+            if wasi {
+                wasmtime_wasi::p2::add_to_linker_async(&mut linker).unwrap();
+            }
             let mut records = linker.instance("triggerbox:automation/records@0.1.0").unwrap();
             records
                 .func_wrap_async("read", |store, (_, ids, _): (String, Vec<u32>, Vec<String>)| {
-                    let silent = *store.data();
+                    let silent = store.data().silent;
                     Box::new(async move {
                         if silent {
                             std::future::pending::<()>().await;
@@ -80,7 +104,8 @@ mod bare {
         }
 
         pub(super) async fn run(&self, event: &Event, silent: bool) -> Outcome {
-            let mut store = Store::new(self.pre.engine(), silent);
+            let held = Held { silent, wasi: WasiCtx::default(), table: ResourceTable::new() };
+            let mut store = Store::new(self.pre.engine(), held);
             store.set_fuel(1_000_000_000).unwrap();
             store.fuel_async_yield_interval(Some(1_000_000)).unwrap();
             let script = self.pre.instantiate_async(&mut store).await.unwrap();
@@ -132,19 +157,29 @@ fn main() {
         println!("{}", runtime.block_on(memory_of(&side)));
         return;
     }
-    runtime.block_on(run_against_bare(rounds));
+    runtime.block_on(run_against_bare("rust", SCRIPT, false, rounds));
+    for (language, component) in languages() {
+        runtime.block_on(run_against_bare(&language, &component, true, rounds));
+    }
     memory_against_bare();
     runtime.block_on(loading(rounds));
     divan::main();
 }
 
+/// Components of other languages, by name.
+fn languages() -> Vec<(String, Vec<u8>)> {
+    let named = std::env::var("SANDBOX_BENCH_COMPONENTS").unwrap_or_default();
+    let pairs = named.split(',').filter_map(|pair| pair.split_once('='));
+    pairs.map(|(name, path)| (name.to_owned(), fs::read(path).unwrap())).collect()
+}
+
 /// Fresh sandbox, one record read, one decision, one note posted.
-async fn run_against_bare(rounds: usize) {
+async fn run_against_bare(language: &str, component: &[u8], wasi: bool, rounds: usize) {
     const RUNS: usize = 500;
     let pool = Pool { live: 64, ..Pool::default() };
     let sandbox = Sandbox::new(&pool).unwrap();
-    let script = sandbox.compile(SCRIPT).unwrap();
-    let bare = bare::Bare::new(SCRIPT, &pool);
+    let script = sandbox.compile(component).unwrap();
+    let bare = bare::Bare::new(component, &pool, wasi);
     let bare_event = bare::event();
     let (mut ours, mut theirs, mut host) = (Vec::new(), Vec::new(), Vec::new());
     for _ in 0..rounds {
@@ -165,7 +200,7 @@ async fn run_against_bare(rounds: usize) {
         host.push(output.iter().map(|run| run.durations.host).sum::<Duration>() / RUNS as u32);
     }
     let (ours, theirs, host) = (median(&mut ours), median(&mut theirs), median(&mut host));
-    println!("fresh sandbox + run: read one record, decide, post one note (median of {rounds} rounds of {RUNS})");
+    println!("{language}: fresh sandbox + run: read one record, decide, post one note (median of {rounds} rounds of {RUNS})");
     println!("  bare wasmtime {:>8.1} µs", micros(theirs));
     println!("  sandbox       {:>8.1} µs, {:.1} of them in the test's host", micros(ours), micros(host));
     println!("  ratio         {:>8.2}", micros(ours) / micros(theirs));
@@ -191,7 +226,7 @@ fn memory_against_bare() {
 async fn memory_of(side: &str) -> u64 {
     let pool = Pool { live: LIVE as u32 + 8, ..Pool::default() };
     if side == "bare" {
-        let bare = bare::Bare::new(SCRIPT, &pool);
+        let bare = bare::Bare::new(SCRIPT, &pool, false);
         let event = bare::event();
         return hold(|| bare.run(&event, true));
     }

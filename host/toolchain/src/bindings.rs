@@ -65,7 +65,7 @@ fn broken(error: impl std::fmt::Display) -> Error {
 /// [`Error::Contract`].
 pub fn component_of(contract: &str, mut module: Vec<u8>) -> Result<Vec<u8>, Error> {
     let (resolve, world) = parsed(contract)?;
-    embed_component_metadata(&mut module, &resolve, world, StringEncoding::UTF8).map_err(broken)?;
+    embed_component_metadata(&mut module, &resolve, world, StringEncoding::UTF8, false).map_err(broken)?;
     component(&module)
 }
 

@@ -11,7 +11,16 @@ use crate::{
 };
 
 const OPTIONS: &[&str] = &[
-    "-target", "wasm32-wasi", "-O", "ReleaseSmall", "-fno-entry", "-mexec-model=reactor", "-lc", "-rdynamic", "--stack", STACK,
+    "-target",
+    "wasm32-wasi",
+    "-O",
+    "ReleaseSmall",
+    "-fno-entry",
+    "-mexec-model=reactor",
+    "-lc",
+    "-rdynamic",
+    "--stack",
+    STACK,
 ];
 
 pub(crate) fn build(project: &Project, workshop: &Workshop) -> Result<Vec<u8>, Error> {

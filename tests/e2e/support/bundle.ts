@@ -3,6 +3,7 @@
 import type { Answer, Event } from "triggerbox";
 
 import * as contactUpsert from "./contact-upsert/script.ts";
+import * as crash from "./crash/script.ts";
 import * as dataQuality from "./data-quality/script.ts";
 import * as highValueOrder from "./high-value-order/script.ts";
 import * as leadScoring from "./lead-scoring/script.ts";
@@ -10,6 +11,7 @@ import * as orderStockCheck from "./order-stock-check/script.ts";
 
 const scripts: Record<string, { run(event: Event): Answer }> = {
   "contact-upsert": contactUpsert,
+  crash,
   "data-quality": dataQuality,
   "high-value-order": highValueOrder,
   "lead-scoring": leadScoring,

@@ -35,6 +35,23 @@ pub(crate) fn bundled(language: &str, name: &str) -> &'static Guest {
     guest(name, &examples(language).join(name), bytes)
 }
 
+/// A script that breaks, out of the same component.
+pub(crate) fn bundled_crash(language: &str) -> &'static Guest {
+    let bundle = bundled(language, "high-value-order");
+    Box::leak(Box::new(Guest { name: "crash", ..*bundle }))
+}
+
+/// A script that breaks.
+pub(crate) fn crash(language: &str) -> &'static Guest {
+    let library = examples(language).join("sdk");
+    let component = component(&crashes().join(language), Some(library));
+    guest("crash", &examples(language).join("contract-check"), component)
+}
+
+fn crashes() -> PathBuf {
+    root().join("tests/e2e/support/crash")
+}
+
 fn guest(name: &str, folder: &Path, component: &'static [u8]) -> &'static Guest {
     let manifest = fs::read_to_string(folder.join("triggerbox.toml")).unwrap();
     let name: &'static str = Box::leak(name.to_owned().into_boxed_str());
@@ -52,6 +69,7 @@ fn bundle(language: &str) -> &'static [u8] {
     for name in ["high-value-order", "lead-scoring", "contact-upsert", "data-quality", "order-stock-check"] {
         copy(&examples(language).join(name), &folder.join(name));
     }
+    copy(&crashes().join(language), &folder.join("crash"));
     fs::write(folder.join(entry.0), entry.1).unwrap();
     component(&folder, Some(examples(language).join("sdk")))
 }

@@ -104,7 +104,10 @@ impl Writer<'_> {
                 open.push((sequence, stage));
             }
         }
-        Ok(open.into_iter().min_by(|one, other| one.0.total_cmp(&other.0).then(one.1.cmp(&other.1))).map(|(_, stage)| stage))
+        Ok(open
+            .into_iter()
+            .min_by(|one, other| one.0.total_cmp(&other.0).then(one.1.cmp(&other.1)))
+            .map(|(_, stage)| stage))
     }
 
     /// What an order line has from its product: price, unit, description.

@@ -114,7 +114,9 @@ fn declared(declaration: &str) -> (String, &str) {
 /// A name, quoted where Zig has a word of that name.
 fn word(name: &str) -> String {
     match name {
-        "union" | "struct" | "enum" | "error" | "test" | "and" | "or" | "type" | "var" | "const" => format!("@\"{name}\""),
+        "union" | "struct" | "enum" | "error" | "test" | "and" | "or" | "type" | "var" | "const" => {
+            format!("@\"{name}\"")
+        }
         _ => name.to_owned(),
     }
 }
