@@ -172,10 +172,8 @@ fn server_action(crm: &Crm, ids: &[u32], code: &str) -> (triggerbox_automation::
     crm.run(language::single("python", "server-action"), "crm.lead", ids, &how)
 }
 
-const ACTION: &[&str] = &[
-    "crm.lead:read,write,note:name,expected_revenue,priority,partner_id,type",
-    "res.partner:read:name,city",
-];
+const ACTION: &[&str] =
+    &["crm.lead:read,write,note:name,expected_revenue,priority,partner_id,type", "res.partner:read:name,city"];
 
 // Shows: F014, F016
 #[test]

@@ -200,7 +200,9 @@ async fn run_against_bare(language: &str, component: &[u8], wasi: bool, rounds: 
         host.push(output.iter().map(|run| run.durations.host).sum::<Duration>() / RUNS as u32);
     }
     let (ours, theirs, host) = (median(&mut ours), median(&mut theirs), median(&mut host));
-    println!("{language}: fresh sandbox + run: read one record, decide, post one note (median of {rounds} rounds of {RUNS})");
+    println!(
+        "{language}: fresh sandbox + run: read one record, decide, post one note (median of {rounds} rounds of {RUNS})"
+    );
     println!("  bare wasmtime {:>8.1} µs", micros(theirs));
     println!("  sandbox       {:>8.1} µs, {:.1} of them in the test's host", micros(ours), micros(host));
     println!("  ratio         {:>8.2}", micros(ours) / micros(theirs));
