@@ -200,6 +200,7 @@ fn a_server_action_is_refused_with_line_and_reason() {
         ("log(record.name)\nenv.cr.commit()", "env.cr.commit() would apply half of a run"),
         ("record.write({'name': 'x'})\nlog(str(record.nothing_such))", "has no attribute"),
         ("env['res.partner'].sudo()", "sudo() is not granted"),
+        ("record.message_post(body='x', subtype_xmlid='mail.mt_comment')", "does not grant `message`"),
         ("record.message_post(body='x').id", "the result of message_post is known only when the run is applied"),
     ] {
         let (report, log) = server_action(&crm, &[lead], code);
