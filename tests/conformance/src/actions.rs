@@ -120,8 +120,8 @@ impl Actions {
         let run_as = people::find(database, &user, self.now)?;
         let ids = case.get("active_ids").and_then(Json::as_array).cloned().unwrap_or_default();
         let context = case.get("context").filter(|context| context.as_object().is_some_and(|map| !map.is_empty()));
-        let mut parameters = vec![("code".into(), text("code").into())];
-        parameters.extend(context.map(|context| ("context".into(), context.to_string().into())));
+        let mut parameters = vec![("code".into(), text("code"))];
+        parameters.extend(context.map(|context| ("context".into(), context.to_string())));
         let authority = self.manifest.authority(Some(self.grants.clone()), Vec::new(), Policy::default());
         Ok(Request {
             script: self.script.clone(),
