@@ -1,4 +1,5 @@
 //! From nothing to a component: `triggerbox new` and `triggerbox build` in every language.
+#![allow(clippy::unwrap_used, reason = "helpers of tests may be as blunt as tests")]
 
 use std::{path::Path, process::Command};
 

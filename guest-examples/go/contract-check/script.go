@@ -234,10 +234,10 @@ func roundTrip(event triggerbox.Event) {
 	if !note("values.create", err) {
 		return
 	}
-	_, err = triggerbox.Create("x_contract", empty)
+	other, err := triggerbox.Create("x_contract", empty)
 	note("values.create.empty", err)
-	rows, err := triggerbox.Read("x_contract", []uint32{made.ID}, names...)
-	if !note("values.read", err) || len(rows) != 1 {
+	rows, err := triggerbox.Read("x_contract", []uint32{made.ID, other.ID}, names...)
+	if !note("values.read", err) || len(rows) != 2 {
 		return
 	}
 	for name, value := range kinds {
@@ -249,6 +249,12 @@ func roundTrip(event triggerbox.Event) {
 			note("values."+name, nil)
 		} else {
 			note("values."+name, fmt.Errorf("read as %v", read))
+		}
+		switch value := rows[1].Values[name].(type) {
+		case nil, bool, int, float64, []uint32:
+			note("values."+name+".empty", nil)
+		default:
+			note("values."+name+".empty", fmt.Errorf("read as %v", value))
 		}
 		one := triggerbox_automation_types.MakeOperandOne(triggerbox.ToHost(value))
 		domain := triggerbox_automation_types.MakeDomainTerms([]triggerbox_automation_types.Term{condition(name, triggerbox_automation_types.Operator_Eq, one)})

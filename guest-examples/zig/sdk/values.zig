@@ -67,7 +67,9 @@ pub const Row = struct {
 
 /// Memory for the rest of the run.
 pub fn room(comptime T: type, length: usize) []T {
-    return std.heap.c_allocator.alloc(T, length) catch @panic("out of memory");
+    // Never nothing: the host looks at where an empty list is, too.
+    const memory = std.heap.c_allocator.alloc(T, @max(length, 1)) catch @panic("out of memory");
+    return memory[0..length];
 }
 
 pub fn str(plain: []const u8) c.automation_string_t {
