@@ -177,7 +177,7 @@ impl Writer<'_> {
                 let currency = field.currency_field.as_deref().unwrap_or_default();
                 if model.fields.contains_key(currency) {
                     let mut currency = self.path_cell(model, currency, id)?;
-                    if let (Cell::Null, Some(company)) = (&currency, self.env.company()) {
+                    if let (Cell::Null, Some(company)) = (&currency, self.env.company()?) {
                         currency = self.cell("res.company", "currency_id", company)?.unwrap_or(Cell::Null);
                     }
                     cells.push(("currency_id", currency));
