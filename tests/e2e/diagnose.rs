@@ -463,6 +463,7 @@ fn where_the_last_run_stands_and_how_it_ended() {
         ("state = 'outcome-unknown'", "'outcome-unknown'", "outcome-unknown"),
         ("state = 'failed'", "'failed'", "failed"),
         ("state = 'failed'", "'rejected'", "rejected"),
+        ("state = 'failed'", "'cap-exceeded'", "cap-exceeded"),
         ("state = 'dead'", "'unavailable'", "dead"),
     ] {
         let world = World::new();
@@ -492,6 +493,43 @@ fn nothing_ever_happened_to_the_record() {
          DELETE FROM engine_event"
     ));
     assert_eq!(world.codes(Some(lead)), ["never-changed"]);
+}
+
+// Shows: F083
+#[test]
+fn a_language_model_that_did_not_answer() {
+    for (reply, diagnosed) in [
+        ("llm-key-refused", "llm-key-refused"),
+        ("llm-rate-limited", "llm-rate-limited"),
+        ("llm-unreachable", "llm-not-answering"),
+        ("llm-refused", "failed"),
+    ] {
+        let world = World::new();
+        let lead = fired(&world);
+        // As the ledger keeps it.
+        world.sql(&format!(
+            "INSERT INTO llm_call (run, rule, root, kind, hash, nth, state, at, request, reply, accounts, worst) \
+             SELECT key, rule, '1', 'model', x'', 0, 'failed', at, '{{}}', '{{\"Err\":{{\"code\":\"{reply}\"}}}}', '[]', '{{}}' FROM engine_run"
+        ));
+        world.sql("UPDATE engine_run SET state = 'failed', code = 'failed', message = 'so it is'");
+        let causes = world.causes(Some(lead));
+        assert_eq!(causes[0].code, diagnosed, "{causes:?}");
+    }
+}
+
+// Shows: F083
+#[test]
+fn an_agent_that_is_switched_off_or_gone() {
+    let world = World::new();
+    world.sql("INSERT INTO engine_agent VALUES ('sales', 1, '{\"name\":\"sales\",\"active\":false}')");
+    world.save(
+        &RULE
+            .replace("update-record\"", "ai-agent\"\nagent = \"sales\"")
+            .replace("values = \"priority = 2\"", "prompt = \"Go.\""),
+    );
+    assert_eq!(world.codes(None)[0], "agent-inactive");
+    world.sql("DELETE FROM engine_agent");
+    assert_eq!(world.codes(None)[0], "agent-gone");
 }
 
 /// A cause that no test expects is one that nobody has seen.

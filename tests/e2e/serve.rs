@@ -15,7 +15,13 @@ use std::{
     process::{Child, Command, Stdio},
 };
 
+#[path = "support/model.rs"]
+mod model;
+
+use model::{ModelServer, Say, texts};
 use serde_json::{Value as Json, json};
+
+const KEY: &str = "sk-canary-98f13708210194c4";
 
 struct Server {
     child: Child,
@@ -36,8 +42,12 @@ fn run(folder: &Path, arguments: &[&str]) -> String {
 
 impl Server {
     fn start(folder: &Path) -> Self {
+        Self::with(folder, &[])
+    }
+
+    fn with(folder: &Path, options: &[&str]) -> Self {
         let mut command = triggerbox(folder);
-        command.args(["serve", "--db", "crm.db", "--listen", "127.0.0.1:0"]);
+        command.args(["serve", "--db", "crm.db", "--listen", "127.0.0.1:0"]).args(options).env("TEST_KEY", KEY);
         let log = std::fs::File::create(folder.join("log")).unwrap();
         let mut child = command.stdout(Stdio::piped()).stderr(log).spawn().unwrap();
         let mut line = String::new();
@@ -62,6 +72,12 @@ impl Server {
         stream.read_to_string(&mut answer).unwrap();
         let (head, body) = answer.split_once("\r\n\r\n").unwrap();
         (head.split(' ').nth(1).unwrap().parse().unwrap(), serde_json::from_str(body).unwrap_or_default())
+    }
+
+    /// `kill -9`.
+    fn kill(mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
     }
 
     /// Sends SIGTERM; the exit code.
@@ -111,4 +127,146 @@ fn a_wrong_configuration_is_told_before_anything_starts() {
     let text = String::from_utf8(output.stderr).unwrap();
     assert_eq!(output.status.code(), Some(2), "{text}");
     assert!(text.contains("t.toml") && text.contains("`runs.workers`: at least 1"), "{text}");
+}
+
+const AGENT: &str = "name = \"sales\"\nmodel = \"test/small\"\n";
+
+const RULE: &str = r#"
+name = "qualify"
+title = "Qualify new leads"
+model = "crm.lead"
+trigger = { on = "created" }
+
+[[actions]]
+script = "ai-agent"
+agent = "sales"
+parameters = { prompt = "Qualify {{ record.name }}." }
+grants = [{ model = "crm.lead", operations = ["read", "note"], fields = ["name"] }]
+"#;
+
+// Shows: F023, F029, F061
+#[test]
+fn a_lead_created_over_http_is_looked_at_by_a_model_and_a_kill_in_the_middle_repeats_only_the_lost_call() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    let (out, came) = std::sync::mpsc::channel();
+    let out = std::sync::Mutex::new(out);
+    // The first time that it is asked what to say at the end, it keeps silent: the program is killed meanwhile.
+    let server = ModelServer::start(move |nth, request| match texts(request, "tool").is_empty() {
+        true => Say::This(json!([["note", { "model": "crm.lead", "id": lead_of(request), "text": "Looks good." }]])),
+        false if nth == 1 => {
+            out.lock().unwrap().send(()).unwrap();
+            std::thread::park();
+            Say::Status(500)
+        }
+        false => Say::This(json!("Noted.")),
+    });
+    std::fs::write(folder.join("providers.toml"), server.providers()).unwrap();
+    std::fs::write(folder.join("t.toml"), "providers = \"providers.toml\"\n[web]\nurl = \"https://erp.example\"\n")
+        .unwrap();
+    for (name, text) in [("agent.toml", AGENT), ("rule.toml", RULE)] {
+        std::fs::write(folder.join(name), text).unwrap();
+    }
+    run(folder, &["db", "demo", "crm.db"]);
+    assert!(run(folder, &["agents", "apply", "agent.toml", "--db", "crm.db"]).contains("create sales"));
+    run(folder, &["rules", "apply", "rule.toml", "--db", "crm.db"]);
+    let token = run(folder, &["token", "create", "test", "--scope", "read,records,operate", "--db", "crm.db"]);
+    let token = token.trim();
+
+    let program = Server::with(folder, &["--config", "t.toml"]);
+    let body = json!({ "records": [{ "name": "Chairs" }] });
+    let (status, created) = program.ask(token, "POST", "/api/v1/records/crm.lead", &body);
+    assert_eq!(status, 201, "{created}");
+    let (lead, run_number) = (created["ids"][0].as_u64().unwrap(), created["runs"][0].as_i64().unwrap());
+    came.recv().unwrap();
+    program.kill();
+
+    let program = Server::with(folder, &["--config", "t.toml"]);
+    let path = format!("/api/v1/runs/{run_number}");
+    let ended = loop {
+        let run = program.ask(token, "GET", &path, &Json::Null).1;
+        if !["queued", "running"].contains(&run["state"].as_str().unwrap()) {
+            break run;
+        }
+    };
+    assert_eq!(
+        (&ended["state"], &ended["attempt"], &ended["message"]),
+        (&json!("succeeded"), &json!(2), &json!("Noted."))
+    );
+    let asked = server.asked();
+    assert_eq!(asked.len(), 3, "the answer that was stored is not asked for again");
+    assert_eq!(asked[1], asked[2]);
+    let about = format!("%5B('model','=','crm.lead'),('res_id','=',{lead})%5D");
+    let path = format!("/api/v1/records/mail.message?fields=body&domain={about}");
+    let text = program.ask(token, "GET", &path, &Json::Null).1.to_string();
+    assert_eq!(text.matches("Looks good.").count(), 1, "{text}");
+    assert_eq!(text.matches(&format!("https://erp.example/threads/{run_number}")).count(), 1, "{text}");
+    let thread = program.ask(token, "GET", &format!("/api/v1/threads/{run_number}"), &Json::Null).1;
+    let open = thread["entries"].as_array().unwrap().iter().filter(|entry| entry["kind"] == "open").count();
+    assert_eq!((open, &thread["name"]), (1, &json!("Qualify new leads")), "{thread}");
+    assert_eq!(program.stop(), Some(0));
+
+    let shown = self::run(folder, &["threads", "show", &run_number.to_string(), "--db", "crm.db"]);
+    assert!(shown.contains("Looks good.") && shown.contains("charged at its worst case"), "{shown}");
+    let log = std::fs::read_to_string(folder.join("log")).unwrap();
+    assert!(!log.contains(KEY) && !shown.contains(KEY) && !thread.to_string().contains(KEY));
+}
+
+/// The lead that a request is about.
+fn lead_of(request: &Json) -> u64 {
+    let task = texts(request, "user").remove(0);
+    task.rsplit_once("crm.lead(").unwrap().1.split_once(')').unwrap().0.parse().unwrap()
+}
+
+// Shows: F023, F078
+#[test]
+fn a_conversation_is_recorded_and_replayed_by_hand() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    let component = triggerbox_sandbox::inspect::embed_manifest(
+        guest_artifacts::AI_AGENT.component,
+        guest_artifacts::AI_AGENT.manifest.unwrap(),
+    );
+    std::fs::write(folder.join("ai-agent.wasm"), component.unwrap()).unwrap();
+    let server =
+        ModelServer::of(vec![json!([["note", { "model": "crm.lead", "id": 1, "text": "Hello." }]]), json!("Noted.")]);
+    std::fs::write(folder.join("providers.toml"), server.providers()).unwrap();
+    let ask = |options: &[&str]| {
+        let mut command = triggerbox(folder);
+        command.args([
+            "run",
+            "ai-agent.wasm",
+            "--model",
+            "crm.lead",
+            "--ids",
+            "1",
+            "--class",
+            "agent",
+            "--param",
+            "prompt=Go.",
+        ]);
+        command.args(["--grant", "crm.lead:read,note:name", "--now", "2026-11-20T09:30:00Z"]).args(options);
+        let output = command.env("TEST_KEY", KEY).env_remove("TRIGGERBOX_PROVIDERS").output().unwrap();
+        let text = [output.stdout, output.stderr].map(|bytes| String::from_utf8(bytes).unwrap()).concat();
+        (output.status.code(), text)
+    };
+    let live = ["--providers", "providers.toml"];
+    let talk = ["--recording", "talk.json"];
+    assert_eq!(ask(&[&live[..], &talk, &["--llm", "record"]].concat()).0, Some(0));
+    assert_eq!(server.asked().len(), 2);
+    let (code, text) = ask(&[&live[..], &talk, &["--llm", "record"]].concat());
+    assert!(code == Some(2) && text.contains("never written over"), "{text}");
+    let recorded = std::fs::read_to_string(folder.join("talk.json")).unwrap();
+    assert!(!recorded.contains(KEY) && recorded.contains("\"recorded\""), "{recorded}");
+
+    let (code, text) = ask(&talk);
+    assert!(code == Some(0) && text.contains("Noted.") && text.contains("recorded"), "{text}");
+    let (code, text) = ask(&[&talk[..], &["--param", "system=Other."]].concat());
+    assert!(code == Some(1) && text.contains("llm-not-recorded"), "a strict match: {text}");
+    assert_eq!(ask(&[&talk[..], &["--match", "tolerant", "--param", "system=Other."]].concat()).0, Some(0));
+    let (code, text) = ask(&[&live[..], &["--llm", "off"]].concat());
+    assert!(code == Some(1) && text.contains("llm-not-configured"), "{text}");
+    assert_eq!(server.asked().len(), 2, "nothing else was asked");
+    let (code, text) = ask(&["--llm", "replay"]);
+    assert!(code == Some(2) && text.contains("--recording FILE"), "{text}");
 }

@@ -10,6 +10,8 @@ use triggerbox_model::{
 };
 use triggerbox_sandbox::{Cache, Compiler};
 
+use crate::rule::Caps;
+
 /// The demo company's and Odoo's first administrator (`base.user_admin`).
 const ADMINISTRATOR: Id = 2;
 
@@ -36,6 +38,10 @@ pub struct Config {
     pub compile: Compile,
     /// Language models and other services that runs may ask; none: there are none.
     pub outside: Option<Arc<Services>>,
+    /// What each session of runs with language models may use, where neither rule nor agent says it.
+    pub caps: Caps,
+    /// What links in notes start with: the address at which people reach this server; empty: links without a host.
+    pub links: String,
     /// Where the engine's random numbers start from: run ids, seeds of runs, jitter. Drawn when there is none.
     pub seed: Option<u64>,
 }
@@ -53,6 +59,8 @@ impl Default for Config {
             retention: Retention::default(),
             compile: Compile::InProcess,
             outside: None,
+            caps: Caps::default(),
+            links: String::new(),
             seed: None,
         }
     }

@@ -26,7 +26,7 @@ use std::{
 use rusqlite::Connection;
 use tokio::sync::{Notify, oneshot};
 use triggerbox_sandbox::Sandbox;
-use triggerbox_store::db::{Database, DbError};
+use triggerbox_store::db::Database;
 
 pub use self::{
     backfill::Backfilled,
@@ -103,7 +103,6 @@ impl Engine {
         let runs = database.transaction(|conn| -> Result<i64, EngineError> {
             tables::upgrade(conn)?;
             ready::install(conn, database.schema(), now)?;
-            triggerbox_llm::ledger::create_tables(conn).map_err(DbError::from)?;
             queue::recover(conn, millis(now), None)?;
             Ok(conn.query_row("SELECT coalesce(max(id), 0) FROM engine_run", [], |row| row.get(0))?)
         })?;

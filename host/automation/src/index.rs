@@ -16,6 +16,7 @@ use triggerbox_store::{
 };
 
 use crate::{
+    agents,
     error::EngineError,
     people,
     rule::{Rule, Trigger},
@@ -46,7 +47,7 @@ pub struct Index {
 /// A rule with everything that matching it needs.
 #[derive(Debug)]
 pub struct Armed {
-    /// As it is configured.
+    /// As it is configured; its mode is the strictest of its own and its agents'.
     pub rule: Rule,
     /// Its row.
     pub id: i64,
@@ -110,8 +111,10 @@ impl Index {
         let mut rows = statement.query([])?;
         while let Some(row) = rows.next()? {
             let body: String = row.get(3)?;
+            let mut rule: Rule = serde_json::from_str(&body)?;
+            rule.mode = agents::mode(conn, &rule)?;
             let armed = Armed {
-                rule: serde_json::from_str(&body)?,
+                rule,
                 id: row.get(0)?,
                 version: row.get(1)?,
                 owner: row.get(2)?,

@@ -5,6 +5,8 @@
 //! | module | what it holds |
 //! |---|---|
 //! | [`engine`] | the engine of one database: changes in, runs out, workers, control |
+//! | [`agents`] | what rules ask language models with |
+//! | [`threads`] | what was said and done in runs that ask a language model |
 //! | [`config`] | what an operator sets |
 //! | [`clock`] | the one source of time |
 //! | [`committer`] | the one who writes |
@@ -34,6 +36,7 @@
 //! | [`remote`] | one run on an Odoo server |
 //! | [`people`] | finds the user that a run acts for |
 
+pub mod agents;
 pub mod clock;
 pub mod committer;
 pub mod config;
@@ -73,6 +76,7 @@ pub mod scripts;
 pub mod seen;
 mod sides;
 pub mod state;
+pub mod threads;
 pub mod timed;
 
 pub use clock::{Clock, SystemClock, TestClock};

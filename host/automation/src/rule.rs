@@ -3,6 +3,7 @@
 
 pub mod action;
 pub mod apply;
+pub mod caps;
 pub mod check;
 pub mod diff;
 pub mod file;
@@ -16,6 +17,7 @@ use utoipa::ToSchema;
 
 pub use self::{
     action::{Action, ScriptRef, Version},
+    caps::Caps,
     check::{Finding, Ground, Severity, check},
     trigger::Trigger,
 };
@@ -84,10 +86,13 @@ pub struct Rule {
     /// The next run on the same record is given the last text and the tool log of the one before.
     #[serde(default, skip_serializing_if = "is_no")]
     pub chain: bool,
+    /// What the runs on one record may use of language models together; of a rule that is not chained, each run by itself.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub caps: Caps,
 }
 
-/// What becomes of a run's changes.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+/// What becomes of a run's changes; the strictest first.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Mode {
     /// They are kept as a proposal and never applied.

@@ -25,10 +25,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use guest_artifacts::{AI_AGENT, HIGH_VALUE_ORDER};
+use guest_artifacts::HIGH_VALUE_ORDER;
 use jiff::Timestamp;
 use triggerbox_automation::{
-    Config, Engine, Origin, SystemClock,
+    Config, Engine, Origin, SystemClock, agents,
     config::{Bounded, Compile},
     people,
     rule::{
@@ -58,7 +58,7 @@ const RULES: [(&str, &str); 3] = [
     ("notice-b", "actions = [{ script = \"high-value-order\" }]"),
     (
         "ask",
-        "[[actions]]\nscript = \"ai-agent\"\nparameters = { prompt = \"Judge {{ record.client_order_ref }}.\", note = \"true\" }\n\
+        "[[actions]]\nscript = \"ai-agent\"\nagent = \"judge\"\nparameters = { prompt = \"Judge {{ record.client_order_ref }}.\", note = \"true\" }\n\
          [[actions.grants]]\nmodel = \"sale.order\"\noperations = [\"read\", \"note\"]\nfields = [\"name\", \"client_order_ref\"]",
     ),
 ];
@@ -110,11 +110,9 @@ fn open(path: &Path, model: &str, cache: &Path) -> Engine {
 fn prepare(path: &Path, model: &Model) {
     drop(Database::create_demo(path, now()).unwrap());
     let engine = open(path, &model.server.url, model.cache.path());
-    for guest in [&HIGH_VALUE_ORDER, &AI_AGENT] {
-        let component = embed_manifest(guest.component, guest.manifest.unwrap()).unwrap();
-        let upload = upload::inspect(component).unwrap();
-        engine.committer().commit_blocking(move |conn| registry::store(conn, &upload, ADMIN, now())).unwrap();
-    }
+    let component = embed_manifest(HIGH_VALUE_ORDER.component, HIGH_VALUE_ORDER.manifest.unwrap()).unwrap();
+    let upload = upload::inspect(component).unwrap();
+    engine.committer().commit_blocking(move |conn| registry::store(conn, &upload, ADMIN, now())).unwrap();
     for (name, actions) in RULES {
         let rule: Rule = toml::from_str(&format!(
             "name = \"{name}\"\nmodel = \"sale.order\"\ndomain = \"[('amount_total', '>', 5000)]\"\n\
@@ -127,6 +125,7 @@ fn prepare(path: &Path, model: &Model) {
         let save = move |conn: &rusqlite::Connection| {
             let ground = Ground { conn, env: &env, policy: &policy };
             let edit = Edit { by: ADMIN, at: env.now, note: "", ownership: Ownership::Take, administrator: true };
+            agents::stored::save(ground, &toml::from_str("name = \"judge\"").unwrap(), &edit)?;
             stored::save(ground, &rule, &edit)
         };
         engine.committer().commit_blocking(save).unwrap();

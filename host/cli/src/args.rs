@@ -1,5 +1,6 @@
 //! The command line as data. The help texts are the reference page of the book, too.
 
+mod agents;
 mod odoo;
 mod rules;
 mod runs;
@@ -11,6 +12,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use triggerbox_model::{grants::Grant, limits::Limit, outbound::HttpGrant};
 
+pub(crate) use self::agents::{AgentsArgs, AgentsCommand, ThreadsArgs, ThreadsCommand};
 pub(crate) use self::odoo::{OdooArgs, OdooCommand};
 pub(crate) use self::rules::{ApplyArgs, Common, RulesArgs, RulesCommand, ScriptsArgs, ScriptsCommand};
 pub(crate) use self::runs::{ApprovalsArgs, ApprovalsCommand, RunsArgs, RunsCommand};
@@ -56,6 +58,10 @@ pub(crate) enum Command {
     Backtest(BacktestArgs),
     /// Rules: what happens by itself, when, on what, as whom.
     Rules(RulesArgs),
+    /// Agents: what rules ask language models with.
+    Agents(AgentsArgs),
+    /// Threads: what was said in runs that ask a language model.
+    Threads(ThreadsArgs),
     /// Runs: what happened, once more, or on another version.
     Runs(RunsArgs),
     /// Changes that wait for somebody's yes.

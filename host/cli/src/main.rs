@@ -42,6 +42,8 @@ fn dispatch(command: Command) -> Result<Exit, Failure> {
         Command::Replay(args) => commands::replay::replay(&args),
         Command::Backtest(args) => commands::replay::backtest(&args),
         Command::Rules(args) => commands::rules::run(&args.command),
+        Command::Agents(args) => commands::agents::run(&args.command),
+        Command::Threads(args) => commands::threads::run(&args.command),
         Command::Runs(args) => commands::runs::run(&args.command),
         Command::Approvals(args) => commands::approvals::run(&args.command),
         Command::Scripts(args) => commands::scripts::run(&args.command),

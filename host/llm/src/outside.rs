@@ -49,10 +49,23 @@ pub struct Spender {
     pub rule: String,
     /// The root event; none: the run is its own.
     pub root: Option<String>,
-    /// The rule's runs for one record, where they are chained.
-    pub session: Option<String>,
+    /// The session that the run belongs to.
+    pub session: Option<Session>,
     /// The model of a question that names none; none: the host's default.
     pub model: Option<String>,
+}
+
+/// What a rule's runs for one record may use together; of a rule that is not chained, one run.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Session {
+    /// Which one.
+    pub key: String,
+    /// What it may use in all.
+    pub max: Amount,
+    /// When its first run began, in milliseconds.
+    pub since: i64,
+    /// When it is over: no call is made from then on.
+    pub until: i64,
 }
 
 /// The outside as a run is given it.
@@ -164,6 +177,7 @@ impl Calls {
             Ok(worst) => worst,
             Err(error) => return Ok(Err(error.into())),
         };
+        self.in_time()?;
         let kept = self.what_is_new(request);
         let accounts = self.accounts();
         let intent = self.intent(Kind::Model, request, kept, accounts, worst);
@@ -280,6 +294,19 @@ impl Calls {
         json!({ "model": request.model, "after": same, "messages": new, "tools": tools }).to_string()
     }
 
+    /// A session that is over makes no further call.
+    fn in_time(&self) -> Result<(), Halt> {
+        let now = self.now();
+        match self.outside.spender.session.as_ref().filter(|session| now >= session.until) {
+            None => Ok(()),
+            Some(Session { since, until, .. }) => {
+                let lived = |at: i64| u64::try_from(at.saturating_sub(*since)).unwrap_or_default();
+                let (limit, scope, class) = (Limit::WallTime, Scope::Session, self.limits.class);
+                Err(Halt::Over(Breach { limit, used: lived(now), max: lived(*until), class, scope }))
+            }
+        }
+    }
+
     /// Everything that this run's calls are charged to, the smallest first.
     fn accounts(&self) -> Vec<Account> {
         let Outside { services, spender, .. } = &self.outside;
@@ -294,9 +321,7 @@ impl Calls {
         let root = spender.root.clone().unwrap_or_else(|| self.run.clone());
         let mut accounts = vec![Account { scope: Scope::Run, key: self.run.clone(), max: run }];
         if let Some(session) = &spender.session {
-            // A session's calls are counted by its runs.
-            let max = Amount { calls: u64::MAX, ..run };
-            accounts.push(Account { scope: Scope::Session, key: session.clone(), max });
+            accounts.push(Account { scope: Scope::Session, key: session.key.clone(), max: session.max });
         }
         accounts.extend([
             Account { scope: Scope::Root, key: root, max: budgets.root.amount() },

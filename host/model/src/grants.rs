@@ -176,6 +176,8 @@ pub struct Grants(pub Vec<Grant>);
 pub enum Side {
     /// The manifest did not ask for it. The script's author.
     Script,
+    /// The agent's data sources do not include it. Whoever configures the agent.
+    Agent,
     /// The rule or the command line does not grant it. Whoever configures the rule.
     Rule,
     /// The server's policy does not allow it. The server's administrator.
@@ -190,6 +192,7 @@ impl Side {
     pub fn name(self) -> &'static str {
         match self {
             Self::Script => "script",
+            Self::Agent => "agent",
             Self::Rule => "rule",
             Self::Policy => "policy",
             Self::User => "user",
@@ -310,11 +313,13 @@ pub struct Allowed {
     pub domains: Vec<Vec<String>>,
 }
 
-/// What the three sides in front of the backend allow.
+/// What the sides in front of the backend allow.
 #[derive(Debug, Clone, Default)]
 pub struct Authority {
     /// What the manifest asks for.
     pub script: Grants,
+    /// What the agent that the rule picks may do at most. None: there is none, or it says nothing.
+    pub agent: Option<Grants>,
     /// What is granted. None: everything the script asks for, but nothing that policy guards.
     pub rule: Option<Grants>,
     /// The server's policy.
@@ -331,10 +336,13 @@ impl Authority {
     /// Judges a need.
     ///
     /// # Errors
-    /// The first side that refuses: script, rule, then policy.
+    /// The first side that refuses: script, agent, policy, then rule.
     pub fn allow(&self, need: &Need) -> Result<Allowed, Refusal> {
         let mut allowed = Allowed::default();
         allowed.domains.extend(self.script.covers(need, Side::Script)?);
+        if let Some(agent) = &self.agent {
+            allowed.domains.extend(agent.covers(need, Side::Agent)?);
+        }
         if self.policy.forbids(&need.model) {
             return Err(Refusal {
                 side: Side::Policy,
@@ -376,7 +384,9 @@ impl Authority {
     #[must_use]
     pub fn told(&self) -> Option<String> {
         let http: Vec<_> = self.rule_http.iter().map(ToString::to_string).collect();
-        self.follows_rule.then(|| serde_json::json!({ "grants": self.script, "http": http }).to_string())
+        let grants = self.agent.as_ref().map(|agent| self.script.within(agent));
+        let grants = grants.as_ref().unwrap_or(&self.script);
+        self.follows_rule.then(|| serde_json::json!({ "grants": grants, "http": http }).to_string())
     }
 
     /// Whether a method may answer at once.
@@ -423,6 +433,27 @@ impl Grants {
         Self(beyond)
     }
 
+    /// What is left of these grants within others. Domains are not put together: each side judges its own.
+    fn within(&self, bound: &Self) -> Self {
+        let grants = self.0.iter().flat_map(|grant| {
+            grant.operations.iter().filter_map(|operation| {
+                let bounds =
+                    bound.0.iter().filter(|one| one.model == grant.model && one.operations.contains(operation));
+                let bounds: Vec<_> = bounds.collect();
+                let kept = |names: &BTreeSet<String>, of: fn(&Grant) -> &BTreeSet<String>| -> BTreeSet<String> {
+                    names.iter().filter(|name| bounds.iter().any(|one| of(one).contains(*name))).cloned().collect()
+                };
+                (!bounds.is_empty()).then(|| Grant {
+                    fields: kept(&grant.fields, |one| &one.fields),
+                    methods: kept(&grant.methods, |one| &one.methods),
+                    read_only_methods: kept(&grant.read_only_methods, |one| &one.read_only_methods),
+                    ..grant.only([*operation].into())
+                })
+            })
+        });
+        Self(grants.collect())
+    }
+
     /// Whether the grants of one side cover a need, and which domains then bound its records:
     /// none when one of the covering grants is unbounded.
     fn covers(&self, need: &Need, side: Side) -> Result<Option<Vec<String>>, Refusal> {
@@ -431,6 +462,7 @@ impl Grants {
         let refuse = |what: String| {
             let message = match side {
                 Side::Script => format!("the script's manifest does not ask for {what}; add it to [[grants]]: "),
+                Side::Agent => format!("the agent's data sources do not include {what}; to allow it, add: "),
                 _ => format!("the rule does not grant {what}; to allow it, grant: "),
             } + &as_grant(need);
             Err(Refusal { side, message })

@@ -160,7 +160,7 @@ impl Manifest {
             true => (rule.clone().unwrap_or_default(), rule_http.clone()),
             false => (self.grants.clone(), self.http.clone()),
         };
-        Authority { script, rule, policy, script_http, rule_http, follows_rule }
+        Authority { script, agent: None, rule, policy, script_http, rule_http, follows_rule }
     }
 
     fn check(&self) -> Result<(), ManifestError> {

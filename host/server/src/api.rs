@@ -2,9 +2,11 @@
 //!
 //! | module | what it is about |
 //! |---|---|
+//! | `agents` | what rules ask language models with |
 //! | `records` | records, their chatter, forms that are not saved |
 //! | `rules` | rules, their versions, running them by hand |
 //! | `scripts` | uploads, versions, the active one |
+//! | `threads` | what was said in runs that ask a language model |
 //! | `runs` | the history, one run in full, retry and cancel |
 //! | `events` | what happened |
 //! | `approvals` | changes that wait for a yes |
@@ -12,6 +14,7 @@
 //! | `access` | tokens |
 
 pub(crate) mod access;
+mod agents;
 pub(crate) mod approvals;
 mod control;
 mod events;
@@ -19,6 +22,7 @@ mod records;
 pub(crate) mod rules;
 pub(crate) mod runs;
 pub(crate) mod scripts;
+pub(crate) mod threads;
 
 use axum::middleware::from_fn_with_state;
 use utoipa::{
@@ -94,6 +98,8 @@ fn assemble(config: &Config, dress: Dress<'_>) -> OpenApiRouter<App> {
         .merge(dress(rules::operate(), Scope::Operate))
         .merge(dress(scripts::routes(config.http.max_upload), Scope::Scripts))
         .merge(dress(runs::routes(), Scope::Operate))
+        .merge(dress(agents::routes(), Scope::Rules))
+        .merge(dress(threads::routes(), Scope::Operate))
         .merge(dress(events::routes(), Scope::Read))
         .merge(dress(approvals::routes(), Scope::Approve))
         .merge(dress(control::routes(), Scope::Operate))

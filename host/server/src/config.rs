@@ -4,7 +4,7 @@
 use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf, time::Duration};
 
 use serde::{Deserialize, Serialize};
-use triggerbox_automation::{self as automation, config::Journal};
+use triggerbox_automation::{self as automation, config::Journal, rule::Caps};
 use triggerbox_model::{grants::Policy, limits::LimitRequest, value::Id};
 
 /// The whole file. TOML.
@@ -22,6 +22,8 @@ pub struct Config {
     pub web: Web,
     /// Runs.
     pub runs: Runs,
+    /// What each session of runs with language models may use, where neither rule nor agent says it.
+    pub sessions: Caps,
     /// How long the past is kept.
     pub retention: Retention,
     /// What nobody's script may do unless a rule grants it by name.
@@ -179,6 +181,7 @@ impl Default for Config {
             http: Http::default(),
             web: Web::default(),
             runs: Runs::default(),
+            sessions: Caps::DEFAULT,
             retention: Retention::default(),
             policy: Policy::default(),
             limits: LimitRequest::default(),
@@ -309,6 +312,9 @@ impl Config {
         {
             return invalid("web.url", "is an http or https address without a path");
         }
+        if !self.sessions.is_sound() {
+            return invalid("sessions.cost", "is an amount of euros");
+        }
         for to in &self.alerts.to {
             if !reqwest::Url::parse(to).is_ok_and(|url| matches!(url.scheme(), "http" | "https")) {
                 return invalid("alerts.to", "each is an http or https address");
@@ -337,6 +343,8 @@ impl Config {
                 times => Journal::Sampled(times),
             },
             approval_hours: self.runs.approval_hours,
+            caps: self.sessions,
+            links: self.web.url.clone().unwrap_or_default().trim_end_matches('/').to_owned(),
             retention: automation::config::Retention {
                 days: Some(self.retention.days).filter(|days| *days > 0),
                 journal_days: Some(self.retention.journal_days).filter(|days| *days > 0),

@@ -124,13 +124,11 @@ impl Problem {
 /// The statuses of codes that say more than their kind.
 fn status_of(code: &str) -> Option<StatusCode> {
     Some(match code {
-        "unknown-rule" | "unknown-script" | "script-gone" | "unknown-version" | "missing-record" => {
-            StatusCode::NOT_FOUND
-        }
+        "unknown-rule" | "unknown-agent" | "unknown-thread" | "unknown-script" | "script-gone" | "unknown-version"
+        | "missing-record" => StatusCode::NOT_FOUND,
         "rule-inactive" | "rule-paused" | "rule-broken" | "already-decided" | "approval-expired"
-        | "another-proposal" | "run-is-over" | "run-not-retriable" | "script-inactive" | "no-earlier-version" => {
-            StatusCode::CONFLICT
-        }
+        | "another-proposal" | "run-is-over" | "run-not-retriable" | "agent-in-use" | "no-session"
+        | "script-inactive" | "no-earlier-version" => StatusCode::CONFLICT,
         "not-the-owner" => StatusCode::FORBIDDEN,
         _ => return None,
     })

@@ -81,7 +81,8 @@ impl Case<'_> {
             }
             "failed" | "dead" => {
                 let refused = self.refused(last.id)?;
-                self.failed(&run, last.state == "dead", code, &message, refused);
+                let unanswered = self.unanswered(last.id)?;
+                self.failed(&run, last.state == "dead", code, &message, refused, unanswered.as_deref());
             }
             "skipped" => self.found("skipped", format!("{run} had nothing to do: {message}"), "nothing"),
             "cancelled" => {
@@ -104,8 +105,30 @@ impl Case<'_> {
         Ok(refusals.is_some_and(|refusals| !refusals.is_empty()))
     }
 
-    fn failed(&mut self, run: &str, dead: bool, code: &str, message: &str, refused: bool) {
+    /// Why the last question to a language model had no answer, if it had none.
+    fn unanswered(&self, run: i64) -> Result<Option<String>, EngineError> {
+        let sql = "SELECT c.reply ->> '$.Err.code' FROM llm_call c JOIN engine_run r ON r.key = c.run \
+                   WHERE r.id = ? AND c.kind = 'model' ORDER BY c.id DESC LIMIT 1";
+        let found =
+            self.conn.prepare_cached(sql)?.query_row([run], |row| row.get::<_, Option<String>>(0)).optional()?;
+        Ok(found.flatten())
+    }
+
+    fn failed(&mut self, run: &str, dead: bool, code: &str, message: &str, refused: bool, unanswered: Option<&str>) {
+        let (cause, remedy) = match unanswered {
+            Some("llm-key-refused") => ("llm-key-refused", "an administrator puts a good key into the providers file"),
+            Some("llm-rate-limited") => ("llm-rate-limited", "wait, or have the provider raise the limit"),
+            Some("llm-unreachable" | "llm-timeout" | "llm-cut-off" | "llm-provider-failed") => {
+                ("llm-not-answering", "look at the provider's address in the providers file, and at its status page")
+            }
+            _ => ("", ""),
+        };
+        if !cause.is_empty() {
+            self.found(cause, format!("{run} failed, for the language model did not answer: {message}"), remedy);
+            return;
+        }
         let (cause, remedy) = match code {
+            "cap-exceeded" => ("cap-exceeded", "`triggerbox threads renew` has the next run begin a new session"),
             "limit-exceeded" => ("limit-exceeded", "mend the script, or raise the limit that stopped it"),
             "trapped" => ("script-broke", "the script's author mends it; the run has the place"),
             "rejected" if refused => ("no-right", "grant what is missing, or run the rule as somebody who may"),

@@ -5,6 +5,7 @@ use triggerbox_model::value::Id;
 
 use super::Case;
 use crate::{
+    agents,
     clock::timestamp,
     error::EngineError,
     rule::{
@@ -34,6 +35,7 @@ impl Case<'_> {
         }
         self.stops()?;
         self.people()?;
+        self.agents()?;
         self.scripts()?;
         self.sense()?;
         self.schedule();
@@ -90,6 +92,26 @@ impl Case<'_> {
         Ok(())
     }
 
+    fn agents(&mut self) -> Result<(), EngineError> {
+        let rule = self.stored.rule.clone();
+        for name in rule.actions.iter().filter_map(|action| action.agent.as_deref()) {
+            match agents::stored::find(self.conn, name)? {
+                None => self.found(
+                    "agent-gone",
+                    format!("the agent `{name}` is not there any more: every run fails"),
+                    "pick another agent, or restore it: `triggerbox agents apply`",
+                ),
+                Some(known) if !known.agent.active => self.found(
+                    "agent-inactive",
+                    format!("the agent `{name}` is not active: every run fails"),
+                    "an administrator sets `active = true` in the agent's file and applies it",
+                ),
+                Some(_) => {}
+            }
+        }
+        Ok(())
+    }
+
     fn scripts(&mut self) -> Result<(), EngineError> {
         let rule = self.stored.rule.clone();
         for (part, script) in binding::parts(&rule) {
@@ -131,7 +153,8 @@ impl Case<'_> {
     fn sense(&mut self) -> Result<(), EngineError> {
         let ground = Ground { conn: self.conn, env: self.env, policy: self.policy };
         // What is said above in better words is not said again.
-        let said = ["no-next-slot", "script-gone", "script-inactive", "unknown-script", "grants-missing"];
+        let said =
+            ["unknown-agent", "no-next-slot", "script-gone", "script-inactive", "unknown-script", "grants-missing"];
         for finding in check(ground, &self.stored.rule)? {
             if finding.severity == Severity::Error && !said.contains(&finding.code) {
                 let code = match finding.code {

@@ -2,19 +2,18 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
-use rusqlite::OptionalExtension;
 use tokio::sync::oneshot;
-use triggerbox_llm::{Outside, Spender};
+use triggerbox_llm::{Outside, Session, Spender};
 use triggerbox_model::{
     changes::{ChangeSet, Seen},
     domain::eval::Records,
     error::Error,
-    event::{PreviousRun, Trigger},
+    event::Trigger,
     limits::{Class, Limit, Limits},
     value::Id,
 };
 use triggerbox_sandbox::{ContentHash, LogLevel};
-use triggerbox_store::{db::Snapshot, env::Env, query::records::Stored, session::Session};
+use triggerbox_store::{db::Snapshot, env::Env, query::records::Stored, session::Session as View};
 
 use super::{
     Engine,
@@ -23,6 +22,7 @@ use super::{
     lock,
 };
 use crate::{
+    agents,
     clock::timestamp,
     config::Journal,
     error::EngineError,
@@ -33,9 +33,10 @@ use crate::{
     play::{Done, Played, Step, Task, play},
     proposals,
     queue::Claim,
-    rule::{Action, Dispatch, Environment, Mode, Rule, ScriptRef},
+    rule::{Action, Caps, Dispatch, Environment, Mode, Rule, ScriptRef},
     runs::LogLine,
     scripts::{asks, binding},
+    threads::{chain, session},
 };
 
 impl Engine {
@@ -101,7 +102,13 @@ impl Engine {
                 return Ok(Ended::Spread(records));
             }
         }
-        let steps = self.steps(rule, claim.class).await?;
+        let steps = self.steps(rule, claim.class).await;
+        let session = self.begin_thread(claim, &records, &steps).await?;
+        let steps = steps?;
+        let previous = match records.as_slice() {
+            [record] if rule.chain => chain::previous(&*self.database().snapshot()?, claim, *record)?,
+            _ => None,
+        };
         let task = Task {
             run_id: claim.key.clone(),
             rule: rule.name.clone(),
@@ -116,14 +123,14 @@ impl Engine {
             run_as,
             superuser: rule.superuser,
             now,
-            previous: self.previous(claim)?,
+            previous,
         };
         let keep = match self.config().journal {
             Journal::All => Keep::All,
             Journal::Sampled(times) if self.inner.shared.random.once_in(times) => Keep::All,
             Journal::Sampled(_) | Journal::Off => Keep::Outside,
         };
-        let outside = self.outside(claim);
+        let outside = self.outside(claim, session);
         let log = Box::new(log.clone());
         let played = play(self.database(), env.clone(), &task, &steps, keep, outside.as_ref(), log).await?;
         let Played { mut session, steps: played, outcome, .. } = played;
@@ -147,7 +154,7 @@ impl Engine {
     }
 
     /// Has the rules before writes look at what a run staged, and stages what they add. What they read for it.
-    async fn pass_gate(&self, claim: &Claim, session: &mut Session) -> Result<Vec<Seen>, EngineError> {
+    async fn pass_gate(&self, claim: &Claim, session: &mut View) -> Result<Vec<Seen>, EngineError> {
         let Some(mut gate) = Gate::new(self, claim.rule.run_as, claim.depth)? else { return Ok(Vec::new()) };
         for call in gate.pass_all(&session.changes()).await? {
             session.call(call)??;
@@ -155,18 +162,41 @@ impl Engine {
         Ok(gate.reads)
     }
 
-    /// What a run may ask of the outside, with who pays for it.
-    fn outside(&self, claim: &Claim) -> Option<Outside> {
+    /// Begins the thread of a run that asks a language model, also of one that cannot start; what its session may use.
+    async fn begin_thread(
+        &self,
+        claim: &Claim,
+        records: &[Id],
+        steps: &Result<Vec<Step>, EngineError>,
+    ) -> Result<Option<Session>, EngineError> {
         let rule = &claim.rule.rule;
-        let record = claim.firing.records.first().filter(|_| rule.chain);
+        let asks = |steps: &Vec<Step>| steps.iter().any(|step| step.limits.get(Limit::LlmCalls) > 0);
+        if !agents::is_agent_rule(rule) && !steps.as_ref().is_ok_and(asks) {
+            return Ok(None);
+        }
+        let now = self.inner.shared.now();
+        let (its_claim, records) = (claim.clone(), records.to_vec());
+        let place = self.committer().commit(move |conn| session::begin(conn, &its_claim, &records, now)).await?;
+        let agent = self.agent_caps(rule)?;
+        Ok(Some(place.within(&Caps::effective(rule.caps, agent, self.config().caps), &rule.name, now)?))
+    }
+
+    /// What the rule's agent says about sessions.
+    fn agent_caps(&self, rule: &Rule) -> Result<Option<Caps>, EngineError> {
+        let Some(name) = rule.actions.iter().find_map(|action| action.agent.as_deref()) else { return Ok(None) };
+        Ok(agents::stored::find(&*self.database().snapshot()?, name)?.map(|known| known.agent.caps))
+    }
+
+    /// What a run may ask of the outside, with who pays for it.
+    fn outside(&self, claim: &Claim, session: Option<Session>) -> Option<Outside> {
+        let rule = &claim.rule.rule;
         Some(Outside {
             services: self.config().outside.clone()?,
             ledger: Arc::new(self.clone()),
             spender: Spender {
                 rule: rule.name.clone(),
                 root: (claim.root != 0).then(|| claim.root.to_string()),
-                session: record
-                    .map(|record| format!("{}/{}/{record}", rule.name, claim.model.as_deref().unwrap_or("-"))),
+                session,
                 model: None,
             },
             only_reads: rule.mode != Mode::Auto || rule.environment == Environment::Test,
@@ -186,6 +216,7 @@ impl Engine {
     pub(super) async fn source_step(&self, rule: &Rule, script: &ScriptRef) -> Result<Step, EngineError> {
         let action = Action {
             script: script.clone(),
+            agent: None,
             parameters: indexmap::IndexMap::new(),
             grants: None,
             http: Vec::new(),
@@ -194,24 +225,10 @@ impl Engine {
         self.prepare(rule, binding::SOURCE, &action, Class::Batch).await
     }
 
-    /// What a chained run may know of the run before it on the same record.
-    fn previous(&self, claim: &Claim) -> Result<Option<PreviousRun>, EngineError> {
-        let (true, Some(model), Some(record)) = (claim.rule.rule.chain, &claim.model, claim.firing.records.first())
-        else {
-            return Ok(None);
-        };
-        let sql = "SELECT key, message FROM engine_run WHERE model = ?1 AND record = ?2 AND rule = ?3 AND id < ?4 \
-                   AND state = 'succeeded' ORDER BY id DESC LIMIT 1";
-        let conn = self.database().snapshot()?;
-        let mut statement = conn.prepare_cached(sql)?;
-        let before = statement.query_row((model, record, &claim.rule.rule.name, claim.id), |row| {
-            let last_text: Option<String> = row.get(1)?;
-            Ok(PreviousRun { id: row.get(0)?, last_text: last_text.unwrap_or_default(), tool_log: Vec::new() })
-        });
-        Ok(before.optional()?)
-    }
-
     async fn prepare(&self, rule: &Rule, part: i64, action: &Action, class: Class) -> Result<Step, EngineError> {
+        let agent = agents::picked(&*self.database().snapshot()?, &rule.name, action)?;
+        let dressed = agent.as_ref().map(|agent| agent.dress(action));
+        let action = dressed.as_ref().unwrap_or(action);
         let hash = binding::effective(&*self.database().snapshot()?, rule, part)?;
         let script = self.inner.loader.ready(self.database(), hash).await?;
         let manifest = script.manifest().ok_or_else(|| {
@@ -221,7 +238,8 @@ impl Engine {
         let parameters = manifest
             .parameter_values(&set)
             .map_err(|error| Error::invalid("bad-parameter", error.to_string()).with_field(error.name))?;
-        let authority = asks::authority(self.database().schema(), rule, action, manifest, &self.config().policy);
+        let mut authority = asks::authority(self.database().schema(), rule, action, manifest, &self.config().policy);
+        authority.agent = agent.and_then(|agent| agent.grants);
         let agent = manifest.limits.0.get(&Limit::LlmCalls).is_some_and(|calls| *calls > 0);
         let class = if agent && class == Class::Async { Class::Agent } else { class };
         let limits = Limits::resolve(class, [&manifest.limits, &action.limits, &self.config().limits]);
@@ -230,7 +248,7 @@ impl Engine {
 }
 
 /// What a session staged, with what others read for it.
-fn with_reads(session: Session, reads: Vec<Seen>) -> ChangeSet {
+fn with_reads(session: View, reads: Vec<Seen>) -> ChangeSet {
     let mut changes = session.finish();
     changes.reads.extend(reads);
     changes

@@ -24,9 +24,10 @@ use crate::{
     proposals,
     queue::{self, Claim},
     report::{Report, Verdict},
-    rule::Mode,
+    rule::{Environment, Mode},
     runner,
     runs::{LogLine, RunState},
+    threads::mirror,
 };
 
 /// Conflicts pass at once; only after this many the run waits before it is tried again.
@@ -142,6 +143,9 @@ impl Shared {
         };
         self.keep_attempts(conn, tried, verdict.as_ref(), diff, now)?;
         let over = self.conclude(conn, tried, verdict, now)?;
+        if over && claim.rule.rule.environment == Environment::Live {
+            mirror::post(conn, &self.database, &self.config.links, claim.id, now)?;
+        }
         crate::failpoint::hit("run-recorded");
         let parent = Parent { run: claim.id, root: claim.root, depth: claim.depth };
         let cause = Cause { actor: claim.actor, at: now, parent: Some(parent) };
@@ -216,6 +220,8 @@ impl Shared {
                 let sql = "UPDATE engine_rule SET failures = 0 WHERE name = ?1 AND failures <> 0";
                 conn.prepare_cached(sql)?.execute([rule])?;
             }
+            // One record's session is over: that says nothing about the rule.
+            RunState::Failed if code == "cap-exceeded" => {}
             RunState::Failed | RunState::Dead => {
                 let sql = "UPDATE engine_rule SET failures = failures + 1 WHERE name = ?1 RETURNING failures";
                 let mut statement = conn.prepare_cached(sql)?;

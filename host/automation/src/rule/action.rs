@@ -16,6 +16,9 @@ pub struct Action {
     /// Which script.
     #[schema(value_type = String)]
     pub script: ScriptRef,
+    /// The agent that the script `ai-agent` works as.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub agent: Option<String>,
     /// Values of the parameters that its manifest declares, as text; the manifest's defaults for the rest.
     #[serde(default, skip_serializing_if = "IndexMap::is_empty")]
     pub parameters: IndexMap<String, String>,

@@ -5,12 +5,14 @@
 //! | [`place`] | trigger, model and fields: whether this can ever happen to that model |
 //! | [`time`] | schedules |
 //! | [`domains`] | domains, with the position of what is wrong |
-//! | [`actions`] | scripts, their grants and limits |
+//! | [`actions`] | scripts, their agents and limits |
+//! | [`grants`] | models, fields and domains of grants |
 //! | [`parameters`] | values against the manifest's types |
 //! | [`together`] | what does not go together |
 
 mod actions;
 mod domains;
+pub(crate) mod grants;
 pub(crate) mod parameters;
 mod place;
 mod time;
@@ -88,6 +90,12 @@ pub fn check(ground: Ground<'_>, rule: &Rule) -> rusqlite::Result<Vec<Finding>> 
     Ok(check.findings)
 }
 
+/// Whether a text can be the key of a rule or an agent.
+pub(crate) fn is_plain_name(name: &str) -> bool {
+    let plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
+    !name.is_empty() && name.len() <= 64 && name.chars().all(plain)
+}
+
 /// One check on its way.
 struct Check<'a> {
     ground: Ground<'a>,
@@ -114,9 +122,8 @@ impl<'a> Check<'a> {
     }
 
     fn name(&mut self) {
-        let plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
         let name = &self.rule.name;
-        if name.is_empty() || name.len() > 64 || !name.chars().all(plain) {
+        if !is_plain_name(name) {
             self.error(
                 "bad-name",
                 "name",

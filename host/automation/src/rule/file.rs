@@ -1,4 +1,6 @@
-//! The file form of a rule: TOML that is the same, byte for byte, whenever the rule is the same.
+//! The file form of a rule, or of an agent: TOML that is the same, byte for byte, whenever the rule is the same.
+
+use serde::{Serialize, de::DeserializeOwned};
 
 use super::Rule;
 
@@ -12,14 +14,22 @@ pub struct BadRule(pub String);
 /// # Errors
 /// [`BadRule`], with line and column.
 pub fn parse(text: &str) -> Result<Rule, BadRule> {
+    read(text)
+}
+
+/// Reads the file of a rule or an agent.
+///
+/// # Errors
+/// [`BadRule`], with line and column.
+pub fn read<T: DeserializeOwned>(text: &str) -> Result<T, BadRule> {
     toml::from_str(text).map_err(|error| BadRule(error.to_string().trim_end().to_owned()))
 }
 
-/// Writes a rule's file: only what differs from the defaults, in the order of the reference, long texts and lists on lines
+/// Writes the file of a rule or an agent: only what differs from the defaults, in the order of the reference, long texts and lists on lines
 /// of their own, so that a change of one thing is a change of one line.
 ///
 /// # Errors
 /// [`BadRule`]: a value that TOML cannot hold.
-pub fn write(rule: &Rule) -> Result<String, BadRule> {
+pub fn write<T: Serialize>(rule: &T) -> Result<String, BadRule> {
     toml::to_string_pretty(rule).map_err(|error| BadRule(error.to_string()))
 }

@@ -34,7 +34,7 @@ pub fn authority(schema: &Schema, rule: &Rule, action: &Action, manifest: &Manif
         }
         None => None,
     };
-    Authority { script, rule: granted, policy: policy.clone(), script_http, rule_http, follows_rule }
+    Authority { script, rule: granted, policy: policy.clone(), script_http, rule_http, follows_rule, agent: None }
 }
 
 /// What an action asks for and is not given: empty when all is well.

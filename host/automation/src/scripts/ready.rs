@@ -3,7 +3,7 @@
 
 use std::sync::LazyLock;
 
-use guest_artifacts::{CALL_WEBHOOK, CREATE_RECORD, Guest, NOTIFY, UPDATE_RECORD};
+use guest_artifacts::{AI_AGENT, CALL_WEBHOOK, CREATE_RECORD, Guest, NOTIFY, UPDATE_RECORD};
 use jiff::Timestamp;
 use rusqlite::Connection;
 use triggerbox_model::{grants::Grants, schema::Schema};
@@ -17,7 +17,7 @@ mod derive;
 use derive::Derived;
 
 /// What the program brings along.
-const GUESTS: [&Guest; 4] = [&UPDATE_RECORD, &CREATE_RECORD, &NOTIFY, &CALL_WEBHOOK];
+const GUESTS: [&Guest; 5] = [&UPDATE_RECORD, &CREATE_RECORD, &NOTIFY, &CALL_WEBHOOK, &AI_AGENT];
 
 static UPLOADS: LazyLock<Result<Vec<Upload>, String>> = LazyLock::new(|| {
     let upload = |guest: &&Guest| {

@@ -4,7 +4,7 @@
 use rusqlite::{Connection, OptionalExtension};
 
 /// The steps from nothing to the newest format. One that was released never changes: a new one is added.
-const STEPS: &[&str] = &[FIRST, LOG];
+const STEPS: &[&str] = &[FIRST, LOG, AGENTS];
 
 /// Key in `tb_meta`.
 const FORMAT_KEY: &str = "engine-format";
@@ -184,6 +184,43 @@ CREATE INDEX engine_log_run ON engine_log (run, id);
 CREATE INDEX engine_log_rule ON engine_log (rule, id);
 ";
 
+/// Agents, and what was said in runs that ask a language model.
+const AGENTS: &str = "
+CREATE TABLE engine_agent (name TEXT PRIMARY KEY, version INTEGER NOT NULL, body TEXT NOT NULL) STRICT, WITHOUT ROWID;  -- JSON Agent
+CREATE TABLE engine_agent_version (
+    agent TEXT NOT NULL, version INTEGER NOT NULL,
+    author INTEGER NOT NULL, at INTEGER NOT NULL, note TEXT NOT NULL,
+    body TEXT NOT NULL,                  -- JSON Agent; empty for a deletion
+    PRIMARY KEY (agent, version)
+) STRICT, WITHOUT ROWID;
+-- Rules are known with their agents' modes.
+CREATE TRIGGER engine_agent_added AFTER INSERT ON engine_agent BEGIN UPDATE engine_revision SET number = random(); END;
+CREATE TRIGGER engine_agent_gone AFTER DELETE ON engine_agent BEGIN UPDATE engine_revision SET number = random(); END;
+CREATE TRIGGER engine_agent_changed AFTER UPDATE ON engine_agent BEGIN UPDATE engine_revision SET number = random(); END;
+
+-- The runs of a chained rule on one record.
+CREATE TABLE engine_session (
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
+    rule TEXT NOT NULL, model TEXT NOT NULL, record INTEGER NOT NULL,
+    started INTEGER NOT NULL,
+    resumes INTEGER NOT NULL DEFAULT 0,  -- runs after the first
+    ended INTEGER                        -- the next run begins a new one
+) STRICT;
+CREATE UNIQUE INDEX engine_session_open ON engine_session (rule, model, record) WHERE ended IS NULL;
+-- One for each run that asks a language model. What was said is in `llm_call`.
+CREATE TABLE engine_thread (
+    run INTEGER PRIMARY KEY,
+    name TEXT NOT NULL,                  -- the rule's title
+    agent TEXT,
+    session INTEGER, resume INTEGER NOT NULL,
+    model TEXT, record INTEGER,          -- the one record that it is about
+    begun INTEGER NOT NULL,
+    mirrored INTEGER NOT NULL DEFAULT 0  -- the record has its note
+) STRICT;
+CREATE INDEX engine_thread_record ON engine_thread (model, record, run);
+CREATE INDEX engine_thread_session ON engine_thread (session, run) WHERE session IS NOT NULL;
+";
+
 /// Whether the file has the engine's tables, as this program knows them.
 ///
 /// # Errors
@@ -205,6 +242,7 @@ pub fn upgrade(conn: &Connection) -> rusqlite::Result<()> {
     for step in STEPS.iter().skip(found) {
         conn.execute_batch(step)?;
     }
+    triggerbox_llm::ledger::create_tables(conn)?;
     if found < STEPS.len() {
         conn.execute(
             "INSERT INTO tb_meta (key, value) VALUES (?1, ?2) ON CONFLICT (key) DO UPDATE SET value = ?2",

@@ -8,11 +8,14 @@
     reason = "a test may panic, in its helpers too"
 )]
 
+mod agents;
 mod approvals;
 mod before;
 mod control;
 mod flow;
 mod loops;
+#[path = "../../../../tests/e2e/support/model.rs"]
+mod model;
 mod odoo;
 mod outside;
 mod past;

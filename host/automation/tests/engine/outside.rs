@@ -3,7 +3,6 @@
 
 use std::{sync::Arc, time::Duration};
 
-use guest_artifacts::AI_AGENT;
 use serde_json::{Value as Json, json};
 use triggerbox_automation::{
     Config,
@@ -42,7 +41,7 @@ impl Office {
         let web = Some(Web::new(&[], &provider::env, None).unwrap());
         let services = Services { models, web, budgets: Budgets::default(), clock };
         let world = World::with(Config { outside: Some(Arc::new(services)), ..Config::default() });
-        world.script(&AI_AGENT);
+        world.agent("name = \"rater\"");
         world.rule(
             r#"
             name = "agent"
@@ -50,6 +49,7 @@ impl Office {
             trigger = { on = "manual" }
             [[actions]]
             script = "ai-agent"
+            agent = "rater"
             parameters = { prompt = "Rate the lead.", note = "true" }
             [[actions.grants]]
             model = "crm.lead"

@@ -10,7 +10,7 @@ use guest_artifacts::Guest;
 use triggerbox_automation::{
     Changed, Clock, Config, Engine, EngineError, Origin, TestClock, people,
     rule::{
-        Ground, Rule,
+        Ground, Rule, check,
         stored::{self, Edit, Ownership},
     },
     runs::{RunDetail, RunFilter, RunId, RunSummary},
@@ -30,6 +30,10 @@ pub(crate) const SAM: Id = 4;
 pub(crate) const READER: Id = 6;
 
 static SANDBOX: LazyLock<Sandbox> = LazyLock::new(|| Sandbox::new(&Pool::default()).unwrap());
+
+pub(crate) fn sandbox() -> Sandbox {
+    SANDBOX.clone()
+}
 
 pub(crate) struct World {
     pub(crate) engine: Engine,
@@ -75,6 +79,15 @@ impl World {
             stored::save(ground, &rule, &edit)
         };
         self.engine.committer().commit_blocking(edit).unwrap();
+    }
+
+    /// What is wrong with a rule.
+    pub(crate) fn check(&self, toml: &str) -> Vec<&'static str> {
+        let rule: Rule = toml::from_str(toml).unwrap();
+        let env = people::environment(self.engine.database(), ADMIN, true, self.clock.now()).unwrap();
+        let conn = self.engine.database().snapshot().unwrap();
+        let ground = Ground { conn: &conn, env: &env, policy: &self.engine.config().policy };
+        check::check(ground, &rule).unwrap().iter().map(|finding| finding.code).collect()
     }
 
     /// Writes to the engine's tables, as its own parts do.
@@ -129,6 +142,15 @@ impl World {
     pub(crate) fn search(&self, model: &str, domain: &str) -> Vec<Id> {
         let domain = DomainSource::Literal(domain.to_owned());
         match self.ask(Call::Search { model: model.to_owned(), domain, page: Page::default() }) {
+            Answer::Ids(ids) => ids,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    pub(crate) fn search_as(&self, user: Id, model: &str, domain: &str) -> Vec<Id> {
+        let domain = DomainSource::Literal(domain.to_owned());
+        let call = Call::Search { model: model.to_owned(), domain, page: Page::default() };
+        match self.try_change(user, vec![call]).unwrap().answers.remove(0) {
             Answer::Ids(ids) => ids,
             other => panic!("{other:?}"),
         }

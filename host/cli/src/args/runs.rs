@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
 
-use super::Common;
+use super::{Common, OutsideArgs};
 
 /// Options of `runs`.
 #[derive(Debug, Args)]
@@ -164,6 +164,8 @@ pub(crate) enum RunsCommand {
     },
     /// Work on what is due, until nothing is; without a server.
     Work {
+        #[command(flatten)]
+        outside: OutsideArgs,
         #[command(flatten)]
         common: Common,
     },

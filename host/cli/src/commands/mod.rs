@@ -1,5 +1,6 @@
 //! One module for each command.
 
+pub(crate) mod agents;
 pub(crate) mod approvals;
 pub(crate) mod build;
 pub(crate) mod check;
@@ -21,6 +22,7 @@ pub(crate) mod script;
 pub(crate) mod scripts;
 pub(crate) mod serve;
 pub(crate) mod test;
+pub(crate) mod threads;
 pub(crate) mod token;
 pub(crate) mod watch;
 pub(crate) mod workshop;

@@ -16,8 +16,19 @@ use crate::{
 
 /// What a run may ask; none when nothing is configured.
 pub(crate) fn outside(args: &RunArgs, database: &Database, rule: &str) -> Result<Option<Outside>, Failure> {
-    let options = &args.outside;
-    if options.providers.is_none() && options.recording.is_none() && args.http.is_empty() {
+    let Some(services) = services(&args.outside, !args.http.is_empty())? else { return Ok(None) };
+    let ledger = DatabaseLedger::new(database).or_exit(Exit::Backend)?;
+    Ok(Some(Outside {
+        services,
+        ledger: Arc::new(ledger),
+        spender: Spender { rule: rule.to_owned(), ..Spender::default() },
+        only_reads: args.dry_run,
+    }))
+}
+
+/// Language models, and other services if they may be asked; none when nothing is configured.
+pub(crate) fn services(options: &OutsideArgs, web: bool) -> Result<Option<Arc<Services>>, Failure> {
+    if options.providers.is_none() && options.recording.is_none() && !web {
         return match mode(options) {
             LlmMode::Off => Ok(None),
             LlmMode::Replay | LlmMode::Record => Err(anyhow!("name the recording with --recording FILE").into()),
@@ -27,19 +38,10 @@ pub(crate) fn outside(args: &RunArgs, database: &Database, rule: &str) -> Result
     let config = options.providers.as_deref().map(Config::load).transpose()?.unwrap_or_default();
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let env = |name: &str| std::env::var(name).ok();
-    let web = match args.http.is_empty() {
-        true => None,
-        false => Some(Web::new(&config.secrets, &env, None)?),
-    };
+    let web = if web { Some(Web::new(&config.secrets, &env, None)?) } else { None };
     let budgets = config.budgets.clone();
     let models = models(options, config, &clock, &env)?;
-    let ledger = DatabaseLedger::new(database).or_exit(Exit::Backend)?;
-    Ok(Some(Outside {
-        services: Arc::new(Services { models, web, budgets, clock }),
-        ledger: Arc::new(ledger),
-        spender: Spender { rule: rule.to_owned(), ..Spender::default() },
-        only_reads: args.dry_run,
-    }))
+    Ok(Some(Arc::new(Services { models, web, budgets, clock })))
 }
 
 fn mode(options: &OutsideArgs) -> LlmMode {

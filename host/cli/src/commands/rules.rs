@@ -1,7 +1,7 @@
 //! `triggerbox rules`: what happens by itself.
 
 mod diagnose;
-mod files;
+pub(super) mod files;
 mod queue;
 mod versions;
 

@@ -15,6 +15,7 @@ use triggerbox_automation::{
     people,
     runs::{RunFilter, RunId, RunState},
 };
+use triggerbox_llm::Services;
 use triggerbox_model::{
     call::{Answer, Call, Operation},
     error::ErrorKind,
@@ -27,7 +28,7 @@ pub(crate) use self::export::exported;
 use crate::{
     args::{Common, RunsCommand},
     commands::{
-        script,
+        outside, script,
         workshop::{FromError, Workshop},
     },
     exit::{Exit, Failure, OrExit},
@@ -90,8 +91,9 @@ pub(crate) fn run(command: &RunsCommand) -> Result<Exit, Failure> {
             export::run(*run, out.as_deref(), *plain, *with_scripts, common)
         }
         RunsCommand::Backtest { version, rule, since, common } => past::backtest(version, rule, since, common),
-        RunsCommand::Work { common } => {
-            let desk = Desk::open(common)?;
+        RunsCommand::Work { outside, common } => {
+            let services = outside::services(outside, outside.providers.is_some())?;
+            let desk = Desk::with(common, services)?;
             let count = desk.block_on(desk.engine.settle())?;
             if common.format.json {
                 output::json(&serde_json::json!({ "tried": count }))?;
@@ -113,10 +115,15 @@ pub(crate) struct Desk {
 
 impl Desk {
     pub(crate) fn open(common: &Common) -> Result<Self, Failure> {
+        Self::with(common, None)
+    }
+
+    /// With language models and other services.
+    pub(crate) fn with(common: &Common, outside: Option<Arc<Services>>) -> Result<Self, Failure> {
         let workshop = Workshop::open(common, Mode::Write)?;
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let bounded = Bounded { compiler: script::compiler()?, cache: script::cache() };
-        let config = Config { compile: Compile::Bounded(Arc::new(bounded)), ..Config::default() };
+        let config = Config { compile: Compile::Bounded(Arc::new(bounded)), outside, ..Config::default() };
         let sandbox = script::sandbox(u32::try_from(config.workers).unwrap_or(u32::MAX))?;
         let user = workshop.person.user.id;
         let engine =
@@ -166,7 +173,7 @@ fn level_named(name: &str) -> anyhow::Result<LogLevel> {
     })
 }
 
-fn record_named(text: &str) -> anyhow::Result<RecordRef> {
+pub(super) fn record_named(text: &str) -> anyhow::Result<RecordRef> {
     let parts = text.split_once('/').and_then(|(model, id)| Some(RecordRef::new(model, id.parse().ok()?)));
     parts.ok_or_else(|| anyhow!("`{text}` is not MODEL/ID, such as crm.lead/7"))
 }

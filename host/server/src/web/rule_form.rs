@@ -148,6 +148,7 @@ impl Draft {
             environment: Environment::Live,
             on_error: triggerbox_automation::rule::OnError::Refuse,
             chain: false,
+            caps: triggerbox_automation::rule::Caps::default(),
         };
         let mut draft = Self::of(rule);
         draft.known = false;
@@ -282,6 +283,7 @@ fn actions(form: &Form, known: &[Action], unread: &mut Vec<(String, String)>) ->
             grants: same.and_then(|known| known.grants.clone()).filter(|_| granted != "asked"),
             http: same.map(|known| known.http.clone()).unwrap_or_default(),
             limits: same.map(|known| known.limits.clone()).unwrap_or_default(),
+            agent: same.and_then(|known| known.agent.clone()),
             script,
         });
     }

@@ -62,7 +62,8 @@ fn rules_are_as_the_document_says() {
              methods = [\"action_set_won\"]\nread-only-methods = [\"action_set_won\"]\ndomain = \"[]\"\n\
              [[actions.http]]\nmethods = [\"GET\"]\nurl = \"https://shop.example/api/*\"\n"
         );
-        let rule = file::parse(&text).unwrap_or_else(|error| panic!("{trigger}: {error}"));
+        let rule: triggerbox_automation::rule::Rule =
+            file::parse(&text).unwrap_or_else(|error| panic!("{trigger}: {error}"));
         let rule = serde_json::to_value(rule).unwrap();
         let wrong: Vec<_> = schema.iter_errors(&rule).map(|error| error.to_string()).collect();
         assert!(wrong.is_empty(), "{trigger}: {wrong:?}");

@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic, reason = "tests may be blunt")]
 
+mod agents;
 mod alerts;
 mod approvals;
 mod browser;
@@ -10,6 +11,8 @@ mod document;
 mod errors;
 mod flow;
 mod hooks;
+#[path = "../../../../tests/e2e/support/model.rs"]
+mod model;
 mod pages;
 mod people;
 mod tokens;

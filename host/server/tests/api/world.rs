@@ -81,14 +81,28 @@ impl World {
     }
 
     pub(crate) async fn with(config: Config) -> Self {
+        Self::with_outside(config, None).await
+    }
+
+    /// With language models.
+    pub(crate) async fn with_outside(config: Config, outside: Option<Arc<triggerbox_llm::Services>>) -> Self {
         let clock = Arc::new(TestClock::at(NOW.parse().unwrap()));
         let database = Database::demo_in_memory(clock.now()).unwrap();
-        Self::on(database, clock, config).await
+        Self::opened(database, clock, config, outside).await
     }
 
     /// A server of a database: the first, or another after a restart.
     pub(crate) async fn on(database: Database, clock: Arc<TestClock>, config: Config) -> Self {
-        let settings = triggerbox_automation::Config { seed: Some(7), ..config.engine() };
+        Self::opened(database, clock, config, None).await
+    }
+
+    async fn opened(
+        database: Database,
+        clock: Arc<TestClock>,
+        config: Config,
+        outside: Option<Arc<triggerbox_llm::Services>>,
+    ) -> Self {
+        let settings = triggerbox_automation::Config { seed: Some(7), outside, ..config.engine() };
         let engine = Engine::open(database, SANDBOX.clone(), settings, Arc::<TestClock>::clone(&clock)).unwrap();
         let app =
             tokio::task::spawn_blocking(move || App::new(engine, SANDBOX.clone(), config)).await.unwrap().unwrap();

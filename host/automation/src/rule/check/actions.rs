@@ -1,13 +1,11 @@
 //! Scripts: whether they are there, whether they get what they ask for, and whether it makes sense.
 
-use triggerbox_model::{
-    grants::{GrantOperation, Grants},
-    limits::Limit,
-};
+use triggerbox_model::{grants::GrantOperation, limits::Limit};
 use url::Url;
 
-use super::{Check, parameters};
+use super::{Check, grants, parameters};
 use crate::{
+    agents,
     rule::{Action, ScriptRef, Source},
     scripts::{RegistryError, ScriptVersion, asks, ready, registry},
 };
@@ -20,14 +18,63 @@ impl Check<'_> {
         }
         for (index, action) in rule.actions.iter().enumerate() {
             let place = format!("actions[{index}]");
+            let dressed = self.agent(&place, action)?;
             if let Some(version) = self.script(&format!("{place}.script"), &action.script)? {
-                self.action(&place, action, &version)?;
+                self.action(&place, dressed.as_ref().unwrap_or(action), &version)?;
             }
+        }
+        if !rule.caps.is_sound() {
+            self.error("bad-caps", "caps.cost", "a cap is an amount of euros; 0 for the server's");
         }
         if let Some(Source::Script(script)) = &rule.source {
             self.script("source.script", script)?;
         }
         Ok(())
+    }
+
+    /// The action as its agent has it; none: it picks no agent, or one that is not there.
+    fn agent(&mut self, place: &str, action: &Action) -> rusqlite::Result<Option<Action>> {
+        let is_agent = action.script.name == agents::SCRIPT;
+        if is_agent && action.parameters.get("prompt").is_none_or(|prompt| prompt.trim().is_empty()) {
+            let message = "an agent is told what to do: write it into the parameter `prompt`";
+            self.error("prompt-required", format!("{place}.parameters.prompt"), message);
+        }
+        let Some(name) = &action.agent else {
+            if is_agent {
+                let message = "pick the agent that is to do it: `triggerbox agents list`";
+                self.error("agent-required", format!("{place}.agent"), message);
+            }
+            return Ok(None);
+        };
+        let place = format!("{place}.agent");
+        if !is_agent {
+            let message = format!("`{}` is no agent: only the script `{}` works as one", action.script, agents::SCRIPT);
+            self.error("not-an-agent", place, message);
+            return Ok(None);
+        }
+        let known = match agents::stored::find(self.ground.conn, name) {
+            Ok(known) => known,
+            Err(error) => return Err(rusqlite::Error::ToSqlConversionFailure(Box::new(error))),
+        };
+        let Some(known) = known else {
+            let message = format!("there is no agent `{name}`; `triggerbox agents list` names them");
+            self.error("unknown-agent", place, message);
+            return Ok(None);
+        };
+        if !known.agent.active {
+            self.warning("agent-inactive", place, format!("the agent `{name}` is not active: every run fails"));
+        }
+        let dressed = known.agent.dress(action);
+        let model = |action: &Action| action.parameters.get("model").filter(|model| !model.is_empty()).cloned();
+        if model(action).is_some_and(|wanted| model(&dressed) != Some(wanted)) {
+            let message = format!("the agent `{name}` says which model it asks; take this out");
+            self.error("agent-decides", "parameters.model", message);
+        }
+        if dressed.parameters.get("tools").is_some_and(|tools| tools == agents::NO_TOOLS) {
+            let message = format!("none of these is a tool of the agent `{name}`: {}", known.agent.tools.join(", "));
+            self.error("no-tools", "parameters.tools", message);
+        }
+        Ok(Some(dressed))
     }
 
     fn script(&mut self, place: &str, script: &ScriptRef) -> rusqlite::Result<Option<ScriptVersion>> {
@@ -55,8 +102,8 @@ impl Check<'_> {
                 self.error("no-such-record", format!("{place}.parameters.{name}"), message);
             }
         }
-        if let Some(grants) = &action.grants {
-            self.grants(place, grants);
+        if let Some(granted) = &action.grants {
+            self.findings.extend(grants::findings(self.ground, &format!("{place}.grants"), granted));
         }
         self.given(place, action, version);
         self.sends(place, action);
@@ -70,39 +117,6 @@ impl Check<'_> {
         }
         self.on_the_models_records(place, action, version);
         Ok(())
-    }
-
-    /// Every model, field and domain that a rule grants is there.
-    fn grants(&mut self, place: &str, grants: &Grants) {
-        for (index, grant) in grants.0.iter().enumerate() {
-            let place = format!("{place}.grants[{index}]");
-            let model = match self.schema().model(&grant.model) {
-                Ok(model) => model,
-                Err(error) => {
-                    self.error("unknown-model", place, error.message);
-                    continue;
-                }
-            };
-            for field in &grant.fields {
-                if let Err(error) = model.field(field)
-                    && !matches!(field.as_str(), "id" | "display_name")
-                {
-                    self.error("unknown-field", format!("{place}.fields"), error.message);
-                }
-            }
-            if let Some(domain) = &grant.domain {
-                let env = self.ground.env;
-                let checked = triggerbox_model::domain::Domain::parse(domain)
-                    .and_then(|domain| triggerbox_store::query::condition(self.ground.conn, env, &model.name, &domain));
-                if let Err(error) = checked {
-                    self.error("bad-domain", format!("{place}.domain"), error.message);
-                }
-            }
-            if self.ground.policy.forbids(&grant.model) {
-                let message = format!("policy forbids scripts to touch `{}`; no grant opens it", grant.model);
-                self.error("forbidden", place, message);
-            }
-        }
     }
 
     /// A script that asks for more than it is given fails when it gets there; better to hear of it now.

@@ -103,7 +103,7 @@ fn read(path: &Path) -> Result<Vec<Rule>, Failure> {
     }
 }
 
-fn files(path: &Path) -> Result<Vec<PathBuf>, Failure> {
+pub(crate) fn files(path: &Path) -> Result<Vec<PathBuf>, Failure> {
     if !path.is_dir() {
         return Ok(vec![path.to_owned()]);
     }

@@ -1,0 +1,43 @@
+//! Grants: every model, field and domain that they name is there.
+
+use triggerbox_model::{domain::Domain, grants::Grants};
+use triggerbox_store::query;
+
+use super::{Finding, Ground, Severity};
+
+/// What is wrong with grants, each with its place under `place`.
+pub(crate) fn findings(ground: Ground<'_>, place: &str, grants: &Grants) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    let mut error = |code, place, message| {
+        findings.push(Finding { severity: Severity::Error, code, place, message });
+    };
+    for (index, grant) in grants.0.iter().enumerate() {
+        let place = format!("{place}[{index}]");
+        let model = match ground.env.schema.model(&grant.model) {
+            Ok(model) => model,
+            Err(unknown) => {
+                error("unknown-model", place, unknown.message);
+                continue;
+            }
+        };
+        for field in &grant.fields {
+            if let Err(unknown) = model.field(field)
+                && !matches!(field.as_str(), "id" | "display_name")
+            {
+                error("unknown-field", format!("{place}.fields"), unknown.message);
+            }
+        }
+        if let Some(domain) = &grant.domain {
+            let checked = Domain::parse(domain)
+                .and_then(|domain| query::condition(ground.conn, ground.env, &model.name, &domain));
+            if let Err(wrong) = checked {
+                error("bad-domain", format!("{place}.domain"), wrong.message);
+            }
+        }
+        if ground.policy.forbids(&grant.model) {
+            let message = format!("policy forbids scripts to touch `{}`; no grant opens it", grant.model);
+            error("forbidden", place, message);
+        }
+    }
+    findings
+}

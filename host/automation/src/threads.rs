@@ -1,0 +1,21 @@
+//! Threads: what was said and done in each run that asks a language model. A thread has the number of its run.
+//!
+//! | module | what it holds |
+//! |---|---|
+//! | [`session`] | which runs belong together, and how long they may |
+//! | [`list`] | threads in lists, and who may see them |
+//! | [`read`] | one thread in full |
+//! | [`chain`] | what a run may know of the one before it |
+//! | `mirror` | the note on the record |
+
+pub(crate) mod chain;
+pub mod list;
+pub(crate) mod mirror;
+pub mod read;
+pub mod session;
+
+pub use self::{
+    list::{ThreadFilter, ThreadSummary, count, list, may_see},
+    read::{Entry, Said, Thread, read},
+    session::renew,
+};

@@ -1,0 +1,52 @@
+//! What a chained run may know of the run before it: its last text and its tool calls, and nothing more.
+
+use rusqlite::{Connection, OptionalExtension};
+use serde::Deserialize;
+use serde_json::Value as Json;
+use triggerbox_model::{
+    event::{Outcome, PreviousRun, ToolEntry},
+    value::Id,
+};
+
+use crate::{error::EngineError, queue::Claim};
+
+/// A script's result, as far as it speaks of a conversation.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct Told {
+    text: Option<String>,
+    tool_log: Vec<Call>,
+}
+
+#[derive(Debug, Deserialize)]
+struct Call {
+    name: String,
+    #[serde(default)]
+    arguments: Json,
+    #[serde(default)]
+    output: Json,
+}
+
+/// The newest run before this one of the same rule on the same record that had something to say.
+pub(crate) fn previous(conn: &Connection, claim: &Claim, record: Id) -> Result<Option<PreviousRun>, EngineError> {
+    let sql = "SELECT key, message, outcome FROM engine_run WHERE model = ?1 AND record = ?2 AND rule = ?3 AND id < ?4 \
+               AND state IN ('succeeded', 'waiting-approval') AND code <> 'spread' ORDER BY id DESC LIMIT 1";
+    let params = (&claim.model, record, &claim.rule.rule.name, claim.id);
+    let found = conn.prepare_cached(sql)?.query_row(params, |row| {
+        Ok((row.get::<_, String>(0)?, row.get::<_, Option<String>>(1)?, row.get::<_, Option<String>>(2)?))
+    });
+    let Some((id, message, outcome)) = found.optional()? else { return Ok(None) };
+    let outcome: Outcome = outcome.map(|json| serde_json::from_str(&json)).transpose()?.unwrap_or_default();
+    // A result of any other shape says nothing of a conversation.
+    let told: Told = outcome.result_json.and_then(|json| serde_json::from_str(&json).ok()).unwrap_or_default();
+    let entry = |call: Call| ToolEntry {
+        name: call.name,
+        arguments_json: call.arguments.to_string(),
+        output_json: call.output.to_string(),
+    };
+    Ok(Some(PreviousRun {
+        id,
+        last_text: told.text.or(message).unwrap_or_default(),
+        tool_log: told.tool_log.into_iter().map(entry).collect(),
+    }))
+}

@@ -1,0 +1,172 @@
+//! `triggerbox agents`: what rules ask language models with.
+
+use std::{fs, path::Path};
+
+use anyhow::Context;
+use serde_json::json;
+use triggerbox_automation::{
+    agents::{
+        Agent,
+        stored::{self, SavedAgent, StoredAgent},
+    },
+    rule::{
+        file,
+        stored::{Outcome, RuleError},
+    },
+};
+use triggerbox_store::db::{DbError, Mode};
+
+use super::rules::{OrOnlyLook, files::files};
+use crate::{
+    args::{AgentsCommand, Common},
+    commands::workshop::{FromError, Workshop, login},
+    exit::{Exit, Failure, OrExit},
+    output::{self, BOLD, DIM, GREEN, YELLOW, printable, styled},
+};
+
+pub(crate) fn run(command: &AgentsCommand) -> Result<Exit, Failure> {
+    match command {
+        AgentsCommand::List { common } => list(common),
+        AgentsCommand::Show { name, common } => show(name, common),
+        AgentsCommand::Apply { path, note, dry_run, common } => apply(path, note, *dry_run, common),
+        AgentsCommand::Export { folder, common } => export(folder, common),
+        AgentsCommand::History { name, common } => history(name, common),
+        AgentsCommand::Delete { name, common } => {
+            let workshop = Workshop::open(common, Mode::Write)?;
+            workshop.write(|conn| stored::delete(conn, name, &workshop.edit("", false)))?;
+            if common.format.json {
+                output::json(&json!({ "agent": name, "done": "deleted" }))?;
+            } else {
+                anstream::println!("{} deleted", styled(BOLD, name));
+            }
+            Ok(Exit::Ok)
+        }
+    }
+}
+
+fn list(common: &Common) -> Result<Exit, Failure> {
+    let workshop = Workshop::open(common, Mode::Read)?;
+    let conn = workshop.database.snapshot().or_exit(Exit::Backend)?;
+    let agents = stored::all(&conn).map_err(Failure::from_error)?;
+    if common.format.json {
+        output::json(&agents)?;
+        return Ok(Exit::Ok);
+    }
+    if agents.is_empty() {
+        anstream::println!("no agents; `triggerbox agents apply` makes some");
+    }
+    for StoredAgent { agent, .. } in &agents {
+        let state = if agent.active { styled(GREEN, "active") } else { styled(DIM, "inactive") };
+        let model = agent.model.as_deref().unwrap_or("the default model");
+        let words = if agent.read_only { ", only reads" } else { "" };
+        anstream::println!("{} {state} {}{words}", styled(BOLD, &agent.name), printable(model));
+    }
+    Ok(Exit::Ok)
+}
+
+fn show(name: &str, common: &Common) -> Result<Exit, Failure> {
+    let workshop = Workshop::open(common, Mode::Read)?;
+    let conn = workshop.database.snapshot().or_exit(Exit::Backend)?;
+    let stored = stored::get(&conn, name).map_err(Failure::from_error)?;
+    if common.format.json {
+        output::json(&stored)?;
+        return Ok(Exit::Ok);
+    }
+    anstream::println!("# version {}", stored.version);
+    anstream::print!("{}", printable(&file::write(&stored.agent)?));
+    Ok(Exit::Ok)
+}
+
+/// An agent that cannot be kept.
+struct Refused {
+    agent: String,
+    error: RuleError,
+}
+
+impl From<DbError> for Refused {
+    fn from(error: DbError) -> Self {
+        Self { agent: String::new(), error: error.into() }
+    }
+}
+
+/// All agents of the files, or none.
+fn apply(path: &Path, note: &str, dry_run: bool, common: &Common) -> Result<Exit, Failure> {
+    let mut agents = Vec::new();
+    for file in files(path)? {
+        let text = fs::read_to_string(&file).with_context(|| format!("cannot read {}", file.display()))?;
+        agents.push(file::read::<Agent>(&text).with_context(|| file.display().to_string())?);
+    }
+    let workshop = Workshop::open(common, Mode::Write)?;
+    let edit = workshop.edit(note, false);
+    let done = workshop.database.transaction(|conn| {
+        let saved = agents.iter().map(|agent| {
+            let refused = |error| OrOnlyLook::Error(Refused { agent: agent.name.clone(), error });
+            stored::save(workshop.ground(conn), agent, &edit).map_err(refused)
+        });
+        let saved: Vec<_> = saved.collect::<Result<_, _>>()?;
+        // The error rolls the transaction back: nothing was asked for but the plan.
+        if dry_run { Err(OrOnlyLook::Look(saved)) } else { Ok(saved) }
+    });
+    let saved: Vec<SavedAgent> = match done {
+        Ok(saved) | Err(OrOnlyLook::Look(saved)) => saved,
+        Err(OrOnlyLook::Error(Refused { agent, error })) => {
+            let Failure { exit, error } = Failure::from_error(error);
+            return Err(Failure { exit, error: error.context(format!("nothing was applied: agent `{agent}`")) });
+        }
+    };
+    if common.format.json {
+        output::json(&json!({ "applied": !dry_run, "agents": saved }))?;
+        return Ok(Exit::Ok);
+    }
+    for one in &saved {
+        let word = match one.outcome {
+            Outcome::Created => styled(GREEN, "create"),
+            Outcome::Updated => styled(YELLOW, "update"),
+            Outcome::Unchanged | Outcome::Proposed => styled(DIM, "keep"),
+        };
+        anstream::println!("{word} {}", styled(BOLD, &one.agent));
+        for warning in &one.warnings {
+            anstream::println!("  {}", printable(&warning.to_string()));
+        }
+    }
+    if dry_run {
+        anstream::println!("nothing was applied: this is what would change");
+    }
+    Ok(Exit::Ok)
+}
+
+fn export(folder: &Path, common: &Common) -> Result<Exit, Failure> {
+    let workshop = Workshop::open(common, Mode::Read)?;
+    let conn = workshop.database.snapshot().or_exit(Exit::Backend)?;
+    let agents = stored::all(&conn).map_err(Failure::from_error)?;
+    fs::create_dir_all(folder).with_context(|| format!("cannot make {}", folder.display()))?;
+    let mut written = Vec::new();
+    for stored in &agents {
+        let path = folder.join(format!("{}.toml", stored.agent.name));
+        fs::write(&path, file::write(&stored.agent)?).with_context(|| format!("cannot write {}", path.display()))?;
+        written.push(path);
+    }
+    if common.format.json {
+        output::json(&json!({ "written": written }))?;
+    } else {
+        anstream::println!("{} agents written to {}", written.len(), folder.display());
+    }
+    Ok(Exit::Ok)
+}
+
+fn history(name: &str, common: &Common) -> Result<Exit, Failure> {
+    let workshop = Workshop::open(common, Mode::Read)?;
+    let conn = workshop.database.snapshot().or_exit(Exit::Backend)?;
+    let versions = stored::history(&conn, name).map_err(Failure::from_error)?;
+    if common.format.json {
+        output::json(&versions)?;
+        return Ok(Exit::Ok);
+    }
+    for one in &versions {
+        let what = if one.agent.is_none() { " deleted" } else { "" };
+        let when = one.at.strftime("%Y-%m-%d %H:%M:%S");
+        let line = format!("{when} by {}{what} {}", login(&conn, one.author), one.note);
+        anstream::println!("{} {}", styled(BOLD, one.version), printable(line.trim_end()));
+    }
+    Ok(Exit::Ok)
+}
