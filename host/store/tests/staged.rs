@@ -264,10 +264,18 @@ fn compare(database: &Database, steps: &[Step]) {
     let seen = dump(run.connection(), &sudo, &done.ids);
     let snapshot = database.snapshot().unwrap();
     let now = dump(&snapshot, &sudo, &done.ids);
-    assert_eq!(seen.keys().collect::<Vec<_>>(), now.keys().collect::<Vec<_>>(), "after {steps:#?}");
+    // What changed is told in the chatter when the run is over, and not before.
+    let told = |model: &str| matches!(model, "mail.message" | "mail.tracking.value");
+    let missing: Vec<_> = seen.keys().filter(|record| !now.contains_key(*record)).collect();
+    let extra: Vec<_> = now.keys().filter(|record| !seen.contains_key(*record) && !told(&record.0)).collect();
+    assert!(missing.is_empty() && extra.is_empty(), "{missing:?} {extra:?} after {steps:#?}");
     for (record, values) in &seen {
         for ((name, staged), (_, committed)) in values.iter().zip(&now[record]) {
-            if *staged != Value::Pending {
+            if let ("message_ids" | "tracking_value_ids", Value::Ids(staged), Value::Ids(committed)) =
+                (name.as_str(), staged, committed)
+            {
+                assert!(staged.iter().all(|id| committed.contains(id)), "{record:?} {name} after {steps:#?}");
+            } else if *staged != Value::Pending {
                 assert_eq!(staged, committed, "{record:?} {name} after {steps:#?}");
             }
         }

@@ -19,12 +19,12 @@ fn run(event: &Event) -> Result<String> {
         if reference.is_empty() {
             continue;
         }
-        let answer = Request::get(format!("{shop}/orders/{}", encode(&reference)))
+        let answer = Request::get(format!("{shop}/orders/{}", encode(reference)))
             .header("x-shop-key", "${secret:shop}")
             .send()?;
         let note = match answer.status {
             404 => format!("The shop knows no order {reference}."),
-            _ => describe(&reference, &answer.ok()?.json()?),
+            _ => describe(reference, &answer.ok()?.json()?),
         };
         order.post_note(note)?;
         noted += 1;

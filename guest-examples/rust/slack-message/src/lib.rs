@@ -18,7 +18,7 @@ fn run(event: &Event) -> Result<String> {
         (event.param("url")?, event.param("channel")?, event.param("text")?);
     let rows = event.read(&["display_name"])?;
     for row in &rows {
-        let text = format!("{before} {}", plain(&row.text("display_name")?));
+        let text = format!("{before} {}", plain(row.text("display_name")?));
         let answer: Answer = Request::post(url.as_str())
             .header("authorization", "Bearer ${secret:slack}")
             // A run that is tried again after a crash sends it again only because Slack can tell that it is the same.

@@ -178,12 +178,14 @@ fn a_rule_runs_over_the_records_that_were_there_before_it() {
 }
 
 #[test]
-fn a_database_of_the_format_before_gets_its_log() {
+fn a_database_of_the_first_format_gets_its_log_and_threads() {
     let world = scored(Config::default());
     lead(&world, "Warehouse", 20_000.0);
     world.settle();
     world.commit(|conn| {
-        let older = "DROP TABLE engine_log; UPDATE tb_meta SET value = '1' WHERE key = 'engine-format'";
+        let older = "DROP TABLE engine_log; DROP TABLE engine_agent; DROP TABLE engine_agent_version; \
+                     DROP TABLE engine_session; DROP TABLE engine_thread; \
+                     UPDATE tb_meta SET value = '1' WHERE key = 'engine-format'";
         conn.execute_batch(older).map_err(DbError::from)
     });
     let world = World::on(world.engine.database().clone(), Config::default());

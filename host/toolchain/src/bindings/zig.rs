@@ -131,7 +131,7 @@ mod tests {
             #define A_VALUE_OK 0\ntypedef uint8_t a_kind_t;\nextern bool a_get(a_string_t *key, double *ret);\n"
             .replace(" // a comment", "");
         let zig = of_header(&header);
-        assert!(zig.contains("val: extern union { ok: bool, @\"error\": a_string_t, } = undefined,"), "{zig}");
+        assert!(zig.contains("val: extern union { ok: bool, @\"error\": a_string_t,  } = undefined,"), "{zig}");
         assert!(zig.contains("pub const A_VALUE_OK = 0;\npub const a_kind_t = u8;\n"), "{zig}");
         assert!(zig.contains("pub extern fn a_get(key: [*c]a_string_t, ret: [*c]f64) bool;"), "{zig}");
     }
