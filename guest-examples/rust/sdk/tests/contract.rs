@@ -101,6 +101,7 @@ fn the_librarys_copy_of_the_contract_is_equal() {
         let mut files: Vec<_> = fs::read_dir(library().join(path))
             .unwrap()
             .map(|entry| entry.unwrap().path())
+            .filter(|path| path.is_file())
             .map(|path| (path.file_name().unwrap().to_owned(), fs::read_to_string(&path).unwrap()))
             .collect();
         files.sort();

@@ -2,9 +2,16 @@
 // ask (`data-ask`) show the answer beside them, and a file can be dropped. Everything works without it, too.
 "use strict";
 
+// A page that is being left, by signing out for one, is not loaded again behind the back of whoever leaves it.
+let leaving = false;
+addEventListener("beforeunload", () => { leaving = true; });
+
 const page = async (address, options) => {
   const answer = await fetch(address, { credentials: "same-origin", ...options });
-  if (answer.redirected && new URL(answer.url).pathname === "/sign-in") { location.reload(); return null; }
+  if (answer.redirected && new URL(answer.url).pathname === "/sign-in") {
+    if (!leaving) location.reload();
+    return null;
+  }
   return answer.ok ? new DOMParser().parseFromString(await answer.text(), "text/html") : null;
 };
 
