@@ -101,3 +101,22 @@ fn every_command_about_rules_speaks_json() {
     assert_eq!(stale["stale"].as_array().unwrap().len(), 1);
     assert!(!folder.join("out/note.toml").exists());
 }
+
+/// The agents of the examples are used as they lie there: each rule is accepted by a demo database that has their agent.
+#[test]
+fn the_rules_of_the_example_agents_can_be_applied() {
+    let agents = concat!(env!("CARGO_MANIFEST_DIR"), "/../../guest-examples/agents");
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    json(folder, &["db", "demo", "crm.db"]);
+    json(folder, &["agents", "apply", &format!("{agents}/assistant.toml")]);
+    let mut applied = 0;
+    for entry in std::fs::read_dir(agents).unwrap() {
+        let rule = entry.unwrap().path().join("rule.toml");
+        if rule.is_file() {
+            json(folder, &["rules", "apply", rule.to_str().unwrap()]);
+            applied += 1;
+        }
+    }
+    assert_eq!(applied, 13);
+}
