@@ -7,8 +7,10 @@ let leaving = false;
 addEventListener("beforeunload", () => { leaving = true; });
 
 const page = async (address, options) => {
-  const answer = await fetch(address, { credentials: "same-origin", ...options });
-  if (answer.redirected && new URL(answer.url).pathname === "/sign-in") {
+  // Whoever is signed out is led to the sign-in page. Only the browser itself may go there: asked for behind its back, that page
+  // would renew the key that its form is sent with.
+  const answer = await fetch(address, { credentials: "same-origin", redirect: "manual", ...options });
+  if (answer.type === "opaqueredirect") {
     if (!leaving) location.reload();
     return null;
   }
