@@ -89,17 +89,7 @@ async fn once(
         Ending::Done(outcome) => conclude(played.session, run_id, request.dry_run, outcome.clone()).await,
         _ => (runner::unsuccessful_step(&done), Diff::default()),
     };
-    let report = Report {
-        run_id: run_id.to_owned(),
-        verdict,
-        attempts: attempt,
-        diff,
-        limits: done.limits,
-        used: done.used,
-        durations: done.durations,
-        refusals: done.refusals,
-    };
-    Ok((report, played.log))
+    Ok((Report::of(run_id, attempt, done, verdict, diff), played.log))
 }
 
 /// The script succeeded: applies what it staged, or shows what that would be.

@@ -9,6 +9,8 @@ use triggerbox_model::{
 };
 use triggerbox_sandbox::{Durations, Trap};
 
+use crate::play::Done;
+
 /// One run from event to commit.
 #[derive(Debug, Clone, Serialize)]
 pub struct Report {
@@ -29,6 +31,14 @@ pub struct Report {
     pub durations: Durations,
     /// Refusals that the script met, whether it handled them or not.
     pub refusals: Vec<Error>,
+}
+
+impl Report {
+    /// The report of a run of one script, in its last attempt.
+    pub(crate) fn of(run_id: &str, attempts: u32, done: Done, verdict: Verdict, diff: Diff) -> Self {
+        let Done { limits, used, durations, refusals, .. } = done;
+        Self { run_id: run_id.to_owned(), verdict, attempts, diff, limits, used, durations, refusals }
+    }
 }
 
 /// How a run ended.

@@ -144,7 +144,7 @@ async fn once(
     let (task, step) = (task(request, run_id, attempt), step(request));
     let outside = request.outside.as_ref();
     let played = play(database, env.clone(), &task, std::slice::from_ref(&step), keep, outside, log).await?;
-    let Some(done) = played.steps.into_iter().next() else {
+    let Some(mut done) = played.steps.into_iter().next() else {
         return Err(RunError::Backend("the run has no script".to_owned()));
     };
 
@@ -159,17 +159,8 @@ async fn once(
         },
         _ => unsuccessful_step(&done),
     };
-    let report = Report {
-        run_id: run_id.to_owned(),
-        verdict,
-        attempts: attempt,
-        diff,
-        limits: done.limits,
-        used: done.used,
-        durations: done.durations,
-        refusals: done.refusals,
-    };
-    Ok((report, done.recording, played.log))
+    let recording = done.recording.take();
+    Ok((Report::of(run_id, attempt, done, verdict, diff), recording, played.log))
 }
 
 pub(crate) fn task(request: &Request, run_id: &str, attempt: u32) -> Task {
