@@ -49,6 +49,12 @@ async fn every_mistake_has_a_code_and_a_status() {
         let request = world.request(method, path).bearer_auth(&world.token).header("content-type", "application/json");
         let answer = world.send(request.body(body.to_owned())).await;
         assert_eq!(answer.code(status), code, "{method} {path}");
+        let closes = answer.headers.get("connection").is_some_and(|value| value == "close");
+        assert_eq!(
+            closes,
+            body.len() == large.len(),
+            "a body that was not read ends the connection, and says so: {path}"
+        );
     }
     let text = world.request("POST", "/api/v1/records/crm.lead").bearer_auth(&world.token).body("{}");
     assert_eq!(world.send(text).await.code(415), "not-json");
