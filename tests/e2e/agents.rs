@@ -56,6 +56,7 @@ fn replay(crm: &Crm, recording: &Recording) -> Outside {
         ledger: Arc::new(DatabaseLedger::new(&crm.database).unwrap()),
         spender: Spender { rule: "agent".into(), ..Spender::default() },
         only_reads: false,
+        seat: None,
     }
 }
 

@@ -47,6 +47,7 @@ fn run(crm: &Crm, guest: &Guest, ids: &[u32], real: &str, local: &str, how: &How
         ledger: Arc::new(DatabaseLedger::new(&crm.database).unwrap()),
         spender: Spender { rule: guest.name.into(), ..Spender::default() },
         only_reads: how.dry_run,
+        seat: None,
     };
     let model = match guest.name {
         "slack-message" => "crm.lead",

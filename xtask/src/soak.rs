@@ -10,6 +10,8 @@ const DOMAINS: &str = "120000";
 const PAST_RUNS: &str = "1000000";
 /// Runs over which memory stays what it is.
 const MEMORY_RUNS: &str = "1000000";
+/// Runs that wait for a language model at once.
+const WAITING_RUNS: &str = "10000";
 /// Stores killed while they commit.
 const STORE_KILLS: u32 = 200;
 /// Engines killed at work: each named place at least 20 times.
@@ -29,6 +31,12 @@ pub fn run() -> Result<()> {
         step::cargo_with(
             &["bench", "--workspace", "--bench", "engine"],
             &[("TRIGGERBOX_PAST_RUNS", PAST_RUNS), ("TRIGGERBOX_MEMORY_RUNS", MEMORY_RUNS)],
+        )
+    })?;
+    step::run("waiting", || {
+        step::cargo_with(
+            &["test", "--workspace", "--release", "--test", "waiting"],
+            &[("TRIGGERBOX_WAITING_RUNS", WAITING_RUNS)],
         )
     })?;
     step::run("kills", || tools::kills(STORE_KILLS, ENGINE_KILLS))?;

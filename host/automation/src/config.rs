@@ -1,6 +1,6 @@
 //! What an operator sets about the engine. Every setting has a default.
 
-use std::sync::Arc;
+use std::{collections::HashMap, sync::Arc};
 
 use triggerbox_llm::Services;
 use triggerbox_model::{
@@ -8,7 +8,7 @@ use triggerbox_model::{
     limits::{Class, LimitRequest},
     value::Id,
 };
-use triggerbox_sandbox::{Cache, Compiler};
+use triggerbox_sandbox::{Cache, Compiler, ContentHash, Script};
 
 use crate::rule::Caps;
 
@@ -22,8 +22,10 @@ pub struct Config {
     pub policy: Policy,
     /// Limits of this host, for every run.
     pub limits: LimitRequest,
-    /// Runs at once, in all.
+    /// Runs that work at once, in all.
     pub workers: usize,
+    /// Runs that wait for a language model or another service at once, besides those.
+    pub waiting: usize,
     /// Whose rights a rule has when its owner is no longer active.
     pub administrator: Id,
     /// Failures in a row after which a rule is paused; 0: never.
@@ -52,6 +54,7 @@ impl Default for Config {
             policy: Policy::default(),
             limits: LimitRequest::default(),
             workers: 16,
+            waiting: 1_000,
             administrator: ADMINISTRATOR,
             pause_after: 5,
             journal: Journal::default(),
@@ -111,9 +114,15 @@ pub enum Compile {
     /// In this process, without bounds on time and memory: for components that the operator trusts, and for tests.
     #[default]
     InProcess,
+    /// The same, and kept for all engines on one sandbox: for tests with many.
+    Kept(Arc<Kept>),
     /// In a bounded child process, and kept in a cache.
     Bounded(Arc<Bounded>),
 }
+
+/// Components that were compiled, for engines on one sandbox.
+#[derive(Default)]
+pub struct Kept(pub(crate) tokio::sync::Mutex<HashMap<ContentHash, Script>>);
 
 /// The child process that compiles, and where its work is kept.
 pub struct Bounded {
@@ -130,6 +139,12 @@ pub fn concurrency(class: Class) -> u32 {
         Class::Sync | Class::Async => 10,
         Class::Batch => 1,
         Class::Agent => 5,
+    }
+}
+
+impl std::fmt::Debug for Kept {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Kept").finish_non_exhaustive()
     }
 }
 

@@ -52,6 +52,7 @@ use crate::{
     random::Random,
     runs::{self, RunDetail, RunFilter, RunId, RunSummary, Suppressed},
     scripts::ready,
+    seats::Seats,
     state::tables,
 };
 
@@ -69,6 +70,8 @@ struct Inner {
     turn: Mutex<String>,
     /// When the clock was looked at last, and when something is due next.
     looked: Mutex<Option<time::Looked>>,
+    /// Who works and who waits.
+    seats: Arc<Seats>,
     /// How to stop runs that are running here.
     running: Mutex<HashMap<RunId, oneshot::Sender<()>>>,
     /// Something was queued or became due earlier.
@@ -109,6 +112,7 @@ impl Engine {
         let loader = Loader::new(sandbox, config.compile.clone());
         let random = Random::new(config.seed, runs);
         let committer = Committer::start(database.clone())?;
+        let seats = Seats::new(config.workers, config.waiting);
         let shared = Arc::new(Shared { database, config, clock, random, index: Mutex::default() });
         Ok(Self {
             inner: Arc::new(Inner {
@@ -117,6 +121,7 @@ impl Engine {
                 loader,
                 turn: Mutex::default(),
                 looked: Mutex::default(),
+                seats,
                 running: Mutex::default(),
                 wake: Notify::new(),
                 ended: Notify::new(),
@@ -147,6 +152,12 @@ impl Engine {
     #[must_use]
     pub fn config(&self) -> &Config {
         &self.inner.shared.config
+    }
+
+    /// How many runs wait for a language model or another service now.
+    #[must_use]
+    pub fn waiting(&self) -> usize {
+        self.inner.seats.waiting()
     }
 
     /// The rules as they are now. A change of `engine_rule` needs no call: it is seen by itself.

@@ -191,6 +191,12 @@ impl<R: Records> Host for Guard<R> {
         Ok(reply)
     }
 
+    async fn go_on(&mut self) {
+        if let Some(outside) = &self.outside {
+            outside.go_on().await;
+        }
+    }
+
     fn log(&mut self, level: LogLevel, message: &str) {
         self.log.line(level, message);
     }

@@ -88,6 +88,10 @@ impl<R: Records> Host for Recorder<R> {
         Ok(reply)
     }
 
+    async fn go_on(&mut self) {
+        self.guard.go_on().await;
+    }
+
     fn log(&mut self, level: LogLevel, message: &str) {
         self.guard.log(level, message);
     }

@@ -73,6 +73,7 @@ pub mod runner;
 pub mod runs;
 pub mod schedule;
 pub mod scripts;
+mod seats;
 pub mod seen;
 mod sides;
 pub mod state;

@@ -58,6 +58,17 @@ impl Loader {
     async fn compiled(&self, component: &[u8]) -> Result<Script, ScriptError> {
         match &self.compile {
             Compile::InProcess => self.sandbox.compile(component),
+            Compile::Kept(kept) => {
+                // Whoever wants the same one waits for it.
+                let mut kept = kept.0.lock().await;
+                let hash = ContentHash::of(component);
+                if let Some(script) = kept.get(&hash) {
+                    return Ok(script.clone());
+                }
+                let script = self.sandbox.compile(component)?;
+                kept.insert(hash, script.clone());
+                Ok(script)
+            }
             Compile::Bounded(bounded) => {
                 self.sandbox.prepare(component, bounded.cache.as_ref(), &bounded.compiler).await
             }

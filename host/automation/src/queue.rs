@@ -1,6 +1,9 @@
 //! The queue: claims with fences and leases, retries, and what people do to runs.
 
-use std::{collections::BTreeSet, sync::Arc};
+use std::{
+    collections::{BTreeSet, HashSet},
+    sync::Arc,
+};
 
 use rusqlite::{Connection, OptionalExtension};
 use triggerbox_model::{
@@ -44,12 +47,14 @@ pub(crate) struct Claim {
     pub(crate) at: i64,
 }
 
-/// Takes runs that are due, of rules that may run more at once, in turns; `after` is the rule that had its turn last.
+/// Takes runs that are due, of rules that may run more at once and are not held back, in turns; `after` is the rule that
+/// had its turn last.
 pub(crate) fn claim(
     conn: &Connection,
     index: &Index,
     now: i64,
     most: usize,
+    held_back: &HashSet<String>,
     after: &mut String,
 ) -> Result<Vec<Claim>, EngineError> {
     let stopped = stops(conn)?;
@@ -63,7 +68,7 @@ pub(crate) fn claim(
             continue;
         };
         let held = armed.rule.model.as_ref().is_some_and(|model| stopped.contains(model));
-        if held || !armed.is_live() {
+        if held || !armed.is_live() || held_back.contains(&rule) {
             continue;
         }
         let due = due(conn, armed, now, most)?;

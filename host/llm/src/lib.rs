@@ -35,6 +35,6 @@ pub use self::{
     config::Config,
     ledger::Ledger,
     models::Models,
-    outside::{Calls, Halt, Outside, Services, Session, Spender, Unavailable},
+    outside::{Calls, Halt, Outside, Seat, Services, Session, Spender, Unavailable},
     recording::{Matching, Origin, Recording},
 };

@@ -68,6 +68,16 @@ pub struct Session {
     pub until: i64,
 }
 
+/// A run's place among those that work at once: it is free for others while the run waits for the outside.
+#[async_trait::async_trait]
+pub trait Seat: Send + Sync {
+    /// The run waits from now on.
+    fn leave(&self);
+
+    /// Waits for a seat, if the run has none. To be called before it goes on.
+    async fn take(&self);
+}
+
 /// The outside as a run is given it.
 #[derive(Clone)]
 pub struct Outside {
@@ -79,6 +89,8 @@ pub struct Outside {
     pub spender: Spender,
     /// Requests that change something elsewhere are not sent: dry runs, recommendations, proposals, replays.
     pub only_reads: bool,
+    /// Left while the run waits; none: nobody else wants it.
+    pub seat: Option<Arc<dyn Seat>>,
 }
 
 /// Why a run ends in the middle of a call.
@@ -134,6 +146,19 @@ impl Calls {
         self.unavailable.as_ref()
     }
 
+    /// To be called when a call is answered, before the script goes on: waits for a seat.
+    pub async fn go_on(&self) {
+        if let Some(seat) = &self.outside.seat {
+            seat.take().await;
+        }
+    }
+
+    fn leave_seat(&self) {
+        if let Some(seat) = &self.outside.seat {
+            seat.leave();
+        }
+    }
+
     /// Asks a model. An answer of the wrong shape is sent back once.
     ///
     /// # Errors
@@ -187,6 +212,7 @@ impl Calls {
             Begun::Over(breach) => return Err(Halt::Over(breach)),
             Begun::Unknown => return Err(Halt::OutcomeUnknown("a model's answer was never known".to_owned())),
         };
+        self.leave_seat();
         // Dropped here, the call stays an intent, charged at its worst case.
         let answered = self.outside.services.models.ask(request).await;
         let (used, known) = match &answered {
@@ -243,6 +269,7 @@ impl Calls {
         let Some(web) = &self.outside.services.web else { return Ok(Err(missing_web())) };
         let repeatable = prepared.repeatable;
         let HttpRequest { method, url, body, .. } = request;
+        self.leave_seat();
         let sent = web.send(prepared, body).await;
         self.unavailable = passing(&method, &url, repeatable, &sent);
         let known = sent.as_ref().err().is_none_or(|failed| !failed.may_have_arrived);

@@ -22,6 +22,10 @@ pub trait Host: Any + Send {
     /// [`HostFault`] when the host cannot or must not go on; ends the run.
     async fn call(&mut self, call: Call) -> Result<Reply, HostFault>;
 
+    /// Called after a call to the outside (a language model, another service) was answered, before the script goes on: a
+    /// host that lets others work meanwhile waits here for its turn. That counts as wall time, not as time of the call.
+    async fn go_on(&mut self) {}
+
     /// Takes a line of the run's log: what the script logged or printed, within the limits on logging.
     fn log(&mut self, level: LogLevel, message: &str);
 

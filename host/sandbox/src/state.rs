@@ -48,10 +48,14 @@ impl State {
         self.check_time()?;
         self.console.drain(&mut self.meter, &mut *self.host);
         let to_other_service = matches!(call, Call::Send { .. });
+        let outside = to_other_service || matches!(call, Call::Complete { .. });
         let begin = Instant::now();
         let reply = self.clock.in_host(self.host.call(call)).await.map_err(Stop::from)?;
         if to_other_service {
             self.charge(Limit::HttpTime, u64::try_from(begin.elapsed().as_millis()).unwrap_or(u64::MAX))?;
+        }
+        if outside {
+            self.clock.in_host(self.host.go_on()).await;
         }
         if let Ok(answer) = &reply {
             self.meter.after(answer).map_err(Stop::from)?;

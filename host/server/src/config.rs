@@ -76,8 +76,10 @@ pub struct Web {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default, rename_all = "kebab-case")]
 pub struct Runs {
-    /// At once, in all.
+    /// That work at once, in all.
     pub workers: usize,
+    /// That wait for a language model or another service at once, besides those.
+    pub waiting: usize,
     /// Failures in a row after which a rule is paused; 0: never.
     pub pause_after: u32,
     /// One run in so many keeps the answers to its host calls; 1: all, 0: none. Paid and outside calls are always kept.
@@ -212,6 +214,7 @@ impl Default for Runs {
         let engine = automation::Config::default();
         Self {
             workers: engine.workers,
+            waiting: engine.waiting,
             pause_after: engine.pause_after,
             journal_one_in: 1,
             approval_hours: engine.approval_hours,
@@ -335,6 +338,7 @@ impl Config {
             policy: self.policy.clone(),
             limits: self.limits.clone(),
             workers: self.runs.workers,
+            waiting: self.runs.waiting,
             administrator: self.runs.administrator,
             pause_after: self.runs.pause_after,
             journal: match self.runs.journal_one_in {

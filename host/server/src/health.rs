@@ -37,7 +37,8 @@ async fn metrics(State(app): State<App>, headers: HeaderMap) -> Result<Response,
         return Err(Problem::denied("token-lacks-scope", "the token lacks the scope `read`"));
     }
     let now = millis(app.engine().clock().now());
+    let waiting = app.engine().waiting();
     let metrics = std::sync::Arc::clone(app.metrics());
-    let page = app.read(move |conn| metrics.page(conn, now)).await?;
+    let page = app.read(move |conn| metrics.page(conn, now, waiting)).await?;
     Ok(([(header::CONTENT_TYPE, "application/openmetrics-text; version=1.0.0; charset=utf-8")], page).into_response())
 }

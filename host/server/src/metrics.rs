@@ -57,6 +57,7 @@ pub struct Metrics {
     requests: Family<ByStatus, Counter>,
     refused: Counter,
     queue: Family<ByState, Gauge>,
+    waiting: Gauge,
     oldest: Gauge<f64, std::sync::atomic::AtomicU64>,
     paused: Gauge,
 }
@@ -81,6 +82,7 @@ impl Default for Metrics {
             requests: Family::default(),
             refused: Counter::default(),
             queue: Family::default(),
+            waiting: Gauge::default(),
             oldest: Gauge::default(),
             paused: Gauge::default(),
         };
@@ -99,6 +101,8 @@ impl Default for Metrics {
             metrics.refused.clone(),
         );
         registry.register("runs", "Runs that are not over, and dead letters", metrics.queue.clone());
+        let help = "Runs that wait for a language model or another service, and keep no worker meanwhile";
+        registry.register("runs_waiting", help, metrics.waiting.clone());
         registry.register_with_unit("queue_age", "Age of the oldest run that is due", unit, metrics.oldest.clone());
         registry.register("rules_paused", "Rules that are paused", metrics.paused.clone());
         Self { registry, ..metrics }
@@ -140,16 +144,17 @@ impl Metrics {
         self.refused.inc();
     }
 
-    /// The page.
+    /// The page; `waiting` runs wait for the outside.
     ///
     /// # Errors
     /// What the database says.
-    pub fn page(&self, conn: &Connection, now: i64) -> Result<String, EngineError> {
+    pub fn page(&self, conn: &Connection, now: i64, waiting: usize) -> Result<String, EngineError> {
         for state in [RunState::Queued, RunState::Running, RunState::WaitingApproval, RunState::Dead] {
             let sql = "SELECT count(*) FROM engine_run WHERE state = ?1";
             let count: i64 = conn.prepare_cached(sql)?.query_row([state.name()], |row| row.get(0))?;
             self.queue.get_or_create(&ByState { state: state.name() }).set(count);
         }
+        self.waiting.set(i64::try_from(waiting).unwrap_or(i64::MAX));
         let sql = "SELECT min(due) FROM engine_run WHERE state = 'queued' AND blockers = 0 AND due <= ?1";
         let oldest: Option<i64> = conn.prepare_cached(sql)?.query_row([now], |row| row.get(0))?;
         #[allow(clippy::cast_precision_loss, reason = "milliseconds of an age")]

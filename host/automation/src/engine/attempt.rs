@@ -3,7 +3,7 @@
 use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::sync::oneshot;
-use triggerbox_llm::{Outside, Session, Spender};
+use triggerbox_llm::{Outside, Seat, Session, Spender};
 use triggerbox_model::{
     changes::{ChangeSet, Seen},
     domain::eval::Records,
@@ -36,16 +36,17 @@ use crate::{
     rule::{Action, Caps, Dispatch, Environment, Mode, Rule, ScriptRef},
     runs::LogLine,
     scripts::{asks, binding},
+    seats::Taken,
     threads::{chain, session},
 };
 
 impl Engine {
     /// One try of a run, from its claim to its end.
-    pub(super) async fn attempt(&self, claim: Claim) -> Result<(), EngineError> {
+    pub(super) async fn attempt(&self, claim: Claim, seat: Arc<Taken>) -> Result<(), EngineError> {
         let (cancel, cancelled) = oneshot::channel();
         lock(&self.inner.running).insert(claim.id, cancel);
         let tried = tokio::select! {
-            tried = self.run_scripts(claim.clone()) => tried,
+            tried = self.run_scripts(claim.clone(), &seat) => tried,
             // Dropping the other future ended the scripts. What is to be kept of the run, the one who cancelled it kept.
             _ = cancelled => return Ok(()),
         };
@@ -53,11 +54,11 @@ impl Engine {
         self.finish(tried).await
     }
 
-    async fn run_scripts(&self, claim: Claim) -> Tried {
+    async fn run_scripts(&self, claim: Claim, seat: &Arc<Taken>) -> Tried {
         let started = self.clock().now();
         let log = Lines::default();
         let mut steps = Vec::new();
-        let ended = match self.try_scripts(&claim, &log, &mut steps).await {
+        let ended = match self.try_scripts(&claim, &log, Some(seat), &mut steps).await {
             Ok(result) => result,
             Err(EngineError::Database(error)) => {
                 let why = error.to_string();
@@ -73,6 +74,7 @@ impl Engine {
         &self,
         claim: &Claim,
         log: &Lines,
+        seat: Option<&Arc<Taken>>,
         done: &mut Vec<Done>,
     ) -> Result<Ended, EngineError> {
         let rule = &claim.rule.rule;
@@ -130,9 +132,13 @@ impl Engine {
             Journal::Sampled(times) if self.inner.shared.random.once_in(times) => Keep::All,
             Journal::Sampled(_) | Journal::Off => Keep::Outside,
         };
-        let outside = self.outside(claim, session);
+        let outside = self.outside(claim, session, seat);
         let log = Box::new(log.clone());
         let played = play(self.database(), env.clone(), &task, &steps, keep, outside.as_ref(), log).await?;
+        // One that was ended while it waited has none.
+        if let Some(seat) = seat {
+            seat.take().await;
+        }
         let Played { mut session, steps: played, outcome, .. } = played;
         done.extend(played);
         let Some(outcome) = outcome else { return Ok(Ended::Unsuccessful) };
@@ -188,7 +194,7 @@ impl Engine {
     }
 
     /// What a run may ask of the outside, with who pays for it.
-    fn outside(&self, claim: &Claim, session: Option<Session>) -> Option<Outside> {
+    fn outside(&self, claim: &Claim, session: Option<Session>, seat: Option<&Arc<Taken>>) -> Option<Outside> {
         let rule = &claim.rule.rule;
         Some(Outside {
             services: self.config().outside.clone()?,
@@ -200,6 +206,7 @@ impl Engine {
                 model: None,
             },
             only_reads: rule.mode != Mode::Auto || rule.environment == Environment::Test,
+            seat: seat.map(|seat| Arc::clone(seat) as Arc<dyn Seat>),
         })
     }
 

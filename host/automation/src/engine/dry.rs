@@ -75,7 +75,7 @@ impl Engine {
         };
         let log = Lines::default();
         let mut steps = Vec::new();
-        let ended = match self.try_scripts(&claim, &log, &mut steps).await {
+        let ended = match self.try_scripts(&claim, &log, None, &mut steps).await {
             Err(EngineError::Refused(error)) => Ended::NotRun(error),
             other => other?,
         };

@@ -3,7 +3,10 @@
 use std::sync::Arc;
 
 use jiff::SignedDuration;
-use tokio::{sync::watch, task::JoinSet};
+use tokio::{
+    sync::{OwnedSemaphorePermit, watch},
+    task::JoinSet,
+};
 
 use super::{Engine, lock};
 use crate::{
@@ -14,6 +17,9 @@ use crate::{
 
 /// With nothing to wait for, the clock is looked at again after this long.
 const LOOK_AGAIN: SignedDuration = SignedDuration::from_secs(60);
+
+/// What runs.
+type Tries = JoinSet<Result<(), EngineError>>;
 
 /// Workers that run until they are told to stop.
 #[derive(Debug)]
@@ -38,13 +44,11 @@ impl Engine {
     /// What the database says.
     pub async fn step(&self) -> Result<usize, EngineError> {
         self.tick().await?;
-        let claims = self.claim(self.config().workers).await?;
+        let seats = self.inner.seats.some(self.config().workers).await;
+        let claims = self.claim(seats.len()).await?;
         let mut tries = JoinSet::new();
         let count = claims.len();
-        for claim in claims {
-            let engine = self.clone();
-            tries.spawn(async move { engine.attempt(claim).await });
-        }
+        self.begin(claims, seats, &mut tries);
         while let Some(done) = tries.join_next().await {
             done.unwrap_or(Ok(()))?;
         }
@@ -75,28 +79,49 @@ impl Engine {
 
     async fn serve(&self, mut stopped: watch::Receiver<bool>) {
         let mut tries = JoinSet::new();
+        let line = || Box::pin(self.inner.seats.some(self.config().workers));
+        // Kept while other things happen: whoever stands in line for a seat keeps the place.
+        let mut seats = line();
         while !*stopped.borrow() {
-            let free = self.config().workers.saturating_sub(tries.len());
             // What fails here is the database; it is tried again when there is something to do, or in a while.
             let _ = self.tick().await;
-            let claims = if free > 0 { self.claim(free).await.unwrap_or_default() } else { Vec::new() };
-            let idle = claims.is_empty();
-            for claim in claims {
-                let engine = self.clone();
-                tries.spawn(async move { engine.attempt(claim).await });
-            }
-            if idle {
-                let until = self.next_due();
-                tokio::select! {
-                    () = self.inner.wake.notified() => {}
-                    _ = tries.join_next(), if !tries.is_empty() => {}
-                    () = self.clock().sleep_until(until) => {}
-                    _ = stopped.changed() => {}
+            tokio::select! {
+                biased;
+                free = &mut seats => {
+                    seats = line();
+                    let claims = self.claim(free.len()).await.unwrap_or_default();
+                    let idle = claims.is_empty();
+                    self.begin(claims, free, &mut tries);
+                    if idle {
+                        self.something(&mut tries, &mut stopped).await;
+                    }
                 }
+                () = self.something(&mut tries, &mut stopped) => {}
             }
             while tries.try_join_next().is_some() {}
         }
         while tries.join_next().await.is_some() {}
+    }
+
+    /// Waits for anything after which there may be something to do.
+    async fn something(&self, tries: &mut Tries, stopped: &mut watch::Receiver<bool>) {
+        let until = self.next_due();
+        tokio::select! {
+            () = self.inner.wake.notified() => {}
+            () = self.inner.seats.freed.notified() => {}
+            _ = tries.join_next(), if !tries.is_empty() => {}
+            () = self.clock().sleep_until(until) => {}
+            _ = stopped.changed() => {}
+        }
+    }
+
+    /// Starts runs, each in a seat. Seats that are left are free again.
+    fn begin(&self, claims: Vec<Claim>, seats: Vec<OwnedSemaphorePermit>, tries: &mut Tries) {
+        for (claim, seat) in claims.into_iter().zip(seats) {
+            let seat = self.inner.seats.give(seat, &claim.rule.rule.name);
+            let engine = self.clone();
+            tries.spawn(async move { engine.attempt(claim, seat).await });
+        }
     }
 
     /// When something is due next.
@@ -115,11 +140,12 @@ impl Engine {
         }
         let shared = Arc::clone(&self.inner.shared);
         let mut turn = lock(&self.inner.turn).clone();
+        let held_back = self.inner.seats.held_back();
         let (claims, turn) = self
             .committer()
             .commit(move |conn| {
                 let index = shared.rules(conn)?;
-                let claims = queue::claim(conn, &index, shared.now(), most, &mut turn)?;
+                let claims = queue::claim(conn, &index, shared.now(), most, &held_back, &mut turn)?;
                 crate::failpoint::hit("lease-written");
                 Ok::<_, EngineError>((claims, turn))
             })

@@ -8,7 +8,9 @@ use std::{
 
 use guest_artifacts::Guest;
 use triggerbox_automation::{
-    Changed, Clock, Config, Engine, EngineError, Origin, TestClock, people,
+    Changed, Clock, Config, Engine, EngineError, Origin, TestClock,
+    config::{Compile, Kept},
+    people,
     rule::{
         Ground, Rule, check,
         stored::{self, Edit, Ownership},
@@ -30,6 +32,9 @@ pub(crate) const SAM: Id = 4;
 pub(crate) const READER: Id = 6;
 
 static SANDBOX: LazyLock<Sandbox> = LazyLock::new(|| Sandbox::new(&Pool::default()).unwrap());
+
+/// What was compiled, for all tests: the agent alone takes seconds.
+static KEPT: LazyLock<Arc<Kept>> = LazyLock::new(Arc::default);
 
 pub(crate) fn sandbox() -> Sandbox {
     SANDBOX.clone()
@@ -55,7 +60,11 @@ impl World {
 
     pub(crate) fn on(database: Database, config: Config) -> Self {
         let clock = Arc::new(TestClock::at(NOW.parse().unwrap()));
-        let config = Config { seed: Some(config.seed.unwrap_or(7)), ..config };
+        let compile = match config.compile {
+            Compile::InProcess => Compile::Kept(Arc::clone(&KEPT)),
+            other => other,
+        };
+        let config = Config { seed: Some(config.seed.unwrap_or(7)), compile, ..config };
         let engine = Engine::open(database, SANDBOX.clone(), config, Arc::<TestClock>::clone(&clock)).unwrap();
         Self { engine, clock }
     }

@@ -23,6 +23,7 @@ pub(crate) fn outside(args: &RunArgs, database: &Database, rule: &str) -> Result
         ledger: Arc::new(ledger),
         spender: Spender { rule: rule.to_owned(), ..Spender::default() },
         only_reads: args.dry_run,
+        seat: None,
     }))
 }
 

@@ -45,7 +45,9 @@ pub(crate) fn run(args: &ServeArgs) -> Result<Exit, Failure> {
     }
     log(&config.log)?;
     let database = database::open(&args.database, Mode::Write)?;
-    let sandbox = script::sandbox(u32::try_from(config.runs.workers).unwrap_or(u32::MAX))?;
+    // Room for runs that work, for runs that wait, and for what does not go through the queue: rules before writes, dry runs.
+    let live = config.runs.workers.saturating_mul(2).saturating_add(config.runs.waiting);
+    let sandbox = script::sandbox(u32::try_from(live).unwrap_or(u32::MAX))?;
     let compile = Compile::Bounded(Arc::new(Bounded { compiler: script::compiler()?, cache: script::cache() }));
     let outside = config.providers.as_deref().map(services).transpose()?;
     let settings = triggerbox_automation::Config { compile, outside, ..config.engine() };

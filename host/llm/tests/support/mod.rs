@@ -350,6 +350,7 @@ pub(crate) fn outside(models: Models, web: Option<Web>, book: &Book, clock: &Arc
         ledger: Arc::new(book.clone()),
         spender: Spender { rule: "scoring".into(), root: Some("event-1".into()), ..Spender::default() },
         only_reads: false,
+        seat: None,
     }
 }
 

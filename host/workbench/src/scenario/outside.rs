@@ -57,6 +57,7 @@ impl Answers {
             ledger: Arc::new(Scripted { left: Arc::clone(&left) }),
             spender: Spender { rule: file.name.clone(), ..Spender::default() },
             only_reads: false,
+            seat: None,
         };
         Ok(Self { outside, services, left })
     }
