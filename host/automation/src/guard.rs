@@ -14,7 +14,11 @@ use triggerbox_model::{
 use triggerbox_sandbox::{Host, HostFault, LogLevel};
 use triggerbox_store::session::Session;
 
-use crate::{needs::needs, records::Records};
+use crate::{
+    needs::needs,
+    plan::{Judged, Planning, Stage},
+    records::Records,
+};
 
 /// Takes log lines as they come.
 pub trait LogSink: Send {
@@ -29,18 +33,32 @@ pub struct Guard<R = Session> {
     log: Box<dyn LogSink>,
     refusals: Vec<Error>,
     outside: Option<Calls>,
+    planning: Option<Planning>,
+    judged: Option<Judged>,
 }
 
 impl<R: Records> Guard<R> {
     /// Puts a session behind the rights of one run.
     pub fn new(session: R, authority: Arc<Authority>, log: Box<dyn LogSink>) -> Self {
-        Self { session, authority, log, refusals: Vec::new(), outside: None }
+        Self { session, authority, log, refusals: Vec::new(), outside: None, planning: None, judged: None }
     }
 
     /// Lets the run ask language models and other services.
     #[must_use]
     pub fn with_outside(self, outside: Option<Calls>) -> Self {
         Self { outside, ..self }
+    }
+
+    /// Has the run plan before it reads or does anything.
+    #[must_use]
+    pub(crate) fn with_planning(self, planning: Option<Planning>) -> Self {
+        Self { planning, ..self }
+    }
+
+    /// The plan that the run made, with its verdicts.
+    #[must_use]
+    pub fn judged(&self) -> Option<&Judged> {
+        self.judged.as_ref()
     }
 
     /// Who was not available when the script asked last.
@@ -55,14 +73,34 @@ impl<R: Records> Guard<R> {
     }
 
     async fn complete(&mut self, request: LlmRequest) -> Result<Reply, HostFault> {
+        if let Some(Err(error)) = self.planning.as_ref().map(Planning::may_ask) {
+            return Ok(Err(error));
+        }
         self.rest()?;
-        match &mut self.outside {
-            Some(outside) => outside.complete(request).await.map_err(fault),
-            None => Ok(Err(Error::unavailable(
+        let reply = match &mut self.outside {
+            Some(outside) => outside.complete(request).await.map_err(fault)?,
+            None => Err(Error::unavailable(
                 "llm-not-configured",
                 "no language model provider is configured on this host; an administrator can add one",
-            ))),
+            )),
+        };
+        self.planned(reply).await
+    }
+
+    /// Takes the first answer of a run that has to plan as its plan: judged, and kept, before the script sees it.
+    async fn planned(&mut self, reply: Reply) -> Result<Reply, HostFault> {
+        let (Some(planning), Ok(Answer::Completion(completion))) = (&mut self.planning, &reply) else {
+            return Ok(reply);
+        };
+        if !matches!(planning.stage, Stage::Awaited) {
+            return Ok(reply);
         }
+        let judged = planning.take(&completion.text, &self.authority, &mut self.session).await?;
+        if let Some(outside) = &self.outside {
+            outside.planned(&judged).await.map_err(fault)?;
+        }
+        self.judged = Some(judged);
+        Ok(planning.may_ask().and(reply))
     }
 
     /// Others may take minutes to answer: no snapshot is held meanwhile.
@@ -71,6 +109,9 @@ impl<R: Records> Guard<R> {
     }
 
     async fn send(&mut self, request: HttpRequest) -> Result<Reply, HostFault> {
+        if let Some(Err(error)) = self.planning.as_ref().map(Planning::may_send) {
+            return Ok(Err(error));
+        }
         self.rest()?;
         match &mut self.outside {
             Some(outside) => outside.send(&self.authority, request).await.map_err(fault),
@@ -90,6 +131,10 @@ impl<R: Records> Guard<R> {
 
     /// Whether the three sides allow a call; narrows it to the records that they allow.
     async fn judge(&mut self, call: &mut Call) -> Result<Result<(), Error>, HostFault> {
+        // Before anything is asked of the backend.
+        if let Some(Err(error)) = self.planning.as_ref().map(|planning| planning.may(&[])) {
+            return Ok(Err(error));
+        }
         if let Err(error) = self.session.learn(call).await? {
             return Ok(Err(error));
         }
@@ -97,6 +142,9 @@ impl<R: Records> Guard<R> {
             Ok(needs) => needs,
             Err(error) => return Ok(Err(error)),
         };
+        if let Some(Err(error)) = self.planning.as_ref().map(|planning| planning.may(&needs)) {
+            return Ok(Err(error));
+        }
         for (index, need) in needs.iter().enumerate() {
             let allowed = match self.authority.allow(need) {
                 Ok(allowed) => allowed,

@@ -26,6 +26,7 @@
 //! | [`scripts`] | versions of scripts, and which one each rule runs |
 //! | [`replay`] | a run again, from its journal |
 //! | [`state`] | the engine's tables |
+//! | [`plan`] | what a model intends, judged before anything is read |
 //! | [`play`] | the scripts of one run |
 //! | [`runner`] | one run without an engine: attempts, commit or dry run |
 //! | [`report`] | what came of it |
@@ -60,6 +61,7 @@ pub mod needs;
 pub mod outside;
 mod packed;
 pub mod people;
+pub mod plan;
 pub mod play;
 pub mod proposals;
 mod queue;

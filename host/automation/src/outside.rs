@@ -30,6 +30,10 @@ impl Ledger for DatabaseLedger {
     async fn end(&self, call: i64, end: End) -> Result<(), LedgerError> {
         self.0.transaction(|conn| ledger::end(conn, call, &end).map_err(DbError::from)).map_err(failed)
     }
+
+    async fn plan(&self, run: &str, at: i64, plan: String) -> Result<(), LedgerError> {
+        self.0.transaction(|conn| ledger::plan(conn, run, at, &plan).map_err(DbError::from)).map_err(failed)
+    }
 }
 
 /// The engine's: its one writer commits many steps at once.
@@ -52,6 +56,12 @@ impl Ledger for Engine {
         self.committer().commit(work).await.map_err(failed)?;
         crate::failpoint::hit("answer-stored");
         Ok(())
+    }
+
+    async fn plan(&self, run: &str, at: i64, plan: String) -> Result<(), LedgerError> {
+        let run = run.to_owned();
+        let work = move |conn: &rusqlite::Connection| ledger::plan(conn, &run, at, &plan).map_err(DbError::from);
+        self.committer().commit(work).await.map_err(failed)
     }
 }
 

@@ -19,6 +19,7 @@ use crate::{
     guard::{Guard, LogSink},
     journal::{Keep, Recorder, Recording},
     people::Person,
+    plan::{self, Planning},
     records::Records,
     runner::RunError,
 };
@@ -86,6 +87,8 @@ pub struct Done {
     pub used: PerLimit,
     /// Where the time went.
     pub durations: Durations,
+    /// The plan that it had to make first, with its verdicts.
+    pub plan: Option<plan::Judged>,
     /// Refusals that it met, whether it handled them or not.
     pub refusals: Vec<Error>,
     /// What was kept of it; nothing, if it was not run.
@@ -116,6 +119,7 @@ impl Done {
             limits,
             used: PerLimit::ZERO,
             durations,
+            plan: None,
             refusals: Vec::new(),
             recording: None,
         }
@@ -154,7 +158,12 @@ pub(crate) async fn play_over<R: Records>(
     let (mut done, mut outcome) = (Vec::new(), Some(Outcome::default()));
     for (index, step) in steps.iter().enumerate() {
         let calls = outside.map(|outside| outside.start(&task.run_id, index, &step.limits));
-        let guard = Guard::new(session, Arc::clone(&step.authority), log).with_outside(calls);
+        let planning = plan::is_wanted(&step.authority, &step.parameters).then(|| {
+            let user = &task.run_as.user;
+            let who = format!("{} ({}), user {}", user.name, user.login, user.id);
+            Planning::new(who, task.superuser, task.model.clone())
+        });
+        let guard = Guard::new(session, Arc::clone(&step.authority), log).with_outside(calls).with_planning(planning);
         let recorder = Recorder::new(guard, keep);
         let event = event(task, step);
         let run = step.script.run(event.clone(), step.limits, Box::new(recorder)).await;
@@ -162,7 +171,7 @@ pub(crate) async fn play_over<R: Records>(
             return Err(RunError::Backend("the sandbox returned another run's host".to_owned()));
         };
         let (guard, entries, measured) = recorder.into_parts();
-        let unavailable = guard.unavailable().cloned();
+        let (unavailable, plan) = (guard.unavailable().cloned(), guard.judged().cloned());
         let (its_session, its_log, refusals) = guard.into_parts();
         (session, log) = (its_session, its_log);
         outcome = match &run.ending {
@@ -188,6 +197,7 @@ pub(crate) async fn play_over<R: Records>(
             limits: run.limits,
             used: run.used,
             durations: run.durations,
+            plan,
             refusals,
             recording: Some(recording),
         });

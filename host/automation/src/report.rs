@@ -9,7 +9,7 @@ use triggerbox_model::{
 };
 use triggerbox_sandbox::{Durations, Trap};
 
-use crate::play::Done;
+use crate::{plan::Judged, play::Done};
 
 /// One run from event to commit.
 #[derive(Debug, Clone, Serialize)]
@@ -29,6 +29,9 @@ pub struct Report {
     pub used: PerLimit,
     /// Where the last attempt's time went, in nanoseconds as JSON.
     pub durations: Durations,
+    /// The plan that it had to make first, with its verdicts.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub plan: Option<Judged>,
     /// Refusals that the script met, whether it handled them or not.
     pub refusals: Vec<Error>,
 }
@@ -36,8 +39,8 @@ pub struct Report {
 impl Report {
     /// The report of a run of one script, in its last attempt.
     pub(crate) fn of(run_id: &str, attempts: u32, done: Done, verdict: Verdict, diff: Diff) -> Self {
-        let Done { limits, used, durations, refusals, .. } = done;
-        Self { run_id: run_id.to_owned(), verdict, attempts, diff, limits, used, durations, refusals }
+        let Done { limits, used, durations, plan, refusals, .. } = done;
+        Self { run_id: run_id.to_owned(), verdict, attempts, diff, limits, used, durations, plan, refusals }
     }
 }
 

@@ -27,6 +27,12 @@ CREATE TABLE IF NOT EXISTS llm_call (
     accounts TEXT NOT NULL,              -- JSON Account list: what was charged
     worst TEXT NOT NULL, used TEXT       -- JSON Amount
 ) STRICT;
+CREATE TABLE IF NOT EXISTS llm_plan (
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
+    run TEXT NOT NULL, at INTEGER NOT NULL,
+    plan TEXT NOT NULL                   -- JSON: the steps with their verdicts
+) STRICT;
+CREATE INDEX IF NOT EXISTS llm_plan_run ON llm_plan (run);
 CREATE INDEX IF NOT EXISTS llm_call_run ON llm_call (run, hash, nth);
 ";
 
@@ -120,6 +126,12 @@ pub trait Ledger: Send + Sync {
     /// # Errors
     /// The store fails; the run ends.
     async fn end(&self, call: i64, end: End) -> Result<(), LedgerError>;
+
+    /// [`plan`] in a transaction.
+    ///
+    /// # Errors
+    /// The store fails; the run ends.
+    async fn plan(&self, run: &str, at: i64, plan: String) -> Result<(), LedgerError>;
 }
 
 /// The store of calls and budgets cannot be used. The operator.
@@ -202,6 +214,24 @@ pub fn end(conn: &Connection, call: i64, end: &End) -> rusqlite::Result<()> {
     conn.prepare_cached("UPDATE llm_call SET state = ?, ended = ?, reply = ?, used = ? WHERE id = ?")?
         .execute(params![state, end.at, to_json(&end.reply)?, used, call])?;
     Ok(())
+}
+
+/// Stores the plan of a run, with what was judged of it, as JSON.
+///
+/// # Errors
+/// What SQLite says.
+pub fn plan(conn: &Connection, run: &str, at: i64, plan: &str) -> rusqlite::Result<()> {
+    let sql = "INSERT INTO llm_plan (run, at, plan) VALUES (?, ?, ?)";
+    conn.prepare_cached(sql)?.execute((run, at, plan)).map(drop)
+}
+
+/// The plan of a run's last attempt that made one, as JSON.
+///
+/// # Errors
+/// What SQLite says.
+pub fn planned(conn: &Connection, run: &str) -> rusqlite::Result<Option<String>> {
+    let sql = "SELECT plan FROM llm_plan WHERE run = ? ORDER BY id DESC LIMIT 1";
+    conn.prepare_cached(sql)?.query_row([run], |row| row.get(0)).optional()
 }
 
 /// One call of a run, as it is kept: what a conversation is shown from.

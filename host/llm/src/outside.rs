@@ -153,6 +153,15 @@ impl Calls {
         }
     }
 
+    /// Keeps a plan that the run made, with what was judged of it.
+    ///
+    /// # Errors
+    /// [`Halt::Ledger`]
+    pub async fn planned<T: Serialize + Sync>(&self, judged: &T) -> Result<(), Halt> {
+        let plan = serde_json::to_string(judged).unwrap_or_default();
+        Ok(self.outside.ledger.plan(&self.run, self.now(), plan).await?)
+    }
+
     fn leave_seat(&self) {
         if let Some(seat) = &self.outside.seat {
             seat.leave();

@@ -13,28 +13,36 @@ mod values;
 
 use triggerbox::{budget, json, llm, prelude::*, serde_json::Value as Json};
 
-use crate::{grants::Grants, plan::Judged, prompt::Prompt, tools::Tools};
+use crate::{
+    grants::Grants,
+    plan::{Asked, Plan},
+    prompt::Prompt,
+    tools::Tools,
+};
 
 fn run(event: &Event) -> Result {
     let grants = Grants::of(event)?;
-    let prompt = Prompt::of(event)?;
-    if let Some(error) = &prompt.error {
-        warn!("prompt_render_error: {error}; the prompt is used as it is written");
-    }
     let mut tools = Tools::of(event, &grants)?;
     let rules = rules(event)?;
     let model: Option<String> = Some(event.param("model")?).filter(|model: &String| !model.is_empty());
 
-    let judged = match event.param("plan")? {
-        true => Some(Judged::ask(model.as_deref(), &rules, &prompt.text, &tools)?),
+    // Before the prompt is rendered: that may read.
+    let plan = match event.param("plan")? {
+        true => match Plan::ask(model.as_deref(), &rules, &prompt::choose(event)?, &tools)? {
+            Asked::Allowed(plan) => Some(plan),
+            Asked::Refused(why) => {
+                let text = format!("the plan is not allowed, so nothing was read or done: {}", why.message);
+                return Ok(Outcome::message(text.as_str()).with_result(json!({ "text": text })));
+            }
+        },
         false => None,
     };
-    if let Some(judged) = judged.as_ref().filter(|judged| !judged.is_allowed()) {
-        let text = "the plan is not allowed, so nothing was read or done";
-        return Ok(Outcome::message(text).with_result(json!({ "text": text, "plan": judged })));
-    }
-    let planned = judged.as_ref().map(Judged::tools);
+    let planned = plan.as_ref().map(Plan::tools);
 
+    let prompt = Prompt::of(event)?;
+    if let Some(error) = &prompt.error {
+        warn!("prompt_render_error: {error}; the prompt is used as it is written");
+    }
     let mut task = prompt.text.clone();
     task += &context::records(event, &grants, &prompt)?;
     task += &context::previous(event);
@@ -48,7 +56,7 @@ fn run(event: &Event) -> Result {
             record.post_note(text.as_str())?;
         }
     }
-    let result = json!({ "text": text, "tool_log": log, "plan": judged, "prompt_render_error": prompt.error });
+    let result = json!({ "text": text, "tool_log": log, "plan": plan, "prompt_render_error": prompt.error });
     Ok(Outcome::message(text).with_result(result))
 }
 

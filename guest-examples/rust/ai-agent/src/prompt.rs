@@ -32,7 +32,7 @@ impl Prompt {
 }
 
 /// The text in the run-as user's language, or in another form of that language, or the one that always is there.
-fn choose(event: &Event) -> Result<String> {
+pub fn choose(event: &Event) -> Result<String> {
     let translations: String = event.param("translations")?;
     let translations: BTreeMap<String, String> = match serde_json::from_str(&translations) {
         Ok(translations) => translations,
@@ -52,6 +52,7 @@ fn render(event: &Event, template: &str) -> Result<String, minijinja::Error> {
     let mut environment = Environment::new();
     environment.set_fuel(Some(FUEL));
     environment.set_undefined_behavior(UndefinedBehavior::Lenient);
+    environment.add_function("may", may);
     let model = event.model.as_deref().unwrap_or_default();
     let records: Vec<_> = event.records.iter().map(|id| Record::new(model, *id).into_value()).collect();
     // As dispatch has it: one record, or all of them.
@@ -82,4 +83,21 @@ fn render(event: &Event, template: &str) -> Result<String, minijinja::Error> {
             env => minijinja::Value::from_object(Env),
         },
     )
+}
+
+/// Whether rule and user allow an operation on a model at all: `{% if may("read", "account.move") %}`. What is said can so
+/// depend on whose rights the run has.
+#[allow(clippy::needless_pass_by_value, reason = "the signature of a template's function")]
+fn may(operation: String, on: String) -> Result<bool, minijinja::Error> {
+    let operation = match operation.as_str() {
+        "read" => Operation::Read,
+        "write" => Operation::Write,
+        "create" => Operation::Create,
+        "unlink" => Operation::Unlink,
+        other => {
+            let text = format!("may() knows read, write, create and unlink, not `{other}`");
+            return Err(minijinja::Error::new(minijinja::ErrorKind::InvalidOperation, text));
+        }
+    };
+    Ok(model(on).has_access(&[], operation).unwrap_or(false))
 }

@@ -37,13 +37,14 @@ struct Place {
     packed: &'static [&'static str],
 }
 
-static PLACES: [Place; 6] = [
+static PLACES: [Place; 7] = [
     Place { table: "engine_run", plain: &["request", "message", "outcome"], packed: &[] },
     Place { table: "engine_event", plain: &["change"], packed: &[] },
     Place { table: "engine_attempt", plain: &[], packed: &["report", "log", "journal"] },
     Place { table: "engine_proposal", plain: &["note"], packed: &["changes", "diff"] },
     Place { table: "engine_seen", plain: &["answer"], packed: &[] },
     Place { table: "llm_call", plain: &["request", "reply"], packed: &[] },
+    Place { table: "llm_plan", plain: &["plan"], packed: &[] },
 ];
 
 impl Engine {

@@ -267,6 +267,7 @@ impl Shared {
                 limits: step.limits,
                 used: step.used,
                 durations: step.durations,
+                plan: step.plan.clone(),
                 refusals: step.refusals.clone(),
             };
             let kept = step.recording.as_ref().filter(|kept| kept.complete || !kept.entries.is_empty());

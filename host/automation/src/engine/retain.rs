@@ -97,6 +97,7 @@ fn let_go(conn: &Connection, rule: &str, pick: Pick, journals: bool) -> Result<u
             "DELETE FROM engine_proposal WHERE run = ?1",
             "DELETE FROM engine_thread WHERE run = ?1",
             "DELETE FROM llm_call WHERE run = (SELECT key FROM engine_run WHERE id = ?1)",
+            "DELETE FROM llm_plan WHERE run = (SELECT key FROM engine_run WHERE id = ?1)",
             "DELETE FROM llm_account WHERE scope = 'run' AND key = (SELECT key FROM engine_run WHERE id = ?1)",
             "DELETE FROM engine_run WHERE id = ?1",
         ]

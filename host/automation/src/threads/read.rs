@@ -146,9 +146,7 @@ pub fn read(conn: &Connection, thread: RunId) -> Result<Thread, EngineError> {
         entries.push(event(at, "cap_exceeded", run.summary.message.clone().unwrap_or_default()));
     }
     entries.sort_by_key(|entry| entry.at);
-    let result = run.outcome.and_then(|outcome| outcome.result_json);
-    let result: Option<Json> = result.and_then(|json| serde_json::from_str(&json).ok());
-    let plan = result.and_then(|mut result| result.get_mut("plan").map(Json::take)).filter(|plan| !plan.is_null());
+    let plan = ledger::planned(conn, &run.summary.key)?.map(|json| serde_json::from_str(&json)).transpose()?;
     Ok(Thread { summary, entries, plan })
 }
 

@@ -1,6 +1,6 @@
 //! `triggerbox threads`: what was said in runs that ask a language model.
 
-use serde_json::json;
+use serde_json::{Value as Json, json};
 use triggerbox_automation::threads::{self, Entry, Said, Thread, ThreadFilter, ThreadSummary};
 use triggerbox_llm::budget::Amount;
 use triggerbox_store::db::Mode;
@@ -10,7 +10,7 @@ use crate::{
     args::{Common, ThreadsCommand},
     commands::workshop::{FromError, Workshop},
     exit::{Exit, Failure, OrExit},
-    output::{self, BOLD, DIM, RED, YELLOW, printable, styled},
+    output::{self, BOLD, DIM, GREEN, RED, YELLOW, printable, styled},
 };
 
 pub(crate) fn run(command: &ThreadsCommand) -> Result<Exit, Failure> {
@@ -93,8 +93,33 @@ fn spent(used: Amount) -> String {
 
 fn text(thread: &Thread) -> String {
     let mut lines = vec![head(&thread.summary)];
+    lines.extend(thread.plan.iter().flat_map(plan));
     lines.extend(thread.entries.iter().map(entry));
     lines.join("\n") + "\n"
+}
+
+/// The plan that the run had to make first: its steps, each with what the host says of it.
+fn plan(plan: &Json) -> Vec<String> {
+    let part = |of: &Json, name: &str| of.get(name).and_then(Json::as_str).unwrap_or_default().to_owned();
+    let list = |of: &Json, name: &str| of.get(name).and_then(Json::as_array).cloned().unwrap_or_default();
+    let is_allowed = |of: &Json| of.get("allowed").and_then(Json::as_bool);
+    let word = |allowed: Option<bool>| match allowed {
+        Some(true) => styled(GREEN, "allowed"),
+        Some(false) => styled(RED, "refused"),
+        None => styled(DIM, "not asked"),
+    };
+    let mut lines =
+        vec![format!("{} {}: {}", styled(BOLD, "plan"), printable(&part(plan, "goal")), word(is_allowed(plan)))];
+    for step in list(plan, "steps") {
+        let fields: Vec<String> = list(&step, "fields").iter().filter_map(Json::as_str).map(str::to_owned).collect();
+        let what = format!("{} {} ({})", part(&step, "tool"), part(&step, "model"), fields.join(", "));
+        lines.push(format!("  {} {}: {}", styled(BOLD, "step"), printable(&what), word(is_allowed(&step))));
+        for verdict in list(&step, "verdicts") {
+            let (layer, why) = (part(&verdict, "layer"), part(&verdict, "why"));
+            lines.push(format!("    {layer}: {}: {}", word(is_allowed(&verdict)), printable(&why)));
+        }
+    }
+    lines
 }
 
 fn entry(entry: &Entry) -> String {

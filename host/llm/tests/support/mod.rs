@@ -341,6 +341,10 @@ impl Ledger for Book {
     async fn end(&self, call: i64, end: End) -> Result<(), LedgerError> {
         self.transaction(|conn| ledger::end(conn, call, &end))
     }
+
+    async fn plan(&self, run: &str, at: i64, plan: String) -> Result<(), LedgerError> {
+        self.transaction(|conn| ledger::plan(conn, run, at, &plan))
+    }
 }
 
 pub(crate) fn outside(models: Models, web: Option<Web>, book: &Book, clock: &Arc<TestClock>) -> Outside {

@@ -93,6 +93,10 @@ impl Ledger for Scripted {
     async fn end(&self, _: i64, _: End) -> Result<(), LedgerError> {
         Ok(())
     }
+
+    async fn plan(&self, _: &str, _: i64, _: String) -> Result<(), LedgerError> {
+        Ok(())
+    }
 }
 
 impl Scripted {
