@@ -371,3 +371,39 @@ async fn secrets_are_written_and_one_person_is_erased() {
     let log = admin.page("/settings/audit?text=person-erased").await;
     assert!(log.contains("request 17") && !log.contains("Unforgettable"), "{log}");
 }
+
+// Shows: F068
+#[tokio::test(flavor = "multi_thread")]
+async fn rules_and_schedules_with_agents_are_listed_apart_for_administrators() {
+    let world = World::new().await;
+    world.call("PUT", "/api/v1/agents/sales", json!({ "name": "sales" })).await.good(201);
+    for (name, trigger) in [("look", "{ on = \"created\" }"), ("daily", "{ on = \"schedule\", cron = \"0 12 * * *\" }")]
+    {
+        let rule = format!(
+            "name = \"{name}\"\ntitle = \"AI {name}\"\nmodel = \"crm.lead\"\ntrigger = {trigger}\n\
+             actions = [{{ script = \"ai-agent\", agent = \"sales\", parameters = {{ prompt = \"Look.\" }},\n\
+             grants = [{{ model = \"crm.lead\", operations = [\"read\"], fields = [\"name\"] }}] }}]"
+        );
+        world.rule(&rule).await.good(201);
+    }
+    world
+        .rule(
+            "name = \"plain\"\ntitle = \"Without a model\"\nmodel = \"crm.lead\"\ntrigger = { on = \"created\" }\n\
+             actions = [{ script = \"update-record\", parameters = { values = \"city = Ghent\" } }]",
+        )
+        .await
+        .good(201);
+    let admin = Browser::of(&world, ADMIN, &[Role::Administrator]).await;
+    let all = ["AI look", "AI daily", "Without a model"];
+    for (show, expected) in
+        [("", [true; 3]), ("ai-rules", [true, false, false]), ("ai-schedules", [false, true, false])]
+    {
+        let page = admin.page(&format!("/automations?show={show}")).await;
+        assert_eq!(all.map(|title| page.contains(title)), expected, "{show}: {page}");
+    }
+    let page = admin.page("/automations").await;
+    assert!(page.contains("AI automation rules") && page.contains("AI scheduled actions"), "{page}");
+    let reader = Browser::of(&world, READER, &[Role::Reader]).await;
+    let page = reader.page("/automations").await;
+    assert!(!page.contains("AI automation rules") && !page.contains("AI scheduled actions"), "{page}");
+}

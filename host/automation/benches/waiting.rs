@@ -1,0 +1,190 @@
+//! What an agent costs besides the network: the time between a model's answer and the next question of the same run, at
+//! the begin of a thread and far into it; and how long runs of other rules wait while 200 runs wait for a model, against
+//! none. `cargo bench --workspace --bench waiting`.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a benchmark may panic, in its helpers too"
+)]
+
+#[path = "../tests/support/gate.rs"]
+#[allow(dead_code, reason = "of the server, only what holds answers")]
+mod gate;
+#[path = "../../../tests/e2e/support/model.rs"]
+mod model;
+#[path = "../tests/engine/world.rs"]
+#[allow(dead_code, reason = "not every part is needed")]
+mod world;
+
+use std::{
+    sync::{Arc, Mutex},
+    time::{Duration, Instant},
+};
+
+use model::{ModelServer, Say};
+use serde_json::json;
+use tokio::{net::TcpListener, sync::watch};
+use triggerbox_automation::{
+    Config, Engine, SystemClock,
+    agents::{Agent, stored as agents},
+    people,
+    rule::{
+        Ground,
+        stored::{Edit, Ownership, RuleError},
+    },
+    runs::RunState,
+};
+use triggerbox_llm::{Clock, Models, Services};
+use triggerbox_model::{
+    call::{Answer, Call},
+    event::Trigger,
+    value::{Id, Value},
+};
+use triggerbox_sandbox::{Pool, Sandbox};
+use triggerbox_store::db::Database;
+use world::{ADMIN, NOW, World, fields};
+
+fn main() {
+    // `cargo test --all-targets` runs benchmarks too, to see that they work.
+    let quick = !std::env::args().any(|argument| argument == "--bench");
+    overhead(quick);
+    latency(quick);
+}
+
+/// An engine on a file, as a server has it, that asks models at this address.
+fn office(folder: &std::path::Path, providers: &str, leads: usize) -> (Engine, Vec<Id>) {
+    let clock: Arc<dyn Clock> = Arc::new(triggerbox_llm::SystemClock);
+    let config = triggerbox_llm::Config::parse(providers).unwrap();
+    let budgets = config.budgets.clone();
+    let models = Models::live(config, &clock, &|_| Some("key".to_owned())).unwrap();
+    let outside = Some(Arc::new(Services { models, web: None, budgets, clock }));
+    let now: jiff::Timestamp = NOW.parse().unwrap();
+    let database = Database::create_demo(&folder.join("bench.db"), now).unwrap();
+    let config = Config { outside, seed: Some(7), ..Config::default() };
+    let engine =
+        Engine::open(database, Sandbox::new(&Pool::default()).unwrap(), config, Arc::new(SystemClock)).unwrap();
+    // Its short ways to keep rules and make records; its clock stands still and is not used.
+    let world = World { engine, clock: Arc::new(triggerbox_automation::TestClock::at(now)) };
+    let agent: Agent = toml::from_str("name = \"sales\"").unwrap();
+    let env = people::environment(world.engine.database(), ADMIN, true, now).unwrap();
+    let policy = world.engine.config().policy.clone();
+    let keep = move |conn: &rusqlite::Connection| {
+        let edit = Edit { by: ADMIN, at: env.now, note: "", ownership: Ownership::Take, administrator: true };
+        agents::save(Ground { conn, env: &env, policy: &policy }, &agent, &edit).map(drop)
+    };
+    let kept: Result<(), RuleError> = world.engine.committer().commit_blocking(keep);
+    kept.unwrap();
+    world.rule(&format!(
+        "name = \"ask\"\nmodel = \"crm.lead\"\ntrigger = {{ on = \"manual\" }}\ndispatch = \"per-record\"\n\
+         max-records = 0\nconcurrency = {leads}\n\
+         [[actions]]\nscript = \"ai-agent\"\nagent = \"sales\"\nparameters = {{ prompt = \"Look.\", max_steps = \"50\" }}\n\
+         grants = [{{ model = \"crm.lead\", operations = [\"read\"], fields = [\"name\"] }}]\n"
+    ));
+    world.rule(
+        "name = \"other\"\nmodel = \"crm.lead\"\ntrigger = { on = \"manual\" }\ndispatch = \"per-record\"\n\
+         actions = [{ script = \"update-record\", parameters = { values = \"city = Ghent\" } }]",
+    );
+    let values = (0..leads).map(|number| fields(&[("name", Value::text(format!("Lead {number}")))])).collect();
+    let Answer::Ids(leads) = world.ask(Call::Create { model: "crm.lead".into(), values }) else { panic!() };
+    (world.engine, leads)
+}
+
+/// Questions of one run, with a search between any two.
+const STEPS: usize = 48;
+
+fn overhead(quick: bool) {
+    let times = Arc::new(Mutex::new(Vec::<(Instant, Instant)>::new()));
+    let kept = Arc::clone(&times);
+    let server = ModelServer::start(move |nth, _| {
+        let came = Instant::now();
+        let nth = nth % STEPS;
+        let say = match nth + 1 == STEPS {
+            true => json!("Looked."),
+            false => json!([["search", { "model": "crm.lead", "domain": [["id", ">", nth]], "fields": ["name"] }]]),
+        };
+        kept.lock().unwrap().push((came, Instant::now()));
+        Say::This(say)
+    });
+    let folder = tempfile::tempdir().unwrap();
+    let runs = if quick { 1 } else { 40 };
+    let providers = format!(
+        "{}[budgets]\nrule-day = {{ calls = 100000, tokens = 1000000000, cost = 1000.0 }}\n\
+         server-day = {{ calls = 100000, tokens = 1000000000, cost = 1000.0 }}\n\
+         root = {{ calls = 50, tokens = 100000000, cost = 100.0 }}\n",
+        server.providers()
+    );
+    let (engine, leads) = office(folder.path(), &providers, runs);
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
+    runtime.block_on(async {
+        let workers = engine.start();
+        for lead in &leads {
+            let run = engine.fire("ask", ADMIN, Trigger::Manual, vec![*lead]).await.unwrap()[0];
+            let done = engine.wait(run).await.unwrap().summary;
+            assert_eq!(done.state, RunState::Succeeded, "{done:?}");
+        }
+        workers.drain().await;
+    });
+    let times = times.lock().unwrap().clone();
+    assert_eq!(times.len(), runs * STEPS);
+    // From an answer to the next question: two durable transactions, one search, the script.
+    let between = |from: usize, to: usize| {
+        let of_a_run = |run: &[(Instant, Instant)]| {
+            run.windows(2).map(|two| two[1].0.duration_since(two[0].1)).collect::<Vec<_>>()[from..to].to_vec()
+        };
+        let mut all: Vec<Duration> = times.chunks(STEPS).flat_map(of_a_run).collect();
+        all.sort();
+        all[all.len() / 2]
+    };
+    let (early, late) = (between(1, 9), between(STEPS - 9, STEPS - 1));
+    println!("from a model's answer to the run's next question, with a search between, all durable");
+    println!("  2nd to 9th question:    p50 {early:.1?}");
+    println!("  40th to 47th question:  p50 {late:.1?}");
+    println!("  ratio: {:.2}", late.as_secs_f64() / early.as_secs_f64());
+}
+
+fn latency(quick: bool) {
+    let many = if quick { 8 } else { 200 };
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
+    let (open, opened) = watch::channel(false);
+    let listener = runtime.block_on(TcpListener::bind("127.0.0.1:0")).unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    let serving = runtime.spawn(gate::serve(listener, opened));
+    let folder = tempfile::tempdir().unwrap();
+    let (engine, leads) = office(folder.path(), &gate::providers(&url), many);
+    let rounds = if quick { 8 } else { 500 };
+    runtime.block_on(async {
+        let workers = engine.start();
+        waits(&engine, leads[0], rounds.min(50)).await;
+        let alone = waits(&engine, leads[0], rounds).await;
+        engine.fire("ask", ADMIN, Trigger::Manual, leads.clone()).await.unwrap();
+        while engine.waiting() != many {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+        let beside = waits(&engine, leads[0], rounds).await;
+        assert_eq!(engine.waiting(), many);
+        open.send_replace(true);
+        workers.drain().await;
+        println!("a run of another rule, from the fire to the end");
+        println!("  alone:                     p50 {:.1?}, p99 {:.1?}", alone.0, alone.1);
+        println!("  beside {many} that wait:       p50 {:.1?}, p99 {:.1?}", beside.0, beside.1);
+        let ratio = |a: Duration, b: Duration| b.as_secs_f64() / a.as_secs_f64();
+        println!("  ratio: p50 {:.2}, p99 {:.2}", ratio(alone.0, beside.0), ratio(alone.1, beside.1));
+    });
+    serving.abort();
+}
+
+/// From fire to end, one after the other: the median, and what one in a hundred takes longer than.
+async fn waits(engine: &Engine, lead: Id, rounds: usize) -> (Duration, Duration) {
+    let mut waits = Vec::new();
+    for _ in 0..rounds {
+        let begin = Instant::now();
+        let run = engine.fire("other", ADMIN, Trigger::Manual, vec![lead]).await.unwrap()[0];
+        assert_eq!(engine.wait(run).await.unwrap().summary.state, RunState::Succeeded);
+        waits.push(begin.elapsed());
+    }
+    waits.sort();
+    (waits[waits.len() / 2], waits[(waits.len() - 1) * 99 / 100])
+}
