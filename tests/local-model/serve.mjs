@@ -33,6 +33,20 @@ const model = await llama.loadModel({ modelPath: resolve(file) });
 const context = await model.createContext({ contextSize: CONTEXT, threads: THREADS });
 const sequence = context.getSequence();
 
+// A small model does not come to an end by itself: texts and lists of an answer by a schema are this long at most.
+const LONGEST_TEXT = 80;
+const MOST_ITEMS = 2;
+
+/** A schema with an end to its texts and lists. */
+function bounded(schema) {
+    if (Array.isArray(schema)) return schema.map(bounded);
+    if (typeof schema !== "object" || schema === null) return schema;
+    const of = Object.fromEntries(Object.entries(schema).map(([name, part]) => [name, bounded(part)]));
+    if (of.type === "string" && !of.enum) of.maxLength ??= LONGEST_TEXT;
+    if (of.type === "array") of.maxItems ??= MOST_ITEMS;
+    return of;
+}
+
 /** What a request is told when it makes no sense. */
 class Refused extends Error {}
 
@@ -53,7 +67,7 @@ function conversation(messages) {
 async function complete(request) {
     const { history, last } = conversation(request.messages);
     const schema = request.response_format?.json_schema?.schema;
-    const grammar = schema && new LlamaJsonSchemaGrammar(llama, schema);
+    const grammar = schema && new LlamaJsonSchemaGrammar(llama, bounded(schema));
     const session = new LlamaChatSession({ contextSequence: sequence, autoDisposeSequence: false });
     session.setChatHistory(history);
     const before = sequence.tokenMeter.getState();
