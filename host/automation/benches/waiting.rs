@@ -59,7 +59,7 @@ fn office(folder: &std::path::Path, providers: &str, leads: usize) -> (Engine, V
     let clock: Arc<dyn Clock> = Arc::new(triggerbox_llm::SystemClock);
     let config = triggerbox_llm::Config::parse(providers).unwrap();
     let budgets = config.budgets.clone();
-    let models = Models::live(config, &clock, &|_| Some("key".to_owned())).unwrap();
+    let models = Models::live(config, &clock, &|_| Some("a-key-for-benchmarks".to_owned())).unwrap();
     let outside = Some(Arc::new(Services { models, web: None, budgets, clock }));
     let now: jiff::Timestamp = NOW.parse().unwrap();
     let database = Database::create_demo(&folder.join("bench.db"), now).unwrap();
