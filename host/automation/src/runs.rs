@@ -200,6 +200,8 @@ pub struct RunFilter {
     pub until: Option<Timestamp>,
     /// Older than this run: the next page.
     pub before: Option<RunId>,
+    /// Newer than this run: no farther back is looked.
+    pub after: Option<RunId>,
     /// At most so many; 0: 100.
     pub limit: u32,
 }
@@ -232,6 +234,7 @@ pub fn list(conn: &Connection, filter: &RunFilter) -> Result<Vec<RunSummary>, En
     add("at >= ?", time(filter.since));
     add("at < ?", time(filter.until));
     add("id < ?", filter.before.map(Cell::Integer));
+    add("id > ?", filter.after.map(Cell::Integer));
     sql.push_str(" ORDER BY id DESC LIMIT ?");
     params.push(Cell::Integer(if filter.limit == 0 { 100 } else { i64::from(filter.limit) }));
     let mut statement = conn.prepare_cached(&sql)?;
@@ -305,11 +308,18 @@ pub fn suppressed(
     rule: Option<&str>,
     limit: u32,
 ) -> Result<Vec<Suppressed>, EngineError> {
+    // Fires of a chain lie between its first event and the end of its last run: only theirs are looked up.
+    let sql = "SELECT min(at) - 3600000, max(coalesce(finished, 9e15)) + 3600000 FROM engine_run WHERE root = ?1";
+    let bounds: (Option<i64>, Option<f64>) = match root {
+        Some(root) => conn.prepare_cached(sql)?.query_row([root], |row| Ok((row.get(0)?, row.get(1)?)))?,
+        None => (None, None),
+    };
     let sql = "SELECT s.at, s.rule, e.model, e.record, e.root, s.reason FROM engine_suppressed s \
                JOIN engine_event e ON e.id = s.event \
-               WHERE (?1 IS NULL OR e.root = ?1) AND (?2 IS NULL OR s.rule = ?2) ORDER BY s.id DESC LIMIT ?3";
+               WHERE (?1 IS NULL OR (s.event >= ?1 AND e.root = ?1)) AND (?2 IS NULL OR s.rule = ?2) \
+               AND (?4 IS NULL OR s.at >= ?4) AND (?5 IS NULL OR s.at <= ?5) ORDER BY s.id DESC LIMIT ?3";
     let mut statement = conn.prepare_cached(sql)?;
-    let rows = statement.query_map((root, rule, limit), |row| {
+    let rows = statement.query_map((root, rule, limit, bounds.0, bounds.1), |row| {
         Ok(Suppressed {
             at: timestamp(row.get(0)?),
             rule: row.get(1)?,

@@ -5,6 +5,7 @@
 //! | [`session`] | which runs belong together, and how long they may |
 //! | [`list`] | threads in lists, and who may see them |
 //! | [`read`] | one thread in full |
+//! | [`search`] | looking for a text in them |
 //! | [`chain`] | what a run may know of the one before it |
 //! | `mirror` | the note on the record |
 
@@ -12,10 +13,12 @@ pub(crate) mod chain;
 pub mod list;
 pub(crate) mod mirror;
 pub mod read;
+pub mod search;
 pub mod session;
 
 pub use self::{
-    list::{ThreadFilter, ThreadSummary, count, list, may_see},
+    list::{ThreadFilter, ThreadSummary, count, list, may_see, of_run},
     read::{Entry, Said, Thread, read},
+    search::says,
     session::renew,
 };

@@ -108,6 +108,12 @@ impl Models {
         }
     }
 
+    /// Which providers and models there are, and what they cost. It holds where keys are, never a key.
+    #[must_use]
+    pub fn config(&self) -> &Config {
+        &self.config
+    }
+
     /// Whether a recording answers.
     #[must_use]
     pub fn is_replay(&self) -> bool {

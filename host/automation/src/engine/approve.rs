@@ -51,13 +51,15 @@ impl Engine {
         let (shared, note) = (Arc::clone(&self.inner.shared), note.to_owned());
         let now = self.clock().now();
         // Who left the house decides nothing more in it.
-        people::find(self.database(), &by.to_string(), now)?;
+        let name = people::find(self.database(), &by.to_string(), now)?.user.name;
         let approver = people::environment(self.database(), by, false, now)?;
         let summary = self.run(run)?.summary;
         let run_as = people::environment(self.database(), summary.run_as, summary.superuser, now)?;
         let decided = self
             .committer()
-            .commit(move |conn| shared.approve(conn, &summary, shown, &approver, &run_as, &note))
+            .commit(move |conn| {
+                shared.approve(conn, &summary, shown, &Approver { env: &approver, name: &name }, &run_as, &note)
+            })
             .await?;
         self.inner.wake.notify_one();
         self.inner.ended.notify_waiters();
@@ -73,11 +75,13 @@ impl Engine {
     /// As [`Engine::approve`], as far as it applies.
     pub async fn reject(&self, run: RunId, by: Id, note: &str) -> Result<(), EngineError> {
         let (now, note) = (self.inner.shared.now(), note.to_owned());
+        let found = people::find(self.database(), &by.to_string(), self.clock().now());
+        let name = found.map_or_else(|_| format!("user {by}"), |person| person.user.name);
         self.committer()
             .commit(move |conn| {
                 proposals::waiting(conn, run, None, now)?;
                 proposals::decide(conn, run, ProposalState::Rejected, Some(by), now, &note)?;
-                let message = format!("user {by} said no{}{note}", if note.is_empty() { "" } else { ": " });
+                let message = format!("{name} said no{}{note}", if note.is_empty() { "" } else { ": " });
                 queue::end(conn, run, now, RunState::Cancelled, "rejected", Some(&message))?;
                 Ok::<_, EngineError>(())
             })
@@ -87,6 +91,12 @@ impl Engine {
     }
 }
 
+/// Who says yes.
+struct Approver<'a> {
+    env: &'a Env,
+    name: &'a str,
+}
+
 impl Shared {
     /// The inner error is a conflict: what is kept then is that the run runs again.
     fn approve(
@@ -94,20 +104,23 @@ impl Shared {
         conn: &Connection,
         run: &RunSummary,
         shown: ProposalHash,
-        approver: &Env,
+        approver: &Approver<'_>,
         run_as: &Env,
         note: &str,
     ) -> Result<Result<Changed, Error>, EngineError> {
         let now = self.now();
         let changes = proposals::waiting(conn, run.id, Some(shown), now)?;
-        self.check_approver(conn, run, approver.user)?;
+        self.check_approver(conn, run, approver)?;
         // Would the approver be allowed to do this? Done as theirs, and taken back.
         conn.execute_batch("SAVEPOINT approver")?;
-        let theirs = commit::commit_in(conn, approver, &changes);
+        let theirs = commit::commit_in(conn, approver.env, &changes);
         conn.execute_batch("ROLLBACK TO approver; RELEASE approver")?;
         match theirs {
             Err(CommitError::Refused(error)) if error.kind == ErrorKind::AccessDenied => {
-                let text = format!("who approves a change needs the rights for it: {error}");
+                // The backend knows users by their number.
+                let why =
+                    error.to_string().replace(&format!("user {} ", approver.env.user), &format!("{} ", approver.name));
+                let text = format!("who approves a change needs the rights for it: {why}");
                 return Err(Error::denied("approver-lacks-rights", text).into());
             }
             Err(CommitError::Database(error)) => return Err(error.into()),
@@ -115,13 +128,13 @@ impl Shared {
         }
         match self.apply_proposal(conn, run, run_as, &changes) {
             Ok(changed) => {
-                proposals::decide(conn, run.id, ProposalState::Approved, Some(approver.user), now, note)?;
-                let message = format!("approved by user {}", approver.user);
+                proposals::decide(conn, run.id, ProposalState::Approved, Some(approver.env.user), now, note)?;
+                let message = format!("approved by {}", approver.name);
                 queue::end(conn, run.id, now, RunState::Succeeded, "approved", Some(&message))?;
                 Ok(Ok(changed))
             }
             Err(EngineError::Conflict(error)) => {
-                proposals::decide(conn, run.id, ProposalState::Stale, Some(approver.user), now, note)?;
+                proposals::decide(conn, run.id, ProposalState::Stale, Some(approver.env.user), now, note)?;
                 queue::end(conn, run.id, now, RunState::Cancelled, "conflict", Some(&error.message))?;
                 queue::requeue(conn, run.id, now)?;
                 Ok(Err(error))
@@ -153,20 +166,20 @@ impl Shared {
     }
 
     /// Nobody approves what they had a hand in.
-    fn check_approver(&self, conn: &Connection, run: &RunSummary, approver: Id) -> Result<(), EngineError> {
+    fn check_approver(&self, conn: &Connection, run: &RunSummary, approver: &Approver<'_>) -> Result<(), EngineError> {
         let refuse = |hand: &str| {
-            let text = format!("user {approver} {hand}, and somebody else must approve run {}", run.id);
+            let text = format!("{} {hand}, and somebody else must approve run {}", approver.name, run.id);
             Err(Error::denied("may-not-approve", text).into())
         };
-        if self.rules(conn)?.rule(&run.rule).is_ok_and(|rule| rule.owner == approver) {
+        if self.rules(conn)?.rule(&run.rule).is_ok_and(|rule| rule.owner == approver.env.user) {
             return refuse("owns the rule");
         }
-        if run.actor == approver {
+        if run.actor == approver.env.user {
             return refuse("caused the event");
         }
         let sql = "SELECT 1 FROM engine_attempt a JOIN engine_script s ON s.hash = a.script \
                    WHERE a.run = ?1 AND s.uploaded_by = ?2";
-        if conn.prepare_cached(sql)?.exists((run.id, approver))? {
+        if conn.prepare_cached(sql)?.exists((run.id, approver.env.user))? {
             return refuse("uploaded the script");
         }
         Ok(())

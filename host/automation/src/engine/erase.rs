@@ -37,12 +37,16 @@ struct Place {
     packed: &'static [&'static str],
 }
 
-static PLACES: [Place; 7] = [
+static PLACES: [Place; 10] = [
     Place { table: "engine_run", plain: &["request", "message", "outcome"], packed: &[] },
     Place { table: "engine_event", plain: &["change"], packed: &[] },
     Place { table: "engine_attempt", plain: &[], packed: &["report", "log", "journal"] },
-    Place { table: "engine_proposal", plain: &["note"], packed: &["changes", "diff"] },
+    Place { table: "engine_log", plain: &["message"], packed: &[] },
+    Place { table: "engine_proposal", plain: &["why", "note"], packed: &["changes", "diff"] },
     Place { table: "engine_seen", plain: &["answer"], packed: &[] },
+    Place { table: "engine_thread", plain: &["name"], packed: &[] },
+    // What scripts keep for their next run.
+    Place { table: "tb_state", plain: &["json"], packed: &[] },
     Place { table: "llm_call", plain: &["request", "reply"], packed: &[] },
     Place { table: "llm_plan", plain: &["plan"], packed: &[] },
 ];
@@ -157,7 +161,7 @@ fn cleaned(cell: &Cell, packed: bool, texts: &[Vec<char>]) -> Result<Option<Cell
 /// Takes the texts out of all strings; whether there was one.
 fn scrub(json: &mut Json, texts: &[Vec<char>]) -> bool {
     match json {
-        Json::String(text) => match without(text, texts) {
+        Json::String(text) => match without(text, texts).or_else(|| within(text, texts)) {
             Some(clean) => {
                 *text = clean;
                 true
@@ -165,9 +169,27 @@ fn scrub(json: &mut Json, texts: &[Vec<char>]) -> bool {
             None => false,
         },
         Json::Array(list) => list.iter_mut().fold(false, |found, one| scrub(one, texts) | found),
-        Json::Object(map) => map.values_mut().fold(false, |found, one| scrub(one, texts) | found),
+        Json::Object(map) => {
+            let named: Vec<String> = map.keys().filter(|key| without(key, texts).is_some()).cloned().collect();
+            for key in &named {
+                // Whatever has its name from a person has none of theirs any more.
+                if let (Some(clean), Some(value)) = (without(key, texts), map.remove(key)) {
+                    map.insert(clean, value);
+                }
+            }
+            map.values_mut().fold(!named.is_empty(), |found, one| scrub(one, texts) | found)
+        }
         _ => false,
     }
+}
+
+/// JSON in a text without the texts, where it writes their letters in another way; nothing, if it holds none of them.
+fn within(text: &str, texts: &[Vec<char>]) -> Option<String> {
+    if !text.contains('\\') {
+        return None;
+    }
+    let mut json = serde_json::from_str::<Json>(text).ok().filter(|json| json.is_object() || json.is_array())?;
+    scrub(&mut json, texts).then(|| json.to_string())
 }
 
 /// A text without some others; nothing, if it holds none of them.
@@ -222,5 +244,8 @@ mod tests {
         let mut json = serde_json::json!({ "a": [1, "x ada cedar"], "b": { "c": "y" } });
         assert!(scrub(&mut json, &texts));
         assert_eq!(json, serde_json::json!({ "a": [1, "x [erased]"], "b": { "c": "y" } }));
+        let mut json = serde_json::json!({ "Ada Cedar": 1, "said": "{\"to\": \"\\u0041da Cedar\"}", "path": "a\\b" });
+        assert!(scrub(&mut json, &texts));
+        assert_eq!(json, serde_json::json!({ "[erased]": 1, "said": "{\"to\":\"[erased]\"}", "path": "a\\b" }));
     }
 }

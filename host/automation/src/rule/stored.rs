@@ -441,6 +441,12 @@ fn lending(rule: &Rule, known: Option<&Stored>, edit: &Edit<'_>) -> Vec<Finding>
     if rule.run_as.is_some() {
         refuse("run-as", "only an administrator may lend another user's rights; without this, the rule has yours");
     }
+    for (at, action) in rule.actions.iter().enumerate() {
+        for nth in action.http.iter().enumerate().filter(|(_, grant)| grant.private).map(|(nth, _)| nth) {
+            let place = format!("actions[{at}].http[{nth}]");
+            refuse(&place, "only an administrator may open this host's own network to a script");
+        }
+    }
     findings
 }
 

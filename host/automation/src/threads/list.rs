@@ -1,7 +1,7 @@
 //! Threads in lists, and who may see them.
 
 use jiff::Timestamp;
-use rusqlite::{Connection, Row, types::Value as Cell};
+use rusqlite::{Connection, OptionalExtension, Row, types::Value as Cell};
 use serde::{Deserialize, Serialize};
 use triggerbox_llm::budget::{self, Amount};
 use triggerbox_model::{
@@ -72,12 +72,18 @@ pub struct ThreadFilter {
     pub session: Option<i64>,
     /// Older than this one: the next page.
     pub before: Option<RunId>,
+    /// Newer than this one: no farther back is looked.
+    pub after: Option<RunId>,
     /// At most so many; 0: 100.
     pub limit: u32,
 }
 
-pub(super) const COLUMNS: &str = "t.run, t.name, r.rule, t.agent, t.model, t.record, r.request, t.session, t.resume, r.actor, \
+const COLUMNS: &str = "t.run, t.name, r.rule, t.agent, t.model, t.record, r.request, t.session, t.resume, r.actor, \
                                   r.run_as, r.superuser, r.state, t.begun, r.finished, r.code, r.message, r.key";
+
+/// A run leaves a thread when it has an agent, or asked a model: that it might have asked one is none.
+const IS_THREAD: &str =
+    "(t.agent IS NOT NULL OR EXISTS (SELECT 1 FROM llm_call c WHERE c.run = r.key AND c.kind = 'model'))";
 
 /// Threads that match, newest first.
 ///
@@ -104,7 +110,7 @@ pub fn list(conn: &Connection, filter: &ThreadFilter) -> Result<Vec<ThreadSummar
 /// # Errors
 /// What the database says.
 pub fn count(conn: &Connection, filter: &ThreadFilter) -> Result<u32, EngineError> {
-    let (conditions, params) = conditions(&ThreadFilter { before: None, ..filter.clone() });
+    let (conditions, params) = conditions(&ThreadFilter { before: None, after: None, ..filter.clone() });
     let sql = format!("SELECT count(*) FROM engine_thread t JOIN engine_run r ON r.id = t.run WHERE {conditions}");
     Ok(conn.prepare_cached(&sql)?.query_row(rusqlite::params_from_iter(params), |row| row.get(0))?)
 }
@@ -123,8 +129,20 @@ pub fn may_see(session: &mut Session, thread: &ThreadSummary) -> Result<bool, En
     Ok(matches!(session.call(call)?, Ok(Answer::Flag(true))))
 }
 
+/// The thread of a run, if it left one.
+///
+/// # Errors
+/// What the database says.
+pub fn of_run(conn: &Connection, run: RunId) -> Result<Option<ThreadSummary>, EngineError> {
+    let sql = format!(
+        "SELECT {COLUMNS} FROM engine_thread t JOIN engine_run r ON r.id = t.run WHERE t.run = ? AND {IS_THREAD}"
+    );
+    let mut statement = conn.prepare_cached(&sql)?;
+    statement.query_row([run], |row| Ok(summary(conn, row))).optional()?.transpose()
+}
+
 fn conditions(filter: &ThreadFilter) -> (String, Vec<Cell>) {
-    let (mut sql, mut params) = ("1".to_owned(), Vec::new());
+    let (mut sql, mut params) = (IS_THREAD.to_owned(), Vec::new());
     let mut add = |condition: &str, value: Option<Cell>| {
         if let Some(value) = value {
             sql.push_str(" AND ");
@@ -139,6 +157,7 @@ fn conditions(filter: &ThreadFilter) -> (String, Vec<Cell>) {
     add("t.record = ?", record.map(|record| Cell::Integer(i64::from(record.id))));
     add("t.session = ?", filter.session.map(Cell::Integer));
     add("t.run < ?", filter.before.map(Cell::Integer));
+    add("t.run > ?", filter.after.map(Cell::Integer));
     (sql, params)
 }
 
@@ -148,7 +167,7 @@ struct About {
     records: Vec<Id>,
 }
 
-pub(super) fn summary(conn: &Connection, row: &Row<'_>) -> Result<ThreadSummary, EngineError> {
+fn summary(conn: &Connection, row: &Row<'_>) -> Result<ThreadSummary, EngineError> {
     let request: String = row.get(6)?;
     let about: About = serde_json::from_str(&request)?;
     let record: Option<Id> = row.get(5)?;

@@ -5,7 +5,7 @@
 //! tries.
 
 use jiff::Timestamp;
-use rusqlite::{Connection, OptionalExtension};
+use rusqlite::Connection;
 use serde::{Deserialize, Serialize};
 use serde_json::Value as Json;
 use triggerbox_llm::{
@@ -18,7 +18,7 @@ use triggerbox_model::{
 };
 use triggerbox_sandbox::LogLevel;
 
-use super::list::{COLUMNS, ThreadSummary, summary};
+use super::list::{ThreadSummary, of_run};
 use crate::{
     clock::timestamp,
     error::EngineError,
@@ -128,10 +128,7 @@ pub enum Said {
 /// # Errors
 /// `unknown-thread`; what the database says.
 pub fn read(conn: &Connection, thread: RunId) -> Result<Thread, EngineError> {
-    let sql = format!("SELECT {COLUMNS} FROM engine_thread t JOIN engine_run r ON r.id = t.run WHERE t.run = ?");
-    let mut statement = conn.prepare_cached(&sql)?;
-    let found = statement.query_row([thread], |row| Ok(summary(conn, row))).optional()?;
-    let Some(summary) = found.transpose()? else { return Err(unknown(thread).into()) };
+    let Some(summary) = of_run(conn, thread)? else { return Err(unknown(thread).into()) };
     let run = runs::detail(conn, thread)?;
     let mut entries = Vec::new();
     let mut tools = Vec::new();

@@ -184,6 +184,61 @@ fn an_agent_asks_a_model_acts_and_leaves_a_thread_and_a_note() {
     assert!(world.settle() == 0, "the note fires no rule");
 }
 
+#[test]
+fn what_was_said_of_one_person_is_erased_from_threads_too() {
+    let server = diligent();
+    let world = World::with(config(&server));
+    world.agent(AGENT);
+    world.rule(&RULE.replace("Qualify new leads", "Qualify leads of Zoe Unforgettable"));
+    let lead = world.lead("Zoe Unforgettable");
+    world.settle();
+    let run = world.runs_of("qualify").remove(0).id;
+    let everything = || {
+        let thread = serde_json::to_string(&world.thread(run)).unwrap();
+        let conn = world.engine.database().snapshot().unwrap();
+        let log: Option<String> = conn
+            .query_row("SELECT group_concat(message) FROM engine_log WHERE run = ?", [run], |row| row.get(0))
+            .unwrap();
+        thread + &log.unwrap_or_default() + &serde_json::to_string(&world.run(run)).unwrap()
+    };
+    let before = everything();
+    assert!(before.matches("Zoe Unforgettable").count() > 2, "{before}");
+    let erased = block_on(world.engine.erase(&["zoe unforgettable".to_owned()])).unwrap();
+    assert!(erased.rows >= 3 && erased.waiting == 0, "{erased:?}");
+    let after = everything();
+    assert!(!after.to_lowercase().contains("unforgettable") && after.contains("[erased]"), "{after}");
+    assert_eq!(world.thread(run).summary.name, "Qualify leads of [erased]");
+    assert_eq!(world.value("crm.lead", lead, "name"), Value::text("Zoe Unforgettable"), "records stay");
+    // Nothing that is kept besides the records and the rules says it: a table that is new is no exception.
+    assert_eq!(holding(&world, "unforgettable"), ["engine_rule", "engine_rule_version"]);
+}
+
+/// Tables of the engine that hold a text, plain or packed.
+fn holding(world: &World, text: &str) -> Vec<String> {
+    let conn = world.engine.database().snapshot().unwrap();
+    let sql = "SELECT name FROM sqlite_schema WHERE type = 'table' AND (name LIKE 'engine_%' OR name LIKE 'llm_%') ORDER BY name";
+    let names = conn.prepare(sql).unwrap().query_map([], |row| row.get(0)).unwrap().collect::<Result<Vec<String>, _>>();
+    let holds = |table: &String| {
+        let mut statement = conn.prepare(&format!("SELECT * FROM {table}")).unwrap();
+        let columns = statement.column_count();
+        let mut rows = statement.query([]).unwrap();
+        while let Some(row) = rows.next().unwrap() {
+            for at in 0..columns {
+                let said = match row.get_ref(at).unwrap() {
+                    rusqlite::types::ValueRef::Text(bytes) => bytes.to_vec(),
+                    rusqlite::types::ValueRef::Blob(bytes) => zstd::decode_all(bytes).unwrap_or_default(),
+                    _ => continue,
+                };
+                if String::from_utf8_lossy(&said).to_lowercase().contains(text) {
+                    return true;
+                }
+            }
+        }
+        false
+    };
+    names.unwrap().into_iter().filter(holds).collect()
+}
+
 // Shows: F038, F040, F070
 #[test]
 fn each_record_has_a_thread_of_its_own() {

@@ -47,6 +47,7 @@ pub(crate) fn run(command: &RunsCommand) -> Result<Exit, Failure> {
                 until: until.as_deref().map(|text| time(text, Timestamp::now())).transpose()?,
                 root: *root,
                 before: *before,
+                after: None,
                 limit: *limit,
             };
             show::list(&filter, common)

@@ -22,6 +22,7 @@ pub(crate) fn run(command: &ThreadsCommand) -> Result<Exit, Failure> {
                 record: record.as_deref().map(record_named).transpose()?,
                 session: None,
                 before: *before,
+                after: None,
                 limit: *limit,
             };
             list(&filter, common)

@@ -183,6 +183,7 @@ async fn list(State(app): State<App>, caller: Caller, Asked(query): Asked<Query>
         since: query.since,
         until: query.until,
         before: query.before,
+        after: None,
         limit: limit.saturating_add(1),
     };
     let mut runs = app.read(move |conn| runs::list(conn, &filter)).await?;

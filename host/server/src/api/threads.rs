@@ -146,6 +146,7 @@ async fn list(State(app): State<App>, caller: Caller, Asked(query): Asked<Query>
         record,
         session: query.session,
         before: query.before,
+        after: None,
         limit: limit.saturating_add(1),
     };
     let mut found = app.read(move |conn| threads::list(conn, &filter)).await?;
@@ -220,14 +221,20 @@ async fn get(State(app): State<App>, caller: Caller, At(id): At<RunId>) -> Resul
 #[utoipa::path(post, path = "/api/v1/threads/{id}/renew", tag = "threads", params(("id" = i64, Path)),
     responses((status = 204), Problem))]
 async fn renew(State(app): State<App>, caller: Caller, At(id): At<RunId>) -> Result<StatusCode, Problem> {
-    seen(&app, &caller, id).await?;
+    renewed(&app, &caller, id).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// Has the next run on a thread's record begin a new session, if the caller may.
+pub(crate) async fn renewed(app: &App, caller: &Caller, id: RunId) -> Result<(), Problem> {
+    seen(app, caller, id).await?;
     if !caller.administrator {
         return Err(Problem::denied("not-an-administrator", "caps are set, and lifted, by administrators"));
     }
     let now = millis(app.engine().clock().now());
     let renewed = app.write(move |conn| threads::renew(conn, id, now)).await?;
     match renewed {
-        true => Ok(StatusCode::NO_CONTENT),
+        true => Ok(()),
         false => Err(EngineError::Refused(triggerbox_model::error::Error::rejected(
             "no-session",
             format!("thread {id} belongs to no session that could be renewed"),
