@@ -1,5 +1,5 @@
-//! Telling people of trouble: failures in a row, dead letters, rules that break before writes, stuck runs, limits that are nearly reached, schedules that
-//! are never due again. Each goes to the log and, signed, to the addresses of the configuration.
+//! Telling people of trouble: failures in a row, dead letters, rules that break before writes, changes that wait for a yes,
+//! stuck runs, limits that are nearly reached, schedules that are never due again. Each goes to the log and, signed, to the addresses of the configuration.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -48,8 +48,8 @@ const TOLD: &str = "alert:";
 /// Something that somebody should look at.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Trouble {
-    /// Stable: `failures-in-a-row`, `dead-letter`, `before-rule-broken`, `stuck-run`, `limit-nearly-reached`,
-    /// `schedule-over`.
+    /// Stable: `failures-in-a-row`, `dead-letter`, `before-rule-broken`, `approval-waits`, `stuck-run`,
+    /// `limit-nearly-reached`, `schedule-over`.
     pub kind: &'static str,
     /// The rule.
     pub rule: String,
@@ -129,6 +129,41 @@ pub fn of_failures(app: &App, conn: &Connection) -> Result<Vec<Trouble>, EngineE
     Ok(found)
 }
 
+/// Changes that wait for a yes. What they are about is told to nobody here: whoever decides looks.
+///
+/// # Errors
+/// What the database says.
+pub fn of_approvals(app: &App, conn: &Connection) -> Result<Vec<Trouble>, EngineError> {
+    // SQLite takes the other columns from the row that has the maximum.
+    let sql = "SELECT r.rule, p.run, p.expires, \
+               max((SELECT max(a.finished) FROM engine_attempt a WHERE a.run = p.run)), count(*) \
+               FROM engine_proposal p JOIN engine_run r ON r.id = p.run WHERE p.state = 'waiting' GROUP BY r.rule";
+    let mut statement = conn.prepare_cached(sql)?;
+    let url = app.config().web.url.clone().unwrap_or_default();
+    let waiting = statement.query_map([], |row| {
+        let (rule, run, expires): (String, RunId, Option<i64>) = (row.get(0)?, row.get(1)?, row.get(2)?);
+        let since: Option<i64> = row.get(3)?;
+        let more = match row.get::<_, u32>(4)? {
+            1 => String::new(),
+            all => format!(", and so do {} more of it", all - 1),
+        };
+        let until = expires.map_or_else(String::new, |at| format!(" until {}", timestamp(at)));
+        let message = format!(
+            "run {run} of rule `{rule}` waits{until} for somebody to approve or reject its changes{more}; look at \
+             {}/approvals/{run}",
+            url.trim_end_matches('/')
+        );
+        Ok(Trouble {
+            kind: "approval-waits",
+            rule,
+            run: Some(run),
+            message,
+            since: timestamp(since.unwrap_or_default()),
+        })
+    })?;
+    Ok(waiting.collect::<Result<_, _>>()?)
+}
+
 /// Since when each try that runs was seen to run.
 pub type Running = HashMap<(RunId, u32), Timestamp>;
 
@@ -143,6 +178,7 @@ pub fn standing(
     now: Timestamp,
 ) -> Result<Vec<Trouble>, EngineError> {
     let mut found = of_failures(app, conn)?;
+    found.extend(of_approvals(app, conn)?);
     let minutes = i64::from(app.config().alerts.stuck_minutes);
     let sql = "SELECT id, attempt, rule FROM engine_run WHERE state = 'running'";
     let mut statement = conn.prepare_cached(sql)?;
@@ -229,7 +265,8 @@ pub(crate) async fn watch(app: App, mut attempts: UnboundedReceiver<Attempt>) {
 async fn tried(app: &App, attempt: &Attempt) -> Result<Vec<Trouble>, Problem> {
     let close = of_attempt(app, attempt);
     let failed = matches!(attempt.state, RunState::Failed | RunState::Dead);
-    if close.is_empty() && !failed {
+    let waits = attempt.state == RunState::WaitingApproval;
+    if close.is_empty() && !failed && !waits {
         return Ok(Vec::new());
     }
     let (inner, now) = (app.clone(), app.engine().clock().now());
@@ -237,6 +274,9 @@ async fn tried(app: &App, attempt: &Attempt) -> Result<Vec<Trouble>, Problem> {
         let mut found = close;
         if failed {
             found.extend(of_failures(&inner, conn)?);
+        }
+        if waits {
+            found.extend(of_approvals(&inner, conn)?);
         }
         news(&inner, conn, found, now)
     })
@@ -297,6 +337,16 @@ async fn tell(app: App, to: String, trouble: Trouble) {
             request = request.header(SIGNATURE, sign(&secret, &timestamp, &body)).header(TIMESTAMP, timestamp);
         }
         match request.send().await.and_then(reqwest::Response::error_for_status) {
+            Ok(answer) if answer.status().is_redirection() => {
+                // It would say so again, and where it points is nobody that the configuration names.
+                let status = answer.status().as_u16();
+                tracing::error!(
+                    kind = trouble.kind,
+                    status,
+                    "an alert could not be told: its address is elsewhere now"
+                );
+                return;
+            }
             Ok(_) => return,
             Err(error) if tried == TRIES => {
                 tracing::error!(kind = trouble.kind, %error, "an alert could not be told");

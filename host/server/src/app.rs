@@ -20,6 +20,7 @@ use crate::{
     problem::Problem,
     tokens,
     vault::{self, Vault},
+    verdicts,
 };
 
 /// One server. Cheap to clone.
@@ -71,6 +72,7 @@ impl App {
             seen::give_all_back(conn, idempotency::SCOPES)?;
             tokens::create_table(conn)?;
             conn.execute_batch(vault::TABLE)?;
+            conn.execute_batch(verdicts::TABLE)?;
             Ok::<_, DbError>(accounts::create_tables(conn)?)
         })?;
         let vault = Vault::open(&*engine.database().snapshot()?, config.web.key_file.as_deref())?;

@@ -16,6 +16,7 @@
 //! | [`health`] | whether the server is well |
 //! | [`metrics`] | what Prometheus reads |
 //! | [`people`] | accounts, roles, sessions, the audit log |
+//! | [`verdicts`] | what backtests said |
 //! | [`vault`] | secrets, encrypted at rest |
 //! | [`web`] | the pages |
 //! | [`alerts`] | telling people of trouble |
@@ -40,6 +41,7 @@ pub mod signature;
 pub mod tokens;
 pub mod values;
 pub mod vault;
+pub mod verdicts;
 pub mod web;
 
 pub use app::{App, StartError};

@@ -32,15 +32,11 @@ pub fn router(app: App) -> Router {
         .merge(hook::router(config.webhooks.max_body))
         .merge(health::router())
         .merge(web::router(&app))
-        .fallback(nowhere)
+        .fallback(web::nowhere)
         .method_not_allowed_fallback(not_so)
         .layer(CatchPanicLayer::custom(panicked))
         .layer(from_fn_with_state(app.clone(), attended))
         .with_state(app)
-}
-
-async fn nowhere() -> Problem {
-    Problem::not_found("no-such-address", "there is nothing at this address; /api/openapi.json lists what there is")
 }
 
 async fn not_so() -> Problem {
@@ -72,6 +68,8 @@ async fn attended(State(app): State<App>, request: Request, next: Next) -> Respo
         let detail = "the request took too long; what it had begun may be done, so look before you send it again";
         Problem::new(StatusCode::GATEWAY_TIMEOUT, "timeout", detail).into_response()
     });
+    // Whoever answered: a page has its own already, and nothing else is to be shown as one.
+    web::protect(&mut response);
     if large && (response.status().is_client_error() || response.status().is_server_error()) {
         response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
     }

@@ -8,6 +8,7 @@ use axum::{
 use maud::{Markup, html};
 use triggerbox_automation::{
     EngineError,
+    agents::{self, Agent},
     diagnose::diagnose,
     rule::{
         Ground, Rule, Trigger,
@@ -23,7 +24,7 @@ use triggerbox_model::{call::Operation, domain::Domain, event::Trigger as Happen
 use triggerbox_store::query;
 
 use super::{
-    automations::{standing, title, trigger},
+    automations::{asks_models, standing, title, trigger},
     form::Form,
     page::{Answer, Done, Oops, Page, Tab, sentence},
     parts::{self, action, address, badge, confirmed, field, hidden_token, long, time},
@@ -55,6 +56,13 @@ pub(super) async fn fresh(State(app): State<App>, visitor: Visitor) -> Answer {
 /// The active version of each script.
 fn scripts(conn: &rusqlite::Connection) -> Result<Vec<ScriptVersion>, EngineError> {
     Ok(registry::all(conn)?.into_iter().filter(|one| one.active).collect())
+}
+
+/// Name and title of each agent.
+fn agents(conn: &rusqlite::Connection) -> Result<Vec<(String, String)>, EngineError> {
+    let all = agents::stored::all(conn)?.into_iter().map(|one| one.agent);
+    let titled = |one: Agent| if one.title.is_empty() { (one.name.clone(), one.name) } else { (one.name, one.title) };
+    Ok(all.map(titled).collect())
 }
 
 /// How many records match what is typed, or why that cannot be said.
@@ -96,11 +104,15 @@ async fn form_page(
     };
     let (draft, form) = app
         .blocking(move || {
-            let scripts = scripts(&*inner.engine().database().snapshot()?)?;
+            let (scripts, agents) = {
+                let conn = inner.engine().database().snapshot()?;
+                (scripts(&conn)?, agents(&conn)?)
+            };
             let known = Known {
                 schema: inner.engine().database().schema(),
                 policy: &inner.engine().config().policy,
                 scripts: &scripts,
+                agents: &agents,
                 matching: matching(&inner, looker.caller.user, &draft.rule),
                 next: next(&inner, &looker, &draft.rule),
                 findings: &findings,
@@ -110,7 +122,7 @@ async fn form_page(
         })
         .await?;
     let may = visitor.may(Scope::Rules);
-    let to = if draft.known { address(&["automations", &draft.rule.name]) } else { "/automations/new".to_owned() };
+    let to = if draft.known { address(&["automations", &draft.rule.name]) } else { "/automations/_new".to_owned() };
     let heading = if draft.known { title(&draft.rule).to_owned() } else { "New automation".to_owned() };
     let rest = match &stored {
         Some(stored) => Some(around(app, visitor, stored).await?),
@@ -118,7 +130,7 @@ async fn form_page(
     };
     let body = html! {
         @if let Some((above, _)) = &rest { (above) }
-        form method="post" action=(to) data-ask="/automations/ask" autocomplete="off" {
+        form method="post" action=(to) data-ask="/automations/_ask" autocomplete="off" {
             (hidden_token(&visitor.key))
             input type="hidden" name="known" value=(if draft.known { draft.rule.name.as_str() } else { "" });
             @if let Some(stored) = &stored { input type="hidden" name="version" value=(stored.version); }
@@ -142,11 +154,12 @@ async fn form_page(
 async fn around(app: &App, visitor: &Visitor, stored: &Stored) -> Result<(Markup, Markup), Oops> {
     let rule = &stored.rule;
     let name = rule.name.clone();
-    let (versions, found) = app
+    let asked = rule.clone();
+    let (versions, found, is_ai) = app
         .read(move |conn| {
             let filter = RunFilter { rule: Some(name.clone()), limit: RUNS, ..RunFilter::default() };
             let versions = stored::history(conn, &name)?;
-            Ok::<_, EngineError>((versions, runs::list(conn, &filter)?))
+            Ok::<_, EngineError>((versions, runs::list(conn, &filter)?, asks_models(conn, &asked)))
         })
         .await?;
     let found = visible(app, &visitor.caller, found).await?;
@@ -168,8 +181,9 @@ async fn around(app: &App, visitor: &Visitor, stored: &Stored) -> Result<(Markup
                     button type="submit" formaction=(to("run")) { "Run now" }
                 }
                 a.button href=(format!("/runs?rule={}", parts::encoded(&rule.name))) { "All its runs" }
+                @if is_ai { a.button href=(format!("/threads?rule={}", parts::encoded(&rule.name))) { "Its threads" } }
             }
-        }
+        } @else if is_ai { p { a.button href=(format!("/threads?rule={}", parts::encoded(&rule.name))) { "Its threads" } } }
     };
     let below = html! {
         section.card #live data-live {

@@ -8,7 +8,7 @@ use triggerbox_automation::{
     EngineError,
     clock::timestamp,
     rule::{
-        Environment, Mode, Rule, Trigger,
+        Action, Environment, Mode, Rule, Trigger,
         stored::{self, Stored},
         trigger::Unit,
     },
@@ -21,7 +21,7 @@ use super::{
     parts::{address, badge, empty, state, time},
     visitor::Visitor,
 };
-use crate::{app::App, extract::Asked, tokens::Scope};
+use crate::{app::App, extract::Asked, problem::Problem, tokens::Scope};
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
@@ -40,6 +40,9 @@ struct Row {
 }
 
 pub(super) async fn list(State(app): State<App>, visitor: Visitor, Asked(query): Asked<Query>) -> Answer {
+    if query.show.starts_with("ai-") && !visitor.may(Scope::Admin) {
+        return Err(Problem::denied("role-lacks", "lists of what asks language models are for administrators").into());
+    }
     let all = app.read(rows).await?;
     let any = !all.is_empty();
     let text = query.text.trim().to_lowercase();
@@ -60,7 +63,7 @@ pub(super) async fn list(State(app): State<App>, visitor: Visitor, Asked(query):
     let found: Vec<Row> = all.into_iter().filter(wanted).collect();
     let body = html! {
         form.toolbar method="get" action="/automations" role="search" aria-label="Find automations" {
-            @if visitor.may(Scope::Rules) { a.button.primary href="/automations/new" { "New" } }
+            @if visitor.may(Scope::Rules) { a.button.primary href="/automations/_new" { "New" } }
             span.grow {}
             div { label for="text" { "Search" } br; input #text type="search" name="text" value=(query.text); }
             div {
@@ -76,7 +79,7 @@ pub(super) async fn list(State(app): State<App>, visitor: Visitor, Asked(query):
             @else if found.is_empty() {
                 (empty("No automations yet", html! {
                     p { "An automation says when a script runs: on which model, on which trigger, for which records, with which rights. Upload a script first, or use one that comes with the program." }
-                    p { a.button.primary href="/automations/new" { "Create an automation" } " " a.button href="/scripts" { "Scripts" } }
+                    p { a.button.primary href="/automations/_new" { "Create an automation" } " " a.button href="/scripts" { "Scripts" } }
                 }))
             } @else {
                 section.card { div.scroll tabindex="0" role="region" aria-label="Automations" { table.stack {
@@ -86,7 +89,8 @@ pub(super) async fn list(State(app): State<App>, visitor: Visitor, Asked(query):
             }
         }
     };
-    Ok(Page::new(Tab::Automations, "Automations", body))
+    let listed = filters(&visitor).into_iter().find(|(value, _)| query.show.starts_with("ai-") && *value == query.show);
+    Ok(Page::new(Tab::Automations, listed.map_or("Automations", |(_, label)| label), body))
 }
 
 fn filters(visitor: &Visitor) -> Vec<(&'static str, &'static str)> {
@@ -100,16 +104,18 @@ fn filters(visitor: &Visitor) -> Vec<(&'static str, &'static str)> {
 fn rows(conn: &Connection) -> Result<Vec<Row>, EngineError> {
     let mut rows = Vec::new();
     for stored in stored::all(conn)? {
-        let mut is_ai = false;
-        for action in &stored.rule.actions {
-            is_ai |= registry::resolve(conn, &action.script)
-                .is_ok_and(|version| version.imports.iter().any(|one| one == "llm"));
-        }
+        let is_ai = asks_models(conn, &stored.rule);
         let sql = "SELECT at, state FROM engine_run WHERE rule = ?1 ORDER BY id DESC LIMIT 1";
         let last = conn.prepare_cached(sql)?.query_row([&stored.rule.name], |row| Ok((row.get(0)?, row.get(1)?)));
         rows.push(Row { last: last.optional()?, is_ai, stored });
     }
     Ok(rows)
+}
+
+/// Whether a script of a rule asks language models.
+pub(super) fn asks_models(conn: &Connection, rule: &Rule) -> bool {
+    let imports = |action: &Action| registry::resolve(conn, &action.script).map(|one| one.imports).unwrap_or_default();
+    rule.actions.iter().any(|action| imports(action).iter().any(|one| one == "llm"))
 }
 
 fn line(row: &Row, visitor: &Visitor) -> Markup {

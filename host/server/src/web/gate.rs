@@ -123,6 +123,23 @@ pub(super) async fn gate(State(gate): State<Gate>, request: Request, next: Next)
     response
 }
 
+/// What there is where nothing is: a page for people, a problem for programs.
+pub(crate) async fn nowhere(State(app): State<App>, request: Request) -> Response {
+    let text = "there is nothing at this address; /api/openapi.json lists what there is";
+    let problem = Problem::not_found("no-such-address", text);
+    let accepts = request.headers().get(header::ACCEPT).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    if *request.method() != Method::GET || !accepts.contains("text/html") {
+        return problem.into_response();
+    }
+    let jar = CookieJar::from_headers(request.headers());
+    let visitor = match jar.get(SESSION).map(|cookie| SessionKey::of(cookie.value())) {
+        Some(key) => Visitor::find(&app, key, place(&app, &request)).await.ok().flatten(),
+        None => None,
+    };
+    // What was done just before is told by the next page that there is.
+    framed(&app, Oops(problem).into_response(), visitor.as_ref(), &CookieJar::new()).await
+}
+
 enum Found {
     Visitor(Box<Visitor>),
     Guest(Guest),
@@ -338,7 +355,7 @@ fn cookies(response: &mut Response, jar: &CookieJar, secure: bool, guest: Option
 }
 
 /// Adds what keeps browsers from doing what a page does not want.
-pub(super) fn protect(response: &mut Response) {
+pub(crate) fn protect(response: &mut Response) {
     for (name, value) in HEADERS {
         response.headers_mut().insert(name, HeaderValue::from_static(value));
     }

@@ -20,6 +20,7 @@ mod keeping;
 mod live;
 mod page;
 mod parts;
+mod providers;
 mod rule_form;
 mod run;
 mod runs;
@@ -27,6 +28,7 @@ mod scripts;
 mod session_box;
 mod settings;
 mod sign_in;
+mod threads;
 mod usage;
 mod visitor;
 
@@ -41,7 +43,7 @@ use axum::{
 
 use self::gate::Gate;
 pub use self::gate::Need;
-pub(crate) use self::gate::place;
+pub(crate) use self::gate::{nowhere, place, protect};
 use crate::{app::App, tokens::Scope};
 
 /// A route of the pages: everything that there is to know about who may use it.
@@ -57,7 +59,8 @@ pub struct Route {
     handler: MethodRouter<App>,
 }
 
-/// All routes. What is not here is not served; what is here has its door.
+/// All routes. What is not here is not served; what is here has its door. Addresses beside those of rules and scripts begin
+/// with a mark that no name has.
 #[must_use]
 pub fn routes() -> Vec<Route> {
     let open = |method, path, handler| Route { method, path, need: Need::Nothing, action: "", handler };
@@ -82,10 +85,13 @@ pub fn routes() -> Vec<Route> {
         act("/runs/{id}/retry", Scope::Operate, "run-retried", post(run::retry)),
         act("/runs/{id}/cancel", Scope::Operate, "run-cancelled", post(run::cancel)),
         act("/runs/{id}/replay", Scope::Operate, "run-replayed", post(run::replay)),
+        look("/threads", Scope::Read, get(threads::list)),
+        look("/threads/{id}", Scope::Read, get(threads::show)),
+        act("/threads/{id}/renew", Scope::Operate, "session-renewed", post(threads::renew)),
         look("/automations", Scope::Read, get(automations::list)),
-        look("/automations/new", Scope::Rules, get(automation::fresh)),
-        act("/automations/new", Scope::Rules, "rule-created", post(automation::save)),
-        act("/automations/ask", Scope::Read, "", post(automation::ask)),
+        look("/automations/_new", Scope::Rules, get(automation::fresh)),
+        act("/automations/_new", Scope::Rules, "rule-created", post(automation::save)),
+        act("/automations/_ask", Scope::Read, "", post(automation::ask)),
         look("/automations/{name}", Scope::Read, get(automation::show)),
         act("/automations/{name}", Scope::Rules, "rule-saved", post(automation::save)),
         act("/automations/{name}/pause", Scope::Operate, "rule-paused", post(automation::pause)),
@@ -96,7 +102,7 @@ pub fn routes() -> Vec<Route> {
         act("/automations/{name}/restore", Scope::Rules, "rule-restored", post(automation::restore)),
         act("/automations/{name}/decide", Scope::Rules, "rule-decided", post(automation::decide)),
         look("/scripts", Scope::Read, get(scripts::list)),
-        act("/scripts/upload", Scope::Scripts, "script-uploaded", post(scripts::upload)),
+        act("/scripts/_upload", Scope::Scripts, "script-uploaded", post(scripts::upload)),
         look("/scripts/{name}", Scope::Read, get(scripts::show)),
         look("/scripts/{name}/{hash}/component", Scope::Scripts, get(scripts::component)),
         act("/scripts/{name}/activate", Scope::Scripts, "script-activated", post(scripts::activate)),

@@ -21,6 +21,8 @@ pub(super) enum Tab {
     Scripts,
     /// Runs.
     Runs,
+    /// Threads.
+    Threads,
     /// Approvals.
     Approvals,
     /// Usage and health.
@@ -32,10 +34,11 @@ pub(super) enum Tab {
 }
 
 /// The menu: its words are Odoo's where Odoo has the thing.
-const MENU: [(Tab, &str, &str, Scope); 6] = [
+const MENU: [(Tab, &str, &str, Scope); 7] = [
     (Tab::Automations, "Automations", "/automations", Scope::Read),
     (Tab::Scripts, "Scripts", "/scripts", Scope::Read),
     (Tab::Runs, "Runs", "/runs", Scope::Read),
+    (Tab::Threads, "Threads", "/threads", Scope::Read),
     (Tab::Approvals, "Approvals", "/approvals", Scope::Read),
     (Tab::Usage, "Usage & health", "/usage", Scope::Read),
     (Tab::Settings, "Settings", "/settings", Scope::Admin),

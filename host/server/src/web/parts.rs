@@ -105,6 +105,21 @@ pub(super) fn long(text: &str) -> Markup {
     }
 }
 
+/// As many parts as have so many bytes together, and at least one; and how many are left.
+#[must_use]
+pub(super) fn fitting(parts: impl ExactSizeIterator<Item = Markup>, most: usize) -> (Vec<Markup>, usize) {
+    let (all, mut bytes, mut shown) = (parts.len(), 0, Vec::new());
+    for part in parts {
+        bytes += part.0.len();
+        if bytes > most && !shown.is_empty() {
+            break;
+        }
+        shown.push(part);
+    }
+    let left = all - shown.len();
+    (shown, left)
+}
+
 /// Where a run stands.
 #[must_use]
 pub(super) fn state(state: RunState) -> Markup {
@@ -156,17 +171,16 @@ pub(super) fn option(value: &str, label: &str, chosen: &str) -> Markup {
 /// What changes, or changed, record by record.
 #[must_use]
 pub(super) fn diff(diff: &Diff) -> Markup {
+    let (shown, left) = fitting(diff.records.iter().map(record_diff), MOST_BYTES);
     html! {
         @if diff.is_empty() { p.faint { "No record changes." } }
-        @for record in diff.records.iter().take(MOST_RECORDS) { (record_diff(record)) }
-        @if diff.records.len() > MOST_RECORDS {
-            p.faint { "and " (diff.records.len() - MOST_RECORDS) " more records" }
-        }
+        @for record in &shown { (record) }
+        @if left > 0 { p.faint { "and " (left) " more records" } }
     }
 }
 
-/// Records of a diff that are shown.
-const MOST_RECORDS: usize = 50;
+/// Bytes of a diff that are shown.
+const MOST_BYTES: usize = 50_000;
 
 fn record_diff(record: &RecordDiff) -> Markup {
     let (class, word) = match record.kind {
@@ -364,6 +378,13 @@ mod tests {
         assert_eq!((took(999), took(61_000)), ("999 ms".to_owned(), "1 min 1 s".to_owned()));
         assert_eq!((bytes(100), bytes(3_145_728)), ("100 B".to_owned(), "3.0 MiB".to_owned()));
         assert_eq!(euro(1_234_567), "€1.2345");
+    }
+
+    #[test]
+    fn parts_are_shown_as_far_as_they_fit() {
+        let parts = || vec![html! { "12345" }, html! { "12345" }, html! { "12345" }].into_iter();
+        assert_eq!((fitting(parts(), 10).0.len(), fitting(parts(), 10).1), (2, 1));
+        assert_eq!((fitting(parts(), 1).0.len(), fitting(parts(), 15).1), (1, 0));
     }
 
     #[test]

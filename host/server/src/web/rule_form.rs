@@ -5,12 +5,15 @@ use std::collections::{BTreeMap, BTreeSet};
 use maud::{Markup, html};
 use serde_json::{Map, Value as Json, json};
 use triggerbox_automation::{
+    agents::SCRIPT,
     rule::{Action, Dispatch, Environment, Mode, Rule, ScriptRef, Source, Trigger},
     scripts::ScriptVersion,
 };
 use triggerbox_model::{
     grants::{Grants, Policy},
+    limits::{Limit, TABLE, Unit},
     manifest::{Manifest, Parameter, ParameterKind},
+    outbound::HttpGrant,
     schema::Schema,
 };
 
@@ -278,16 +281,47 @@ fn actions(form: &Form, known: &[Action], unread: &mut Vec<(String, String)>) ->
         if granted == "all" {
             all.insert(actions.len());
         }
-        actions.push(Action {
+        let mut action = Action {
             parameters: set.map(|(name, value)| (name.to_owned(), value.trim().to_owned())).collect(),
             grants: same.and_then(|known| known.grants.clone()).filter(|_| granted != "asked"),
             http: same.map(|known| known.http.clone()).unwrap_or_default(),
             limits: same.map(|known| known.limits.clone()).unwrap_or_default(),
             agent: same.and_then(|known| known.agent.clone()),
             script,
-        });
+        };
+        // What was typed was typed for the script that was shown.
+        if form.text(&format!("for{at}")) == action.script.name {
+            typed(form, at, &mut action, unread);
+        }
+        actions.push(action);
     }
     (actions, all)
+}
+
+/// What a form says of an action besides its parameters: its agent, its requests to other services, its limits.
+fn typed(form: &Form, at: usize, action: &mut Action, unread: &mut Vec<(String, String)>) {
+    action.agent = form.some(&format!("agent{at}"));
+    action.http.clear();
+    for line in form.raw(&format!("http{at}")).lines().map(str::trim).filter(|line| !line.is_empty()) {
+        match line.replace(", ", ",").parse::<HttpGrant>() {
+            Ok(grant) => action.http.push(grant),
+            Err(why) => unread.push((format!("actions[{at}].http"), why.to_string())),
+        }
+    }
+    action.limits.0.clear();
+    let prefix = format!("limit{at}.");
+    for (name, value) in form.under(&prefix).filter(|(_, value)| !value.trim().is_empty()) {
+        let digits: String = value.chars().filter(|c| !c.is_whitespace()).collect();
+        match (Limit::from_name(name), digits.parse::<u64>()) {
+            (Some(limit), Ok(number)) => {
+                action.limits.0.insert(limit, number);
+            }
+            (None, _) => unread.push((format!("actions[{at}].limits"), format!("there is no limit `{name}`"))),
+            (_, Err(_)) => {
+                unread.push((format!("actions[{at}].limits.{name}"), format!("`{value}` is not a whole number")));
+            }
+        }
+    }
 }
 
 /// What the form knows besides the rule.
@@ -296,6 +330,8 @@ pub(super) struct Known<'a> {
     pub(super) policy: &'a Policy,
     /// All scripts: the active version of each.
     pub(super) scripts: &'a [ScriptVersion],
+    /// All agents: name and title.
+    pub(super) agents: &'a [(String, String)],
     /// How many records match, or why that cannot be said.
     pub(super) matching: Option<Result<u32, String>>,
     /// When a schedule is due next.
@@ -480,8 +516,67 @@ fn action_of(at: usize, action: &Action, all: bool, known: &Known<'_>, wrong: &m
             }))
             div.two { @for one in &parameters { (one) } }
             @if let Some(manifest) = manifest { (grants(at, action, all, manifest, known.policy)) }
+            (more(at, action, manifest, known, wrong))
             @for one in wrong.take(&place) { p.error { (one) } }
         }
+    }
+}
+
+/// The agent, the requests to other services and the limits of an action.
+fn more(at: usize, action: &Action, manifest: Option<&Manifest>, known: &Known<'_>, wrong: &mut Wrong) -> Markup {
+    let place = format!("actions[{at}]");
+    let asked = manifest.map(|one| one.http.as_slice()).unwrap_or_default();
+    let (agent, http) = (wrong.take(&format!("{place}.agent")), wrong.take(&format!("{place}.http")));
+    let shows_http = !asked.is_empty() || !action.http.is_empty() || !http.is_empty();
+    let mut limits = Vec::new();
+    for spec in TABLE.iter().filter(|spec| !spec.limit.is_fixed()) {
+        limits.push((spec, wrong.take(&format!("{place}.limits.{}", spec.name))));
+    }
+    let narrows = !action.limits.0.is_empty() || limits.iter().any(|(_, wrong)| !wrong.is_empty());
+    html! {
+        input type="hidden" name=(format!("for{at}")) value=(action.script.name);
+        @if action.script.name == SCRIPT || action.agent.is_some() {
+            @let (id, chosen) = (format!("agent{at}"), action.agent.as_deref().unwrap_or_default());
+            (field(&id, "Agent", "Its model, instructions, tools and caps are set up once by an administrator; this automation can only narrow them.", &agent, html! {
+                select id=(id) name=(id) {
+                    (option("", "None", chosen))
+                    @if !chosen.is_empty() && !known.agents.iter().any(|(name, _)| name == chosen) { (option(chosen, chosen, chosen)) }
+                    @for (name, title) in known.agents { (option(name, title, chosen)) }
+                }
+            }))
+        }
+        @if shows_http {
+            @let id = format!("http{at}");
+            (field(&id, "Requests to other services that it is granted", "One a line: methods, then an address; one that ends in /* covers all below it. An address of a local network needs the word private behind it. Empty: none.", &http, html! {
+                textarea id=(id) name=(id) rows=(action.http.len().max(asked.len()).clamp(1, 6)) spellcheck="false" placeholder=(asked.iter().map(HttpGrant::to_string).collect::<Vec<_>>().join("\n")) {
+                    (action.http.iter().map(HttpGrant::to_string).collect::<Vec<_>>().join("\n"))
+                }
+            }))
+        }
+        details open[narrows] {
+            summary { "Limits" }
+            p.help { "Of each run of this script. The smallest of what script, automation and host say holds; empty: as they say." }
+            div.two { @for (spec, wrong) in &limits {
+                @let id = format!("limit{at}.{}", spec.name);
+                @let said = action.limits.0.get(&spec.limit).map(u64::to_string).unwrap_or_default();
+                @let asked = manifest.and_then(|one| one.limits.0.get(&spec.limit)).map(u64::to_string).unwrap_or_default();
+                (field(&id, &format!("{} ({})", spec.name, unit(spec.unit)), spec.help, wrong, html! {
+                    input id=(id) type="text" inputmode="numeric" name=(id) value=(said) placeholder=(asked);
+                }))
+            } }
+        }
+    }
+}
+
+fn unit(unit: Unit) -> &'static str {
+    match unit {
+        Unit::Milliseconds => "milliseconds",
+        Unit::Bytes => "bytes",
+        Unit::MicroEuro => "millionths of a euro",
+        Unit::Hours => "hours",
+        Unit::Count => "number",
+        Unit::Fuel => "instructions",
+        Unit::Tokens => "tokens",
     }
 }
 
@@ -530,7 +625,7 @@ fn grants(at: usize, action: &Action, all: bool, manifest: &Manifest, policy: &P
         h3 { "What it asks for" }
         (in_words(&manifest.grants, policy))
         @if !manifest.http.is_empty() {
-            p { "It asks to send requests to: " @for (at, one) in manifest.http.iter().enumerate() { @if at > 0 { ", " } code { (one.url.to_string()) } } ". Requests are granted in the rule's file." }
+            p { "It asks to send requests to: " @for (at, one) in manifest.http.iter().enumerate() { @if at > 0 { ", " } code { (one.url.to_string()) } } ". None is granted unless it is named below." }
         }
         @if !guarded.0.is_empty() || action.grants.is_some() || all {
             @let chosen = match &action.grants { _ if all => "all", None => "asked", Some(own) if *own == manifest.grants => "all", Some(_) => "keep" };

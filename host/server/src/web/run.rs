@@ -1,13 +1,18 @@
 //! One run in full: what to do if it failed, what it changed, asked, logged and used, and what followed.
 
+use std::collections::BTreeSet;
+
 use axum::extract::State;
 use maud::{Markup, html};
+use rusqlite::Connection;
 use serde_json::Value as Json;
 use triggerbox_automation::{
     EngineError,
     journal::Entry,
     replay::Verdict,
-    runs::{self, AttemptDetail, RunDetail, RunId, RunState, RunSummary, Suppressed},
+    runs::{self, AttemptDetail, LogLine, RunDetail, RunId, RunState, RunSummary, Suppressed},
+    scripts::registry,
+    threads,
 };
 use triggerbox_model::{
     changes::Diff,
@@ -15,23 +20,31 @@ use triggerbox_model::{
 };
 
 use super::{
+    form::Form,
     page::{Answer, Done, Page, Tab, sentence},
-    parts::{self, action, address, badge, confirmed, long, time, took},
+    parts::{self, action, address, badge, confirmed, fitting, hidden_token, long, time, took},
     runs::table,
     visitor::{Visitor, names},
 };
 use crate::{
-    api::runs::{seen, visible},
+    api::{
+        self,
+        runs::{seen, visible},
+    },
     app::App,
     extract::At,
+    problem::Problem,
     tokens::Scope,
 };
 
-/// Host calls that are shown of one try.
-const MOST_CALLS: usize = 150;
+/// Bytes of log lines and host calls that a page shows, of all tries together.
+const MOST_BYTES: usize = 100_000;
 
-/// Log lines that are shown of one try.
-const MOST_LINES: usize = 300;
+/// Log lines of a replay that are shown.
+const MOST_LINES: usize = 100;
+
+/// Versions of each script that are offered.
+const MOST_VERSIONS: usize = 20;
 
 /// Runs of a chain that are shown.
 const MOST_RUNS: usize = 50;
@@ -46,20 +59,26 @@ struct Told {
     actor: String,
     run_as: String,
     proposed: Option<Diff>,
+    /// It left a thread that the visitor may see.
+    thread: bool,
+    /// Versions of its scripts that it can be replayed on: hash, and what people call it.
+    versions: Vec<(String, String)>,
 }
 
 pub(super) async fn show(State(app): State<App>, visitor: Visitor, At(id): At<RunId>) -> Answer {
     let told = look(&app, &visitor, id).await?;
     let run = &told.detail.summary;
     let title = format!("Run #{id}");
+    let share = MOST_BYTES / told.detail.attempts.len().max(1);
     let body = html! {
         div #live data-live {
             (first_line(&visitor, run, told.detail.attempts.last()))
-            p.toolbar {
-                @if visitor.may(Scope::Operate) { (buttons(&visitor, run, &told.detail)) }
+            div.toolbar {
+                @if visitor.may(Scope::Operate) { (buttons(&visitor, &told)) }
                 @if run.state == RunState::WaitingApproval {
                     a.button.primary href=(address(&["approvals", &id.to_string()])) { "Look at the proposed changes" }
                 }
+                @if told.thread { a.button href=(address(&["threads", &id.to_string()])) { "What was said: its thread" } }
             }
             div.two {
                 section.card { h2 { "What happened" } (facts(&visitor, &told)) }
@@ -70,7 +89,7 @@ pub(super) async fn show(State(app): State<App>, visitor: Visitor, At(id): At<Ru
                 (changes(&told))
             }
             @for (attempt, calls) in told.detail.attempts.iter().rev().zip(told.calls.iter().rev()) {
-                (try_of(&visitor, attempt, calls))
+                (try_of(&visitor, attempt, calls, share))
             }
             (chain(&visitor, &told))
         }
@@ -96,6 +115,11 @@ async fn look(app: &App, visitor: &Visitor, id: RunId) -> Result<Told, super::pa
             Ok::<_, EngineError>((calls, chain, suppressed))
         })
         .await?;
+    let scripts: Vec<String> =
+        detail.attempts.iter().filter(|one| one.journaled).map(|one| one.script.clone()).collect();
+    let versions = app.read(move |conn| versions(conn, &scripts)).await?;
+    let thread = app.read(move |conn| threads::of_run(conn, id)).await?;
+    let thread = !api::threads::visible(app, &visitor.caller, thread.into_iter().collect()).await?.is_empty();
     let chain = visible(app, &visitor.caller, chain.into_iter().take(MOST_RUNS).collect()).await?;
     let people = names(app, [detail.summary.actor, detail.summary.run_as])?;
     let name = |id| people.get(&id).cloned().unwrap_or_default();
@@ -104,7 +128,27 @@ async fn look(app: &App, visitor: &Visitor, id: RunId) -> Result<Told, super::pa
         RunState::WaitingApproval => app.engine().proposal(id)?.map(|proposal| proposal.diff),
         _ => None,
     };
-    Ok(Told { detail, calls, chain, suppressed, actor, run_as, proposed })
+    Ok(Told { detail, calls, chain, suppressed, actor, run_as, proposed, thread, versions })
+}
+
+/// All versions of the scripts that ran.
+fn versions(conn: &Connection, ran: &[String]) -> Result<Vec<(String, String)>, EngineError> {
+    let mut names = BTreeSet::new();
+    for hash in ran.iter().filter_map(|hash| hash.parse().ok()) {
+        // One that is gone is replayed by nobody.
+        names.extend(registry::version(conn, hash, "").map(|one| one.name).ok());
+    }
+    let mut all = Vec::new();
+    for name in names {
+        for one in registry::versions(conn, &name)?.into_iter().take(MOST_VERSIONS) {
+            let hash = one.hash.to_string();
+            let short: String = hash.chars().take(12).collect();
+            let active = if one.active { ", active" } else { "" };
+            let version: String = one.version.chars().take(40).collect();
+            all.push((hash, format!("{name} {version} ({short}{active})")));
+        }
+    }
+    Ok(all)
 }
 
 /// What became of it, and what to do: the first thing to read.
@@ -174,7 +218,8 @@ fn frames(frames: &Json) -> Markup {
     }
 }
 
-fn buttons(visitor: &Visitor, run: &RunSummary, detail: &RunDetail) -> Markup {
+fn buttons(visitor: &Visitor, told: &Told) -> Markup {
+    let (run, detail) = (&told.detail.summary, &told.detail);
     let to = |what: &str| address(&["runs", &run.id.to_string(), what]);
     let again = matches!(
         run.state,
@@ -186,7 +231,16 @@ fn buttons(visitor: &Visitor, run: &RunSummary, detail: &RunDetail) -> Markup {
             (confirmed(visitor, &to("cancel"), "Cancel run", "Nothing of it is applied.")) " "
         }
         @if detail.attempts.iter().any(|one| one.journaled) {
-            (action(visitor, &to("replay"), "Replay (changes nothing)", "")) " "
+            form.toolbar method="post" action=(to("replay")) {
+                (hidden_token(&visitor.key))
+                @if told.versions.len() > 1 {
+                    div { label for="version" { "On version" } br; select #version name="version" {
+                        option value="" { "As it was" }
+                        @for (hash, label) in &told.versions { option value=(hash) { (label) } }
+                    } }
+                }
+                button type="submit" { "Replay (changes nothing)" }
+            }
         }
     }
 }
@@ -248,10 +302,18 @@ fn changes(told: &Told) -> Markup {
     parts::diff(&all)
 }
 
-fn try_of(visitor: &Visitor, attempt: &AttemptDetail, calls: &[Entry]) -> Markup {
+/// One try, with so many bytes of what it logged and asked.
+fn try_of(visitor: &Visitor, attempt: &AttemptDetail, calls: &[Entry], share: usize) -> Markup {
     let refusals = attempt.report.get("refusals").and_then(Json::as_array);
     let id = format!("{}-{}", attempt.attempt, attempt.action);
     let hash: String = attempt.script.chars().take(12).collect();
+    let line = |line: &LogLine| {
+        let name = line.level.name();
+        html! { li { (badge(level(name), name)) " " (long(&line.message)) } }
+    };
+    let (lines, more_lines) = fitting(attempt.log.iter().map(line), share / 3);
+    let asked = calls.iter().enumerate().map(|(at, one)| call(&id, at, one));
+    let (asked, more_calls) = fitting(asked, share - share / 3);
     html! {
         section.card {
             h2 { "Try " (attempt.attempt) @if attempt.action > 0 { ", action " (attempt.action + 1) } ": " code { (attempt.code) } }
@@ -266,17 +328,15 @@ fn try_of(visitor: &Visitor, attempt: &AttemptDetail, calls: &[Entry]) -> Markup
             @if !attempt.log.is_empty() {
                 h3 { "Log" }
                 ul.log {
-                    @for line in attempt.log.iter().take(MOST_LINES) {
-                        li { (badge(level(line.level.name()), line.level.name())) " " (long(&line.message)) }
-                    }
+                    @for line in &lines { (line) }
                 }
-                @if attempt.log.len() > MOST_LINES { p.faint { "and " (attempt.log.len() - MOST_LINES) " more lines" } }
+                @if more_lines > 0 { p.faint { "and " (more_lines) " more lines" } }
             }
             @if !calls.is_empty() {
                 details id={ "calls-" (id) } open[calls.len() <= 12] {
                     summary { b { "What it asked the host: " (calls.len()) " calls" } }
-                    ol.calls { @for (at, one) in calls.iter().take(MOST_CALLS).enumerate() { (call(&id, at, one)) } }
-                    @if calls.len() > MOST_CALLS { p.faint { "and " (calls.len() - MOST_CALLS) " more" } }
+                    ol.calls { @for one in &asked { (one) } }
+                    @if more_calls > 0 { p.faint { "and " (more_calls) " more" } }
                 }
             } @else if attempt.journaled {
                 p.faint { "Its host calls are shown to administrators and to whom it had the rights of." }
@@ -358,13 +418,36 @@ pub(super) async fn cancel(State(app): State<App>, visitor: Visitor, At(id): At<
     Ok(Done::new(address(&["runs", &id.to_string()]), "The run is cancelled. Nothing of it was applied."))
 }
 
-/// Replays a run from what was kept of it: nothing is changed, nothing is sent.
-pub(super) async fn replay(State(app): State<App>, visitor: Visitor, At(id): At<RunId>) -> Answer {
-    seen(&app, &visitor.caller, id).await?;
-    let replayed = app.engine().replay(id, None).await?;
+/// Replays a run from what was kept of it, on its own version or another one: nothing is changed, nothing is sent.
+pub(super) async fn replay(State(app): State<App>, visitor: Visitor, At(id): At<RunId>, form: Form) -> Answer {
+    let detail = seen(&app, &visitor.caller, id).await?;
+    let wanted = form.some("version");
+    let (script, name) = match wanted {
+        None => (None, None),
+        Some(wanted) => {
+            let ran: Vec<String> = detail.attempts.into_iter().map(|one| one.script).collect();
+            let found = app
+                .read(move |conn| {
+                    let known = versions(conn, &ran)?.into_iter().find(|(hash, _)| *hash == wanted);
+                    let Some((hash, label)) = known else { return Ok(None) };
+                    let component = match hash.parse() {
+                        Ok(hash) => registry::component(conn, hash)?,
+                        Err(_) => return Ok(None),
+                    };
+                    Ok::<_, EngineError>(Some((component, label)))
+                })
+                .await?;
+            let missing = || Problem::not_found("unknown-script", "there is no such version of a script of this run");
+            let (component, label) = found.ok_or_else(missing)?;
+            (Some(app.engine().try_out(&component).await?), Some(label))
+        }
+    };
+    let replayed = app.engine().replay(id, script.as_ref()).await?;
     let back = address(&["runs", &id.to_string()]);
     let body = html! {
-        p.banner.wait { "A replay answers each question of the script as it was answered then. It changes nothing and sends nothing." }
+        p.banner.wait { @if let Some(name) = &name { "On version " b { (name) } ". " }
+            "A replay answers each question of the script as it was answered then. It changes nothing and sends nothing."
+        }
         @for (at, one) in replayed.iter().enumerate() {
             section.card {
                 h2 { "Action " (at + 1) }

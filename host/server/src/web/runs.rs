@@ -9,7 +9,7 @@ use rusqlite::Connection;
 use serde::Deserialize;
 use triggerbox_automation::{
     EngineError,
-    runs::{self, RunFilter, RunState, RunSummary},
+    runs::{self, RunFilter, RunId, RunState, RunSummary},
 };
 use triggerbox_model::value::{Id, RecordRef};
 
@@ -24,7 +24,10 @@ use crate::{api::runs::visible, app::App, extract::Asked, problem::Problem};
 const PAGE: u32 = 50;
 
 /// Runs that the chart counts at most: the page stays quick however many there are.
-const CHARTED: i64 = 20_000;
+const CHARTED: i64 = 5_000;
+
+/// Runs that a page looks through for what no index leads to at once: the next page looks farther back.
+const SEARCHED: i64 = 20_000;
 
 /// What is asked for. Empty means: does not matter.
 #[derive(Debug, Default, Deserialize)]
@@ -71,6 +74,13 @@ impl Query {
         })
     }
 
+    /// Whether many runs may have to be looked at for few that match.
+    fn is_sparse(&self) -> bool {
+        let said = |text: &String| !text.trim().is_empty();
+        let indexed = [&self.rule, &self.state, &self.model, &self.code].into_iter().filter(|text| said(text)).count();
+        indexed > 1 || said(&self.since) || said(&self.until)
+    }
+
     fn is_empty(&self) -> bool {
         let texts = [&self.rule, &self.state, &self.model, &self.record, &self.code, &self.since, &self.until];
         texts.iter().all(|text| text.is_empty()) && self.before.is_none()
@@ -96,22 +106,28 @@ pub(super) async fn list(State(app): State<App>, visitor: Visitor, Asked(query):
     let filter = query.filter(&visitor.zone)?;
     let (rule, now) = (filter.rule.clone(), app.engine().clock().now());
     let zone = visitor.zone.clone();
-    let (mut found, columns, rules) = app
+    let sparse = query.is_sparse();
+    let (mut found, floor, columns, rules) = app
         .read(move |conn| {
-            Ok::<_, EngineError>((runs::list(conn, &filter)?, chart(conn, rule.as_deref(), now, &zone)?, names(conn)?))
+            let after = if sparse { floor(conn, filter.before)? } else { None };
+            let found = runs::list(conn, &RunFilter { after, ..filter })?;
+            Ok::<_, EngineError>((found, after, chart(conn, rule.as_deref(), now, &zone)?, names(conn)?))
         })
         .await?;
     let size = usize::try_from(PAGE).unwrap_or(usize::MAX);
     let more = found.len() > size;
     found.truncate(size);
-    let next = found.last().map(|run| run.id).filter(|_| more);
+    // What the search did not reach is on the next page.
+    let next = if more { found.last().map(|run| run.id) } else { floor.map(|after| after + 1) };
     let hidden = found.len();
     let found = visible(&app, &visitor.caller, found).await?;
     let hidden = hidden - found.len();
     let body = html! {
         (filters(&query, &rules))
         div #live data-live {
-            (parts::chart("Runs in the last 24 hours", &columns))
+            @let counted: u64 = columns.iter().map(|(_, good, bad)| good + bad).sum();
+            @if counted < CHARTED.unsigned_abs() { (parts::chart("Runs in the last 24 hours", &columns)) }
+            @else { (parts::chart(&format!("The newest {} runs of the last 24 hours", parts::grouped(CHARTED.unsigned_abs())), &columns)) }
             @if found.is_empty() {
                 @if query.is_empty() && hidden == 0 {
                     (empty("No runs yet", html! {
@@ -119,11 +135,11 @@ pub(super) async fn list(State(app): State<App>, visitor: Visitor, Asked(query):
                         p { a.button.primary href="/automations" { "Go to the automations" } }
                     }))
                 } @else {
-                    (empty("No runs like these", html! { p { "Nothing that you may see matches the filters." } p { a.button href="/runs" { "Show all runs" } } }))
+                    (empty("No runs like these", html! { p { @if next.is_some() { "Not among those that were searched: the next page looks farther back." } @else { "Nothing that you may see matches the filters." } } p { a.button href="/runs" { "Show all runs" } } }))
                 }
             } @else { section.card { (table(&found, &visitor.zone)) } }
             @if hidden > 0 { p.faint { (hidden) " runs are about records that you may not read." } }
-            @if let Some(next) = next { p { a.button href=(query.next(next)) { "Older runs" } } }
+            @if let Some(next) = next { p { a.button href=(query.next(next)) { @if more { "Older runs" } @else { "Search older runs" } } } }
         }
     };
     Ok(Page::new(Tab::Runs, "Runs", body))
@@ -189,6 +205,18 @@ fn ended(run: &RunSummary) -> Markup {
     let text = run.message.as_deref().or(run.code.as_deref()).unwrap_or_default();
     let short: String = text.chars().take(160).collect();
     html! { (short) @if short.len() < text.len() { "…" } }
+}
+
+/// The run that a search ends before; none: it reaches all that there are.
+fn floor(conn: &Connection, before: Option<RunId>) -> rusqlite::Result<Option<RunId>> {
+    let newest = match before {
+        Some(before) => before,
+        None => conn.prepare_cached("SELECT coalesce(max(id), 0) FROM engine_run")?.query_row([], |row| row.get(0))?,
+    };
+    let sql = "SELECT EXISTS (SELECT 1 FROM engine_run WHERE id <= ?1)";
+    let floor = newest.saturating_sub(SEARCHED);
+    let more: bool = conn.prepare_cached(sql)?.query_row([floor], |row| row.get(0))?;
+    Ok(Some(floor).filter(|_| more))
 }
 
 fn names(conn: &Connection) -> rusqlite::Result<Vec<String>> {

@@ -31,6 +31,7 @@ use crate::{
     extract::At,
     problem::Problem,
     tokens::Scope,
+    verdicts::{self, Verdict},
 };
 
 /// Days of runs that a backtest looks at.
@@ -65,7 +66,7 @@ pub(super) async fn list(State(app): State<App>, visitor: Visitor) -> Answer {
 /// A file is not read by the gate, so that its form says the token in its address.
 fn upload_form(visitor: &Visitor) -> Markup {
     html! {
-        form.drop method="post" action=(format!("/scripts/upload?form-token={}", visitor.key.form_token())) enctype="multipart/form-data" {
+        form.drop method="post" action=(format!("/scripts/_upload?form-token={}", visitor.key.form_token())) enctype="multipart/form-data" {
             p { label for="component" { b { "Upload a component" } } " or drop it here" }
             p { input #component type="file" name="component" accept=".wasm,application/wasm" required; " " button.primary type="submit" { "Upload and check" } }
             p.help role="status" aria-live="polite" { "It is looked into and compiled before anything is kept. The first version of a script becomes the active one; later ones wait for you." }
@@ -122,16 +123,21 @@ fn refused(visitor: &Visitor, problem: &Problem) -> Page {
 
 pub(super) async fn show(State(app): State<App>, visitor: Visitor, At(name): At<String>) -> Answer {
     let asked = name.clone();
-    let (versions, activations, rules) = app
+    let (versions, said, activations, rules) = app
         .read(move |conn| {
             let rules = stored::all(conn)?
                 .into_iter()
                 .filter(|one| binding::parts(&one.rule).any(|(_, script)| script.name == asked));
             let rules: Vec<stored::Stored> = rules.collect();
-            Ok::<_, EngineError>((registry::versions(conn, &asked)?, registry::history(conn, &asked)?, rules))
+            let versions = registry::versions(conn, &asked)?;
+            let said: Vec<Vec<Verdict>> =
+                versions.iter().map(|one| verdicts::of(conn, one.hash)).collect::<Result<_, _>>()?;
+            Ok::<_, EngineError>((versions, said, registry::history(conn, &asked)?, rules))
         })
         .await?;
-    let people = names(&app, versions.iter().map(|one| one.uploaded_by).chain(activations.iter().map(|one| one.by)))?;
+    let testers = said.iter().flatten().map(|one| one.by);
+    let others = activations.iter().map(|one| one.by).chain(testers);
+    let people = names(&app, versions.iter().map(|one| one.uploaded_by).chain(others))?;
     let person = |id: Id| people.get(&id).map_or("", String::as_str).to_owned();
     let active = versions.iter().find(|one| one.active);
     let policy = &app.engine().config().policy;
@@ -153,7 +159,9 @@ pub(super) async fn show(State(app): State<App>, visitor: Visitor, At(name): At<
                 @for bound in one.bound.values() { @if let Some(version) = versions.iter().find(|version| version.hash == bound.hash) { span.faint { "runs " (version.version) " " code { (short(version)) } } } }
             } } }
         }
-        @for one in &versions { (version_card(&visitor, one, active, policy, &person(one.uploaded_by), &rules)) }
+        @for (one, said) in versions.iter().zip(&said) {
+            (version_card(&visitor, one, active, policy, &person(one.uploaded_by), &rules, &verdict(&visitor, said, &person)))
+        }
         section.card {
             details { summary { b { "What was active when" } }
                 ul { @for one in activations.iter().take(50) { li {
@@ -177,6 +185,7 @@ fn version_card(
     policy: &Policy,
     by: &str,
     rules: &[stored::Stored],
+    said: &Markup,
 ) -> Markup {
     let hash = one.hash.to_string();
     let to = |what: &str| address(&["scripts", &one.name, what]);
@@ -196,6 +205,7 @@ fn version_card(
             @if visitor.may(Scope::Scripts) && !one.active { (button("Activate", to("activate"), "primary")) }
             @if visitor.may(Scope::Scripts) && !rules.is_empty() { (button("Backtest", to("backtest"), "")) }
             @if visitor.may(Scope::Scripts) { a.button href=(address(&["scripts", &one.name, &hash, "component"])) { "Download" } }
+            (said)
             details open[!one.active] {
                 summary { b { "What it asks for" } }
                 (in_words(&one.manifest.grants, policy))
@@ -214,6 +224,28 @@ fn version_card(
                 }
             }
         }
+    }
+}
+
+/// What the last backtest of a version said: beside the button that activates it.
+fn verdict(visitor: &Visitor, said: &[Verdict], person: &dyn Fn(Id) -> String) -> Markup {
+    let sum = |count: fn(&Verdict) -> u32| said.iter().map(count).fold(0, u32::saturating_add);
+    html! {
+        @if let Some(first) = said.first() {
+            details.backtest id={ "backtest-" (first.at.as_millisecond()) } {
+                summary { "Backtest: " (counts(sum(|one| one.same), sum(|one| one.differs), sum(|one| one.undecidable))) " " span.faint { (time(first.at, &visitor.zone)) " by " (person(first.by)) } }
+                ul { @for one in said { li { a href=(address(&["automations", &one.rule])) { (one.rule) } ": " (one.same) " same, " (one.differs) " differ, " (one.undecidable) " undecidable" } } }
+            }
+        }
+    }
+}
+
+/// On how many runs a version does what.
+fn counts(same: u32, differs: u32, undecidable: u32) -> Markup {
+    html! {
+        (badge(if same == 0 { "calm" } else { "good" }, &format!("{same} same"))) " "
+        (badge(if differs == 0 { "good" } else { "bad" }, &format!("{differs} differ"))) " "
+        (badge(if undecidable == 0 { "good" } else { "wait" }, &format!("{undecidable} undecidable")))
     }
 }
 
@@ -311,17 +343,16 @@ pub(super) async fn backtest(State(app): State<App>, visitor: Visitor, At(name):
         let result = app.engine().backtest(&rule, &script, since).await?;
         results.push((rule, result));
     }
+    let (by, hash, told) = (visitor.caller.user, version.hash, results.clone());
+    app.write(move |conn| Ok::<_, EngineError>(verdicts::keep(conn, hash, &told, by, now)?)).await?;
     let back = address(&["scripts", &name]);
+    let count = |list: usize| u32::try_from(list).unwrap_or(u32::MAX);
     let body = html! {
         p.banner.wait { "Each run of the last " (BACKTEST_DAYS) " days, as far as it was kept in full, was replayed on this version. Nothing was changed and nothing was sent." }
         @for (rule, result) in &results {
             section.card {
                 h2 { (rule) }
-                p {
-                    (badge("good", &format!("{} same", result.same))) " "
-                    (badge(if result.differs.is_empty() { "good" } else { "bad" }, &format!("{} differ", result.differs.len()))) " "
-                    (badge(if result.undecidable.is_empty() { "good" } else { "wait" }, &format!("{} undecidable", result.undecidable.len())))
-                }
+                p { (counts(result.same, count(result.differs.len()), count(result.undecidable.len()))) }
                 ul {
                     @for (run, how) in result.differs.iter().take(20) { li { a href=(address(&["runs", &run.to_string()])) { "Run #" (run) } ": " (long(&how.join("; "))) } }
                     @for (run, why) in result.undecidable.iter().take(20) { li { a href=(address(&["runs", &run.to_string()])) { "Run #" (run) } ": " (long(why)) } }

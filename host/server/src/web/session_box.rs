@@ -1,6 +1,8 @@
 //! The runs of one record: a box for its form, and the same as JSON. Only who may read the record sees it; who caused a
 //! run sees that one in any case.
 
+use std::collections::{HashMap, HashSet};
+
 use axum::{
     Json,
     extract::State,
@@ -11,7 +13,9 @@ use maud::html;
 use serde::Serialize;
 use triggerbox_automation::{
     EngineError,
-    runs::{self, RunFilter, RunSummary},
+    rule::stored,
+    runs::{self, RunFilter, RunId, RunSummary},
+    threads,
 };
 use triggerbox_model::{
     call::Operation,
@@ -19,11 +23,12 @@ use triggerbox_model::{
 };
 
 use super::{
+    automations::title,
     page::{Answer, Page, Tab},
     parts::{address, empty, encoded, state, time},
     visitor::Visitor,
 };
-use crate::{app::App, extract::At, problem::Problem};
+use crate::{api, app::App, extract::At, problem::Problem};
 
 /// Runs of a box.
 const MOST: u32 = 10;
@@ -40,6 +45,8 @@ struct Boxed {
 struct One {
     id: i64,
     rule: String,
+    /// What people call the rule.
+    name: String,
     state: &'static str,
     at: jiff::Timestamp,
     own: bool,
@@ -77,6 +84,27 @@ pub(super) async fn show(
             return Err(Problem::not_found("missing-record", text).into());
         }
     }
+    let named: Vec<(RunId, String)> = found.iter().map(|run| (run.id, run.rule.clone())).collect();
+    let (titles, all) = app
+        .read(move |conn| {
+            let (mut titles, mut all) = (HashMap::new(), Vec::new());
+            for (run, rule) in named {
+                all.extend(threads::of_run(conn, run)?);
+                if let Some(stored) = stored::find(conn, &rule)? {
+                    titles.insert(rule, title(&stored.rule).to_owned());
+                }
+            }
+            Ok::<_, EngineError>((titles, all))
+        })
+        .await?;
+    let threads: HashSet<RunId> =
+        api::threads::visible(&app, &visitor.caller, all).await?.into_iter().map(|one| one.id).collect();
+    // What was said in it, where something was said; else what it did.
+    let place = |run: &RunSummary| {
+        let page = if threads.contains(&run.id) { "threads" } else { "runs" };
+        address(&[page, &run.id.to_string()])
+    };
+    let name = |run: &RunSummary| titles.get(&run.rule).unwrap_or(&run.rule).clone();
     let json = headers
         .get(header::ACCEPT)
         .and_then(|value| value.to_str().ok())
@@ -85,10 +113,11 @@ pub(super) async fn show(
         let one = |run: &RunSummary| One {
             id: run.id,
             rule: run.rule.clone(),
+            name: name(run),
             state: run.state.name(),
             at: run.at,
             own: run.actor == user,
-            address: address(&["runs", &run.id.to_string()]),
+            address: place(run),
         };
         return Ok(Json(Boxed { count, runs: found.iter().map(one).collect() }).into_response());
     }
@@ -99,7 +128,7 @@ pub(super) async fn show(
                 @if found.is_empty() { (empty("No automation ran on this record", html! {})) }
                 ul.talk { @for run in &found { li {
                     (state(run.state)) " "
-                    a href=(address(&["runs", &run.id.to_string()])) { (run.rule) }
+                    a href=(place(run)) { (name(run)) }
                     " " span.faint { (time(run.at, &visitor.zone)) @if run.actor == user { " · yours" } }
                 } } }
             }

@@ -38,6 +38,7 @@ pub(super) async fn show(State(app): State<App>, visitor: Visitor) -> Answer {
         .await?;
     let people = names(&app, all.iter().map(|one| one.user).chain(tokens.iter().map(|one| one.user)))?;
     let name = |user: Id| people.get(&user).map_or("", String::as_str);
+    let providers = super::providers::card(&app, &visitor).await?;
     let body = html! {
         p.toolbar { a.button href="/settings/audit" { "Audit log" } a.button href="/usage" { "Stop switch" } }
         section.card {
@@ -55,6 +56,7 @@ pub(super) async fn show(State(app): State<App>, visitor: Visitor) -> Answer {
             } } }
             details { summary { b { "New token" } } (new_token(&visitor)) }
         }
+        (providers)
         (super::keeping::cards(&app, &visitor))
         (standing(&app))
     };

@@ -6,7 +6,6 @@ use axum::extract::State;
 use jiff::Timestamp;
 use maud::{Markup, html};
 use rusqlite::Connection;
-use serde_json::Value as Json;
 use triggerbox_automation::{EngineError, clock::timestamp, runs::RunState};
 
 use super::{
@@ -18,7 +17,10 @@ use super::{
 use crate::{app::App, problem::Problem, tokens::Scope};
 
 /// The newest runs that are counted.
-const COUNTED: i64 = 10_000;
+const COUNTED: i64 = 2_000;
+
+/// Of them, those whose time is looked up: tries lie beside all that was kept of them.
+const TIMED: i64 = 500;
 
 /// Days of spending that are shown.
 const DAYS: i64 = 14;
@@ -89,7 +91,7 @@ pub(super) async fn show(State(app): State<App>, visitor: Visitor) -> Answer {
                 }
             }
             section.card {
-                h2 { "By automation" span.faint { ", the newest " (grouped(COUNTED.unsigned_abs())) " runs" } }
+                h2 { "By automation" span.faint { ", the newest " (grouped(COUNTED.unsigned_abs())) " runs; times of the newest " (grouped(TIMED.unsigned_abs())) } }
                 @if health.rules.is_empty() { (empty("Nothing to tell yet", html! { p { "Once automations have run, their pace and their failures are told here." } })) }
                 @else { div.scroll tabindex="0" role="region" aria-label="Automations" { table.stack {
                     thead { tr { th scope="col" { "Automation" } th.number scope="col" { "Runs" } th.number scope="col" { "Failed" } th scope="col" { "Failure rate" } th.number scope="col" { "Median" } th.number scope="col" { "95 % within" } } }
@@ -180,10 +182,11 @@ fn look(conn: &Connection, now: Timestamp, minutes: i64) -> Result<Health, Engin
     let oldest = conn.prepare_cached(sql)?.query_row([now.as_millisecond()], |row| row.get(0))?;
     let mut rules: BTreeMap<String, Pulse> = BTreeMap::new();
     let sql = "SELECT r.rule, r.state IN ('failed', 'dead', 'outcome-unknown'), \
-               (SELECT sum(a.finished - a.started) FROM engine_attempt a WHERE a.run = r.id AND a.attempt = r.attempt) \
+               CASE WHEN r.id > (SELECT coalesce(max(id), 0) FROM engine_run) - ?2 THEN \
+               (SELECT sum(a.finished - a.started) FROM engine_attempt a WHERE a.run = r.id AND a.attempt = r.attempt) END \
                FROM engine_run r WHERE r.id > (SELECT coalesce(max(id), 0) FROM engine_run) - ?1 AND r.finished IS NOT NULL";
     let mut statement = conn.prepare_cached(sql)?;
-    let mut rows = statement.query([COUNTED])?;
+    let mut rows = statement.query([COUNTED, TIMED])?;
     while let Some(row) = rows.next()? {
         let pulse = rules.entry(row.get(0)?).or_default();
         pulse.runs += 1;
@@ -202,25 +205,19 @@ fn look(conn: &Connection, now: Timestamp, minutes: i64) -> Result<Health, Engin
 
 /// What was asked of language models, by day, rule and model, the newest first.
 fn spent(conn: &Connection, now: Timestamp) -> rusqlite::Result<Vec<Spent>> {
-    let sql = "SELECT date(at / 1000, 'unixepoch'), rule, request, coalesce(used, worst) FROM llm_call \
-               WHERE kind = 'model' AND at >= ?1 AND id > (SELECT coalesce(max(id), 0) FROM llm_call) - ?2";
-    let mut statement = conn.prepare_cached(sql)?;
+    let sql = "SELECT date(at / 1000, 'unixepoch') AS day, rule, coalesce(request ->> '$.model', '–') AS model, count(*), \
+               sum(coalesce(used, worst) ->> '$.tokens'), sum(coalesce(used, worst) ->> '$.micro_euro') FROM llm_call \
+               WHERE kind = 'model' AND at >= ?1 AND id > (SELECT coalesce(max(id), 0) FROM llm_call) - ?2 \
+               GROUP BY day, rule, model ORDER BY day DESC, rule, model";
     let since = now.as_millisecond() - DAYS * 24 * 3_600_000;
-    let mut rows = statement.query((since, COUNTED))?;
-    let mut sums: BTreeMap<(std::cmp::Reverse<String>, String, String), Spent> = BTreeMap::new();
-    while let Some(row) = rows.next()? {
-        let (day, rule): (String, String) = (row.get(0)?, row.get(1)?);
-        let json = |text: String| serde_json::from_str::<Json>(&text).unwrap_or_default();
-        let (request, used) = (json(row.get(2)?), json(row.get(3)?));
-        let model = request.get("model").and_then(Json::as_str).unwrap_or("–").to_owned();
-        let number = |name: &str| used.get(name).and_then(Json::as_u64).unwrap_or_default();
-        let key = (std::cmp::Reverse(day.clone()), rule.clone(), model.clone());
-        let sum = sums.entry(key).or_insert_with(|| Spent { day, rule, model, calls: 0, tokens: 0, cost: 0 });
-        sum.calls += 1;
-        sum.tokens += number("tokens");
-        sum.cost += number("micro_euro");
-    }
-    Ok(sums.into_values().collect())
+    let mut statement = conn.prepare_cached(sql)?;
+    let rows = statement.query_map((since, COUNTED), |row| {
+        let number =
+            |at: usize| Ok::<_, rusqlite::Error>(row.get::<_, Option<i64>>(at)?.unwrap_or_default().unsigned_abs());
+        let (calls, tokens, cost) = (number(3)?, number(4)?, number(5)?);
+        Ok(Spent { day: row.get(0)?, rule: row.get(1)?, model: row.get(2)?, calls, tokens, cost })
+    })?;
+    rows.collect()
 }
 
 pub(super) async fn stop(State(app): State<App>, visitor: Visitor, form: Form) -> Answer<Done> {

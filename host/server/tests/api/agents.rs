@@ -2,13 +2,16 @@
 
 use std::sync::Arc;
 
+use guest_artifacts::LEAD_SCORING;
 use serde_json::json;
 use triggerbox_llm::{Models, Services, SystemClock};
-use triggerbox_server::{Config, tokens::Scope};
+use triggerbox_server::{Config, people::Role, tokens::Scope};
 
 use crate::{
-    model::ModelServer,
-    world::{SAM, World},
+    browser::Browser,
+    model::{ModelServer, Say},
+    pages::PAYLOADS,
+    world::{ADMIN, SAM, World},
 };
 
 fn services(server: &ModelServer) -> Arc<Services> {
@@ -71,4 +74,151 @@ async fn agents_are_kept_and_threads_are_read_by_who_may() {
     assert_eq!(world.get("/api/v1/threads/999").await.code(404), "unknown-thread");
     let renew = format!("/api/v1/threads/{}/renew", runs[0]);
     assert_eq!(world.call("POST", &renew, json!(null)).await.code(409), "no-session");
+}
+
+/// A schedule, and what it is for.
+const DAILY: &str = "{ on = \"schedule\", cron = \"0 9 * * *\" }\nsource = { domain = \"[('name', '=', 'none')]\" }";
+
+/// What a model says to break out of a page.
+const LOUD: &str = "<img src=x onerror=alert(1)> \"Zoë Unforgettable\"";
+
+// Shows: F028, F065, F066, F067, F068
+#[tokio::test(flavor = "multi_thread")]
+async fn threads_are_pages_for_who_may_see_them() {
+    let loud = format!("{LOUD} {}", PAYLOADS.join(" "));
+    let update = json!([["update", { "model": "crm.lead", "id": 1, "values": { "no_such_field": loud } }]]);
+    let server = ModelServer::start(move |_, request| {
+        let done = !crate::model::texts(request, "tool").is_empty();
+        Say::This(if done { json!(loud) } else { update.clone() })
+    });
+    let world = World::with_outside(Config::default(), Some(services(&server))).await;
+    world.call("PUT", "/api/v1/agents/sales", json!({ "name": "sales", "system": "Be brief." })).await.good(201);
+    let rule = |name: &str, trigger: &str, script: &str| {
+        let more = match script {
+            "ai-agent" => {
+                ", agent = \"sales\", parameters = { prompt = \"Look at {{ record.name }}.\" },\n\
+                 grants = [{ model = \"crm.lead\", operations = [\"read\", \"write\"], fields = [\"name\"] }]"
+            }
+            _ => "",
+        };
+        format!(
+            "name = \"{name}\"\ntitle = \"Title of {name}\"\nmodel = \"crm.lead\"\ntrigger = {trigger}\n\
+             actions = [{{ script = \"{script}\"{more} }}]"
+        )
+    };
+    world.script(&LEAD_SCORING).await;
+    world.rule(&rule("look", "{ on = \"created\" }", "ai-agent")).await.good(201);
+    world.rule(&rule("daily", DAILY, "ai-agent")).await.good(201);
+    world.rule(&rule("plain", "{ on = \"manual\" }", "lead-scoring")).await.good(201);
+    let (lead, runs) = world.lead("Chairs").await;
+    let first = runs[0];
+    world.ended(first).await;
+    let body = json!({ "records": [{ "name": "Desks", "user_id": SAM }] });
+    let his = world.call("POST", "/api/v1/records/crm.lead", body).await.good(201)["runs"][0].as_i64().unwrap();
+    world.ended(his).await;
+
+    let admin = Browser::of(&world, ADMIN, &[Role::Administrator]).await;
+    let thread = |run: i64| format!("/threads/{run}");
+    let page = admin.page("/threads").await;
+    for part in [&thread(first), &thread(his), "Title of look", "/automations/look", "sales"] {
+        assert!(page.contains(part), "{part}: {page}");
+    }
+    let page = admin.page(&thread(first)).await;
+    for part in [
+        "Be brief.",
+        "Look at Chairs.",
+        "Tool call",
+        "no_such_field",
+        "Tool failed",
+        "small-2026",
+        "240",
+        "€0.0007",
+        "ai-agent",
+        &format!("href=\"/runs/{first}\""),
+        "href=\"/automations/look\"",
+        "&lt;img src=x",
+    ] {
+        assert!(page.contains(part), "{part}: {page}");
+    }
+    assert!(!page.contains("<img"), "{page}");
+    assert!(admin.page(&format!("/runs/{first}")).await.contains(&format!("href=\"{}\"", thread(first))));
+    assert!(admin.page("/automations/look").await.contains("/threads?rule=look"));
+    assert!(!admin.page("/automations/plain").await.contains("/threads?rule="));
+
+    // What might have asked a model and did not leaves no thread.
+    let body = json!({ "records": [lead] });
+    let quiet = world.call("POST", "/api/v1/rules/plain/run", body).await.good(202)["runs"][0].as_i64().unwrap();
+    world.ended(quiet).await;
+    assert!(!admin.page("/threads").await.contains("Title of plain"));
+    assert!(!admin.page(&format!("/runs/{quiet}")).await.contains("/threads/"));
+    assert_eq!(admin.get(&thread(quiet)).await.status, 404);
+
+    // Found by rule, by agent, by record, by what was said, and by nothing else.
+    for (query, found) in [
+        ("rule=look", true),
+        ("rule=daily", false),
+        ("agent=sales", true),
+        ("text=look+at+CHAIRS", true),
+        ("text=zo%C3%AB+unforgettable", true),
+        ("text=%22Zo%C3%AB", true),
+        ("text=nobody+said+this", false),
+        ("rule=look&text=title+of+look", true),
+    ] {
+        let page = admin.page(&format!("/threads?{query}")).await;
+        assert_eq!(page.contains(&thread(first)), found, "{query}: {page}");
+        assert!(!page.contains("<img"), "{query}");
+    }
+
+    // Sam sees the thread of his own lead, and no search tells him of another.
+    let sam = Browser::of(&world, SAM, &[Role::Reader, Role::Operator]).await;
+    let page = sam.page("/threads").await;
+    assert!(page.contains(&thread(his)) && !page.contains(&thread(first)), "{page}");
+    assert!(page.contains("1 threads are about records that you may not read"), "{page}");
+    let page = sam.page("/threads?text=Chairs").await;
+    assert!(!page.contains(&thread(first)) && !page.contains("you may not read"), "{page}");
+    assert!(sam.page("/threads?text=desks").await.contains(&thread(his)));
+    assert_eq!(sam.get(&thread(first)).await.status, 404);
+    assert_eq!(sam.get(&thread(999)).await.status, 404);
+    assert_eq!(sam.post(&format!("{}/renew", thread(first)), &[]).await.status, 404);
+    assert_eq!(sam.post(&format!("{}/renew", thread(his)), &[]).await.status, 403);
+    assert_eq!(admin.post(&format!("{}/renew", thread(his)), &[]).await.status, 409, "it belongs to no session");
+
+    // The two lists of what asks models, for administrators.
+    let page = admin.page("/threads").await;
+    assert!(page.contains("/automations?show=ai-rules") && page.contains("/automations?show=ai-schedules"));
+    assert!(!sam.page("/threads").await.contains("show=ai-"));
+    for (show, listed) in [("ai-rules", "look"), ("ai-schedules", "daily")] {
+        let path = format!("/automations?show={show}");
+        let page = admin.page(&path).await;
+        for name in ["look", "daily", "plain"] {
+            assert_eq!(page.contains(&format!("href=\"/automations/{name}\"")), name == listed, "{show} {name}");
+        }
+        assert_eq!(sam.get(&path).await.status, 403);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn providers_are_shown_with_what_they_cost_and_without_their_keys() {
+    let server = ModelServer::start(|nth, _| if nth == 0 { Say::This(json!("Looked.")) } else { Say::Status(400) });
+    let world = World::with_outside(Config::default(), Some(services(&server))).await;
+    let admin = Browser::of(&world, ADMIN, &[Role::Administrator]).await;
+    let page = admin.page("/settings").await;
+    let place = server.url.trim_start_matches("http://");
+    for part in [place, "small", "2 EUR", "8 EUR", "not asked lately", "test/small", "with a key"] {
+        assert!(page.contains(part), "{part}: {page}");
+    }
+    world.call("PUT", "/api/v1/agents/sales", json!({ "name": "sales" })).await.good(201);
+    let rule = "name = \"look\"\nmodel = \"crm.lead\"\ntrigger = { on = \"created\" }\n\
+                actions = [{ script = \"ai-agent\", agent = \"sales\", parameters = { prompt = \"Look.\" },\n\
+                grants = [{ model = \"crm.lead\", operations = [\"read\"], fields = [\"name\"] }] }]";
+    world.rule(rule).await.good(201);
+    for told in [">answers<", "last call failed"] {
+        let (_, runs) = world.lead("Chairs").await;
+        world.ended(runs[0]).await;
+        let page = admin.page("/settings").await;
+        assert!(
+            page.contains(told) && !page.contains("a-key-for-tests") && !page.contains("TEST_KEY"),
+            "{told}: {page}"
+        );
+    }
 }

@@ -168,3 +168,75 @@ async fn a_rule_that_breaks_before_a_write_is_trouble() {
     assert_eq!((trouble.kind, trouble.rule.as_str(), trouble.since), ("before-rule-broken", "gate", world.clock.now()));
     assert!(trouble.run.is_some() && trouble.message.contains("writes go on without it"), "{trouble:?}");
 }
+
+// Shows: F035, F088
+#[tokio::test(flavor = "multi_thread")]
+async fn a_change_that_waits_for_a_yes_is_told_without_what_it_is_about() {
+    let (mut config, mut heard) = listen().await;
+    config.web.url = Some("https://automation.example".to_owned());
+    let world = World::with(config).await;
+    world.script(&guest_artifacts::LEAD_SCORING).await;
+    world.rule(&format!("{}\n    mode = \"approve\"\n", crate::world::SCORE)).await.good(201);
+    let (_, runs) = world.lead("Software for Zoe Unforgettable").await;
+    let (_, body) = heard.recv().await.unwrap();
+    let text = String::from_utf8(body.to_vec()).unwrap();
+    let told: Json = serde_json::from_str(&text).unwrap();
+    assert_eq!(
+        (&told["kind"], &told["run"], &told["rule"]),
+        (&json!("approval-waits"), &json!(runs[0]), &json!("score"))
+    );
+    assert!(text.contains(&format!("https://automation.example/approvals/{}", runs[0])), "{text}");
+    assert!(!text.contains("Unforgettable"), "{text}");
+
+    let waiting = || alerts::of_approvals(&world.app, &world.app.engine().database().snapshot().unwrap()).unwrap();
+    assert_eq!(waiting().len(), 1);
+    let (_, more) = world.lead("Another one").await;
+    world.ended(more[0]).await;
+    let both = waiting();
+    assert_eq!(both.len(), 1, "one for each rule: {both:?}");
+    assert!(both[0].message.contains("and so do 1 more of it"), "{both:?}");
+    for run in [runs[0], more[0]] {
+        world.call("POST", &format!("/api/v1/approvals/{run}/reject"), json!({})).await.good(204);
+    }
+    assert_eq!(waiting(), []);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_alert_follows_nobody_elsewhere() {
+    let (inside, mut asked) = mpsc::unbounded_channel::<()>();
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let secret = format!("http://{}/inside", listener.local_addr().unwrap());
+    let receiver = Router::new().route(
+        "/inside",
+        axum::routing::any(move || async move {
+            let _ = inside.send(());
+        }),
+    );
+    tokio::spawn(async move { axum::serve(listener, receiver).await });
+
+    let (told, mut heard) = mpsc::unbounded_channel();
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let mut config = Config::default();
+    config.alerts.to = vec![format!("http://{}/alerts", listener.local_addr().unwrap())];
+    let there = secret.clone();
+    let moved = Router::new().route(
+        "/alerts",
+        post(move || async move {
+            let _ = told.send(());
+            (axum::http::StatusCode::TEMPORARY_REDIRECT, [("location", there)])
+        }),
+    );
+    tokio::spawn(async move { axum::serve(listener, moved).await });
+
+    let world = World::with(config).await;
+    world.script(&guest_artifacts::LEAD_SCORING).await;
+    world.rule(&format!("{}\n    mode = \"approve\"\n", crate::world::SCORE)).await.good(201);
+    world.lead("Told").await;
+    heard.recv().await.unwrap();
+    // The answer is an error of the address: when it was noted that the alert was told, nobody else had been asked.
+    let noted = || seen::noted(&world.app.engine().database().snapshot().unwrap(), "alert:approval-waits", "score");
+    while noted().unwrap().is_none() {
+        tokio::task::yield_now().await;
+    }
+    assert!(asked.try_recv().is_err(), "{secret} was asked");
+}

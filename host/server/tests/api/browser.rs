@@ -74,7 +74,9 @@ impl<'w> Browser<'w> {
         assert!(policy.contains("frame-ancestors 'none'") && !policy.contains("unsafe"), "{policy}");
         assert_eq!(answer.header("x-content-type-options"), "nosniff");
         assert!(answer.bytes.len() < 200 << 10, "{path} has {} bytes", answer.bytes.len());
-        answer.text()
+        let text = answer.text();
+        sound(&text).unwrap_or_else(|why| panic!("{path}: {why}\n{text}"));
+        text
     }
 
     /// What this browser's forms carry.
@@ -106,4 +108,148 @@ pub(crate) fn encoded(text: &str) -> String {
     text.bytes()
         .map(|b| if b.is_ascii_alphanumeric() { char::from(b).to_string() } else { format!("%{b:02X}") })
         .collect()
+}
+
+/// Elements that pages are made of. Another one came from elsewhere.
+const ELEMENTS: [&str; 68] = [
+    "html",
+    "head",
+    "meta",
+    "title",
+    "link",
+    "script",
+    "body",
+    "a",
+    "header",
+    "nav",
+    "main",
+    "section",
+    "details",
+    "summary",
+    "div",
+    "span",
+    "p",
+    "b",
+    "br",
+    "h1",
+    "h2",
+    "h3",
+    "ul",
+    "ol",
+    "li",
+    "dl",
+    "dt",
+    "dd",
+    "table",
+    "thead",
+    "tbody",
+    "tr",
+    "th",
+    "td",
+    "form",
+    "input",
+    "select",
+    "option",
+    "optgroup",
+    "textarea",
+    "button",
+    "label",
+    "fieldset",
+    "legend",
+    "noscript",
+    "code",
+    "pre",
+    "time",
+    "del",
+    "ins",
+    "svg",
+    "g",
+    "rect",
+    "figure",
+    "figcaption",
+    "em",
+    "i",
+    "small",
+    "strong",
+    "kbd",
+    "hr",
+    "footer",
+    "article",
+    "aside",
+    "datalist",
+    "output",
+    "progress",
+    "abbr",
+];
+
+/// Whether a page is made of nothing but what the templates write: known elements, quoted attributes, no handlers, no styles,
+/// no script but the one file, no address elsewhere. Texts from outside have no `<` then, and close no attribute.
+pub(crate) fn sound(page: &str) -> Result<(), String> {
+    let mut rest = page.strip_prefix("<!DOCTYPE html>").unwrap_or(page);
+    while let Some(at) = rest.find('<') {
+        rest = &rest[at + 1..];
+        let closing = rest.starts_with('/');
+        rest = rest.strip_prefix('/').unwrap_or(rest);
+        let end = rest.find(|c: char| !c.is_ascii_alphanumeric()).ok_or("a tag that does not end")?;
+        let name = &rest[..end];
+        if !ELEMENTS.contains(&name) {
+            return Err(format!("an element `{name}`: {}", rest.chars().take(60).collect::<String>()));
+        }
+        rest = &rest[end..];
+        let mut source = None;
+        loop {
+            rest = rest.trim_start();
+            if let Some(behind) = rest.strip_prefix('>') {
+                rest = behind;
+                break;
+            }
+            let end = rest
+                .find(|c: char| c == '=' || c == '>' || c.is_whitespace())
+                .ok_or("an attribute that does not end")?;
+            let attribute = &rest[..end];
+            let plain = |c: char| c.is_ascii_alphanumeric() || c == '-';
+            if attribute.is_empty() || !attribute.chars().all(plain) {
+                return Err(format!("an attribute `{attribute}` of `{name}`"));
+            }
+            if attribute.starts_with("on") || ["style", "srcdoc", "srcset", "http-equiv"].contains(&attribute) {
+                return Err(format!("`{attribute}` of `{name}`"));
+            }
+            rest = &rest[end..];
+            let Some(value) = rest.strip_prefix("=\"") else { continue };
+            let end = value.find('"').ok_or("a value that does not end")?;
+            let (value, behind) = value.split_at(end);
+            rest = &behind[1..];
+            if ["href", "src", "action", "formaction", "data-ask"].contains(&attribute) {
+                let own = (value.starts_with('/') && !value.starts_with("//") && !value.contains('\\'))
+                    || value.starts_with('#');
+                if !own {
+                    return Err(format!("`{attribute}` of `{name}` leads to `{value}`"));
+                }
+                source = Some(value);
+            }
+        }
+        if name == "script" && !closing && (source != Some("/assets/app.js") || !rest.starts_with("</script>")) {
+            return Err("a script that is not ours".to_owned());
+        }
+    }
+    Ok(())
+}
+
+#[test]
+fn what_breaks_out_of_a_page_is_found() {
+    sound("<!DOCTYPE html><p>a &lt;b&gt; <a href=\"/x?y=%22\">z</a><script src=\"/assets/app.js\" defer></script>")
+        .unwrap();
+    for page in [
+        "<img src=x onerror=alert(1)>",
+        "<p>a<script>alert(1)</script>",
+        "<input value=\"\" onfocus=\"alert(1)\">",
+        "<a href=\"javascript:alert(1)\">",
+        "<a href=\"//evil.example\">",
+        "<p style=\"x\">",
+        "<p title='x'>",
+        "<iframe src=\"/x\">",
+        "a < b",
+    ] {
+        assert!(sound(page).is_err(), "{page}");
+    }
 }

@@ -7,12 +7,21 @@ use triggerbox_sandbox::inspect::embed_manifest;
 use triggerbox_server::people::{Role, audit};
 
 use crate::{
-    browser::{Browser, encoded},
+    browser::{Browser, encoded, sound},
     world::{ADMIN, Answer, MANAGER, READER, SAM, SCORE, World},
 };
 
 fn component() -> Vec<u8> {
     embed_manifest(LEAD_SCORING.component, LEAD_SCORING.manifest.unwrap()).unwrap()
+}
+
+/// The same component as another version.
+fn version(version: &str) -> Vec<u8> {
+    let lines = LEAD_SCORING.manifest.unwrap().lines();
+    let named =
+        |line: &str| if line.starts_with("version") { format!("version = \"{version}\"") } else { line.to_owned() };
+    let manifest: Vec<String> = lines.map(named).collect();
+    embed_manifest(LEAD_SCORING.component, &manifest.join("\n")).unwrap()
 }
 
 async fn upload(browser: &Browser<'_>, file: &str, bytes: &[u8]) -> Answer {
@@ -23,7 +32,7 @@ async fn upload(browser: &Browser<'_>, file: &str, bytes: &[u8]) -> Answer {
     .into_bytes();
     body.extend_from_slice(bytes);
     body.extend_from_slice(b"\r\n--edge--\r\n");
-    let path = format!("/scripts/upload?form-token={}", browser.form_token());
+    let path = format!("/scripts/_upload?form-token={}", browser.form_token());
     let request = browser.request("POST", &path).header("content-type", "multipart/form-data; boundary=edge");
     browser.send(request.body(body)).await
 }
@@ -66,21 +75,21 @@ async fn an_administrator_goes_the_whole_way() {
 
     // A form that says nonsense is told so beside its fields, and nothing is kept.
     let wrong = [&RULE[..], &[("domain", "[('no_field', '=', 1)]"), ("p0.threshold", "many")]].concat();
-    let answer = admin.post("/automations/new", &wrong).await;
+    let answer = admin.post("/automations/_new", &wrong).await;
     assert_eq!(answer.status, 422);
     let text = answer.text();
     assert!(
         text.contains("no_field") && text.contains("class=\"error\"") && text.contains("value=\"Score new leads\""),
         "{text}"
     );
-    let asked = admin.post("/automations/ask", &[&RULE[..], &[("domain", "[]")]].concat()).await;
+    let asked = admin.post("/automations/_ask", &[&RULE[..], &[("domain", "[]")]].concat()).await;
     assert!(asked.text().contains("record(s) match now"), "{}", asked.text());
     let asked = admin
-        .post("/automations/ask", &[("on", "schedule"), ("t.cron", "0 9 * * *"), ("t.zone", "Europe/Brussels")])
+        .post("/automations/_ask", &[("on", "schedule"), ("t.cron", "0 9 * * *"), ("t.zone", "Europe/Brussels")])
         .await;
     assert_eq!(asked.text().matches("<time").count(), 5, "{}", asked.text());
 
-    assert_eq!(admin.done("/automations/new", &RULE).await, "/automations/score");
+    assert_eq!(admin.done("/automations/_new", &RULE).await, "/automations/score");
     let form = admin.page("/automations/score").await;
     assert!(form.contains("Score new leads") && form.contains("It has not run yet"), "{form}");
     assert!(admin.page("/automations").await.contains("On create"));
@@ -94,6 +103,26 @@ async fn an_administrator_goes_the_whole_way() {
     assert!(admin.page("/runs?state=failed").await.contains("No runs like these"));
     let replayed = admin.post(&format!("/runs/{}/replay", runs[0]), &[]).await;
     assert!(replayed.text().contains("exactly what it did then"), "{}", replayed.text());
+
+    // On another version of its script, which is kept and not active.
+    assert!(!run.contains("On version"), "there is only one: {run}");
+    let other = upload(&admin, "lead-scoring.wasm", &version("7.7.7")).await;
+    assert_eq!(other.status, 303, "{}", other.text());
+    let page = admin.page(&format!("/runs/{}", runs[0])).await;
+    let option = page.split("<option value=\"").skip(1).find(|rest| rest.contains("7.7.7")).unwrap();
+    let other = option.split('"').next().unwrap();
+    let replayed = admin.post(&format!("/runs/{}/replay", runs[0]), &[("version", other)]).await;
+    assert!(replayed.text().contains("7.7.7") && replayed.text().contains("did then"), "{}", replayed.text());
+    let unknown = admin.post(&format!("/runs/{}/replay", runs[0]), &[("version", &"0".repeat(64))]).await;
+    assert_eq!(unknown.status, 404);
+
+    // What a backtest said is shown beside the button that activates the version.
+    assert!(!admin.page("/scripts/lead-scoring").await.contains("Backtest:"));
+    let tested = admin.post("/scripts/lead-scoring/backtest", &[("hash", other)]).await;
+    assert!(tested.text().contains("1 same") && tested.text().contains("0 differ"), "{}", tested.text());
+    let page = admin.page("/scripts/lead-scoring").await;
+    let card = page.split("<section").find(|card| card.contains("7.7.7")).unwrap();
+    assert!(card.contains("Backtest: ") && card.contains("1 same") && card.contains("Mitchell Admin"), "{card}");
 
     let tested = admin.post("/automations/score/test", &[("records", &lead.to_string())]).await;
     assert!(
@@ -120,6 +149,8 @@ async fn an_administrator_goes_the_whole_way() {
     let hash = proposal.split("name=\"hash\" value=\"").nth(1).unwrap().split('"').next().unwrap();
     manager.done(&format!("{path}/approve"), &[("hash", hash), ("note", "fine")]).await;
     assert!(manager.page(&path).await.contains("Approved"));
+    let run = admin.page(&format!("/runs/{}", runs[0])).await;
+    assert!(run.contains("Approved by Maya Hofman"), "{run}");
 
     assert_eq!(admin.done("/automations/score/pause", &[]).await, "/automations/score");
     assert!(admin.page("/automations").await.contains("Paused"));
@@ -139,14 +170,22 @@ async fn an_administrator_goes_the_whole_way() {
     assert_eq!((lines.len(), lines[0].user), (1, Some(MANAGER)));
 }
 
-/// Texts that would do something if they were not escaped.
-const PAYLOADS: [&str; 6] = [
+/// Texts that would do something if they were not escaped, in each place that a page has for them.
+pub(crate) const PAYLOADS: [&str; 14] = [
     "<script>alert(1)</script>",
     "\"><img src=x onerror=alert(1)>",
     "' onmouseover='alert(1)",
+    "\" autofocus onfocus=\"alert(1)",
     "</textarea><svg onload=alert(1)>",
+    "</title></head><body onload=alert(1)>",
     "javascript:alert(1)",
+    "JaVaScRiPt&colon;alert(1)",
     "{{7*7}}<iframe src=//evil.example>",
+    "&lt;script&gt;alert(1)&lt;/script&gt;<b>",
+    "<!--<img title=\"--><svg/onload=alert(1)>",
+    "]]><math href=\"javascript:alert(1)\">",
+    "`${alert(1)}`<base href=//evil.example/>",
+    "\u{202e}<ScRiPt\u{a0}src=//evil.example>\u{2028}",
 ];
 
 #[tokio::test(flavor = "multi_thread")]
@@ -159,17 +198,15 @@ async fn texts_from_outside_stay_texts() {
         for payload in PAYLOADS.iter().filter(|payload| payload.contains(['<', '"'])) {
             assert!(!page.contains(payload), "{path}: {payload}\n{page}");
         }
-        assert!(!page.contains("href=\"javascript:"), "{path}");
-        // Nothing inline that a policy would have to allow.
-        assert!(!page.contains("<style") && !page.contains(" style=") && !page.contains(" onclick="), "{path}");
+        sound(&page).unwrap_or_else(|why| panic!("{path}: {why}\n{page}"));
     };
     for payload in PAYLOADS {
         let (_, runs) = world.lead(payload).await;
         world.ended(runs[0]).await;
         let fields =
             [&RULE[..], &[("title", payload), ("notes", payload), ("domain", payload), ("t.fields", payload)]].concat();
-        let form = admin.post("/automations/new", &fields).await;
-        check("/automations/new".to_owned(), form.text());
+        let form = admin.post("/automations/_new", &fields).await;
+        check("/automations/_new".to_owned(), form.text());
         let rule = json!({
             "name": "xss", "title": payload, "notes": payload, "model": "crm.lead",
             "trigger": { "on": "manual" }, "actions": [{ "script": "lead-scoring" }],
@@ -208,9 +245,57 @@ async fn texts_from_outside_stay_texts() {
         }
         let answer = upload(&admin, &payload.replace('"', "'"), payload.as_bytes()).await;
         assert_eq!(answer.status, 422);
-        check("/scripts/upload".to_owned(), answer.text());
+        check("/scripts/_upload".to_owned(), answer.text());
         world.call("DELETE", "/api/v1/stops", json!(null)).await.good(204);
+        // A failed sign-in leaves what was typed in the audit log.
+        let out = Browser::new(&world);
+        out.page("/sign-in").await;
+        check("/sign-in".to_owned(), out.post("/sign-in", &[("login", payload), ("password", payload)]).await.text());
+        for (path, name) in [("/settings/accounts", "login"), ("/settings/secrets", "name"), ("/usage/stop", "model")] {
+            let fields =
+                [(name, payload), ("user", "admin"), ("role", "reader"), ("secret", payload), ("reason", payload)];
+            check(path.to_owned(), admin.post(path, &fields).await.text());
+        }
+        check("/none".to_owned(), admin.send(lost(&admin, &format!("/{}", encoded(payload)))).await.text());
     }
+
+    // What a script's file says of itself, what people are called, and notes of those who decide.
+    let all = PAYLOADS.join(" ");
+    let mut manifest: toml::Table = LEAD_SCORING.manifest.unwrap().parse().unwrap();
+    manifest["script"]["description"] = all.clone().into();
+    for parameter in manifest["parameters"].as_array_mut().unwrap() {
+        let parameter = parameter.as_table_mut().unwrap();
+        let is_text = parameter["type"].as_str() == Some("text");
+        for name in ["help", "label", "default"].into_iter().filter(|name| is_text || *name != "default") {
+            parameter.insert(name.to_owned(), all.clone().into());
+        }
+    }
+    let hostile = embed_manifest(LEAD_SCORING.component, &toml::to_string(&manifest).unwrap()).unwrap();
+    assert_eq!(upload(&admin, "hostile", &hostile).await.status, 303);
+    let agent = json!({ "name": "loud", "title": all, "system": all });
+    world.call("PUT", "/api/v1/agents/loud", agent).await.good(201);
+    world.call("PATCH", "/api/v1/records/res.partner/3", json!({ "name": all })).await.good(200);
+    let waiting = world.get("/api/v1/approvals?state=waiting").await.good(200)["approvals"][0]["run"].as_i64().unwrap();
+    let manager = Browser::of(&world, MANAGER, &[Role::Approver]).await;
+    manager.done(&format!("/approvals/{waiting}/reject"), &[("note", &all)]).await;
+    let hash = admin.page("/scripts/lead-scoring").await;
+    let hash = hash.split("<input type=\"hidden\" name=\"hash\" value=\"").nth(1).unwrap().split('"').next().unwrap();
+    for path in ["/scripts", "/scripts/lead-scoring", "/approvals?state=all", "/threads", "/account"] {
+        check(path.to_owned(), admin.page(path).await);
+    }
+    for path in [format!("/runs/{waiting}"), format!("/approvals/{waiting}"), "/sessions/crm.lead/1".to_owned()] {
+        check(path.clone(), admin.get(&path).await.text());
+    }
+    let shown = [("reload", "1"), ("script", "ai-agent"), ("script", "lead-scoring"), ("p1.industries", all.as_str())];
+    check("the form".to_owned(), admin.post("/automations/_new", &[&RULE[..6], &shown].concat()).await.text());
+    check("a replay".to_owned(), admin.post(&format!("/runs/{waiting}/replay"), &[("version", hash)]).await.text());
+    check("a backtest".to_owned(), admin.post("/scripts/lead-scoring/backtest", &[("hash", hash)]).await.text());
+    check("a test".to_owned(), admin.post("/automations/score/test", &[("records", "1")]).await.text());
+}
+
+/// A request as a browser sends it that is led to nowhere.
+fn lost(browser: &Browser<'_>, path: &str) -> reqwest::RequestBuilder {
+    browser.request("GET", path).header("accept", "text/html,application/xhtml+xml")
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -246,6 +331,79 @@ async fn hostile_files_and_paths_are_refused() {
         assert!((400..500).contains(&answer.status), "{path}: {}", answer.status);
         assert!(!answer.text().contains("root:") && !answer.text().contains("[workspace]"), "{path}");
     }
+}
+
+// Shows: F025, F088
+#[tokio::test(flavor = "multi_thread")]
+async fn agents_requests_and_limits_are_set_in_the_form() {
+    let world = World::new().await;
+    let admin = Browser::of(&world, ADMIN, &[Role::Administrator]).await;
+    let agent = json!({ "name": "sales", "title": "Sales assistant", "system": "Be brief." });
+    world.call("PUT", "/api/v1/agents/sales", agent).await.good(201);
+    let rule = [
+        ("known", ""),
+        ("name", "ask"),
+        ("model", "crm.lead"),
+        ("active", "1"),
+        ("on", "manual"),
+        ("script", "ai-agent"),
+    ];
+    let chosen = admin.post("/automations/_new", &[&rule[..], &[("reload", "1")]].concat()).await.text();
+    assert!(chosen.contains("<option value=\"sales\">Sales assistant</option>"), "{chosen}");
+    assert!(
+        chosen.contains("name=\"for0\" value=\"ai-agent\"") && chosen.contains("name=\"limit0.llm-calls\""),
+        "{chosen}"
+    );
+
+    let more = [
+        ("for0", "ai-agent"),
+        ("agent0", "sales"),
+        ("p0.prompt", "Look."),
+        ("http0", "GET, POST https://shop.example/api/*\r\nGET http://127.0.0.1:8080/stock private\r\n"),
+        ("limit0.llm-calls", "7"),
+        ("limit0.fuel", "1 000 000"),
+    ];
+    // What cannot be read is told beside its field, and what was typed stays.
+    let wrong = [("http0", "shop.example"), ("limit0.fuel", "many"), ("limit0.none", "1"), ("agent0", "nobody")];
+    let answer = admin.post("/automations/_new", &[&rule[..], &more[..3], &wrong].concat()).await;
+    let text = answer.text();
+    assert_eq!(answer.status, 422);
+    for part in ["is not METHODS URL", "`many` is not a whole number", "There is no limit `none`"] {
+        assert!(text.contains(part), "{part}: {text}");
+    }
+    admin.done("/automations/_new", &[&rule[..], &more].concat()).await;
+    let kept = world.get("/api/v1/rules/ask").await.good(200);
+    let action = &kept["rule"]["actions"][0];
+    assert_eq!(action["agent"], "sales", "{kept}");
+    assert_eq!(action["limits"], json!({ "fuel": 1_000_000, "llm-calls": 7 }));
+    assert_eq!(action["http"][0], json!({ "methods": ["GET", "POST"], "url": "https://shop.example/api/*" }));
+    assert_eq!(action["http"][1]["private"], true);
+    let form = admin.page("/automations/ask").await;
+    for part in ["GET,POST https://shop.example/api/*", "GET http://127.0.0.1:8080/stock private", "value=\"1000000\""]
+    {
+        assert!(form.contains(part), "{part}: {form}");
+    }
+    assert!(form.contains("<option value=\"sales\" selected>Sales assistant</option>"), "{form}");
+
+    // A form that does not show them changes none of them; one that shows them empty takes them away.
+    let version = form.split("name=\"version\" value=\"").nth(1).unwrap().split('"').next().unwrap().to_owned();
+    let known = [("known", "ask"), ("version", version.as_str()), ("title", "Ask"), ("p0.prompt", "Look.")];
+    admin.done("/automations/ask", &[&rule[2..], &known].concat()).await;
+    let kept = world.get("/api/v1/rules/ask").await.good(200);
+    assert_eq!(kept["rule"]["actions"][0]["http"].as_array().unwrap().len(), 2, "{kept}");
+    let version = kept["version"].to_string();
+    let known = [
+        ("known", "ask"),
+        ("version", version.as_str()),
+        ("p0.prompt", "Look."),
+        ("for0", "ai-agent"),
+        ("agent0", "sales"),
+        ("http0", ""),
+    ];
+    admin.done("/automations/ask", &[&rule[2..], &known].concat()).await;
+    let kept = world.get("/api/v1/rules/ask").await.good(200);
+    let action = &kept["rule"]["actions"][0];
+    assert!(action.get("http").is_none() && action["agent"] == "sales" && action.get("limits").is_none(), "{kept}");
 }
 
 // Shows: F063, F065, F066
