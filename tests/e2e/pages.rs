@@ -15,7 +15,25 @@ use std::{
 };
 
 use guest_artifacts::LEAD_SCORING;
+use serde_json::{Value as Json, json};
 use triggerbox_sandbox::inspect::embed_manifest;
+
+#[path = "support/model.rs"]
+mod model;
+
+use model::{ModelServer, Say, texts};
+
+/// Notes on the lead that it is asked about, then says so.
+fn language_model() -> ModelServer {
+    ModelServer::start(|_, request: &Json| {
+        if !texts(request, "tool").is_empty() {
+            return Say::This(json!("Noted on the lead."));
+        }
+        let task = texts(request, "user").remove(0);
+        let lead = task.rsplit_once("crm.lead(").and_then(|(_, rest)| rest.split(')').next()?.parse::<u32>().ok());
+        Say::This(json!([["note", { "model": "crm.lead", "id": lead, "text": "Somebody should call." }]]))
+    })
+}
 
 /// A server that ends with the test, however that ends.
 struct Server(Child);
@@ -39,7 +57,7 @@ fn run(folder: &Path, arguments: &[&str]) -> String {
     String::from_utf8(output.stdout).unwrap().trim().to_owned()
 }
 
-// Shows: F011, F063, F064, F078, F080, F081, F088
+// Shows: F011, F028, F063, F064, F068, F078, F080, F081, F088
 #[test]
 #[ignore = "needs a browser: cargo xtask pages"]
 fn an_administrator_goes_the_whole_way_in_a_browser() {
@@ -58,14 +76,19 @@ fn an_administrator_goes_the_whole_way_in_a_browser() {
         files.push(file.display().to_string());
     }
     run(folder, &["db", "demo", "crm.db"]);
-    let token = run(folder, &["token", "create", "test", "--scope", "read,records", "--db", "crm.db"]);
+    let token = run(folder, &["token", "create", "test", "--scope", "read,records,rules,operate", "--db", "crm.db"]);
+    let model = language_model();
+    std::fs::write(folder.join("providers.toml"), model.providers()).unwrap();
+    std::fs::write(folder.join("triggerbox.toml"), "providers = \"providers.toml\"\n").unwrap();
 
     let mut command = triggerbox(folder);
-    command.args(["serve", "--db", "crm.db", "--listen", "127.0.0.1:0"]);
+    command.args(["serve", "--db", "crm.db", "--config", "triggerbox.toml", "--listen", "127.0.0.1:0"]);
+    command.env("TEST_KEY", "a-key-for-tests");
     let log = std::fs::File::create(folder.join("log")).unwrap();
     let mut server = Server(command.stdout(Stdio::piped()).stderr(log).spawn().unwrap());
-    let lines = BufReader::new(server.0.stdout.take().unwrap()).lines();
-    let link = lines.map(Result::unwrap).find(|line| line.contains("/welcome?key=")).unwrap();
+    // It is held to the end: whoever writes to a pipe that nobody has dies of it.
+    let mut lines = BufReader::new(server.0.stdout.take().unwrap()).lines().map(Result::unwrap);
+    let link = lines.by_ref().find(|line| line.contains("/welcome?key=")).unwrap();
 
     let tools = Path::new(&tools);
     let out = tools.join("screens");

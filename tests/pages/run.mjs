@@ -1,8 +1,8 @@
 // The whole way of an administrator, in a real browser: sign in by the one-time link, upload a script, make an automation,
-// see it fire on a change of a record, read its run, approve a change, roll back. Each screen is looked at by axe and kept
+// see it fire on a change of a record, read its run, approve a change, roll back, read what a language model said. Each screen is looked at by axe and kept
 // as a picture, wide and narrow, light and dark.
 //
-// TRIGGERBOX_LINK   the one-time link        TRIGGERBOX_TOKEN  a token that may change records
+// TRIGGERBOX_LINK   the one-time link        TRIGGERBOX_TOKEN  a token that may change records and rules
 // TRIGGERBOX_SCRIPT two versions of a script, separated by a colon
 // TRIGGERBOX_OUT    where pictures go
 
@@ -32,7 +32,8 @@ const pages = [];
 const open = async (options = {}) => {
   const context = await browser.newContext({ viewport: { width: 1280, height: 860 }, ...options });
   const page = await context.newPage();
-  page.setDefaultTimeout(20_000);
+  // Nothing here waits for a time: this only ends what hangs.
+  page.setDefaultTimeout(60_000);
   pages.push(page);
   page.on("pageerror", (error) => problems.push(`${page.url()}: ${error}`));
   page.on("console", (message) => message.type() === "error" && problems.push(`${page.url()}: ${message.text()}`));
@@ -94,7 +95,7 @@ try {
   await upload(page, first);
   await look(page, "05-script");
 
-  await page.goto(`${base}/automations/new`);
+  await page.goto(`${base}/automations/_new`);
   await page.fill("#title", "Score new leads");
   await page.fill("#name", "score");
   await page.selectOption("#model", "crm.lead");
@@ -156,19 +157,55 @@ try {
   problems.splice(0, problems.length, ...problems.filter((one) => !one.includes("403")));
 
   await upload(page, second);
+  await page.getByRole("button", { name: "Backtest" }).first().click();
+  await page.getByText("was replayed on this version").waitFor();
+  await page.getByRole("link", { name: "Back", exact: true }).click();
+  await page.getByText("Backtest: ").waitFor();
+  await look(page, "13-backtest");
   await page.getByRole("button", { name: "Activate" }).click();
-  await page.getByText("is active.").first().waitFor();
+  await page.getByText(/Version 1\.1\.0 \(\w+\) is active/).waitFor();
   await page.getByRole("button", { name: "Roll back" }).click();
-  await page.getByText("1.0.0").first().waitFor();
-  await look(page, "13-rolled-back");
+  await page.getByText(/Version 1\.0\.0 \(\w+\) is active/).waitFor();
+  await look(page, "14-rolled-back");
   await page.goto(`${base}/usage`);
-  await look(page, "14-usage");
+  await look(page, "15-usage");
   await page.goto(`${base}/settings/audit`);
   await page.getByText("script rolled back").waitFor();
-  await look(page, "15-audit");
+  await look(page, "16-audit");
+
+  // The box of a record counts a run that begins while it is looked at.
   const { ids: [scored] } = await lead("One more");
   await page.goto(`${base}/sessions/crm.lead/${scored}`);
-  await look(page, "16-session-box");
+  await page.locator("#sessions .count", { hasText: /^1$/ }).waitFor();
+  await change("POST", "/api/v1/rules/score/run", { records: [scored] });
+  await page.locator("#sessions .count", { hasText: /^2$/ }).waitFor();
+  await look(page, "17-session-box");
+
+  // What a language model said, found by a word of it.
+  await change("PUT", "/api/v1/agents/sales", { name: "sales", title: "Sales assistant", system: "Be brief." });
+  await change("PUT", "/api/v1/rules/ask", {
+    name: "ask", title: "Ask about new leads", model: "crm.lead", trigger: { on: "created" }, domain: "[('name', '=like', 'Ask%')]",
+    actions: [{ script: "ai-agent", agent: "sales", parameters: { prompt: "Look at {{ record.name }}." },
+      grants: [{ model: "crm.lead", operations: ["read", "note"], fields: ["name"] }] }],
+  });
+  await page.goto(`${base}/threads`);
+  await page.getByText("No threads yet").waitFor();
+  await lead("Ask about our chairs");
+  await page.getByRole("link", { name: "Ask about new leads" }).waitFor();
+  await page.getByText("Succeeded").waitFor();
+  await look(page, "18-threads");
+  await page.fill("#text", "somebody should CALL");
+  await page.getByRole("button", { name: "Find" }).click();
+  await page.waitForURL("**/threads?text=*");
+  await page.getByRole("link", { name: "Ask about new leads" }).click();
+  await page.getByText("Noted on the lead.").first().waitFor();
+  await look(page, "19-thread");
+  await page.goto(`${base}/threads`);
+  await page.getByRole("link", { name: "AI automation rules" }).click();
+  await page.getByRole("link", { name: "Ask about new leads" }).waitFor();
+  await page.goto(`${base}/automations/ask`);
+  await page.locator("#agent0").waitFor();
+  await look(page, "20-agent");
 
   const state = await page.context().storageState();
   for (const [kind, options] of [
@@ -177,7 +214,7 @@ try {
   ]) {
     const other = await open({ storageState: state, ...options });
     for (const [name, path] of [["automations", "/automations"], ["automation", "/automations/score"], ["runs", "/runs"],
-      ["run", `/runs/${waiting}`], ["usage", "/usage"], ["settings", "/settings"]]) {
+      ["run", `/runs/${waiting}`], ["threads", "/threads"], ["usage", "/usage"], ["settings", "/settings"]]) {
       await other.goto(base + path);
       await look(other, `${kind}-${name}`);
     }

@@ -100,7 +100,7 @@ type Step = (&'static str, fn() -> Result<()>);
 
 /// All of them select the whole workspace: another selection has other features, and would build the
 /// engine once more.
-const STEPS: [Step; 10] = [
+const STEPS: [Step; 11] = [
     ("format", tools::format),
     ("contract", wit::check),
     ("features page", || features::run(false)),
@@ -108,6 +108,7 @@ const STEPS: [Step; 10] = [
     ("tests", || tools::tests(&[])),
     ("kills", || tools::kills(20, 50)),
     ("guests", tools::guest_tests),
+    ("pages", pages::run),
     ("book", book::check),
     ("dependencies", tools::deny),
     ("fuzz", || tools::fuzz(20_000)),

@@ -9,41 +9,64 @@ use std::{
 
 use anyhow::Result;
 
-use crate::step::{cargo_with, root, status};
+use crate::{
+    step::{cargo_with, root, status},
+    tools::WITH_LANGUAGES,
+};
 
 const CHROMIUM: &str = "/usr/bin/chromium";
 
 /// Runs the tests of `tests/pages`.
 pub fn run() -> Result<()> {
     if !Path::new(CHROMIUM).exists() && std::env::var_os("TRIGGERBOX_CHROMIUM").is_none() {
-        install("chromium")?;
+        install(&["chromium", "fonts-dejavu-core"])?;
     }
-    let tells = Command::new("npm").arg("--version").stdout(Stdio::null()).status();
-    if !tells.is_ok_and(|status| status.success()) {
-        install("npm")?;
+    // Beside a node of another origin, Debian's npm is not installed: that one has its own.
+    for (program, package) in [("node", "nodejs"), ("npm", "npm")] {
+        let tells = Command::new(program).arg("--version").stdout(Stdio::null()).stderr(Stdio::null()).status();
+        if !tells.is_ok_and(|status| status.success()) {
+            install(&[package])?;
+        }
     }
     let folder = root().join("target/pages");
     fs::create_dir_all(&folder)?;
-    for file in ["package.json", "package-lock.json", "run.mjs"] {
-        fs::copy(root().join("tests/pages").join(file), folder.join(file))?;
+    let source = root().join("tests/pages");
+    fs::copy(source.join("run.mjs"), folder.join("run.mjs"))?;
+    packages(&source, &folder)?;
+    // What is there afterwards is of this run.
+    let screens = folder.join("screens");
+    if screens.exists() {
+        fs::remove_dir_all(&screens)?;
     }
-    let npm = ["ci", "--ignore-scripts", "--no-audit", "--no-fund", "--silent"];
-    status(Command::new("npm").args(npm).current_dir(&folder))?;
     let folder = folder.display().to_string();
-    let arguments = ["test", "--workspace", "--test", "pages", "--", "--ignored", "--nocapture"];
-    cargo_with(&arguments, &[("TRIGGERBOX_PAGES", &folder)])
+    // The selection of the other tests: what they compiled is not compiled again.
+    let arguments =
+        ["test", "--workspace", "--features", WITH_LANGUAGES, "--test", "pages", "--", "--ignored", "--nocapture"];
+    cargo_with(&arguments, &[("TRIGGERBOX_PAGES", &folder)])?;
+    println!("pictures: {}", screens.display());
+    Ok(())
 }
 
-/// Installs a package of the system.
-fn install(package: &str) -> Result<()> {
-    println!("installing {package}");
-    status(Command::new("apt-get").args(["update", "-qq"]))?;
-    status(Command::new("apt-get").args([
-        "install",
-        "-y",
-        "-qq",
-        "--no-install-recommends",
-        package,
-        "fonts-dejavu-core",
-    ]))
+/// Installs the packages of the lock file, once for each state of it.
+fn packages(source: &Path, folder: &Path) -> Result<()> {
+    let (lock, done) = (fs::read(source.join("package-lock.json"))?, folder.join("installed-lock.json"));
+    if fs::read(&done).is_ok_and(|known| known == lock) {
+        return Ok(());
+    }
+    for file in ["package.json", "package-lock.json"] {
+        fs::copy(source.join(file), folder.join(file))?;
+    }
+    let npm = ["ci", "--ignore-scripts", "--no-audit", "--no-fund", "--silent"];
+    status(Command::new("npm").args(npm).current_dir(folder))?;
+    Ok(fs::write(&done, lock)?)
+}
+
+/// Installs packages of the system.
+fn install(packages: &[&str]) -> Result<()> {
+    println!("installing {}", packages.join(" "));
+    let apt = |arguments: &[&str]| {
+        status(Command::new("apt-get").args(arguments).env("DEBIAN_FRONTEND", "noninteractive").stdout(Stdio::null()))
+    };
+    apt(&["update", "-qq"])?;
+    apt(&[&["install", "-y", "-qq", "--no-install-recommends"], packages].concat())
 }

@@ -8,6 +8,8 @@ use crate::{step, tools};
 const DOMAINS: &str = "120000";
 /// Runs that lie in the database while others are measured: they may cost a fifth.
 const PAST_RUNS: &str = "1000000";
+/// Runs in the database while each page is looked at: none may take a tenth of a second.
+const PAGE_RUNS: &str = "1000000";
 /// Runs over which memory stays what it is.
 const MEMORY_RUNS: &str = "1000000";
 /// Runs that wait for a language model at once.
@@ -38,6 +40,10 @@ pub fn run() -> Result<()> {
             &["test", "--workspace", "--release", "--test", "waiting"],
             &[("TRIGGERBOX_WAITING_RUNS", WAITING_RUNS)],
         )
+    })?;
+    step::run("pages", || {
+        let arguments = ["test", "--workspace", "--test", "api", "--", "--ignored", "any_page_is_quick", "--nocapture"];
+        step::cargo_with(&arguments, &[("TRIGGERBOX_PAGE_RUNS", PAGE_RUNS)])
     })?;
     step::run("kills", || tools::kills(STORE_KILLS, ENGINE_KILLS))?;
     step::run("fuzz", || tools::fuzz(FUZZ_RUNS))

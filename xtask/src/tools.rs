@@ -46,7 +46,7 @@ impl Tool {
 }
 
 /// Tests that take compilers from PyPI and npm, which are installed below `target`.
-const WITH_LANGUAGES: &str = "conformance/actions,triggerbox-automation/languages,triggerbox/languages";
+pub const WITH_LANGUAGES: &str = "conformance/actions,triggerbox-automation/languages,triggerbox/languages";
 
 /// The host's tests, those of all languages included; or some of them.
 pub fn tests(which: &[&str]) -> Result<()> {
