@@ -40,6 +40,11 @@ fn a_new_script_builds_passes_its_tests_and_runs() {
     assert!(run(&["check", "big-deals/big-deals.wasm"]).starts_with("big-deals/big-deals.wasm ok\n"));
     let report = run(&["run", "big-deals/big-deals.wasm", "--model", "crm.lead", "--ids", "1", "--dry-run"]);
     assert!(report.contains("leads noted"), "{report}");
+    run(&["db", "demo", "crm.db"]);
+    run(&["scripts", "upload", "big-deals/big-deals.wasm", "--db", "crm.db"]);
+    run(&["rules", "apply", "big-deals/rules", "--db", "crm.db"]);
+    let standing = run(&["rules", "diagnose", "big-deals", "--db", "crm.db"]);
+    assert!(standing.contains("big-deals"), "{standing}");
     let own_tests = Command::new("cargo").args(["test", "--quiet"]).current_dir(folder.path().join("big-deals"));
     own_tests.env("CARGO_TARGET_DIR", &target).assert().success();
 }

@@ -25,8 +25,16 @@ pub fn cargo(args: &[&str]) -> Result<()> {
 }
 
 /// `cargo ARGS` with variables set.
+///
+/// What cargo tells this program about its own package is not passed on: build scripts that look at such a variable would run
+/// again whenever `cargo xtask` and plain `cargo` take turns, and with them half of the workspace.
 pub fn cargo_with(args: &[&str], variables: &[(&str, &str)]) -> Result<()> {
     let mut command = Command::new(std::env::var("CARGO").unwrap_or_else(|_| "cargo".into()));
+    for (name, _) in std::env::vars_os() {
+        if ["CARGO_PKG_", "CARGO_MANIFEST_"].iter().any(|own| name.to_string_lossy().starts_with(own)) {
+            command.env_remove(name);
+        }
+    }
     command.args(args).envs(variables.iter().copied()).current_dir(root());
     status(&mut command)
 }

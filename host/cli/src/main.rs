@@ -13,7 +13,6 @@ use clap::Parser;
 use crate::{
     args::{Cli, Command},
     exit::{Exit, Failure},
-    output::{RED, styled},
 };
 
 fn main() -> ExitCode {
@@ -24,7 +23,7 @@ fn main() -> ExitCode {
     match dispatch(command) {
         Ok(exit) => exit.into(),
         Err(Failure { exit, error }) => {
-            anstream::eprintln!("{} {}", styled(RED, "error:"), output::printable(&format!("{error:#}")));
+            output::failed(&error);
             exit.into()
         }
     }

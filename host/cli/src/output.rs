@@ -34,6 +34,20 @@ pub(crate) fn printable(text: &str) -> String {
     text.chars().map(|c| if c.is_control() && c != '\n' && c != '\t' { ' ' } else { c }).collect()
 }
 
+/// An error on stderr: what failed, and why. An error that only passes its cause on is not told twice.
+pub(crate) fn failed(error: &anyhow::Error) {
+    let mut told = String::new();
+    for cause in error.chain().map(ToString::to_string) {
+        if told.is_empty() {
+            told = cause;
+        } else if !told.ends_with(&cause) {
+            told.push_str(": ");
+            told.push_str(&cause);
+        }
+    }
+    anstream::eprintln!("{} {}", styled(RED, "error:"), printable(&told));
+}
+
 /// The text between the tags of sanitised HTML.
 pub(crate) fn without_tags(html: &str) -> String {
     let mut text = String::new();

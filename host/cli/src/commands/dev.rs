@@ -11,7 +11,7 @@ use crate::{
     args::DevArgs,
     commands::{build, test, watch::Watch},
     exit::{Exit, Failure},
-    output::{BOLD, DIM, RED, printable, styled},
+    output::{self, BOLD, DIM, styled},
 };
 
 /// Where the token is.
@@ -26,7 +26,7 @@ pub(crate) fn run(args: &DevArgs) -> Result<Exit, Failure> {
     let watch = Watch::new(&args.path)?;
     loop {
         if let Err(Failure { error, .. }) = round(args) {
-            anstream::eprintln!("{} {}", styled(RED, "error:"), printable(&format!("{error:#}")));
+            output::failed(&error);
         }
         anstream::println!("{}", styled(DIM, "waiting for changes"));
         watch.wait()?;

@@ -1,4 +1,4 @@
-//! `triggerbox new`: a folder that builds and passes its tests as it is.
+//! `triggerbox new`: a folder that builds, passes its tests and can be put to work as it is.
 //!
 //! The guest library and the contract are written into the folder, so that a script builds without this
 //! repository and keeps building with the version it was started with.
@@ -28,6 +28,8 @@ static ZIG_LIBRARY: Dir<'_> = include_dir!("$CARGO_MANIFEST_DIR/../../guest-exam
 static GO_LIBRARY: Dir<'_> = include_dir!("$CARGO_MANIFEST_DIR/../../guest-examples/go/sdk");
 /// Where the guest library goes in a new folder.
 const LIBRARY_FOLDER: &str = "triggerbox-sdk";
+/// Where a new script's rule is.
+const RULES_FOLDER: &str = "rules";
 
 pub(crate) fn run(args: &NewArgs) -> Result<Exit, Failure> {
     let plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
@@ -55,8 +57,10 @@ pub(crate) fn run(args: &NewArgs) -> Result<Exit, Failure> {
     };
     let template = TEMPLATES.get_dir(template).with_context(|| format!("there is no template for {template}"))?;
     write(template, &folder, &args.name)?;
-    let scenarios = TEMPLATES.get_dir(FOLDER).context("there is no template for scenarios")?;
-    write(scenarios, &folder.join(FOLDER), &args.name)?;
+    for shared in [FOLDER, RULES_FOLDER] {
+        let files = TEMPLATES.get_dir(shared).with_context(|| format!("there is no template for {shared}"))?;
+        write(files, &folder.join(shared), &args.name)?;
+    }
     let library_folder = folder.join(LIBRARY_FOLDER);
     write(library, &library_folder, &args.name)?;
     // Every library comes with the contract it was written for.
@@ -84,7 +88,7 @@ fn write(from: &Dir<'_>, to: &Path, name: &str) -> anyhow::Result<()> {
             continue;
         }
         // Cargo would take a manifest of that name for a package of this repository.
-        let target = to.join(file_name.to_string_lossy().trim_end_matches(".template"));
+        let target = to.join(file_name.to_string_lossy().trim_end_matches(".template").replace("{{name}}", name));
         match entry {
             DirEntry::Dir(dir) => write(dir, &target, name)?,
             DirEntry::File(file) => {

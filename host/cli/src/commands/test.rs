@@ -32,7 +32,7 @@ pub(crate) fn run(args: &TestArgs) -> Result<Exit, Failure> {
     let watch = Watch::new(if args.path.is_dir() { &args.path } else { parent(&args.path) })?;
     loop {
         if let Err(Failure { error, .. }) = once(args) {
-            anstream::eprintln!("{} {}", styled(RED, "error:"), printable(&format!("{error:#}")));
+            output::failed(&error);
         }
         anstream::println!("{}", styled(DIM, "waiting for changes"));
         watch.wait()?;
