@@ -16,11 +16,12 @@ use crate::{
 };
 
 /// A method of a model, or of all (`*`).
-const METHODS: [(&str, &str); 21] = [
+const METHODS: [(&str, &str); 22] = [
     ("*", "action_archive"),
     ("*", "action_unarchive"),
     ("*", "toggle_active"),
     ("*", "message_post"),
+    ("*", "message_notify"),
     ("*", "message_subscribe"),
     ("*", "message_unsubscribe"),
     ("*", "activity_schedule"),
@@ -91,6 +92,7 @@ impl Call<'_> {
             (_, "action_unarchive") | ("crm.lead", "action_restore") => self.set_active(writer, |_| true),
             (_, "toggle_active") => self.set_active(writer, |active| !active),
             (_, "message_post") => self.message_post(writer),
+            (_, "message_notify") => self.message_notify(writer),
             (_, "message_subscribe") => {
                 let partners = self.ids_of("partner_ids")?;
                 let subtypes = match self.arguments.get("subtype_ids") {
@@ -270,6 +272,23 @@ impl Call<'_> {
             posted = Some(writer.post(&self.model.name, *record, post)?);
         }
         Ok(posted.map_or(Json::Bool(false), Json::from))
+    }
+
+    /// A message to some people only, which is not part of the discussion.
+    fn message_notify(&self, writer: &mut Writer<'_>) -> Result<Json, Error> {
+        let text = |name: &str| self.arguments.get(name).and_then(Json::as_str).unwrap_or_default();
+        let partners = self.ids_of("partner_ids")?;
+        writer.require_records("res.partner", &partners)?;
+        if partners.is_empty() {
+            return Err(Error::invalid("bad-arguments", "`partner_ids` is empty: a notification is to somebody"));
+        }
+        let html = self.arguments.get("body_is_html").and_then(Json::as_bool).unwrap_or(false);
+        let body = if html { html::sanitize(text("body")) } else { html::escape(text("body")) };
+        for record in self.ids {
+            writer.require_chatter(&self.model.name, *record)?;
+            writer.notify_all(self.model, *record, &partners, text("subject"), body.clone())?;
+        }
+        Ok(Json::Bool(true))
     }
 
     fn activity_schedule(&self, writer: &mut Writer<'_>) -> Result<Json, Error> {

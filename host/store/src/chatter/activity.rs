@@ -222,6 +222,18 @@ impl Writer<'_> {
     fn notify(&mut self, model: &Model, id: Id, partner: Id, subject: String, what: &str) -> Result<(), Error> {
         let who = self.name_of("res.partner", partner)?;
         let body = format!("<div>Dear {}, {}</div>", html::escape(&who), html::escape(what));
+        self.notify_all(model, id, &[partner], &subject, body)
+    }
+
+    /// A message to some partners only.
+    pub(crate) fn notify_all(
+        &mut self,
+        model: &Model,
+        id: Id,
+        partners: &[Id],
+        subject: &str,
+        body: String,
+    ) -> Result<(), Error> {
         let author = self.user_partner()?;
         let email = self.formatted_email(author)?;
         let note = self.xmlid(subtype::NOTE)?;
@@ -231,7 +243,7 @@ impl Writer<'_> {
                 ("model", text(&model.name)),
                 ("res_id", link(id)),
                 ("body", text(body)),
-                ("subject", text(subject)),
+                ("subject", if subject.is_empty() { Cell::Null } else { text(subject) }),
                 ("message_type", text("user_notification")),
                 ("subtype_id", link_or_null(note)),
                 ("is_internal", Cell::Integer(1)),
@@ -240,7 +252,7 @@ impl Writer<'_> {
                 ("date", text(self.env.now.strftime("%Y-%m-%d %H:%M:%S").to_string())),
             ],
         )?;
-        self.add_pairs("mail.message", "partner_ids", message, &[partner])
+        self.add_pairs("mail.message", "partner_ids", message, partners)
     }
 }
 

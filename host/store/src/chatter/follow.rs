@@ -171,4 +171,54 @@ impl Writer<'_> {
         }
         Ok(())
     }
+
+    /// Those whom a task is given to follow it; who was not assigned before is told, unless they did it themselves.
+    pub(crate) fn follow_tasks(
+        &mut self,
+        model: &Model,
+        ids: &[Id],
+        given: &Values,
+        before: &[Vec<Id>],
+    ) -> Result<(), Error> {
+        let Some(input) = given.get("user_ids").filter(|_| model.name == "project.task" && model.chatter) else {
+            return Ok(());
+        };
+        if self.options.silent || !self.schema().models.contains_key("mail.followers") {
+            return Ok(());
+        }
+        let mut named: Vec<Id> = Vec::new();
+        match input {
+            Input::Value(Value::Ids(users)) => named.extend(users),
+            Input::Commands(commands) => {
+                for command in commands {
+                    match command {
+                        Command::Link(user) => named.push(*user),
+                        Command::Replace(users) => named.extend(users),
+                        _ => {}
+                    }
+                }
+            }
+            Input::Value(_) => {}
+        }
+        let mut partners = Vec::new();
+        for user in named {
+            if matches!(self.cell("res.users", "active", user)?, Some(Cell::Integer(0)) | None) {
+                continue;
+            }
+            let partner = self.cell("res.users", "partner_id", user)?.as_ref().and_then(values::as_id);
+            partners.extend(partner.map(|partner| (user, partner)));
+        }
+        let all: Vec<Id> = partners.iter().map(|(_, partner)| *partner).collect();
+        let none = Vec::new();
+        for (place, id) in ids.iter().enumerate() {
+            self.subscribe(model, *id, &all)?;
+            let before = before.get(place).unwrap_or(&none);
+            for (user, partner) in &partners {
+                if *user != self.env.user && !before.contains(user) {
+                    self.notify_assigned(model, *id, *partner)?;
+                }
+            }
+        }
+        Ok(())
+    }
 }

@@ -239,9 +239,14 @@ impl Writer<'_> {
         for (id, given) in ids.iter().zip(given) {
             self.follow(model, &[*id], given)?;
         }
-        if self.options.no_creation_message {
-            return Ok(());
+        if !self.options.no_creation_message {
+            self.announce(model, ids)?;
         }
+        ids.iter().zip(given).try_for_each(|(id, given)| self.follow_tasks(model, &[*id], given, &[]))
+    }
+
+    /// Says on each record that it was made.
+    fn announce(&mut self, model: &Model, ids: &[Id]) -> Result<(), Error> {
         for id in ids {
             match self.creation_subtype(model, *id)? {
                 Some((subtype, words)) => {

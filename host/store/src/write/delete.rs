@@ -40,8 +40,10 @@ impl Writer<'_> {
             for id in ids {
                 writer.delete_chatter(described, *id)?;
             }
+            let orders = writer.orders_of(described, ids)?;
             let stale = writer.delete_rows(described, &ids.iter().copied().collect())?;
-            writer.recompute(stale)
+            writer.recompute(stale)?;
+            orders.into_iter().try_for_each(|order| writer.total_order(order))
         })
     }
 

@@ -12,7 +12,6 @@ use triggerbox_model::{
 use super::{
     Command, Input, Row, Values, Writer, columns,
     compute::{as_number, leads_somewhere},
-    number,
     update::given_value,
     values,
 };
@@ -37,7 +36,7 @@ impl Writer<'_> {
             "res.country" => tidy(given, "code", str::to_uppercase),
             "res.partner" => {
                 tidy(given, "website", web_address);
-                self.take_over(model, given, "parent_id", "res.partner", &[("user_id", "user_id")])?;
+                self.take_over(model, given, "parent_id", "res.partner", &[("user_id", "user_id"), ("lang", "lang")])?;
                 preset(model, given, "lang", || Value::text(&self.env.lang));
             }
             "crm.lead" => {
@@ -70,6 +69,7 @@ impl Writer<'_> {
                 self.take_over(model, given, "partner_id", "res.partner", &[("user_id", "user_id")])?;
             }
             "project.task" => {
+                self.take_over(model, given, "parent_id", "project.task", &[("project_id", "project_id")])?;
                 if let (Some(project), false) = (linked(given, "project_id"), given.contains_key("stage_id"))
                     && let Some(stage) = self.first_stage(project)?
                 {
@@ -138,9 +138,15 @@ impl Writer<'_> {
     ) -> Result<(), Error> {
         match (model.name.as_str(), changed) {
             ("product.template", Some(_)) if given.contains_key(REFERENCE) => self.refer_to_variant(model, id),
-            ("res.partner", changed) => self.finish_partner(model, id, changed.is_none()),
+            ("res.partner", changed) => {
+                self.finish_partner(model, id, changed.is_none())?;
+                self.tell_leads(id, changed.unwrap_or_default())
+            }
             ("product.category", _) => self.finish_category(model, id),
-            ("crm.lead", Some(changed)) => self.finish_lead(model, id, given, changed),
+            ("crm.lead", Some(changed)) => {
+                self.finish_lead(model, id, given, changed)?;
+                self.tell_contact(model, id, changed)
+            }
             ("sale.order.line", _) => self.finish_line(model, id),
             ("project.task", _) => self.finish_task(model, id, given),
             _ => Ok(()),
@@ -268,7 +274,7 @@ impl Writer<'_> {
     }
 
     /// Sets columns that the schema has, where they differ.
-    fn set(&mut self, model: &Model, id: Id, cells: Vec<(&str, Cell)>) -> Result<(), Error> {
+    pub(super) fn set(&mut self, model: &Model, id: Id, cells: Vec<(&str, Cell)>) -> Result<(), Error> {
         let row: Row = cells
             .into_iter()
             .filter(|(name, _)| model.has_column(name))
@@ -418,7 +424,7 @@ impl Writer<'_> {
         let columns: Vec<&str> = COUNT.into_iter().filter(|name| model.has_column(name)).collect();
         let row = columns::row(self.conn, &model.name, &columns, id)?.unwrap_or_default();
         let mut cells = vec![("won_status", Cell::Text(self.won_status(&row)?.to_owned()))];
-        if given.contains_key("email_from") {
+        if given.contains_key("email_from") || changed("email_from") {
             cells.push(("email_normalized", normalized(row.get("email_from"))));
         }
         self.set(model, id, cells)
@@ -432,7 +438,23 @@ impl Writer<'_> {
 
     /// Columns that are written along with the given ones.
     pub(super) fn add_known_columns(&mut self, model: &Model, id: Id, row: &mut Row) -> Result<(), Error> {
-        if model.name == "crm.lead" { self.add_lead_columns(model, id, row) } else { Ok(()) }
+        match model.name.as_str() {
+            "crm.lead" => {
+                self.add_contact_columns(model, row)?;
+                self.add_lead_columns(model, id, row)
+            }
+            "sale.order" => {
+                if let Some(partner @ Cell::Integer(_)) = row.get("partner_id").cloned() {
+                    for address in ["partner_invoice_id", "partner_shipping_id"] {
+                        if model.has_column(address) {
+                            row.entry(address.to_owned()).or_insert_with(|| partner.clone());
+                        }
+                    }
+                }
+                Ok(())
+            }
+            _ => Ok(()),
+        }
     }
 
     /// A lead that reaches a won stage is won; one that is closed or opened again keeps the day.
@@ -461,7 +483,14 @@ impl Writer<'_> {
         }
         match row.get("user_id") {
             Some(Cell::Null) => add.push(("date_open", Cell::Null)),
-            Some(user) if old.get("user_id") != Some(user) => add.push(("date_open", now.clone())),
+            Some(user) if old.get("user_id") != Some(user) => {
+                add.push(("date_open", now.clone()));
+                if let Some(user) = values::as_id(user)
+                    && let Some(team) = self.team_with(id, user)?
+                {
+                    add.push(("team_id", Cell::Integer(i64::from(team))));
+                }
+            }
             _ => {}
         }
         let probability = row.get("probability").map(|cell| as_number(Some(cell)));
@@ -477,25 +506,6 @@ impl Writer<'_> {
             }
         }
         Ok(())
-    }
-
-    /// A line's price: quantity times unit price less the discount, rounded in the order's currency.
-    fn finish_line(&mut self, model: &Model, id: Id) -> Result<(), Error> {
-        let declared = model.fields.get("price_subtotal").is_none_or(|field| field.formula.is_some());
-        if declared || !model.has_column("product_uom_qty") || !model.has_column("price_unit") {
-            return Ok(());
-        }
-        let row = columns::whole_row(self.conn, model, id)?.unwrap_or_default();
-        let amount = as_number(row.get("product_uom_qty"))
-            * as_number(row.get("price_unit"))
-            * (1.0 - as_number(row.get("discount")) / 100.0);
-        let currency = row.get("currency_id").and_then(values::as_id);
-        let step = match currency {
-            Some(currency) => self.rounding(currency)?,
-            None => None,
-        };
-        let amount = number::round_step(amount, step.unwrap_or(0.01));
-        self.set(model, id, vec![("price_subtotal", Cell::Real(amount)), ("price_total", Cell::Real(amount))])
     }
 
     /// A task that moves to a folded stage ends; one that comes back is open again.
@@ -554,7 +564,7 @@ fn tidy(given: &mut Values, name: &str, tidy: impl FnOnce(&str) -> String) {
 }
 
 /// The column beside an e-mail field.
-fn normalized(email: Option<&Cell>) -> Cell {
+pub(super) fn normalized(email: Option<&Cell>) -> Cell {
     match email {
         Some(Cell::Text(email)) => normal_email(email).map_or(Cell::Null, Cell::Text),
         _ => Cell::Null,

@@ -19,6 +19,7 @@ pub(crate) mod memo;
 mod number;
 mod place;
 mod relations;
+mod sales;
 mod together;
 mod tree;
 mod update;

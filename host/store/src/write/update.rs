@@ -21,11 +21,13 @@ impl Writer<'_> {
             let names = given.keys().map(String::as_str);
             let trusted = rights::is_own_preference(writer.env, model, ids, names, Operation::Write);
             let before = writer.trusted;
+            let assigned = if given.contains_key("user_ids") { writer.assigned(described, ids)? } else { Vec::new() };
             writer.trusted |= trusted;
             let done = writer.write_checked(described, ids, &given);
             writer.trusted = before;
             done?;
-            writer.follow(described, ids, &given)
+            writer.follow(described, ids, &given)?;
+            writer.follow_tasks(described, ids, &given, &assigned)
         })
     }
 
@@ -91,7 +93,8 @@ impl Writer<'_> {
             self.relate(model, id, name, model.field(name)?, commands)?;
         }
         self.write_shown(model, id, shown)?;
-        if !changed.is_empty() {
+        // The taxes of an order's line are no column of it.
+        if !changed.is_empty() || given.contains_key("tax_ids") {
             self.finish_known(model, id, given, Some(&changed))?;
         }
         if model.active_name.as_ref().is_some_and(|active| active == "active" && changed.contains(active)) {
