@@ -85,6 +85,9 @@ class Environment:
     def is_superuser(self):
         return self.su
 
+    def is_system(self):
+        return self.su or self.user.has_group("base.group_system")
+
     def is_admin(self):
         return self.su or self.user.has_group("base.group_erp_manager")
 

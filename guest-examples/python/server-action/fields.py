@@ -44,6 +44,11 @@ def for_host(info, value):
     """A value to be written to a field, as the contract has it. `info` says what the field is."""
     kind = info.kind
     if kind == "many2one":
+        if isinstance(value, (tuple, list)):
+            # As `read` gives it: the id, then the name.
+            value = value[0] if value else None
+        if hasattr(value, "_ids") and value._name != info.relation:
+            raise ValueError(f"Wrong value for {info.name}: {value}")
         ids = id_of(value)
         return to_host(Link(ids) if ids else None)
     if kind == "boolean":

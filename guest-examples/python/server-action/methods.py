@@ -1,12 +1,16 @@
 """Methods of records beyond reading and writing: the discussion, activities, and whatever else a model offers."""
 
 import json
+from functools import partial
 
 from dates import context_timestamp
 from errors import NotHere
 from fields import to_date
-from triggerbox import ref
+from markup import Markup
+from rounding import CURRENCY
+from triggerbox import Error, ref
 from triggerbox.errors import fallible
+from triggerbox.values import FIRST_PROVISIONAL
 from wit_world.imports import chatter, records as host, types
 
 host_call = fallible(host.call)
@@ -30,25 +34,43 @@ SUBTYPES = ("mail.mt_comment", "mail.mt_note")
 
 
 class Later:
-    """The result of a method that is called when the run is applied. Asking anything of it says so."""
+    """The result of a method that is called when the run is applied. Asking anything of it asks what the method has made,
+    where the backend shows that already; where it does not, it says so."""
 
-    __slots__ = ("_method",)
+    __slots__ = ("_method", "_find")
 
-    def __init__(self, method):
-        self._method = method
+    def __init__(self, method, find=None):
+        self._method, self._find = method, find
 
-    def _ask(self, *_):
-        raise NotHere(
-            f"the result of {self._method} is known only when the run is applied; search for what it made in a rule of "
-            "its own, or grant the method as read-only if it changes nothing"
-        )
+    def _made(self):
+        try:
+            found = self._find() if self._find else None
+        except Error:
+            # What may not be read is not known either.
+            found = None
+        if not found:
+            raise NotHere(
+                f"the result of {self._method} is known only when the run is applied; search for what it made in a rule of "
+                "its own, or grant the method as read-only if it changes nothing"
+            )
+        return found
 
-    __getattr__ = __getitem__ = __iter__ = __len__ = __bool__ = __eq__ = __contains__ = __call__ = _ask
-    __add__ = __or__ = __and__ = __sub__ = _ask
-    __hash__ = None
+    def __getattr__(self, name):
+        return getattr(self._made(), name)
 
     def __repr__(self):
         return f"<result of {self._method}, known when the run is applied>"
+
+    __hash__ = None
+
+
+def asked(name):
+    """A method of `Later` that is its result's."""
+    return lambda self, *arguments: getattr(self._made(), name)(*arguments)
+
+
+for _name in "getitem setitem iter len bool eq ne contains add or and sub lt le gt ge int str".split():
+    setattr(Later, f"__{_name}__", asked(f"__{_name}__"))
 
 
 class Method:
@@ -86,11 +108,14 @@ class Methods:
         return [types.RecordRef(self._name, id) for id in self._ids]
 
     def _method(self, name):
+        if self._name == "res.currency" and name in CURRENCY:
+            return partial(CURRENCY[name], self)
         return Method(self, name)
 
     def message_post(self, *, body="", subject=None, message_type="notification", subtype_xmlid=None, subtype_id=None,
                      partner_ids=(), attachments=(), body_is_html=False, **_):
         self.ensure_one()
+        body_is_html = body_is_html or isinstance(body, Markup)
         if subtype_id and not subtype_xmlid:
             subtype_xmlid = next((xmlid for xmlid in SUBTYPES if ref(xmlid).id == int(subtype_id)), None)
         if not attachments:
@@ -101,7 +126,7 @@ class Methods:
                 named["subtype_id"] = int(subtype_id)
             given = {name: value for name, value in named.items() if value}
             host_call(self._name, list(self._ids), "message_post", json.dumps(given))
-            return Later("message_post")
+            return Later("message_post", self._posted)
         to_followers = subtype_xmlid == "mail.mt_comment"
         form = chatter.BodyFormat.HTML if body_is_html else chatter.BodyFormat.TEXT
         files = [chatter.Attachment(name, "application/octet-stream", content if isinstance(content, bytes) else
@@ -109,7 +134,18 @@ class Methods:
         message = chatter.Message(str(body or ""), form, subject or None, [int(id) for id in partner_ids], files)
         post = post_message if to_followers else post_note
         post(self._refs()[0], message)
-        return Later("message_post")
+        return Later("message_post", self._posted)
+
+    def _posted(self):
+        """The newest message on the record, if this run posted it."""
+        domain = [("model", "=", self._name), ("res_id", "=", self.id), ("body", "!=", False)]
+        newest = self.env["mail.message"].search(domain, order="id desc", limit=1)
+        return newest if newest and newest.id >= FIRST_PROVISIONAL else None
+
+    def message_notify(self, *, body="", subject=None, partner_ids=(), **_):
+        named = {"body": str(body or ""), "subject": subject, "partner_ids": [int(id) for id in partner_ids]}
+        host_call(self._name, list(self._ids), "message_notify", json.dumps(named))
+        return Later("message_notify")
 
     def message_subscribe(self, partner_ids=(), subtype_ids=()):
         for target in self._refs():
@@ -135,25 +171,44 @@ class Methods:
         if self._ids:
             # As the method of this name: without a user, the activity is nobody's.
             host_call(self._name, list(self._ids), "activity_schedule", json.dumps(given))
-        self.env._store.changed("mail.activity", ())
-        return Later("activity_schedule")
+        store = self.env._store
+        places = {id: store.made["mail.activity", self._name, id] for id in self._ids}
+        store.made.update(("mail.activity", self._name, id) for id in self._ids)
+        store.changed("mail.activity", ())
+        return Later("activity_schedule", lambda: self._scheduled(places))
 
-    def activity_feedback(self, act_type_xmlids, user_id=None, feedback=None):
-        if user_id:
-            raise NotHere("activity_feedback of one user is not known here; leave user_id out")
-        kinds = [act_type_xmlids] if isinstance(act_type_xmlids, str) else act_type_xmlids
-        for target in self._refs():
-            for kind in kinds:
-                complete_activities(target, kind, feedback or None)
-        self.env._store.changed("mail.activity", ())
+    def _scheduled(self, places):
+        """The activities that this run scheduled on the records as the ones at these places."""
+        found = []
+        for id, place in places.items():
+            domain = [("res_model", "=", self._name), ("res_id", "=", id), ("id", ">=", FIRST_PROVISIONAL)]
+            made = self.env["mail.activity"].with_context(active_test=False).search(domain, order="id")
+            found += made._ids[place : place + 1]
+        return self.env["mail.activity"].browse(found)
+
+    def activity_feedback(self, act_type_xmlids, user_id=None, feedback=None, attachment_ids=None):
+        if "automated" in self.env._store.fields("mail.activity") and not user_id:
+            # The backend knows which activities methods scheduled, these among them.
+            for target in self._refs():
+                for kind in kinds(act_type_xmlids):
+                    complete_activities(target, kind, feedback or None)
+            self.env._store.changed("mail.activity", ())
+            return True
+        found = self.activity_search(act_type_xmlids, user_id)
+        if found:
+            host_call("mail.activity", found.ids, "action_feedback", json.dumps({"feedback": feedback} if feedback else {}))
+            self.env._store.changed("mail.activity", ())
         return True
 
-    def activity_search(self, act_type_xmlids="", user_id=None, additional_domain=()):
-        kinds = [act_type_xmlids] if isinstance(act_type_xmlids, str) else act_type_xmlids
+    def activity_search(self, act_type_xmlids="", user_id=None, additional_domain=(), only_automated=True):
+        """Activities of these types; those that people made by hand are nothing to methods."""
         domain = [("res_model", "=", self._name), ("res_id", "in", self.ids)]
-        domain.append(("activity_type_id", "in", [ref(kind).id for kind in kinds if kind]))
+        domain.append(("activity_type_id", "in", [ref(kind).id for kind in kinds(act_type_xmlids) if kind]))
         if user_id:
             domain.append(("user_id", "=", int(user_id)))
+        if only_automated:
+            tells = "automated" in self.env._store.fields("mail.activity")
+            domain.append(("automated", "=", True) if tells else ("id", ">=", FIRST_PROVISIONAL))
         return self.env["mail.activity"].search([*domain, *additional_domain])
 
     def activity_unlink(self, act_type_xmlids, user_id=None):
@@ -184,6 +239,11 @@ class Methods:
         return None
 
     invalidate_model = flush_model = flush_recordset
+
+
+def kinds(xmlids):
+    """One type of activities, or several."""
+    return [xmlids] if isinstance(xmlids, str) else xmlids
 
 
 def plain(value):

@@ -1,13 +1,16 @@
 """Recordsets over the contract's records, with the habits of Odoo's ORM."""
 
+from ast import literal_eval
+
 from catalogue import named
 from dates import context_timestamp
 from domains import joined, literal
 from errors import NotHere
 from fields import SEVERAL, commands, for_host, from_host, id_of
 from methods import Methods
-from triggerbox import AccessDenied
+from triggerbox import AccessDenied, Error
 from triggerbox.errors import fallible
+from triggerbox.values import PENDING
 from wit_world.imports import records as host
 from wit_world.imports import types
 
@@ -21,6 +24,10 @@ host_copy = fallible(host.copy)
 host_group = fallible(host.read_group)
 host_names = fallible(host.name_search)
 host_access = fallible(host.has_access)
+
+
+#: What every record has and nobody writes.
+MAGIC = ("id", "create_date", "create_uid", "write_date", "write_uid")
 
 
 class Recordset(Methods):
@@ -57,7 +64,7 @@ class Recordset(Methods):
 
     @property
     def _fields(self):
-        return {name: FieldOf(self.env, info) for name, info in self.env._store.fields(self._name).items()}
+        return {name: FieldOf(info) for name, info in self.env._store.fields(self._name).items()}
 
     def ensure_one(self):
         if len(self._ids) != 1:
@@ -86,9 +93,15 @@ class Recordset(Methods):
         self.write({name: value})
 
     def __getattr__(self, name):
+        store = self.env._store
+        known = store.plain.get((self._name, name))
+        if known is not None and len(self._ids) == 1:
+            value = known.get(self._ids[0], PENDING)
+            if value is not PENDING:
+                return value
         if name.startswith("__"):
             raise AttributeError(name)
-        fields = self.env._store.fields(self._name)
+        fields = store.fields(self._name)
         if name in fields or name == "display_name":
             return self._get(name)
         return self._method(name)
@@ -142,6 +155,8 @@ class Recordset(Methods):
         return current
 
     def filtered(self, what):
+        if not what:
+            return self
         if isinstance(what, str):
             path = what
             return self._of([record.id for record in self if any_true(record.mapped(path))])
@@ -154,6 +169,8 @@ class Recordset(Methods):
         return self._of([id for id in self._ids if id in found])
 
     def sorted(self, key=None, reverse=False):
+        if len(self._ids) < 2:
+            return self
         if key is None:
             found = self.with_context(active_test=False).search([("id", "in", self.ids)])._ids
             return self._of(reversed(found) if reverse else found)
@@ -164,10 +181,28 @@ class Recordset(Methods):
     def _sorted_by(self, order, reverse):
         records = list(self)
         for part in reversed(order.split(",")):
-            name, _, direction = part.strip().partition(" ")
-            down = direction.strip().lower() == "desc"
-            records.sort(key=lambda record: sortable(record[name]), reverse=down != reverse)
+            name, *rest = part.split()
+            words = [word.lower() for word in rest]
+            down = "desc" in words
+            # Empty comes last, and first where the order is turned round, unless it is said otherwise.
+            first = words[-1] == "first" if "nulls" in words else down
+            value = self._sort_value(name)
+            empty = first != down
+            records.sort(key=lambda record: sortable(value(record), 0 if empty else 2), reverse=down != reverse)
         return self._of([record.id for record in records])
+
+    def _sort_value(self, name):
+        """What records are sorted by: a field's value; the place of a linked record among the others."""
+        field, _, inner = name.partition(".")
+        if not self._is_link(field):
+            return lambda record: record[name]
+        if inner:
+            return lambda record: record[field].id
+        linked = self.mapped(field)
+        order = linked.with_context(active_test=False).search([("id", "in", linked.ids)])._ids if len(linked) > 1 else linked._ids
+        places = {id: place for place, id in enumerate(order)}
+        # False is 0 to Python: places start at 1.
+        return lambda record: places.get(record[field].id, len(places)) + 1 if record[field] else False
 
     def grouped(self, key):
         groups = {}
@@ -284,19 +319,30 @@ class Recordset(Methods):
     def search_read(self, domain=(), fields=(), offset=0, limit=None, order=None):
         return self.search(domain, offset, limit, order).read(fields)
 
-    def read(self, fields=()):
-        return [{"id": record.id, **{name: record._rpc(name) for name in fields}} for record in self]
+    def search_fetch(self, domain, field_names=(), offset=0, limit=None, order=None):
+        return self.search(domain, offset, limit, order)
 
-    def _rpc(self, name):
+    def fetch(self, field_names=()):
+        """Nothing: fields are read when they are asked for, for all records together."""
+
+    def read(self, fields=(), load="_classic_read"):
+        if not fields:
+            # All fields: those that may be read.
+            fields = [name for name in self.env._store.fields(self._name) if name != "id"]
+        return [{"id": record.id, **{name: record._rpc(name, load) for name in fields}} for record in self]
+
+    def _rpc(self, name, load="_classic_read"):
         """A value as Odoo's `read` gives it."""
         value = self[name]
         if not isinstance(value, Recordset):
-            return value
+            return False if value is None else value
         kind = self.env._store.fields(self._name)[name].kind
         if kind in SEVERAL:
             return value.ids
         if kind == "reference":
             return f"{value._name},{value.id}"
+        if not load:
+            return value.id
         return (value.id, value.display_name) if value else False
 
     def _read_group(self, domain, groupby=(), aggregates=(), having=(), offset=0, limit=None, order=None):
@@ -309,12 +355,66 @@ class Recordset(Methods):
         page = host.GroupPage(offset or 0, limit or None, order or None, literal(having) if having else None, archived)
         where = types.Domain_Literal(literal(domain))
         asked = [name.replace(":recordset", ":array_agg") for name in aggregates]
-        groups = host_group(self._name, where, list(groupby), asked, page)
+        return [self._group_row(group, aggregates) for group in host_group(self._name, where, list(groupby), asked, page)]
+
+    def formatted_read_group(self, domain, groupby=(), aggregates=(), having=(), offset=0, limit=None, order=None):
         return [
-            tuple(self._group_value(field) for field in group.keys)
-            + tuple(self._group_value(types.Field(name, field.value)) for name, field in zip(aggregates, group.aggregates))
-            for group in groups
+            {
+                **{name: self._formatted(name, value) for name, value in zip(groupby, row)},
+                "__extra_domain": literal_eval(group.domain),
+                **dict(zip(aggregates, row[len(groupby) :])),
+            }
+            for group, row in self._groups(domain, groupby, aggregates, having, offset, limit, order)
         ]
+
+    def read_group(self, domain, fields=(), groupby=(), offset=0, limit=None, orderby=False, lazy=True):
+        """As Odoo had it before: groups by the first field only, unless `lazy` is off."""
+        groupby = [groupby] if isinstance(groupby, str) else list(groupby)
+        taken = groupby[:1] if lazy else groupby
+        infos = self.env._store.fields(self._name)
+        summed = {}
+        for field in fields:
+            # `amount`, `amount:sum`, or `total:sum(amount)`.
+            name, _, how = field.partition(":")
+            function, _, inner = how.partition("(")
+            if (inner.rstrip(")") or name) in infos and name not in [key.partition(":")[0] for key in groupby]:
+                if how or infos[name].kind in ("integer", "float", "monetary"):
+                    summed[name] = f"{inner.rstrip(')') or name}:{function or 'sum'}"
+        counted = f"{taken[0].partition(':')[0]}_count" if lazy and taken else "__count"
+        rows = []
+        asked = ["__count", *summed.values()]
+        for group, row in self._groups(domain, taken, asked, (), offset, limit, orderby or None):
+            made = {name: self._formatted(name, value) for name, value in zip(taken, row)}
+            made = {name: value[1] if ":" in name and value else value for name, value in made.items()}
+            made[counted] = row[len(taken)]
+            made.update(zip(summed, row[len(taken) + 1 :]))
+            made["__domain"] = joined(literal_eval(group.domain), domain)
+            if len(groupby) > len(taken):
+                made["__context"] = {"group_by": groupby[len(taken) :]}
+            rows.append(made)
+        return rows
+
+    def _groups(self, domain, groupby, aggregates, having, offset, limit, order):
+        """Groups with their keys and aggregates, in the order of their keys."""
+        archived = self.env.context.get("active_test") is False
+        page = host.GroupPage(offset or 0, limit or None, order or None, literal(having) if having else None, archived)
+        found = host_group(self._name, types.Domain_Literal(literal(domain)), list(groupby), list(aggregates), page)
+        for group in found:
+            yield group, self._group_row(group, aggregates)
+
+    def _group_row(self, group, aggregates):
+        keys = tuple(self._group_value(field) for field in group.keys)
+        values = tuple(self._group_value(types.Field(name, field.value)) for name, field in zip(aggregates, group.aggregates))
+        return keys + values
+
+    def _formatted(self, name, value):
+        """A group's key as people read it."""
+        if isinstance(value, Recordset):
+            return (value.id, value.display_name) if value else False
+        if ":" in name and value:
+            text = value.isoformat(sep=" ") if hasattr(value, "hour") else value.isoformat()
+            return (text, label(name.partition(":")[2], value))
+        return value
 
     def _is_link(self, name):
         info = self.env._store.fields(self._name).get(name)
@@ -344,9 +444,13 @@ class Recordset(Methods):
         return described
 
     def name_search(self, name="", domain=None, operator="ilike", limit=100):
-        if domain or operator != "ilike":
-            raise NotHere("name_search with a domain or an operator is not known here; use search")
-        return [(link.id, link.display_name) for link in host_names(self._name, name or "", limit)]
+        if operator != "ilike":
+            raise NotHere("name_search with an operator is not known here; use search")
+        if not domain:
+            return [(link.id, link.display_name) for link in host_names(self._name, name or "", limit)]
+        fields = self.env._store.fields(self._name)
+        by = [("name" if "name" in fields else "x_name", "ilike", name)] if name else []
+        return [(record.id, record.display_name) for record in self.search(joined(by, domain), limit=limit)]
 
     def has_access(self, operation):
         return host_access(self._name, list(self._ids), host.Operation[operation.upper()])
@@ -360,7 +464,21 @@ class Recordset(Methods):
         context = self.env.context
         return {name: context[prefix + name] for name in fields if prefix + name in context}
 
+    def get_metadata(self):
+        """Who made and changed each record, and when."""
+        log = ("create_uid", "create_date", "write_uid", "write_date")
+        return [{**row, "xmlid": False, "xmlids": [], "noupdate": False} for row in self.read(log)]
+
     # Changing.
+
+    def update(self, values):
+        for name, value in values.items():
+            self[name] = value
+
+    def name_create(self, name):
+        fields = self.env._store.fields(self._name)
+        record = self.create({"name" if "name" in fields else "x_name": name})
+        return (record.id, record.display_name)
 
     def create(self, values):
         several = isinstance(values, (list, tuple))
@@ -378,9 +496,11 @@ class Recordset(Methods):
         return Recordset(self.env, self._name, made)
 
     def write(self, values):
-        if not self._ids:
+        if not self._ids or not values:
             return True
         store = self.env._store
+        for name in values:
+            self._read_list(name)
         kept = store.lists_after(self._name, self._ids, values)
         given, later = self._split(values)
         if given:
@@ -391,6 +511,20 @@ class Recordset(Methods):
         store.changed(self._name, self._ids)
         store.keep(kept)
         return True
+
+    def _read_list(self, name):
+        """Reads a list of records that is to be changed, and is asked for elsewhere in the code: what is linked then comes last,
+        as in Odoo."""
+        store = self.env._store
+        info = store.fields(self._name).get(name)
+        if info is None or info.kind != "many2many" or name not in store.said:
+            return
+        try:
+            for id in self._ids:
+                store.value(self._name, name, id, self._ids)
+        except Error:
+            # Whoever may write it may not read it; what comes of reading it later is not to be told here.
+            return
 
     def unlink(self):
         if self._ids:
@@ -414,6 +548,9 @@ class Recordset(Methods):
         infos = self.env._store.fields(self._name)
         given, later = [], []
         for name, value in values.items():
+            if name in MAGIC:
+                # As Odoo: it keeps these itself, and says nothing.
+                continue
             info = infos.get(name)
             if info is None:
                 raise ValueError(f"Invalid field {name!r} in {self._name!r}")
@@ -452,18 +589,18 @@ class Recordset(Methods):
 class FieldOf:
     """What code may ask of `record._fields['x']`."""
 
-    def __init__(self, env, info):
-        self._env, self.name, self.type, self.string = env, info.name, info.kind, info.label
+    def __init__(self, info):
+        self.name, self.type, self.string = info.name, info.kind, info.label
         self.selection = [tuple(option) for option in info.selection]
         self.comodel_name, self.required, self.readonly, self.store = info.relation, info.required, info.readonly, info.stored
 
     def context_today(self, record, timestamp=None):
-        return context_timestamp(self._env, timestamp).date()
+        return context_timestamp(record.env, timestamp).date()
 
     today = context_today
 
     def context_timestamp(self, record, timestamp):
-        return context_timestamp(self._env, timestamp)
+        return context_timestamp(record.env, timestamp)
 
 
 def in_order(value):
@@ -477,8 +614,21 @@ def any_true(value):
     return any(value) if isinstance(value, list) else bool(value)
 
 
-def sortable(value):
-    """Something that sorts: empty before all, and records by id."""
-    if isinstance(value, Recordset):
-        value = value.ids
-    return (0,) if value is False or value is None else (1, value)
+def sortable(value, empty):
+    """Something that sorts; `empty`: where what is empty belongs, 1 being where the others are."""
+    if value is None or value is False:
+        return (empty,)
+    return (1, value)
+
+
+def label(granularity, day):
+    """A group of days as people call it."""
+    if granularity == "year":
+        return f"{day:%Y}"
+    if granularity == "quarter":
+        return f"Q{(day.month + 2) // 3} {day:%Y}"
+    if granularity == "week":
+        return f"W{day.isocalendar()[1]} {day:%Y}"
+    if granularity == "day":
+        return f"{day:%d %b %Y}"
+    return f"{day:%H:%M %d %b}" if granularity == "hour" else f"{day:%B %Y}"

@@ -23,3 +23,16 @@ def float_compare(value1, value2, precision_digits=None, precision_rounding=None
     if not float_round(delta, precision_digits, precision_rounding):
         return 0
     return -1 if delta < 0.0 else 1
+
+
+def digits(currency):
+    """To what amounts of a currency are rounded."""
+    return currency.ensure_one().rounding or 0.01
+
+
+#: Methods of currencies.
+CURRENCY = {
+    "round": lambda currency, amount: float_round(amount, precision_rounding=digits(currency)),
+    "is_zero": lambda currency, amount: not float_round(amount, precision_rounding=digits(currency)),
+    "compare_amounts": lambda currency, one, other: float_compare(one, other, precision_rounding=digits(currency)),
+}

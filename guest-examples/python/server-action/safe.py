@@ -8,6 +8,7 @@ import ast
 import builtins
 import sys
 from functools import reduce
+from opcode import opmap
 from types import CodeType
 
 from triggerbox import Failed
@@ -48,18 +49,50 @@ class Refused(Failed):
     """The code is refused before any of it runs."""
 
 
+#: Instructions that nothing compiles to which may be said.
+FORBIDDEN = frozenset(
+    opmap[name]
+    for name in (
+        "IMPORT_NAME", "IMPORT_FROM", "STORE_ATTR", "DELETE_ATTR", "STORE_GLOBAL", "DELETE_GLOBAL", "DELETE_SUBSCR",
+        "LOAD_BUILD_CLASS", "WITH_EXCEPT_START", "UNPACK_EX", "GET_YIELD_FROM_ITER", "GET_AWAITABLE", "LOAD_COMMON_CONSTANT",
+        "SETUP_ANNOTATIONS", "CHECK_EG_MATCH", "MATCH_SEQUENCE", "MATCH_MAPPING", "MATCH_CLASS", "MAKE_CELL",
+        "COPY_FREE_VARS", "LOAD_DEREF", "STORE_DEREF", "LOAD_SPECIAL",
+    )
+    if name in opmap
+)
+#: Texts that code has which may say something forbidden.
+SUSPICIOUS = ("__", *sorted(INNER))
+
+
 def compile_action(text):
-    """The code, checked and compiled."""
+    """The code, checked and compiled. What is plainly harmless is not looked at piece by piece."""
     text = text.strip() + "\n"
     try:
-        tree = ast.parse(text, "action")
+        code = compile(text, "action", "exec", dont_inherit=True)
     except SyntaxError as error:
         line = (error.text or "").strip()
         raise Refused(f"line {error.lineno}: {error.msg}: {line}") from None
-    check(tree, text)
-    code = compile(tree, "action", "exec", dont_inherit=True)
-    check_functions(code, text)
+    if any(word in text for word in SUSPICIOUS) or not harmless(code):
+        check(ast.parse(text, "action"), text)
+        check_functions(code, text)
     return code
+
+
+def harmless(code):
+    """Whether no instruction of the code, or of a function in it, is forbidden."""
+    # An instruction is two bytes, what it is and its argument; places that are kept for the interpreter are zero.
+    if not FORBIDDEN.isdisjoint(code.co_code[::2]) or "__doc__" in code.co_names:
+        return False
+    return all(harmless(inner) for inner in code.co_consts if isinstance(inner, CodeType))
+
+
+def said(code):
+    """The names of attributes and functions that the code says."""
+    names = set(code.co_names)
+    for inner in code.co_consts:
+        if isinstance(inner, CodeType):
+            names |= said(inner)
+    return names
 
 
 def check_functions(code, text):
@@ -78,6 +111,8 @@ def check_functions(code, text):
 def check(tree, text):
     """Raises `Refused` at the first thing that may not be said."""
     lines = text.splitlines()
+    if ast.get_docstring(tree, clean=False) is not None:
+        raise Refused(f"line 1: a text that stands alone at the start is kept under a forbidden name; write it after #: {lines[0]}")
     for node in ast.walk(tree):
         reason = refusal(node)
         if reason:

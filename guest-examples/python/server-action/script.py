@@ -9,7 +9,8 @@ from pathlib import Path
 from context import names
 from environment import Environment
 from errors import shown
-from safe import compile_action
+from safe import compile_action, said
+from store import Store
 from triggerbox import AccessDenied, Failed, Outcome
 
 #: Code that was there at build time, ready to run.
@@ -23,7 +24,7 @@ def run(event):
     code = compile_action(text) if text else BUILT_IN
     if code is None:
         raise Failed("there is no code: set the parameter `code`, or build the component with a file action.py")
-    env = Environment(event)
+    env = Environment(event, Store(sorted(said(code))))
     space = names(event, env)
     try:
         require_write(space["records"])

@@ -1,11 +1,14 @@
 """What was read, kept by model, field and record; and what fields are.
 
-A field is read for all records of the recordset that a record came out of, so that a loop costs one host call for each
-field it uses, not one for each record.
+A field is read for all records of the recordset that a record came out of, and with it the other fields of the model that the
+code says: a loop costs one host call, not one for each record and field.
 """
 
+from collections import Counter
+
 from fields import EMPTY, SEVERAL, commands, from_host
-from triggerbox import NotFound, Pending, fields_get
+from markup import Markup
+from triggerbox import Error, NotFound, Pending, fields_get
 from triggerbox.errors import fallible
 from triggerbox.values import PENDING
 from wit_world.imports import records as host
@@ -13,13 +16,21 @@ from wit_world.imports import records as host
 host_read = fallible(host.read)
 
 
-
 class Store:
-    """The cache of one run."""
+    """The cache of one run. `said`: the names that the code says: fields among them are read together."""
 
-    def __init__(self):
+    def __init__(self, said=()):
+        self.said = said
         self._fields = {}
         self._values = {}
+        #: Values that are what they read as, by model and field: the same that `_values` has.
+        self.plain = {}
+        #: How many records a field is read for together, where a write made it be forgotten.
+        self._reach = {}
+        #: Models of which the fields that the code says cannot be read together.
+        self._alone = set()
+        #: How often activities were scheduled and messages were posted, by model and record.
+        self.made = Counter()
 
     def fields(self, model):
         """The model's fields by name: one host call for each model."""
@@ -30,13 +41,10 @@ class Store:
 
     def value(self, model, name, id, prefetch):
         """A field of one record, read for all of `prefetch` if it is not known."""
-        values = self._values.setdefault(model, {}).setdefault(name, {})
+        values = self._column(model, name)
         if id not in values:
-            wanted = [other for other in prefetch if other not in values]
-            if id not in wanted:
-                wanted.append(id)
-            for row in host_read(model, wanted, [name]):
-                values[row.id] = from_host(row.values[0])
+            wanted = self._together((model, name), values, id, prefetch)
+            self._read(model, name, wanted)
             if id not in values:
                 raise NotFound("no-such-record", f"{model}({id}) does not exist, or not any more")
         value = values[id]
@@ -47,6 +55,61 @@ class Store:
                 "rule of its own that runs on the change",
             )
         return value
+
+    def _column(self, model, name):
+        """What is known of a field, by record."""
+        columns = self._values.setdefault(model, {})
+        values = columns.get(name)
+        if values is None:
+            values = columns[name] = {}
+            info = self.fields(model).get(name)
+            if name == "display_name" or info and not info.relation and info.kind != "reference":
+                self.plain[model, name] = values
+        return values
+
+    def _together(self, key, values, id, prefetch):
+        """Records to read a field for: all; but of a field that each write makes be forgotten, each time more than the last
+        time."""
+        reach = self._reach.get(key)
+        if reach == 1 or len(prefetch) < 2:
+            wanted = [id]
+        else:
+            wanted = [other for other in prefetch if other not in values]
+            if id not in wanted:
+                wanted.insert(0, id)
+            if reach:
+                start = wanted.index(id)
+                wanted = wanted[start : start + reach]
+        if reach:
+            self._reach[key] = reach * 2
+        return wanted
+
+    def _read(self, model, name, ids):
+        names = [name]
+        if model not in self._alone and len(ids) > 1:
+            infos = self.fields(model)
+            known = self._values.get(model, {})
+            names += [
+                other
+                for other in self.said
+                if other != name and other in infos and not known.get(other) and infos[other].kind != "binary"
+            ]
+        try:
+            rows = host_read(model, ids, names)
+        except Error:
+            if len(names) == 1:
+                raise
+            # One of the others is not granted, or cannot be read: each for itself, then.
+            self._alone.add(model)
+            names = [name]
+            rows = host_read(model, ids, names)
+        infos = self.fields(model)
+        for place, name in enumerate(names):
+            values = self._column(model, name)
+            html = name in infos and infos[name].kind == "html"
+            for row in rows:
+                value = from_host(row.values[place])
+                values[row.id] = Markup(value) if html and value else value
 
     def empty(self, model, name):
         """What a field of no record reads as."""
@@ -61,6 +124,8 @@ class Store:
             for field, values in fields.items():
                 info = known.get(field)
                 if info is None or info.readonly or not info.stored or info.kind in SEVERAL or field == "display_name":
+                    if values:
+                        self._reach[name, field] = 1
                     values.clear()
                 elif name == model:
                     for id in ids:
@@ -89,11 +154,15 @@ class Store:
     def keep(self, lists):
         """Knows again what `lists_after` told."""
         for (model, name), read in lists.items():
-            self._values.setdefault(model, {}).setdefault(name, {}).update(read)
+            self._column(model, name).update(read)
 
     def forget(self):
         """Forgets all values: a method may have changed anything."""
-        self._values.clear()
+        for name, columns in self._values.items():
+            for field, values in columns.items():
+                if values:
+                    self._reach[name, field] = 1
+                values.clear()
 
     def known_ids(self, model, name, ids):
         """The ids that a many2one field of these records is known to hold, for reading on from there together."""

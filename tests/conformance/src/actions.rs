@@ -92,6 +92,12 @@ impl Actions {
         // The template is copied whole: a run commits.
         let file = self.folder.path().join("case.db");
         std::fs::copy(self.folder.path().join("data.db"), &file)?;
+        // A session on the server says its language; a run has its user's. It is none of the fields that are compared.
+        if let Some(lang) = case.pointer("/context/lang").and_then(Json::as_str) {
+            let user = case.get("uid").and_then(Json::as_u64).unwrap_or(1);
+            let sql = "UPDATE res_partner SET lang = ?1 WHERE id = (SELECT partner_id FROM res_users WHERE id = ?2)";
+            Connection::open(&file)?.execute(sql, (lang, i64::try_from(user)?))?;
+        }
         let log = Log::default();
         let report = {
             let database = Database::open(&file, Mode::Write)?;
@@ -158,8 +164,23 @@ fn component() -> anyhow::Result<(Vec<u8>, Manifest)> {
 /// A rule's grants by name: everything that the data has, so that what is compared is the code, not the grants. Other
 /// people's users and Odoo's own machinery are not in the data.
 fn everything(set: &DataSet) -> Grants {
-    let methods =
-        ["action_confirm", "action_cancel", "action_archive", "toggle_active", "action_set_won", "action_feedback"];
+    let methods = [
+        "action_archive",
+        "action_cancel",
+        "action_confirm",
+        "action_done",
+        "action_draft",
+        "action_feedback",
+        "action_lock",
+        "action_quotation_sent",
+        "action_restore",
+        "action_set_lost",
+        "action_set_won",
+        "action_unarchive",
+        "action_unlock",
+        "message_notify",
+        "toggle_active",
+    ];
     let grants = set.schema.models.values().map(|model| Grant {
         model: model.name.clone(),
         operations: GrantOperation::ALL.into(),
