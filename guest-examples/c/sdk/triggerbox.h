@@ -134,6 +134,28 @@ triggerbox_automation_records_list_field_t tb_fields(const tb_named *values, siz
 
 #ifdef __cplusplus
 }
+
+#include <initializer_list>
+
+// C++ has no arrays without a name: lists in braces take their place, in the same macros.
+#undef TB_IDS
+#undef TB_FIELDS
+#define TB_IDS(...) tb_list({__VA_ARGS__})
+#define TB_FIELDS(...) std::initializer_list<tb_named>{__VA_ARGS__}
+
+inline tb_ids tb_list(std::initializer_list<uint32_t> ids) { return tb_list(ids.begin(), ids.size()); }
+inline bool tb_create(const char *model, std::initializer_list<tb_named> values, uint32_t *id) {
+  return tb_create(model, values.begin(), values.size(), id);
+}
+inline bool tb_ensure(const char *model, const char *keys, std::initializer_list<tb_named> values, uint32_t *id) {
+  return tb_ensure(model, keys, values.begin(), values.size(), id);
+}
+inline bool tb_write(const char *model, tb_ids ids, std::initializer_list<tb_named> values) {
+  return tb_write(model, ids, values.begin(), values.size());
+}
+inline bool tb_copy(const char *model, uint32_t id, std::initializer_list<tb_named> values, uint32_t *copy) {
+  return tb_copy(model, id, values.begin(), values.size(), copy);
+}
 #endif
 
 #endif

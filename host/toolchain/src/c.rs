@@ -45,7 +45,8 @@ pub(crate) fn build(project: &Project, workshop: &Workshop) -> Result<Vec<u8>, E
     let mut command = zig.command(compiler);
     command.args(OPTIONS).args(LINK).arg("-I").arg(&scratch);
     if project.language == Language::Cpp {
-        command.args(["-std=c++23", "-fno-exceptions", "-fno-rtti"]);
+        // Leaving out what is empty is the library's habit, in braces too.
+        command.args(["-std=c++23", "-fno-exceptions", "-fno-rtti", "-Wno-missing-designated-field-initializers"]);
     }
     command.arg("-I").arg(library).args(sources(&project.folder, extension)?).arg(&object).args(objects);
     command.arg(scratch.join("automation_component_type.o")).arg("-o").arg(&module);
