@@ -13,7 +13,11 @@ use crate::rule::{Action, Rule};
 /// What one action of a rule asks for.
 #[must_use]
 pub fn asks(schema: &Schema, rule: &Rule, action: &Action, manifest: &Manifest) -> Grants {
-    ready::asks(schema, rule.model.as_deref(), action)
+    asks_on(schema, rule.model.as_deref(), action, manifest)
+}
+
+fn asks_on(schema: &Schema, model: Option<&str>, action: &Action, manifest: &Manifest) -> Grants {
+    ready::asks(schema, model, action)
         .unwrap_or_else(|| manifest.authority(action.grants.clone(), Vec::new(), Policy::default()).script)
 }
 
@@ -23,9 +27,21 @@ pub fn asks(schema: &Schema, rule: &Rule, action: &Action, manifest: &Manifest) 
 /// policy guards is opened by the rule's own `grants` only.
 #[must_use]
 pub fn authority(schema: &Schema, rule: &Rule, action: &Action, manifest: &Manifest, policy: &Policy) -> Authority {
+    authority_on(schema, rule.model.as_deref(), action, manifest, policy)
+}
+
+/// The same for an action of any rule that is bound to this model.
+#[must_use]
+pub fn authority_on(
+    schema: &Schema,
+    model: Option<&str>,
+    action: &Action,
+    manifest: &Manifest,
+    policy: &Policy,
+) -> Authority {
     let Authority { script_http, rule_http, follows_rule, .. } =
         manifest.authority(action.grants.clone(), action.http.clone(), Policy::default());
-    let script = asks(schema, rule, action, manifest);
+    let script = asks_on(schema, model, action, manifest);
     let granted = match &action.grants {
         Some(grants) => Some(grants.clone()),
         None if ready::is_ready_made(&action.script.name) => {

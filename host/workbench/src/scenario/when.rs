@@ -7,12 +7,14 @@ use toml::{Spanned, Value};
 use triggerbox_automation::{
     Request,
     people::{self, Person},
+    rule::{Action, ScriptRef},
+    scripts::{asks, ready},
 };
 use triggerbox_model::{
     call::Call,
     event::{MessageInfo, Slot, Trigger, WebhookCall},
-    grants::{Grant, Grants, Policy},
-    limits::{Class, Limit, Limits},
+    grants::{Authority, Grant, Grants, Policy},
+    limits::{Class, Limit, LimitRequest, Limits},
     manifest::{Manifest, ParameterKind},
     outbound::HttpGrant,
     schema::FieldKind,
@@ -54,11 +56,13 @@ pub(super) fn request(
     let actor = if when.actor.is_some() { happening.person(when.actor.as_ref())? } else { run_as.clone() };
     let grants = when.grants.as_ref().map(|grants| happening.each::<Grant>(grants)).transpose()?;
     let http = happening.each::<HttpGrant>(&when.http)?;
+    let parameters = happening.parameters(manifest)?;
+    let authority = authority(database, model.as_deref(), manifest, &parameters, grants.map(Grants), http);
     Ok(Request {
         script: script.clone(),
         rule: file.name.clone(),
-        parameters: happening.parameters(manifest)?,
-        authority: Arc::new(manifest.authority(grants.map(Grants), http, Policy::default())),
+        parameters,
+        authority: Arc::new(authority),
         limits: Limits::resolve(class(file, manifest), [&manifest.limits, &when.limits]),
         trigger,
         model,
@@ -72,6 +76,29 @@ pub(super) fn request(
         dry_run: false,
         outside: None,
     })
+}
+
+/// As a rule would give it: the program's own scripts may do what their parameters name.
+fn authority(
+    database: &Database,
+    model: Option<&str>,
+    manifest: &Manifest,
+    parameters: &[FieldValue],
+    grants: Option<Grants>,
+    http: Vec<HttpGrant>,
+) -> Authority {
+    let Some(script) =
+        manifest.script.name.parse::<ScriptRef>().ok().filter(|script| ready::is_ready_made(&script.name))
+    else {
+        return manifest.authority(grants, http, Policy::default());
+    };
+    let texts = parameters.iter().filter_map(|parameter| match &parameter.value {
+        triggerbox_model::value::Value::Text(text) => Some((parameter.name.clone(), text.clone())),
+        _ => None,
+    });
+    let action =
+        Action { script, agent: None, parameters: texts.collect(), grants, http, limits: LimitRequest::default() };
+    asks::authority_on(database.schema(), model, &action, manifest, &Policy::default())
 }
 
 /// As the engine would class the run.
