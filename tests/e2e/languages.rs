@@ -156,6 +156,11 @@ fn c_contract_check() {
 }
 
 #[test]
+fn cpp_contract_check() {
+    contract_check("cpp");
+}
+
+#[test]
 fn go_contract_check() {
     contract_check("go");
 }
@@ -176,7 +181,7 @@ const ACTION: &[&str] =
 
 // Shows: F014
 #[test]
-fn a_thousand_records_and_three_of_their_fields_are_six_host_calls() {
+fn a_thousand_records_and_three_of_their_fields_are_four_host_calls() {
     let crm = Crm::new();
     let lead = [("name", Value::text("One of many")), ("type", Value::text("lead"))];
     let ids: Vec<u32> = (0..1_000).map(|_| crm.create("crm.lead", &lead)).collect();
@@ -185,7 +190,8 @@ fn a_thousand_records_and_three_of_their_fields_are_six_host_calls() {
     assert!(matches!(report.verdict, Verdict::Applied(_)), "{:?}", report.verdict);
     assert!(log.iter().any(|line| line.contains("11000.0")), "{log:?}");
     let calls = report.used.get(Limit::HostCalls);
-    assert!(calls <= 6, "{calls} host calls");
+    // Whether the user may, what the fields are, the values, and the line that is logged.
+    assert!(calls <= 4, "{calls} host calls");
 }
 
 #[test]

@@ -56,3 +56,33 @@ fn a_new_zig_script_builds() {
 fn a_new_cpp_script_builds() {
     builds("cpp");
 }
+
+/// The example scripts of a language, each on its own scenarios.
+fn examples_pass(language: &str) {
+    let examples = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../guest-examples").canonicalize().unwrap();
+    let place = tempfile::tempdir().unwrap();
+    for name in ["contact-upsert", "data-quality", "high-value-order", "lead-scoring", "order-stock-check"] {
+        let folder = examples.join(language).join(name);
+        let component = format!("{name}.wasm");
+        triggerbox(place.path(), &["build", &folder.to_string_lossy(), "--output", &component]);
+        let scenarios = folder.join("scenarios");
+        let mut arguments = vec!["test", &component, "--scenarios", scenarios.to_str().unwrap()];
+        // As other golden files.
+        if std::env::var_os("SNAPSHOTS").is_some_and(|how| how == "overwrite") {
+            arguments.push("--bless");
+        }
+        triggerbox(place.path(), &arguments);
+    }
+}
+
+// Shows: F078, F092
+#[test]
+fn the_scenarios_of_the_python_examples_pass() {
+    examples_pass("python");
+}
+
+// Shows: F078, F092
+#[test]
+fn the_scenarios_of_the_typescript_examples_pass() {
+    examples_pass("typescript");
+}

@@ -275,6 +275,50 @@ fn scenarios_run_again_when_a_file_changes() {
     child.wait().unwrap();
 }
 
+/// Codes and messages of what `check` finds about grants, for `high-value-order` with these in place of its operations and fields.
+fn about_grants(folder: &Path, operations: &str, fields: &str) -> Vec<(String, String)> {
+    let manifest = HIGH_VALUE_ORDER.manifest.unwrap();
+    let manifest = manifest.replace("operations = [\"read\", \"note\"]", &format!("operations = [{operations}]"));
+    let manifest = manifest.replace("fields = [\"amount_total\"]", &format!("fields = [{fields}]"));
+    let component = embed_manifest(HIGH_VALUE_ORDER.component, &manifest).unwrap();
+    fs::write(folder.join("order.wasm"), component).unwrap();
+    let found: Json = serde_json::from_str(&ends(folder, 0, &["check", "order.wasm", "--json"])).unwrap();
+    let text = |finding: &Json, key: &str| finding[key].as_str().unwrap().to_owned();
+    let findings = found["findings"].as_array().unwrap().iter();
+    let findings = findings.filter(|finding| text(finding, "code").ends_with("-grant"));
+    findings.map(|finding| (text(finding, "code"), text(finding, "message"))).collect()
+}
+
+// Shows: F078, F092
+#[test]
+fn grants_are_held_against_what_the_component_imports_and_what_its_scenarios_need() {
+    let place = tempfile::tempdir().unwrap();
+    let folder = place.path();
+    let found = |code: &str, message: &str| (code.to_owned(), message.to_owned());
+    let (all, total) = ("\"read\", \"note\"", "\"amount_total\"");
+    assert_eq!(about_grants(folder, all, total), []);
+
+    let unused = "`activity` on sale.order: the component imports no function for it";
+    assert_eq!(about_grants(folder, &format!("{all}, \"activity\""), total), [found("unused-grant", unused)]);
+
+    let missing = "the component imports `chatter.post-note`, and no grant asks for `note`";
+    assert_eq!(about_grants(folder, "\"read\"", total), [found("missing-grant", missing)]);
+
+    // A scenario of an order that is not noted: reading is tested, noting is not, and no other field.
+    fs::create_dir(folder.join("scenarios")).unwrap();
+    let scenario = |threshold| {
+        format!("[when]\nrecords = [\"@demo.order_1\"]\nparameters = {{ threshold = {threshold} }}\n\n[expect]\n")
+    };
+    fs::write(folder.join("scenarios/small.toml"), scenario(1_000_000)).unwrap();
+    let (note, name) = ("no scenario needs `note` on sale.order", "no scenario needs name of sale.order");
+    assert_eq!(
+        about_grants(folder, all, "\"amount_total\", \"name\""),
+        [found("untested-grant", note), found("untested-grant", name)]
+    );
+    fs::write(folder.join("scenarios/large.toml"), scenario(1)).unwrap();
+    assert_eq!(about_grants(folder, all, total), []);
+}
+
 #[test]
 fn findings_in_sarif_follow_its_schema() {
     let place = tempfile::tempdir().unwrap();
