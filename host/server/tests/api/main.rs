@@ -1,6 +1,12 @@
 //! The API over real HTTP, on a port that the system chooses, with real components.
 
-#![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic, reason = "tests may be blunt")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::string_slice,
+    clippy::panic,
+    reason = "tests may be blunt"
+)]
 
 mod agents;
 mod alerts;
