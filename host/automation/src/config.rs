@@ -44,6 +44,8 @@ pub struct Config {
     pub caps: Caps,
     /// What links in notes start with: the address at which people reach this server; empty: links without a host.
     pub links: String,
+    /// The Odoo server that the records are on; none: they are in the database.
+    pub odoo: Option<Arc<triggerbox_odoo::Backend>>,
     /// Where the engine's random numbers start from: run ids, seeds of runs, jitter. Drawn when there is none.
     pub seed: Option<u64>,
 }
@@ -64,6 +66,7 @@ impl Default for Config {
             outside: None,
             caps: Caps::default(),
             links: String::new(),
+            odoo: None,
             seed: None,
         }
     }

@@ -156,7 +156,7 @@ impl Dispatcher<'_> {
                 self.suppress(event, &fire.rule, &Suppression::MaxRecords(rule.max_records))?;
                 continue;
             }
-            let firing = Firing::of(change, fire.record, fire.message.as_ref());
+            let firing = Firing { actor: fire.actor, ..Firing::of(change, fire.record, fire.message.as_ref()) };
             match batches.last_mut().filter(|_| !apart) {
                 Some(batch) => {
                     batch.firing.join(firing);

@@ -9,9 +9,12 @@ mod control;
 mod deliver;
 mod draft;
 mod dry;
+mod due;
 mod erase;
 mod finish;
 mod observe;
+mod odoo;
+mod remote;
 mod replay;
 mod retain;
 mod source;
@@ -37,6 +40,7 @@ pub use self::{
     dry::DryRun,
     erase::Erased,
     observe::{Attempt, Observer},
+    odoo::{Drained, SET_ASIDE},
     replay::Backtest,
     retain::Retained,
     work::Workers,

@@ -19,6 +19,9 @@ pub struct Firing {
     /// The changed fields as they were.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub old_values: Vec<Snapshot>,
+    /// Who is behind it, where people are on another server (`res.users` there).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub actor: Option<Id>,
     /// What somebody should know about this run besides its result.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub warnings: Vec<String>,
@@ -28,7 +31,7 @@ impl Firing {
     /// Something that happened to no records, or to these.
     #[must_use]
     pub fn new(trigger: Trigger, records: Vec<Id>) -> Self {
-        Self { trigger, records, old_values: Vec::new(), warnings: Vec::new() }
+        Self { trigger, records, old_values: Vec::new(), actor: None, warnings: Vec::new() }
     }
 
     /// What a change is to a script.

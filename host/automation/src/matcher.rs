@@ -38,6 +38,8 @@ pub struct Fire {
     pub message: Option<MessageInfo>,
     /// What the loop guard knows it by: the fields that changed, of those that the rule looks at.
     pub fields: String,
+    /// Who did it, where people are on another server.
+    pub actor: Option<Id>,
     /// Why it cannot be said whether the rule's domains hold: it does not fire, and the change is none the worse for it.
     pub broken: Option<Error>,
 }
@@ -58,7 +60,15 @@ pub fn fires(conn: &Connection, env: &Env, index: &Index, changes: &[Change]) ->
                 && let Some(broken) = judged(sides.hold(conn, env, rule))?
             {
                 let record = change.record.id;
-                fires.push(Fire { rule: Arc::clone(rule), change: at, record, message: None, fields, broken });
+                fires.push(Fire {
+                    rule: Arc::clone(rule),
+                    change: at,
+                    record,
+                    message: None,
+                    fields,
+                    actor: None,
+                    broken,
+                });
             }
         }
         if let Some(Heard { on, direction, info }) = message::heard(conn, change)? {
@@ -71,7 +81,15 @@ pub fn fires(conn: &Connection, env: &Env, index: &Index, changes: &[Change]) ->
                     && let Some(broken) = judged(record_holds(conn, env, rule, &on.model, on.id))?
                 {
                     let (rule, fields) = (Arc::clone(rule), format!("message {}", info.id));
-                    fires.push(Fire { rule, change: at, record: on.id, message: Some(info.clone()), fields, broken });
+                    fires.push(Fire {
+                        rule,
+                        change: at,
+                        record: on.id,
+                        message: Some(info.clone()),
+                        fields,
+                        actor: None,
+                        broken,
+                    });
                 }
             }
         }

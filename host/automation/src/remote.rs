@@ -1,12 +1,16 @@
 //! One run on an Odoo server: the script in its sandbox here, then its changes in one request there. A conflict starts it
 //! again, as everywhere.
 
+mod watch;
+
 use std::sync::Arc;
 
 use triggerbox_model::{changes::Diff, error::Error, event::Outcome};
 use triggerbox_odoo::{Backend, CommitError, Session};
 use triggerbox_sandbox::Ending;
 
+pub(crate) use self::watch::refusals;
+pub use self::watch::{watch, watches};
 use crate::{
     guard::LogSink,
     journal::Keep,
@@ -93,7 +97,7 @@ async fn once(
 }
 
 /// The script succeeded: applies what it staged, or shows what that would be.
-async fn conclude(mut session: Session, run_id: &str, dry_run: bool, outcome: Outcome) -> (Verdict, Diff) {
+pub(crate) async fn conclude(mut session: Session, run_id: &str, dry_run: bool, outcome: Outcome) -> (Verdict, Diff) {
     if let Err(error) = session.check_outcome(&outcome) {
         return (Verdict::Rejected(error), Diff::default());
     }

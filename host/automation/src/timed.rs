@@ -43,8 +43,13 @@ impl<'r> Watch<'r> {
         shifted(value, self.delay, self.unit)
     }
 
+    /// The last value that can be due until `until`, with a margin; none: any may.
+    pub(crate) fn value_after(&self, until: Timestamp) -> Option<Timestamp> {
+        shifted(until, -self.delay, self.unit).and_then(|value| shifted(value, 4, Unit::Days))
+    }
+
     /// A value that is due at `due`, or a little later: months and days are not all as long as each other.
-    fn value_before(&self, due: Timestamp) -> Timestamp {
+    pub(crate) fn value_before(&self, due: Timestamp) -> Timestamp {
         let early = shifted(due, -self.delay, self.unit).and_then(|value| shifted(value, -4, Unit::Days));
         early.unwrap_or(Timestamp::MIN)
     }

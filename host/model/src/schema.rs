@@ -22,6 +22,9 @@ const FOLLOWERS: &str = "mail.followers";
 pub struct Schema {
     /// In order of declaration.
     pub models: IndexMap<String, Model>,
+    /// The records are on another server: here is nothing to look them up in.
+    #[serde(skip)]
+    pub remote: bool,
 }
 
 impl<'de> Deserialize<'de> for Schema {
@@ -43,7 +46,7 @@ impl Schema {
                 }
             }
         }
-        let mut schema = Self { models };
+        let mut schema = Self { models, remote: false };
         schema.add_followers();
         schema
     }

@@ -1,7 +1,7 @@
 //! An Odoo server that can be used: its users with their keys, its models as each of them sees them.
 
 use std::{
-    collections::HashMap,
+    collections::{BTreeSet, HashMap},
     sync::{Arc, Mutex, PoisonError},
     time::{Duration, Instant},
 };
@@ -11,6 +11,7 @@ use serde_json::{Value as Json, json};
 use triggerbox_model::{
     error::Error,
     event::User,
+    schema::Model,
     value::{Id, Link},
 };
 
@@ -18,13 +19,15 @@ use crate::{
     client::{Again, Caller, Client},
     config::{Config, ConfigError},
     error::OdooError,
-    fields::{ATTRIBUTES, Described, described},
+    fields::{ATTRIBUTES, Described, described, empty},
     setup::MODULE,
     value,
 };
 
 /// How long models and the set-up are taken to be as they were.
 const FRESH: Duration = Duration::from_secs(600);
+/// So many people are remembered.
+const MOST_PEOPLE: usize = 10_000;
 /// So many days before its end a key is announced.
 pub const NEAR: i64 = 14;
 
@@ -42,6 +45,16 @@ struct Known {
     users: HashMap<String, Arc<Account>>,
     models: HashMap<(String, String), (Arc<Described>, Instant)>,
     action: Option<(Id, Instant)>,
+    people: HashMap<Id, (Arc<Seen>, Instant)>,
+}
+
+/// A user of Odoo's of whom nothing but the number may be known.
+#[derive(Debug)]
+pub struct Seen {
+    /// As scripts may know them.
+    pub user: User,
+    /// Their current company.
+    pub company: Option<Link>,
 }
 
 /// A user of Odoo, as Odoo knows them.
@@ -136,6 +149,56 @@ impl Backend {
         let account = Arc::new(Account { user, company, caller: caller.clone(), context });
         self.known().users.insert(login.to_owned(), Arc::clone(&account));
         Ok(account)
+    }
+
+    /// Whoever did something in Odoo, as the administrator sees them; who is gone is a number.
+    ///
+    /// # Errors
+    /// [`OdooError`]
+    pub async fn person(&self, id: Id) -> Result<Arc<Seen>, OdooError> {
+        if let Some((known, since)) = self.known().people.get(&id)
+            && since.elapsed() < FRESH
+        {
+            return Ok(Arc::clone(known));
+        }
+        let caller = self.caller(&self.config.administrator).map_err(refusal)?;
+        let body = json!({ "ids": [id], "fields": ["name", "login", "lang", "tz", "company_id"] });
+        let rows = self.client.call(caller, "res.users", "read", &body).await?;
+        let text = |name: &str| rows.pointer(&format!("/0/{name}")).and_then(Json::as_str).map(str::to_owned);
+        let user = User {
+            id,
+            name: text("name").unwrap_or_else(|| format!("user {id}")),
+            login: text("login").unwrap_or_default(),
+            lang: text("lang").unwrap_or_else(|| "en_US".to_owned()),
+            tz: text("tz").unwrap_or_else(|| "UTC".to_owned()),
+        };
+        let seen = Arc::new(Seen { user, company: rows.pointer("/0/company_id").and_then(value::link) });
+        let mut known = self.known();
+        // The numbers come from outside.
+        if known.people.len() >= MOST_PEOPLE {
+            known.people.clear();
+        }
+        known.people.insert(id, (Arc::clone(&seen), Instant::now()));
+        Ok(seen)
+    }
+
+    /// Models as the administrator sees them, with those that they lead to by name only.
+    ///
+    /// # Errors
+    /// [`OdooError`]; `unknown-model`
+    pub async fn models(&self, names: &BTreeSet<String>) -> Result<Vec<Model>, OdooError> {
+        let account = self.account(&self.config.administrator).await?;
+        let mut models = Vec::new();
+        for name in names {
+            models.push(self.model(&account, name).await?.model.clone());
+        }
+        let leads: BTreeSet<String> = models
+            .iter()
+            .flat_map(|model| model.fields.values().filter_map(|field| field.relation.clone()))
+            .filter(|name| !names.contains(name))
+            .collect();
+        models.extend(leads.iter().map(|name| empty(name)));
+        Ok(models)
     }
 
     /// A model as a user sees it.

@@ -42,6 +42,24 @@ pub struct Config {
     /// Bytes of one run's changes. More is refused before anything is sent.
     #[serde(default = "changes")]
     pub largest_changes: usize,
+    /// Models that rules may be about, besides those that they are about when the host starts.
+    #[serde(default)]
+    pub models: Vec<String>,
+    /// Seconds between two looks into the outbox.
+    #[serde(default = "ten")]
+    pub poll: u64,
+    /// Where Odoo reaches this host's `/odoo/ping`; none: the outbox is looked into every `poll` seconds, and only then.
+    #[serde(default)]
+    pub ping: Option<Url>,
+    /// Events that are taken at once.
+    #[serde(default = "thousand")]
+    pub most_events: u32,
+    /// Bytes of one event. A larger one is set aside.
+    #[serde(default = "mebibyte")]
+    pub largest_event: usize,
+    /// Runs that may wait here. With so many, events stay in Odoo's outbox until there are fewer.
+    #[serde(default = "hundred_thousand")]
+    pub most_waiting: u32,
     /// The users that scripts may run as, each with a key of their own.
     #[serde(rename = "user")]
     pub users: Vec<UserConfig>,
@@ -113,6 +131,19 @@ impl Config {
                     "`methods`: `{method}` is not a model and a method, such as crm.lead.action_set_won"
                 ));
             }
+        }
+        if let Some(model) = self.models.iter().find(|model| !is_name(model)) {
+            return wrong(format!("`models`: `{model}` is not a model, such as crm.lead"));
+        }
+        if let Some(ping) = &self.ping
+            && !(matches!(ping.scheme(), "http" | "https") && ping.username().is_empty() && ping.query().is_none())
+        {
+            return wrong(format!("`ping`: `{ping}` is not a plain http or https address"));
+        }
+        if self.poll == 0 || self.most_events == 0 || self.most_waiting == 0 || self.largest_event < 1024 {
+            return wrong(
+                "`poll`, `most-events` and `most-waiting` must be at least 1, `largest-event` 1024".to_owned(),
+            );
         }
         if self.concurrent == 0 {
             return wrong("`concurrent` must be at least 1".to_owned());
@@ -187,6 +218,18 @@ fn thirty() -> u64 {
 }
 fn two_minutes() -> u64 {
     120
+}
+fn ten() -> u64 {
+    10
+}
+fn thousand() -> u32 {
+    1000
+}
+fn hundred_thousand() -> u32 {
+    100_000
+}
+fn mebibyte() -> usize {
+    1 << 20
 }
 fn four() -> usize {
     4

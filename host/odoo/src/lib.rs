@@ -12,6 +12,7 @@
 //! | [`session`] | one run: host calls in, answers out, changes staged |
 //! | [`commit`] | the staged changes in one request |
 //! | [`diff`] | the changes in words |
+//! | [`events`] | what happened there: the outbox, read and emptied |
 //! | [`setup`] | what Odoo must hold for all this: made, looked at, taken away |
 
 pub mod backend;
@@ -20,6 +21,7 @@ pub mod commit;
 pub mod config;
 pub mod diff;
 pub mod error;
+pub mod events;
 pub mod fields;
 mod groups;
 mod mention;

@@ -2,15 +2,17 @@
 //! at and taken away over the same API, each part under an external id of ours, so that nothing is made twice or forgotten.
 
 mod parts;
+mod rules;
 
 use std::collections::BTreeMap;
 
+pub use self::rules::{Want, Watch};
 use serde::Serialize;
 use serde_json::{Value as Json, json};
 use sha2::{Digest, Sha256};
 use triggerbox_model::value::Id;
 
-use self::parts::{Cell, ONCE, Part, parts};
+use self::parts::{Cell, ONCE, PING, Part, parts};
 use crate::{
     backend::{Backend, refusal},
     client::{Again, Caller},
@@ -23,6 +25,15 @@ use crate::{
 pub const MODULE: &str = "__triggerbox__";
 
 const CODE: &str = include_str!("apply.py");
+
+/// The code that notes what happened.
+const OUTBOX: &str = include_str!("outbox.py");
+
+/// The group whose members may empty the outbox.
+const EVENTS: &str = "group_events";
+
+/// Groups with members of their own.
+const GROUPS: [&str; 2] = ["group_scripts", EVENTS];
 
 /// One thing that the set-up makes, as it is found.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -78,11 +89,14 @@ impl Backend {
         let admin = self.administrator().await?;
         let ours = self.ours(admin).await?;
         let mut findings = Vec::new();
-        for part in parts(&self.config.methods) {
+        for part in parts(&self.config) {
             findings.push(self.look(admin, &part, &ours).await?);
         }
-        findings.extend(self.members(admin, &ours).await?.into_iter().map(|(finding, _)| finding));
+        for group in GROUPS {
+            findings.extend(self.members(admin, &ours, group).await?.into_iter().map(|(finding, _)| finding));
+        }
         findings.push(self.once(&ours).await?);
+        findings.extend(self.old_ping(&ours));
         Ok(findings)
     }
 
@@ -95,7 +109,7 @@ impl Backend {
         let admin = self.administrator().await?;
         self.require_json(admin).await?;
         let mut done = Vec::new();
-        for part in parts(&self.config.methods) {
+        for part in parts(&self.config) {
             let ours = self.ours(admin).await?;
             let finding = self.look(admin, &part, &ours).await?;
             if finding.state != State::Ok {
@@ -105,12 +119,18 @@ impl Backend {
         }
         self.forget();
         let ours = self.ours(admin).await?;
-        for (finding, command) in self.members(admin, &ours).await? {
-            if let (Some(command), Some((_, group))) = (command, ours.get("group_scripts")) {
-                let body = json!({ "ids": [group], "vals": { "user_ids": [command] } });
-                self.client.call(admin, "res.groups", "write", &body).await?;
-                done.push(finding);
+        for name in GROUPS {
+            for (finding, command) in self.members(admin, &ours, name).await? {
+                if let (Some(command), Some((_, group))) = (command, ours.get(name)) {
+                    let body = json!({ "ids": [group], "vals": { "user_ids": [command] } });
+                    self.client.call(admin, "res.groups", "write", &body).await?;
+                    done.push(finding);
+                }
             }
+        }
+        if let (Some(finding), Some((model, id))) = (self.old_ping(&ours), ours.get(PING)) {
+            self.client.call(admin, model, "unlink", &json!({ "ids": [id] })).await?;
+            done.push(finding);
         }
         let once = self.once(&ours).await?;
         if once.state != State::Ok {
@@ -129,8 +149,15 @@ impl Backend {
         let mut gone = Vec::new();
         let ours = self.ours(admin).await?;
         // What stands on other parts goes before them.
-        let order =
-            ["ir.ui.menu", "ir.actions.act_window", "ir.actions.server", "ir.model.access", "ir.model", "res.groups"];
+        let order = [
+            "ir.ui.menu",
+            "ir.actions.act_window",
+            "base.automation",
+            "ir.actions.server",
+            "ir.model.access",
+            "ir.model",
+            "res.groups",
+        ];
         for model in order {
             for (name, (_, id)) in ours.iter().filter(|(_, (of, _))| of == model) {
                 let search = json!({ "domain": [["id", "=", id]] });
@@ -187,40 +214,16 @@ impl Backend {
 
     /// Whether a part is there and as it should be.
     async fn look(&self, admin: &Caller, part: &Part, ours: &Ours) -> Result<Finding, OdooError> {
-        let finding = |state, detail: String| Finding { what: part.what.clone(), state, detail };
-        let Some((_, id)) = ours.get(part.name) else { return Ok(finding(State::Missing, String::new())) };
-        let fields: Vec<&str> = part.fields.iter().map(|(field, _)| *field).collect();
-        let body = json!({ "ids": [id], "fields": fields, "load": null });
-        let rows = self.client.call(admin, part.model, "read", &body).await?;
-        let Some(row) = rows.get(0) else { return Ok(finding(State::Missing, String::new())) };
-        for (field, wanted) in &part.fields {
-            if matches!(wanted, Cell::Theirs(_)) {
-                continue;
-            }
-            let wanted = wanted.json(ours);
-            let found = row.get(*field).unwrap_or(&Json::Null);
-            if !alike(&wanted, found) {
-                let detail = match (*field, &wanted, found) {
-                    ("code", Json::String(wanted), Json::String(found)) => {
-                        format!("its code has the fingerprint {}, not {}", fingerprint(found), fingerprint(wanted))
-                    }
-                    _ => format!("`{field}` is {found}, not {wanted}"),
-                };
-                return Ok(finding(State::Changed, detail));
-            }
-        }
-        let detail = part.fields.iter().find(|(field, _)| *field == "code");
-        Ok(finding(
-            State::Ok,
-            detail.and_then(|(_, code)| Some(fingerprint(code.json(ours).as_str()?))).unwrap_or_default(),
-        ))
+        let Some((_, id)) = ours.get(part.name.as_str()) else { return Ok(part.found(None, ours)) };
+        let rows = self.client.call(admin, part.model, "read", &part.question(&[*id])).await?;
+        Ok(part.found(rows.get(0), ours))
     }
 
     /// Makes or mends a part; the external id is given with it, in the same transaction.
     async fn make(&self, admin: &Caller, part: &Part, ours: &Ours) -> Result<(), OdooError> {
         let values: serde_json::Map<String, Json> =
             part.fields.iter().map(|(field, value)| ((*field).to_owned(), value.written(ours))).collect();
-        if let Some((model, id)) = ours.get(part.name) {
+        if let Some((model, id)) = ours.get(part.name.as_str()) {
             let exists = json!({ "domain": [["id", "=", id]] });
             if model == part.model && self.client.call(admin, model, "search_count", &exists).await? != json!(0) {
                 let changeable: serde_json::Map<String, Json> =
@@ -250,18 +253,25 @@ impl Backend {
     }
 
     /// Who is in the group, against who should be; with the command that mends it.
-    async fn members(&self, admin: &Caller, ours: &Ours) -> Result<Vec<(Finding, Option<Json>)>, OdooError> {
+    async fn members(
+        &self,
+        admin: &Caller,
+        ours: &Ours,
+        group: &str,
+    ) -> Result<Vec<(Finding, Option<Json>)>, OdooError> {
         let mut wanted = BTreeMap::new();
-        for user in &self.config.users {
+        let may = if group == EVENTS { "empty the outbox" } else { "apply changes" };
+        let everybody = group != EVENTS;
+        for user in self.config.users.iter().filter(|user| everybody || user.login == self.config.administrator) {
             let account = self.account(&user.login).await?;
             wanted.insert(account.user.id, user.login.clone());
         }
         let finding = |login: &str, state, detail: &str| Finding {
-            what: format!("`{login}` in the group that may apply changes"),
+            what: format!("`{login}` in the group that may {may}"),
             state,
             detail: detail.to_owned(),
         };
-        let present: Vec<Id> = match ours.get("group_scripts") {
+        let present: Vec<Id> = match ours.get(group) {
             Some((_, group)) => {
                 let body = json!({ "ids": [group], "fields": ["user_ids"], "load": null });
                 let rows = self.client.call(admin, "res.groups", "read", &body).await?;
@@ -282,6 +292,13 @@ impl Backend {
             members.push((strange, Some(json!([3, id]))));
         }
         Ok(members)
+    }
+
+    /// A ping that nobody wants any more.
+    fn old_ping(&self, ours: &Ours) -> Option<Finding> {
+        let old = self.config.ping.is_none() && ours.contains_key(PING);
+        let what = "server action `Triggerbox: ping`".to_owned();
+        old.then(|| Finding { what, state: State::Changed, detail: "the configuration has no `ping`".to_owned() })
     }
 
     /// Whether the ledger takes each run once: an index that only the action itself can see.
@@ -316,6 +333,38 @@ impl Backend {
 
     fn time(&self) -> std::time::Duration {
         std::time::Duration::from_secs(self.config.apply_timeout)
+    }
+}
+
+impl Part {
+    /// Asks how records that this part is among are.
+    fn question(&self, ids: &[Id]) -> Json {
+        let fields: Vec<&str> = self.fields.iter().map(|(field, _)| *field).collect();
+        json!({ "ids": ids, "fields": fields, "load": null, "context": { "active_test": false } })
+    }
+
+    /// How it is found.
+    fn found(&self, row: Option<&Json>, ours: &Ours) -> Finding {
+        let finding = |state, detail: String| Finding { what: self.what.clone(), state, detail };
+        let Some(row) = row else { return finding(State::Missing, String::new()) };
+        for (field, wanted) in &self.fields {
+            if matches!(wanted, Cell::Theirs(_)) {
+                continue;
+            }
+            let wanted = wanted.json(ours);
+            let found = row.get(*field).unwrap_or(&Json::Null);
+            if !alike(&wanted, found) {
+                let detail = match (*field, &wanted, found) {
+                    ("code", Json::String(wanted), Json::String(found)) => {
+                        format!("its code has the fingerprint {}, not {}", fingerprint(found), fingerprint(wanted))
+                    }
+                    _ => format!("`{field}` is {found}, not {wanted}"),
+                };
+                return finding(State::Changed, detail);
+            }
+        }
+        let code = self.fields.iter().find(|(field, _)| *field == "code");
+        finding(State::Ok, code.and_then(|(_, code)| Some(fingerprint(code.json(ours).as_str()?))).unwrap_or_default())
     }
 }
 

@@ -49,7 +49,8 @@ const TOLD: &str = "alert:";
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Trouble {
     /// Stable: `failures-in-a-row`, `dead-letter`, `before-rule-broken`, `approval-waits`, `stuck-run`,
-    /// `limit-nearly-reached`, `schedule-over`.
+    /// `limit-nearly-reached`, `schedule-over`, `odoo-unreachable`, `odoo-rule-changed`, `odoo-rules-not-kept`,
+    /// `odoo-events-set-aside`, `odoo-events-wait`.
     pub kind: &'static str,
     /// The rule.
     pub rule: String,
@@ -179,6 +180,7 @@ pub fn standing(
 ) -> Result<Vec<Trouble>, EngineError> {
     let mut found = of_failures(app, conn)?;
     found.extend(of_approvals(app, conn)?);
+    found.extend(app.outbox().trouble());
     let minutes = i64::from(app.config().alerts.stuck_minutes);
     let sql = "SELECT id, attempt, rule FROM engine_run WHERE state = 'running'";
     let mut statement = conn.prepare_cached(sql)?;

@@ -16,6 +16,7 @@ use crate::{
     config::{Config, ConfigError, Secrets},
     idempotency,
     metrics::Metrics,
+    odoo::Outbox,
     people::{self as accounts, pace::Pace},
     problem::Problem,
     tokens,
@@ -39,6 +40,7 @@ struct Inner {
     draining: watch::Sender<bool>,
     pace: Pace,
     vault: Vault,
+    outbox: Outbox,
 }
 
 /// Why a server cannot start.
@@ -86,6 +88,7 @@ impl App {
             draining: watch::Sender::new(false),
             pace: Pace::default(),
             vault,
+            outbox: Outbox::default(),
         };
         Ok(Self { inner: Arc::new(inner) })
     }
@@ -134,6 +137,11 @@ impl App {
     /// The secrets that were written on the pages.
     pub(crate) fn vault(&self) -> &Vault {
         &self.inner.vault
+    }
+
+    /// What is known of the Odoo server, if there is one.
+    pub(crate) fn outbox(&self) -> &Outbox {
+        &self.inner.outbox
     }
 
     /// How often somebody may try to sign in.

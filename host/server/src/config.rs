@@ -16,6 +16,9 @@ pub struct Config {
     /// The providers file: language models, and what scripts may put into requests; none: there are none.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub providers: Option<PathBuf>,
+    /// The file of the Odoo server that the records are on; none: they are in the database.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub odoo: Option<PathBuf>,
     /// Requests.
     pub http: Http,
     /// The pages.
@@ -180,6 +183,7 @@ impl Default for Config {
         Self {
             listen: SocketAddr::from(([127, 0, 0, 1], 7171)),
             providers: None,
+            odoo: None,
             http: Http::default(),
             web: Web::default(),
             runs: Runs::default(),

@@ -15,6 +15,7 @@
 //! | [`signature`] | what signs webhooks |
 //! | [`health`] | whether the server is well |
 //! | [`metrics`] | what Prometheus reads |
+//! | `odoo` | events of an Odoo server |
 //! | [`people`] | accounts, roles, sessions, the audit log |
 //! | [`verdicts`] | what backtests said |
 //! | [`vault`] | secrets, encrypted at rest |
@@ -34,6 +35,7 @@ pub mod health;
 pub mod hook;
 pub mod idempotency;
 pub mod metrics;
+mod odoo;
 pub mod people;
 pub mod problem;
 pub mod serve;

@@ -17,7 +17,7 @@ use tower_http::catch_panic::CatchPanicLayer;
 use crate::{
     alerts, api,
     app::{App, failed},
-    connections, health, hook,
+    connections, health, hook, odoo,
     problem::Problem,
     web,
 };
@@ -31,6 +31,7 @@ pub fn router(app: App) -> Router {
         .layer(DefaultBodyLimit::max(config.http.max_body))
         .merge(hook::router(config.webhooks.max_body))
         .merge(health::router())
+        .merge(odoo::router())
         .merge(web::router(&app))
         .fallback(web::nowhere)
         .method_not_allowed_fallback(not_so)
@@ -103,6 +104,7 @@ pub async fn serve(app: App, listener: TcpListener, stop: impl Future<Output = (
     }));
     let watch = tokio::spawn(alerts::watch(app.clone(), heard));
     let workers = app.engine().start();
+    let pump = tokio::spawn(odoo::pump(app.clone()));
     let drained = app.clone();
     let head = Duration::from_secs(app.config().http.head_timeout);
     let drain = async move { drained.drained().await };
@@ -117,6 +119,7 @@ pub async fn serve(app: App, listener: TcpListener, stop: impl Future<Output = (
     };
     let ended = tokio::time::timeout(Duration::from_secs(app.config().http.drain), rest).await;
     watch.abort();
+    pump.abort();
     serving.abort();
     if ended.is_err() {
         tracing::warn!("not everything ended in time; it is taken up again at the next start");

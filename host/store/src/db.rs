@@ -20,7 +20,10 @@ use std::{
 
 use rusqlite::{Connection, OpenFlags};
 use tempfile::TempDir;
-use triggerbox_model::{error::Error, schema::Schema};
+use triggerbox_model::{
+    error::Error,
+    schema::{Model, Schema},
+};
 
 pub use self::{
     error::{DbError, fault, is_fault},
@@ -38,6 +41,11 @@ const OPTIMIZE_EVERY: u64 = 20_000;
 
 /// Idle read connections that are kept. More are opened when they are needed, and closed after use.
 const IDLE_READERS: usize = 8;
+
+/// Models whose records are here wherever the others are: the people who sign in.
+fn is_kept(model: &str) -> bool {
+    matches!(model, "res.users" | "res.groups" | "res.company" | "res.partner") || model.starts_with("ir.")
+}
 
 /// Whether a database is opened for writing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -141,6 +149,33 @@ impl Database {
             }
             Mode::Read => Self::opened(path.to_owned(), None, None),
         }
+    }
+
+    /// The same database as the memory of a host whose records are on another server, which has these models.
+    ///
+    /// Tables are not touched: of models that are here too, fields that only the other server has are known by name.
+    ///
+    /// # Errors
+    /// The database is in use already.
+    pub fn for_remote(mut self, models: impl IntoIterator<Item = Model>) -> Result<Self, DbError> {
+        let inner = Arc::get_mut(&mut self.inner)
+            .ok_or_else(|| DbError::Failed { why: "its models are asked for while it is in use".to_owned() })?;
+        let mut schema = Schema::clone(&inner.schema);
+        schema.remote = true;
+        for mut model in models {
+            if model.fields.is_empty() && schema.models.contains_key(&model.name) {
+                continue;
+            }
+            if let Some(known) = schema.models.get(&model.name).filter(|known| is_kept(&known.name)) {
+                for (name, field) in &known.fields {
+                    model.fields.insert(name.clone(), field.clone());
+                }
+                model = Model { fields: model.fields, ..known.clone() };
+            }
+            schema.models.insert(model.name.clone(), model);
+        }
+        inner.schema = Arc::new(schema);
+        Ok(self)
     }
 
     /// The models.

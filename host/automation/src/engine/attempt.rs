@@ -77,6 +77,9 @@ impl Engine {
         seat: Option<&Arc<Taken>>,
         done: &mut Vec<Done>,
     ) -> Result<Ended, EngineError> {
+        if let Some(backend) = self.odoo() {
+            return self.try_remote(backend, claim, log, seat, done).await;
+        }
         let rule = &claim.rule.rule;
         let now = timestamp(claim.at);
         let (mut records, actor, run_as, env) = {
@@ -127,14 +130,9 @@ impl Engine {
             now,
             previous,
         };
-        let keep = match self.config().journal {
-            Journal::All => Keep::All,
-            Journal::Sampled(times) if self.inner.shared.random.once_in(times) => Keep::All,
-            Journal::Sampled(_) | Journal::Off => Keep::Outside,
-        };
         let outside = self.outside(claim, session, seat);
         let log = Box::new(log.clone());
-        let played = play(self.database(), env.clone(), &task, &steps, keep, outside.as_ref(), log).await?;
+        let played = play(self.database(), env.clone(), &task, &steps, self.keep(), outside.as_ref(), log).await?;
         // One that was ended while it waited has none.
         if let Some(seat) = seat {
             seat.take().await;
@@ -159,6 +157,15 @@ impl Engine {
         Ok(Ended::Commit(env, changes, outcome))
     }
 
+    /// Whether the answers to the next run's host calls are kept.
+    pub(super) fn keep(&self) -> Keep {
+        match self.config().journal {
+            Journal::All => Keep::All,
+            Journal::Sampled(times) if self.inner.shared.random.once_in(times) => Keep::All,
+            Journal::Sampled(_) | Journal::Off => Keep::Outside,
+        }
+    }
+
     /// Has the rules before writes look at what a run staged, and stages what they add. What they read for it.
     async fn pass_gate(&self, claim: &Claim, session: &mut View) -> Result<Vec<Seen>, EngineError> {
         let Some(mut gate) = Gate::new(self, claim.rule.run_as, claim.depth)? else { return Ok(Vec::new()) };
@@ -169,7 +176,7 @@ impl Engine {
     }
 
     /// Begins the thread of a run that asks a language model, also of one that cannot start; what its session may use.
-    async fn begin_thread(
+    pub(super) async fn begin_thread(
         &self,
         claim: &Claim,
         records: &[Id],
@@ -194,7 +201,12 @@ impl Engine {
     }
 
     /// What a run may ask of the outside, with who pays for it.
-    fn outside(&self, claim: &Claim, session: Option<Session>, seat: Option<&Arc<Taken>>) -> Option<Outside> {
+    pub(super) fn outside(
+        &self,
+        claim: &Claim,
+        session: Option<Session>,
+        seat: Option<&Arc<Taken>>,
+    ) -> Option<Outside> {
         let rule = &claim.rule.rule;
         Some(Outside {
             services: self.config().outside.clone()?,

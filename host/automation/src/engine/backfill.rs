@@ -43,6 +43,10 @@ impl Engine {
     /// `unknown-rule`, `rule-inactive`, `rule-paused`, `rule-broken`, `no-model`; a domain that is wrong.
     pub async fn backfill(&self, rule: &str, domain: &str, by: Id) -> Result<Backfilled, EngineError> {
         let domain = Domain::parse(domain)?;
+        if self.odoo().is_some() {
+            let text = "records on an odoo server are not backfilled; run the rule by hand on those that it is for";
+            return Err(triggerbox_model::error::Error::invalid("odoo-no-backfill", text).into());
+        }
         let mut done = Backfilled::default();
         loop {
             let (shared, rule, domain) = (Arc::clone(&self.inner.shared), rule.to_owned(), domain.clone());

@@ -144,6 +144,10 @@ impl Engine {
 impl Shared {
     /// Makes the runs that rules want for what really changed.
     pub(super) fn react(&self, conn: &Connection, cause: Cause, changes: &[Change]) -> Result<Vec<RunId>, EngineError> {
+        if self.config.odoo.is_some() {
+            // Rules are about the records there; here are only the people who sign in.
+            return Ok(Vec::new());
+        }
         let index = self.rules(conn)?;
         let Some(env) = index.env(timestamp(cause.at)) else { return Ok(Vec::new()) };
         let fires = matcher::fires(conn, &env, &index, changes)?;

@@ -64,6 +64,8 @@ pub(super) enum Ended {
     Propose(ChangeSet, Diff, Outcome),
     /// It found the records that it is for: each is to have a run of its own.
     Spread(Vec<Id>),
+    /// All scripts succeeded, and what they wanted was done, or was not, where the records are.
+    Elsewhere(Verdict, Diff),
     /// A script did not succeed: the last one of the steps.
     Unsuccessful,
     /// It could not be run at all.
@@ -136,6 +138,10 @@ impl Shared {
                 proposals::keep(conn, &self.config, claim, changes, shown, now)?;
                 Some(Verdict::Proposed(outcome.clone()))
             }
+            Ended::Elsewhere(verdict, changed) => {
+                diff.clone_from(changed);
+                Some(verdict.clone())
+            }
             Ended::Unsuccessful => tried.steps.last().map(runner::unsuccessful_step),
             // The scripts did their part, and what they want was refused before it came to a commit.
             Ended::NotRun(error) if !tried.steps.is_empty() => Some(Verdict::Rejected(error.clone())),
@@ -143,7 +149,7 @@ impl Shared {
         };
         self.keep_attempts(conn, tried, verdict.as_ref(), diff, now)?;
         let over = self.conclude(conn, tried, verdict, now)?;
-        if over && claim.rule.rule.environment == Environment::Live {
+        if over && claim.rule.rule.environment == Environment::Live && self.config.odoo.is_none() {
             mirror::post(conn, &self.database, &self.config.links, claim.id, now)?;
         }
         crate::failpoint::hit("run-recorded");

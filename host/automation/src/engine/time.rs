@@ -90,6 +90,9 @@ impl Shared {
         let Some(env) = index.env(now) else { return Ok((0, next)) };
         let mut made = 0;
         for rule in index.timed() {
+            if self.config.odoo.is_some() && !matches!(rule.rule.trigger, Trigger::Schedule(_)) {
+                continue;
+            }
             let Some(done_until) = done_until(conn, &rule.rule.name, now)? else { continue };
             match self.fire_timed(conn, &env, rule, done_until, now) {
                 Ok((runs, slot)) => {
@@ -217,7 +220,13 @@ impl Shared {
     }
 
     /// Takes a slot or due time; false if it was taken before.
-    fn take_slot(&self, conn: &Connection, rule: &Armed, due: Timestamp, record: u32) -> Result<bool, EngineError> {
+    pub(super) fn take_slot(
+        &self,
+        conn: &Connection,
+        rule: &Armed,
+        due: Timestamp,
+        record: u32,
+    ) -> Result<bool, EngineError> {
         let sql = "INSERT OR IGNORE INTO engine_slot (rule, due, record, run) VALUES (?1, ?2, ?3, 0)";
         Ok(conn.prepare_cached(sql)?.execute((&rule.rule.name, millis(due), record))? > 0)
     }
@@ -261,7 +270,7 @@ impl Shared {
 }
 
 /// Up to when a rule's times are done; from now on, for a rule that is new.
-fn done_until(conn: &Connection, rule: &str, now: Timestamp) -> Result<Option<Timestamp>, EngineError> {
+pub(super) fn done_until(conn: &Connection, rule: &str, now: Timestamp) -> Result<Option<Timestamp>, EngineError> {
     let sql = "SELECT done_until FROM engine_clock WHERE rule = ?1";
     let done: Option<i64> = conn.prepare_cached(sql)?.query_row([rule], |row| row.get(0)).optional()?;
     if done.is_none() {

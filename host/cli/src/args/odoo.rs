@@ -28,7 +28,11 @@ pub(crate) enum OdooCommand {
         yes: bool,
     },
     /// Compare what Odoo holds with what it should. Changes nothing.
-    Status,
+    Status {
+        /// Also compare Odoo's automation rules with the rules in this database.
+        #[arg(long, value_name = "FILE")]
+        db: Option<PathBuf>,
+    },
     /// Find out why it does not work: address, version, keys, set-up.
     Doctor,
     /// Take everything away again that `setup` made.

@@ -197,6 +197,10 @@ pub(crate) struct ApplyArgs {
     /// Why, for the history.
     #[arg(long, default_value = "")]
     pub(crate) note: String,
+    /// The file of the Odoo server that the records are on: the rules are checked against its models, and its automation
+    /// rules are made, changed and removed accordingly.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) odoo: Option<PathBuf>,
     #[command(flatten)]
     pub(crate) common: Common,
 }

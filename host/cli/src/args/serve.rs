@@ -17,6 +17,9 @@ pub(crate) struct ServeArgs {
     /// Where to listen, in place of what the configuration says; port 0: one that the system chooses.
     #[arg(long, value_name = "ADDRESS:PORT")]
     pub(crate) listen: Option<SocketAddr>,
+    /// The file of the Odoo server that the records are on, in place of what the configuration says.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) odoo: Option<PathBuf>,
     #[command(flatten)]
     pub(crate) database: DatabaseArgs,
 }
@@ -25,6 +28,7 @@ const SERVE_EXAMPLES: &str = "\
 Examples:
   triggerbox serve
   triggerbox serve --db crm.db --config triggerbox.toml
+  triggerbox serve --db rules.db --odoo odoo.toml
 
 Without a database: the demo CRM in memory, with a token for it on the terminal. SIGTERM and Ctrl-C drain: no new requests
 and runs are taken, and those there are may end.";

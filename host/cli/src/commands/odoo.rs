@@ -1,6 +1,7 @@
 //! `triggerbox odoo`: what a customer's Odoo must hold, made, looked at and taken away.
 
 use std::{
+    collections::BTreeSet,
     fs,
     io::{self, BufRead as _, IsTerminal as _, Write as _},
     path::Path,
@@ -12,11 +13,20 @@ use jiff::Timestamp;
 use serde::Serialize;
 use triggerbox_odoo::{
     Backend, Config, OdooError,
-    setup::{Finding, State},
+    setup::{Finding, State, Watch},
 };
+
+use triggerbox_automation::{
+    index::Index,
+    people, remote,
+    rule::{Rule, stored},
+    state::tables,
+};
+use triggerbox_store::db::{Database, Mode};
 
 use crate::{
     args::{OdooArgs, OdooCommand},
+    commands::workshop::FromError as _,
     exit::{Exit, Failure, OrExit},
     output::{self, BOLD, GREEN, RED, YELLOW, printable, styled},
 };
@@ -27,7 +37,7 @@ pub(crate) fn run(args: &OdooArgs) -> Result<Exit, Failure> {
     runtime.block_on(async {
         match &args.command {
             OdooCommand::Setup { yes } => set_up(&backend, *yes, args.format.json).await,
-            OdooCommand::Status => status(&backend, args.format.json).await,
+            OdooCommand::Status { db } => status(&backend, db.as_deref(), args.format.json).await,
             OdooCommand::Doctor => doctor(&backend, args.format.json).await,
             OdooCommand::Teardown { yes } => tear_down(&backend, *yes, args.format.json).await,
         }
@@ -42,8 +52,40 @@ pub(crate) fn open(path: &Path) -> Result<Arc<Backend>, Failure> {
     Ok(Arc::new(backend))
 }
 
-async fn status(backend: &Backend, json: bool) -> Result<Exit, Failure> {
-    let findings = backend.status().await.map_err(failed)?;
+/// What Odoo must know of the rules in a database.
+pub(crate) fn watches(database: &Database) -> Result<Vec<Watch>, Failure> {
+    let env = people::environment(database, people::SYSTEM, true, Timestamp::now()).or_exit(Exit::Backend)?;
+    let conn = database.snapshot().or_exit(Exit::Backend)?;
+    if !tables::exist(&conn).or_exit(Exit::Backend)? {
+        return Ok(Vec::new());
+    }
+    let index = Index::load(&conn, env).map_err(anyhow::Error::from)?;
+    Ok(remote::watches(&index, database.schema()))
+}
+
+/// A database as the memory of a host whose records are on an Odoo server: with the models there that its rules, these
+/// rules and the configuration name.
+pub(crate) async fn on_odoo(database: Database, backend: &Backend, rules: &[Rule]) -> Result<Database, Failure> {
+    let mut names: BTreeSet<String> = backend.config().models.iter().cloned().collect();
+    names.extend(rules.iter().filter_map(|rule| rule.model.clone()));
+    {
+        let conn = database.snapshot().or_exit(Exit::Backend)?;
+        if tables::exist(&conn).or_exit(Exit::Backend)? {
+            let known = stored::all(&conn).map_err(Failure::from_error)?;
+            names.extend(known.into_iter().filter_map(|known| known.rule.model));
+        }
+    }
+    let models = backend.models(&names).await.map_err(failed)?;
+    database.for_remote(models).or_exit(Exit::Backend)
+}
+
+async fn status(backend: &Backend, rules: Option<&Path>, json: bool) -> Result<Exit, Failure> {
+    let mut findings = backend.status().await.map_err(failed)?;
+    if let Some(path) = rules {
+        let database = Database::open(path, Mode::Read).or_exit(Exit::Backend)?;
+        let database = on_odoo(database, backend, &[]).await?;
+        findings.extend(backend.rules_status(&watches(&database)?).await.map_err(failed)?);
+    }
     show(&findings, json)?;
     Ok(if findings.iter().all(|finding| finding.state == State::Ok) { Exit::Ok } else { Exit::Backend })
 }
@@ -179,7 +221,7 @@ fn agree(yes: bool, what: &str) -> Result<(), Failure> {
     }
 }
 
-fn failed(error: OdooError) -> Failure {
+pub(crate) fn failed(error: OdooError) -> Failure {
     let exit = match &error {
         OdooError::Refused(_) => Exit::Policy,
         _ => Exit::Backend,

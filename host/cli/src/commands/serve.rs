@@ -24,7 +24,7 @@ use triggerbox_store::db::{DbError, Mode};
 
 use crate::{
     args::ServeArgs,
-    commands::{database, script},
+    commands::{database, odoo::on_odoo, script},
     exit::{Exit, Failure, OrExit},
     text_file,
 };
@@ -43,18 +43,25 @@ pub(crate) fn run(args: &ServeArgs) -> Result<Exit, Failure> {
     if let Some(listen) = args.listen {
         config.listen = listen;
     }
+    if args.odoo.is_some() {
+        config.odoo.clone_from(&args.odoo);
+    }
     log(&config.log)?;
-    let database = database::open(&args.database, Mode::Write)?;
+    let mut database = database::open(&args.database, Mode::Write)?;
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().or_exit(Exit::Backend)?;
+    let odoo = config.odoo.as_deref().map(super::odoo::open).transpose()?;
+    if let Some(backend) = &odoo {
+        database = runtime.block_on(on_odoo(database, backend, &[]))?;
+    }
     // Room for runs that work, for runs that wait, and for what does not go through the queue: rules before writes, dry runs.
     let live = config.runs.workers.saturating_mul(2).saturating_add(config.runs.waiting);
     let sandbox = script::sandbox(u32::try_from(live).unwrap_or(u32::MAX))?;
     let compile = Compile::Bounded(Arc::new(Bounded { compiler: script::compiler()?, cache: script::cache() }));
     let outside = config.providers.as_deref().map(services).transpose()?;
-    let settings = triggerbox_automation::Config { compile, outside, ..config.engine() };
+    let settings = triggerbox_automation::Config { compile, outside, odoo, ..config.engine() };
     let engine = Engine::open(database, sandbox.clone(), settings, Arc::new(SystemClock)).or_exit(Exit::Backend)?;
     let address = config.listen;
     let app = App::new(engine, sandbox, config)?;
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().or_exit(Exit::Backend)?;
     if args.database.file.is_none() {
         let token = runtime.block_on(demo_token(&app)).or_exit(Exit::Backend)?;
         anstream::eprintln!("the demo CRM, in memory; a token of its administrator:\n{token}");

@@ -40,6 +40,15 @@ pub(crate) struct Workshop {
 impl Workshop {
     /// Opens the database. One that has no rules yet is made ready for them.
     pub(crate) fn open(common: &Common, mode: Mode) -> Result<Self, Failure> {
+        Self::open_as(common, mode, Ok)
+    }
+
+    /// The same, with a say in what the database is.
+    pub(crate) fn open_as(
+        common: &Common,
+        mode: Mode,
+        dress: impl FnOnce(Database) -> Result<Database, Failure>,
+    ) -> Result<Self, Failure> {
         let now = Timestamp::now();
         let mut database = database::open(&common.database, mode)?;
         if !tables::exist(&*database.snapshot().or_exit(Exit::Backend)?).or_exit(Exit::Backend)? || mode == Mode::Write
@@ -56,6 +65,7 @@ impl Workshop {
                 })
                 .or_exit(Exit::Backend)?;
         }
+        let database = dress(database)?;
         let person = people::find(&database, &common.user, now)?;
         let env = people::environment(&database, people::SYSTEM, true, now).or_exit(Exit::Backend)?;
         let own = people::environment(&database, person.user.id, false, now).or_exit(Exit::Backend)?;

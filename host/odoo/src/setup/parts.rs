@@ -1,17 +1,22 @@
 //! The parts of the set-up, as data.
 
 use serde_json::{Value as Json, json};
+use triggerbox_model::value::Id;
 
-use super::{MODULE, Ours, code};
+use super::{MODULE, OUTBOX, Ours, code};
+use crate::config::Config;
 
 /// Makes the index that lets each run into the ledger once.
 pub(super) const ONCE: &str =
     "env.cr.execute('CREATE UNIQUE INDEX IF NOT EXISTS x_triggerbox_run_once ON x_triggerbox_run (x_name)')";
 
+/// The action that pings; not there without an address for it.
+pub(super) const PING: &str = "action_ping";
+
 /// One record.
 pub(super) struct Part {
     /// Its external id, without the module.
-    pub(super) name: &'static str,
+    pub(super) name: String,
     pub(super) model: &'static str,
     /// For people.
     pub(super) what: String,
@@ -23,10 +28,16 @@ pub(super) struct Part {
 /// A value of a part.
 pub(super) enum Cell {
     Plain(Json),
+    /// No text.
+    Nothing,
     /// A record of ours.
-    Ours(&'static str),
+    Ours(String),
     /// A list of one record of ours.
     List(&'static str),
+    /// A record of Odoo's own.
+    Id(Id),
+    /// Records of Odoo's own.
+    Ids(Vec<Id>),
     /// A group of Odoo's own, by external id; compared as nothing.
     Theirs(&'static str),
 }
@@ -40,8 +51,11 @@ impl Cell {
     pub(super) fn json(&self, ours: &Ours) -> Json {
         match self {
             Self::Plain(json) => json.clone(),
+            Self::Nothing => json!(false),
             Self::Ours(name) => Self::id(ours, name),
             Self::List(name) => json!([Self::id(ours, name)]),
+            Self::Id(id) => json!(id),
+            Self::Ids(ids) => json!(ids),
             Self::Theirs(_) => Json::Null,
         }
     }
@@ -50,6 +64,7 @@ impl Cell {
     pub(super) fn written(&self, ours: &Ours) -> Json {
         match self {
             Self::List(name) => json!([[6, 0, [Self::id(ours, name)]]]),
+            Self::Ids(ids) => json!([[6, 0, ids]]),
             cell => cell.json(ours),
         }
     }
@@ -57,8 +72,8 @@ impl Cell {
     /// The column of an import.
     pub(super) fn column(&self, field: &str) -> String {
         match self {
-            Self::Plain(_) => field.to_owned(),
-            Self::Ours(_) => format!("{field}/.id"),
+            Self::Plain(_) | Self::Nothing => field.to_owned(),
+            Self::Ours(_) | Self::Id(_) | Self::Ids(_) => format!("{field}/.id"),
             Self::List(_) | Self::Theirs(_) => format!("{field}/id"),
         }
     }
@@ -68,26 +83,30 @@ impl Cell {
         match self {
             Self::Plain(Json::Bool(flag)) => json!(if *flag { "1" } else { "0" }),
             Self::Plain(json) => json.clone(),
+            Self::Nothing => json!(""),
             Self::Ours(name) => json!(Self::id(ours, name).to_string()),
             Self::List(name) => json!(format!("{MODULE}.{name}")),
+            Self::Id(id) => json!(id.to_string()),
+            Self::Ids(ids) => json!(ids.iter().map(ToString::to_string).collect::<Vec<_>>().join(",")),
             Self::Theirs(name) => json!(name),
         }
     }
 }
 
 /// All parts, in the order in which they are made.
-pub(super) fn parts(methods: &[String]) -> Vec<Part> {
+pub(super) fn parts(config: &Config) -> Vec<Part> {
     let text = |text: &str| Cell::Plain(json!(text));
+    let ours = |name: &str| Cell::Ours(name.to_owned());
     let mut parts = vec![
         Part {
-            name: "group_scripts",
+            name: "group_scripts".to_owned(),
             model: "res.groups",
             what: "group `Triggerbox: may apply changes`, whose members do so with their own rights".to_owned(),
             fields: vec![("name", text("Triggerbox: may apply changes"))],
             fixed: &[],
         },
         Part {
-            name: "model_run",
+            name: "model_run".to_owned(),
             model: "ir.model",
             what: "model `x_triggerbox_run`, the ledger of applied runs".to_owned(),
             fields: vec![("name", text("Triggerbox run")), ("model", text("x_triggerbox_run"))],
@@ -101,25 +120,25 @@ pub(super) fn parts(methods: &[String]) -> Vec<Part> {
         ("field_run_chain", "x_chain", "char", "Chain"),
     ] {
         parts.push(Part {
-            name,
+            name: name.to_owned(),
             model: "ir.model.fields",
             what: format!("field `{field}` of the ledger"),
             fields: vec![
                 ("name", text(field)),
                 ("ttype", text(kind)),
                 ("field_description", text(label)),
-                ("model_id", Cell::Ours("model_run")),
+                ("model_id", ours("model_run")),
             ],
             fixed: &["name", "ttype", "model_id"],
         });
     }
     parts.push(Part {
-        name: "access_run",
+        name: "access_run".to_owned(),
         model: "ir.model.access",
         what: "access: administrators may read the ledger, nobody may write it by hand".to_owned(),
         fields: vec![
             ("name", text("Triggerbox run: read by administrators")),
-            ("model_id", Cell::Ours("model_run")),
+            ("model_id", ours("model_run")),
             ("group_id", Cell::Theirs("base.group_system")),
             ("perm_read", Cell::Plain(json!(true))),
             ("perm_write", Cell::Plain(json!(false))),
@@ -129,17 +148,106 @@ pub(super) fn parts(methods: &[String]) -> Vec<Part> {
         fixed: &["group_id", "model_id"],
     });
     parts.push(Part {
-        name: "action_apply",
+        name: "action_apply".to_owned(),
         model: "ir.actions.server",
         what: "server action `Triggerbox: apply the changes of a run`, for members of the group only".to_owned(),
         fields: vec![
             ("name", text("Triggerbox: apply the changes of a run")),
             ("state", text("code")),
-            ("model_id", Cell::Ours("model_run")),
-            ("code", text(&code(methods))),
+            ("model_id", ours("model_run")),
+            ("code", text(&code(&config.methods))),
             ("group_ids", Cell::List("group_scripts")),
         ],
         fixed: &["model_id"],
     });
+    parts.extend(outbox(config));
+    parts
+}
+
+/// What events need: the outbox, who may empty it, the code that fills it, the ping.
+fn outbox(config: &Config) -> Vec<Part> {
+    let text = |text: &str| Cell::Plain(json!(text));
+    let ours = |name: &str| Cell::Ours(name.to_owned());
+    let mut parts = vec![
+        Part {
+            name: "group_events".to_owned(),
+            model: "res.groups",
+            what: "group `Triggerbox: may empty the outbox`, whose member is the administrator of the configuration"
+                .to_owned(),
+            fields: vec![("name", text("Triggerbox: may empty the outbox"))],
+            fixed: &[],
+        },
+        Part {
+            name: "model_event".to_owned(),
+            model: "ir.model",
+            what: "model `x_triggerbox_event`, the outbox: what happened to records that rules watch".to_owned(),
+            fields: vec![("name", text("Triggerbox event")), ("model", text("x_triggerbox_event"))],
+            fixed: &["model"],
+        },
+    ];
+    for (name, field, kind, label) in [
+        ("field_event_model", "x_model", "char", "Model"),
+        ("field_event_record", "x_record", "integer", "Record"),
+        ("field_event_kind", "x_kind", "char", "What happened"),
+        ("field_event_values", "x_values", "text", "Values before and after"),
+        ("field_event_user", "x_user", "integer", "User"),
+        ("field_event_transaction", "x_transaction", "char", "Transaction"),
+        ("field_event_chain", "x_chain", "char", "Run that caused it"),
+    ] {
+        parts.push(Part {
+            name: name.to_owned(),
+            model: "ir.model.fields",
+            what: format!("field `{field}` of the outbox"),
+            fields: vec![
+                ("name", text(field)),
+                ("ttype", text(kind)),
+                ("field_description", text(label)),
+                ("model_id", ours("model_event")),
+            ],
+            fixed: &["name", "ttype", "model_id"],
+        });
+    }
+    parts.push(Part {
+        name: "access_event".to_owned(),
+        model: "ir.model.access",
+        what: "access: members of that group may read and remove rows of the outbox, nobody may write them by hand"
+            .to_owned(),
+        fields: vec![
+            ("name", text("Triggerbox event: emptied by members")),
+            ("model_id", ours("model_event")),
+            ("group_id", ours("group_events")),
+            ("perm_read", Cell::Plain(json!(true))),
+            ("perm_write", Cell::Plain(json!(false))),
+            ("perm_create", Cell::Plain(json!(false))),
+            ("perm_unlink", Cell::Plain(json!(true))),
+        ],
+        fixed: &["group_id", "model_id"],
+    });
+    parts.push(Part {
+        name: "action_outbox".to_owned(),
+        model: "ir.actions.server",
+        what: "server action `Triggerbox: note what happened`, which the automation rules of Triggerbox use".to_owned(),
+        fields: vec![
+            ("name", text("Triggerbox: note what happened")),
+            ("state", text("code")),
+            ("model_id", ours("model_event")),
+            ("code", text(OUTBOX)),
+        ],
+        fixed: &["model_id"],
+    });
+    if let Some(url) = &config.ping {
+        parts.push(Part {
+            name: PING.to_owned(),
+            model: "ir.actions.server",
+            what: format!("server action `Triggerbox: ping`, which tells {url} that the outbox is no longer empty"),
+            fields: vec![
+                ("name", text("Triggerbox: ping")),
+                ("state", text("webhook")),
+                ("model_id", ours("model_event")),
+                ("webhook_url", text(url.as_str())),
+            ],
+            fixed: &["model_id"],
+        });
+    }
     parts
 }

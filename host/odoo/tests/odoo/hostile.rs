@@ -143,3 +143,83 @@ async fn answers_of_the_wrong_shape_are_no_answers() {
     let error = ask(&backend).await.into_error();
     assert!(error.message.chars().count() <= 501 && !error.message.contains('\u{1b}'), "{}", error.message.len());
 }
+
+/// An outbox with these rows, on a server that otherwise says what it must.
+async fn outbox(more: &str, rows: Vec<serde_json::Value>) -> Arc<Backend> {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    tokio::spawn(http::serve(listener, move |request| {
+        let body: serde_json::Value = serde_json::from_slice(&request.body).unwrap_or_default();
+        let limit = body["limit"].as_u64().unwrap_or(u64::MAX) as usize;
+        let some: Vec<_> = rows.iter().take(limit).cloned().collect();
+        let answer = match request.path.rsplit('/').next().unwrap() {
+            "version" => json!({ "version": "19.0" }),
+            "context_get" => json!({ "uid": 2 }),
+            "read" => json!([{ "id": 2, "name": "A", "login": "admin", "company_id": [1, "C"] }]),
+            "search" => json!(some.iter().map(|row| row["id"].clone()).collect::<Vec<_>>()),
+            "search_read" => json!(some),
+            "fields_get" if request.path.contains("crm.lead") => {
+                json!({ "name": { "type": "char", "store": true }, "day": { "type": "datetime", "store": true } })
+            }
+            _ => json!({ "name": "werkzeug.exceptions.NotFound", "message": "no", "debug": "" }),
+        };
+        let status = if answer.get("debug").is_some() { 404 } else { 200 };
+        async move { Reply::new(status, "application/json", answer.to_string().into_bytes()) }
+    }));
+    backend(&url, more)
+}
+
+#[tokio::test]
+async fn hostile_rows_of_the_outbox_are_set_aside_and_the_others_taken() {
+    let good = |id: u32, values: &str| {
+        json!({
+            "id": id, "x_name": "r", "x_model": "crm.lead", "x_record": 5, "x_kind": "updated", "x_user": 2,
+            "x_transaction": "9", "x_chain": false, "x_values": values,
+        })
+    };
+    let with = |id: u32, name: &str, value: serde_json::Value| {
+        let mut row = good(id, "{}");
+        row[name] = value;
+        row
+    };
+    let rows = vec![
+        good(1, r#"{"name": ["a", "b"], "day": ["2026-11-29 10:00:00.123456", false], "gone": [1, 2]}"#),
+        with(2, "x_name", json!(7)),
+        with(3, "x_model", json!("crm.lead/../res.users")),
+        with(4, "x_model", json!("no.such.model")),
+        with(5, "x_record", json!("5; drop table")),
+        with(6, "x_record", json!(-5)),
+        with(7, "x_record", json!(99_999_999_999_u64)),
+        with(8, "x_kind", json!("exploded")),
+        with(9, "x_user", json!(null)),
+        with(10, "x_transaction", json!("9".repeat(100))),
+        good(11, "no json"),
+        good(12, "[1, 2]"),
+        good(13, r#"{"name": 5}"#),
+        good(14, r#"{"name": [5, {}]}"#),
+        good(15, &format!(r#"{{"name": ["a", "{}"]}}"#, "b".repeat(5000))),
+        good(16, &format!("{}1{}", "[".repeat(600), "]".repeat(600))),
+        json!({ "id": "seventeen" }),
+        json!(null),
+        good(18, r#"{"name": ["b", "c"]}"#),
+    ];
+    let taken = outbox("largest-event = 4096", rows).await.events().await.unwrap();
+    assert_eq!(taken.events.iter().map(|event| event.row).collect::<Vec<_>>(), [1, 18], "{:?}", taken.odd);
+    assert_eq!(taken.odd.iter().map(|odd| odd.row).collect::<Vec<_>>(), (2..=16).collect::<Vec<u32>>());
+    assert!(taken.odd.iter().all(|odd| !odd.why.is_empty() && odd.why.len() < 300));
+    assert_eq!(taken.events[0].change.fields.len(), 2, "{:?}", taken.events[0].change);
+}
+
+#[tokio::test]
+async fn an_outbox_that_is_too_large_to_read_is_read_in_parts_and_what_cannot_be_read_is_set_aside() {
+    let row = |id: u32, size: usize| json!({ "id": id, "x_values": "x".repeat(size) });
+    // Each can be read, not all of them together.
+    let rows = (1..=100).map(|id| row(id, 5_000)).collect();
+    let backend = outbox("largest-answer = 100000\nlargest-event = 2000", rows).await;
+    let taken = backend.events().await.unwrap();
+    assert!(taken.more && !taken.odd.is_empty() && taken.odd.len() < 20, "{}", taken.odd.len());
+    let backend = outbox("largest-answer = 100000", vec![row(1, 1_000_000), row(2, 10)]).await;
+    let taken = backend.events().await.unwrap();
+    assert_eq!(taken.odd.iter().map(|odd| odd.row).collect::<Vec<_>>(), [1]);
+    assert!(taken.more && taken.odd[0].why.contains("larger than"));
+}

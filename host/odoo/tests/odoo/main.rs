@@ -4,6 +4,7 @@
 
 mod changes;
 mod client;
+mod events;
 mod hostile;
 mod lab;
 mod reads;

@@ -1,6 +1,6 @@
 //! Domains: each is parsed and resolved against the model, and what is wrong is said with its position.
 
-use triggerbox_model::domain::Domain;
+use triggerbox_model::{domain::Domain, schema::Model};
 use triggerbox_store::query;
 
 use super::Check;
@@ -45,10 +45,30 @@ impl Check<'_> {
             }
             return;
         };
+        if self.schema().remote {
+            return self.remote_domain(place, text, model, &domain);
+        }
         if let Err(error) = query::condition(self.ground.conn, self.ground.env, &model.name, &domain) {
             let position = error.field.as_deref().and_then(|field| position(text, field));
             let at = position.map(|position| format!("at character {position}: ")).unwrap_or_default();
             self.error("bad-domain", place, at + &error.message);
+        }
+    }
+}
+
+impl Check<'_> {
+    /// Of a domain that another server judges: whether the fields are there that it begins with.
+    fn remote_domain(&mut self, place: &str, text: &str, model: &Model, domain: &Domain) {
+        let mut unknown = None;
+        domain.for_each_condition(&mut |condition| {
+            let first = condition.field.split('.').next().unwrap_or_default();
+            if first != "id" && !model.fields.contains_key(first) {
+                unknown.get_or_insert_with(|| first.to_owned());
+            }
+        });
+        if let Some(field) = unknown {
+            let at = position(text, &field).map(|at| format!("at character {at}: ")).unwrap_or_default();
+            self.error("bad-domain", place, format!("{at}`{}` has no field `{field}`", model.name));
         }
     }
 }

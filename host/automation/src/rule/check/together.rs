@@ -2,6 +2,7 @@
 
 use super::Check;
 use crate::{
+    remote,
     rule::{Dispatch, Environment, Mode, OnError, Source, Trigger},
     scripts::registry,
 };
@@ -11,6 +12,9 @@ impl Check<'_> {
         let rule = self.rule;
         let before = matches!(rule.trigger, Trigger::Before { .. });
         let form = matches!(rule.trigger, Trigger::OnChange { .. });
+        if self.schema().remote {
+            self.remote();
+        }
         if before || form {
             self.inside_a_caller(if before { "inside the caller's write" } else { "while somebody edits a form" });
         }
@@ -54,6 +58,19 @@ impl Check<'_> {
                 "chain",
                 "a run is chained to the one before on its record; use `dispatch = \"per-record\"`",
             );
+        }
+    }
+
+    /// What cannot be done for records on an Odoo server.
+    fn remote(&mut self) {
+        let rule = self.rule;
+        for (code, place, message) in remote::refusals(rule) {
+            self.error(code, place, message);
+        }
+        if let (Some(model), true) = (self.model, self.findings.is_empty())
+            && let Err(error) = remote::watch(rule, model)
+        {
+            self.error("odoo-cannot", "trigger", error.message);
         }
     }
 

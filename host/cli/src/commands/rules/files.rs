@@ -13,12 +13,19 @@ use triggerbox_automation::rule::{
     apply::{ApplyError, Planned, Refused, Step, apply as apply_all},
     file, stored,
 };
+use triggerbox_odoo::{
+    Backend,
+    setup::{Finding, State},
+};
 use triggerbox_store::db::Mode;
 
 use super::OrOnlyLook;
 use crate::{
     args::{ApplyArgs, Common},
-    commands::workshop::{FromError, Workshop},
+    commands::{
+        odoo,
+        workshop::{FromError, Workshop},
+    },
     exit::{Exit, Failure, OrExit},
     output::{self, BOLD, DIM, GREEN, RED, YELLOW, printable, styled},
     text_file,
@@ -26,7 +33,12 @@ use crate::{
 
 pub(super) fn apply(args: &ApplyArgs) -> Result<Exit, Failure> {
     let rules = read(&args.path)?;
-    let workshop = Workshop::open(&args.common, Mode::Write)?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().or_exit(Exit::Backend)?;
+    let odoo = args.odoo.as_deref().map(odoo::open).transpose()?;
+    let workshop = Workshop::open_as(&args.common, Mode::Write, |database| match &odoo {
+        Some(backend) => runtime.block_on(odoo::on_odoo(database, backend, &rules)),
+        None => Ok(database),
+    })?;
     let edit = workshop.edit(&args.note, args.ask);
     let applied = workshop.database.transaction(|conn| {
         match apply_all(workshop.ground(conn), &rules, &edit, args.prune) {
@@ -41,12 +53,40 @@ pub(super) fn apply(args: &ApplyArgs) -> Result<Exit, Failure> {
         Err(OrOnlyLook::Error(ApplyError::Refused(refused))) => return refuse(&refused, &args.common),
         Err(OrOnlyLook::Error(ApplyError::Rule(error))) => return Err(Failure::from_error(error)),
     };
+    let mended = match &odoo {
+        Some(backend) => runtime.block_on(in_odoo(&workshop, backend, args.dry_run))?,
+        None => Vec::new(),
+    };
     if args.common.format.json {
-        output::json(&json!({ "applied": !args.dry_run, "steps": steps }))?;
+        let mut told = json!({ "applied": !args.dry_run, "steps": steps });
+        if odoo.is_some() {
+            told["odoo"] = json!(mended);
+        }
+        output::json(&told)?;
     } else {
         print(&steps, args.dry_run);
+        for finding in &mended {
+            let detail = if finding.detail.is_empty() { String::new() } else { format!(" ({})", finding.detail) };
+            let words = format!("{}{detail}", finding.what);
+            anstream::println!(
+                "{} {}",
+                styled(YELLOW, if args.dry_run { "differs" } else { "odoo" }),
+                printable(&words)
+            );
+        }
     }
     Ok(Exit::Ok)
+}
+
+/// Makes Odoo's automation rules as the rules here want them, or only compares; what differed.
+async fn in_odoo(workshop: &Workshop, backend: &Backend, only_look: bool) -> Result<Vec<Finding>, Failure> {
+    let watches = odoo::watches(&workshop.database)?;
+    let found = match only_look {
+        true => backend.rules_status(&watches).await,
+        false => backend.rules_apply(&watches).await,
+    };
+    let found = found.map_err(odoo::failed)?;
+    Ok(found.into_iter().filter(|finding| finding.state != State::Ok).collect())
 }
 
 fn refuse(refused: &[Refused], common: &Common) -> Result<Exit, Failure> {

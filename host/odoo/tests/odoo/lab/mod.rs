@@ -63,6 +63,7 @@ struct State {
     next_name: usize,
     asked: Vec<(String, Json)>,
     cuts: VecDeque<Cut>,
+    unlink_cut: Option<Cut>,
     wrong: Option<String>,
 }
 
@@ -163,6 +164,12 @@ impl Lab {
         self.state.lock().unwrap().cuts.push_back(cut);
     }
 
+    /// Cuts the connection of the next acknowledgement.
+    #[allow(dead_code, reason = "not all tests acknowledge something")]
+    pub(crate) fn cut_unlink(&self) {
+        self.state.lock().unwrap().unlink_cut = Some(Cut::Before);
+    }
+
     /// What was asked since the last time: paths and bodies.
     pub(crate) fn asked(&self) -> Vec<(String, Json)> {
         std::mem::take(&mut self.state.lock().unwrap().asked)
@@ -205,7 +212,11 @@ async fn answer(state: Arc<Mutex<State>>, live: Option<String>, request: Request
     let cut = {
         let mut state = state.lock().unwrap();
         state.asked.push((request.path.clone(), body.clone()));
-        if request.path.ends_with("ir.actions.server/run") { state.cuts.pop_front() } else { None }
+        match request.path.rsplit_once('/') {
+            Some((model, "run")) if model.ends_with("ir.actions.server") => state.cuts.pop_front(),
+            Some((model, "unlink")) if model.ends_with("x_triggerbox_event") => state.unlink_cut.take(),
+            _ => None,
+        }
     };
     if cut == Some(Cut::Before) {
         return Reply::Nothing;

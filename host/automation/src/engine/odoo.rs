@@ -1,0 +1,290 @@
+//! What happens on an Odoo server: its outbox emptied into the queue, and its automation rules kept in step.
+//!
+//! A row of the outbox is removed only when what it tells is kept here, with the row's key in the same transaction: a host
+//! that dies in between meets the row again, and knows it.
+
+use std::{collections::HashMap, sync::Arc};
+
+use indexmap::IndexMap;
+use rusqlite::{Connection, OptionalExtension};
+use triggerbox_model::{
+    changes::{Change, ChangeKind},
+    error::Error,
+    value::{Id, RecordRef},
+};
+use triggerbox_odoo::{
+    Backend, OdooError,
+    events::{Event, Odd, Taken},
+    setup::Finding,
+};
+use triggerbox_store::db::DbError;
+
+use super::{Engine, Shared};
+use crate::{
+    dispatch::{Cause, Dispatcher, Parent},
+    error::EngineError,
+    index::Armed,
+    matcher::{self, Fire},
+    people, remote,
+    seen::{self, Known},
+};
+
+/// Keys of rows that are kept here.
+const TAKEN: &str = "odoo:event";
+
+/// Rows that made no sense, with the reason.
+pub const SET_ASIDE: &str = "odoo:aside";
+
+/// So many of them are remembered.
+const MOST_ASIDE: i64 = 1_000;
+
+/// What one look into the outbox came to.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Drained {
+    /// Rows that were new and made sense.
+    pub events: usize,
+    /// Rows that were kept here already.
+    pub repeated: usize,
+    /// Rows that made no sense.
+    pub aside: Vec<Odd>,
+    /// Runs that were made.
+    pub runs: usize,
+    /// There may be more rows.
+    pub more: bool,
+    /// So many runs wait here that nothing was taken.
+    pub full: bool,
+}
+
+/// What happened to one record in one transaction.
+struct Happened {
+    change: Change,
+    user: Id,
+    parent: Option<Parent>,
+    /// Rules that fire on it, with what the loop guard knows the change by.
+    fires: Vec<(Arc<Armed>, String)>,
+}
+
+impl Engine {
+    /// The Odoo server that the records are on.
+    #[must_use]
+    pub fn odoo(&self) -> Option<&Arc<Backend>> {
+        self.config().odoo.as_ref()
+    }
+
+    /// A number that changes when rules do.
+    ///
+    /// # Errors
+    /// What the database says.
+    pub fn rules_revision(&self) -> Result<i64, EngineError> {
+        Ok(self.rules()?.revision)
+    }
+
+    /// Takes what Odoo's outbox holds, once: kept and queued here first, removed there then. Without an Odoo server,
+    /// nothing.
+    ///
+    /// # Errors
+    /// `odoo-…`: Odoo cannot be used, and the rows stay where they are; what the database says.
+    pub async fn drain(&self) -> Result<Drained, EngineError> {
+        let Some(backend) = self.odoo() else { return Ok(Drained::default()) };
+        let waiting: u32 = {
+            let conn = self.database().snapshot()?;
+            let sql = "SELECT count(*) FROM engine_run WHERE state = 'queued'";
+            conn.prepare_cached(sql).and_then(|mut sql| sql.query_row([], |row| row.get(0)))?
+        };
+        if waiting >= backend.config().most_waiting {
+            return Ok(Drained { full: true, ..Drained::default() });
+        }
+        let taken = backend.events().await.map_err(unavailable)?;
+        if taken.events.is_empty() && taken.odd.is_empty() {
+            return Ok(Drained { more: taken.more, ..Drained::default() });
+        }
+        let mut logins = HashMap::new();
+        for event in &taken.events {
+            if !logins.contains_key(&event.user) {
+                let login = backend.person(event.user).await.map_err(unavailable)?.user.login.clone();
+                logins.insert(event.user, login);
+            }
+        }
+        let shared = Arc::clone(&self.inner.shared);
+        let rows: Vec<Id> =
+            taken.events.iter().map(|event| event.row).chain(taken.odd.iter().map(|odd| odd.row)).collect();
+        let drained = self.committer().commit(move |conn| shared.take_events(conn, taken, &logins)).await?;
+        crate::failpoint::hit("events-kept");
+        if drained.runs > 0 {
+            self.inner.wake.notify_one();
+        }
+        backend.acknowledge(&rows).await.map_err(unavailable)?;
+        Ok(drained)
+    }
+
+    /// Compares Odoo's automation rules with the rules here and, if wanted, mends what differs. What was found different.
+    ///
+    /// # Errors
+    /// As [`Engine::drain`].
+    pub async fn keep_rules(&self, mend: bool) -> Result<Vec<Finding>, EngineError> {
+        let Some(backend) = self.odoo() else { return Ok(Vec::new()) };
+        let watches = remote::watches(&*self.rules()?, self.database().schema());
+        let found = match mend {
+            true => backend.rules_apply(&watches).await,
+            false => backend.rules_status(&watches).await,
+        };
+        let found = found.map_err(unavailable)?;
+        Ok(found.into_iter().filter(|finding| finding.state != triggerbox_odoo::setup::State::Ok).collect())
+    }
+}
+
+/// Odoo's errors, for whoever wanted something of it.
+fn unavailable(error: OdooError) -> EngineError {
+    match error {
+        OdooError::Refused(refusal) => EngineError::Refused(refusal.error),
+        error => EngineError::Refused(error.into_error()),
+    }
+}
+
+impl Shared {
+    /// Keeps what is new of these rows, and makes the runs that rules want for it.
+    fn take_events(
+        &self,
+        conn: &Connection,
+        taken: Taken,
+        logins: &HashMap<Id, String>,
+    ) -> Result<Drained, EngineError> {
+        let index = self.rules(conn)?;
+        let now = self.now();
+        let mut drained = Drained { more: taken.more, ..Drained::default() };
+        let mut happened: IndexMap<(String, RecordRef, ChangeKind), Happened> = IndexMap::new();
+        for event in taken.events {
+            if seen::take(conn, TAKEN, &event.key, now)? != Known::New {
+                drained.repeated += 1;
+                continue;
+            }
+            let odd = |why: String| Odd { row: event.row, why };
+            let Ok(armed) = index.rule(&event.rule) else {
+                drained.aside.push(odd(format!("there is no rule `{}` here", event.rule)));
+                continue;
+            };
+            if armed.rule.model.as_ref() != Some(&event.change.record.model) {
+                let why = format!("rule `{}` is not about `{}`", event.rule, event.change.record.model);
+                drained.aside.push(odd(why));
+                continue;
+            }
+            drained.events += 1;
+            if armed.is_live() {
+                self.sort_in(conn, &mut happened, armed, event)?;
+            }
+        }
+        for odd in taken.odd.into_iter().chain(std::mem::take(&mut drained.aside)) {
+            set_aside(conn, &odd, now)?;
+            drained.aside.push(odd);
+        }
+        drained.runs = self.fire_on(conn, happened, logins)?;
+        Ok(drained)
+    }
+
+    /// Puts an event to what is known of its record in its transaction: one change, however many rules saw it and however
+    /// often.
+    fn sort_in(
+        &self,
+        conn: &Connection,
+        happened: &mut IndexMap<(String, RecordRef, ChangeKind), Happened>,
+        armed: &Arc<Armed>,
+        event: Event,
+    ) -> Result<(), EngineError> {
+        let active = matcher::active_name(self.database.schema(), &event.change.record.model);
+        let Some(fields) = matcher::watched(&armed.rule.trigger, &event.change, active) else { return Ok(()) };
+        let parent = event.chain.as_deref().map(|key| parent(conn, key)).transpose()?.flatten();
+        let key = (event.transaction, event.change.record.clone(), event.change.kind);
+        let Some(known) = happened.get_mut(&key) else {
+            let fires = vec![(Arc::clone(armed), fields)];
+            happened.insert(key, Happened { change: event.change, user: event.user, parent, fires });
+            return Ok(());
+        };
+        for field in event.change.fields {
+            match known.change.fields.iter_mut().find(|known| known.field == field.field) {
+                Some(known) => known.new = field.new,
+                None => known.change.fields.push(field),
+            }
+        }
+        if known.fires.iter().all(|(rule, _)| rule.id != armed.id) {
+            known.fires.push((Arc::clone(armed), fields));
+        }
+        Ok(())
+    }
+
+    /// Makes the runs, transaction by transaction: records of one transaction can be one run, those of two cannot.
+    fn fire_on(
+        &self,
+        conn: &Connection,
+        happened: IndexMap<(String, RecordRef, ChangeKind), Happened>,
+        logins: &HashMap<Id, String>,
+    ) -> Result<usize, EngineError> {
+        let mut together: IndexMap<(String, Id, Option<i64>), Vec<Happened>> = IndexMap::new();
+        for ((transaction, ..), one) in happened {
+            let key = (transaction, one.user, one.parent.map(|parent| parent.run));
+            together.entry(key).or_default().push(one);
+        }
+        let mut runs = 0;
+        for ((_, user, _), all) in together {
+            let actor = local_user(conn, logins.get(&user).map(String::as_str).unwrap_or_default())?;
+            let parent = all.first().and_then(|one| one.parent);
+            let (mut changes, mut fires) = (Vec::new(), Vec::new());
+            for one in all {
+                let (change, record) = (changes.len(), one.change.record.id);
+                fires.extend(one.fires.into_iter().map(|(rule, fields)| Fire {
+                    rule,
+                    change,
+                    record,
+                    message: None,
+                    fields,
+                    actor: Some(user),
+                    broken: None,
+                }));
+                changes.push(one.change);
+            }
+            fires.sort_by_key(|fire| (fire.rule.id, fire.change));
+            let cause = Cause { actor, at: self.now(), parent };
+            runs += Dispatcher { conn, random: &self.random, cause }.dispatch(&changes, fires)?.len();
+        }
+        Ok(runs)
+    }
+}
+
+/// The run that a mark names. Odoo's code has held it against its ledger; a run that nobody here knows is none.
+fn parent(conn: &Connection, key: &str) -> Result<Option<Parent>, EngineError> {
+    let sql = "SELECT id, root, depth FROM engine_run WHERE key = ?1";
+    let found = conn
+        .prepare_cached(sql)?
+        .query_row([key], |row| Ok(Parent { run: row.get(0)?, root: row.get(1)?, depth: row.get(2)? }));
+    Ok(found.optional()?)
+}
+
+/// Who a user of Odoo is here, by the sign-in name; the system, if nobody.
+fn local_user(conn: &Connection, login: &str) -> Result<Id, EngineError> {
+    let sql = "SELECT id FROM res_users WHERE login = ?1";
+    let found: Option<Id> = conn.prepare_cached(sql)?.query_row([login], |row| row.get(0)).optional()?;
+    Ok(found.unwrap_or(people::SYSTEM))
+}
+
+/// Remembers a row that made no sense.
+fn set_aside(conn: &Connection, odd: &Odd, now: i64) -> Result<(), EngineError> {
+    let sql = "SELECT count(*) FROM engine_seen WHERE scope = ?1";
+    let known: i64 = conn.prepare_cached(sql)?.query_row([SET_ASIDE], |row| row.get(0))?;
+    if known < MOST_ASIDE {
+        let why: String = odd.why.chars().take(300).collect();
+        seen::note(conn, SET_ASIDE, &format!("row {}: {why}", odd.row), now)?;
+    }
+    Ok(())
+}
+
+/// A database error of this crate's own making: the run is tried again.
+pub(super) fn broken(error: OdooError) -> EngineError {
+    match error {
+        OdooError::Refused(refusal) => EngineError::Refused(refusal.error),
+        error => EngineError::Database(DbError::Failed { why: error.to_string() }),
+    }
+}
+
+/// As [`broken`], of what a script would have been told.
+pub(super) fn refused(error: Error) -> EngineError {
+    EngineError::Refused(error)
+}

@@ -1,0 +1,157 @@
+//! One try of a run whose records are on an Odoo server: scripts here, changes there in one request, the record of it here.
+//! The run's key goes into Odoo's ledger with the changes: a try that died after its commit changes nothing a second time.
+
+use std::sync::Arc;
+
+use triggerbox_llm::Seat as _;
+use triggerbox_model::{
+    call::{Answer, Call, DomainSource, Page},
+    domain::{Domain, Literal, Operator},
+    error::Error,
+    event::Trigger,
+    value::Id,
+};
+use triggerbox_odoo::{Backend, Session};
+
+use super::{
+    Engine,
+    attempt::Lines,
+    finish::Ended,
+    odoo::{broken, refused},
+};
+use crate::{
+    clock::timestamp,
+    error::EngineError,
+    people::{self, Person},
+    play::{Done, Played, Task, play_over},
+    proposals,
+    queue::Claim,
+    remote,
+    report::Verdict,
+    rule::{Dispatch, Environment, Mode, Source},
+    seats::Taken,
+    threads::chain,
+};
+
+/// Tries after which a run whose outcome nobody knows is a person's to look at. Each asks Odoo's ledger.
+const MOST_UNCLEAR: u32 = 6;
+
+impl Engine {
+    pub(super) async fn try_remote(
+        &self,
+        backend: &Arc<Backend>,
+        claim: &Claim,
+        log: &Lines,
+        seat: Option<&Arc<Taken>>,
+        done: &mut Vec<Done>,
+    ) -> Result<Ended, EngineError> {
+        let (rule, now) = (&claim.rule.rule, timestamp(claim.at));
+        let login = {
+            let snapshot = self.database().snapshot()?;
+            let env = people::environment_in(&snapshot, people::SYSTEM, true, now)?;
+            people::by_id(&snapshot, &env, claim.rule.run_as)?.user.login
+        };
+        let account = backend.account(&login).await.map_err(broken)?;
+        let run_as = Person { user: account.user.clone(), company: account.company.clone() };
+        let actor = match claim.firing.actor {
+            None => run_as.clone(),
+            Some(user) => {
+                let known = backend.person(user).await.map_err(broken)?;
+                Person {
+                    user: known.user.clone(),
+                    company: known.company.clone().unwrap_or_else(|| run_as.company.clone()),
+                }
+            }
+        };
+        let mut session = Session::new(Arc::clone(backend), account, now).for_rule(&rule.name);
+        let mut records = remaining(&mut session, claim).await?;
+        if records.is_empty() && !claim.firing.records.is_empty() {
+            let why = format!("none of its records is there any more for `{login}`, or matches the rule");
+            return Ok(Ended::Nothing("records-gone", why));
+        }
+        if let Some(Source::Domain(domain)) = rule.source.as_ref().filter(|_| records.is_empty()) {
+            let model = claim.model.clone().unwrap_or_default();
+            records = search(&mut session, &model, Domain::parse(domain)?, false).await?;
+            if records.is_empty() {
+                return Ok(Ended::Nothing("no-records", "the rule's source has no records now".to_owned()));
+            }
+            if rule.dispatch == Dispatch::PerRecord {
+                return Ok(Ended::Spread(records));
+            }
+        }
+        let steps = self.steps(rule, claim.class).await;
+        let thread = self.begin_thread(claim, &records, &steps).await?;
+        let steps = steps?;
+        let previous = match records.as_slice() {
+            [record] if rule.chain => chain::previous(&*self.database().snapshot()?, claim, *record)?,
+            _ => None,
+        };
+        let task = Task {
+            run_id: claim.key.clone(),
+            rule: rule.name.clone(),
+            attempt: claim.attempt,
+            depth: claim.depth,
+            seed: claim.seed,
+            trigger: claim.firing.trigger.clone(),
+            model: claim.model.clone(),
+            records,
+            old_values: claim.firing.old_values.clone(),
+            actor,
+            run_as,
+            superuser: false,
+            now,
+            previous,
+        };
+        let outside = self.outside(claim, thread, seat);
+        let played = play_over(session, &task, &steps, self.keep(), outside.as_ref(), Box::new(log.clone())).await?;
+        if let Some(seat) = seat {
+            seat.take().await;
+        }
+        let Played { session, steps: played, outcome, .. } = played;
+        done.extend(played);
+        let Some(outcome) = outcome else { return Ok(Ended::Unsuccessful) };
+        let only_shown = rule.environment == Environment::Test || rule.mode != Mode::Auto;
+        if !only_shown && proposals::wants_yes(&self.config().policy, session.changes()) {
+            let why =
+                "policy wants a yes for these changes, and changes to records on an odoo server cannot be kept for one";
+            return Err(Error::denied("needs-approval", why).into());
+        }
+        let (verdict, diff) = remote::conclude(session, &claim.key, only_shown, outcome).await;
+        Ok(Ended::Elsewhere(
+            match verdict {
+                Verdict::OutcomeUnknown(why) if claim.retries < MOST_UNCLEAR => Verdict::Backend(why),
+                verdict => verdict,
+            },
+            diff,
+        ))
+    }
+}
+
+/// The records of a run that are still there for the user whose rights it has and, if the rule wants it, still match.
+/// Deleted ones are not expected to be.
+async fn remaining(session: &mut Session, claim: &Claim) -> Result<Vec<Id>, EngineError> {
+    let records = &claim.firing.records;
+    let Some(model) = &claim.model else { return Ok(records.clone()) };
+    if records.is_empty() || matches!(claim.firing.trigger, Trigger::Deleted(_)) {
+        return Ok(records.clone());
+    }
+    let ids = records.iter().map(|id| Literal::Integer(i64::from(*id))).collect();
+    let mut domain = Domain::condition("id", Operator::In, Literal::List(ids));
+    if let Some(wanted) = claim.rule.rule.domain.as_ref().filter(|_| claim.rule.rule.judge_again) {
+        domain = Domain::and([domain, Domain::parse(wanted)?]);
+    }
+    let left = search(session, model, domain, true).await?;
+    Ok(records.iter().copied().filter(|id| left.contains(id)).collect())
+}
+
+async fn search(session: &mut Session, model: &str, domain: Domain, archived: bool) -> Result<Vec<Id>, EngineError> {
+    let call = Call::Search {
+        model: model.to_owned(),
+        domain: DomainSource::Literal(domain.to_string()),
+        page: Page { archived, ..Page::default() },
+    };
+    match session.call(call).await.map_err(broken)?.map_err(refused)? {
+        Answer::Ids(ids) => Ok(ids),
+        _ => Ok(Vec::new()),
+    }
+}

@@ -1,0 +1,238 @@
+//! What happened in Odoo: rows of the outbox, read, understood and, once they are kept here, removed one by one.
+
+use std::collections::BTreeMap;
+
+use serde_json::{Value as Json, json};
+use triggerbox_model::{
+    changes::{Change, ChangeKind, FieldChange},
+    error::Error,
+    schema::{FieldKind, Model},
+    value::{Id, RecordRef, Value},
+};
+
+use crate::{
+    backend::{Backend, refusal},
+    config::is_name,
+    error::OdooError,
+    session::odd,
+    value,
+};
+
+const OUTBOX: &str = "x_triggerbox_event";
+
+/// Fields of a row.
+const FIELDS: [&str; 8] = ["x_name", "x_model", "x_record", "x_kind", "x_values", "x_user", "x_transaction", "x_chain"];
+
+/// Fields of one change, at most.
+const MOST_FIELDS: usize = 2_000;
+
+/// One row of the outbox that makes sense.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Event {
+    /// Its number.
+    pub row: Id,
+    /// What it is told apart by for good: numbers begin anew when the outbox does, transactions do not.
+    pub key: String,
+    /// The rule that it is for.
+    pub rule: String,
+    /// What happened.
+    pub change: Change,
+    /// Who is behind it (`res.users` of Odoo).
+    pub user: Id,
+    /// The transaction that it happened in.
+    pub transaction: String,
+    /// The run whose changes caused it, as Odoo's ledger knows it.
+    pub chain: Option<String>,
+}
+
+/// A row that makes no sense.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Odd {
+    /// Its number.
+    pub row: Id,
+    /// What is wrong with it.
+    pub why: String,
+}
+
+/// What the outbox held, in its order.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Taken {
+    /// Rows that make sense.
+    pub events: Vec<Event>,
+    /// Rows that do not.
+    pub odd: Vec<Odd>,
+    /// There may be more.
+    pub more: bool,
+}
+
+impl Backend {
+    /// Reads the oldest rows of the outbox. They stay there until they are [acknowledged](Backend::acknowledge).
+    ///
+    /// # Errors
+    /// Odoo cannot be used.
+    pub async fn events(&self) -> Result<Taken, OdooError> {
+        let mut limit = self.config.most_events;
+        let rows = loop {
+            match self.rows(limit).await {
+                // A few large rows must not keep the others from being read.
+                Err(OdooError::TooLarge { .. }) if limit > 1 => limit = (limit / 8).max(1),
+                Err(OdooError::TooLarge { .. }) => return self.unreadable().await,
+                other => break other?,
+            }
+        };
+        let Json::Array(rows) = rows else { return Err(refusal(odd("a search"))) };
+        let mut taken = Taken { more: rows.len() >= limit as usize, ..Taken::default() };
+        let mut models = BTreeMap::new();
+        for row in &rows {
+            // A row without a number cannot be acknowledged, and so not be taken.
+            let Some(id) = row.get("id").and_then(value::id) else { continue };
+            match self.understood(id, row, &mut models).await? {
+                Ok(event) => taken.events.push(event),
+                Err(why) => taken.odd.push(Odd { row: id, why }),
+            }
+        }
+        Ok(taken)
+    }
+
+    async fn rows(&self, limit: u32) -> Result<Json, OdooError> {
+        let caller = self.caller(&self.config.administrator).map_err(refusal)?;
+        let body = json!({ "domain": [], "fields": FIELDS, "order": "id", "limit": limit });
+        self.client.call(caller, OUTBOX, "search_read", &body).await
+    }
+
+    /// The oldest row is larger than anything that is read.
+    async fn unreadable(&self) -> Result<Taken, OdooError> {
+        let caller = self.caller(&self.config.administrator).map_err(refusal)?;
+        let body = json!({ "domain": [], "order": "id", "limit": 1 });
+        let ids = self.client.call(caller, OUTBOX, "search", &body).await?;
+        let odd = ids.as_array().into_iter().flatten().filter_map(value::id);
+        let why = format!("it is larger than {} bytes", self.config.largest_answer);
+        Ok(Taken { odd: odd.map(|row| Odd { row, why: why.clone() }).collect(), more: true, ..Taken::default() })
+    }
+
+    /// Removes rows that are kept here. Those that are gone already are no error.
+    ///
+    /// # Errors
+    /// Odoo cannot be used; the rows are read again, and are then known.
+    pub async fn acknowledge(&self, rows: &[Id]) -> Result<(), OdooError> {
+        if rows.is_empty() {
+            return Ok(());
+        }
+        let caller = self.caller(&self.config.administrator).map_err(refusal)?;
+        match self.client.call(caller, OUTBOX, "unlink", &json!({ "ids": rows })).await {
+            Ok(_) => Ok(()),
+            Err(OdooError::Refused(_)) => {
+                let body = json!({ "domain": [["id", "in", rows]] });
+                let left = self.client.call(caller, OUTBOX, "search", &body).await?;
+                match left.as_array().is_some_and(Vec::is_empty) {
+                    true => Ok(()),
+                    false => self.client.call(caller, OUTBOX, "unlink", &json!({ "ids": left })).await.map(drop),
+                }
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    /// One row; the inner error says why it makes no sense.
+    async fn understood(
+        &self,
+        row: Id,
+        json: &Json,
+        models: &mut BTreeMap<String, Option<Model>>,
+    ) -> Result<Result<Event, String>, OdooError> {
+        let size = json.to_string().len();
+        if size > self.config.largest_event {
+            return Ok(Err(format!("it has {size} bytes, more than {}", self.config.largest_event)));
+        }
+        let text = |name: &str| json.get(name).and_then(Json::as_str).map(str::to_owned);
+        let (Some(rule), Some(name), Some(kind), Some(transaction)) =
+            (text("x_name"), text("x_model"), text("x_kind"), text("x_transaction"))
+        else {
+            return Ok(Err("rule, model, kind or transaction are missing".to_owned()));
+        };
+        let number = |name: &str| json.get(name).and_then(value::id).filter(|id| *id > 0);
+        let (Some(record), Some(user)) = (number("x_record"), number("x_user")) else {
+            return Ok(Err("record or user are no numbers of records".to_owned()));
+        };
+        let kind = match kind.as_str() {
+            "created" => ChangeKind::Created,
+            "updated" => ChangeKind::Updated,
+            "deleted" => ChangeKind::Deleted,
+            other => return Ok(Err(format!("`{}` is nothing that happens to records", short(other)))),
+        };
+        if !is_name(&name) || transaction.len() > 32 || rule.len() > 64 {
+            return Ok(Err(format!("`{}` is no name of a model, or another name is too long", short(&name))));
+        }
+        if !models.contains_key(&name) {
+            let account = self.account(&self.config.administrator).await?;
+            let known = match self.model(&account, &name).await {
+                Ok(known) => Some(known.model.clone()),
+                Err(OdooError::Refused(_)) => None,
+                Err(error) => return Err(error),
+            };
+            models.insert(name.clone(), known);
+        }
+        let Some(Some(model)) = models.get(&name) else {
+            return Ok(Err(format!("odoo has no model `{}`", short(&name))));
+        };
+        let values = match json.get("x_values") {
+            None | Some(Json::Null | Json::Bool(false)) => Json::Object(serde_json::Map::new()),
+            Some(Json::String(text)) => match serde_json::from_str(text) {
+                Ok(values) => values,
+                Err(error) => return Ok(Err(format!("its values are no JSON: {error}"))),
+            },
+            Some(_) => return Ok(Err("its values are no text".to_owned())),
+        };
+        let fields = match fields(model, &values) {
+            Ok(fields) => fields,
+            Err(error) => return Ok(Err(error.message)),
+        };
+        let change = Change { record: RecordRef::new(&name, record), kind, fields };
+        let (key, chain) = (format!("{row}:{transaction}"), text("x_chain"));
+        Ok(Ok(Event { row, key, rule, change, user, transaction, chain }))
+    }
+
+    /// Users by number, as the administrator sees them.
+    ///
+    /// # Errors
+    /// Odoo cannot be used.
+    pub async fn logins(&self, users: &[Id]) -> Result<BTreeMap<Id, String>, OdooError> {
+        let caller = self.caller(&self.config.administrator).map_err(refusal)?;
+        let body = json!({ "ids": users, "fields": ["login"], "context": { "active_test": false } });
+        let rows = self.client.call(caller, "res.users", "read", &body).await?;
+        let rows = rows.as_array().into_iter().flatten();
+        Ok(rows
+            .filter_map(|row| Some((row.get("id").and_then(value::id)?, row.get("login")?.as_str()?.to_owned())))
+            .collect())
+    }
+}
+
+/// `{field: [before, after]}`; fields that the model does not have are left out.
+fn fields(model: &Model, values: &Json) -> Result<Vec<FieldChange>, Error> {
+    let odd = |why: &str| Error::invalid("bad-event", format!("its values are not before and after of fields: {why}"));
+    let values = values.as_object().ok_or_else(|| odd("no object"))?;
+    if values.len() > MOST_FIELDS {
+        return Err(odd("too many fields"));
+    }
+    let mut changed = Vec::new();
+    for (name, pair) in values {
+        let Some([old, new]) = pair.as_array().map(Vec::as_slice) else { return Err(odd("not two values")) };
+        let Some(field) = model.fields.get(name) else { continue };
+        let side = |json: &Json| match json {
+            Json::Null => Ok(Value::Unset),
+            // What such fields hold is not told, only that it changed.
+            _ if matches!(field.kind, FieldKind::Binary | FieldKind::Json) => Ok(Value::Unset),
+            Json::String(text) if field.kind == FieldKind::Datetime => {
+                let seconds = Json::String(text.get(..19).unwrap_or(text).to_owned());
+                value::from_json(&model.name, name, field.kind, &seconds)
+            }
+            json => value::from_json(&model.name, name, field.kind, json),
+        };
+        changed.push(FieldChange { field: name.clone(), old: side(old)?, new: side(new)? });
+    }
+    Ok(changed)
+}
+
+fn short(text: &str) -> String {
+    text.chars().take(64).collect()
+}

@@ -1,0 +1,109 @@
+//! What the outbox tells: records made, changed and deleted by a user, once for each transaction, and nobody else's word.
+
+use serde_json::json;
+use triggerbox_model::{
+    changes::ChangeKind,
+    domain::Domain,
+    value::{Id, Value},
+};
+use triggerbox_odoo::setup::{MODULE, Want, Watch};
+
+use crate::lab::{self, Lab};
+
+fn watch(rule: &str, want: Want, fields: &[&str], name: &str) -> Watch {
+    Watch {
+        rule: rule.to_owned(),
+        title: rule.to_owned(),
+        model: "crm.lead".to_owned(),
+        want,
+        fields: fields.iter().map(|field| (*field).to_owned()).collect(),
+        told: false,
+        before: None,
+        after: Some(Domain::parse(&format!("[('name', 'like', '{name}')]")).unwrap()),
+    }
+}
+
+#[tokio::test]
+async fn what_happens_is_told_once_for_each_transaction_with_the_values_before() {
+    let lab = Lab::open("events").await;
+    let backend = lab.prepared().await;
+    let mark = lab.unique("seen");
+    let watches = [
+        watch("made", Want::Both, &["expected_revenue", "stage_id", "tag_ids"], &mark),
+        watch("gone", Want::Deleted, &[], &mark),
+    ];
+    backend.rules_apply(&watches).await.unwrap();
+    assert_eq!(backend.rules_apply(&watches).await.unwrap(), [], "a second time it has nothing to do");
+    let left: Vec<Id> = backend.events().await.unwrap().events.iter().map(|event| event.row).collect();
+    backend.acknowledge(&left).await.unwrap();
+
+    // A new record is one event, whatever is computed on it; its further changes in the same transaction too.
+    let id = lab::lead(&lab, &backend, json!({ "name": mark, "expected_revenue": 10, "tag_ids": [[6, 0, [1]]] })).await;
+    let write = json!({ "ids": [id], "vals": { "expected_revenue": 50, "tag_ids": [[6, 0, [1, 2]]] } });
+    lab.admin(&backend, "crm.lead", "write", write).await.unwrap();
+    // Two changes of one transaction.
+    let mut session = lab.session(&backend, "admin").await;
+    lab::write(&mut session, "crm.lead", id, &[("expected_revenue", Value::Number(60.0))]).await;
+    lab::write(&mut session, "crm.lead", id, &[("expected_revenue", Value::Number(70.0))]).await;
+    let run = lab.unique("run");
+    session.commit(&run).await.unwrap();
+    lab.admin(&backend, "crm.lead", "unlink", json!({ "ids": [id] })).await.unwrap();
+
+    let taken = backend.events().await.unwrap();
+    assert_eq!(taken.odd, []);
+    let told: Vec<_> = taken.events.iter().map(|event| (event.rule.as_str(), event.change.kind)).collect();
+    let (created, updated, deleted) = (ChangeKind::Created, ChangeKind::Updated, ChangeKind::Deleted);
+    assert_eq!(told, [("made", created), ("made", updated), ("made", updated), ("gone", deleted)]);
+    assert!(taken.events.iter().all(|event| event.change.record.id == id && event.user == 2));
+    let pair = |event: usize, field: &str| {
+        let fields = &taken.events[event].change.fields;
+        let found = fields.iter().find(|changed| changed.field == field).unwrap();
+        (found.old.clone(), found.new.clone())
+    };
+    assert_eq!(pair(1, "expected_revenue"), (Value::Number(10.0), Value::Number(50.0)));
+    assert_eq!(pair(1, "tag_ids"), (Value::Ids(vec![1]), Value::Ids(vec![1, 2])));
+    assert_eq!(
+        pair(2, "expected_revenue"),
+        (Value::Number(50.0), Value::Number(70.0)),
+        "one event, the first old value"
+    );
+    assert_eq!(pair(3, "expected_revenue").0, Value::Number(70.0));
+    assert_eq!(pair(3, "name").0, Value::text(mark.as_str()));
+    let chains: Vec<_> = taken.events.iter().map(|event| event.chain.as_deref()).collect();
+    assert_eq!(chains, [None, None, Some(run.as_str()), None], "only the run's own transaction has its mark");
+
+    // The rows stay until they are acknowledged, and only one by one.
+    let rows: Vec<Id> = taken.events.iter().map(|event| event.row).collect();
+    backend.acknowledge(&rows[..1]).await.unwrap();
+    assert_eq!(backend.events().await.unwrap().events.len(), 3);
+    backend.acknowledge(&rows).await.unwrap();
+    assert_eq!(backend.events().await.unwrap().events, []);
+    backend.rules_apply(&[]).await.unwrap();
+    lab.close();
+}
+
+#[tokio::test]
+async fn nobody_writes_the_outbox_by_hand_and_only_the_administrator_reads_it() {
+    let lab = Lab::open("outbox_closed").await;
+    let backend = lab.prepared().await;
+    backend.rules_apply(&[watch("made", Want::Created, &[], "closed")]).await.unwrap();
+    let ours = json!({"domain": [["module", "=", MODULE]], "fields": ["name", "res_id"]});
+    let ours = lab.admin(&backend, "ir.model.data", "search_read", ours).await.unwrap();
+    let id = |name: &str| ours.as_array().unwrap().iter().find(|row| row["name"] == name).unwrap()["res_id"].clone();
+    let row = json!({ "vals_list": [{ "x_name": "made", "x_model": "crm.lead", "x_record": 1, "x_kind": "created" }] });
+    assert!(lab.admin(&backend, "x_triggerbox_event", "create", row.clone()).await.is_err());
+    let sales = async |model: &str, method: &str, body: serde_json::Value| {
+        backend.client().call(backend.caller("tb_sales").unwrap(), model, method, &body).await
+    };
+    assert!(sales("x_triggerbox_event", "create", row).await.is_err());
+    assert!(sales("x_triggerbox_event", "search", json!({ "domain": [] })).await.is_err());
+    // Running the actions by hand tells nothing: only rules run them as superuser.
+    let lead = json!({ "active_model": "crm.lead", "active_id": 1, "active_ids": [1], "old_values": {} });
+    for action in ["action_outbox", "rule_action_made"] {
+        let _ = sales("ir.actions.server", "run", json!({ "ids": [id(action)], "context": lead })).await;
+        let _ = lab.admin(&backend, "ir.actions.server", "run", json!({ "ids": [id(action)], "context": lead })).await;
+    }
+    assert_eq!(backend.events().await.unwrap().events, []);
+    backend.rules_apply(&[]).await.unwrap();
+    lab.close();
+}

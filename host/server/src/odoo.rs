@@ -1,0 +1,186 @@
+//! The records are on an Odoo server: its outbox is looked into when a ping says so and every few seconds anyway, and its
+//! automation rules are kept in step with the rules here.
+
+use std::{
+    collections::HashMap,
+    sync::{Mutex, PoisonError},
+    time::Duration,
+};
+
+use axum::{Router, extract::DefaultBodyLimit, extract::State, http::StatusCode, routing::post};
+use jiff::Timestamp;
+use tokio::{sync::Notify, time::Instant};
+use triggerbox_automation::engine::Drained;
+
+use crate::{alerts::Trouble, app::App, problem::Problem};
+
+/// Between two looks into the outbox there is at least this much, however many pings there are.
+const PAUSE: Duration = Duration::from_millis(50);
+
+/// Odoo's automation rules are compared with the rules here this often.
+const COMPARE: Duration = Duration::from_secs(60);
+
+/// Records of time rules are asked for this often.
+const DUE: Duration = Duration::from_secs(60);
+
+/// A ping carries nothing: what is sent with it is not even read.
+const LARGEST_PING: usize = 16 << 10;
+
+/// What the pump and those who look at it share.
+#[derive(Default)]
+pub(crate) struct Outbox {
+    ping: Notify,
+    trouble: Mutex<HashMap<&'static str, Trouble>>,
+}
+
+impl Outbox {
+    /// What is wrong with the Odoo server now.
+    pub(crate) fn trouble(&self) -> Vec<Trouble> {
+        self.known().values().cloned().collect()
+    }
+
+    fn known(&self) -> std::sync::MutexGuard<'_, HashMap<&'static str, Trouble>> {
+        self.trouble.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Notes trouble, or that it is over. Whether that is new.
+    fn note(&self, kind: &'static str, found: Option<(String, Timestamp)>) -> bool {
+        let mut known = self.known();
+        match found {
+            None => known.remove(kind).is_some(),
+            Some((message, now)) => {
+                let same = known.get(kind).is_some_and(|known| known.message == message);
+                let since = known.get(kind).filter(|_| same).map_or(now, |known| known.since);
+                known.insert(kind, Trouble { kind, rule: String::new(), run: None, message, since });
+                !same
+            }
+        }
+    }
+}
+
+/// Where Odoo says that its outbox is no longer empty.
+pub(crate) fn router() -> Router<App> {
+    Router::new().route("/odoo/ping", post(ping)).layer(DefaultBodyLimit::max(LARGEST_PING))
+}
+
+/// Whoever sends it: all that it does is that the outbox is looked into, and that not more often than it may be.
+async fn ping(State(app): State<App>) -> Result<StatusCode, Problem> {
+    if app.engine().odoo().is_none() {
+        return Err(Problem::not_found("no-odoo", "this server has no odoo server"));
+    }
+    app.outbox().ping.notify_one();
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// Looks and keeps in step until the server is being stopped. Without an Odoo server, nothing.
+pub(crate) async fn pump(app: App) {
+    let Some(odoo) = app.engine().odoo().cloned() else { return };
+    let poll = Duration::from_secs(odoo.config().poll);
+    let (mut kept, mut compared, mut due) = (None, Instant::now(), None::<Instant>);
+    while !app.is_draining() {
+        let began = Instant::now();
+        let revision = app.engine().rules_revision().ok();
+        if revision != kept || kept.is_none() {
+            if keep(&app, true).await {
+                kept = revision;
+                compared = began;
+            }
+        } else if compared.elapsed() >= COMPARE {
+            keep(&app, false).await;
+            compared = began;
+        }
+        while let Some(drained) = drain(&app).await {
+            if !drained.more || drained.full || app.is_draining() {
+                break;
+            }
+        }
+        if due.is_none_or(|last| last.elapsed() >= DUE) {
+            due = Some(began);
+            if let Err(error) = app.engine().tick_remote().await {
+                tracing::warn!(%error, "records that come due cannot be asked for");
+            }
+        }
+        tokio::time::sleep_until(began + PAUSE).await;
+        tokio::select! {
+            () = app.outbox().ping.notified() => {}
+            () = tokio::time::sleep(poll) => {}
+            () = app.drained() => return,
+        }
+    }
+}
+
+/// One look into the outbox; nothing, when Odoo cannot be used.
+async fn drain(app: &App) -> Option<Drained> {
+    let now = app.engine().clock().now();
+    match app.engine().drain().await {
+        Ok(drained) => {
+            if app.outbox().note("odoo-unreachable", None) {
+                tracing::info!("odoo answers again");
+            }
+            for odd in &drained.aside {
+                tracing::warn!(row = odd.row, why = odd.why, "an event of odoo was set aside");
+            }
+            if let Some(first) = drained.aside.first() {
+                let message = format!(
+                    "{} events of odoo made no sense and were set aside, such as row {}: {}",
+                    drained.aside.len(),
+                    first.row,
+                    first.why
+                );
+                app.outbox().note("odoo-events-set-aside", Some((message, now)));
+            }
+            let full = drained.full.then(|| ("so many runs wait that events stay in odoo's outbox".to_owned(), now));
+            app.outbox().note("odoo-events-wait", full);
+            if drained.events > 0 {
+                tracing::info!(
+                    events = drained.events,
+                    repeated = drained.repeated,
+                    runs = drained.runs,
+                    "events of odoo"
+                );
+            }
+            Some(drained)
+        }
+        Err(error) => {
+            if app.outbox().note("odoo-unreachable", Some((format!("odoo's events cannot be had: {error}"), now))) {
+                tracing::warn!(%error, "odoo's events cannot be had; they stay in its outbox");
+            }
+            None
+        }
+    }
+}
+
+/// Compares Odoo's automation rules with the rules here, and mends them when rules here have changed. Whether it could.
+async fn keep(app: &App, mend: bool) -> bool {
+    let now = app.engine().clock().now();
+    match app.engine().keep_rules(mend).await {
+        Ok(found) => {
+            for finding in &found {
+                match mend {
+                    true => tracing::info!(what = finding.what, detail = finding.detail, "made or mended in odoo"),
+                    false => tracing::warn!(what = finding.what, detail = finding.detail, "changed by hand in odoo"),
+                }
+            }
+            let first = found.first().filter(|_| !mend).map(|finding| {
+                let message = format!(
+                    "{} of odoo's automation rules were changed or removed by hand, such as the {} ({}); `triggerbox rules \
+                     apply` mends them",
+                    found.len(),
+                    finding.what,
+                    if finding.detail.is_empty() { "it is gone" } else { &finding.detail }
+                );
+                (message, now)
+            });
+            app.outbox().note("odoo-rule-changed", first);
+            app.outbox().note("odoo-rules-not-kept", None);
+            true
+        }
+        Err(error) => {
+            let message = format!("odoo's automation rules cannot be kept in step: {error}");
+            if app.outbox().note("odoo-rules-not-kept", Some((message, now))) {
+                tracing::warn!(%error, "odoo's automation rules cannot be kept in step");
+            }
+            false
+        }
+    }
+}

@@ -1,0 +1,250 @@
+//! What happens on an Odoo server, from a user's write there to the end of a run: recorded, or real. See `docs/src/odoo.md`.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test may panic, in its helpers too"
+)]
+
+#[path = "../../host/odoo/tests/odoo/lab/mod.rs"]
+#[allow(dead_code, reason = "this test uses its own part")]
+mod lab;
+
+use std::{collections::BTreeSet, path::Path, sync::Arc};
+
+use lab::Lab;
+use serde_json::{Value as Json, json};
+use triggerbox_automation::{
+    Config, Engine, SystemClock, people,
+    rule::{
+        Ground, Rule,
+        stored::{self, Edit, Ownership, RuleError},
+    },
+    runs::{RunDetail, RunFilter, RunState},
+};
+use triggerbox_model::{
+    event::Trigger,
+    value::{Id, Value},
+};
+use triggerbox_odoo::{Backend, setup::State};
+use triggerbox_sandbox::{Pool, Sandbox};
+use triggerbox_store::db::{Database, Mode};
+
+/// An engine whose records are on the Odoo server of a lab.
+struct Host {
+    engine: Engine,
+}
+
+impl Host {
+    /// Opens the file, and makes it first if it is not there.
+    async fn open(path: &Path, backend: &Arc<Backend>, seed: &str) -> Self {
+        let now = "2026-11-29T10:00:00Z".parse().unwrap();
+        if !path.exists() {
+            drop(Database::create_demo(path, now).unwrap());
+        }
+        let models = backend.models(&BTreeSet::from(["crm.lead".to_owned()])).await.unwrap();
+        let database = Database::open(path, Mode::Write).unwrap().for_remote(models).unwrap();
+        // Keys of runs are remembered by a real server: each recording has its own.
+        let seed = seed.bytes().fold(7_u64, |sum, byte| sum.wrapping_mul(31).wrapping_add(u64::from(byte)));
+        let config = Config { seed: Some(seed), odoo: Some(Arc::clone(backend)), ..Config::default() };
+        let sandbox = Sandbox::new(&Pool::default()).unwrap();
+        Self { engine: Engine::open(database, sandbox, config, Arc::new(SystemClock)).unwrap() }
+    }
+
+    async fn rule(&self, toml: &str) -> Result<(), RuleError> {
+        let rule: Rule = toml::from_str(toml).unwrap();
+        let now = self.engine.clock().now();
+        let env = people::environment(self.engine.database(), 2, true, now).unwrap();
+        let policy = self.engine.config().policy.clone();
+        let saved = self.engine.committer().commit(move |conn| {
+            let ground = Ground { conn, env: &env, policy: &policy };
+            let edit = Edit { by: 2, at: now, note: "", ownership: Ownership::Take, administrator: true };
+            stored::save(ground, &rule, &edit).map(drop)
+        });
+        saved.await
+    }
+
+    fn runs(&self) -> Vec<RunDetail> {
+        let mut runs = self.engine.runs(&RunFilter::default()).unwrap();
+        runs.reverse();
+        runs.iter().map(|run| self.engine.run(run.id).unwrap()).collect()
+    }
+}
+
+const TOUCH: &str = "name = 'touch'\nmodel = 'crm.lead'\ndomain = \"[('name', 'like', 'watched')]\"\n\
+    [trigger]\non = 'updated'\nfields = ['expected_revenue']\n\
+    [[actions]]\nscript = 'update-record'\nparameters = { values = 'expected_revenue = 77' }\n";
+
+async fn write(lab: &Lab, backend: &Backend, id: Id, values: Json) {
+    lab.admin(backend, "crm.lead", "write", json!({ "ids": [id], "vals": values })).await.unwrap();
+}
+
+async fn revenue(lab: &Lab, backend: &Backend, id: Id) -> Json {
+    let body = json!({ "ids": [id], "fields": ["expected_revenue"] });
+    lab.admin(backend, "crm.lead", "read", body).await.unwrap()[0]["expected_revenue"].clone()
+}
+
+// Shows: F091
+#[tokio::test]
+async fn a_users_write_there_becomes_a_run_here_and_its_loop_is_cut() {
+    let lab = Lab::open("events_run").await;
+    let backend = lab.prepared().await;
+    let name = lab.unique("watched");
+    let folder = tempfile::tempdir().unwrap();
+    let host = Host::open(&folder.path().join("rules.db"), &backend, &name).await;
+    host.rule(TOUCH).await.unwrap();
+    host.engine.keep_rules(true).await.unwrap();
+    let id = lab::lead(&lab, &backend, json!({ "name": name, "expected_revenue": 10 })).await;
+    let other = lab::lead(&lab, &backend, json!({ "name": "no", "expected_revenue": 10 })).await;
+    assert_eq!(host.engine.drain().await.unwrap().events, 0, "a new record is not updated");
+
+    write(&lab, &backend, id, json!({ "expected_revenue": 50 })).await;
+    write(&lab, &backend, other, json!({ "expected_revenue": 50 })).await;
+    write(&lab, &backend, id, json!({ "contact_name": "nobody watches this" })).await;
+    let drained = host.engine.drain().await.unwrap();
+    assert_eq!((drained.events, drained.runs), (1, 1), "{drained:?}");
+    assert_eq!(host.engine.step().await.unwrap(), 1);
+    let runs = host.runs();
+    assert_eq!(runs[0].summary.state, RunState::Succeeded, "{:?}", runs[0]);
+    assert_eq!(runs[0].firing.records, [id]);
+    assert_eq!(runs[0].firing.trigger, Trigger::Updated);
+    let old = &runs[0].firing.old_values[0].fields;
+    assert_eq!((old[0].name.as_str(), &old[0].value), ("expected_revenue", &Value::Number(10.0)));
+    assert_eq!(revenue(&lab, &backend, id).await, json!(77.0));
+
+    // What the run wrote fires the same rule there: it is known by its chain, and stopped where people can see it.
+    let drained = host.engine.drain().await.unwrap();
+    assert_eq!((drained.events, drained.runs), (1, 0), "{drained:?}");
+    let root = runs[0].summary.root;
+    let stopped = host.engine.suppressed(Some(root), None, 10).unwrap();
+    assert_eq!(stopped.len(), 1);
+    assert!(stopped[0].reason.starts_with("already-fired"), "{stopped:?}");
+
+    // A user who sends the run's mark along is not believed: the ledger has it from another transaction.
+    let key = runs[0].summary.key.clone();
+    let forged = json!({
+        "ids": [id], "vals": { "expected_revenue": 60 },
+        "context": { "triggerbox_chain": key, "triggerbox_run": key },
+    });
+    lab.admin(&backend, "crm.lead", "write", forged).await.unwrap();
+    let drained = host.engine.drain().await.unwrap();
+    assert_eq!((drained.events, drained.runs), (1, 1), "{drained:?}");
+    let fired = host.runs().pop().unwrap();
+    assert!(fired.summary.root != root && fired.summary.parent.is_none(), "{fired:?}");
+    lab.close();
+}
+
+#[tokio::test]
+async fn what_is_kept_here_but_still_there_is_not_run_twice() {
+    let lab = Lab::open("events_twice").await;
+    let backend = lab.prepared().await;
+    let name = lab.unique("watched");
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("rules.db");
+    let host = Host::open(&path, &backend, &name).await;
+    host.rule(TOUCH).await.unwrap();
+    host.engine.keep_rules(true).await.unwrap();
+    let id = lab::lead(&lab, &backend, json!({ "name": name, "expected_revenue": 10 })).await;
+    // Nobody takes them for a while: they wait there, in their order.
+    for revenue in [20, 30, 40] {
+        write(&lab, &backend, id, json!({ "expected_revenue": revenue })).await;
+    }
+    // The rows are kept here, and the host is gone before they are removed there.
+    let broken = lab.backend_with("retries = 0");
+    let cut = Host { engine: reopened(host, &path, &broken, &name).await };
+    lab.cut_unlink();
+    let error = cut.engine.drain().await.unwrap_err();
+    assert_eq!(error.code(), "odoo-cut-off", "{error}");
+    assert_eq!(cut.runs().len(), 3);
+    let again = Host { engine: reopened(cut, &path, &backend, &name).await };
+    let drained = again.engine.drain().await.unwrap();
+    assert_eq!((drained.repeated, drained.events, drained.runs), (3, 0, 0), "{drained:?}");
+    assert_eq!(again.engine.drain().await.unwrap().repeated, 0, "they are removed now");
+    let runs = again.runs();
+    assert_eq!(runs.len(), 3);
+    let before = |run: &RunDetail| run.firing.old_values[0].fields[0].value.clone();
+    let order: Vec<Value> = runs.iter().map(before).collect();
+    assert_eq!(order, [10.0, 20.0, 30.0].map(Value::Number), "in the order in which they were written");
+    lab.close();
+}
+
+/// The file, opened anew by another process, as far as anybody can tell.
+async fn reopened(host: Host, path: &Path, backend: &Arc<Backend>, seed: &str) -> Engine {
+    drop(host);
+    Host::open(path, backend, seed).await.engine
+}
+
+#[tokio::test]
+async fn rules_that_odoo_cannot_have_are_refused_with_the_reason() {
+    let lab = Lab::open("events_refused").await;
+    let backend = lab.prepared().await;
+    let folder = tempfile::tempdir().unwrap();
+    let host = Host::open(&folder.path().join("rules.db"), &backend, "refused").await;
+    let refusal = async |trigger: &str, more: &str| {
+        let toml = format!(
+            "name = 'no'\nmodel = 'crm.lead'\n{more}\n[trigger]\n{trigger}\n\
+             [[actions]]\nscript = 'update-record'\nparameters = {{ values = 'priority = 1' }}\n"
+        );
+        match host.rule(&toml).await {
+            Err(RuleError::Refused(findings)) => {
+                findings.iter().map(|finding| format!("{}: {}", finding.code, finding.message)).collect::<Vec<_>>()
+            }
+            other => panic!("{other:?}"),
+        }
+    };
+    for (trigger, more, code) in [
+        ("on = 'before'\nwrites = ['update']", "", "odoo-no-before"),
+        ("on = 'on-change'\nfields = ['name']", "", "odoo-no-on-change"),
+        ("on = 'message-received'", "", "odoo-no-messages"),
+        ("on = 'after-update'\ndelay = 1\nunit = 'days'", "", "odoo-no-after-update"),
+        ("on = 'created'", "superuser = true", "odoo-no-superuser"),
+        ("on = 'created'", "mode = 'approve'", "odoo-no-approval"),
+        ("on = 'updated'\nfields = ['nobody_has_this']", "", "unknown-field"),
+        ("on = 'created'", "domain = \"[('name', '=', env.user)]\"", "bad-domain"),
+        ("on = 'created'", "domain = \"[('nobody_has_this', '=', 1)]\"", "bad-domain"),
+    ] {
+        let found = refusal(trigger, more).await;
+        assert!(found.iter().any(|finding| finding.starts_with(code)), "{code}: {found:?}");
+    }
+    lab.close();
+}
+
+#[tokio::test]
+async fn what_is_changed_by_hand_in_odoo_is_noticed_and_mended() {
+    let lab = Lab::open("events_hand").await;
+    let backend = lab.prepared().await;
+    let folder = tempfile::tempdir().unwrap();
+    let host = Host::open(&folder.path().join("rules.db"), &backend, "hand").await;
+    host.rule(TOUCH).await.unwrap();
+    host.engine.keep_rules(true).await.unwrap();
+    assert_eq!(host.engine.keep_rules(true).await.unwrap(), [], "a second time there is nothing to do");
+
+    let ours = json!({ "domain": [["name", "=", "rule_touch"]], "fields": ["res_id"] });
+    let ours = lab.admin(&backend, "ir.model.data", "search_read", ours).await.unwrap();
+    let rule = ours[0]["res_id"].clone();
+    let edit = json!({ "ids": [rule], "vals": { "filter_domain": "[]", "active": false } });
+    lab.admin(&backend, "base.automation", "write", edit).await.unwrap();
+    let found = host.engine.keep_rules(false).await.unwrap();
+    assert_eq!(found.len(), 1, "{found:?}");
+    assert_eq!(found[0].state, State::Changed);
+    assert!(found[0].what.contains("`touch`") && found[0].detail.contains("active"), "{found:?}");
+    assert_eq!(host.engine.keep_rules(true).await.unwrap().len(), 1);
+    assert_eq!(host.engine.keep_rules(false).await.unwrap(), []);
+
+    lab.admin(&backend, "base.automation", "unlink", json!({ "ids": [rule] })).await.unwrap();
+    let found = host.engine.keep_rules(false).await.unwrap();
+    assert!(found.iter().any(|finding| finding.state == State::Missing), "{found:?}");
+    host.engine.keep_rules(true).await.unwrap();
+    assert_eq!(host.engine.keep_rules(false).await.unwrap(), []);
+
+    // A rule that is no longer active here is gone there.
+    host.rule(&TOUCH.replace("model =", "active = false\nmodel =")).await.unwrap();
+    host.engine.keep_rules(true).await.unwrap();
+    let left = json!({ "domain": [["name", "=like", "Triggerbox: touch%"]], "context": { "active_test": false } });
+    for model in ["base.automation", "ir.actions.server"] {
+        assert_eq!(lab.admin(&backend, model, "search_count", left.clone()).await.unwrap(), json!(0), "{model}");
+    }
+    lab.close();
+}
