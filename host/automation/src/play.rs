@@ -91,6 +91,8 @@ pub struct Done {
     pub plan: Option<plan::Judged>,
     /// Refusals that it met, whether it handled them or not.
     pub refusals: Vec<Error>,
+    /// What the backend itself told of its errors by then, for administrators alone.
+    pub tracebacks: Vec<String>,
     /// What was kept of it; nothing, if it was not run.
     pub recording: Option<Recording>,
 }
@@ -121,6 +123,7 @@ impl Done {
             durations,
             plan: None,
             refusals: Vec::new(),
+            tracebacks: Vec::new(),
             recording: None,
         }
     }
@@ -199,6 +202,7 @@ pub(crate) async fn play_over<R: Records>(
             durations: run.durations,
             plan,
             refusals,
+            tracebacks: session.tracebacks(),
             recording: Some(recording),
         });
         if outcome.is_none() {

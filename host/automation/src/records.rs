@@ -34,6 +34,11 @@ pub trait Records: Send + 'static {
 
     /// Why the run must start again, if it must.
     fn outdated(&self) -> Option<&Error>;
+
+    /// What the backend itself told of its errors, for administrators alone.
+    fn tracebacks(&self) -> Vec<String> {
+        Vec::new()
+    }
 }
 
 #[async_trait::async_trait]
@@ -81,5 +86,9 @@ impl Records for triggerbox_odoo::Session {
     /// Seen only at the commit.
     fn outdated(&self) -> Option<&Error> {
         None
+    }
+
+    fn tracebacks(&self) -> Vec<String> {
+        triggerbox_odoo::Session::tracebacks(self)
     }
 }

@@ -6,14 +6,14 @@ mod watch;
 use std::sync::Arc;
 
 use triggerbox_model::{changes::Diff, error::Error, event::Outcome};
-use triggerbox_odoo::{Backend, CommitError, Session};
+use triggerbox_odoo::{Backend, CommitError, Session, trial::Look};
 use triggerbox_sandbox::Ending;
 
 pub(crate) use self::watch::refusals;
 pub use self::watch::{watch, watches};
 use crate::{
     guard::LogSink,
-    journal::Keep,
+    journal::{Keep, Recording},
     people::Person,
     play::play_over,
     report::{Report, Verdict},
@@ -45,6 +45,44 @@ pub async fn run(backend: &Arc<Backend>, request: &Request, mut log: Box<dyn Log
         log = sink;
         attempt += 1;
     }
+}
+
+/// Runs a script once as a test of it: Odoo applies its changes, tells what they come to, and undoes them. `run` is what
+/// the test is called there.
+///
+/// # Errors
+/// [`RunError`]
+pub async fn trial(
+    backend: &Arc<Backend>,
+    request: &Request,
+    run: &str,
+    look: &Look,
+    log: Box<dyn LogSink>,
+) -> Result<(Report, Option<Recording>), RunError> {
+    check(backend, request).await?;
+    let session = session(backend, request).await?;
+    let (task, step) = (runner::task(request, "trial", 1), runner::step(request));
+    let outside = request.outside.as_ref();
+    let mut played = play_over(session, &task, std::slice::from_ref(&step), Keep::All, outside, log).await?;
+    if played.steps.is_empty() {
+        return Err(RunError::Backend("the run has no script".to_owned()));
+    }
+    let mut done = played.steps.swap_remove(0);
+    let (verdict, diff) = match &done.ending {
+        Ending::Done(outcome) => match played.session.check_outcome(outcome) {
+            Err(error) => (Verdict::Rejected(error), Diff::default()),
+            Ok(()) => match played.session.trial(run, look).await {
+                Ok((committed, diff)) => {
+                    (Verdict::Applied(played.session.with_names(outcome.clone(), &committed)), diff)
+                }
+                Err(error) => (refused(error, run), Diff::default()),
+            },
+        },
+        _ => (runner::unsuccessful_step(&done), Diff::default()),
+    };
+    done.tracebacks = played.session.tracebacks();
+    let recording = done.recording.take();
+    Ok((Report::of("trial", 1, done, verdict, diff), recording))
 }
 
 /// The request names a model and records that there are, for this user.
@@ -86,18 +124,20 @@ async fn once(
     let (task, step) = (runner::task(request, run_id, attempt), runner::step(request));
     let outside = request.outside.as_ref();
     let played = play_over(session, &task, std::slice::from_ref(&step), Keep::Outside, outside, log).await?;
-    let Some(done) = played.steps.into_iter().next() else {
+    let Some(mut done) = played.steps.into_iter().next() else {
         return Err(RunError::Backend("the run has no script".to_owned()));
     };
+    let mut session = played.session;
     let (verdict, diff) = match &done.ending {
-        Ending::Done(outcome) => conclude(played.session, run_id, request.dry_run, outcome.clone()).await,
+        Ending::Done(outcome) => conclude(&mut session, run_id, request.dry_run, outcome.clone()).await,
         _ => (runner::unsuccessful_step(&done), Diff::default()),
     };
+    done.tracebacks = session.tracebacks();
     Ok((Report::of(run_id, attempt, done, verdict, diff), played.log))
 }
 
 /// The script succeeded: applies what it staged, or shows what that would be.
-pub(crate) async fn conclude(mut session: Session, run_id: &str, dry_run: bool, outcome: Outcome) -> (Verdict, Diff) {
+pub(crate) async fn conclude(session: &mut Session, run_id: &str, dry_run: bool, outcome: Outcome) -> (Verdict, Diff) {
     if let Err(error) = session.check_outcome(&outcome) {
         return (Verdict::Rejected(error), Diff::default());
     }

@@ -34,13 +34,17 @@ pub struct Report {
     pub plan: Option<Judged>,
     /// Refusals that the script met, whether it handled them or not.
     pub refusals: Vec<Error>,
+    /// What the backend itself told of its errors. For administrators alone: nobody else is shown it, and no script.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub tracebacks: Vec<String>,
 }
 
 impl Report {
     /// The report of a run of one script, in its last attempt.
     pub(crate) fn of(run_id: &str, attempts: u32, done: Done, verdict: Verdict, diff: Diff) -> Self {
-        let Done { limits, used, durations, plan, refusals, .. } = done;
-        Self { run_id: run_id.to_owned(), verdict, attempts, diff, limits, used, durations, plan, refusals }
+        let Done { limits, used, durations, plan, refusals, tracebacks, .. } = done;
+        let run_id = run_id.to_owned();
+        Self { run_id, verdict, attempts, diff, limits, used, durations, plan, refusals, tracebacks }
     }
 }
 

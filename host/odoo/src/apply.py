@@ -14,6 +14,8 @@ plain['triggerbox_chain'] = env.context.get('triggerbox_chain') or run
 here = env(context=plain)
 new = {}
 names = {}
+looks = []
+last = {}
 
 
 def name_of(index):
@@ -142,7 +144,10 @@ def schedule(op):
     deadline = op['deadline']
     if not deadline:
         delay = dateutil.relativedelta.relativedelta(**{kind.delay_unit or 'days': kind.delay_count})
-        deadline = str((datetime.datetime.now(timezone(env.user.tz or 'UTC')) + delay).date())
+        today = datetime.datetime.now(timezone(env.user.tz or 'UTC'))
+        if request.get('today'):
+            today = datetime.datetime.strptime(request['today'], '%Y-%m-%d')
+        deadline = str((today + delay).date())
     here[op['model']].browse(resolve(op['id'])).activity_schedule(
         activity_type_id=kind.id, date_deadline=deadline, summary=resolve(op['summary']), note=resolve(op['note']),
         user_id=resolve(op['user']) or env.uid)
@@ -164,6 +169,82 @@ def state(op):
         row.write({'x_result': resolve(op['json'])})
     else:
         ledger.create({'x_name': mark, 'x_result': resolve(op['json'])})
+
+
+def plain_value(value):
+    if isinstance(value, bytes):
+        return value.decode()
+    if isinstance(value, (str, int, float, bool, list, tuple, dict)):
+        return value
+    return str(value)[:19] if value else False
+
+
+# What records hold that the caller may see, relations with names; and what was said of them.
+def look(op):
+    records = here[op['model']].browse(resolve(op['ids'])).exists()
+    records.check_access('read')
+    rows = []
+    for record in records:
+        row = {'id': record.id}
+        for field in op['fields']:
+            value = record[field]
+            kind = record._fields[field].type
+            if kind in ('many2one', 'one2many', 'many2many'):
+                row[field] = []
+                for other in value:
+                    row[field].append([other.id, other.display_name or ''])
+            elif kind == 'reference':
+                row[field] = '%s,%s' % (value._name, value.id) if value else False
+            else:
+                row[field] = plain_value(value)
+        rows.append(row)
+    said = []
+    about = [('res_id', 'in', records.ids)]
+    if 'activity_ids' in records._fields:
+        for activity in here['mail.activity'].search(about + [('res_model', '=', op['model'])], order='id'):
+            said.append(['activity', activity.res_id, activity.id, activity.activity_type_id.name or '',
+                         activity.summary or '', str(activity.date_deadline), activity.user_id.name or ''])
+    if 'message_ids' in records._fields:
+        newer = about + [('model', '=', op['model']), ('id', '>', last['message'])]
+        for message in here['mail.message'].search(newer, order='id'):
+            said.append(['message', message.res_id, message.id, message.message_type, str(message.body or ''),
+                         message.subtype_id == env.ref('mail.mt_note')])
+        for follower in env['mail.followers'].sudo().search(about + [('res_model', '=', op['model'])], order='id'):
+            said.append(['follower', follower.res_id, follower.id, follower.partner_id.name or ''])
+    looks.append({'model': op['model'], 'rows': rows, 'said': said})
+
+
+# Every record that a test makes is known by its run, so that it can be taken away again.
+def mark(op):
+    for record in here[op['model']].browse(resolve(op['ids'])):
+        parts = [record]
+        for field in record._inherits.values():
+            parts.insert(0, record[field])
+        for part in parts:
+            env['ir.model.data'].create({
+                'module': op['module'], 'name': '%s_%s_%s' % (run, part._name.replace('.', '_'), part.id),
+                'model': part._name, 'res_id': part.id, 'noupdate': True,
+            })
+
+
+# Takes away what the test of a run made, or what tests made that ended long ago, the last first.
+def sweep(op):
+    found = [('module', '=', op['module'])]
+    if op['own']:
+        found.append(('name', '=like', run + '%'))
+    else:
+        found.append(('create_date', '<', datetime.datetime.now() - datetime.timedelta(hours=1)))
+    marks = env['ir.model.data'].search(found, order='id desc')
+    new['gone'] = 0
+    # A record takes its mark along.
+    made = []
+    for name in marks:
+        made.append([name.model, name.res_id])
+    for model, record_id in made:
+        record = here[model].with_context(active_test=False, _force_unlink=True).browse(record_id).exists()
+        new['gone'] += len(record)
+        record.unlink()
+    marks.exists().unlink()
 
 
 def apply(op):
@@ -202,6 +283,12 @@ def apply(op):
         model.browse(resolve(op['id'])).message_unsubscribe(partner_ids=resolve(op['partners']))
     elif kind == 'state':
         state(op)
+    elif kind == 'look':
+        look(op)
+    elif kind == 'mark':
+        mark(op)
+    elif kind == 'sweep':
+        sweep(op)
     else:
         raise UserError('TRIGGERBOX bad-request unknown operation %s; run `triggerbox odoo setup` again' % kind)
 
@@ -214,11 +301,28 @@ def do():
     row = ledger.create({'x_name': 'run %s' % run, 'x_user': env.uid, 'x_chain': plain['triggerbox_chain']})
     env.flush_all()
     compare(request['reads'])
+    if request.get('undo'):
+        last['message'] = env['mail.message'].sudo().search([], order='id desc', limit=1).id or 0
+        for seen in request['looks']:
+            if not seen['new']:
+                look(seen)
     for op in request['ops']:
         apply(op)
     for index in range(len(request['mentions'])):
         name_of(index)
     result = {'new': new, 'names': names}
+    if request.get('undo'):
+        # A trial: what it came to is told, and nothing of it stays.
+        env.flush_all()
+        for seen in request['looks']:
+            look(seen)
+        env.cr.rollback()
+        return {'triggerbox': 1, 'again': False, 'done': result, 'looks': looks}
+    if request.get('forget'):
+        # Of tests, the ledger keeps nothing.
+        row.unlink()
+        env.flush_all()
+        return {'triggerbox': 1, 'again': False, 'done': result}
     row.write({'x_result': json.dumps(result), 'x_count': len(request['ops'])})
     env.flush_all()
     return {'triggerbox': 1, 'again': False, 'done': result}

@@ -249,11 +249,19 @@ impl Backend {
 
     /// Runs the apply action as a user. It may be repeated: what was done is not done again.
     pub(crate) async fn apply(&self, account: &Account, context: Json) -> Result<Json, OdooError> {
+        self.apply_again(account, context, Again::Safe).await
+    }
+
+    /// The same where the ledger keeps nothing, so that a repetition would do it again.
+    pub(crate) async fn apply_once(&self, account: &Account, context: Json) -> Result<Json, OdooError> {
+        self.apply_again(account, context, Again::Never).await
+    }
+
+    async fn apply_again(&self, account: &Account, context: Json, again: Again) -> Result<Json, OdooError> {
         let action = self.action().await?;
         let body = json!({ "ids": [action], "context": context });
         let timeout = Duration::from_secs(self.config.apply_timeout);
-        let answer =
-            self.client.call_as(&account.caller, "ir.actions.server", "run", &body, Again::Safe, timeout).await?;
+        let answer = self.client.call_as(&account.caller, "ir.actions.server", "run", &body, again, timeout).await?;
         if answer.get("triggerbox").and_then(Json::as_u64) != Some(1) {
             self.forget();
             return Err(OdooError::NotSetUp(

@@ -7,6 +7,7 @@ use reqwest::{
     header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, LOCATION},
     redirect,
 };
+use rustls::CertificateError as Why;
 use serde_json::Value as Json;
 use tokio::sync::Semaphore;
 use url::Url;
@@ -207,7 +208,9 @@ impl Client {
             (404, None) if String::from_utf8_lossy(body).contains("No database") => {
                 OdooError::UnknownDatabase { server: place(&self.url), database: self.database.clone() }
             }
-            (429 | 500..=599, None) => OdooError::Failed { status: code, message: "it does not say why".to_owned() },
+            (429 | 500..=599, None) => {
+                OdooError::Failed { status: code, message: "it does not say why".to_owned(), traceback: String::new() }
+            }
             _ => self.odd(format!("it answers {code} without saying why")),
         }
     }
@@ -219,6 +222,9 @@ impl Client {
     /// No answer, or only a part of one.
     fn broken(&self, error: &reqwest::Error, timeout: Duration) -> OdooError {
         let server = place(&self.url);
+        if let Some(why) = certificate(error) {
+            return OdooError::Certificate { server, why };
+        }
         let why = reason(error);
         match (error.is_connect(), error.is_timeout()) {
             (true, _) => OdooError::Unreachable { server, why },
@@ -283,6 +289,33 @@ async fn bounded(mut response: Response, max: usize) -> Result<Option<Vec<u8>>, 
         body.extend_from_slice(&piece);
     }
     Ok(Some(body))
+}
+
+/// What is wrong with the server's certificate, if that is why a request failed.
+fn certificate(error: &reqwest::Error) -> Option<String> {
+    let mut cause: Option<&(dyn std::error::Error + 'static)> = Some(error);
+    while let Some(at) = cause {
+        // An I/O error does not name the error inside of it as its source.
+        let mut inside = at;
+        while let Some(deeper) = inside.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref) {
+            inside = deeper;
+        }
+        if let Some(rustls::Error::InvalidCertificate(why)) = inside.downcast_ref() {
+            return Some(match why {
+                Why::UnknownIssuer => {
+                    "this machine does not know who issued it; have the issuer's certificate among the machine's own"
+                        .to_owned()
+                }
+                Why::Expired | Why::ExpiredContext { .. } => "it has expired".to_owned(),
+                Why::NotValidYet | Why::NotValidYetContext { .. } => "it is not valid yet".to_owned(),
+                Why::NotValidForName | Why::NotValidForNameContext { .. } => "it is another server's".to_owned(),
+                Why::Revoked => "it was revoked".to_owned(),
+                other => other.to_string(),
+            });
+        }
+        cause = at.source();
+    }
+    None
 }
 
 /// Why a request failed: the innermost cause, without the address.

@@ -75,7 +75,13 @@ impl Session {
         if self.changes.effects.is_empty() {
             return Ok(Committed { names: self.mentioned(&BTreeMap::new()), ..Committed::default() });
         }
-        let request = self.request().map_err(CommitError::Refused)?.to_string();
+        let request = self.request().map_err(CommitError::Refused)?;
+        self.committed_as(&self.send(run, &request).await?)
+    }
+
+    /// Sends a request, if it is not too large.
+    pub(crate) async fn send(&self, run: &str, request: &Json) -> Result<Json, CommitError> {
+        let request = request.to_string();
         let max = self.backend.config().largest_changes;
         if request.len() > max {
             return Err(CommitError::Refused(Error::rejected(
@@ -88,7 +94,15 @@ impl Session {
             context.insert("triggerbox_run".to_owned(), json!(run));
             context.insert("triggerbox_changes".to_owned(), json!(request));
         }
-        let answer = self.backend.apply(&self.account, context).await?;
+        let answer = self.noted(self.backend.apply(&self.account, context).await);
+        if let Err(OdooError::Refused(refusal)) = &answer {
+            self.doubt(&refusal.error);
+        }
+        Ok(answer?)
+    }
+
+    /// What the answer says that came of it.
+    pub(crate) fn committed_as(&self, answer: &Json) -> Result<Committed, CommitError> {
         let odd = || {
             let refused = crate::session::odd("a change");
             CommitError::Unclear(crate::backend::refusal(refused))
@@ -121,7 +135,7 @@ impl Session {
     }
 
     /// The request: what the run read of what it changes, what it changes, whom it mentions.
-    fn request(&self) -> Result<Json, Error> {
+    pub(crate) fn request(&self) -> Result<Json, Error> {
         let wire = Wire { schema: &self.schema, mentions: self.changes.mentions.len() };
         let effects = &self.changes.effects;
         let ops: Result<Vec<Json>, Error> = effects
@@ -195,7 +209,7 @@ fn wire_id(id: Id) -> Json {
     if is_provisional(id) { json!({ "$new": id.to_string() }) } else { json!(id) }
 }
 
-fn wire_ids(ids: &[Id]) -> Json {
+pub(crate) fn wire_ids(ids: &[Id]) -> Json {
     ids.iter().map(|id| wire_id(*id)).collect()
 }
 

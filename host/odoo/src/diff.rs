@@ -323,7 +323,7 @@ fn is_open(value: &Value) -> bool {
 }
 
 /// HTML as a line of text, for people to read.
-fn without_tags(html: &str) -> String {
+pub(crate) fn without_tags(html: &str) -> String {
     let mut text = String::new();
     let mut tag = false;
     for c in html.chars() {

@@ -22,6 +22,14 @@ pub enum OdooError {
         /// The system's words.
         why: String,
     },
+    /// Its certificate is not to be trusted; no key was sent. The operator.
+    #[error("the certificate of odoo at {server} is not to be trusted: {why}")]
+    Certificate {
+        /// Host and port.
+        server: String,
+        /// What is wrong with it.
+        why: String,
+    },
     /// No whole answer in time; the request may have arrived. Nobody: try again.
     #[error("odoo at {server} did not answer within {seconds} s")]
     Timeout {
@@ -100,6 +108,8 @@ pub enum OdooError {
         status: u16,
         /// Odoo's words.
         message: String,
+        /// Odoo's traceback, for administrators only.
+        traceback: String,
     },
     /// Odoo says no, for a reason that the contract has a word for.
     #[error("{0}")]
@@ -154,6 +164,7 @@ impl OdooError {
         match self {
             Self::Refused(refusal) => refusal.error,
             Self::Unreachable { .. } => Error::unavailable("odoo-unreachable", text),
+            Self::Certificate { .. } => Error::unavailable("odoo-certificate", text),
             Self::Timeout { .. } => Error::unavailable("odoo-timeout", text),
             Self::CutOff { .. } => Error::unavailable("odoo-cut-off", text),
             Self::NotOdoo { .. } => Error::unavailable("not-odoo", text),
@@ -168,11 +179,13 @@ impl OdooError {
         }
     }
 
-    /// What the traceback of a refusal was, for administrators.
+    /// What the traceback in Odoo was, for administrators.
     #[must_use]
     pub fn traceback(&self) -> Option<&str> {
         match self {
-            Self::Refused(refusal) => Some(&refusal.traceback).filter(|text| !text.is_empty()).map(String::as_str),
+            Self::Refused(Refusal { traceback, .. }) | Self::Failed { traceback, .. } => {
+                Some(traceback.as_str()).filter(|text| !text.is_empty())
+            }
             _ => None,
         }
     }
@@ -198,11 +211,9 @@ pub(crate) fn refused(status: u16, told: Told) -> OdooError {
         (404, _) if message.starts_with("the model") => Error::not_found("unknown-model", message),
         (404, _) => Error::not_found("unknown-method", message),
         (_, "ValidationError" | "UserError" | "RedirectWarning") => {
-            return ours(&message).unwrap_or_else(|| {
-                OdooError::Refused(Refusal {
-                    error: Error::rejected("odoo-refused", message),
-                    traceback: told.debug.clone(),
-                })
+            let traceback = told.debug;
+            return ours(&message, &traceback).unwrap_or_else(|| {
+                OdooError::Refused(Refusal { error: Error::rejected("odoo-refused", message), traceback })
             });
         }
         (422, _) => Error::invalid("bad-call", message),
@@ -210,13 +221,13 @@ pub(crate) fn refused(status: u16, told: Told) -> OdooError {
             Error::invalid("unknown-field", message)
         }
         (500, "ValueError" | "KeyError" | "TypeError" | "AttributeError") => Error::invalid("bad-call", message),
-        _ => return OdooError::Failed { status, message },
+        _ => return OdooError::Failed { status, message, traceback: told.debug },
     };
     OdooError::Refused(Refusal { error, traceback: told.debug })
 }
 
 /// What the apply action says in its own words.
-fn ours(message: &str) -> Option<OdooError> {
+fn ours(message: &str, traceback: &str) -> Option<OdooError> {
     let (kind, text) = message.strip_prefix(OURS)?.split_once(' ')?;
     let error = match kind {
         "conflict" => Error::new(ErrorKind::Conflict, "conflict", text),
@@ -227,7 +238,7 @@ fn ours(message: &str) -> Option<OdooError> {
         _ if text.starts_with("Invalid field") => Error::invalid("unknown-field", text),
         _ => Error::rejected("odoo-refused", text),
     };
-    Some(OdooError::Refused(Refusal { error, traceback: String::new() }))
+    Some(OdooError::Refused(Refusal { error, traceback: traceback.to_owned() }))
 }
 
 /// Odoo's words on one line, of bounded length, without the code that it was running.

@@ -13,6 +13,7 @@
 //! | [`commit`] | the staged changes in one request |
 //! | [`diff`] | the changes in words |
 //! | [`events`] | what happened there: the outbox, read and emptied |
+//! | [`trial`] | the changes tried in Odoo and undone, and the records of tests |
 //! | [`setup`] | what Odoo must hold for all this: made, looked at, taken away |
 
 pub mod backend;
@@ -29,6 +30,7 @@ mod overlay;
 mod paths;
 pub mod session;
 pub mod setup;
+pub mod trial;
 pub mod value;
 
 pub use self::{

@@ -10,7 +10,7 @@ mod stage;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    sync::Arc,
+    sync::{Arc, Mutex, PoisonError},
 };
 
 use jiff::Timestamp;
@@ -34,6 +34,10 @@ use crate::{
 
 /// How many models one call may bring in: a path through more makes no sense.
 const MOST_MODELS: usize = 64;
+/// Of so many errors the traceback is kept.
+const MOST_TRACEBACKS: usize = 5;
+/// So much of a traceback, in bytes: the end of it, where it says what went wrong.
+const LONGEST_TRACEBACK: usize = 8 << 10;
 
 /// One run's view of an Odoo server, and what it has staged. Dropping it forgets everything.
 pub struct Session {
@@ -50,6 +54,7 @@ pub struct Session {
     /// Rule state that was asked for.
     state: BTreeMap<String, Option<String>>,
     note_subtype: Option<u32>,
+    tracebacks: Mutex<Vec<String>>,
 }
 
 /// Why a call has no answer.
@@ -92,6 +97,7 @@ impl Session {
             read: BTreeMap::new(),
             state: BTreeMap::new(),
             note_subtype: None,
+            tracebacks: Mutex::default(),
         }
     }
 
@@ -125,7 +131,18 @@ impl Session {
             Ok(()) => self.answer(call).await,
             Err(fail) => Err(fail),
         };
+        if let Err(Fail::Script(error)) = &answer {
+            self.doubt(error);
+        }
         told(answer)
+    }
+
+    /// Brings in one model by its name. The inner result: there is none, or the user may not see it.
+    ///
+    /// # Errors
+    /// When Odoo cannot be used.
+    pub async fn know(&mut self, model: &str) -> Result<Result<(), Error>, OdooError> {
+        told(self.learn_model(model).await)
     }
 
     /// What the run wants to change so far.
@@ -166,7 +183,7 @@ impl Session {
         if self.schema.models.get(name).is_some_and(|model| !model.fields.is_empty()) {
             return Ok(());
         }
-        let described = self.backend.model(&self.account, name).await?;
+        let described = self.noted(self.backend.model(&self.account, name).await)?;
         for field in described.model.fields.values() {
             if let Some(relation) = &field.relation
                 && !self.schema.models.contains_key(relation)
@@ -259,7 +276,34 @@ impl Session {
     }
 
     async fn ask(&self, model: &str, method: &str, body: Json) -> Result<Json, Fail> {
-        Ok(self.backend.client.call(&self.account.caller, model, method, &body).await?)
+        Ok(self.noted(self.backend.client.call(&self.account.caller, model, method, &body).await)?)
+    }
+
+    /// The tracebacks of Odoo's that the run met, the last first: for administrators, never for scripts.
+    #[must_use]
+    pub fn tracebacks(&self) -> Vec<String> {
+        self.tracebacks.lock().unwrap_or_else(PoisonError::into_inner).iter().rev().cloned().collect()
+    }
+
+    /// Odoo does not know a field that it described, or sends it as something else: its models are not what they were when
+    /// they were looked at, and the next run looks again.
+    pub(crate) fn doubt(&self, error: &Error) {
+        let gone = error.message.starts_with("Invalid field") || error.message.starts_with("the model");
+        if gone || error.code == "bad-answer" {
+            self.backend.forget();
+        }
+    }
+
+    /// Keeps the traceback of an answer that is an error.
+    pub(crate) fn noted<T>(&self, answer: Result<T, OdooError>) -> Result<T, OdooError> {
+        if let Some(traceback) = answer.as_ref().err().and_then(OdooError::traceback) {
+            let mut kept = self.tracebacks.lock().unwrap_or_else(PoisonError::into_inner);
+            if kept.len() == MOST_TRACEBACKS {
+                kept.remove(0);
+            }
+            kept.push(end_of(traceback));
+        }
+        answer
     }
 
     fn check_text(&self, text: &str) -> Result<(), Error> {
@@ -276,6 +320,19 @@ impl Session {
             }
         }
         Ok(())
+    }
+}
+
+/// The end of a traceback, whole lines of it.
+fn end_of(traceback: &str) -> String {
+    let mut end = traceback.len().saturating_sub(LONGEST_TRACEBACK);
+    while !traceback.is_char_boundary(end) {
+        end += 1;
+    }
+    let kept = traceback.get(end..).unwrap_or_default();
+    match (end, kept.split_once('\n')) {
+        (0, _) | (_, None) => kept.to_owned(),
+        (_, Some((_, lines))) => format!("…\n{lines}"),
     }
 }
 

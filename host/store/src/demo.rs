@@ -6,6 +6,7 @@ use indexmap::IndexMap;
 use jiff::Timestamp;
 use rusqlite::Connection;
 use serde::Deserialize;
+use serde_json::Value as Json;
 use triggerbox_model::error::Error;
 
 use crate::{
@@ -40,6 +41,51 @@ impl Database {
 struct File {
     #[serde(flatten)]
     records: IndexMap<String, Vec<Record>>,
+}
+
+/// The demo's records by external id, as they are written, and its users: for whoever makes some of them elsewhere.
+///
+/// # Errors
+/// The file is wrong.
+pub fn written() -> Result<IndexMap<String, (String, Record)>, Error> {
+    let file: File = parse("demo_data.toml", include_str!("../models/demo_data.toml"))?;
+    let mut named = IndexMap::new();
+    for (model, records) in file.records {
+        for mut record in records {
+            if let Some(Json::String(name)) = record.shift_remove("xmlid") {
+                named.insert(name, (model.clone(), record));
+            }
+        }
+    }
+    named.extend(users()?);
+    Ok(named)
+}
+
+/// The demo's users, who are there in every database, as one would write them.
+fn users() -> Result<IndexMap<String, (String, Record)>, Error> {
+    let records = base()?.records;
+    let ids = |model: &str| records.xmlids.get(model).into_iter().flatten();
+    let find = |model: &str, id: &Json| {
+        let rows = records.records.get(model).into_iter().flatten();
+        rows.into_iter().find(|row| row.get("id") == Some(id))
+    };
+    let users = ids("res.users").filter(|(name, _)| name.starts_with("demo.")).filter_map(|(name, id)| {
+        let user = find("res.users", &Json::from(*id))?;
+        let partner = find("res.partner", user.get("partner_id")?)?;
+        // A group of the demo alone is none elsewhere.
+        let groups = user.get("group_ids")?.as_array()?.iter().map(|group| {
+            let known = ids("res.groups").find(|(name, id)| Json::from(**id) == *group && !name.starts_with("demo."));
+            Json::from(format!("@{}", known.map_or("base.group_user", |(name, _)| name)))
+        });
+        let mut written = Record::new();
+        written.insert("login".to_owned(), user.get("login")?.clone());
+        for field in ["name", "email", "tz"] {
+            written.insert(field.to_owned(), partner.get(field)?.clone());
+        }
+        written.insert("group_ids".to_owned(), groups.collect());
+        Some((name.clone(), ("res.users".to_owned(), written)))
+    });
+    Ok(users.collect())
 }
 
 fn fill(conn: &Connection, data: &DataSet, now: Timestamp) -> Result<(), Error> {

@@ -40,6 +40,11 @@ pub enum Tried {
         /// The script's log.
         log: Vec<String>,
     },
+    /// It makes no sense on this backend.
+    Skipped {
+        /// Why.
+        why: String,
+    },
     /// The scenario itself is wrong.
     Broken {
         /// Where, and what to do.
@@ -48,10 +53,16 @@ pub enum Tried {
 }
 
 impl Tested {
-    /// Whether nothing is wrong.
+    /// Whether all was as expected.
     #[must_use]
     pub fn passed(&self) -> bool {
         matches!(self.result, Tried::Passed | Tried::Blessed)
+    }
+
+    /// Whether something is wrong.
+    #[must_use]
+    pub fn failed(&self) -> bool {
+        matches!(self.result, Tried::Failed { .. } | Tried::Broken { .. })
     }
 
     /// A scenario that cannot be run.
@@ -70,7 +81,7 @@ impl Tested {
     #[must_use]
     pub fn told(&self) -> String {
         match &self.result {
-            Tried::Passed | Tried::Blessed => String::new(),
+            Tried::Passed | Tried::Blessed | Tried::Skipped { .. } => String::new(),
             Tried::Broken { problem } => format!("{problem}\n"),
             Tried::Failed { failures, log } => {
                 let failures = failures.iter().map(|failure| {
@@ -102,6 +113,11 @@ pub fn junit(script: &str, tested: &[Tested]) -> Result<String, quick_junit::Ser
                 let what: Vec<_> = failures.iter().map(|failure| failure.what.as_str()).collect();
                 status.set_message(format!("not as expected: {}", what.join(", ")));
                 status.set_description(test.told());
+                status
+            }
+            Tried::Skipped { why } => {
+                let mut status = TestCaseStatus::skipped();
+                status.set_message(why.as_str());
                 status
             }
             Tried::Broken { problem } => {

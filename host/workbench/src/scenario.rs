@@ -1,13 +1,16 @@
 //! A script's tests: what is given, what happens, what is expected of it.
 //!
-//! A scenario is a TOML file in the folder `scenarios` beside the script. It runs on records of its own, in memory.
+//! A scenario is a TOML file in the folder `scenarios` beside the script. It runs on records of its own, in memory or on an
+//! Odoo server.
 
 pub mod bless;
 pub mod compare;
+mod embedded;
 pub mod expect;
 pub mod file;
 pub mod given;
 pub mod observe;
+pub mod odoo;
 pub mod outside;
 pub mod place;
 pub mod play;

@@ -275,6 +275,7 @@ impl Shared {
                 durations: step.durations,
                 plan: step.plan.clone(),
                 refusals: step.refusals.clone(),
+                tracebacks: step.tracebacks.clone(),
             };
             let kept = step.recording.as_ref().filter(|kept| kept.complete || !kept.entries.is_empty());
             let journal = kept.map(pack).transpose()?;

@@ -107,7 +107,7 @@ impl Engine {
         if let Some(seat) = seat {
             seat.take().await;
         }
-        let Played { session, steps: played, outcome, .. } = played;
+        let Played { mut session, steps: played, outcome, .. } = played;
         done.extend(played);
         let Some(outcome) = outcome else { return Ok(Ended::Unsuccessful) };
         let only_shown = rule.environment == Environment::Test || rule.mode != Mode::Auto;
@@ -116,7 +116,7 @@ impl Engine {
                 "policy wants a yes for these changes, and changes to records on an odoo server cannot be kept for one";
             return Err(Error::denied("needs-approval", why).into());
         }
-        let (verdict, diff) = remote::conclude(session, &claim.key, only_shown, outcome).await;
+        let (verdict, diff) = remote::conclude(&mut session, &claim.key, only_shown, outcome).await;
         Ok(Ended::Elsewhere(
             match verdict {
                 Verdict::OutcomeUnknown(why) if claim.retries < MOST_UNCLEAR => Verdict::Backend(why),

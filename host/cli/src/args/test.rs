@@ -37,6 +37,9 @@ pub(crate) struct TestArgs {
     /// With `--from-run`: keep the texts of records as they were.
     #[arg(long, requires = "from_run")]
     pub(crate) plain: bool,
+    /// Run them on the Odoo server of this configuration: what they need is made there, and all of it is taken away.
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["bless", "from_run"])]
+    pub(crate) odoo: Option<PathBuf>,
     #[command(flatten)]
     pub(crate) database: DatabaseArgs,
 }
@@ -46,6 +49,7 @@ Examples:
   triggerbox test
   triggerbox test scoring.wasm --only large --format junit > results.xml
   triggerbox test --from-run 12 --db crm.db
+  triggerbox test scoring.wasm --odoo odoo.toml
 
 A scenario is a TOML file: what is given, what happens, what is expected. See the book's page on tests.";
 

@@ -36,7 +36,7 @@ pub(crate) fn run(args: &DevArgs) -> Result<Exit, Failure> {
 fn round(args: &DevArgs) -> Result<Exit, Failure> {
     let built = build::build(&args.path, None)?;
     anstream::println!("{} {}", styled(BOLD, "built"), built.path.display());
-    let all = test::try_all(&built.path, &args.path.join(FOLDER), None, false)?;
+    let all = test::try_all(&built.path, &args.path.join(FOLDER), None, &test::On::Memory { bless: false })?;
     anstream::print!("{}", test::text(&all));
     let exit = test::exit(&all.tests);
     if let Some(server) = args.server.as_ref().filter(|_| exit == Exit::Ok) {

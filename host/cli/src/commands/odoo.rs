@@ -52,6 +52,21 @@ pub(crate) fn open(path: &Path) -> Result<Arc<Backend>, Failure> {
     Ok(Arc::new(backend))
 }
 
+/// The same for running scripts on it: keys near their end are announced.
+pub(crate) fn open_for_runs(path: &Path) -> Result<Arc<Backend>, Failure> {
+    let backend = open(path)?;
+    announce_ending_keys(&backend);
+    Ok(backend)
+}
+
+/// Says which keys end soon, or have ended.
+pub(crate) fn announce_ending_keys(backend: &Backend) {
+    for (login, day) in backend.ending_keys(Timestamp::now()) {
+        let what = format!("the key of `{login}` ends on {day}; make a new one before");
+        anstream::eprintln!("{} {}", styled(YELLOW, "warning:"), printable(&what));
+    }
+}
+
 /// What Odoo must know of the rules in a database.
 pub(crate) fn watches(database: &Database) -> Result<Vec<Watch>, Failure> {
     let env = people::environment(database, people::SYSTEM, true, Timestamp::now()).or_exit(Exit::Backend)?;

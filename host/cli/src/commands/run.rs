@@ -52,7 +52,7 @@ async fn on_odoo(args: &RunArgs, config: &Path, loaded: script::Loaded) -> Resul
     if !args.old.is_empty() {
         return Err(anyhow!("--old is for the embedded backend; leave it out with --odoo").into());
     }
-    let backend = odoo::open(config)?;
+    let backend = odoo::open_for_runs(config)?;
     let run_as = automation::remote::person(&backend, &args.user).await.map_err(cannot_start)?;
     let rule = args.script.file_name().unwrap_or_default().to_string_lossy().into_owned();
     let request = described(args, loaded, rule.clone(), now(args)?, run_as)?;
@@ -269,6 +269,12 @@ pub(crate) fn text(report: &Report) -> String {
     if !report.diff.is_empty() {
         line(String::new());
         line(report.diff.to_string().trim_end().to_owned());
+    }
+    if !report.verdict.is_success() {
+        for traceback in &report.tracebacks {
+            line(String::new());
+            traceback.lines().for_each(|part| line(styled(DIM, printable(part))));
+        }
     }
     let breached = match &report.verdict {
         Verdict::LimitExceeded(breach) => Some(breach.limit),

@@ -3,23 +3,25 @@
 use std::{
     fs,
     path::{Path, PathBuf},
+    sync::Arc,
     time::Instant,
 };
 
 use anyhow::{Context, anyhow};
 use serde_json::json;
 use triggerbox_model::limits::{Limit, Unit};
+use triggerbox_odoo::Backend;
 use triggerbox_sandbox::Sandbox;
 use triggerbox_workbench::{
     report::{self, Tested, Tried},
-    scenario::{self, Bench, FOLDER, ScenarioFile, bless::blessed},
+    scenario::{self, Bench, FOLDER, ScenarioFile, bless::blessed, odoo::OnOdoo},
 };
 
 use crate::{
     args::{Common, Format, TestArgs, TestFormat},
-    commands::{build, runs, script, watch::Watch},
+    commands::{build, odoo, runs, script, watch::Watch},
     exit::{Exit, Failure, OrExit},
-    output::{self, BOLD, DIM, GREEN, RED, printable, styled},
+    output::{self, BOLD, DIM, GREEN, RED, YELLOW, printable, styled},
 };
 
 pub(crate) fn run(args: &TestArgs) -> Result<Exit, Failure> {
@@ -42,7 +44,11 @@ pub(crate) fn run(args: &TestArgs) -> Result<Exit, Failure> {
 fn once(args: &TestArgs) -> Result<Exit, Failure> {
     let component = component(&args.path)?;
     let folder = scenarios(args);
-    let tried = try_all(&component, &folder, args.only.as_deref(), args.bless)?;
+    let place = match &args.odoo {
+        Some(config) => On::Odoo(odoo::open_for_runs(config)?),
+        None => On::Memory { bless: args.bless },
+    };
+    let tried = try_all(&component, &folder, args.only.as_deref(), &place)?;
     print(args, &tried)?;
     Ok(exit(&tried.tests))
 }
@@ -71,8 +77,16 @@ pub(crate) struct All {
     pub(crate) tests: Vec<Tested>,
 }
 
+/// Where scenarios take place.
+pub(crate) enum On {
+    /// In memory; what came may be written into their files.
+    Memory { bless: bool },
+    /// On a server.
+    Odoo(Arc<Backend>),
+}
+
 /// Runs the scenarios of a folder on a component.
-pub(crate) fn try_all(component: &Path, folder: &Path, only: Option<&str>, bless: bool) -> Result<All, Failure> {
+pub(crate) fn try_all(component: &Path, folder: &Path, only: Option<&str>, place: &On) -> Result<All, Failure> {
     let bytes = fs::read(component).with_context(|| format!("cannot read {}", component.display()))?;
     let files = scenario::files(folder).with_context(|| format!("cannot read {}", folder.display()))?;
     let wanted = |path: &PathBuf| {
@@ -90,17 +104,31 @@ pub(crate) fn try_all(component: &Path, folder: &Path, only: Option<&str>, bless
     let loaded = runtime.block_on(script::load(&sandbox, &bytes))?;
     let name = loaded.manifest.script.name.clone();
     let bench = Bench { script: loaded.script, manifest: loaded.manifest };
+    if let On::Odoo(backend) = place {
+        let swept = runtime.block_on(scenario::odoo::sweep(backend)).or_exit(Exit::Backend)?;
+        if swept > 0 {
+            anstream::eprintln!("{} {swept} records that an earlier test left in odoo", styled(YELLOW, "removed"));
+        }
+    }
     let tests = files.iter().map(|path| match ScenarioFile::read(path) {
-        Ok(file) => runtime.block_on(try_one(&bench, &file, bless)),
+        Ok(file) => runtime.block_on(try_one(&bench, &file, place)),
         Err(error) => Ok(Tested::broken(&error)),
     });
     Ok(All { script: name, tests: tests.collect::<Result<_, Failure>>()? })
 }
 
-async fn try_one(bench: &Bench, file: &ScenarioFile, bless: bool) -> Result<Tested, Failure> {
+async fn try_one(bench: &Bench, file: &ScenarioFile, place: &On) -> Result<Tested, Failure> {
     let start = Instant::now();
-    let played = match bench.play(file).await {
-        Ok(played) => played,
+    let (played, bless) = match place {
+        On::Memory { bless } => (bench.play(file).await.map(|played| OnOdoo::Played(Box::new(played))), *bless),
+        On::Odoo(backend) => (bench.play_on(backend, file).await, false),
+    };
+    let played = match played {
+        Ok(OnOdoo::Played(played)) => *played,
+        Ok(OnOdoo::Skipped(why)) => {
+            let (name, path, time) = (file.name.clone(), file.path.clone(), start.elapsed());
+            return Ok(Tested { name, path, time, fuel: None, result: Tried::Skipped { why } });
+        }
         Err(error) => return Ok(Tested::broken(&error)),
     };
     let time = start.elapsed();
@@ -122,7 +150,7 @@ async fn try_one(bench: &Bench, file: &ScenarioFile, bless: bool) -> Result<Test
 
 fn print(args: &TestArgs, all: &All) -> Result<(), Failure> {
     let passed = all.tests.iter().filter(|test| test.passed()).count();
-    let failed = all.tests.len() - passed;
+    let failed = all.tests.iter().filter(|test| test.failed()).count();
     match if args.json { TestFormat::Json } else { args.format } {
         TestFormat::Json => output::json(&json!({
             "script": all.script, "passed": passed, "failed": failed, "tests": all.tests,
@@ -141,17 +169,26 @@ pub(crate) fn text(all: &All) -> String {
             Tried::Passed => styled(GREEN, "ok     "),
             Tried::Blessed => styled(GREEN, "blessed"),
             Tried::Failed { .. } => styled(RED, "FAILED "),
+            Tried::Skipped { .. } => styled(YELLOW, "skipped"),
             Tried::Broken { .. } => styled(RED, "broken "),
         };
-        let fuel = test.fuel.map(|fuel| format!("  fuel {}", output::amount(Unit::Fuel, fuel))).unwrap_or_default();
+        let mut fuel = test.fuel.map(|fuel| format!("  fuel {}", output::amount(Unit::Fuel, fuel))).unwrap_or_default();
+        if let Tried::Skipped { why } = &test.result {
+            fuel = format!("  {}", printable(why));
+        }
         lines.push(format!("  {word} {}{}", printable(&test.name), styled(DIM, fuel)));
     }
-    for test in all.tests.iter().filter(|test| !test.passed()) {
+    for test in all.tests.iter().filter(|test| test.failed()) {
         lines.push(String::new());
         lines.push(printable(test.told().trim_end()));
     }
-    let passed = all.tests.iter().filter(|test| test.passed()).count();
-    lines.push(format!("\n{passed} passed, {} failed", all.tests.len() - passed));
+    let count = |of: fn(&Tested) -> bool| all.tests.iter().filter(|test| of(test)).count();
+    let (passed, failed) = (count(Tested::passed), count(Tested::failed));
+    let skipped = match all.tests.len() - passed - failed {
+        0 => String::new(),
+        skipped => format!(", {skipped} skipped"),
+    };
+    lines.push(format!("\n{passed} passed, {failed} failed{skipped}"));
     lines.join("\n") + "\n"
 }
 
@@ -159,7 +196,7 @@ pub(crate) fn text(all: &All) -> String {
 pub(crate) fn exit(tests: &[Tested]) -> Exit {
     if tests.iter().any(|test| matches!(test.result, Tried::Broken { .. })) {
         Exit::Usage
-    } else if tests.iter().all(Tested::passed) {
+    } else if !tests.iter().any(Tested::failed) {
         Exit::Ok
     } else {
         Exit::ScriptFailed

@@ -201,7 +201,7 @@ impl Session {
             return Ok(Answer::OptionalText(known.clone()));
         }
         let context = json!({ "triggerbox_state": format!("{} {key}", self.rule) });
-        let answer = self.backend.apply(&self.account, context).await?;
+        let answer = self.noted(self.backend.apply(&self.account, context).await)?;
         let json = answer.get("state").and_then(Json::as_str).map(str::to_owned);
         self.state.insert(key.to_owned(), json.clone());
         Ok(Answer::OptionalText(json))

@@ -27,10 +27,22 @@ enum Found {
     Staged { matching: Vec<Id>, all: BTreeSet<Id> },
 }
 
+/// What becomes of a record of which something is pending that the domain asks for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Unknown {
+    /// The search fails.
+    Refuse,
+    /// It is left out.
+    NoMatch,
+}
+
 impl Session {
     pub(super) async fn search(&mut self, model: &str, source: &DomainSource, page: &Page) -> Result<Vec<Id>, Fail> {
-        let domain = Domain::from_source(source)?;
-        match self.judge(model, &domain, page.order.as_deref(), page.archived).await? {
+        self.search_by(model, Domain::from_source(source)?, page, Unknown::Refuse).await
+    }
+
+    async fn search_by(&mut self, model: &str, domain: Domain, page: &Page, unknown: Unknown) -> Result<Vec<Id>, Fail> {
+        match self.judge(model, &domain, page.order.as_deref(), page.archived, unknown).await? {
             Found::Untouched => {
                 let answer = self.ask(model, "search", self.query(&domain, page, page.offset, page.limit)).await?;
                 Ok(ids(&answer)?)
@@ -62,7 +74,7 @@ impl Session {
             self.kind(model, field)?;
         }
         let domain = Domain::from_source(source)?;
-        let ids = match self.judge(model, &domain, page.order.as_deref(), page.archived).await? {
+        let ids = match self.judge(model, &domain, page.order.as_deref(), page.archived, Unknown::Refuse).await? {
             Found::Untouched => {
                 let mut body = self.query(&domain, page, page.offset, page.limit);
                 if let Some(body) = body.as_object_mut() {
@@ -78,7 +90,7 @@ impl Session {
 
     pub(super) async fn search_count(&mut self, model: &str, source: &DomainSource) -> Result<Answer, Fail> {
         let domain = Domain::from_source(source)?;
-        let (domain, more) = match self.judge(model, &domain, Some("id"), false).await? {
+        let (domain, more) = match self.judge(model, &domain, Some("id"), false, Unknown::Refuse).await? {
             Found::Untouched => (domain, 0),
             Found::Staged { matching, all } => (Domain::and([domain, not_among(&all)]), matching.len()),
         };
@@ -138,6 +150,7 @@ impl Session {
         domain: &Domain,
         order: Option<&str>,
         archived: bool,
+        unknown: Unknown,
     ) -> Result<Found, Fail> {
         let mut named = Vec::new();
         paths::domain_paths(domain, "", &mut named);
@@ -168,6 +181,9 @@ impl Session {
         let mut memory = Memory::default();
         let fetched = if fields.is_empty() { vec!["display_name".to_owned()] } else { fields.clone() };
         for row in self.rows(model, &alive, &fetched).await? {
+            if unknown == Unknown::NoMatch && row.values.iter().any(super::is_pending) {
+                continue;
+            }
             let columns = memory.records.entry(model.to_owned()).or_default().entry(row.id).or_default();
             for (field, value) in fetched.iter().zip(&row.values) {
                 if fields.is_empty() {
@@ -299,11 +315,12 @@ impl Session {
         Ok(rows.into_iter().map(|row| row.id).collect())
     }
 
-    /// Finds a record by its key fields, archived ones included.
+    /// Finds a record by its key fields, archived ones included. Records of the run whose keys nobody knows yet are no match:
+    /// the commit looks once more, and takes one of them if it has the keys by then.
     pub(super) async fn find(&mut self, model: &str, keys: Vec<(String, Literal)>) -> Result<Option<Id>, Fail> {
         let domain = Domain::and(keys.into_iter().map(|(key, value)| Domain::condition(key, Operator::Equal, value)));
         let page = Page { archived: true, limit: Some(1), order: Some("id".to_owned()), ..Page::default() };
-        let found = self.search(model, &DomainSource::Literal(domain.to_string()), &page).await?;
+        let found = self.search_by(model, domain, &page, Unknown::NoMatch).await?;
         Ok(found.first().copied())
     }
 

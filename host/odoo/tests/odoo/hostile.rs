@@ -7,6 +7,11 @@ use std::{
 
 use serde_json::json;
 use tokio::net::TcpListener;
+use triggerbox_model::{
+    call::{Answer, Call},
+    error::Error,
+    value::Value,
+};
 use triggerbox_odoo::{Backend, Config, OdooError, client::Again};
 
 use crate::lab::http::{self, Reply};
@@ -222,4 +227,199 @@ async fn an_outbox_that_is_too_large_to_read_is_read_in_parts_and_what_cannot_be
     let taken = backend.events().await.unwrap();
     assert_eq!(taken.odd.iter().map(|odd| odd.row).collect::<Vec<_>>(), [1]);
     assert!(taken.more && taken.odd[0].why.contains("larger than"));
+}
+
+/// Does what a TLS server does, with a certificate that nobody issued, and says whether anybody got through.
+fn self_signed(listener: std::net::TcpListener) -> std::thread::JoinHandle<Result<usize, std::io::Error>> {
+    use std::io::Read;
+    let certificate = include_bytes!("tls/cert.der").to_vec().into();
+    // The key of this test alone.
+    let key = rustls::pki_types::PrivatePkcs8KeyDer::from(include_bytes!("tls/key.der").to_vec());
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let config = rustls::ServerConfig::builder_with_provider(provider).with_safe_default_protocol_versions().unwrap();
+    let config = config.with_no_client_auth().with_single_cert(vec![certificate], key.into()).unwrap();
+    std::thread::spawn(move || {
+        let (stream, _) = listener.accept()?;
+        let connection = rustls::ServerConnection::new(Arc::new(config)).unwrap();
+        rustls::StreamOwned::new(connection, stream).read(&mut [0; 64])
+    })
+}
+
+#[tokio::test]
+async fn a_certificate_that_nobody_issued_ends_it_before_the_key_is_sent() {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("https://{}", listener.local_addr().unwrap());
+    let server = self_signed(listener);
+    let error = ask(&backend(&url, "retries = 0")).await;
+    assert!(matches!(&error, OdooError::Certificate { .. }) && !error.is_unclear(), "{error:?}");
+    assert!(error.to_string().contains("does not know who issued it"), "{error}");
+    assert_eq!(error.into_error().code, "odoo-certificate");
+    assert!(server.join().unwrap().is_err(), "nothing came through");
+}
+
+#[tokio::test]
+async fn an_answer_that_drips_ends_when_the_time_is_over() {
+    let head = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n\r\n".to_vec();
+    let (backend, _) = server("retries = 0", move || Reply::Drip(head.clone())).await;
+    let caller = backend.caller("admin").unwrap();
+    let once = std::time::Duration::from_millis(50);
+    let error =
+        backend.client().call_as(caller, "res.users", "read", &json!({}), Again::Never, once).await.unwrap_err();
+    assert!(matches!(error, OdooError::Timeout { .. }), "{error:?}");
+}
+
+/// A server that says it is Odoo, and answers methods as it is told: what is asked, and the answer to it.
+async fn pretender(answers: impl Fn(&str) -> Option<String> + Send + Sync + 'static) -> Arc<Backend> {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    tokio::spawn(http::serve(listener, move |request| {
+        let method = request.path.trim_start_matches("/json/2/").trim_start_matches("/json/").to_owned();
+        let body = answers(&method).unwrap_or_else(|| {
+            match method.as_str() {
+                "version" => r#"{"version": "19.0"}"#,
+                "res.users/context_get" => r#"{"uid": 2}"#,
+                "res.users/read" => r#"[{"id": 2, "login": "admin", "name": "A", "company_id": [1, "C"]}]"#,
+                "crm.lead/fields_get" => MODEL,
+                _ => "null",
+            }
+            .to_owned()
+        });
+        let status = if body.starts_with(r#"{"name": ""#) { 500 } else { 200 };
+        async move { Reply::new(status, "application/json", body.into_bytes()) }
+    }));
+    backend(&url, "")
+}
+
+const MODEL: &str = r#"{"name": {"type": "char", "store": true}, "probability": {"type": "float", "store": true},
+    "stage_id": {"type": "many2one", "relation": "crm.stage", "store": true},
+    "tag_ids": {"type": "many2many", "relation": "crm.tag", "store": true},
+    "date_closed": {"type": "datetime", "store": true}, "active": {"type": "boolean", "store": true}}"#;
+
+async fn session_of(backend: &Arc<Backend>) -> triggerbox_odoo::Session {
+    let account = backend.account("admin").await.unwrap();
+    triggerbox_odoo::Session::new(Arc::clone(backend), account, "2026-11-25T10:00:00Z".parse().unwrap())
+}
+
+async fn read_lead(backend: &Arc<Backend>, field: &str) -> Result<Answer, Error> {
+    let call = Call::Read { model: "crm.lead".to_owned(), ids: vec![7], fields: vec![field.to_owned()] };
+    session_of(backend).await.call(call).await.unwrap()
+}
+
+#[tokio::test]
+async fn values_of_the_wrong_type_are_said_to_be_so() {
+    let wrong = [
+        ("name", "[{\"id\": 7, \"name\": 5}]"),
+        ("name", "[{\"id\": 7, \"name\": {\"deep\": []}}]"),
+        ("name", "[{\"id\": 7}]"),
+        ("name", "[{\"id\": -7, \"name\": \"x\"}]"),
+        ("name", "[{\"id\": 99999999999, \"name\": \"x\"}]"),
+        ("name", "[{\"id\": \"7\", \"name\": \"x\"}]"),
+        ("name", "{\"id\": 7, \"name\": \"x\"}"),
+        ("name", "7"),
+        ("probability", "[{\"id\": 7, \"probability\": \"ten\"}]"),
+        ("stage_id", "[{\"id\": 7, \"stage_id\": \"New\"}]"),
+        ("stage_id", "[{\"id\": 7, \"stage_id\": [1, \"New\", 3]}]"),
+        ("tag_ids", "[{\"id\": 7, \"tag_ids\": [1, \"two\"]}]"),
+        ("tag_ids", "[{\"id\": 7, \"tag_ids\": 3}]"),
+        ("date_closed", "[{\"id\": 7, \"date_closed\": \"yesterday\"}]"),
+        ("active", "[{\"id\": 7, \"active\": \"yes\"}]"),
+    ];
+    for (field, answer) in wrong {
+        let backend = pretender(move |method| (method == "crm.lead/read").then(|| answer.to_owned())).await;
+        let error = read_lead(&backend, field).await.unwrap_err();
+        assert_eq!(error.code, "bad-answer", "{answer}: {error}");
+    }
+    // What was not asked for is not looked at.
+    let more = r#"[{"id": 8, "name": "other"}, {"id": 7, "name": "x", "secret": 1}]"#;
+    let backend = pretender(move |method| (method == "crm.lead/read").then(|| more.to_owned())).await;
+    let Ok(Answer::Rows(rows)) = read_lead(&backend, "name").await else { panic!() };
+    assert_eq!((rows.len(), rows[0].id, &rows[0].values[..]), (1, 7, &[Value::text("x")][..]));
+    // Deeper than any answer of Odoo's.
+    let deep = format!("[{{\"id\": 7, \"name\": {}{}}}]", "[".repeat(100_000), "]".repeat(100_000));
+    let backend = pretender(move |method| (method == "crm.lead/read").then(|| deep.clone())).await;
+    let call = Call::Read { model: "crm.lead".to_owned(), ids: vec![7], fields: vec!["name".to_owned()] };
+    let error = session_of(&backend).await.call(call).await.unwrap_err();
+    assert_eq!(error.into_error().code, "not-odoo");
+}
+
+#[tokio::test]
+async fn models_that_are_described_oddly_are_no_models() {
+    for odd in ["[]", "7", "null", r#"{"name": 5}"#, r#"{"name": {"string": "Name"}}"#, r#"{"name": {"type": []}}"#] {
+        let backend = pretender(move |method| (method == "crm.lead/fields_get").then(|| odd.to_owned())).await;
+        let error = read_lead(&backend, "name").await.unwrap_err();
+        assert_eq!(error.code, "bad-answer", "{odd}: {error}");
+    }
+    // Names that are none are no fields; types that nobody knows are JSON.
+    let strange = r#"{"name": {"type": "char"}, "a b": {"type": "char"}, "x": {"type": "hologram"},
+        "stage_id": {"type": "many2one", "relation": "crm.stage'; drop"}}"#;
+    let backend = pretender(move |method| (method == "crm.lead/fields_get").then(|| strange.to_owned())).await;
+    let mut session = session_of(&backend).await;
+    session.know("crm.lead").await.unwrap().unwrap();
+    let model = &session.schema().models["crm.lead"];
+    assert_eq!(model.fields.keys().collect::<Vec<_>>(), ["name", "x", "stage_id"]);
+    assert_eq!(model.fields["x"].kind.name(), "json");
+    assert_eq!(model.fields["stage_id"].relation, None);
+}
+
+#[tokio::test]
+async fn a_model_that_changed_since_it_was_looked_at_is_looked_at_again() {
+    let asked = Arc::new(AtomicU32::new(0));
+    let count = Arc::clone(&asked);
+    let backend = pretender(move |method| match method {
+        "crm.lead/fields_get" if count.fetch_add(1, Ordering::SeqCst) > 0 => {
+            Some(r#"{"probability": {"type": "char", "store": true}}"#.to_owned())
+        }
+        // The field `name` is gone; another is a text now.
+        "crm.lead/read" => Some(match count.load(Ordering::SeqCst) {
+            1 => r#"[{"id": 7, "probability": "ten"}]"#.to_owned(),
+            _ => r#"{"name": "builtins.ValueError", "message": "Invalid field 'name' on 'crm.lead'"}"#.to_owned(),
+        }),
+        _ => None,
+    })
+    .await;
+    // One that is of another type now: an error that says so, then as it is.
+    assert_eq!(read_lead(&backend, "probability").await.unwrap_err().code, "bad-answer");
+    assert_eq!(read_lead(&backend, "name").await.unwrap_err().code, "unknown-field");
+    assert_eq!(asked.load(Ordering::SeqCst), 2);
+
+    // One that is gone: Odoo says so, and the next run knows.
+    let looked = Arc::new(AtomicU32::new(0));
+    let count = Arc::clone(&looked);
+    let gone = |method: &str, looks: u32| match method {
+        "crm.lead/fields_get" if looks > 0 => Some(r#"{"probability": {"type": "float", "store": true}}"#.to_owned()),
+        "crm.lead/read" => {
+            Some(r#"{"name": "builtins.ValueError", "message": "Invalid field 'name' on 'crm.lead'"}"#.to_owned())
+        }
+        _ => None,
+    };
+    let backend = pretender(move |method| {
+        let looks = count.load(Ordering::SeqCst);
+        if method == "crm.lead/fields_get" {
+            count.fetch_add(1, Ordering::SeqCst);
+        }
+        gone(method, looks)
+    })
+    .await;
+    let error = read_lead(&backend, "name").await.unwrap_err();
+    assert!(error.code == "unknown-field" && error.message.contains("Invalid field 'name'"), "{error}");
+    let error = read_lead(&backend, "name").await.unwrap_err();
+    assert!(error.code == "unknown-field" && !error.message.contains("Invalid field"), "{error}");
+    assert_eq!(looked.load(Ordering::SeqCst), 2);
+}
+
+#[tokio::test]
+async fn tracebacks_are_kept_for_administrators_and_bounded() {
+    let long =
+        format!("Traceback (most recent call last):\n{}ValueError: the end", "  a line of it é\n".repeat(10_000));
+    let body = format!(r#"{{"name": "builtins.ValueError", "message": "no", "debug": {}}}"#, json!(long));
+    let backend = pretender(move |method| (method == "crm.lead/read").then(|| body.clone())).await;
+    let mut session = session_of(&backend).await;
+    for _ in 0..20 {
+        let call = Call::Read { model: "crm.lead".to_owned(), ids: vec![7], fields: vec!["name".to_owned()] };
+        let error = session.call(call).await.unwrap().unwrap_err();
+        assert!(!error.to_string().contains("Traceback"), "{error}");
+    }
+    let kept = session.tracebacks();
+    assert_eq!(kept.len(), 5);
+    assert!(kept.iter().all(|one| one.len() <= 8_200 && one.starts_with('…') && one.ends_with("ValueError: the end")));
 }

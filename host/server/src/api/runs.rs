@@ -224,9 +224,15 @@ pub(crate) async fn visible(app: &App, caller: &Caller, runs: Vec<RunSummary>) -
 
 /// One run in full, if the caller may read all of its records and all that it changed.
 pub(crate) async fn seen(app: &App, caller: &Caller, run: RunId) -> Result<RunDetail, Problem> {
-    let detail = app.read(move |conn| runs::detail(conn, run)).await?;
+    let mut detail = app.read(move |conn| runs::detail(conn, run)).await?;
     if caller.administrator {
         return Ok(detail);
+    }
+    // What a backend tells of its inside is for those who run it.
+    for attempt in &mut detail.attempts {
+        if let Some(report) = attempt.report.as_object_mut() {
+            report.remove("tracebacks");
+        }
     }
     let hidden = || Problem::not_found("unknown-run", format!("there is no run {run}, or you may not see it"));
     if visible(app, caller, vec![detail.summary.clone()]).await?.is_empty() {
@@ -285,7 +291,7 @@ struct AttemptView {
     finished: Timestamp,
     /// How it ended.
     code: String,
-    /// Verdict, diff, limits with their use, durations, refusals.
+    /// Verdict, diff, limits with their use, durations, refusals; for administrators also the backend's tracebacks.
     #[schema(value_type = Object)]
     report: Object,
     /// What it logged.

@@ -305,6 +305,8 @@ fn changes(told: &Told) -> Markup {
 /// One try, with so many bytes of what it logged and asked.
 fn try_of(visitor: &Visitor, attempt: &AttemptDetail, calls: &[Entry], share: usize) -> Markup {
     let refusals = attempt.report.get("refusals").and_then(Json::as_array);
+    // Administrators' alone: nobody else is given them.
+    let tracebacks = attempt.report.get("tracebacks").and_then(Json::as_array);
     let id = format!("{}-{}", attempt.attempt, attempt.action);
     let hash: String = attempt.script.chars().take(12).collect();
     let line = |line: &LogLine| {
@@ -324,6 +326,12 @@ fn try_of(visitor: &Visitor, attempt: &AttemptDetail, calls: &[Entry], share: us
             @if let Some(refusals) = refusals.filter(|list| !list.is_empty()) {
                 h3 { "Refused" }
                 ul { @for one in refusals.iter().take(20) { li { (long(one.get("message").and_then(Json::as_str).unwrap_or_default())) } } }
+            }
+            @if let Some(tracebacks) = tracebacks.filter(|list| !list.is_empty()) {
+                details {
+                    summary { b { "What the backend tells of its errors" } }
+                    @for one in tracebacks.iter().filter_map(Json::as_str) { pre { (one) } }
+                }
             }
             @if !attempt.log.is_empty() {
                 h3 { "Log" }

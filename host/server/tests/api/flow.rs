@@ -228,3 +228,40 @@ async fn logs_are_searched_and_what_failed_is_queued_again() {
     assert_eq!(world.call("POST", "/api/v1/requeues", unknown).await.code(404), "unknown-rule");
     assert_eq!(world.ended(run).await["attempt"], 2);
 }
+
+/// Bytes as a zstd frame of one stored block, as reports are kept.
+fn stored(bytes: &[u8]) -> Vec<u8> {
+    let size = u32::try_from(bytes.len()).unwrap();
+    let mut frame = vec![0x28, 0xb5, 0x2f, 0xfd, 0xa0];
+    frame.extend(size.to_le_bytes());
+    frame.extend(&(size << 3 | 1).to_le_bytes()[..3]);
+    frame.extend(bytes);
+    frame
+}
+
+// Shows: F018, F132
+#[tokio::test(flavor = "multi_thread")]
+async fn tracebacks_of_a_backend_are_shown_to_administrators_alone() {
+    let world = World::new().await;
+    world.script(&LEAD_SCORING).await;
+    world.rule(SCORE).await.good(201);
+    let run = world.lead("Chairs").await.1[0];
+    let mut report = world.ended(run).await["attempts"][0]["report"].clone();
+    assert_eq!(report.get("tracebacks"), None, "the embedded store has none");
+    // As a run on an Odoo server keeps it.
+    report["tracebacks"] = json!(["Traceback (most recent call last):\n  ValueError: inside"]);
+    let kept = stored(report.to_string().as_bytes());
+    let work = move |conn: &rusqlite::Connection| {
+        let sql = "UPDATE engine_attempt SET report = ?2 WHERE run = ?1";
+        Ok::<_, triggerbox_store::db::DbError>(conn.execute(sql, (run, kept))?)
+    };
+    world.app.engine().committer().commit(work).await.unwrap();
+
+    let path = format!("/api/v1/runs/{run}");
+    let shown = world.get(&path).await.good(200);
+    assert_eq!(shown["attempts"][0]["report"]["tracebacks"][0], report["tracebacks"][0]);
+    let manager = world.token(crate::world::MANAGER, &[Scope::Read]).await;
+    let shown = world.get_as(&manager, &path).await.good(200);
+    assert_eq!(shown["attempts"][0]["report"].get("tracebacks"), None, "{shown}");
+    assert_eq!(shown["attempts"][0]["report"]["verdict"], "applied");
+}

@@ -10,7 +10,7 @@ use super::{
     given::json,
     observe::Observed,
     place::line,
-    refs::Names,
+    refs::Called,
 };
 
 /// One thing that is not as expected.
@@ -25,7 +25,7 @@ pub struct Failure {
 }
 
 /// Compares.
-pub(super) fn compare(file: &ScenarioFile, names: &Names<'_>, observed: &Observed) -> Vec<Failure> {
+pub(super) fn compare(file: &ScenarioFile, names: &Called<'_>, observed: &Observed) -> Vec<Failure> {
     let empty = Expect::default();
     let (expect, at) = match &file.scenario.expect {
         Some(expect) => (expect.get_ref(), line(&file.text, &expect.span())),

@@ -48,6 +48,12 @@ pub struct Scenario {
     /// Whether the demo CRM is there; if not, only a company with its users is.
     #[serde(default = "yes")]
     pub demo: bool,
+    /// Records of the demo that the script finds by itself; on an Odoo server they are made as those that are named.
+    #[serde(default)]
+    pub needs: Vec<Spanned<String>>,
+    /// Why it cannot be run on an Odoo server, if so.
+    #[serde(default)]
+    pub not_on_odoo: Option<String>,
     /// Files with models of one's own, in the form of the program's.
     #[serde(default)]
     pub models: Vec<Spanned<String>>,

@@ -2,7 +2,6 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use rusqlite::Connection;
 use toml::{Table, Value as Toml};
 use triggerbox_automation::{Report, Verdict, journal::Entry};
 use triggerbox_model::{
@@ -17,7 +16,7 @@ use triggerbox_model::{
 use super::{
     expect::{Changed, Ended, Follower, Posted, Sent, Todo, plain},
     outside,
-    refs::Names,
+    refs::{Called, Names},
 };
 
 /// What came of a run.
@@ -74,13 +73,13 @@ impl Default for Observed {
 
 /// Puts a report in a scenario's words.
 pub(super) fn observe(
-    conn: &Connection,
+    names: &dyn Names,
     schema: &Schema,
     report: &Report,
     entries: &[Entry],
     log: Vec<String>,
 ) -> Observed {
-    let names = Names::new(conn, &report.diff);
+    let names = Called::new(names, &report.diff);
     let own = set_by_script(schema, entries);
     let mut observed = Observed { log, used: report.used, ..Observed::default() };
     match &report.verdict {

@@ -4,21 +4,23 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use toml::Spanned;
 use triggerbox_automation::{
-    LogSink,
+    LogSink, Report,
+    journal::Entry,
     needs::needs,
     replay::{Verdict, record_again},
     runner,
 };
-use triggerbox_model::{grants::Need, limits::Limit, manifest::Manifest};
+use triggerbox_model::{grants::Need, limits::Limit, manifest::Manifest, schema::Schema};
 use triggerbox_sandbox::{LogLevel, Script};
 
 use super::{
     BadScenario, Failure, Observed, ScenarioFile,
     compare::{self, compare},
+    embedded::Embedded,
     given, observe,
     outside::Answers,
     place::line,
-    refs::Names,
+    refs::{Called, Names},
     when,
 };
 use crate::recording::Exported;
@@ -54,7 +56,8 @@ impl Bench {
         }
         let now = given::now(file)?;
         let database = given::database(file, now)?;
-        let request = when::request(file, &database, &self.script, &self.manifest, now)?;
+        let ground = Embedded { database: &database, now };
+        let request = when::request(file, &ground, &self.script, &self.manifest, now)?;
         let answers = Answers::of(file)?;
         let request = runner::Request { outside: Some(answers.outside.clone()), ..request };
         let log = Lines::default();
@@ -63,16 +66,29 @@ impl Bench {
         let entries = recording.map(|recording| recording.entries).unwrap_or_default();
 
         let conn = database.snapshot().map_err(|error| file.broken(error))?;
-        let observed = observe::observe(&conn, database.schema(), &report, &entries, log.taken());
-        let mut failures = compare(file, &Names::new(&conn, &report.diff), &observed);
-        failures.extend(answers.unasked().into_iter().map(|what| Failure {
-            line: 1,
-            what: "answers".to_owned(),
-            diff: format!("{what}\n"),
-        }));
-        let needs = entries.iter().filter_map(|entry| needs(database.schema(), &entry.call).ok()).flatten().collect();
-        Ok(Played { observed, failures, needs })
+        Ok(played(file, &conn, database.schema(), &report, &entries, &answers, log.taken()))
     }
+}
+
+/// What came of a run, against what was expected.
+pub(super) fn played(
+    file: &ScenarioFile,
+    names: &dyn Names,
+    schema: &Schema,
+    report: &Report,
+    entries: &[Entry],
+    answers: &Answers,
+    log: Vec<String>,
+) -> Played {
+    let observed = observe::observe(names, schema, report, entries, log);
+    let mut failures = compare(file, &Called::new(names, &report.diff), &observed);
+    failures.extend(answers.unasked().into_iter().map(|what| Failure {
+        line: 1,
+        what: "answers".to_owned(),
+        diff: format!("{what}\n"),
+    }));
+    let needs = entries.iter().filter_map(|entry| needs(schema, &entry.call).ok()).flatten().collect();
+    Played { observed, failures, needs }
 }
 
 impl Bench {
@@ -122,10 +138,10 @@ impl Bench {
 
 /// Keeps the log.
 #[derive(Debug, Clone, Default)]
-struct Lines(Arc<Mutex<Vec<String>>>);
+pub(super) struct Lines(Arc<Mutex<Vec<String>>>);
 
 impl Lines {
-    fn taken(&self) -> Vec<String> {
+    pub(super) fn taken(&self) -> Vec<String> {
         std::mem::take(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
     }
 }

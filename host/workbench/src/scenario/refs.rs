@@ -2,21 +2,45 @@
 
 use std::collections::BTreeMap;
 
-use rusqlite::{Connection, OptionalExtension};
+use rusqlite::OptionalExtension;
 use triggerbox_model::{
     changes::{ChangeKind, Diff},
     error::Error,
     value::RecordRef,
 };
-use triggerbox_store::{written::full_xmlid, xmlid};
+use triggerbox_store::{db::Snapshot, written::full_xmlid, xmlid};
+
+/// Who knows which records have names.
+pub trait Names {
+    /// The record of an external id.
+    ///
+    /// # Errors
+    /// There is none.
+    fn record(&self, xmlid: &str) -> Result<RecordRef, Error>;
+
+    /// The external id of a record; a scenario's own come first.
+    fn xmlid(&self, record: &RecordRef) -> Option<String>;
+}
+
+impl Names for Snapshot {
+    fn record(&self, xmlid: &str) -> Result<RecordRef, Error> {
+        xmlid::resolve(self, xmlid)
+    }
+
+    fn xmlid(&self, record: &RecordRef) -> Option<String> {
+        let sql =
+            "SELECT xmlid FROM tb_xmlid WHERE model = ? AND id = ? ORDER BY xmlid NOT LIKE 'test.%', xmlid LIMIT 1";
+        self.query_row(sql, (&record.model, record.id), |row| row.get(0)).optional().ok().flatten()
+    }
+}
 
 /// The record that a reference names.
 ///
 /// # Errors
 /// There is none of that external id; it is no reference.
-pub fn resolve(conn: &Connection, reference: &str) -> Result<RecordRef, Error> {
+pub fn resolve(names: &dyn Names, reference: &str) -> Result<RecordRef, Error> {
     if reference.starts_with('@') {
-        return xmlid::resolve(conn, &full_xmlid(reference));
+        return names.record(&full_xmlid(reference));
     }
     let parts = reference.split_once('/').and_then(|(model, id)| Some(RecordRef::new(model, id.parse().ok()?)));
     parts.ok_or_else(|| {
@@ -25,15 +49,15 @@ pub fn resolve(conn: &Connection, reference: &str) -> Result<RecordRef, Error> {
 }
 
 /// What records are called in what a scenario expects.
-pub struct Names<'a> {
-    conn: &'a Connection,
+pub struct Called<'a> {
+    names: &'a dyn Names,
     created: BTreeMap<RecordRef, String>,
 }
 
-impl<'a> Names<'a> {
+impl<'a> Called<'a> {
     /// Names of records after a run. Those that it created are counted by model.
     #[must_use]
-    pub fn new(conn: &'a Connection, diff: &Diff) -> Self {
+    pub fn new(names: &'a dyn Names, diff: &Diff) -> Self {
         let (mut created, mut count) = (BTreeMap::new(), BTreeMap::<&str, u32>::new());
         for record in diff.records.iter().filter(|record| record.kind == Some(ChangeKind::Created)) {
             let count = count.entry(&record.record.model).or_default();
@@ -44,7 +68,7 @@ impl<'a> Names<'a> {
             };
             created.insert(record.record.clone(), name);
         }
-        Self { conn, created }
+        Self { names, created }
     }
 
     /// The one name of a record.
@@ -53,11 +77,7 @@ impl<'a> Names<'a> {
         if let Some(name) = self.created.get(record) {
             return name.clone();
         }
-        // A scenario's own names come first.
-        let sql =
-            "SELECT xmlid FROM tb_xmlid WHERE model = ? AND id = ? ORDER BY xmlid NOT LIKE 'test.%', xmlid LIMIT 1";
-        let found = self.conn.query_row(sql, (&record.model, record.id), |row| row.get::<_, String>(0)).optional();
-        match found.ok().flatten() {
+        match self.names.xmlid(record) {
             Some(name) => format!("@{}", name.strip_prefix("test.").unwrap_or(&name)),
             None => format!("{}/{}", record.model, record.id),
         }
@@ -66,6 +86,6 @@ impl<'a> Names<'a> {
     /// The one name of what a scenario names; as it is, if it names nothing.
     #[must_use]
     pub fn normal(&self, reference: &str) -> String {
-        resolve(self.conn, reference).map_or_else(|_| reference.to_owned(), |record| self.of(&record))
+        resolve(self.names, reference).map_or_else(|_| reference.to_owned(), |record| self.of(&record))
     }
 }

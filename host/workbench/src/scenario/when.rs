@@ -11,35 +11,54 @@ use triggerbox_automation::{
     scripts::{asks, ready},
 };
 use triggerbox_model::{
-    call::Call,
     event::{MessageInfo, Slot, Trigger, WebhookCall},
     grants::{Authority, Grant, Grants, Policy},
     limits::{Class, Limit, LimitRequest, Limits},
     manifest::{Manifest, ParameterKind},
     outbound::HttpGrant,
-    schema::FieldKind,
     value::{FieldValue, Id, Link, RecordRef, Snapshot},
 };
 use triggerbox_sandbox::Script;
-use triggerbox_store::{commit, db::Database, query, session::Session};
+use triggerbox_store::load::Record;
 
 use super::{
     BadScenario, ScenarioFile,
     file::TriggerName,
     given::{json, object, text},
-    refs,
+    refs::{self, Names},
 };
+
+/// Where a scenario takes place: its records, and what happens to them. Problems are told in words.
+pub(super) trait Ground {
+    /// Who knows the records' names.
+    fn names(&self) -> Result<Box<dyn Names + '_>, String>;
+
+    /// A user by sign-in name or number.
+    fn person(&self, login: &str) -> Result<Person, String>;
+
+    /// Values in the contract's form, of a record that is not written.
+    fn values(&self, model: &str, record: Record) -> Result<Vec<FieldValue>, String>;
+
+    /// Writes values on a record; the fields as they were.
+    fn update(&self, target: &RecordRef, record: Record) -> Result<Snapshot, String>;
+
+    /// Deletes a record; its last values.
+    fn delete(&self, target: &RecordRef) -> Result<Snapshot, String>;
+
+    /// What a record is called.
+    fn name(&self, target: &RecordRef) -> Result<Option<String>, String>;
+}
 
 /// The request of a scenario's run, without what it may ask outside. What happens to records is done.
 pub(super) fn request(
     file: &ScenarioFile,
-    database: &Database,
+    ground: &dyn Ground,
     script: &Script,
     manifest: &Manifest,
     now: Timestamp,
 ) -> Result<Request, BadScenario> {
     let when = &file.scenario.when;
-    let happening = Happening { file, database, now };
+    let happening = Happening { file, ground, now };
     let targets = when.records.iter().map(|record| happening.record(record)).collect::<Result<Vec<_>, _>>()?;
     let model = when.model.clone().or_else(|| targets.first().map(|target| target.model.clone()));
     if let Some((stranger, span)) = targets
@@ -116,7 +135,7 @@ fn class(file: &ScenarioFile, manifest: &Manifest) -> Class {
 
 struct Happening<'a> {
     file: &'a ScenarioFile,
-    database: &'a Database,
+    ground: &'a dyn Ground,
     now: Timestamp,
 }
 
@@ -134,8 +153,7 @@ impl Happening<'_> {
     }
 
     fn resolve(&self, reference: &str) -> Result<RecordRef, String> {
-        let conn = self.database.snapshot().map_err(|error| error.to_string())?;
-        refs::resolve(&conn, reference).map_err(|error| error.message)
+        refs::resolve(&*self.ground.names()?, reference).map_err(|error| error.message)
     }
 
     fn person(&self, name: Option<&Spanned<String>>) -> Result<Person, BadScenario> {
@@ -146,7 +164,7 @@ impl Happening<'_> {
             Some(reference) if reference.starts_with('@') => self.resolve(reference).map_err(wrong)?.id.to_string(),
             Some(login) => login.to_owned(),
         };
-        people::find(self.database, &login, self.now).map_err(|error| self.file.wrong(&span, error))
+        self.ground.person(&login).map_err(|error| self.file.wrong(&span, error))
     }
 
     /// Reads each of a list of texts.
@@ -219,56 +237,21 @@ impl Happening<'_> {
         let Some(values) = &self.file.scenario.when.values else { return Ok(Vec::new()) };
         let model =
             model.ok_or_else(|| self.file.wrong(&values.span(), "values need a model: name it in `when.model`"))?;
-        let written = self.database.values_written(model, object(values.get_ref()), self.now);
+        let written = self.ground.values(model, object(values.get_ref()));
         written.map_err(|error| self.file.wrong(&values.span(), error))
     }
 
     /// Writes the values on the records; the fields as they were.
     fn update(&self, targets: &[RecordRef]) -> Result<Vec<Snapshot>, BadScenario> {
         let Some(values) = &self.file.scenario.when.values else { return Ok(Vec::new()) };
-        let wrong = |problem: &dyn std::fmt::Display| self.file.wrong(&values.span(), problem);
-        let fields: Vec<String> = values.get_ref().keys().cloned().collect();
-        let old = targets.iter().map(|target| self.read(target, &fields)).collect::<Result<Vec<_>, _>>();
-        let old = old.map_err(|error| wrong(&error))?;
-        for target in targets {
-            let record = object(values.get_ref());
-            self.database.change_written(target, record, self.now).map_err(|error| wrong(&error))?;
-        }
-        Ok(old)
+        let old = targets.iter().map(|target| self.ground.update(target, object(values.get_ref())));
+        old.collect::<Result<_, _>>().map_err(|problem| self.file.wrong(&values.span(), problem))
     }
 
     /// Deletes the records; their last values.
     fn delete(&self, targets: &[RecordRef]) -> Result<Vec<Snapshot>, BadScenario> {
-        let mut last = Vec::new();
-        for target in targets {
-            let model = self.database.schema().model(&target.model).map_err(|error| self.file.broken(error))?;
-            let kept = model.fields.iter().filter(|(_, field)| field.has_column() && field.kind != FieldKind::Binary);
-            let fields: Vec<String> = kept.map(|(name, _)| name.clone()).collect();
-            last.push(self.read(target, &fields).map_err(|problem| self.file.broken(problem))?);
-            self.unlink(target).map_err(|problem| self.file.broken(problem))?;
-        }
-        Ok(last)
-    }
-
-    fn unlink(&self, target: &RecordRef) -> Result<(), String> {
-        let told = |error: &dyn std::fmt::Display| error.to_string();
-        let env = people::environment(self.database, people::SYSTEM, true, self.now).map_err(|error| told(&error))?;
-        let mut session = Session::new(self.database, env.clone()).map_err(|error| told(&error))?;
-        let call = Call::Unlink { model: target.model.clone(), ids: vec![target.id] };
-        session.call(call).map_err(|error| told(&error))?.map_err(|error| told(&error))?;
-        commit::commit(self.database, &env, &session.finish()).map_err(|error| told(&error))?;
-        Ok(())
-    }
-
-    fn read(&self, target: &RecordRef, fields: &[String]) -> Result<Snapshot, String> {
-        let env =
-            people::environment(self.database, people::SYSTEM, true, self.now).map_err(|error| error.to_string())?;
-        let conn = self.database.snapshot().map_err(|error| error.to_string())?;
-        let rows = query::read::read(&conn, &env, &target.model, &[target.id], fields);
-        let row = rows.map_err(|error| error.message)?.into_iter().next();
-        let row = row.ok_or_else(|| format!("there is no {target}"))?;
-        let fields = fields.iter().zip(row.values).map(|(name, value)| FieldValue::new(name, value)).collect();
-        Ok(Snapshot { id: target.id, fields })
+        let last = targets.iter().map(|target| self.ground.delete(target));
+        last.collect::<Result<_, _>>().map_err(|problem| self.file.broken(problem))
     }
 
     fn webhook(&self) -> WebhookCall {
@@ -291,14 +274,8 @@ impl Happening<'_> {
             None => None,
             Some(name) => {
                 let partner = self.resolve(name.get_ref()).map_err(|why| self.file.wrong(&name.span(), why))?;
-                let named = self.read(&partner, &["display_name".to_owned()]);
-                let named = named.map_err(|why| self.file.wrong(&name.span(), why))?;
-                let name = named.fields.into_iter().next().map(|field| field.value);
-                let name = match name {
-                    Some(triggerbox_model::value::Value::Text(name)) => Some(name),
-                    _ => None,
-                };
-                Some(Link { id: partner.id, name })
+                let named = self.ground.name(&partner).map_err(|why| self.file.wrong(&name.span(), why))?;
+                Some(Link { id: partner.id, name: named })
             }
         };
         Ok(MessageInfo { id: 1, author, body: said.body, is_note: said.note })

@@ -172,6 +172,11 @@ fn tried(attempt: &AttemptDetail) -> Vec<String> {
     {
         lines.extend(printable(&diff.to_string()).trim_end().lines().map(|line| format!("  {line}")));
     }
+    if let Ok(tracebacks) = serde_json::from_value::<Vec<String>>(part("tracebacks")) {
+        for traceback in tracebacks {
+            lines.extend(traceback.lines().map(|line| format!("  {}", styled(DIM, printable(line)))));
+        }
+    }
     let (limits, used) =
         (serde_json::from_value::<Limits>(part("limits")), serde_json::from_value::<PerLimit>(part("used")));
     if let (Ok(limits), Ok(used)) = (limits, used) {

@@ -27,6 +27,8 @@ pub(crate) enum Reply {
     Nothing,
     /// Silence, and the connection stays open.
     Silence,
+    /// A head, then a byte now and then.
+    Drip(Vec<u8>),
     /// A head, then zeros without end.
     Flood(Vec<u8>),
 }
@@ -77,6 +79,13 @@ async fn one<F: Future<Output = Reply>>(mut stream: TcpStream, answer: &impl Fn(
         Reply::Nothing => {}
         // Until the client has had enough.
         Reply::Silence => drop(stream.read_u8().await),
+        Reply::Drip(head) => {
+            let mut answer = stream.write_all(&head).await;
+            while answer.is_ok() {
+                tokio::time::sleep(std::time::Duration::from_millis(1)).await;
+                answer = stream.write_all(b" ").await;
+            }
+        }
         Reply::Flood(head) => {
             if stream.write_all(&head).await.is_ok() {
                 let zeros = vec![b'0'; 1 << 16];

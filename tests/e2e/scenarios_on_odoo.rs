@@ -1,0 +1,128 @@
+//! The scenarios of the examples, in memory and on an Odoo server: recorded, or real. See `docs/src/odoo.md`.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test may panic, in its helpers too"
+)]
+
+#[path = "../../host/odoo/tests/odoo/lab/mod.rs"]
+#[allow(dead_code, reason = "this test uses its own part")]
+mod lab;
+
+use std::path::Path;
+
+use guest_artifacts::{EXAMPLES, LEAD_SCORING};
+use lab::Lab;
+use serde_json::json;
+use triggerbox_model::manifest::Manifest;
+use triggerbox_sandbox::{Pool, Sandbox};
+use triggerbox_workbench::scenario::{self, Bench, ScenarioFile, odoo::OnOdoo};
+
+// Shows: F078, F092, F132
+#[tokio::test]
+async fn the_scenarios_of_the_examples_come_to_the_same_on_an_odoo_server_and_leave_nothing_there() {
+    let lab = Lab::open("scenarios").await;
+    let backend = lab.prepared().await;
+    let sandbox = Sandbox::new(&Pool::default()).unwrap();
+    let examples = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../guest-examples/rust");
+    let counted =
+        ["crm.lead", "res.partner", "sale.order", "product.product", "mail.message", "mail.activity", "crm.tag"];
+    // What the examples create is not created where it is: other tests may have left it.
+    for (model, name) in [("crm.tag", "Warm"), ("res.partner.category", "needs-review")] {
+        let there = json!({ "domain": [["name", "=", name]] });
+        let ids = lab.admin(&backend, model, "search", there).await.unwrap();
+        lab.admin(&backend, model, "unlink", json!({ "ids": ids })).await.unwrap();
+    }
+    let mut before = Vec::new();
+    for model in counted {
+        before.push(lab.admin(&backend, model, "search_count", json!({ "domain": [] })).await.unwrap());
+    }
+
+    let (mut passed, mut skipped) = (Vec::new(), Vec::new());
+    for guest in EXAMPLES {
+        let files = scenario::files(&examples.join(guest.name).join("scenarios")).unwrap();
+        if files.is_empty() {
+            continue;
+        }
+        let manifest = Manifest::parse(guest.manifest.unwrap()).unwrap();
+        let bench = Bench { script: sandbox.compile(guest.component).unwrap(), manifest };
+        for path in files {
+            let file = ScenarioFile::read(&path).unwrap();
+            let name = format!("{}/{}", guest.name, file.name);
+            let here = bench.play(&file).await.unwrap();
+            assert_eq!(here.failures, [], "{name}, embedded");
+            match bench.play_on(&backend, &file).await.unwrap() {
+                OnOdoo::Played(there) => {
+                    assert_eq!(there.failures, [], "{name}, on odoo");
+                    passed.push(name);
+                }
+                OnOdoo::Skipped(why) => skipped.push((name, why)),
+            }
+        }
+    }
+    assert_eq!(
+        passed,
+        [
+            "ai-agent/answers",
+            "contact-upsert/new-inquiry",
+            "data-quality/bad-contact",
+            "high-value-order/above-before",
+            "high-value-order/large-order",
+            "high-value-order/not-granted",
+            "lead-scoring/strong-lead",
+            "lead-scoring/weak-lead",
+        ]
+    );
+    let skipped: Vec<(&str, &str)> = skipped.iter().map(|(name, why)| (name.as_str(), why.as_str())).collect();
+    let synchronous = "odoo has no rules that run inside a write or in a form";
+    assert_eq!(
+        skipped,
+        [
+            ("order-stock-check/short-of-stock", "products have a quantity on hand only with the app Inventory"),
+            ("phone-format/refused", synchronous),
+            ("phone-format/tidied", synchronous),
+            ("phone-format/warned", synchronous),
+        ]
+    );
+
+    for (model, before) in counted.into_iter().zip(before) {
+        let now = lab.admin(&backend, model, "search_count", json!({ "domain": [] })).await.unwrap();
+        assert_eq!(now, before, "{model}");
+    }
+    let marks = json!({ "domain": [["module", "=", "__triggerbox_test__"]] });
+    assert_eq!(lab.admin(&backend, "ir.model.data", "search_count", marks).await, Ok(json!(0)));
+    lab.close();
+}
+
+// Shows: F078
+#[tokio::test]
+async fn what_a_scenario_made_is_removed_when_it_cannot_go_on() {
+    let lab = Lab::open("scenario_fails").await;
+    let backend = lab.prepared().await;
+    let manifest = Manifest::parse(LEAD_SCORING.manifest.unwrap()).unwrap();
+    let script = Sandbox::new(&Pool::default()).unwrap().compile(LEAD_SCORING.component).unwrap();
+    let bench = Bench { script, manifest };
+    let text = "[[given.\"crm.lead\"]]\nxmlid = \"one\"\nname = \"TB one\"\n\n[when]\nrecords = [\"@one\"]\n";
+    let broken = [
+        // One record is made before it is seen that another is not there.
+        (format!("{text}parameters = {{ no_such = 1 }}\n"), "no_such"),
+        // Odoo refuses one of the two.
+        (format!("[[given.\"crm.stage\"]]\nxmlid = \"s\"\n\n{text}"), "odoo does not make what is given"),
+        // What is not the test's is not changed.
+        (
+            "[when]\ntrigger = \"updated\"\nrecords = [\"@base.main_partner\"]\nvalues = { name = \"x\" }\n".to_owned(),
+            "was not made by the test",
+        ),
+    ];
+    for (text, wrong) in broken {
+        let file = ScenarioFile::parse(Path::new("x.toml"), text.clone()).unwrap();
+        let error = bench.play_on(&backend, &file).await.unwrap_err();
+        assert!(error.to_string().contains(wrong), "{text}: {error}");
+    }
+    let left = json!({ "domain": [["name", "=", "TB one"]] });
+    assert_eq!(lab.admin(&backend, "crm.lead", "search_count", left).await, Ok(json!(0)));
+    lab.close();
+}
