@@ -21,7 +21,7 @@ use triggerbox_model::manifest::Manifest;
 use triggerbox_sandbox::{Pool, Sandbox};
 use triggerbox_workbench::scenario::{self, Bench, ScenarioFile, odoo::OnOdoo};
 
-// Shows: F078, F092, F132
+// Shows: F078, F092
 #[tokio::test]
 async fn the_scenarios_of_the_examples_come_to_the_same_on_an_odoo_server_and_leave_nothing_there() {
     let lab = Lab::open("scenarios").await;

@@ -239,7 +239,7 @@ fn stored(bytes: &[u8]) -> Vec<u8> {
     frame
 }
 
-// Shows: F018, F132
+// Shows: F018
 #[tokio::test(flavor = "multi_thread")]
 async fn tracebacks_of_a_backend_are_shown_to_administrators_alone() {
     let world = World::new().await;
