@@ -117,6 +117,9 @@ impl Engine {
             return Err(Error::denied("needs-approval", why).into());
         }
         let (verdict, diff) = remote::conclude(&mut session, &claim.key, only_shown, outcome).await;
+        if let Some(last) = done.last_mut() {
+            last.tracebacks = session.tracebacks();
+        }
         Ok(Ended::Elsewhere(
             match verdict {
                 Verdict::OutcomeUnknown(why) if claim.retries < MOST_UNCLEAR => Verdict::Backend(why),

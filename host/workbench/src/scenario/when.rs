@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use toml::{Spanned, Value};
 use triggerbox_automation::{
     Request,
-    people::{self, Person},
+    people::Person,
     rule::{Action, ScriptRef},
     scripts::{asks, ready},
 };
