@@ -100,7 +100,7 @@ impl Bench {
             let person = remote::person(backend, &login).await.map_err(|error| file.broken(error))?;
             place.people.insert(login, person);
         }
-        let request = when::request(file, &place, &self.script, &self.manifest, now)?;
+        let request = when::request(file, &place, session.schema(), &self.script, &self.manifest, now)?;
         let answers = Answers::of(file)?;
         let request = runner::Request { outside: Some(answers.outside.clone()), ..request };
         let log = Lines::default();

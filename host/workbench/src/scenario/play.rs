@@ -57,7 +57,7 @@ impl Bench {
         let now = given::now(file)?;
         let database = given::database(file, now)?;
         let ground = Embedded { database: &database, now };
-        let request = when::request(file, &ground, &self.script, &self.manifest, now)?;
+        let request = when::request(file, &ground, ground.database.schema(), &self.script, &self.manifest, now)?;
         let answers = Answers::of(file)?;
         let request = runner::Request { outside: Some(answers.outside.clone()), ..request };
         let log = Lines::default();

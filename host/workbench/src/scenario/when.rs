@@ -16,6 +16,7 @@ use triggerbox_model::{
     limits::{Class, Limit, LimitRequest, Limits},
     manifest::{Manifest, ParameterKind},
     outbound::HttpGrant,
+    schema::Schema,
     value::{FieldValue, Id, Link, RecordRef, Snapshot},
 };
 use triggerbox_sandbox::Script;
@@ -53,6 +54,7 @@ pub(super) trait Ground {
 pub(super) fn request(
     file: &ScenarioFile,
     ground: &dyn Ground,
+    schema: &Schema,
     script: &Script,
     manifest: &Manifest,
     now: Timestamp,
@@ -76,7 +78,7 @@ pub(super) fn request(
     let grants = when.grants.as_ref().map(|grants| happening.each::<Grant>(grants)).transpose()?;
     let http = happening.each::<HttpGrant>(&when.http)?;
     let parameters = happening.parameters(manifest)?;
-    let authority = authority(database, model.as_deref(), manifest, &parameters, grants.map(Grants), http);
+    let authority = authority(schema, model.as_deref(), manifest, &parameters, grants.map(Grants), http);
     Ok(Request {
         script: script.clone(),
         rule: file.name.clone(),
@@ -99,7 +101,7 @@ pub(super) fn request(
 
 /// As a rule would give it: the program's own scripts may do what their parameters name.
 fn authority(
-    database: &Database,
+    schema: &Schema,
     model: Option<&str>,
     manifest: &Manifest,
     parameters: &[FieldValue],
@@ -117,7 +119,7 @@ fn authority(
     });
     let action =
         Action { script, agent: None, parameters: texts.collect(), grants, http, limits: LimitRequest::default() };
-    asks::authority_on(database.schema(), model, &action, manifest, &Policy::default())
+    asks::authority_on(schema, model, &action, manifest, &Policy::default())
 }
 
 /// As the engine would class the run.
