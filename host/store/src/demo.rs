@@ -74,7 +74,8 @@ fn users() -> Result<IndexMap<String, (String, Record)>, Error> {
         let partner = find("res.partner", user.get("partner_id")?)?;
         // A group of the demo alone is none elsewhere.
         let groups = user.get("group_ids")?.as_array()?.iter().map(|group| {
-            let known = ids("res.groups").find(|(name, id)| Json::from(**id) == *group && !name.starts_with("demo."));
+            let known = ids("res.groups")
+                .find(|(name, id)| group.as_u64() == Some(u64::from(**id)) && !name.starts_with("demo."));
             Json::from(format!("@{}", known.map_or("base.group_user", |(name, _)| name)))
         });
         let mut written = Record::new();

@@ -3,7 +3,10 @@
 //! A row of the outbox is removed only when what it tells is kept here, with the row's key in the same transaction: a host
 //! that dies in between meets the row again, and knows it.
 
-use std::{collections::HashMap, sync::Arc};
+use std::{
+    collections::{HashMap, hash_map::Entry},
+    sync::Arc,
+};
 
 use indexmap::IndexMap;
 use rusqlite::{Connection, OptionalExtension};
@@ -100,9 +103,8 @@ impl Engine {
         }
         let mut logins = HashMap::new();
         for event in &taken.events {
-            if !logins.contains_key(&event.user) {
-                let login = backend.person(event.user).await.map_err(unavailable)?.user.login.clone();
-                logins.insert(event.user, login);
+            if let Entry::Vacant(unknown) = logins.entry(event.user) {
+                unknown.insert(backend.person(event.user).await.map_err(unavailable)?.user.login.clone());
             }
         }
         let shared = Arc::clone(&self.inner.shared);

@@ -10,7 +10,7 @@ use std::{
 
 use jiff::Timestamp;
 use serde_json::{Value as Json, json};
-use triggerbox_automation::{people::Person, remote, runner};
+use triggerbox_automation::{people::Person, remote, runner, scripts::ready};
 use triggerbox_model::{
     call::{Answer, Call},
     error::Error,
@@ -64,6 +64,12 @@ impl Bench {
     /// # Errors
     /// The scenario is wrong, or Odoo cannot be used. Whatever the script does is no error.
     pub async fn play_on(&self, backend: &Arc<Backend>, file: &ScenarioFile) -> Result<OnOdoo, BadScenario> {
+        let script = &self.manifest.script;
+        if ready::is_ready_made(&script.name) && !script.follows_rule {
+            let why =
+                "what this script may do follows from its parameters, which a scenario on odoo does not look into";
+            return Ok(OnOdoo::Skipped(why.to_owned()));
+        }
         if let Some(why) = unfit(backend, file) {
             return Ok(OnOdoo::Skipped(why));
         }
