@@ -59,8 +59,8 @@ pub(super) fn apply(args: &ApplyArgs) -> Result<Exit, Failure> {
     };
     if args.common.format.json {
         let mut told = json!({ "applied": !args.dry_run, "steps": steps });
-        if odoo.is_some() {
-            told["odoo"] = json!(mended);
+        if let (Some(_), Some(told)) = (&odoo, told.as_object_mut()) {
+            told.insert("odoo".to_owned(), json!(mended));
         }
         output::json(&told)?;
     } else {
