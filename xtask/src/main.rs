@@ -105,7 +105,7 @@ const STEPS: [Step; 11] = [
     ("contract", wit::check),
     ("features page", || features::run(false)),
     ("lints", tools::lints),
-    ("tests", || tools::tests(&[])),
+    ("tests", tools::tests_and_installs),
     ("kills", || tools::kills(20, 50)),
     ("guests", tools::guest_tests),
     ("pages", pages::run),

@@ -53,6 +53,15 @@ pub fn tests(which: &[&str]) -> Result<()> {
     cargo(&[&["test", "--workspace", "--features", WITH_LANGUAGES], which].concat())
 }
 
+/// All tests; what later steps need is installed meanwhile, for tests leave much of a machine idle.
+pub fn tests_and_installs() -> Result<()> {
+    std::thread::scope(|scope| {
+        let installs = scope.spawn(|| [MDBOOK, DENY, FUZZ].iter().try_for_each(|tool| tool.installed().map(drop)));
+        tests(&[])?;
+        installs.join().map_err(|_| anyhow::anyhow!("a tool could not be installed"))?
+    })
+}
+
 /// Formatting of all workspaces.
 pub fn format() -> Result<()> {
     cargo(&["fmt", "--all", "--check"])?;
