@@ -110,26 +110,7 @@ impl Engine {
         let steps = self.steps(rule, claim.class).await;
         let session = self.begin_thread(claim, &records, &steps).await?;
         let steps = steps?;
-        let previous = match records.as_slice() {
-            [record] if rule.chain => chain::previous(&*self.database().snapshot()?, claim, *record)?,
-            _ => None,
-        };
-        let task = Task {
-            run_id: claim.key.clone(),
-            rule: rule.name.clone(),
-            attempt: claim.attempt,
-            depth: claim.depth,
-            seed: claim.seed,
-            trigger: claim.firing.trigger.clone(),
-            model: claim.model.clone(),
-            records,
-            old_values: claim.firing.old_values.clone(),
-            actor,
-            run_as,
-            superuser: rule.superuser,
-            now,
-            previous,
-        };
+        let task = self.task(claim, records, (actor, run_as), now)?;
         let outside = self.outside(claim, session, seat);
         let log = Box::new(log.clone());
         let played = play(self.database(), env.clone(), &task, &steps, self.keep(), outside.as_ref(), log).await?;
@@ -173,6 +154,36 @@ impl Engine {
             session.call(call)??;
         }
         Ok(gate.reads)
+    }
+
+    /// What a run's scripts are given: what it was fired with, on these records, for this actor with that user's rights.
+    pub(super) fn task(
+        &self,
+        claim: &Claim,
+        records: Vec<Id>,
+        (actor, run_as): (people::Person, people::Person),
+        now: jiff::Timestamp,
+    ) -> Result<Task, EngineError> {
+        let previous = match records.as_slice() {
+            [record] if claim.rule.rule.chain => chain::previous(&*self.database().snapshot()?, claim, *record)?,
+            _ => None,
+        };
+        Ok(Task {
+            run_id: claim.key.clone(),
+            rule: claim.rule.rule.name.clone(),
+            attempt: claim.attempt,
+            depth: claim.depth,
+            seed: claim.seed,
+            trigger: claim.firing.trigger.clone(),
+            model: claim.model.clone(),
+            records,
+            old_values: claim.firing.old_values.clone(),
+            actor,
+            run_as,
+            superuser: claim.rule.rule.superuser,
+            now,
+            previous,
+        })
     }
 
     /// Begins the thread of a run that asks a language model, also of one that cannot start; what its session may use.

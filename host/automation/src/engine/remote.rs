@@ -30,7 +30,6 @@ use crate::{
     report::Verdict,
     rule::{Dispatch, Environment, Mode, Source},
     seats::Taken,
-    threads::chain,
 };
 
 /// Tries after which a run whose outcome nobody knows is a person's to look at. Each asks Odoo's ledger.
@@ -82,26 +81,8 @@ impl Engine {
         let steps = self.steps(rule, claim.class).await;
         let thread = self.begin_thread(claim, &records, &steps).await?;
         let steps = steps?;
-        let previous = match records.as_slice() {
-            [record] if rule.chain => chain::previous(&*self.database().snapshot()?, claim, *record)?,
-            _ => None,
-        };
-        let task = Task {
-            run_id: claim.key.clone(),
-            rule: rule.name.clone(),
-            attempt: claim.attempt,
-            depth: claim.depth,
-            seed: claim.seed,
-            trigger: claim.firing.trigger.clone(),
-            model: claim.model.clone(),
-            records,
-            old_values: claim.firing.old_values.clone(),
-            actor,
-            run_as,
-            superuser: false,
-            now,
-            previous,
-        };
+        // Whatever the rule says: nobody is superuser on an Odoo server.
+        let task = Task { superuser: false, ..self.task(claim, records, (actor, run_as), now)? };
         let outside = self.outside(claim, thread, seat);
         let played = play_over(session, &task, &steps, self.keep(), outside.as_ref(), Box::new(log.clone())).await?;
         if let Some(seat) = seat {
@@ -112,8 +93,8 @@ impl Engine {
         let Some(outcome) = outcome else { return Ok(Ended::Unsuccessful) };
         let only_shown = rule.environment == Environment::Test || rule.mode != Mode::Auto;
         if !only_shown && proposals::wants_yes(&self.config().policy, session.changes()) {
-            let why =
-                "policy wants a yes for these changes, and changes to records on an odoo server cannot be kept for one";
+            let why = "policy wants a yes for these changes, and changes to records on an odoo server cannot wait for one: grant \
+                 the rule less, or have policy let them through";
             return Err(Error::denied("needs-approval", why).into());
         }
         let (verdict, diff) = remote::conclude(&mut session, &claim.key, only_shown, outcome).await;
