@@ -470,12 +470,6 @@ fn forget(schema: &Schema, diff: &mut Json) {
             for record in records.values_mut() {
                 if let Json::Object(fields) = record {
                     fields.retain(|field, _| compared(field));
-                    // The server shows lists in the order in which its cache has them.
-                    for (field, value) in fields.iter_mut() {
-                        if model.fields.get(field).is_some_and(|field| field.kind == FieldKind::Many2many) {
-                            sort_ids(value);
-                        }
-                    }
                 }
             }
             if part == "changed" {
@@ -487,16 +481,6 @@ fn forget(schema: &Schema, diff: &mut Json) {
         }
     }
     models.retain(|_, parts| parts.as_object().is_some_and(|parts| !parts.is_empty()));
-}
-
-/// Sorts a list of ids, or each of the lists in it.
-fn sort_ids(value: &mut Json) {
-    if let Json::Array(items) = value {
-        items.iter_mut().for_each(sort_ids);
-        if items.iter().all(Json::is_u64) {
-            items.sort_by_key(Json::as_u64);
-        }
-    }
 }
 
 /// A stored field that is nobody's mirror: neither computed by the server, nor the other side of a relation.
@@ -512,7 +496,7 @@ fn rendered(diff: &mut Json) -> Vec<String> {
         for (id, message) in messages {
             let Json::Object(fields) = message else { continue };
             let body = fields.get("body").and_then(Json::as_str).unwrap_or_default();
-            if body.contains("rendered mail template") || body.contains("fa-fw\"></span><span>") {
+            if body.contains("rendered mail template") || body.contains("fa fa-check fa-fw") {
                 templates.push(id.clone());
                 fields.shift_remove("body");
                 if fields.get("message_type").and_then(Json::as_str) == Some("user_notification") {
