@@ -42,7 +42,17 @@ pub fn run() -> Result<()> {
         )
     })?;
     step::run("pages", || {
-        let arguments = ["test", "--workspace", "--test", "api", "--", "--ignored", "any_page_is_quick", "--nocapture"];
+        let arguments = [
+            "test",
+            "--workspace",
+            "--release",
+            "--test",
+            "api",
+            "--",
+            "--ignored",
+            "any_page_is_quick",
+            "--nocapture",
+        ];
         step::cargo_with(&arguments, &[("TRIGGERBOX_PAGE_RUNS", PAGE_RUNS)])
     })?;
     step::run("kills", || tools::kills(STORE_KILLS, ENGINE_KILLS))?;
