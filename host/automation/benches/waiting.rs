@@ -185,9 +185,7 @@ fn latency(quick: bool, folder: &Path) {
         waits(&engine, leads[0], rounds.min(50)).await;
         let alone = waits(&engine, leads[0], rounds).await;
         engine.fire("ask", ADMIN, Trigger::Manual, leads.clone()).await.unwrap();
-        while engine.waiting() != many {
-            tokio::time::sleep(Duration::from_millis(1)).await;
-        }
+        engine.watch_waiting().wait_for(|now| *now == many).await.unwrap();
         let beside = waits(&engine, leads[0], rounds).await;
         assert_eq!(engine.waiting(), many);
         open.send_replace(true);

@@ -27,7 +27,7 @@ use std::{
 };
 
 use rusqlite::Connection;
-use tokio::sync::{Notify, oneshot};
+use tokio::sync::{Notify, oneshot, watch};
 use triggerbox_sandbox::Sandbox;
 use triggerbox_store::db::Database;
 
@@ -161,6 +161,12 @@ impl Engine {
     /// How many runs wait for a language model or another service now.
     #[must_use]
     pub fn waiting(&self) -> usize {
+        *self.watch_waiting().borrow()
+    }
+
+    /// The same for those who want to be told of each change.
+    #[must_use]
+    pub fn watch_waiting(&self) -> watch::Receiver<usize> {
         self.inner.seats.waiting()
     }
 

@@ -6,14 +6,15 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, watch};
 use triggerbox_llm::outside::Seat;
 
 /// All seats of an engine.
 pub(crate) struct Seats {
     /// First come, first served: new runs and those that come back stand in one line.
     working: Arc<Semaphore>,
-    waiting: Arc<Semaphore>,
+    /// How many wait; whoever wants to know is told of each change.
+    waiting: watch::Sender<usize>,
     most_waiting: usize,
     /// Rules whose runs left their seats: no more of them are begun while nobody else may wait.
     waiters: Mutex<HashSet<String>>,
@@ -24,11 +25,10 @@ pub(crate) struct Seats {
 impl Seats {
     /// So many runs may work at once, and so many more may wait.
     pub(crate) fn new(working: usize, waiting: usize) -> Arc<Self> {
-        let most_waiting = waiting.min(Semaphore::MAX_PERMITS);
         Arc::new(Self {
             working: Arc::new(Semaphore::new(working.min(Semaphore::MAX_PERMITS))),
-            waiting: Arc::new(Semaphore::new(most_waiting)),
-            most_waiting,
+            waiting: watch::Sender::new(0),
+            most_waiting: waiting,
             waiters: Mutex::default(),
             freed: Notify::new(),
         })
@@ -36,7 +36,7 @@ impl Seats {
 
     /// One seat as soon as there is one, and what else is free then: at most `most` in all.
     pub(crate) async fn some(&self, most: usize) -> Vec<OwnedSemaphorePermit> {
-        // The semaphores are never closed.
+        // The semaphore is never closed.
         let first = Arc::clone(&self.working).acquire_owned().await.ok();
         let more = (1..most).map_while(|_| Arc::clone(&self.working).try_acquire_owned().ok());
         first.into_iter().chain(more).collect()
@@ -47,16 +47,16 @@ impl Seats {
         Arc::new(Taken { seats: Arc::clone(self), rule: rule.to_owned(), held: Mutex::new(Held::Working(seat)) })
     }
 
-    /// How many runs wait now.
-    pub(crate) fn waiting(&self) -> usize {
-        self.most_waiting.saturating_sub(self.waiting.available_permits())
+    /// How many runs wait, now and from now on.
+    pub(crate) fn waiting(&self) -> watch::Receiver<usize> {
+        self.waiting.subscribe()
     }
 
     /// Rules of which no run is to begin now, as it would wait and nobody else may.
     pub(crate) fn held_back(&self) -> HashSet<String> {
-        match self.waiting.available_permits() {
-            0 => lock(&self.waiters).clone(),
-            _ => HashSet::new(),
+        match *self.waiting.borrow() < self.most_waiting {
+            true => HashSet::new(),
+            false => lock(&self.waiters).clone(),
         }
     }
 }
@@ -70,7 +70,16 @@ pub(crate) struct Taken {
 
 enum Held {
     Working(#[allow(dead_code, reason = "given back when it is dropped")] OwnedSemaphorePermit),
-    Waiting(#[allow(dead_code, reason = "given back when it is dropped")] OwnedSemaphorePermit),
+    Waiting(#[allow(dead_code, reason = "counted until it is dropped")] Away),
+}
+
+/// Counts a run as one that waits, as long as it is there.
+struct Away(Arc<Seats>);
+
+impl Drop for Away {
+    fn drop(&mut self) {
+        self.0.waiting.send_modify(|waiting| *waiting = waiting.saturating_sub(1));
+    }
 }
 
 #[async_trait::async_trait]
@@ -85,8 +94,14 @@ impl Seat for Taken {
             waiters.insert(self.rule.clone());
         }
         // Where nobody else may wait, the run waits in its seat.
-        if let Ok(permit) = Arc::clone(&self.seats.waiting).try_acquire_owned() {
-            *held = Held::Waiting(permit);
+        let most = self.seats.most_waiting;
+        let may = |waiting: &mut usize| {
+            let may = *waiting < most;
+            *waiting += usize::from(may);
+            may
+        };
+        if self.seats.waiting.send_if_modified(may) {
+            *held = Held::Waiting(Away(Arc::clone(&self.seats)));
         }
     }
 
@@ -116,13 +131,13 @@ mod tests {
         let seat = seats.some(5).await.remove(0);
         let agent = seats.give(seat, "agent");
         agent.leave();
-        assert_eq!((seats.waiting(), seats.held_back().contains("agent")), (1, true));
+        assert_eq!((count(&seats), seats.held_back().contains("agent")), (1, true));
         let other = seats.some(1).await;
         let mut back = std::pin::pin!(agent.take());
         assert!(look(back.as_mut()).is_pending(), "the other one works");
         drop(other);
         back.await;
-        assert_eq!((seats.waiting(), seats.held_back().len()), (0, 0));
+        assert_eq!((count(&seats), seats.held_back().len()), (0, 0));
     }
 
     #[tokio::test]
@@ -130,10 +145,14 @@ mod tests {
         let seats = Seats::new(2, 1);
         let taken = seats.some(2).await.into_iter().map(|seat| seats.give(seat, "agent")).collect::<Vec<_>>();
         taken.iter().for_each(|seat| seat.leave());
-        assert_eq!(seats.waiting(), 1);
+        assert_eq!(count(&seats), 1);
         assert_eq!(seats.some(2).await.len(), 1, "the other one kept its seat");
         drop(taken);
-        assert_eq!((seats.waiting(), seats.some(2).await.len()), (0, 2));
+        assert_eq!((count(&seats), seats.some(2).await.len()), (0, 2));
+    }
+
+    fn count(seats: &Seats) -> usize {
+        *seats.waiting().borrow()
     }
 
     /// One look at a future.

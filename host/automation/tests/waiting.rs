@@ -93,7 +93,12 @@ impl Office {
 
     /// Runs of another rule, from the fire to the end.
     async fn others_finish(&self) {
-        for run in self.fire("other", &self.leads[..8]).await {
+        let runs = self.fire("other", &self.leads[..8]).await;
+        self.finish(runs).await;
+    }
+
+    async fn finish(&self, runs: Vec<RunId>) {
+        for run in runs {
             let run = self.world.engine.wait(run).await.unwrap();
             assert_eq!(run.summary.state, RunState::Succeeded, "{run:?}");
         }
@@ -101,9 +106,7 @@ impl Office {
 
     /// Until so many wait.
     async fn wait_for(&self, waiting: usize) {
-        while self.world.engine.waiting() != waiting {
-            tokio::time::sleep(Duration::from_millis(1)).await;
-        }
+        self.world.engine.watch_waiting().wait_for(|now| *now == waiting).await.unwrap();
     }
 
     fn count(&self, state: RunState) -> usize {
@@ -180,10 +183,29 @@ fn where_no_more_may_wait_others_still_find_a_worker() {
         office.others_finish().await;
         assert!(office.count(RunState::Running) <= 4 && office.count(RunState::Queued) >= 8, "the rest is not begun");
         gate.open();
-        for run in runs {
-            assert_eq!(engine.wait(run).await.unwrap().summary.state, RunState::Succeeded);
-        }
+        office.finish(runs).await;
         workers.drain().await;
     });
     assert_eq!(engine.waiting(), 0);
+}
+
+#[test]
+fn who_drains_the_queue_once_waits_for_a_slow_model_and_lets_others_go_ahead() {
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+    let mut gate = Gate::start("gate");
+    let office = Office::new(&gate, 8, 1, 8);
+    let engine = &office.world.engine;
+    runtime.block_on(async {
+        office.fire("ask", &office.leads[..2]).await;
+        let others = office.fire("other", &office.leads).await;
+        let drained = tokio::spawn({
+            let engine = engine.clone();
+            async move { engine.settle().await }
+        });
+        office.finish(others).await;
+        office.wait_for(2).await;
+        assert!(!drained.is_finished());
+        gate.open();
+        assert_eq!(drained.await.unwrap().unwrap(), 10);
+    });
 }

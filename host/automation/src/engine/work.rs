@@ -45,26 +45,42 @@ impl Engine {
     pub async fn step(&self) -> Result<usize, EngineError> {
         self.tick().await?;
         let seats = self.inner.seats.some(self.config().workers).await;
-        let claims = self.claim(seats.len()).await?;
         let mut tries = JoinSet::new();
-        let count = claims.len();
-        self.begin(claims, seats, &mut tries);
+        let count = self.begin_due(seats, &mut tries).await?;
         while let Some(done) = tries.join_next().await {
             done.unwrap_or(Ok(()))?;
         }
         Ok(count)
     }
 
-    /// Takes steps until nothing is due any more. How many runs were tried.
+    /// Works until nothing is due any more. Runs that wait for somebody else hold up no others meanwhile. How many runs were
+    /// tried.
     ///
     /// # Errors
     /// What the database says.
     pub async fn settle(&self) -> Result<usize, EngineError> {
+        let mut tries = JoinSet::new();
         let mut count = 0;
         loop {
-            match self.step().await? {
-                0 => return Ok(count),
-                more => count += more,
+            self.tick().await?;
+            let begun = tokio::select! {
+                free = self.inner.seats.some(self.config().workers) => self.begin_due(free, &mut tries).await?,
+                Some(done) = tries.join_next() => {
+                    done.unwrap_or(Ok(()))?;
+                    continue;
+                }
+            };
+            count += begun;
+            if begun > 0 {
+                continue;
+            }
+            tokio::select! {
+                () = self.inner.wake.notified() => {}
+                () = self.inner.seats.freed.notified() => {}
+                done = tries.join_next() => match done {
+                    Some(done) => done.unwrap_or(Ok(()))?,
+                    None => return Ok(count),
+                },
             }
         }
     }
@@ -89,10 +105,7 @@ impl Engine {
                 biased;
                 free = &mut seats => {
                     seats = line();
-                    let claims = self.claim(free.len()).await.unwrap_or_default();
-                    let idle = claims.is_empty();
-                    self.begin(claims, free, &mut tries);
-                    if idle {
+                    if self.begin_due(free, &mut tries).await.unwrap_or_default() == 0 {
                         self.something(&mut tries, &mut stopped).await;
                     }
                 }
@@ -115,13 +128,16 @@ impl Engine {
         }
     }
 
-    /// Starts runs, each in a seat. Seats that are left are free again.
-    fn begin(&self, claims: Vec<Claim>, seats: Vec<OwnedSemaphorePermit>, tries: &mut Tries) {
+    /// Starts runs that are due, each in a seat; how many. Seats that are left are free again.
+    async fn begin_due(&self, seats: Vec<OwnedSemaphorePermit>, tries: &mut Tries) -> Result<usize, EngineError> {
+        let claims = self.claim(seats.len()).await?;
+        let count = claims.len();
         for (claim, seat) in claims.into_iter().zip(seats) {
             let seat = self.inner.seats.give(seat, &claim.rule.rule.name);
             let engine = self.clone();
             tries.spawn(async move { engine.attempt(claim, seat).await });
         }
+        Ok(count)
     }
 
     /// When something is due next.
