@@ -208,6 +208,11 @@ impl Index {
         self.listed(self.messages.get(model))
     }
 
+    /// Whether a rule stands before writes of a model.
+    pub(crate) fn stands_before(&self, model: &str) -> bool {
+        self.before.contains_key(model)
+    }
+
     /// Rules that stand before writes of a model.
     pub fn before_writes(&self, model: &str) -> impl Iterator<Item = &Arc<Armed>> {
         self.listed(self.before.get(model))

@@ -16,7 +16,7 @@ use std::{
 
 use triggerbox_model::{
     call::{Answer, Call, DomainSource, FieldInfo, Message, Operation, Reply},
-    changes::{Change, ChangeSet, Diff, Effect, Seen, merge},
+    changes::{Change, ChangeKind, ChangeSet, Diff, Effect, Seen, merge},
     domain::{Domain, Operand, Operator},
     error::{Error, ErrorKind},
     event::Outcome,
@@ -49,6 +49,15 @@ pub struct Preview {
     pub mentions: Mentions,
 }
 
+/// What happens behind calls that do not say themselves what they write: methods, messages, activities, followers, copies.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Behind {
+    /// One for each record.
+    pub changes: Vec<Change>,
+    /// What they found where they changed something that was there.
+    pub found: Vec<Seen>,
+}
+
 /// How long a session reads from one snapshot.
 pub const MAX_SNAPSHOT_AGE: Duration = Duration::from_secs(5);
 
@@ -66,8 +75,8 @@ pub struct Session {
     changes: ChangeSet,
     /// How many effects the view shows already.
     shown: usize,
-    /// What really changed on the view, in order.
-    events: Vec<Change>,
+    /// What really changed on the view, in order, each with the number of its effect.
+    events: Vec<(usize, Change)>,
     /// Values read before this run changed them.
     seen: BTreeMap<(RecordRef, String), Value>,
     /// Fields that this run has changed: what is read of them from then on is its own doing.
@@ -214,13 +223,41 @@ impl Session {
     pub fn preview(&mut self) -> Result<Preview, Error> {
         self.renew()?;
         self.settle()?;
-        let events = merge(self.events.iter().cloned());
+        let events = merge(self.events.iter().map(|(_, change)| change.clone()));
         let diff = diff::describe(&self.snapshot, &self.env, &events)?;
         let mentions = self.changes.mentions.iter().map(|record| {
             let name = crate::names::display_name(&self.snapshot, &self.env, &record.model, record.id)?;
             Ok(Some((record.clone(), name)))
         });
         Ok(Preview { diff, mentions: Mentions(mentions.collect::<Result<_, Error>>()?), events })
+    }
+
+    /// What would change besides what the calls say.
+    ///
+    /// # Errors
+    /// As [`Session::preview`].
+    pub fn behind(&mut self) -> Result<Behind, Error> {
+        self.renew()?;
+        self.settle()?;
+        let mut behind = Behind::default();
+        let mut written = HashSet::new();
+        for (index, change) in &self.events {
+            let said = self.changes.effects.get(*index).is_none_or(|effect| says(effect, &change.record));
+            for field in &change.fields {
+                let is_first = written.insert((&change.record, &field.field));
+                let was_there = change.kind != ChangeKind::Created && !is_provisional(change.record.id);
+                // Lists of ids have no order of their own.
+                if !said && is_first && was_there && !matches!(field.old, Value::Ids(_)) {
+                    let (record, field, value) = (change.record.clone(), field.field.clone(), field.old.clone());
+                    behind.found.push(Seen { record, field, value });
+                }
+            }
+            if !said {
+                behind.changes.push(change.clone());
+            }
+        }
+        behind.changes = merge(behind.changes);
+        Ok(behind)
     }
 
     /// Fails when a run's outcome holds the number of a record that exists only in this run.
@@ -238,7 +275,7 @@ impl Session {
     /// When a staged effect is refused: something it relied on was deleted by a later call.
     pub fn settle(&mut self) -> Result<(), Error> {
         while let Some(effect) = self.changes.effects.get(self.shown).cloned() {
-            self.show(&effect)?;
+            self.show(self.shown, &effect)?;
             self.shown += 1;
         }
         Ok(())
@@ -500,14 +537,14 @@ impl Session {
     fn stage(&mut self, effect: impl FnOnce(Vec<Id>) -> Effect) -> Result<Vec<Id>, Error> {
         self.settle()?;
         let effect = effect(Vec::new());
-        let ids = self.show(&effect)?;
+        let ids = self.show(self.changes.effects.len(), &effect)?;
         self.changes.effects.push(with_ids(effect, &ids));
         self.shown = self.changes.effects.len();
         Ok(ids)
     }
 
-    /// Does an effect on the view.
-    fn show(&mut self, effect: &Effect) -> Result<Vec<Id>, Error> {
+    /// Does the effect of this number on the view.
+    fn show(&mut self, index: usize, effect: &Effect) -> Result<Vec<Id>, Error> {
         let mut writer = Writer::new(&self.snapshot, &self.env, &mut self.place);
         let done = effect::apply(&mut writer, effect)?;
         for change in &done.changes {
@@ -518,7 +555,7 @@ impl Session {
                 }
             }
         }
-        self.events.extend(done.changes);
+        self.events.extend(done.changes.into_iter().map(|change| (index, change)));
         Ok(done.ids)
     }
 
@@ -585,7 +622,7 @@ impl Session {
     /// (a message, an activity, a follower) counts: it was decided on what was read, and a note must not contradict the
     /// record that it stands on.
     fn reads(&self) -> Vec<Seen> {
-        let mut written: BTreeSet<RecordRef> = self.events.iter().map(|change| change.record.clone()).collect();
+        let mut written: BTreeSet<RecordRef> = self.events.iter().map(|(_, change)| change.record.clone()).collect();
         for effect in &self.changes.effects {
             match effect {
                 Effect::Write { model, ids, .. }
@@ -639,6 +676,26 @@ fn model_of(call: &Call) -> Option<&str> {
         | Call::StateSet { .. }
         | Call::Complete { .. }
         | Call::Send { .. } => None,
+    }
+}
+
+/// Whether an effect itself says what it writes on a record. What follows from it by computation counts as said.
+fn says(effect: &Effect, record: &RecordRef) -> bool {
+    match effect {
+        Effect::CallMethod { .. }
+        | Effect::PostMessage { .. }
+        | Effect::ScheduleActivity { .. }
+        | Effect::CompleteActivities { .. }
+        | Effect::AddFollowers { .. }
+        | Effect::RemoveFollowers { .. } => false,
+        // Of a copy, its own values; its lines are copied, too.
+        Effect::Copy { target, id, .. } => target.model == record.model && *id == record.id,
+        Effect::Create { .. }
+        | Effect::Ensure { .. }
+        | Effect::Write { .. }
+        | Effect::Relate { .. }
+        | Effect::Unlink { .. }
+        | Effect::SetState { .. } => true,
     }
 }
 

@@ -205,6 +205,32 @@ fn changes_of_other_fields_and_other_records_are_no_conflict() {
     assert_eq!(read(&mut after, "crm.lead", 1, "city"), Value::text("Ghent"));
 }
 
+#[test]
+fn what_happens_behind_a_call_is_told_with_what_it_found() {
+    let database = demo();
+    let env = env(&database, ADMIN);
+    let mut run = session(&database);
+    write(&mut run, "crm.lead", 1, vec![text("city", "Ghent")]);
+    let method = "action_set_lost".to_owned();
+    ask(&mut run, Call::CallMethod { model: "crm.lead".into(), ids: vec![1, 2], method, arguments_json: "{}".into() });
+    ask(&mut run, note_call(RecordRef::new("crm.lead", 1), "Lost."));
+    let behind = run.behind().unwrap();
+    let told: Vec<_> = behind.changes.iter().map(|change| (change.record.model.as_str(), change.kind)).collect();
+    for (of, times) in [(("crm.lead", ChangeKind::Updated), 2), (("mail.message", ChangeKind::Created), 1)] {
+        assert_eq!(told.iter().filter(|one| **one == of).count(), times, "{told:?}");
+    }
+    let names: Vec<_> = behind.found.iter().map(|seen| seen.field.as_str()).collect();
+    assert!(names.contains(&"active") && !names.contains(&"city"), "a write says what it writes: {names:?}");
+
+    let mut changes = run.finish();
+    changes.reads.extend(behind.found);
+    let mut other = session(&database);
+    write(&mut other, "crm.lead", 2, vec![field("active", Value::Boolean(false))]);
+    commit(&database, &env, &other.finish()).unwrap();
+    let error = commit(&database, &env, &changes).unwrap_err();
+    assert!(matches!(&error, CommitError::Conflict { record, .. } if record.id == 2), "{error}");
+}
+
 // Shows: F122
 #[test]
 fn two_racing_runs_that_ensure_a_contact_end_with_one() {

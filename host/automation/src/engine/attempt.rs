@@ -150,7 +150,10 @@ impl Engine {
     /// Has the rules before writes look at what a run staged, and stages what they add. What they read for it.
     async fn pass_gate(&self, claim: &Claim, session: &mut View) -> Result<Vec<Seen>, EngineError> {
         let Some(mut gate) = Gate::new(self, claim.rule.run_as, claim.depth)? else { return Ok(Vec::new()) };
-        for call in gate.pass_all(&session.changes()).await? {
+        let behind = session.behind()?;
+        let mut more = gate.pass_all(&session.changes()).await?;
+        more.extend(gate.pass_behind(behind).await?);
+        for call in more {
             session.call(call)??;
         }
         Ok(gate.reads)

@@ -6,18 +6,19 @@ use std::{collections::HashMap, sync::Arc};
 use jiff::Timestamp;
 use triggerbox_model::{
     call::{Call, Command},
-    changes::{ChangeSet, Effect, Seen},
+    changes::{Change, ChangeKind, ChangeSet, Effect, Seen},
     domain::memory::Changed,
     error::Error,
     event::{Failure, Trigger as Happened},
     grants::{GrantOperation, Need},
     limits::Class,
-    value::{FieldValue, Id, RecordRef, Snapshot, is_provisional},
+    value::{FieldValue, Id, RecordRef, Snapshot, Value, is_provisional},
 };
 use triggerbox_sandbox::Ending;
 use triggerbox_store::{
     env::Env,
     query::{self, records::Stored},
+    session::Behind,
 };
 
 use super::{Engine, attempt::Lines};
@@ -35,13 +36,6 @@ use crate::{
     runs::RunState,
     seen,
 };
-
-/// Methods that write on the chatter of a record, and not on its fields.
-const POSTING: [&str; 4] = ["message_post", "message_subscribe", "message_unsubscribe", "activity_schedule"];
-
-/// Fields that the embedded backend's methods write.
-const BY_METHODS: [&str; 8] =
-    ["active", "automated_probability", "date_order", "locked", "lost_reason_id", "probability", "stage_id", "state"];
 
 /// The rules that stand before the writes of one change.
 pub(super) struct Gate<'e> {
@@ -101,7 +95,7 @@ impl<'e> Gate<'e> {
             Call::Relate { target, field, commands } => {
                 self.commands(&target.model, field, commands).await?;
             }
-            Call::CallMethod { model, method, .. } => self.refuse_method(model, method)?,
+            // What methods and messages write is known once they are staged.
             _ => {}
         }
         Ok(())
@@ -173,32 +167,48 @@ impl<'e> Gate<'e> {
                     );
                     return Err(Error::rejected("write-it-by-itself", text).into());
                 }
-                Effect::CallMethod { model, method, .. } => self.refuse_method(model, method)?,
                 _ => {}
             }
         }
         Ok(more)
     }
 
-    /// What a method writes is known when it is committed, and not before: no rule could look at it. So none is called where
-    /// a rule stands before such writes, but for those that only post.
-    fn refuse_method(&self, model: &str, method: &str) -> Result<(), EngineError> {
-        let updates = |rule: &&Arc<Armed>| {
-            let Trigger::Before { writes, fields } = &rule.rule.trigger else { return false };
-            let watched = fields.is_empty() || fields.iter().any(|field| BY_METHODS.contains(&field.as_str()));
-            watched && writes.contains(&Write::Update)
-        };
-        match self.index.before_writes(model).find(updates) {
-            Some(rule) if !POSTING.contains(&method) => {
-                let text = format!(
-                    "`{method}` of `{model}` is not called: the rule `{}` stands before writes on this model, and could not \
-                     see what the method writes; write the fields themselves",
-                    rule.rule.name
-                );
-                Err(Error::rejected("method-behind-rule", text).into())
+    /// Has the rules look at what methods, messages, activities and copies write, on whichever model; the writes that they
+    /// add to it. What these found is compared at the commit: they do then what the rules have seen.
+    pub(super) async fn pass_behind(&mut self, behind: Behind) -> Result<Vec<Call>, EngineError> {
+        let mut more = Vec::new();
+        self.reads.extend(behind.found.into_iter().filter(|seen| self.index.stands_before(&seen.record.model)));
+        for Change { record: RecordRef { model, id }, kind, fields } in behind.changes {
+            if !self.index.stands_before(&model) {
+                continue;
             }
-            _ => Ok(()),
+            let known = fields.into_iter().filter(|field| field.new != Value::Pending);
+            let mut values: Vec<_> = known.map(|field| FieldValue::new(field.field, field.new)).collect();
+            let kind = match kind {
+                ChangeKind::Created => Write::Create,
+                ChangeKind::Updated => Write::Update,
+                ChangeKind::Deleted => Write::Delete,
+            };
+            let ids = if kind == Write::Create { Vec::new() } else { vec![id] };
+            if kind == Write::Delete {
+                values.clear();
+            }
+            let seen = values.clone();
+            let mut added = self.ask(Asked { kind, model: &model, ids: &ids, values: &mut values }).await?;
+            added.retain(|value| !seen.contains(value));
+            if kind == Write::Create && !added.is_empty() {
+                // It has no number that a call could name.
+                let text = format!(
+                    "a rule that stands before the write wants to add values to a `{model}` that a method, a message or a \
+                     copy makes; write it by itself"
+                );
+                return Err(Error::rejected("write-it-by-itself", text).into());
+            }
+            if kind == Write::Update && !added.is_empty() {
+                more.push(Call::Write { model, ids, values: added });
+            }
         }
+        Ok(more)
     }
 
     /// Asks each rule in turn; what one adds, the next one sees. All that was added.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use rusqlite::Connection;
 use triggerbox_model::{
     call::{Answer, Call},
-    changes::{Change, ChangeSet, Effect},
+    changes::{Change, ChangeSet},
     event::Trigger,
     limits::Class,
     value::Id,
@@ -76,6 +76,11 @@ impl Engine {
                 }
                 answers.push(session.call(call)??);
             }
+            if let Some(gate) = &mut gate {
+                for call in gate.pass_behind(session.behind()?).await? {
+                    session.call(call)??;
+                }
+            }
             let mut changes = session.finish();
             changes.reads.extend(gate.into_iter().flat_map(|gate| gate.reads));
             match self.commit(env, changes, origin.user).await {
@@ -87,23 +92,6 @@ impl Engine {
                 }
             }
         }
-    }
-
-    /// The same with a change set that was made elsewhere.
-    ///
-    /// # Errors
-    /// As [`Engine::change`]; a conflict is not tried again.
-    pub async fn apply(&self, origin: Origin, mut changes: ChangeSet) -> Result<Changed, EngineError> {
-        let env = people::environment(self.database(), origin.user, origin.superuser, self.clock().now())?;
-        if let Some(mut gate) = Gate::new(self, origin.user, 0)? {
-            let more = gate.pass_all(&changes).await?;
-            changes.effects.extend(more.into_iter().filter_map(|call| match call {
-                Call::Write { model, ids, values } => Some(Effect::Write { model, ids, values }),
-                _ => None,
-            }));
-            changes.reads.append(&mut gate.reads);
-        }
-        self.commit(env, changes, origin.user).await
     }
 
     /// Fires a rule that waits for somebody: a button, a webhook. The records are the caller's.

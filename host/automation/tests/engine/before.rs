@@ -3,7 +3,7 @@
 use guest_artifacts::{DEMO_LOOP_FOREVER, PHONE_FORMAT};
 use triggerbox_automation::runs::RunState;
 use triggerbox_model::{
-    call::{Call, Command},
+    call::{Activity, BodyFormat, Call, Command, Message},
     value::{FieldValue, RecordRef, Snapshot, Value},
 };
 
@@ -139,23 +139,90 @@ fn a_form_that_is_edited_gets_values_and_warnings_and_nothing_is_saved() {
 
 // Shows: F110
 #[test]
-fn no_method_is_called_behind_a_rule_that_could_not_see_what_it_writes() {
+fn it_sees_what_methods_messages_and_copies_write_on_whichever_model() {
     let world = World::new();
+    world.script(&PHONE_FORMAT);
+    // Whatever is written there has to be a telephone number.
+    for (model, write, field) in [
+        ("mail.activity", "create", "summary"),
+        ("mail.message", "create", "body"),
+        ("sale.order", "update", "state"),
+        ("sale.order.line", "create", "name"),
+    ] {
+        let name = model.replace('.', "-");
+        world.rule(&format!(
+            "name = \"{name}\"\nmodel = \"{model}\"\ntrigger = {{ on = \"before\", writes = [\"{write}\"] }}\n\
+             actions = [{{ script = \"phone-format\", parameters = {{ field = \"{field}\" }} }}]"
+        ));
+    }
+    let lead = RecordRef::new("crm.lead", world.lead("Chairs"));
+    let order = RecordRef::new("sale.order", world.search("sale.order", "[('state', '=', 'draft')]")[0]);
+    let method = |on: &RecordRef, method: &str, arguments: &str| Call::CallMethod {
+        model: on.model.clone(),
+        ids: vec![on.id],
+        method: method.into(),
+        arguments_json: arguments.into(),
+    };
+    let activity = |summary: &str| Call::ScheduleActivity {
+        target: lead.clone(),
+        activity: Activity {
+            kind: "To-Do".into(),
+            summary: summary.into(),
+            note: None,
+            deadline: None,
+            user_id: None,
+        },
+    };
+    let message = |body: &str| Call::PostMessage {
+        target: lead.clone(),
+        message: Message {
+            body: body.into(),
+            format: BodyFormat::Text,
+            subject: None,
+            partner_ids: Vec::new(),
+            attachments: Vec::new(),
+        },
+    };
+    let code = |call: Call| world.try_change(ADMIN, vec![call]).map_or_else(|error| error.code().to_owned(), |_| String::new());
+    let messages = || world.search("mail.message", "[]").len();
+    let before = messages();
+    for call in [
+        activity("Call them"),
+        method(&lead, "activity_schedule", "{\"summary\": \"Call them\"}"),
+        message("Call them"),
+        method(&lead, "message_post", "{\"body\": \"Call them\"}"),
+        method(&order, "action_confirm", "{}"),
+        Call::Copy { target: order.clone(), values: Vec::new() },
+    ] {
+        assert_eq!(code(call.clone()), "refused-before-write", "{call:?}");
+    }
+    assert_eq!(messages(), before);
+    assert_eq!(world.value("sale.order", order.id, "state"), Value::text("draft"));
+    // What is made there and then has no number yet: nothing can be added to it.
+    assert_eq!(code(activity("02 555 01 02")), "write-it-by-itself");
+    assert_eq!(code(activity("025550102")), "");
+    assert_eq!(code(message("025550102")), "");
+}
+
+// Shows: F110
+#[test]
+fn it_adds_values_to_what_a_method_writes() {
+    let world = World::new();
+    world.rule(
+        "name = \"stamp\"\nmodel = \"sale.order\"\n\
+         trigger = { on = \"before\", writes = [\"update\"], fields = [\"state\"] }\n\
+         actions = [{ script = \"update-record\", parameters = { values = \"client_order_ref = confirmed\" } }]",
+    );
+    let order = world.search("sale.order", "[('state', '=', 'draft')]")[0];
     let call = |method: &str| Call::CallMethod {
-        model: "crm.lead".into(),
-        ids: vec![1],
+        model: "sale.order".into(),
+        ids: vec![order],
         method: method.into(),
         arguments_json: "{}".into(),
     };
-    gate(&world, "phone-format", "");
-    world.change(vec![call("action_set_lost")]);
-    world.rule(
-        "name = \"gate\"\nmodel = \"crm.lead\"\ntrigger = { on = \"before\", writes = [\"update\"] }\n\
-         actions = [{ script = \"phone-format\" }]",
-    );
-    let refused = world.try_change(ADMIN, vec![call("action_set_won")]).unwrap_err();
-    assert_eq!(refused.code(), "method-behind-rule");
-    assert!(refused.to_string().contains("the rule `gate` stands before writes"), "{refused}");
-    assert_eq!(world.count("SELECT count(*) FROM crm_lead WHERE id = 1 AND won_status = 'won'"), 0);
-    world.change(vec![call("message_subscribe")]);
+    world.change(vec![call("action_lock")]);
+    assert_eq!(world.value("sale.order", order, "client_order_ref"), Value::Unset, "another field");
+    world.change(vec![call("action_unlock"), call("action_confirm")]);
+    assert_eq!(world.value("sale.order", order, "state"), Value::text("sale"));
+    assert_eq!(world.value("sale.order", order, "client_order_ref"), Value::text("confirmed"));
 }
