@@ -52,6 +52,7 @@ async fn score(backend: &Arc<Backend>, login: &str, lead: Id, dry_run: bool) -> 
         limits: Limits::resolve(Class::Async, [&manifest.limits]),
         now: "2026-11-25T10:00:00Z".parse().unwrap(),
         seed: 7,
+        previous: None,
         dry_run,
         outside: None,
     };

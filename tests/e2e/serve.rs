@@ -271,6 +271,54 @@ fn a_conversation_is_recorded_and_replayed_by_hand() {
     assert!(code == Some(2) && text.contains("--recording FILE"), "{text}");
 }
 
+// Shows: F050, F051, F052, F080
+#[test]
+fn a_run_by_hand_is_told_of_the_one_before_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    let component = triggerbox_sandbox::inspect::embed_manifest(
+        guest_artifacts::AI_AGENT.component,
+        guest_artifacts::AI_AGENT.manifest.unwrap(),
+    );
+    std::fs::write(folder.join("ai-agent.wasm"), component.unwrap()).unwrap();
+    let server =
+        ModelServer::of(vec![json!([["note", { "model": "crm.lead", "id": 1, "text": "Hello." }]]), json!("Noted.")]);
+    std::fs::write(folder.join("providers.toml"), server.providers()).unwrap();
+    let rule = "name = \"touch\"\nmodel = \"crm.lead\"\ntrigger = { on = \"manual\" }\n\
+                actions = [{ script = \"update-record\", parameters = { values = \"city = Ghent\" } }]";
+    std::fs::write(folder.join("rule.toml"), rule).unwrap();
+    run(folder, &["db", "demo", "crm.db"]);
+    let ask = |options: &[&str]| {
+        let prompt = "prompt=Before: {{ previous_session.last_text }} {{ previous_session.tool_log | length }}.";
+        let mut command = triggerbox(folder);
+        command.args(["run", "ai-agent.wasm", "--model", "crm.lead", "--ids", "1", "--class", "agent", "--param", prompt]);
+        command.args(["--grant", "crm.lead:read,note:name", "--providers", "providers.toml", "--db", "crm.db"]);
+        command.args(options).env("TEST_KEY", KEY).output().unwrap()
+    };
+    let task = || texts(server.asked().last().unwrap(), "user").remove(0);
+    let first = ask(&["--json"]);
+    assert!(first.status.success() && task().starts_with("Before:  0."), "{}", task());
+    std::fs::write(folder.join("first.json"), first.stdout).unwrap();
+
+    assert!(ask(&["--previous", "first.json"]).status.success());
+    assert!(task().starts_with("Before: Noted. 1."), "{}", task());
+    assert!(task().contains("The run before this one said: Noted.") && task().contains("\"Hello.\""), "{}", task());
+    assert_eq!(server.asked().last().unwrap()["messages"].as_array().unwrap().len(), 2, "nothing else of it");
+
+    let refused = ask(&["--previous", "1"]);
+    assert!(refused.status.code() == Some(2) && refused.stdout.is_empty(), "there is no run yet: {refused:?}");
+    run(folder, &["rules", "apply", "rule.toml", "--db", "crm.db"]);
+    run(folder, &["rules", "run", "touch", "--ids", "1", "--db", "crm.db"]);
+    run(folder, &["runs", "work", "--db", "crm.db"]);
+    assert!(ask(&["--previous", "1"]).status.success());
+    assert!(task().starts_with("Before: 1 of 1 updated 0."), "{}", task());
+    for (wrong, why) in [("7", "there is no run 7"), ("rule.toml", "is not what `triggerbox run --json` says")] {
+        let refused = ask(&["--previous", wrong]);
+        let said = String::from_utf8_lossy(&refused.stderr);
+        assert!(refused.status.code() == Some(2) && said.contains(why), "{wrong}: {said}");
+    }
+}
+
 // Shows: F078, F092
 #[test]
 fn what_is_developed_is_tested_and_pushed_whenever_a_file_changes() {

@@ -69,6 +69,7 @@ fn request(database: &Database) -> Request {
         authority: Arc::new(manifest.authority(None, Vec::new(), Policy::default())),
         now,
         seed: 7,
+        previous: None,
         dry_run: false,
         outside: None,
     }

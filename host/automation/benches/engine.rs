@@ -268,6 +268,7 @@ fn script_alone(engine: &Engine, count: usize) -> f64 {
         superuser: false,
         now: now(),
         seed: 7,
+        previous: None,
         dry_run: true,
         outside: None,
     };

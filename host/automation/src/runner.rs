@@ -7,7 +7,7 @@ use triggerbox_llm::Outside;
 use triggerbox_model::{
     changes::Diff,
     error::Error,
-    event::{Failure, Outcome, Trigger},
+    event::{Failure, Outcome, PreviousRun, Trigger},
     grants::Authority,
     limits::Limits,
     value::{FieldValue, Id, Snapshot},
@@ -60,6 +60,8 @@ pub struct Request {
     pub limits: Limits,
     /// When it happened: the time that the script sees.
     pub now: Timestamp,
+    /// The run before this one, as a chained rule tells its runs of it.
+    pub previous: Option<PreviousRun>,
     /// The script's random numbers come from here.
     pub seed: u32,
     /// Show what would change, and change nothing.
@@ -178,7 +180,7 @@ pub(crate) fn task(request: &Request, run_id: &str, attempt: u32) -> Task {
         run_as: request.run_as.clone(),
         superuser: request.superuser,
         now: request.now,
-        previous: None,
+        previous: request.previous.clone(),
     }
 }
 

@@ -17,6 +17,7 @@ pub mod search;
 pub mod session;
 
 pub use self::{
+    chain::remembered,
     list::{ThreadFilter, ThreadSummary, count, list, may_see, of_run},
     read::{Entry, Said, Thread, read},
     search::says,

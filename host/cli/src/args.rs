@@ -233,6 +233,10 @@ pub(crate) struct RunArgs {
     /// Deliver this as a webhook's body, in place of `--trigger`: JSON, or a file that holds the body.
     #[arg(long, value_name = "JSON|FILE", conflicts_with = "trigger")]
     pub(crate) payload: Option<String>,
+    /// Tell the script what the run before it said and which tools that called, as a chained rule does: a file that
+    /// `triggerbox run --json` wrote, or the number of a run of the database.
+    #[arg(long, value_name = "FILE|RUN")]
+    pub(crate) previous: Option<String>,
     /// Sign-in name or id of the user whose rights the script has.
     #[arg(long = "as", value_name = "USER", default_value = "admin")]
     pub(crate) user: String,

@@ -144,6 +144,7 @@ impl Actions {
             authority: Arc::new(authority),
             now: self.now,
             seed: 7,
+            previous: None,
             dry_run: false,
             outside: None,
         })

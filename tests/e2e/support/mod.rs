@@ -130,6 +130,7 @@ impl Crm {
             })),
             now: self.now,
             seed: 7,
+            previous: None,
             dry_run: how.dry_run,
             outside: how.outside.clone(),
         };

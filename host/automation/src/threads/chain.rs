@@ -29,14 +29,20 @@ struct Call {
 
 /// The newest run before this one of the same rule on the same record that had something to say.
 pub(crate) fn previous(conn: &Connection, claim: &Claim, record: Id) -> Result<Option<PreviousRun>, EngineError> {
-    let sql = "SELECT key, message, outcome FROM engine_run WHERE model = ?1 AND record = ?2 AND rule = ?3 AND id < ?4 \
+    let sql = "SELECT key, outcome FROM engine_run WHERE model = ?1 AND record = ?2 AND rule = ?3 AND id < ?4 \
                AND state IN ('succeeded', 'waiting-approval') AND code <> 'spread' ORDER BY id DESC LIMIT 1";
     let params = (&claim.model, record, &claim.rule.rule.name, claim.id);
-    let found = conn.prepare_cached(sql)?.query_row(params, |row| {
-        Ok((row.get::<_, String>(0)?, row.get::<_, Option<String>>(1)?, row.get::<_, Option<String>>(2)?))
-    });
-    let Some((id, message, outcome)) = found.optional()? else { return Ok(None) };
-    let outcome: Outcome = outcome.map(|json| serde_json::from_str(&json)).transpose()?.unwrap_or_default();
+    let found = conn
+        .prepare_cached(sql)?
+        .query_row(params, |row| Ok((row.get::<_, String>(0)?, row.get::<_, Option<String>>(1)?)));
+    let Some((id, outcome)) = found.optional()? else { return Ok(None) };
+    let outcome = outcome.map(|json| serde_json::from_str(&json)).transpose()?.unwrap_or_default();
+    Ok(Some(remembered(id, outcome)))
+}
+
+/// What the next run may know of a run, from what it answered.
+#[must_use]
+pub fn remembered(id: String, outcome: Outcome) -> PreviousRun {
     // A result of any other shape says nothing of a conversation.
     let told: Told = outcome.result_json.and_then(|json| serde_json::from_str(&json).ok()).unwrap_or_default();
     let entry = |call: Call| ToolEntry {
@@ -44,9 +50,9 @@ pub(crate) fn previous(conn: &Connection, claim: &Claim, record: Id) -> Result<O
         arguments_json: call.arguments.to_string(),
         output_json: call.output.to_string(),
     };
-    Ok(Some(PreviousRun {
+    PreviousRun {
         id,
-        last_text: told.text.or(message).unwrap_or_default(),
+        last_text: told.text.or(outcome.message).unwrap_or_default(),
         tool_log: told.tool_log.into_iter().map(entry).collect(),
-    }))
+    }
 }

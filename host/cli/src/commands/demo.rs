@@ -155,6 +155,7 @@ impl Demo {
             authority: Arc::new(manifest.authority(None, Vec::new(), Policy::default())),
             now: self.now,
             seed: 1,
+            previous: None,
             dry_run: false,
             outside: None,
         };

@@ -4,10 +4,13 @@ use std::{collections::BTreeSet, fs, path::Path, sync::Arc};
 
 use anyhow::{Context, anyhow};
 use jiff::Timestamp;
-use triggerbox_automation::{self as automation, LogSink, Report, Request, RunError, Verdict, people};
+use serde::Deserialize;
+use triggerbox_automation::{
+    self as automation, LogSink, Report, Request, RunError, Verdict, people, runs, state::tables, threads,
+};
 use triggerbox_model::{
     call::{Answer, Call, DomainSource, Page},
-    event::{Failure as ScriptFailure, Trigger, WebhookCall},
+    event::{Failure as ScriptFailure, Outcome, PreviousRun, Trigger, WebhookCall},
     grants::{Authority, Grants, Policy},
     limits::{Breach, Class, LimitRequest, Limits},
     manifest::Manifest,
@@ -22,7 +25,7 @@ use triggerbox_store::{
 
 use crate::{
     args::{ClassName, RunArgs, TriggerName},
-    commands::{database, odoo, outside, script},
+    commands::{database, odoo, outside, script, workshop::FromError},
     exit::{Exit, Failure, OrExit},
     output::{self, BOLD, DIM, GREEN, RED, YELLOW, limit_bars, printable, styled},
 };
@@ -40,8 +43,11 @@ pub(crate) fn run(args: &RunArgs) -> Result<Exit, Failure> {
     let database = database::open(&args.database, Mode::Write)?;
 
     let rule = args.script.file_name().unwrap_or_default().to_string_lossy().into_owned();
-    let request =
-        Request { outside: outside::outside(args, &database, &rule)?, ..request(args, &database, loaded, rule)? };
+    let request = Request {
+        outside: outside::outside(args, &database, &rule)?,
+        previous: previous(args, &database)?,
+        ..request(args, &database, loaded, rule)?
+    };
     let log = Box::new(Console { json: args.format.json });
     let report = runtime.block_on(automation::run(&database, &request, log)).map_err(cannot_start)?;
     tell(args, &report)
@@ -58,7 +64,11 @@ async fn on_odoo(args: &RunArgs, config: &Path, loaded: script::Loaded) -> Resul
     let request = described(args, loaded, rule.clone(), now(args)?, run_as)?;
     // What paid calls cost and answered is kept here: the demo's file in memory will do.
     let database = database::open(&args.database, Mode::Write)?;
-    let request = Request { outside: outside::outside(args, &database, &rule)?, ..request };
+    let request = Request {
+        outside: outside::outside(args, &database, &rule)?,
+        previous: previous(args, &database)?,
+        ..request
+    };
     let log = Box::new(Console { json: args.format.json });
     let report = automation::remote::run(&backend, &request, log).await.map_err(cannot_start)?;
     tell(args, &report)
@@ -123,6 +133,7 @@ fn described(
         superuser: args.superuser,
         now,
         seed: args.seed.unwrap_or_else(rand::random),
+        previous: None,
         dry_run: args.dry_run,
         outside: None,
     })
@@ -136,6 +147,30 @@ fn delivery(payload: &str) -> Result<WebhookCall, Failure> {
     };
     let headers = vec![("content-type".to_owned(), "application/json".to_owned())];
     Ok(WebhookCall { method: "POST".to_owned(), headers, query: Vec::new(), body })
+}
+
+/// What the script may know of the run before it.
+fn previous(args: &RunArgs, database: &Database) -> Result<Option<PreviousRun>, Failure> {
+    /// A report of `triggerbox run --json` on a script that succeeded.
+    #[derive(Deserialize)]
+    struct Told {
+        run_id: String,
+        detail: Outcome,
+    }
+
+    let Some(previous) = &args.previous else { return Ok(None) };
+    if let Ok(run) = previous.parse() {
+        let conn = database.snapshot().or_exit(Exit::Backend)?;
+        if !tables::exist(&conn).or_exit(Exit::Backend)? {
+            return Err(anyhow!("--previous {run}: this database has no runs yet").into());
+        }
+        let run = runs::detail(&conn, run).map_err(Failure::from_error)?;
+        return Ok(Some(threads::remembered(run.summary.key, run.outcome.unwrap_or_default())));
+    }
+    let report = fs::read(previous).with_context(|| format!("cannot read {previous}"))?;
+    let told: Told = serde_json::from_slice(&report)
+        .with_context(|| format!("--previous {previous} is not what `triggerbox run --json` says of a success"))?;
+    Ok(Some(threads::remembered(told.run_id, told.detail)))
 }
 
 /// What the records held before, the same for each of them. Text that is no JSON of the field's type stands for itself.

@@ -94,6 +94,7 @@ pub(super) fn request(
         superuser: when.superuser,
         now,
         seed: file.scenario.seed,
+        previous: None,
         dry_run: false,
         outside: None,
     })
