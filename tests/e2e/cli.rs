@@ -47,6 +47,9 @@ fn lay_out(folder: &Path) {
         );
         write(&format!("{name}.toml"), rule.as_bytes());
     }
+    let report = "name = \"report\"\nmodel = \"sale.order\"\nactions = [{ script = \"high-value-order\" }]\n\
+                  trigger = { on = \"schedule\", cron = \"0 9 1 1 *\", zone = \"Europe/Brussels\" }\n";
+    write("report.toml", report.as_bytes());
     write("inquiry.json", b"{\"email\": \"ada@engines.example\", \"name\": \"Ada\", \"subject\": \"Looms\"}");
     // A script's folder of its own: scenarios beside a component are run by more than one command.
     fs::create_dir_all(folder.join("orders/scenarios")).unwrap();

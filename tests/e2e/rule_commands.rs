@@ -96,6 +96,11 @@ fn every_command_about_rules_speaks_json() {
     let moved = json(folder, &["rules", "set-model", "note", "sale.order.line", "--dry-run"]);
     assert_eq!(moved["dropped"], Json::Array(Vec::new()));
     assert_eq!(json(folder, &["rules", "export", "out"])["written"].as_array().unwrap().len(), 1);
+    assert_eq!(json(folder, &["rules", "next"]), Json::Array(Vec::new()));
+    json(folder, &["rules", "stop", "--model", "sale.order"]);
+    assert_eq!(json(folder, &["rules", "stops"])[0]["model"], "sale.order");
+    json(folder, &["rules", "go", "--model", "sale.order"]);
+    assert_eq!(json(folder, &["rules", "stops"]), Json::Array(Vec::new()));
     json(folder, &["rules", "delete", "note"]);
     let stale = json(folder, &["rules", "export", "out", "--prune"]);
     assert_eq!(stale["stale"].as_array().unwrap().len(), 1);

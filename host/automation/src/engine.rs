@@ -34,7 +34,7 @@ use triggerbox_store::db::Database;
 pub use self::{
     backfill::Backfilled,
     change::{Changed, Origin},
-    control::Stop,
+    control::{Stop, stops},
     deliver::Delivered,
     draft::DraftAnswer,
     dry::DryRun,

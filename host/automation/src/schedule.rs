@@ -126,6 +126,17 @@ impl Slots {
         }
     }
 
+    /// All slots after a time, in order.
+    pub fn all_after(&self, after: Timestamp) -> impl Iterator<Item = Timestamp> + '_ {
+        std::iter::successors(self.next_after(after), |slot| self.next_after(*slot))
+    }
+
+    /// The zone that its days are counted in.
+    #[must_use]
+    pub fn zone(&self) -> &TimeZone {
+        &self.zone
+    }
+
     /// The slots after one time and up to another.
     #[must_use]
     pub fn between(&self, after: Timestamp, until: Timestamp) -> Option<Due> {

@@ -118,14 +118,7 @@ impl Engine {
     /// # Errors
     /// What the database says.
     pub fn stops(&self) -> Result<Vec<Stop>, EngineError> {
-        let conn = self.database().snapshot()?;
-        let mut statement = conn.prepare_cached("SELECT model, by, at, reason FROM engine_stop ORDER BY model")?;
-        let rows = statement.query_map([], |row| {
-            let model: String = row.get(0)?;
-            let model = Some(model).filter(|model| !model.is_empty());
-            Ok(Stop { model, by: row.get(1)?, at: crate::clock::timestamp(row.get(2)?), reason: row.get(3)? })
-        })?;
-        Ok(rows.collect::<Result<_, _>>()?)
+        stops(&*self.database().snapshot()?)
     }
 
     /// Waits until a run is over, or wants a yes.
@@ -157,6 +150,20 @@ impl Engine {
             })
             .await
     }
+}
+
+/// What is stopped, all rules first.
+///
+/// # Errors
+/// What the database says.
+pub fn stops(conn: &Connection) -> Result<Vec<Stop>, EngineError> {
+    let mut statement = conn.prepare_cached("SELECT model, by, at, reason FROM engine_stop ORDER BY model")?;
+    let rows = statement.query_map([], |row| {
+        let model: String = row.get(0)?;
+        let model = Some(model).filter(|model| !model.is_empty());
+        Ok(Stop { model, by: row.get(1)?, at: crate::clock::timestamp(row.get(2)?), reason: row.get(3)? })
+    })?;
+    Ok(rows.collect::<Result<_, _>>()?)
 }
 
 /// Something that is stopped.

@@ -75,9 +75,7 @@ impl Engine {
         let Trigger::Schedule(schedule) = &rules.rule(rule)?.rule.trigger else {
             return Err(Error::invalid("not-a-schedule", format!("rule `{rule}` has no schedule")).into());
         };
-        let slots = Slots::new(schedule)?;
-        let later = std::iter::successors(slots.next_after(self.clock().now()), |slot| slots.next_after(*slot));
-        Ok(later.take(count).collect())
+        Ok(Slots::new(schedule)?.all_after(self.clock().now()).take(count).collect())
     }
 }
 

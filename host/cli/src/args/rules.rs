@@ -169,6 +169,21 @@ pub(crate) enum RulesCommand {
         #[command(flatten)]
         common: Common,
     },
+    /// List what is stopped.
+    Stops {
+        #[command(flatten)]
+        common: Common,
+    },
+    /// List when schedules are due next.
+    Next {
+        /// Only this rule's.
+        name: Option<String>,
+        /// So many times of each.
+        #[arg(long, default_value_t = 3)]
+        count: usize,
+        #[command(flatten)]
+        common: Common,
+    },
     /// Say why a rule did not fire, or why it failed.
     Diagnose {
         /// The rule.

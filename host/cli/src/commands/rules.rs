@@ -2,6 +2,7 @@
 
 mod diagnose;
 pub(super) mod files;
+mod next;
 mod queue;
 mod versions;
 
@@ -38,6 +39,8 @@ pub(crate) fn run(command: &RulesCommand) -> Result<Exit, Failure> {
         RulesCommand::Backfill { name, domain, common } => queue::backfill(name, domain, common),
         RulesCommand::Stop { model, reason, common } => queue::stop(model.as_deref(), Some(reason), common),
         RulesCommand::Go { model, common } => queue::stop(model.as_deref(), None, common),
+        RulesCommand::Stops { common } => queue::stops(common),
+        RulesCommand::Next { name, count, common } => next::run(name.as_deref(), *count, common),
         RulesCommand::Diagnose { name, record, common } => diagnose::run(name, *record, common),
     }
 }

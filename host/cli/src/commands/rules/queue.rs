@@ -2,13 +2,18 @@
 
 use anyhow::anyhow;
 use serde_json::json;
+use triggerbox_automation::engine;
 use triggerbox_model::event::Trigger;
+use triggerbox_store::db::Mode;
 
 use crate::{
     args::Common,
-    commands::{runs::Desk, workshop::FromError},
-    exit::{Exit, Failure},
-    output::{self, BOLD, styled},
+    commands::{
+        runs::Desk,
+        workshop::{FromError, Workshop, login},
+    },
+    exit::{Exit, Failure, OrExit},
+    output::{self, BOLD, printable, styled},
 };
 
 /// What to do about runs that are queued here.
@@ -55,12 +60,34 @@ pub(super) fn stop(model: Option<&str>, reason: Option<&str>, common: &Common) -
     if common.format.json {
         output::json(&json!({ "model": model, "stopped": reason.is_some() }))?;
     } else {
-        let what = model.map_or_else(|| "all rules".to_owned(), |model| format!("rules of {model}"));
-        let what = styled(BOLD, what);
+        let what = styled(BOLD, rules_of(model));
         anstream::println!(
             "{what} {}",
             if reason.is_some() { "are stopped; `triggerbox rules go` ends that" } else { "run again" }
         );
     }
     Ok(Exit::Ok)
+}
+
+pub(super) fn stops(common: &Common) -> Result<Exit, Failure> {
+    let workshop = Workshop::open(common, Mode::Read)?;
+    let conn = workshop.database.snapshot().or_exit(Exit::Backend)?;
+    let stops = engine::stops(&conn).map_err(Failure::from_error)?;
+    if common.format.json {
+        output::json(&stops)?;
+        return Ok(Exit::Ok);
+    }
+    if stops.is_empty() {
+        anstream::println!("nothing is stopped");
+    }
+    for stop in &stops {
+        let (what, at) = (styled(BOLD, rules_of(stop.model.as_deref())), stop.at.strftime("%Y-%m-%d %H:%M"));
+        let why = format!("{}: {}", login(&conn, stop.by), stop.reason);
+        anstream::println!("{what} since {at} by {}", printable(&why));
+    }
+    Ok(Exit::Ok)
+}
+
+fn rules_of(model: Option<&str>) -> String {
+    model.map_or_else(|| "all rules".to_owned(), |model| format!("rules of {model}"))
 }
