@@ -319,6 +319,46 @@ fn a_run_by_hand_is_told_of_the_one_before_it() {
     }
 }
 
+// Shows: F011, F093
+#[test]
+fn rules_that_are_kept_as_files_are_applied_on_a_running_server() {
+    let place = tempfile::tempdir().unwrap();
+    let folder = place.path();
+    run(folder, &["db", "demo", "crm.db"]);
+    let token = run(folder, &["token", "create", "ci", "--scope", "read,rules", "--db", "crm.db"]);
+    std::fs::create_dir(folder.join("rules")).unwrap();
+    let write = |name: &str, domain: &str| {
+        let rule = format!(
+            "name = \"{name}\"\nmodel = \"crm.lead\"\ndomain = \"{domain}\"\ntrigger = {{ on = \"manual\" }}\n\
+             actions = [{{ script = \"update-record\", parameters = {{ values = \"city = Ghent\" }} }}]"
+        );
+        std::fs::write(folder.join(format!("rules/{name}.toml")), rule).unwrap();
+    };
+    write("move", "[]");
+    let server = Server::start(folder);
+    let to = format!("http://{}", server.address);
+    let apply = |options: &[&str]| {
+        let mut command = triggerbox(folder);
+        command.args(["rules", "apply", "rules", "--server", &to]).args(options).env("TRIGGERBOX_TOKEN", token.trim());
+        let output = command.output().unwrap();
+        let said = String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
+        (output.status.code(), said)
+    };
+    let planned = apply(&["--dry-run"]);
+    assert_eq!(planned, (Some(0), "create move\nnothing was applied: this is what would change\n".into()));
+    assert_eq!(apply(&[]), (Some(0), "create move\n".into()));
+    write("move", "[('type', '=', 'lead')]");
+    write("wrong", "[('nme', '=', 1)]");
+    let (code, said) = apply(&["--prune"]);
+    assert!(code == Some(2) && said.contains("wrong: domain: ") && said.contains("unknown field `nme`"), "{said}");
+    std::fs::rename(folder.join("rules/wrong.toml"), folder.join("wrong.txt")).unwrap();
+    let (code, said) = apply(&["--note", "only leads"]);
+    assert!(code == Some(0) && said.contains("update move\n  domain: [] → [('type', '=', 'lead')]"), "{said}");
+    let kept = server.ask(token.trim(), "GET", "/api/v1/rules/move/versions", &Json::Null).1;
+    assert_eq!((&kept["versions"][0]["version"], &kept["versions"][0]["note"]), (&json!(2), &json!("only leads")));
+    assert_eq!(server.stop(), Some(0));
+}
+
 // Shows: F078, F092
 #[test]
 fn what_is_developed_is_tested_and_pushed_whenever_a_file_changes() {

@@ -4,10 +4,10 @@ use axum::{
     http::{HeaderValue, StatusCode, header},
     response::{IntoResponse, Response},
 };
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use triggerbox_automation::{
     EngineError, RunError,
-    rule::{check::Finding, stored::RuleError},
+    rule::{apply::ApplyError, check::Finding, stored::RuleError},
     scripts::{RegistryError, UploadError},
 };
 use triggerbox_model::error::{Error, ErrorKind};
@@ -49,8 +49,11 @@ pub struct Details {
 }
 
 /// One thing that is wrong with a rule or a script.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct FoundWrong {
+    /// Of a set of rules: which one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rule: Option<String>,
     /// `error` or `warning`.
     pub severity: String,
     /// Stable.
@@ -68,6 +71,7 @@ impl From<&Finding> for FoundWrong {
             triggerbox_automation::rule::Severity::Warning => "warning",
         };
         Self {
+            rule: None,
             severity: severity.to_owned(),
             code: finding.code.to_owned(),
             place: finding.place.clone(),
@@ -201,9 +205,26 @@ impl From<RuleError> for Problem {
     }
 }
 
+impl From<ApplyError> for Problem {
+    fn from(error: ApplyError) -> Self {
+        let text = error.to_string();
+        match error {
+            ApplyError::Rule(error) => error.into(),
+            ApplyError::Refused(refused) => {
+                let findings = refused.iter().flat_map(|one| {
+                    let found = |finding| FoundWrong { rule: Some(one.rule.clone()), ..FoundWrong::from(finding) };
+                    one.findings.iter().map(found)
+                });
+                Self::new(StatusCode::UNPROCESSABLE_ENTITY, "rule-refused", text).with_findings(findings)
+            }
+        }
+    }
+}
+
 impl From<UploadError> for Problem {
     fn from(error: UploadError) -> Self {
         let findings = error.0.iter().map(|finding| FoundWrong {
+            rule: None,
             severity: "error".to_owned(),
             code: finding.code.to_owned(),
             place: String::new(),

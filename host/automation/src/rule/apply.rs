@@ -2,7 +2,9 @@
 
 use std::collections::BTreeSet;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
+
+use triggerbox_store::db::DbError;
 
 use super::{
     Rule,
@@ -25,7 +27,7 @@ pub struct Step {
 }
 
 /// What becomes of one rule.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Planned {
     /// It is new.
@@ -60,8 +62,8 @@ pub enum ApplyError {
     Rule(#[from] RuleError),
 }
 
-impl From<triggerbox_store::db::DbError> for ApplyError {
-    fn from(error: triggerbox_store::db::DbError) -> Self {
+impl From<DbError> for ApplyError {
+    fn from(error: DbError) -> Self {
         Self::Rule(error.into())
     }
 }
@@ -72,8 +74,19 @@ fn words(refused: &[Refused]) -> String {
     lines.collect::<Vec<_>>().join("\n")
 }
 
-/// Makes the rules as they are here; with `prune` also deletes those that are not. In the caller's transaction: after an
-/// error, or when only the plan is wanted, the caller rolls back.
+/// What [`apply`] would do. Nothing of it stays.
+///
+/// # Errors
+/// As [`apply`].
+pub fn plan(ground: Ground<'_>, rules: &[Rule], edit: &Edit<'_>, prune: bool) -> Result<Vec<Step>, ApplyError> {
+    ground.conn.execute_batch("SAVEPOINT plan").map_err(DbError::from)?;
+    let steps = apply(ground, rules, edit, prune);
+    ground.conn.execute_batch("ROLLBACK TO plan; RELEASE plan").map_err(DbError::from)?;
+    steps
+}
+
+/// Makes the rules as they are here; with `prune` also deletes those that are not. In the caller's transaction, which the
+/// caller rolls back after an error.
 ///
 /// # Errors
 /// [`ApplyError::Refused`] with the findings of all rules.

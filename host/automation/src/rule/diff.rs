@@ -1,12 +1,12 @@
 //! Two versions of a rule, compared in words.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use serde_json::Value as Json;
 
 use super::Rule;
 
 /// One thing that differs.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Difference {
     /// Where, in the words of the rule's file: `actions[0].parameters.threshold`.
     pub place: String,

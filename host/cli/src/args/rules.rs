@@ -216,6 +216,10 @@ pub(crate) struct ApplyArgs {
     /// rules are made, changed and removed accordingly.
     #[arg(long, value_name = "FILE")]
     pub(crate) odoo: Option<PathBuf>,
+    /// Apply them on this running server, such as https://triggerbox.example, as the user of the token in TRIGGERBOX_TOKEN,
+    /// which needs the scope `rules`; `--db` and `--as` do not matter then.
+    #[arg(long, value_name = "URL", conflicts_with = "odoo")]
+    pub(crate) server: Option<String>,
     #[command(flatten)]
     pub(crate) common: Common,
 }

@@ -16,7 +16,7 @@ use triggerbox_automation::{
 };
 use triggerbox_store::db::{DbError, Mode};
 
-use super::rules::{OrOnlyLook, files::files};
+use super::rules::files::files;
 use crate::{
     args::{AgentsCommand, Common},
     commands::workshop::{FromError, Workshop, login},
@@ -86,6 +86,18 @@ struct Refused {
 impl From<DbError> for Refused {
     fn from(error: DbError) -> Self {
         Self { agent: String::new(), error: error.into() }
+    }
+}
+
+/// An error that ends a transaction whose result is only looked at.
+enum OrOnlyLook<T, E> {
+    Look(T),
+    Error(E),
+}
+
+impl<T, E: From<DbError>> From<DbError> for OrOnlyLook<T, E> {
+    fn from(error: DbError) -> Self {
+        Self::Error(error.into())
     }
 }
 

@@ -21,6 +21,7 @@ pub(crate) mod runs;
 pub(crate) mod script;
 pub(crate) mod scripts;
 pub(crate) mod serve;
+mod server;
 pub(crate) mod test;
 pub(crate) mod threads;
 pub(crate) mod token;

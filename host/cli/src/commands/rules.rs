@@ -12,7 +12,7 @@ use triggerbox_automation::rule::{
     model_change::with_model,
     stored::{self, Stored},
 };
-use triggerbox_store::db::{DbError, Mode};
+use triggerbox_store::db::Mode;
 
 use crate::{
     args::{Common, RulesCommand},
@@ -144,16 +144,4 @@ fn trigger_name(rule: &Rule) -> String {
 
 fn scripts(rule: &Rule) -> String {
     rule.actions.iter().map(|action| action.script.to_string()).collect::<Vec<_>>().join(", ")
-}
-
-/// An error that ends a transaction whose result is only looked at.
-pub(super) enum OrOnlyLook<T, E> {
-    Look(T),
-    Error(E),
-}
-
-impl<T, E: From<DbError>> From<DbError> for OrOnlyLook<T, E> {
-    fn from(error: DbError) -> Self {
-        Self::Error(error.into())
-    }
 }

@@ -12,6 +12,7 @@ use triggerbox_automation::{
     diagnose::diagnose,
     rule::{
         Ground, Rule,
+        apply::{self, Planned, Step},
         check::check,
         diff::{self, Difference},
         file,
@@ -19,6 +20,7 @@ use triggerbox_automation::{
     },
 };
 use triggerbox_model::{call::Operation, event::Trigger, value::Id};
+use triggerbox_store::db::DbError;
 use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::{router::OpenApiRouter, routes};
 
@@ -32,7 +34,7 @@ use crate::{
 /// Routes that change what rules say, and those that look at it.
 pub(super) fn routes() -> OpenApiRouter<App> {
     OpenApiRouter::new()
-        .routes(routes!(list))
+        .routes(routes!(list, apply))
         .routes(routes!(get, put, delete))
         .routes(routes!(as_file))
         .routes(routes!(checked))
@@ -197,11 +199,11 @@ impl From<Saved> for SavedView {
 }
 
 /// Something that is done to a rule, in one transaction.
-pub(crate) async fn edit<T: Send + 'static>(
+pub(crate) async fn edit<T: Send + 'static, E: From<DbError> + Into<Problem> + Send + 'static>(
     app: &App,
     caller: &Caller,
     how: How,
-    work: impl FnOnce(Ground<'_>, &Edit<'_>) -> Result<T, stored::RuleError> + Send + 'static,
+    work: impl FnOnce(Ground<'_>, &Edit<'_>) -> Result<T, E> + Send + 'static,
 ) -> Result<T, Problem> {
     let env = app.env(caller.user, true)?;
     let policy = app.engine().config().policy.clone();
@@ -212,6 +214,78 @@ pub(crate) async fn edit<T: Send + 'static>(
         work(Ground { conn, env: &env, policy: &policy }, &edit)
     })
     .await
+}
+
+/// A set of rules.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+struct RuleSet {
+    /// The JSON forms of the rules' files.
+    rules: Vec<Rule>,
+}
+
+/// How a set of rules is applied.
+#[derive(Debug, Default, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+struct AsAWhole {
+    /// Why, for the history.
+    #[serde(default)]
+    note: String,
+    /// Leave rules of others as they are until their owners agree.
+    #[serde(default)]
+    ask_owner: bool,
+    /// Delete rules that are not in the set.
+    #[serde(default)]
+    prune: bool,
+    /// Say what would change, and change nothing.
+    #[serde(default)]
+    dry_run: bool,
+}
+
+/// What became of a set of rules.
+#[derive(Debug, Serialize, ToSchema)]
+struct AppliedView {
+    /// Whether it was applied, or only looked at.
+    applied: bool,
+    /// One for each rule.
+    steps: Vec<StepView>,
+}
+
+/// What became of one rule of a set.
+#[derive(Debug, Serialize, ToSchema)]
+struct StepView {
+    /// The rule.
+    rule: String,
+    /// `create`, `update`, `keep`, `propose`, `delete`.
+    #[schema(value_type = String)]
+    change: Planned,
+    /// What differs.
+    differences: Vec<DifferenceView>,
+    /// What somebody should look at.
+    warnings: Vec<FoundWrong>,
+}
+
+impl From<Step> for StepView {
+    fn from(step: Step) -> Self {
+        let warnings = step.warnings.iter().map(FoundWrong::from).collect();
+        let differences = step.differences.into_iter().map(DifferenceView::from).collect();
+        Self { rule: step.rule, change: step.change, differences, warnings }
+    }
+}
+
+/// Make the rules as this set says: all of them, or none.
+#[utoipa::path(put, path = "/api/v1/rules", tag = "rules", params(AsAWhole), request_body = RuleSet,
+    responses((status = 200, body = AppliedView), Problem))]
+async fn apply(
+    State(app): State<App>,
+    caller: Caller,
+    Asked(AsAWhole { note, ask_owner, prune, dry_run }): Asked<AsAWhole>,
+    Body(set): Body<RuleSet>,
+) -> Result<Json<AppliedView>, Problem> {
+    let work = if dry_run { apply::plan } else { apply::apply };
+    let how = How { note, ask_owner };
+    let steps = edit(&app, &caller, how, move |ground, edit| work(ground, &set.rules, edit, prune)).await?;
+    Ok(Json(AppliedView { applied: !dry_run, steps: steps.into_iter().map(StepView::from).collect() }))
 }
 
 /// Create a rule, or change the one of that name. With `If-Match`, only the version that was seen.

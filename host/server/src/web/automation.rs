@@ -338,7 +338,7 @@ pub(super) async fn save(State(app): State<App>, visitor: Visitor, form: Form) -
 
 fn wrong(code: &str, place: &str, message: &str) -> FoundWrong {
     let text = str::to_owned;
-    FoundWrong { severity: text("error"), code: text(code), place: text(place), message: text(message) }
+    FoundWrong { rule: None, severity: text("error"), code: text(code), place: text(place), message: text(message) }
 }
 
 async fn findings(app: &App, visitor: &Visitor, rule: Rule) -> Result<Vec<FoundWrong>, Problem> {

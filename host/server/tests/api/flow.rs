@@ -104,6 +104,53 @@ async fn rules_are_versions_that_can_be_compared_and_restored() {
     world.call("POST", "/api/v1/rules/large/restore", json!({ "version": 3 })).await.good(200);
 }
 
+// Shows: F011, F093
+#[tokio::test(flavor = "multi_thread")]
+async fn a_set_of_rules_is_applied_as_a_whole_or_not_at_all() {
+    let world = World::new().await;
+    world.script(&HIGH_VALUE_ORDER).await;
+    let rule = |name: &str, domain: &str| {
+        json!({ "name": name, "model": "sale.order", "trigger": { "on": "manual" }, "domain": domain,
+            "actions": [{ "script": "high-value-order" }] })
+    };
+    let apply = |query: &str, rules: &[serde_json::Value]| {
+        let path = format!("/api/v1/rules?note=from%20git{query}");
+        let (world, body) = (&world, json!({ "rules": rules }));
+        async move { world.call("PUT", &path, body).await }
+    };
+    let names = async || {
+        let rules = world.get("/api/v1/rules").await.good(200);
+        let names = rules["rules"].as_array().unwrap().iter().map(|rule| rule["name"].as_str().unwrap().to_owned());
+        names.collect::<Vec<_>>()
+    };
+    let steps = |told: &serde_json::Value| {
+        let steps = told["steps"].as_array().unwrap().iter();
+        steps.map(|step| format!("{} {}", step["change"], step["rule"]).replace('"', "")).collect::<Vec<_>>()
+    };
+    let (large, small) = (rule("large", "[('amount_total', '>', 5000)]"), rule("small", "[]"));
+    let both = [large.clone(), small.clone()];
+    let planned = apply("&dry_run=true", &both).await.good(200);
+    assert_eq!((steps(&planned), &planned["applied"]), (vec!["create large".into(), "create small".into()], &json!(false)));
+    assert_eq!(names().await, [""; 0]);
+
+    let refused = apply("", &[large.clone(), rule("odd", "[('nme', '=', 1)]"), large.clone()]).await;
+    assert_eq!(refused.code(422), "rule-refused");
+    let found = refused.json()["findings"].clone();
+    assert_eq!((&found[0]["rule"], &found[0]["place"]), (&json!("odd"), &json!("domain")), "{found}");
+    assert_eq!((&found[1]["rule"], &found[1]["code"]), (&json!("large"), &json!("named-twice")), "{found}");
+    assert_eq!(names().await, [""; 0], "none of them");
+
+    apply("", &both).await.good(200);
+    assert_eq!(names().await, ["large", "small"]);
+    let changed = [rule("large", "[('amount_total', '>', 9000)]"), rule("other", "[]")];
+    let told = apply("&prune=true", &changed).await.good(200);
+    assert_eq!(steps(&told), ["update large", "create other", "delete small"]);
+    assert_eq!(told["steps"][0]["differences"][0]["place"], "domain");
+    assert_eq!(names().await, ["large", "other"]);
+    let versions = world.get("/api/v1/rules/large/versions").await.good(200);
+    assert_eq!(versions["versions"][0]["note"], "from git");
+}
+
 // Shows: F093
 #[tokio::test(flavor = "multi_thread")]
 async fn scripts_are_versions_that_can_be_activated_and_downloaded() {

@@ -7,23 +7,27 @@ use std::{
 };
 
 use anyhow::{Context, anyhow};
+use reqwest::Method;
+use serde::Deserialize;
 use serde_json::json;
 use triggerbox_automation::rule::{
     Rule,
-    apply::{ApplyError, Planned, Refused, Step, apply as apply_all},
+    apply::{self, ApplyError, Planned, Refused, Step},
+    diff::Difference,
     file, stored,
 };
 use triggerbox_odoo::{
     Backend,
     setup::{Finding, State},
 };
+use triggerbox_server::problem::FoundWrong;
 use triggerbox_store::db::Mode;
 
-use super::OrOnlyLook;
 use crate::{
     args::{ApplyArgs, Common},
     commands::{
         odoo,
+        server::{Server, ask, with_json},
         workshop::{FromError, Workshop},
     },
     exit::{Exit, Failure, OrExit},
@@ -31,27 +35,39 @@ use crate::{
     text_file,
 };
 
+/// What became of one rule, here or on a server.
+#[derive(Deserialize)]
+struct Applied {
+    rule: String,
+    change: Planned,
+    differences: Vec<Difference>,
+    warnings: Vec<FoundWrong>,
+}
+
+impl From<&Step> for Applied {
+    fn from(step: &Step) -> Self {
+        let warnings = step.warnings.iter().map(FoundWrong::from).collect();
+        Self { rule: step.rule.clone(), change: step.change, differences: step.differences.clone(), warnings }
+    }
+}
+
 pub(super) fn apply(args: &ApplyArgs) -> Result<Exit, Failure> {
     let rules = read(&args.path)?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().or_exit(Exit::Backend)?;
+    if let Some(server) = &args.server {
+        return runtime.block_on(on_server(server, &rules, args));
+    }
     let odoo = args.odoo.as_deref().map(odoo::open).transpose()?;
     let workshop = Workshop::open_as(&args.common, Mode::Write, |database| match &odoo {
         Some(backend) => runtime.block_on(odoo::on_odoo(database, backend, &rules)),
         None => Ok(database),
     })?;
     let edit = workshop.edit(&args.note, args.ask);
-    let applied = workshop.database.transaction(|conn| {
-        match apply_all(workshop.ground(conn), &rules, &edit, args.prune) {
-            // The error rolls the transaction back: nothing was asked for but the plan.
-            Ok(steps) if args.dry_run => Err(OrOnlyLook::Look(steps)),
-            Ok(steps) => Ok(steps),
-            Err(error) => Err(OrOnlyLook::Error(error)),
-        }
-    });
-    let steps = match applied {
-        Ok(steps) | Err(OrOnlyLook::Look(steps)) => steps,
-        Err(OrOnlyLook::Error(ApplyError::Refused(refused))) => return refuse(&refused, &args.common),
-        Err(OrOnlyLook::Error(ApplyError::Rule(error))) => return Err(Failure::from_error(error)),
+    let work = if args.dry_run { apply::plan } else { apply::apply };
+    let steps = match workshop.database.transaction(|conn| work(workshop.ground(conn), &rules, &edit, args.prune)) {
+        Ok(steps) => steps,
+        Err(ApplyError::Refused(refused)) => return refuse(&refused, &args.common),
+        Err(ApplyError::Rule(error)) => return Err(Failure::from_error(error)),
     };
     let mended = match &odoo {
         Some(backend) => runtime.block_on(in_odoo(&workshop, backend, args.dry_run))?,
@@ -64,7 +80,7 @@ pub(super) fn apply(args: &ApplyArgs) -> Result<Exit, Failure> {
         }
         output::json(&told)?;
     } else {
-        print(&steps, args.dry_run);
+        print(steps.iter().map(Applied::from), args.dry_run);
         for finding in &mended {
             let detail = if finding.detail.is_empty() { String::new() } else { format!(" ({})", finding.detail) };
             let words = format!("{}{detail}", finding.what);
@@ -75,6 +91,27 @@ pub(super) fn apply(args: &ApplyArgs) -> Result<Exit, Failure> {
             );
         }
     }
+    Ok(Exit::Ok)
+}
+
+/// The same on a running server.
+async fn on_server(server: &str, rules: &[Rule], args: &ApplyArgs) -> Result<Exit, Failure> {
+    let flag = |on: bool| if on { "true" } else { "false" };
+    let query = [
+        ("note", args.note.as_str()),
+        ("ask_owner", flag(args.ask)),
+        ("prune", flag(args.prune)),
+        ("dry_run", flag(args.dry_run)),
+    ];
+    let request = Server::at(server)?.to(Method::PUT, "rules", &query)?;
+    let told = ask(with_json(request, &json!({ "rules": rules }))).await?;
+    if args.common.format.json {
+        output::json(&told)?;
+        return Ok(Exit::Ok);
+    }
+    let steps = told.get("steps").cloned().unwrap_or_default();
+    let steps: Vec<Applied> = serde_json::from_value(steps).with_context(|| format!("what {server} answered"))?;
+    print(steps, args.dry_run);
     Ok(Exit::Ok)
 }
 
@@ -103,7 +140,7 @@ fn refuse(refused: &[Refused], common: &Common) -> Result<Exit, Failure> {
     Err(anyhow!("nothing was applied").into())
 }
 
-fn print(steps: &[Step], dry_run: bool) {
+fn print(steps: impl IntoIterator<Item = Applied>, dry_run: bool) {
     for step in steps {
         let word = match step.change {
             Planned::Create => styled(GREEN, "create"),
@@ -112,14 +149,14 @@ fn print(steps: &[Step], dry_run: bool) {
             Planned::Propose => styled(YELLOW, "propose"),
             Planned::Delete => styled(RED, "delete"),
         };
-        anstream::println!("{word} {}", styled(BOLD, &step.rule));
+        anstream::println!("{word} {}", styled(BOLD, printable(&step.rule)));
         if step.change != Planned::Create {
             for difference in &step.differences {
                 anstream::println!("  {}", printable(&difference.to_string()));
             }
         }
-        for warning in &step.warnings {
-            anstream::println!("  {}", printable(&warning.to_string()));
+        for FoundWrong { severity, place, message, .. } in &step.warnings {
+            anstream::println!("  {}", printable(&format!("{severity}: {place}: {message}")));
         }
     }
     if dry_run {

@@ -1,0 +1,55 @@
+//! A running server, asked over its API.
+
+use std::time::Duration;
+
+use anyhow::{Context, bail};
+use reqwest::{Client, Method, RequestBuilder, Url, redirect::Policy};
+use serde_json::Value as Json;
+
+/// Where the token is.
+const TOKEN: &str = "TRIGGERBOX_TOKEN";
+/// A server compiles what is pushed before it answers.
+const LONGEST: Duration = Duration::from_secs(300);
+
+pub(super) struct Server {
+    client: Client,
+    base: String,
+    token: String,
+}
+
+impl Server {
+    pub(super) fn at(url: &str) -> anyhow::Result<Self> {
+        let token =
+            std::env::var(TOKEN).with_context(|| format!("{TOKEN} is not set; `triggerbox token create` makes one"))?;
+        // Fails when it is there already, which is as good.
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        // A token never follows a redirect.
+        let client = Client::builder().no_proxy().redirect(Policy::none()).timeout(LONGEST).build()?;
+        Ok(Self { client, base: format!("{}/api/v1", url.trim_end_matches('/')), token })
+    }
+
+    pub(super) fn to(&self, method: Method, path: &str, query: &[(&str, &str)]) -> anyhow::Result<RequestBuilder> {
+        let mut address = Url::parse(&format!("{}/{path}", self.base)).context("the server's address")?;
+        if !query.is_empty() {
+            address.query_pairs_mut().extend_pairs(query);
+        }
+        Ok(self.client.request(method, address).bearer_auth(&self.token))
+    }
+}
+
+/// A request with a JSON body.
+pub(super) fn with_json(request: RequestBuilder, body: &Json) -> RequestBuilder {
+    request.header("content-type", "application/json").body(body.to_string())
+}
+
+/// What a server answers; an error is its own words.
+pub(super) async fn ask(request: RequestBuilder) -> anyhow::Result<Json> {
+    let answer = request.send().await.context("the server cannot be reached")?;
+    let status = answer.status();
+    let body: Json = serde_json::from_slice(&answer.bytes().await?).unwrap_or_default();
+    if !status.is_success() {
+        let why = body.get("detail").or_else(|| body.get("title")).and_then(Json::as_str).unwrap_or_default();
+        bail!("the server answered {status}: {why}");
+    }
+    Ok(body)
+}
