@@ -1,10 +1,13 @@
 //! Keeps calls to language models and other services, and what they cost, in the database file: each step is one
 //! transaction that is on disk when it returns.
 
-use triggerbox_llm::ledger::{self, Begun, End, Intent, Ledger, LedgerError};
+use std::sync::Arc;
+
+use triggerbox_llm::ledger::{self, Begun, End, Intent, Kind, Ledger, LedgerError};
+use triggerbox_model::value::Id;
 use triggerbox_store::db::{Database, DbError};
 
-use crate::engine::Engine;
+use crate::{engine::Engine, error::EngineError, queue::Claim, threads::session};
 
 /// The ledger in a database of its own process.
 #[derive(Debug, Clone)]
@@ -36,12 +39,31 @@ impl Ledger for DatabaseLedger {
     }
 }
 
-/// The engine's: its one writer commits many steps at once.
+/// The engine's, for one run: its one writer commits many steps at once. With the first question to a model the run's thread
+/// begins, if it has not begun yet.
+pub(crate) struct RunLedger {
+    engine: Engine,
+    run: Arc<(Claim, Vec<Id>)>,
+}
+
+impl RunLedger {
+    /// Of a run that is about these records.
+    pub(crate) fn new(engine: &Engine, claim: &Claim, records: &[Id]) -> Self {
+        Self { engine: engine.clone(), run: Arc::new((claim.clone(), records.to_vec())) }
+    }
+}
+
 #[async_trait::async_trait]
-impl Ledger for Engine {
+impl Ledger for RunLedger {
     async fn begin(&self, intent: Intent) -> Result<Begun, LedgerError> {
-        let work = move |conn: &rusqlite::Connection| ledger::begin(conn, &intent).map_err(DbError::from);
-        let begun = self.committer().commit(work).await.map_err(failed)?;
+        let run = Arc::clone(&self.run);
+        let work = move |conn: &rusqlite::Connection| {
+            if intent.kind == Kind::Model {
+                session::begin(conn, &run.0, &run.1, intent.at)?;
+            }
+            Ok::<_, EngineError>(ledger::begin(conn, &intent)?)
+        };
+        let begun = self.engine.committer().commit(work).await.map_err(failed)?;
         crate::failpoint::hit("intent-stored");
         Ok(begun)
     }
@@ -53,7 +75,7 @@ impl Ledger for Engine {
         if crate::failpoint::forgets() {
             return Ok(());
         }
-        self.committer().commit(work).await.map_err(failed)?;
+        self.engine.committer().commit(work).await.map_err(failed)?;
         crate::failpoint::hit("answer-stored");
         Ok(())
     }
@@ -61,10 +83,10 @@ impl Ledger for Engine {
     async fn plan(&self, run: &str, at: i64, plan: String) -> Result<(), LedgerError> {
         let run = run.to_owned();
         let work = move |conn: &rusqlite::Connection| ledger::plan(conn, &run, at, &plan).map_err(DbError::from);
-        self.committer().commit(work).await.map_err(failed)
+        self.engine.committer().commit(work).await.map_err(failed)
     }
 }
 
-fn failed(error: DbError) -> LedgerError {
+fn failed(error: impl std::fmt::Display) -> LedgerError {
     LedgerError(error.to_string())
 }

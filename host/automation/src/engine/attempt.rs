@@ -29,7 +29,9 @@ use crate::{
     guard::LogSink,
     index::Index,
     journal::Keep,
-    matcher, people,
+    matcher,
+    outside::RunLedger,
+    people,
     play::{Done, Played, Step, Task, play},
     proposals,
     queue::Claim,
@@ -108,10 +110,10 @@ impl Engine {
             }
         }
         let steps = self.steps(rule, claim.class).await;
-        let session = self.begin_thread(claim, &records, &steps).await?;
+        let session = self.begin_session(claim, &records, &steps).await?;
         let steps = steps?;
+        let outside = self.outside(claim, &records, session, seat);
         let task = self.task(claim, records, (actor, run_as), now)?;
-        let outside = self.outside(claim, session, seat);
         let log = Box::new(log.clone());
         let played = play(self.database(), env.clone(), &task, &steps, self.keep(), outside.as_ref(), log).await?;
         // One that was ended while it waited has none.
@@ -189,8 +191,9 @@ impl Engine {
         })
     }
 
-    /// Begins the thread of a run that asks a language model, also of one that cannot start; what its session may use.
-    pub(super) async fn begin_thread(
+    /// What the session of a run that may ask a language model may use. An agent's thread begins here, so that one that cannot
+    /// start has one, too, and so does a run of a chained rule, which is counted; any other's begins when it asks.
+    pub(super) async fn begin_session(
         &self,
         claim: &Claim,
         records: &[Id],
@@ -198,12 +201,18 @@ impl Engine {
     ) -> Result<Option<Session>, EngineError> {
         let rule = &claim.rule.rule;
         let asks = |steps: &Vec<Step>| steps.iter().any(|step| step.limits.get(Limit::LlmCalls) > 0);
-        if !agents::is_agent_rule(rule) && !steps.as_ref().is_ok_and(asks) {
+        let is_agent = agents::is_agent_rule(rule);
+        if !is_agent && !steps.as_ref().is_ok_and(asks) {
             return Ok(None);
         }
         let now = self.inner.shared.now();
-        let (its_claim, records) = (claim.clone(), records.to_vec());
-        let place = self.committer().commit(move |conn| session::begin(conn, &its_claim, &records, now)).await?;
+        let place = match is_agent || rule.chain {
+            true => {
+                let (its_claim, records) = (claim.clone(), records.to_vec());
+                self.committer().commit(move |conn| session::begin(conn, &its_claim, &records, now)).await?
+            }
+            false => session::place(&*self.database().snapshot()?, claim, now)?,
+        };
         let agent = self.agent_caps(rule)?;
         Ok(Some(place.within(&Caps::effective(rule.caps, agent, self.config().caps), &rule.name, now)?))
     }
@@ -218,13 +227,14 @@ impl Engine {
     pub(super) fn outside(
         &self,
         claim: &Claim,
+        records: &[Id],
         session: Option<Session>,
         seat: Option<&Arc<Taken>>,
     ) -> Option<Outside> {
         let rule = &claim.rule.rule;
         Some(Outside {
             services: self.config().outside.clone()?,
-            ledger: Arc::new(self.clone()),
+            ledger: Arc::new(RunLedger::new(self, claim, records)),
             spender: Spender {
                 rule: rule.name.clone(),
                 root: (claim.root != 0).then(|| claim.root.to_string()),

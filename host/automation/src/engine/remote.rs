@@ -79,11 +79,11 @@ impl Engine {
             }
         }
         let steps = self.steps(rule, claim.class).await;
-        let thread = self.begin_thread(claim, &records, &steps).await?;
+        let thread = self.begin_session(claim, &records, &steps).await?;
         let steps = steps?;
+        let outside = self.outside(claim, &records, thread, seat);
         // Whatever the rule says: nobody is superuser on an Odoo server.
         let task = Task { superuser: false, ..self.task(claim, records, (actor, run_as), now)? };
-        let outside = self.outside(claim, thread, seat);
         let played = play_over(session, &task, &steps, self.keep(), outside.as_ref(), Box::new(log.clone())).await?;
         if let Some(seat) = seat {
             seat.take().await;

@@ -81,8 +81,9 @@ pub struct ThreadFilter {
 const COLUMNS: &str = "t.run, t.name, r.rule, t.agent, t.model, t.record, r.request, t.session, t.resume, r.actor, \
                                   r.run_as, r.superuser, r.state, t.begun, r.finished, r.code, r.message, r.key";
 
-/// A run leaves a thread when it has an agent, or asked a model: that it might have asked one is none.
-const IS_THREAD: &str =
+/// A run leaves a thread when it has an agent, or asked a model. That it might have asked one is none, nor that it is counted
+/// as one of a session.
+pub(crate) const IS_THREAD: &str =
     "(t.agent IS NOT NULL OR EXISTS (SELECT 1 FROM llm_call c WHERE c.run = r.key AND c.kind = 'model'))";
 
 /// Threads that match, newest first.

@@ -18,6 +18,7 @@ use triggerbox_store::{
     write::html::escape,
 };
 
+use super::list::IS_THREAD;
 use crate::{clock::timestamp, error::EngineError, runs::RunId};
 
 /// Posts the note of a run that is over, once.
@@ -28,9 +29,11 @@ pub(crate) fn post(
     run: RunId,
     now: i64,
 ) -> Result<(), EngineError> {
-    let sql = "SELECT t.name, t.model, t.record, r.run_as, r.state FROM engine_thread t JOIN engine_run r ON r.id = t.run \
-               WHERE t.run = ? AND NOT t.mirrored AND t.record IS NOT NULL";
-    let found = conn.prepare_cached(sql)?.query_row([run], |row| {
+    let sql = format!(
+        "SELECT t.name, t.model, t.record, r.run_as, r.state FROM engine_thread t JOIN engine_run r ON r.id = t.run \
+         WHERE t.run = ? AND NOT t.mirrored AND t.record IS NOT NULL AND {IS_THREAD}"
+    );
+    let found = conn.prepare_cached(&sql)?.query_row([run], |row| {
         let target = RecordRef { model: row.get(1)?, id: row.get(2)? };
         Ok((row.get::<_, String>(0)?, target, row.get::<_, Id>(3)?, row.get::<_, String>(4)?))
     });

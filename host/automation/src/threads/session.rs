@@ -25,7 +25,7 @@ pub(crate) fn begin(conn: &Connection, claim: &Claim, records: &[Id], now: i64) 
     }
     // What is only tried out is no run, and leaves no thread.
     if claim.id == 0 {
-        return Ok(known_or(conn, claim, now)?);
+        return place(conn, claim, now);
     }
     let rule = &claim.rule.rule;
     let title = if rule.title.is_empty() { &rule.name } else { &rule.title };
@@ -49,7 +49,7 @@ pub(crate) fn begin(conn: &Connection, claim: &Claim, records: &[Id], now: i64) 
         record,
         now,
     ])?;
-    Ok(known_or(conn, claim, now)?)
+    place(conn, claim, now)
 }
 
 /// The open session of a record, begun or resumed.
@@ -72,7 +72,8 @@ fn known(conn: &Connection, claim: &Claim) -> rusqlite::Result<Option<Place>> {
     found.optional()
 }
 
-fn known_or(conn: &Connection, claim: &Claim, now: i64) -> rusqlite::Result<Place> {
+/// Where a run stands; one that has no thread yet stands alone.
+pub(crate) fn place(conn: &Connection, claim: &Claim, now: i64) -> Result<Place, EngineError> {
     Ok(known(conn, claim)?.unwrap_or_else(|| Place { key: claim.key.clone(), resume: 0, since: now }))
 }
 

@@ -239,6 +239,35 @@ fn holding(world: &World, text: &str) -> Vec<String> {
     names.unwrap().into_iter().filter(holds).collect()
 }
 
+// Shows: F027, F061
+#[test]
+fn only_runs_that_ask_a_model_leave_threads_and_notes() {
+    let server = ModelServer::of(vec![json!("Looked.")]);
+    let world = World::with(config(&server));
+    world.rule(
+        "name = \"move\"\nmodel = \"crm.lead\"\ntrigger = { on = \"created\" }\nchain = true\n\
+         actions = [{ script = \"update-record\", parameters = { values = \"city = Ghent\" } }]",
+    );
+    let lead = world.lead("Chairs");
+    world.settle();
+    assert_eq!(world.runs_of("move")[0].state, RunState::Succeeded);
+    assert_eq!((world.threads(&ThreadFilter::default()).len(), world.notes(lead, "thread")), (0, 0), "it may ask, and did not");
+
+    // A script like any other, that asks.
+    let manifest = guest_artifacts::AI_AGENT.manifest.unwrap().replace("name = \"ai-agent\"", "name = \"asker\"");
+    let manifest: &'static str = manifest.leak();
+    world.script(&guest_artifacts::Guest { name: "asker", manifest: Some(manifest), ..guest_artifacts::AI_AGENT });
+    world.rule(
+        "name = \"ask\"\ntitle = \"Look at leads\"\nmodel = \"crm.lead\"\ntrigger = { on = \"created\" }\n\
+         actions = [{ script = \"asker\", parameters = { prompt = \"Look.\" }, grants = [] }]",
+    );
+    let lead = world.lead("Desks");
+    world.settle();
+    let [thread] = world.threads(&ThreadFilter::default()).try_into().unwrap();
+    assert_eq!((thread.name.as_str(), thread.agent, thread.record), ("Look at leads", None, Some(lead)));
+    assert_eq!((thread.used.calls, world.notes(lead, "thread")), (1, 1));
+}
+
 // Shows: F038, F040, F070
 #[test]
 fn each_record_has_a_thread_of_its_own() {
