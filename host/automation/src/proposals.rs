@@ -15,13 +15,14 @@ use triggerbox_model::{
 };
 
 use crate::{
+    agents,
     clock::timestamp,
     config::Config,
     error::EngineError,
     needs::of_chatter,
     packed::{pack, unpack},
     queue::Claim,
-    rule::Mode,
+    rule::{Mode, Rule},
     runs::RunId,
 };
 
@@ -144,8 +145,9 @@ pub(crate) fn keep(
     Ok(())
 }
 
-/// Whether policy wants somebody's yes for some of these changes.
-pub(crate) fn wants_yes(policy: &Policy, changes: &ChangeSet) -> bool {
+/// Whether policy wants somebody's yes for some of these changes of a rule's run.
+pub(crate) fn wants_yes(policy: &Policy, rule: &Rule, changes: &ChangeSet) -> bool {
+    let is_agent = agents::is_agent_rule(rule);
     changes.effects.iter().any(|effect| {
         let operation = match effect {
             Effect::Create { .. } | Effect::Ensure { .. } | Effect::Copy { .. } => GrantOperation::Create,
@@ -160,7 +162,7 @@ pub(crate) fn wants_yes(policy: &Policy, changes: &ChangeSet) -> bool {
             Effect::AddFollowers { .. } | Effect::RemoveFollowers { .. } => GrantOperation::Follow,
             Effect::SetState { .. } => return false,
         };
-        policy.approved_operations.contains(&operation)
+        policy.wants_yes(operation, is_agent)
     })
 }
 

@@ -243,16 +243,21 @@ pub struct Policy {
     /// Operations that a run may do, but that are applied only once somebody has said yes, on any model.
     #[serde(rename = "approved-operations")]
     pub approved_operations: BTreeSet<GrantOperation>,
+    /// The same for runs of rules with an agent, besides those of all runs.
+    #[serde(rename = "approved-agent-operations")]
+    pub approved_agent_operations: BTreeSet<GrantOperation>,
 }
 
 impl Default for Policy {
-    /// Users, groups and Odoo's own machinery, method calls, deletion and messages to followers need a grant by name.
+    /// Users, groups and Odoo's own machinery, method calls, deletion and messages to followers need a grant by name. What an
+    /// agent deletes, and the methods that it calls, wait for somebody's yes.
     fn default() -> Self {
         Self {
             guarded_models: ["res.users", "res.groups", "ir.*"].map(str::to_owned).to_vec(),
             guarded_operations: [GrantOperation::Unlink, GrantOperation::Message, GrantOperation::Call].into(),
             forbidden_models: Vec::new(),
             approved_operations: BTreeSet::new(),
+            approved_agent_operations: [GrantOperation::Unlink, GrantOperation::Call].into(),
         }
     }
 }
@@ -262,6 +267,13 @@ impl Policy {
     #[must_use]
     pub fn guards(&self, model: &str) -> bool {
         self.guarded_models.iter().any(|pattern| matches_pattern(pattern, model))
+    }
+
+    /// Whether an operation of a run is applied only once somebody has said yes.
+    #[must_use]
+    pub fn wants_yes(&self, operation: GrantOperation, is_agent: bool) -> bool {
+        self.approved_operations.contains(&operation)
+            || is_agent && self.approved_agent_operations.contains(&operation)
     }
 
     /// Whether no grant opens a model.

@@ -129,7 +129,7 @@ impl Engine {
             let preview = session.preview()?;
             return Ok(Ended::Show(preview.diff, outcome));
         }
-        let wants_yes = proposals::wants_yes(&self.config().policy, &session.changes());
+        let wants_yes = proposals::wants_yes(&self.config().policy, rule, &session.changes());
         if rule.mode != Mode::Auto || wants_yes {
             let preview = session.preview()?;
             return Ok(Ended::Propose(with_reads(session, reads), preview.diff, outcome));

@@ -92,7 +92,7 @@ impl Engine {
         done.extend(played);
         let Some(outcome) = outcome else { return Ok(Ended::Unsuccessful) };
         let only_shown = rule.environment == Environment::Test || rule.mode != Mode::Auto;
-        if !only_shown && proposals::wants_yes(&self.config().policy, session.changes()) {
+        if !only_shown && proposals::wants_yes(&self.config().policy, rule, session.changes()) {
             let why = "policy wants a yes for these changes, and changes to records on an odoo server cannot wait for one: grant \
                  the rule less, or have policy let them through";
             return Err(Error::denied("needs-approval", why).into());

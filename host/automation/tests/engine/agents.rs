@@ -256,7 +256,8 @@ fn only_runs_that_ask_a_model_leave_threads_and_notes() {
     // A script like any other, that asks.
     let manifest = guest_artifacts::AI_AGENT.manifest.unwrap().replace("name = \"ai-agent\"", "name = \"asker\"");
     let manifest: &'static str = manifest.leak();
-    world.script(&guest_artifacts::Guest { name: "asker", manifest: Some(manifest), ..guest_artifacts::AI_AGENT });
+    let component = guest_artifacts::AI_AGENT.component;
+    world.script(&guest_artifacts::Guest { name: "asker", component, manifest: Some(manifest) });
     world.rule(
         "name = \"ask\"\ntitle = \"Look at leads\"\nmodel = \"crm.lead\"\ntrigger = { on = \"created\" }\n\
          actions = [{ script = \"asker\", parameters = { prompt = \"Look.\" }, grants = [] }]",
@@ -594,6 +595,36 @@ fn a_rule_is_never_bolder_than_its_agent() {
     assert_eq!(lead("recommend"), (RunState::Succeeded, Value::text("0")), "kept as advice");
     assert_eq!(lead("approve"), (RunState::WaitingApproval, Value::text("0")));
     assert_eq!(lead("auto"), (RunState::Succeeded, Value::text("2")));
+}
+
+// Shows: F119, F125
+#[test]
+fn what_an_agent_deletes_or_confirms_waits_for_a_yes_in_every_mode() {
+    let won = |request: &Json| match texts(request, "tool").is_empty() {
+        true => json!([["call", { "model": "crm.lead", "id": lead_of(request), "method": "action_set_won" }]]),
+        false => json!("It is won."),
+    };
+    let rule = RULE.replace("\"note\"], fields", "\"note\", \"call\"], methods = [\"action_set_won\"], fields");
+    let server = ModelServer::start(move |_, request| Say::This(won(request)));
+    for asks in [true, false] {
+        let mut settings = config(&server);
+        if !asks {
+            settings.policy.approved_agent_operations.clear();
+        }
+        let world = World::with(settings);
+        world.agent(AGENT);
+        world.rule(&rule);
+        let lead = world.lead("Chairs");
+        world.settle();
+        let run = world.runs_of("qualify").remove(0);
+        let status = || world.value("crm.lead", lead, "won_status");
+        if asks {
+            assert_eq!((run.state, status()), (RunState::WaitingApproval, Value::text("pending")), "{run:?}");
+            let proposal = world.engine.proposal(run.id).unwrap().unwrap();
+            block_on(world.engine.approve(run.id, proposal.hash, crate::world::MANAGER, "")).unwrap();
+        }
+        assert_eq!((world.run(run.id).summary.state, status()), (RunState::Succeeded, Value::text("won")));
+    }
 }
 
 // Shows: F026

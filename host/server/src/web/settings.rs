@@ -165,6 +165,7 @@ fn standing(app: &App) -> Markup {
                 dt { "Operations that need a grant by name" } dd { (list(&operations(&policy.guarded_operations))) }
                 dt { "Models that no grant opens" } dd { (list(&policy.forbidden_models)) }
                 dt { "Operations that somebody must approve" } dd { (list(&operations(&policy.approved_operations))) }
+                dt { "Operations of agents that somebody must approve" } dd { (list(&operations(&policy.approved_agent_operations))) }
                 dt { "Runs are kept" } dd { (days(kept.days)) ", at most " (kept.runs_per_rule) " and " (bytes(kept.bytes_per_rule)) " of each automation" }
                 dt { "Journals are kept" } dd { (days(kept.journal_days)) }
                 dt { "A change waits for a yes" } dd { (config.runs.approval_hours) " hours" }
