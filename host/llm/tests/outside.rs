@@ -18,7 +18,9 @@ use std::{
 };
 
 use serde_json::json;
-use support::{Book, KEY, Server, Step, TestClock, agent_limits, answer, env, live, outside, question};
+use support::{
+    Book, Deadly, Death, KEY, Server, Step, TestClock, agent_limits, answer, env, live, outside, question,
+};
 use triggerbox_llm::{
     Calls, Halt, Models, Outside,
     budget::{Account, Amount},
@@ -289,6 +291,61 @@ async fn a_question_whose_answer_was_lost_is_charged_at_its_worst_and_asked_agai
     completion(third.complete(question("?")).await.unwrap());
     completion(third.complete(question("Other?")).await.unwrap());
     assert_eq!(server.seen().len(), 4);
+}
+
+// Shows: F059
+#[tokio::test]
+async fn at_whatever_step_a_host_dies_the_next_attempt_does_what_the_rule_says() {
+    let deaths = [Death::BeforeIntent, Death::IntentStored, Death::Answered, Death::AnswerStored];
+    // Requests that went out in all, by step; where it is known that none did, none more than that.
+    for (what, sent) in
+        [("model", [1, 1, 2, 1]), ("GET", [1, 1, 2, 1]), ("POST with a key", [1, 1, 2, 1]), ("POST", [1, 0, 1, 1])]
+    {
+        for (at, sent) in deaths.into_iter().zip(sent) {
+            let server = Server::start(vec![Step::json(&answer("openai", "Hello."))]).await;
+            let (clock, book, web) = (TestClock::new(), Book::new(), Web::new(&[], &env, None).unwrap());
+            let alive = outside(live("openai", &server, &clock), Some(web), &book, &clock);
+            let deadly = Deadly::new(&book, at);
+            let dying = Outside { ledger: Arc::clone(&deadly) as _, ..alive.clone() };
+            let grants = authority(&[&format!("GET,POST {}/api private", server.url)]);
+            let mut asked = request(what.split(' ').next().unwrap(), &format!("{}/api", server.url));
+            if what == "POST with a key" {
+                asked.headers.push(("Idempotency-Key".into(), "order-7".into()));
+            }
+            let attempt = async |outside: &Outside| {
+                let mut calls = outside.start("run-1", 0, &agent_limits());
+                match what {
+                    "model" => calls.complete(question("?")).await,
+                    _ => calls.send(&grants, asked.clone()).await,
+                }
+            };
+            tokio::select! {
+                came = attempt(&dying) => panic!("{what}, {at:?}: {came:?}"),
+                () = deadly.dead.notified() => {}
+            }
+            let came = attempt(&alive).await;
+            let lost = matches!(at, Death::IntentStored | Death::Answered);
+            let case = format!("{what}, {at:?}: {came:?}");
+            match came {
+                Err(Halt::OutcomeUnknown(_)) => assert!(what == "POST" && lost, "{case}"),
+                came => assert!(came.unwrap().is_ok() && !(what == "POST" && lost), "{case}"),
+            }
+            assert_eq!(server.seen().len(), sent, "{case}");
+            let worst = alive.services.models.worst_case(&question("?")).unwrap();
+            let charged = match what {
+                "model" => 120 + if lost { worst.tokens } else { 0 },
+                _ => 0,
+            };
+            assert_eq!(book.used(Scope::Run, "run-1").tokens, charged, "{case}");
+            let states: Vec<_> = book.calls("run-1").into_iter().map(|call| call.state).collect();
+            let expected: &[&str] = match (what, lost) {
+                ("POST", true) => &["unknown"],
+                (_, true) => &["unknown", "answered"],
+                (_, false) => &["answered"],
+            };
+            assert_eq!(states, expected, "{case}");
+        }
+    }
 }
 
 #[tokio::test]

@@ -19,6 +19,7 @@ use serde_json::{Value, json};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::{TcpListener, TcpStream},
+    sync::Notify,
 };
 use triggerbox_llm::{
     Clock, Config, Ledger, Models, Outside, Services, Spender,
@@ -344,6 +345,56 @@ impl Ledger for Book {
 
     async fn plan(&self, run: &str, at: i64, plan: String) -> Result<(), LedgerError> {
         self.transaction(|conn| ledger::plan(conn, run, at, &plan))
+    }
+}
+
+/// The steps of a call after which a host may die.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Death {
+    BeforeIntent,
+    IntentStored,
+    Answered,
+    AnswerStored,
+}
+
+/// A book of a host that dies at a step: it tells that it has come there, and goes no further.
+pub(crate) struct Deadly {
+    book: Book,
+    at: Death,
+    pub(crate) dead: Notify,
+}
+
+impl Deadly {
+    pub(crate) fn new(book: &Book, at: Death) -> Arc<Self> {
+        Arc::new(Self { book: book.clone(), at, dead: Notify::new() })
+    }
+
+    async fn pass(&self, step: Death) {
+        if step == self.at {
+            self.dead.notify_one();
+            std::future::pending::<()>().await;
+        }
+    }
+}
+
+#[async_trait::async_trait]
+impl Ledger for Deadly {
+    async fn begin(&self, intent: Intent) -> Result<Begun, LedgerError> {
+        self.pass(Death::BeforeIntent).await;
+        let begun = self.book.begin(intent).await;
+        self.pass(Death::IntentStored).await;
+        begun
+    }
+
+    async fn end(&self, call: i64, end: End) -> Result<(), LedgerError> {
+        self.pass(Death::Answered).await;
+        let ended = self.book.end(call, end).await;
+        self.pass(Death::AnswerStored).await;
+        ended
+    }
+
+    async fn plan(&self, run: &str, at: i64, plan: String) -> Result<(), LedgerError> {
+        self.book.plan(run, at, plan).await
     }
 }
 
