@@ -6,6 +6,7 @@ use std::{
 };
 
 use rusqlite::{Connection, OptionalExtension};
+use triggerbox_llm::ledger;
 use triggerbox_model::{
     error::Error,
     limits::{Class, Limit, Limits},
@@ -247,7 +248,8 @@ pub(crate) fn cancel(conn: &Connection, run: RunId, now: i64, why: &str) -> Resu
     Ok(())
 }
 
-/// Queues a run again that did not succeed: as a new try of the same run, behind those that entered its lanes since.
+/// Queues a run again that did not succeed: as a new try of the same run, behind those that entered its lanes since. Whoever
+/// has one tried again that ended because nobody knows whether a request arrived, has that request made again.
 pub(crate) fn requeue(conn: &Connection, run: RunId, now: i64) -> Result<(), EngineError> {
     let state = state(conn, run)?;
     if !matches!(
@@ -257,9 +259,12 @@ pub(crate) fn requeue(conn: &Connection, run: RunId, now: i64) -> Result<(), Eng
         let text = format!("run {run} is {}; only runs that ended without effect are tried again", state.name());
         return Err(Error::invalid("run-not-retriable", text).into());
     }
-    let (rule, request): (String, String) = conn
-        .prepare_cached("SELECT rule, request FROM engine_run WHERE id = ?1")?
-        .query_row([run], |row| Ok((row.get(0)?, row.get(1)?)))?;
+    let (rule, request, key): (String, String, String) = conn
+        .prepare_cached("SELECT rule, request, key FROM engine_run WHERE id = ?1")?
+        .query_row([run], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?;
+    if state == RunState::OutcomeUnknown {
+        ledger::make_again(conn, &key)?;
+    }
     let firing: Firing = serde_json::from_str(&request)?;
     let blockers = lanes::enter(conn, &rule, run, &firing.records)?;
     let sql = "UPDATE engine_run SET state = 'queued', due = ?2, retries = 0, crashes = 0, blockers = ?3, finished = NULL, \

@@ -216,6 +216,15 @@ pub fn end(conn: &Connection, call: i64, end: &End) -> rusqlite::Result<()> {
     Ok(())
 }
 
+/// Somebody has looked whether a run's requests to other services arrived, and wants those of which nobody knew made again.
+///
+/// # Errors
+/// What SQLite says.
+pub fn make_again(conn: &Connection, run: &str) -> rusqlite::Result<()> {
+    let sql = "UPDATE llm_call SET state = 'failed' WHERE run = ? AND kind = 'http' AND state IN ('intent', 'unknown')";
+    conn.prepare_cached(sql)?.execute([run]).map(drop)
+}
+
 /// Stores the plan of a run, with what was judged of it, as JSON.
 ///
 /// # Errors

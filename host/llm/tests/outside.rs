@@ -26,6 +26,7 @@ use triggerbox_llm::{
     budget::{Account, Amount},
     config::{Budget, Config, HeaderSecret},
     http::{Lookup, Web},
+    ledger,
     recording::{Matching, Origin, Recording},
     secret::Source,
 };
@@ -678,6 +679,10 @@ async fn a_write_that_may_have_arrived_is_never_made_twice() {
             assert!(text.contains(&format!("`{method} {}/api/orders`", server.url)), "{text}");
         }
         assert_eq!(server.seen().len(), before, "not sent again");
+        // Until somebody who has looked wants it.
+        ledger::make_again(&shop.book.0.lock().unwrap(), &run).unwrap();
+        die_while_waiting(server, shop.calls(&run).send(&grants, asked)).await;
+        assert_eq!(server.seen().len(), before + 1);
     }
 }
 

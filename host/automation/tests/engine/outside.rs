@@ -214,3 +214,21 @@ fn a_service_that_is_away_is_sent_the_same_delivery_again() {
         .collect();
     assert!(keys.len() == 3 && keys.iter().all(|key| *key == keys[0]), "{keys:?}");
 }
+
+#[test]
+fn a_request_of_which_nobody_knows_is_made_again_when_somebody_says_so() {
+    let office = Office::new(vec![Step::status(422, ""), Step::status(200, "")]);
+    let run = office.fire("tell");
+    office.world.settle();
+    assert_eq!(office.stand(run).0, RunState::Failed);
+    // As a host that died while a request was out leaves it, one that says nothing by which it could be told again.
+    office.world.commit(move |conn| {
+        conn.execute("UPDATE llm_call SET state = 'unknown', reply = NULL", [])?;
+        conn.execute("UPDATE engine_run SET state = 'outcome-unknown' WHERE id = ?", [run])?;
+        Ok::<_, triggerbox_store::db::DbError>(())
+    });
+    block_on(office.world.engine.retry(run)).unwrap();
+    assert_eq!(office.world.count("SELECT count(*) FROM llm_call WHERE state = 'failed'"), 1, "it is let go");
+    office.world.settle();
+    assert_eq!((office.stand(run).0, office.server.seen().len()), (RunState::Succeeded, 2));
+}
