@@ -105,6 +105,9 @@ pub fn note(conn: &Connection, scope: &str, key: &str, now: i64) -> rusqlite::Re
 /// Where it is noted that a rule before a write broke; the key is the rule.
 pub const BROKEN_BEFORE: &str = "before";
 
+/// Where it is noted that a rule was paused because its times could not be told; the key is the rule.
+pub const BROKEN_TIMES: &str = "times";
+
 /// All that was noted in a scope, with when.
 ///
 /// # Errors

@@ -48,8 +48,8 @@ const TOLD: &str = "alert:";
 /// Something that somebody should look at.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Trouble {
-    /// Stable: `failures-in-a-row`, `dead-letter`, `before-rule-broken`, `approval-waits`, `stuck-run`,
-    /// `limit-nearly-reached`, `schedule-over`, `odoo-unreachable`, `odoo-rule-changed`, `odoo-rules-not-kept`,
+    /// Stable: `failures-in-a-row`, `dead-letter`, `outcome-unknown`, `before-rule-broken`, `time-rule-broken`,
+    /// `approval-waits`, `stuck-run`, `limit-nearly-reached`, `schedule-over`, `odoo-unreachable`, `odoo-rule-changed`, `odoo-rules-not-kept`,
     /// `odoo-events-set-aside`, `odoo-events-wait`.
     pub kind: &'static str,
     /// The rule.
@@ -78,26 +78,34 @@ pub fn of_attempt(app: &App, attempt: &Attempt) -> Vec<Trouble> {
     close.map(trouble).collect()
 }
 
-/// Runs that were given up, rules whose runs fail one after the other, and rules that broke before a write.
+/// Runs that were given up or wait for somebody to look, rules whose runs fail one after the other, and rules that broke before
+/// a write or when they were to be due.
 ///
 /// # Errors
 /// What the database says.
 pub fn of_failures(app: &App, conn: &Connection) -> Result<Vec<Trouble>, EngineError> {
     // SQLite takes the other columns from the row that has the maximum.
-    let sql = "SELECT rule, id, code, max(finished), count(*) FROM engine_run WHERE state = 'dead' GROUP BY rule";
+    let sql = "SELECT rule, id, code, max(finished), count(*), state FROM engine_run \
+               WHERE state IN ('dead', 'outcome-unknown') GROUP BY state, rule";
     let mut statement = conn.prepare_cached(sql)?;
-    let dead = statement.query_map([], |row| {
+    let left = statement.query_map([], |row| {
         let (rule, run, code): (String, RunId, Option<String>) = (row.get(0)?, row.get(1)?, row.get(2)?);
         let more = match row.get::<_, u32>(4)? {
             1 => String::new(),
             all => format!(", one of {all} that wait for somebody"),
         };
         let code = code.unwrap_or_default();
-        let message =
-            format!("run {run} of rule `{rule}` was given up ({code}){more}; retry it once the cause is gone");
-        Ok(Trouble { kind: "dead-letter", rule, run: Some(run), message, since: timestamp(row.get(3)?) })
+        let (kind, what) = match row.get::<_, String>(5)?.as_str() {
+            "dead" => ("dead-letter", format!("was given up ({code}){more}; retry it once the cause is gone")),
+            _ => (
+                "outcome-unknown",
+                format!("ended while it is not known whether a request arrived{more}; look there, then retry it or not"),
+            ),
+        };
+        let message = format!("run {run} of rule `{rule}` {what}");
+        Ok(Trouble { kind, rule, run: Some(run), message, since: timestamp(row.get(3)?) })
     })?;
-    let mut found: Vec<Trouble> = dead.collect::<Result<_, _>>()?;
+    let mut found: Vec<Trouble> = left.collect::<Result<_, _>>()?;
 
     let most = app.config().alerts.failures;
     let sql = "SELECT name, failures, paused IS NOT NULL FROM engine_rule \
@@ -126,6 +134,12 @@ pub fn of_failures(app: &App, conn: &Connection) -> Result<Vec<Trouble>, EngineE
         let run = last.query_row([&rule], |row| row.get(0)).optional()?;
         let message = format!("rule `{rule}` broke before a write; {then} until it is mended");
         found.push(Trouble { kind: "before-rule-broken", rule, run, message, since: timestamp(at) });
+    }
+    for (rule, at) in seen::all_noted(conn, seen::BROKEN_TIMES)? {
+        // Whoever has it go on has looked.
+        let Some(why) = rules.rule(&rule).ok().and_then(|armed| armed.paused.as_ref()) else { continue };
+        let message = format!("rule `{rule}` is paused: {why}");
+        found.push(Trouble { kind: "time-rule-broken", rule, run: None, message, since: timestamp(at) });
     }
     Ok(found)
 }
@@ -266,7 +280,7 @@ pub(crate) async fn watch(app: App, mut attempts: UnboundedReceiver<Attempt>) {
 /// What a try shows that is to be told.
 async fn tried(app: &App, attempt: &Attempt) -> Result<Vec<Trouble>, Problem> {
     let close = of_attempt(app, attempt);
-    let failed = matches!(attempt.state, RunState::Failed | RunState::Dead);
+    let failed = matches!(attempt.state, RunState::Failed | RunState::Dead | RunState::OutcomeUnknown);
     let waits = attempt.state == RunState::WaitingApproval;
     if close.is_empty() && !failed && !waits {
         return Ok(Vec::new());

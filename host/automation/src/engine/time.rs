@@ -29,6 +29,7 @@ use crate::{
         trigger::{Overlap, Schedule},
     },
     schedule::Slots,
+    seen,
     timed::{self, Watch},
 };
 
@@ -140,6 +141,7 @@ impl Shared {
         dispatcher.suppress(event, rule, &Suppression::Broken(error.to_string()))?;
         let why = format!("its times cannot be told: {error}");
         conn.prepare_cached("UPDATE engine_rule SET paused = ?2 WHERE id = ?1")?.execute((rule.id, why))?;
+        seen::note(conn, seen::BROKEN_TIMES, &rule.rule.name, millis(now))?;
         Ok(())
     }
 

@@ -125,6 +125,94 @@ async fn a_schedule_that_is_never_due_again_is_trouble() {
     assert!(found[0].message.contains("never due again"));
 }
 
+// Shows: F083, F088
+#[tokio::test(flavor = "multi_thread")]
+async fn a_schedule_that_makes_no_sense_any_more_is_paused_and_told() {
+    let world = World::new().await;
+    let rule = "name = \"report\"\ntrigger = { on = \"schedule\", cron = \"0 9 * * *\" }\n\
+                actions = [{ script = \"notify\", parameters = { text = \"x\" } }]";
+    world.rule(rule).await.good(201);
+    let engine = world.app.engine();
+    engine.tick().await.unwrap();
+    let look = || of_failures(&world.app, &engine.database().snapshot().unwrap()).unwrap();
+    assert_eq!(look(), []);
+    // No rule is kept that makes no sense: this one is of a version that read schedules otherwise.
+    let sql = "UPDATE engine_rule SET body = replace(body, '0 9 * * *', 'at nine')";
+    world.app.write(|conn| Ok::<_, DbError>(conn.execute(sql, [])?)).await.unwrap();
+    engine.tick().await.unwrap();
+    let found = look();
+    assert_eq!((found[0].kind, found[0].rule.as_str(), found.len()), ("time-rule-broken", "report", 1), "{found:?}");
+    assert!(found[0].message.contains("`at nine` is no cron expression"), "{found:?}");
+    let listed = world.get("/api/v1/rules").await.good(200);
+    assert!(listed["rules"][0]["paused"].as_str().unwrap().contains("its times cannot be told"), "{listed}");
+    world.call("POST", "/api/v1/rules/report/resume", json!({})).await.good(204);
+    assert_eq!(look(), [], "whoever has it go on has looked");
+}
+
+// Shows: F088
+#[tokio::test(flavor = "multi_thread")]
+async fn a_run_of_which_nobody_knows_is_trouble() {
+    let world = World::new().await;
+    world.script(&guest_artifacts::LEAD_SCORING).await;
+    world.rule(crate::world::SCORE).await.good(201);
+    world.call("POST", "/api/v1/stops", json!({ "reason": "so that it stays" })).await.good(204);
+    let (_, runs) = world.lead("Sent or not").await;
+    let (run, now) = (runs[0], triggerbox_automation::clock::millis(world.clock.now()));
+    let sql = "UPDATE engine_run SET state = 'outcome-unknown', code = 'outcome-unknown', finished = ?2 WHERE id = ?1";
+    world.app.write(move |conn| Ok::<_, DbError>(conn.execute(sql, (run, now))?)).await.unwrap();
+    let found = of_failures(&world.app, &world.app.engine().database().snapshot().unwrap()).unwrap();
+    assert_eq!((found[0].kind, found[0].run, found.len()), ("outcome-unknown", Some(run), 1), "{found:?}");
+    assert!(found[0].message.contains("look there, then retry it or not"), "{found:?}");
+}
+
+// Shows: F081
+#[tokio::test(flavor = "multi_thread")]
+async fn a_limit_that_is_nearly_reached_is_told() {
+    let (config, mut heard) = listen().await;
+    let world = World::with(config).await;
+    world.script(&guest_artifacts::LEAD_SCORING).await;
+    let score = |fuel: u64| {
+        format!(
+            "name = \"score\"\nmodel = \"crm.lead\"\ntrigger = {{ on = \"created\" }}\n\
+             actions = [{{ script = \"lead-scoring\", limits = {{ fuel = {fuel} }} }}]"
+        )
+    };
+    world.rule(&score(1_000_000_000)).await.good(201);
+    let first = world.ended(world.lead("Chairs").await.1[0]).await;
+    let used = first["attempts"][0]["report"]["used"]["fuel"].as_u64().unwrap();
+    world.rule(&score(used + used / 10)).await.good(200);
+    let run = world.lead("Chairs").await.1[0];
+    assert_eq!(world.ended(run).await["state"], "succeeded");
+    let trouble: Json = serde_json::from_slice(&heard.recv().await.unwrap().1).unwrap();
+    assert_eq!((&trouble["kind"], &trouble["run"]), (&json!("limit-nearly-reached"), &json!(run)), "{trouble}");
+    assert!(trouble["message"].as_str().unwrap().ends_with("% of the limit fuel"), "{trouble}");
+}
+
+// Shows: F088
+#[tokio::test(flavor = "multi_thread")]
+async fn an_odoo_server_that_does_not_answer_is_trouble() {
+    // Nobody listens there any more.
+    let address = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let settings = format!(
+        "url = 'http://{address}'\ndatabase = 'x'\nretries = 0\n[[user]]\nlogin = 'admin'\nkey = {{ env = 'K' }}\n"
+    );
+    let settings = triggerbox_odoo::Config::parse(&settings).unwrap();
+    let odoo = triggerbox_odoo::Backend::new(settings, &|_| Some("some-long-key".to_owned())).unwrap();
+    let config = Config::default();
+    let engine = triggerbox_automation::Config { odoo: Some(std::sync::Arc::new(odoo)), ..config.engine() };
+    let world = World::with_engine(config, engine).await;
+    let mut expected = std::collections::BTreeSet::from(["odoo-unreachable", "odoo-rules-not-kept"]);
+    while !expected.is_empty() {
+        let now = world.clock.now();
+        let conn = world.app.engine().database().snapshot().unwrap();
+        for found in standing(&world.app, &conn, &mut Running::new(), now).unwrap() {
+            assert!(found.message.starts_with("odoo's "), "{found:?}");
+            expected.remove(found.kind);
+        }
+        tokio::task::yield_now().await;
+    }
+}
+
 // Shows: F083
 #[tokio::test(flavor = "multi_thread")]
 async fn a_stuck_run_is_trouble() {

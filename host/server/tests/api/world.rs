@@ -86,23 +86,29 @@ impl World {
 
     /// With language models.
     pub(crate) async fn with_outside(config: Config, outside: Option<Arc<triggerbox_llm::Services>>) -> Self {
+        Self::with_engine(config.clone(), triggerbox_automation::Config { outside, ..config.engine() }).await
+    }
+
+    /// With an engine of other settings.
+    pub(crate) async fn with_engine(config: Config, engine: triggerbox_automation::Config) -> Self {
         let clock = Arc::new(TestClock::at(NOW.parse().unwrap()));
         let database = Database::demo_in_memory(clock.now()).unwrap();
-        Self::opened(database, clock, config, outside).await
+        Self::opened(database, clock, config, engine).await
     }
 
     /// A server of a database: the first, or another after a restart.
     pub(crate) async fn on(database: Database, clock: Arc<TestClock>, config: Config) -> Self {
-        Self::opened(database, clock, config, None).await
+        let engine = config.engine();
+        Self::opened(database, clock, config, engine).await
     }
 
     async fn opened(
         database: Database,
         clock: Arc<TestClock>,
         config: Config,
-        outside: Option<Arc<triggerbox_llm::Services>>,
+        engine: triggerbox_automation::Config,
     ) -> Self {
-        let settings = triggerbox_automation::Config { seed: Some(7), outside, ..config.engine() };
+        let settings = triggerbox_automation::Config { seed: Some(7), ..engine };
         let engine = Engine::open(database, SANDBOX.clone(), settings, Arc::<TestClock>::clone(&clock)).unwrap();
         let app =
             tokio::task::spawn_blocking(move || App::new(engine, SANDBOX.clone(), config)).await.unwrap().unwrap();
