@@ -81,6 +81,43 @@ fn a_clock_that_is_put_back_runs_no_slot_twice_and_a_restart_loses_none() {
     assert_eq!(slots(&world)[1].1, 1, "11 o'clock passed while nobody was there");
 }
 
+// Shows: F006
+#[test]
+fn a_day_on_which_the_clocks_change_has_one_slot() {
+    // 02:30 in Brussels: there is none on 29 March, and there are two on 25 October.
+    for (from, expected) in [
+        ("2026-03-27T12:00:00Z", ["2026-03-28T01:30:00Z", "2026-03-29T01:30:00Z", "2026-03-30T00:30:00Z"]),
+        ("2026-10-23T12:00:00Z", ["2026-10-24T00:30:00Z", "2026-10-25T00:30:00Z", "2026-10-26T01:30:00Z"]),
+    ] {
+        let world = World::new();
+        world.clock.set(from.parse().unwrap());
+        schedule(&world, "cron = \"30 2 * * *\"\nzone = \"Europe/Brussels\"");
+        for _ in 0..3 * 24 * 4 {
+            world.pass(HOUR / 4);
+            world.settle();
+        }
+        let due = slots(&world);
+        assert_eq!(due, expected.map(|due| (due.to_owned(), 0)), "{from}");
+    }
+}
+
+#[test]
+fn a_machine_that_was_suspended_makes_up_for_its_slots_when_it_wakes() {
+    let world = World::new();
+    schedule(&world, "every = 1\nunit = \"hours\"\nfirst = \"2026-01-01T00:00:00\"\ncatch-up = 1440");
+    let (tell, mut told) = tokio::sync::mpsc::unbounded_channel();
+    world.engine.observe(Box::new(move |attempt| drop(tell.send(attempt.run))));
+    block_on(async {
+        let workers = world.engine.start();
+        // Nothing ran meanwhile, no timer either: all at once it is eight hours later.
+        world.pass(8 * HOUR);
+        told.recv().await.unwrap();
+        workers.drain().await;
+    });
+    assert_eq!(slots(&world), [("2026-11-20T17:00:00Z".into(), 7)]);
+    assert_eq!(world.settle(), 0);
+}
+
 #[test]
 fn a_slot_is_skipped_or_waits_while_an_earlier_one_is_not_finished() {
     for (overlap, expected) in [("skip", 1), ("queue", 3)] {
