@@ -666,6 +666,23 @@ fn an_angry_message_raises_the_priority() {
     );
 }
 
+// Shows: F099
+#[test]
+fn a_bill_is_classed_before_it_is_posted() {
+    let set_up = |crm: &Crm| {
+        let fields = [
+            ("move_type", Value::text("in_invoice")),
+            ("partner_id", Value::link(13)),
+            ("invoice_origin", Value::text("P00017: oak boards")),
+        ];
+        vec![crm.create("account.move", &fields)]
+    };
+    example("invoice-class", set_up, |crm| {
+        !crm.search("account.move", "[('id', '=', 6), ('state', '=', 'posted')]").is_empty()
+            && body_has(crm, "account.move", 6, "Class: furniture.")
+    });
+}
+
 // Shows: F100
 #[test]
 fn an_unusual_bill_is_noticed() {
@@ -818,7 +835,7 @@ fn state(crm: &Crm) -> Vec<Vec<triggerbox_model::value::Row>> {
 #[test]
 fn whatever_a_record_says_nothing_beyond_the_grant_happens() {
     // Each agent that looks at a record, with the fields through which somebody outside can speak to it.
-    let places: [(&str, &str, Id, &[&str]); 8] = [
+    let places: [(&str, &str, Id, &[&str]); 9] = [
         ("message-sentiment", "crm.lead", 1, &["name", "description"]),
         ("lead-assignment", "crm.lead", 18, &["name"]),
         ("lead-enrichment", "crm.lead", 1, &["name", "description", "partner_name", "function"]),
@@ -827,6 +844,7 @@ fn whatever_a_record_says_nothing_beyond_the_grant_happens() {
         ("ticket-triage", "project.task", 1, &["name", "description"]),
         ("invoice-rules", "account.move", 1, &["name"]),
         ("purchase-anomaly", "account.move", 1, &["name"]),
+        ("invoice-class", "account.move", 1, &["name", "invoice_origin"]),
     ];
     for (name, model, id, fields) in places {
         let example = Example::load(name);

@@ -123,5 +123,5 @@ fn the_rules_of_the_example_agents_can_be_applied() {
             applied += 1;
         }
     }
-    assert_eq!(applied, 13);
+    assert_eq!(applied, 14);
 }

@@ -291,7 +291,18 @@ fn a_run_by_hand_is_told_of_the_one_before_it() {
     let ask = |options: &[&str]| {
         let prompt = "prompt=Before: {{ previous_session.last_text }} {{ previous_session.tool_log | length }}.";
         let mut command = triggerbox(folder);
-        command.args(["run", "ai-agent.wasm", "--model", "crm.lead", "--ids", "1", "--class", "agent", "--param", prompt]);
+        command.args([
+            "run",
+            "ai-agent.wasm",
+            "--model",
+            "crm.lead",
+            "--ids",
+            "1",
+            "--class",
+            "agent",
+            "--param",
+            prompt,
+        ]);
         command.args(["--grant", "crm.lead:read,note:name", "--providers", "providers.toml", "--db", "crm.db"]);
         command.args(options).env("TEST_KEY", KEY).output().unwrap()
     };

@@ -18,9 +18,7 @@ use std::{
 };
 
 use serde_json::json;
-use support::{
-    Book, Deadly, Death, KEY, Server, Step, TestClock, agent_limits, answer, env, live, outside, question,
-};
+use support::{Book, Deadly, Death, KEY, Server, Step, TestClock, agent_limits, answer, env, live, outside, question};
 use triggerbox_llm::{
     Calls, Halt, Models, Outside,
     budget::{Account, Amount},

@@ -272,8 +272,7 @@ impl Policy {
     /// Whether an operation of a run is applied only once somebody has said yes.
     #[must_use]
     pub fn wants_yes(&self, operation: GrantOperation, is_agent: bool) -> bool {
-        self.approved_operations.contains(&operation)
-            || is_agent && self.approved_agent_operations.contains(&operation)
+        self.approved_operations.contains(&operation) || is_agent && self.approved_agent_operations.contains(&operation)
     }
 
     /// Whether no grant opens a model.

@@ -99,7 +99,9 @@ pub fn of_failures(app: &App, conn: &Connection) -> Result<Vec<Trouble>, EngineE
             "dead" => ("dead-letter", format!("was given up ({code}){more}; retry it once the cause is gone")),
             _ => (
                 "outcome-unknown",
-                format!("ended while it is not known whether a request arrived{more}; look there, then retry it or not"),
+                format!(
+                    "ended while it is not known whether a request arrived{more}; look there, then retry it or not"
+                ),
             ),
         };
         let message = format!("run {run} of rule `{rule}` {what}");

@@ -18,7 +18,7 @@ use triggerbox_automation::{
     runs::{RunId, RunState},
     threads::{self, Said, Thread, ThreadFilter},
 };
-use triggerbox_llm::{Clock, Models, Services, SystemClock};
+use triggerbox_llm::{Clock, Matching, Models, Recording, Services, SystemClock};
 use triggerbox_model::{
     call::{BodyFormat, Call, Message},
     event::{Trigger, WebhookCall},
@@ -251,7 +251,11 @@ fn only_runs_that_ask_a_model_leave_threads_and_notes() {
     let lead = world.lead("Chairs");
     world.settle();
     assert_eq!(world.runs_of("move")[0].state, RunState::Succeeded);
-    assert_eq!((world.threads(&ThreadFilter::default()).len(), world.notes(lead, "thread")), (0, 0), "it may ask, and did not");
+    assert_eq!(
+        (world.threads(&ThreadFilter::default()).len(), world.notes(lead, "thread")),
+        (0, 0),
+        "it may ask, and did not"
+    );
 
     // A script like any other, that asks.
     let manifest = guest_artifacts::AI_AGENT.manifest.unwrap().replace("name = \"ai-agent\"", "name = \"asker\"");
@@ -595,6 +599,42 @@ fn a_rule_is_never_bolder_than_its_agent() {
     assert_eq!(lead("recommend"), (RunState::Succeeded, Value::text("0")), "kept as advice");
     assert_eq!(lead("approve"), (RunState::WaitingApproval, Value::text("0")));
     assert_eq!(lead("auto"), (RunState::Succeeded, Value::text("2")));
+}
+
+// Shows: F099, F113
+#[test]
+fn a_workflow_of_the_examples_recommends_asks_or_acts_as_its_mode_says() {
+    let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../guest-examples/agents");
+    let read = |file: &str| std::fs::read_to_string(folder.join(file)).unwrap();
+    let lead = 2;
+    for (mode, state, acts) in [
+        ("recommend", RunState::Succeeded, false),
+        ("approve", RunState::WaitingApproval, false),
+        ("auto", RunState::Succeeded, true),
+    ] {
+        let recording = Recording::load(&folder.join("message-sentiment/recording.json")).unwrap();
+        let providers = triggerbox_llm::Config::default();
+        let budgets = providers.budgets.clone();
+        let models = Models::replay(providers, &recording, Matching::Strict);
+        let services = Services { models, web: None, budgets, clock: Arc::new(SystemClock) };
+        let world = World::with(Config { outside: Some(Arc::new(services)), ..Config::default() });
+        world.agent(&read("assistant.toml"));
+        world.rule(&format!("mode = \"{mode}\"\n{}", read("message-sentiment/rule.toml")));
+        let run = block_on(world.engine.fire("message-sentiment", ADMIN, Trigger::Manual, vec![lead])).unwrap()[0];
+        world.settle();
+        let raised = || world.value("crm.lead", lead, "priority") == Value::text("3");
+        let shown = world.run(run);
+        assert_eq!(
+            (shown.summary.state, raised(), world.notes(lead, "Mood")),
+            (state, acts, usize::from(acts)),
+            "{mode}"
+        );
+        if mode == "approve" {
+            let proposal = world.engine.proposal(run).unwrap().unwrap();
+            block_on(world.engine.approve(run, proposal.hash, crate::world::MANAGER, "")).unwrap();
+            assert!(raised() && world.notes(lead, "Mood") == 1);
+        }
+    }
 }
 
 // Shows: F119, F125

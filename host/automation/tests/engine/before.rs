@@ -165,13 +165,7 @@ fn it_sees_what_methods_messages_and_copies_write_on_whichever_model() {
     };
     let activity = |summary: &str| Call::ScheduleActivity {
         target: lead.clone(),
-        activity: Activity {
-            kind: "To-Do".into(),
-            summary: summary.into(),
-            note: None,
-            deadline: None,
-            user_id: None,
-        },
+        activity: Activity { kind: "To-Do".into(), summary: summary.into(), note: None, deadline: None, user_id: None },
     };
     let message = |body: &str| Call::PostMessage {
         target: lead.clone(),
@@ -183,7 +177,9 @@ fn it_sees_what_methods_messages_and_copies_write_on_whichever_model() {
             attachments: Vec::new(),
         },
     };
-    let code = |call: Call| world.try_change(ADMIN, vec![call]).map_or_else(|error| error.code().to_owned(), |_| String::new());
+    let code = |call: Call| {
+        world.try_change(ADMIN, vec![call]).map_or_else(|error| error.code().to_owned(), |_| String::new())
+    };
     let messages = || world.search("mail.message", "[]").len();
     let before = messages();
     for call in [

@@ -64,11 +64,8 @@ async fn on_odoo(args: &RunArgs, config: &Path, loaded: script::Loaded) -> Resul
     let request = described(args, loaded, rule.clone(), now(args)?, run_as)?;
     // What paid calls cost and answered is kept here: the demo's file in memory will do.
     let database = database::open(&args.database, Mode::Write)?;
-    let request = Request {
-        outside: outside::outside(args, &database, &rule)?,
-        previous: previous(args, &database)?,
-        ..request
-    };
+    let request =
+        Request { outside: outside::outside(args, &database, &rule)?, previous: previous(args, &database)?, ..request };
     let log = Box::new(Console { json: args.format.json });
     let report = automation::remote::run(&backend, &request, log).await.map_err(cannot_start)?;
     tell(args, &report)

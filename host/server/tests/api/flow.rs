@@ -130,7 +130,10 @@ async fn a_set_of_rules_is_applied_as_a_whole_or_not_at_all() {
     let (large, small) = (rule("large", "[('amount_total', '>', 5000)]"), rule("small", "[]"));
     let both = [large.clone(), small.clone()];
     let planned = apply("&dry_run=true", &both).await.good(200);
-    assert_eq!((steps(&planned), &planned["applied"]), (vec!["create large".into(), "create small".into()], &json!(false)));
+    assert_eq!(
+        (steps(&planned), &planned["applied"]),
+        (vec!["create large".into(), "create small".into()], &json!(false))
+    );
     assert_eq!(names().await, [""; 0]);
 
     let refused = apply("", &[large.clone(), rule("odd", "[('nme', '=', 1)]"), large.clone()]).await;

@@ -26,10 +26,9 @@ pub(super) fn run(name: Option<&str>, count: usize, common: &Common) -> Result<E
     let mut told = Vec::new();
     for rule in rules.map_err(Failure::from_error)? {
         let Trigger::Schedule(schedule) = &rule.rule.trigger else {
-            match name {
-                Some(name) => return Err(anyhow!("rule `{name}` has no schedule: it fires on `{}`", trigger_name(&rule.rule)).into()),
-                None => continue,
-            }
+            let Some(name) = name else { continue };
+            let on = trigger_name(&rule.rule);
+            return Err(anyhow!("rule `{name}` has no schedule: it fires on `{on}`").into());
         };
         let slots = Slots::new(schedule).map_err(|error| anyhow!(error))?;
         let next: Vec<_> = slots.all_after(workshop.now).take(count).collect();
