@@ -618,6 +618,31 @@ fn a_day_has_one_sales_report() {
     );
 }
 
+// Shows: F112
+#[test]
+fn what_is_grounded_states_only_figures_that_were_read() {
+    let mut agent = Agent::new("Report what was sold.");
+    agent.grants.push("sale.order:read:state,amount_total");
+    agent.params.push(("grounded", "true".to_owned()));
+    let (count, sum) = total(&agent.crm, "sale.order", "[('state', '=', 'sale')]", "amount_total");
+    let read = json!([["read_group", { "model": "sale.order", "domain": [["state", "=", "sale"]], "group_by": [],
+                       "aggregates": ["amount_total:sum", "__count"] }]]);
+    let note = |text: &str| json!([["note", { "model": "crm.lead", "id": 1, "text": text }]]);
+    let good = format!("{count} orders, {sum:.2} in all.");
+    let answers = [read.clone(), note("128,450 across 342 orders."), note(&good), json!("31415 in all."), json!(good)];
+    let (report, result) = agent.succeed(&[1], &answers);
+    let error = |entry: usize| result["tool_log"][entry]["output"]["error"].as_str().map(str::to_owned);
+    assert!(error(1).unwrap().contains("you did not read 128,450"), "{result}");
+    assert_eq!((error(2), &result["text"]), (None, &json!(good)));
+    assert_eq!(report.diff.records.len(), 1, "{}", report.diff);
+    let question = asked(&agent.crm, &report).pop().unwrap();
+    assert!(question.contains("You did not read 31415"), "{question}");
+    // Who insists has nothing done.
+    let (report, _) = agent.run(&[1], &[read, note(&good), json!("31415 in all."), json!("31415, I say.")]);
+    assert_eq!(report.verdict.message().as_deref(), Some("the answer states 31415, which was not read"));
+    assert!(report.diff.is_empty());
+}
+
 // Shows: F077
 #[test]
 fn a_report_can_span_the_company() {

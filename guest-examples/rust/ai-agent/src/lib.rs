@@ -4,6 +4,7 @@
 //! staged like that of any other script. The built-in rules tell the model what to do; the host holds it to them.
 
 mod context;
+mod figures;
 mod grants;
 mod plan;
 mod prompt;
@@ -46,6 +47,8 @@ fn run(event: &Event) -> Result {
     let mut task = prompt.text.clone();
     task += &context::records(event, &grants, &prompt)?;
     task += &context::previous(event);
+    tools.told(&rules);
+    tools.told(&task);
     let mut request = llm::Request::new().system(rules).user(task);
     request.model = model;
     request = tools.offer(request, planned.as_deref());
@@ -65,6 +68,7 @@ fn converse(event: &Event, mut request: llm::Request, tools: &mut Tools<'_>) -> 
     let max_steps: i32 = event.param("max_steps")?;
     let mut log = Vec::new();
     let mut repeated = Repeated::default();
+    let mut corrected = false;
     for _ in 0..max_steps {
         let completion = request.complete()?;
         match completion.finish {
@@ -73,7 +77,16 @@ fn converse(event: &Event, mut request: llm::Request, tools: &mut Tools<'_>) -> 
             llm::Finish::Length => {
                 fail!("the model's answer was cut at its longest; allow more with the provider's `max-output`")
             }
-            llm::Finish::Stop | llm::Finish::Other => return Ok((tools.with_mentions(completion.text.trim()), log)),
+            llm::Finish::Stop | llm::Finish::Other => match tools.unread(&completion.text) {
+                None => return Ok((tools.with_mentions(completion.text.trim()), log)),
+                Some(figure) if corrected => fail!("the answer states {figure}, which was not read"),
+                Some(figure) => {
+                    corrected = true;
+                    let correction = format!("You did not read {figure}. Answer again, with figures that you read.");
+                    request = request.message(llm::Message::Assistant(completion.text.clone())).user(correction);
+                    continue;
+                }
+            },
         }
         let mut results = Vec::new();
         for call in &completion.calls {

@@ -9,6 +9,7 @@ use serde::de::DeserializeOwned;
 use triggerbox::{Error, RecordRef, json, llm, prelude::*, serde_json, serde_json::Value as Json};
 
 use crate::{
+    figures::Figures,
     grants::Grants,
     values::{Fields, invalid},
 };
@@ -22,6 +23,8 @@ pub struct Tools<'a> {
     /// Records of this run, with the text that becomes their name.
     created: Vec<(RecordRef, String)>,
     offered: Vec<Offer>,
+    /// What may be stated; none: whatever the model says.
+    figures: Option<Figures>,
 }
 
 /// One tool.
@@ -49,7 +52,20 @@ impl<'a> Tools<'a> {
         }
         offered.retain(|offer| grants.models(offer.operation).next().is_some());
         offered.retain(|offer| wanted.is_empty() || wanted.contains(&offer.name));
-        Ok(Self { grants, fields: Fields::default(), unique, created: Vec::new(), offered })
+        let figures = event.param::<bool>("grounded")?.then(Figures::default);
+        Ok(Self { grants, fields: Fields::default(), unique, created: Vec::new(), offered, figures })
+    }
+
+    /// What the model is told counts as read.
+    pub fn told(&mut self, text: &str) {
+        if let Some(figures) = &mut self.figures {
+            figures.read_text(text);
+        }
+    }
+
+    /// A figure that the model states and did not read.
+    pub fn unread<'t>(&self, text: &'t str) -> Option<&'t str> {
+        self.figures.as_ref()?.unread(text)
     }
 
     /// As the model is told of them.
@@ -78,10 +94,18 @@ impl<'a> Tools<'a> {
             let known: Vec<_> = self.offered.iter().map(|offer| offer.name).collect();
             return Err(invalid(format!("there is no tool {}; there are {}", call.name, known.join(", "))));
         };
-        let run = offer.run;
+        let (run, writes) = (offer.run, offer.operation != "read");
         let arguments: Json =
             call.arguments().map_err(|error| invalid(format!("the arguments are {}", error.message)))?;
-        run(self, &arguments)
+        let unread = self.figures.as_ref().filter(|_| writes).and_then(|figures| figures.unread_in(&arguments));
+        if let Some(figure) = unread {
+            return Err(invalid(format!("you did not read {figure}: read it, or leave it out")));
+        }
+        let output = run(self, &arguments)?;
+        if let Some(figures) = &mut self.figures {
+            figures.read(&output);
+        }
+        Ok(output)
     }
 
     /// A text with the names of this run's new records in place of what the model knows them by.

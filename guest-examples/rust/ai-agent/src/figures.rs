@@ -1,0 +1,135 @@
+//! Figures: a report states those that were read, and no others.
+
+use triggerbox::serde_json::Value as Json;
+
+/// Between two digits these belong to the number.
+const SEPARATORS: [char; 6] = ['.', ',', '\'', '’', '\u{a0}', '\u{202f}'];
+
+/// The numbers that the model was given or has read.
+#[derive(Default)]
+pub struct Figures(Vec<f64>);
+
+impl Figures {
+    pub fn read_text(&mut self, text: &str) {
+        let values = numerals(text).into_iter().flat_map(meanings).map(|(value, _)| value);
+        self.0.extend(values);
+    }
+
+    pub fn read(&mut self, json: &Json) {
+        match json {
+            Json::Number(number) => self.0.extend(number.as_f64().map(f64::abs)),
+            Json::String(text) => self.read_text(text),
+            Json::Array(items) => items.iter().for_each(|item| self.read(item)),
+            Json::Object(fields) => fields.values().for_each(|value| self.read(value)),
+            Json::Null | Json::Bool(_) => {}
+        }
+    }
+
+    /// A figure of a text that was not read, if there is one. Single digits count nothing but lines.
+    pub fn unread<'t>(&self, text: &'t str) -> Option<&'t str> {
+        numerals(text).into_iter().find(|numeral| numeral.len() > 1 && !self.knows(numeral))
+    }
+
+    /// The same for all texts of a tool's arguments.
+    pub fn unread_in<'j>(&self, json: &'j Json) -> Option<&'j str> {
+        match json {
+            Json::String(text) => self.unread(text),
+            Json::Array(items) => items.iter().find_map(|item| self.unread_in(item)),
+            Json::Object(fields) => fields.values().find_map(|value| self.unread_in(value)),
+            Json::Null | Json::Bool(_) | Json::Number(_) => None,
+        }
+    }
+
+    /// Whether it is one of them, rounded as it is written.
+    fn knows(&self, numeral: &str) -> bool {
+        meanings(numeral).into_iter().any(|(value, decimals)| {
+            let scale = 10f64.powi(decimals);
+            self.0.iter().any(|known| ((known * scale).round() / scale - value).abs() <= 1e-9 * value.max(1.0))
+        })
+    }
+}
+
+/// The numbers in a text, as they are written. Dates, times and what is part of a name (`S00017`) are none.
+fn numerals(text: &str) -> Vec<&str> {
+    let mut found = Vec::new();
+    let (mut at, mut before) = (0, ' ');
+    while let Some(c) = text[at..].chars().next() {
+        let length = match c.is_ascii_digit() {
+            true => calendar(&text[at..]).unwrap_or_else(|| number(&text[at..])),
+            false => c.len_utf8(),
+        };
+        let part = &text[at..at + length];
+        let is_name = before.is_alphanumeric() || matches!(before, '_' | '#');
+        if c.is_ascii_digit() && !is_name && calendar(part).is_none() {
+            found.push(part);
+        }
+        before = part.chars().last().unwrap_or(c);
+        at += length;
+    }
+    found
+}
+
+/// How long the number is that a text begins with.
+fn number(text: &str) -> usize {
+    let mut end = 0;
+    while let Some(c) = text[end..].chars().next() {
+        let after = end + c.len_utf8();
+        let separates = SEPARATORS.contains(&c) && text[after..].starts_with(|next: char| next.is_ascii_digit());
+        if !c.is_ascii_digit() && !separates {
+            break;
+        }
+        end = after;
+    }
+    end
+}
+
+/// How long the date or time is that a text begins with.
+fn calendar(text: &str) -> Option<usize> {
+    let is = |shape: &str| {
+        let fits = |(byte, like): (u8, u8)| if like == b'0' { byte.is_ascii_digit() } else { byte == like };
+        text.len() >= shape.len() && text.bytes().zip(shape.bytes()).all(fits)
+    };
+    ["0000-00-00", "00:00"].into_iter().find(|shape| is(shape)).map(str::len)
+}
+
+/// What a numeral may mean, with its decimals: `1,234` is written for 1234 and for 1.234.
+fn meanings(numeral: &str) -> Vec<(f64, i32)> {
+    let plain = numeral.replace(['\'', '’', '\u{a0}', '\u{202f}'], "");
+    let written = [plain.replace(',', ""), plain.replace('.', "").replace(',', ".")];
+    let meaning = |text: &String| {
+        let decimals = text.split_once('.').map_or(0, |(_, decimals)| decimals.len());
+        Some((text.parse().ok()?, i32::try_from(decimals).ok()?))
+    };
+    written.iter().filter_map(meaning).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use triggerbox::json;
+
+    #[test]
+    fn what_was_read_may_be_rounded_and_written_in_any_way() {
+        let mut figures = Figures::default();
+        figures.read(&json!({ "sum": 128450.5, "lines": [{ "count": 342 }], "text": "of 1.234,56 EUR" }));
+        for good in
+            ["128,450.50 in 342 orders", "128450.5", "128.450,5 €", "128 450.5 of 1,234.56", "about 128,451", "342"]
+        {
+            let text = good.replace("128 450", "128\u{a0}450");
+            assert_eq!(figures.unread(&text), None, "{good}");
+        }
+        for (wrong, figure) in [("128,449", "128,449"), ("in 343 orders", "343"), ("of 128.45", "128.45")] {
+            assert_eq!(figures.unread(wrong), Some(figure), "{wrong}");
+        }
+        assert_eq!(figures.unread_in(&json!({ "id": 77, "values": { "text": ["342", "78"] } })), Some("78"));
+    }
+
+    #[test]
+    fn dates_times_names_and_single_digits_are_no_figures() {
+        let none = Figures::default();
+        for text in ["On 2026-11-20 at 09:30", "order S00017, tax_21", "1. first, 2. second", "&#8217;"] {
+            assert_eq!(none.unread(text), None, "{text}");
+        }
+        assert_eq!(none.unread("by 10:30 in 12 days"), Some("12"));
+    }
+}
