@@ -4,14 +4,16 @@ use std::time::Duration;
 
 use guest_artifacts::LEAD_SCORING;
 use triggerbox_automation::{
-    Config,
+    Clock, Config,
     proposals::{Proposal, ProposalHash, ProposalState},
     runs::{RunId, RunState},
+    scripts::{registry, upload},
 };
 use triggerbox_model::{
     grants::{GrantOperation, Policy},
     value::{Id, Value},
 };
+use triggerbox_sandbox::inspect::embed_manifest;
 
 use crate::world::{ADMIN, MANAGER, READER, SAM, World, block_on};
 
@@ -82,6 +84,21 @@ fn an_approval_applies_exactly_what_was_shown() {
     );
     assert_eq!(world.run(run).summary.state, RunState::Succeeded);
     assert_eq!(approve(proposal.hash, MANAGER).unwrap_err().code(), "already-decided");
+}
+
+#[test]
+fn who_uploaded_the_script_does_not_approve_what_it_wants() {
+    let world = World::new();
+    let guest = &LEAD_SCORING;
+    let upload = upload::inspect(embed_manifest(guest.component, guest.manifest.unwrap()).unwrap()).unwrap();
+    let now = world.clock.now();
+    world.commit(move |conn| registry::store(conn, &upload, MANAGER, now));
+    // It is there already: this keeps the rule only.
+    let (lead, run, proposal) = proposed(&world, "approve");
+    let refused = block_on(world.engine.approve(run, proposal.hash, MANAGER, "")).unwrap_err();
+    assert_eq!(refused.code(), "may-not-approve");
+    assert!(refused.to_string().contains("uploaded the script"), "{refused}");
+    assert_eq!(description(&world, lead), Value::Unset);
 }
 
 // Shows: F125
