@@ -49,8 +49,8 @@ const TOLD: &str = "alert:";
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Trouble {
     /// Stable: `failures-in-a-row`, `dead-letter`, `outcome-unknown`, `before-rule-broken`, `time-rule-broken`,
-    /// `approval-waits`, `stuck-run`, `limit-nearly-reached`, `schedule-over`, `odoo-unreachable`, `odoo-rule-changed`, `odoo-rules-not-kept`,
-    /// `odoo-events-set-aside`, `odoo-events-wait`.
+    /// `approval-waits`, `stuck-run`, `limit-nearly-reached`, `schedule-over`, `odoo-unreachable`, `odoo-rule-changed`,
+    /// `odoo-rules-not-kept`, `odoo-events-set-aside`, `odoo-events-wait`.
     pub kind: &'static str,
     /// The rule.
     pub rule: String,

@@ -212,7 +212,7 @@ impl From<ApplyError> for Problem {
             ApplyError::Rule(error) => error.into(),
             ApplyError::Refused(refused) => {
                 let findings = refused.iter().flat_map(|one| {
-                    let found = |finding| FoundWrong { rule: Some(one.rule.clone()), ..FoundWrong::from(finding) };
+                    let found = move |finding: &Finding| FoundWrong { rule: Some(one.rule.clone()), ..finding.into() };
                     one.findings.iter().map(found)
                 });
                 Self::new(StatusCode::UNPROCESSABLE_ENTITY, "rule-refused", text).with_findings(findings)

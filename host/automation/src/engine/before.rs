@@ -327,13 +327,19 @@ impl<'e> Gate<'e> {
         if values.is_empty() {
             return Ok(());
         }
-        let operation = if asked.kind == Write::Create { GrantOperation::Create } else { GrantOperation::Write };
-        let need = Need::new(asked.model, operation).with_fields(values.iter().map(|value| &value.name));
+        // Whoever may write a field may also say what a record that somebody else makes has in it.
+        let operations: &[GrantOperation] = match asked.kind {
+            Write::Create => &[GrantOperation::Create, GrantOperation::Write],
+            Write::Update | Write::Delete => &[GrantOperation::Write],
+        };
         let mut refusal = None;
         for step in self.engine.steps(&rule.rule, Class::Sync).await? {
-            match step.authority.allow(&need) {
-                Ok(_) => return Ok(()),
-                Err(refused) => refusal = Some(refused),
+            for operation in operations {
+                let need = Need::new(asked.model, *operation).with_fields(values.iter().map(|value| &value.name));
+                match step.authority.allow(&need) {
+                    Ok(_) => return Ok(()),
+                    Err(refused) => refusal = Some(refused),
+                }
             }
         }
         refusal.map_or(Ok(()), |refused| Err(Error::from(refused).into()))

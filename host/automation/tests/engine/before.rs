@@ -194,10 +194,6 @@ fn it_sees_what_methods_messages_and_copies_write_on_whichever_model() {
     }
     assert_eq!(messages(), before);
     assert_eq!(world.value("sale.order", order.id, "state"), Value::text("draft"));
-    // What is made there and then has no number yet: nothing can be added to it.
-    assert_eq!(code(activity("02 555 01 02")), "write-it-by-itself");
-    assert_eq!(code(activity("025550102")), "");
-    assert_eq!(code(message("025550102")), "");
 }
 
 // Shows: F110
@@ -217,8 +213,22 @@ fn it_adds_values_to_what_a_method_writes() {
         arguments_json: "{}".into(),
     };
     world.change(vec![call("action_lock")]);
-    assert_eq!(world.value("sale.order", order, "client_order_ref"), Value::Unset, "another field");
+    assert_ne!(world.value("sale.order", order, "client_order_ref"), Value::text("confirmed"), "another field");
     world.change(vec![call("action_unlock"), call("action_confirm")]);
     assert_eq!(world.value("sale.order", order, "state"), Value::text("sale"));
     assert_eq!(world.value("sale.order", order, "client_order_ref"), Value::text("confirmed"));
+
+    // What a method makes has no number yet: nothing can be added to it.
+    world.rule(
+        "name = \"word\"\nmodel = \"mail.activity\"\ntrigger = { on = \"before\", writes = [\"create\"] }\n\
+         actions = [{ script = \"update-record\", parameters = { values = \"summary = Call\" } }]",
+    );
+    let schedule = |summary: &str| Call::CallMethod {
+        model: "sale.order".into(),
+        ids: vec![order],
+        method: "activity_schedule".into(),
+        arguments_json: format!("{{\"summary\": \"{summary}\"}}"),
+    };
+    assert_eq!(world.try_change(ADMIN, vec![schedule("Write")]).unwrap_err().code(), "write-it-by-itself");
+    world.change(vec![schedule("Call")]);
 }

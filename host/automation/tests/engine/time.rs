@@ -106,7 +106,7 @@ fn a_machine_that_was_suspended_makes_up_for_its_slots_when_it_wakes() {
     let world = World::new();
     schedule(&world, "every = 1\nunit = \"hours\"\nfirst = \"2026-01-01T00:00:00\"\ncatch-up = 1440");
     let (tell, mut told) = tokio::sync::mpsc::unbounded_channel();
-    world.engine.observe(Box::new(move |attempt| drop(tell.send(attempt.run))));
+    world.engine.observe(Box::new(move |attempt| tell.send(attempt.run).unwrap()));
     block_on(async {
         let workers = world.engine.start();
         // Nothing ran meanwhile, no timer either: all at once it is eight hours later.

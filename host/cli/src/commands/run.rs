@@ -156,7 +156,7 @@ fn previous(args: &RunArgs, database: &Database) -> Result<Option<PreviousRun>, 
     }
 
     let Some(previous) = &args.previous else { return Ok(None) };
-    if let Ok(run) = previous.parse() {
+    if let Ok(run) = previous.parse::<runs::RunId>() {
         let conn = database.snapshot().or_exit(Exit::Backend)?;
         if !tables::exist(&conn).or_exit(Exit::Backend)? {
             return Err(anyhow!("--previous {run}: this database has no runs yet").into());

@@ -145,6 +145,8 @@ async fn a_schedule_that_makes_no_sense_any_more_is_paused_and_told() {
     assert!(found[0].message.contains("`at nine` is no cron expression"), "{found:?}");
     let listed = world.get("/api/v1/rules").await.good(200);
     assert!(listed["rules"][0]["paused"].as_str().unwrap().contains("its times cannot be told"), "{listed}");
+    let sql = "UPDATE engine_rule SET body = replace(body, 'at nine', '0 9 * * *')";
+    world.app.write(|conn| Ok::<_, DbError>(conn.execute(sql, [])?)).await.unwrap();
     world.call("POST", "/api/v1/rules/report/resume", json!({})).await.good(204);
     assert_eq!(look(), [], "whoever has it go on has looked");
 }
