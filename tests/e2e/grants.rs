@@ -15,7 +15,7 @@ use std::{fmt::Write as _, sync::Arc};
 use support::{Crm, Log};
 use triggerbox_automation::{guard::Guard, people};
 use triggerbox_model::{
-    call::{Activity, BodyFormat, Call, Command, DomainSource, GroupPage, Message, Page, Reply},
+    call::{Activity, Answer, BodyFormat, Call, Command, DomainSource, GroupPage, Message, Page, Reply},
     grants::{Authority, Grant, Grants, Policy, Side},
     value::{FieldValue, RecordRef, Value},
 };
@@ -161,6 +161,39 @@ fn each_side_refuses_each_operation_and_says_so() {
         }
     }
     snapbox::assert_data_eq!(page, snapbox::file!["../../docs/src/write/refusals.md"]);
+}
+
+#[test]
+fn what_only_asks_needs_no_method_to_be_granted() {
+    let crm = Crm::new();
+    let lead = crm.search(MODEL, "[('type', '=', 'opportunity')]")[0];
+    let call = |ids: &[u32], method: &str, arguments: &str| Call::CallMethod {
+        model: MODEL.into(),
+        ids: ids.to_vec(),
+        method: method.into(),
+        arguments_json: arguments.into(),
+    };
+    let defaults = call(&[], "default_get", r#"{"fields": ["type", "company_id"]}"#);
+    let told = ask(&crm, "admin", sides("crm.lead:read:name", None), defaults.clone()).unwrap();
+    assert_eq!(told, Answer::OptionalText(Some(r#"{"type":"opportunity"}"#.to_owned())));
+    let refused = ask(&crm, "admin", sides("crm.lead:note", None), defaults).unwrap_err();
+    assert_eq!(refused.code, "refused-by-script");
+    // Its answer tells of all fields that are copied.
+    let copied = call(&[lead], "copy_data", "{}");
+    let refused = ask(&crm, "admin", sides("crm.lead:read:name", None), copied).unwrap_err();
+    assert!(refused.code == "refused-by-script" && refused.message.contains("expected_revenue"), "{refused:?}");
+    let context = call(&[], "with_context", r#"{"context": {"tracking_disable": true}}"#);
+    assert_eq!(ask(&crm, "admin", sides("crm.lead:note", None), context), Ok(Answer::OptionalText(None)));
+    // A method that changes records cannot be passed off as one that does not.
+    let mut authority = sides("crm.lead:call:action_archive", None);
+    for grants in [Some(&mut authority.script), authority.rule.as_mut()].into_iter().flatten() {
+        for grant in &mut grants.0 {
+            grant.read_only_methods = std::mem::take(&mut grant.methods);
+        }
+    }
+    let refused = ask(&crm, "admin", authority, call(&[lead], "action_archive", "{}")).unwrap_err();
+    assert_eq!(refused.code, "not-read-only");
+    assert_eq!(crm.value(MODEL, lead, "active"), Value::Boolean(true));
 }
 
 // Shows: F107

@@ -126,7 +126,12 @@ impl<R: Records> Guard<R> {
         if let Err(error) = self.judge(&mut call).await? {
             return Ok(Err(error));
         }
-        self.session.answer(call).await
+        match &call {
+            Call::CallMethod { model, method, .. } if self.authority.is_read_only(model, method) => {
+                self.session.ask_method(call).await
+            }
+            _ => self.session.answer(call).await,
+        }
     }
 
     /// Whether the three sides allow a call; narrows it to the records that they allow.

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use triggerbox_model::{
-    call::{Call, Command, DomainSource, Operation},
+    call::{Call, Command, DomainSource, Operation, WITH_CONTEXT},
     domain::{Condition, Domain, Operand},
     error::Error,
     grants::{GrantOperation, Need},
@@ -71,6 +71,13 @@ pub fn needs(schema: &Schema, call: &Call) -> Result<Vec<Need>, Error> {
             needs.commands(&target.model, field, commands)?;
         }
         Call::Unlink { model, .. } => needs.add(model, GrantOperation::Unlink)?,
+        // What a context means is said by the calls after it.
+        Call::CallMethod { model, method, .. } if method == WITH_CONTEXT => drop(schema.model(model)?),
+        Call::CallMethod { model, method, .. } if method == "default_get" => needs.add(model, GrantOperation::Read)?,
+        Call::CallMethod { model, method, .. } if method == "copy_data" => {
+            let copied = schema.model(model)?.fields.iter().filter(|(_, field)| field.copy && field.store);
+            needs.add_fields(model, GrantOperation::Read, copied.map(|(name, _)| name.as_str()))?;
+        }
         Call::CallMethod { model, method, arguments_json, .. } => match of_chatter(method, arguments_json) {
             Some(operation) => needs.add(model, operation)?,
             None => {
@@ -101,8 +108,10 @@ pub fn needs(schema: &Schema, call: &Call) -> Result<Vec<Need>, Error> {
 pub(crate) fn of_chatter(method: &str, arguments_json: &str) -> Option<GrantOperation> {
     const POST: &[&str] = &["body", "body_is_html", "subject", "message_type", "subtype_xmlid", "partner_ids"];
     const SCHEDULE: &[&str] = &["act_type_xmlid", "date_deadline", "summary", "note", "user_id"];
+    const LOG: &[&str] = &["body", "body_is_html"];
     let known = match method {
         "message_post" => POST,
+        "_message_log" => LOG,
         "activity_schedule" => SCHEDULE,
         _ => return None,
     };

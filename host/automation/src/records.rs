@@ -26,6 +26,12 @@ pub trait Records: Send + 'static {
     /// When the backend cannot be used.
     async fn answer(&mut self, call: Call) -> Result<Reply, HostFault>;
 
+    /// Answers at once a method that rights allow and that the grants say changes nothing.
+    ///
+    /// # Errors
+    /// When the backend cannot be used.
+    async fn ask_method(&mut self, call: Call) -> Result<Reply, HostFault>;
+
     /// The run waits for somebody else, which may take long: nothing is to be held meanwhile.
     ///
     /// # Errors
@@ -55,6 +61,10 @@ impl Records for Session {
         self.call(call).map_err(|fault| HostFault::new(fault.to_string()))
     }
 
+    async fn ask_method(&mut self, call: Call) -> Result<Reply, HostFault> {
+        Session::ask_method(self, call).map_err(|fault| HostFault::new(fault.to_string()))
+    }
+
     fn rest(&mut self) -> Result<(), HostFault> {
         Session::rest(self).map_err(|fault| HostFault::new(fault.to_string()))
     }
@@ -76,6 +86,10 @@ impl Records for triggerbox_odoo::Session {
 
     async fn answer(&mut self, call: Call) -> Result<Reply, HostFault> {
         self.call(call).await.map_err(|fault| HostFault::new(fault.to_string()))
+    }
+
+    async fn ask_method(&mut self, call: Call) -> Result<Reply, HostFault> {
+        triggerbox_odoo::Session::ask_method(self, call).await.map_err(|fault| HostFault::new(fault.to_string()))
     }
 
     /// Nothing is held between two requests.

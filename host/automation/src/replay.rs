@@ -9,7 +9,7 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use serde::Serialize;
 use triggerbox_model::{
-    call::{Answer, Call, Reply},
+    call::{ASKING, Answer, Call, Reply},
     limits::Limit,
     value::{FIRST_PROVISIONAL_ID, Id},
 };
@@ -199,6 +199,7 @@ fn changes(call: &Call) -> bool {
         | Call::ReadMessages { .. }
         | Call::StateGet { .. }
         | Call::Complete { .. } => false,
+        Call::CallMethod { method, .. } if ASKING.contains(&method.as_str()) => false,
         Call::Create { .. }
         | Call::Ensure { .. }
         | Call::Write { .. }
@@ -287,7 +288,7 @@ impl Player {
             | Call::AddFollowers { .. }
             | Call::RemoveFollowers { .. }
             | Call::StateSet { .. } => Ok(Ok(Answer::Done)),
-            Call::CallMethod { .. } => Ok(Ok(Answer::OptionalText(None))),
+            Call::CallMethod { method, .. } if !ASKING.contains(&method.as_str()) => Ok(Ok(Answer::OptionalText(None))),
             other => Err(format!("it wants an answer that only a backend can give: {}", told(other))),
         }
     }

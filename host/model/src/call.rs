@@ -360,6 +360,12 @@ pub struct HttpResponse {
     pub body: Vec<u8>,
 }
 
+/// The method of every model that sets the context of the calls after it: its argument `context`, an object.
+pub const WITH_CONTEXT: &str = "with_context";
+
+/// Methods of every model that answer at once and change nothing.
+pub const ASKING: [&str; 2] = ["default_get", "copy_data"];
+
 /// A host call, as data. One variant for each fallible function that the contract imports.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "call", rename_all = "kebab-case")]

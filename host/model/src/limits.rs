@@ -9,7 +9,7 @@ use std::collections::HashMap;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    call::{Answer, Call, Command},
+    call::{ASKING, Answer, Call, Command, WITH_CONTEXT},
     value::Id,
 };
 
@@ -557,6 +557,8 @@ fn charges(call: &Call) -> Vec<(Limit, u64)> {
         | Call::ReadMessages { .. } => vec![(Limit::Queries, 1)],
         Call::Create { values, .. } => vec![(Limit::WriteCalls, 1), (Limit::RecordsWritten, len(values.len()))],
         Call::Ensure { .. } => vec![(Limit::Queries, 1), (Limit::WriteCalls, 1), (Limit::RecordsWritten, 1)],
+        Call::CallMethod { method, .. } if method == WITH_CONTEXT => Vec::new(),
+        Call::CallMethod { method, .. } if ASKING.contains(&method.as_str()) => vec![(Limit::Queries, 1)],
         Call::Write { ids, .. } | Call::CallMethod { ids, .. } => {
             vec![(Limit::WriteCalls, 1), (Limit::RecordsWritten, len(ids.len()))]
         }

@@ -11,7 +11,7 @@ use indexmap::IndexMap;
 use serde::{Deserialize, Deserializer, Serialize};
 
 pub use self::check::{DEFAULT_FUNCTIONS, Finding, Severity};
-use crate::{error::Error, text::nearest};
+use crate::{call::FieldInfo, error::Error, text::nearest};
 
 /// The model of followers.
 const FOLLOWERS: &str = "mail.followers";
@@ -158,6 +158,28 @@ impl Model {
     #[must_use]
     pub fn has_column(&self, name: &str) -> bool {
         self.fields.get(name).is_some_and(Field::has_column)
+    }
+
+    /// What fields are: the named ones, or all.
+    ///
+    /// # Errors
+    /// As [`Model::field`].
+    pub fn fields_get(&self, names: &[String]) -> Result<Vec<FieldInfo>, Error> {
+        let describe = |name: &str, field: &Field| FieldInfo {
+            name: name.to_owned(),
+            label: if field.string.is_empty() { name.to_owned() } else { field.string.clone() },
+            kind: field.kind.name().to_owned(),
+            relation: field.relation.clone(),
+            required: field.required,
+            readonly: field.readonly,
+            stored: field.store,
+            selection: if field.kind == FieldKind::Selection { field.selection.clone() } else { Vec::new() },
+            help: field.help.clone(),
+        };
+        if names.is_empty() {
+            return Ok(self.fields.iter().map(|(name, field)| describe(name, field)).collect());
+        }
+        names.iter().map(|name| Ok(describe(name, self.field(name)?))).collect()
     }
 
     /// The many2one of the hierarchy, if the model has one.
@@ -461,8 +483,25 @@ pub enum DefaultValue {
         /// Which one.
         function: String,
     },
+    /// What Odoo computes for a new record that nothing else gives a value: `{"computed": {"function": "first"}}`. It is no
+    /// default that `default_get` tells.
+    Computed {
+        /// What it comes to.
+        computed: Box<DefaultValue>,
+    },
     /// A literal in Odoo's JSON form.
     Literal(serde_json::Value),
+}
+
+impl DefaultValue {
+    /// What it comes to, computed or not.
+    #[must_use]
+    pub fn value(&self) -> &Self {
+        match self {
+            Self::Computed { computed } => computed.value(),
+            plain => plain,
+        }
+    }
 }
 
 /// How a stored field is computed from others of the same record or its lines.

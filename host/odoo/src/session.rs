@@ -14,9 +14,9 @@ use std::{
 };
 
 use jiff::Timestamp;
-use serde_json::{Value as Json, json};
+use serde_json::{Map, Value as Json, json};
 use triggerbox_model::{
-    call::{Answer, Call, Reply},
+    call::{ASKING, Answer, Call, Reply},
     changes::ChangeSet,
     error::{Error, ErrorKind},
     event::Outcome,
@@ -137,6 +137,46 @@ impl Session {
         told(answer)
     }
 
+    /// Calls a method that changes nothing, and answers with what it says. What the run has staged is not there for it to see:
+    /// a method that is asked about records is asked before anything is staged.
+    ///
+    /// # Errors
+    /// When Odoo cannot be used.
+    pub async fn ask_method(&mut self, call: Call) -> Result<Reply, OdooError> {
+        let answer = match self.learn_paths(&call).await {
+            Ok(()) => self.method_answer(call).await,
+            Err(fail) => Err(fail),
+        };
+        told(answer)
+    }
+
+    async fn method_answer(&mut self, call: Call) -> Result<Answer, Fail> {
+        let Call::CallMethod { model, ids, method, arguments_json } = call else {
+            return Err(Error::invalid("no-method", "only a method can be asked").into());
+        };
+        let mut body: Map<String, Json> = match serde_json::from_str(&arguments_json) {
+            Ok(arguments) => arguments,
+            Err(_) if arguments_json.trim().is_empty() => Map::new(),
+            Err(_) => {
+                return Err(
+                    Error::invalid("bad-arguments", format!("the arguments of `{method}` are no JSON object")).into()
+                );
+            }
+        };
+        if !ids.is_empty() {
+            if !self.changes.effects.is_empty() {
+                let what = format!(
+                    "`{model}.{method}` would not see what this run has changed; ask it before anything is changed"
+                );
+                return Err(pending(what).into());
+            }
+            body.insert("ids".to_owned(), json!(ids));
+        }
+        body.insert("context".to_owned(), self.context(false));
+        let answer = self.ask(&model, &method, Json::Object(body)).await?;
+        Ok(Answer::OptionalText(Some(answer.to_string())))
+    }
+
     /// Brings in one model by its name. The inner result: there is none, or the user may not see it.
     ///
     /// # Errors
@@ -222,6 +262,7 @@ impl Session {
             Call::CompleteActivities { target, kind, feedback } => {
                 self.complete_activities(target, kind, feedback).await
             }
+            Call::CallMethod { ref method, .. } if ASKING.contains(&method.as_str()) => self.method_answer(call).await,
             Call::Complete { .. } => {
                 Err(Error::unavailable("llm-not-configured", "odoo answers no language model calls").into())
             }

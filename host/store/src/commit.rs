@@ -11,6 +11,7 @@ use triggerbox_model::{
 
 use crate::{
     chatter::Tracking,
+    context,
     db::{Database, DbError},
     diff, effect,
     env::Env,
@@ -19,7 +20,7 @@ use crate::{
     query,
     remap::{Known, remap},
     session::bare,
-    write::{Place, Writer},
+    write::{Options, Place, Writer},
 };
 
 /// Why a change set was not applied. Nothing of it was.
@@ -89,12 +90,18 @@ pub fn commit_in(conn: &Connection, env: &Env, changes: &ChangeSet) -> Result<Co
     let mut place = Place::committed();
     let mut events = Vec::new();
     let mut tracking = Tracking::default();
+    let (home, mut here, mut options) = (env, env.clone(), Options::default());
     for (index, staged) in changes.effects.iter().enumerate() {
         let mut staged = staged.clone();
         let known = Progress { conn, env, place: RefCell::new(&mut place), mentions: &changes.mentions };
         remap(&env.schema, &known, &mut staged)?;
         refuse_late_writes(conn, env, &place, &staged, changes, index)?;
-        let mut writer = Writer::new(conn, env, &mut place);
+        if let Some(entered) = context::set_by(home, &staged)? {
+            (here, options) = entered;
+            continue;
+        }
+        let mut writer = Writer::new(conn, &here, &mut place);
+        writer.options = options.clone();
         writer.tracking = tracking;
         events.extend(effect::apply(&mut writer, &staged)?.changes);
         tracking = std::mem::take(&mut writer.tracking);

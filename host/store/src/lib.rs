@@ -22,6 +22,7 @@
 
 pub mod chatter;
 pub mod commit;
+mod context;
 pub mod db;
 pub mod ddl;
 pub mod demo;

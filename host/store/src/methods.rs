@@ -12,11 +12,11 @@ use triggerbox_model::{
 use crate::{
     chatter::{Author, NewActivity, Post},
     db::fault,
-    write::{Input, Values, Writer, html, values},
+    write::{Input, Values, Writer, html, json, values},
 };
 
 /// A method of a model, or of all (`*`).
-const METHODS: [(&str, &str); 22] = [
+const METHODS: [(&str, &str); 24] = [
     ("*", "action_archive"),
     ("*", "action_unarchive"),
     ("*", "toggle_active"),
@@ -25,9 +25,11 @@ const METHODS: [(&str, &str); 22] = [
     ("*", "message_subscribe"),
     ("*", "message_unsubscribe"),
     ("*", "activity_schedule"),
+    ("*", "_message_log"),
     ("crm.lead", "action_set_won"),
     ("crm.lead", "action_set_lost"),
     ("crm.lead", "action_restore"),
+    ("crm.lead", "convert_opportunity"),
     ("sale.order", "action_lock"),
     ("sale.order", "action_unlock"),
     ("sale.order", "action_confirm"),
@@ -67,16 +69,76 @@ pub fn call(
     method: &str,
     arguments_json: &str,
 ) -> Result<Json, Error> {
-    let arguments: Map<String, Json> = match serde_json::from_str(arguments_json) {
-        Ok(Json::Object(arguments)) => arguments,
-        Ok(Json::Null) => Map::new(),
-        Err(_) if arguments_json.trim().is_empty() => Map::new(),
-        _ => return Err(Error::invalid("bad-arguments", format!("the arguments of `{method}` are no JSON object"))),
-    };
+    let arguments = arguments_of(method, arguments_json)?;
     let described = writer.schema().model(model)?;
     check(described, method)?;
     writer.require_records(model, ids)?;
     writer.atomically(|writer| Call { model: described, ids, arguments: &arguments }.run(writer, method))
+}
+
+/// Asks what a method of every model says; it changes nothing. In Odoo's JSON form.
+///
+/// # Errors
+/// `unknown-method`, `bad-arguments`; as [`Writer::default_get`] and [`Writer::copy_data`].
+pub fn ask(
+    writer: &mut Writer<'_>,
+    model: &str,
+    ids: &[Id],
+    method: &str,
+    arguments_json: &str,
+) -> Result<Json, Error> {
+    let arguments = arguments_of(method, arguments_json)?;
+    let described = writer.schema().model(model)?;
+    match method {
+        "default_get" => {
+            // The argument has had two names.
+            let fields = arguments.get("fields").or_else(|| arguments.get("fields_list")).cloned();
+            let fields: Vec<String> = serde_json::from_value(fields.unwrap_or_default())
+                .map_err(|_| Error::invalid("bad-arguments", "`fields` is no list of names"))?;
+            let defaults = writer.default_get(model, &fields)?;
+            Ok(json::object(writer.schema(), described, &defaults))
+        }
+        "copy_data" => {
+            let given = match arguments.get("default") {
+                Some(Json::Object(given)) => json::values(writer.schema(), described, given)?,
+                _ => Values::new(),
+            };
+            writer.require_records(model, ids)?;
+            let copies = writer.copy_data(model, ids, &given)?;
+            Ok(copies.iter().map(|values| json::object(writer.schema(), described, values)).collect())
+        }
+        _ => Err(Error::not_found("unknown-method", format!("`{method}` answers nothing at once"))),
+    }
+}
+
+/// Arguments that are numbers of records, each with the model: those that are called as a field of the model, or as Odoo's
+/// methods call people and subtypes.
+pub(crate) fn records_in<'a>(
+    model: &Model,
+    arguments: &'a mut Map<String, Json>,
+) -> impl Iterator<Item = (String, &'a mut Json)> {
+    let related = |name: &str| match name {
+        "partner" | "partner_id" | "partner_ids" | "author_id" => Some("res.partner".to_owned()),
+        "user_id" | "user_ids" => Some("res.users".to_owned()),
+        "subtype_id" | "subtype_ids" => Some("mail.message.subtype".to_owned()),
+        name => model.fields.get(name)?.relation.clone(),
+    };
+    arguments.iter_mut().filter_map(move |(name, value)| Some((related(name)?, value))).flat_map(|(relation, value)| {
+        let ids = match value {
+            Json::Array(ids) => ids.iter_mut().collect(),
+            one => vec![one],
+        };
+        ids.into_iter().map(move |id| (relation.clone(), id))
+    })
+}
+
+fn arguments_of(method: &str, json: &str) -> Result<Map<String, Json>, Error> {
+    match serde_json::from_str(json) {
+        Ok(Json::Object(arguments)) => Ok(arguments),
+        Ok(Json::Null) => Ok(Map::new()),
+        Err(_) if json.trim().is_empty() => Ok(Map::new()),
+        _ => Err(Error::invalid("bad-arguments", format!("the arguments of `{method}` are no JSON object"))),
+    }
 }
 
 struct Call<'a> {
@@ -110,6 +172,15 @@ impl Call<'_> {
                 Ok(Json::Null)
             }
             (_, "activity_schedule") => self.activity_schedule(writer),
+            (_, "_message_log") => {
+                let body = self.arguments.get("body").and_then(Json::as_str).unwrap_or_default();
+                let html = self.arguments.get("body_is_html").and_then(Json::as_bool).unwrap_or(false);
+                let body = if html { body.to_owned() } else { html::escape(body) };
+                let logged: Result<Vec<Id>, Error> =
+                    self.ids.iter().map(|id| writer.log(&self.model.name, *id, &body)).collect();
+                logged.map(Json::from)
+            }
+            ("crm.lead", "convert_opportunity") => self.convert(writer),
             ("crm.lead", "action_set_won") => self.set_won(writer),
             ("crm.lead", "action_set_lost") => {
                 self.set_active(writer, |_| false)?;
@@ -230,6 +301,35 @@ impl Call<'_> {
         self.write(writer, Values::from([("stage_id".to_owned(), Input::Value(Value::link(stage)))]))
     }
 
+    /// Makes opportunities of leads, for a customer; what is won or lost already stays as it is.
+    fn convert(&self, writer: &mut Writer<'_>) -> Result<Json, Error> {
+        // A record is given by its number, or as a list of it.
+        let id = |name: &str| {
+            let given = self.arguments.get(name)?;
+            given.as_array().map_or(Some(given), |list| list.first())?.as_u64().and_then(|id| Id::try_from(id).ok())
+        };
+        let (users, team) = (self.ids_of("user_ids")?, id("team_id"));
+        let now = Value::Datetime(writer.env.now.strftime("%Y-%m-%dT%H:%M:%SZ").to_string());
+        for (place, lead) in self.ids.iter().enumerate() {
+            let cell = |field: &str| writer.cell(&self.model.name, field, *lead);
+            let lost = matches!(cell("active")?, Some(Cell::Integer(0)) | Some(Cell::Null));
+            let won = matches!(cell("probability")?, Some(Cell::Real(probability)) if probability >= 100.0);
+            if !(lost || won) {
+                let mut values = self.plain(&[("type", Value::text("opportunity")), ("date_conversion", now.clone())]);
+                values.extend(id("partner").map(|partner| ("partner_id".to_owned(), link(partner))));
+                writer.write(&self.model.name, &[*lead], values)?;
+            }
+            let mut assigned = Values::new();
+            assigned.extend(team.map(|team| ("team_id".to_owned(), link(team))));
+            let user = place.checked_rem(users.len()).and_then(|place| users.get(place));
+            assigned.extend(user.map(|user| ("user_id".to_owned(), link(*user))));
+            if !assigned.is_empty() {
+                writer.write(&self.model.name, &[*lead], assigned)?;
+            }
+        }
+        Ok(Json::Bool(true))
+    }
+
     fn message_post(&self, writer: &mut Writer<'_>) -> Result<Json, Error> {
         let text = |name: &str| self.arguments.get(name).and_then(Json::as_str);
         let flag = |name: &str| self.arguments.get(name).and_then(Json::as_bool).unwrap_or(false);
@@ -318,4 +418,8 @@ impl Call<'_> {
             Some(_) => Err(wrong()),
         }
     }
+}
+
+fn link(id: Id) -> Input {
+    Input::Value(Value::link(id))
 }

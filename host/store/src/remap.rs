@@ -1,5 +1,6 @@
 //! Real ids and names in place of provisional ids and mention tokens, throughout an effect.
 
+use serde_json::Value as Json;
 use triggerbox_model::{
     call::{BodyFormat, Command},
     changes::Effect,
@@ -8,7 +9,10 @@ use triggerbox_model::{
     value::{FieldValue, Id, RecordRef, Value, is_provisional},
 };
 
-use crate::mention::{Style, has_token, resolve};
+use crate::{
+    mention::{Style, has_token, resolve},
+    methods,
+};
 
 /// What a provisional id and a mention are by now.
 pub(crate) trait Known {
@@ -36,6 +40,7 @@ pub(crate) fn remap(schema: &Schema, known: &dyn Known, effect: &mut Effect) -> 
         Effect::Unlink { model, ids } => walk.ids(model, ids),
         Effect::CallMethod { model, ids, arguments_json, .. } => {
             walk.ids(model, ids)?;
+            walk.arguments(model, arguments_json)?;
             walk.text(arguments_json, Style::Json)
         }
         Effect::Copy { target, values, .. } => {
@@ -120,11 +125,36 @@ impl Walk<'_> {
         Ok(())
     }
 
+    /// Records that a method is given by number.
+    fn arguments(&self, model: &str, json: &mut String) -> Result<(), Error> {
+        let Ok(Json::Object(mut arguments)) = serde_json::from_str(json) else { return Ok(()) };
+        let mut renamed = false;
+        for (relation, id) in methods::records_in(self.schema.model(model)?, &mut arguments) {
+            let Some(mut real) = id.as_u64().and_then(|id| Id::try_from(id).ok()).filter(|id| is_provisional(*id))
+            else {
+                continue;
+            };
+            self.id(&relation, &mut real)?;
+            *id = Json::from(real);
+            renamed = true;
+        }
+        if renamed {
+            *json = Json::Object(arguments).to_string();
+        }
+        Ok(())
+    }
+
     fn fields(&self, model: &str, fields: &mut [FieldValue]) -> Result<(), Error> {
         let described = self.schema.model(model)?;
+        // The model of the record that `res_id` is the number of.
+        let about = described.model_column().and_then(|column| {
+            let named = fields.iter().find(|field| field.name == column)?;
+            if let Value::Text(model) = &named.value { Some(model.clone()) } else { None }
+        });
         for FieldValue { name, value } in fields {
             let field = described.fields.get(name.as_str());
-            let relation = field.and_then(|field| field.relation.as_deref()).unwrap_or_default();
+            let relation = field.and_then(|field| field.relation.as_deref());
+            let relation = relation.or(about.as_deref().filter(|_| name == "res_id")).unwrap_or_default();
             match value {
                 Value::Many2one(link) => self.id(relation, &mut link.id)?,
                 Value::Ids(ids) => self.ids(relation, ids)?,

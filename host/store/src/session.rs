@@ -14,18 +14,19 @@ use std::{
     time::{Duration, Instant},
 };
 
+use serde_json::Value as Json;
 use triggerbox_model::{
-    call::{Answer, Call, DomainSource, FieldInfo, Message, Operation, Reply},
+    call::{ASKING, Answer, Call, DomainSource, Message, Operation, Reply, WITH_CONTEXT},
     changes::{Change, ChangeKind, ChangeSet, Diff, Effect, Seen, merge},
     domain::{Domain, Operand, Operator},
     error::{Error, ErrorKind},
     event::Outcome,
-    schema::{Field, FieldKind},
+    schema::FieldKind,
     value::{FieldValue, Id, RecordRef, Row, Value, is_provisional},
 };
 
 use crate::{
-    chatter, commit,
+    chatter, commit, context,
     db::{Database, DbError, Snapshot},
     diff, effect,
     env::Env,
@@ -34,7 +35,7 @@ use crate::{
     methods,
     overlay::Overlay,
     query, rights,
-    write::{self, Place, Writer, values::PENDING},
+    write::{self, Options, Place, Writer, values::PENDING},
     xmlid,
 };
 
@@ -69,7 +70,12 @@ pub struct Session {
     since: Option<Instant>,
     max_age: Duration,
     outdated: Option<Error>,
+    /// The run's own environment.
     env: Env,
+    /// The environment of the calls to come: the run's own, unless it has set a context.
+    here: Env,
+    /// What that context switches off.
+    options: Options,
     rule: String,
     place: Place,
     changes: ChangeSet,
@@ -96,7 +102,9 @@ impl Session {
             since: Some(Instant::now()),
             max_age: MAX_SNAPSHOT_AGE,
             outdated: None,
+            here: env.clone(),
             env,
+            options: Options::default(),
             rule: String::new(),
             place: Place::Staged(Overlay::default()),
             changes: ChangeSet::default(),
@@ -195,6 +203,23 @@ impl Session {
         }
     }
 
+    /// Answers at once a method that grants say changes nothing. Besides those that only ask, every method here changes
+    /// something.
+    ///
+    /// # Errors
+    /// As [`Session::call`].
+    pub fn ask_method(&mut self, call: Call) -> Result<Reply, DbError> {
+        match &call {
+            Call::CallMethod { model, method, .. } if !ASKING.contains(&method.as_str()) => {
+                let known = self.here.schema.model(model).and_then(|model| methods::check(model, method));
+                let why =
+                    format!("`{method}` of `{model}` changes records: grant it among `methods`, not as read-only");
+                Ok(Err(known.err().unwrap_or_else(|| Error::denied("not-read-only", why))))
+            }
+            _ => self.call(call),
+        }
+    }
+
     /// What the run wants to change: to be committed, or kept until somebody approves.
     #[must_use]
     pub fn finish(self) -> ChangeSet {
@@ -284,38 +309,38 @@ impl Session {
     fn answer(&mut self, call: Call) -> Result<Answer, Error> {
         if let Some(model) = model_of(&call) {
             // A misspelt model is the script's mistake, not a matter of rights.
-            self.env.schema.model(model)?;
+            self.here.schema.model(model)?;
         }
         match call {
             Call::Search { model, domain, page } => {
                 let domain = self.ask(&model, &domain, page.order.as_deref())?;
-                Ok(Answer::Ids(query::search(&self.snapshot, &self.env, &model, &domain, &page)?))
+                Ok(Answer::Ids(query::search(&self.snapshot, &self.here, &model, &domain, &page)?))
             }
             Call::SearchRead { model, domain, fields, page } => {
                 require_fields(&fields)?;
                 let domain = self.ask(&model, &domain, page.order.as_deref())?;
-                let rows = query::search_read(&self.snapshot, &self.env, &model, &domain, &fields, &page)?;
+                let rows = query::search_read(&self.snapshot, &self.here, &model, &domain, &fields, &page)?;
                 Ok(Answer::Rows(self.read_rows(&model, &fields, rows)))
             }
             Call::SearchCount { model, domain } => {
                 let domain = self.ask(&model, &domain, None)?;
-                Ok(Answer::Count(query::search_count(&self.snapshot, &self.env, &model, &domain)?))
+                Ok(Answer::Count(query::search_count(&self.snapshot, &self.here, &model, &domain)?))
             }
             Call::Read { model, ids, fields } => {
                 require_fields(&fields)?;
                 self.settle()?;
-                let rows = query::read::read(&self.snapshot, &self.env, &model, &ids, &fields)?;
+                let rows = query::read::read(&self.snapshot, &self.here, &model, &ids, &fields)?;
                 Ok(Answer::Rows(self.read_rows(&model, &fields, rows)))
             }
             Call::NameSearch { model, text, limit } => {
                 self.settle()?;
-                let described = self.env.schema.model(&model)?;
+                let described = self.here.schema.model(&model)?;
                 if let Some(name) = &described.rec_name {
                     self.refuse_pending(&model, name)?;
                 }
                 let links = query::name_search(
                     &self.snapshot,
-                    &self.env,
+                    &self.here,
                     &model,
                     &text,
                     Operator::Ilike,
@@ -329,14 +354,16 @@ impl Session {
                 for item in group_by.iter().chain(&aggregates) {
                     self.refuse_pending_path(&model, item.split(':').next().unwrap_or_default())?;
                 }
-                let (conn, env) = (&self.snapshot, &self.env);
+                let (conn, env) = (&self.snapshot, &self.here);
                 let groups = group::read_group(conn, env, &model, &domain, &group_by, &aggregates, &page)?;
                 Ok(Answer::Groups(groups))
             }
-            Call::FieldsGet { model, fields } => Ok(Answer::Fields(fields_get(&self.env, &model, &fields)?)),
+            Call::FieldsGet { model, fields } => {
+                Ok(Answer::Fields(self.here.schema.model(&model)?.fields_get(&fields)?))
+            }
             Call::HasAccess { model, ids, operation } => {
                 self.settle()?;
-                Ok(Answer::Flag(rights::has_access(&self.snapshot, &self.env, &model, &ids, operation)?))
+                Ok(Answer::Flag(rights::has_access(&self.snapshot, &self.here, &model, &ids, operation)?))
             }
             Call::ResolveXmlid { xmlid } => Ok(Answer::Record(xmlid::resolve(&self.snapshot, &xmlid)?)),
             Call::Create { model, values } => {
@@ -367,8 +394,16 @@ impl Session {
                 Ok(Answer::Id(id))
             }
             Call::CallMethod { model, ids, method, arguments_json } => {
-                self.check_text(&arguments_json)?;
-                methods::check(self.env.schema.model(&model)?, &method)?;
+                self.check_arguments(&model, &arguments_json)?;
+                if ASKING.contains(&method.as_str()) {
+                    self.settle()?;
+                    let mut writer = self.writer();
+                    let answer = methods::ask(&mut writer, &model, &ids, &method, &arguments_json)?;
+                    return Ok(Answer::OptionalText(Some(answer.to_string())));
+                }
+                if method != WITH_CONTEXT {
+                    methods::check(self.here.schema.model(&model)?, &method)?;
+                }
                 self.stage(|_| Effect::CallMethod { model, ids, method, arguments_json })?;
                 Ok(Answer::OptionalText(None))
             }
@@ -376,7 +411,7 @@ impl Session {
                 self.settle()?;
                 let rows = query::read::read(
                     &self.snapshot,
-                    &self.env,
+                    &self.here,
                     &target.model,
                     &[target.id],
                     &["display_name".to_owned()],
@@ -392,7 +427,7 @@ impl Session {
             Call::ScheduleActivity { target, activity } => {
                 self.check_text(&activity.summary)?;
                 self.check_text(activity.note.as_deref().unwrap_or_default())?;
-                let checked = effect::new_activity(&activity, self.env.user);
+                let checked = effect::new_activity(&activity, self.here.user);
                 self.check_chatter(&target, |writer| writer.check_activity(&checked))?;
                 self.changes.effects.push(Effect::ScheduleActivity { target, activity });
                 Ok(Answer::Done)
@@ -414,10 +449,10 @@ impl Session {
             }
             Call::ReadMessages { target, limit } => {
                 self.settle()?;
-                let writer = Writer::new(&self.snapshot, &self.env, &mut self.place);
+                let writer = Writer::new(&self.snapshot, &self.here, &mut self.place);
                 writer.require_chatter(&target.model, target.id)?;
-                rights::check_access(&self.snapshot, &self.env, &target.model, &[target.id], Operation::Read)?;
-                Ok(Answer::Messages(chatter::read_messages(&self.snapshot, &self.env, &target, limit)?))
+                rights::check_access(&self.snapshot, &self.here, &target.model, &[target.id], Operation::Read)?;
+                Ok(Answer::Messages(chatter::read_messages(&self.snapshot, &self.here, &target, limit)?))
             }
             Call::StateGet { key } => {
                 self.settle()?;
@@ -447,7 +482,7 @@ impl Session {
         let domain = Domain::from_source(source)?;
         if !self.pending.is_empty() {
             self.refuse_pending_domain(model, &domain)?;
-            let described = self.env.schema.model(model)?;
+            let described = self.here.schema.model(model)?;
             for term in order.unwrap_or(&described.order).split(',') {
                 self.refuse_pending_path(model, term.split_whitespace().next().unwrap_or_default())?;
             }
@@ -474,7 +509,7 @@ impl Session {
     fn relation(&self, model: &str, path: &str) -> Option<String> {
         let mut model = model.to_owned();
         for step in path.split('.') {
-            model = self.env.schema.models.get(&model)?.fields.get(step)?.relation.clone()?;
+            model = self.here.schema.models.get(&model)?.fields.get(step)?.relation.clone()?;
         }
         Some(model)
     }
@@ -483,7 +518,7 @@ impl Session {
     fn refuse_pending_path(&self, model: &str, path: &str) -> Result<(), Error> {
         let mut model = model.to_owned();
         for step in path.split('.') {
-            let Some(described) = self.env.schema.models.get(&model) else { return Ok(()) };
+            let Some(described) = self.here.schema.models.get(&model) else { return Ok(()) };
             let step = if step == "display_name" { described.rec_name.as_deref().unwrap_or(step) } else { step };
             self.refuse_pending(&model, step)?;
             let Some(relation) = described.fields.get(step).and_then(|field| field.relation.clone()) else {
@@ -509,12 +544,17 @@ impl Session {
             let record = RecordRef::new(model, row.id);
             // What is not stored follows from other records, which this run may have changed.
             let follows = |field: &String| {
-                let known = self.env.schema.models.get(model);
+                let known = self.here.schema.models.get(model);
                 let stored = known.is_some_and(|known| {
                     known.has_column(field)
                         || known.fields.get(field).is_some_and(|field| field.kind == FieldKind::Many2many)
                 });
                 !stored && !self.changed.is_empty()
+            };
+            // A text in another language is not what the commit compares.
+            let foreign = |field: &String| {
+                let known = self.here.schema.models.get(model).and_then(|model| model.fields.get(field));
+                self.here.lang != self.env.lang && known.is_some_and(|field| field.translate)
             };
             for (field, value) in fields.iter().zip(&mut row.values) {
                 match value {
@@ -525,7 +565,7 @@ impl Session {
                     _ => {}
                 }
                 let key = (record.clone(), field.clone());
-                if !is_provisional(row.id) && !self.changed.contains(&key) && !follows(field) {
+                if !is_provisional(row.id) && !self.changed.contains(&key) && !follows(field) && !foreign(field) {
                     self.seen.entry(key).or_insert_with(|| bare(value));
                 }
             }
@@ -543,9 +583,20 @@ impl Session {
         Ok(ids)
     }
 
+    /// Writes on the view, in the context that was set.
+    fn writer(&mut self) -> Writer<'_> {
+        let mut writer = Writer::new(&self.snapshot, &self.here, &mut self.place);
+        writer.options = self.options.clone();
+        writer
+    }
+
     /// Does the effect of this number on the view.
     fn show(&mut self, index: usize, effect: &Effect) -> Result<Vec<Id>, Error> {
-        let mut writer = Writer::new(&self.snapshot, &self.env, &mut self.place);
+        if let Some(entered) = context::set_by(&self.env, effect)? {
+            (self.here, self.options) = entered;
+            return Ok(Vec::new());
+        }
+        let mut writer = self.writer();
         let done = effect::apply(&mut writer, effect)?;
         for change in &done.changes {
             self.changed.extend(change.fields.iter().map(|field| (change.record.clone(), field.field.clone())));
@@ -565,7 +616,7 @@ impl Session {
         for key in &keys {
             self.refuse_pending(&model, key)?;
         }
-        let writer = Writer::new(&self.snapshot, &self.env, &mut self.place);
+        let writer = Writer::new(&self.snapshot, &self.here, &mut self.place);
         if let Some(found) = writer.find_by_keys(&model, &keys, &write::from_fields(&values))? {
             return Ok(Answer::Id(found));
         }
@@ -596,9 +647,9 @@ impl Session {
         target: &RecordRef,
         check: impl FnOnce(&Writer<'_>) -> Result<(), Error>,
     ) -> Result<(), Error> {
-        let writer = Writer::new(&self.snapshot, &self.env, &mut self.place);
+        let writer = Writer::new(&self.snapshot, &self.here, &mut self.place);
         writer.require_chatter(&target.model, target.id)?;
-        rights::check_access(&self.snapshot, &self.env, &target.model, &[target.id], Operation::Write)?;
+        rights::check_access(&self.snapshot, &self.here, &target.model, &[target.id], Operation::Write)?;
         check(&writer)
     }
 
@@ -609,6 +660,17 @@ impl Session {
             }
         }
         Ok(())
+    }
+
+    /// A method may be given records of this run by number, and may hold their numbers nowhere else.
+    fn check_arguments(&self, model: &str, json: &str) -> Result<(), Error> {
+        let Ok(Json::Object(mut arguments)) = serde_json::from_str(json) else { return self.check_text(json) };
+        for (_, id) in methods::records_in(self.here.schema.model(model)?, &mut arguments) {
+            if id.is_number() {
+                *id = Json::Null;
+            }
+        }
+        self.check_text(&Json::Object(arguments).to_string())
     }
 
     fn check_text(&self, text: &str) -> Result<(), Error> {
@@ -722,24 +784,4 @@ fn require_fields(fields: &[String]) -> Result<(), Error> {
         return Err(Error::invalid("no-fields", "the list of fields is empty; name the fields to read"));
     }
     Ok(())
-}
-
-/// Describes fields of a model: the named ones, or all.
-pub(crate) fn fields_get(env: &Env, model: &str, names: &[String]) -> Result<Vec<FieldInfo>, Error> {
-    let described = env.schema.model(model)?;
-    let describe = |name: &str, field: &Field| FieldInfo {
-        name: name.to_owned(),
-        label: if field.string.is_empty() { name.to_owned() } else { field.string.clone() },
-        kind: field.kind.name().to_owned(),
-        relation: field.relation.clone(),
-        required: field.required,
-        readonly: field.readonly,
-        stored: field.store,
-        selection: if field.kind == FieldKind::Selection { field.selection.clone() } else { Vec::new() },
-        help: field.help.clone(),
-    };
-    if names.is_empty() {
-        return Ok(described.fields.iter().map(|(name, field)| describe(name, field)).collect());
-    }
-    names.iter().map(|name| Ok(describe(name, described.field(name)?))).collect()
 }

@@ -163,7 +163,7 @@ impl<'a> Check<'a> {
             }
             _ => {}
         }
-        match &field.default {
+        match field.default.as_ref().map(DefaultValue::value) {
             Some(DefaultValue::Function { function }) if !DEFAULT_FUNCTIONS.contains(&function.as_str()) => {
                 let known = DEFAULT_FUNCTIONS.join(", ");
                 self.error(name, format!("has the unknown default function `{function}`; there are {known}"));

@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 
 use serde_json::{Value as Json, json};
 use triggerbox_model::{
-    call::{Answer, Call, DomainSource, FieldInfo, Operation, Page, Posted},
+    call::{Answer, Call, DomainSource, Operation, Page, Posted},
     error::Error,
-    schema::{Field, FieldKind},
+    schema::FieldKind,
     value::{Id, Link, RecordRef, Row, Value, is_provisional},
 };
 
@@ -97,23 +97,7 @@ impl Session {
     }
 
     pub(super) fn fields_get(&self, model: &str, names: &[String]) -> Result<Answer, Fail> {
-        let described = self.schema.model(model)?;
-        let info = |name: &str, field: &Field| FieldInfo {
-            name: name.to_owned(),
-            label: if field.string.is_empty() { name.to_owned() } else { field.string.clone() },
-            kind: field.kind.name().to_owned(),
-            relation: field.relation.clone(),
-            required: field.required,
-            readonly: field.readonly,
-            stored: field.store,
-            selection: if field.kind == FieldKind::Selection { field.selection.clone() } else { Vec::new() },
-            help: field.help.clone(),
-        };
-        let fields: Result<Vec<FieldInfo>, Error> = match names.is_empty() {
-            true => Ok(described.fields.iter().map(|(name, field)| info(name, field)).collect()),
-            false => names.iter().map(|name| Ok(info(name, described.field(name)?))).collect(),
-        };
-        Ok(Answer::Fields(fields?))
+        Ok(Answer::Fields(self.schema.model(model)?.fields_get(names)?))
     }
 
     pub(super) async fn name_search(&mut self, model: &str, text: &str, limit: u32) -> Result<Answer, Fail> {

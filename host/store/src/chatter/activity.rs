@@ -180,6 +180,23 @@ impl Writer<'_> {
         Ok(date.map_or(today, |date| date.to_string()))
     }
 
+    /// The icon of a type: its own, or that of the type that comes with Odoo.
+    fn activity_icon(&self, kind: Id) -> Result<String, Error> {
+        const ICON: &str = "icon";
+        if self.schema().model("mail.activity.type")?.has_column(ICON) {
+            return Ok(match self.cell("mail.activity.type", ICON, kind)? {
+                Some(Cell::Text(icon)) => icon,
+                _ => String::new(),
+            });
+        }
+        for (xmlid, icon) in ICONS {
+            if self.xmlid(xmlid)? == Some(kind) {
+                return Ok(icon.to_owned());
+            }
+        }
+        Ok(String::new())
+    }
+
     fn complete_one(&mut self, id: Id, feedback: Option<&str>) -> Result<Id, Error> {
         let read = |field: &str| self.cell("mail.activity", field, id).map(|cell| cell.unwrap_or(Cell::Null));
         let words = |cell: Cell| match cell {
@@ -188,9 +205,10 @@ impl Writer<'_> {
         };
         let model = words(read("res_model")?);
         let target = values::as_id(&read("res_id")?).unwrap_or_default();
-        let kind = match values::as_id(&read("activity_type_id")?) {
-            Some(kind) => self.name_of("mail.activity.type", kind)?,
-            None => String::new(),
+        let kind = values::as_id(&read("activity_type_id")?);
+        let (icon, kind) = match kind {
+            Some(kind) => (self.activity_icon(kind)?, self.name_of("mail.activity.type", kind)?),
+            None => (String::new(), String::new()),
         };
         let (summary, note) = (words(read("summary")?), words(read("note")?));
         let assignee = match values::as_id(&read("user_id")?) {
@@ -199,7 +217,15 @@ impl Writer<'_> {
             None => Some(String::new()),
         };
         let described = self.schema().model(&model)?;
-        let body = done_body(&kind, &summary, &note, assignee.as_deref(), feedback);
+        let done = DoneActivity {
+            icon: &icon,
+            kind: &kind,
+            summary: &summary,
+            note: &note,
+            assignee: assignee.as_deref(),
+            feedback: feedback.unwrap_or_default(),
+        };
+        let body = done.body();
         let subtype = self.xmlid(subtype::ACTIVITIES)?;
         let message = self.post(&described.name, target, Post { body, subtype, ..Post::default() })?;
         let row = Row::from([
@@ -256,27 +282,59 @@ impl Writer<'_> {
     }
 }
 
-/// What the chatter says of an activity that is done.
-fn done_body(kind: &str, summary: &str, note: &str, assignee: Option<&str>, feedback: Option<&str>) -> String {
-    use std::fmt::Write;
+/// The icons of the types that come with Odoo, by external id.
+const ICONS: [(&str, &str); 6] = [
+    ("mail.mail_activity_data_email", "fa-envelope"),
+    ("mail.mail_activity_data_call", "fa-phone"),
+    ("mail.mail_activity_data_meeting", "fa-users"),
+    ("mail.mail_activity_data_todo", "fa-check"),
+    ("mail.mail_activity_data_upload_document", "fa-upload"),
+    ("mail.mail_activity_data_warning", "fa-warning"),
+];
 
-    let escape = html::escape;
-    let mut body = format!("<div><p><span class=\"fa fa-check fa-fw\"></span><span>{}</span> done", escape(kind));
-    // Writing to a String cannot fail.
-    if let Some(assignee) = assignee {
-        let _ = write!(body, " (originally assigned to {})", escape(assignee));
+/// An activity that is done, in words.
+struct DoneActivity<'a> {
+    icon: &'a str,
+    kind: &'a str,
+    summary: &'a str,
+    note: &'a str,
+    /// Who it was for, if not for whoever did it.
+    assignee: Option<&'a str>,
+    feedback: &'a str,
+}
+
+impl DoneActivity<'_> {
+    /// What the chatter says of it: Odoo's own text, spaces included.
+    fn body(&self) -> String {
+        use std::fmt::Write;
+
+        let named =
+            |text: &str| if text.is_empty() { String::new() } else { format!("<span>{}</span>", html::escape(text)) };
+        let mut body = format!(
+            "<div>\n    <p>\n        <span class=\"fa {} fa-fw\"></span>{} done\n",
+            html::escape(self.icon),
+            named(self.kind)
+        );
+        if let Some(assignee) = self.assignee {
+            // Writing to a String cannot fail.
+            let _ = writeln!(body, "         (originally assigned to {})", named(assignee));
+        }
+        if !self.summary.is_empty() {
+            let _ = writeln!(body, "        <span>: </span>{}", named(self.summary));
+        }
+        body.push_str("    </p>\n");
+        if !self.note.is_empty() && self.note != "<p><br></p>" {
+            body.push_str("    \n        <div class=\"o_mail_note_title fw-bold\">Original note:</div>\n        <div>");
+            body.push_str(self.note);
+            body.push_str("</div>\n");
+        }
+        if !self.feedback.is_empty() {
+            let lines = html::escape(self.feedback).replace('\n', "\n            <br>\n            ");
+            body.push_str("    <div>\n        <div class=\"fw-bold\">Feedback:</div>\n            ");
+            body.push_str(&lines);
+            body.push_str("\n    </div>\n");
+        }
+        body.push_str("</div>");
+        body
     }
-    if !summary.is_empty() {
-        let _ = write!(body, "<span>: </span><span>{}</span>", escape(summary));
-    }
-    body.push_str("</p>");
-    if !note.is_empty() {
-        let _ = write!(body, "<div class=\"o_mail_note_title fw-bold\">Original note:</div><div>{note}</div>");
-    }
-    if let Some(feedback) = feedback.filter(|feedback| !feedback.is_empty()) {
-        let lines = escape(feedback).replace('\n', "<br>");
-        let _ = write!(body, "<div><div class=\"fw-bold\">Feedback:</div>{lines}</div>");
-    }
-    body.push_str("</div>");
-    body
 }

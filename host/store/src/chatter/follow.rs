@@ -84,6 +84,23 @@ impl Writer<'_> {
         })
     }
 
+    /// Who follows a record, each with the kinds of messages that they follow.
+    pub(crate) fn followers_of(&self, model: &str, id: Id) -> Result<Vec<(Id, Vec<Id>)>, Error> {
+        let Some(subtypes) =
+            self.schema().models.get("mail.followers").and_then(|model| model.fields.get("subtype_ids"))
+        else {
+            return Ok(Vec::new());
+        };
+        let mut followers = Vec::new();
+        for follower in self.hanging("mail.followers", model, id)? {
+            let partner = self.cell("mail.followers", "partner_id", follower)?;
+            if let Some(partner) = partner.as_ref().and_then(values::as_id) {
+                followers.push((partner, linked_ids(self.conn, subtypes, follower)?));
+            }
+        }
+        Ok(followers)
+    }
+
     /// Makes partners follow a record no longer.
     ///
     /// # Errors
@@ -165,7 +182,7 @@ impl Writer<'_> {
         };
         for id in ids {
             self.subscribe(model, *id, &[partner])?;
-            if user != self.env.user {
+            if user != self.env.user && !self.options.no_assignment_message {
                 self.notify_assigned(model, *id, partner)?;
             }
         }
@@ -214,7 +231,7 @@ impl Writer<'_> {
             self.subscribe(model, *id, &all)?;
             let before = before.get(place).unwrap_or(&none);
             for (user, partner) in &partners {
-                if *user != self.env.user && !before.contains(user) {
+                if *user != self.env.user && !before.contains(user) && !self.options.no_assignment_message {
                     self.notify_assigned(model, *id, *partner)?;
                 }
             }

@@ -15,13 +15,15 @@ use crate::write::{Row, Writer, linked_ids, row, values};
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Tracking {
     before: IndexMap<(String, Id), Option<IndexMap<String, Before>>>,
+    /// Lists of records as they are by now, in the order in which they were linked.
+    linked: IndexMap<(String, Id, String), Vec<Id>>,
 }
 
 #[derive(Debug, Clone, PartialEq)]
 enum Before {
     Cell(Cell),
-    /// A list of records, by name.
-    Names(String),
+    /// A list of records, and their names.
+    Links(Vec<Id>, String),
 }
 
 impl Tracking {
@@ -61,12 +63,40 @@ impl Writer<'_> {
         }
     }
 
-    /// Keeps the records that a many2many field has before it changes.
-    pub(crate) fn track_ids(&mut self, model: &Model, id: Id, name: &str, field: &Field, before: &[Id]) {
+    /// The records of a many2many field as a tracking message tells them: in their model's order, and after them what was
+    /// linked since. Of a field that is not tracked, they are in no particular order.
+    pub(crate) fn tracked_order(
+        &self,
+        model: &Model,
+        id: Id,
+        name: &str,
+        field: &Field,
+        linked: &[Id],
+    ) -> Result<Vec<Id>, Error> {
+        if !self.tracks(model, field) {
+            return Ok(linked.to_vec());
+        }
+        match self.tracking.linked.get(&(model.name.clone(), id, name.to_owned())) {
+            Some(known) => Ok(known.iter().copied().filter(|other| linked.contains(other)).collect()),
+            None => self.in_order(self.schema().model(field.relation.as_deref().unwrap_or_default())?, linked),
+        }
+    }
+
+    /// Keeps the records that a many2many field has before it changes, and those that it has then.
+    pub(crate) fn track_ids(
+        &mut self,
+        model: &Model,
+        id: Id,
+        name: &str,
+        field: &Field,
+        before: &[Id],
+        after: Vec<Id>,
+    ) {
         if self.tracks(model, field) {
             let relation = field.relation.as_deref().unwrap_or_default();
             let names = self.names(relation, before).unwrap_or_default();
-            self.tracking.note(&model.name, id, name, Before::Names(names));
+            self.tracking.note(&model.name, id, name, Before::Links(before.to_vec(), names));
+            self.tracking.linked.insert((model.name.clone(), id, name.to_owned()), after);
         }
     }
 
@@ -90,6 +120,7 @@ impl Writer<'_> {
                 self.post_changes(described, id, &fields, &now)?;
             }
         }
+        self.tracking.linked.clear();
         Ok(())
     }
 
@@ -142,13 +173,14 @@ impl Writer<'_> {
     ) -> Result<Option<Cells>, Error> {
         let before = match before {
             Before::Cell(cell) => cell,
-            Before::Names(names) => {
+            Before::Links(links, names) => {
                 let relation = field.relation.as_deref().unwrap_or_default();
-                let linked = linked_ids(self.conn, field, id)?;
-                let after = self.names(relation, &linked)?;
-                return Ok(
-                    (after != *names).then(|| vec![("old_value_char", text(names)), ("new_value_char", text(after))])
-                );
+                let now = linked_ids(self.conn, field, id)?;
+                if now.len() == links.len() && now.iter().all(|link| links.contains(link)) {
+                    return Ok(None);
+                }
+                let after = self.names(relation, &self.tracked_order(model, id, name, field, &now)?)?;
+                return Ok(Some(vec![("old_value_char", text(names)), ("new_value_char", text(after))]));
             }
         };
         let after = now.get(name).cloned().unwrap_or(Cell::Null);

@@ -176,7 +176,7 @@ fn add_columns(conn: &Connection, before: &Model, model: &Model, done: &mut Upgr
 
 /// Records that are there already get the literal default of a new field.
 fn fill(conn: &Connection, own: &str, name: &str, field: &Field) -> Result<(), Error> {
-    let Some(DefaultValue::Literal(literal)) = &field.default else { return Ok(()) };
+    let Some(DefaultValue::Literal(literal)) = field.default.as_ref().map(DefaultValue::value) else { return Ok(()) };
     let value = to_sql(field, literal).map_err(|why| Error::rejected("bad-schema", format!("`{name}`: {why}")))?;
     conn.execute(&format!("UPDATE {own} SET {} = ?1", quote(name)), [value]).map(drop).map_err(fault)
 }

@@ -16,26 +16,47 @@ use crate::{ddl, env::Env};
 impl Writer<'_> {
     pub(super) fn copy_many(&mut self, model: &str, ids: &[Id], given: &Values) -> Result<Vec<Id>, Error> {
         let described = self.schema().model(model)?;
-        super::create::check_names(described, given)?;
-        self.check_operation(described, Operation::Read, ids)?;
-        let mut list = Vec::new();
-        for id in ids {
-            let mut copied = self.copied_values(described, *id, given)?;
-            self.rename_copy(described, &mut copied, given);
-            copied.extend(given.iter().map(|(name, input)| (name.clone(), input.clone())));
-            list.push(copied);
-        }
+        let list = self.copy_data(model, ids, given)?;
+        let options = self.options_of_copies(described);
+        let before = std::mem::replace(&mut self.options, options);
         // Texts are copied in the base language, and their translations after it.
-        let copies = if self.env.lang == BASE_LANG {
-            self.create_many(model, list)?
+        let made = if self.env.lang == BASE_LANG {
+            self.create_many(model, list)
         } else {
             let base = Env { lang: BASE_LANG.to_owned(), ..self.env.clone() };
-            self.create_in(&base, model, list)?
+            self.create_in(&base, model, list)
         };
+        self.options = before;
+        let copies = made?;
         for (id, copy) in ids.iter().zip(&copies) {
             self.copy_translations(described, *id, *copy)?;
         }
+        self.finish_copies(described, ids, &copies)?;
         Ok(copies)
+    }
+
+    /// What copies of these records would be made of; Odoo's `copy_data`.
+    ///
+    /// # Errors
+    /// `unknown-field`, `missing-record`; `access-denied`: the user may not read them.
+    pub fn copy_data(&mut self, model: &str, ids: &[Id], given: &Values) -> Result<Vec<Values>, Error> {
+        let described = self.schema().model(model)?;
+        super::create::check_names(described, given)?;
+        self.check_operation(described, Operation::Read, ids)?;
+        ids.iter()
+            .map(|id| {
+                let mut copied = self.copy_of(described, *id, given)?;
+                copied.extend(given.iter().map(|(name, input)| (name.clone(), input.clone())));
+                Ok(copied)
+            })
+            .collect()
+    }
+
+    /// What a copy takes over, as its model has it.
+    pub(super) fn copy_of(&mut self, model: &Model, id: Id, given: &Values) -> Result<Values, Error> {
+        let mut copied = self.copied_values(model, id, given)?;
+        self.adapt_copy(model, id, &mut copied, given)?;
+        Ok(copied)
     }
 
     /// Creates in another environment, as part of the same operation.
@@ -113,7 +134,7 @@ impl Writer<'_> {
         let related = self.schema().model(model.field(name)?.relation.as_deref().unwrap_or_default())?;
         let mut commands = Vec::new();
         for line in self.lines(model, id, name)? {
-            let values = self.copied_values(related, line, &Values::new())?;
+            let values = self.copy_of(related, line, &Values::new())?;
             commands.push(Command::Create(values));
         }
         Ok(commands)

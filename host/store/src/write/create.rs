@@ -35,6 +35,7 @@ impl Writer<'_> {
         given.retain(|name, _| !is_magic(model, name));
         self.add_defaults(model, &mut given)?;
         self.add_known_values(model, &mut given)?;
+        self.add_computed(model, &mut given)?;
         let shown = self.create_parents(model, &mut given)?;
         self.touch(model)?;
         let id = self.place.new_id(self.conn, &model.name)?;

@@ -9,7 +9,7 @@ use triggerbox_model::{
 };
 
 use super::{
-    Input, Values, Writer, is_magic, json,
+    Input, Values, Writer, is_magic, json, shown_path,
     values::{PENDING, as_id},
 };
 use crate::{
@@ -17,23 +17,26 @@ use crate::{
     ddl::{quote, table},
 };
 
+/// What a record is called that has no number yet: a default, and as good as none when it is given.
+const UNNUMBERED: &str = "New";
+
 impl Writer<'_> {
-    /// The defaults of the named fields; Odoo's `default_get`.
+    /// The defaults of the named fields, as far as they have one; Odoo's `default_get`. Names that are no fields are passed
+    /// over, as there.
     ///
     /// # Errors
-    /// `unknown-field`.
+    /// `unknown-model`.
     pub fn default_get(&mut self, model: &str, fields: &[String]) -> Result<Values, Error> {
         let described = self.schema().model(model)?;
         let mut defaults = Values::new();
         for name in fields {
-            let field = described.field(name)?;
-            // What Odoo computes for a new record is no default of its field.
-            let computed = matches!(&field.default, Some(DefaultValue::Function { function }) if function == "first");
-            if computed && field.computed && !self.options.defaults.contains_key(name) {
-                continue;
-            }
+            let Some(field) = described.fields.get(name) else { continue };
             if let Some(input) = self.default_of(described, name, field, false)? {
                 defaults.insert(name.clone(), input);
+            } else if let Some((parent, own)) = inherited(described, field) {
+                // A field of the record behind this one has the default that it has there.
+                let value = self.default_get(parent, std::slice::from_ref(&own))?.swap_remove(&own);
+                defaults.extend(value.map(|value| (name.clone(), value)));
             }
         }
         Ok(defaults)
@@ -42,10 +45,24 @@ impl Writer<'_> {
     /// Fills in the defaults of fields that are not given.
     pub(super) fn add_defaults(&mut self, model: &Model, given: &mut Values) -> Result<(), Error> {
         for (name, field) in &model.fields {
-            if given.contains_key(name) || is_magic(model, name) {
+            if is_magic(model, name) || given.contains_key(name) && !is_open(field, given.get(name)) {
                 continue;
             }
             if let Some(input) = self.default_of(model, name, field, true)? {
+                given.insert(name.clone(), input);
+            }
+        }
+        Ok(())
+    }
+
+    /// Fills in what Odoo computes for new records, where there still is nothing.
+    pub(super) fn add_computed(&mut self, model: &Model, given: &mut Values) -> Result<(), Error> {
+        for (name, field) in &model.fields {
+            let Some(DefaultValue::Computed { computed }) = &field.default else { continue };
+            if given.contains_key(name) {
+                continue;
+            }
+            if let Some(input) = self.value_of(model, name, field, computed, true)? {
                 given.insert(name.clone(), input);
             }
         }
@@ -61,10 +78,8 @@ impl Writer<'_> {
             return Ok(Some(input.clone()));
         }
         Ok(match &field.default {
-            Some(DefaultValue::Literal(literal)) => Some(json::input(self.schema(), model, name, field, literal)?),
-            Some(DefaultValue::Function { function }) => {
-                self.computed_default(model, name, field, function, take)?.map(Input::Value)
-            }
+            Some(DefaultValue::Computed { .. }) => None,
+            Some(default) => self.value_of(model, name, field, default, take)?,
             // A new record is not archived.
             None if model.active_name.as_deref() == Some(name) && name == "active" => {
                 Some(Input::Value(Value::Boolean(true)))
@@ -73,7 +88,24 @@ impl Writer<'_> {
         })
     }
 
-    fn computed_default(
+    fn value_of(
+        &mut self,
+        model: &Model,
+        name: &str,
+        field: &Field,
+        default: &DefaultValue,
+        take: bool,
+    ) -> Result<Option<Input>, Error> {
+        Ok(match default {
+            DefaultValue::Literal(literal) => Some(json::input(self.schema(), model, name, field, literal)?),
+            DefaultValue::Function { function } => {
+                self.function_value(model, name, field, function, take)?.map(Input::Value)
+            }
+            DefaultValue::Computed { computed } => self.value_of(model, name, field, computed, take)?,
+        })
+    }
+
+    fn function_value(
         &mut self,
         model: &Model,
         name: &str,
@@ -95,7 +127,7 @@ impl Writer<'_> {
             },
             "first" => link(self.first(field.relation.as_deref().unwrap_or_default())?),
             "sequence" if take => Some(Value::text(self.next_number(&model.name)?)),
-            "sequence" => None,
+            "sequence" => Some(Value::text(UNNUMBERED)),
             other => {
                 let message = format!("the default of `{name}` of `{}` is the unknown function `{other}`", model.name);
                 return Err(Error::invalid("bad-schema", message).with_field(name));
@@ -140,4 +172,17 @@ impl Writer<'_> {
         let width = usize::try_from(padding).unwrap_or(0);
         Ok(format!("{prefix}{number:0width$}"))
     }
+}
+
+/// Whether a given value leaves it to the numbering what a record is called.
+fn is_open(field: &Field, given: Option<&Input>) -> bool {
+    let numbered = matches!(&field.default, Some(DefaultValue::Function { function }) if function == "sequence");
+    numbered && matches!(given, Some(Input::Value(Value::Text(text))) if text == UNNUMBERED)
+}
+
+/// The model behind this one that a field is shown from, and what it is called there.
+fn inherited<'m>(model: &'m Model, field: &Field) -> Option<(&'m str, String)> {
+    let (link, own) = shown_path(field)?.split_once('.')?;
+    let parent = model.inherits.iter().find(|(_, by)| *by == link).map(|(parent, _)| parent.as_str())?;
+    (!own.contains('.')).then(|| (parent, own.to_owned()))
 }

@@ -4,7 +4,7 @@
 //! with Odoo: `"12"` is a number to an integer field, `false` empties any field, and x2many fields take triples.
 
 use base64::{Engine, engine::general_purpose::STANDARD};
-use serde_json::Value as Json;
+use serde_json::{Value as Json, json};
 use triggerbox_model::{
     error::Error,
     schema::{Field, FieldKind, Model, Schema},
@@ -127,6 +127,56 @@ fn commands(schema: &Schema, model: &Model, name: &str, field: &Field, json: &Js
         }
     }
     Ok(commands)
+}
+
+/// Values of a record as Odoo's own interface gives them: what [`values`] takes.
+#[must_use]
+pub fn object(schema: &Schema, model: &Model, values: &Values) -> Json {
+    let shown = values.iter().map(|(name, input)| {
+        let field = model.fields.get(name);
+        let value = match input {
+            Input::Value(value) => plain(field.map(|field| field.kind), value.clone(), false),
+            Input::Commands(commands) => {
+                let related = field.and_then(|field| schema.models.get(field.relation.as_deref()?));
+                commands.iter().map(|command| triple(schema, related, command)).collect()
+            }
+        };
+        (name.clone(), value)
+    });
+    Json::Object(shown.collect())
+}
+
+fn triple(schema: &Schema, related: Option<&Model>, command: &Command) -> Json {
+    let nested = |values: &Values| related.map_or(Json::Null, |related| object(schema, related, values));
+    match command {
+        Command::Create(values) => json!([0, 0, nested(values)]),
+        Command::Update(id, values) => json!([1, id, nested(values)]),
+        Command::Delete(id) => json!([2, id, 0]),
+        Command::Unlink(id) => json!([3, id, 0]),
+        Command::Link(id) => json!([4, id, 0]),
+        Command::Clear => json!([5, 0, 0]),
+        Command::Replace(ids) => json!([6, 0, ids]),
+    }
+}
+
+/// A value as Odoo's own interface gives it. `named`: a linked record with its name.
+#[must_use]
+pub fn plain(kind: Option<FieldKind>, value: Value, named: bool) -> Json {
+    match value {
+        Value::Unset | Value::Pending => Json::Bool(false),
+        Value::Boolean(flag) => Json::Bool(flag),
+        Value::Integer(number) => json!(number),
+        Value::Number(number) => json!(number),
+        Value::Text(text) | Value::Date(text) => Json::String(text),
+        Value::Datetime(text) => Json::String(text.replace('T', " ").trim_end_matches('Z').to_owned()),
+        Value::Many2one(link) if named => json!([link.id, link.name]),
+        Value::Many2one(link) => json!(link.id),
+        Value::Ids(ids) => json!(ids),
+        Value::Reference(record) => Json::String(format!("{},{}", record.model, record.id)),
+        Value::Binary(bytes) => Json::String(STANDARD.encode(bytes)),
+        Value::Json(text) if kind == Some(FieldKind::Json) => serde_json::from_str(&text).unwrap_or(Json::Null),
+        Value::Json(text) => Json::String(text),
+    }
 }
 
 /// What Python's `str()` makes of it.

@@ -52,6 +52,13 @@ impl Writer<'_> {
                     ("website", "website"),
                 ];
                 self.take_over(model, given, "partner_id", "res.partner", &fields)?;
+                if let Some(partner) = linked(given, "partner_id")
+                    && !matches!(self.cell("res.partner", "is_company", partner)?, Some(Cell::Integer(1)))
+                    && let Some(name) = self.text("res.partner", "name", partner)?
+                {
+                    preset(model, given, "contact_name", || Value::Text(name));
+                }
+                self.add_lead_company(model, given)?;
                 for dated in ["date_last_stage_update", "date_open"] {
                     if dated == "date_last_stage_update"
                         || matches!(given_value(given, "user_id"), Some(Value::Many2one(_)))
@@ -75,6 +82,7 @@ impl Writer<'_> {
                 {
                     preset(model, given, "stage_id", || Value::link(stage));
                 }
+                self.add_author(model, given);
                 if given.get("user_ids").is_some_and(names_somebody) {
                     let now = self.now_value();
                     preset(model, given, "date_assign", || now);
@@ -89,6 +97,52 @@ impl Writer<'_> {
             _ => {}
         }
         Ok(())
+    }
+
+    /// A task of no project is for whoever makes it too, where it is said who it is for.
+    fn add_author(&self, model: &Model, given: &mut Values) {
+        const SYSTEM: Id = 1;
+        if linked(given, "project_id").is_some() || linked(given, "parent_id").is_some() || self.env.user == SYSTEM {
+            return;
+        }
+        let mut users = match given.get("user_ids") {
+            Some(Input::Value(Value::Ids(users))) if !users.is_empty() => users.clone(),
+            Some(Input::Commands(commands)) => match commands.as_slice() {
+                [Command::Replace(users)] => users.clone(),
+                _ => return,
+            },
+            _ => return,
+        };
+        if model.fields.contains_key("user_ids") && !users.contains(&self.env.user) {
+            users.push(self.env.user);
+            given.insert("user_ids".to_owned(), Input::Commands(vec![Command::Replace(users)]));
+        }
+    }
+
+    /// The company of a lead is its team's. Without a salesperson, it has a team only if it is given one.
+    fn add_lead_company(&self, model: &Model, given: &mut Values) -> Result<(), Error> {
+        if linked(given, "user_id").is_none() && model.has_column("user_id") {
+            preset(model, given, "team_id", || Value::Unset);
+        }
+        let company = match linked(given, "team_id") {
+            Some(team) => self.company_of("crm.team", team)?,
+            None => None,
+        };
+        let company = match (company, linked(given, "user_id"), linked(given, "partner_id")) {
+            (Some(company), ..) => Some(company),
+            (None, Some(_), _) => return Ok(()),
+            (None, None, Some(partner)) => self.company_of("res.partner", partner)?,
+            (None, None, None) => None,
+        };
+        preset(model, given, "company_id", || company.map_or(Value::Unset, Value::link));
+        Ok(())
+    }
+
+    fn company_of(&self, model: &str, id: Id) -> Result<Option<Id>, Error> {
+        if !self.schema().models.get(model).is_some_and(|described| described.has_column("company_id")) {
+            return Ok(None);
+        }
+        Ok(self.cell(model, "company_id", id)?.as_ref().and_then(values::as_id))
     }
 
     /// The stage that a project's new tasks are in.
@@ -140,7 +194,12 @@ impl Writer<'_> {
             ("product.template", Some(_)) if given.contains_key(REFERENCE) => self.refer_to_variant(model, id),
             ("res.partner", changed) => {
                 self.finish_partner(model, id, changed.is_none())?;
-                self.tell_leads(id, changed.unwrap_or_default())
+                self.tell_leads(id, changed.unwrap_or_default())?;
+                let names: Vec<&str> = match changed {
+                    Some(changed) => changed.iter().map(String::as_str).collect(),
+                    None => given.keys().map(String::as_str).collect(),
+                };
+                self.sync_contact(model, id, &names, changed.is_none())
             }
             ("product.category", _) => self.finish_category(model, id),
             ("crm.lead", Some(changed)) => {
@@ -252,25 +311,6 @@ impl Writer<'_> {
             }
         }
         Ok(())
-    }
-
-    /// Names that show that a record is a copy.
-    pub(super) fn rename_copy(&self, model: &Model, copied: &mut Values, given: &Values) {
-        const MARKED: [&str; 7] = [
-            "res.partner",
-            "product.category",
-            "product.template",
-            "project.project",
-            "project.task",
-            "account.tax",
-            "product.product",
-        ];
-        if MARKED.contains(&model.name.as_str())
-            && !given.contains_key("name")
-            && let Some(Input::Value(Value::Text(name))) = copied.get_mut("name")
-        {
-            name.push_str(" (copy)");
-        }
     }
 
     /// Sets columns that the schema has, where they differ.
@@ -442,6 +482,12 @@ impl Writer<'_> {
             "crm.lead" => {
                 self.add_contact_columns(model, row)?;
                 self.add_lead_columns(model, id, row)
+            }
+            "res.partner" => {
+                if let Some(Cell::Text(website)) = row.get_mut("website") {
+                    *website = web_address(website);
+                }
+                Ok(())
             }
             "sale.order" => {
                 if let Some(partner @ Cell::Integer(_)) = row.get("partner_id").cloned() {

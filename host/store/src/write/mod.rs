@@ -3,9 +3,11 @@
 //!
 //! The same functions work on committed tables and on a run's staged view of them: [`Place`] says which.
 
+mod addresses;
 mod columns;
 mod compute;
 mod constraints;
+mod copied;
 mod copy;
 mod create;
 mod defaults;
@@ -105,8 +107,29 @@ pub struct Options {
     pub no_subscription: bool,
     /// Recipients of a message follow from then on (`mail_post_autofollow`).
     pub recipients_follow: bool,
+    /// Whoever a record is given to is not told (`mail_auto_subscribe_no_notify`).
+    pub no_assignment_message: bool,
+    /// Tasks are copied with their project: called the same, and archived if they are (`copy_project`).
+    pub whole_project: bool,
     /// Values for fields that are not given (`default_…`), for the model that is created first.
     pub defaults: Values,
+}
+
+impl Options {
+    /// What a context switches off, by Odoo's names.
+    #[must_use]
+    pub fn from_context(context: &serde_json::Value) -> Self {
+        let on = |key: &str| context.get(key).and_then(serde_json::Value::as_bool).unwrap_or(false);
+        Self {
+            silent: on("tracking_disable"),
+            no_tracking: on("mail_notrack"),
+            no_creation_message: on("mail_create_nolog"),
+            no_subscription: on("mail_create_nosubscribe"),
+            recipients_follow: on("mail_post_autofollow"),
+            no_assignment_message: on("mail_auto_subscribe_no_notify"),
+            ..Self::default()
+        }
+    }
 }
 
 /// Writes records in one environment, in one place.

@@ -1,7 +1,6 @@
 //! One2many and many2many fields: their commands, and the tables of pairs.
 
-use std::collections::BTreeSet;
-
+use indexmap::IndexSet;
 use rusqlite::{Connection, types::Value as Cell};
 use triggerbox_model::{
     call::Operation,
@@ -78,18 +77,20 @@ impl Writer<'_> {
         let related = self.schema().model(field.relation.as_deref().unwrap_or_default())?;
         let Some(pairs) = field.m2m.as_ref() else { return Ok(()) };
         let before = linked(self.conn, pairs, id)?;
-        let mut after: BTreeSet<Id> = before.iter().copied().collect();
+        // In the order in which they are told of: as they are read, and what is linked last at the end.
+        let known = self.tracked_order(model, id, name, field, &before)?;
+        let mut after: IndexSet<Id> = known.iter().copied().collect();
         for command in commands {
             match command {
                 Command::Link(other) => drop(after.insert(other)),
-                Command::Unlink(other) => drop(after.remove(&other)),
+                Command::Unlink(other) => drop(after.shift_remove(&other)),
                 Command::Clear => after.clear(),
                 Command::Replace(others) => after = others.into_iter().collect(),
                 Command::Create(values) => after.extend(self.create_many(&related.name, vec![values])?),
                 Command::Update(other, values) => self.write_many(&related.name, &[other], values)?,
                 Command::Delete(other) => {
                     self.unlink_many(&related.name, &[other])?;
-                    after.remove(&other);
+                    after.shift_remove(&other);
                 }
             }
         }
@@ -106,7 +107,7 @@ impl Writer<'_> {
             self.check_operation(related, Operation::Read, &[])?;
         }
         self.log.ids(&model.name, id, name, &before);
-        self.track_ids(model, id, name, field, &before);
+        self.track_ids(model, id, name, field, &known, after.into_iter().collect());
         self.place.touch_table(self.conn, &pairs.table)?;
         let (table, one, two) = (quote(&pairs.table), quote(&pairs.column1), quote(&pairs.column2));
         for other in added {

@@ -189,9 +189,17 @@ impl Writer<'_> {
         self.set(partners, partner, cells)
     }
 
-    /// Columns that a lead gets with a contact, where they are not written themselves.
+    /// Columns that a lead gets with a contact, where they are not written themselves. Without one, it names nobody.
     pub(super) fn add_contact_columns(&self, model: &Model, row: &mut Row) -> Result<(), Error> {
-        let Some(partner) = row.get("partner_id").and_then(values::as_id) else { return Ok(()) };
+        let Some(partner) = row.get("partner_id") else { return Ok(()) };
+        let Some(partner) = values::as_id(partner) else {
+            for name in ["contact_name", "partner_name"] {
+                if model.has_column(name) {
+                    row.entry(name.to_owned()).or_insert(Cell::Null);
+                }
+            }
+            return Ok(());
+        };
         let Some(partners) = self.schema().models.get("res.partner") else { return Ok(()) };
         let Some(contact) = columns::whole_row(self.conn, partners, partner)? else { return Ok(()) };
         let said = |theirs: &str| contact.get(theirs).filter(|word| is_said(word)).cloned();

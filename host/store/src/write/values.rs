@@ -30,6 +30,10 @@ pub(crate) fn to_cell(model: &Model, name: &str, field: &Field, value: &Value) -
             Cell::Text(if field.sanitize { html::sanitize(text) } else { text.clone() })
         }
         (FieldKind::Integer, Value::Integer(number)) => Cell::Integer(i64::from(*number)),
+        // The number of a record, which another field names the model of.
+        (FieldKind::Integer, Value::Many2one(link)) if name == "res_id" && model.model_column().is_some() => {
+            Cell::Integer(i64::from(link.id))
+        }
         (FieldKind::Float, Value::Integer(_) | Value::Number(_)) => {
             let number = finite(model, name, value)?;
             Cell::Real(field.digits.map_or(number, |(_, digits)| number::round_digits(number, digits)))

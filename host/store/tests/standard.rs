@@ -1,0 +1,213 @@
+//! What the standard models mean, and what a context means: defaults, copies, contacts and their companies.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test may panic, in its helpers too"
+)]
+
+mod common;
+
+use common::*;
+use serde_json::{Value as Json, json};
+use triggerbox_model::{
+    call::{Answer, Call, Command},
+    value::{FieldValue, Id, RecordRef, Value},
+};
+use triggerbox_store::{commit::commit, session::Session};
+
+fn method(model: &str, ids: &[Id], method: &str, arguments: Json) -> Call {
+    let (model, method) = (model.to_owned(), method.to_owned());
+    Call::CallMethod { model, ids: ids.to_vec(), method, arguments_json: arguments.to_string() }
+}
+
+/// What a method says at once.
+fn told(run: &mut Session, model: &str, ids: &[Id], name: &str, arguments: Json) -> Json {
+    match ask(run, method(model, ids, name, arguments)) {
+        Answer::OptionalText(Some(text)) => serde_json::from_str(&text).unwrap(),
+        other => panic!("not told: {other:?}"),
+    }
+}
+
+fn enter(run: &mut Session, context: Json) {
+    let call = method("crm.lead", &[], "with_context", json!({ "context": context }));
+    assert_eq!(ask(run, call), Answer::OptionalText(None));
+}
+
+fn names(run: &mut Session, model: &str, domain: &str) -> Vec<Value> {
+    let mut names: Vec<Value> = search(run, model, domain).into_iter().map(|id| read(run, model, id, "name")).collect();
+    names.sort_by_key(|name| format!("{name:?}"));
+    names
+}
+
+#[test]
+fn a_default_is_what_a_field_says_and_not_what_is_computed() {
+    let database = demo();
+    let mut run = session(&database);
+    let fields = json!({ "fields": [
+        "type", "priority", "user_id", "active", "color", "expected_revenue", "company_id", "stage_id", "team_id", "won_status",
+        "name", "no_such_field",
+    ] });
+    let wanted = json!({
+        "type": "opportunity", "priority": "0", "user_id": ADMIN, "active": true, "color": 0, "expected_revenue": 0.0,
+    });
+    assert_eq!(told(&mut run, "crm.lead", &[], "default_get", fields), wanted);
+    // What is computed for a new record is there all the same.
+    let lead = create(&mut run, "crm.lead", vec![text("name", "New one")]);
+    for computed in ["stage_id", "team_id", "company_id"] {
+        assert!(matches!(read(&mut run, "crm.lead", lead, computed), Value::Many2one(_)), "{computed}");
+    }
+    assert_eq!(read(&mut run, "crm.lead", lead, "won_status"), Value::text("pending"));
+    // An order is not numbered by asking, nor by being called what all new ones are called.
+    let order = told(&mut run, "sale.order", &[], "default_get", json!({ "fields": ["name", "state"] }));
+    assert_eq!(order, json!({ "name": "New", "state": "draft" }));
+    let partner = search(&mut run, "res.partner", "[('name', '=', 'Azure Interior')]")[0];
+    let values = vec![text("name", "New"), field("partner_id", Value::link(partner))];
+    let order = create(&mut run, "sale.order", values);
+    assert_eq!(read(&mut run, "sale.order", order, "name"), Value::Pending);
+}
+
+#[test]
+fn nobodys_lead_has_no_team() {
+    let database = demo();
+    let mut run = session(&database);
+    let lead = create(&mut run, "crm.lead", vec![text("name", "Nobody's"), field("user_id", Value::Unset)]);
+    assert_eq!(read(&mut run, "crm.lead", lead, "team_id"), Value::Unset);
+    assert_eq!(read(&mut run, "crm.lead", lead, "company_id"), Value::Unset);
+}
+
+#[test]
+fn a_task_is_copied_with_those_below_it() {
+    let database = demo();
+    let mut run = session(&database);
+    let project = create(&mut run, "project.project", vec![text("name", "Roof")]);
+    let of_project = field("project_id", Value::link(project));
+    let task = create(&mut run, "project.task", vec![text("name", "Plan"), of_project.clone()]);
+    let below = |name: &str, parent: Id| -> Vec<FieldValue> {
+        vec![text("name", name), of_project.clone(), field("parent_id", Value::link(parent))]
+    };
+    let draw = create(&mut run, "project.task", below("Draw", task));
+    create(&mut run, "project.task", below("Print", draw));
+    let gone = create(&mut run, "project.task", below("Dropped", task));
+    write(&mut run, "project.task", gone, vec![field("active", Value::Boolean(false))]);
+
+    let target = RecordRef::new("project.task", task);
+    let Answer::Id(copy) = ask(&mut run, Call::Copy { target, values: vec![] }) else { panic!() };
+    assert_eq!(read(&mut run, "project.task", copy, "name"), Value::text("Plan (copy)"));
+    let found = names(&mut run, "project.task", &format!("[('id', 'child_of', {copy})]"));
+    assert_eq!(found, ["Draw (copy)", "Plan (copy)", "Print (copy)"].map(Value::text));
+
+    let target = RecordRef::new("project.project", project);
+    let Answer::Id(copy) = ask(&mut run, Call::Copy { target, values: vec![] }) else { panic!() };
+    let found =
+        names(&mut run, "project.task", &format!("[('project_id', '=', {copy}), ('name', 'not ilike', 'copy')]"));
+    assert_eq!(found, ["Draw", "Plan", "Print"].map(Value::text));
+    commit(&database, &env(&database, ADMIN), &run.finish()).unwrap();
+}
+
+#[test]
+fn what_a_copy_would_be_made_of_is_told() {
+    let database = demo();
+    let mut run = session(&database);
+    let lead = search(&mut run, "crm.lead", "[('name', '=', 'Need twenty desks')]")[0];
+    let copies = told(&mut run, "crm.lead", &[lead], "copy_data", json!({ "default": { "name": "Thirty desks" } }));
+    let copy = &copies[0];
+    assert_eq!(copy["name"], "Thirty desks");
+    assert_eq!(copy["type"], "opportunity");
+    assert!(copy.get("stage_id").is_none() && copy.get("create_date").is_none(), "{copy}");
+    assert!(run.changes().effects.is_empty());
+}
+
+#[test]
+fn a_contact_and_its_company_have_one_address() {
+    let database = demo();
+    let mut run = session(&database);
+    let company = vec![
+        text("name", "Hub"),
+        field("is_company", Value::Boolean(true)),
+        text("street", "Quay 1"),
+        text("city", "Gent"),
+    ];
+    let hub = create(&mut run, "res.partner", company);
+    let person = create(&mut run, "res.partner", vec![text("name", "Pia"), field("parent_id", Value::link(hub))]);
+    let depot = vec![
+        text("name", "Depot"),
+        field("parent_id", Value::link(hub)),
+        text("type", "delivery"),
+        text("city", "Aalst"),
+    ];
+    let depot = create(&mut run, "res.partner", depot);
+    let cities = |run: &mut Session| [hub, person, depot].map(|id| read(run, "res.partner", id, "city"));
+    assert_eq!(cities(&mut run), ["Gent", "Gent", "Aalst"].map(Value::text));
+    write(&mut run, "res.partner", hub, vec![text("city", "Brugge")]);
+    assert_eq!(cities(&mut run), ["Brugge", "Brugge", "Aalst"].map(Value::text));
+    write(&mut run, "res.partner", person, vec![text("city", "Oostende")]);
+    assert_eq!(cities(&mut run), ["Oostende", "Oostende", "Aalst"].map(Value::text));
+    assert_eq!(read(&mut run, "res.partner", person, "street"), Value::text("Quay 1"));
+}
+
+#[test]
+fn a_lead_without_its_contact_names_nobody() {
+    let database = demo();
+    let mut run = session(&database);
+    let contact = create(&mut run, "res.partner", vec![text("name", "Ida"), text("email", "ida@ample.example")]);
+    let values = vec![text("name", "Chairs"), field("partner_id", Value::link(contact))];
+    let lead = create(&mut run, "crm.lead", values);
+    write(&mut run, "crm.lead", lead, vec![field("partner_id", Value::Unset)]);
+    assert_eq!(read(&mut run, "crm.lead", lead, "contact_name"), Value::Unset);
+    assert_eq!(read(&mut run, "crm.lead", lead, "email_from"), Value::text("ida@ample.example"));
+}
+
+#[test]
+fn a_context_holds_for_the_calls_after_it_and_at_the_commit() {
+    let database = demo();
+    let mut run = session(&database);
+    let lead = search(&mut run, "crm.lead", "[('name', '=', 'Need twenty desks')]")[0];
+    enter(&mut run, json!({ "tracking_disable": true }));
+    write(&mut run, "crm.lead", lead, vec![text("priority", "3"), field("expected_revenue", Value::Number(7.0))]);
+    create(&mut run, "crm.lead", vec![text("name", "Silent")]);
+    enter(&mut run, json!({}));
+    create(&mut run, "crm.lead", vec![text("name", "Loud")]);
+    let done = commit(&database, &env(&database, ADMIN), &run.finish()).unwrap();
+    let mut after = session(&database);
+    let messages = |run: &mut Session, name: &str| {
+        let lead = search(run, "crm.lead", &format!("[('name', '=', '{name}')]"))[0];
+        search(run, "mail.message", &format!("[('model', '=', 'crm.lead'), ('res_id', '=', {lead})]")).len()
+    };
+    assert_eq!((messages(&mut after, "Silent"), messages(&mut after, "Loud")), (0, 1));
+    let tracked = search(&mut after, "mail.tracking.value", &format!("[('mail_message_id.res_id', '=', {lead})]"));
+    assert!(tracked.is_empty(), "{:?}", done.diff);
+
+    let mut run = session(&database);
+    let unknown = refused(&mut run, method("crm.lead", &[], "with_context", json!({ "context": { "lang": "xx_XX" } })));
+    assert_eq!(unknown.code, "unknown-language");
+    let foreign = json!({ "context": { "allowed_company_ids": [4711] } });
+    assert_eq!(refused(&mut run, method("crm.lead", &[], "with_context", foreign)).code, "foreign-company");
+    assert_eq!(refused(&mut run, method("crm.lead", &[], "with_context", json!({}))).code, "bad-arguments");
+}
+
+#[test]
+fn who_was_linked_last_is_told_last() {
+    let database = demo();
+    let mut run = session(&database);
+    let project = create(&mut run, "project.project", vec![text("name", "Roof")]);
+    let values = vec![
+        text("name", "Shared"),
+        field("project_id", Value::link(project)),
+        field("user_ids", Value::Ids(vec![SAM, MANAGER])),
+    ];
+    let task = create(&mut run, "project.task", values);
+    let done = commit(&database, &env(&database, ADMIN), &run.finish()).unwrap();
+    let task = done.ids[&("project.task".to_owned(), task)];
+    let mut run = session(&database);
+    let target = RecordRef::new("project.task", task);
+    ask(&mut run, Call::Relate { target, field: "user_ids".to_owned(), commands: vec![Command::Link(ADMIN)] });
+    commit(&database, &env(&database, ADMIN), &run.finish()).unwrap();
+    let mut after = session(&database);
+    let told = search(&mut after, "mail.tracking.value", &format!("[('mail_message_id.res_id', '=', {task})]"))[0];
+    let Value::Text(names) = read(&mut after, "mail.tracking.value", told, "new_value_char") else { panic!() };
+    let Value::Many2one(admin) = read(&mut after, "res.users", ADMIN, "partner_id") else { panic!() };
+    assert!(names.ends_with(&format!(", {}", admin.name.unwrap())), "{names}");
+}
