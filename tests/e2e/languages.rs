@@ -176,8 +176,11 @@ fn server_action(crm: &Crm, ids: &[u32], code: &str) -> (triggerbox_automation::
     crm.run(language::single("python", "server-action"), "crm.lead", ids, &how)
 }
 
-const ACTION: &[&str] =
-    &["crm.lead:read,write,note:name,expected_revenue,priority,partner_id,type", "res.partner:read:name,city"];
+const ACTION: &[&str] = &[
+    "crm.lead:read,write,note:name,expected_revenue,priority,partner_id,type",
+    "res.partner:read:name,city",
+    "sale.order:read,create:name,partner_id",
+];
 
 // Shows: F014
 #[test]
@@ -204,7 +207,17 @@ fn a_server_action_is_refused_with_line_and_reason() {
         ("def f(a):\n    return records.filtered(lambda r: r.id > a)", "line 2: 'a' belongs to the function around"),
         ("log(record.name)\nenv.cr.commit()", "env.cr.commit() would apply half of a run"),
         ("record.write({'name': 'x'})\nlog(str(record.nothing_such))", "has no attribute"),
+        ("env.cr.rollback()", "env.cr.rollback() is not needed: raise UserError(…)"),
+        ("env.cr.execute('select 1')", "there is no SQL here; use search"),
         ("env['res.partner'].sudo()", "sudo() is not granted"),
+        ("records.with_user(1).write({'name': 'x'})", "set the rule's run-as user instead"),
+        ("env(user=1)['res.partner'].search([])", "set the rule's run-as user instead"),
+        ("env['ir.model'].search([])", "of ir.model one thing is known here"),
+        ("log(record.copy_data()[0]['email_from'])", "does not ask for `read` of"),
+        (
+            "partner = env['res.partner'].search([], limit=1)\nlog(env['sale.order'].create({'partner_id': partner.id}).name)",
+            "is known only when the run is applied; decide before you write",
+        ),
         ("record.message_post(body='x', subtype_xmlid='mail.mt_comment')", "`message` on `crm.lead`"),
         ("record.message_post(body='x').id", "the result of message_post is known only when the run is applied"),
     ] {

@@ -6,18 +6,17 @@ from types import MappingProxyType
 from catalogue import ModelRecord, Models
 from errors import NotHere
 from recordset import Recordset
-from store import Store
+from store import TOLD, Store
 from triggerbox import Error, ref
 
 
 class Environment:
     """As Odoo's: `env['crm.lead']`, `env.user`, `env.company`, `env.ref(…)`, `env.context`."""
 
-    __slots__ = ("_event", "_store", "uid", "su", "context", "cr", "_company")
+    __slots__ = ("_event", "_store", "_told", "uid", "su", "context", "cr", "_company")
 
     def __init__(self, event, store=None, context=None, company=None):
         self._event = event
-        self._store = store or Store()
         self.uid = event.run_as.id
         self.su = event.superuser
         given = {"lang": event.run_as.lang or False, "tz": event.run_as.tz or False, "uid": event.run_as.id}
@@ -26,6 +25,14 @@ class Environment:
             given["active_id"] = event.ids[0] if event.ids else False
         given.update(json.loads(event.parameters.get("context") or "{}"))
         self.context = MappingProxyType(given if context is None else context)
+        #: What of the context is not the run's own. Without a language, texts are in English.
+        self._told = {name: self.context[name] for name in TOLD if self.context.get(name)}
+        lang = self.context.get("lang") or "en_US"
+        if lang != (event.run_as.lang or "en_US"):
+            self._told["lang"] = lang
+        else:
+            self._told.pop("lang", None)
+        self._store = (store or Store()).read_in(self._told)
         self._company = company or event.company.id
         self.cr = Cursor(event)
 
@@ -44,6 +51,15 @@ class Environment:
         if user is not None and int(user) != self.uid or su and not self.su:
             raise NotHere("env(user=…, su=…) cannot take other rights; set the rule's run-as user instead")
         return self if context is None else self._with(context=dict(context))
+
+    def ask(self, function, model, *arguments):
+        """Calls a function of the host that is about a model, in this context."""
+        self._store.enter(model, self._told)
+        return function(model, *arguments)
+
+    def enter(self, model):
+        """Has the host answer in this context from now on."""
+        self._store.enter(model, self._told)
 
     def _with(self, context=None, company=None):
         context = dict(self.context) if context is None else context

@@ -2,11 +2,23 @@
 
 from traceback import extract_tb
 
-from triggerbox import Error, Failed, UserError
+from triggerbox import Error, Failed, Rejected, UserError
 
 
 class NotHere(Failed):
     """Something that Odoo's own server could do and a staged run cannot; says what to do instead."""
+
+
+def refusable(function):
+    """A function of the host; what the backend refuses is a `UserError`, as in Odoo."""
+
+    def call(*arguments):
+        try:
+            return function(*arguments)
+        except Rejected as error:
+            raise UserError(error.message) from error
+
+    return call
 
 
 def shown(error, text):

@@ -4,7 +4,7 @@ import json
 from functools import partial
 
 from dates import context_timestamp
-from errors import NotHere
+from errors import NotHere, refusable
 from fields import to_date
 from markup import Markup
 from rounding import CURRENCY
@@ -13,7 +13,7 @@ from triggerbox.errors import fallible
 from triggerbox.values import FIRST_PROVISIONAL
 from wit_world.imports import chatter, records as host, types
 
-host_call = fallible(host.call)
+host_call = refusable(fallible(host.call))
 post_note = fallible(chatter.post_note)
 post_message = fallible(chatter.post_message)
 add_followers = fallible(chatter.add_followers)
@@ -25,6 +25,7 @@ ARGUMENTS = {
     "message_subscribe": ("partner_ids",),
     "message_unsubscribe": ("partner_ids",),
     "action_feedback": ("feedback",),
+    "convert_opportunity": ("partner", "user_ids", "team_id"),
     "name_search": ("name", "domain", "operator", "limit"),
 }
 
@@ -87,7 +88,7 @@ class Method:
         if len(arguments) > len(known):
             raise NotHere(f"call {name} with named arguments: what the others are called is not known here")
         named.update(zip(known, arguments))
-        answer = host_call(records._name, list(records._ids), name, json.dumps(named, default=plain))
+        answer = records.env.ask(host_call, records._name, list(records._ids), name, json.dumps(named, default=plain))
         records.env._store.forget()
         return Later(f"{records._name}.{name}") if answer is None else json.loads(answer)
 
@@ -105,6 +106,7 @@ class Methods:
     __slots__ = ()
 
     def _refs(self):
+        self.env.enter(self._name)
         return [types.RecordRef(self._name, id) for id in self._ids]
 
     def _method(self, name):
@@ -125,7 +127,8 @@ class Methods:
             if subtype_id and not subtype_xmlid:
                 named["subtype_id"] = int(subtype_id)
             given = {name: value for name, value in named.items() if value}
-            host_call(self._name, list(self._ids), "message_post", json.dumps(given))
+            self.env.ask(host_call, self._name, list(self._ids), "message_post", json.dumps(given))
+            self.env._store.forget_lists(self._name, ("message_ids", "message_follower_ids"))
             return Later("message_post", self._posted)
         to_followers = subtype_xmlid == "mail.mt_comment"
         form = chatter.BodyFormat.HTML if body_is_html else chatter.BodyFormat.TEXT
@@ -134,7 +137,16 @@ class Methods:
         message = chatter.Message(str(body or ""), form, subject or None, [int(id) for id in partner_ids], files)
         post = post_message if to_followers else post_note
         post(self._refs()[0], message)
+        self.env._store.forget_lists(self._name, ("message_ids", "message_follower_ids"))
         return Later("message_post", self._posted)
+
+    def _message_log(self, *, body="", **_):
+        self.ensure_one()
+        given = {"body": str(body or "")}
+        if isinstance(body, Markup):
+            given["body_is_html"] = True
+        self.env.ask(host_call, self._name, list(self._ids), "_message_log", json.dumps(given))
+        return Later("_message_log", self._posted)
 
     def _posted(self):
         """The newest message on the record, if this run posted it."""
@@ -144,7 +156,7 @@ class Methods:
 
     def message_notify(self, *, body="", subject=None, partner_ids=(), **_):
         named = {"body": str(body or ""), "subject": subject, "partner_ids": [int(id) for id in partner_ids]}
-        host_call(self._name, list(self._ids), "message_notify", json.dumps(named))
+        self.env.ask(host_call, self._name, list(self._ids), "message_notify", json.dumps(named))
         return Later("message_notify")
 
     def message_subscribe(self, partner_ids=(), subtype_ids=()):
@@ -170,7 +182,7 @@ class Methods:
         given = {name: value for name, value in named.items() if value}
         if self._ids:
             # As the method of this name: without a user, the activity is nobody's.
-            host_call(self._name, list(self._ids), "activity_schedule", json.dumps(given))
+            self.env.ask(host_call, self._name, list(self._ids), "activity_schedule", json.dumps(given))
         store = self.env._store
         places = {id: store.made["mail.activity", self._name, id] for id in self._ids}
         store.made.update(("mail.activity", self._name, id) for id in self._ids)
@@ -196,7 +208,8 @@ class Methods:
             return True
         found = self.activity_search(act_type_xmlids, user_id)
         if found:
-            host_call("mail.activity", found.ids, "action_feedback", json.dumps({"feedback": feedback} if feedback else {}))
+            given = json.dumps({"feedback": feedback} if feedback else {})
+            self.env.ask(host_call, "mail.activity", found.ids, "action_feedback", given)
             self.env._store.changed("mail.activity", ())
         return True
 

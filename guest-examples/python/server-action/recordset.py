@@ -1,13 +1,14 @@
 """Recordsets over the contract's records, with the habits of Odoo's ORM."""
 
+import json
 from ast import literal_eval
 
 from catalogue import named
 from dates import context_timestamp
 from domains import joined, literal
-from errors import NotHere
-from fields import SEVERAL, commands, for_host, from_host, id_of
-from methods import Methods
+from errors import NotHere, refusable
+from fields import SEVERAL, commands, for_host, from_host, id_of, to_date, to_datetime
+from methods import Methods, host_call, plain
 from triggerbox import AccessDenied, Error
 from triggerbox.errors import fallible
 from triggerbox.values import PENDING
@@ -16,11 +17,11 @@ from wit_world.imports import types
 
 host_search = fallible(host.search)
 host_count = fallible(host.search_count)
-host_create = fallible(host.create)
-host_write = fallible(host.write)
-host_relate = fallible(host.relate)
-host_unlink = fallible(host.unlink)
-host_copy = fallible(host.copy)
+host_create = refusable(fallible(host.create))
+host_write = refusable(fallible(host.write))
+host_relate = refusable(fallible(host.relate))
+host_unlink = refusable(fallible(host.unlink))
+host_copy = refusable(fallible(host.copy))
 host_group = fallible(host.read_group)
 host_names = fallible(host.name_search)
 host_access = fallible(host.has_access)
@@ -302,18 +303,18 @@ class Recordset(Methods):
     def search(self, domain, offset=0, limit=None, order=None):
         archived = self.env.context.get("active_test") is False
         page = host.Page(offset or 0, limit or None, order or None, archived)
-        return Recordset(self.env, self._name, host_search(self._name, types.Domain_Literal(literal(domain)), page))
+        return Recordset(self.env, self._name, self.env.ask(host_search, self._name, types.Domain_Literal(literal(domain)), page))
 
     def search_count(self, domain, limit=None):
         if limit or self.env.context.get("active_test") is False:
             return len(self.search(domain, limit=limit))
-        return host_count(self._name, types.Domain_Literal(literal(domain)))
+        return self.env.ask(host_count, self._name, types.Domain_Literal(literal(domain)))
 
     def exists(self):
         if not self._ids:
             return self
         page = host.Page(0, None, None, True)
-        found = set(host_search(self._name, types.Domain_Literal(literal([("id", "in", self.ids)])), page))
+        found = set(self.env.ask(host_search, self._name, types.Domain_Literal(literal([("id", "in", self.ids)])), page))
         return self._of([id for id in self._ids if id in found])
 
     def search_read(self, domain=(), fields=(), offset=0, limit=None, order=None):
@@ -355,7 +356,7 @@ class Recordset(Methods):
         page = host.GroupPage(offset or 0, limit or None, order or None, literal(having) if having else None, archived)
         where = types.Domain_Literal(literal(domain))
         asked = [name.replace(":recordset", ":array_agg") for name in aggregates]
-        return [self._group_row(group, aggregates) for group in host_group(self._name, where, list(groupby), asked, page)]
+        return [self._group_row(group, aggregates) for group in self.env.ask(host_group, self._name, where, list(groupby), asked, page)]
 
     def formatted_read_group(self, domain, groupby=(), aggregates=(), having=(), offset=0, limit=None, order=None):
         return [
@@ -398,7 +399,7 @@ class Recordset(Methods):
         """Groups with their keys and aggregates, in the order of their keys."""
         archived = self.env.context.get("active_test") is False
         page = host.GroupPage(offset or 0, limit or None, order or None, literal(having) if having else None, archived)
-        found = host_group(self._name, types.Domain_Literal(literal(domain)), list(groupby), list(aggregates), page)
+        found = self.env.ask(host_group, self._name, types.Domain_Literal(literal(domain)), list(groupby), list(aggregates), page)
         for group in found:
             yield group, self._group_row(group, aggregates)
 
@@ -447,22 +448,48 @@ class Recordset(Methods):
         if operator != "ilike":
             raise NotHere("name_search with an operator is not known here; use search")
         if not domain:
-            return [(link.id, link.display_name) for link in host_names(self._name, name or "", limit)]
+            return [(link.id, link.display_name) for link in self.env.ask(host_names, self._name, name or "", limit)]
         fields = self.env._store.fields(self._name)
         by = [("name" if "name" in fields else "x_name", "ilike", name)] if name else []
         return [(record.id, record.display_name) for record in self.search(joined(by, domain), limit=limit)]
 
     def has_access(self, operation):
-        return host_access(self._name, list(self._ids), host.Operation[operation.upper()])
+        return self.env.ask(host_access, self._name, list(self._ids), host.Operation[operation.upper()])
 
     def check_access(self, operation):
         if not self.has_access(operation):
             raise AccessDenied("no-access", f"you may not {operation} {self}")
 
     def default_get(self, fields):
-        prefix = "default_"
         context = self.env.context
-        return {name: context[prefix + name] for name in fields if prefix + name in context}
+        told = json.loads(self.env.ask(host_call, self._name, [], "default_get", json.dumps({"fields": list(fields)})))
+        told = self._written(told)
+        told.update({name: context["default_" + name] for name in fields if "default_" + name in context})
+        return {name: told[name] for name in fields if name in told}
+
+    def copy_data(self, default=None):
+        given = dict(default or {})
+        arguments = json.dumps({"default": given}, default=plain)
+        copies = json.loads(self.env.ask(host_call, self._name, list(self._ids), "copy_data", arguments))
+        return [{**self._written(values), **given} for values in copies]
+
+    def _written(self, values):
+        """Values of JSON as code writes them: days and times as such, commands as tuples."""
+        infos = self.env._store.fields(self._name)
+        made = {}
+        for name, value in values.items():
+            info = infos.get(name)
+            kind = info.kind if info else None
+            if value and kind in ("date", "datetime"):
+                value = to_date(value) if kind == "date" else to_datetime(value)
+            elif kind in SEVERAL:
+                related = Recordset(self.env, info.relation, ())
+                value = [
+                    (code, id, related._written(argument) if isinstance(argument, dict) else argument)
+                    for code, id, argument in value
+                ]
+            made[name] = value
+        return made
 
     def get_metadata(self):
         """Who made and changed each record, and when."""
@@ -488,7 +515,7 @@ class Recordset(Methods):
         made = []
         for one in values if several else [values]:
             given, later = self._split(named({**defaults, **one}))
-            [id] = host_create(self._name, [given])
+            [id] = self.env.ask(host_create, self._name, [given])
             for name, changes in later:
                 self._relate(id, name, changes)
             made.append(id)
@@ -504,7 +531,7 @@ class Recordset(Methods):
         kept = store.lists_after(self._name, self._ids, values)
         given, later = self._split(values)
         if given:
-            host_write(self._name, list(self._ids), given)
+            self.env.ask(host_write, self._name, list(self._ids), given)
         for id in self._ids:
             for name, changes in later:
                 self._relate(id, name, changes)
@@ -528,7 +555,7 @@ class Recordset(Methods):
 
     def unlink(self):
         if self._ids:
-            host_unlink(self._name, list(self._ids))
+            self.env.ask(host_unlink, self._name, list(self._ids))
             self.env._store.changed(self._name, self._ids)
         return True
 
@@ -536,6 +563,7 @@ class Recordset(Methods):
         copies = []
         for id in self._ids:
             given, later = self._split(default or {})
+            self.env.enter(self._name)
             made = host_copy(types.RecordRef(self._name, id), given)
             for name, changes in later:
                 self._relate(made, name, changes)
@@ -565,19 +593,40 @@ class Recordset(Methods):
         return given, later
 
     def _relate(self, id, name, changes):
+        """Does commands on one list of records."""
         relation = Recordset(self.env, self.env._store.fields(self._name)[name].relation, ())
-        made = [relation._command(*change) for change in changes]
-        host_relate(types.RecordRef(self._name, id), name, made)
+        plain = []
+        for code, other, argument in changes:
+            other = id_of(other) or 0
+            given, later = relation._split(argument) if code in (0, 1) else (None, None)
+            plain.append(relation._command(code, other, given if given is not None else argument))
+            if later:
+                # What is said of the lists of a line can only be done when the line is there.
+                before = self._linked(id, name) if code == 0 else ()
+                self._tell(id, name, plain)
+                plain = []
+                line = max(set(self._linked(id, name)) - set(before)) if code == 0 else other
+                for field, nested in later:
+                    relation._relate(line, field, nested)
+        self._tell(id, name, plain)
         self.env._store.changed(relation._name, [change[1] for change in changes if change[0] in (1, 2)])
+
+    def _tell(self, id, name, commands):
+        if commands:
+            self.env.enter(self._name)
+            host_relate(types.RecordRef(self._name, id), name, commands)
+            self.env._store.changed(self._name, (id,))
+
+    def _linked(self, id, name):
+        """The ids in a list of records, archived ones left out."""
+        return self.env._store.value(self._name, name, id, (id,))
 
     def _command(self, code, id, argument):
         """One of Odoo's commands as the contract has it."""
-        id = id_of(id) or 0
-        if code in (0, 1):
-            given, later = self._split(argument)
-            if later:
-                raise NotHere("commands inside commands are too deep; create the related records first")
-            return host.Command_Create(given) if code == 0 else host.Command_Update((id, given))
+        if code == 0:
+            return host.Command_Create(argument)
+        if code == 1:
+            return host.Command_Update((id, argument))
         if code == 5:
             return host.Command_Clear()
         if code == 6:

@@ -1,11 +1,15 @@
 """What was read, kept by model, field and record; and what fields are.
 
+There is one cache for each language and choice of companies that the code reads in.
+
 A field is read for all records of the recordset that a record came out of, and with it the other fields of the model that the
 code says: a loop costs one host call, not one for each record and field.
 """
 
+import json
 from collections import Counter
 
+from errors import NotHere
 from fields import EMPTY, SEVERAL, commands, from_host
 from markup import Markup
 from triggerbox import Error, NotFound, Pending, fields_get
@@ -13,15 +17,33 @@ from triggerbox.errors import fallible
 from triggerbox.values import PENDING
 from wit_world.imports import records as host
 
+#: Fields that a record has in common with others of its model: a write to one may be one to all.
+SHARED = {"res.partner": ("street", "street2", "zip", "city", "state_id", "country_id", "vat")}
+
 host_read = fallible(host.read)
+host_call = fallible(host.call)
+
+#: What of a context is about what is read.
+READING = ("lang", "allowed_company_ids")
+#: What of a context the host is told; the rest is for the code alone.
+TOLD = (
+    *READING, "tracking_disable", "mail_notrack", "mail_create_nolog", "mail_create_nosubscribe", "mail_post_autofollow",
+    "mail_auto_subscribe_no_notify",
+)
 
 
 class Store:
     """The cache of one run. `said`: the names that the code says: fields among them are read together."""
 
-    def __init__(self, said=()):
+    def __init__(self, said=(), like=None):
         self.said = said
-        self._fields = {}
+        self._fields = like._fields if like else {}
+        #: All caches of the run, by what they are read in.
+        self._caches = like._caches if like else {"{}": self}
+        #: The context that the host answers in by now.
+        self._here = like._here if like else [{}]
+        #: What this cache is read in.
+        self.context = {}
         self._values = {}
         #: Values that are what they read as, by model and field: the same that `_values` has.
         self.plain = {}
@@ -30,7 +52,32 @@ class Store:
         #: Models of which the fields that the code says cannot be read together.
         self._alone = set()
         #: How often activities were scheduled and messages were posted, by model and record.
-        self.made = Counter()
+        self.made = like.made if like else Counter()
+
+    def read_in(self, context):
+        """The cache of what is read in a context."""
+        context = reading(context)
+        key = json.dumps(context, sort_keys=True)
+        if key not in self._caches:
+            self._caches[key] = cache = Store(self.said, self)
+            cache.context = context
+        return self._caches[key]
+
+    def enter(self, model, context):
+        """Has the host answer in this context from now on."""
+        if self._here[0] == context:
+            return
+        try:
+            host_call(model, [], "with_context", json.dumps({"context": context}))
+        except NotFound as error:
+            if error.code != "unknown-method":
+                raise
+            names = ", ".join(f"{name}=…" for name in context)
+            raise NotHere(
+                f"with_context({names}) means nothing to these records: they are on a server that reads and writes in the "
+                "user's own language and companies, and with all messages; run the rule as a user who has these"
+            ) from error
+        self._here[0] = context
 
     def fields(self, model):
         """The model's fields by name: one host call for each model."""
@@ -94,6 +141,8 @@ class Store:
                 for other in self.said
                 if other != name and other in infos and not known.get(other) and infos[other].kind != "binary"
             ]
+        if reading(self._here[0]) != self.context:
+            self.enter(model, self.context)
         try:
             rows = host_read(model, ids, names)
         except Error:
@@ -117,6 +166,11 @@ class Store:
         return EMPTY.get(info.kind, False) if info else False
 
     def changed(self, model, ids):
+        """Forgets in all caches what a write may have changed."""
+        for cache in self._caches.values():
+            cache._changed(model, ids)
+
+    def _changed(self, model, ids):
         """Forgets what a write may have changed: all of the written records, and elsewhere what follows from others:
         computed fields, which nobody may write, and the other ends of relations."""
         for name, fields in self._values.items():
@@ -128,6 +182,8 @@ class Store:
                         self._reach[name, field] = 1
                     values.clear()
                 elif name == model:
+                    if field in SHARED.get(model, ()):
+                        values.clear()
                     for id in ids:
                         values.pop(id, None)
 
@@ -156,13 +212,20 @@ class Store:
         for (model, name), read in lists.items():
             self._column(model, name).update(read)
 
+    def forget_lists(self, model, names):
+        """Forgets lists of records that are longer now."""
+        for cache in self._caches.values():
+            for name in names:
+                cache._values.get(model, {}).get(name, {}).clear()
+
     def forget(self):
         """Forgets all values: a method may have changed anything."""
-        for name, columns in self._values.items():
-            for field, values in columns.items():
-                if values:
-                    self._reach[name, field] = 1
-                values.clear()
+        for cache in self._caches.values():
+            for name, columns in cache._values.items():
+                for field, values in columns.items():
+                    if values:
+                        cache._reach[name, field] = 1
+                    values.clear()
 
     def known_ids(self, model, name, ids):
         """The ids that a many2one field of these records is known to hold, for reading on from there together."""
@@ -173,6 +236,11 @@ class Store:
             if value and value is not PENDING:
                 found.update(dict.fromkeys(value) if isinstance(value, tuple) else {value: None})
         return tuple(found)
+
+
+def reading(context):
+    """What of a context changes what is read."""
+    return {name: context[name] for name in READING if name in context}
 
 
 def linked(kind, ids, changes):
