@@ -33,13 +33,7 @@ type Fire = (String, RecordRef);
 /// Runs one case.
 #[must_use]
 pub fn run(data: &Data, case: &Json) -> Verdict {
-    match data.scratch(|conn| attempt(data, conn, case)) {
-        Ok(Ok(verdict)) => verdict,
-        Ok(Err(error)) => {
-            Verdict::failed(case.get("expected").map(Json::to_string).unwrap_or_default(), error.to_string())
-        }
-        Err(error) => Verdict::failed("", error.to_string()),
-    }
+    data.judge(case, |conn| attempt(data, conn, case))
 }
 
 fn attempt(data: &Data, conn: &Connection, case: &Json) -> Result<Verdict, Error> {

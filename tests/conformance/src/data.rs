@@ -16,6 +16,7 @@ use triggerbox_store::{
 };
 
 use crate::{
+    Verdict,
     files::read_json,
     known::{Known, Unset},
     writes::State,
@@ -70,6 +71,18 @@ impl Data {
         let done = work(&self.conn);
         self.conn.execute_batch("ROLLBACK TO scratch; RELEASE scratch")?;
         Ok(done)
+    }
+
+    /// Runs one case on the data as it was loaded. What it did not expect is a failure.
+    #[must_use]
+    pub fn judge(&self, case: &Json, attempt: impl FnOnce(&Connection) -> Result<Verdict, Error>) -> Verdict {
+        match self.scratch(attempt) {
+            Ok(Ok(verdict)) => verdict,
+            Ok(Err(error)) => {
+                Verdict::failed(case.get("expected").map(Json::to_string).unwrap_or_default(), error.to_string())
+            }
+            Err(error) => Verdict::failed("", error.to_string()),
+        }
     }
 
     /// The environment that a case asks in: its `uid`, `su` and `context`.

@@ -3,9 +3,10 @@
 //! Compared are the answers and the difference of all stored fields but three kinds: what the server computes itself
 //! (`computed` in the schema: order totals, scores), log-access fields, and the words of rendered mail templates.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
 use indexmap::IndexMap;
+use jiff::Timestamp;
 use rusqlite::Connection;
 use serde_json::{Map, Value as Json, json};
 use triggerbox_model::{
@@ -14,13 +15,13 @@ use triggerbox_model::{
     domain::Domain,
     error::Error,
     schema::{Field, FieldKind, Model, Schema},
-    value::{Id, Value},
+    value::Id,
 };
 use triggerbox_store::{
     env::{Context, Env},
     load::{self, Record},
     methods, query,
-    write::{Command, Input, Options, Place, Values, Writer, html, json as odoo},
+    write::{Options, Place, Values, Writer, json as odoo},
 };
 
 use crate::{Data, Verdict};
@@ -28,13 +29,7 @@ use crate::{Data, Verdict};
 /// Runs one case.
 #[must_use]
 pub fn run(data: &Data, case: &Json) -> Verdict {
-    match data.scratch(|conn| attempt(data, conn, case)) {
-        Ok(Ok(verdict)) => verdict,
-        Ok(Err(error)) => {
-            Verdict::failed(case.get("expected").map(Json::to_string).unwrap_or_default(), error.to_string())
-        }
-        Err(error) => Verdict::failed("", error.to_string()),
-    }
+    data.judge(case, |conn| attempt(data, conn, case))
 }
 
 fn attempt(data: &Data, conn: &Connection, case: &Json) -> Result<Verdict, Error> {
@@ -186,15 +181,7 @@ impl Step<'_> {
             "default_get" => {
                 let fields: Vec<String> = serde_json::from_value(self.value("fields")).unwrap_or_default();
                 let defaults = writer.default_get(&model, &fields)?;
-                let plain_default = |(name, input): (String, Input)| {
-                    let kind = described.fields.get(&name).map(|field| field.kind);
-                    let value = match input {
-                        Input::Value(value) => plain(kind, value, false),
-                        Input::Commands(commands) => commands.iter().map(triple).collect(),
-                    };
-                    (name, value)
-                };
-                Json::Object(defaults.into_iter().map(plain_default).collect())
+                odoo::object(&env.schema, &described, &defaults)
             }
             "read" => self.read(&env, &described)?,
             "search" => {
@@ -269,7 +256,7 @@ impl Step<'_> {
             let mut record = Record::from_iter([("id".to_owned(), json!(row.id))]);
             for (name, value) in fields.iter().zip(row.values) {
                 let kind = model.fields.get(name).map(|field| field.kind);
-                record.insert(name.clone(), plain(kind, value, named));
+                record.insert(name.clone(), odoo::plain(kind, value, named));
             }
             Json::Object(record)
         });
@@ -293,15 +280,10 @@ impl Step<'_> {
             arguments.insert("body_is_html".to_owned(), Json::Bool(true));
         }
         let ids = self.ids();
-        if method == "_message_log" {
-            let body = arguments.get("body").and_then(Json::as_str).unwrap_or_default();
-            let logged: Result<Vec<Id>, Error> =
-                ids.iter().map(|id| writer.log(&model.name, *id, &html::escape(body))).collect();
-            return Ok(json!({ "__records__": "mail.message", "ids": logged? }));
-        }
         let result = methods::call(writer, &model.name, &ids, &method, &Json::Object(arguments).to_string())?;
         let (of, ids) = match (method.as_str(), &result) {
-            ("message_post" | "_message_log", Json::Number(_)) => ("mail.message", vec![result.clone()]),
+            ("message_post", Json::Number(_)) => ("mail.message", vec![result.clone()]),
+            ("_message_log", Json::Array(ids)) => ("mail.message", ids.clone()),
             ("activity_schedule", Json::Array(ids)) => ("mail.activity", ids.clone()),
             _ => return Ok(result),
         };
@@ -313,7 +295,6 @@ impl Step<'_> {
 
 /// What the context says about messages, and its defaults.
 fn options(schema: &Schema, model: &Model, context: &Map<String, Json>) -> Result<Options, Error> {
-    let on = |key: &str| context.get(key).and_then(Json::as_bool).unwrap_or(false);
     let mut defaults = Values::new();
     for (key, value) in context {
         if let Some(name) = key.strip_prefix("default_")
@@ -322,14 +303,7 @@ fn options(schema: &Schema, model: &Model, context: &Map<String, Json>) -> Resul
             defaults.insert(name.to_owned(), odoo::input(schema, model, name, field, value)?);
         }
     }
-    Ok(Options {
-        silent: on("tracking_disable"),
-        no_tracking: on("mail_notrack"),
-        no_creation_message: on("mail_create_nolog"),
-        no_subscription: on("mail_create_nosubscribe"),
-        recipients_follow: on("mail_post_autofollow"),
-        defaults,
-    })
+    Ok(Options { defaults, ..Options::from_context(&Json::Object(context.clone())) })
 }
 
 fn values(schema: &Schema, model: &Model, json: &Json) -> Result<Values, Error> {
@@ -339,42 +313,14 @@ fn values(schema: &Schema, model: &Model, json: &Json) -> Result<Values, Error> 
     }
 }
 
-/// A command of an x2many default as Odoo gives it.
-fn triple(command: &Command) -> Json {
-    match command {
-        Command::Link(id) => json!([4, id, 0]),
-        Command::Replace(ids) => json!([6, 0, ids]),
-        Command::Clear => json!([5, 0, 0]),
-        _ => Json::Null,
-    }
-}
-
-/// A value as Odoo's RPC gives it.
-fn plain(kind: Option<FieldKind>, value: Value, named: bool) -> Json {
-    use base64::{Engine, engine::general_purpose::STANDARD};
-    match value {
-        Value::Unset | Value::Pending => Json::Bool(false),
-        Value::Boolean(flag) => Json::Bool(flag),
-        Value::Integer(number) => json!(number),
-        Value::Number(number) => json!(number),
-        Value::Text(text) | Value::Date(text) => Json::String(text),
-        Value::Datetime(text) => Json::String(text.replace('T', " ").trim_end_matches('Z').to_owned()),
-        Value::Many2one(link) if named => json!([link.id, link.name]),
-        Value::Many2one(link) => json!(link.id),
-        Value::Ids(ids) => json!(ids),
-        Value::Reference(record) => Json::String(format!("{},{}", record.model, record.id)),
-        Value::Binary(bytes) => Json::String(STANDARD.encode(bytes)),
-        Value::Json(text) if kind == Some(FieldKind::Json) => serde_json::from_str(&text).unwrap_or(Json::Null),
-        Value::Json(text) => Json::String(text),
-    }
-}
-
 /// All stored values, by model and id.
 pub(crate) type State = IndexMap<String, IndexMap<Id, Record>>;
 
 /// All stored values.
 pub(crate) fn state(conn: &Connection) -> Result<State, Error> {
-    let records = load::export(conn)?.records.records;
+    let mut set = load::export(conn)?;
+    put_in_order(conn, &mut set)?;
+    let records = set.records.records;
     let fields: BTreeMap<Id, String> = {
         let mut statement = conn.prepare("SELECT id, model || '.' || name FROM tb_field").map_err(database)?;
         let rows = statement.query_map([], |row| Ok((row.get(0)?, row.get(1)?))).map_err(database)?;
@@ -394,6 +340,34 @@ pub(crate) fn state(conn: &Connection) -> Result<State, Error> {
         state.insert(model.clone(), by_id.collect());
     }
     Ok(state)
+}
+
+/// Puts the lists of many2many fields in the order of their model, which the server reads them in.
+fn put_in_order(conn: &Connection, set: &mut load::DataSet) -> Result<(), Error> {
+    let (schema, rights) = (Arc::new(set.schema.clone()), Arc::new(set.rights.clone()));
+    let env = Env::for_user(conn, Arc::clone(&schema), rights, 1, Timestamp::UNIX_EPOCH)?.sudo();
+    let all = Page { archived: true, ..Page::default() };
+    let mut places: BTreeMap<&str, BTreeMap<u64, usize>> = BTreeMap::new();
+    for (name, model) in &schema.models {
+        for (field, described) in &model.fields {
+            let listed = described.kind == FieldKind::Many2many;
+            let known = described.relation.as_deref().filter(|relation| schema.models.contains_key(*relation));
+            let Some(relation) = known.filter(|_| listed) else {
+                continue;
+            };
+            if !places.contains_key(relation) {
+                let ids = query::search(conn, &env, relation, &Domain::Always, &all)?;
+                places.insert(relation, ids.into_iter().map(u64::from).zip(0..).collect());
+            }
+            let place = |id: &Json| places.get(relation)?.get(&id.as_u64()?).copied();
+            for record in set.records.records.get_mut(name).into_iter().flatten() {
+                if let Some(Json::Array(ids)) = record.get_mut(field) {
+                    ids.sort_by_key(place);
+                }
+            }
+        }
+    }
+    Ok(())
 }
 
 fn database(error: rusqlite::Error) -> Error {
@@ -496,7 +470,7 @@ fn rendered(diff: &mut Json) -> Vec<String> {
         for (id, message) in messages {
             let Json::Object(fields) = message else { continue };
             let body = fields.get("body").and_then(Json::as_str).unwrap_or_default();
-            if body.contains("rendered mail template") || body.contains("fa fa-check fa-fw") {
+            if body.contains("rendered mail template") {
                 templates.push(id.clone());
                 fields.shift_remove("body");
                 if fields.get("message_type").and_then(Json::as_str) == Some("user_notification") {
