@@ -1,16 +1,30 @@
 //! From nothing to a component: `triggerbox new` and `triggerbox build` in every language.
 #![allow(clippy::unwrap_used, reason = "helpers of tests may be as blunt as tests")]
 
-use std::{path::Path, process::Command};
+use std::{
+    path::Path,
+    process::{Command, Output},
+};
 
 fn triggerbox(folder: &Path, args: &[&str]) {
+    let output = output(folder, args);
+    assert!(output.status.success(), "{args:?}: {}", String::from_utf8_lossy(&output.stderr));
+}
+
+/// What a command that has to fail says.
+fn fails(folder: &Path, args: &[&str]) -> String {
+    let output = output(folder, args);
+    assert!(!output.status.success(), "{args:?}");
+    String::from_utf8_lossy(&output.stderr).into_owned()
+}
+
+fn output(folder: &Path, args: &[&str]) -> Output {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").canonicalize().unwrap();
     let mut command = Command::new(env!("CARGO_BIN_EXE_triggerbox"));
     if std::env::var_os("TRIGGERBOX_TOOLS").is_none() {
         command.env("TRIGGERBOX_TOOLS", root.join("target/tools"));
     }
-    let output = command.current_dir(folder).args(args).output().unwrap();
-    assert!(output.status.success(), "{args:?}: {}", String::from_utf8_lossy(&output.stderr));
+    command.current_dir(folder).args(args).output().unwrap()
 }
 
 fn builds(language: &str) {
@@ -25,6 +39,18 @@ fn builds(language: &str) {
 #[test]
 fn a_new_python_script_builds() {
     builds("python");
+}
+
+#[test]
+fn a_new_server_action_builds_and_passes_its_test() {
+    let place = tempfile::tempdir().unwrap();
+    triggerbox(place.path(), &["new", "--lang", "server-action", "first"]);
+    let folder = place.path().join("first");
+    triggerbox(&folder, &["test"]);
+    // What it may not say is said when it is built.
+    std::fs::write(folder.join("action.py"), "import os\n").unwrap();
+    let error = fails(&folder, &["build"]);
+    assert!(error.contains("line 1: there is no import"), "{error}");
 }
 
 #[test]

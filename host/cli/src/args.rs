@@ -125,6 +125,8 @@ pub(crate) enum Language {
     Rust,
     /// Python, with CPython inside the component.
     Python,
+    /// The Python code of an Odoo server action, compiled when it is built.
+    ServerAction,
     /// TypeScript, with QuickJS inside the component.
     Typescript,
     /// JavaScript, with QuickJS inside the component.
@@ -444,13 +446,8 @@ pub(crate) struct SearchArgs {
     /// Also archived records.
     #[arg(long)]
     pub(crate) archived: bool,
-    /// Sign-in name or id of the user whose rights apply.
-    #[arg(long = "as", value_name = "USER", default_value = "admin")]
-    pub(crate) user: String,
     #[command(flatten)]
-    pub(crate) database: DatabaseArgs,
-    #[command(flatten)]
-    pub(crate) format: Format,
+    pub(crate) common: Common,
 }
 
 /// Options of `db show`.
@@ -460,13 +457,8 @@ pub(crate) struct ShowArgs {
     pub(crate) model: String,
     /// The record.
     pub(crate) id: u32,
-    /// Sign-in name or id of the user whose rights apply.
-    #[arg(long = "as", value_name = "USER", default_value = "admin")]
-    pub(crate) user: String,
     #[command(flatten)]
-    pub(crate) database: DatabaseArgs,
-    #[command(flatten)]
-    pub(crate) format: Format,
+    pub(crate) common: Common,
 }
 
 /// Options of `limits`.

@@ -136,8 +136,8 @@ fn models(args: &DatabaseArgs, format: Format) -> Result<Exit, Failure> {
 }
 
 fn search(args: &SearchArgs) -> Result<Exit, Failure> {
-    let database = database::open(&args.database, Mode::Read)?;
-    let mut session = session(&database, &args.user)?;
+    let database = database::open(&args.common.database, Mode::Read)?;
+    let mut session = session(&database, &args.common.user)?;
     let call = Call::SearchRead {
         model: args.model.clone(),
         domain: DomainSource::Literal(args.domain.clone()),
@@ -147,7 +147,7 @@ fn search(args: &SearchArgs) -> Result<Exit, Failure> {
     let Answer::Rows(rows) = ask(&mut session, call)? else {
         return Err(anyhow!("the backend answered a search with something else").into());
     };
-    if args.format.json {
+    if args.common.format.json {
         output::json(&rows.iter().map(|row| as_json(row, &args.fields)).collect::<Vec<_>>())?;
         return Ok(Exit::Ok);
     }
@@ -166,16 +166,17 @@ fn search(args: &SearchArgs) -> Result<Exit, Failure> {
 }
 
 fn show(args: &ShowArgs) -> Result<Exit, Failure> {
-    let database = database::open(&args.database, Mode::Read)?;
-    let mut session = session(&database, &args.user)?;
+    let database = database::open(&args.common.database, Mode::Read)?;
+    let mut session = session(&database, &args.common.user)?;
     let fields = readable(database.schema(), &args.model)?;
     let call = Call::Read { model: args.model.clone(), ids: vec![args.id], fields: fields.clone() };
     let row = match ask(&mut session, call)? {
         Answer::Rows(rows) => rows.into_iter().next(),
         _ => None,
     };
-    let row =
-        row.with_context(|| format!("there is no {}({}), or `{}` may not see it", args.model, args.id, args.user))?;
+    let row = row.with_context(|| {
+        format!("there is no {}({}), or `{}` may not see it", args.model, args.id, args.common.user)
+    })?;
     let chatter = database.schema().model(&args.model).is_ok_and(|model| model.chatter);
     let target = RecordRef::new(&args.model, args.id);
     let messages = match chatter {
@@ -185,7 +186,7 @@ fn show(args: &ShowArgs) -> Result<Exit, Failure> {
             _ => Vec::new(),
         },
     };
-    if args.format.json {
+    if args.common.format.json {
         output::json(&json!({ "id": row.id, "values": as_json(&row, &fields), "messages": messages }))?;
         return Ok(Exit::Ok);
     }

@@ -20,6 +20,8 @@ use crate::{
 static TEMPLATES: Dir<'_> = include_dir!("$CARGO_MANIFEST_DIR/templates");
 static RUST_LIBRARY: Dir<'_> = include_dir!("$CARGO_MANIFEST_DIR/../../guest-examples/rust/sdk");
 static PYTHON_LIBRARY: Dir<'_> = include_dir!("$CARGO_MANIFEST_DIR/../../guest-examples/python/sdk");
+/// What server actions run in, besides Python's library.
+static SERVER_ACTION: Dir<'_> = include_dir!("$CARGO_MANIFEST_DIR/../../guest-examples/python/server-action");
 /// JavaScript's too: the bundler takes the types away.
 static TYPESCRIPT_LIBRARY: Dir<'_> = include_dir!("$CARGO_MANIFEST_DIR/../../guest-examples/typescript/sdk");
 /// C++'s too.
@@ -48,6 +50,7 @@ pub(crate) fn run(args: &NewArgs) -> Result<Exit, Failure> {
     let (template, library) = match args.lang {
         Language::Rust => ("rust", &RUST_LIBRARY),
         Language::Python => ("python", &PYTHON_LIBRARY),
+        Language::ServerAction => ("server-action", &PYTHON_LIBRARY),
         Language::Typescript => ("typescript", &TYPESCRIPT_LIBRARY),
         Language::Javascript => ("javascript", &TYPESCRIPT_LIBRARY),
         Language::C => ("c", &C_LIBRARY),
@@ -57,12 +60,20 @@ pub(crate) fn run(args: &NewArgs) -> Result<Exit, Failure> {
     };
     let template = TEMPLATES.get_dir(template).with_context(|| format!("there is no template for {template}"))?;
     write(template, &folder, &args.name)?;
-    for shared in [FOLDER, RULES_FOLDER] {
+    for shared in [FOLDER, RULES_FOLDER].into_iter().filter(|shared| !folder.join(shared).exists()) {
         let files = TEMPLATES.get_dir(shared).with_context(|| format!("there is no template for {shared}"))?;
         write(files, &folder.join(shared), &args.name)?;
     }
     let library_folder = folder.join(LIBRARY_FOLDER);
     write(library, &library_folder, &args.name)?;
+    if args.lang == Language::ServerAction {
+        write(&SERVER_ACTION, &library_folder, &args.name)?;
+        // The entry, and what has to be installed for it, are the script's own; the code and the grants are in the template.
+        for own in ["script.py", "requirements.txt"] {
+            fs::rename(library_folder.join(own), folder.join(own)).with_context(|| format!("cannot write {own}"))?;
+        }
+        fs::remove_file(library_folder.join("triggerbox.toml"))?;
+    }
     // Every library comes with the contract it was written for.
     let contract = library_folder.join("wit/automation.wit");
     fs::create_dir_all(library_folder.join("wit"))?;
