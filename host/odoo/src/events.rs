@@ -6,6 +6,7 @@ use serde_json::{Value as Json, json};
 use triggerbox_model::{
     changes::{Change, ChangeKind, FieldChange},
     error::Error,
+    event::MessageInfo,
     schema::{FieldKind, Model},
     value::{Id, RecordRef, Value},
 };
@@ -43,6 +44,8 @@ pub struct Event {
     pub transaction: String,
     /// The run whose changes caused it, as Odoo's ledger knows it.
     pub chain: Option<String>,
+    /// The message that was posted on the record, where that is what happened: then nothing of the record changed.
+    pub message: Option<MessageInfo>,
 }
 
 /// A row that makes no sense.
@@ -83,7 +86,8 @@ impl Backend {
         let Json::Array(rows) = rows else { return Err(refusal(odd("a search"))) };
         let mut taken = Taken { more: rows.len() >= limit as usize, ..Taken::default() };
         let mut models = BTreeMap::new();
-        for row in &rows {
+        // Whatever was asked for: a server may answer with more.
+        for row in rows.iter().take(limit as usize) {
             // A row without a number cannot be acknowledged, and so not be taken.
             let Some(id) = row.get("id").and_then(value::id) else { continue };
             match self.understood(id, row, &mut models).await? {
@@ -154,9 +158,10 @@ impl Backend {
         let (Some(record), Some(user)) = (number("x_record"), number("x_user")) else {
             return Ok(Err("record or user are no numbers of records".to_owned()));
         };
+        let is_message = kind == "message";
         let kind = match kind.as_str() {
             "created" => ChangeKind::Created,
-            "updated" => ChangeKind::Updated,
+            "updated" | "message" => ChangeKind::Updated,
             "deleted" => ChangeKind::Deleted,
             other => return Ok(Err(format!("`{}` is nothing that happens to records", short(other)))),
         };
@@ -183,13 +188,19 @@ impl Backend {
             },
             Some(_) => return Ok(Err("its values are no text".to_owned())),
         };
-        let fields = match fields(model, &values) {
-            Ok(fields) => fields,
-            Err(error) => return Ok(Err(error.message)),
+        let (fields, message) = match is_message {
+            true => match message(&values) {
+                Some(message) => (Vec::new(), Some(message)),
+                None => return Ok(Err("it does not say which message was posted".to_owned())),
+            },
+            false => match fields(model, &values) {
+                Ok(fields) => (fields, None),
+                Err(error) => return Ok(Err(error.message)),
+            },
         };
         let change = Change { record: RecordRef::new(&name, record), kind, fields };
         let (key, chain) = (format!("{row}:{transaction}"), text("x_chain"));
-        Ok(Ok(Event { row, key, rule, change, user, transaction, chain }))
+        Ok(Ok(Event { row, key, rule, change, user, transaction, chain, message }))
     }
 
     /// Users by number, as the administrator sees them.
@@ -205,6 +216,16 @@ impl Backend {
             .filter_map(|row| Some((row.get("id").and_then(value::id)?, row.get("login")?.as_str()?.to_owned())))
             .collect())
     }
+}
+
+/// `{id, author: [id, name] or false, body}`
+fn message(values: &Json) -> Option<MessageInfo> {
+    Some(MessageInfo {
+        id: values.get("id").and_then(value::id)?,
+        author: values.get("author").and_then(value::link),
+        body: values.get("body")?.as_str()?.to_owned(),
+        is_note: false,
+    })
 }
 
 /// `{field: [before, after]}`; fields that the model does not have are left out.

@@ -1,50 +1,48 @@
 # Triggerbox: notes what happened to records that rules watch, in the transaction that did it.
 # Made by `triggerbox odoo setup`, which also tells whether it was changed. Do not edit it.
 # The code of each rule calls `take`; the rows are written when the transaction is about to be committed, all at once.
+# Odoo compiles this once in each transaction, in a user's time: it is short, and what is rarely needed is in another action.
 noted = {}
-marks = {}
 UNTOLD = ('binary', 'properties', 'properties_definition', 'serialized', 'json')
 LONGEST = 100000
+# One statement, however many rows. A mark of a run counts only if the ledger has it from this very transaction: whoever else
+# sends one in the context is not believed. What it sees of the outbox is what was there before.
+INSERT = """
+INSERT INTO x_triggerbox_event (
+    x_name, x_model, x_record, x_kind, x_values, x_user, x_chain, x_transaction,
+    create_uid, create_date, write_uid, write_date)
+SELECT x_name, x_model, x_record, x_kind, x_values, x_user,
+    (SELECT told.x_chain FROM x_triggerbox_run run
+      WHERE run.x_name = 'run ' || told.x_chain AND run.create_date = now() AT TIME ZONE 'UTC'),
+    txid_current()::text, x_user, now() AT TIME ZONE 'UTC', x_user, now() AT TIME ZONE 'UTC'
+FROM json_to_recordset(%s::json) AS told(
+    n int, x_name text, x_model text, x_record int, x_kind text, x_values text, x_user int, x_chain text)
+ORDER BY n
+RETURNING id, EXISTS (SELECT 1 FROM x_triggerbox_event)
+"""
 
 
 def plain(record, name, value):
     value = record._fields[name].convert_to_read(value, record, False)
-    if isinstance(value, str):
-        value = value[:LONGEST]
-    return value
+    return value[:LONGEST] if isinstance(value, str) else value
 
 
-def last(record):
-    names = []
-    for name in record._fields:
-        field = record._fields[name]
-        if field.store and field.type not in UNTOLD and field.type != 'one2many':
-            names.append(name)
-    values = {}
-    for row in record.read(names, load=None):
-        for name in names:
-            value = row[name]
-            if isinstance(value, str):
-                value = value[:LONGEST]
-            values[name] = [value, None]
-    return values
-
-
-# `want`: created, updated, both, deleted. `told`: fields of a new record that the rule looks at.
-def take(rule, want, record, here, told=()):
-    if want == 'deleted':
-        noted[(rule, record._name, record.id, want)] = [here.uid, here.context.get('triggerbox_chain'), last(record)]
-        return
+# `want`: created, updated, both, deleted, message. `told`: fields of a new record that the rule looks at. `values`: of a
+# deleted record, or of a message.
+def take(rule, want, record, here, told=(), values=None):
     old = here.context.get('old_values')
     new = old is None or ('create_date' in record._fields and record.create_date == here.cr.now())
-    if new and want == 'updated':
+    kind = want
+    if values is None:
+        if new and want == 'updated':
+            return
+        kind = 'created' if new else 'updated'
+    elif not values:
         return
-    kind = 'created' if new else 'updated'
-    key = (rule, record._name, record.id, kind)
-    entry = noted.get(key)
-    if entry is None:
-        entry = [here.uid, here.context.get('triggerbox_chain'), {}]
-        noted[key] = entry
+    key = (rule, record._name, record.id, kind, values and len(noted))
+    entry = noted.setdefault(key, [here.uid, here.context.get('triggerbox_chain'), values or {}])
+    if values:
+        return
     values = entry[2]
     if new:
         for name in told:
@@ -52,27 +50,12 @@ def take(rule, want, record, here, told=()):
         return
     before = old.get(record.id) or {}
     for name in before:
-        if before[name] == record[name]:
-            if name in values:
-                values[name][1] = plain(record, name, record[name])
-        elif record._fields[name].type in UNTOLD:
-            values[name] = [None, True]
-        elif name in values:
-            values[name][1] = plain(record, name, record[name])
-        else:
-            values[name] = [plain(record, name, before[name]), plain(record, name, record[name])]
-
-
-# A mark counts only if the ledger has it from this very transaction: whoever else sends one in the context is not believed.
-def chain(mark):
-    if not isinstance(mark, str):
-        return False
-    if mark not in marks:
-        env.cr.execute(
-            "SELECT 1 FROM x_triggerbox_run WHERE x_name = %s AND create_date = (now() AT TIME ZONE 'UTC')",
-            ['run ' + mark])
-        marks[mark] = bool(env.cr.fetchone())
-    return mark if marks[mark] else False
+        if before[name] != record[name] or name in values:
+            if record._fields[name].type in UNTOLD:
+                values[name] = [None, True]
+            else:
+                pair = values.setdefault(name, [plain(record, name, before[name]), None])
+                pair[1] = plain(record, name, record[name])
 
 
 def flush():
@@ -80,33 +63,25 @@ def flush():
     for key in noted:
         user, mark, values = noted[key]
         if key[3] == 'updated':
-            left = {}
-            for name in values:
-                if values[name][0] != values[name][1]:
-                    left[name] = values[name]
-            if not left:
+            for name in list(values):
+                if values[name][0] == values[name][1]:
+                    values.pop(name)
+            if not values:
                 continue
-            values = left
         rows.append({
-            'x_name': key[0], 'x_model': key[1], 'x_record': key[2], 'x_kind': key[3], 'x_user': user,
-            'x_chain': chain(mark), 'x_values': json.dumps(values, default=str) if values else False,
+            'n': len(rows), 'x_name': key[0], 'x_model': key[1], 'x_record': key[2], 'x_kind': key[3], 'x_user': user,
+            'x_chain': mark or None, 'x_values': json.dumps(values, default=str) if values else None,
         })
     noted.clear()
-    if not rows:
-        return
-    env.cr.execute('SELECT txid_current()')
-    mark = str(env.cr.fetchone()[0])
-    for row in rows:
-        row['x_transaction'] = mark
-    outbox = env(context={})['x_triggerbox_event']
-    quiet = bool(outbox.search([], limit=1))
-    made = outbox.create(rows)
-    ping = None if quiet else env.ref('__triggerbox__.action_ping', raise_if_not_found=False)
-    if ping:
-        ping.with_context(active_model='x_triggerbox_event', active_id=made[0].id, active_ids=[made[0].id]).run()
+    if rows:
+        env.cr.execute(INSERT, [json.dumps(rows)])
+        row, quiet = env.cr.fetchone()
+        ping = not quiet and env.ref('__triggerbox__.action_ping', raise_if_not_found=False)
+        if ping:
+            ping.with_context(active_model='x_triggerbox_event', active_id=row, active_ids=[row]).run()
 
 
-# Rules run their actions as superuser; whoever runs this by hand does not, and gets nothing.
+# Rules run their actions as superuser; whoever runs one by hand does not, and gets nothing.
 if env.su:
     env.cr.precommit.data['triggerbox'] = take
     env.cr.precommit.add(flush)

@@ -29,6 +29,9 @@ const CODE: &str = include_str!("apply.py");
 /// The code that notes what happened.
 const OUTBOX: &str = include_str!("outbox.py");
 
+/// The code that tells what deleted records held, and what messages say.
+const TOLD: &str = include_str!("told.py");
+
 /// The group whose members may empty the outbox.
 const EVENTS: &str = "group_events";
 

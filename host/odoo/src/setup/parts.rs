@@ -3,7 +3,7 @@
 use serde_json::{Value as Json, json};
 use triggerbox_model::value::Id;
 
-use super::{MODULE, OUTBOX, Ours, code};
+use super::{MODULE, OUTBOX, Ours, TOLD, code};
 use crate::config::Config;
 
 /// Makes the index that lets each run into the ledger once.
@@ -223,18 +223,23 @@ fn outbox(config: &Config) -> Vec<Part> {
         ],
         fixed: &["group_id", "model_id"],
     });
-    parts.push(Part {
-        name: "action_outbox".to_owned(),
-        model: "ir.actions.server",
-        what: "server action `Triggerbox: note what happened`, which the automation rules of Triggerbox use".to_owned(),
-        fields: vec![
-            ("name", text("Triggerbox: note what happened")),
-            ("state", text("code")),
-            ("model_id", ours("model_event")),
-            ("code", text(OUTBOX)),
-        ],
-        fixed: &["model_id"],
-    });
+    for (part, name, code) in [
+        ("action_outbox", "Triggerbox: note what happened", OUTBOX),
+        ("action_told", "Triggerbox: tell of deleted records and messages", TOLD),
+    ] {
+        parts.push(Part {
+            name: part.to_owned(),
+            model: "ir.actions.server",
+            what: format!("server action `{name}`, which the automation rules of Triggerbox use"),
+            fields: vec![
+                ("name", text(name)),
+                ("state", text("code")),
+                ("model_id", ours("model_event")),
+                ("code", text(code)),
+            ],
+            fixed: &["model_id"],
+        });
+    }
     if let Some(url) = &config.ping {
         parts.push(Part {
             name: PING.to_owned(),

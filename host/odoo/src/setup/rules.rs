@@ -34,6 +34,10 @@ pub enum Want {
     Both,
     /// Records that are deleted.
     Deleted,
+    /// Messages from outside on records.
+    Received,
+    /// Messages of colleagues on records, but for notes.
+    Sent,
 }
 
 /// A rule, as far as Odoo must know it.
@@ -77,13 +81,20 @@ impl Watch {
             Want::Updated => "updated",
             Want::Both => "both",
             Want::Deleted => "deleted",
+            Want::Received | Want::Sent => "message",
         };
-        let told = match self.told {
-            true => format!(", ({})", self.fields.iter().map(|field| format!("'{field}', ")).collect::<String>()),
-            false => String::new(),
+        let told = match self.want {
+            Want::Deleted | Want::Received | Want::Sent => format!(
+                ", (), env.ref('{MODULE}.action_told')._run_action_code_multi({{'env': env, 'record': record, 'want': '{want}'}})"
+            ),
+            _ if self.told => {
+                format!(", ({})", self.fields.iter().map(|field| format!("'{field}', ")).collect::<String>())
+            }
+            _ => String::new(),
         };
         Ok(format!(
-            "(env.cr.precommit.data.get('triggerbox') or env.ref('{MODULE}.action_outbox').run())\
+            "(env.cr.precommit.data.get('triggerbox') or \
+             env.ref('{MODULE}.action_outbox')._run_action_code_multi({{'env': env, 'json': json}}))\
              ('{}', '{want}', record, env{told})",
             self.rule
         ))
@@ -109,6 +120,13 @@ impl Watch {
             Want::Created => "on_create",
             Want::Deleted => "on_unlink",
             Want::Updated | Want::Both => "on_create_or_write",
+            Want::Received => "on_message_received",
+            Want::Sent => "on_message_sent",
+        };
+        // Of these, Odoo judges the record before the action only.
+        let (before, after) = match self.want {
+            Want::Received | Want::Sent => (&self.after, &None),
+            _ => (&self.before, &self.after),
         };
         let text = |text: &str| Cell::Plain(json!(text));
         let watched = vec![
@@ -116,8 +134,8 @@ impl Watch {
             ("model_id", Cell::Id(model)),
             ("active", Cell::Plain(json!(true))),
             ("trigger", text(trigger)),
-            ("filter_pre_domain", domain(&self.before)),
-            ("filter_domain", domain(&self.after)),
+            ("filter_pre_domain", domain(before)),
+            ("filter_domain", domain(after)),
             ("trigger_field_ids", Cell::Ids(fields)),
         ];
         Ok([

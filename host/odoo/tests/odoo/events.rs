@@ -6,7 +6,10 @@ use triggerbox_model::{
     domain::Domain,
     value::{Id, Value},
 };
-use triggerbox_odoo::setup::{MODULE, Want, Watch};
+use triggerbox_odoo::{
+    Backend,
+    setup::{MODULE, Want, Watch},
+};
 
 use crate::lab::{self, Lab};
 
@@ -99,11 +102,68 @@ async fn nobody_writes_the_outbox_by_hand_and_only_the_administrator_reads_it() 
     assert!(sales("x_triggerbox_event", "search", json!({ "domain": [] })).await.is_err());
     // Running the actions by hand tells nothing: only rules run them as superuser.
     let lead = json!({ "active_model": "crm.lead", "active_id": 1, "active_ids": [1], "old_values": {} });
-    for action in ["action_outbox", "rule_action_made"] {
+    for action in ["action_outbox", "action_told", "rule_action_made"] {
         let _ = sales("ir.actions.server", "run", json!({ "ids": [id(action)], "context": lead })).await;
         let _ = lab.admin(&backend, "ir.actions.server", "run", json!({ "ids": [id(action)], "context": lead })).await;
     }
     assert_eq!(backend.events().await.unwrap().events, []);
+    backend.rules_apply(&[]).await.unwrap();
+    lab.close();
+}
+
+/// Runs code in Odoo, as its administrator could in a server action.
+async fn run_code(lab: &Lab, backend: &Backend, code: &str, leads: &[Id]) {
+    let model = json!({ "domain": [["model", "=", "crm.lead"]] });
+    let model = lab.admin(backend, "ir.model", "search", model).await.unwrap()[0].clone();
+    let values = json!({ "name": "TB test", "state": "code", "model_id": model, "code": code });
+    let made = lab.admin(backend, "ir.actions.server", "create", json!({ "vals_list": [values] })).await.unwrap();
+    let body = json!({ "ids": made, "context": { "leads": leads } });
+    lab.admin(backend, "ir.actions.server", "run", body).await.unwrap();
+    lab.admin(backend, "ir.actions.server", "unlink", json!({ "ids": made })).await.unwrap();
+}
+
+/// Writes three leads, and takes the second one back to a savepoint.
+const HALF: &str = "
+leads = env['crm.lead'].browse(env.context['leads'])
+leads[0].write({'expected_revenue': 11})
+savepoint = env.cr.savepoint(FLUSH)
+leads[1].write({'expected_revenue': 12})
+env.flush_all()
+savepoint.close(rollback=True)
+leads[2].write({'expected_revenue': 13})
+leads[0].write({'expected_revenue': 14})
+";
+
+#[tokio::test]
+async fn what_is_rolled_back_to_a_savepoint_is_not_told_and_what_was_before_it_is() {
+    let lab = Lab::open("events_savepoint").await;
+    let backend = lab.prepared().await;
+    let mark = lab.unique("half");
+    backend.rules_apply(&[watch("half", Want::Updated, &["expected_revenue"], &mark)]).await.unwrap();
+    let mut leads = Vec::new();
+    for _ in 0..3 {
+        leads.push(lab::lead(&lab, &backend, json!({ "name": mark, "expected_revenue": 1 })).await);
+    }
+    run_code(&lab, &backend, &HALF.replace("FLUSH", ""), &leads).await;
+    let taken = backend.events().await.unwrap();
+    let told: Vec<_> = taken
+        .events
+        .iter()
+        .map(|event| (event.change.record.id, event.change.fields[0].old.clone(), event.change.fields[0].new.clone()))
+        .collect();
+    let number = |number: f64| Value::Number(number);
+    // What was noted before the savepoint is written when it begins: a row of its own.
+    assert_eq!(
+        told,
+        [
+            (leads[0], number(1.0), number(11.0)),
+            (leads[2], number(1.0), number(13.0)),
+            (leads[0], number(11.0), number(14.0)),
+        ]
+    );
+    assert!(taken.events.iter().all(|event| event.transaction == taken.events[0].transaction));
+    let rows: Vec<Id> = taken.events.iter().map(|event| event.row).collect();
+    backend.acknowledge(&rows).await.unwrap();
     backend.rules_apply(&[]).await.unwrap();
     lab.close();
 }

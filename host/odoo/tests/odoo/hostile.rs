@@ -207,10 +207,16 @@ async fn hostile_rows_of_the_outbox_are_set_aside_and_the_others_taken() {
         json!({ "id": "seventeen" }),
         json!(null),
         good(18, r#"{"name": ["b", "c"]}"#),
+        with(19, "x_kind", json!("message")),
+        json!({
+            "id": 20, "x_name": "r", "x_model": "crm.lead", "x_record": 5, "x_kind": "message", "x_user": 2,
+            "x_transaction": "9", "x_chain": false, "x_values": r#"{"id": 7, "author": [3, "Ada"], "body": "<p>Hi</p>"}"#,
+        }),
     ];
     let taken = outbox("largest-event = 4096", rows).await.events().await.unwrap();
-    assert_eq!(taken.events.iter().map(|event| event.row).collect::<Vec<_>>(), [1, 18], "{:?}", taken.odd);
-    assert_eq!(taken.odd.iter().map(|odd| odd.row).collect::<Vec<_>>(), (2..=16).collect::<Vec<u32>>());
+    assert_eq!(taken.events.iter().map(|event| event.row).collect::<Vec<_>>(), [1, 18, 20], "{:?}", taken.odd);
+    assert_eq!(taken.odd.iter().map(|odd| odd.row).collect::<Vec<_>>(), (2..=16).chain([19]).collect::<Vec<u32>>());
+    assert_eq!(taken.events[2].message.as_ref().map(|message| message.body.as_str()), Some("<p>Hi</p>"));
     assert!(taken.odd.iter().all(|odd| !odd.why.is_empty() && odd.why.len() < 300));
     assert_eq!(taken.events[0].change.fields.len(), 2, "{:?}", taken.events[0].change);
 }
