@@ -5,7 +5,8 @@ use std::str::FromStr;
 
 use jiff::Timestamp;
 use rusqlite::Connection;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
+use serde_json::Value as Json;
 use sha2::{Digest, Sha256};
 use triggerbox_model::{
     changes::{ChangeSet, Diff, Effect},
@@ -57,6 +58,16 @@ impl FromStr for ProposalHash {
         }
         Ok(Self(hash))
     }
+}
+
+/// What a yes applies.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum Proposed {
+    /// Changes to the records of this file.
+    Here(ChangeSet),
+    /// What the Odoo server that the records are on is sent.
+    There(Json),
 }
 
 /// What becomes of a proposal.
@@ -127,7 +138,7 @@ pub(crate) fn keep(
     conn: &Connection,
     config: &Config,
     claim: &Claim,
-    changes: &ChangeSet,
+    changes: &Proposed,
     diff: &Diff,
     now: i64,
 ) -> Result<(), EngineError> {
@@ -212,13 +223,13 @@ fn select(conn: &Connection, condition: &str, params: impl rusqlite::Params) -> 
     Ok(found)
 }
 
-/// The change set of a proposal that still waits, if it is the one that was shown.
+/// What a proposal that still waits would apply, if it is the one that was shown.
 pub(crate) fn waiting(
     conn: &Connection,
     run: RunId,
     shown: Option<ProposalHash>,
     now: i64,
-) -> Result<ChangeSet, EngineError> {
+) -> Result<Proposed, EngineError> {
     let sql = "SELECT state, hash, changes, expires FROM engine_proposal WHERE run = ?1";
     let mut statement = conn.prepare_cached(sql)?;
     let mut rows = statement.query([run])?;

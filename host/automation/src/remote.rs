@@ -5,6 +5,7 @@ mod watch;
 
 use std::sync::Arc;
 
+use jiff::Timestamp;
 use triggerbox_model::{changes::Diff, error::Error, event::Outcome};
 use triggerbox_odoo::{Backend, CommitError, Session, trial::Look};
 use triggerbox_sandbox::Ending;
@@ -128,34 +129,50 @@ async fn once(
         return Err(RunError::Backend("the run has no script".to_owned()));
     };
     let mut session = played.session;
-    let (verdict, diff) = match &done.ending {
+    let Concluded { verdict, diff, .. } = match &done.ending {
         Ending::Done(outcome) => conclude(&mut session, run_id, request.dry_run, outcome.clone()).await,
-        _ => (runner::unsuccessful_step(&done), Diff::default()),
+        _ => Concluded::without_effect(runner::unsuccessful_step(&done)),
     };
     done.tracebacks = session.tracebacks();
     Ok((Report::of(run_id, attempt, done, verdict, diff), played.log))
 }
 
+/// What came of what a run's scripts staged.
+#[derive(Debug)]
+pub(crate) struct Concluded {
+    pub(crate) verdict: Verdict,
+    pub(crate) diff: Diff,
+    /// The last update of what was written, to the second.
+    pub(crate) at: Option<Timestamp>,
+}
+
+impl Concluded {
+    fn without_effect(verdict: Verdict) -> Self {
+        Self { verdict, diff: Diff::default(), at: None }
+    }
+}
+
 /// The script succeeded: applies what it staged, or shows what that would be.
-pub(crate) async fn conclude(session: &mut Session, run_id: &str, dry_run: bool, outcome: Outcome) -> (Verdict, Diff) {
+pub(crate) async fn conclude(session: &mut Session, run_id: &str, dry_run: bool, outcome: Outcome) -> Concluded {
     if let Err(error) = session.check_outcome(&outcome) {
-        return (Verdict::Rejected(error), Diff::default());
+        return Concluded::without_effect(Verdict::Rejected(error));
     }
     if dry_run {
         return match session.preview().await {
             Ok(Ok(diff)) => {
-                (Verdict::DryRun(session.with_names(outcome, &triggerbox_odoo::Committed::default())), diff)
+                let outcome = session.with_names(outcome, &triggerbox_odoo::Committed::default());
+                Concluded { verdict: Verdict::DryRun(outcome), diff, at: None }
             }
-            Ok(Err(error)) => (Verdict::Rejected(error), Diff::default()),
-            Err(fault) => (Verdict::Backend(fault.to_string()), Diff::default()),
+            Ok(Err(error)) => Concluded::without_effect(Verdict::Rejected(error)),
+            Err(fault) => Concluded::without_effect(Verdict::Backend(fault.to_string())),
         };
     }
     match session.commit(run_id).await {
         Ok(committed) => {
             let diff = session.diff(&committed);
-            (Verdict::Applied(session.with_names(outcome, &committed)), diff)
+            Concluded { verdict: Verdict::Applied(session.with_names(outcome, &committed)), diff, at: committed.at }
         }
-        Err(error) => (refused(error, run_id), Diff::default()),
+        Err(error) => Concluded::without_effect(refused(error, run_id)),
     }
 }
 

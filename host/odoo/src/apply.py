@@ -310,7 +310,8 @@ def do():
         apply(op)
     for index in range(len(request['mentions'])):
         name_of(index)
-    result = {'new': new, 'names': names}
+    # What is written now carries this time as its last update, to the second.
+    result = {'new': new, 'names': names, 'at': str(env.cr.now())[:19]}
     if request.get('undo'):
         # A trial: what it came to is told, and nothing of it stays.
         env.flush_all()

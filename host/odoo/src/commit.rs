@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use base64::{Engine, engine::general_purpose::STANDARD};
+use jiff::Timestamp;
 use serde_json::{Map, Value as Json, json};
 use triggerbox_model::{
     call::{BodyFormat, Command},
@@ -13,6 +14,7 @@ use triggerbox_model::{
 };
 
 use crate::{
+    backend::{Backend, refusal},
     error::OdooError,
     mention,
     session::Session,
@@ -54,6 +56,8 @@ pub struct Committed {
     pub ids: BTreeMap<Id, Id>,
     /// How the run's mentions read.
     pub names: Vec<Option<String>>,
+    /// The last update of what was written, to the second; none, if nothing was.
+    pub at: Option<Timestamp>,
     /// An earlier request had been applied already, and this one changed nothing.
     pub again: bool,
 }
@@ -63,6 +67,18 @@ impl Committed {
     #[must_use]
     pub fn in_text(&self, text: &str) -> String {
         mention::fill(text, &self.names)
+    }
+}
+
+impl Backend {
+    /// Whether Odoo's ledger has a run, as the administrator sees it.
+    ///
+    /// # Errors
+    /// Odoo cannot be used.
+    pub async fn has_applied(&self, run: &str) -> Result<bool, OdooError> {
+        let caller = self.caller(&self.config.administrator).map_err(refusal)?;
+        let body = json!({ "domain": [["x_name", "=", format!("run {run}")]] });
+        Ok(self.client.call(caller, "x_triggerbox_run", "search_count", &body).await? != json!(0))
     }
 }
 
@@ -77,6 +93,27 @@ impl Session {
         }
         let request = self.request().map_err(CommitError::Refused)?;
         self.committed_as(&self.send(run, &request).await?)
+    }
+
+    /// Applies a [request](Session::request) that was made earlier, by whichever session, with the rights of this one.
+    ///
+    /// # Errors
+    /// As [`Session::commit`]
+    pub async fn commit_request(&self, run: &str, request: &Json) -> Result<Committed, CommitError> {
+        self.committed_as(&self.send(run, request).await?)
+    }
+
+    /// Whether this user could apply a request: Odoo applies it as theirs, and undoes it.
+    ///
+    /// # Errors
+    /// As [`Session::commit`]
+    pub async fn try_request(&self, run: &str, request: &Json) -> Result<(), CommitError> {
+        let mut request = request.clone();
+        if let Some(request) = request.as_object_mut() {
+            request.insert("undo".to_owned(), json!(true));
+            request.insert("looks".to_owned(), json!([]));
+        }
+        self.committed_as(&self.send(run, &request).await?).map(drop)
     }
 
     /// Sends a request, if it is not too large.
@@ -105,7 +142,7 @@ impl Session {
     pub(crate) fn committed_as(&self, answer: &Json) -> Result<Committed, CommitError> {
         let odd = || {
             let refused = crate::session::odd("a change");
-            CommitError::Unclear(crate::backend::refusal(refused))
+            CommitError::Unclear(refusal(refused))
         };
         let done = answer.get("done").ok_or_else(odd)?;
         let new = done.get("new").and_then(Json::as_object).ok_or_else(odd)?;
@@ -117,7 +154,8 @@ impl Session {
             Some(format!("{} ({})", told.get(1)?.as_str()?, told.get(0)?))
         });
         let again = answer.get("again").and_then(Json::as_bool).unwrap_or_default();
-        Ok(Committed { ids, names: names.collect(), again })
+        let at = done.get("at").and_then(Json::as_str).and_then(|at| format!("{at}Z").parse().ok());
+        Ok(Committed { ids, names: names.collect(), at, again })
     }
 
     /// How mentions read as far as the run knows: of records that it creates, without a number.
@@ -134,8 +172,11 @@ impl Session {
         mentions.collect()
     }
 
-    /// The request: what the run read of what it changes, what it changes, whom it mentions.
-    pub(crate) fn request(&self) -> Result<Json, Error> {
+    /// What a commit sends: what the run read of what it changes, what it changes, whom it mentions.
+    ///
+    /// # Errors
+    /// A field that the model does not have.
+    pub fn request(&self) -> Result<Json, Error> {
         let wire = Wire { schema: &self.schema, mentions: self.changes.mentions.len() };
         let effects = &self.changes.effects;
         let ops: Result<Vec<Json>, Error> = effects

@@ -108,6 +108,12 @@ impl Session {
         self
     }
 
+    /// Whose rights it has.
+    #[must_use]
+    pub fn account(&self) -> &Account {
+        &self.account
+    }
+
     /// The models that the run has met so far.
     #[must_use]
     pub fn schema(&self) -> &Schema {

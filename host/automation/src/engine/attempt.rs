@@ -33,7 +33,7 @@ use crate::{
     outside::RunLedger,
     people,
     play::{Done, Played, Step, Task, play},
-    proposals,
+    proposals::{self, Proposed},
     queue::Claim,
     rule::{Action, Caps, Dispatch, Environment, Mode, Rule, ScriptRef},
     runs::LogLine,
@@ -132,7 +132,8 @@ impl Engine {
         let wants_yes = proposals::wants_yes(&self.config().policy, rule, &session.changes());
         if rule.mode != Mode::Auto || wants_yes {
             let preview = session.preview()?;
-            return Ok(Ended::Propose(with_reads(session, reads), preview.diff, outcome));
+            let proposed = Proposed::Here(with_reads(session, reads));
+            return Ok(Ended::Propose(proposed, preview.diff, outcome));
         }
         // Written when it is committed, whenever the event was.
         let env = Env { now: self.clock().now(), ..env };

@@ -5,20 +5,25 @@ use std::sync::Arc;
 use rusqlite::{Connection, OptionalExtension};
 use serde::Serialize;
 use triggerbox_model::{
-    call::Page,
+    call::{Answer, Call, DomainSource, Page},
     domain::{Domain, Literal, Operator},
     event::Trigger,
     limits::Class,
     value::Id,
 };
+use triggerbox_odoo::Backend;
 use triggerbox_store::query;
 
-use super::{Engine, Shared};
+use super::{
+    Engine, Shared,
+    odoo::{broken, refused},
+};
 use crate::{
     clock::timestamp,
     dispatch::{Cause, Dispatcher},
     error::EngineError,
     firing::Firing,
+    index::Armed,
     rule::Dispatch,
 };
 
@@ -43,14 +48,13 @@ impl Engine {
     /// `unknown-rule`, `rule-inactive`, `rule-paused`, `rule-broken`, `no-model`; a domain that is wrong.
     pub async fn backfill(&self, rule: &str, domain: &str, by: Id) -> Result<Backfilled, EngineError> {
         let domain = Domain::parse(domain)?;
-        if self.odoo().is_some() {
-            let text = "records on an odoo server are not backfilled; run the rule by hand on those that it is for";
-            return Err(triggerbox_model::error::Error::invalid("odoo-no-backfill", text).into());
-        }
         let mut done = Backfilled::default();
         loop {
-            let (shared, rule, domain) = (Arc::clone(&self.inner.shared), rule.to_owned(), domain.clone());
-            let (records, runs) = self.committer().commit(move |conn| shared.backfill(conn, &rule, domain, by)).await?;
+            let (shared, name, its_domain) = (Arc::clone(&self.inner.shared), rule.to_owned(), domain.clone());
+            let (records, runs) = match self.odoo() {
+                Some(backend) => self.backfill_there(backend, rule, &domain, by).await?,
+                None => self.committer().commit(move |conn| shared.backfill(conn, &name, &its_domain, by)).await?,
+            };
             done.records += records;
             done.runs += runs;
             self.inner.wake.notify_one();
@@ -59,26 +63,88 @@ impl Engine {
             }
         }
     }
+
+    /// One batch of records that are on an Odoo server: those that the user sees whose rights the rule has.
+    async fn backfill_there(
+        &self,
+        backend: &Arc<Backend>,
+        rule: &str,
+        domain: &Domain,
+        by: Id,
+    ) -> Result<(usize, usize), EngineError> {
+        let rules = self.rules()?;
+        let armed = Arc::clone(rules.live(rule)?);
+        let model = armed.model()?.to_owned();
+        let key = key(&armed, domain);
+        loop {
+            let last = last(&*self.database().snapshot()?, &key)?;
+            let domain = DomainSource::Literal(wanted(&armed, domain, last)?.to_string());
+            let mut session = self.session_there(backend, armed.run_as, self.clock().now()).await?;
+            let call = Call::Search { model: model.clone(), domain, page: page() };
+            let Answer::Ids(records) = session.call(call).await.map_err(broken)?.map_err(refused)? else {
+                return Ok((0, 0));
+            };
+            let (shared, armed, key) = (Arc::clone(&self.inner.shared), Arc::clone(&armed), key.clone());
+            let queued =
+                self.committer().commit(move |conn| shared.queue(conn, &armed, &key, last, &records, by)).await?;
+            // Nothing, when the same call somewhere else was faster.
+            if let Some(queued) = queued {
+                return Ok(queued);
+            }
+        }
+    }
+}
+
+/// What is known of how far a backfill has come is known by this.
+fn key(armed: &Armed, domain: &Domain) -> String {
+    format!("backfill {} {domain}", armed.rule.name)
+}
+
+/// The last record that was queued.
+fn last(conn: &Connection, key: &str) -> Result<i64, EngineError> {
+    let sql = "SELECT done_until FROM engine_clock WHERE rule = ?1";
+    Ok(conn.prepare_cached(sql)?.query_row([key], |row| row.get(0)).optional()?.unwrap_or(0))
+}
+
+/// The records that are left.
+fn wanted(armed: &Armed, domain: &Domain, last: i64) -> Result<Domain, EngineError> {
+    let own = armed.rule.domain.as_deref().map(Domain::parse).transpose()?.unwrap_or(Domain::Always);
+    let after = Domain::condition("id", Operator::Greater, Literal::Integer(last));
+    Ok(Domain::and([after, domain.clone(), own]))
+}
+
+fn page() -> Page {
+    Page { limit: Some(BATCH), order: Some("id".to_owned()), ..Page::default() }
 }
 
 impl Shared {
-    fn backfill(&self, conn: &Connection, rule: &str, domain: Domain, by: Id) -> Result<(usize, usize), EngineError> {
+    fn backfill(&self, conn: &Connection, rule: &str, domain: &Domain, by: Id) -> Result<(usize, usize), EngineError> {
         let index = self.rules(conn)?;
         let armed = index.live(rule)?;
         let model = armed.model()?;
         let Some(env) = index.env(timestamp(self.now())) else { return Ok((0, 0)) };
+        let key = key(armed, domain);
+        let last = last(conn, &key)?;
+        let records = query::search(conn, &env, model, &wanted(armed, domain, last)?, &page())?;
+        Ok(self.queue(conn, armed, &key, last, &records, by)?.unwrap_or_default())
+    }
 
-        let key = format!("backfill {rule} {domain}");
-        let last = "SELECT done_until FROM engine_clock WHERE rule = ?1";
-        let last: i64 = conn.prepare_cached(last)?.query_row([&key], |row| row.get(0)).optional()?.unwrap_or(0);
-        let own = armed.rule.domain.as_deref().map(Domain::parse).transpose()?.unwrap_or(Domain::Always);
-        let after = Domain::condition("id", Operator::Greater, Literal::Integer(last));
-        let page = Page { limit: Some(BATCH), order: Some("id".to_owned()), ..Page::default() };
-        let records = query::search(conn, &env, model, &Domain::and([after, domain, own]), &page)?;
-
+    /// Queues the records that follow the one `before`; nothing, if others have followed it meanwhile.
+    fn queue(
+        &self,
+        conn: &Connection,
+        armed: &Armed,
+        key: &str,
+        before: i64,
+        records: &[Id],
+        by: Id,
+    ) -> Result<Option<(usize, usize)>, EngineError> {
+        if last(conn, key)? != before {
+            return Ok(None);
+        }
         let Some(newest) = records.last() else {
-            conn.prepare_cached("DELETE FROM engine_clock WHERE rule = ?1")?.execute([&key])?;
-            return Ok((0, 0));
+            conn.prepare_cached("DELETE FROM engine_clock WHERE rule = ?1")?.execute([key])?;
+            return Ok(Some((0, 0)));
         };
         let cause = Cause { actor: by, at: self.now(), parent: None };
         let dispatcher = Dispatcher { conn, random: &self.random, cause };
@@ -91,7 +157,7 @@ impl Shared {
             runs += 1;
         }
         let sql = "INSERT INTO engine_clock (rule, done_until) VALUES (?1, ?2) ON CONFLICT (rule) DO UPDATE SET done_until = ?2";
-        conn.prepare_cached(sql)?.execute((&key, newest))?;
-        Ok((records.len(), runs))
+        conn.prepare_cached(sql)?.execute((key, newest))?;
+        Ok(Some((records.len(), runs)))
     }
 }

@@ -15,6 +15,7 @@ use crate::{
     firing::Firing,
     index::{Armed, Condition},
     queue::Claim,
+    remote::Concluded,
     rule::{Environment, Rule},
     runner,
     runs::LogLine,
@@ -93,7 +94,9 @@ impl Engine {
                 told(true, "dry-run", outcome.message, diff)
             }
             Ended::Commit(_, _, outcome) => told(true, "dry-run", outcome.message, Diff::default()),
-            Ended::Elsewhere(verdict, diff) => told(verdict.is_success(), verdict.code(), verdict.message(), diff),
+            Ended::Elsewhere(Concluded { verdict, diff, .. }) => {
+                told(verdict.is_success(), verdict.code(), verdict.message(), diff)
+            }
             Ended::Spread(records) => {
                 let text = format!(
                     "each of {} records would have a run of its own; name one to see what it does",

@@ -2,16 +2,17 @@
 
 use std::sync::Arc;
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use triggerbox_model::{
     call::{Answer, Call, DomainSource, Page},
+    changes::Diff,
     domain::{Domain, Literal, Operator},
     event::Trigger as Happened,
     limits::Class,
     schema::FieldKind,
     value::{Id, Value},
 };
-use triggerbox_odoo::Session;
+use triggerbox_odoo::Backend;
 
 use super::{
     Engine, Shared,
@@ -24,13 +25,18 @@ use crate::{
     error::EngineError,
     firing::Firing,
     index::Armed,
-    people,
+    loops::Suppression,
+    queue::Claim,
     rule::Trigger,
     timed::Watch,
 };
 
-/// Records that come due in one look. With more, the rest comes due in the next one.
-const MOST_DUE: u32 = 10_000;
+/// Records that are asked for at once, and whose runs are made at once.
+const AT_ONCE: u32 = 10_000;
+
+/// What is written in Odoo carries the time at which its transaction began, and is seen when that ends: each look goes back
+/// by this much, and records that were met at that time of theirs are known.
+const BACK: SignedDuration = SignedDuration::from_hours(1);
 
 impl Engine {
     /// Fires time rules on the records of the Odoo server. How many runs that made.
@@ -38,40 +44,63 @@ impl Engine {
     /// # Errors
     /// Odoo cannot be used; what the database says.
     pub async fn tick_remote(&self) -> Result<usize, EngineError> {
-        if self.odoo().is_none() {
-            return Ok(0);
-        }
+        let Some(backend) = self.odoo() else { return Ok(0) };
         let (rules, now) = (self.rules()?, self.clock().now());
-        let mut made = 0;
+        let (mut made, mut failed) = (0, None);
         for rule in rules.timed().filter(|rule| !matches!(rule.rule.trigger, Trigger::Schedule(_))) {
-            let name = rule.rule.name.clone();
-            let since = self.committer().commit(move |conn| done_until(conn, &name, now)).await?;
-            let Some(since) = since else { continue };
-            let (due, until) = self.due_there(rule, since, now).await?;
-            let (shared, rule) = (Arc::clone(&self.inner.shared), Arc::clone(rule));
-            made += self.committer().commit(move |conn| shared.fire_due_there(conn, &rule, &due, until, now)).await?;
+            // One rule that cannot be asked about must not keep the others from their times.
+            match self.tick_rule_there(backend, rule, now).await {
+                Ok(runs) => made += runs,
+                Err(error) => {
+                    failed.get_or_insert(error);
+                }
+            }
         }
         if made > 0 {
             self.inner.wake.notify_one();
         }
+        failed.map_or(Ok(made), Err)
+    }
+
+    async fn tick_rule_there(
+        &self,
+        backend: &Arc<Backend>,
+        rule: &Arc<Armed>,
+        now: Timestamp,
+    ) -> Result<usize, EngineError> {
+        let name = rule.rule.name.clone();
+        let since = self.committer().commit(move |conn| done_until(conn, &name, now)).await?;
+        let Some(since) = since else { return Ok(0) };
+        let (mut made, mut asked) = (0, 0);
+        loop {
+            let (rows, due) = self.due_there(backend, rule, (since, now), asked).await?;
+            let (shared, rule) = (Arc::clone(&self.inner.shared), Arc::clone(rule));
+            made += self.committer().commit(move |conn| shared.fire_due_there(conn, &rule, &due, now)).await?;
+            if rows < AT_ONCE as usize {
+                break;
+            }
+            asked += AT_ONCE;
+        }
+        let (name, until) = (rule.rule.name.clone(), millis(since.max(now.saturating_sub(BACK).unwrap_or(now))));
+        let note = move |conn: &rusqlite::Connection| {
+            let sql = "UPDATE engine_clock SET done_until = ?2 WHERE rule = ?1";
+            conn.prepare_cached(sql)?.execute((name, until))?;
+            Ok::<_, EngineError>(())
+        };
+        self.committer().commit(note).await?;
         Ok(made)
     }
 
-    /// Records that came due, as the user sees them whose rights the rule has; and up to when they are all there.
+    /// Records that came due between two times, as the user sees them whose rights the rule has; and how many had to be
+    /// looked at.
     async fn due_there(
         &self,
+        backend: &Arc<Backend>,
         rule: &Armed,
-        since: Timestamp,
-        now: Timestamp,
-    ) -> Result<(Vec<(Id, Timestamp)>, Timestamp), EngineError> {
-        let (Some(backend), Some(watch), Ok(model)) = (self.odoo(), Watch::of(&rule.rule), rule.model()) else {
-            return Ok((Vec::new(), now));
-        };
-        let login = {
-            let snapshot = self.database().snapshot()?;
-            let env = people::environment_in(&snapshot, people::SYSTEM, true, now)?;
-            people::by_id(&snapshot, &env, rule.run_as)?.user.login
-        };
+        (since, now): (Timestamp, Timestamp),
+        offset: u32,
+    ) -> Result<(usize, Vec<(Id, Timestamp)>), EngineError> {
+        let (Some(watch), Ok(model)) = (Watch::of(&rule.rule), rule.model()) else { return Ok((0, Vec::new())) };
         let kind = self.database().schema().model(model)?.fields.get(watch.field).map(|field| field.kind);
         let text = |time: Timestamp| {
             let format = if kind == Some(FieldKind::Date) { "%Y-%m-%d" } else { "%Y-%m-%d %H:%M:%S" };
@@ -85,14 +114,13 @@ impl Engine {
             model: model.to_owned(),
             domain: DomainSource::Literal(Domain::and(domain).to_string()),
             fields: vec![watch.field.to_owned()],
-            page: Page { limit: Some(MOST_DUE), order: Some(format!("{}, id", watch.field)), ..Page::default() },
+            page: Page { offset, limit: Some(AT_ONCE), order: Some(format!("{}, id", watch.field)), ..Page::default() },
         };
-        let account = backend.account(&login).await.map_err(broken)?;
-        let mut session = Session::new(Arc::clone(backend), account, now);
+        let mut session = self.session_there(backend, rule.run_as, now).await?;
         let Answer::Rows(rows) = session.call(call).await.map_err(broken)?.map_err(refused)? else {
-            return Ok((Vec::new(), now));
+            return Ok((0, Vec::new()));
         };
-        let full = rows.len() >= MOST_DUE as usize;
+        let asked = rows.len();
         let due = rows.into_iter().filter_map(|row| {
             let value: Timestamp = match row.values.first()? {
                 Value::Date(day) => format!("{day}T00:00:00Z").parse().ok()?,
@@ -101,9 +129,7 @@ impl Engine {
             };
             Some((row.id, watch.due(value).filter(|due| *due > since && *due <= now)?))
         });
-        let due: Vec<(Id, Timestamp)> = due.collect();
-        let until = due.iter().map(|(_, due)| *due).max().filter(|_| full).unwrap_or(now);
-        Ok((due, until))
+        Ok((asked, due.collect()))
     }
 }
 
@@ -113,7 +139,6 @@ impl Shared {
         conn: &rusqlite::Connection,
         rule: &Arc<Armed>,
         due: &[(Id, Timestamp)],
-        until: Timestamp,
         now: Timestamp,
     ) -> Result<usize, EngineError> {
         let mut records = Vec::new();
@@ -122,11 +147,36 @@ impl Shared {
                 records.push(*id);
             }
         }
-        let sql = "UPDATE engine_clock SET done_until = ?2 WHERE rule = ?1";
-        conn.prepare_cached(sql)?.execute((&rule.rule.name, millis(until)))?;
         let Some(watch) = Watch::of(&rule.rule).filter(|_| !records.is_empty()) else { return Ok(0) };
         let cause = Cause { actor: rule.owner, at: millis(now), parent: None };
         let firing = Firing::new(Happened::Time(watch.field.to_owned()), records);
         Ok(Dispatcher { conn, random: &self.random, cause }.fire(rule, "time", Class::Async, &firing)?.len())
+    }
+
+    /// What a rule on last updates wrote on its own records is no update that it waits for: the time that would come due by
+    /// it is taken. Odoo's times are told to the second, and so is this.
+    pub(super) fn forgive_own_updates_there(
+        &self,
+        conn: &rusqlite::Connection,
+        claim: &Claim,
+        cause: Cause,
+        written: Option<Timestamp>,
+        changed: &Diff,
+    ) -> Result<(), EngineError> {
+        let rule = &claim.rule;
+        let (Trigger::AfterUpdate { .. }, Some(watch)) = (&rule.rule.trigger, Watch::of(&rule.rule)) else {
+            return Ok(());
+        };
+        let Some(due) = written.and_then(|written| watch.due(written)) else { return Ok(()) };
+        for one in changed.records.iter().filter(|one| !one.fields.is_empty()) {
+            let record = &one.record;
+            let own = rule.rule.model.as_ref() == Some(&record.model) && claim.firing.records.contains(&record.id);
+            if own && self.take_slot(conn, rule, due, record.id)? {
+                let dispatcher = Dispatcher { conn, random: &self.random, cause };
+                let (event, _) = dispatcher.event(record, "updated", "{}")?;
+                dispatcher.suppress(event, rule, &Suppression::OwnUpdate)?;
+            }
+        }
+        Ok(())
     }
 }

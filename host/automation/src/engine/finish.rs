@@ -21,8 +21,9 @@ use crate::{
     logs,
     packed::pack,
     play::Done,
-    proposals,
+    proposals::{self, Proposed},
     queue::{self, Claim},
+    remote::Concluded,
     report::{Report, Verdict},
     rule::{Environment, Mode},
     runner,
@@ -61,11 +62,11 @@ pub(super) enum Ended {
     /// All scripts succeeded, and this is what would change.
     Show(Diff, Outcome),
     /// All scripts succeeded, and somebody must decide about the changes.
-    Propose(ChangeSet, Diff, Outcome),
+    Propose(Proposed, Diff, Outcome),
     /// It found the records that it is for: each is to have a run of its own.
     Spread(Vec<Id>),
     /// All scripts succeeded, and what they wanted was done, or was not, where the records are.
-    Elsewhere(Verdict, Diff),
+    Elsewhere(Concluded),
     /// A script did not succeed: the last one of the steps.
     Unsuccessful,
     /// It could not be run at all.
@@ -138,9 +139,9 @@ impl Shared {
                 proposals::keep(conn, &self.config, claim, changes, shown, now)?;
                 Some(Verdict::Proposed(outcome.clone()))
             }
-            Ended::Elsewhere(verdict, changed) => {
-                diff.clone_from(changed);
-                Some(verdict.clone())
+            Ended::Elsewhere(concluded) => {
+                diff.clone_from(&concluded.diff);
+                Some(concluded.verdict.clone())
             }
             Ended::Unsuccessful => tried.steps.last().map(runner::unsuccessful_step),
             // The scripts did their part, and what they want was refused before it came to a commit.
@@ -156,6 +157,9 @@ impl Shared {
         let parent = Parent { run: claim.id, root: claim.root, depth: claim.depth };
         let cause = Cause { actor: claim.actor, at: now, parent: Some(parent) };
         self.forgive_own_updates(conn, claim, cause, &events)?;
+        if let Ended::Elsewhere(Concluded { diff, at, .. }) = &tried.ended {
+            self.forgive_own_updates_there(conn, claim, cause, *at, diff)?;
+        }
         let mut caused = self.react(conn, cause, &events)?;
         if let Ended::Spread(records) = &tried.ended {
             caused.extend(self.spread(conn, claim, cause, records)?);

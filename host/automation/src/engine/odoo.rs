@@ -11,12 +11,14 @@ use std::{
 use indexmap::IndexMap;
 use rusqlite::{Connection, OptionalExtension};
 use triggerbox_model::{
+    call::{Answer, Call},
     changes::{Change, ChangeKind},
     error::Error,
+    event::MessageInfo,
     value::{Id, RecordRef},
 };
 use triggerbox_odoo::{
-    Backend, OdooError,
+    Backend, OdooError, Session,
     events::{Event, Odd, Taken},
     setup::Finding,
 };
@@ -34,6 +36,9 @@ use crate::{
 
 /// Keys of rows that are kept here.
 const TAKEN: &str = "odoo:event";
+
+/// What a rule fired on: transactions with the record.
+const FIRED: &str = "odoo:fired";
 
 /// Rows that made no sense, with the reason.
 pub const SET_ASIDE: &str = "odoo:aside";
@@ -58,9 +63,13 @@ pub struct Drained {
     pub full: bool,
 }
 
+/// What happened, as far as it is one thing: to which record in which transaction, or which message was posted there.
+type What = (String, RecordRef, ChangeKind, Option<Id>);
+
 /// What happened to one record in one transaction.
 struct Happened {
     change: Change,
+    message: Option<MessageInfo>,
     user: Id,
     parent: Option<Parent>,
     /// Rules that fire on it, with what the loop guard knows the change by.
@@ -74,12 +83,40 @@ impl Engine {
         self.config().odoo.as_ref()
     }
 
+    /// Answers a call that changes nothing where the records are, as a user who has a key there.
+    ///
+    /// # Errors
+    /// `no-odoo`; `unknown-user`: there is no such key; what Odoo says.
+    pub async fn ask_there(&self, user: Id, call: Call) -> Result<Answer, EngineError> {
+        let Some(backend) = self.odoo() else {
+            return Err(Error::not_found("no-odoo", "the records are on no odoo server").into());
+        };
+        let mut session = self.session_there(backend, user, self.clock().now()).await?;
+        session.call(call).await.map_err(unavailable)?.map_err(refused)
+    }
+
     /// A number that changes when rules do.
     ///
     /// # Errors
     /// What the database says.
     pub fn rules_revision(&self) -> Result<i64, EngineError> {
         Ok(self.rules()?.revision)
+    }
+
+    /// A session with the rights of a user here, who is found there by the sign-in name and has a key of their own.
+    pub(super) async fn session_there(
+        &self,
+        backend: &Arc<Backend>,
+        user: Id,
+        now: jiff::Timestamp,
+    ) -> Result<Session, EngineError> {
+        let login = {
+            let snapshot = self.database().snapshot()?;
+            let env = people::environment_in(&snapshot, people::SYSTEM, true, now)?;
+            people::by_id(&snapshot, &env, user)?.user.login
+        };
+        let account = backend.account(&login).await.map_err(broken)?;
+        Ok(Session::new(Arc::clone(backend), account, now))
     }
 
     /// Takes what Odoo's outbox holds, once: kept and queued here first, removed there then. Without an Odoo server,
@@ -136,7 +173,7 @@ impl Engine {
 }
 
 /// Odoo's errors, for whoever wanted something of it.
-fn unavailable(error: OdooError) -> EngineError {
+pub(super) fn unavailable(error: OdooError) -> EngineError {
     match error {
         OdooError::Refused(refusal) => EngineError::Refused(refusal.error),
         error => EngineError::Refused(error.into_error()),
@@ -154,7 +191,7 @@ impl Shared {
         let index = self.rules(conn)?;
         let now = self.now();
         let mut drained = Drained { more: taken.more, ..Drained::default() };
-        let mut happened: IndexMap<(String, RecordRef, ChangeKind), Happened> = IndexMap::new();
+        let mut happened: IndexMap<What, Happened> = IndexMap::new();
         for event in taken.events {
             if seen::take(conn, TAKEN, &event.key, now)? != Known::New {
                 drained.repeated += 1;
@@ -172,7 +209,7 @@ impl Shared {
             }
             drained.events += 1;
             if armed.is_live() {
-                self.sort_in(conn, &mut happened, armed, event)?;
+                self.sort_in(conn, &mut happened, armed, event, now)?;
             }
         }
         for odd in taken.odd.into_iter().chain(std::mem::take(&mut drained.aside)) {
@@ -188,17 +225,30 @@ impl Shared {
     fn sort_in(
         &self,
         conn: &Connection,
-        happened: &mut IndexMap<(String, RecordRef, ChangeKind), Happened>,
+        happened: &mut IndexMap<What, Happened>,
         armed: &Arc<Armed>,
         event: Event,
+        now: i64,
     ) -> Result<(), EngineError> {
         let active = matcher::active_name(self.database.schema(), &event.change.record.model);
-        let Some(fields) = matcher::watched(&armed.rule.trigger, &event.change, active) else { return Ok(()) };
+        let fields = match &event.message {
+            Some(message) => Some(format!("message {}", message.id)),
+            None => matcher::watched(&armed.rule.trigger, &event.change, active),
+        };
+        let Some(fields) = fields else { return Ok(()) };
         let parent = event.chain.as_deref().map(|key| parent(conn, key)).transpose()?.flatten();
-        let key = (event.transaction, event.change.record.clone(), event.change.kind);
+        let message = event.message.as_ref().map(|message| message.id);
+        let key = (event.transaction, event.change.record.clone(), event.change.kind, message);
+        // Odoo writes rows of one transaction in several parts, and two looks may have met them.
+        let (transaction, record, kind, _) = &key;
+        let fired = format!("{} {transaction} {record} {kind:?} {message:?}", armed.id);
+        let first = seen::take(conn, FIRED, &fired, now)? == Known::New;
+        let fire = first.then(|| (Arc::clone(armed), fields));
         let Some(known) = happened.get_mut(&key) else {
-            let fires = vec![(Arc::clone(armed), fields)];
-            happened.insert(key, Happened { change: event.change, user: event.user, parent, fires });
+            if let Some(fire) = fire {
+                let (change, message, user) = (event.change, event.message, event.user);
+                happened.insert(key, Happened { change, message, user, parent, fires: vec![fire] });
+            }
             return Ok(());
         };
         for field in event.change.fields {
@@ -207,9 +257,7 @@ impl Shared {
                 None => known.change.fields.push(field),
             }
         }
-        if known.fires.iter().all(|(rule, _)| rule.id != armed.id) {
-            known.fires.push((Arc::clone(armed), fields));
-        }
+        known.fires.extend(fire);
         Ok(())
     }
 
@@ -217,7 +265,7 @@ impl Shared {
     fn fire_on(
         &self,
         conn: &Connection,
-        happened: IndexMap<(String, RecordRef, ChangeKind), Happened>,
+        happened: IndexMap<What, Happened>,
         logins: &HashMap<Id, String>,
     ) -> Result<usize, EngineError> {
         let mut together: IndexMap<(String, Id, Option<i64>), Vec<Happened>> = IndexMap::new();
@@ -236,7 +284,7 @@ impl Shared {
                     rule,
                     change,
                     record,
-                    message: None,
+                    message: one.message.clone(),
                     fields,
                     actor: Some(user),
                     broken: None,

@@ -7,24 +7,24 @@ use triggerbox_llm::Seat as _;
 use triggerbox_model::{
     call::{Answer, Call, DomainSource, Page},
     domain::{Domain, Literal, Operator},
-    error::Error,
-    event::Trigger,
+    event::{Outcome, Trigger},
     value::Id,
 };
-use triggerbox_odoo::{Backend, Session};
+use triggerbox_odoo::{Backend, Committed, Session};
 
 use super::{
     Engine,
     attempt::Lines,
     finish::Ended,
     odoo::{broken, refused},
+    source::found_or_why,
 };
 use crate::{
     clock::timestamp,
     error::EngineError,
-    people::{self, Person},
+    people::Person,
     play::{Done, Played, Task, play_over},
-    proposals,
+    proposals::{self, Proposed},
     queue::Claim,
     remote,
     report::Verdict,
@@ -45,13 +45,8 @@ impl Engine {
         done: &mut Vec<Done>,
     ) -> Result<Ended, EngineError> {
         let (rule, now) = (&claim.rule.rule, timestamp(claim.at));
-        let login = {
-            let snapshot = self.database().snapshot()?;
-            let env = people::environment_in(&snapshot, people::SYSTEM, true, now)?;
-            people::by_id(&snapshot, &env, claim.rule.run_as)?.user.login
-        };
-        let account = backend.account(&login).await.map_err(broken)?;
-        let run_as = Person { user: account.user.clone(), company: account.company.clone() };
+        let mut session = self.session_there(backend, claim.rule.run_as, now).await?.for_rule(&rule.name);
+        let run_as = Person { user: session.account().user.clone(), company: session.account().company.clone() };
         let actor = match claim.firing.actor {
             None => run_as.clone(),
             Some(user) => {
@@ -62,18 +57,23 @@ impl Engine {
                 }
             }
         };
-        let mut session = Session::new(Arc::clone(backend), account, now).for_rule(&rule.name);
         let mut records = remaining(&mut session, claim).await?;
         if records.is_empty() && !claim.firing.records.is_empty() {
-            let why = format!("none of its records is there any more for `{login}`, or matches the rule");
+            let why = format!("none of its records is there any more for `{}`, or matches the rule", run_as.user.login);
             return Ok(Ended::Nothing("records-gone", why));
         }
-        if let Some(Source::Domain(domain)) = rule.source.as_ref().filter(|_| records.is_empty()) {
-            let model = claim.model.clone().unwrap_or_default();
-            records = search(&mut session, &model, Domain::parse(domain)?, false).await?;
-            if records.is_empty() {
-                return Ok(Ended::Nothing("no-records", "the rule's source has no records now".to_owned()));
-            }
+        if let Some(source) = rule.source.as_ref().filter(|_| records.is_empty()) {
+            let found = match source {
+                Source::Domain(domain) => by_domain(&mut session, claim, domain).await,
+                Source::Script(script) => {
+                    let its_session = self.session_there(backend, claim.rule.run_as, now).await?.for_rule(&rule.name);
+                    self.by_script(claim, script, its_session, (&actor, &run_as), now).await
+                }
+            };
+            records = match found_or_why(found)? {
+                Ok(records) => records,
+                Err(problem) => return Ok(Ended::Nothing("no-records", problem)),
+            };
             if rule.dispatch == Dispatch::PerRecord {
                 return Ok(Ended::Spread(records));
             }
@@ -91,24 +91,35 @@ impl Engine {
         let Played { mut session, steps: played, outcome, .. } = played;
         done.extend(played);
         let Some(outcome) = outcome else { return Ok(Ended::Unsuccessful) };
-        let only_shown = rule.environment == Environment::Test || rule.mode != Mode::Auto;
-        if !only_shown && proposals::wants_yes(&self.config().policy, rule, session.changes()) {
-            let why = "policy wants a yes for these changes, and changes to records on an odoo server cannot wait for one: grant \
-                 the rule less, or have policy let them through";
-            return Err(Error::denied("needs-approval", why).into());
+        let only_shown = rule.environment == Environment::Test;
+        let wants_yes = proposals::wants_yes(&self.config().policy, rule, session.changes());
+        if !only_shown && (rule.mode != Mode::Auto || wants_yes) {
+            return propose(&mut session, outcome).await;
         }
-        let (verdict, diff) = remote::conclude(&mut session, &claim.key, only_shown, outcome).await;
+        let mut concluded = remote::conclude(&mut session, &claim.key, only_shown, outcome).await;
         if let Some(last) = done.last_mut() {
             last.tracebacks = session.tracebacks();
         }
-        Ok(Ended::Elsewhere(
-            match verdict {
-                Verdict::OutcomeUnknown(why) if claim.retries < MOST_UNCLEAR => Verdict::Backend(why),
-                verdict => verdict,
-            },
-            diff,
-        ))
+        concluded.verdict = match concluded.verdict {
+            Verdict::OutcomeUnknown(why) if claim.retries < MOST_UNCLEAR => Verdict::Backend(why),
+            verdict => verdict,
+        };
+        Ok(Ended::Elsewhere(concluded))
     }
+}
+
+/// Somebody must decide about what was staged: what is kept for them is what Odoo would be sent, word for word. What was
+/// read of the records that change, to show it, is compared then.
+async fn propose(session: &mut Session, outcome: Outcome) -> Result<Ended, EngineError> {
+    session.check_outcome(&outcome)?;
+    let diff = session.preview().await.map_err(broken)?.map_err(refused)?;
+    let outcome = session.with_names(outcome, &Committed::default());
+    Ok(Ended::Propose(Proposed::There(session.request()?), diff, outcome))
+}
+
+async fn by_domain(session: &mut Session, claim: &Claim, domain: &str) -> Result<Vec<Id>, EngineError> {
+    let model = claim.model.clone().unwrap_or_default();
+    search(session, &model, Domain::parse(domain)?, false).await
 }
 
 /// The records of a run that are still there for the user whose rights it has and, if the rule wants it, still match.

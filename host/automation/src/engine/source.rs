@@ -2,8 +2,8 @@
 //! run says why.
 
 use rusqlite::Connection;
-use triggerbox_model::{call::Page, domain::Domain, event::Trigger, value::Id};
-use triggerbox_store::{env::Env, query};
+use triggerbox_model::{call::Page, domain::Domain, error::Error, event::Trigger, value::Id};
+use triggerbox_store::{env::Env, query, session::Session};
 
 use super::{Engine, Shared, attempt::Lines};
 use crate::{
@@ -12,9 +12,10 @@ use crate::{
     firing::Firing,
     journal::Keep,
     people::Person,
-    play::{Task, play},
+    play::{Task, play_over},
     queue::Claim,
-    rule::Source,
+    records::Records,
+    rule::{ScriptRef, Source},
     runner,
     runs::RunId,
 };
@@ -32,43 +33,49 @@ impl Engine {
         let found = match source {
             Source::Domain(domain) => self.by_domain(claim, domain, env),
             Source::Script(script) => {
-                let step = match self.source_step(&claim.rule.rule, script).await {
-                    Err(EngineError::Refused(error)) => return Ok(Err(broken(&error.message))),
-                    other => other?,
-                };
-                let task = Task {
-                    run_id: claim.key.clone(),
-                    rule: claim.rule.rule.name.clone(),
-                    attempt: claim.attempt,
-                    depth: claim.depth,
-                    seed: claim.seed,
-                    trigger: Trigger::SelectRecords,
-                    model: claim.model.clone(),
-                    records: Vec::new(),
-                    old_values: Vec::new(),
-                    actor: actor.clone(),
-                    run_as: run_as.clone(),
-                    superuser: claim.rule.rule.superuser,
-                    now: env.now,
-                    previous: None,
-                };
-                let log = Box::new(Lines::default());
-                let played = play(self.database(), env.clone(), &task, &[step], Keep::Outside, None, log).await?;
-                match (played.outcome, played.steps.into_iter().last()) {
-                    (Some(outcome), _) => Ok(outcome.records),
-                    (None, step) => {
-                        let verdict = step.map(|step| runner::unsuccessful(step.ending));
-                        return Ok(Err(broken(&verdict.and_then(|verdict| verdict.message()).unwrap_or_default())));
-                    }
-                }
+                let session = Session::new(self.database(), env.clone())?.for_rule(&claim.rule.rule.name);
+                self.by_script(claim, script, session, (actor, run_as), env.now).await
             }
         };
-        Ok(match found {
-            Ok(records) if records.is_empty() => Err("the rule's source has no records now".to_owned()),
-            Ok(records) => Ok(records),
-            Err(EngineError::Refused(error)) => Err(broken(&error.message)),
-            Err(error) => return Err(error),
-        })
+        found_or_why(found)
+    }
+
+    /// The records that a script names.
+    pub(super) async fn by_script<R: Records>(
+        &self,
+        claim: &Claim,
+        script: &ScriptRef,
+        session: R,
+        (actor, run_as): (&Person, &Person),
+        now: jiff::Timestamp,
+    ) -> Result<Vec<Id>, EngineError> {
+        let step = self.source_step(&claim.rule.rule, script).await?;
+        let task = Task {
+            run_id: claim.key.clone(),
+            rule: claim.rule.rule.name.clone(),
+            attempt: claim.attempt,
+            depth: claim.depth,
+            seed: claim.seed,
+            trigger: Trigger::SelectRecords,
+            model: claim.model.clone(),
+            records: Vec::new(),
+            old_values: Vec::new(),
+            actor: actor.clone(),
+            run_as: run_as.clone(),
+            superuser: claim.rule.rule.superuser,
+            now,
+            previous: None,
+        };
+        let log = Box::new(Lines::default());
+        let played = play_over(session, &task, &[step], Keep::Outside, None, log).await?;
+        match (played.outcome, played.steps.into_iter().last()) {
+            (Some(outcome), _) => Ok(outcome.records),
+            (None, step) => {
+                let verdict = step.map(|step| runner::unsuccessful(step.ending));
+                let why = verdict.and_then(|verdict| verdict.message()).unwrap_or_default();
+                Err(Error::rejected("source-failed", why).into())
+            }
+        }
     }
 
     fn by_domain(&self, claim: &Claim, domain: &str, env: &Env) -> Result<Vec<Id>, EngineError> {
@@ -78,8 +85,16 @@ impl Engine {
     }
 }
 
-fn broken(problem: &str) -> String {
-    format!("the rule's source is broken and gives no records: {problem}")
+/// The records of a source; or why there are none.
+pub(super) fn found_or_why(found: Result<Vec<Id>, EngineError>) -> Result<Result<Vec<Id>, String>, EngineError> {
+    Ok(match found {
+        Ok(records) if records.is_empty() => Err("the rule's source has no records now".to_owned()),
+        Ok(records) => Ok(records),
+        Err(EngineError::Refused(error)) => {
+            Err(format!("the rule's source is broken and gives no records: {}", error.message))
+        }
+        Err(error) => return Err(error),
+    })
 }
 
 impl Shared {

@@ -9,7 +9,7 @@ use triggerbox_odoo::setup::{Want, Watch};
 
 use crate::{
     index::Index,
-    rule::{Mode, Rule, Source, Trigger},
+    rule::{Rule, Trigger},
 };
 
 /// Why a rule cannot be had for records on an Odoo server: code, place, reason.
@@ -28,34 +28,15 @@ pub(crate) fn refusals(rule: &Rule) -> Vec<(&'static str, &'static str, String)>
             "trigger",
             "odoo asks nobody outside about a form that is not saved; use a rule that runs after the change",
         ),
-        Trigger::MessageReceived {} | Trigger::MessageSent {} => refuse(
-            "odoo-no-messages",
-            "trigger",
-            "messages on an odoo server are not heard of; watch a field that follows",
-        ),
-        Trigger::AfterUpdate { .. } => refuse(
-            "odoo-no-after-update",
-            "trigger",
-            "a rule on an odoo server cannot tell its own last update from others'; go by another date",
-        ),
         _ => {}
     }
     if rule.superuser {
         refuse(
             "odoo-no-superuser",
             "superuser",
-            "on an odoo server scripts run with the rights of the user whose key they use; take this out",
+            "on an odoo server scripts run with the rights of the user whose key they use: an action there that lifts them \
+             would lift them for whoever holds such a key; name a user with more rights in `run-as`",
         );
-    }
-    if rule.mode == Mode::Approve {
-        refuse(
-            "odoo-no-approval",
-            "mode",
-            "changes to records on an odoo server cannot be kept for a yes; use `recommend`, or `auto`",
-        );
-    }
-    if matches!(rule.source, Some(Source::Script(_))) {
-        refuse("odoo-no-source-script", "source", "records on an odoo server are found by a domain; give one");
     }
     found
 }
@@ -71,6 +52,8 @@ pub fn watch(rule: &Rule, model: &Model) -> Result<Option<Watch>, Error> {
     let (want, fields, told) = match &rule.trigger {
         Trigger::Created {} => (Want::Created, Vec::new(), false),
         Trigger::Deleted {} => (Want::Deleted, Vec::new(), false),
+        Trigger::MessageReceived {} => (Want::Received, Vec::new(), false),
+        Trigger::MessageSent {} => (Want::Sent, Vec::new(), false),
         Trigger::Updated { fields } => (Want::Updated, some_or_all(fields, model), false),
         Trigger::CreatedOrUpdated { fields } => (Want::Both, some_or_all(fields, model), false),
         Trigger::StageSet { .. } => (Want::Both, own("stage_id"), true),

@@ -1,0 +1,337 @@
+//! What rules on an Odoo server wait for besides changes, where they find their records, and what waits for a yes there:
+//! recorded, or real. See `docs/src/odoo.md`.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test may panic, in its helpers too"
+)]
+
+#[path = "../../host/odoo/tests/odoo/lab/mod.rs"]
+#[allow(dead_code, reason = "this test uses its own part")]
+mod lab;
+#[path = "support/odoo_host.rs"]
+mod odoo_host;
+
+use std::{sync::Arc, time::Duration};
+
+use guest_artifacts::DUE_LEADS;
+use jiff::{SignedDuration, Timestamp};
+use lab::Lab;
+use odoo_host::{ADMIN, Host, READER, SALES, field, write, write_as};
+use serde_json::{Value as Json, json};
+use triggerbox_automation::{
+    Clock, Config, TestClock,
+    proposals::{ProposalHash, ProposalState},
+    runs::{RunDetail, RunState},
+    scripts::{registry, upload},
+};
+use triggerbox_model::{
+    event::Trigger,
+    grants::{GrantOperation, Policy},
+    value::Id,
+};
+use triggerbox_odoo::Backend;
+use triggerbox_sandbox::inspect::embed_manifest;
+
+/// A rule on leads of one name, with a ready-made script that writes.
+fn rule(name: &str, watched: &str, trigger: &str, values: &str, more: &str) -> String {
+    format!(
+        "name = '{name}'\nmodel = 'crm.lead'\ndomain = \"[('name', '=', '{watched}')]\"\n{more}\n\
+         trigger = {{ {trigger} }}\n\
+         [[actions]]\nscript = 'update-record'\nparameters = {{ values = '{values}' }}\n"
+    )
+}
+
+async fn time(lab: &Lab, backend: &Backend, id: Id, name: &str) -> Timestamp {
+    format!("{}Z", field(lab, backend, id, name).await.as_str().unwrap()).parse().unwrap()
+}
+
+fn states(runs: &[RunDetail]) -> Vec<(&str, RunState)> {
+    runs.iter().map(|run| (run.summary.rule.as_str(), run.summary.state)).collect()
+}
+
+// Shows: F004
+#[tokio::test]
+async fn dates_of_records_there_fire_rules_here_once() {
+    let lab = Lab::open("rules_dates").await;
+    let backend = lab.prepared().await;
+    let name = lab.unique("dated");
+    let id = lab::lead(&lab, &backend, json!({ "name": name, "date_deadline": "2047-03-05" })).await;
+    let made = time(&lab, &backend, id, "create_date").await;
+    let clock = Arc::new(TestClock::at(made));
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("rules.db");
+    let host = Host::with(&path, &backend, &name, Arc::<TestClock>::clone(&clock), Config::default()).await;
+    for (rule_name, trigger, values) in [
+        ("soon", "on = 'time', field = 'date_deadline', delay = -2, unit = 'days'", "city = Soon"),
+        ("old", "on = 'after-creation', delay = 1, unit = 'hours'", "city = Old"),
+        ("idle", "on = 'after-update', delay = 2, unit = 'hours'", "priority = 1"),
+    ] {
+        host.rule(&rule(rule_name, &name, trigger, values, "")).await.unwrap();
+    }
+    // From when a rule is there on, and not for what was before it.
+    assert_eq!(host.engine.tick_remote().await.unwrap(), 0);
+    clock.advance(Duration::from_secs(30 * 60));
+    assert_eq!(host.engine.tick_remote().await.unwrap(), 0, "nothing is due yet");
+    clock.advance(Duration::from_secs(31 * 60));
+    assert_eq!(host.engine.tick_remote().await.unwrap(), 1);
+    host.settle().await;
+    assert_eq!(states(&host.runs()), [("old", RunState::Succeeded)]);
+    assert_eq!(host.runs()[0].firing.trigger, Trigger::Time("create_date".to_owned()));
+    assert_eq!(field(&lab, &backend, id, "city").await, json!("Old"));
+    assert_eq!(host.engine.tick_remote().await.unwrap(), 0, "once, though the last hour is looked at again");
+
+    // What the other rule wrote is an update; what the rule itself writes is none.
+    clock.advance(Duration::from_secs(70 * 60));
+    assert_eq!(host.engine.tick_remote().await.unwrap(), 1);
+    host.settle().await;
+    let own = time(&lab, &backend, id, "write_date").await;
+    assert_eq!(field(&lab, &backend, id, "priority").await, json!("1"));
+    assert!(own + SignedDuration::from_hours(2) <= clock.now(), "it would be due");
+    assert_eq!(host.engine.tick_remote().await.unwrap(), 0);
+    let stopped = host.engine.suppressed(None, None, 10).unwrap();
+    assert!(stopped.len() == 1 && stopped[0].reason.starts_with("own-update"), "{stopped:?}");
+    // Times are told to the second: a write in the same one could not be told from it.
+    let mut revenue = 5;
+    while time(&lab, &backend, id, "write_date").await == own {
+        write(&lab, &backend, id, json!({ "expected_revenue": revenue })).await;
+        revenue += 1;
+    }
+    assert_eq!(host.engine.tick_remote().await.unwrap(), 1, "a user's write counts");
+    host.settle().await;
+
+    clock.set("2047-03-02T23:59:00Z".parse().unwrap());
+    assert_eq!(host.engine.tick_remote().await.unwrap(), 0);
+    clock.set("2047-03-03T00:00:30Z".parse().unwrap());
+    assert_eq!(host.engine.tick_remote().await.unwrap(), 1);
+    host.settle().await;
+    assert_eq!(field(&lab, &backend, id, "city").await, json!("Soon"));
+    let runs = host.runs();
+    let succeeded = |name| (name, RunState::Succeeded);
+    assert_eq!(states(&runs), ["old", "idle", "idle", "soon"].map(succeeded), "{runs:?}");
+    lab.close();
+}
+
+// Shows: F006
+#[tokio::test]
+async fn a_schedule_runs_on_records_that_are_found_there() {
+    let lab = Lab::open("rules_schedule").await;
+    let backend = lab.prepared().await;
+    let name = lab.unique("nightly");
+    let clock = Arc::new(TestClock::at("2026-11-29T10:00:00Z".parse().unwrap()));
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("rules.db");
+    let host = Host::with(&path, &backend, &name, Arc::<TestClock>::clone(&clock), Config::default()).await;
+    let one = lab::lead(&lab, &backend, json!({ "name": name })).await;
+    let other = lab::lead(&lab, &backend, json!({ "name": name })).await;
+    let source = format!("source = {{ domain = \"[('name', '=', '{name}'), ('city', '=', False)]\" }}");
+    let trigger = "on = 'schedule', cron = '0 9 * * *'";
+    for dispatch in ["single", "per-record"] {
+        let more = format!("{source}\ndispatch = '{dispatch}'");
+        let domainless = rule("nightly", &name, trigger, "city = Ghent", &more);
+        let domainless: Vec<_> = domainless.lines().filter(|line| !line.starts_with("domain")).collect();
+        host.rule(&domainless.join("\n")).await.unwrap();
+        assert_eq!(host.engine.tick().await.unwrap(), 0);
+        clock.advance(Duration::from_secs(24 * 3_600));
+        host.settle().await;
+        for id in [one, other] {
+            assert_eq!(field(&lab, &backend, id, "city").await, json!("Ghent"), "{dispatch}");
+            write(&lab, &backend, id, json!({ "city": false })).await;
+        }
+    }
+    let runs = host.runs();
+    let codes: Vec<_> = runs.iter().map(|run| run.summary.code.clone().unwrap_or_default()).collect();
+    assert_eq!(runs[0].summary.message.as_deref(), Some("2 of 2 updated"));
+    assert_eq!(codes[1], "spread", "then one run for each");
+    assert_eq!(runs.len(), 4, "{codes:?}");
+    assert!(matches!(runs[1].firing.trigger, Trigger::Scheduled(_)));
+    lab.close();
+}
+
+async fn post(lab: &Lab, backend: &Backend, id: Id, more: Json) {
+    let mut body = json!({ "ids": [id], "message_type": "comment", "subtype_xmlid": "mail.mt_comment" });
+    body.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+    lab.admin(backend, "crm.lead", "message_post", body).await.unwrap();
+}
+
+#[tokio::test]
+async fn messages_on_records_there_are_heard_and_notes_are_not() {
+    let lab = Lab::open("rules_messages").await;
+    let backend = lab.prepared().await;
+    let name = lab.unique("talked about");
+    let folder = tempfile::tempdir().unwrap();
+    let host = Host::open(&folder.path().join("rules.db"), &backend, &name).await;
+    host.rule(&rule("received", &name, "on = 'message-received'", "priority = 2", "")).await.unwrap();
+    host.rule(&rule("sent", &name, "on = 'message-sent'", "priority = 3", "")).await.unwrap();
+    host.engine.keep_rules(true).await.unwrap();
+    assert_eq!(host.engine.keep_rules(false).await.unwrap(), []);
+    let id = lab::lead(&lab, &backend, json!({ "name": name })).await;
+    let other = lab::lead(&lab, &backend, json!({ "name": "nobody listens" })).await;
+    let partner = json!({ "vals_list": [{ "name": "Ada", "email": "ada@cedar.example" }] });
+    let partner = lab.admin(&backend, "res.partner", "create", partner).await.unwrap()[0].clone();
+
+    post(&lab, &backend, id, json!({ "body": "a note", "subtype_xmlid": "mail.mt_note" })).await;
+    post(&lab, &backend, other, json!({ "body": "elsewhere" })).await;
+    post(&lab, &backend, id, json!({ "body": "We call you" })).await;
+    post(&lab, &backend, id, json!({ "body": "Please do", "message_type": "email", "author_id": partner })).await;
+    let drained = host.engine.drain().await.unwrap();
+    assert_eq!((drained.events, drained.runs, drained.aside.len()), (2, 2, 0), "{drained:?}");
+    host.settle().await;
+    let runs = host.runs();
+    assert_eq!(states(&runs), [("sent", RunState::Succeeded), ("received", RunState::Succeeded)], "{runs:?}");
+    let Trigger::Message(message) = &runs[1].firing.trigger else { panic!("{:?}", runs[1].firing) };
+    assert_eq!(message.body, "<p>Please do</p>");
+    assert_eq!(message.author.as_ref().map(|author| u64::from(author.id)), partner.as_u64());
+    assert!(matches!(&runs[0].firing.trigger, Trigger::Message(message) if message.body == "<p>We call you</p>"));
+    host.engine.keep_rules(true).await.unwrap();
+    lab.close();
+}
+
+// Shows: F090
+#[tokio::test]
+async fn a_rule_is_run_over_what_was_there_before_it() {
+    let lab = Lab::open("rules_backfill").await;
+    let backend = lab.prepared().await;
+    let name = lab.unique("before");
+    let folder = tempfile::tempdir().unwrap();
+    let host = Host::open(&folder.path().join("rules.db"), &backend, &name).await;
+    let mut leads = Vec::new();
+    for revenue in [5, 10, 20] {
+        leads.push(lab::lead(&lab, &backend, json!({ "name": name, "expected_revenue": revenue })).await);
+    }
+    let each = "dispatch = 'per-record'";
+    host.rule(&rule("touch", &name, "on = 'manual'", "city = Ghent", each)).await.unwrap();
+    let large = "[('expected_revenue', '>', 5)]";
+    let done = host.engine.backfill("touch", large, ADMIN).await.unwrap();
+    assert_eq!((done.records, done.runs), (2, 2));
+    host.settle().await;
+    assert_eq!(states(&host.runs()), [("touch", RunState::Succeeded); 2]);
+    assert_eq!(host.runs().iter().map(|run| run.firing.records[0]).collect::<Vec<_>>(), leads[1..]);
+    let mut cities = Vec::new();
+    for lead in leads {
+        cities.push(field(&lab, &backend, lead, "city").await);
+    }
+    assert_eq!(cities, [json!(false), json!("Ghent"), json!("Ghent")]);
+
+    // Whose rights the rule has, is who looks for them.
+    host.rule(&rule("theirs", &name, "on = 'manual'", "city = Ghent", "run-as = 'tb_sales'")).await.unwrap();
+    assert_eq!(host.engine.backfill("theirs", large, ADMIN).await.unwrap().records, 0);
+    assert_eq!(host.engine.backfill("touch", "no domain", ADMIN).await.unwrap_err().code(), "bad-domain");
+    lab.close();
+}
+
+// Shows: F045
+#[tokio::test]
+async fn a_script_selects_records_there() {
+    let lab = Lab::open("rules_sources").await;
+    let backend = lab.prepared().await;
+    let name = lab.unique("due");
+    let clock = Arc::new(TestClock::at("2046-11-29T10:00:00Z".parse().unwrap()));
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("rules.db");
+    let host = Host::with(&path, &backend, &name, Arc::<TestClock>::clone(&clock), Config::default()).await;
+    let upload = upload::inspect(embed_manifest(DUE_LEADS.component, DUE_LEADS.manifest.unwrap()).unwrap()).unwrap();
+    let now = clock.now();
+    let store = move |conn: &rusqlite::Connection| registry::store(conn, &upload, ADMIN, now);
+    host.engine.committer().commit(store).await.unwrap();
+    // The demo data's own leads are due too, and long so.
+    let soon = lab::lead(&lab, &backend, json!({ "name": name, "date_deadline": "2046-12-06" })).await;
+    let far = lab::lead(&lab, &backend, json!({ "name": name, "date_deadline": "2046-12-07" })).await;
+    let more = "environment = 'test'\nsource = { script = 'due-leads' }";
+    let shown = rule("sweep", &name, "on = 'manual'", "city = Ghent", more);
+    let shown: Vec<_> = shown.lines().filter(|line| !line.starts_with("domain")).collect();
+    host.rule(&shown.join("\n")).await.unwrap();
+    host.engine.fire("sweep", ADMIN, Trigger::Manual, Vec::new()).await.unwrap();
+    host.settle().await;
+    let run = host.runs().remove(0);
+    assert_eq!(run.summary.state, RunState::Succeeded, "{run:?}");
+    let records = run.attempts[0].report["diff"]["records"].as_array().unwrap();
+    let changed: Vec<_> = records.iter().map(|one| &one["record"]["id"]).collect();
+    assert!(changed.contains(&&json!(soon)) && !changed.contains(&&json!(far)), "{changed:?}");
+    assert_eq!(field(&lab, &backend, soon, "city").await, json!(false), "only shown");
+    lab.close();
+}
+
+// Shows: F035, F113, F125
+#[tokio::test]
+async fn what_waits_for_a_yes_is_applied_there_exactly_as_it_was_shown() {
+    let lab = Lab::open("rules_approvals").await;
+    let backend = lab.prepared().await;
+    let name = lab.unique("asked");
+    let folder = tempfile::tempdir().unwrap();
+    let policy = Policy { approved_operations: [GrantOperation::Write].into(), ..Policy::default() };
+    let clock = Arc::new(TestClock::at("2026-11-29T10:00:00Z".parse().unwrap()));
+    let config = Config { policy, ..Config::default() };
+    let host = Host::with(&folder.path().join("rules.db"), &backend, &name, clock, config).await;
+    let trigger = "on = 'updated', fields = ['expected_revenue']";
+    host.rule_of(SALES, &rule("ask", &name, trigger, "priority = 3", "mode = 'approve'")).await.unwrap();
+    host.rule_of(SALES, &rule("advise", &name, trigger, "city = Ghent", "mode = 'recommend'")).await.unwrap();
+    host.engine.keep_rules(true).await.unwrap();
+    let theirs = json!({ "vals_list": [{ "name": name, "priority": "1" }] });
+    let made = backend.client().call(backend.caller("tb_sales").unwrap(), "crm.lead", "create", &theirs).await.unwrap();
+    let id: Id = made[0].as_u64().unwrap().try_into().unwrap();
+    write_as(&lab, &backend, "tb_sales", id, json!({ "expected_revenue": 50 })).await;
+    assert_eq!(host.engine.drain().await.unwrap().runs, 2);
+    host.settle().await;
+    assert_eq!(states(&host.runs()), [("ask", RunState::WaitingApproval), ("advise", RunState::Succeeded)]);
+    let runs: Vec<i64> = host.runs().iter().map(|run| run.summary.id).collect();
+    let proposal = |run| host.engine.proposal(run).unwrap().unwrap();
+    assert_eq!(proposal(runs[1]).state, ProposalState::Recommended);
+    let shown = proposal(runs[0]);
+    assert!(shown.diff.to_string().contains("Priority: Medium → Very High"), "{}", shown.diff);
+    assert_eq!(field(&lab, &backend, id, "priority").await, json!("1"), "nothing is applied yet");
+
+    let approve = async |run, hash, by| host.engine.approve(run, hash, by, "fine").await;
+    for (hash, by, code) in [
+        (ProposalHash([7; 32]), ADMIN, "another-proposal"),
+        (shown.hash, SALES, "may-not-approve"),
+        (shown.hash, READER, "unknown-user"),
+    ] {
+        assert_eq!(approve(runs[0], hash, by).await.unwrap_err().code(), code);
+    }
+    assert_eq!(field(&lab, &backend, id, "priority").await, json!("1"));
+    approve(runs[0], shown.hash, ADMIN).await.unwrap();
+    assert_eq!(field(&lab, &backend, id, "priority").await, json!("3"));
+    let after = proposal(runs[0]);
+    assert_eq!((after.state, after.decided_by), (ProposalState::Approved, Some(ADMIN)));
+    assert_eq!(host.engine.run(runs[0]).unwrap().summary.state, RunState::Succeeded);
+    assert_eq!(approve(runs[0], shown.hash, ADMIN).await.unwrap_err().code(), "already-decided");
+
+    // What changed since it was shown is not overwritten: the run runs again, and asks again.
+    write_as(&lab, &backend, "tb_sales", id, json!({ "expected_revenue": 60, "priority": "0" })).await;
+    host.engine.drain().await.unwrap();
+    host.settle().await;
+    let again = host.runs().iter().rfind(|run| run.summary.rule == "ask").unwrap().summary.id;
+    write_as(&lab, &backend, "tb_sales", id, json!({ "priority": "2" })).await;
+    let error = approve(again, proposal(again).hash, ADMIN).await.unwrap_err();
+    assert_eq!((error.code(), field(&lab, &backend, id, "priority").await), ("conflict", json!("2")));
+    host.settle().await;
+    assert!(proposal(again).diff.to_string().contains("Priority: High → Very High"), "{}", proposal(again).diff);
+    approve(again, proposal(again).hash, ADMIN).await.unwrap();
+    assert_eq!(field(&lab, &backend, id, "priority").await, json!("3"));
+
+    // Whose rights do not reach so far, cannot say yes; anybody who may decide says no.
+    let own = lab::lead(&lab, &backend, json!({ "name": name, "user_id": ADMIN })).await;
+    host.rule(&rule("mine", &name, "on = 'manual'", "priority = 1", "")).await.unwrap();
+    let run = host.engine.fire("mine", ADMIN, Trigger::Manual, vec![own]).await.unwrap()[0];
+    host.settle().await;
+    assert_eq!(proposal(run).why, "policy wants a yes");
+    let refused = approve(run, proposal(run).hash, SALES).await.unwrap_err();
+    assert_eq!(refused.code(), "approver-lacks-rights", "{refused}");
+    host.engine.reject(run, SALES, "not this one").await.unwrap();
+    assert_eq!(host.engine.run(run).unwrap().summary.state, RunState::Cancelled);
+    assert_eq!(field(&lab, &backend, own, "priority").await, json!("0"));
+
+    // What reached Odoo cannot be refused any more.
+    let run = host.engine.fire("mine", ADMIN, Trigger::Manual, vec![own]).await.unwrap()[0];
+    host.settle().await;
+    let key = host.engine.run(run).unwrap().summary.key;
+    let mut session = lab.session(&backend, "admin").await;
+    lab::write(&mut session, "crm.lead", own, &[("priority", triggerbox_model::value::Value::text("1"))]).await;
+    session.commit(&key).await.unwrap();
+    assert_eq!(host.engine.reject(run, SALES, "").await.unwrap_err().code(), "already-applied");
+    lab.close();
+}
