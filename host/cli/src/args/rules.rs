@@ -147,6 +147,9 @@ pub(crate) enum RulesCommand {
         /// Only records that match, besides the rule's own domain.
         #[arg(long, default_value = "[]")]
         domain: String,
+        /// The file of the Odoo server that the records are on: they are looked for there, with the rights of the rule.
+        #[arg(long, value_name = "FILE")]
+        odoo: Option<PathBuf>,
         #[command(flatten)]
         common: Common,
     },

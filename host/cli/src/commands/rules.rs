@@ -36,7 +36,7 @@ pub(crate) fn run(command: &RulesCommand) -> Result<Exit, Failure> {
         RulesCommand::Resume { name, common } => pause(name, None, common),
         RulesCommand::SetModel { name, model, dry_run, common } => set_model(name, model, *dry_run, common),
         RulesCommand::Run { name, ids, common } => queue::run(name, ids, common),
-        RulesCommand::Backfill { name, domain, common } => queue::backfill(name, domain, common),
+        RulesCommand::Backfill { name, domain, odoo, common } => queue::backfill(name, domain, odoo.as_deref(), common),
         RulesCommand::Stop { model, reason, common } => queue::stop(model.as_deref(), Some(reason), common),
         RulesCommand::Go { model, common } => queue::stop(model.as_deref(), None, common),
         RulesCommand::Stops { common } => queue::stops(common),

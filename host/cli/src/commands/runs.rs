@@ -4,7 +4,7 @@ mod export;
 pub(crate) mod past;
 mod show;
 
-use std::sync::Arc;
+use std::{path::Path, sync::Arc};
 
 use anyhow::anyhow;
 use jiff::{SignedDuration, Timestamp};
@@ -21,6 +21,7 @@ use triggerbox_model::{
     error::ErrorKind,
     value::RecordRef,
 };
+use triggerbox_odoo::Backend;
 use triggerbox_sandbox::LogLevel;
 use triggerbox_store::{db::Mode, session::Session};
 
@@ -28,7 +29,7 @@ pub(crate) use self::export::exported;
 use crate::{
     args::{Common, RunsCommand},
     commands::{
-        outside, script,
+        odoo, outside, script,
         workshop::{FromError, Workshop},
     },
     exit::{Exit, Failure, OrExit},
@@ -119,12 +120,24 @@ impl Desk {
         Self::with(common, None)
     }
 
+    /// With the Odoo server that the records are on, if they are on one.
+    pub(crate) fn on(common: &Common, odoo: Option<&Path>) -> Result<Self, Failure> {
+        Self::opened(common, None, odoo.map(odoo::open_for_runs).transpose()?)
+    }
+
     /// With language models and other services.
     pub(crate) fn with(common: &Common, outside: Option<Arc<Services>>) -> Result<Self, Failure> {
-        let workshop = Workshop::open(common, Mode::Write)?;
+        Self::opened(common, outside, None)
+    }
+
+    fn opened(common: &Common, outside: Option<Arc<Services>>, odoo: Option<Arc<Backend>>) -> Result<Self, Failure> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        let workshop = Workshop::open_as(common, Mode::Write, |database| match &odoo {
+            Some(backend) => runtime.block_on(odoo::on_odoo(database, backend, &[])),
+            None => Ok(database),
+        })?;
         let bounded = Bounded { compiler: script::compiler()?, cache: script::cache() };
-        let config = Config { compile: Compile::Bounded(Arc::new(bounded)), outside, ..Config::default() };
+        let config = Config { compile: Compile::Bounded(Arc::new(bounded)), outside, odoo, ..Config::default() };
         let sandbox = script::sandbox(u32::try_from(config.workers).unwrap_or(u32::MAX))?;
         let user = workshop.person.user.id;
         let engine =

@@ -20,6 +20,7 @@ mod flow;
 mod hooks;
 #[path = "../../../../tests/e2e/support/model.rs"]
 mod model;
+mod odoo;
 mod pages;
 mod people;
 mod soak;

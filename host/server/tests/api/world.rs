@@ -102,6 +102,16 @@ impl World {
         Self::opened(database, clock, config, engine).await
     }
 
+    /// With leads on another server.
+    pub(crate) async fn on_odoo(backend: Arc<triggerbox_odoo::Backend>) -> Self {
+        let clock = Arc::new(TestClock::at(NOW.parse().unwrap()));
+        let models = backend.models(&BTreeSet::from(["crm.lead".to_owned()])).await.unwrap();
+        let database = Database::demo_in_memory(clock.now()).unwrap().for_remote(models).unwrap();
+        let config = Config::default();
+        let engine = triggerbox_automation::Config { odoo: Some(backend), ..config.engine() };
+        Self::opened(database, clock, config, engine).await
+    }
+
     async fn opened(
         database: Database,
         clock: Arc<TestClock>,

@@ -1,5 +1,7 @@
 //! Having rules run, or not.
 
+use std::path::Path;
+
 use anyhow::anyhow;
 use serde_json::json;
 use triggerbox_automation::engine;
@@ -35,8 +37,8 @@ pub(super) fn run(name: &str, ids: &[u32], common: &Common) -> Result<Exit, Fail
     Ok(Exit::Ok)
 }
 
-pub(super) fn backfill(name: &str, domain: &str, common: &Common) -> Result<Exit, Failure> {
-    let desk = Desk::open(common)?;
+pub(super) fn backfill(name: &str, domain: &str, odoo: Option<&Path>, common: &Common) -> Result<Exit, Failure> {
+    let desk = Desk::on(common, odoo)?;
     let done = desk.block_on(desk.engine.backfill(name, domain, desk.user))?;
     if common.format.json {
         output::json(&done)?;

@@ -1,0 +1,182 @@
+//! A server whose records are on an Odoo: pings of strangers, an outbox that never ends, and what people are told of it. The
+//! Odoo here is a fake, for no real one floods.
+
+#[path = "../../../odoo/tests/odoo/lab/http.rs"]
+#[allow(dead_code, reason = "it can do more than is needed here")]
+mod http;
+
+use std::{
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicU32, Ordering},
+    },
+    time::Instant,
+};
+
+use self::http::Reply;
+use serde_json::{Value as Json, json};
+use tokio::{net::TcpListener, task::JoinSet};
+use triggerbox_automation::runs::{RunFilter, RunState};
+use triggerbox_odoo::{Backend, Config};
+use triggerbox_server::alerts::{Running, Trouble, standing};
+
+use crate::world::World;
+
+/// What the outbox of the fake holds.
+#[derive(Clone, Copy, PartialEq)]
+enum Outbox {
+    Nothing,
+    /// As many rows as are asked for, and then more, each time; the first one makes no sense.
+    Everything,
+    /// Odoo itself fails.
+    Broken,
+}
+
+struct Fake {
+    outbox: Mutex<Outbox>,
+    looks: AtomicU32,
+    rows: AtomicU32,
+}
+
+impl Fake {
+    async fn start(more: &str) -> (Arc<Self>, Arc<Backend>) {
+        let fake = Arc::new(Self { outbox: Mutex::new(Outbox::Nothing), looks: 0.into(), rows: 0.into() });
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let config = format!(
+            "url = 'http://{}'\ndatabase = 'x'\nretry-wait = 1\nretries = 0\n{more}\n\
+             [[user]]\nlogin = 'admin'\nkey = {{ env = 'K' }}\n",
+            listener.local_addr().unwrap()
+        );
+        let backend = Backend::new(Config::parse(&config).unwrap(), &|_| Some("some-long-key".to_owned())).unwrap();
+        let shared = Arc::clone(&fake);
+        tokio::spawn(http::serve(listener, move |request| {
+            let reply = shared.answer(&request);
+            async { reply }
+        }));
+        (fake, Arc::new(backend))
+    }
+
+    fn set(&self, outbox: Outbox) {
+        *self.outbox.lock().unwrap() = outbox;
+    }
+
+    fn answer(&self, request: &http::Request) -> Reply {
+        let body: Json = serde_json::from_slice(&request.body).unwrap_or_default();
+        let method = request.path.trim_start_matches("/json/2/").trim_start_matches("/json/");
+        let answer = match method {
+            "version" => json!({ "version": "19.0" }),
+            "res.users/context_get" => json!({ "uid": 2 }),
+            "res.users/read" => json!([{ "id": 2, "name": "A", "login": "admin", "company_id": [1, "C"] }]),
+            "crm.lead/fields_get" => json!({
+                "name": { "type": "char", "store": true }, "priority": { "type": "char", "store": true },
+            }),
+            "x_triggerbox_event/search_read" => {
+                self.looks.fetch_add(1, Ordering::SeqCst);
+                match *self.outbox.lock().unwrap() {
+                    Outbox::Nothing => json!([]),
+                    Outbox::Broken => return Reply::new(500, "text/html", b"<h1>Internal Server Error</h1>".to_vec()),
+                    Outbox::Everything => self.rows(body["limit"].as_u64().unwrap() + 10),
+                }
+            }
+            "x_triggerbox_event/unlink" => json!(true),
+            // None of the leads is there any more.
+            _ => json!([]),
+        };
+        Reply::new(200, "application/json", answer.to_string().into_bytes())
+    }
+
+    fn rows(&self, count: u64) -> Json {
+        let row = |index: u64| {
+            let id = self.rows.fetch_add(1, Ordering::SeqCst) + 1;
+            let kind = if index == 0 { "exploded" } else { "created" };
+            json!({
+                "id": id, "x_name": "touch", "x_model": "crm.lead", "x_record": id, "x_kind": kind, "x_user": 2,
+                "x_transaction": id.to_string(), "x_chain": false, "x_values": false,
+            })
+        };
+        (0..count).map(row).collect()
+    }
+}
+
+const TOUCH: &str = "name = \"touch\"\nmodel = \"crm.lead\"\ntrigger = { on = \"created\" }\n\
+    [[actions]]\nscript = \"update-record\"\nparameters = { values = \"priority = 1\" }\n";
+
+fn trouble(world: &World) -> Vec<Trouble> {
+    let conn = world.app.engine().database().snapshot().unwrap();
+    standing(&world.app, &conn, &mut Running::new(), world.app.engine().clock().now()).unwrap()
+}
+
+/// Comes back when people are told of this, or no longer; with what they are told.
+async fn until(world: &World, kind: &str, there: bool) -> Option<String> {
+    loop {
+        let found = trouble(world).into_iter().find(|trouble| trouble.kind == kind);
+        if found.is_some() == there {
+            return found.map(|trouble| trouble.message);
+        }
+        tokio::task::yield_now().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_flood_of_pings_has_the_outbox_looked_into_no_more_often_than_it_may_be() {
+    let (fake, backend) = Fake::start("poll = 600").await;
+    let world = World::on_odoo(backend).await;
+    // The first look is at the start.
+    while fake.looks.load(Ordering::SeqCst) == 0 {
+        tokio::task::yield_now().await;
+    }
+    let (before, began) = (fake.looks.load(Ordering::SeqCst), Instant::now());
+    let mut pings = JoinSet::new();
+    for index in 0..400_usize {
+        // By strangers, recorded and sent again, with whatever in them: nothing of it is read.
+        let body = "x".repeat(index * 10);
+        let request = world.request("POST", "/odoo/ping").header("content-type", "application/json").body(body);
+        pings.spawn(async move { request.send().await.unwrap().status().as_u16() });
+    }
+    while let Some(answer) = pings.join_next().await {
+        assert_eq!(answer.unwrap(), 204);
+    }
+    let looks = fake.looks.load(Ordering::SeqCst) - before;
+    let most = began.elapsed().as_millis() / 50 + 1;
+    assert!(u128::from(looks) <= most, "{looks} looks, at most {most}");
+    // The last ping is not forgotten, and nothing came of any of them.
+    let seen = fake.looks.load(Ordering::SeqCst);
+    assert_eq!(world.request("POST", "/odoo/ping").send().await.unwrap().status(), 204);
+    while fake.looks.load(Ordering::SeqCst) == seen {
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(world.app.engine().runs(&RunFilter::default()).unwrap(), []);
+}
+
+// Shows: F081
+#[tokio::test(flavor = "multi_thread")]
+async fn an_outbox_that_never_ends_fills_the_queue_up_to_its_cap_and_people_are_told() {
+    let (fake, backend) = Fake::start("poll = 1\nmost-events = 50\nmost-waiting = 200").await;
+    let world = World::on_odoo(backend).await;
+    world.rule(TOUCH).await.good(201);
+    world.call("POST", "/api/v1/stops", json!({ "reason": "so that runs wait" })).await.good(204);
+    fake.set(Outbox::Everything);
+    let told = until(&world, "odoo-events-wait", true).await.unwrap();
+    assert!(told.contains("stay in odoo's outbox"), "{told}");
+    let told = until(&world, "odoo-events-set-aside", true).await.unwrap();
+    assert!(told.contains("`exploded` is nothing that happens to records"), "{told}");
+    let waiting = || {
+        let all = RunFilter { state: Some(RunState::Queued), limit: 1_000, ..RunFilter::default() };
+        world.app.engine().runs(&all).unwrap().len()
+    };
+    assert!((200..250).contains(&waiting()), "{}", waiting());
+
+    // Full, it asks no more, whoever pings; once there is room, it goes on.
+    let looks = fake.looks.load(Ordering::SeqCst);
+    for _ in 0..3 {
+        world.request("POST", "/odoo/ping").send().await.unwrap();
+    }
+    assert_eq!(fake.looks.load(Ordering::SeqCst), looks);
+    fake.set(Outbox::Broken);
+    world.call("DELETE", "/api/v1/stops", Json::Null).await.good(204);
+    let told = until(&world, "odoo-unreachable", true).await.unwrap();
+    assert!(told.contains("odoo failed with 500"), "{told}");
+    fake.set(Outbox::Nothing);
+    assert_eq!(until(&world, "odoo-unreachable", false).await, None);
+    assert_eq!(until(&world, "odoo-events-wait", false).await, None);
+}
