@@ -123,7 +123,7 @@ impl Writer<'_> {
             vec![
                 ("model", text(&model.name)),
                 ("res_id", link(id)),
-                ("body", text(html::sanitize(&post.body))),
+                ("body", text(self.sanitized(&post.body))),
                 ("subject", subject.map_or(Cell::Null, text)),
                 ("message_type", text(&post.message_type)),
                 ("subtype_id", link_or_null(subtype)),
@@ -213,7 +213,7 @@ impl Writer<'_> {
             vec![
                 ("model", text(&model.name)),
                 ("res_id", link(id)),
-                ("body", text(html::sanitize(&body))),
+                ("body", text(self.sanitized(&body))),
                 ("message_type", text("notification")),
                 ("subtype_id", link_or_null(note)),
                 ("is_internal", Cell::Integer(1)),
@@ -260,6 +260,16 @@ impl Writer<'_> {
             }
         }
         Ok(())
+    }
+
+    /// A body as it is stored.
+    fn sanitized(&self, body: &str) -> String {
+        if let Some(known) = self.memo.borrow().html(body) {
+            return known;
+        }
+        let clean = html::sanitize(body);
+        self.memo.borrow_mut().keep_html(body, &clean);
+        clean
     }
 
     /// The message that a new one hangs under: the latest comment or mail, else the latest of all.

@@ -123,19 +123,24 @@ impl Writer<'_> {
         self.recompute(stale)
     }
 
-    /// Computes all computed fields of a new record, and what depends on the record being there.
-    pub(super) fn created(&mut self, model: &Model, id: Id) -> Result<(), Error> {
+    /// Computes all computed fields of a new record. Returns what depends on the record being there, to be computed when
+    /// all that are made together are there.
+    pub(super) fn created(&mut self, model: &Model, id: Id) -> Result<Stale, Error> {
         let triggers = self.triggers();
-        let own = triggers.computed.get(&model.name).cloned().unwrap_or_default();
-        let mut stale: Stale =
-            own.into_iter().map(|field| ((model.name.clone(), field), BTreeSet::from([id]))).collect();
+        let mut stale = Stale::new();
         if triggers.by_field.contains_key(&model.name) {
             let all: Vec<&str> = model.fields.keys().map(String::as_str).collect();
-            for (key, ids) in self.dependents(&model.name, id, &all)? {
-                stale.entry(key).or_default().extend(ids);
-            }
+            stale = self.dependents(&model.name, id, &all)?;
         }
-        self.recompute(stale)
+        let mut own = Stale::new();
+        for field in triggers.computed.get(&model.name).into_iter().flatten() {
+            let key = (model.name.clone(), field.clone());
+            let mut ids = stale.remove(&key).unwrap_or_default();
+            ids.insert(id);
+            own.insert(key, ids);
+        }
+        self.recompute(own)?;
+        Ok(stale)
     }
 
     /// Computes stale fields, and what becomes stale by that.

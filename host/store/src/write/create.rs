@@ -7,7 +7,9 @@ use triggerbox_model::{
     value::{Id, Value},
 };
 
-use super::{BASE_LANG, Input, Row, Values, Writer, columns, is_magic, is_translated, shown_path, values};
+use super::{
+    BASE_LANG, Input, Row, Values, Writer, columns, compute::Stale, is_magic, is_translated, shown_path, values,
+};
 use crate::ddl;
 
 impl Writer<'_> {
@@ -16,9 +18,15 @@ impl Writer<'_> {
             let described = writer.schema().model(model)?;
             writer.check_operation(described, triggerbox_model::call::Operation::Create, &[])?;
             let mut ids = Vec::with_capacity(list.len());
+            let mut stale = Stale::new();
             for values in &list {
-                ids.push(writer.create_one(described, values.clone())?);
+                let (id, dependent) = writer.create_one(described, values.clone())?;
+                ids.push(id);
+                for (field, records) in dependent {
+                    stale.entry(field).or_default().extend(records);
+                }
             }
+            writer.recompute(stale)?;
             writer.greet(described, &ids, &list)?;
             for id in &ids {
                 writer.finish_creation(described, *id)?;
@@ -30,7 +38,8 @@ impl Writer<'_> {
         })
     }
 
-    fn create_one(&mut self, model: &Model, mut given: Values) -> Result<Id, Error> {
+    /// Makes one record; returns it, and what of others is to be computed again.
+    fn create_one(&mut self, model: &Model, mut given: Values) -> Result<(Id, Stale), Error> {
         check_names(model, &given)?;
         given.retain(|name, _| !is_magic(model, name));
         self.add_defaults(model, &mut given)?;
@@ -71,13 +80,13 @@ impl Writer<'_> {
             self.relate(model, id, &name, field, commands)?;
         }
         self.write_shown(model, id, shown)?;
-        self.created(model, id)?;
+        let stale = self.created(model, id)?;
         self.finish_known(model, id, &given, None)?;
         if !complete {
             self.check_required(model, id)?;
         }
         self.check_constraints(model, id)?;
-        Ok(id)
+        Ok((id, stale))
     }
 
     /// The column's content for what a caller gave; checks that records it names exist.

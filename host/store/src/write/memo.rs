@@ -118,6 +118,17 @@ impl Memo {
             self.texts.put(model, "", id, name.to_owned());
         }
     }
+
+    /// HTML as it is stored: thousands of new records begin with the same note.
+    pub(crate) fn html(&self, source: &str) -> Option<String> {
+        self.texts.get("", source, 0)
+    }
+
+    pub(crate) fn keep_html(&mut self, source: &str, clean: &str) {
+        if source.len() <= LONGEST && self.may_keep("") {
+            self.texts.put("", source, 0, clean.to_owned());
+        }
+    }
 }
 
 #[cfg(test)]
