@@ -218,35 +218,36 @@ fn lead_of(request: &Json) -> u64 {
     task.rsplit_once("crm.lead(").unwrap().1.split_once(')').unwrap().0.parse().unwrap()
 }
 
+/// The agent's component in a folder, and a server that answers it with a note and a word, with its file of providers.
+fn agent_at_hand(folder: &Path) -> ModelServer {
+    let agent = &guest_artifacts::AI_AGENT;
+    let component = triggerbox_sandbox::inspect::embed_manifest(agent.component, agent.manifest.unwrap());
+    std::fs::write(folder.join("ai-agent.wasm"), component.unwrap()).unwrap();
+    let server =
+        ModelServer::of(vec![json!([["note", { "model": "crm.lead", "id": 1, "text": "Hello." }]]), json!("Noted.")]);
+    std::fs::write(folder.join("providers.toml"), server.providers()).unwrap();
+    server
+}
+
+/// Runs that agent on a lead.
+fn ask_agent(folder: &Path, prompt: &str) -> Command {
+    let mut command = triggerbox(folder);
+    command.args(["run", "ai-agent.wasm", "--model", "crm.lead", "--ids", "1", "--class", "agent", "--param", prompt]);
+    command.args(["--grant", "crm.lead:read,note:name"]);
+    command.env("TEST_KEY", KEY).env_remove("TRIGGERBOX_PROVIDERS");
+    command
+}
+
 // Shows: F023, F078
 #[test]
 fn a_conversation_is_recorded_and_replayed_by_hand() {
     let folder = tempfile::tempdir().unwrap();
     let folder = folder.path();
-    let component = triggerbox_sandbox::inspect::embed_manifest(
-        guest_artifacts::AI_AGENT.component,
-        guest_artifacts::AI_AGENT.manifest.unwrap(),
-    );
-    std::fs::write(folder.join("ai-agent.wasm"), component.unwrap()).unwrap();
-    let server =
-        ModelServer::of(vec![json!([["note", { "model": "crm.lead", "id": 1, "text": "Hello." }]]), json!("Noted.")]);
-    std::fs::write(folder.join("providers.toml"), server.providers()).unwrap();
+    let server = agent_at_hand(folder);
     let ask = |options: &[&str]| {
-        let mut command = triggerbox(folder);
-        command.args([
-            "run",
-            "ai-agent.wasm",
-            "--model",
-            "crm.lead",
-            "--ids",
-            "1",
-            "--class",
-            "agent",
-            "--param",
-            "prompt=Go.",
-        ]);
-        command.args(["--grant", "crm.lead:read,note:name", "--now", "2026-11-20T09:30:00Z"]).args(options);
-        let output = command.env("TEST_KEY", KEY).env_remove("TRIGGERBOX_PROVIDERS").output().unwrap();
+        let mut command = ask_agent(folder, "prompt=Go.");
+        command.args(["--now", "2026-11-20T09:30:00Z"]).args(options);
+        let output = command.output().unwrap();
         let text = [output.stdout, output.stderr].map(|bytes| String::from_utf8(bytes).unwrap()).concat();
         (output.status.code(), text)
     };
@@ -276,35 +277,16 @@ fn a_conversation_is_recorded_and_replayed_by_hand() {
 fn a_run_by_hand_is_told_of_the_one_before_it() {
     let folder = tempfile::tempdir().unwrap();
     let folder = folder.path();
-    let component = triggerbox_sandbox::inspect::embed_manifest(
-        guest_artifacts::AI_AGENT.component,
-        guest_artifacts::AI_AGENT.manifest.unwrap(),
-    );
-    std::fs::write(folder.join("ai-agent.wasm"), component.unwrap()).unwrap();
-    let server =
-        ModelServer::of(vec![json!([["note", { "model": "crm.lead", "id": 1, "text": "Hello." }]]), json!("Noted.")]);
-    std::fs::write(folder.join("providers.toml"), server.providers()).unwrap();
+    let server = agent_at_hand(folder);
     let rule = "name = \"touch\"\nmodel = \"crm.lead\"\ntrigger = { on = \"manual\" }\n\
                 actions = [{ script = \"update-record\", parameters = { values = \"city = Ghent\" } }]";
     std::fs::write(folder.join("rule.toml"), rule).unwrap();
     run(folder, &["db", "demo", "crm.db"]);
     let ask = |options: &[&str]| {
         let prompt = "prompt=Before: {{ previous_session.last_text }} {{ previous_session.tool_log | length }}.";
-        let mut command = triggerbox(folder);
-        command.args([
-            "run",
-            "ai-agent.wasm",
-            "--model",
-            "crm.lead",
-            "--ids",
-            "1",
-            "--class",
-            "agent",
-            "--param",
-            prompt,
-        ]);
-        command.args(["--grant", "crm.lead:read,note:name", "--providers", "providers.toml", "--db", "crm.db"]);
-        command.args(options).env("TEST_KEY", KEY).output().unwrap()
+        let mut command = ask_agent(folder, prompt);
+        command.args(["--providers", "providers.toml", "--db", "crm.db"]);
+        command.args(options).output().unwrap()
     };
     let task = || texts(server.asked().last().unwrap(), "user").remove(0);
     let first = ask(&["--json"]);
