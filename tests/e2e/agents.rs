@@ -569,14 +569,18 @@ fn an_order_is_checked_against_stock() {
 // Shows: F073
 #[test]
 fn a_ticket_is_sorted() {
-    let set_up =
-        |crm: &Crm| {
-            let description = Value::text("<p>URGENT: the configurator crashes on large desks.</p>");
-            vec![crm.create(
-                "project.task",
-                &[("name", Value::text("The configurator crashes")), ("description", description)],
-            )]
-        };
+    let set_up = |crm: &Crm| {
+        let description = Value::text("<p>URGENT: the configurator crashes on large desks.</p>");
+        vec![crm.create(
+            "project.task",
+            &[
+                ("name", Value::text("The configurator crashes")),
+                ("description", description),
+                // Without one it could have no task below it.
+                ("project_id", Value::link(1)),
+            ],
+        )]
+    };
     example("ticket-triage", set_up, |crm| {
         crm.search("project.task", "[('parent_id', '=', 7), ('name', 'like', 'Bug: ')]").len() == 1
             && crm.value("project.task", 7, "priority") == Value::text("1")

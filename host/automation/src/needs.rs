@@ -1,7 +1,7 @@
 //! Which rights a call needs: one [`Need`] for each model and operation that it touches, those that
 //! its domains, orders, groupings and x2many commands reach included.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use triggerbox_model::{
     call::{Call, Command, DomainSource, Operation, WITH_CONTEXT},
@@ -75,8 +75,7 @@ pub fn needs(schema: &Schema, call: &Call) -> Result<Vec<Need>, Error> {
         Call::CallMethod { model, method, .. } if method == WITH_CONTEXT => drop(schema.model(model)?),
         Call::CallMethod { model, method, .. } if method == "default_get" => needs.add(model, GrantOperation::Read)?,
         Call::CallMethod { model, method, .. } if method == "copy_data" => {
-            let copied = schema.model(model)?.fields.iter().filter(|(_, field)| field.copy && field.store);
-            needs.add_fields(model, GrantOperation::Read, copied.map(|(name, _)| name.as_str()))?;
+            needs.copied(model, &mut BTreeSet::new())?;
         }
         Call::CallMethod { model, method, arguments_json, .. } => match of_chatter(method, arguments_json) {
             Some(operation) => needs.add(model, operation)?,
@@ -161,6 +160,23 @@ impl<'a> Needs<'a> {
         }
         if let Some(need) = self.found.get_mut(index) {
             need.fields.extend(fields.into_iter().map(str::to_owned));
+        }
+        Ok(())
+    }
+
+    /// All that copies of a model's records are made of: its own fields, its lines, and what it shows of the record behind it.
+    fn copied(&mut self, model: &str, done: &mut BTreeSet<String>) -> Result<(), Error> {
+        if !done.insert(model.to_owned()) {
+            return Ok(());
+        }
+        let described = self.schema.model(model)?;
+        let copied = described.fields.iter().filter(|(_, field)| field.copy && field.store);
+        self.add_fields(model, GrantOperation::Read, copied.clone().map(|(name, _)| name.as_str()))?;
+        let lines = copied.filter(|(_, field)| field.kind == FieldKind::One2many);
+        let lines = lines.filter_map(|(_, field)| field.relation.as_deref());
+        let behind = described.inherits.keys().map(String::as_str);
+        for other in lines.chain(behind).filter(|other| self.schema.models.contains_key(*other)) {
+            self.copied(other, done)?;
         }
         Ok(())
     }

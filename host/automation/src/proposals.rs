@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value as Json;
 use sha2::{Digest, Sha256};
 use triggerbox_model::{
+    call::WITH_CONTEXT,
     changes::{ChangeSet, Diff, Effect},
     error::Error,
     grants::{GrantOperation, Policy},
@@ -164,6 +165,8 @@ pub(crate) fn wants_yes(policy: &Policy, rule: &Rule, changes: &ChangeSet) -> bo
             Effect::Create { .. } | Effect::Ensure { .. } | Effect::Copy { .. } => GrantOperation::Create,
             Effect::Write { .. } | Effect::Relate { .. } => GrantOperation::Write,
             Effect::Unlink { .. } => GrantOperation::Unlink,
+            // It changes nothing by itself.
+            Effect::CallMethod { method, .. } if method == WITH_CONTEXT => return false,
             Effect::CallMethod { method, arguments_json, .. } => {
                 of_chatter(method, arguments_json).unwrap_or(GrantOperation::Call)
             }

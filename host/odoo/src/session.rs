@@ -158,7 +158,7 @@ impl Session {
 
     async fn method_answer(&mut self, call: Call) -> Result<Answer, Fail> {
         let Call::CallMethod { model, ids, method, arguments_json } = call else {
-            return Err(Error::invalid("no-method", "only a method can be asked").into());
+            return Err(Error::invalid("unknown-method", "only a method can be asked").into());
         };
         let mut body: Map<String, Json> = match serde_json::from_str(&arguments_json) {
             Ok(arguments) => arguments,
@@ -169,6 +169,11 @@ impl Session {
                 );
             }
         };
+        // What is asked about was judged by the call's own records.
+        if let Some(name) = ["ids", "context"].into_iter().find(|name| body.contains_key(*name)) {
+            let text = format!("`{name}` is no argument of `{method}`: the records are those of the call");
+            return Err(Error::invalid("bad-arguments", text).into());
+        }
         if !ids.is_empty() {
             if !self.changes.effects.is_empty() {
                 let what = format!(

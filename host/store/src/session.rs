@@ -578,6 +578,10 @@ impl Session {
         self.settle()?;
         let effect = effect(Vec::new());
         let ids = self.show(self.changes.effects.len(), &effect)?;
+        // Of contexts without anything in them the last one counts.
+        if context::sets(&effect) && self.changes.effects.last().is_some_and(context::sets) {
+            self.changes.effects.pop();
+        }
         self.changes.effects.push(with_ids(effect, &ids));
         self.shown = self.changes.effects.len();
         Ok(ids)

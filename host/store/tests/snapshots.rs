@@ -82,7 +82,7 @@ fn what_was_read_and_has_changed_starts_the_run_again() {
             write(&mut run, "crm.lead", 1, vec![text("phone", "1")]);
         }
         run.rest().unwrap();
-        others_write(&database, 1, if staged { "Ghent" } else { "Namur" });
+        others_write(&database, 1, if staged { "Ghent" } else { "Liège" });
         let error = run.call(read_call("crm.lead", 2, "city")).unwrap_err();
         assert!(matches!(error, DbError::Outdated { .. }), "{error}");
         assert!(error.to_string().contains("`city`"), "{error}");

@@ -81,15 +81,21 @@ impl Engine {
             let domain = DomainSource::Literal(wanted(&armed, domain, last)?.to_string());
             let mut session = self.session_there(backend, armed.run_as, self.clock().now()).await?;
             let call = Call::Search { model: model.clone(), domain, page: page() };
-            let Answer::Ids(records) = session.call(call).await.map_err(broken)?.map_err(refused)? else {
+            let Answer::Ids(mut records) = session.call(call).await.map_err(broken)?.map_err(refused)? else {
                 return Ok((0, 0));
             };
-            let (shared, armed, key) = (Arc::clone(&self.inner.shared), Arc::clone(&armed), key.clone());
+            // A server that gives what it was not asked for would never come to an end.
+            records.retain(|id| i64::from(*id) > last);
+            let (shared, armed, progress) = (Arc::clone(&self.inner.shared), Arc::clone(&armed), key.clone());
             let queued =
-                self.committer().commit(move |conn| shared.queue(conn, &armed, &key, last, &records, by)).await?;
+                self.committer().commit(move |conn| shared.queue(conn, &armed, &progress, last, &records, by)).await?;
             // Nothing, when the same call somewhere else was faster.
             if let Some(queued) = queued {
                 return Ok(queued);
+            }
+            if last > 0 && self::last(&*self.database().snapshot()?, &key)? == 0 {
+                // It came to the end.
+                return Ok((0, 0));
             }
         }
     }

@@ -177,6 +177,8 @@ impl<'e> Gate<'e> {
     /// add to it. What these found is compared at the commit: they do then what the rules have seen.
     pub(super) async fn pass_behind(&mut self, behind: Behind) -> Result<Vec<Call>, EngineError> {
         let mut more = Vec::new();
+        let deleted = behind.changes.iter().filter(|change| change.kind == ChangeKind::Deleted);
+        let gone: Vec<(String, Id)> = deleted.map(|change| (change.record.model.clone(), change.record.id)).collect();
         self.reads.extend(behind.found.into_iter().filter(|seen| self.index.stands_before(&seen.record.model)));
         for Change { record: RecordRef { model, id }, kind, fields } in behind.changes {
             if !self.index.stands_before(&model) {
@@ -204,7 +206,7 @@ impl<'e> Gate<'e> {
                 );
                 return Err(Error::rejected("write-it-by-itself", text).into());
             }
-            if kind == Write::Update && !added.is_empty() {
+            if kind == Write::Update && !added.is_empty() && !gone.contains(&(model.clone(), id)) {
                 more.push(Call::Write { model, ids, values: added });
             }
         }

@@ -7,6 +7,7 @@ use triggerbox_model::{
     call::{Answer, Call, DomainSource, Page},
     changes::Diff,
     domain::{Domain, Literal, Operator},
+    error::Error,
     event::Trigger as Happened,
     limits::Class,
     schema::FieldKind,
@@ -33,6 +34,9 @@ use crate::{
 
 /// Records that are asked for at once, and whose runs are made at once.
 const AT_ONCE: u32 = 10_000;
+
+/// Records that are asked for in one look at most: a server that answers wrongly would never come to an end.
+const MOST: u32 = 1_000_000;
 
 /// What is written in Odoo carries the time at which its transaction began, and is seen when that ends: each look goes back
 /// by this much, and records that were met at that time of theirs are known.
@@ -74,12 +78,16 @@ impl Engine {
         let (mut made, mut asked) = (0, 0);
         loop {
             let (rows, due) = self.due_there(backend, rule, (since, now), asked).await?;
-            let (shared, rule) = (Arc::clone(&self.inner.shared), Arc::clone(rule));
-            made += self.committer().commit(move |conn| shared.fire_due_there(conn, &rule, &due, now)).await?;
+            let (shared, armed) = (Arc::clone(&self.inner.shared), Arc::clone(rule));
+            made += self.committer().commit(move |conn| shared.fire_due_there(conn, &armed, &due, now)).await?;
             if rows < AT_ONCE as usize {
                 break;
             }
             asked += AT_ONCE;
+            if asked >= MOST {
+                let text = format!("the server says that more than {MOST} records of `{}` are due", rule.rule.name);
+                return Err(Error::rejected("too-many-records", text).into());
+            }
         }
         let (name, until) = (rule.rule.name.clone(), millis(since.max(now.saturating_sub(BACK).unwrap_or(now))));
         let note = move |conn: &rusqlite::Connection| {

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use triggerbox_model::{
-    call::{Answer, Call, Command, Message},
+    call::{Answer, Call, Command, Message, WITH_CONTEXT},
     changes::Effect,
     domain::Literal,
     error::Error,
@@ -60,6 +60,11 @@ impl Session {
             Call::CallMethod { model, ids, method, arguments_json } => {
                 self.check_text(&arguments_json)?;
                 self.check_records(&model, &ids)?;
+                if method == WITH_CONTEXT {
+                    let text =
+                        "an Odoo server is asked in the run's own context: what a script sets has no effect there";
+                    return Err(Error::not_found("unknown-method", text));
+                }
                 if !self.backend.config().methods.iter().any(|known| *known == format!("{model}.{method}")) {
                     let message = format!(
                         "`{model}.{method}` is not among the `methods` of this odoo's configuration; an administrator can add \

@@ -71,11 +71,17 @@ impl Writer<'_> {
             let described = writer.schema().model(model)?;
             writer.require_chatter(model, id)?;
             writer.require_records("res.partner", &post.partners)?;
-            if !writer.env.superuser {
-                rights::check_access(writer.conn, writer.env, model, &[id], rights::to_post_on(model))?;
-            }
+            writer.check_posting(model, id)?;
             writer.post_on(described, id, post)
         })
+    }
+
+    /// Fails unless the user may post on a record.
+    fn check_posting(&self, model: &str, id: Id) -> Result<(), Error> {
+        match self.env.superuser {
+            true => Ok(()),
+            false => rights::check_access(self.conn, self.env, model, &[id], rights::to_post_on(model)),
+        }
     }
 
     /// The subtypes behind a message (true) and a note (false).
@@ -193,11 +199,12 @@ impl Writer<'_> {
     /// Logs a note of the system on a record; its body is HTML. Nobody is notified.
     ///
     /// # Errors
-    /// `no-chatter`, `missing-record`.
+    /// `no-chatter`, `missing-record`; `access-denied`: the user may not post there.
     pub fn log(&mut self, model: &str, id: Id, body: &str) -> Result<Id, Error> {
         self.atomically(|writer| {
             let described = writer.schema().model(model)?;
             writer.require_chatter(model, id)?;
+            writer.check_posting(model, id)?;
             writer.log_note(described, id, body.to_owned())
         })
     }

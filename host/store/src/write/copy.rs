@@ -132,8 +132,10 @@ impl Writer<'_> {
 
     fn copied_lines(&mut self, model: &Model, id: Id, name: &str) -> Result<Vec<Command>, Error> {
         let related = self.schema().model(model.field(name)?.relation.as_deref().unwrap_or_default())?;
+        let lines = self.lines(model, id, name)?;
+        self.check_operation(related, Operation::Read, &lines)?;
         let mut commands = Vec::new();
-        for line in self.lines(model, id, name)? {
+        for line in lines {
             let values = self.copy_of(related, line, &Values::new())?;
             commands.push(Command::Create(values));
         }

@@ -12,6 +12,7 @@ use triggerbox_model::{
     schema::{FieldKind, Schema},
     value::{FieldValue, Value},
 };
+use triggerbox_store::write::html;
 
 use super::{
     expect::{Changed, Ended, Follower, Posted, Sent, Todo, plain},
@@ -93,6 +94,7 @@ pub(super) fn observe(
         }
         other => (observed.error, observed.detail) = ended(other),
     }
+    let said: BTreeSet<String> = entries.iter().filter_map(said_by_method).collect();
     for record in &report.diff.records {
         let name = names.of(&record.record);
         if let Some(kind) = record.kind {
@@ -100,7 +102,7 @@ pub(super) fn observe(
             observed.changes.push(changed(schema, record, kind, name.clone(), own));
         }
         for entry in &record.chatter {
-            chatter(&mut observed, &name, entry);
+            chatter(&mut observed, &name, entry, &said);
         }
     }
     let follows = |entry: &Entry| matches!(entry.call, Call::AddFollowers { .. } | Call::RemoveFollowers { .. });
@@ -192,11 +194,23 @@ fn data(value: &Value, words: &str) -> Toml {
     plain(&value)
 }
 
-fn chatter(observed: &mut Observed, name: &str, entry: &ChatterDiff) {
+/// What a script says with Odoo's own methods: they post as the system does.
+fn said_by_method(entry: &Entry) -> Option<String> {
+    let Call::CallMethod { method, arguments_json, .. } = &entry.call else { return None };
+    if !matches!(method.as_str(), "message_post" | "_message_log") {
+        return None;
+    }
+    let arguments: serde_json::Value = serde_json::from_str(arguments_json).ok()?;
+    let body = arguments.get("body")?.as_str()?;
+    let html = arguments.get("body_is_html").and_then(serde_json::Value::as_bool).unwrap_or(false);
+    Some(if html { html::to_text(body) } else { html::to_text(&html::escape(body)) })
+}
+
+fn chatter(observed: &mut Observed, name: &str, entry: &ChatterDiff, said: &BTreeSet<String>) {
     let on = name.to_owned();
     match entry {
         // What the system writes by itself follows from the changes.
-        ChatterDiff::Message { automatic: true, .. } => {}
+        ChatterDiff::Message { automatic: true, text, .. } if !said.contains(text) => {}
         ChatterDiff::Message { note, text, .. } => {
             observed.messages.push(Posted { on, note: *note, text: text.clone() });
         }
