@@ -86,7 +86,7 @@ impl Engine {
             asked += AT_ONCE;
             if asked >= MOST {
                 let text = format!("the server says that more than {MOST} records of `{}` are due", rule.rule.name);
-                return Err(Error::rejected("too-many-records", text).into());
+                return Err(Error::unavailable("bad-answer", text).into());
             }
         }
         let (name, until) = (rule.rule.name.clone(), millis(since.max(now.saturating_sub(BACK).unwrap_or(now))));
