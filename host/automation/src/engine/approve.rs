@@ -126,8 +126,6 @@ impl Engine {
                 return Err(lacks_rights(&error.to_string()));
             }
             Err(CommitThere::Backend(error) | CommitThere::Unclear(error)) => return Err(unavailable(error)),
-            // Then nothing was tried, and nobody knows.
-            Err(CommitThere::Conflict(error)) => return Err(EngineError::Conflict(error)),
             _ => {}
         }
         let session = self.session_there(backend, run.run_as, now).await?;
