@@ -1,7 +1,7 @@
 //! One run on the embedded backend, from event to durable commit: runs a second, and where the time goes.
 //!
 //! ```text
-//! cargo bench -p triggerbox-automation --bench embedded
+//! cargo bench --workspace --bench embedded
 //! ```
 //!
 //! The script is the one of the sandbox's benchmark: read an order, decide, post a note. Plain SQLite adds the very row

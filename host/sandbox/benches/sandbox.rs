@@ -1,7 +1,7 @@
 //! What the sandbox costs on top of bare wasmtime: time of a run, memory of a live sandbox, loading a script.
 //!
 //! ```text
-//! cargo bench -p triggerbox-sandbox --bench sandbox
+//! cargo bench --workspace --bench sandbox
 //! ```
 //!
 //! Bare wasmtime runs the same component on an engine with the same settings, with imports that answer at once with
@@ -12,7 +12,7 @@
 //! components, each the language's `high-value-order` as `triggerbox build` makes it:
 //!
 //! ```text
-//! SANDBOX_BENCH_COMPONENTS=python=/tmp/python.wasm,go=/tmp/go.wasm cargo bench -p triggerbox-sandbox --bench sandbox
+//! SANDBOX_BENCH_COMPONENTS=python=/tmp/python.wasm,go=/tmp/go.wasm cargo bench --workspace --bench sandbox
 //! ```
 #![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "a benchmark may panic")]
 #![allow(missing_docs, reason = "the bindings are generated")]

@@ -1,7 +1,7 @@
 //! The store on a million leads and 200,000 contacts, each operation against plain SQLite doing the same by hand.
 //!
 //! ```text
-//! cargo bench -p triggerbox-store --bench scale
+//! cargo bench --workspace --bench scale
 //! ```
 //!
 //! By hand means: a connection with the same settings, the SQL that somebody who knows the tables would write, prepared
