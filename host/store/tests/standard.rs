@@ -14,6 +14,7 @@ use common::*;
 use serde_json::{Value as Json, json};
 use triggerbox_model::{
     call::{Answer, Call, Command},
+    error::ErrorKind,
     value::{FieldValue, Id, RecordRef, Value},
 };
 use triggerbox_store::{commit::commit, session::Session};
@@ -186,6 +187,22 @@ fn a_context_holds_for_the_calls_after_it_and_at_the_commit() {
     let foreign = json!({ "context": { "allowed_company_ids": [4711] } });
     assert_eq!(refused(&mut run, method("crm.lead", &[], "with_context", foreign)).code, "foreign-company");
     assert_eq!(refused(&mut run, method("crm.lead", &[], "with_context", json!({}))).code, "bad-arguments");
+
+    let long = json!({ "context": { "told": "x".repeat(4_096) } });
+    assert_eq!(refused(&mut run, method("crm.lead", &[], "with_context", long)).code, "bad-arguments");
+    for _ in 0..3 {
+        enter(&mut run, json!({ "lang": "en_US" }));
+    }
+    assert_eq!(run.finish().effects.len(), 1, "of contexts with nothing between them the last one counts");
+}
+
+#[test]
+fn a_log_note_asks_for_the_rights_of_a_note() {
+    let database = demo();
+    let log = || method("crm.lead", &[1], "_message_log", json!({ "body": "Called." }));
+    let mut reader = Session::new(&database, env(&database, READER)).unwrap();
+    assert_eq!(refused(&mut reader, log()).kind, ErrorKind::AccessDenied);
+    ask(&mut session(&database), log());
 }
 
 #[test]
