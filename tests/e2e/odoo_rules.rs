@@ -157,6 +157,25 @@ async fn post(lab: &Lab, backend: &Backend, id: Id, more: Json) {
     lab.admin(backend, "crm.lead", "message_post", body).await.unwrap();
 }
 
+/// An automation rule of Odoo's own, on messages from outside, which posts a note.
+async fn noter(lab: &Lab, backend: &Backend, name: &str) -> Json {
+    let model = lab.admin(backend, "ir.model", "search", json!({ "domain": [["model", "=", "crm.lead"]] })).await;
+    let model = model.unwrap()[0].clone();
+    let values = json!({
+        "name": "TB note", "model_id": model, "trigger": "on_message_received",
+        "filter_pre_domain": format!("[('name', '=', '{name}')]"),
+    });
+    let rule =
+        lab.admin(backend, "base.automation", "create", json!({ "vals_list": [values] })).await.unwrap()[0].clone();
+    let code = "record.message_post(body='seen', message_type='comment', subtype_xmlid='mail.mt_note')";
+    let action = json!({
+        "name": "TB note", "state": "code", "code": code, "usage": "base_automation", "model_id": model,
+        "base_automation_id": rule,
+    });
+    lab.admin(backend, "ir.actions.server", "create", json!({ "vals_list": [action] })).await.unwrap();
+    rule
+}
+
 #[tokio::test]
 async fn messages_on_records_there_are_heard_and_notes_are_not() {
     let lab = Lab::open("rules_messages").await;
@@ -166,6 +185,8 @@ async fn messages_on_records_there_are_heard_and_notes_are_not() {
     let host = Host::open(&folder.path().join("rules.db"), &backend, &name).await;
     host.rule(&rule("received", &name, "on = 'message-received'", "priority = 2", "")).await.unwrap();
     host.rule(&rule("sent", &name, "on = 'message-sent'", "priority = 3", "")).await.unwrap();
+    // Odoo's own automation, which comes before ours: it answers each message with a note.
+    let noter = noter(&lab, &backend, &name).await;
     host.engine.keep_rules(true).await.unwrap();
     assert_eq!(host.engine.keep_rules(false).await.unwrap(), []);
     let id = lab::lead(&lab, &backend, json!({ "name": name })).await;
@@ -186,6 +207,9 @@ async fn messages_on_records_there_are_heard_and_notes_are_not() {
     assert_eq!(message.body, "<p>Please do</p>");
     assert_eq!(message.author.as_ref().map(|author| u64::from(author.id)), partner.as_u64());
     assert!(matches!(&runs[0].firing.trigger, Trigger::Message(message) if message.body == "<p>We call you</p>"));
+    let notes = json!({ "domain": [["model", "=", "crm.lead"], ["res_id", "=", id], ["body", "ilike", "seen"]] });
+    assert_eq!(lab.admin(&backend, "mail.message", "search_count", notes).await.unwrap(), json!(1));
+    lab.admin(&backend, "base.automation", "unlink", json!({ "ids": [noter] })).await.unwrap();
     host.engine.keep_rules(true).await.unwrap();
     lab.close();
 }
@@ -265,7 +289,8 @@ async fn what_waits_for_a_yes_is_applied_there_exactly_as_it_was_shown() {
     let policy = Policy { approved_operations: [GrantOperation::Write].into(), ..Policy::default() };
     let clock = Arc::new(TestClock::at("2026-11-29T10:00:00Z".parse().unwrap()));
     let config = Config { policy, ..Config::default() };
-    let host = Host::with(&folder.path().join("rules.db"), &backend, &name, clock, config).await;
+    let path = folder.path().join("rules.db");
+    let host = Host::with(&path, &backend, &name, Arc::<TestClock>::clone(&clock), config).await;
     let trigger = "on = 'updated', fields = ['expected_revenue']";
     host.rule_of(SALES, &rule("ask", &name, trigger, "priority = 3", "mode = 'approve'")).await.unwrap();
     host.rule_of(SALES, &rule("advise", &name, trigger, "city = Ghent", "mode = 'recommend'")).await.unwrap();
@@ -316,22 +341,95 @@ async fn what_waits_for_a_yes_is_applied_there_exactly_as_it_was_shown() {
     // Whose rights do not reach so far, cannot say yes; anybody who may decide says no.
     let own = lab::lead(&lab, &backend, json!({ "name": name, "user_id": ADMIN })).await;
     host.rule(&rule("mine", &name, "on = 'manual'", "priority = 1", "")).await.unwrap();
-    let run = host.engine.fire("mine", ADMIN, Trigger::Manual, vec![own]).await.unwrap()[0];
-    host.settle().await;
+    let asked = async || {
+        let run = host.engine.fire("mine", ADMIN, Trigger::Manual, vec![own]).await.unwrap()[0];
+        host.settle().await;
+        run
+    };
+    let run = asked().await;
     assert_eq!(proposal(run).why, "policy wants a yes");
+    // Also where the record is no longer as it was shown: that is not their business.
+    write(&lab, &backend, own, json!({ "priority": "2" })).await;
     let refused = approve(run, proposal(run).hash, SALES).await.unwrap_err();
     assert_eq!(refused.code(), "approver-lacks-rights", "{refused}");
     host.engine.reject(run, SALES, "not this one").await.unwrap();
     assert_eq!(host.engine.run(run).unwrap().summary.state, RunState::Cancelled);
-    assert_eq!(field(&lab, &backend, own, "priority").await, json!("0"));
+    assert_eq!(field(&lab, &backend, own, "priority").await, json!("2"));
 
-    // What reached Odoo cannot be refused any more.
-    let run = host.engine.fire("mine", ADMIN, Trigger::Manual, vec![own]).await.unwrap()[0];
-    host.settle().await;
-    let key = host.engine.run(run).unwrap().summary.key;
-    let mut session = lab.session(&backend, "admin").await;
-    lab::write(&mut session, "crm.lead", own, &[("priority", triggerbox_model::value::Value::text("1"))]).await;
-    session.commit(&key).await.unwrap();
+    // A yes that reached Odoo and whose answer was lost: whatever is done about the run next, it has succeeded.
+    let reach = async |run| {
+        let key = host.engine.run(run).unwrap().summary.key;
+        let mut session = lab.session(&backend, "admin").await;
+        lab::write(&mut session, "crm.lead", own, &[("city", triggerbox_model::value::Value::text("Ghent"))]).await;
+        session.commit(&key).await.unwrap();
+    };
+    let is_settled = |run| {
+        assert_eq!(host.engine.run(run).unwrap().summary.state, RunState::Succeeded);
+        assert_eq!(proposal(run).state, ProposalState::Approved);
+    };
+    let run = asked().await;
+    reach(run).await;
     assert_eq!(host.engine.reject(run, SALES, "").await.unwrap_err().code(), "already-applied");
+    is_settled(run);
+    let run = asked().await;
+    reach(run).await;
+    assert_eq!(host.engine.cancel(run, ADMIN).await.unwrap_err().code(), "already-applied");
+    is_settled(run);
+    let (late, never) = (asked().await, asked().await);
+    reach(late).await;
+    clock.advance(Duration::from_secs(73 * 3_600));
+    assert_eq!(host.engine.tick_remote().await.unwrap(), 0);
+    is_settled(late);
+    assert_eq!(proposal(never).state, ProposalState::Expired);
+    // It arrives after all, and is not tried again.
+    reach(never).await;
+    host.engine.retry(never).await.unwrap();
+    is_settled(never);
+    assert_eq!(host.engine.retry(never).await.unwrap_err().code(), "run-not-retriable");
+    let run = asked().await;
+    host.engine.reject(run, SALES, "").await.unwrap();
+    reach(run).await;
+    assert_eq!(host.engine.requeue("mine", RunState::Cancelled).await.unwrap().len(), 1, "the one that was refused");
+    is_settled(run);
+    lab.close();
+}
+
+// Shows: F091
+#[tokio::test]
+async fn a_rule_on_last_updates_does_not_wait_for_its_own_there() {
+    let lab = Lab::open("rules_own").await;
+    let backend = lab.prepared().await;
+    let mark = lab.unique("own");
+    let sales = backend.account("tb_sales").await.unwrap().user.id;
+    let (same, shown) = (format!("{mark} same"), format!("{mark} shown"));
+    let lead =
+        async |name: &str| lab::lead(&lab, &backend, json!({ "name": name, "city": "Ghent", "user_id": sales })).await;
+    let leads = [lead(&same).await, lead(&shown).await];
+    let made = time(&lab, &backend, leads[1], "create_date").await;
+    let clock = Arc::new(TestClock::at(made));
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("rules.db");
+    let host = Host::with(&path, &backend, &mark, Arc::<TestClock>::clone(&clock), Config::default()).await;
+    let trigger = "on = 'after-update', delay = 1, unit = 'hours'";
+    // The one writes what is there already; the other's changes wait for a yes.
+    host.rule(&rule("same", &same, trigger, "city = {city}", "")).await.unwrap();
+    host.rule_of(SALES, &rule("shown", &shown, trigger, "city = Bruges", "mode = 'approve'")).await.unwrap();
+    assert_eq!(host.engine.tick_remote().await.unwrap(), 0);
+    clock.advance(Duration::from_secs(61 * 60));
+    assert_eq!(host.engine.tick_remote().await.unwrap(), 2);
+    host.settle().await;
+    let runs = host.runs();
+    let asked = runs.iter().find(|run| run.summary.rule == "shown").unwrap().summary.id;
+    let proposal = host.engine.proposal(asked).unwrap().unwrap();
+    host.engine.approve(asked, proposal.hash, ADMIN, "").await.unwrap();
+    assert_eq!(states(&host.runs()), [("same", RunState::Succeeded), ("shown", RunState::Succeeded)]);
+    assert_eq!(host.runs()[0].attempts[0].report["diff"]["records"][0]["fields"], json!([]), "nothing differs");
+    for id in leads {
+        assert_ne!(time(&lab, &backend, id, "write_date").await, made, "both were updated");
+    }
+    clock.advance(Duration::from_secs(2 * 3_600));
+    assert_eq!(host.engine.tick_remote().await.unwrap(), 0);
+    let stopped = host.engine.suppressed(None, None, 10).unwrap();
+    assert!(stopped.len() == 2 && stopped.iter().all(|one| one.reason.starts_with("own-update")), "{stopped:?}");
     lab.close();
 }

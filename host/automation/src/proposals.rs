@@ -268,6 +268,18 @@ pub(crate) fn decide(
     conn.prepare_cached(sql)?.execute((run, state.name(), by, now, note)).map(drop)
 }
 
+/// Keeps who said yes to a proposal before it is sent: whether it arrived is not known yet.
+pub(crate) fn send_yes(conn: &Connection, run: RunId, by: Id, note: &str) -> rusqlite::Result<()> {
+    let sql = "UPDATE engine_proposal SET decided_by = ?2, note = ?3 WHERE run = ?1";
+    conn.prepare_cached(sql)?.execute((run, by, note)).map(drop)
+}
+
+/// Keeps that a yes arrived whose answer was lost.
+pub(crate) fn applied(conn: &Connection, run: RunId, now: i64) -> rusqlite::Result<()> {
+    let sql = "UPDATE engine_proposal SET state = 'approved', decided_at = ?2 WHERE run = ?1";
+    conn.prepare_cached(sql)?.execute((run, now)).map(drop)
+}
+
 /// Runs whose proposals waited for too long.
 pub(crate) fn expired(conn: &Connection, now: i64) -> rusqlite::Result<Vec<RunId>> {
     let sql = "SELECT run FROM engine_proposal WHERE state = 'waiting' AND expires <= ?1";

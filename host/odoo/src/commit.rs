@@ -71,14 +71,21 @@ impl Committed {
 }
 
 impl Backend {
-    /// Whether Odoo's ledger has a run, as the administrator sees it.
+    /// Which of these runs Odoo's ledger has, as the administrator sees it.
     ///
     /// # Errors
     /// Odoo cannot be used.
-    pub async fn has_applied(&self, run: &str) -> Result<bool, OdooError> {
+    pub async fn applied(&self, runs: &[String]) -> Result<BTreeSet<String>, OdooError> {
+        if runs.is_empty() {
+            return Ok(BTreeSet::new());
+        }
         let caller = self.caller(&self.config.administrator).map_err(refusal)?;
-        let body = json!({ "domain": [["x_name", "=", format!("run {run}")]] });
-        Ok(self.client.call(caller, "x_triggerbox_run", "search_count", &body).await? != json!(0))
+        let names: Vec<String> = runs.iter().map(|run| format!("run {run}")).collect();
+        let body = json!({ "domain": [["x_name", "in", names]], "fields": ["x_name"] });
+        let rows = self.client.call(caller, "x_triggerbox_run", "search_read", &body).await?;
+        let names = rows.as_array().ok_or_else(|| refusal(crate::session::odd("a search")))?.iter();
+        let runs = names.map(|row| Some(row.get("x_name")?.as_str()?.strip_prefix("run ")?.to_owned()));
+        runs.collect::<Option<_>>().ok_or_else(|| refusal(crate::session::odd("a search")))
     }
 }
 
@@ -103,7 +110,8 @@ impl Session {
         self.committed_as(&self.send(run, request).await?)
     }
 
-    /// Whether this user could apply a request: Odoo applies it as theirs, and undoes it.
+    /// Whether this user could apply a request: Odoo applies it as theirs, and undoes it. What the run saw is not compared:
+    /// that says nothing of rights.
     ///
     /// # Errors
     /// As [`Session::commit`]
@@ -112,6 +120,7 @@ impl Session {
         if let Some(request) = request.as_object_mut() {
             request.insert("undo".to_owned(), json!(true));
             request.insert("looks".to_owned(), json!([]));
+            request.insert("reads".to_owned(), json!([]));
         }
         self.committed_as(&self.send(run, &request).await?).map(drop)
     }

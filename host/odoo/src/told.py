@@ -15,9 +15,10 @@ if env.su and want == 'deleted':
             value = row[name]
             action[name] = [value[:LONGEST] if isinstance(value, str) else value, None]
 elif env.su:
-    # Odoo does not say which message it was that fired the rule: the newest one that can have.
+    # Odoo does not say which message it was that fired the rule: the newest one that can have. Notes never do.
     on = [('model', '=', record._name), ('res_id', '=', record.id), ('message_type', 'not in', SILENT)]
-    for message in env['mail.message'].search(on + [('is_internal', '=', False)], order='id desc', limit=1):
+    heard = [('is_internal', '=', False), '|', ('subtype_id', '=', False), ('subtype_id.internal', '=', False)]
+    for message in env['mail.message'].search(on + heard, order='id desc', limit=1):
         author = message.author_id
         action = {
             'id': message.id, 'author': [author.id, author.name or ''] if author else False,

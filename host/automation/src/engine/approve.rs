@@ -1,6 +1,9 @@
 //! Saying yes or no to what a run wants to change.
 
-use std::sync::Arc;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use jiff::Timestamp;
 use rusqlite::Connection;
@@ -15,14 +18,14 @@ use triggerbox_store::{
     env::Env,
 };
 
-use super::{Changed, Engine, Shared, odoo::unavailable};
+use super::{Changed, Engine, Shared, odoo::unavailable, time::Own};
 use crate::{
     dispatch::{Cause, Parent},
     error::EngineError,
     people,
     proposals::{self, Proposal, ProposalHash, ProposalState, Proposed},
     queue,
-    runs::{RunId, RunState, RunSummary},
+    runs::{self, RunDetail, RunId, RunState, RunSummary},
 };
 
 impl Engine {
@@ -55,16 +58,14 @@ impl Engine {
         // Who left the house decides nothing more in it.
         let name = people::find(self.database(), &by.to_string(), now)?.user.name;
         let approver = people::environment(self.database(), by, false, now)?;
-        let summary = self.run(run)?.summary;
+        let run = self.run(run)?;
         if let Some(backend) = self.odoo() {
-            return self.approve_there(backend, summary, shown, Approver { env: approver, name }, note, now).await;
+            return self.approve_there(backend, run, shown, Approver { env: approver, name }, note, now).await;
         }
-        let run_as = people::environment(self.database(), summary.run_as, summary.superuser, now)?;
+        let run_as = people::environment(self.database(), run.summary.run_as, run.summary.superuser, now)?;
         let decided = self
             .committer()
-            .commit(move |conn| {
-                shared.approve(conn, &summary, shown, &Approver { env: approver, name }, &run_as, &note)
-            })
+            .commit(move |conn| shared.approve(conn, &run, shown, &Approver { env: approver, name }, &run_as, &note))
             .await?;
         self.inner.wake.notify_one();
         self.inner.ended.notify_waiters();
@@ -77,16 +78,13 @@ impl Engine {
     /// Refuses a proposal: the run is over, without effect.
     ///
     /// # Errors
-    /// As [`Engine::approve`], as far as it applies.
+    /// As [`Engine::approve`], as far as it applies; `already-applied`: an earlier yes did reach Odoo.
     pub async fn reject(&self, run: RunId, by: Id, note: &str) -> Result<(), EngineError> {
         let (now, note) = (self.inner.shared.now(), note.to_owned());
         let found = people::find(self.database(), &by.to_string(), self.clock().now());
         let name = found.map_or_else(|_| format!("user {by}"), |person| person.user.name);
-        if let Some(backend) = self.odoo()
-            && backend.has_applied(&self.run(run)?.summary.key).await.map_err(unavailable)?
-        {
-            let text = format!("an earlier yes to run {run} did reach odoo; say yes again, and that is what is kept");
-            return Err(Error::rejected("already-applied", text).into());
+        if self.settle_applied(&[run]).await?.contains(&run) {
+            return Err(already_applied(run));
         }
         self.committer()
             .commit(move |conn| {
@@ -106,33 +104,37 @@ impl Engine {
     async fn approve_there(
         &self,
         backend: &Arc<Backend>,
-        run: RunSummary,
+        run: RunDetail,
         shown: ProposalHash,
         approver: Approver,
         note: String,
         now: Timestamp,
     ) -> Result<Changed, EngineError> {
-        let request = {
+        let (id, key) = (run.summary.id, run.summary.key.clone());
+        let (request, diff) = {
             let snapshot = self.database().snapshot()?;
-            let proposed = proposals::waiting(&snapshot, run.id, Some(shown), self.inner.shared.now())?;
-            let Proposed::There(request) = proposed else { return Err(elsewhere(run.id)) };
-            self.inner.shared.check_approver(&snapshot, &run, &approver)?;
-            request
+            let proposed = proposals::waiting(&snapshot, id, Some(shown), self.inner.shared.now())?;
+            let Proposed::There(request) = proposed else { return Err(elsewhere(id)) };
+            self.inner.shared.check_approver(&snapshot, &run.summary, &approver)?;
+            (request, proposals::of_run(&snapshot, id)?.map(|proposal| proposal.diff).unwrap_or_default())
         };
         // Would the approver be allowed to do this? Odoo does it as theirs, and takes it back.
         let theirs = self.session_there(backend, approver.env.user, now).await?;
-        match theirs.try_request(&run.key, &request).await {
+        match theirs.try_request(&key, &request).await {
             Err(CommitThere::Refused(error)) if error.kind == ErrorKind::AccessDenied => {
                 return Err(lacks_rights(&error.to_string()));
             }
             Err(CommitThere::Backend(error) | CommitThere::Unclear(error)) => return Err(unavailable(error)),
             _ => {}
         }
-        let session = self.session_there(backend, run.run_as, now).await?;
-        let applied = session.commit_request(&run.key, &request).await;
-        let conflict = match applied {
-            Ok(_) => None,
-            Err(CommitThere::Conflict(error)) => Some(error),
+        let session = self.session_there(backend, run.summary.run_as, now).await?;
+        // If the answer is lost, it is known whose yes it was.
+        let (by, said) = (approver.env.user, note.clone());
+        self.committer().commit(move |conn| Ok::<_, EngineError>(proposals::send_yes(conn, id, by, &said)?)).await?;
+        let applied = session.commit_request(&key, &request).await;
+        let (conflict, at) = match applied {
+            Ok(committed) => (None, committed.at),
+            Err(CommitThere::Conflict(error)) => (Some(error), None),
             Err(CommitThere::Refused(error)) => return Err(error.into()),
             Err(CommitThere::Backend(error)) => return Err(unavailable(error)),
             Err(error @ CommitThere::Unclear(_)) => {
@@ -143,15 +145,65 @@ impl Engine {
         let keep = move |conn: &Connection| {
             // What was applied was applied, whatever else was said meanwhile.
             if decided.is_some() {
-                proposals::waiting(conn, run.id, Some(shown), shared.now())?;
+                proposals::waiting(conn, id, Some(shown), shared.now())?;
             }
-            shared.decided(conn, &run, &approver, decided.as_ref(), &note)
+            shared.decided(conn, &run.summary, &approver, decided.as_ref(), &note)?;
+            if let Ok(rule) = shared.rules(conn)?.rule(&run.summary.rule) {
+                let own = Own { rule, records: &run.firing.records, cause: shared.cause_of(&run.summary) };
+                shared.forgive_own_updates_there(conn, &own, at, &diff)?;
+            }
+            Ok::<_, EngineError>(())
         };
         self.committer().commit(keep).await?;
         self.inner.wake.notify_one();
         self.inner.ended.notify_waiters();
         conflict.map_or_else(|| Ok(Changed::default()), |conflict| Err(EngineError::Conflict(conflict)))
     }
+
+    /// Keeps of those of these runs that Odoo's ledger has, though nobody here knows it, that they have succeeded: the answer
+    /// to a yes, or to a commit, was lost. Which ones. Without an Odoo server, none.
+    pub(super) async fn settle_applied(&self, runs: &[RunId]) -> Result<BTreeSet<RunId>, EngineError> {
+        let Some(backend) = self.odoo() else { return Ok(BTreeSet::new()) };
+        let unsettled: BTreeMap<String, RunId> = {
+            let conn = self.database().snapshot()?;
+            let heads = runs.iter().map(|run| runs::head(&conn, *run)).collect::<Result<Vec<_>, _>>()?;
+            heads.into_iter().filter(is_unsettled).map(|run| (run.key, run.id)).collect()
+        };
+        let keys: Vec<String> = unsettled.keys().cloned().collect();
+        let applied = backend.applied(&keys).await.map_err(unavailable)?;
+        let settled: BTreeSet<RunId> = applied.iter().filter_map(|key| unsettled.get(key)).copied().collect();
+        if !settled.is_empty() {
+            let (shared, these) = (Arc::clone(&self.inner.shared), settled.clone());
+            self.committer().commit(move |conn| these.iter().try_for_each(|run| shared.settle(conn, *run))).await?;
+            self.inner.wake.notify_one();
+            self.inner.ended.notify_waiters();
+        }
+        Ok(settled)
+    }
+
+    /// Ends runs whose changes to the records of an Odoo server waited for a yes for too long.
+    pub(super) async fn expire_there(&self) -> Result<(), EngineError> {
+        let now = self.inner.shared.now();
+        let expired = proposals::expired(&*self.database().snapshot()?, now)?;
+        if expired.is_empty() {
+            return Ok(());
+        }
+        self.settle_applied(&expired).await?;
+        let shared = Arc::clone(&self.inner.shared);
+        self.committer().commit(move |conn| shared.expire_proposals(conn, now)).await?;
+        self.inner.ended.notify_waiters();
+        Ok(())
+    }
+}
+
+/// Whether Odoo's ledger may have a run that did not succeed as far as anybody here knows.
+fn is_unsettled(run: &RunSummary) -> bool {
+    run.state.is_over() && run.state != RunState::Succeeded
+}
+
+pub(super) fn already_applied(run: RunId) -> EngineError {
+    let text = format!("an earlier yes to run {run} did reach odoo, and its answer was lost: that is what is kept now");
+    Error::rejected("already-applied", text).into()
 }
 
 /// Who says yes.
@@ -176,17 +228,17 @@ impl Shared {
     fn approve(
         &self,
         conn: &Connection,
-        run: &RunSummary,
+        run: &RunDetail,
         shown: ProposalHash,
         approver: &Approver,
         run_as: &Env,
         note: &str,
     ) -> Result<Result<Changed, Error>, EngineError> {
-        let now = self.now();
-        let Proposed::Here(changes) = proposals::waiting(conn, run.id, Some(shown), now)? else {
-            return Err(elsewhere(run.id));
+        let (now, summary) = (self.now(), &run.summary);
+        let Proposed::Here(changes) = proposals::waiting(conn, summary.id, Some(shown), now)? else {
+            return Err(elsewhere(summary.id));
         };
-        self.check_approver(conn, run, approver)?;
+        self.check_approver(conn, summary, approver)?;
         // Would the approver be allowed to do this? Done as theirs, and taken back.
         conn.execute_batch("SAVEPOINT approver")?;
         let theirs = commit::commit_in(conn, &approver.env, &changes);
@@ -203,11 +255,11 @@ impl Shared {
         }
         match self.apply_proposal(conn, run, run_as, &changes) {
             Ok(changed) => {
-                self.decided(conn, run, approver, None, note)?;
+                self.decided(conn, summary, approver, None, note)?;
                 Ok(Ok(changed))
             }
             Err(EngineError::Conflict(error)) => {
-                self.decided(conn, run, approver, Some(&error), note)?;
+                self.decided(conn, summary, approver, Some(&error), note)?;
                 Ok(Err(error))
             }
             Err(error) => Err(error),
@@ -242,7 +294,7 @@ impl Shared {
     fn apply_proposal(
         &self,
         conn: &Connection,
-        run: &RunSummary,
+        run: &RunDetail,
         run_as: &Env,
         changes: &ChangeSet,
     ) -> Result<Changed, EngineError> {
@@ -255,10 +307,31 @@ impl Shared {
             }
         };
         conn.execute_batch("RELEASE proposal")?;
-        let parent = Parent { run: run.id, root: run.root, depth: run.depth };
-        let cause = Cause { actor: run.actor, at: self.now(), parent: Some(parent) };
+        let cause = self.cause_of(&run.summary);
+        if let Ok(rule) = self.rules(conn)?.rule(&run.summary.rule) {
+            let own = Own { rule, records: &run.firing.records, cause };
+            self.forgive_own_updates(conn, &own, &committed.events)?;
+        }
         let runs = self.react(conn, cause, &committed.events)?;
         Ok(Changed { answers: Vec::new(), committed, runs })
+    }
+
+    /// What happens now happens because of this run.
+    fn cause_of(&self, run: &RunSummary) -> Cause {
+        let parent = Parent { run: run.id, root: run.root, depth: run.depth };
+        Cause { actor: run.actor, at: self.now(), parent: Some(parent) }
+    }
+
+    /// Keeps of a run that Odoo's ledger has it, and of its proposal, if it had one, that it was applied.
+    fn settle(&self, conn: &Connection, run: RunId) -> Result<(), EngineError> {
+        // Somebody else may have been faster.
+        if is_unsettled(&runs::head(conn, run)?) {
+            let now = self.now();
+            proposals::applied(conn, run, now)?;
+            let message = "an answer of odoo was lost, and its ledger has what the run wanted to change";
+            queue::end(conn, run, now, RunState::Succeeded, "applied", Some(message))?;
+        }
+        Ok(())
     }
 
     /// Nobody approves what they had a hand in.

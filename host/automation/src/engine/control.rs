@@ -6,20 +6,24 @@ use jiff::Timestamp;
 use rusqlite::Connection;
 use triggerbox_model::value::Id;
 
-use super::{Engine, lock};
+use super::{Engine, approve::already_applied, lock};
 use crate::{
     error::EngineError,
     queue,
-    runs::{RunDetail, RunId, RunState},
+    runs::{self, RunDetail, RunId, RunState},
 };
 
 impl Engine {
     /// Stops a run that waits, runs, or wants a yes. Nothing of it is applied.
     ///
     /// # Errors
-    /// `unknown-run`, `run-is-over`.
+    /// `unknown-run`, `run-is-over`; `already-applied`: an earlier yes did reach Odoo.
     pub async fn cancel(&self, run: RunId, by: Id) -> Result<(), EngineError> {
         let now = self.inner.shared.now();
+        let state = runs::head(&*self.database().snapshot()?, run)?.state;
+        if state == RunState::WaitingApproval && self.settle_applied(&[run]).await?.contains(&run) {
+            return Err(already_applied(run));
+        }
         self.committer().commit(move |conn| queue::cancel(conn, run, now, &format!("cancelled by user {by}"))).await?;
         if let Some(running) = lock(&self.inner.running).remove(&run) {
             // A run that ended just now no longer listens.
@@ -30,11 +34,15 @@ impl Engine {
         Ok(())
     }
 
-    /// Tries a run again that ended without effect: failed, dead, cancelled, skipped.
+    /// Tries a run again that ended without effect: failed, dead, cancelled, skipped. One that Odoo's ledger turns out to have
+    /// has succeeded, and is not tried again.
     ///
     /// # Errors
     /// `unknown-run`, `run-not-retriable`.
     pub async fn retry(&self, run: RunId) -> Result<(), EngineError> {
+        if self.settle_applied(&[run]).await?.contains(&run) {
+            return Ok(());
+        }
         let now = self.inner.shared.now();
         self.committer().commit(move |conn| queue::requeue(conn, run, now)).await?;
         self.inner.wake.notify_one();
@@ -46,15 +54,14 @@ impl Engine {
     /// # Errors
     /// `unknown-rule`, `run-not-retriable`.
     pub async fn requeue(&self, rule: &str, state: RunState) -> Result<Vec<RunId>, EngineError> {
+        let ended = ended_in(&*self.database().snapshot()?, rule, state)?;
+        self.settle_applied(&ended).await?;
         let (shared, rule) = (Arc::clone(&self.inner.shared), rule.to_owned());
         let runs = self
             .committer()
             .commit(move |conn| {
                 shared.rules(conn)?.rule(&rule).map_err(EngineError::from)?;
-                let sql = "SELECT id FROM engine_run WHERE rule = ?1 AND state = ?2 ORDER BY id";
-                let mut statement = conn.prepare_cached(sql)?;
-                let runs = statement.query_map((rule, state.name()), |row| row.get(0))?;
-                let runs: Vec<RunId> = runs.collect::<Result<_, _>>()?;
+                let runs = ended_in(conn, &rule, state)?;
                 runs.iter().try_for_each(|run| queue::requeue(conn, *run, shared.now()))?;
                 Ok::<_, EngineError>(runs)
             })
@@ -150,6 +157,14 @@ impl Engine {
             })
             .await
     }
+}
+
+/// The runs of a rule that are in a state, the oldest first.
+fn ended_in(conn: &Connection, rule: &str, state: RunState) -> Result<Vec<RunId>, EngineError> {
+    let sql = "SELECT id FROM engine_run WHERE rule = ?1 AND state = ?2 ORDER BY id";
+    let mut statement = conn.prepare_cached(sql)?;
+    let runs = statement.query_map((rule, state.name()), |row| row.get(0))?;
+    Ok(runs.collect::<Result<_, _>>()?)
 }
 
 /// What is stopped, all rules first.

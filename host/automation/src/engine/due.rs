@@ -5,7 +5,7 @@ use std::sync::Arc;
 use jiff::{SignedDuration, Timestamp};
 use triggerbox_model::{
     call::{Answer, Call, DomainSource, Page},
-    changes::Diff,
+    changes::{ChangeKind, Diff},
     domain::{Domain, Literal, Operator},
     error::Error,
     event::Trigger as Happened,
@@ -13,12 +13,12 @@ use triggerbox_model::{
     schema::FieldKind,
     value::{Id, Value},
 };
-use triggerbox_odoo::Backend;
+use triggerbox_odoo::{Backend, OdooError, Session};
 
 use super::{
     Engine, Shared,
-    odoo::{broken, refused},
-    time::done_until,
+    odoo::{refused, unavailable},
+    time::{Own, done_until},
 };
 use crate::{
     clock::millis,
@@ -27,7 +27,6 @@ use crate::{
     firing::Firing,
     index::Armed,
     loops::Suppression,
-    queue::Claim,
     rule::Trigger,
     timed::Watch,
 };
@@ -42,21 +41,47 @@ const MOST: u32 = 1_000_000;
 /// by this much, and records that were met at that time of theirs are known.
 const BACK: SignedDuration = SignedDuration::from_hours(1);
 
+/// Why a rule's records could not be asked for.
+enum Unasked {
+    /// Odoo is away: whatever else is asked would wait as long.
+    Away(OdooError),
+    /// This rule's cannot.
+    Rule(EngineError),
+}
+
+impl From<EngineError> for Unasked {
+    fn from(error: EngineError) -> Self {
+        Self::Rule(error)
+    }
+}
+
+impl From<OdooError> for Unasked {
+    fn from(error: OdooError) -> Self {
+        if error.is_passing() { Self::Away(error) } else { Self::Rule(unavailable(error)) }
+    }
+}
+
 impl Engine {
-    /// Fires time rules on the records of the Odoo server. How many runs that made.
+    /// Fires time rules on the records of the Odoo server, and ends runs that waited for a yes for too long. How many runs that
+    /// made.
     ///
     /// # Errors
     /// Odoo cannot be used; what the database says.
     pub async fn tick_remote(&self) -> Result<usize, EngineError> {
         let Some(backend) = self.odoo() else { return Ok(0) };
+        self.expire_there().await?;
         let (rules, now) = (self.rules()?, self.clock().now());
         let (mut made, mut failed) = (0, None);
         for rule in rules.timed().filter(|rule| !matches!(rule.rule.trigger, Trigger::Schedule(_))) {
             // One rule that cannot be asked about must not keep the others from their times.
             match self.tick_rule_there(backend, rule, now).await {
                 Ok(runs) => made += runs,
-                Err(error) => {
+                Err(Unasked::Rule(error)) => {
                     failed.get_or_insert(error);
+                }
+                Err(Unasked::Away(error)) => {
+                    failed = Some(unavailable(error));
+                    break;
                 }
             }
         }
@@ -71,7 +96,7 @@ impl Engine {
         backend: &Arc<Backend>,
         rule: &Arc<Armed>,
         now: Timestamp,
-    ) -> Result<usize, EngineError> {
+    ) -> Result<usize, Unasked> {
         let name = rule.rule.name.clone();
         let since = self.committer().commit(move |conn| done_until(conn, &name, now)).await?;
         let Some(since) = since else { return Ok(0) };
@@ -86,7 +111,7 @@ impl Engine {
             asked += AT_ONCE;
             if asked >= MOST {
                 let text = format!("the server says that more than {MOST} records of `{}` are due", rule.rule.name);
-                return Err(Error::unavailable("bad-answer", text).into());
+                return Err(EngineError::from(Error::unavailable("bad-answer", text)).into());
             }
         }
         let (name, until) = (rule.rule.name.clone(), millis(since.max(now.saturating_sub(BACK).unwrap_or(now))));
@@ -107,9 +132,10 @@ impl Engine {
         rule: &Armed,
         (since, now): (Timestamp, Timestamp),
         offset: u32,
-    ) -> Result<(usize, Vec<(Id, Timestamp)>), EngineError> {
+    ) -> Result<(usize, Vec<(Id, Timestamp)>), Unasked> {
         let (Some(watch), Ok(model)) = (Watch::of(&rule.rule), rule.model()) else { return Ok((0, Vec::new())) };
-        let kind = self.database().schema().model(model)?.fields.get(watch.field).map(|field| field.kind);
+        let described = self.database().schema().model(model).map_err(EngineError::from)?;
+        let kind = described.fields.get(watch.field).map(|field| field.kind);
         let text = |time: Timestamp| {
             let format = if kind == Some(FieldKind::Date) { "%Y-%m-%d" } else { "%Y-%m-%d %H:%M:%S" };
             Literal::text(time.strftime(format).to_string())
@@ -117,15 +143,16 @@ impl Engine {
         let field = |operator, time| Domain::condition(watch.field, operator, text(time));
         let mut domain = vec![field(Operator::Greater, watch.value_before(since))];
         domain.extend(watch.value_after(now).map(|late| field(Operator::LessOrEqual, late)));
-        domain.extend(rule.rule.domain.as_deref().map(Domain::parse).transpose()?);
+        domain.extend(rule.rule.domain.as_deref().map(Domain::parse).transpose().map_err(EngineError::from)?);
         let call = Call::SearchRead {
             model: model.to_owned(),
             domain: DomainSource::Literal(Domain::and(domain).to_string()),
             fields: vec![watch.field.to_owned()],
             page: Page { offset, limit: Some(AT_ONCE), order: Some(format!("{}, id", watch.field)), ..Page::default() },
         };
-        let mut session = self.session_there(backend, rule.run_as, now).await?;
-        let Answer::Rows(rows) = session.call(call).await.map_err(broken)?.map_err(refused)? else {
+        let account = self.account_there(backend, rule.run_as, now).await??;
+        let mut session = Session::new(Arc::clone(backend), account, now);
+        let Answer::Rows(rows) = session.call(call).await?.map_err(refused)? else {
             return Ok((0, Vec::new()));
         };
         let asked = rows.len();
@@ -166,19 +193,19 @@ impl Shared {
     pub(super) fn forgive_own_updates_there(
         &self,
         conn: &rusqlite::Connection,
-        claim: &Claim,
-        cause: Cause,
+        own: &Own<'_>,
         written: Option<Timestamp>,
         changed: &Diff,
     ) -> Result<(), EngineError> {
-        let rule = &claim.rule;
+        let Own { rule, records, cause } = *own;
         let (Trigger::AfterUpdate { .. }, Some(watch)) = (&rule.rule.trigger, Watch::of(&rule.rule)) else {
             return Ok(());
         };
         let Some(due) = written.and_then(|written| watch.due(written)) else { return Ok(()) };
-        for one in changed.records.iter().filter(|one| !one.fields.is_empty()) {
+        // Odoo takes a write for an update also where nothing differs then.
+        for one in changed.records.iter().filter(|one| one.kind == Some(ChangeKind::Updated)) {
             let record = &one.record;
-            let own = rule.rule.model.as_ref() == Some(&record.model) && claim.firing.records.contains(&record.id);
+            let own = rule.rule.model.as_ref() == Some(&record.model) && records.contains(&record.id);
             if own && self.take_slot(conn, rule, due, record.id)? {
                 let dispatcher = Dispatcher { conn, random: &self.random, cause };
                 let (event, _) = dispatcher.event(record, "updated", "{}")?;

@@ -13,7 +13,7 @@ use triggerbox_model::{
 use triggerbox_sandbox::Ending;
 use triggerbox_store::{commit, env::Env};
 
-use super::{Engine, Shared};
+use super::{Engine, Shared, time::Own};
 use crate::{
     clock::millis,
     dispatch::{Cause, Parent},
@@ -156,9 +156,10 @@ impl Shared {
         crate::failpoint::hit("run-recorded");
         let parent = Parent { run: claim.id, root: claim.root, depth: claim.depth };
         let cause = Cause { actor: claim.actor, at: now, parent: Some(parent) };
-        self.forgive_own_updates(conn, claim, cause, &events)?;
+        let own = Own { rule: &claim.rule, records: &claim.firing.records, cause };
+        self.forgive_own_updates(conn, &own, &events)?;
         if let Ended::Elsewhere(Concluded { diff, at, .. }) = &tried.ended {
-            self.forgive_own_updates_there(conn, claim, cause, *at, diff)?;
+            self.forgive_own_updates_there(conn, &own, *at, diff)?;
         }
         let mut caused = self.react(conn, cause, &events)?;
         if let Ended::Spread(records) = &tried.ended {

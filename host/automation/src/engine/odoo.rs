@@ -19,6 +19,7 @@ use triggerbox_model::{
 };
 use triggerbox_odoo::{
     Backend, OdooError, Session,
+    backend::Account,
     events::{Event, Odd, Taken},
     setup::Finding,
 };
@@ -110,13 +111,23 @@ impl Engine {
         user: Id,
         now: jiff::Timestamp,
     ) -> Result<Session, EngineError> {
+        let account = self.account_there(backend, user, now).await?.map_err(broken)?;
+        Ok(Session::new(Arc::clone(backend), account, now))
+    }
+
+    /// Who a user here is there. The inner error: Odoo does not say.
+    pub(super) async fn account_there(
+        &self,
+        backend: &Backend,
+        user: Id,
+        now: jiff::Timestamp,
+    ) -> Result<Result<Arc<Account>, OdooError>, EngineError> {
         let login = {
             let snapshot = self.database().snapshot()?;
             let env = people::environment_in(&snapshot, people::SYSTEM, true, now)?;
             people::by_id(&snapshot, &env, user)?.user.login
         };
-        let account = backend.account(&login).await.map_err(broken)?;
-        Ok(Session::new(Arc::clone(backend), account, now))
+        Ok(backend.account(&login).await)
     }
 
     /// Takes what Odoo's outbox holds, once: kept and queued here first, removed there then. Without an Odoo server,

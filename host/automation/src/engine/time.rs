@@ -10,7 +10,7 @@ use triggerbox_model::{
     event::{Slot, Trigger as Happened},
     limits::Class,
     time,
-    value::RecordRef,
+    value::{Id, RecordRef},
 };
 use triggerbox_store::env::Env;
 
@@ -35,6 +35,16 @@ use crate::{
 
 /// Dates of records may change at any time: time rules are looked at this often.
 const EVERY: SignedDuration = SignedDuration::from_secs(60);
+
+/// A run whose own changes are nothing that its rule waits for.
+#[derive(Clone, Copy)]
+pub(super) struct Own<'a> {
+    pub(super) rule: &'a Arc<Armed>,
+    /// What it was fired on.
+    pub(super) records: &'a [Id],
+    /// The run, as the cause of what it changed.
+    pub(super) cause: Cause,
+}
 
 /// When the clock was looked at.
 #[derive(Debug, Clone, Copy)]
@@ -83,7 +93,10 @@ impl Engine {
 impl Shared {
     fn tick(&self, conn: &Connection, now: Timestamp) -> Result<(usize, Timestamp), EngineError> {
         queue::recover(conn, millis(now), Some(millis(now)))?;
-        self.expire_proposals(conn, millis(now))?;
+        // On an Odoo server, it is asked first whether somebody's yes arrived.
+        if self.config.odoo.is_none() {
+            self.expire_proposals(conn, millis(now))?;
+        }
         let index: Arc<Index> = self.rules(conn)?;
         let mut next = now.saturating_add(EVERY).unwrap_or(now);
         let Some(env) = index.env(now) else { return Ok((0, next)) };
@@ -236,17 +249,16 @@ impl Shared {
     pub(super) fn forgive_own_updates(
         &self,
         conn: &Connection,
-        claim: &queue::Claim,
-        cause: Cause,
+        own: &Own<'_>,
         changes: &[Change],
     ) -> Result<(), EngineError> {
-        let rule = &claim.rule;
+        let Own { rule, records, cause } = *own;
         let (Trigger::AfterUpdate { .. }, Some(watch)) = (&rule.rule.trigger, Watch::of(&rule.rule)) else {
             return Ok(());
         };
         for change in changes {
             let record = &change.record;
-            if rule.rule.model.as_ref() != Some(&record.model) || !claim.firing.records.contains(&record.id) {
+            if rule.rule.model.as_ref() != Some(&record.model) || !records.contains(&record.id) {
                 continue;
             }
             let sql = format!(

@@ -6,7 +6,7 @@ use guest_artifacts::{HIGH_VALUE_ORDER, LEAD_SCORING};
 use triggerbox_automation::runs::RunState;
 use triggerbox_model::{event::Trigger, value::Value};
 
-use crate::world::{ADMIN, World, block_on};
+use crate::world::{ADMIN, MANAGER, World, block_on};
 
 const HOUR: Duration = Duration::from_secs(3_600);
 
@@ -198,6 +198,32 @@ fn a_rule_on_last_updates_does_not_wait_for_its_own() {
     world.pass(HOUR + Duration::from_secs(1));
     world.settle();
     assert_eq!(world.runs_of("idle").len(), 2);
+}
+
+// Shows: F091
+#[test]
+fn what_was_approved_is_the_rules_own_update_too() {
+    let world = World::new();
+    world.rule(
+        "name = \"idle\"\nmodel = \"crm.lead\"\nmode = \"approve\"\n\
+         trigger = { on = \"after-update\", delay = 1, unit = \"hours\" }\n\
+         actions = [{ script = \"update-record\", parameters = { values = \"city = Ghent\" } }]",
+    );
+    world.settle();
+    let lead = world.lead("Chairs for two halls");
+    world.pass(HOUR + Duration::from_secs(1));
+    world.settle();
+    let run = world.runs_of("idle")[0].id;
+    let proposal = world.engine.proposal(run).unwrap().unwrap();
+    block_on(world.engine.approve(run, proposal.hash, MANAGER, "")).unwrap();
+    assert_eq!(world.value("crm.lead", lead, "city"), Value::text("Ghent"));
+    for _ in 0..3 {
+        world.pass(HOUR + Duration::from_secs(1));
+        world.settle();
+    }
+    assert_eq!(world.runs_of("idle").len(), 1);
+    let own = world.engine.suppressed(None, Some("idle"), 10).unwrap();
+    assert!(own[0].reason.starts_with("own-update"), "{own:?}");
 }
 
 // Shows: F006, F033, F044
