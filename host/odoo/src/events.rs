@@ -243,6 +243,10 @@ fn fields(model: &Model, values: &Json) -> Result<Vec<FieldChange>, Error> {
             Json::Null => Ok(Value::Unset),
             // What such fields hold is not told, only that it changed.
             _ if matches!(field.kind, FieldKind::Binary | FieldKind::Json) => Ok(Value::Unset),
+            Json::String(text) if field.relation.is_some() || field.kind == FieldKind::Reference => {
+                let read = records(field.kind, text).unwrap_or_else(|| json.clone());
+                value::from_json(&model.name, name, field.kind, &read)
+            }
             Json::String(text) if field.kind == FieldKind::Datetime => {
                 let seconds = Json::String(text.get(..19).unwrap_or(text).to_owned());
                 value::from_json(&model.name, name, field.kind, &seconds)
@@ -254,6 +258,40 @@ fn fields(model: &Model, values: &Json) -> Result<Vec<FieldChange>, Error> {
     Ok(changed)
 }
 
+/// `crm.tag(1, 2)`, as Odoo writes records, as a field of this kind is read.
+fn records(kind: FieldKind, text: &str) -> Option<Json> {
+    let (model, ids) = text.strip_suffix(')')?.split_once('(')?;
+    let ids = ids.split(',').map(str::trim).filter(|id| !id.is_empty());
+    let ids: Vec<Id> = ids.map(|id| id.parse().ok()).collect::<Option<_>>()?;
+    Some(match (kind, ids.first()) {
+        (FieldKind::Many2one | FieldKind::Reference, None) => json!(false),
+        (FieldKind::Many2one, Some(id)) => json!(id),
+        (FieldKind::Reference, Some(id)) => json!(format!("{model},{id}")),
+        _ => json!(ids),
+    })
+}
+
 fn short(text: &str) -> String {
     text.chars().take(64).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn records_are_told_as_odoo_writes_them() {
+        for (kind, text, read) in [
+            (FieldKind::Many2one, "res.users(2,)", Some(json!(2))),
+            (FieldKind::Many2one, "res.users()", Some(json!(false))),
+            (FieldKind::Many2many, "crm.tag(1, 2)", Some(json!([1, 2]))),
+            (FieldKind::One2many, "crm.tag()", Some(json!([]))),
+            (FieldKind::Reference, "res.partner(5,)", Some(json!("res.partner,5"))),
+            (FieldKind::Reference, "res.partner,5", None),
+            (FieldKind::Many2many, "crm.tag(<NewId 0x7f>,)", None),
+            (FieldKind::Many2one, "2", None),
+        ] {
+            assert_eq!(records(kind, text), read, "{text}");
+        }
+    }
 }

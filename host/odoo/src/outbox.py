@@ -1,88 +1,44 @@
-# Triggerbox: notes what happened to records that rules watch, in the transaction that did it.
-# Made by `triggerbox odoo setup`, which also tells whether it was changed. Do not edit it.
-# The code of each rule calls `take`; the rows are written when the transaction is about to be committed, all at once.
-# Odoo compiles this once in each transaction, in a user's time: it is short, and what is rarely needed is in another action.
-noted = {}
-UNTOLD = ('binary', 'properties', 'properties_definition', 'serialized', 'json')
-LONGEST = 100000
-# One statement, however many rows. A mark of a run counts only if the ledger has it from this very transaction: whoever else
-# sends one in the context is not believed. What it sees of the outbox is what was there before.
-INSERT = """
-INSERT INTO x_triggerbox_event (
-    x_name, x_model, x_record, x_kind, x_values, x_user, x_chain, x_transaction,
-    create_uid, create_date, write_uid, write_date)
-SELECT x_name, x_model, x_record, x_kind, x_values, x_user,
-    (SELECT told.x_chain FROM x_triggerbox_run run
-      WHERE run.x_name = 'run ' || told.x_chain AND run.create_date = now() AT TIME ZONE 'UTC'),
-    txid_current()::text, x_user, now() AT TIME ZONE 'UTC', x_user, now() AT TIME ZONE 'UTC'
-FROM json_to_recordset(%s::json) AS told(
-    n int, x_name text, x_model text, x_record int, x_kind text, x_values text, x_user int, x_chain text)
-ORDER BY n
-RETURNING id, EXISTS (SELECT 1 FROM x_triggerbox_event)
-"""
-
-
-def plain(record, name, value):
-    value = record._fields[name].convert_to_read(value, record, False)
-    return value[:LONGEST] if isinstance(value, str) else value
-
-
-# `want`: created, updated, both, deleted, message. `told`: fields of a new record that the rule looks at. `values`: of a
-# deleted record, or of a message.
-def take(rule, want, record, here, told=(), values=None):
-    old = here.context.get('old_values')
-    new = old is None or ('create_date' in record._fields and record.create_date == here.cr.now())
-    kind = want
-    if values is None:
-        if new and want == 'updated':
-            return
-        kind = 'created' if new else 'updated'
-    elif not values:
-        return
-    key = (rule, record._name, record.id, kind, values and len(noted))
-    entry = noted.setdefault(key, [here.uid, here.context.get('triggerbox_chain'), values or {}])
-    if values:
-        return
-    values = entry[2]
-    if new:
-        for name in told:
-            values[name] = [None, plain(record, name, record[name])]
-        return
-    before = old.get(record.id) or {}
-    for name in before:
-        if before[name] != record[name] or name in values:
-            if record._fields[name].type in UNTOLD:
-                values[name] = [None, True]
-            else:
-                pair = values.setdefault(name, [plain(record, name, before[name]), None])
-                pair[1] = plain(record, name, record[name])
-
-
-def flush():
-    rows = []
-    for key in noted:
-        user, mark, values = noted[key]
-        if key[3] == 'updated':
-            for name in list(values):
-                if values[name][0] == values[name][1]:
-                    values.pop(name)
-            if not values:
-                continue
-        rows.append({
-            'n': len(rows), 'x_name': key[0], 'x_model': key[1], 'x_record': key[2], 'x_kind': key[3], 'x_user': user,
-            'x_chain': mark or None, 'x_values': json.dumps(values, default=str) if values else None,
-        })
-    noted.clear()
-    if rows:
-        env.cr.execute(INSERT, [json.dumps(rows)])
-        row, quiet = env.cr.fetchone()
-        ping = not quiet and env.ref('__triggerbox__.action_ping', raise_if_not_found=False)
-        if ping:
-            ping.with_context(active_model='x_triggerbox_event', active_id=row, active_ids=[row]).run()
-
-
-# Rules run their actions as superuser; whoever runs one by hand does not, and gets nothing.
+# Triggerbox: notes what happens to records that the rule #RULE# watches, in the transaction in which it happens.
+# Made by `triggerbox rules apply`, which also tells whether it was changed. Do not edit it.
+# Odoo compiles this each time, while a user waits: it is short, and what PostgreSQL can do is left to it. All that is noted in
+# a transaction is written when that is about to be committed, by one statement.
+# Rules run their actions as superuser; whoever runs one by hand does not, and notes nothing.
 if env.su:
-    env.cr.precommit.data['triggerbox'] = take
-    env.cr.precommit.add(flush)
-    action = take
+    hooks = env.cr.precommit
+    noted = hooks.data.get('triggerbox')
+    if noted is None:
+        noted = hooks.data['triggerbox'] = {}
+
+        def flush():
+            # A mark of a run counts only if the ledger has it from this very transaction: whoever else sends one in the context
+            # is not believed. What the last line sees of the outbox is what was there before: it finds a ping when that was empty.
+            env.cr.execute("""
+WITH told AS (
+    SELECT n, told->0->>0 AS rule, told->0->>1 AS model, (told->0->>2)::int AS record, told->0->>3 AS kind,
+        (told->1->>0)::int AS by, told->1->>1 AS mark, told->1->2 AS fields
+    FROM json_array_elements(%s::json) WITH ORDINALITY AS noted(told, n)
+), cut AS MATERIALIZED (
+    SELECT told.*, CASE WHEN kind NOT IN ('created', 'updated') THEN fields ELSE (
+        SELECT json_object_agg(name, json_build_array(
+            CASE json_typeof(pair->0) WHEN 'string' THEN to_json(left(pair->>0, 100000)) ELSE pair->0 END,
+            CASE json_typeof(pair->1) WHEN 'string' THEN to_json(left(pair->>1, 100000)) ELSE pair->1 END))
+        FROM json_each(fields) AS field(name, pair)
+        WHERE kind = 'created' OR (pair->0)::text <> (pair->1)::text
+    ) END AS changed FROM told
+), new AS (
+    INSERT INTO x_triggerbox_event (
+        x_name, x_model, x_record, x_kind, x_user, x_chain, x_values, x_transaction, create_date, write_date)
+    SELECT rule, model, record, kind, by,
+        (SELECT mark FROM x_triggerbox_run WHERE x_name = 'run ' || mark AND create_date = now() AT TIME ZONE 'UTC'),
+        changed::text, txid_current()::text, now() AT TIME ZONE 'UTC', now() AT TIME ZONE 'UTC'
+    FROM cut WHERE kind <> 'updated' OR changed IS NOT NULL ORDER BY n
+    RETURNING id
+)
+SELECT res_id FROM ir_model_data WHERE module = '__triggerbox__' AND name = 'action_ping'
+    AND EXISTS (SELECT 1 FROM new) AND NOT EXISTS (SELECT 1 FROM x_triggerbox_event)
+""", [json.dumps(list(noted.items()), default=str)])
+            for ping in env.cr.fetchall():
+                env['ir.actions.server'].browse(ping).with_context(active_id=1)._run_action_webhook()
+
+        hooks.add(flush)
+    #WHAT#

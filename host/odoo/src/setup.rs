@@ -26,8 +26,11 @@ pub const MODULE: &str = "__triggerbox__";
 
 const CODE: &str = include_str!("apply.py");
 
-/// The code that notes what happened.
+/// The code that notes what happened, of which each rule has its own.
 const OUTBOX: &str = include_str!("outbox.py");
+
+/// The part of it that is about records that are made and changed.
+const CHANGED: &str = include_str!("changed.py");
 
 /// The code that tells what deleted records held, and what messages say.
 const TOLD: &str = include_str!("told.py");

@@ -250,6 +250,7 @@ pub(crate) async fn watch(app: App, mut attempts: UnboundedReceiver<Attempt>) {
                 None => return,
             },
             _ = turn.tick() => look(&app, &mut running).await,
+            () = app.outbox().news.notified() => look(&app, &mut running).await,
             _ = retain.tick() => {
                 match app.engine().retain().await {
                     Ok(gone) => tracing::info!(runs = gone.runs, journals = gone.journals, bytes = gone.bytes, "retained"),

@@ -8,20 +8,21 @@ use std::{
 };
 
 use axum::{Router, extract::DefaultBodyLimit, extract::State, http::StatusCode, routing::post};
-use jiff::Timestamp;
-use tokio::{sync::Notify, time::Instant};
+use jiff::{SignedDuration, Timestamp};
+use tokio::sync::Notify;
 use triggerbox_automation::engine::Drained;
 
 use crate::{alerts::Trouble, app::App, problem::Problem};
 
-/// Between two looks into the outbox there is at least this much, however many pings there are.
+/// From a ping to the look into the outbox, however many pings there are: Odoo pings before it answers the user who wrote, and
+/// is not asked for anything until it has.
 const PAUSE: Duration = Duration::from_millis(50);
 
 /// Odoo's automation rules are compared with the rules here this often.
-const COMPARE: Duration = Duration::from_secs(60);
+const COMPARE: SignedDuration = SignedDuration::from_secs(60);
 
 /// Records of time rules are asked for this often.
-const DUE: Duration = Duration::from_secs(60);
+const DUE: SignedDuration = SignedDuration::from_secs(60);
 
 /// A ping carries nothing: what is sent with it is not even read.
 const LARGEST_PING: usize = 16 << 10;
@@ -30,6 +31,8 @@ const LARGEST_PING: usize = 16 << 10;
 #[derive(Default)]
 pub(crate) struct Outbox {
     ping: Notify,
+    /// Told when there is trouble that was not there before.
+    pub(crate) news: Notify,
     trouble: Mutex<HashMap<&'static str, Trouble>>,
 }
 
@@ -52,6 +55,9 @@ impl Outbox {
                 let same = known.get(kind).is_some_and(|known| known.message == message);
                 let since = known.get(kind).filter(|_| same).map_or(now, |known| known.since);
                 known.insert(kind, Trouble { kind, rule: String::new(), run: None, message, since });
+                if !same {
+                    self.news.notify_one();
+                }
                 !same
             }
         }
@@ -76,33 +82,32 @@ async fn ping(State(app): State<App>) -> Result<StatusCode, Problem> {
 pub(crate) async fn pump(app: App) {
     let Some(odoo) = app.engine().odoo().cloned() else { return };
     let poll = Duration::from_secs(odoo.config().poll);
-    let (mut kept, mut compared, mut due) = (None, Instant::now(), None::<Instant>);
+    let (mut kept, mut compared, mut due) = (None, Timestamp::MIN, Timestamp::MIN);
     while !app.is_draining() {
-        let began = Instant::now();
+        let now = app.engine().clock().now();
         let revision = app.engine().rules_revision().ok();
         if revision != kept || kept.is_none() {
             if keep(&app, true).await {
                 kept = revision;
-                compared = began;
+                compared = now;
             }
-        } else if compared.elapsed() >= COMPARE {
+        } else if now.duration_since(compared).abs() >= COMPARE {
             keep(&app, false).await;
-            compared = began;
+            compared = now;
         }
         while let Some(drained) = drain(&app).await {
             if !drained.more || drained.full || app.is_draining() {
                 break;
             }
         }
-        if due.is_none_or(|last| last.elapsed() >= DUE) {
-            due = Some(began);
+        if now.duration_since(due).abs() >= DUE {
+            due = now;
             if let Err(error) = app.engine().tick_remote().await {
                 tracing::warn!(%error, "records that come due cannot be asked for");
             }
         }
-        tokio::time::sleep_until(began + PAUSE).await;
         tokio::select! {
-            () = app.outbox().ping.notified() => {}
+            () = app.outbox().ping.notified() => tokio::time::sleep(PAUSE).await,
             () = tokio::time::sleep(poll) => {}
             () = app.drained() => return,
         }

@@ -3,7 +3,7 @@
 use serde_json::{Value as Json, json};
 use triggerbox_model::value::Id;
 
-use super::{MODULE, OUTBOX, Ours, TOLD, code};
+use super::{MODULE, Ours, TOLD, code};
 use crate::config::Config;
 
 /// Makes the index that lets each run into the ledger once.
@@ -164,7 +164,7 @@ pub(super) fn parts(config: &Config) -> Vec<Part> {
     parts
 }
 
-/// What events need: the outbox, who may empty it, the code that fills it, the ping.
+/// What events need: the outbox, who may empty it, what tells of records that rules cannot look at, the ping.
 fn outbox(config: &Config) -> Vec<Part> {
     let text = |text: &str| Cell::Plain(json!(text));
     let ours = |name: &str| Cell::Ours(name.to_owned());
@@ -223,23 +223,19 @@ fn outbox(config: &Config) -> Vec<Part> {
         ],
         fixed: &["group_id", "model_id"],
     });
-    for (part, name, code) in [
-        ("action_outbox", "Triggerbox: note what happened", OUTBOX),
-        ("action_told", "Triggerbox: tell of deleted records and messages", TOLD),
-    ] {
-        parts.push(Part {
-            name: part.to_owned(),
-            model: "ir.actions.server",
-            what: format!("server action `{name}`, which the automation rules of Triggerbox use"),
-            fields: vec![
-                ("name", text(name)),
-                ("state", text("code")),
-                ("model_id", ours("model_event")),
-                ("code", text(code)),
-            ],
-            fixed: &["model_id"],
-        });
-    }
+    let name = "Triggerbox: tell of deleted records and messages";
+    parts.push(Part {
+        name: "action_told".to_owned(),
+        model: "ir.actions.server",
+        what: format!("server action `{name}`, which the automation rules of Triggerbox use"),
+        fields: vec![
+            ("name", text(name)),
+            ("state", text("code")),
+            ("model_id", ours("model_event")),
+            ("code", text(TOLD)),
+        ],
+        fixed: &["model_id"],
+    });
     if let Some(url) = &config.ping {
         parts.push(Part {
             name: PING.to_owned(),

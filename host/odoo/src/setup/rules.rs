@@ -6,7 +6,7 @@ use serde_json::{Value as Json, json};
 use triggerbox_model::{domain::Domain, error::Error, value::Id};
 
 use super::{
-    Finding, MODULE, Ours, State,
+    CHANGED, Finding, MODULE, OUTBOX, Ours, State,
     parts::{Cell, Part},
 };
 use crate::{
@@ -69,35 +69,32 @@ struct Numbers {
 }
 
 impl Watch {
-    /// The code of its action. Each part of it is a plain name.
+    /// The code of its action. What stands in for its marks are plain names.
     fn code(&self) -> Result<String, Error> {
         let plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
         let names = std::iter::once(&self.model).chain(&self.fields);
         if !self.rule.chars().all(plain) || !names.into_iter().all(|name| is_name(name)) {
             return Err(Error::invalid("bad-name", format!("rule `{}` names something that is no name", self.rule)));
         }
-        let want = match self.want {
-            Want::Created => "created",
-            Want::Updated => "updated",
-            Want::Both => "both",
-            Want::Deleted => "deleted",
-            Want::Received | Want::Sent => "message",
+        let told = |want: &str| {
+            format!(
+                "    values = env.ref('{MODULE}.action_told')._run_action_code_multi(\
+                 {{'env': env, 'record': record, 'want': '{want}'}})\n    if values:\n        \
+                 key = ('#RULE#', record._name, record.id, '{want}', len(noted))\n        \
+                 noted[key] = [env.uid, env.context.get('triggerbox_chain'), values]\n"
+            )
         };
-        let told = match self.want {
-            Want::Deleted | Want::Received | Want::Sent => format!(
-                ", (), env.ref('{MODULE}.action_told')._run_action_code_multi({{'env': env, 'record': record, 'want': '{want}'}})"
-            ),
-            _ if self.told => {
-                format!(", ({})", self.fields.iter().map(|field| format!("'{field}', ")).collect::<String>())
-            }
-            _ => String::new(),
+        let what = match self.want {
+            Want::Created => CHANGED.replace("#IF#", "new"),
+            Want::Updated => CHANGED.replace("#IF#", "not new"),
+            Want::Both => CHANGED.replace("#IF#", "True"),
+            Want::Deleted => told("deleted"),
+            Want::Received | Want::Sent => told("message"),
         };
-        Ok(format!(
-            "(env.cr.precommit.data.get('triggerbox') or \
-             env.ref('{MODULE}.action_outbox')._run_action_code_multi({{'env': env, 'json': json}}))\
-             ('{}', '{want}', record, env{told})",
-            self.rule
-        ))
+        let fields = if self.told { self.fields.as_slice() } else { &[] };
+        let fields: String = fields.iter().map(|field| format!("'{field}', ")).collect();
+        let code = OUTBOX.replace("    #WHAT#\n", &what);
+        Ok(code.replace("#RULE#", &self.rule).replace("#TOLD#", &fields))
     }
 
     fn parts(&self, numbers: &Numbers) -> Result<[Part; 2], Error> {
@@ -183,7 +180,7 @@ impl Backend {
     pub async fn rules_apply(&self, wanted: &[Watch]) -> Result<Vec<Finding>, OdooError> {
         let admin = self.administrator().await?;
         let ours = self.ours(admin).await?;
-        if !wanted.is_empty() && !ours.contains_key("action_outbox") {
+        if !wanted.is_empty() && !ours.contains_key("model_event") {
             return Err(OdooError::NotSetUp("odoo does not have the outbox for events".to_owned()));
         }
         let mut done = Vec::new();
@@ -354,7 +351,10 @@ mod tests {
         let domain = domain.as_str().unwrap();
         assert_eq!(Domain::parse(domain).unwrap(), Domain::parse(hostile).unwrap(), "one literal still: {domain}");
         let code = cell(&action, "code");
-        assert!(code.as_str().unwrap().ends_with("('x', 'updated', record, env, ('name', ))"), "{code}");
+        let code = code.as_str().unwrap();
+        let named = OUTBOX.replace("    #WHAT#\n", CHANGED).replace("#IF#", "not new");
+        assert_eq!(code, named.replace("#RULE#", "x").replace("#TOLD#", "'name', "));
+        assert!(!["#RULE#", "#TOLD#", "#IF#", "#WHAT#"].iter().any(|mark| code.contains(mark)), "{code}");
         for code in ["[('name', '=', env.cr.commit())]", "[('name', '=', user.name)]", "env.cr.commit() or []"] {
             assert!(Domain::parse(code).is_err(), "{code}");
         }

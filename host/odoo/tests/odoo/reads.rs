@@ -1,11 +1,12 @@
 //! Reads with what is staged over them: what is known is shown, and what only Odoo can know is pending.
 
-use serde_json::json;
+use serde_json::{Value as Json, json};
 use triggerbox_model::{
     call::{Answer, BodyFormat, Call, DomainSource, GroupPage, Message, Operation, Page},
-    error::ErrorKind,
-    value::{RecordRef, Value},
+    error::{Error, ErrorKind},
+    value::{Id, RecordRef, Value},
 };
+use triggerbox_odoo::Session;
 
 use crate::lab::{self, Lab, call};
 
@@ -171,5 +172,58 @@ async fn groups_names_access_and_messages_are_asked() {
     let page = Page { limit: Some(1), ..Page::default() };
     let unknown = Call::Search { model: "no.model".to_owned(), domain: DomainSource::Literal("[]".to_owned()), page };
     assert_eq!(call(&mut session, unknown).await.unwrap_err().code, "unknown-model");
+    lab.close();
+}
+
+#[tokio::test]
+async fn methods_that_change_nothing_are_asked_at_once_with_the_users_rights() {
+    let lab = Lab::open("asked_methods").await;
+    let backend = lab.prepared().await;
+    let mark = lab.unique("asked");
+    let lead = lab::lead(&lab, &backend, json!({"name": mark, "expected_revenue": 10, "user_id": 2})).await;
+    let method = |method: &str, ids: &[Id], arguments: Json| Call::CallMethod {
+        model: "crm.lead".to_owned(),
+        ids: ids.to_vec(),
+        method: method.to_owned(),
+        arguments_json: arguments.to_string(),
+    };
+    let told = |answer: Result<Answer, Error>| match answer.unwrap() {
+        Answer::OptionalText(Some(text)) => serde_json::from_str::<Json>(&text).unwrap(),
+        other => panic!("{other:?}"),
+    };
+    // Those that every model has.
+    let mut session = lab.session(&backend, "admin").await;
+    let defaults = told(call(&mut session, method("default_get", &[], json!({"fields": ["user_id", "name"]}))).await);
+    assert_eq!(defaults, json!({"user_id": 2}));
+    let copied = told(call(&mut session, method("copy_data", &[lead], json!({"default": {"city": "Ghent"}}))).await);
+    assert_eq!((&copied[0]["city"], &copied[0]["expected_revenue"]), (&json!("Ghent"), &json!(10.0)));
+    // Those that a grant marks as read-only.
+    let named = json!({"domain": [["name", "=", mark]]});
+    let count = async |session: &mut Session| {
+        told(session.ask_method(method("search_count", &[], named.clone())).await.unwrap())
+    };
+    assert_eq!(count(&mut session).await, json!(1));
+    let field = || method("read", &[lead], json!({"fields": ["name"], "load": null}));
+    assert_eq!(told(session.ask_method(field()).await.unwrap()), json!([{"id": lead, "name": mark}]));
+    let mut sales = lab.session(&backend, "tb_sales").await;
+    assert_eq!(count(&mut sales).await, json!(0));
+    assert_eq!(sales.ask_method(field()).await.unwrap().unwrap_err().kind, ErrorKind::AccessDenied);
+
+    // What it is asked about are the records of the call, and nothing that an argument names.
+    lab.asked();
+    for arguments in [json!({"ids": [lead]}), json!({"context": {"active_test": false}}), json!([1])] {
+        for asked in ["copy_data", "read"] {
+            let asked = method(asked, &[lead], arguments.clone());
+            let error = session.ask_method(asked.clone()).await.unwrap().unwrap_err();
+            assert_eq!((error.kind, error.code.as_str()), (ErrorKind::Invalid, "bad-arguments"), "{asked:?}");
+        }
+        let asked = method("default_get", &[], arguments);
+        assert_eq!(call(&mut session, asked).await.unwrap_err().code, "bad-arguments");
+    }
+    // It would not see what is staged.
+    lab::write(&mut session, "crm.lead", lead, &[("priority", Value::text("1"))]).await;
+    assert_eq!(session.ask_method(field()).await.unwrap().unwrap_err().kind, ErrorKind::Pending);
+    assert_eq!(lab.asked(), [], "nothing of it reached Odoo");
+    assert_eq!(session.changes().effects.len(), 1);
     lab.close();
 }

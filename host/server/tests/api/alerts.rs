@@ -18,7 +18,7 @@ use crate::world::World;
 const SECRET: &str = "a secret of thirty-two characters";
 
 /// A configuration that has alerts told here.
-async fn listen() -> (Config, mpsc::UnboundedReceiver<(HeaderMap, Bytes)>) {
+pub(crate) async fn listen() -> (Config, mpsc::UnboundedReceiver<(HeaderMap, Bytes)>) {
     let (told, heard) = mpsc::unbounded_channel();
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let mut config = Config::default();

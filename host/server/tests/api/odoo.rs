@@ -6,21 +6,23 @@
 mod http;
 
 use std::{
+    collections::BTreeMap,
     sync::{
         Arc, Mutex,
         atomic::{AtomicU32, Ordering},
     },
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use self::http::Reply;
+use axum::{body::Bytes, http::HeaderMap};
 use serde_json::{Value as Json, json};
-use tokio::{net::TcpListener, task::JoinSet};
+use tokio::{net::TcpListener, sync::mpsc::UnboundedReceiver, task::JoinSet};
 use triggerbox_automation::runs::{RunFilter, RunState};
 use triggerbox_odoo::{Backend, Config};
 use triggerbox_server::alerts::{Running, Trouble, standing};
 
-use crate::world::World;
+use crate::{alerts::listen, world::World};
 
 /// What the outbox of the fake holds.
 #[derive(Clone, Copy, PartialEq)]
@@ -30,17 +32,26 @@ enum Outbox {
     Everything,
     /// Odoo itself fails.
     Broken,
+    /// Nobody answers for it.
+    Away,
 }
 
+/// It takes the parts of automation rules, and has none of them when it is asked for them.
 struct Fake {
     outbox: Mutex<Outbox>,
     looks: AtomicU32,
     rows: AtomicU32,
+    /// Parts of rules that it was given.
+    made: AtomicU32,
+    /// How often it was asked for leads.
+    asked: AtomicU32,
 }
 
 impl Fake {
     async fn start(more: &str) -> (Arc<Self>, Arc<Backend>) {
-        let fake = Arc::new(Self { outbox: Mutex::new(Outbox::Nothing), looks: 0.into(), rows: 0.into() });
+        let none = AtomicU32::default;
+        let outbox = Mutex::new(Outbox::Nothing);
+        let fake = Arc::new(Self { outbox, looks: none(), rows: none(), made: none(), asked: none() });
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let config = format!(
             "url = 'http://{}'\ndatabase = 'x'\nretry-wait = 1\nretries = 0\n{more}\n\
@@ -69,11 +80,28 @@ impl Fake {
             "res.users/read" => json!([{ "id": 2, "name": "A", "login": "admin", "company_id": [1, "C"] }]),
             "crm.lead/fields_get" => json!({
                 "name": { "type": "char", "store": true }, "priority": { "type": "char", "store": true },
+                "create_date": { "type": "datetime", "store": true }, "write_date": { "type": "datetime", "store": true },
             }),
+            "crm.lead/search_read" => {
+                self.asked.fetch_add(1, Ordering::SeqCst);
+                match *self.outbox.lock().unwrap() {
+                    Outbox::Away => return Reply::new(503, "text/html", b"<h1>Service Unavailable</h1>".to_vec()),
+                    _ => json!([]),
+                }
+            }
+            "ir.actions.server/has_access" => json!(true),
+            "ir.model.data/search_read" => {
+                json!([{ "name": "model_event", "model": "ir.model", "res_id": 9 }])
+            }
+            "ir.model/search_read" => json!([{ "id": 7, "model": "crm.lead" }]),
+            "base.automation/load" | "ir.actions.server/load" => {
+                self.made.fetch_add(1, Ordering::SeqCst);
+                json!({ "ids": [1] })
+            }
             "x_triggerbox_event/search_read" => {
                 self.looks.fetch_add(1, Ordering::SeqCst);
                 match *self.outbox.lock().unwrap() {
-                    Outbox::Nothing => json!([]),
+                    Outbox::Nothing | Outbox::Away => json!([]),
                     Outbox::Broken => return Reply::new(500, "text/html", b"<h1>Internal Server Error</h1>".to_vec()),
                     Outbox::Everything => self.rows(body["limit"].as_u64().unwrap() + 10),
                 }
@@ -179,4 +207,78 @@ async fn an_outbox_that_never_ends_fills_the_queue_up_to_its_cap_and_people_are_
     fake.set(Outbox::Nothing);
     assert_eq!(until(&world, "odoo-unreachable", false).await, None);
     assert_eq!(until(&world, "odoo-events-wait", false).await, None);
+}
+
+/// What is told where alerts go, by its kind, until all of these were.
+async fn told(heard: &mut UnboundedReceiver<(HeaderMap, Bytes)>, kinds: &[&str]) -> BTreeMap<String, String> {
+    let mut told = BTreeMap::new();
+    while !kinds.iter().all(|kind| told.contains_key(*kind)) {
+        let trouble: Json = serde_json::from_slice(&heard.recv().await.unwrap().1).unwrap();
+        let text = |name: &str| trouble[name].as_str().unwrap().to_owned();
+        told.insert(text("kind"), text("message"));
+    }
+    told
+}
+
+async fn ping(world: &World) {
+    assert_eq!(world.request("POST", "/odoo/ping").send().await.unwrap().status(), 204);
+}
+
+// Shows: F081
+#[tokio::test(flavor = "multi_thread")]
+async fn trouble_with_odoo_is_told_where_all_trouble_is() {
+    let (fake, backend) = Fake::start("poll = 600\nmost-events = 50\nmost-waiting = 200").await;
+    let (config, mut heard) = listen().await;
+    let world = World::on_odoo_with(backend, config).await;
+    world.rule(TOUCH).await.good(201);
+    world.call("POST", "/api/v1/stops", json!({ "reason": "so that runs wait" })).await.good(204);
+    ping(&world).await;
+    while fake.made.load(Ordering::SeqCst) < 2 {
+        tokio::task::yield_now().await;
+    }
+    world.clock.advance(Duration::from_secs(61));
+    ping(&world).await;
+    let kind = "odoo-rule-changed";
+    let message = told(&mut heard, &[kind]).await[kind].clone();
+    assert!(message.contains("such as the automation rule of `touch` (it is gone)"), "{message}");
+    // A rule that changes here has all of them mended.
+    world.rule(&TOUCH.replace("priority = 1", "priority = 2")).await.good(200);
+    ping(&world).await;
+    assert_eq!(until(&world, kind, false).await, None);
+
+    fake.set(Outbox::Everything);
+    ping(&world).await;
+    let told = told(&mut heard, &["odoo-events-set-aside", "odoo-events-wait"]).await;
+    assert!(told["odoo-events-set-aside"].contains("`exploded` is nothing that happens to records"), "{told:?}");
+    assert!(told["odoo-events-wait"].contains("stay in odoo's outbox"), "{told:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn with_odoo_away_no_rule_waits_for_it_after_another() {
+    let (fake, backend) = Fake::start("poll = 600").await;
+    let world = World::on_odoo(backend).await;
+    let looks = async |wanted| {
+        while fake.looks.load(Ordering::SeqCst) < wanted {
+            tokio::task::yield_now().await;
+        }
+    };
+    // With the second look, what the server does by itself at its start is done.
+    looks(1).await;
+    ping(&world).await;
+    looks(2).await;
+    for name in ["created", "updated"] {
+        let trigger = name.replace("created", "after-creation").replace("updated", "after-update");
+        let rule = TOUCH
+            .replace("touch", name)
+            .replace("{ on = \"created\" }", &format!("{{ on = \"{trigger}\", delay = 1, unit = \"hours\" }}"));
+        world.rule(&rule).await.good(201);
+    }
+    let engine = world.app.engine();
+    assert_eq!(engine.tick_remote().await.unwrap(), 0, "from now on");
+    world.clock.advance(Duration::from_secs(7_200));
+    assert_eq!(engine.tick_remote().await.unwrap(), 0);
+    assert_eq!(fake.asked.load(Ordering::SeqCst), 2, "once for each");
+    fake.set(Outbox::Away);
+    let error = engine.tick_remote().await.unwrap_err();
+    assert_eq!((error.code(), fake.asked.load(Ordering::SeqCst)), ("odoo-failed", 3), "the others do not wait, too");
 }

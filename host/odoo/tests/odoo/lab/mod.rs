@@ -98,16 +98,20 @@ impl Lab {
 
     /// The configuration: keys of the users are only names here.
     pub(crate) fn config(&self, more: &str) -> Config {
+        Config::parse(&self.config_file(more)).unwrap()
+    }
+
+    /// The same, as a file.
+    pub(crate) fn config_file(&self, more: &str) -> String {
         let database = env::var("TRIGGERBOX_ODOO_DB").unwrap_or_else(|_| "demo".to_owned());
         let users: String = USERS
             .iter()
             .map(|(login, _)| format!("[[user]]\nlogin = '{login}'\nkey = {{ env = '{login}' }}\n"))
             .collect();
         let url = &self.url;
-        Config::parse(&format!(
+        format!(
             "url = '{url}'\ndatabase = '{database}'\nmethods = ['crm.lead.action_set_won']\nretry-wait = 1\n{more}\n{users}"
-        ))
-        .unwrap()
+        )
     }
 
     pub(crate) fn backend(&self) -> Arc<Backend> {
