@@ -12,14 +12,24 @@
 #[allow(dead_code, reason = "this test uses its own part")]
 mod lab;
 
-use std::{collections::BTreeSet, path::Path};
+use std::{collections::BTreeSet, fs, path::Path, process::Command};
 
 use guest_artifacts::{EXAMPLES, LEAD_SCORING};
 use lab::Lab;
-use serde_json::json;
+use serde_json::{Value as Json, json};
 use triggerbox_model::manifest::Manifest;
-use triggerbox_sandbox::{Pool, Sandbox};
+use triggerbox_odoo::Backend;
+use triggerbox_sandbox::{Pool, Sandbox, inspect::embed_manifest};
 use triggerbox_workbench::scenario::{self, Bench, ScenarioFile, odoo::OnOdoo};
+
+/// What the examples create is not created where it is: other tests may have left it.
+async fn remove(lab: &Lab, backend: &Backend, named: &[(&str, &str)]) {
+    for (model, name) in named {
+        let there = json!({ "domain": [["name", "=", name]] });
+        let ids = lab.admin(backend, model, "search", there).await.unwrap();
+        lab.admin(backend, model, "unlink", json!({ "ids": ids })).await.unwrap();
+    }
+}
 
 // Shows: F078, F092
 #[tokio::test]
@@ -30,12 +40,7 @@ async fn the_scenarios_of_the_examples_come_to_the_same_on_an_odoo_server_and_le
     let examples = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../guest-examples/rust");
     let counted =
         ["crm.lead", "res.partner", "sale.order", "product.product", "mail.message", "mail.activity", "crm.tag"];
-    // What the examples create is not created where it is: other tests may have left it.
-    for (model, name) in [("crm.tag", "Warm"), ("res.partner.category", "needs-review")] {
-        let there = json!({ "domain": [["name", "=", name]] });
-        let ids = lab.admin(&backend, model, "search", there).await.unwrap();
-        lab.admin(&backend, model, "unlink", json!({ "ids": ids })).await.unwrap();
-    }
+    remove(&lab, &backend, &[("crm.tag", "Warm"), ("res.partner.category", "needs-review")]).await;
     let mut before = Vec::new();
     for model in counted {
         before.push(lab.admin(&backend, model, "search_count", json!({ "domain": [] })).await.unwrap());
@@ -132,5 +137,37 @@ async fn what_a_scenario_made_is_removed_when_it_cannot_go_on() {
     }
     let left = json!({ "domain": [["name", "=", "TB one"]] });
     assert_eq!(lab.admin(&backend, "crm.lead", "search_count", left).await, Ok(json!(0)));
+    lab.close();
+}
+
+// Shows: F078, F092
+#[tokio::test(flavor = "multi_thread")]
+async fn the_program_tests_a_script_on_an_odoo_server() {
+    let lab = Lab::open("scenarios_command").await;
+    let backend = lab.prepared().await;
+    remove(&lab, &backend, &[("crm.tag", "Warm")]).await;
+    let folder = tempfile::tempdir().unwrap();
+    let component = embed_manifest(LEAD_SCORING.component, LEAD_SCORING.manifest.unwrap()).unwrap();
+    fs::write(folder.path().join("scoring.wasm"), component).unwrap();
+    fs::write(folder.path().join("odoo.toml"), lab.config_file("")).unwrap();
+    let scenarios = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../guest-examples/rust/lead-scoring/scenarios");
+    let mut program = Command::new(env!("CARGO_BIN_EXE_triggerbox"));
+    program.current_dir(folder.path()).env("TRIGGERBOX_CACHE", folder.path().join("cache")).args([
+        "test",
+        "scoring.wasm",
+        "--odoo",
+        "odoo.toml",
+        "--json",
+    ]);
+    program
+        .arg("--scenarios")
+        .arg(scenarios)
+        .envs(["admin", "tb_sales"].map(|login| (login, format!("key-of-{login}"))));
+    let output = tokio::task::spawn_blocking(move || program.output()).await.unwrap().unwrap();
+    let told: Json = serde_json::from_slice(&output.stdout)
+        .unwrap_or_else(|_| panic!("{}", String::from_utf8_lossy(&output.stderr)));
+    assert_eq!((&told["passed"], &told["failed"]), (&json!(2), &json!(0)), "{told}");
+
+    assert!(output.status.success());
     lab.close();
 }
