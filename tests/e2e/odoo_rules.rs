@@ -393,3 +393,45 @@ async fn what_waits_for_a_yes_is_applied_there_exactly_as_it_was_shown() {
     is_settled(run);
     lab.close();
 }
+
+// Shows: F091
+#[tokio::test]
+async fn a_rule_on_last_updates_does_not_wait_for_its_own_there() {
+    let lab = Lab::open("rules_own").await;
+    let backend = lab.prepared().await;
+    let mark = lab.unique("own");
+    let sales = backend.account("tb_sales").await.unwrap().user.id;
+    let (same, shown) = (format!("{mark} same"), format!("{mark} shown"));
+    let lead =
+        async |name: &str| lab::lead(&lab, &backend, json!({ "name": name, "city": "Ghent", "user_id": sales })).await;
+    let leads = [lead(&same).await, lead(&shown).await];
+    let made = time(&lab, &backend, leads[1], "create_date").await;
+    let clock = Arc::new(TestClock::at(made));
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("rules.db");
+    let host = Host::with(&path, &backend, &mark, Arc::<TestClock>::clone(&clock), Config::default()).await;
+    let trigger = "on = 'after-update', delay = 1, unit = 'hours'";
+    // The one writes what is there already; the other's changes wait for a yes.
+    host.rule(&rule("same", &same, trigger, "city = {city}", "")).await.unwrap();
+    host.rule_of(SALES, &rule("shown", &shown, trigger, "city = Bruges", "mode = 'approve'")).await.unwrap();
+    assert_eq!(host.engine.tick_remote().await.unwrap(), 0);
+    clock.advance(Duration::from_secs(61 * 60));
+    assert_eq!(host.engine.tick_remote().await.unwrap(), 2);
+    host.settle().await;
+    let runs = host.runs();
+    let asked = runs.iter().find(|run| run.summary.rule == "shown").unwrap().summary.id;
+    let proposal = host.engine.proposal(asked).unwrap().unwrap();
+    host.engine.approve(asked, proposal.hash, ADMIN, "").await.unwrap();
+    assert_eq!(states(&host.runs()), [("same", RunState::Succeeded), ("shown", RunState::Succeeded)]);
+    let runs = host.runs();
+    let written = &runs[0].attempts[0].report["diff"]["records"][0];
+    assert_eq!((&written["kind"], written.get("fields")), (&json!("updated"), None), "nothing differs");
+    for id in leads {
+        assert_ne!(time(&lab, &backend, id, "write_date").await, made, "both were updated");
+    }
+    clock.advance(Duration::from_secs(2 * 3_600));
+    assert_eq!(host.engine.tick_remote().await.unwrap(), 0);
+    let stopped = host.engine.suppressed(None, None, 10).unwrap();
+    assert!(stopped.len() == 2 && stopped.iter().all(|one| one.reason.starts_with("own-update")), "{stopped:?}");
+    lab.close();
+}
