@@ -551,10 +551,13 @@ impl Session {
                 });
                 !stored && !self.changed.is_empty()
             };
-            // A text in another language is not what the commit compares.
+            // The commit compares what is read in the run's own language and companies, archived records left out of lists.
             let foreign = |field: &String| {
                 let known = self.here.schema.models.get(model).and_then(|model| model.fields.get(field));
-                self.here.lang != self.env.lang && known.is_some_and(|field| field.translate)
+                known.is_some_and(|field| match field.kind.is_x2many() {
+                    true => self.here.active_test != self.env.active_test || self.here.companies != self.env.companies,
+                    false => field.translate && self.here.lang != self.env.lang,
+                })
             };
             for (field, value) in fields.iter().zip(&mut row.values) {
                 match value {

@@ -12,10 +12,10 @@ mod common;
 
 use common::*;
 use triggerbox_model::{
-    call::{Activity, Answer, Call, Command, Operation},
+    call::{Activity, Answer, Call, Command, Operation, WITH_CONTEXT},
     changes::ChangeKind,
     error::ErrorKind,
-    value::{RecordRef, Value, is_provisional},
+    value::{FieldValue, Id, RecordRef, Value, is_provisional},
 };
 use triggerbox_store::{
     commit::{CommitError, commit},
@@ -203,6 +203,53 @@ fn changes_of_other_fields_and_other_records_are_no_conflict() {
     let mut after = session(&database);
     assert_eq!(read(&mut after, "crm.lead", 1, "referred"), Value::text("a friend"));
     assert_eq!(read(&mut after, "crm.lead", 1, "city"), Value::text("Ghent"));
+}
+
+// Shows: F018
+#[test]
+fn lists_are_compared_as_the_run_read_them() {
+    let database = demo();
+    let mut setup = session(&database);
+    let partner = create(&mut setup, "res.partner", vec![text("name", "Chair & Co")]);
+    let lead = |user: Id, more: Vec<FieldValue>| {
+        let own = vec![
+            text("name", "Chairs"),
+            field("user_id", Value::link(user)),
+            field("partner_id", Value::link(partner)),
+        ];
+        own.into_iter().chain(more).collect()
+    };
+    let mine = create(&mut setup, "crm.lead", lead(SAM, vec![]));
+    create(&mut setup, "crm.lead", lead(MANAGER, vec![]));
+    let archived = create(&mut setup, "crm.lead", lead(SAM, vec![field("active", Value::Boolean(false))]));
+    let made = commit(&database, &env(&database, ADMIN), &setup.finish()).unwrap().ids;
+    let [mine, archived] = [mine, archived].map(|id| made[&("crm.lead".to_owned(), id)]);
+    let partner = made[&("res.partner".to_owned(), partner)];
+
+    // A salesperson sees the leads that are their own.
+    let sam = env(&database, SAM);
+    let mut run = Session::new(&database, sam.clone()).unwrap();
+    assert_eq!(read(&mut run, "res.partner", partner, "lead_ids"), Value::Ids(vec![mine]));
+    write(&mut run, "res.partner", partner, vec![text("city", "Ghent")]);
+    commit(&database, &sam, &run.finish()).unwrap();
+
+    let mut run = Session::new(&database, sam.clone()).unwrap();
+    let arguments_json = r#"{"context": {"active_test": false}}"#.to_owned();
+    let (model, method) = ("res.partner".to_owned(), WITH_CONTEXT.to_owned());
+    ask(&mut run, Call::CallMethod { model, ids: vec![], method, arguments_json });
+    assert_eq!(read(&mut run, "res.partner", partner, "lead_ids"), Value::Ids(vec![archived, mine]));
+    write(&mut run, "res.partner", partner, vec![text("city", "Bruges")]);
+    commit(&database, &sam, &run.finish()).unwrap();
+
+    // What they see of it still counts.
+    let mut run = Session::new(&database, sam.clone()).unwrap();
+    read(&mut run, "res.partner", partner, "lead_ids");
+    write(&mut run, "res.partner", partner, vec![text("city", "Ghent")]);
+    let mut other = session(&database);
+    write(&mut other, "crm.lead", mine, vec![field("partner_id", Value::Unset)]);
+    commit(&database, &env(&database, ADMIN), &other.finish()).unwrap();
+    let error = commit(&database, &sam, &run.finish()).unwrap_err();
+    assert!(matches!(&error, CommitError::Conflict { field, .. } if field == "lead_ids"), "{error}");
 }
 
 #[test]
