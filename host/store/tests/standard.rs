@@ -17,7 +17,7 @@ use triggerbox_model::{
     error::ErrorKind,
     value::{FieldValue, Id, RecordRef, Value},
 };
-use triggerbox_store::{commit::commit, session::Session};
+use triggerbox_store::{commit::commit, db::Database, models::base, rights::Rights, session::Session};
 
 fn method(model: &str, ids: &[Id], method: &str, arguments: Json) -> Call {
     let (model, method) = (model.to_owned(), method.to_owned());
@@ -106,6 +106,35 @@ fn a_task_is_copied_with_those_below_it() {
         names(&mut run, "project.task", &format!("[('project_id', '=', {copy}), ('name', 'not ilike', 'copy')]"));
     assert_eq!(found, ["Draw", "Plan", "Print"].map(Value::text));
     commit(&database, &env(&database, ADMIN), &run.finish()).unwrap();
+}
+
+// Shows: F018
+#[test]
+fn tasks_below_one_are_copied_as_far_as_one_may_read_them() {
+    let mut data = base().unwrap();
+    let kept_from_all = json!({
+        "name": "No secrets", "model": "project.task", "domain_force": "[('name', 'not ilike', 'secret')]",
+        "perm_write": false, "perm_create": false, "perm_unlink": false,
+    });
+    let mut rules = data.rights.rules.clone();
+    rules.push(serde_json::from_value(kept_from_all).unwrap());
+    data.rights = Rights::new(data.rights.access.clone(), rules);
+    let database = Database::in_memory(&data).unwrap();
+    let mut run = session(&database);
+    let project = create(&mut run, "project.project", vec![text("name", "Roof")]);
+    let of_project = field("project_id", Value::link(project));
+    let task = create(&mut run, "project.task", vec![text("name", "Plan"), of_project.clone()]);
+    for name in ["Draw", "Secret"] {
+        let parent = field("parent_id", Value::link(task));
+        create(&mut run, "project.task", vec![text("name", name), of_project.clone(), parent]);
+    }
+    let target = RecordRef::new("project.task", task);
+    ask(&mut run, Call::Copy { target, values: vec![] });
+    commit(&database, &env(&database, ADMIN), &run.finish()).unwrap();
+    let all = env(&database, ADMIN).sudo();
+    let mut run = Session::new(&database, all).unwrap();
+    let found = names(&mut run, "project.task", "[]");
+    assert_eq!(found, ["Draw (copy)", "Draw", "Plan (copy)", "Plan", "Secret"].map(Value::text));
 }
 
 #[test]

@@ -3,7 +3,7 @@
 use rusqlite::types::Value as Cell;
 use triggerbox_model::{
     call::Page,
-    domain::filter::Filter,
+    domain::{Domain, Literal, Operator, filter::Filter},
     error::Error,
     schema::Model,
     value::{Id, Value},
@@ -91,7 +91,7 @@ impl Writer<'_> {
             return Ok(());
         }
         let mut below = Vec::new();
-        for child in self.in_order(model, &columns::ids_where(self.conn, TASK, "parent_id", id)?)? {
+        for child in self.tasks_below(id)? {
             if self.is_active(TASK, child)? {
                 self.depth += 1;
                 let copy = self.copy_of(model, child, &Values::new());
@@ -101,6 +101,12 @@ impl Writer<'_> {
         }
         copied.insert("child_ids".to_owned(), Input::Commands(below));
         Ok(())
+    }
+
+    /// The tasks below one that the user may read, in order.
+    fn tasks_below(&self, id: Id) -> Result<Vec<Id>, Error> {
+        let below = Domain::condition("parent_id", Operator::Equal, Literal::Integer(i64::from(id)));
+        query::search(self.conn, self.env, TASK, &below, &Page { archived: true, ..Page::default() })
     }
 
     /// What is switched off while copies of a model are made.
