@@ -30,6 +30,9 @@ host_access = fallible(host.has_access)
 #: What every record has and nobody writes.
 MAGIC = ("id", "create_date", "create_uid", "write_date", "write_uid")
 
+#: Fields that archive a record.
+ACTIVE = ("active", "x_active")
+
 
 class Recordset(Methods):
     """Records of one model, in order."""
@@ -599,6 +602,11 @@ class Recordset(Methods):
         for code, other, argument in changes:
             other = id_of(other) or 0
             given, later = relation._split(argument) if code in (0, 1) else (None, None)
+            archiving = []
+            if code == 0 and later:
+                # An archived line would be in no list: it is archived when its own lists are told.
+                archiving = [value for value in given if value.name in ACTIVE]
+                given = [value for value in given if value.name not in ACTIVE]
             plain.append(relation._command(code, other, given if given is not None else argument))
             if later:
                 # What is said of the lists of a line can only be done when the line is there.
@@ -608,6 +616,8 @@ class Recordset(Methods):
                 line = max(set(self._linked(id, name)) - set(before)) if code == 0 else other
                 for field, nested in later:
                     relation._relate(line, field, nested)
+                if archiving:
+                    plain.append(relation._command(1, line, archiving))
         self._tell(id, name, plain)
         self.env._store.changed(relation._name, [change[1] for change in changes if change[0] in (1, 2)])
 
