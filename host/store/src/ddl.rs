@@ -37,15 +37,20 @@ pub fn table(model: &str) -> String {
 #[must_use]
 pub fn quote(name: &str) -> String {
     let mut quoted = String::with_capacity(name.len() + 2);
-    quoted.push('"');
+    push_quoted(&mut quoted, name);
+    quoted
+}
+
+/// Adds a name as SQL takes it literally.
+pub(crate) fn push_quoted(sql: &mut String, name: &str) {
+    sql.push('"');
     for part in name.split_inclusive('"') {
-        quoted.push_str(part);
+        sql.push_str(part);
         if part.ends_with('"') {
-            quoted.push('"');
+            sql.push('"');
         }
     }
-    quoted.push('"');
-    quoted
+    sql.push('"');
 }
 
 /// The column beside a translated field that holds the other languages' texts, not quoted.

@@ -19,9 +19,12 @@ struct UserAccess<'a> {
 }
 
 impl resolve::Access for UserAccess<'_> {
-    fn read_rules(&self, model: &str) -> Result<Domain, Error> {
+    fn read_rules(&self, context: &resolve::Context<'_>, model: &str) -> Result<Filter, Error> {
         rights::check_model(self.env, model, Operation::Read)?;
-        rights::rule_domain(self.conn, self.env, model, Operation::Read)
+        rights::read_filter(self.env, model, || {
+            let rules = rights::rule_domain(self.conn, self.env, model, Operation::Read)?;
+            Ok((resolve::rules(context, model, &rules)?, rules))
+        })
     }
 
     fn read_documents(&self, model: &str) -> Result<Filter, Error> {

@@ -7,10 +7,13 @@ use triggerbox_model::{
 };
 
 use super::fault;
-use crate::ddl::{quote, table, translations_column};
+use crate::ddl::{push_quoted, quote, table, translations_column};
 
 /// Lists longer than this are bound as one JSON text.
 const LONGEST_LIST: usize = 24;
+
+/// Bytes that a query usually has.
+const USUAL: usize = 512;
 
 /// SQL in the making.
 pub struct Sql<'c> {
@@ -24,7 +27,7 @@ impl<'c> Sql<'c> {
     /// Nothing yet. The connection is asked only for the few domains whose validity depends on the data.
     #[must_use]
     pub fn new(conn: &'c Connection) -> Self {
-        Self { conn, text: String::new(), params: Vec::new(), aliases: 0 }
+        Self { conn, text: String::with_capacity(USUAL), params: Vec::new(), aliases: 0 }
     }
 
     /// Adds text: SQL of ours, never anything from outside.
@@ -36,6 +39,13 @@ impl<'c> Sql<'c> {
     pub fn bind(&mut self, value: impl Into<Value>) {
         self.params.push(value.into());
         self.text.push('?');
+    }
+
+    /// Adds a column.
+    fn column(&mut self, alias: &str, column: &str) {
+        self.text.push_str(alias);
+        self.text.push('.');
+        push_quoted(&mut self.text, column);
     }
 
     /// The text and the values bound to its question marks.
@@ -124,7 +134,7 @@ impl<'c> Sql<'c> {
     /// Adds the value of a subject.
     pub fn subject(&mut self, alias: &str, subject: &Subject) {
         match subject {
-            Subject::Column(column) | Subject::Json(column) => self.push(&format!("{alias}.{}", quote(column))),
+            Subject::Column(column) | Subject::Json(column) => self.column(alias, column),
             Subject::Translated { column, lang } => {
                 self.push(&format!("coalesce(json_extract({alias}.{}, ", quote(&translations_column(column))));
                 self.bind(format!("$.\"{lang}\""));
@@ -245,7 +255,9 @@ impl<'c> Sql<'c> {
             self.push(&format!(") {operator} 0"));
         } else {
             self.subject(alias, subject);
-            self.push(&format!(" {operator} "));
+            for part in [" ", operator, " "] {
+                self.push(part);
+            }
             self.cell(value);
         }
     }

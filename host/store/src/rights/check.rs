@@ -9,7 +9,7 @@ use std::collections::HashSet;
 use rusqlite::Connection;
 use triggerbox_model::{
     call::Operation,
-    domain::{Condition, Domain, Operator},
+    domain::{Condition, Domain, Literal, Operand, Operator, filter::Filter},
     error::{Error, ErrorKind},
     schema::{Field, FieldKind, Schema},
     value::Id,
@@ -210,6 +210,53 @@ pub fn rule_domain(conn: &Connection, env: &Env, model: &str, operation: Operati
         all.push(Domain::or(of_groups));
     }
     Ok(Domain::and(all))
+}
+
+/// The rules for reading a model, as they were resolved before for a user like this one. `resolve`: resolves them, and says
+/// what of.
+///
+/// # Errors
+/// What `resolve` says.
+pub(crate) fn read_filter(
+    env: &Env,
+    model: &str,
+    resolve: impl FnOnce() -> Result<(Filter, Domain), Error>,
+) -> Result<Filter, Error> {
+    if let Some(known) = env.rights.known_filter(env, model) {
+        return Ok(known);
+    }
+    let (filter, domain) = resolve()?;
+    if is_settled(env, model) && is_settled_domain(&domain) {
+        env.rights.keep_filter(env, model, &filter);
+    }
+    Ok(filter)
+}
+
+/// Whether the rules for reading a model follow from who the user is, and from nothing else.
+fn is_settled(env: &Env, model: &str) -> bool {
+    let above = env.schema.models.get(model).into_iter().flat_map(|described| described.inherits.keys());
+    rules(env, model, Operation::Read).all(|(_, read)| read.as_ref().is_ok_and(Expression::is_settled))
+        && above.into_iter().all(|parent| is_settled(env, parent))
+}
+
+/// Whether a domain means the same at all times: texts may stand for dates that move.
+fn is_settled_domain(domain: &Domain) -> bool {
+    let mut settled = true;
+    domain.for_each_condition(&mut |condition| {
+        settled &= match &condition.value {
+            Operand::Literal(value) => has_no_text(value),
+            Operand::Domain(inner) => is_settled_domain(inner),
+        }
+    });
+    settled
+}
+
+fn has_no_text(value: &Literal) -> bool {
+    match value {
+        Literal::None | Literal::Bool(_) | Literal::Integer(_) | Literal::Float(_) => true,
+        Literal::List(items) => items.iter().all(has_no_text),
+        Literal::Text(_) | Literal::Dict(_) => false,
+    }
 }
 
 /// The rules that bind the user, in order.

@@ -60,6 +60,22 @@ impl Expression {
         }
     }
 
+    /// Whether its value follows from who the user is and for which companies they work, and from nothing else: neither
+    /// from records nor from the time.
+    pub(super) fn is_settled(&self) -> bool {
+        match self {
+            Self::Constant(_) | Self::Name(_) => true,
+            Self::List(parts) => parts.iter().all(Self::is_settled),
+            Self::Dict(parts) => parts.iter().all(|(_, part)| part.is_settled()),
+            Self::Attribute(of, name) => {
+                matches!(&**of, Self::Name(user) if user == "user") && matches!(name.as_str(), "id" | "ids")
+            }
+            Self::Call(..) => false,
+            Self::Add(left, right) => left.is_settled() && right.is_settled(),
+            Self::Negative(part) => part.is_settled(),
+        }
+    }
+
     /// Its value for the user, companies and time of an environment.
     ///
     /// # Errors

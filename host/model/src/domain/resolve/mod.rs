@@ -32,11 +32,11 @@ use crate::{
 
 /// What the user may see. Asked only when the user is no superuser.
 pub trait Access {
-    /// The record rules for reading a model, combined into one domain.
+    /// The record rules for reading a model, combined; resolved by [`rules`].
     ///
     /// # Errors
     /// `access-denied` when the user may not read the model at all.
-    fn read_rules(&self, model: &str) -> Result<Domain, Error>;
+    fn read_rules(&self, context: &Context<'_>, model: &str) -> Result<Filter, Error>;
 
     /// What else must hold of the records of a model for the user to see them: messages and activities are seen with
     /// the record that they are on.
@@ -157,9 +157,16 @@ pub fn check(context: &Context<'_>, model: &str, domain: &Domain) -> Result<(), 
 /// The user's record rules for reading a model; everything for a superuser.
 fn rules_of(context: &Context<'_>, model: &Model) -> Result<Filter, Error> {
     let Some(access) = context.access else { return Ok(Filter::Always) };
-    let rules = access.read_rules(&model.name)?;
-    let rules = condition(&context.sudo().with_active_test(false), &model.name, &rules)?;
+    let rules = access.read_rules(context, &model.name)?;
     Ok(Filter::and([rules, access.read_documents(&model.name)?]))
+}
+
+/// The records of `model` that a domain of record rules allows: rules are not bound by rules, and archived records count.
+///
+/// # Errors
+/// As [`search`].
+pub fn rules(context: &Context<'_>, model: &str, domain: &Domain) -> Result<Filter, Error> {
+    condition(&context.sudo().with_active_test(false), model, domain)
 }
 
 /// The field that archives records of a model, if it has one.
