@@ -1,6 +1,9 @@
 //! Changes in words: labels and names in place of technical values, messages and activities with their record.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::{
+    cell::RefCell,
+    collections::{BTreeMap, BTreeSet, HashMap},
+};
 
 use indexmap::IndexMap;
 use rusqlite::Connection;
@@ -16,7 +19,7 @@ use crate::{
     env::Env,
     mention::has_token,
     names::display_name,
-    query::names::{Names, display_names},
+    query::names::{Names, display_names, name_field},
     write::{html, values::PENDING},
 };
 
@@ -26,7 +29,8 @@ use crate::{
 /// What the database says.
 pub fn describe(conn: &Connection, env: &Env, changes: &[Change]) -> Result<Diff, Error> {
     let mut records: IndexMap<RecordRef, RecordDiff> = IndexMap::new();
-    let words = Words { conn, env, names: names_of(conn, env, changes)?, note: chatter::note_subtype(conn)? };
+    let (names, note) = (names_of(conn, env, changes)?, chatter::note_subtype(conn)?);
+    let words = Words { conn, env, names, note, bodies: RefCell::default() };
     for change in changes {
         let Some(model) = env.schema.models.get(&change.record.model) else { continue };
         if let Some((target, entry)) = words.chatter(model, change)? {
@@ -67,18 +71,30 @@ struct Words<'a> {
     names: HashMap<String, Names>,
     /// The subtype of internal notes.
     note: Option<Id>,
+    /// Short bodies of messages as text: thousands of new records begin with the same note.
+    bodies: RefCell<HashMap<String, String>>,
 }
+
+/// Bytes of a body that is kept, at most; and how many are.
+const SHORT: usize = 256;
+const MOST_BODIES: usize = 1_000;
 
 /// The names of records that are sure to be told, model by model: thousands of changes ask for thousands of names.
 fn names_of(conn: &Connection, env: &Env, changes: &[Change]) -> Result<HashMap<String, Names>, Error> {
     let mut wanted: BTreeMap<&str, BTreeSet<Id>> = BTreeMap::new();
+    let mut names: HashMap<String, Names> = HashMap::new();
     for change in changes {
         let Some(model) = env.schema.models.get(&change.record.model) else { continue };
         if model.name == "mail.tracking.value" {
             continue;
         }
         if change.kind != ChangeKind::Deleted && !chatter::is_plumbing(&model.name) {
-            wanted.entry(&model.name).or_default().insert(change.record.id);
+            match new_name(model, change) {
+                Some(name) => {
+                    drop(names.entry(model.name.clone()).or_default().insert(change.record.id, name.to_owned()));
+                }
+                None => drop(wanted.entry(&model.name).or_default().insert(change.record.id)),
+            }
         }
         for changed in &change.fields {
             let relation = model.fields.get(&changed.field).and_then(|field| field.relation.as_deref());
@@ -91,12 +107,20 @@ fn names_of(conn: &Connection, env: &Env, changes: &[Change]) -> Result<HashMap<
             }
         }
     }
-    let mut names = HashMap::new();
     for (model, ids) in wanted {
         let ids: Vec<Id> = ids.into_iter().collect();
-        names.insert(model.to_owned(), display_names(conn, env, model, &ids)?);
+        names.entry(model.to_owned()).or_default().extend(display_names(conn, env, model, &ids)?);
     }
     Ok(names)
+}
+
+/// What a record is called that was just given its name.
+fn new_name<'c>(model: &Model, change: &'c Change) -> Option<&'c str> {
+    let field = name_field(model)?;
+    match &change.fields.iter().find(|changed| changed.field == field)?.new {
+        Value::Text(name) => Some(name),
+        _ => None,
+    }
 }
 
 impl Words<'_> {
@@ -202,7 +226,7 @@ impl Words<'_> {
                     Value::Many2one(link) => Some(link.id) == self.note,
                     _ => true,
                 };
-                let words = html::to_text(&body);
+                let words = self.body(&body);
                 let tokens = if has_token(&words) {
                     words.replace(|c: char| ('\u{F8FC}'..='\u{F8FD}').contains(&c), "")
                 } else {
@@ -232,6 +256,19 @@ impl Words<'_> {
             _ => None,
         };
         Ok(Some((target, entry)))
+    }
+
+    /// The text of a message.
+    fn body(&self, html: &str) -> String {
+        if let Some(known) = self.bodies.borrow().get(html) {
+            return known.clone();
+        }
+        let text = html::to_text(html);
+        let mut bodies = self.bodies.borrow_mut();
+        if html.len() <= SHORT && bodies.len() < MOST_BODIES {
+            bodies.insert(html.to_owned(), text.clone());
+        }
+        text
     }
 
     fn stored(&self, model: &Model, id: Id, name: &str) -> Result<Value, Error> {

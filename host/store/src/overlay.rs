@@ -12,7 +12,7 @@ use std::collections::BTreeMap;
 use rusqlite::Connection;
 use triggerbox_model::{
     error::Error,
-    value::{FIRST_PROVISIONAL_ID, Id},
+    value::{FIRST_PROVISIONAL_ID, Id, is_provisional},
 };
 
 use crate::{db::fault, ddl::quote, write};
@@ -71,6 +71,27 @@ impl Overlay {
 /// Writes of a table after which its staged rows get the indexes that the committed ones have. Most runs change a few
 /// records, and have no use for them.
 const INDEX_AFTER: u32 = 64;
+
+/// The table of a run's own rows, as SQL takes it. Whoever writes a row by its id writes it there; the triggers of the
+/// view are for statements about other rows.
+pub(crate) fn own_rows(table: &str) -> String {
+    format!("temp.{}", quote(&format!("{table}$new")))
+}
+
+/// Copies a committed record to the run's own rows, if it is not there yet.
+pub(crate) fn take_over(conn: &Connection, table: &str, id: Id) -> rusqlite::Result<()> {
+    if is_provisional(id) {
+        return Ok(());
+    }
+    let gone = quote(&format!("{table}$gone"));
+    let is_new =
+        conn.prepare_cached(&format!("INSERT OR IGNORE INTO temp.{gone} (id) VALUES (?1)"))?.execute([id])? > 0;
+    if is_new {
+        let sql = format!("INSERT INTO {} SELECT * FROM main.{} WHERE id = ?1", own_rows(table), quote(table));
+        conn.prepare_cached(&sql)?.execute([id])?;
+    }
+    Ok(())
+}
 
 /// Gives the staged rows of a table the indexes of the committed ones.
 fn index(conn: &Connection, table: &str) -> rusqlite::Result<()> {

@@ -81,12 +81,16 @@ pub struct Session {
     changes: ChangeSet,
     /// How many effects the view shows already.
     shown: usize,
+    /// What the chatter of the records is to begin with that the effect of this number made.
+    greeting: Option<(usize, chatter::Greeting)>,
     /// What really changed on the view, in order, each with the number of its effect.
     events: Vec<(usize, Change)>,
     /// Values read before this run changed them.
     seen: BTreeMap<(RecordRef, String), Value>,
-    /// Fields that this run has changed: what is read of them from then on is its own doing.
+    /// Fields of committed records that this run has changed: what is read of them from then on is its own doing.
     changed: HashSet<(RecordRef, String)>,
+    /// Whether it has changed any field of any record.
+    has_changed: bool,
     /// Fields of which some staged record holds what only the commit can know.
     pending: BTreeSet<(String, String)>,
 }
@@ -109,9 +113,11 @@ impl Session {
             place: Place::Staged(Overlay::default()),
             changes: ChangeSet::default(),
             shown: 0,
+            greeting: None,
             events: Vec::new(),
             seen: BTreeMap::new(),
             changed: HashSet::new(),
+            has_changed: false,
             pending: BTreeSet::new(),
         })
     }
@@ -299,10 +305,21 @@ impl Session {
     /// # Errors
     /// When a staged effect is refused: something it relied on was deleted by a later call.
     pub fn settle(&mut self) -> Result<(), Error> {
-        while let Some(effect) = self.changes.effects.get(self.shown).cloned() {
+        loop {
+            self.greet()?;
+            let Some(effect) = self.changes.effects.get(self.shown).cloned() else { return Ok(()) };
             self.show(self.shown, &effect)?;
             self.shown += 1;
         }
+    }
+
+    /// Begins the chatter of new records on the view, if that was put off.
+    fn greet(&mut self) -> Result<(), Error> {
+        let Some((index, greeting)) = self.greeting.take() else { return Ok(()) };
+        let mut writer = self.writer();
+        writer.greet_now(&greeting)?;
+        let changes = writer.finish_effect()?;
+        self.note(index, changes);
         Ok(())
     }
 
@@ -549,7 +566,7 @@ impl Session {
                     known.has_column(field)
                         || known.fields.get(field).is_some_and(|field| field.kind == FieldKind::Many2many)
                 });
-                !stored && !self.changed.is_empty()
+                !stored && self.has_changed
             };
             // The commit compares what is read in the run's own language and companies, archived records left out of lists.
             let foreign = |field: &String| {
@@ -604,17 +621,28 @@ impl Session {
             return Ok(Vec::new());
         }
         let mut writer = self.writer();
+        writer.puts_off_greeting = matches!(effect, Effect::Create { .. });
         let done = effect::apply(&mut writer, effect)?;
-        for change in &done.changes {
-            self.changed.extend(change.fields.iter().map(|field| (change.record.clone(), field.field.clone())));
+        let greeting = writer.greeting.take();
+        self.greeting = greeting.map(|greeting| (index, greeting));
+        self.note(index, done.changes);
+        Ok(done.ids)
+    }
+
+    /// Keeps what an effect really changed.
+    fn note(&mut self, index: usize, changes: Vec<Change>) {
+        for change in &changes {
+            self.has_changed |= !change.fields.is_empty();
+            if !is_provisional(change.record.id) {
+                self.changed.extend(change.fields.iter().map(|field| (change.record.clone(), field.field.clone())));
+            }
             for field in &change.fields {
                 if matches!(&field.new, Value::Pending) {
                     self.pending.insert((change.record.model.clone(), field.field.clone()));
                 }
             }
         }
-        self.events.extend(done.changes.into_iter().map(|change| (index, change)));
-        Ok(done.ids)
+        self.events.extend(changes.into_iter().map(|change| (index, change)));
     }
 
     fn ensure(&mut self, model: String, keys: Vec<String>, values: Vec<FieldValue>) -> Result<Answer, Error> {

@@ -6,7 +6,8 @@
 //!
 //! By hand means: a connection with the same settings, the SQL that somebody who knows the tables would write, prepared
 //! once, and for writes the very rows that ours left (the record, its message, its tracked values) in one transaction.
-//! Both take turns in one process; trust the ratios. `TRIGGERBOX_SCALE` sets the number of leads.
+//! Both take turns in one process; trust the ratios. `TRIGGERBOX_SCALE` sets the number of leads, and `-- create` measures
+//! that part alone (`reads`, `pages`, `staged`, `write`, `create`).
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -51,13 +52,25 @@ fn main() {
     // `cargo test` only wants to know that it works; `cargo bench` says that it is meant.
     let test = !std::env::args().any(|argument| argument == "--bench");
     let asked = std::env::var("TRIGGERBOX_SCALE").ok().and_then(|leads| leads.parse().ok());
+    let only: Vec<String> = std::env::args().skip(1).filter(|argument| !argument.starts_with('-')).collect();
+    let wanted = |part: &str| only.is_empty() || only.iter().any(|one| one == part);
     let bench = Bench::new(if test { 5_000 } else { asked.unwrap_or(1_000_000) });
-    bench.reads();
-    bench.pages();
-    bench.staged_reads();
+    if wanted("reads") {
+        bench.reads();
+    }
+    if wanted("pages") {
+        bench.pages();
+    }
+    if wanted("staged") {
+        bench.staged_reads();
+    }
     let (written, created) = if test { (50, 100) } else { (1_000, 10_000) };
-    bench.write(written);
-    bench.create(created);
+    if wanted("write") {
+        bench.write(written);
+    }
+    if wanted("create") {
+        bench.create(created);
+    }
 }
 
 struct Bench {

@@ -1,5 +1,7 @@
 //! Followers.
 
+use std::collections::HashSet;
+
 use rusqlite::types::Value as Cell;
 use triggerbox_model::{
     error::Error,
@@ -127,21 +129,38 @@ impl Writer<'_> {
         for partner in partners {
             // A contact may follow a million records, and a record has a few followers: `+` keeps SQLite to those.
             let sql = "SELECT 1 FROM mail_followers WHERE res_model = ?1 AND res_id = ?2 AND +partner_id = ?3";
-            if self.conn.prepare_cached(sql).map_err(fault)?.exists((&model.name, id, partner)).map_err(fault)? {
-                continue;
+            if !self.conn.prepare_cached(sql).map_err(fault)?.exists((&model.name, id, partner)).map_err(fault)? {
+                let subtypes = self.default_subtypes(&model.name, *partner)?;
+                self.add_follower(model, id, *partner, &subtypes)?;
             }
-            let follower = self.add_record(
-                "mail.followers",
-                vec![("res_model", text(&model.name)), ("res_id", link(id)), ("partner_id", link(*partner))],
-            )?;
-            let subtypes = self.default_subtypes(&model.name, *partner)?;
-            self.add_pairs("mail.followers", "subtype_ids", follower, &subtypes)?;
         }
         Ok(())
     }
 
+    /// Makes a partner follow a record who does not.
+    pub(super) fn add_follower(&mut self, model: &Model, id: Id, partner: Id, subtypes: &[Id]) -> Result<(), Error> {
+        let follower = self.add_record(
+            "mail.followers",
+            vec![("res_model", text(&model.name)), ("res_id", link(id)), ("partner_id", link(partner))],
+        )?;
+        self.add_pairs("mail.followers", "subtype_ids", follower, subtypes)
+    }
+
+    /// Those of the records that anybody but one partner follows.
+    pub(super) fn followed(&self, model: &str, ids: &[Id], but: Option<Id>) -> Result<HashSet<Id>, Error> {
+        if !self.schema().models.contains_key("mail.followers") {
+            return Ok(HashSet::new());
+        }
+        let sql = "SELECT res_id FROM mail_followers WHERE res_model = ?1 \
+                   AND res_id IN (SELECT value FROM json_each(?2)) AND partner_id IS NOT ?3";
+        let list = serde_json::Value::from(ids).to_string();
+        let mut statement = self.conn.prepare_cached(sql).map_err(fault)?;
+        let found = statement.query_map((model, list, but), |row| row.get(0)).map_err(fault)?;
+        found.collect::<Result<_, _>>().map_err(fault)
+    }
+
     /// Subtypes that a new follower gets; customers get no internal ones.
-    fn default_subtypes(&self, model: &str, partner: Id) -> Result<Vec<Id>, Error> {
+    pub(super) fn default_subtypes(&self, model: &str, partner: Id) -> Result<Vec<Id>, Error> {
         if !self.schema().models.contains_key("mail.message.subtype") {
             return Ok(Vec::new());
         }

@@ -1,7 +1,15 @@
 //! Messages and notes.
 
+use std::collections::HashSet;
+
 use rusqlite::{OptionalExtension, types::Value as Cell};
-use triggerbox_model::{error::Error, schema::Model, value::Id};
+use triggerbox_model::{
+    call::Operation,
+    domain::{Domain, Operand},
+    error::Error,
+    schema::Model,
+    value::Id,
+};
 
 use super::{link, link_or_null, subtype, text};
 use crate::{
@@ -61,6 +69,25 @@ impl Default for Post {
     }
 }
 
+/// What the chatter of new records is to begin with.
+#[derive(Debug)]
+pub(crate) struct Greeting {
+    model: String,
+    ids: Vec<Id>,
+    /// What the caller gave for each.
+    given: Vec<Values>,
+}
+
+fn asks_chatter(domain: &Domain) -> bool {
+    let mut asks = false;
+    domain.for_each_condition(&mut |condition| {
+        let mut steps = condition.field.split('.');
+        asks |= steps.any(|step| step.starts_with("message_") || step.starts_with("activity_"));
+        asks |= matches!(&condition.value, Operand::Domain(inner) if asks_chatter(inner));
+    });
+    asks
+}
+
 impl Writer<'_> {
     /// Posts a message on a record; returns it.
     ///
@@ -93,6 +120,11 @@ impl Writer<'_> {
     }
 
     fn post_on(&mut self, model: &Model, id: Id, post: Post) -> Result<Id, Error> {
+        self.post_among(model, id, post, false)
+    }
+
+    /// Posts a message; `alone`: the record is known to have no other, and no follower besides the author.
+    fn post_among(&mut self, model: &Model, id: Id, post: Post, alone: bool) -> Result<Id, Error> {
         let user = self.user_partner()?;
         let author = match post.author {
             Author::User => user,
@@ -114,11 +146,11 @@ impl Writer<'_> {
         let parent = match post.parent {
             Some(parent) => Some(parent),
             // The discussion on a contact is no thread: each message stands for itself.
-            None if model.name == "res.partner" => None,
+            None if alone || model.name == "res.partner" => None,
             None => self.ancestor(&model.name, id)?,
         };
         let subject = match post.subject {
-            None if !post.partners.is_empty() || self.is_followed(&model.name, id, subtype, author)? => {
+            None if !post.partners.is_empty() || (!alone && self.is_followed(&model.name, id, subtype, author)?) => {
                 Some(self.name_of(&model.name, id)?)
             }
             subject => subject,
@@ -231,16 +263,54 @@ impl Writer<'_> {
         )
     }
 
+    /// Begins the chatter of new records, or leaves it to who looks at it first: nothing in it can be refused. The record
+    /// rules look at it at once if they are about followers.
+    pub(crate) fn greet_or_put_off(&mut self, model: &Model, ids: &[Id], given: Vec<Values>) -> Result<(), Error> {
+        /// What a template brings with it has a chatter of its own, which begins after the template's.
+        const BRINGS_OTHERS: &str = "product.template";
+        // Records that others bring with them (lines, companies) are greeted before those.
+        let is_first = self.depth <= 2;
+        if !self.puts_off_greeting || !is_first || model.name == BRINGS_OTHERS || self.rules_ask_chatter(model)? {
+            return self.greet(model, ids, &given);
+        }
+        self.greeting = Some(Greeting { model: model.name.clone(), ids: ids.to_vec(), given });
+        Ok(())
+    }
+
+    /// Whether a record rule for new records of a model is about their followers, messages or activities.
+    fn rules_ask_chatter(&self, model: &Model) -> Result<bool, Error> {
+        if self.env.superuser {
+            return Ok(false);
+        }
+        Ok(asks_chatter(&rights::rule_domain(self.conn, self.env, &model.name, Operation::Create)?))
+    }
+
+    /// Begins the chatter of new records that was put off.
+    pub(crate) fn greet_now(&mut self, greeting: &Greeting) -> Result<(), Error> {
+        self.atomically(|writer| {
+            let model = writer.schema().model(&greeting.model)?;
+            writer.greet(model, &greeting.ids, &greeting.given)
+        })
+    }
+
     /// What new records' chatter begins with: their creator follows, so does whoever was made responsible, and a note
     /// says that the record was made. `given`: what the caller gave for each.
-    pub(crate) fn greet(&mut self, model: &Model, ids: &[Id], given: &[Values]) -> Result<(), Error> {
+    fn greet(&mut self, model: &Model, ids: &[Id], given: &[Values]) -> Result<(), Error> {
         if !model.chatter || self.options.silent || !self.schema().models.contains_key("mail.message") {
             return Ok(());
         }
-        if !self.options.no_subscription && self.is_active_internal_user()? {
-            let creator: Vec<Id> = self.user_partner()?.into_iter().collect();
+        if !self.options.no_subscription
+            && self.schema().models.contains_key("mail.followers")
+            && self.is_active_internal_user()?
+            && let Some(creator) = self.user_partner()?
+        {
+            let followed = self.followed(&model.name, ids, None)?;
+            let subtypes = self.default_subtypes(&model.name, creator)?;
             for id in ids {
-                self.subscribe(model, *id, &creator)?;
+                match followed.contains(id) {
+                    true => self.subscribe(model, *id, &[creator])?,
+                    false => self.add_follower(model, *id, creator, &subtypes)?,
+                }
             }
         }
         for (id, given) in ids.iter().zip(given) {
@@ -254,11 +324,17 @@ impl Writer<'_> {
 
     /// Says on each record that it was made.
     fn announce(&mut self, model: &Model, ids: &[Id]) -> Result<(), Error> {
+        let author = self.user_partner()?;
+        let email_from = self.formatted_email(author)?;
+        let mut busy = self.followed(&model.name, ids, author)?;
+        busy.extend(self.discussed(&model.name, ids)?);
         for id in ids {
             match self.creation_subtype(model, *id)? {
                 Some((subtype, words)) => {
                     let body = format!("<div summary=\"o_mail_notification\"><p>{}</p></div>", html::escape(&words));
-                    self.post_system(model, *id, body, subtype)?;
+                    let email_from = email_from.clone();
+                    let post = Post { body, subtype: Some(subtype), email_from, ..Post::default() };
+                    self.post_among(model, *id, post, !busy.contains(id))?;
                 }
                 None => {
                     let body = html::escape(&format!("{} created", model.description));
@@ -267,6 +343,15 @@ impl Writer<'_> {
             }
         }
         Ok(())
+    }
+
+    /// Those of the records that have messages.
+    fn discussed(&self, model: &str, ids: &[Id]) -> Result<HashSet<Id>, Error> {
+        let sql = "SELECT res_id FROM mail_message WHERE model = ?1 AND res_id IN (SELECT value FROM json_each(?2))";
+        let list = serde_json::Value::from(ids).to_string();
+        let mut statement = self.conn.prepare_cached(sql).map_err(fault)?;
+        let found = statement.query_map((model, list), |row| row.get(0)).map_err(fault)?;
+        found.collect::<Result<_, _>>().map_err(fault)
     }
 
     /// A body as it is stored.
@@ -318,8 +403,10 @@ impl Writer<'_> {
     }
 
     /// The time as messages carry it: whole seconds.
-    fn now_seconds(&self) -> String {
-        self.env.now.strftime("%Y-%m-%d %H:%M:%S").to_string()
+    pub(crate) fn now_seconds(&self) -> String {
+        let mut now = self.now();
+        now.truncate("2026-06-17 13:05:00".len());
+        now
     }
 
     /// What a path leads to from a record; NULL when it breaks off.

@@ -10,15 +10,17 @@ mod read;
 mod subtype;
 mod tracking;
 
+use std::collections::BTreeSet;
+
 use rusqlite::{OptionalExtension, types::Value as Cell};
 use triggerbox_model::{error::Error, schema::Model, value::Id};
 
-pub(crate) use self::tracking::Tracking;
 pub use self::{
     activity::NewActivity,
     message::{Author, Post},
     read::read_messages,
 };
+pub(crate) use self::{message::Greeting, tracking::Tracking};
 use crate::{
     db::fault,
     ddl::{quote, table},
@@ -54,7 +56,7 @@ impl Writer<'_> {
             .map(|(name, cell)| (name.to_owned(), cell))
             .collect();
         self.add_log_columns(described, &mut row, true);
-        self.insert_row(model, id, &row)?;
+        self.insert_row(described, id, &row)?;
         self.log.created(model, id, row);
         Ok(id)
     }
@@ -67,7 +69,8 @@ impl Writer<'_> {
         if others.is_empty() {
             return Ok(());
         }
-        self.log.ids(model, id, field, &[]);
+        let others: BTreeSet<Id> = others.iter().copied().collect();
+        self.log.ids(model, id, field, &[], Some(others.iter().copied().collect()));
         self.place.touch_table(self.conn, &pairs.table)?;
         let sql = format!(
             "INSERT INTO {} ({}, {}) VALUES (?1, ?2)",
@@ -76,8 +79,8 @@ impl Writer<'_> {
             quote(&pairs.column2)
         );
         let mut statement = self.conn.prepare_cached(&sql).map_err(fault)?;
-        for other in others.iter().collect::<std::collections::BTreeSet<_>>() {
-            statement.execute([id, *other]).map_err(fault)?;
+        for other in others {
+            statement.execute([id, other]).map_err(fault)?;
         }
         Ok(())
     }

@@ -174,6 +174,23 @@ fn at_depth(conn: &Connection, env: &Env, model: &Model, ids: &[Id], depth: usiz
     }
 }
 
+/// The field that alone says what the records of a model are called, in every language; none where names are made up.
+pub(crate) fn name_field(model: &Model) -> Option<&str> {
+    const MADE_UP: [&str; 8] = [
+        "res.partner",
+        "res.partner.category",
+        "product.product",
+        "product.template",
+        "sale.order.line",
+        "mail.activity",
+        "mail.followers",
+        "res.groups",
+    ];
+    let name = model.rec_name.as_deref().filter(|_| !MADE_UP.contains(&model.name.as_str()))?;
+    let field = model.fields.get(name)?;
+    (field.kind == FieldKind::Char && field.has_column() && !field.translate).then_some(name)
+}
+
 fn by_name_field(conn: &Connection, env: &Env, model: &Model, ids: &[Id], depth: usize) -> Result<Names, Error> {
     let Some(field) = model.rec_name.as_deref() else {
         return Ok(ids.iter().map(|id| (*id, format!("{},{id}", model.name))).collect());

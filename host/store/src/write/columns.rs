@@ -1,5 +1,7 @@
 //! Reading and writing single rows by column.
 
+use std::collections::{HashMap, hash_map::Entry};
+
 use rusqlite::{Connection, OptionalExtension, params_from_iter, types::Value as Cell};
 use triggerbox_model::{error::Error, schema::Model, value::Id};
 
@@ -38,9 +40,55 @@ pub(super) fn whole_row(conn: &Connection, model: &Model, id: Id) -> Result<Opti
     row(conn, &model.name, &columns, id)
 }
 
-/// Adds a row.
-pub(super) fn insert(conn: &Connection, model: &str, id: Id, row: &Row) -> Result<(), Error> {
-    let mut sql = format!("INSERT INTO {} (id", quote(&table(model)));
+/// The SQL that writes rows, by table, kept for the rows to come: those that are written together mostly have the same
+/// columns.
+#[derive(Debug, Default)]
+pub(super) struct Texts {
+    inserts: HashMap<String, Text>,
+    updates: HashMap<String, Text>,
+}
+
+#[derive(Debug)]
+struct Text {
+    columns: Vec<String>,
+    sql: String,
+}
+
+impl Texts {
+    /// Adds a row. `table`: as SQL takes it.
+    pub(super) fn insert(&mut self, conn: &Connection, table: &str, id: Id, row: &Row) -> Result<(), Error> {
+        let id = Cell::Integer(i64::from(id));
+        execute(conn, text(&mut self.inserts, table, row, insert), std::iter::once(&id).chain(row.values()))
+    }
+
+    /// Changes columns of a row. `table`: as SQL takes it.
+    pub(super) fn update(&mut self, conn: &Connection, table: &str, id: Id, row: &Row) -> Result<(), Error> {
+        let id = Cell::Integer(i64::from(id));
+        execute(conn, text(&mut self.updates, table, row, update), row.values().chain(std::iter::once(&id)))
+    }
+}
+
+fn text<'t>(
+    texts: &'t mut HashMap<String, Text>,
+    table: &str,
+    row: &Row,
+    write: impl FnOnce(&str, &Row) -> String,
+) -> &'t str {
+    let made = || Text { columns: row.keys().cloned().collect(), sql: write(table, row) };
+    match texts.entry(table.to_owned()) {
+        Entry::Occupied(known) => {
+            let known = known.into_mut();
+            if !known.columns.iter().eq(row.keys()) {
+                *known = made();
+            }
+            &known.sql
+        }
+        Entry::Vacant(place) => &place.insert(made()).sql,
+    }
+}
+
+fn insert(table: &str, row: &Row) -> String {
+    let mut sql = format!("INSERT INTO {table} (id");
     for column in row.keys() {
         sql.push_str(", ");
         sql.push_str(&quote(column));
@@ -48,22 +96,12 @@ pub(super) fn insert(conn: &Connection, model: &str, id: Id, row: &Row) -> Resul
     sql.push_str(") VALUES (?");
     sql.push_str(&", ?".repeat(row.len()));
     sql.push(')');
-    execute(conn, &sql, std::iter::once(&Cell::Integer(i64::from(id))).chain(row.values()))
+    sql
 }
 
-/// Changes columns of a row.
-pub(super) fn update(conn: &Connection, model: &str, id: Id, row: &Row) -> Result<(), Error> {
-    if row.is_empty() {
-        return Ok(());
-    }
-    let mut sql = format!("UPDATE {} SET ", quote(&table(model)));
-    for (index, column) in row.keys().enumerate() {
-        sql.push_str(if index == 0 { "" } else { ", " });
-        sql.push_str(&quote(column));
-        sql.push_str(" = ?");
-    }
-    sql.push_str(" WHERE id = ?");
-    execute(conn, &sql, row.values().chain(std::iter::once(&Cell::Integer(i64::from(id)))))
+fn update(table: &str, row: &Row) -> String {
+    let columns: Vec<String> = row.keys().map(|column| format!("{} = ?", quote(column))).collect();
+    format!("UPDATE {table} SET {} WHERE id = ?", columns.join(", "))
 }
 
 fn execute<'c>(conn: &Connection, sql: &str, cells: impl Iterator<Item = &'c Cell>) -> Result<(), Error> {

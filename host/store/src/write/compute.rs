@@ -160,14 +160,73 @@ impl Writer<'_> {
     fn recompute_field(&mut self, model: &str, name: &str, ids: BTreeSet<Id>) -> Result<(), Error> {
         let described = self.schema().model(model)?;
         let field = described.field(name)?;
+        if let Some(counts) = self.counts(described, name, field, &ids)? {
+            return counts
+                .into_iter()
+                .try_for_each(|(id, before, value)| self.take_value(described, id, name, before, value));
+        }
         for id in ids {
             let Some(before) = self.cell(model, name, id)? else { continue };
             let value = self.compute(described, field, id)?;
-            if !values::same(field.kind, &before, &value) {
-                self.update_row(described, id, Row::from([(name.to_owned(), value)]), &Values::new())?;
-            }
+            self.take_value(described, id, name, before, value)?;
         }
         Ok(())
+    }
+
+    /// Gives a computed field its new value, if it is one.
+    fn take_value(&mut self, model: &Model, id: Id, name: &str, before: Cell, value: Cell) -> Result<(), Error> {
+        if !values::same(model.field(name)?.kind, &before, &value) {
+            let (old, row) = (Row::from([(name.to_owned(), before)]), Row::from([(name.to_owned(), value)]));
+            self.update_from(model, id, &old, row, &Values::new())?;
+        }
+        Ok(())
+    }
+
+    /// The numbers of lines that several records have, asked at once: the record, what its field holds, what it is to hold.
+    /// None for other fields.
+    fn counts(
+        &self,
+        model: &Model,
+        name: &str,
+        field: &Field,
+        ids: &BTreeSet<Id>,
+    ) -> Result<Option<Vec<(Id, Cell, Cell)>>, Error> {
+        let Some(Formula::Count { field: lines }) = field.formula.as_ref().filter(|_| ids.len() > 1) else {
+            return Ok(None);
+        };
+        let lines = model.field(lines)?;
+        let (FieldKind::One2many, Some(inverse)) = (lines.kind, lines.relation_field.as_deref()) else {
+            return Ok(None);
+        };
+        let related = self.schema().model(lines.relation.as_deref().unwrap_or_default())?;
+        // Lines that also say which model they belong to are no matter of one column.
+        if !related.has_column(inverse) || related.model_column().is_some() || field.translate {
+            return Ok(None);
+        }
+        let list = serde_json::Value::from_iter(ids.iter().copied()).to_string();
+        // Lines are counted here: a view of staged and committed records is searched by its indexes only row by row.
+        let sql = format!(
+            "SELECT {inverse} FROM {} WHERE {inverse} IN (SELECT value FROM json_each(?1))",
+            quote(&table(&related.name)),
+            inverse = quote(inverse),
+        );
+        let mut found: HashMap<Id, i64> = HashMap::new();
+        let mut statement = self.conn.prepare_cached(&sql).map_err(fault)?;
+        let mut rows = statement.query([&list]).map_err(fault)?;
+        while let Some(row) = rows.next().map_err(fault)? {
+            *found.entry(row.get(0).map_err(fault)?).or_default() += 1;
+        }
+        let sql = format!(
+            "SELECT id, {} FROM {} WHERE id IN (SELECT value FROM json_each(?1)) ORDER BY id",
+            quote(name),
+            quote(&table(&model.name))
+        );
+        let mut statement = self.conn.prepare_cached(&sql).map_err(fault)?;
+        let counted = statement.query_map([&list], |row| {
+            let id = row.get(0)?;
+            Ok((id, row.get(1)?, Cell::Integer(found.get(&id).copied().unwrap_or(0))))
+        });
+        counted.map_err(fault)?.collect::<Result<_, _>>().map(Some).map_err(fault)
     }
 
     /// Records of the dependent's model from which the path leads to a record.

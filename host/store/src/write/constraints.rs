@@ -138,21 +138,18 @@ impl Writer<'_> {
 
     /// Rounds monetary values to the currency they are in: the one written with them, else the record's.
     pub(super) fn round_money(&self, model: &Model, row: &mut Row, id: Option<Id>) -> Result<(), Error> {
-        let money: Vec<(String, String)> = row
-            .keys()
-            .filter_map(|name| Some((name.clone(), model.fields.get(name)?.currency_field.clone()?)))
-            .collect();
+        let money = model.fields.iter().filter_map(|(name, field)| Some((name, field.currency_field.as_ref()?)));
         for (name, currency_field) in money {
-            let Some(Cell::Real(amount)) = row.get(&name).cloned() else { continue };
-            let currency = match (row.get(&currency_field), id) {
+            let Some(Cell::Real(amount)) = row.get(name).cloned() else { continue };
+            let currency = match (row.get(currency_field), id) {
                 (Some(cell), _) => Some(cell.clone()),
-                (None, Some(id)) if model.has_column(&currency_field) => self.cell(&model.name, &currency_field, id)?,
-                (None, id) if !model.has_column(&currency_field) => self.currency_of_company(model, row, id)?,
+                (None, Some(id)) if model.has_column(currency_field) => self.cell(&model.name, currency_field, id)?,
+                (None, id) if !model.has_column(currency_field) => self.currency_of_company(model, row, id)?,
                 _ => None,
             };
             let Some(currency) = currency.as_ref().and_then(values::as_id) else { continue };
             if let Some(step) = self.rounding(currency)? {
-                row.insert(name, Cell::Real(number::round_step(amount, step)));
+                row.insert(name.clone(), Cell::Real(number::round_step(amount, step)));
             }
         }
         Ok(())

@@ -159,6 +159,6 @@ impl Writer<'_> {
             return Ok(());
         }
         self.touch(model)?;
-        columns::update(self.conn, &model.name, to, &row)
+        self.set_columns(model, to, &row)
     }
 }

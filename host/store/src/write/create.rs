@@ -7,9 +7,7 @@ use triggerbox_model::{
     value::{Id, Value},
 };
 
-use super::{
-    BASE_LANG, Input, Row, Values, Writer, columns, compute::Stale, is_magic, is_translated, shown_path, values,
-};
+use super::{BASE_LANG, Input, Row, Values, Writer, compute::Stale, is_magic, is_translated, shown_path, values};
 use crate::ddl;
 
 impl Writer<'_> {
@@ -27,7 +25,7 @@ impl Writer<'_> {
                 }
             }
             writer.recompute(stale)?;
-            writer.greet(described, &ids, &list)?;
+            writer.greet_or_put_off(described, &ids, list)?;
             for id in &ids {
                 writer.finish_creation(described, *id)?;
             }
@@ -42,6 +40,7 @@ impl Writer<'_> {
     fn create_one(&mut self, model: &Model, mut given: Values) -> Result<(Id, Stale), Error> {
         check_names(model, &given)?;
         given.retain(|name, _| !is_magic(model, name));
+        given.reserve(model.fields.len());
         self.add_defaults(model, &mut given)?;
         self.add_known_values(model, &mut given)?;
         self.add_computed(model, &mut given)?;
@@ -71,7 +70,7 @@ impl Writer<'_> {
         self.add_new_columns(model, &mut row)?;
         self.tracking.ignore(&model.name, id);
         self.check_unique(model, id, &row)?;
-        columns::insert(self.conn, &model.name, id, &row)?;
+        self.insert_row(model, id, &row)?;
         let complete = has_required(model, &row);
         self.log.created(&model.name, id, row);
         self.place_in_tree(model, id, None)?;
@@ -108,6 +107,10 @@ impl Writer<'_> {
     /// Returns what was given for other fields that are only shown.
     fn create_parents(&mut self, model: &Model, given: &mut Values) -> Result<Values, Error> {
         let mut shown = Values::new();
+        let is_shown = |(name, field): (&String, &Field)| shown_path(field).is_some() && given.contains_key(name);
+        if model.inherits.is_empty() && !model.fields.iter().any(is_shown) {
+            return Ok(shown);
+        }
         let names: Vec<String> = given
             .keys()
             .filter(|name| model.fields.get(*name).is_some_and(|f| shown_path(f).is_some()))
@@ -182,13 +185,11 @@ impl Writer<'_> {
         }
         let user = Cell::Integer(i64::from(self.env.user));
         let now = Cell::Text(self.now());
-        let kinds: &[&str] = if created { &["create", "write"] } else { &["write"] };
-        for kind in kinds {
-            for (suffix, cell) in [("uid", &user), ("date", &now)] {
-                let name = format!("{kind}_{suffix}");
-                if model.has_column(&name) {
-                    row.insert(name, cell.clone());
-                }
+        let columns: &[(&str, &Cell)] =
+            &[("write_uid", &user), ("write_date", &now), ("create_uid", &user), ("create_date", &now)];
+        for (name, cell) in columns.iter().take(if created { 4 } else { 2 }) {
+            if model.has_column(name) {
+                row.insert((*name).to_owned(), (*cell).clone());
             }
         }
     }

@@ -45,7 +45,8 @@ impl Writer<'_> {
     /// Fills in the defaults of fields that are not given.
     pub(super) fn add_defaults(&mut self, model: &Model, given: &mut Values) -> Result<(), Error> {
         for (name, field) in &model.fields {
-            if is_magic(model, name) || given.contains_key(name) && !is_open(field, given.get(name)) {
+            let may_have_one = field.default.is_some() || name == "active" || !self.options.defaults.is_empty();
+            if !may_have_one || is_magic(model, name) || given.contains_key(name) && !is_open(field, given.get(name)) {
                 continue;
             }
             if let Some(input) = self.default_of(model, name, field, true)? {
@@ -115,7 +116,7 @@ impl Writer<'_> {
     ) -> Result<Option<Value>, Error> {
         let link = |id: Option<Id>| id.map(Value::link);
         Ok(match function {
-            "now" => Some(Value::Datetime(self.env.now.strftime("%Y-%m-%dT%H:%M:%SZ").to_string())),
+            "now" => Some(self.now_value()),
             "today" => Some(Value::Date(self.today())),
             "user" => Some(Value::link(self.env.user)),
             "company" => link(self.env.company()?),

@@ -170,7 +170,7 @@ impl Writer<'_> {
                     let old = self.cell(&other.name, name, id)?.unwrap_or(Cell::Null);
                     self.log.cell(&other.name, id, name, &old);
                     let path = self.tree_path(other, id)?;
-                    columns::update(self.conn, &other.name, id, &Row::from([(name.to_owned(), Cell::Null)]))?;
+                    self.set_columns(other, id, &Row::from([(name.to_owned(), Cell::Null)]))?;
                     if other.parent_name == name {
                         self.place_in_tree(other, id, path)?;
                     }
@@ -204,6 +204,7 @@ impl Writer<'_> {
             for id in ids {
                 if self.conn.prepare_cached(&some).map_err(fault)?.exists([id]).map_err(fault)? {
                     self.place.touch_table(self.conn, pairs)?;
+                    self.log.pairs_deleted();
                     self.conn.prepare_cached(&delete).map_err(fault)?.execute([id]).map_err(fault)?;
                 }
             }

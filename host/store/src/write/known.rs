@@ -18,6 +18,9 @@ use super::{
 
 use crate::db::fault;
 
+/// What is asked of a contact or task besides what a new record takes over from it.
+const ASKED_SOON: [&str; 3] = ["name", "is_company", "company_id"];
+
 /// What people call a product by besides its name.
 const REFERENCE: &str = "default_code";
 
@@ -336,8 +339,9 @@ impl Writer<'_> {
         })
     }
 
-    fn now_value(&self) -> Value {
-        Value::Datetime(self.env.now.strftime("%Y-%m-%dT%H:%M:%SZ").to_string())
+    /// The time as the contract has it.
+    pub(super) fn now_value(&self) -> Value {
+        Value::Datetime(format!("{}Z", self.now_seconds().replacen(' ', "T", 1)))
     }
 
     /// Copies values of the record that a many2one names into fields that are not given.
@@ -357,8 +361,15 @@ impl Writer<'_> {
                 && source.has_column(from_field)
         };
         let wanted: Vec<(&str, &str)> = fields.iter().filter(wanted).copied().collect();
-        let columns: Vec<&str> = wanted.iter().map(|(_, from_field)| *from_field).collect();
+        // What else a new record is made of is read with it.
+        let soon: Vec<&str> = ASKED_SOON.into_iter().filter(|name| source.has_column(name)).collect();
+        let columns: Vec<&str> = wanted.iter().map(|(_, from_field)| *from_field).chain(soon.iter().copied()).collect();
         let Some(row) = columns::row(self.conn, from, &columns, id)? else { return Ok(()) };
+        let mut memo = self.memo.borrow_mut();
+        memo.keep_cell(from, "id", id, &Some(Cell::Integer(i64::from(id))));
+        for name in soon {
+            memo.keep_cell(from, name, id, &row.get(name).cloned());
+        }
         for (to, from_field) in wanted {
             let Some(cell) = row.get(from_field).filter(|cell| **cell != Cell::Null) else { continue };
             let kind = source.field(from_field)?.kind;

@@ -28,7 +28,7 @@ mod update;
 pub(crate) mod values;
 
 use std::{
-    cell::RefCell,
+    cell::{OnceCell, RefCell},
     collections::{BTreeMap, HashSet},
 };
 
@@ -47,7 +47,12 @@ pub use self::{
     number::{round_digits, round_step},
     place::{Committing, Place},
 };
-use crate::{chatter::Tracking, db::fault, ddl, env::Env};
+use crate::{
+    chatter::{Greeting, Tracking},
+    db::fault,
+    ddl,
+    env::Env,
+};
 
 /// What a field is to become.
 #[derive(Debug, Clone, PartialEq)]
@@ -146,7 +151,7 @@ pub struct Writer<'a> {
     pub(crate) log: log::ChangeLog,
     pub(crate) tracking: Tracking,
     /// How deep operations are nested: records created by commands, copies of lines, known models' followers.
-    depth: u8,
+    pub(crate) depth: u8,
     /// The user may do what is being done whatever the rights say: a change of their own preferences.
     trusted: bool,
     /// A product that is being made brings its template: the template needs no variant of its own.
@@ -154,6 +159,12 @@ pub struct Writer<'a> {
     /// Stored fields that depend on others; built when the first is needed.
     triggers: Option<std::rc::Rc<compute::Triggers>>,
     pub(crate) memo: RefCell<memo::Memo>,
+    texts: columns::Texts,
+    /// The chatter of new records may begin later: nobody looks at it yet.
+    pub(crate) puts_off_greeting: bool,
+    pub(crate) greeting: Option<Greeting>,
+    /// The time as stored.
+    now: OnceCell<String>,
 }
 
 /// Nesting beyond this is refused: commands in commands, cascades of computations.
@@ -174,6 +185,10 @@ impl<'a> Writer<'a> {
             variant_at_hand: false,
             triggers: None,
             memo: RefCell::default(),
+            texts: columns::Texts::default(),
+            puts_off_greeting: false,
+            greeting: None,
+            now: OnceCell::new(),
         }
     }
 
@@ -293,12 +308,29 @@ impl<'a> Writer<'a> {
 
     /// One column of one record; none: there is no such record.
     pub(crate) fn cell(&self, model: &str, column: &str, id: Id) -> Result<Option<Cell>, Error> {
+        if let Some(made) = self.made(model, column, id) {
+            return Ok(Some(made));
+        }
         if let Some(known) = self.memo.borrow().cell(model, column, id) {
             return Ok(known);
         }
         let cell = columns::cell(self.conn, model, column, id)?;
         self.memo.borrow_mut().keep_cell(model, column, id, &cell);
         Ok(cell)
+    }
+
+    /// One column of a record that was made since the last end; none: that is to be asked.
+    fn made(&self, model: &str, column: &str, id: Id) -> Option<Cell> {
+        let row = self.log.made(model, id)?;
+        match column {
+            "id" => Some(Cell::Integer(i64::from(id))),
+            // Kept beside the row.
+            ddl::PARENT_PATH => None,
+            _ if self.schema().models.get(model)?.has_column(column) => {
+                Some(row.get(column).cloned().unwrap_or(Cell::Null))
+            }
+            _ => None,
+        }
     }
 
     /// Whether a record exists.
@@ -321,14 +353,28 @@ impl<'a> Writer<'a> {
 
     /// The time as stored, `2026-06-17 13:05:00`, with microseconds where there are any.
     pub(crate) fn now(&self) -> String {
-        let micros = self.env.now.subsec_microsecond();
-        let seconds = self.env.now.strftime("%Y-%m-%d %H:%M:%S").to_string();
-        if micros == 0 { seconds } else { format!("{seconds}.{micros:06}") }
+        let stored = || {
+            let micros = self.env.now.subsec_microsecond();
+            let seconds = self.env.now.strftime("%Y-%m-%d %H:%M:%S").to_string();
+            if micros == 0 { seconds } else { format!("{seconds}.{micros:06}") }
+        };
+        self.now.get_or_init(stored).clone()
     }
 
-    /// Adds a row as it is, for the mail models.
-    pub(crate) fn insert_row(&self, model: &str, id: Id, row: &Row) -> Result<(), Error> {
-        columns::insert(self.conn, model, id, row)
+    /// Adds a row as it is. Its model's table can be written.
+    pub(crate) fn insert_row(&mut self, model: &Model, id: Id, row: &Row) -> Result<(), Error> {
+        self.texts.insert(self.conn, &self.place.rows_of(model), id, row)
+    }
+
+    /// Changes columns of a row, and nothing else. Its model's table can be written.
+    fn set_columns(&mut self, model: &Model, id: Id, row: &Row) -> Result<(), Error> {
+        if row.is_empty() {
+            return Ok(());
+        }
+        self.place.take_over(self.conn, model, id)?;
+        self.texts.update(self.conn, &self.place.rows_of(model), id, row)?;
+        self.log.became(&model.name, id, row);
+        Ok(())
     }
 
     /// Writes columns of a row of a mail model, with the change log.

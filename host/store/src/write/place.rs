@@ -9,7 +9,11 @@ use triggerbox_model::{
     value::{FIRST_PROVISIONAL_ID, Id},
 };
 
-use crate::{db::fault, ddl, overlay::Overlay};
+use crate::{
+    db::fault,
+    ddl,
+    overlay::{self, Overlay},
+};
 
 /// Where changes go, and where ids come from.
 #[derive(Debug)]
@@ -59,10 +63,17 @@ impl Committing {
 
 /// Counts provisional ids of a model.
 pub(crate) fn next_provisional(counters: &mut BTreeMap<String, Id>, model: &str) -> Id {
-    let next = counters.entry(model.to_owned()).or_insert(FIRST_PROVISIONAL_ID);
-    let id = *next;
-    *next = next.saturating_add(1);
-    id
+    match counters.get_mut(model) {
+        Some(next) => {
+            let id = *next;
+            *next = next.saturating_add(1);
+            id
+        }
+        None => {
+            counters.insert(model.to_owned(), FIRST_PROVISIONAL_ID.saturating_add(1));
+            FIRST_PROVISIONAL_ID
+        }
+    }
 }
 
 impl Place {
@@ -118,6 +129,23 @@ impl Place {
         match self {
             Self::Committed(_) => Ok(()),
             Self::Staged(overlay) => overlay.touch(conn, table),
+        }
+    }
+
+    /// Where new rows of a model go, as SQL takes it, once the model's table can be written.
+    pub(crate) fn rows_of(&self, model: &Model) -> String {
+        let table = ddl::table(&model.name);
+        match self {
+            Self::Committed(_) => ddl::quote(&table),
+            Self::Staged(_) => overlay::own_rows(&table),
+        }
+    }
+
+    /// Makes sure that a record's row can be changed where new rows go.
+    pub(crate) fn take_over(&self, conn: &Connection, model: &Model, id: Id) -> Result<(), Error> {
+        match self {
+            Self::Committed(_) => Ok(()),
+            Self::Staged(_) => overlay::take_over(conn, &ddl::table(&model.name), id).map_err(fault),
         }
     }
 

@@ -106,7 +106,7 @@ impl Writer<'_> {
             // One links only to models that one may read.
             self.check_operation(related, Operation::Read, &[])?;
         }
-        self.log.ids(&model.name, id, name, &before);
+        self.log.ids(&model.name, id, name, &before, None);
         self.track_ids(model, id, name, field, &known, after.into_iter().collect());
         self.place.touch_table(self.conn, &pairs.table)?;
         let (table, one, two) = (quote(&pairs.table), quote(&pairs.column1), quote(&pairs.column2));

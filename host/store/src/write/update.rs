@@ -106,10 +106,6 @@ impl Writer<'_> {
     /// Writes columns of one row: only those that differ, with everything that follows from it. Returns them.
     pub(super) fn update_row(&mut self, model: &Model, id: Id, row: Row, given: &Values) -> Result<Vec<String>, Error> {
         let mut read: Vec<String> = row.keys().cloned().collect();
-        let lang = self.env.lang.clone();
-        let translated = |name: &str| {
-            model.fields.get(name).is_some_and(|field| is_translated(field, &lang) && given.contains_key(name))
-        };
         for name in row.keys() {
             if model.fields.get(name).is_some_and(|field| field.translate) {
                 read.push(ddl::translations_column(name));
@@ -117,6 +113,23 @@ impl Writer<'_> {
         }
         let read: Vec<&str> = read.iter().map(String::as_str).collect();
         let old = columns::row(self.conn, &model.name, &read, id)?.ok_or_else(|| missing(&model.name, id))?;
+        self.update_from(model, id, &old, row, given)
+    }
+
+    /// As [`Self::update_row`], of columns that are known to hold `old`.
+    pub(super) fn update_from(
+        &mut self,
+        model: &Model,
+        id: Id,
+        old: &Row,
+        row: Row,
+        given: &Values,
+    ) -> Result<Vec<String>, Error> {
+        let env = self.env;
+        let lang = env.lang.as_str();
+        let translated = |name: &str| {
+            model.fields.get(name).is_some_and(|field| is_translated(field, lang) && given.contains_key(name))
+        };
         let null = Cell::Null;
         let mut sets = Row::new();
         let mut changed = Vec::new();
@@ -126,7 +139,7 @@ impl Writer<'_> {
             let column = ddl::translations_column(&name);
             if translated(&name) && new != Cell::Null && *before != Cell::Null {
                 // Another language's text: the base text stays.
-                let texts = create::translations(&lang, &new, old.get(&column));
+                let texts = create::translations(lang, &new, old.get(&column));
                 if old.get(&column) != Some(&texts) {
                     self.log.cell(&model.name, id, &name, before);
                     sets.insert(column, texts);
@@ -156,7 +169,7 @@ impl Writer<'_> {
         let old_path = self.tree_path(model, id)?;
         self.check_cycle(model, id, &sets)?;
         self.check_unique(model, id, &sets)?;
-        columns::update(self.conn, &model.name, id, &sets)?;
+        self.set_columns(model, id, &sets)?;
         if names.contains(&model.parent_name.as_str()) {
             self.place_in_tree(model, id, old_path)?;
         }

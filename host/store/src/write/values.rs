@@ -143,9 +143,9 @@ fn datetime(model: &Model, field: &str, text: &str) -> Result<String, Error> {
         || bad(model, field, "bad-date", format!("`{text}` is no time in UTC; write it as 2026-11-21T10:15:00Z"));
     let bare = text.strip_suffix('Z').ok_or_else(refuse)?;
     let parsed: jiff::civil::DateTime = bare.parse().map_err(|_| refuse())?;
-    let stored = parsed.strftime("%Y-%m-%d %H:%M:%S").to_string();
-    let exact = stored.len() == 19 && stored.replacen(' ', "T", 1) == bare && parsed.year() > 0;
-    if exact { Ok(stored) } else { Err(refuse()) }
+    // The parser also takes other forms; only one is ours.
+    let exact = bare.len() == 19 && parsed.to_string() == bare && parsed.year() > 0;
+    if exact { Ok(bare.replacen('T', " ", 1)) } else { Err(refuse()) }
 }
 
 fn selection(model: &Model, name: &str, field: &Field, key: &str) -> Result<Cell, Error> {
