@@ -401,6 +401,43 @@ pub enum Call {
     Send { request: HttpRequest },
 }
 
+impl Call {
+    /// The model that it is about.
+    #[must_use]
+    pub fn model(&self) -> Option<&str> {
+        match self {
+            Self::Search { model, .. }
+            | Self::SearchRead { model, .. }
+            | Self::SearchCount { model, .. }
+            | Self::Read { model, .. }
+            | Self::ReadGroup { model, .. }
+            | Self::NameSearch { model, .. }
+            | Self::FieldsGet { model, .. }
+            | Self::HasAccess { model, .. }
+            | Self::Create { model, .. }
+            | Self::Ensure { model, .. }
+            | Self::Write { model, .. }
+            | Self::Unlink { model, .. }
+            | Self::CallMethod { model, .. } => Some(model),
+            Self::Relate { target, .. }
+            | Self::Copy { target, .. }
+            | Self::Mention { target }
+            | Self::PostMessage { target, .. }
+            | Self::PostNote { target, .. }
+            | Self::ScheduleActivity { target, .. }
+            | Self::CompleteActivities { target, .. }
+            | Self::AddFollowers { target, .. }
+            | Self::RemoveFollowers { target, .. }
+            | Self::ReadMessages { target, .. } => Some(&target.model),
+            Self::ResolveXmlid { .. }
+            | Self::StateGet { .. }
+            | Self::StateSet { .. }
+            | Self::Complete { .. }
+            | Self::Send { .. } => None,
+        }
+    }
+}
+
 /// The answer to a [`Call`] that succeeded.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "answer", content = "value", rename_all = "kebab-case")]

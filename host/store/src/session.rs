@@ -10,7 +10,7 @@
 //! newer state, and if not, it starts again. What a run has seen is therefore never two states that do not go together.
 
 use std::{
-    collections::{BTreeMap, BTreeSet, HashSet},
+    collections::{BTreeMap, BTreeSet, HashMap, HashSet},
     time::{Duration, Instant},
 };
 
@@ -53,8 +53,8 @@ pub struct Preview {
 /// What happens behind calls that do not say themselves what they write: methods, messages, activities, followers, copies.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Behind {
-    /// One for each record.
-    pub changes: Vec<Change>,
+    /// One for each record, with the number of the last effect behind which it is.
+    pub changes: Vec<(usize, Change)>,
     /// What they found where they changed something that was there.
     pub found: Vec<Seen>,
 }
@@ -271,6 +271,7 @@ impl Session {
         self.renew()?;
         self.settle()?;
         let mut behind = Behind::default();
+        let (mut changes, mut last) = (Vec::new(), HashMap::new());
         let mut written = HashSet::new();
         for (index, change) in &self.events {
             let said = self.changes.effects.get(*index).is_none_or(|effect| says(effect, &change.record));
@@ -284,10 +285,12 @@ impl Session {
                 }
             }
             if !said {
-                behind.changes.push(change.clone());
+                last.insert(&change.record, *index);
+                changes.push(change.clone());
             }
         }
-        behind.changes = merge(behind.changes);
+        let numbered = |change: Change| (last.get(&change.record).copied().unwrap_or_default(), change);
+        behind.changes = merge(changes).into_iter().map(numbered).collect();
         Ok(behind)
     }
 
@@ -324,7 +327,7 @@ impl Session {
     }
 
     fn answer(&mut self, call: Call) -> Result<Answer, Error> {
-        if let Some(model) = model_of(&call) {
+        if let Some(model) = call.model() {
             // A misspelt model is the script's mistake, not a matter of rights.
             self.here.schema.model(model)?;
         }
@@ -739,40 +742,6 @@ impl Session {
         let seen = self.seen.iter().filter(|((record, _), _)| written.contains(record));
         seen.map(|((record, field), value)| Seen { record: record.clone(), field: field.clone(), value: value.clone() })
             .collect()
-    }
-}
-
-/// The model that a call is about.
-fn model_of(call: &Call) -> Option<&str> {
-    match call {
-        Call::Search { model, .. }
-        | Call::SearchRead { model, .. }
-        | Call::SearchCount { model, .. }
-        | Call::Read { model, .. }
-        | Call::ReadGroup { model, .. }
-        | Call::NameSearch { model, .. }
-        | Call::FieldsGet { model, .. }
-        | Call::HasAccess { model, .. }
-        | Call::Create { model, .. }
-        | Call::Ensure { model, .. }
-        | Call::Write { model, .. }
-        | Call::Unlink { model, .. }
-        | Call::CallMethod { model, .. } => Some(model),
-        Call::Relate { target, .. }
-        | Call::Copy { target, .. }
-        | Call::Mention { target }
-        | Call::PostMessage { target, .. }
-        | Call::PostNote { target, .. }
-        | Call::ScheduleActivity { target, .. }
-        | Call::CompleteActivities { target, .. }
-        | Call::AddFollowers { target, .. }
-        | Call::RemoveFollowers { target, .. }
-        | Call::ReadMessages { target, .. } => Some(&target.model),
-        Call::ResolveXmlid { .. }
-        | Call::StateGet { .. }
-        | Call::StateSet { .. }
-        | Call::Complete { .. }
-        | Call::Send { .. } => None,
     }
 }
 

@@ -10,6 +10,8 @@
 
 mod common;
 
+use std::collections::BTreeSet;
+
 use common::*;
 use triggerbox_model::{
     call::{Activity, Answer, Call, Command, Operation, WITH_CONTEXT},
@@ -262,10 +264,12 @@ fn what_happens_behind_a_call_is_told_with_what_it_found() {
     ask(&mut run, Call::CallMethod { model: "crm.lead".into(), ids: vec![1, 2], method, arguments_json: "{}".into() });
     ask(&mut run, note_call(RecordRef::new("crm.lead", 1), "Lost."));
     let behind = run.behind().unwrap();
-    let told: Vec<_> = behind.changes.iter().map(|change| (change.record.model.as_str(), change.kind)).collect();
+    let told: Vec<_> = behind.changes.iter().map(|(_, change)| (change.record.model.as_str(), change.kind)).collect();
     for (of, times) in [(("crm.lead", ChangeKind::Updated), 2), (("mail.message", ChangeKind::Created), 1)] {
         assert_eq!(told.iter().filter(|one| **one == of).count(), times, "{told:?}");
     }
+    let effects: Vec<_> = behind.changes.iter().map(|(effect, _)| *effect).collect();
+    assert_eq!(effects.iter().copied().collect::<BTreeSet<_>>(), [1, 2].into(), "the method and the note");
     let names: Vec<_> = behind.found.iter().map(|seen| seen.field.as_str()).collect();
     assert!(names.contains(&"active") && !names.contains(&"city"), "a write says what it writes: {names:?}");
 

@@ -17,7 +17,7 @@ use triggerbox_store::{db::Snapshot, env::Env, query::records::Stored, session::
 
 use super::{
     Engine,
-    before::Gate,
+    before::{self, Gate},
     finish::{Ended, Tried},
     lock,
 };
@@ -154,11 +154,9 @@ impl Engine {
     async fn pass_gate(&self, claim: &Claim, session: &mut View) -> Result<Vec<Seen>, EngineError> {
         let Some(mut gate) = Gate::new(self, claim.rule.run_as, claim.depth)? else { return Ok(Vec::new()) };
         let behind = session.behind()?;
-        let mut more = gate.pass_all(&session.changes()).await?;
-        more.extend(gate.pass_behind(behind).await?);
-        for call in more {
-            session.call(call)??;
-        }
+        let mut added = gate.pass_all(&session.changes()).await?;
+        added.extend(gate.pass_behind(behind).await?);
+        before::stage(session, added)?;
         Ok(gate.reads)
     }
 

@@ -5,7 +5,7 @@ use std::{collections::HashMap, sync::Arc};
 
 use jiff::Timestamp;
 use triggerbox_model::{
-    call::{Call, Command},
+    call::{Call, Command, WITH_CONTEXT},
     changes::{Change, ChangeKind, ChangeSet, Effect, Seen},
     domain::memory::Changed,
     error::Error,
@@ -18,7 +18,7 @@ use triggerbox_sandbox::Ending;
 use triggerbox_store::{
     env::Env,
     query::{self, records::Stored},
-    session::Behind,
+    session::{Behind, Session},
 };
 
 use super::{Engine, attempt::Lines};
@@ -57,6 +57,13 @@ struct Asked<'w> {
     model: &'w str,
     ids: &'w [Id],
     values: &'w mut Vec<FieldValue>,
+}
+
+/// A write that a rule adds to a change.
+pub(super) struct Added {
+    /// The number of the effect that it belongs to.
+    effect: usize,
+    write: Call,
 }
 
 impl<'e> Gate<'e> {
@@ -119,19 +126,19 @@ impl<'e> Gate<'e> {
     }
 
     /// Has the rules look at what a run wants to change; the writes that they add to it.
-    pub(super) async fn pass_all(&mut self, changes: &ChangeSet) -> Result<Vec<Call>, EngineError> {
+    pub(super) async fn pass_all(&mut self, changes: &ChangeSet) -> Result<Vec<Added>, EngineError> {
         let mut more = Vec::new();
         let gone = |model: &str, id: Id| {
             let deletes = |effect: &Effect| matches!(effect, Effect::Unlink { model: other, ids } if other == model && ids.contains(&id));
             changes.effects.iter().any(deletes)
         };
-        let mut add = |model: &str, ids: &[Id], values: Vec<FieldValue>| {
-            let ids: Vec<Id> = ids.iter().copied().filter(|id| !gone(model, *id)).collect();
-            if !(ids.is_empty() || values.is_empty()) {
-                more.push(Call::Write { model: model.to_owned(), ids, values });
-            }
-        };
-        for effect in &changes.effects {
+        for (number, effect) in changes.effects.iter().enumerate() {
+            let mut add = |model: &str, ids: &[Id], values: Vec<FieldValue>| {
+                let ids: Vec<Id> = ids.iter().copied().filter(|id| !gone(model, *id)).collect();
+                if !(ids.is_empty() || values.is_empty()) {
+                    more.push(Added { effect: number, write: Call::Write { model: model.to_owned(), ids, values } });
+                }
+            };
             match effect {
                 Effect::Create { model, values, ids } => {
                     for (values, id) in values.iter().zip(ids) {
@@ -175,15 +182,17 @@ impl<'e> Gate<'e> {
 
     /// Has the rules look at what methods, messages, activities and copies write, on whichever model; the writes that they
     /// add to it. What these found is compared at the commit: they do then what the rules have seen.
-    pub(super) async fn pass_behind(&mut self, behind: Behind) -> Result<Vec<Call>, EngineError> {
+    pub(super) async fn pass_behind(&mut self, behind: Behind) -> Result<Vec<Added>, EngineError> {
         let mut more = Vec::new();
-        let deleted = behind.changes.iter().filter(|change| change.kind == ChangeKind::Deleted);
-        let gone: Vec<(String, Id)> = deleted.map(|change| (change.record.model.clone(), change.record.id)).collect();
+        let deleted = behind.changes.iter().filter(|(_, change)| change.kind == ChangeKind::Deleted);
+        let gone: Vec<RecordRef> = deleted.map(|(_, change)| change.record.clone()).collect();
         self.reads.extend(behind.found.into_iter().filter(|seen| self.index.stands_before(&seen.record.model)));
-        for Change { record: RecordRef { model, id }, kind, fields } in behind.changes {
-            if !self.index.stands_before(&model) {
+        for (effect, Change { record, kind, fields }) in behind.changes {
+            if !self.index.stands_before(&record.model) {
                 continue;
             }
+            let is_gone = gone.contains(&record);
+            let RecordRef { model, id } = record;
             let known = fields.into_iter().filter(|field| field.new != Value::Pending);
             let mut values: Vec<_> = known.map(|field| FieldValue::new(field.field, field.new)).collect();
             let kind = match kind {
@@ -206,8 +215,8 @@ impl<'e> Gate<'e> {
                 );
                 return Err(Error::rejected("write-it-by-itself", text).into());
             }
-            if kind == Write::Update && !added.is_empty() && !gone.contains(&(model.clone(), id)) {
-                more.push(Call::Write { model, ids, values: added });
+            if kind == Write::Update && !added.is_empty() && !is_gone {
+                more.push(Added { effect, write: Call::Write { model, ids, values: added } });
             }
         }
         Ok(more)
@@ -304,7 +313,9 @@ impl<'e> Gate<'e> {
             }
             Write::Delete => Happened::BeforeDelete,
         };
-        match self.engine.ask_scripts(rule, self.actor, self.depth, self.now, trigger, ids, old_values).await {
+        let (actor, depth, now) = (self.actor, self.depth, self.now);
+        let question = Question { actor, depth, now, trigger, records: ids, old_values };
+        match self.engine.ask_scripts(rule, question).await {
             Ok(Answered::Values(values, reads)) => {
                 self.reads.extend(reads);
                 self.check_grants(rule, asked, &values).await?;
@@ -348,6 +359,56 @@ impl<'e> Gate<'e> {
     }
 }
 
+/// The arguments that set the run's own context again.
+const OWN_CONTEXT: &str = "{\"context\": {}}";
+
+/// Stages the writes that rules add, each in the context of the change that it belongs to.
+pub(super) fn stage(session: &mut Session, mut added: Vec<Added>) -> Result<(), EngineError> {
+    if added.is_empty() {
+        return Ok(());
+    }
+    added.sort_by_key(|added| added.effect);
+    let changes = session.changes();
+    let set = changes.effects.iter().enumerate().filter_map(|(at, effect)| match effect {
+        Effect::CallMethod { model, method, arguments_json, .. } if method == WITH_CONTEXT => {
+            Some((at, model.as_str(), arguments_json.as_str()))
+        }
+        _ => None,
+    });
+    let contexts: Vec<(usize, &str, &str)> = set.collect();
+    // How many contexts were set before what is staged next; before the first one it was the run's own.
+    let mut here = contexts.len();
+    for Added { effect, write } in added {
+        let wanted = contexts.partition_point(|(at, ..)| *at < effect);
+        if wanted != here {
+            let own = contexts.first().map(|(_, model, _)| (*model, OWN_CONTEXT));
+            let earlier = |at: usize| contexts.get(at).map(|(_, model, arguments)| (*model, *arguments));
+            if let Some((model, arguments)) = wanted.checked_sub(1).map_or(own, earlier) {
+                session.call(Call::CallMethod {
+                    model: model.to_owned(),
+                    ids: Vec::new(),
+                    method: WITH_CONTEXT.to_owned(),
+                    arguments_json: arguments.to_owned(),
+                })??;
+            }
+            here = wanted;
+        }
+        session.call(write)??;
+    }
+    Ok(())
+}
+
+/// What scripts are asked about something that has not happened yet.
+pub(super) struct Question {
+    /// Who would do it.
+    pub(super) actor: Id,
+    pub(super) depth: u32,
+    pub(super) now: Timestamp,
+    pub(super) trigger: Happened,
+    pub(super) records: Vec<Id>,
+    pub(super) old_values: Vec<Snapshot>,
+}
+
 /// What scripts say to something that has not happened yet.
 pub(super) enum Answered {
     /// These values are to be added. What was read to find them.
@@ -376,18 +437,8 @@ impl Engine {
     }
 
     /// Runs a rule's scripts on something that has not happened yet: they may read and answer, and change nothing.
-    #[allow(clippy::too_many_arguments, reason = "each is one part of the event")]
-    async fn ask_scripts(
-        &self,
-        rule: &Armed,
-        actor: Id,
-        depth: u32,
-        now: Timestamp,
-        trigger: Happened,
-        records: Vec<Id>,
-        old_values: Vec<Snapshot>,
-    ) -> Result<Answered, EngineError> {
-        let played = self.try_answer(rule, actor, depth, now, trigger, records, old_values).await?;
+    async fn ask_scripts(&self, rule: &Armed, question: Question) -> Result<Answered, EngineError> {
+        let played = self.try_answer(rule, question).await?;
         let Some(outcome) = played.outcome else {
             let ending = played.steps.into_iter().last().map(|step| step.ending);
             return match ending {
@@ -408,17 +459,8 @@ impl Engine {
         Ok(Answered::Values(outcome.values, seen))
     }
 
-    #[allow(clippy::too_many_arguments, reason = "each is one part of the event")]
-    pub(super) async fn try_answer(
-        &self,
-        rule: &Armed,
-        actor: Id,
-        depth: u32,
-        now: Timestamp,
-        trigger: Happened,
-        records: Vec<Id>,
-        old_values: Vec<Snapshot>,
-    ) -> Result<Played, EngineError> {
+    pub(super) async fn try_answer(&self, rule: &Armed, question: Question) -> Result<Played, EngineError> {
+        let Question { actor, depth, now, trigger, records, old_values } = question;
         let env = people::environment(self.database(), rule.run_as, rule.rule.superuser, now)?;
         let steps = self.steps(&rule.rule, Class::Sync).await?;
         let (actor, run_as) = {
@@ -451,4 +493,88 @@ fn waits_for(trigger: &Trigger, asked: &Asked<'_>) -> bool {
     let Trigger::Before { writes, fields } = trigger else { return false };
     let written = || asked.values.iter().any(|value| fields.contains(&value.name));
     writes.contains(&asked.kind) && (asked.kind != Write::Update || fields.is_empty() || written())
+}
+
+#[cfg(test)]
+mod tests {
+    use triggerbox_sandbox::{Pool, Sandbox};
+    use triggerbox_store::{commit, db::Database};
+
+    use super::*;
+    use crate::{
+        clock::TestClock,
+        config::Config,
+        rule::{
+            Ground, Rule,
+            stored::{self, Edit, Ownership},
+        },
+    };
+
+    const ADMIN: Id = 2;
+
+    async fn engine() -> Engine {
+        let now = "2026-11-21T10:15:00Z".parse().unwrap();
+        let (database, sandbox) = (Database::demo_in_memory(now).unwrap(), Sandbox::new(&Pool::default()).unwrap());
+        let engine = Engine::open(database, sandbox, Config::default(), Arc::new(TestClock::at(now))).unwrap();
+        let rule: Rule = toml::from_str(
+            "name = 'known'\nmodel = 'crm.lead'\n\
+             trigger = { on = 'before', writes = ['update'], fields = ['phone', 'active'] }\n\
+             [[actions]]\nscript = 'update-record'\nparameters = { values = 'contact_name = Somebody' }",
+        )
+        .unwrap();
+        let env = people::environment(engine.database(), ADMIN, true, now).unwrap();
+        let save = move |conn: &rusqlite::Connection| {
+            let ground = Ground { conn, env: &env, policy: &Default::default() };
+            let edit = Edit { by: ADMIN, at: env.now, note: "", ownership: Ownership::Take, administrator: true };
+            stored::save(ground, &rule, &edit)
+        };
+        engine.committer().commit(save).await.unwrap();
+        engine
+    }
+
+    #[tokio::test]
+    async fn what_is_added_is_written_in_the_context_of_the_change_that_it_belongs_to() {
+        let engine = engine().await;
+        let env = people::environment(engine.database(), ADMIN, false, engine.clock().now()).unwrap();
+        let mut run = Session::new(engine.database(), env.clone()).unwrap();
+        let sql = "SELECT id FROM crm_lead WHERE active AND contact_name IS NOT 'Somebody' ORDER BY id LIMIT 5";
+        let leads = engine.database().snapshot().unwrap();
+        let leads: Vec<Id> =
+            leads.prepare(sql).unwrap().query_map([], |row| row.get(0)).unwrap().map(Result::unwrap).collect();
+        let method = |method: &str, ids: &[Id], arguments: &str| Call::CallMethod {
+            model: "crm.lead".into(),
+            ids: ids.to_vec(),
+            method: method.into(),
+            arguments_json: arguments.into(),
+        };
+        let context = |context: &str| method(WITH_CONTEXT, &[], &format!("{{\"context\": {context}}}"));
+        let write = |lead: Id| Call::Write {
+            model: "crm.lead".into(),
+            ids: vec![lead],
+            values: vec![FieldValue::new("phone", Value::text("02 555 01 02"))],
+        };
+        for call in [
+            write(leads[0]),
+            context("{\"mail_notrack\": true}"),
+            write(leads[1]),
+            method("action_archive", &[leads[2]], "{}"),
+            context("{}"),
+            write(leads[3]),
+            method("action_archive", &[leads[4]], "{}"),
+            context("{\"tracking_disable\": true}"),
+        ] {
+            run.call(call).unwrap().unwrap();
+        }
+        let mut gate = Gate::new(&engine, ADMIN, 0).unwrap().unwrap();
+        let mut added = gate.pass_all(&run.changes()).await.unwrap();
+        added.extend(gate.pass_behind(run.behind().unwrap()).await.unwrap());
+        assert_eq!(added.len(), 5);
+        stage(&mut run, added).unwrap();
+        commit::commit(engine.database(), &env, &run.finish()).unwrap();
+        let conn = engine.database().snapshot().unwrap();
+        let sql = "SELECT count(*) FROM mail_tracking_value v JOIN mail_message m ON m.id = v.mail_message_id \
+                   WHERE m.model = 'crm.lead' AND m.res_id = ?1 AND v.new_value_char = 'Somebody'";
+        let tracked = leads.iter().map(|lead| conn.query_row(sql, [lead], |row| row.get::<_, u32>(0)).unwrap());
+        assert_eq!(tracked.collect::<Vec<_>>(), [1, 0, 0, 1, 1]);
+    }
 }

@@ -16,7 +16,10 @@ use triggerbox_store::{
     session::Session,
 };
 
-use super::{Engine, Shared, before::Gate};
+use super::{
+    Engine, Shared,
+    before::{self, Gate},
+};
 use crate::{
     clock::timestamp,
     dispatch::{Cause, Dispatcher},
@@ -77,9 +80,8 @@ impl Engine {
                 answers.push(session.call(call)??);
             }
             if let Some(gate) = &mut gate {
-                for call in gate.pass_behind(session.behind()?).await? {
-                    session.call(call)??;
-                }
+                let added = gate.pass_behind(session.behind()?).await?;
+                before::stage(&mut session, added)?;
             }
             let mut changes = session.finish();
             changes.reads.extend(gate.into_iter().flat_map(|gate| gate.reads));

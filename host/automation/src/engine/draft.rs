@@ -9,7 +9,7 @@ use triggerbox_model::{
 use triggerbox_sandbox::Ending;
 use triggerbox_store::query::records::Stored;
 
-use super::Engine;
+use super::{Engine, before::Question};
 use crate::{error::EngineError, rule::Trigger, runner};
 
 /// What rules say to an edit in a form.
@@ -57,8 +57,9 @@ impl Engine {
                 continue;
             }
             let records = if draft.id == 0 { Vec::new() } else { vec![draft.id] };
-            let asked = Happened::OnChange(draft.clone());
-            let played = match self.try_answer(rule, user, 0, now, asked, records, Vec::new()).await {
+            let trigger = Happened::OnChange(draft.clone());
+            let question = Question { actor: user, depth: 0, now, trigger, records, old_values: Vec::new() };
+            let played = match self.try_answer(rule, question).await {
                 Ok(played) => played,
                 Err(EngineError::Database(error)) => return Err(error.into()),
                 Err(error) => {
