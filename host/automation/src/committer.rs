@@ -38,15 +38,17 @@ trait Job: Send {
     fn tell(self: Box<Self>, committed: Result<(), DbError>);
 }
 
-struct Task<F, T, E> {
+struct Task<F, H, T, E> {
     work: Option<F>,
+    then: H,
     result: Option<Result<T, E>>,
     reply: oneshot::Sender<Result<T, E>>,
 }
 
-impl<F, T, E> Job for Task<F, T, E>
+impl<F, H, T, E> Job for Task<F, H, T, E>
 where
     F: FnOnce(&Connection) -> Result<T, E> + Send,
+    H: FnOnce(&mut T) + Send,
     T: Send,
     E: From<DbError> + Send,
 {
@@ -60,7 +62,10 @@ where
             // What the job itself says is more to the point than what the transaction says.
             (Some(Err(error)), _) => Err(error),
             (_, Err(error)) => Err(error.into()),
-            (Some(Ok(value)), Ok(())) => Ok(value),
+            (Some(Ok(mut value)), Ok(())) => {
+                (self.then)(&mut value);
+                Ok(value)
+            }
             (None, Ok(())) => Err(gone().into()),
         };
         // A caller that no longer waits does not want to know.
@@ -92,13 +97,29 @@ impl Committer {
         T: Send + 'static,
         E: From<DbError> + Send + 'static,
     {
+        self.commit_then(work, |_| ()).await
+    }
+
+    /// The same; once it is committed, `then` is done at once, whether or not the caller still waits.
+    pub(crate) async fn commit_then<T, E>(
+        &self,
+        work: impl FnOnce(&Connection) -> Result<T, E> + Send + 'static,
+        then: impl FnOnce(&mut T) + Send + 'static,
+    ) -> Result<T, E>
+    where
+        T: Send + 'static,
+        E: From<DbError> + Send + 'static,
+    {
         let submitted = match seen::current() {
-            None => self.submit(work),
-            Some(key) => self.submit(move |conn| {
-                let value = work(conn)?;
-                seen::done(conn, &key)?;
-                Ok(value)
-            }),
+            None => self.submit(work, then),
+            Some(key) => {
+                let work = move |conn: &Connection| {
+                    let value = work(conn)?;
+                    seen::done(conn, &key)?;
+                    Ok(value)
+                };
+                self.submit(work, then)
+            }
         };
         submitted.await.unwrap_or_else(|_| Err(gone().into()))
     }
@@ -112,7 +133,7 @@ impl Committer {
         T: Send + 'static,
         E: From<DbError> + Send + 'static,
     {
-        self.submit(work).blocking_recv().unwrap_or_else(|_| Err(gone().into()))
+        self.submit(work, |_| ()).blocking_recv().unwrap_or_else(|_| Err(gone().into()))
     }
 
     /// Tells of each commit: for whoever shows what is there.
@@ -124,6 +145,7 @@ impl Committer {
     fn submit<T, E>(
         &self,
         work: impl FnOnce(&Connection) -> Result<T, E> + Send + 'static,
+        then: impl FnOnce(&mut T) + Send + 'static,
     ) -> oneshot::Receiver<Result<T, E>>
     where
         T: Send + 'static,
@@ -132,7 +154,7 @@ impl Committer {
         let (reply, answer) = oneshot::channel();
         if let Some(jobs) = &self.jobs {
             // If the thread is gone, so is the reply, and the caller is told so.
-            let _ = jobs.send(Box::new(Task { work: Some(work), result: None, reply }));
+            let _ = jobs.send(Box::new(Task { work: Some(work), then, result: None, reply }));
         }
         answer
     }
@@ -217,17 +239,26 @@ mod tests {
         let committer = Committer::start(database.clone()).unwrap();
         // Holds the thread until all jobs wait, so that they become one transaction.
         let (go, wait) = mpsc::channel::<()>();
-        let held = committer.submit(move |_| {
+        let wait = move |_: &Connection| {
             wait.recv().ok();
             Ok::<_, DbError>(())
-        });
-        let good = committer.submit(insert("test-a"));
-        let bad = committer.submit(|conn| {
+        };
+        let held = committer.submit(wait, |()| ());
+        // Told to those whose work is kept, before they hear of it themselves.
+        let (kept, told) = mpsc::channel();
+        let tell = |name: &'static str| {
+            let kept = kept.clone();
+            move || kept.send(name).unwrap()
+        };
+        let [good, bad, panics, last] = ["good", "bad", "panics", "last"].map(tell);
+        let good = committer.submit(insert("test-a"), move |_| good());
+        let fail = |conn: &Connection| {
             conn.execute("INSERT INTO tb_meta (key, value) VALUES ('test-b', '1')", [])?;
             Err::<(), _>(DbError::TooBig)
-        });
-        let panics = committer.submit(|_| -> Result<(), DbError> { panic!("on purpose") });
-        let last = committer.submit(insert("test-c"));
+        };
+        let bad = committer.submit(fail, move |()| bad());
+        let panics = committer.submit(|_| -> Result<(), DbError> { panic!("on purpose") }, move |()| panics());
+        let last = committer.submit(insert("test-c"), move |_| last());
         go.send(()).unwrap();
         held.blocking_recv().unwrap().unwrap();
         assert_eq!(good.blocking_recv().unwrap().unwrap(), 1);
@@ -235,13 +266,15 @@ mod tests {
         assert!(panics.blocking_recv().unwrap().is_err());
         assert_eq!(last.blocking_recv().unwrap().unwrap(), 1);
         assert_eq!(count(&database), 2);
+        drop(kept);
+        assert_eq!(told.iter().collect::<Vec<_>>(), ["good", "last"]);
     }
 
     #[test]
     fn what_was_handed_in_is_done_before_the_thread_ends() {
         let database = database();
         let committer = Committer::start(database.clone()).unwrap();
-        let _not_waited_for = committer.submit(insert("test-a"));
+        let _not_waited_for = committer.submit(insert("test-a"), |_| ());
         drop(committer);
         assert_eq!(count(&database), 1);
     }

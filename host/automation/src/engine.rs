@@ -1,5 +1,6 @@
 //! The engine: one for each database. Cheap to clone.
 
+mod ahead;
 mod approve;
 mod attempt;
 mod backfill;
@@ -70,8 +71,8 @@ struct Inner {
     shared: Arc<Shared>,
     committer: Committer,
     loader: Loader,
-    /// The rule that had its turn last.
-    turn: Mutex<String>,
+    /// Where runs line up for workers.
+    line: Arc<ahead::Line>,
     /// When the clock was looked at last, and when something is due next.
     looked: Mutex<Option<time::Looked>>,
     /// Who works and who waits.
@@ -123,7 +124,7 @@ impl Engine {
                 shared,
                 committer,
                 loader,
-                turn: Mutex::default(),
+                line: Arc::default(),
                 looked: Mutex::default(),
                 seats,
                 running: Mutex::default(),

@@ -170,10 +170,15 @@ pub(crate) fn is_something_due(conn: &Connection, now: i64) -> rusqlite::Result<
     conn.prepare_cached(sql)?.exists([now])
 }
 
-/// When the next run that waits for its time is due; nothing, when none waits.
-pub(crate) fn next_due(conn: &Connection, now: i64) -> rusqlite::Result<Option<i64>> {
+/// Whether some run waits for nothing but its time, and a worker.
+pub(crate) fn is_something_ready(conn: &Connection) -> rusqlite::Result<bool> {
+    conn.prepare_cached("SELECT 1 FROM engine_run WHERE state = 'queued' AND blockers = 0 LIMIT 1")?.exists([])
+}
+
+/// When the first of the runs is due that were not at a time; nothing, when there is none.
+pub(crate) fn next_due(conn: &Connection, then: i64) -> rusqlite::Result<Option<i64>> {
     let sql = "SELECT min(due) FROM engine_run WHERE state = 'queued' AND blockers = 0 AND due > ?1";
-    conn.prepare_cached(sql)?.query_row([now], |row| row.get(0))
+    conn.prepare_cached(sql)?.query_row([then], |row| row.get(0))
 }
 
 /// Runs of a rule that was deleted have nothing to run.

@@ -38,8 +38,13 @@ impl Seats {
     pub(crate) async fn some(&self, most: usize) -> Vec<OwnedSemaphorePermit> {
         // The semaphore is never closed.
         let first = Arc::clone(&self.working).acquire_owned().await.ok();
-        let more = (1..most).map_while(|_| Arc::clone(&self.working).try_acquire_owned().ok());
+        let more = self.free(most.saturating_sub(1));
         first.into_iter().chain(more).collect()
+    }
+
+    /// Seats that are free now: at most `most`.
+    pub(crate) fn free(&self, most: usize) -> Vec<OwnedSemaphorePermit> {
+        (0..most).map_while(|_| Arc::clone(&self.working).try_acquire_owned().ok()).collect()
     }
 
     /// Seats a run of a rule.

@@ -34,7 +34,7 @@ use crate::{
     people,
     play::{Done, Played, Step, Task, play},
     proposals::{self, Proposed},
-    queue::Claim,
+    queue::{self, Claim},
     rule::{Action, Caps, Dispatch, Environment, Mode, Rule, ScriptRef},
     runs::LogLine,
     scripts::{asks, binding},
@@ -47,6 +47,11 @@ impl Engine {
     pub(super) async fn attempt(&self, claim: Claim, seat: Arc<Taken>) -> Result<(), EngineError> {
         let (cancel, cancelled) = oneshot::channel();
         lock(&self.inner.running).insert(claim.id, cancel);
+        // Whoever cancelled it before that found nobody to tell.
+        if !queue::is_held(&*self.database().snapshot()?, claim.id, claim.fence)? {
+            lock(&self.inner.running).remove(&claim.id);
+            return Ok(());
+        }
         let tried = tokio::select! {
             tried = self.run_scripts(claim.clone(), &seat) => tried,
             // Dropping the other future ended the scripts. What is to be kept of the run, the one who cancelled it kept.
@@ -268,10 +273,12 @@ impl Engine {
     }
 
     async fn prepare(&self, rule: &Rule, part: i64, action: &Action, class: Class) -> Result<Step, EngineError> {
-        let agent = agents::picked(&*self.database().snapshot()?, &rule.name, action)?;
+        let (agent, hash) = {
+            let snapshot = self.database().snapshot()?;
+            (agents::picked(&snapshot, &rule.name, action)?, binding::effective(&snapshot, rule, part)?)
+        };
         let dressed = agent.as_ref().map(|agent| agent.dress(action));
         let action = dressed.as_ref().unwrap_or(action);
-        let hash = binding::effective(&*self.database().snapshot()?, rule, part)?;
         let script = self.inner.loader.ready(self.database(), hash).await?;
         let manifest = script.manifest().ok_or_else(|| {
             Error::rejected("no-manifest", format!("script `{}` has no manifest: it may do nothing", action.script))

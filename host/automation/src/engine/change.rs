@@ -108,26 +108,24 @@ impl Engine {
         records: Vec<Id>,
     ) -> Result<Vec<RunId>, EngineError> {
         let (shared, name) = (Arc::clone(&self.inner.shared), rule.to_owned());
-        let runs = self.committer().commit(move |conn| shared.fire(conn, &name, actor, trigger, records)).await?;
-        self.inner.wake.notify_one();
-        Ok(runs)
+        self.queue(move |conn| {
+            let runs = shared.fire(conn, &name, actor, trigger, records)?;
+            Ok((runs.clone(), runs))
+        })
+        .await
     }
 
     async fn commit(&self, env: Env, changes: ChangeSet, actor: Id) -> Result<Changed, EngineError> {
         let shared = Arc::clone(&self.inner.shared);
-        let changed = self.committer().commit(move |conn| {
+        self.queue(move |conn| {
             let committed = commit::commit_in(conn, &env, &changes)?;
             crate::failpoint::hit("changed");
             let cause = Cause { actor, at: shared.now(), parent: None };
             let runs = shared.react(conn, cause, &committed.events)?;
             crate::failpoint::hit("events-written");
-            Ok::<_, EngineError>(Changed { answers: Vec::new(), committed, runs })
-        });
-        let changed = changed.await?;
-        if !changed.runs.is_empty() {
-            self.inner.wake.notify_one();
-        }
-        Ok(changed)
+            Ok((Changed { answers: Vec::new(), committed, runs: runs.clone() }, runs))
+        })
+        .await
     }
 }
 

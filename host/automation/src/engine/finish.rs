@@ -27,7 +27,7 @@ use crate::{
     report::{Report, Verdict},
     rule::{Environment, Mode},
     runner,
-    runs::{LogLine, RunState},
+    runs::{LogLine, RunId, RunState},
     threads::mirror,
 };
 
@@ -83,10 +83,10 @@ impl Engine {
         let shared = Arc::clone(&self.inner.shared);
         let run = tried.claim.id;
         let observed = self.observed(&tried);
-        let caused = self.committer().commit(move |conn| shared.finish(conn, &tried)).await;
+        let finished = self.queue(move |conn| shared.finish(conn, &tried)).await;
         // Also if it could not be kept: then the run is found again when its lease is over.
         super::lock(&self.inner.running).remove(&run);
-        if caused? {
+        if finished? {
             self.inner.wake.notify_one();
         }
         self.inner.ended.notify_waiters();
@@ -111,11 +111,11 @@ impl Engine {
 }
 
 impl Shared {
-    /// Returns whether other runs may start now.
-    fn finish(&self, conn: &Connection, tried: &Tried) -> Result<bool, EngineError> {
+    /// Whether runs wait that may start now, or when it is time; and those that this one caused.
+    fn finish(&self, conn: &Connection, tried: &Tried) -> Result<(bool, Vec<RunId>), EngineError> {
         let claim = &tried.claim;
         if !queue::is_held(conn, claim.id, claim.fence)? {
-            return Ok(false);
+            return Ok((false, Vec::new()));
         }
         let now = self.now();
         let mut diff = Diff::default();
@@ -150,6 +150,7 @@ impl Shared {
         };
         self.keep_attempts(conn, tried, verdict.as_ref(), diff, now)?;
         let over = self.conclude(conn, tried, verdict, now)?;
+        let ready = queue::is_something_ready(conn)?;
         if over && claim.rule.rule.environment == Environment::Live && self.config.odoo.is_none() {
             mirror::post(conn, &self.database, &self.config.links, claim.id, now)?;
         }
@@ -166,7 +167,7 @@ impl Shared {
             caused.extend(self.spread(conn, claim, cause, records)?);
         }
         crate::failpoint::hit("events-written");
-        Ok(over || !caused.is_empty())
+        Ok((ready, caused))
     }
 
     /// Moves the run on. Whether it is over.

@@ -4,13 +4,17 @@ use std::sync::Arc;
 
 use jiff::SignedDuration;
 use tokio::{
-    sync::{OwnedSemaphorePermit, watch},
+    sync::{
+        OwnedSemaphorePermit,
+        mpsc::{UnboundedReceiver, UnboundedSender},
+        watch,
+    },
     task::JoinSet,
 };
 
-use super::{Engine, lock};
+use super::{Engine, ahead::Begun, lock};
 use crate::{
-    clock::{millis, timestamp},
+    clock::timestamp,
     error::EngineError,
     queue::{self, Claim},
 };
@@ -20,6 +24,12 @@ const LOOK_AGAIN: SignedDuration = SignedDuration::from_secs(60);
 
 /// What runs.
 type Tries = JoinSet<Result<(), EngineError>>;
+
+/// What workers do, and what comes to them besides what they find in the queue.
+struct AtWork {
+    begun: UnboundedReceiver<Begun>,
+    tries: Tries,
+}
 
 /// Workers that run until they are told to stop.
 #[derive(Debug)]
@@ -90,41 +100,56 @@ impl Engine {
     pub fn start(&self) -> Workers {
         let (stop, stopped) = watch::channel(false);
         let engine = self.clone();
-        Workers { stop, task: tokio::spawn(async move { engine.serve(stopped).await }) }
+        let (workers, begun) = self.inner.line.open();
+        let at_work = AtWork { begun, tries: JoinSet::new() };
+        Workers { stop, task: tokio::spawn(async move { engine.serve(workers, at_work, stopped).await }) }
     }
 
-    async fn serve(&self, mut stopped: watch::Receiver<bool>) {
-        let mut tries = JoinSet::new();
+    async fn serve(&self, workers: UnboundedSender<Begun>, mut at_work: AtWork, mut stopped: watch::Receiver<bool>) {
         let line = || Box::pin(self.inner.seats.some(self.config().workers));
         // Kept while other things happen: whoever stands in line for a seat keeps the place.
         let mut seats = line();
         while !*stopped.borrow() {
             // What fails here is the database; it is tried again when there is something to do, or in a while.
             let _ = self.tick().await;
+            let looked = self.inner.shared.now();
             tokio::select! {
                 biased;
                 free = &mut seats => {
                     seats = line();
-                    if self.begin_due(free, &mut tries).await.unwrap_or_default() == 0 {
-                        self.something(&mut tries, &mut stopped).await;
+                    // With seats left nothing else is due that may start now.
+                    let offered = free.len();
+                    if self.begin_due(free, &mut at_work.tries).await.unwrap_or_default() < offered {
+                        self.something(&mut at_work, looked, &mut stopped).await;
                     }
                 }
-                () = self.something(&mut tries, &mut stopped) => {}
+                () = self.something(&mut at_work, looked, &mut stopped) => {}
             }
-            while tries.try_join_next().is_some() {}
+            while at_work.tries.try_join_next().is_some() {}
         }
-        while tries.join_next().await.is_some() {}
+        // What was begun in a transaction of somebody's by now is tried, too.
+        self.inner.line.close(&workers);
+        drop(workers);
+        while let Some(begun) = at_work.begun.recv().await {
+            self.begin(begun, &mut at_work.tries);
+        }
+        while at_work.tries.join_next().await.is_some() {}
     }
 
-    /// Waits for anything after which there may be something to do.
-    async fn something(&self, tries: &mut Tries, stopped: &mut watch::Receiver<bool>) {
-        let until = self.next_due();
-        tokio::select! {
-            () = self.inner.wake.notified() => {}
-            () = self.inner.seats.freed.notified() => {}
-            _ = tries.join_next(), if !tries.is_empty() => {}
-            () = self.clock().sleep_until(until) => {}
-            _ = stopped.changed() => {}
+    /// Waits for anything after which there may be something to do besides what is begun meanwhile. `looked`: when the queue
+    /// was looked at.
+    async fn something(&self, at_work: &mut AtWork, looked: i64, stopped: &mut watch::Receiver<bool>) {
+        let until = self.next_due(looked);
+        loop {
+            tokio::select! {
+                Some(begun) = at_work.begun.recv() => self.begin(begun, &mut at_work.tries),
+                // Its seat is free: whoever stands in line for one has it.
+                Some(_) = at_work.tries.join_next() => {}
+                () = self.inner.wake.notified() => return,
+                () = self.inner.seats.freed.notified() => return,
+                () = self.clock().sleep_until(until) => return,
+                Ok(()) = stopped.changed() => return,
+            }
         }
     }
 
@@ -133,18 +158,23 @@ impl Engine {
         let claims = self.claim(seats.len()).await?;
         let count = claims.len();
         for (claim, seat) in claims.into_iter().zip(seats) {
-            let seat = self.inner.seats.give(seat, &claim.rule.rule.name);
-            let engine = self.clone();
-            tries.spawn(async move { engine.attempt(claim, seat).await });
+            self.begin(Begun { claim, seat }, tries);
         }
         Ok(count)
     }
 
-    /// When something is due next.
-    fn next_due(&self) -> jiff::Timestamp {
+    /// Starts a run in its seat.
+    fn begin(&self, begun: Begun, tries: &mut Tries) {
+        let seat = self.inner.seats.give(begun.seat, &begun.claim.rule.rule.name);
+        let engine = self.clone();
+        tries.spawn(async move { engine.attempt(begun.claim, seat).await });
+    }
+
+    /// When something is due next that was not when the queue was looked at.
+    fn next_due(&self, looked: i64) -> jiff::Timestamp {
         let now = self.clock().now();
         let later = now.saturating_add(LOOK_AGAIN).unwrap_or(now);
-        let due = self.database().snapshot().ok().and_then(|conn| queue::next_due(&conn, millis(now)).ok().flatten());
+        let due = self.database().snapshot().ok().and_then(|conn| queue::next_due(&conn, looked).ok().flatten());
         let due = due.map_or(later, timestamp).min(later);
         self.next_tick().map_or(due, |tick| tick.min(due))
     }
@@ -155,7 +185,7 @@ impl Engine {
             return Ok(Vec::new());
         }
         let shared = Arc::clone(&self.inner.shared);
-        let mut turn = lock(&self.inner.turn).clone();
+        let mut turn = lock(&self.inner.line.turn).clone();
         let held_back = self.inner.seats.held_back();
         let (claims, turn) = self
             .committer()
@@ -167,7 +197,7 @@ impl Engine {
             })
             .await?;
         crate::failpoint::hit("after-lease");
-        *lock(&self.inner.turn) = turn;
+        *lock(&self.inner.line.turn) = turn;
         Ok(claims)
     }
 }

@@ -3,11 +3,14 @@
 use std::time::Duration;
 
 use guest_artifacts::{DEMO_LOOP_FOREVER, HIGH_VALUE_ORDER};
-use triggerbox_automation::runs::{RunId, RunState};
+use triggerbox_automation::{
+    Origin,
+    runs::{RunId, RunState},
+};
 use triggerbox_model::{event::Trigger, value::Value};
 use triggerbox_store::db::DbError;
 
-use crate::world::{ADMIN, World, block_on};
+use crate::world::{ADMIN, World, block_on, create};
 
 fn queued(world: &World) -> RunId {
     world.script(&HIGH_VALUE_ORDER);
@@ -82,6 +85,51 @@ fn rules_that_meet_on_one_record_lose_no_update() {
     let mut found: Vec<char> = city.chars().collect();
     found.sort_unstable();
     assert_eq!(found.into_iter().collect::<String>(), "-abcdefgh");
+}
+
+#[test]
+fn a_run_begins_with_the_event_that_queues_it_where_workers_have_nothing_to_do() {
+    let world = World::new();
+    world.rule(
+        "name = \"move\"\nmodel = \"crm.lead\"\ntrigger = { on = \"created\" }\n\
+         actions = [{ script = \"update-record\", parameters = { values = \"city = Ghent\" } }]",
+    );
+    block_on(async {
+        world.engine.tick().await.unwrap();
+        let commits = world.engine.committer().commits();
+        let workers = world.engine.start();
+        let before = *commits.borrow();
+        let lead = create("crm.lead", &[("name", Value::text("Chairs"))]);
+        let changed = world.engine.change(Origin::user(ADMIN), vec![lead.clone()]).await.unwrap();
+        let run = world.engine.wait(changed.runs[0]).await.unwrap();
+        assert_eq!(run.summary.state, RunState::Succeeded, "{run:?}");
+        assert_eq!(*commits.borrow() - before, 2, "one with the event, and one with its end");
+        // What is begun is tried before they are gone.
+        let changed = world.engine.change(Origin::user(ADMIN), vec![lead]).await.unwrap();
+        workers.drain().await;
+        assert_eq!(world.run(changed.runs[0]).summary.state, RunState::Succeeded);
+    });
+    world.lead("Nobody is there");
+    assert_eq!(world.runs_of("move")[2].state, RunState::Queued);
+}
+
+#[test]
+fn a_run_that_is_due_later_begins_when_it_is_time() {
+    let world = World::new();
+    world.rule(
+        "name = \"later\"\nmodel = \"crm.lead\"\ndebounce = 5\ntrigger = { on = \"created\" }\n\
+         actions = [{ script = \"update-record\", parameters = { values = \"city = Ghent\" } }]",
+    );
+    block_on(async {
+        let workers = world.engine.start();
+        let lead = create("crm.lead", &[("name", Value::text("Chairs"))]);
+        let changed = world.engine.change(Origin::user(ADMIN), vec![lead]).await.unwrap();
+        assert_eq!(world.run(changed.runs[0]).summary.state, RunState::Queued);
+        world.pass(Duration::from_secs(5));
+        let run = world.engine.wait(changed.runs[0]).await.unwrap();
+        assert_eq!(run.summary.state, RunState::Succeeded, "{run:?}");
+        workers.drain().await;
+    });
 }
 
 #[test]
