@@ -105,16 +105,29 @@ pub fn note(conn: &Connection, scope: &str, key: &str, now: i64) -> rusqlite::Re
 /// Where it is noted that a rule before a write broke; the key is the rule.
 pub const BROKEN_BEFORE: &str = "before";
 
-/// Where it is noted that a rule was paused because its times could not be told; the key is the rule.
+/// Where it is noted that a rule was paused because its times could not be told; the key is the rule, the answer the reason
+/// of the pause.
 pub const BROKEN_TIMES: &str = "times";
 
-/// All that was noted in a scope, with when.
+/// Something that was noted.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Noted {
+    /// What it is known by.
+    pub key: String,
+    /// When it happened last.
+    pub at: i64,
+    /// What was kept with it ([`answer`]).
+    pub answer: Option<String>,
+}
+
+/// All that was noted in a scope.
 ///
 /// # Errors
 /// What the database says.
-pub fn all_noted(conn: &Connection, scope: &str) -> rusqlite::Result<Vec<(String, i64)>> {
-    let mut statement = conn.prepare_cached("SELECT key, at FROM engine_seen WHERE scope = ?1 ORDER BY key")?;
-    statement.query_map([scope], |row| Ok((row.get(0)?, row.get(1)?)))?.collect()
+pub fn all_noted(conn: &Connection, scope: &str) -> rusqlite::Result<Vec<Noted>> {
+    let mut statement = conn.prepare_cached("SELECT key, at, answer FROM engine_seen WHERE scope = ?1 ORDER BY key")?;
+    let noted = |row: &rusqlite::Row<'_>| Ok(Noted { key: row.get(0)?, at: row.get(1)?, answer: row.get(2)? });
+    statement.query_map([scope], noted)?.collect()
 }
 
 /// When something was noted last.

@@ -19,7 +19,7 @@ use triggerbox_automation::{
     engine::Attempt,
     rule::{OnError, Trigger},
     runs::{RunId, RunState},
-    seen,
+    seen::{self, Noted},
 };
 use triggerbox_model::limits::Limit;
 use triggerbox_store::db::DbError;
@@ -127,7 +127,7 @@ pub fn of_failures(app: &App, conn: &Connection) -> Result<Vec<Trouble>, EngineE
         found.push(Trouble { kind: "failures-in-a-row", rule, run: Some(run), message, since: timestamp(finished) });
     }
     let rules = app.engine().rules()?;
-    for (rule, at) in seen::all_noted(conn, seen::BROKEN_BEFORE)? {
+    for Noted { key: rule, at, .. } in seen::all_noted(conn, seen::BROKEN_BEFORE)? {
         let Ok(armed) = rules.rule(&rule) else { continue };
         let then = match armed.rule.on_error {
             OnError::Refuse => "writes that it stands before are refused",
@@ -137,9 +137,10 @@ pub fn of_failures(app: &App, conn: &Connection) -> Result<Vec<Trouble>, EngineE
         let message = format!("rule `{rule}` broke before a write; {then} until it is mended");
         found.push(Trouble { kind: "before-rule-broken", rule, run, message, since: timestamp(at) });
     }
-    for (rule, at) in seen::all_noted(conn, seen::BROKEN_TIMES)? {
-        // Whoever has it go on has looked.
-        let Some(why) = rules.rule(&rule).ok().and_then(|armed| armed.paused.as_ref()) else { continue };
+    for Noted { key: rule, at, answer } in seen::all_noted(conn, seen::BROKEN_TIMES)? {
+        // Whoever has it go on has looked; that somebody pauses it later for another reason is no trouble.
+        let paused = rules.rule(&rule).ok().and_then(|armed| armed.paused.as_ref());
+        let Some(why) = paused.filter(|why| answer.as_ref() == Some(*why)) else { continue };
         let message = format!("rule `{rule}` is paused: {why}");
         found.push(Trouble { kind: "time-rule-broken", rule, run: None, message, since: timestamp(at) });
     }

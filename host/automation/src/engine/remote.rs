@@ -93,19 +93,25 @@ impl Engine {
         let Some(outcome) = outcome else { return Ok(Ended::Unsuccessful) };
         let only_shown = rule.environment == Environment::Test;
         let wants_yes = proposals::wants_yes(&self.config().policy, rule, session.changes());
-        if !only_shown && (rule.mode != Mode::Auto || wants_yes) {
-            return propose(&mut session, outcome).await;
-        }
-        let mut concluded = remote::conclude(&mut session, &claim.key, only_shown, outcome).await;
+        let ended = match !only_shown && (rule.mode != Mode::Auto || wants_yes) {
+            true => propose(&mut session, outcome).await,
+            false => Ok(conclude(&mut session, claim, only_shown, outcome).await),
+        };
         if let Some(last) = done.last_mut() {
             last.tracebacks = session.tracebacks();
         }
-        concluded.verdict = match concluded.verdict {
-            Verdict::OutcomeUnknown(why) if claim.retries < MOST_UNCLEAR => Verdict::Backend(why),
-            verdict => verdict,
-        };
-        Ok(Ended::Elsewhere(concluded))
+        ended
     }
+}
+
+/// Nobody has to decide about what was staged: it is applied, or only shown.
+async fn conclude(session: &mut Session, claim: &Claim, only_shown: bool, outcome: Outcome) -> Ended {
+    let mut concluded = remote::conclude(session, &claim.key, only_shown, outcome).await;
+    concluded.verdict = match concluded.verdict {
+        Verdict::OutcomeUnknown(why) if claim.retries < MOST_UNCLEAR => Verdict::Backend(why),
+        verdict => verdict,
+    };
+    Ended::Elsewhere(concluded)
 }
 
 /// Somebody must decide about what was staged: what is kept for them is what Odoo would be sent, word for word. What was

@@ -153,9 +153,9 @@ impl Shared {
             dispatcher.event(&RecordRef::new(rule.rule.model.as_deref().unwrap_or_default(), 0), "time", "{}")?;
         dispatcher.suppress(event, rule, &Suppression::Broken(error.to_string()))?;
         let why = format!("its times cannot be told: {error}");
-        conn.prepare_cached("UPDATE engine_rule SET paused = ?2 WHERE id = ?1")?.execute((rule.id, why))?;
+        conn.prepare_cached("UPDATE engine_rule SET paused = ?2 WHERE id = ?1")?.execute((rule.id, &why))?;
         seen::note(conn, seen::BROKEN_TIMES, &rule.rule.name, millis(now))?;
-        Ok(())
+        seen::answer(conn, seen::BROKEN_TIMES, &rule.rule.name, &why)
     }
 
     /// One run for all slots since the last time; what is too old is only noted.

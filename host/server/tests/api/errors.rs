@@ -3,7 +3,7 @@
 use serde_json::json;
 use triggerbox_server::Config;
 
-use crate::world::World;
+use crate::world::{World, eventually};
 
 // Shows: F083, F129
 #[tokio::test(flavor = "multi_thread")]
@@ -112,13 +112,11 @@ async fn metrics_tell_of_runs_queue_and_limits() {
     world.lead("Waits").await;
     world.clock.advance(std::time::Duration::from_secs(90));
     // The observer is told after the end is kept.
-    let page = loop {
+    let page = eventually(async || {
         let page = world.send(world.request("GET", "/metrics")).await.text();
-        if page.contains("triggerbox_tries_total") && page.contains("rule=\"score\"") {
-            break page;
-        }
-        tokio::task::yield_now().await;
-    };
+        (page.contains("triggerbox_tries_total") && page.contains("rule=\"score\"")).then_some(page)
+    })
+    .await;
     for line in [
         "triggerbox_tries_total{rule=\"score\",state=\"succeeded\"} 1",
         "triggerbox_runs{state=\"queued\"} 1",

@@ -19,10 +19,14 @@ use axum::{body::Bytes, http::HeaderMap};
 use serde_json::{Value as Json, json};
 use tokio::{net::TcpListener, sync::mpsc::UnboundedReceiver, task::JoinSet};
 use triggerbox_automation::runs::{RunFilter, RunState};
+use triggerbox_model::event::Trigger;
 use triggerbox_odoo::{Backend, Config};
 use triggerbox_server::alerts::{Running, Trouble, standing};
 
-use crate::{alerts::listen, world::World};
+use crate::{
+    alerts::listen,
+    world::{ADMIN, World, eventually},
+};
 
 /// What the outbox of the fake holds.
 #[derive(Clone, Copy, PartialEq)]
@@ -34,6 +38,18 @@ enum Outbox {
     Broken,
     /// Nobody answers for it.
     Away,
+    /// Nothing; there is a lead, and whoever reads it meets an error of Odoo's own.
+    Unreadable,
+}
+
+/// What is said to whoever listens there.
+fn backend(listener: &TcpListener, more: &str) -> Arc<Backend> {
+    let config = format!(
+        "url = 'http://{}'\ndatabase = 'x'\nretry-wait = 1\nretries = 0\n{more}\n\
+         [[user]]\nlogin = 'admin'\nkey = {{ env = 'K' }}\n",
+        listener.local_addr().unwrap()
+    );
+    Arc::new(Backend::new(Config::parse(&config).unwrap(), &|_| Some("some-long-key".to_owned())).unwrap())
 }
 
 /// It takes the parts of automation rules, and has none of them when it is asked for them.
@@ -53,18 +69,13 @@ impl Fake {
         let outbox = Mutex::new(Outbox::Nothing);
         let fake = Arc::new(Self { outbox, looks: none(), rows: none(), made: none(), asked: none() });
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let config = format!(
-            "url = 'http://{}'\ndatabase = 'x'\nretry-wait = 1\nretries = 0\n{more}\n\
-             [[user]]\nlogin = 'admin'\nkey = {{ env = 'K' }}\n",
-            listener.local_addr().unwrap()
-        );
-        let backend = Backend::new(Config::parse(&config).unwrap(), &|_| Some("some-long-key".to_owned())).unwrap();
+        let backend = backend(&listener, more);
         let shared = Arc::clone(&fake);
         tokio::spawn(http::serve(listener, move |request| {
             let reply = shared.answer(&request);
             async { reply }
         }));
-        (fake, Arc::new(backend))
+        (fake, backend)
     }
 
     fn set(&self, outbox: Outbox) {
@@ -101,12 +112,18 @@ impl Fake {
             "x_triggerbox_event/search_read" => {
                 self.looks.fetch_add(1, Ordering::SeqCst);
                 match *self.outbox.lock().unwrap() {
-                    Outbox::Nothing | Outbox::Away => json!([]),
+                    Outbox::Nothing | Outbox::Away | Outbox::Unreadable => json!([]),
                     Outbox::Broken => return Reply::new(500, "text/html", b"<h1>Internal Server Error</h1>".to_vec()),
                     Outbox::Everything => self.rows(body["limit"].as_u64().unwrap() + 10),
                 }
             }
             "x_triggerbox_event/unlink" => json!(true),
+            "crm.lead/search" if *self.outbox.lock().unwrap() == Outbox::Unreadable => json!([7]),
+            "crm.lead/read" if *self.outbox.lock().unwrap() == Outbox::Unreadable => {
+                let debug = "Traceback (most recent call last):\n  File \"inside.py\"\nValueError: inside";
+                let error = json!({ "name": "builtins.ValueError", "message": "inside", "debug": debug });
+                return Reply::new(500, "application/json", error.to_string().into_bytes());
+            }
             // None of the leads is there any more.
             _ => json!([]),
         };
@@ -136,13 +153,11 @@ fn trouble(world: &World) -> Vec<Trouble> {
 
 /// Comes back when people are told of this, or no longer; with what they are told.
 async fn until(world: &World, kind: &str, there: bool) -> Option<String> {
-    loop {
+    eventually(async || {
         let found = trouble(world).into_iter().find(|trouble| trouble.kind == kind);
-        if found.is_some() == there {
-            return found.map(|trouble| trouble.message);
-        }
-        tokio::task::yield_now().await;
-    }
+        (found.is_some() == there).then(|| found.map(|trouble| trouble.message))
+    })
+    .await
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -150,9 +165,7 @@ async fn a_flood_of_pings_has_the_outbox_looked_into_no_more_often_than_it_may_b
     let (fake, backend) = Fake::start("poll = 600").await;
     let world = World::on_odoo(backend).await;
     // The first look is at the start.
-    while fake.looks.load(Ordering::SeqCst) == 0 {
-        tokio::task::yield_now().await;
-    }
+    eventually(async || (fake.looks.load(Ordering::SeqCst) > 0).then_some(())).await;
     let (before, began) = (fake.looks.load(Ordering::SeqCst), Instant::now());
     let mut pings = JoinSet::new();
     for index in 0..400_usize {
@@ -170,9 +183,7 @@ async fn a_flood_of_pings_has_the_outbox_looked_into_no_more_often_than_it_may_b
     // The last ping is not forgotten, and nothing came of any of them.
     let seen = fake.looks.load(Ordering::SeqCst);
     assert_eq!(world.request("POST", "/odoo/ping").send().await.unwrap().status(), 204);
-    while fake.looks.load(Ordering::SeqCst) == seen {
-        tokio::task::yield_now().await;
-    }
+    eventually(async || (fake.looks.load(Ordering::SeqCst) > seen).then_some(())).await;
     assert_eq!(world.app.engine().runs(&RunFilter::default()).unwrap(), []);
 }
 
@@ -233,9 +244,7 @@ async fn trouble_with_odoo_is_told_where_all_trouble_is() {
     world.rule(TOUCH).await.good(201);
     world.call("POST", "/api/v1/stops", json!({ "reason": "so that runs wait" })).await.good(204);
     ping(&world).await;
-    while fake.made.load(Ordering::SeqCst) < 2 {
-        tokio::task::yield_now().await;
-    }
+    eventually(async || (fake.made.load(Ordering::SeqCst) >= 2).then_some(())).await;
     world.clock.advance(Duration::from_secs(61));
     ping(&world).await;
     let kind = "odoo-rule-changed";
@@ -258,9 +267,7 @@ async fn with_odoo_away_no_rule_waits_for_it_after_another() {
     let (fake, backend) = Fake::start("poll = 600").await;
     let world = World::on_odoo(backend).await;
     let looks = async |wanted| {
-        while fake.looks.load(Ordering::SeqCst) < wanted {
-            tokio::task::yield_now().await;
-        }
+        eventually(async || (fake.looks.load(Ordering::SeqCst) >= wanted).then_some(())).await;
     };
     // With the second look, what the server does by itself at its start is done.
     looks(1).await;
@@ -281,4 +288,32 @@ async fn with_odoo_away_no_rule_waits_for_it_after_another() {
     fake.set(Outbox::Away);
     let error = engine.tick_remote().await.unwrap_err();
     assert_eq!((error.code(), fake.asked.load(Ordering::SeqCst)), ("odoo-failed", 3), "the others do not wait, too");
+}
+
+// Shows: F088
+#[tokio::test(flavor = "multi_thread")]
+async fn an_odoo_server_that_does_not_answer_is_trouble() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let backend = backend(&listener, "");
+    tokio::spawn(http::serve(listener, |_| async { Reply::Nothing }));
+    let config = triggerbox_server::Config::default();
+    let engine = triggerbox_automation::Config { odoo: Some(backend), ..config.engine() };
+    let world = World::with_engine(config, engine).await;
+    for kind in ["odoo-unreachable", "odoo-rules-not-kept"] {
+        let told = until(&world, kind, true).await.unwrap();
+        assert!(told.starts_with("odoo's "), "{told}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_odoo_tells_of_its_inside_when_changes_are_proposed_is_kept_for_administrators() {
+    let (fake, backend) = Fake::start("poll = 600").await;
+    let world = World::on_odoo(backend).await;
+    let asking = TOUCH.replace("created", "manual").replace("[[actions]]", "mode = \"approve\"\n[[actions]]");
+    world.rule(&asking).await.good(201);
+    fake.set(Outbox::Unreadable);
+    let fired = world.app.engine().fire("touch", ADMIN, Trigger::Manual, vec![7]).await.unwrap();
+    let run = world.ended(fired[0]).await;
+    let tracebacks = &run["attempts"][0]["report"]["tracebacks"];
+    assert!(tracebacks[0].as_str().is_some_and(|told| told.ends_with("ValueError: inside")), "{run}");
 }

@@ -3,6 +3,7 @@
 use std::{
     collections::BTreeSet,
     sync::{Arc, LazyLock},
+    time::Duration,
 };
 
 use guest_artifacts::Guest;
@@ -210,6 +211,19 @@ impl World {
         let _ = self.stop.take().unwrap().send(());
         self.task.take().unwrap().await.unwrap().unwrap();
     }
+}
+
+/// What `look` finds, as soon as it finds something. If it never does, the test fails after a minute.
+pub(crate) async fn eventually<T>(mut look: impl AsyncFnMut() -> Option<T>) -> T {
+    let found = async {
+        loop {
+            if let Some(found) = look().await {
+                return found;
+            }
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(60), found).await.expect("what was waited for did not happen")
 }
 
 /// Scores each new lead.
