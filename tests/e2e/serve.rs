@@ -343,7 +343,15 @@ fn rules_that_are_kept_as_files_are_applied_on_a_running_server() {
     write("move", "[('type', '=', 'lead')]");
     write("wrong", "[('nme', '=', 1)]");
     let (code, said) = apply(&["--prune"]);
-    assert!(code == Some(2) && said.contains("wrong: domain: ") && said.contains("unknown field `nme`"), "{said}");
+    assert!(code == Some(2) && said.contains("wrong\n  domain: ") && said.contains("unknown field `nme`"), "{said}");
+    let (code, said) = apply(&["--json"]);
+    let told: Json = serde_json::from_str(&said).unwrap();
+    assert_eq!(
+        (code, &told["applied"], &told["refused"][0]["rule"]),
+        (Some(2), &json!(false), &json!("wrong")),
+        "{told}"
+    );
+    assert_eq!(told["refused"][0]["findings"][0]["code"], "bad-domain", "{told}");
     std::fs::rename(folder.join("rules/wrong.toml"), folder.join("wrong.txt")).unwrap();
     let (code, said) = apply(&["--note", "only leads"]);
     assert!(code == Some(0) && said.starts_with("update move\n  domain: "), "{said}");

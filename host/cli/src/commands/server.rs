@@ -1,9 +1,9 @@
 //! A running server, asked over its API.
 
-use std::time::Duration;
+use std::{fmt, time::Duration};
 
-use anyhow::{Context, bail};
-use reqwest::{Client, Method, RequestBuilder, Url, redirect::Policy};
+use anyhow::Context;
+use reqwest::{Client, Method, RequestBuilder, StatusCode, Url, redirect::Policy};
 use serde_json::Value as Json;
 
 /// Where the token is.
@@ -42,14 +42,32 @@ pub(super) fn with_json(request: RequestBuilder, body: &Json) -> RequestBuilder 
     request.header("content-type", "application/json").body(body.to_string())
 }
 
+/// A server's no.
+#[derive(Debug)]
+pub(super) struct No {
+    status: StatusCode,
+    /// What it says.
+    pub(super) problem: Json,
+}
+
+impl fmt::Display for No {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let why = self.problem.get("detail").or_else(|| self.problem.get("title")).and_then(Json::as_str);
+        write!(f, "the server answered {}: {}", self.status, why.unwrap_or_default())
+    }
+}
+
+impl std::error::Error for No {}
+
 /// What a server answers; an error is its own words.
 pub(super) async fn ask(request: RequestBuilder) -> anyhow::Result<Json> {
+    Ok(ask_or_hear(request).await??)
+}
+
+/// The same, for those who want to know why not.
+pub(super) async fn ask_or_hear(request: RequestBuilder) -> anyhow::Result<Result<Json, No>> {
     let answer = request.send().await.context("the server cannot be reached")?;
     let status = answer.status();
     let body: Json = serde_json::from_slice(&answer.bytes().await?).unwrap_or_default();
-    if !status.is_success() {
-        let why = body.get("detail").or_else(|| body.get("title")).and_then(Json::as_str).unwrap_or_default();
-        bail!("the server answered {status}: {why}");
-    }
-    Ok(body)
+    Ok(if status.is_success() { Ok(body) } else { Err(No { status, problem: body }) })
 }

@@ -8,11 +8,11 @@ use std::{
 
 use anyhow::{Context, anyhow};
 use reqwest::Method;
-use serde::Deserialize;
-use serde_json::json;
+use serde::{Deserialize, Serialize};
+use serde_json::{Value as Json, json};
 use triggerbox_automation::rule::{
     Rule,
-    apply::{self, ApplyError, Planned, Refused, Step},
+    apply::{self, ApplyError, Planned, Step},
     diff::Difference,
     file, stored,
 };
@@ -27,7 +27,7 @@ use crate::{
     args::{ApplyArgs, Common},
     commands::{
         odoo,
-        server::{Server, ask, with_json},
+        server::{Server, ask_or_hear, with_json},
         workshop::{FromError, Workshop},
     },
     exit::{Exit, Failure, OrExit},
@@ -51,6 +51,36 @@ impl From<&Step> for Applied {
     }
 }
 
+/// What is wrong with one rule, here or on a server.
+#[derive(Serialize)]
+struct Refused {
+    rule: String,
+    findings: Vec<FoundWrong>,
+}
+
+impl From<apply::Refused> for Refused {
+    fn from(refused: apply::Refused) -> Self {
+        Self { rule: refused.rule, findings: refused.findings.iter().map(FoundWrong::from).collect() }
+    }
+}
+
+impl Refused {
+    /// What a server says is wrong, rule by rule; nothing, if it says no for another reason.
+    fn by_server(problem: &Json) -> Vec<Self> {
+        let findings = problem.get("findings").cloned().unwrap_or_default();
+        let findings: Vec<FoundWrong> = serde_json::from_value(findings).unwrap_or_default();
+        let mut all: Vec<Self> = Vec::new();
+        for mut finding in findings {
+            let Some(rule) = finding.rule.take() else { continue };
+            match all.last_mut() {
+                Some(last) if last.rule == rule => last.findings.push(finding),
+                _ => all.push(Self { rule, findings: vec![finding] }),
+            }
+        }
+        all
+    }
+}
+
 pub(super) fn apply(args: &ApplyArgs) -> Result<Exit, Failure> {
     let rules = read(&args.path)?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().or_exit(Exit::Backend)?;
@@ -66,7 +96,9 @@ pub(super) fn apply(args: &ApplyArgs) -> Result<Exit, Failure> {
     let work = if args.dry_run { apply::plan } else { apply::apply };
     let steps = match workshop.database.transaction(|conn| work(workshop.ground(conn), &rules, &edit, args.prune)) {
         Ok(steps) => steps,
-        Err(ApplyError::Refused(refused)) => return refuse(&refused, &args.common),
+        Err(ApplyError::Refused(refused)) => {
+            return refuse(&refused.into_iter().map(Refused::from).collect::<Vec<_>>(), &args.common);
+        }
         Err(ApplyError::Rule(error)) => return Err(Failure::from_error(error)),
     };
     let mended = match &odoo {
@@ -104,7 +136,13 @@ async fn on_server(server: &str, rules: &[Rule], args: &ApplyArgs) -> Result<Exi
         ("dry_run", flag(args.dry_run)),
     ];
     let request = Server::at(server)?.to(Method::PUT, "rules", &query)?;
-    let told = ask(with_json(request, &json!({ "rules": rules }))).await?;
+    let told = match ask_or_hear(with_json(request, &json!({ "rules": rules }))).await? {
+        Ok(told) => told,
+        Err(no) => {
+            let refused = Refused::by_server(&no.problem);
+            return if refused.is_empty() { Err(no.into()) } else { refuse(&refused, &args.common) };
+        }
+    };
     if args.common.format.json {
         output::json(&told)?;
         return Ok(Exit::Ok);
@@ -133,8 +171,9 @@ fn refuse(refused: &[Refused], common: &Common) -> Result<Exit, Failure> {
     }
     for one in refused {
         anstream::eprintln!("{}", styled(BOLD, printable(&one.rule)));
-        for finding in &one.findings {
-            anstream::eprintln!("  {}", printable(&finding.to_string()));
+        for FoundWrong { severity, place, message, .. } in &one.findings {
+            let word = if severity == "warning" { "warning: " } else { "" };
+            anstream::eprintln!("  {}", printable(&format!("{word}{place}: {message}")));
         }
     }
     Err(anyhow!("nothing was applied").into())
