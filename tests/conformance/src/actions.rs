@@ -202,6 +202,9 @@ fn judge(
     lines: &[(LogLevel, String)],
 ) -> Verdict {
     let expected = case.get("expected").cloned().unwrap_or_default();
+    if !says_something(&expected) {
+        return Verdict::failed("a difference, an error, a log or an answer", format!("no case: {expected}"));
+    }
     let got = || format!("{:?}; logs {lines:?}", report.verdict);
     let outcome = match &report.verdict {
         Ending::Applied(outcome) => outcome,
@@ -236,6 +239,12 @@ fn judge(
     }
 }
 
+/// Whether there is something to compare. A code that does nothing would come to all else.
+fn says_something(expected: &Json) -> bool {
+    let said = |name: &str| expected.get(name).filter(|said| **said != json!([]) && **said != json!(false));
+    ["diff", "error", "save_error", "logs", "result"].iter().any(|name| said(name).is_some())
+}
+
 /// Whatever an attack came to, nothing may be different; and what asks for other people's rights must not get them.
 fn judge_attack(case: &Json, report: &Report, changes: &Json, lines: &[(LogLevel, String)]) -> Verdict {
     if changes.as_object().is_none_or(|changes| !changes.is_empty()) {
@@ -260,6 +269,26 @@ impl LogSink for Log {
     fn line(&mut self, level: LogLevel, message: &str) {
         if let Ok(mut lines) = self.0.lock() {
             lines.push((level, message.to_owned()));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_case_that_expects_nothing_is_none() {
+        for nothing in [json!(null), json!({}), json!({ "logs": [], "result": false }), json!({ "diffs": {} })] {
+            assert!(!says_something(&nothing), "{nothing}");
+        }
+        for something in [
+            json!({ "diff": {}, "logs": [], "result": false }),
+            json!({ "error": { "class": "odoo.exceptions.UserError" }, "logs": [] }),
+            json!({ "logs": [{ "level": "info", "message": "1" }], "result": false }),
+            json!({ "logs": [], "result": { "type": "ir.actions.act_window" } }),
+        ] {
+            assert!(says_something(&something), "{something}");
         }
     }
 }
