@@ -196,6 +196,38 @@ fn what_only_asks_needs_no_method_to_be_granted() {
     assert_eq!(crm.value(MODEL, lead, "active"), Value::Boolean(true));
 }
 
+#[test]
+fn what_a_copy_is_made_of_is_told_to_who_may_read_its_lines() {
+    let crm = Crm::new();
+    let order = crm.search("sale.order", "[('order_line', '!=', False)]")[0];
+    let fields_of = |model: &str, but: &str| {
+        let model = crm.database.schema().model(model).unwrap();
+        model.fields.keys().filter(|field| *field != but).cloned().collect::<Vec<_>>().join(",")
+    };
+    let asked = |grants: &[String]| {
+        let script = Grants(grants.iter().map(|grant| grant.parse().unwrap()).collect());
+        let copied = Call::CallMethod {
+            model: "sale.order".into(),
+            ids: vec![order],
+            method: "copy_data".into(),
+            arguments_json: "{}".into(),
+        };
+        ask(&crm, "admin", Authority { script, ..Authority::default() }, copied)
+    };
+    let orders = format!("sale.order:read:{}", fields_of("sale.order", ""));
+    let lines = |but: &str| format!("sale.order.line:read:{}", fields_of("sale.order.line", but));
+    for (grants, lacks) in
+        [(vec![orders.clone()], "sale.order.line"), (vec![orders.clone(), lines("price_unit")], "price_unit")]
+    {
+        let refused = asked(&grants).unwrap_err();
+        assert!(refused.code == "refused-by-script" && refused.message.contains(lacks), "{refused:?}");
+    }
+    match asked(&[orders, lines("")]) {
+        Ok(Answer::OptionalText(Some(told))) => assert!(told.contains("price_unit"), "{told}"),
+        other => panic!("{other:?}"),
+    }
+}
+
 // Shows: F107
 #[test]
 fn a_granted_domain_bounds_every_way_to_a_record() {

@@ -218,7 +218,7 @@ pub(crate) fn contract_check(guest: &Guest) -> (Report, Vec<String>) {
 }
 
 /// What the contract refuses on purpose, and what a bare server does not offer.
-const REFUSED: &[(&str, &str)] = &[
+pub(crate) const REFUSED: &[(&str, &str)] = &[
     ("records.unknown-model", "unknown-model"),
     ("records.unknown-field", "unknown-field"),
     ("records.no-fields", "no-fields"),
