@@ -304,7 +304,8 @@ impl Dispatcher<'_> {
 
     /// Notes that a rule would have fired.
     pub(crate) fn suppress(&self, event: i64, rule: &Armed, why: &Suppression) -> Result<(), EngineError> {
-        let sql = "INSERT INTO engine_suppressed (at, event, rule, reason) VALUES (?, ?, ?, ?)";
+        let sql = "INSERT INTO engine_suppressed (at, event, root, rule, reason) \
+                   SELECT ?1, id, root, ?3, ?4 FROM engine_event WHERE id = ?2";
         self.conn.prepare_cached(sql)?.execute((self.cause.at, event, &rule.rule.name, why.to_string()))?;
         Ok(())
     }

@@ -200,7 +200,7 @@ impl Engine {
     /// # Errors
     /// What the database says.
     pub fn chain(&self, root: i64) -> Result<Vec<RunSummary>, EngineError> {
-        runs::chain(&*self.database().snapshot()?, root)
+        runs::chain(&*self.database().snapshot()?, root, usize::MAX)
     }
 
     /// Fires that did not become runs, newest first: of one chain, of one rule, or all.

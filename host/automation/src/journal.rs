@@ -1,6 +1,11 @@
 //! Keeps a run's host calls with their answers, so that it can be shown and replayed.
 
-use serde::{Deserialize, Serialize};
+use std::{fmt, marker::PhantomData};
+
+use serde::{
+    Deserialize, Deserializer, Serialize,
+    de::{IgnoredAny, SeqAccess, Visitor},
+};
 use triggerbox_model::{
     call::{Call, Reply},
     event::Event,
@@ -43,6 +48,62 @@ pub struct Recording {
     pub ending: Ending,
     /// The fuel that it used.
     pub fuel: u64,
+}
+
+/// What people look at of a recording: its first host calls. The others are counted, and not read.
+#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
+pub struct FirstCalls {
+    /// In order.
+    #[serde(rename = "entries")]
+    pub calls: First<Entry>,
+}
+
+/// The first elements of a list.
+#[derive(Debug, Clone, PartialEq)]
+pub struct First<T> {
+    /// At most [`First::MOST`].
+    pub elements: Vec<T>,
+    /// How many there are in all.
+    pub total: usize,
+}
+
+impl<T> First<T> {
+    /// So many are read.
+    pub const MOST: usize = 500;
+}
+
+impl<T> Default for First<T> {
+    fn default() -> Self {
+        Self { elements: Vec::new(), total: 0 }
+    }
+}
+
+impl<'de, T: Deserialize<'de>> Deserialize<'de> for First<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Elements<T>(PhantomData<T>);
+        impl<'de, T: Deserialize<'de>> Visitor<'de> for Elements<T> {
+            type Value = First<T>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a list")
+            }
+
+            fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<First<T>, A::Error> {
+                let mut first = First::default();
+                while first.elements.len() < First::<T>::MOST
+                    && let Some(element) = list.next_element()?
+                {
+                    first.elements.push(element);
+                }
+                first.total = first.elements.len();
+                while list.next_element::<IgnoredAny>()?.is_some() {
+                    first.total += 1;
+                }
+                Ok(first)
+            }
+        }
+        deserializer.deserialize_seq(Elements(PhantomData))
+    }
 }
 
 /// Which calls are kept.
@@ -99,5 +160,22 @@ impl<R: Records> Host for Recorder<R> {
     fn measured(&mut self, _limit: Limit, left: u64) -> u64 {
         self.measured.push(left);
         left
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::First;
+
+    #[test]
+    fn the_first_of_a_list_are_read_and_all_are_counted() {
+        for total in [0, 3, First::<u32>::MOST, First::<u32>::MOST + 7] {
+            let json = serde_json::to_string(&(0..total).collect::<Vec<_>>()).unwrap();
+            let first: First<usize> = serde_json::from_str(&json).unwrap();
+            assert_eq!(first.total, total);
+            assert!(first.elements.iter().copied().eq(0..total.min(First::<u32>::MOST)));
+        }
+        assert!(serde_json::from_str::<First<u32>>("[1, \"x\"]").is_err());
+        assert!(serde_json::from_str::<First<u32>>("{}").is_err());
     }
 }

@@ -13,8 +13,9 @@ use crate::{
     clock::timestamp,
     error::EngineError,
     firing::Firing,
-    journal::{Entry, Recording},
+    journal::{Entry, FirstCalls, Recording},
     logs,
+    packed::unpack,
 };
 
 /// A run's number in the database.
@@ -272,14 +273,14 @@ pub fn head(conn: &Connection, run: RunId) -> Result<RunSummary, EngineError> {
     conn.prepare_cached(&sql)?.query_row([run], summary).optional()?.ok_or_else(|| unknown(run).into())
 }
 
-/// The runs that go back to one root event, in the order in which they were made.
+/// The runs that go back to one root event, in the order in which they were made: so many at most.
 ///
 /// # Errors
 /// What the database says.
-pub fn chain(conn: &Connection, root: i64) -> Result<Vec<RunSummary>, EngineError> {
-    let sql = format!("SELECT {COLUMNS} FROM engine_run WHERE root = ?1 ORDER BY id");
+pub fn chain(conn: &Connection, root: i64, most: usize) -> Result<Vec<RunSummary>, EngineError> {
+    let sql = format!("SELECT {COLUMNS} FROM engine_run WHERE root = ?1 ORDER BY id LIMIT ?2");
     let mut statement = conn.prepare_cached(&sql)?;
-    let rows = statement.query_map([root], summary)?;
+    let rows = statement.query_map((root, i64::try_from(most).unwrap_or(i64::MAX)), summary)?;
     Ok(rows.collect::<Result<_, _>>()?)
 }
 
@@ -308,18 +309,22 @@ pub fn suppressed(
     rule: Option<&str>,
     limit: u32,
 ) -> Result<Vec<Suppressed>, EngineError> {
-    // Fires of a chain lie between its first event and the end of its last run: only theirs are looked up.
-    let sql = "SELECT min(at) - 3600000, max(coalesce(finished, 9e15)) + 3600000 FROM engine_run WHERE root = ?1";
-    let bounds: (Option<i64>, Option<f64>) = match root {
-        Some(root) => conn.prepare_cached(sql)?.query_row([root], |row| Ok((row.get(0)?, row.get(1)?)))?,
-        None => (None, None),
-    };
-    let sql = "SELECT s.at, s.rule, e.model, e.record, e.root, s.reason FROM engine_suppressed s \
-               JOIN engine_event e ON e.id = s.event \
-               WHERE (?1 IS NULL OR (s.event >= ?1 AND e.root = ?1)) AND (?2 IS NULL OR s.rule = ?2) \
-               AND (?4 IS NULL OR s.at >= ?4) AND (?5 IS NULL OR s.at <= ?5) ORDER BY s.id DESC LIMIT ?3";
-    let mut statement = conn.prepare_cached(sql)?;
-    let rows = statement.query_map((root, rule, limit, bounds.0, bounds.1), |row| {
+    let mut sql = "SELECT s.at, s.rule, e.model, e.record, s.root, s.reason FROM engine_suppressed s \
+                   JOIN engine_event e ON e.id = s.event WHERE 1"
+        .to_owned();
+    let mut params: Vec<Cell> = Vec::new();
+    if let Some(root) = root {
+        sql.push_str(" AND s.root = ?");
+        params.push(Cell::Integer(root));
+    }
+    if let Some(rule) = rule {
+        sql.push_str(" AND s.rule = ?");
+        params.push(Cell::Text(rule.to_owned()));
+    }
+    sql.push_str(" ORDER BY s.id DESC LIMIT ?");
+    params.push(Cell::Integer(i64::from(limit)));
+    let mut statement = conn.prepare_cached(&sql)?;
+    let rows = statement.query_map(rusqlite::params_from_iter(params), |row| {
         Ok(Suppressed {
             at: timestamp(row.get(0)?),
             rule: row.get(1)?,
@@ -336,11 +341,23 @@ pub fn suppressed(
 /// # Errors
 /// What the database says.
 pub fn journal(conn: &Connection, run: RunId, attempt: u32, action: u32) -> Result<Vec<Entry>, EngineError> {
+    let packed = recorded(conn, run, attempt, action)?;
+    Ok(packed.map(|packed| unpack::<Recording>(&packed)).transpose()?.map_or_else(Vec::new, |kept| kept.entries))
+}
+
+/// The first of them, and how many there are.
+///
+/// # Errors
+/// What the database says.
+pub fn first_calls(conn: &Connection, run: RunId, attempt: u32, action: u32) -> Result<FirstCalls, EngineError> {
+    let packed = recorded(conn, run, attempt, action)?;
+    Ok(packed.map(|packed| unpack(&packed)).transpose()?.unwrap_or_default())
+}
+
+fn recorded(conn: &Connection, run: RunId, attempt: u32, action: u32) -> rusqlite::Result<Option<Vec<u8>>> {
     let sql = "SELECT journal FROM engine_attempt WHERE run = ?1 AND attempt = ?2 AND action = ?3";
-    let packed: Option<Option<Vec<u8>>> =
-        conn.prepare_cached(sql)?.query_row((run, attempt, action), |row| row.get(0)).optional()?;
-    let Some(packed) = packed.flatten() else { return Ok(Vec::new()) };
-    Ok(crate::packed::unpack::<Recording>(&packed)?.entries)
+    let found = conn.prepare_cached(sql)?.query_row((run, attempt, action), |row| row.get(0)).optional()?;
+    Ok(found.flatten())
 }
 
 pub(crate) fn unknown(run: RunId) -> Error {
@@ -369,10 +386,10 @@ fn attempts(conn: &Connection, run: RunId) -> Result<Vec<AttemptDetail>, EngineE
     let mut attempts = Vec::new();
     for row in rows {
         let (mut detail, (report, log)) = row?;
-        detail.report = crate::packed::unpack(&report)?;
+        detail.report = unpack(&report)?;
         // Of a time when the log was a part of the try.
         if let Some(log) = log {
-            detail.log = crate::packed::unpack(&log)?;
+            detail.log = unpack(&log)?;
         }
         attempts.push(detail);
     }

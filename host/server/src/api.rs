@@ -43,6 +43,15 @@ use crate::{
     tokens::Scope,
 };
 
+/// Cuts a list, of which one more was asked for than a page has, to the page. The number of its last element, if there are
+/// more: `before` of the next page.
+pub(crate) fn cut<T>(list: &mut Vec<T>, page: u32, number: impl Fn(&T) -> i64) -> Option<i64> {
+    let size = usize::try_from(page).unwrap_or(usize::MAX);
+    let more = list.len() > size;
+    list.truncate(size);
+    list.last().map(number).filter(|_| more)
+}
+
 #[derive(OpenApi)]
 #[openapi(
     info(

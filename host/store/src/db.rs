@@ -364,6 +364,20 @@ impl Snapshot {
     pub fn database(&self) -> &Database {
         &self.database
     }
+
+    /// Counts, from now on and `step` by `step`, the instructions of SQLite's machine that are done on this connection, for
+    /// whoever has it later, too. What takes fewer than a step is not counted.
+    ///
+    /// # Errors
+    /// What SQLite says.
+    pub fn count_work(&mut self, step: u16, counter: Arc<AtomicU64>) -> Result<(), DbError> {
+        let conn = self.conn.as_mut().ok_or_else(|| DbError::Failed { why: "the connection is gone".to_owned() })?;
+        let count = move || {
+            counter.fetch_add(u64::from(step), Ordering::Relaxed);
+            false
+        };
+        Ok(conn.progress_handler(step.into(), Some(count))?)
+    }
 }
 
 impl Snapshot {

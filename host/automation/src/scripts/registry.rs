@@ -251,6 +251,34 @@ pub fn versions(conn: &Connection, name: &str) -> Result<Vec<ScriptVersion>, Reg
     Ok(versions)
 }
 
+/// A version of a script, for people to choose from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Choice {
+    /// Its identity.
+    pub hash: ContentHash,
+    /// The script.
+    pub name: String,
+    /// The author's version.
+    pub version: String,
+    /// Whether `latest` means this one.
+    pub active: bool,
+}
+
+/// Versions of the script that this is a version of, the newest first: so many at most. None, if it is gone.
+///
+/// # Errors
+/// What the database says.
+pub fn choices(conn: &Connection, hash: ContentHash, most: usize) -> Result<Vec<Choice>, RegistryError> {
+    let sql = "SELECT s.hash, s.name, s.version, a.hash IS s.hash FROM engine_script s \
+               LEFT JOIN engine_active_script a ON a.name = s.name \
+               WHERE s.name = (SELECT name FROM engine_script WHERE hash = ?1) ORDER BY s.at DESC, s.rowid DESC LIMIT ?2";
+    let mut statement = conn.prepare_cached(sql)?;
+    let rows = statement.query_map((hash.0, i64::try_from(most).unwrap_or(i64::MAX)), |row| {
+        Ok(Choice { hash: ContentHash(row.get(0)?), name: row.get(1)?, version: row.get(2)?, active: row.get(3)? })
+    })?;
+    Ok(rows.collect::<Result<_, _>>()?)
+}
+
 /// All versions of all scripts, by name, the newest first.
 ///
 /// # Errors

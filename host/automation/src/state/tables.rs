@@ -4,7 +4,7 @@
 use rusqlite::{Connection, OptionalExtension};
 
 /// The steps from nothing to the newest format. One that was released never changes: a new one is added.
-const STEPS: &[&str] = &[FIRST, LOG, AGENTS];
+const STEPS: &[&str] = &[FIRST, LOG, AGENTS, SUPPRESSED];
 
 /// Key in `tb_meta`.
 const FORMAT_KEY: &str = "engine-format";
@@ -219,6 +219,14 @@ CREATE TABLE engine_thread (
 ) STRICT;
 CREATE INDEX engine_thread_record ON engine_thread (model, record, run);
 CREATE INDEX engine_thread_session ON engine_thread (session, run) WHERE session IS NOT NULL;
+";
+
+/// Fires that did not become runs are found by their chain, and by their event.
+const SUPPRESSED: &str = "
+ALTER TABLE engine_suppressed ADD COLUMN root INTEGER NOT NULL DEFAULT 0;  -- of the event
+UPDATE engine_suppressed SET root = coalesce((SELECT e.root FROM engine_event e WHERE e.id = event), 0);
+CREATE INDEX engine_suppressed_root ON engine_suppressed (root, id);
+CREATE INDEX engine_suppressed_event ON engine_suppressed (event);
 ";
 
 /// Whether the file has the engine's tables, as this program knows them.

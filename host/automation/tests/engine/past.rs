@@ -185,6 +185,8 @@ fn a_database_of_the_first_format_gets_its_log_and_threads() {
     world.commit(|conn| {
         let older = "DROP TABLE engine_log; DROP TABLE engine_agent; DROP TABLE engine_agent_version; \
                      DROP TABLE engine_session; DROP TABLE engine_thread; \
+                     DROP INDEX engine_suppressed_root; DROP INDEX engine_suppressed_event; \
+                     ALTER TABLE engine_suppressed DROP COLUMN root; \
                      UPDATE tb_meta SET value = '1' WHERE key = 'engine-format'";
         conn.execute_batch(older).map_err(DbError::from)
     });

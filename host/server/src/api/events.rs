@@ -12,7 +12,10 @@ use triggerbox_model::{
 use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::{router::OpenApiRouter, routes};
 
-use super::runs::{MOST, hundred};
+use super::{
+    cut,
+    runs::{MOST, hundred},
+};
 use crate::{app::App, auth::Caller, extract::Asked, problem::Problem};
 
 /// The routes.
@@ -87,10 +90,7 @@ async fn list(State(app): State<App>, caller: Caller, Asked(query): Asked<Query>
         limit: limit.saturating_add(1),
     };
     let mut events = app.read(move |conn| events::list(conn, &filter)).await?;
-    let size = usize::try_from(limit).unwrap_or(usize::MAX);
-    let more = events.len() > size;
-    events.truncate(size);
-    let next = events.last().map(|event| event.id).filter(|_| more);
+    let next = cut(&mut events, limit, |event| event.id);
     let inner = app.clone();
     let shown = app.blocking(move || {
         let mut session = inner.session(caller.user)?;

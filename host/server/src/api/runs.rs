@@ -3,7 +3,7 @@
 //! What a run did is shown to who may read the records that it was about: to others it does not exist. Administrators see
 //! all.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use axum::{Json, extract::State, http::StatusCode};
 use jiff::Timestamp;
@@ -22,6 +22,7 @@ use triggerbox_sandbox::LogLevel;
 use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::{router::OpenApiRouter, routes};
 
+use super::cut;
 use crate::{
     app::App,
     auth::Caller,
@@ -187,10 +188,7 @@ async fn list(State(app): State<App>, caller: Caller, Asked(query): Asked<Query>
         limit: limit.saturating_add(1),
     };
     let mut runs = app.read(move |conn| runs::list(conn, &filter)).await?;
-    let size = usize::try_from(limit).unwrap_or(usize::MAX);
-    let more = runs.len() > size;
-    runs.truncate(size);
-    let next = runs.last().map(|run| run.id).filter(|_| more);
+    let next = cut(&mut runs, limit, |run| run.id);
     let runs = visible(&app, &caller, runs).await?;
     Ok(Json(RunList { runs: runs.into_iter().map(RunView::from).collect(), next }))
 }
@@ -238,20 +236,21 @@ pub(crate) async fn seen(app: &App, caller: &Caller, run: RunId) -> Result<RunDe
     if visible(app, caller, vec![detail.summary.clone()]).await?.is_empty() {
         return Err(hidden());
     }
-    let mut touched: Vec<(String, Vec<Id>)> = Vec::new();
+    let mut touched: BTreeMap<String, BTreeSet<Id>> = BTreeMap::new();
     if let Some(model) = &detail.summary.model {
-        touched.push((model.clone(), detail.firing.records.clone()));
+        touched.entry(model.clone()).or_default().extend(&detail.firing.records);
     }
     for attempt in &detail.attempts {
         let records = attempt.report.pointer("/diff/records").and_then(Object::as_array);
         for record in records.into_iter().flatten().filter_map(|one| one.get("record")) {
-            let record: RecordRef = serde_json::from_value(record.clone())?;
+            let record = RecordRef::deserialize(record)?;
             if !triggerbox_model::value::is_provisional(record.id) {
-                touched.push((record.model, vec![record.id]));
+                touched.entry(record.model).or_default().insert(record.id);
             }
         }
     }
     for (model, ids) in touched {
+        let ids: Vec<Id> = ids.into_iter().collect();
         if !app.may(caller.user, Operation::Read, &model, &ids).await? {
             return Err(hidden());
         }
@@ -378,7 +377,7 @@ async fn chain(State(app): State<App>, caller: Caller, At(id): At<RunId>) -> Res
     let (runs, suppressed) = app
         .read(move |conn| {
             Ok::<_, triggerbox_automation::EngineError>((
-                runs::chain(conn, root)?,
+                runs::chain(conn, root, usize::MAX)?,
                 runs::suppressed(conn, Some(root), None, MOST)?,
             ))
         })
@@ -557,10 +556,7 @@ async fn logs(State(app): State<App>, caller: Caller, Asked(query): Asked<LogQue
             Ok::<_, EngineError>((lines, runs))
         })
         .await?;
-    let size = usize::try_from(limit).unwrap_or(usize::MAX);
-    let more = lines.len() > size;
-    lines.truncate(size);
-    let next = lines.last().map(|line| line.id).filter(|_| more);
+    let next = cut(&mut lines, limit, |line| line.id);
     let seen: BTreeSet<RunId> = visible(&app, &caller, runs).await?.iter().map(|run| run.id).collect();
     let lines = lines.into_iter().filter(|line| seen.contains(&line.run)).map(|line| LoggedView {
         id: line.id,

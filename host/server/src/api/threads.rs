@@ -17,7 +17,10 @@ use triggerbox_model::value::{Id, RecordRef};
 use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::{router::OpenApiRouter, routes};
 
-use super::runs::{MOST, hundred};
+use super::{
+    cut,
+    runs::{MOST, hundred},
+};
 use crate::{
     app::App,
     auth::Caller,
@@ -150,10 +153,7 @@ async fn list(State(app): State<App>, caller: Caller, Asked(query): Asked<Query>
         limit: limit.saturating_add(1),
     };
     let mut found = app.read(move |conn| threads::list(conn, &filter)).await?;
-    let size = usize::try_from(limit).unwrap_or(usize::MAX);
-    let more = found.len() > size;
-    found.truncate(size);
-    let next = found.last().map(|thread| thread.id).filter(|_| more);
+    let next = cut(&mut found, limit, |thread| thread.id);
     let threads = visible(&app, &caller, found).await?;
     Ok(Json(ThreadList { threads: threads.into_iter().map(ThreadView::of).collect::<Result<_, _>>()?, next }))
 }

@@ -10,7 +10,7 @@ use super::{
     parts::{empty, encoded, long, time},
     visitor::Visitor,
 };
-use crate::{app::App, extract::Asked, people::audit};
+use crate::{api::cut, app::App, extract::Asked, people::audit};
 
 /// Lines of one page.
 const PAGE: u32 = 100;
@@ -25,10 +25,7 @@ pub(super) struct Query {
 pub(super) async fn show(State(app): State<App>, visitor: Visitor, Asked(query): Asked<Query>) -> Answer {
     let (text, before) = (query.text.clone(), query.before);
     let mut lines = app.read(move |conn| Ok::<_, EngineError>(audit::list(conn, &text, before, PAGE + 1)?)).await?;
-    let size = usize::try_from(PAGE).unwrap_or(usize::MAX);
-    let more = lines.len() > size;
-    lines.truncate(size);
-    let next = lines.last().map(|line| line.id).filter(|_| more);
+    let next = cut(&mut lines, PAGE, |line| line.id);
     let body = html! {
         form.toolbar method="get" action="/settings/audit" role="search" {
             div { label for="text" { "Search" } br; input #text type="search" name="text" value=(query.text); }

@@ -1,9 +1,10 @@
 //! The parts that pages are made of. All text is escaped by the templates; what goes into addresses is encoded here.
 
-use std::fmt::Write;
+use std::{fmt::Write, io};
 
 use jiff::{Timestamp, tz::TimeZone};
 use maud::{Markup, html};
+use serde::Serialize;
 use triggerbox_automation::runs::RunState;
 use triggerbox_model::{
     changes::{ChangeKind, ChatterDiff, Diff, RecordDiff},
@@ -102,6 +103,34 @@ pub(super) fn long(text: &str) -> Markup {
         @if let Some(end) = end {
             (text.get(..end).unwrap_or_default()) "… " span.faint { "(" (text.len()) " bytes in all)" }
         } @else { (text) }
+    }
+}
+
+/// The beginning of the JSON form of something: so many bytes. No more of it is made, however much there is.
+#[must_use]
+pub(super) fn beginning(value: &impl Serialize, most: usize) -> String {
+    let mut short = Short { bytes: Vec::new(), most };
+    // That it does not fit is no error.
+    let _ = serde_json::to_writer_pretty(&mut short, value);
+    // What is cut may be cut within a character.
+    String::from_utf8_lossy(&short.bytes).trim_end_matches('\u{fffd}').to_owned()
+}
+
+/// Takes so many bytes.
+struct Short {
+    bytes: Vec<u8>,
+    most: usize,
+}
+
+impl io::Write for Short {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let part = bytes.get(..self.most.saturating_sub(self.bytes.len()).min(bytes.len())).unwrap_or_default();
+        self.bytes.extend_from_slice(part);
+        if part.is_empty() { Err(io::ErrorKind::WriteZero.into()) } else { Ok(part.len()) }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
     }
 }
 
@@ -385,6 +414,14 @@ mod tests {
         let parts = || vec![html! { "12345" }, html! { "12345" }, html! { "12345" }].into_iter();
         assert_eq!((fitting(parts(), 10).0.len(), fitting(parts(), 10).1), (2, 1));
         assert_eq!((fitting(parts(), 1).0.len(), fitting(parts(), 15).1), (1, 0));
+    }
+
+    #[test]
+    fn the_beginning_of_json_is_cut_between_characters() {
+        assert_eq!(beginning(&["é", "a"], 100), "[\n  \"é\",\n  \"a\"\n]");
+        assert_eq!(beginning(&["é", "a"], 6), "[\n  \"");
+        assert_eq!(beginning(&["é", "a"], 7), "[\n  \"é");
+        assert_eq!(beginning(&"x".repeat(10_000), 600).len(), 600);
     }
 
     #[test]

@@ -5,16 +5,18 @@ use std::collections::BTreeSet;
 use axum::extract::State;
 use maud::{Markup, html};
 use rusqlite::Connection;
+use serde::Deserialize;
 use serde_json::Value as Json;
 use triggerbox_automation::{
     EngineError,
-    journal::Entry,
+    journal::{Entry, First},
     replay::Verdict,
     runs::{self, AttemptDetail, LogLine, RunDetail, RunId, RunState, RunSummary, Suppressed},
     scripts::registry,
     threads,
 };
 use triggerbox_model::{
+    call::Call,
     changes::Diff,
     limits::{Limits, PerLimit},
 };
@@ -22,7 +24,7 @@ use triggerbox_model::{
 use super::{
     form::Form,
     page::{Answer, Done, Page, Tab, sentence},
-    parts::{self, action, address, badge, confirmed, fitting, hidden_token, long, time, took},
+    parts::{self, action, address, badge, beginning, confirmed, fitting, hidden_token, long, time, took},
     runs::table,
     visitor::{Visitor, names},
 };
@@ -53,7 +55,7 @@ const MOST_RUNS: usize = 50;
 struct Told {
     detail: RunDetail,
     /// Host calls of each try; none: not kept, or not for this visitor.
-    calls: Vec<Vec<Entry>>,
+    calls: Vec<First<Entry>>,
     chain: Vec<RunSummary>,
     suppressed: Vec<Suppressed>,
     actor: String,
@@ -104,23 +106,25 @@ async fn look(app: &App, visitor: &Visitor, id: RunId) -> Result<Told, super::pa
     let journals =
         visitor.caller.administrator || (detail.summary.run_as == visitor.caller.user && !detail.summary.superuser);
     let tries: Vec<(u32, u32)> = detail.attempts.iter().map(|one| (one.attempt, one.action)).collect();
-    let (calls, chain, suppressed) = app
+    let scripts: Vec<String> =
+        detail.attempts.iter().filter(|one| one.journaled).map(|one| one.script.clone()).collect();
+    let (calls, chain, suppressed, versions, thread) = app
         .read(move |conn| {
             let mut calls = Vec::new();
             for (attempt, action) in tries {
-                calls.push(if journals { runs::journal(conn, id, attempt, action)? } else { Vec::new() });
+                calls.push(match journals {
+                    true => runs::first_calls(conn, id, attempt, action)?.calls,
+                    false => First::default(),
+                });
             }
-            let chain = if root == 0 { Vec::new() } else { runs::chain(conn, root)? };
+            let chain = if root == 0 { Vec::new() } else { runs::chain(conn, root, MOST_RUNS)? };
             let suppressed = if root == 0 { Vec::new() } else { runs::suppressed(conn, Some(root), None, 20)? };
-            Ok::<_, EngineError>((calls, chain, suppressed))
+            let (versions, thread) = (versions(conn, &scripts)?, threads::of_run(conn, id)?);
+            Ok::<_, EngineError>((calls, chain, suppressed, versions, thread))
         })
         .await?;
-    let scripts: Vec<String> =
-        detail.attempts.iter().filter(|one| one.journaled).map(|one| one.script.clone()).collect();
-    let versions = app.read(move |conn| versions(conn, &scripts)).await?;
-    let thread = app.read(move |conn| threads::of_run(conn, id)).await?;
     let thread = !api::threads::visible(app, &visitor.caller, thread.into_iter().collect()).await?.is_empty();
-    let chain = visible(app, &visitor.caller, chain.into_iter().take(MOST_RUNS).collect()).await?;
+    let chain = visible(app, &visitor.caller, chain).await?;
     let people = names(app, [detail.summary.actor, detail.summary.run_as])?;
     let name = |id| people.get(&id).cloned().unwrap_or_default();
     let (actor, run_as) = (name(detail.summary.actor), name(detail.summary.run_as));
@@ -133,19 +137,20 @@ async fn look(app: &App, visitor: &Visitor, id: RunId) -> Result<Told, super::pa
 
 /// All versions of the scripts that ran.
 fn versions(conn: &Connection, ran: &[String]) -> Result<Vec<(String, String)>, EngineError> {
-    let mut names = BTreeSet::new();
+    let mut known = BTreeSet::new();
+    let mut all = Vec::new();
     for hash in ran.iter().filter_map(|hash| hash.parse().ok()) {
         // One that is gone is replayed by nobody.
-        names.extend(registry::version(conn, hash, "").map(|one| one.name).ok());
-    }
-    let mut all = Vec::new();
-    for name in names {
-        for one in registry::versions(conn, &name)?.into_iter().take(MOST_VERSIONS) {
+        let choices = registry::choices(conn, hash, MOST_VERSIONS)?;
+        if !choices.first().is_some_and(|one| known.insert(one.name.clone())) {
+            continue;
+        }
+        for one in choices {
             let hash = one.hash.to_string();
             let short: String = hash.chars().take(12).collect();
             let active = if one.active { ", active" } else { "" };
             let version: String = one.version.chars().take(40).collect();
-            all.push((hash, format!("{name} {version} ({short}{active})")));
+            all.push((hash, format!("{} {version} ({short}{active})", one.name)));
         }
     }
     Ok(all)
@@ -290,9 +295,7 @@ fn changes(told: &Told) -> Markup {
     let of_last = told.detail.attempts.iter().filter(|one| Some(one.attempt) == last);
     let mut all = Diff::default();
     for attempt in of_last {
-        if let Some(diff) =
-            attempt.report.get("diff").cloned().and_then(|json| serde_json::from_value::<Diff>(json).ok())
-        {
+        if let Some(diff) = attempt.report.get("diff").and_then(|json| Diff::deserialize(json).ok()) {
             all.records.extend(diff.records);
         }
     }
@@ -303,7 +306,7 @@ fn changes(told: &Told) -> Markup {
 }
 
 /// One try, with so many bytes of what it logged and asked.
-fn try_of(visitor: &Visitor, attempt: &AttemptDetail, calls: &[Entry], share: usize) -> Markup {
+fn try_of(visitor: &Visitor, attempt: &AttemptDetail, calls: &First<Entry>, share: usize) -> Markup {
     let refusals = attempt.report.get("refusals").and_then(Json::as_array);
     // Administrators' alone: nobody else is given them.
     let tracebacks = attempt.report.get("tracebacks").and_then(Json::as_array);
@@ -314,8 +317,9 @@ fn try_of(visitor: &Visitor, attempt: &AttemptDetail, calls: &[Entry], share: us
         html! { li { (badge(level(name), name)) " " (long(&line.message)) } }
     };
     let (lines, more_lines) = fitting(attempt.log.iter().map(line), share / 3);
-    let asked = calls.iter().enumerate().map(|(at, one)| call(&id, at, one));
-    let (asked, more_calls) = fitting(asked, share - share / 3);
+    let asked = calls.elements.iter().enumerate().map(|(at, one)| call(&id, at, one));
+    let (asked, _) = fitting(asked, share - share / 3);
+    let more_calls = calls.total.saturating_sub(asked.len());
     html! {
         section.card {
             h2 { "Try " (attempt.attempt) @if attempt.action > 0 { ", action " (attempt.action + 1) } ": " code { (attempt.code) } }
@@ -340,9 +344,9 @@ fn try_of(visitor: &Visitor, attempt: &AttemptDetail, calls: &[Entry], share: us
                 }
                 @if more_lines > 0 { p.faint { "and " (more_lines) " more lines" } }
             }
-            @if !calls.is_empty() {
-                details id={ "calls-" (id) } open[calls.len() <= 12] {
-                    summary { b { "What it asked the host: " (calls.len()) " calls" } }
+            @if calls.total > 0 {
+                details id={ "calls-" (id) } open[calls.total <= 12] {
+                    summary { b { "What it asked the host: " (calls.total) " calls" } }
                     ol.calls { @for one in &asked { (one) } }
                     @if more_calls > 0 { p.faint { "and " (more_calls) " more" } }
                 }
@@ -362,40 +366,35 @@ fn level(name: &str) -> &'static str {
     }
 }
 
+/// Bytes of a call, and of its answer, that are shown.
+const LONGEST_JSON: usize = 600;
+
 /// One host call: its name and what it was about, the rest on demand.
 fn call(id: &str, at: usize, entry: &Entry) -> Markup {
-    let asked = serde_json::to_value(&entry.call).unwrap_or_default();
-    let (name, about) = summary(&asked);
+    let asked = beginning(&entry.call, LONGEST_JSON);
     let answer = match &entry.reply {
-        Ok(answer) => serde_json::to_value(answer).unwrap_or_default(),
-        Err(error) => Json::String(error.message.clone()),
+        Ok(answer) => beginning(answer, LONGEST_JSON),
+        Err(error) => beginning(&error.message, LONGEST_JSON),
     };
-    let text = |json: &Json| -> String {
-        let text = serde_json::to_string_pretty(json).unwrap_or_default();
-        text.chars().take(600).collect()
-    };
+    // `"call": "search-read"` is what it says first.
+    let name = asked.split('"').nth(3).unwrap_or("?").replace('-', " ");
     html! {
         li.bad[entry.reply.is_err()] {
             details id={ "call-" (id) "-" (at) } {
-                summary { b { (name) } " " span.faint { (about) } @if entry.reply.is_err() { " " (badge("bad", "refused")) } }
-                pre { (text(&asked)) "\n→ " (text(&answer)) }
+                summary { b { (name) } " " span.faint { (about(&entry.call)) } @if entry.reply.is_err() { " " (badge("bad", "refused")) } }
+                pre { (asked) "\n→ " (answer) }
             }
         }
     }
 }
 
-/// A call's name, and its model, field or address.
-fn summary(asked: &Json) -> (String, String) {
-    let tag = asked.get("call").and_then(Json::as_str);
-    let (name, body) = match (tag, asked.as_object().and_then(|all| all.iter().next())) {
-        (Some(tag), _) => (tag.to_owned(), asked),
-        (None, Some((name, body))) => (name.clone(), body),
-        (None, None) => (asked.as_str().unwrap_or("?").to_owned(), asked),
-    };
-    let target = body.get("target").and_then(|target| target.get("model"));
-    let about = ["model", "method", "key"].into_iter().filter_map(|key| body.get(key)).chain(target);
-    let about: Vec<&str> = about.filter_map(Json::as_str).collect();
-    (name.replace('-', " "), about.join(" "))
+/// A call's model, method or key.
+fn about(call: &Call) -> String {
+    match call {
+        Call::CallMethod { model, method, .. } => format!("{model} {method}"),
+        Call::StateGet { key } | Call::StateSet { key, .. } => key.clone(),
+        call => call.model().unwrap_or_default().to_owned(),
+    }
 }
 
 fn chain(visitor: &Visitor, told: &Told) -> Markup {

@@ -18,7 +18,12 @@ use super::{
     parts::{self, Column, address, empty, encoded, option, time},
     visitor::Visitor,
 };
-use crate::{api::runs::visible, app::App, extract::Asked, problem::Problem};
+use crate::{
+    api::{cut, runs::visible},
+    app::App,
+    extract::Asked,
+    problem::Problem,
+};
 
 /// Runs of one page.
 const PAGE: u32 = 50;
@@ -114,11 +119,9 @@ pub(super) async fn list(State(app): State<App>, visitor: Visitor, Asked(query):
             Ok::<_, EngineError>((found, after, chart(conn, rule.as_deref(), now, &zone)?, names(conn)?))
         })
         .await?;
-    let size = usize::try_from(PAGE).unwrap_or(usize::MAX);
-    let more = found.len() > size;
-    found.truncate(size);
     // What the search did not reach is on the next page.
-    let next = if more { found.last().map(|run| run.id) } else { floor.map(|after| after + 1) };
+    let older = cut(&mut found, PAGE, |run| run.id);
+    let next = older.or(floor.map(|after| after + 1));
     let hidden = found.len();
     let found = visible(&app, &visitor.caller, found).await?;
     let hidden = hidden - found.len();
@@ -139,7 +142,7 @@ pub(super) async fn list(State(app): State<App>, visitor: Visitor, Asked(query):
                 }
             } @else { section.card { (table(&found, &visitor.zone)) } }
             @if hidden > 0 { p.faint { (hidden) " runs are about records that you may not read." } }
-            @if let Some(next) = next { p { a.button href=(query.next(next)) { @if more { "Older runs" } @else { "Search older runs" } } } }
+            @if let Some(next) = next { p { a.button href=(query.next(next)) { @if older.is_some() { "Older runs" } @else { "Search older runs" } } } }
         }
     };
     Ok(Page::new(Tab::Runs, "Runs", body))

@@ -20,7 +20,10 @@ use super::{
     visitor::{Visitor, names},
 };
 use crate::{
-    api::threads::{renewed, seen, visible},
+    api::{
+        cut,
+        threads::{renewed, seen, visible},
+    },
     app::App,
     extract::{Asked, At},
     problem::Problem,
@@ -115,9 +118,7 @@ async fn find(app: &App, visitor: &Visitor, query: &Query) -> Result<Found, Prob
     let farther = floor.map(|after| after + 1);
     let size = usize::try_from(PAGE).unwrap_or(usize::MAX);
     if text.is_empty() {
-        let more = all.len() > size;
-        all.truncate(size);
-        let next = if more { all.last().map(|thread| thread.id) } else { farther };
+        let next = cut(&mut all, PAGE, |thread| thread.id).or(farther);
         let count = all.len();
         let threads = visible(app, &visitor.caller, all).await?;
         let hidden = count - threads.len();

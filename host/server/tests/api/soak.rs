@@ -1,7 +1,11 @@
-//! The pages over many past runs: how large each is, and, in `cargo xtask soak`, how long each takes.
+//! The pages over many past runs: how large each is, how much is read for it, and, in `cargo xtask soak`, how long each takes.
 
 use std::{
     collections::BTreeMap,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
     time::{Duration, Instant},
 };
 
@@ -19,24 +23,40 @@ use crate::{
 /// Rules that the runs are of.
 const RULES: i64 = 50;
 
-/// Runs that are over, with their events, tries and logs, one in ten with a thread, as many rules leave them behind. The
-/// newest of them did what the run `like` did.
-fn fill(conn: &Connection, runs: i64, like: i64, now: i64) -> Result<(), DbError> {
+/// What is past.
+#[derive(Clone, Copy)]
+struct Past {
+    runs: i64,
+    /// Milliseconds between two of them.
+    every: i64,
+    /// One in so many has a thread.
+    threads: i64,
+}
+
+impl Past {
+    fn of(runs: i64) -> Self {
+        Self { runs, every: 500, threads: 10 }
+    }
+}
+
+/// Runs that are over, with their events, tries and logs, some with a thread, as many rules leave them behind. The newest of
+/// them did what the run `like` did.
+fn fill(conn: &Connection, Past { runs, every, threads }: Past, like: i64, now: i64) -> Result<(), DbError> {
     // An empty report, as it is packed.
     const EMPTY: &str = "x'28b52ffd20021100007b7d'";
     let newest = 2_000;
     let steps = [
-        "INSERT INTO engine_event (root, depth, at, actor, model, record, kind, change) \
-         SELECT n, 0, ?3 - (?1 - n) * 500, 2, 'crm.lead', n % 20 + 1, 'updated', '{}' FROM number"
-            .to_owned(),
-        "INSERT INTO engine_run (key, rule, rule_version, root, depth, model, record, request, class, actor, run_as, superuser, \
+        format!(
+            "INSERT INTO engine_event (root, depth, at, actor, model, record, kind, change) \
+             SELECT n, 0, ?3 - (?1 - n) * {every}, 2, 'crm.lead', n % 20 + 1, 'updated', '{{}}' FROM number"
+        ),
+        format!("INSERT INTO engine_run (key, rule, rule_version, root, depth, model, record, request, class, actor, run_as, superuser, \
          seed, at, state, due, blockers, attempt, fence, finished, code, message) \
          SELECT printf('past%016x', n), printf('rule-%d', n % 50), 1, n, 0, 'crm.lead', n % 20 + 1, r.request, 'async', 2, 2, 0, \
-         n, ?3 - (?1 - n) * 500, CASE WHEN n % 5003 = 0 THEN 'dead' WHEN n % 37 = 0 THEN 'failed' WHEN n % 101 = 0 THEN \
-         'skipped' WHEN n % 9973 = 0 THEN 'waiting-approval' ELSE 'succeeded' END, 0, 0, 1, 1, ?3 - (?1 - n) * 500 + 90, \
+         n, ?3 - (?1 - n) * {every}, CASE WHEN n % 5003 = 0 THEN 'dead' WHEN n % 37 = 0 THEN 'failed' WHEN n % 101 = 0 THEN \
+         'skipped' WHEN n % 9973 = 0 THEN 'waiting-approval' ELSE 'succeeded' END, 0, 0, 1, 1, ?3 - (?1 - n) * {every} + 90, \
          CASE WHEN n % 37 = 0 THEN 'trapped' ELSE 'applied' END, 'it did what it does' \
-         FROM number JOIN engine_run r ON r.id = ?2"
-            .to_owned(),
+         FROM number JOIN engine_run r ON r.id = ?2"),
         format!(
             "INSERT INTO engine_attempt (run, attempt, action, script, started, finished, code, report, journal) \
              SELECT r.id, 1, 0, a.script, r.at, r.finished, r.code, CASE WHEN r.id > ?1 - {newest} THEN a.report ELSE {EMPTY} END, \
@@ -46,17 +66,18 @@ fn fill(conn: &Connection, runs: i64, like: i64, now: i64) -> Result<(), DbError
         "INSERT INTO engine_log (at, rule, run, attempt, level, message) SELECT finished, rule, id, 1, 1, 'a line of the log' \
          FROM engine_run WHERE key LIKE 'past%' AND id % 3 = 0 AND ?1 + ?2 + ?3 > 0"
             .to_owned(),
-        "INSERT INTO engine_thread (run, name, agent, session, resume, model, record, begun) \
-         SELECT id, 'A thread', 'sales', NULL, 0, model, record, at FROM engine_run \
-         WHERE key LIKE 'past%' AND id % 10 = 0 AND ?1 + ?2 + ?3 > 0"
-            .to_owned(),
+        format!(
+            "INSERT INTO engine_thread (run, name, agent, session, resume, model, record, begun) \
+             SELECT id, 'A thread', 'sales', NULL, 0, model, record, at FROM engine_run \
+             WHERE key LIKE 'past%' AND id % {threads} = 0 AND ?1 + ?2 + ?3 > 0"
+        ),
         r#"INSERT INTO llm_call (run, rule, root, kind, hash, nth, state, at, ended, request, reply, accounts, worst, used)
            SELECT r.key, r.rule, r.root, 'model', randomblob(32), 0, 'answered', r.at, r.finished,
            '{"model":"test/small","messages":[{"user":"What about this one, the ' || r.id || 'th?"}]}', NULL, '[]',
            '{"calls":1,"tokens":500,"micro_euro":900}', '{"calls":1,"tokens":120,"micro_euro":300}'
            FROM engine_thread t JOIN engine_run r ON r.id = t.run WHERE ?1 + ?2 + ?3 > 0"#
             .to_owned(),
-        "INSERT INTO engine_suppressed (at, event, rule, reason) SELECT ?3, n, printf('rule-%d', n % 50), 'depth: too deep' \
+        "INSERT INTO engine_suppressed (at, event, root, rule, reason) SELECT ?3, n, n, printf('rule-%d', n % 50), 'depth: too deep' \
          FROM number WHERE n % 50 = 0 AND ?2 > 0"
             .to_owned(),
         "INSERT INTO engine_proposal (run, hash, changes, diff, why, state, expires) \
@@ -76,7 +97,7 @@ fn fill(conn: &Connection, runs: i64, like: i64, now: i64) -> Result<(), DbError
 }
 
 /// A server with many past runs; the newest of them.
-async fn with_a_past(database: Database, runs: i64) -> (World, i64) {
+async fn with_a_past(database: Database, past: Past) -> (World, i64) {
     let clock = std::sync::Arc::new(TestClock::at(NOW.parse().unwrap()));
     let world = World::on(database, clock, Config::default()).await;
     world.script(&LEAD_SCORING).await;
@@ -99,7 +120,7 @@ async fn with_a_past(database: Database, runs: i64) -> (World, i64) {
     }
     assert_eq!(done[1], done[0] + 1);
     let (like, now) = (done[0], world.clock.now().as_millisecond());
-    world.app.write(move |conn| fill(conn, runs, like, now)).await.unwrap();
+    world.app.write(move |conn| fill(conn, past, like, now)).await.unwrap();
     let newest =
         world.app.read(|conn| conn.query_row("SELECT max(id) FROM engine_run", [], |row| row.get(0))).await.unwrap();
     (world, newest)
@@ -171,7 +192,7 @@ fn addresses(newest: i64) -> Vec<String> {
 #[tokio::test(flavor = "multi_thread")]
 async fn no_page_is_large_however_many_runs_there_are() {
     let now = NOW.parse().unwrap();
-    let (world, newest) = with_a_past(Database::demo_in_memory(now).unwrap(), 3_000).await;
+    let (world, newest) = with_a_past(Database::demo_in_memory(now).unwrap(), Past::of(3_000)).await;
     for (user, role) in [(ADMIN, Role::Administrator), (SAM, Role::Operator)] {
         let browser = Browser::of(&world, user, &[role]).await;
         for address in addresses(newest) {
@@ -180,6 +201,56 @@ async fn no_page_is_large_however_many_runs_there_are() {
             assert!(answer.bytes.len() < 200 << 10, "{address} has {} bytes", answer.bytes.len());
         }
     }
+}
+
+/// Read connections that a database keeps.
+const CONNECTIONS: usize = 8;
+
+/// Instructions of SQLite's machine between two looks at what it does.
+const LOOK: u16 = 50;
+
+/// Counts what is done on the connections that pages read on. What takes fewer instructions than a look is not counted.
+fn counted(world: &World) -> Arc<AtomicU64> {
+    let done = Arc::new(AtomicU64::new(0));
+    let database = world.app.engine().database();
+    let mut connections: Vec<_> = (0..CONNECTIONS).map(|_| database.snapshot().unwrap()).collect();
+    for connection in &mut connections {
+        connection.count_work(LOOK, Arc::clone(&done)).unwrap();
+    }
+    done
+}
+
+/// What SQLite does for each page of each role.
+async fn work(runs: i64) -> BTreeMap<String, u64> {
+    let past = Past { runs, every: 120_000, threads: 1 };
+    let (world, newest) = with_a_past(Database::demo_in_memory(NOW.parse().unwrap()).unwrap(), past).await;
+    let done = counted(&world);
+    let mut work = BTreeMap::new();
+    for (user, role) in [(ADMIN, Role::Administrator), (SAM, Role::Operator)] {
+        let browser = Browser::of(&world, user, &[role]).await;
+        for address in addresses(newest) {
+            let name = address.replace(&newest.to_string(), "NEWEST").replace(&(newest / 2).to_string(), "MIDDLE");
+            let name = name.replace(&(newest / 10 * 10).to_string(), "THREAD");
+            done.store(0, Ordering::Relaxed);
+            assert!(browser.get(&address).await.status < 500, "{address}");
+            work.insert(format!("{role} {name}"), done.load(Ordering::Relaxed));
+        }
+    }
+    work
+}
+
+/// What an index leads to is read, and nothing else: as EXPLAIN would tell of each query, told of all that there are. A list
+/// looks through so many runs, or threads, and no more.
+#[tokio::test(flavor = "multi_thread")]
+async fn no_page_has_more_read_for_it_when_there_are_more_runs() {
+    let (few, many) = (work(25_000).await, work(75_000).await);
+    assert_eq!(few.keys().collect::<Vec<_>>(), many.keys().collect::<Vec<_>>());
+    assert!(few.values().any(|work| *work > 100_000), "it counts");
+    // A session box counts the runs of its record, which are more here, too.
+    let pages = many.iter().filter(|(page, _)| !page.contains("/sessions/"));
+    let more = pages.filter(|(page, work)| **work > few[*page] * 5 / 4 + 5_000);
+    let more: Vec<_> = more.map(|(page, work)| format!("{page}: {} and {work} instructions", few[page])).collect();
+    assert!(more.is_empty(), "pages that read more: {more:#?}");
 }
 
 /// Each page is asked for this often; the median counts.
@@ -192,7 +263,8 @@ async fn any_page_is_quick_with_a_million_runs() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("crm.db");
     let started = Instant::now();
-    let (world, newest) = with_a_past(Database::create_demo(&path, NOW.parse().unwrap()).unwrap(), runs).await;
+    let (world, newest) =
+        with_a_past(Database::create_demo(&path, NOW.parse().unwrap()).unwrap(), Past::of(runs)).await;
     let size = std::fs::metadata(&path).unwrap().len() >> 20;
     println!("{runs} runs, {size} MiB, made in {} s", started.elapsed().as_secs());
     let mut slow = BTreeMap::new();

@@ -52,7 +52,7 @@ pub(super) fn chain(run: RunId, common: &Common) -> Result<Exit, Failure> {
     let workshop = Workshop::open(common, Mode::Read)?;
     let conn = workshop.database.snapshot().or_exit(Exit::Backend)?;
     let root = runs::detail(&conn, run).map_err(Failure::from_error)?.summary.root;
-    let chain = runs::chain(&conn, root).map_err(Failure::from_error)?;
+    let chain = runs::chain(&conn, root, usize::MAX).map_err(Failure::from_error)?;
     let suppressed = runs::suppressed(&conn, Some(root), None, SUPPRESSED).map_err(Failure::from_error)?;
     if common.format.json {
         output::json(&json!({ "root": root, "runs": chain, "suppressed": suppressed }))?;
