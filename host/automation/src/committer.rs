@@ -34,6 +34,9 @@ trait Job: Send {
     /// Does it. Whether it is to be kept.
     fn run(&mut self, conn: &Connection) -> bool;
 
+    /// Whether it may change records.
+    fn changes_records(&self) -> bool;
+
     /// Tells the caller what became of it.
     fn tell(self: Box<Self>, committed: Result<(), DbError>);
 }
@@ -43,6 +46,7 @@ struct Task<F, H, T, E> {
     then: H,
     result: Option<Result<T, E>>,
     reply: oneshot::Sender<Result<T, E>>,
+    changes_records: bool,
 }
 
 impl<F, H, T, E> Job for Task<F, H, T, E>
@@ -55,6 +59,10 @@ where
     fn run(&mut self, conn: &Connection) -> bool {
         self.result = self.work.take().map(|work| work(conn));
         matches!(self.result, Some(Ok(_)))
+    }
+
+    fn changes_records(&self) -> bool {
+        self.changes_records
     }
 
     fn tell(self: Box<Self>, committed: Result<(), DbError>) {
@@ -111,17 +119,33 @@ impl Committer {
         E: From<DbError> + Send + 'static,
     {
         let submitted = match seen::current() {
-            None => self.submit(work, then),
+            None => self.submit(true, work, then),
             Some(key) => {
                 let work = move |conn: &Connection| {
                     let value = work(conn)?;
                     seen::done(conn, &key)?;
                     Ok(value)
                 };
-                self.submit(work, then)
+                self.submit(true, work, then)
             }
         };
         submitted.await.unwrap_or_else(|_| Err(gone().into()))
+    }
+
+    /// The same for work that changes no records, only what the engine keeps beside them: runs that have read records need
+    /// not compare them after it.
+    ///
+    /// # Errors
+    /// As [`Committer::commit`].
+    pub async fn commit_beside<T, E>(
+        &self,
+        work: impl FnOnce(&Connection) -> Result<T, E> + Send + 'static,
+    ) -> Result<T, E>
+    where
+        T: Send + 'static,
+        E: From<DbError> + Send + 'static,
+    {
+        self.submit(false, work, |_| ()).await.unwrap_or_else(|_| Err(gone().into()))
     }
 
     /// The same, from outside of any async runtime.
@@ -133,7 +157,7 @@ impl Committer {
         T: Send + 'static,
         E: From<DbError> + Send + 'static,
     {
-        self.submit(work, |_| ()).blocking_recv().unwrap_or_else(|_| Err(gone().into()))
+        self.submit(true, work, |_| ()).blocking_recv().unwrap_or_else(|_| Err(gone().into()))
     }
 
     /// Tells of each commit: for whoever shows what is there.
@@ -144,6 +168,7 @@ impl Committer {
 
     fn submit<T, E>(
         &self,
+        changes_records: bool,
         work: impl FnOnce(&Connection) -> Result<T, E> + Send + 'static,
         then: impl FnOnce(&mut T) + Send + 'static,
     ) -> oneshot::Receiver<Result<T, E>>
@@ -154,7 +179,7 @@ impl Committer {
         let (reply, answer) = oneshot::channel();
         if let Some(jobs) = &self.jobs {
             // If the thread is gone, so is the reply, and the caller is told so.
-            let _ = jobs.send(Box::new(Task { work: Some(work), then, result: None, reply }));
+            let _ = jobs.send(Box::new(Task { work: Some(work), then, result: None, reply, changes_records }));
         }
         answer
     }
@@ -177,10 +202,13 @@ fn gone() -> DbError {
 fn serve(database: &Database, queue: &mpsc::Receiver<Box<dyn Job>>, commits: &watch::Sender<u64>) {
     while let Ok(first) = queue.recv() {
         let mut jobs = vec![first];
-        let committed = database.transaction(|conn| {
+        let committed = database.transaction_beside(|conn, records| {
             let started = Instant::now();
             let mut next = 0;
             while let Some(job) = jobs.get_mut(next) {
+                if job.changes_records() {
+                    records.change();
+                }
                 in_savepoint(conn, job.as_mut())?;
                 next += 1;
                 if next < MOST_JOBS && started.elapsed() < LONGEST {
@@ -243,7 +271,7 @@ mod tests {
             wait.recv().ok();
             Ok::<_, DbError>(())
         };
-        let held = committer.submit(wait, |()| ());
+        let held = committer.submit(true, wait, |()| ());
         // Told to those whose work is kept, before they hear of it themselves.
         let (kept, told) = mpsc::channel();
         let tell = |name: &'static str| {
@@ -251,14 +279,14 @@ mod tests {
             move || kept.send(name).unwrap()
         };
         let [good, bad, panics, last] = ["good", "bad", "panics", "last"].map(tell);
-        let good = committer.submit(insert("test-a"), move |_| good());
+        let good = committer.submit(true, insert("test-a"), move |_| good());
         let fail = |conn: &Connection| {
             conn.execute("INSERT INTO tb_meta (key, value) VALUES ('test-b', '1')", [])?;
             Err::<(), _>(DbError::TooBig)
         };
-        let bad = committer.submit(fail, move |()| bad());
-        let panics = committer.submit(|_| -> Result<(), DbError> { panic!("on purpose") }, move |()| panics());
-        let last = committer.submit(insert("test-c"), move |_| last());
+        let bad = committer.submit(true, fail, move |()| bad());
+        let panics = committer.submit(true, |_| -> Result<(), DbError> { panic!("on purpose") }, move |()| panics());
+        let last = committer.submit(true, insert("test-c"), move |_| last());
         go.send(()).unwrap();
         held.blocking_recv().unwrap().unwrap();
         assert_eq!(good.blocking_recv().unwrap().unwrap(), 1);
@@ -274,7 +302,7 @@ mod tests {
     fn what_was_handed_in_is_done_before_the_thread_ends() {
         let database = database();
         let committer = Committer::start(database.clone()).unwrap();
-        let _not_waited_for = committer.submit(insert("test-a"), |_| ());
+        let _not_waited_for = committer.submit(true, insert("test-a"), |_| ());
         drop(committer);
         assert_eq!(count(&database), 1);
     }

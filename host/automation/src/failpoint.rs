@@ -8,10 +8,10 @@ pub(crate) use triggerbox_store::failpoint::hit;
 #[inline]
 pub(crate) fn hit(_name: &str) {}
 
-/// A ledger that is broken on purpose, to show that the kill test's checker finds it: answers are not kept.
+/// A ledger that is broken on purpose, to show that the kill test's checker finds it: answers of this kind are not kept.
 #[cfg(feature = "failpoints")]
-pub(crate) fn forgets() -> bool {
-    let forgets = std::env::var_os("TRIGGERBOX_BROKEN_LEDGER").is_some();
+pub(crate) fn forgets(kind: &str) -> bool {
+    let forgets = std::env::var("TRIGGERBOX_BROKEN_LEDGER").is_ok_and(|broken| broken == kind);
     if forgets {
         hit("answer-forgotten");
     }

@@ -1,10 +1,13 @@
 //! Keeps calls to language models and other services, and what they cost, in the database file: each step is one
 //! transaction that is on disk when it returns.
 
-use std::sync::Arc;
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, Ordering},
+};
 
 use triggerbox_llm::ledger::{self, Begun, End, Intent, Kind, Ledger, LedgerError};
-use triggerbox_model::value::Id;
+use triggerbox_model::{call::Answer, value::Id};
 use triggerbox_store::db::{Database, DbError};
 
 use crate::{engine::Engine, error::EngineError, queue::Claim, threads::session};
@@ -27,15 +30,15 @@ impl DatabaseLedger {
 #[async_trait::async_trait]
 impl Ledger for DatabaseLedger {
     async fn begin(&self, intent: Intent) -> Result<Begun, LedgerError> {
-        self.0.transaction(|conn| ledger::begin(conn, &intent).map_err(DbError::from)).map_err(failed)
+        self.0.transaction_beside(|conn, _| ledger::begin(conn, &intent).map_err(DbError::from)).map_err(failed)
     }
 
     async fn end(&self, call: i64, end: End) -> Result<(), LedgerError> {
-        self.0.transaction(|conn| ledger::end(conn, call, &end).map_err(DbError::from)).map_err(failed)
+        self.0.transaction_beside(|conn, _| ledger::end(conn, call, &end).map_err(DbError::from)).map_err(failed)
     }
 
     async fn plan(&self, run: &str, at: i64, plan: String) -> Result<(), LedgerError> {
-        self.0.transaction(|conn| ledger::plan(conn, run, at, &plan).map_err(DbError::from)).map_err(failed)
+        self.0.transaction_beside(|conn, _| ledger::plan(conn, run, at, &plan).map_err(DbError::from)).map_err(failed)
     }
 }
 
@@ -44,46 +47,52 @@ impl Ledger for DatabaseLedger {
 pub(crate) struct RunLedger {
     engine: Engine,
     run: Arc<(Claim, Vec<Id>)>,
+    /// The run's thread has begun.
+    begun: AtomicBool,
 }
 
 impl RunLedger {
     /// Of a run that is about these records.
     pub(crate) fn new(engine: &Engine, claim: &Claim, records: &[Id]) -> Self {
-        Self { engine: engine.clone(), run: Arc::new((claim.clone(), records.to_vec())) }
+        Self { engine: engine.clone(), run: Arc::new((claim.clone(), records.to_vec())), begun: AtomicBool::new(false) }
     }
 }
 
 #[async_trait::async_trait]
 impl Ledger for RunLedger {
     async fn begin(&self, intent: Intent) -> Result<Begun, LedgerError> {
-        let run = Arc::clone(&self.run);
+        let (run, is_model) = (Arc::clone(&self.run), intent.kind == Kind::Model);
+        let begins = is_model && !self.begun.load(Ordering::Relaxed);
         let work = move |conn: &rusqlite::Connection| {
-            if intent.kind == Kind::Model {
+            if begins {
                 session::begin(conn, &run.0, &run.1, intent.at)?;
             }
             Ok::<_, EngineError>(ledger::begin(conn, &intent)?)
         };
-        let begun = self.engine.committer().commit(work).await.map_err(failed)?;
-        crate::failpoint::hit("intent-stored");
+        let begun = self.engine.committer().commit_beside(work).await.map_err(failed)?;
+        self.begun.fetch_or(begins, Ordering::Relaxed);
+        crate::failpoint::hit(if is_model { "intent-stored" } else { "http-intent-stored" });
         Ok(begun)
     }
 
     async fn end(&self, call: i64, end: End) -> Result<(), LedgerError> {
+        // Calls that failed count among the models'.
+        let is_model = !matches!(end.reply, Ok(Answer::Response(_)));
         let work = move |conn: &rusqlite::Connection| ledger::end(conn, call, &end).map_err(DbError::from);
-        crate::failpoint::hit("answered");
+        crate::failpoint::hit(if is_model { "answered" } else { "http-answered" });
         #[cfg(feature = "failpoints")]
-        if crate::failpoint::forgets() {
+        if crate::failpoint::forgets(if is_model { "model" } else { "http" }) {
             return Ok(());
         }
-        self.engine.committer().commit(work).await.map_err(failed)?;
-        crate::failpoint::hit("answer-stored");
+        self.engine.committer().commit_beside(work).await.map_err(failed)?;
+        crate::failpoint::hit(if is_model { "answer-stored" } else { "http-answer-stored" });
         Ok(())
     }
 
     async fn plan(&self, run: &str, at: i64, plan: String) -> Result<(), LedgerError> {
         let run = run.to_owned();
         let work = move |conn: &rusqlite::Connection| ledger::plan(conn, &run, at, &plan).map_err(DbError::from);
-        self.engine.committer().commit(work).await.map_err(failed)
+        self.engine.committer().commit_beside(work).await.map_err(failed)
     }
 }
 

@@ -159,7 +159,7 @@ pub(crate) async fn play_over<R: Records>(
     mut log: Box<dyn LogSink>,
 ) -> Result<Played<R>, RunError> {
     let (mut done, mut outcome) = (Vec::new(), Some(Outcome::default()));
-    for (index, step) in steps.iter().enumerate() {
+    for (index, step) in (0..).zip(steps) {
         let calls = outside.map(|outside| outside.start(&task.run_id, index, &step.limits));
         let planning = plan::is_wanted(&step.authority, &step.parameters).then(|| {
             let user = &task.run_as.user;

@@ -18,7 +18,7 @@ pub(crate) struct Seats {
     most_waiting: usize,
     /// Rules whose runs left their seats: no more of them are begun while nobody else may wait.
     waiters: Mutex<HashSet<String>>,
-    /// A run that waited goes on, so that another may wait.
+    /// A run that waited goes on, so that another may wait: told where nobody else could.
     pub(crate) freed: Notify,
 }
 
@@ -115,8 +115,11 @@ impl Seat for Taken {
             return;
         }
         if let Ok(permit) = Arc::clone(&self.seats.working).acquire_owned().await {
+            let all_waited = *self.seats.waiting.borrow() >= self.seats.most_waiting;
             *lock(&self.held) = Held::Working(permit);
-            self.seats.freed.notify_one();
+            if all_waited {
+                self.seats.freed.notify_one();
+            }
         }
     }
 }

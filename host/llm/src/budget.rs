@@ -4,7 +4,7 @@
 //! nobody knows (a crash, a cancelled run, an answer cut off) therefore stays charged at its worst case, and runs at
 //! the same time cannot overspend together: a charge is one transaction.
 
-use rusqlite::{Connection, OptionalExtension, params};
+use rusqlite::{Connection, OptionalExtension, Row, params};
 use serde::{Deserialize, Serialize};
 use triggerbox_model::limits::{Breach, Class, Limit, Scope};
 
@@ -67,9 +67,7 @@ CREATE TABLE IF NOT EXISTS llm_account (
 /// What SQLite says.
 pub fn used(conn: &Connection, scope: Scope, key: &str) -> rusqlite::Result<Amount> {
     let sql = "SELECT calls, tokens, micro_euro FROM llm_account WHERE scope = ? AND key = ?";
-    let found = conn.prepare_cached(sql)?.query_row((scope.name(), key), |row| {
-        Ok(Amount { calls: number(row.get(0)?), tokens: number(row.get(1)?), micro_euro: number(row.get(2)?) })
-    });
+    let found = conn.prepare_cached(sql)?.query_row((scope.name(), key), amount);
     Ok(found.optional()?.unwrap_or_default())
 }
 
@@ -83,14 +81,15 @@ pub fn charge(
     amount: Amount,
     class: Class,
 ) -> rusqlite::Result<Result<(), Breach>> {
-    for Account { scope, key, max } in accounts {
-        let total = used(conn, *scope, key)?.plus(amount);
+    let amount = signed(amount);
+    for (at, Account { scope, key, max }) in accounts.iter().enumerate() {
+        let total = add(conn, *scope, key, amount)?;
         if let Some((limit, used, max)) = total.over(*max) {
+            for Account { scope, key, .. } in accounts.iter().take(at + 1) {
+                add(conn, *scope, key, amount.map(i64::wrapping_neg))?;
+            }
             return Ok(Err(Breach { limit, used, max, class, scope: *scope }));
         }
-    }
-    for Account { scope, key, .. } in accounts {
-        add(conn, *scope, key, signed(amount))?;
     }
     Ok(Ok(()))
 }
@@ -108,12 +107,17 @@ pub fn settle(conn: &Connection, accounts: &[Account], worst: Amount, used: Amou
     Ok(())
 }
 
-fn add(conn: &Connection, scope: Scope, key: &str, [calls, tokens, micro_euro]: [i64; 3]) -> rusqlite::Result<()> {
+/// Adds to an account; what it has used then.
+fn add(conn: &Connection, scope: Scope, key: &str, [calls, tokens, micro_euro]: [i64; 3]) -> rusqlite::Result<Amount> {
     let sql = "INSERT INTO llm_account (scope, key, calls, tokens, micro_euro) VALUES (?1, ?2, ?3, ?4, ?5)
          ON CONFLICT (scope, key) DO UPDATE SET
-             calls = calls + ?3, tokens = tokens + ?4, micro_euro = micro_euro + ?5";
-    conn.prepare_cached(sql)?.execute(params![scope.name(), key, calls, tokens, micro_euro])?;
-    Ok(())
+             calls = calls + ?3, tokens = tokens + ?4, micro_euro = micro_euro + ?5
+         RETURNING calls, tokens, micro_euro";
+    conn.prepare_cached(sql)?.query_row(params![scope.name(), key, calls, tokens, micro_euro], amount)
+}
+
+fn amount(row: &Row<'_>) -> rusqlite::Result<Amount> {
+    Ok(Amount { calls: number(row.get(0)?), tokens: number(row.get(1)?), micro_euro: number(row.get(2)?) })
 }
 
 /// SQLite's integers have 63 bits and a sign; a quarter of that is more than anybody can spend.

@@ -27,6 +27,7 @@ pub mod price;
 pub mod provider;
 mod read;
 pub mod recording;
+mod said;
 pub mod secret;
 mod shape;
 

@@ -21,6 +21,7 @@ use crate::{
     http::{SendError, Web},
     ledger::{Begun, End, Intent, Kind, Ledger, LedgerError},
     models::Models,
+    said::Said,
     shape::Shape,
 };
 
@@ -119,9 +120,8 @@ pub struct Unavailable {
 impl Outside {
     /// Starts an attempt of one script of a run; its scripts are numbered, for they may ask the same.
     #[must_use]
-    pub fn start(&self, run: &str, script: usize, limits: &Limits) -> Calls {
-        let (outside, run) = (self.clone(), run.to_owned());
-        Calls { outside, run, script, limits: *limits, made: HashMap::new(), said: Vec::new(), unavailable: None }
+    pub fn start(&self, run: &str, script: u32, limits: &Limits) -> Calls {
+        Calls::new(self.clone(), run.to_owned(), script.into(), *limits)
     }
 }
 
@@ -129,17 +129,34 @@ impl Outside {
 pub struct Calls {
     outside: Outside,
     run: String,
-    script: usize,
+    script: u64,
     limits: Limits,
     /// How often each request was made.
     made: HashMap<[u8; 32], u32>,
     /// The last conversation, so that only what is new is kept.
-    said: Vec<LlmMessage>,
+    said: Said,
     /// The last call came to nothing because somebody was not available.
     unavailable: Option<Unavailable>,
 }
 
 impl Calls {
+    fn new(outside: Outside, run: String, script: u64, limits: Limits) -> Self {
+        Self { outside, run, script, limits, made: HashMap::new(), said: Said::default(), unavailable: None }
+    }
+
+    /// The calls of a script that runs within this one, the n-th that does: they have a conversation of their own, and are
+    /// charged to the same accounts.
+    #[must_use]
+    pub fn within(&self, nth: u32) -> Self {
+        let script = (self.script + 1) << 32 | u64::from(nth);
+        Self::new(self.outside.clone(), self.run.clone(), script, self.limits)
+    }
+
+    /// A script that ran within this one is over: who was not available for it, was not for this one.
+    pub fn after(&mut self, within: &Self) {
+        self.unavailable.clone_from(&within.unavailable);
+    }
+
     /// Who was not available when the run asked last. A script that fails then may succeed another time.
     #[must_use]
     pub fn unavailable(&self) -> Option<&Unavailable> {
@@ -213,8 +230,8 @@ impl Calls {
         };
         self.in_time()?;
         let kept = self.what_is_new(request);
-        let accounts = self.accounts();
-        let intent = self.intent(Kind::Model, request, kept, accounts, worst);
+        let hash = self.said.hash(self.script, request);
+        let intent = self.intent(Kind::Model, hash, kept, self.accounts(), worst);
         let call = match self.outside.ledger.begin(intent).await? {
             Begun::Go(call) => call,
             Begun::Known(reply) => return Ok(reply.and_then(completion)),
@@ -261,7 +278,8 @@ impl Calls {
         let kind = if prepared.repeatable { Kind::HttpRepeatable } else { Kind::Http };
         // As the script wrote it: secrets are still placeholders.
         let kept = serde_json::to_string(&request).unwrap_or_default();
-        let intent = self.intent(kind, &request, kept, Vec::new(), Amount::default());
+        let hash = Sha256::digest(format!("{} {kept}", self.script)).into();
+        let intent = self.intent(kind, hash, kept, Vec::new(), Amount::default());
         let call = match self.outside.ledger.begin(intent).await? {
             Begun::Go(call) => call,
             Begun::Known(reply) => return Ok(reply),
@@ -289,16 +307,7 @@ impl Calls {
         Ok(reply)
     }
 
-    fn intent<T: Serialize>(
-        &mut self,
-        kind: Kind,
-        request: &T,
-        kept: String,
-        accounts: Vec<Account>,
-        worst: Amount,
-    ) -> Intent {
-        let whole = serde_json::to_vec(&(self.script, request)).unwrap_or_default();
-        let hash: [u8; 32] = Sha256::digest(&whole).into();
+    fn intent(&mut self, kind: Kind, hash: [u8; 32], kept: String, accounts: Vec<Account>, worst: Amount) -> Intent {
         let made = self.made.entry(hash).or_default();
         let nth = *made;
         *made += 1;
@@ -318,14 +327,11 @@ impl Calls {
         }
     }
 
-    /// The request as it is kept: of its messages only those that the last one did not have.
+    /// The request as it is kept: of its messages only those that the last one did not have. A conversation that starts anew
+    /// is kept whole.
     fn what_is_new(&mut self, request: &LlmRequest) -> String {
-        let same = self.said.iter().zip(&request.messages).take_while(|(before, now)| before == now).count();
-        // A conversation that starts anew is kept whole.
-        let same = if same == self.said.len() { same } else { 0 };
+        let same = self.said.take(request);
         let new = request.messages.get(same..).unwrap_or_default();
-        self.said.truncate(same);
-        self.said.extend_from_slice(new);
         let tools: Vec<_> = request.tools.iter().map(|tool| &tool.name).collect();
         json!({ "model": request.model, "after": same, "messages": new, "tools": tools }).to_string()
     }

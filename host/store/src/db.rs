@@ -9,6 +9,7 @@ mod settings;
 mod upgrade;
 
 use std::{
+    cell::Cell,
     fs::{File, TryLockError},
     ops::Deref,
     path::{Path, PathBuf},
@@ -75,6 +76,8 @@ struct Inner {
     looked_at: AtomicU64,
     /// Counts how often SQLite's statistics were renewed.
     statistics: AtomicU64,
+    /// See [`Records`].
+    changes: AtomicU64,
     // Dropped last: the lock after the connections, the folder after the lock.
     _lock: Option<File>,
     _folder: Option<TempDir>,
@@ -208,13 +211,16 @@ impl Database {
     /// What SQLite says.
     pub fn snapshot(&self) -> Result<Snapshot, DbError> {
         let statistics = self.inner.statistics.load(Ordering::Relaxed);
-        let idle = lock_mutex(&self.inner.readers).pop();
-        let conn = match idle {
-            Some(conn) => conn,
-            None => open_reader(&self.inner.path, self.inner.immutable)?,
-        };
+        let conn = self.reader()?;
+        let changes = self.inner.changes.load(Ordering::SeqCst);
         begin(&conn)?;
-        Ok(Snapshot { conn: Some(conn), database: self.clone(), version: None, was_let_go: false, statistics })
+        Ok(Snapshot { conn: Some(conn), database: self.clone(), version: None, was_let_go: false, statistics, changes })
+    }
+
+    /// A read connection that nobody uses.
+    fn reader(&self) -> Result<Connection, DbError> {
+        let idle = lock_mutex(&self.inner.readers).pop();
+        idle.map_or_else(|| open_reader(&self.inner.path, self.inner.immutable), Ok)
     }
 
     /// Runs `work` in one transaction, with the writer lock held. It is committed if `work` succeeds, else
@@ -223,9 +229,26 @@ impl Database {
     /// # Errors
     /// What `work` says, or the database.
     pub fn transaction<T, E: From<DbError>>(&self, work: impl FnOnce(&Connection) -> Result<T, E>) -> Result<T, E> {
+        self.transaction_beside(|conn, records| {
+            records.change();
+            work(conn)
+        })
+    }
+
+    /// The same for work that says itself when it begins to change records, if it does: who has read records need not look
+    /// again after what others only write beside them.
+    ///
+    /// # Errors
+    /// As [`Database::transaction`].
+    pub fn transaction_beside<T, E: From<DbError>>(
+        &self,
+        work: impl FnOnce(&Connection, &Records<'_>) -> Result<T, E>,
+    ) -> Result<T, E> {
         let conn = self.writer()?;
+        // Until the transaction is over, one way or the other.
+        let records = Records { changes: &self.inner.changes, begun: Cell::new(false) };
         conn.execute_batch("BEGIN IMMEDIATE").map_err(DbError::from)?;
-        match work(&conn) {
+        match work(&conn, &records) {
             Ok(value) => match conn.execute_batch("COMMIT") {
                 Ok(()) => {
                     let changed = conn.total_changes();
@@ -295,10 +318,35 @@ impl Database {
                 writer: writer.map(Mutex::new),
                 looked_at: AtomicU64::new(0),
                 statistics: AtomicU64::new(0),
+                changes: AtomicU64::new(0),
                 _lock: lock,
                 _folder: folder,
             }),
         })
+    }
+}
+
+/// Counts transactions that change records: odd while one is under way.
+#[derive(Debug)]
+pub struct Records<'a> {
+    changes: &'a AtomicU64,
+    begun: Cell<bool>,
+}
+
+impl Records<'_> {
+    /// To be called before the first change of a record.
+    pub fn change(&self) {
+        if !self.begun.replace(true) {
+            self.changes.fetch_add(1, Ordering::SeqCst);
+        }
+    }
+}
+
+impl Drop for Records<'_> {
+    fn drop(&mut self) {
+        if self.begun.get() {
+            self.changes.fetch_add(1, Ordering::SeqCst);
+        }
     }
 }
 
@@ -312,6 +360,8 @@ pub struct Snapshot {
     was_let_go: bool,
     /// Which statistics it plans by.
     statistics: u64,
+    /// How many changes of records there were before it began.
+    changes: u64,
 }
 
 impl Database {
@@ -393,12 +443,54 @@ impl Snapshot {
         Ok(())
     }
 
-    /// Shows what is committed by now, with what is staged over it. Whether that is anything new.
+    /// Lets go of the connection too, for others to use: nothing is staged on it. To be read from only after
+    /// [`Snapshot::renew`].
+    pub(crate) fn give_back(&mut self) -> Result<(), DbError> {
+        if self.was_let_go {
+            return self.let_go();
+        }
+        self.put_back();
+        Ok(())
+    }
+
+    /// Gives the connection back, if others can use it: without anything on it.
+    fn put_back(&mut self) {
+        let Some(conn) = self.conn.take() else { return };
+        roll_back(&conn);
+        let old = self.statistics != self.database.inner.statistics.load(Ordering::Relaxed);
+        // What was staged before it was let go of is not undone by a rollback.
+        if self.was_let_go || old {
+            return;
+        }
+        let mut readers = lock_mutex(&self.database.inner.readers);
+        if conn.is_autocommit() && readers.len() < IDLE_READERS {
+            readers.push(conn);
+        }
+    }
+
+    /// Shows what is committed by now, with what is staged over it. Whether any record may be another than it was.
     pub(crate) fn renew(&mut self) -> Result<bool, DbError> {
-        self.let_go()?;
-        begin(self)?;
-        let now = data_version(self)?;
-        Ok(self.version.take().is_some_and(|before| before != now))
+        let before = std::mem::replace(&mut self.changes, self.database.inner.changes.load(Ordering::SeqCst));
+        let other = match self.conn {
+            Some(_) => {
+                self.let_go()?;
+                begin(self)?;
+                let now = data_version(self)?;
+                self.version.take().is_some_and(|before| before != now)
+            }
+            None => {
+                self.statistics = self.database.inner.statistics.load(Ordering::Relaxed);
+                let conn = self.conn.insert(self.database.reader()?);
+                begin(conn)?;
+                data_version(conn)?;
+                true
+            }
+        };
+        // Whatever this state has and the one before had not was committed after that began, and before this number was
+        // read. Only the process that writes knows it.
+        let after = self.database.inner.changes.load(Ordering::SeqCst);
+        let same = self.database.mode() == Mode::Write && before.is_multiple_of(2) && before == after;
+        Ok(other && !same)
     }
 }
 
@@ -417,25 +509,15 @@ fn data_version(conn: &Connection) -> Result<i64, DbError> {
 impl Deref for Snapshot {
     type Target = Connection;
 
-    #[allow(clippy::expect_used, reason = "the connection is taken out only by drop")]
+    #[allow(clippy::expect_used, reason = "given back, it is taken again before it is read from")]
     fn deref(&self) -> &Connection {
-        self.conn.as_ref().expect("present until dropped")
+        self.conn.as_ref().expect("present until it is given back")
     }
 }
 
 impl Drop for Snapshot {
     fn drop(&mut self) {
-        let Some(conn) = self.conn.take() else { return };
-        roll_back(&conn);
-        let old = self.statistics != self.database.inner.statistics.load(Ordering::Relaxed);
-        // What was staged before it was let go of is not undone by a rollback.
-        if self.was_let_go || old {
-            return;
-        }
-        let mut idle = lock_mutex(&self.database.inner.readers);
-        if conn.is_autocommit() && idle.len() < IDLE_READERS {
-            idle.push(conn);
-        }
+        self.put_back();
     }
 }
 

@@ -57,6 +57,16 @@ impl Overlay {
         Ok(())
     }
 
+    /// Takes everything staged away, and forgets which ids were given out.
+    pub(crate) fn clear(&mut self, conn: &Connection) -> Result<(), Error> {
+        for table in std::mem::take(self).tables.keys() {
+            let (view, new, gone) = (quote(table), quote(&format!("{table}$new")), quote(&format!("{table}$gone")));
+            let sql = format!("DROP VIEW temp.{view}; DROP TABLE temp.{new}; DROP TABLE temp.{gone};");
+            conn.execute_batch(&sql).map_err(fault)?;
+        }
+        Ok(())
+    }
+
     /// After a savepoint was rolled back: tables that were shadowed within it no longer are.
     pub(crate) fn look_again(&mut self, conn: &Connection) -> Result<(), Error> {
         let mut statement =

@@ -59,6 +59,13 @@ pub struct Behind {
     pub found: Vec<Seen>,
 }
 
+/// What a session had staged at a moment, to go back to ([`Session::undo`]).
+#[derive(Debug, Clone, PartialEq)]
+pub struct Mark {
+    effects: Vec<Effect>,
+    mentions: usize,
+}
+
 /// How long a session reads from one snapshot.
 pub const MAX_SNAPSHOT_AGE: Duration = Duration::from_secs(5);
 
@@ -142,7 +149,11 @@ impl Session {
     /// # Errors
     /// When the database itself fails.
     pub fn rest(&mut self) -> Result<(), DbError> {
-        self.snapshot.let_go()?;
+        match &self.place {
+            // Whoever waits with nothing staged has no use for a connection.
+            Place::Staged(overlay) if overlay.is_empty() => self.snapshot.give_back()?,
+            Place::Staged(_) | Place::Committed(_) => self.snapshot.let_go()?,
+        }
         self.since = None;
         Ok(())
     }
@@ -236,6 +247,52 @@ impl Session {
     #[must_use]
     pub fn changes(&self) -> ChangeSet {
         ChangeSet { reads: self.reads(), ..self.changes.clone() }
+    }
+
+    /// What is staged so far.
+    #[must_use]
+    pub fn mark(&self) -> Mark {
+        Mark { effects: self.changes.effects.clone(), mentions: self.changes.mentions.len() }
+    }
+
+    /// Forgets what was staged since a mark. What was read since then counts as read.
+    ///
+    /// # Errors
+    /// What the database says. [`DbError::Outdated`]: what was staged before cannot be staged the same way any more, so that
+    /// the run must start again.
+    pub fn undo(&mut self, mark: Mark) -> Result<(), DbError> {
+        self.renew()?;
+        self.changes.mentions.truncate(mark.mentions);
+        if self.changes.effects == mark.effects {
+            return Ok(());
+        }
+        self.stage_anew(mark.effects).map_err(|error| match DbError::behind(&error) {
+            Some(fault) => fault,
+            None => {
+                let why = error.to_string();
+                self.outdated = Some(Error::new(ErrorKind::Conflict, "conflict", why.clone()));
+                DbError::Outdated { why }
+            }
+        })
+    }
+
+    /// Makes the view show these effects and no others.
+    fn stage_anew(&mut self, effects: Vec<Effect>) -> Result<(), Error> {
+        self.place.clear(&self.snapshot)?;
+        self.events.clear();
+        self.changed.clear();
+        self.pending.clear();
+        (self.here, self.options) = (self.env.clone(), Options::default());
+        for (index, effect) in effects.iter().enumerate() {
+            let ids = self.show(index, effect)?;
+            if with_ids(effect.clone(), &ids) != *effect {
+                let text = "what the run had staged would be other records now: others changed them meanwhile";
+                return Err(Error::new(ErrorKind::Conflict, "conflict", text));
+            }
+        }
+        self.shown = effects.len();
+        self.changes.effects = effects;
+        Ok(())
     }
 
     /// Everything that the run read before it changed it. For those who answer within somebody else's change: the change

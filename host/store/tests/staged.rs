@@ -22,7 +22,7 @@ use triggerbox_model::{
     call::{Activity, Answer, Call, Command},
     value::{Id, RecordRef, Value, is_provisional},
 };
-use triggerbox_store::{commit::commit, db::Database, env::Env, query};
+use triggerbox_store::{commit::commit, db::Database, env::Env, query, session::Session};
 
 /// One random call; indexes choose among the records that there are by then.
 #[derive(Debug, Clone)]
@@ -246,10 +246,7 @@ fn hanging(model: &str, values: &mut [(String, Value)], id_of: &dyn Fn(&str, Id)
     }
 }
 
-fn compare(database: &Database, steps: &[Step]) {
-    let env = env(database, ADMIN);
-    let sudo = env.clone().sudo();
-    let mut run = session(database);
+fn take(run: &mut Session, steps: &[Step]) {
     for step in steps {
         run.settle().unwrap();
         if let Some(call) = call_of(run.connection(), step) {
@@ -257,6 +254,23 @@ fn compare(database: &Database, steps: &[Step]) {
             let _ = run.call(call).unwrap();
         }
     }
+}
+
+/// What is undone between two parts of a run is as if it had never been.
+fn compare(database: &Database, steps: &[Step], undone: &[Step], after: &[Step]) {
+    let env = env(database, ADMIN);
+    let sudo = env.clone().sudo();
+    let mut plain = session(database);
+    take(&mut plain, steps);
+    take(&mut plain, after);
+    let mut run = session(database);
+    take(&mut run, steps);
+    let mark = run.mark();
+    take(&mut run, undone);
+    run.undo(mark).unwrap();
+    take(&mut run, after);
+    assert_eq!(run.changes().effects, plain.changes().effects, "{undone:#?} undone after {steps:#?}");
+    drop(plain);
     let diff = run.preview().unwrap().diff;
     // The dump needs the real ids, which the commit gives; the session's view stays as it was.
     let changes = run.changes();
@@ -296,7 +310,17 @@ proptest! {
 
     #[test]
     fn what_a_run_sees_is_what_is_committed(steps in prop::collection::vec(step(), 1..14)) {
-        compare(&demo(), &steps);
+        compare(&demo(), &steps, &[], &[]);
+    }
+
+    // Shows: F133
+    #[test]
+    fn what_is_undone_was_never_there(
+        steps in prop::collection::vec(step(), 0..8),
+        undone in prop::collection::vec(step(), 1..8),
+        after in prop::collection::vec(step(), 0..8),
+    ) {
+        compare(&demo(), &steps, &undone, &after);
     }
 }
 

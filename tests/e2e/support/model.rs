@@ -7,6 +7,7 @@ use std::{
     net::{TcpListener, TcpStream},
     sync::{Arc, Mutex},
     thread,
+    time::Instant,
 };
 
 use serde_json::{Value as Json, json};
@@ -26,6 +27,8 @@ pub(crate) struct Asked {
     pub(crate) head: String,
     /// Its body.
     pub(crate) body: Vec<u8>,
+    /// When the last of it was there.
+    pub(crate) came: Instant,
 }
 
 /// A service, for as long as the test runs.
@@ -72,12 +75,14 @@ impl ModelServer {
 
     /// Answers each request, counted from 0, as the function says.
     pub(crate) fn start(answer: impl Fn(usize, &Json) -> Say + Send + Sync + 'static) -> Self {
-        let service = Service::start(move |nth, asked| {
-            let request = serde_json::from_slice(&asked.body).unwrap();
-            match answer(nth, &request) {
-                Say::This(said) => (200, completion(nth, &said).to_string()),
-                Say::Status(status) => (status, json!({ "error": { "message": "no" } }).to_string()),
-            }
+        Self::unread(move |nth, asked| answer(nth, &serde_json::from_slice(&asked.body).unwrap()))
+    }
+
+    /// The same for a function that need not know what a request says.
+    pub(crate) fn unread(answer: impl Fn(usize, &Asked) -> Say + Send + Sync + 'static) -> Self {
+        let service = Service::start(move |nth, asked| match answer(nth, asked) {
+            Say::This(said) => (200, completion(nth, &said).to_string()),
+            Say::Status(status) => (status, json!({ "error": { "message": "no" } }).to_string()),
         });
         Self { url: service.url.clone(), service }
     }
@@ -156,7 +161,8 @@ fn read(stream: &mut TcpStream) -> Option<Asked> {
         let length = head.to_ascii_lowercase();
         let length = length.lines().find_map(|line| line.strip_prefix("content-length: ")?.parse().ok()).unwrap_or(0);
         if bytes.len() >= end + 4 + length {
-            return Some(Asked { head, body: bytes[end + 4..end + 4 + length].to_vec() });
+            let came = Instant::now();
+            return Some(Asked { head, body: bytes[end + 4..end + 4 + length].to_vec(), came });
         }
     }
 }

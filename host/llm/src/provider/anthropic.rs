@@ -1,9 +1,16 @@
 //! Anthropic's messages.
 
-use serde_json::{Map, Value, json};
+use std::borrow::Cow;
+
+use serde::Serialize;
+use serde_json::{Value, json};
 use triggerbox_model::call::{Completion, Finish, LlmMessage, LlmRequest, LlmUsage, ToolCall};
 
-use super::{Parsed, answer_schema, in_words, text, tool_schema};
+use super::{
+    Parsed, answer_schema, in_words,
+    object::{Object, list},
+    text, tool_schema,
+};
 use crate::{
     config::{Model, Provider, Structured},
     error::AskError,
@@ -16,58 +23,64 @@ pub(super) const VERSION: &str = "2023-06-01";
 /// The tool that stands for an answer with a schema: a model that must call it must fill in the schema.
 const ANSWER: &str = "answer";
 
-pub(super) fn body(provider: &Provider, model: &Model, request: &LlmRequest) -> Result<Value, AskError> {
-    let mut system = Vec::new();
-    let mut messages = Vec::new();
+pub(super) fn body(provider: &Provider, model: &Model, request: &LlmRequest) -> Result<String, AskError> {
+    let mut system: Vec<Cow<'_, str>> = Vec::new();
+    let mut messages = Vec::with_capacity(request.messages.len());
     for message in &request.messages {
         match message {
-            LlmMessage::System(text) => system.push(text.clone()),
+            LlmMessage::System(text) => system.push(text.into()),
             LlmMessage::User(text) => messages.push(turn("user", vec![block(text)])),
             LlmMessage::Assistant(text) => messages.push(turn("assistant", vec![block(text)])),
             LlmMessage::AssistantCalls(text, calls) => {
                 let said = (!text.is_empty()).then(|| block(text));
-                let calls = calls.iter().map(|call| {
-                    let input = serde_json::from_str(&call.arguments_json).unwrap_or_else(|_| json!({}));
-                    json!({ "type": "tool_use", "id": call.id, "name": call.name, "input": input })
+                let calls = calls.iter().map(|call| Block::ToolUse {
+                    id: &call.id,
+                    name: &call.name,
+                    input: serde_json::from_str(&call.arguments_json).unwrap_or_else(|_| json!({})),
                 });
                 messages.push(turn("assistant", said.into_iter().chain(calls).collect()));
             }
             LlmMessage::ToolResults(results) => {
-                let results = results.iter().map(|result| {
-                    let (id, content) = (&result.call_id, &result.content);
-                    json!({ "type": "tool_result", "tool_use_id": id, "content": content, "is_error": result.is_error })
+                let results = results.iter().map(|result| Block::ToolResult {
+                    tool_use_id: &result.call_id,
+                    content: &result.content,
+                    is_error: result.is_error,
                 });
                 messages.push(turn("user", results.collect()));
             }
         }
     }
-    let tools = request.tools.iter().map(|tool| {
-        let schema = tool_schema(tool)?;
-        Ok(json!({ "name": tool.name, "description": tool.description, "input_schema": schema }))
-    });
+    let tool = |name: &str, description: &str, schema: &str| {
+        let mut tool = Object::new();
+        tool.put("name", name);
+        tool.put("description", description);
+        tool.put_json("input_schema", schema);
+        tool.end()
+    };
+    let tools = request.tools.iter().map(|one| Ok(tool(&one.name, &one.description, tool_schema(one)?)));
     let mut tools = tools.collect::<Result<Vec<_>, AskError>>()?;
-    let mut body = Map::new();
-    body.insert("model".into(), json!(model.name));
-    body.insert("max_tokens".into(), json!(price::output_bound(model, request)));
-    body.insert("messages".into(), Value::Array(messages));
+    let mut body = Object::new();
+    body.put("model", &model.name);
+    body.put("max_tokens", &price::output_bound(model, request));
+    body.put("messages", &messages);
     if let Some(schema) = answer_schema(request)? {
         if answers_by_tool(provider, request, &schema) {
-            tools.push(json!({ "name": ANSWER, "description": "Gives the answer.", "input_schema": schema }));
-            body.insert("tool_choice".into(), json!({ "type": "tool", "name": ANSWER }));
+            tools.push(tool(ANSWER, "Gives the answer.", &schema.to_string()));
+            body.put("tool_choice", &json!({ "type": "tool", "name": ANSWER }));
         } else {
-            system.push(in_words(&schema));
+            system.push(in_words(&schema).into());
         }
     }
     if !system.is_empty() {
-        body.insert("system".into(), json!(system.join("\n\n")));
+        body.put("system", &system.join("\n\n"));
     }
     if !tools.is_empty() {
-        body.insert("tools".into(), Value::Array(tools));
+        body.put_json("tools", &list(&tools));
     }
     if let Some(temperature) = request.temperature {
-        body.insert("temperature".into(), json!(temperature));
+        body.put("temperature", &temperature);
     }
-    Ok(Value::Object(body))
+    Ok(body.end())
 }
 
 /// Only objects can be a tool's input, and a tool that must be called would shut out the others.
@@ -77,13 +90,27 @@ fn answers_by_tool(provider: &Provider, request: &LlmRequest, schema: &Value) ->
         && schema.get("type") == Some(&json!("object"))
 }
 
-fn turn(role: &str, content: Vec<Value>) -> Value {
-    json!({ "role": role, "content": content })
+#[derive(Serialize)]
+struct Turn<'r> {
+    role: &'static str,
+    content: Vec<Block<'r>>,
+}
+
+#[derive(Serialize)]
+#[serde(tag = "type", rename_all = "snake_case")]
+enum Block<'r> {
+    Text { text: &'r str },
+    ToolUse { id: &'r str, name: &'r str, input: Value },
+    ToolResult { tool_use_id: &'r str, content: &'r str, is_error: bool },
+}
+
+fn turn<'r>(role: &'static str, content: Vec<Block<'r>>) -> Turn<'r> {
+    Turn { role, content }
 }
 
 /// A text block; the protocol refuses empty ones.
-fn block(text: &str) -> Value {
-    json!({ "type": "text", "text": if text.trim().is_empty() { "(nothing)" } else { text } })
+fn block(text: &str) -> Block<'_> {
+    Block::Text { text: if text.trim().is_empty() { "(nothing)" } else { text } }
 }
 
 pub(super) fn parse(answer: &Value, request: &LlmRequest) -> Result<Parsed, String> {

@@ -96,7 +96,7 @@ impl Connection {
     /// # Errors
     /// [`AskError`]
     pub async fn ask(&self, model: &Model, request: &LlmRequest) -> Result<Answered, AskError> {
-        let body = body(&self.provider, model, request)?.to_string();
+        let body = body(&self.provider, model, request)?;
         let worst = price::worst_case(model, self.rate, request).tokens;
         // The semaphore is never closed.
         let _room = self.room.acquire().await.ok();

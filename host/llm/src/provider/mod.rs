@@ -2,9 +2,11 @@
 
 mod anthropic;
 mod connection;
+mod object;
 mod openai;
 mod pace;
 
+use serde::de::IgnoredAny;
 use serde_json::Value;
 use triggerbox_model::call::{Completion, LlmRequest, LlmUsage, Tool};
 
@@ -33,7 +35,7 @@ pub struct Answered {
 }
 
 /// The body of a request, in the provider's protocol.
-fn body(provider: &Provider, model: &Model, request: &LlmRequest) -> Result<Value, AskError> {
+fn body(provider: &Provider, model: &Model, request: &LlmRequest) -> Result<String, AskError> {
     match provider.kind {
         Kind::Openai => openai::body(provider, model, request),
         Kind::Anthropic => anthropic::body(provider, model, request),
@@ -73,14 +75,14 @@ fn parse(
 }
 
 /// The schema of a tool's arguments.
-fn tool_schema(tool: &Tool) -> Result<Value, AskError> {
+fn tool_schema(tool: &Tool) -> Result<&str, AskError> {
     schema(&tool.parameters_schema).map_err(|why| AskError::BadRequest(format!("the tool `{}`: {why}", tool.name)))
 }
 
-/// A schema's text as JSON.
-fn schema(text: &str) -> Result<Value, String> {
-    match serde_json::from_str(text) {
-        Ok(schema @ Value::Object(_)) => Ok(schema),
+/// A schema's text, which is a JSON object.
+fn schema(text: &str) -> Result<&str, String> {
+    match serde_json::from_str::<IgnoredAny>(text) {
+        Ok(_) if text.trim_start().starts_with('{') => Ok(text),
         Ok(_) => Err("its schema is no JSON object".to_owned()),
         Err(error) => Err(format!("its schema is no JSON: {error}")),
     }
@@ -88,8 +90,9 @@ fn schema(text: &str) -> Result<Value, String> {
 
 /// The schema of the answer, if there is one.
 fn answer_schema(request: &LlmRequest) -> Result<Option<Value>, AskError> {
-    let parsed = request.output_schema.as_deref().map(schema).transpose();
-    parsed.map_err(|why| AskError::BadRequest(format!("the answer: {why}")))
+    let text = request.output_schema.as_deref().map(schema).transpose();
+    let text = text.map_err(|why| AskError::BadRequest(format!("the answer: {why}")))?;
+    Ok(text.and_then(|text| serde_json::from_str(text).ok()))
 }
 
 /// A schema in words, for servers that know no other.

@@ -1,68 +1,104 @@
 //! Chat completions, as OpenAI and the many servers that speak its protocol have them.
 
-use serde_json::{Map, Value, json};
+use std::borrow::Cow;
+
+use serde::Serialize;
+use serde_json::{Value, json};
 use triggerbox_model::call::{Completion, Finish, LlmMessage, LlmRequest, LlmUsage, ToolCall};
 
-use super::{Parsed, answer_schema, in_words, text, tool_schema};
+use super::{
+    Parsed, answer_schema, in_words,
+    object::{Object, list},
+    text, tool_schema,
+};
 use crate::{
     config::{Model, Provider, Structured},
     error::AskError,
     price,
 };
 
-pub(super) fn body(provider: &Provider, model: &Model, request: &LlmRequest) -> Result<Value, AskError> {
-    let mut messages: Vec<Value> = request.messages.iter().flat_map(message).collect();
-    let mut body = Map::new();
-    body.insert("model".into(), json!(model.name));
-    if let Some(schema) = answer_schema(request)? {
-        match provider.structured {
-            Structured::Native => {
-                let named = json!({ "name": "answer", "schema": schema });
-                body.insert("response_format".into(), json!({ "type": "json_schema", "json_schema": named }));
-            }
-            Structured::Prompt => messages.push(json!({ "role": "user", "content": in_words(&schema) })),
+pub(super) fn body(provider: &Provider, model: &Model, request: &LlmRequest) -> Result<String, AskError> {
+    let mut messages: Vec<Message<'_>> = Vec::with_capacity(request.messages.len());
+    request.messages.iter().for_each(|message| add(&mut messages, message));
+    let mut body = Object::new();
+    body.put("model", &model.name);
+    let schema = answer_schema(request)?;
+    let words = schema.as_ref().filter(|_| provider.structured == Structured::Prompt).map(in_words);
+    match (&words, schema) {
+        (Some(words), _) => messages.push(Message::Plain { role: "user", content: words }),
+        (None, Some(schema)) => {
+            let named = json!({ "name": "answer", "schema": schema });
+            body.put("response_format", &json!({ "type": "json_schema", "json_schema": named }));
         }
+        (None, None) => {}
     }
-    body.insert("messages".into(), Value::Array(messages));
-    body.insert(model.max_output_field.clone(), json!(price::output_bound(model, request)));
+    body.put("messages", &messages);
+    body.put(&model.max_output_field, &price::output_bound(model, request));
     if let Some(temperature) = request.temperature {
-        body.insert("temperature".into(), json!(temperature));
+        body.put("temperature", &temperature);
     }
     if !request.tools.is_empty() {
         let tools = request.tools.iter().map(|tool| {
-            let parameters = tool_schema(tool)?;
-            let function = json!({ "name": tool.name, "description": tool.description, "parameters": parameters });
-            Ok(json!({ "type": "function", "function": function }))
+            let mut function = Object::new();
+            function.put("name", &tool.name);
+            function.put("description", &tool.description);
+            function.put_json("parameters", tool_schema(tool)?);
+            Ok(format!(r#"{{"type":"function","function":{}}}"#, function.end()))
         });
-        body.insert("tools".into(), Value::Array(tools.collect::<Result<_, AskError>>()?));
+        body.put_json("tools", &list(&tools.collect::<Result<Vec<_>, AskError>>()?));
     }
-    Ok(Value::Object(body))
+    Ok(body.end())
+}
+
+/// A message of theirs.
+#[derive(Serialize)]
+#[serde(untagged)]
+enum Message<'r> {
+    Plain { role: &'static str, content: &'r str },
+    Calls { role: &'static str, content: Option<&'r str>, tool_calls: Vec<Call<'r>> },
+    Result { role: &'static str, tool_call_id: &'r str, content: Cow<'r, str> },
+}
+
+#[derive(Serialize)]
+struct Call<'r> {
+    id: &'r str,
+    #[serde(rename = "type")]
+    kind: &'static str,
+    function: Function<'r>,
+}
+
+#[derive(Serialize)]
+struct Function<'r> {
+    name: &'r str,
+    arguments: &'r str,
 }
 
 /// One of ours is several of theirs where it answers several tool calls.
-fn message(message: &LlmMessage) -> Vec<Value> {
-    let plain = |role: &str, text: &str| vec![json!({ "role": role, "content": text })];
+fn add<'r>(messages: &mut Vec<Message<'r>>, message: &'r LlmMessage) {
+    let mut plain = |role, content| messages.push(Message::Plain { role, content });
     match message {
         LlmMessage::System(text) => plain("system", text),
         LlmMessage::User(text) => plain("user", text),
         LlmMessage::Assistant(text) => plain("assistant", text),
         LlmMessage::AssistantCalls(text, calls) => {
-            let content = if text.is_empty() { Value::Null } else { json!(text) };
-            let calls = calls.iter().map(|call| {
-                let function = json!({ "name": call.name, "arguments": call.arguments_json });
-                json!({ "id": call.id, "type": "function", "function": function })
-            });
-            vec![json!({ "role": "assistant", "content": content, "tool_calls": calls.collect::<Vec<_>>() })]
+            let call = |call: &'r ToolCall| Call {
+                id: &call.id,
+                kind: "function",
+                function: Function { name: &call.name, arguments: &call.arguments_json },
+            };
+            let content = Some(text.as_str()).filter(|text| !text.is_empty());
+            let tool_calls = calls.iter().map(call).collect();
+            messages.push(Message::Calls { role: "assistant", content, tool_calls });
         }
-        LlmMessage::ToolResults(results) => results
-            .iter()
-            .map(|result| {
-                // The protocol has no mark for a call that failed.
-                let content =
-                    if result.is_error { format!("error: {}", result.content) } else { result.content.clone() };
-                json!({ "role": "tool", "tool_call_id": result.call_id, "content": content })
-            })
-            .collect(),
+        LlmMessage::ToolResults(results) => messages.extend(results.iter().map(|result| Message::Result {
+            role: "tool",
+            tool_call_id: &result.call_id,
+            // The protocol has no mark for a call that failed.
+            content: match result.is_error {
+                true => format!("error: {}", result.content).into(),
+                false => result.content.as_str().into(),
+            },
+        })),
     }
 }
 
@@ -72,7 +108,7 @@ pub(super) fn parse(answer: &Value) -> Result<Parsed, String> {
     let refusal = message.get("refusal").and_then(Value::as_str).filter(|text| !text.is_empty());
     let calls = match message.get("tool_calls") {
         None | Some(Value::Null) => Vec::new(),
-        Some(Value::Array(calls)) => calls.iter().enumerate().map(call).collect::<Result<_, _>>()?,
+        Some(Value::Array(calls)) => calls.iter().enumerate().map(tool_call).collect::<Result<_, _>>()?,
         Some(_) => return Err("its `tool_calls` are no list".to_owned()),
     };
     let finish = match choice.get("finish_reason").and_then(Value::as_str) {
@@ -100,7 +136,7 @@ pub(super) fn parse(answer: &Value) -> Result<Parsed, String> {
     })
 }
 
-fn call((index, call): (usize, &Value)) -> Result<ToolCall, String> {
+fn tool_call((index, call): (usize, &Value)) -> Result<ToolCall, String> {
     let function = call.get("function").ok_or("a tool call has no `function`")?;
     let name = function.get("name").and_then(Value::as_str).ok_or("a tool call has no name")?;
     let arguments_json = match function.get("arguments") {

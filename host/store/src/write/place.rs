@@ -149,6 +149,14 @@ impl Place {
         }
     }
 
+    /// Takes away what is staged; what is committed stays.
+    pub(crate) fn clear(&mut self, conn: &Connection) -> Result<(), Error> {
+        match self {
+            Self::Committed(_) => Ok(()),
+            Self::Staged(overlay) => overlay.clear(conn),
+        }
+    }
+
     /// Whether values that only the commit can know are to be left open.
     pub(crate) fn is_staged(&self) -> bool {
         matches!(self, Self::Staged(_))
