@@ -17,7 +17,7 @@ const WAITING_RUNS: &str = "10000";
 /// Stores killed while they commit.
 const STORE_KILLS: u32 = 200;
 /// Engines killed at work: each named place at least 20 times.
-const ENGINE_KILLS: u32 = 500;
+const ENGINE_KILLS: u32 = 640;
 /// Executions of each fuzz target.
 const FUZZ_RUNS: u32 = 2_000_000;
 

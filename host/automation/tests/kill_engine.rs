@@ -1,10 +1,11 @@
 //! `kill -9` at any moment loses no run and applies the effects of each exactly once.
 //!
-//! A child process changes records, so that rules fire, and runs what they make, one of which asks a language model; it is
-//! killed at random moments and at named places. Then the database is checked as it was left, the engine is opened on it
-//! again, and what it comes to is compared with what must have happened: on the records, in the history, and at the model,
-//! which counts what it is asked. `TRIGGERBOX_KILLS` says how many times (20 if it does not). The checker itself is checked:
-//! it must find what a run that ends in two transactions leaves behind, and a call whose answer is not kept.
+//! A child process changes records, so that rules fire, and runs what they make, of which one asks a language model and two
+//! tell another service; it is killed at random moments and at named places. Then the database is checked as it was left, the
+//! engine is opened on it again, and what it comes to is compared with what must have happened: on the records, in the
+//! history, at the model, which counts what it is asked, and at the service, which counts what it is told.
+//! `TRIGGERBOX_KILLS` says how many times (20 if it does not). The checker itself is checked: it must find what a run that ends
+//! in two transactions leaves behind, and a call whose answer is not kept.
 
 #![allow(
     clippy::unwrap_used,
@@ -20,12 +21,13 @@ mod provider;
 mod victim;
 
 use std::{
+    collections::BTreeMap,
     path::{Path, PathBuf},
     sync::Arc,
     time::{Duration, Instant},
 };
 
-use guest_artifacts::HIGH_VALUE_ORDER;
+use guest_artifacts::{CALL_WEBHOOK, HIGH_VALUE_ORDER};
 use jiff::Timestamp;
 use triggerbox_automation::{
     Config, Engine, Origin, SystemClock, agents,
@@ -35,11 +37,13 @@ use triggerbox_automation::{
         Ground, Rule,
         stored::{self, Edit, Ownership},
     },
+    runs::{RunFilter, RunState},
     scripts::{registry, upload},
 };
 use triggerbox_llm::{
     Models, Services,
     config::{Budget, Budgets},
+    http::Web,
 };
 use triggerbox_model::{
     call::{Answer, Call},
@@ -52,8 +56,9 @@ use victim::Killer;
 const ADMIN: Id = 2;
 
 /// Each order over the threshold is to be noted once. `[a]` and `[b]` are two rules on the same change; `ask` has a model
-/// say something about it, and notes that.
-const RULES: [(&str, &str); 3] = [
+/// say something about it, and notes that; `tell` tells a service of it, with a key by which that knows a repeated delivery, and
+/// `tell-once` without one.
+const RULES: [(&str, &str); 5] = [
     ("notice-a", "actions = [{ script = \"high-value-order\" }]"),
     ("notice-b", "actions = [{ script = \"high-value-order\" }]"),
     (
@@ -61,10 +66,16 @@ const RULES: [(&str, &str); 3] = [
         "[[actions]]\nscript = \"ai-agent\"\nagent = \"judge\"\nparameters = { prompt = \"Judge {{ record.client_order_ref }}.\", note = \"true\" }\n\
          [[actions.grants]]\nmodel = \"sale.order\"\noperations = [\"read\", \"note\"]\nfields = [\"name\", \"client_order_ref\"]",
     ),
+    ("tell", TELLS),
+    ("tell-once", TELLS),
 ];
 
-/// Where the process is killed by name: the change and its events, the lease, a paid call, the run, the commit, the
-/// acknowledgement.
+/// The rule's own name is its script's, but for the program's own one.
+const TELLS: &str = "actions = [{ script = \"SCRIPT\", parameters = { url = \"URL/hook\" }, \
+                     http = [{ methods = [\"POST\"], url = \"URL/hook\", private = true }] }]";
+
+/// Where the process is killed by name: the change and its events, the lease, a paid call, a request to a service, the run, the
+/// commit, the acknowledgement.
 const PLACES: &[&str] = &[
     "changed",
     "events-written",
@@ -73,6 +84,9 @@ const PLACES: &[&str] = &[
     "intent-stored",
     "answered",
     "answer-stored",
+    "http-intent-stored",
+    "http-answered",
+    "http-answer-stored",
     "ran",
     "effect-applied",
     "run-recorded",
@@ -99,7 +113,8 @@ fn open(path: &Path, model: &str, cache: &Path) -> Engine {
     // What a killed process asked is charged at its worst: here nobody pays.
     let plenty = Budget { calls: u64::MAX >> 1, tokens: u64::MAX >> 1, cost: 1e9 };
     let budgets = Budgets { root: plenty, rule_day: plenty, server_day: plenty };
-    let outside = Some(Arc::new(Services { models, web: None, budgets, clock }));
+    let web = Some(Web::new(&[], &provider::env, None).unwrap());
+    let outside = Some(Arc::new(Services { models, web, budgets, clock }));
     let cache = Cache::open(&cache.join("compiled"), &cache.join("key")).unwrap();
     let compiler = Compiler::new(env!("CARGO_BIN_EXE_kill-compile-child"), []);
     let compile = Compile::Bounded(Arc::new(Bounded { compiler, cache: Some(cache) }));
@@ -113,7 +128,11 @@ fn prepare(path: &Path, model: &Model) {
     let component = embed_manifest(HIGH_VALUE_ORDER.component, HIGH_VALUE_ORDER.manifest.unwrap()).unwrap();
     let upload = upload::inspect(component).unwrap();
     engine.committer().commit_blocking(move |conn| registry::store(conn, &upload, ADMIN, now())).unwrap();
+    let upload = upload::inspect(without_key()).unwrap();
+    engine.committer().commit_blocking(move |conn| registry::store(conn, &upload, ADMIN, now())).unwrap();
     for (name, actions) in RULES {
+        let script = if name == "tell" { "call-webhook" } else { name };
+        let actions = actions.replace("SCRIPT", script).replace("URL", &model.service.url);
         let rule: Rule = toml::from_str(&format!(
             "name = \"{name}\"\nmodel = \"sale.order\"\ndomain = \"[('amount_total', '>', 5000)]\"\n\
              trigger = {{ on = \"created-or-updated\", fields = [\"amount_total\"] }}\n\
@@ -134,6 +153,19 @@ fn prepare(path: &Path, model: &Model) {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     runtime.block_on(order(&engine, 1));
     runtime.block_on(engine.settle()).unwrap();
+}
+
+/// The program's script that tells services, with a header in place of its key that says nothing to anybody.
+fn without_key() -> Vec<u8> {
+    let (key, other) = (b"idempotency-key", b"x-nobody-s-name");
+    let mut component = CALL_WEBHOOK.component.to_vec();
+    let places: Vec<_> = (0..component.len() - key.len()).filter(|at| component[*at..].starts_with(key)).collect();
+    assert!(!places.is_empty());
+    for at in places {
+        component[at..at + key.len()].copy_from_slice(other);
+    }
+    let manifest = CALL_WEBHOOK.manifest.unwrap().replace("name = \"call-webhook\"", "name = \"tell-once\"");
+    embed_manifest(&component, &manifest).unwrap()
 }
 
 /// One change: an order whose total is over the threshold. Fires both rules once.
@@ -182,7 +214,7 @@ fn count(engine: &Engine, sql: &str) -> u32 {
 const NOTES: &str = "(SELECT count(*) FROM mail_message m WHERE m.model = 'sale.order' AND m.res_id = o.id \
                      AND (m.body LIKE '%High-value sale%' OR m.body LIKE '%A large one.%'))";
 
-/// Answers of the model that are kept, for a run.
+/// Answers that are kept, for a run.
 const ANSWERS: &str = "(SELECT count(*) FROM llm_call c WHERE c.run = r.key AND c.state = 'answered')";
 
 /// What is wrong with the database as the kill left it, and after the engine was opened on it again.
@@ -196,7 +228,12 @@ fn check(path: &Path, model: &Model, reported: &[Id]) -> Result<(u32, Duration),
         }
         Ok(())
     };
-    let done = |state: &str| format!("(SELECT count(*) FROM engine_run r WHERE r.record = o.id AND r.state {state})");
+    let done = |rules: &str, state: &str| {
+        format!(
+            "(SELECT count(*) FROM engine_run r WHERE r.record = o.id AND r.rule LIKE '{rules}' AND r.state {state})"
+        )
+    };
+    let noted = format!("({} + {})", done("notice-_", "= 'succeeded'"), done("ask", "= 'succeeded'"));
     let orders =
         "SELECT count(*) FROM sale_order o WHERE o.client_order_ref LIKE 'order %' AND o.amount_total > 5000 AND";
 
@@ -210,14 +247,13 @@ fn check(path: &Path, model: &Model, reported: &[Id]) -> Result<(u32, Duration),
     must_be_zero(
         &engine,
         &[
-            (
-                "orders with another number of notes than of succeeded runs",
-                format!("{orders} {NOTES} <> {}", done("= 'succeeded'")),
-            ),
-            ("orders without a run for each rule", format!("{orders} {} <> 3", done("IS NOT NULL"))),
+            ("orders with another number of notes than of succeeded runs", format!("{orders} {NOTES} <> {noted}")),
+            ("orders without a run for each rule", format!("{orders} {} <> 5", done("%", "IS NOT NULL"))),
             (
                 "runs that are neither finished nor queued",
-                "SELECT count(*) FROM engine_run WHERE state NOT IN ('queued', 'succeeded')".into(),
+                "SELECT count(*) FROM engine_run WHERE state NOT IN ('queued', 'succeeded') \
+                 AND NOT (rule = 'tell-once' AND state = 'outcome-unknown')"
+                    .into(),
             ),
             (
                 "runs without their event",
@@ -225,7 +261,7 @@ fn check(path: &Path, model: &Model, reported: &[Id]) -> Result<(u32, Duration),
                     .into(),
             ),
             (
-                "runs with more than one answer of the model",
+                "runs with more than one answer of the model or the service",
                 format!("SELECT count(*) FROM engine_run r WHERE {ANSWERS} > 1"),
             ),
             (
@@ -245,6 +281,17 @@ fn check(path: &Path, model: &Model, reported: &[Id]) -> Result<(u32, Duration),
     runtime.block_on(engine.step()).map_err(|error| format!("the first step failed: {error}"))?;
     let resumed = started.elapsed();
     runtime.block_on(engine.settle()).map_err(|error| format!("cannot go on: {error}"))?;
+    let unsure = engine.runs(&RunFilter { state: Some(RunState::OutcomeUnknown), ..RunFilter::default() }).unwrap();
+    if let Some(wrong) = unsure.iter().find(|run| run.rule != "tell-once") {
+        return Err(format!("nobody need look at a run of `{}`", wrong.rule));
+    }
+    model.check_told(&engine)?;
+    // A person has looked, and has it told again.
+    for run in unsure {
+        runtime.block_on(engine.retry(run.id)).map_err(|error| format!("cannot be tried again: {error}"))?;
+    }
+    runtime.block_on(engine.settle()).map_err(|error| format!("cannot go on: {error}"))?;
+    model.check_told(&engine)?;
     must_be_zero(
         &engine,
         &[
@@ -256,10 +303,16 @@ fn check(path: &Path, model: &Model, reported: &[Id]) -> Result<(u32, Duration),
                 "runs with another number of the model's answers than one",
                 format!("SELECT count(*) FROM engine_run r WHERE r.rule = 'ask' AND {ANSWERS} <> 1"),
             ),
+            (
+                "runs with another number of the service's answers than one",
+                format!("SELECT count(*) FROM engine_run r WHERE r.rule LIKE 'tell%' AND {ANSWERS} <> 1"),
+            ),
         ],
     )?;
     let asked = model.asked();
-    let calls = |states: &str| count(&engine, &format!("SELECT count(*) FROM llm_call WHERE state IN ({states})"));
+    let calls = |state: &str| {
+        count(&engine, &format!("SELECT count(*) FROM llm_call WHERE kind = 'model' AND state = {state}"))
+    };
     let (answered, unsure) = (calls("'answered'"), calls("'unknown'"));
     if !(answered..=answered + unsure).contains(&asked) {
         return Err(format!(
@@ -269,11 +322,12 @@ fn check(path: &Path, model: &Model, reported: &[Id]) -> Result<(u32, Duration),
     Ok((count(&engine, "SELECT count(*) FROM engine_run"), resumed))
 }
 
-/// A model that always says the same, and counts; and what else lasts longer than one database.
+/// A model and a service that always say the same, and count; and what else lasts longer than one database.
 struct Model {
     server: provider::Server,
+    service: provider::Server,
     cache: tempfile::TempDir,
-    before: usize,
+    before: (usize, usize),
     _runtime: tokio::runtime::Runtime,
 }
 
@@ -282,12 +336,46 @@ impl Model {
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
         let answer = provider::Step::json(&provider::answer("openai", "A large one."));
         let server = runtime.block_on(provider::Server::start(vec![answer]));
-        Self { server, cache: tempfile::tempdir().unwrap(), before: 0, _runtime: runtime }
+        let service = runtime.block_on(provider::Server::start(vec![provider::Step::status(200, "")]));
+        Self { server, service, cache: tempfile::tempdir().unwrap(), before: (0, 0), _runtime: runtime }
+    }
+
+    /// From now on another database counts.
+    fn begin(&mut self) {
+        self.before = (self.server.seen().len(), self.service.seen().len());
     }
 
     /// How often, on this database.
     fn asked(&self) -> u32 {
-        u32::try_from(self.server.seen().len() - self.before).unwrap()
+        u32::try_from(self.server.seen().len() - self.before.0).unwrap()
+    }
+
+    /// What is wrong with what the service was told: of each order as often as the run has an answer, and once more at most
+    /// for each call that was cut short and made again, which of `tell-once` only a person has done.
+    fn check_told(&self, engine: &Engine) -> Result<(), String> {
+        let mut told = BTreeMap::<(String, Id), u32>::new();
+        for seen in self.service.seen().iter().skip(self.before.1) {
+            let body = seen.json();
+            let rule = body["_action"].as_str().unwrap().to_owned();
+            *told.entry((rule, u32::try_from(body["id"].as_u64().unwrap()).unwrap())).or_default() += 1;
+        }
+        let conn = engine.database().snapshot().unwrap();
+        let sql = "SELECT r.rule, r.record, coalesce(sum(c.state = 'answered'), 0), \
+                   coalesce(sum(c.state IN ('unknown', 'intent', 'failed')), 0) FROM engine_run r \
+                   LEFT JOIN llm_call c ON c.run = r.key WHERE r.rule LIKE 'tell%' GROUP BY r.id";
+        let mut statement = conn.prepare(sql).unwrap();
+        let rows = statement.query_map([], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?))).unwrap();
+        for row in rows {
+            let (rule, order, answered, unsure): (String, Id, u32, u32) = row.unwrap();
+            let times = told.get(&(rule.clone(), order)).copied().unwrap_or_default();
+            if !(answered..=answered + unsure).contains(&times) {
+                return Err(format!(
+                    "the service was told {times} times of order {order} by `{rule}`: {answered} answers are kept, \
+                     {unsure} calls are unsure"
+                ));
+            }
+        }
+        Ok(())
     }
 }
 
@@ -299,7 +387,7 @@ struct Scene {
 impl Scene {
     fn new(model: &mut Model) -> Self {
         let scene = Self { folder: tempfile::tempdir().unwrap() };
-        model.before = model.server.seen().len();
+        model.begin();
         prepare(&scene.database(), model);
         scene
     }
@@ -341,10 +429,10 @@ fn a_killed_engine_loses_no_run_and_does_nothing_twice() {
 }
 
 /// What the checker says of an engine that is broken on purpose and dies at a place.
-fn found(setting: &'static str, place: &str, visit: u64) -> String {
+fn found(setting: &'static str, value: &str, place: &str, visit: u64) -> String {
     let mut model = Model::start();
     let mut killer = killer(&model);
-    killer.settings.push((setting, "1".to_owned()));
+    killer.settings.push((setting, value.to_owned()));
     let scene = Scene::new(&mut model);
     let reported = killer.kill_at(&scene.database(), place, visit);
     let wrong = check(&scene.database(), &model, &reported).expect_err("what is broken must be found");
@@ -354,10 +442,11 @@ fn found(setting: &'static str, place: &str, visit: u64) -> String {
 
 #[test]
 fn the_checker_finds_a_run_that_ends_in_two_transactions() {
-    found("TRIGGERBOX_BROKEN_FINISH", "between-transactions", 7);
+    found("TRIGGERBOX_BROKEN_FINISH", "1", "between-transactions", 7);
 }
 
 #[test]
 fn the_checker_finds_an_answer_that_is_not_kept() {
-    assert!(found("TRIGGERBOX_BROKEN_LEDGER", "answer-forgotten", 5).contains("model"));
+    assert!(found("TRIGGERBOX_BROKEN_LEDGER", "model", "answer-forgotten", 5).contains("model"));
+    assert!(found("TRIGGERBOX_BROKEN_LEDGER", "http", "answer-forgotten", 5).contains("service"));
 }
