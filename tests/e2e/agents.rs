@@ -647,6 +647,29 @@ fn what_is_grounded_states_only_figures_that_were_read() {
     assert!(report.diff.is_empty());
 }
 
+// Shows: F112
+#[test]
+fn what_is_grounded_writes_only_numbers_that_were_read() {
+    let mut agent = Agent::new("Keep the revenue up to date.");
+    agent.grants.push("crm.lead:read,write:name,expected_revenue,partner_id");
+    agent.params.push(("grounded", "true".to_owned()));
+    let Value::Number(revenue) = agent.crm.value("crm.lead", 2, "expected_revenue") else { panic!() };
+    let read = json!([["read", { "model": "crm.lead", "ids": [2], "fields": ["expected_revenue"] }]]);
+    let update = |values: Json| json!([["update", { "model": "crm.lead", "id": 1, "values": values }]]);
+    let answers = [
+        read,
+        update(json!({ "expected_revenue": 31415 })),
+        // Numbers of records are no figures.
+        update(json!({ "expected_revenue": revenue, "partner_id": 12 })),
+        json!("It is up to date."),
+    ];
+    let (report, result) = agent.succeed(&[1], &answers);
+    let output = |entry: usize| &result["tool_log"][entry]["output"];
+    assert!(output(1)["error"].as_str().unwrap().contains("you did not read 31415"), "{result}");
+    assert_eq!(output(2)["done"], true, "{result}");
+    assert_eq!(report.diff.records.len(), 1, "{}", report.diff);
+}
+
 // Shows: F077
 #[test]
 fn a_report_can_span_the_company() {

@@ -30,22 +30,30 @@ impl Figures {
         numerals(text).into_iter().find(|numeral| numeral.len() > 1 && !self.knows(numeral))
     }
 
-    /// The same for all texts of a tool's arguments.
-    pub fn unread_in<'j>(&self, json: &'j Json) -> Option<&'j str> {
+    /// The same for all texts and numbers of a tool's arguments.
+    pub fn unread_in(&self, json: &Json) -> Option<String> {
         match json {
-            Json::String(text) => self.unread(text),
+            Json::String(text) => self.unread(text).map(str::to_owned),
+            Json::Number(number) => {
+                let written = number.to_string();
+                let value = number.as_f64()?.abs();
+                let is_digit = value < 10.0 && value.fract() == 0.0;
+                (!is_digit && !self.has(value, decimals(&written))).then_some(written)
+            }
             Json::Array(items) => items.iter().find_map(|item| self.unread_in(item)),
             Json::Object(fields) => fields.values().find_map(|value| self.unread_in(value)),
-            Json::Null | Json::Bool(_) | Json::Number(_) => None,
+            Json::Null | Json::Bool(_) => None,
         }
     }
 
     /// Whether it is one of them, rounded as it is written.
     fn knows(&self, numeral: &str) -> bool {
-        meanings(numeral).into_iter().any(|(value, decimals)| {
-            let scale = 10f64.powi(decimals);
-            self.0.iter().any(|known| ((known * scale).round() / scale - value).abs() <= 1e-9 * value.max(1.0))
-        })
+        meanings(numeral).into_iter().any(|(value, decimals)| self.has(value, decimals))
+    }
+
+    fn has(&self, value: f64, decimals: i32) -> bool {
+        let scale = 10f64.powi(decimals);
+        self.0.iter().any(|known| ((known * scale).round() / scale - value).abs() <= 1e-9 * value.max(1.0))
     }
 }
 
@@ -96,11 +104,14 @@ fn calendar(text: &str) -> Option<usize> {
 fn meanings(numeral: &str) -> Vec<(f64, i32)> {
     let plain = numeral.replace(['\'', '’', '\u{a0}', '\u{202f}'], "");
     let written = [plain.replace(',', ""), plain.replace('.', "").replace(',', ".")];
-    let meaning = |text: &String| {
-        let decimals = text.split_once('.').map_or(0, |(_, decimals)| decimals.len());
-        Some((text.parse().ok()?, i32::try_from(decimals).ok()?))
-    };
-    written.iter().filter_map(meaning).collect()
+    written.iter().filter_map(|text| Some((text.parse().ok()?, decimals(text)))).collect()
+}
+
+/// How many decimals a number is written with.
+fn decimals(text: &str) -> i32 {
+    let decimals =
+        text.split_once('.').map_or(0, |(_, decimals)| decimals.bytes().take_while(u8::is_ascii_digit).count());
+    i32::try_from(decimals).unwrap_or(i32::MAX)
 }
 
 #[cfg(test)]
@@ -121,7 +132,15 @@ mod tests {
         for (wrong, figure) in [("128,449", "128,449"), ("in 343 orders", "343"), ("of 128.45", "128.45")] {
             assert_eq!(figures.unread(wrong), Some(figure), "{wrong}");
         }
-        assert_eq!(figures.unread_in(&json!({ "id": 77, "values": { "text": ["342", "78"] } })), Some("78"));
+        let unread = |json: Json| figures.unread_in(&json);
+        assert_eq!(unread(json!({ "values": { "text": ["342", "78"] } })).as_deref(), Some("78"));
+        for good in [json!(128450.5), json!(-128451), json!([342, 342.0, 7, true, null])] {
+            assert_eq!(unread(good.clone()), None, "{good}");
+        }
+        for (wrong, figure) in [(json!({ "revenue": 128449 }), "128449"), (json!([3.5]), "3.5"), (json!(34.2), "34.2")]
+        {
+            assert_eq!(unread(wrong).as_deref(), Some(figure));
+        }
     }
 
     #[test]
