@@ -15,7 +15,7 @@ use triggerbox_model::{error::Error, grants::Grants};
 
 use crate::{
     error::EngineError,
-    rule::{Action, Caps, Mode, Rule},
+    rule::{Action, Caps, Mode, Rule, ScriptRef},
 };
 
 /// The script that an agent is given to.
@@ -52,6 +52,10 @@ pub struct Agent {
     /// The tools that it may use; none named: all that the grants allow.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub tools: Vec<String>,
+    /// Scripts that it may run as tools, by name and version: `lead-scoring`, `lead-scoring@3f2a…`. What one may do is what its
+    /// manifest asks for, as far as agent and rule grant it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub scripts: Vec<ScriptRef>,
     /// Only tools that read.
     #[serde(default, skip_serializing_if = "is_default")]
     pub read_only: bool,
@@ -68,6 +72,17 @@ pub struct Agent {
 }
 
 impl Agent {
+    /// The tools that it names, scripts included.
+    pub(crate) fn tool_names(&self) -> impl Iterator<Item = &str> {
+        self.tools.iter().map(String::as_str).chain(self.scripts.iter().map(|script| script.name.as_str()))
+    }
+
+    /// The scripts that an action with this agent may run as tools: those that its `tools` name, or all.
+    pub(crate) fn scripts_for(&self, action: &Action) -> impl Iterator<Item = &ScriptRef> {
+        let wanted = tools(action.parameters.get("tools"));
+        self.scripts.iter().filter(move |script| wanted.is_empty() || wanted.contains(&script.name.as_str()))
+    }
+
     /// An action with what its agent says about it.
     #[must_use]
     pub fn dress(&self, action: &Action) -> Action {
@@ -86,8 +101,8 @@ impl Agent {
         }
         if !self.tools.is_empty() {
             let wanted = tools(action.parameters.get("tools"));
-            let both = self.tools.iter().filter(|tool| wanted.is_empty() || wanted.contains(&tool.as_str()));
-            let both: Vec<_> = both.map(String::as_str).collect();
+            let both = self.tool_names().filter(|tool| wanted.is_empty() || wanted.contains(tool));
+            let both: Vec<_> = both.collect();
             // An empty list would mean all of them.
             let both = if both.is_empty() { NO_TOOLS.to_owned() } else { both.join(",") };
             action.parameters.insert("tools".to_owned(), both);
@@ -179,6 +194,16 @@ mod tests {
         assert_eq!(narrowed.parameters["system"], "Be brief.\n\nIn French.");
         assert_eq!(narrowed.parameters["tools"], "note");
         assert_eq!(narrowed.parameters["read_only"], "true");
+
+        let with_scripts = Agent { scripts: vec!["lead-scoring".parse().unwrap(), "other".parse().unwrap()], ..agent };
+        let action = |more: &str| -> Action {
+            with_scripts.dress(&toml::from_str(&format!("script = \"ai-agent\"\nagent = \"sales\"\n{more}")).unwrap())
+        };
+        assert_eq!(action("").parameters["tools"], "search,note,lead-scoring,other");
+        let narrowed = action("parameters = { tools = \"note,other\" }");
+        assert_eq!(narrowed.parameters["tools"], "note,other");
+        let left: Vec<_> = with_scripts.scripts_for(&narrowed).map(ToString::to_string).collect();
+        assert_eq!(left, ["other"]);
         assert_eq!(narrowed.grants, Some(Grants::default()));
     }
 }

@@ -5,19 +5,22 @@ use std::sync::Arc;
 
 use triggerbox_llm::{Calls, Halt, Unavailable};
 use triggerbox_model::{
-    call::{Answer, Call, DomainSource, HttpRequest, LlmRequest, Page, Reply},
+    call::{Answer, Call, DomainSource, HttpRequest, LlmRequest, Page, RUN_SCRIPT, Reply, WITH_CONTEXT},
     domain::{Domain, Literal, Operator},
     error::{Error, ErrorKind},
     grants::{Allowed, Authority, Need},
+    limits::Meter,
     value::{Id, is_provisional},
 };
-use triggerbox_sandbox::{Host, HostFault, LogLevel};
+use triggerbox_sandbox::{Ending, Host, HostFault, LogLevel, Run};
 use triggerbox_store::session::Session;
 
 use crate::{
+    journal::Entry,
     needs::needs,
     plan::{Judged, Planning, Stage},
     records::Records,
+    tools::{self, Asked, Toolbox, Within},
 };
 
 /// Takes log lines as they come.
@@ -35,12 +38,28 @@ pub struct Guard<R = Session> {
     outside: Option<Calls>,
     planning: Option<Planning>,
     judged: Option<Judged>,
+    tools: Option<Toolbox>,
+    /// A script of the tools runs, and this is what it has asked so far.
+    within: Option<Vec<Entry>>,
+    /// What the last one asked.
+    last_within: Vec<Entry>,
 }
 
 impl<R: Records> Guard<R> {
     /// Puts a session behind the rights of one run.
     pub fn new(session: R, authority: Arc<Authority>, log: Box<dyn LogSink>) -> Self {
-        Self { session, authority, log, refusals: Vec::new(), outside: None, planning: None, judged: None }
+        Self {
+            session,
+            authority,
+            log,
+            refusals: Vec::new(),
+            outside: None,
+            planning: None,
+            judged: None,
+            tools: None,
+            within: None,
+            last_within: Vec::new(),
+        }
     }
 
     /// Lets the run ask language models and other services.
@@ -53,6 +72,17 @@ impl<R: Records> Guard<R> {
     #[must_use]
     pub(crate) fn with_planning(self, planning: Option<Planning>) -> Self {
         Self { planning, ..self }
+    }
+
+    /// Lets the run run scripts as tools.
+    #[must_use]
+    pub(crate) fn with_tools(self, tools: Option<Toolbox>) -> Self {
+        Self { tools, ..self }
+    }
+
+    /// What the script asked that was run by the last call.
+    pub(crate) fn take_within(&mut self) -> Vec<Entry> {
+        std::mem::take(&mut self.last_within)
     }
 
     /// The plan that the run made, with its verdicts.
@@ -120,6 +150,116 @@ impl<R: Records> Guard<R> {
                 "no host is granted for HTTP requests; an administrator can grant one by name",
             ))),
         }
+    }
+
+    /// Runs a script of the run's tools within the run. If it does not succeed, it has done nothing.
+    async fn run_script(&mut self, call: Call) -> Result<Reply, HostFault> {
+        let Call::CallMethod { model, ids, arguments_json, .. } = call else { return self.answer(call).await };
+        if let Some(Err(error)) = self.planning.as_ref().map(|planning| planning.may(&[])) {
+            return Ok(Err(error));
+        }
+        if self.within.is_some() {
+            let text = "a script that runs as a tool has no scripts as tools itself";
+            return Ok(Err(Error::denied("no-tools-within", text)));
+        }
+        let prepared = match &mut self.tools {
+            Some(tools) => tools.prepare(model, ids, &arguments_json),
+            None => Err(Error::denied("no-scripts", "this run has no scripts as tools; an agent names its own")),
+        };
+        let within = match prepared {
+            Ok(within) => within,
+            Err(error) => return Ok(Err(error)),
+        };
+        let mark = self.session.mark();
+        let authority = Arc::new(within.tool.authority(&self.authority));
+        let outer = std::mem::replace(&mut self.authority, authority);
+        let calls = self.outside.as_ref().map(|calls| calls.within(within.nth));
+        let outer_calls = std::mem::replace(&mut self.outside, calls);
+        self.within = Some(Vec::new());
+        let ran = self.serve(&within).await;
+        self.last_within = self.within.take().unwrap_or_default();
+        self.authority = outer;
+        let calls = std::mem::replace(&mut self.outside, outer_calls);
+        if let (Some(outer), Some(calls)) = (&mut self.outside, calls) {
+            outer.after(&calls);
+        }
+        let name = within.tool.name();
+        let Some(run) = ran? else {
+            let text =
+                format!("all places for scripts that run as tools are taken, so that `{name}` did not run; try again");
+            return Ok(Err(Error::unavailable("no-place", text)));
+        };
+        if let Ending::Trapped(trap) = &run.ending {
+            self.log.line(LogLevel::Warning, &format!("{name}: {trap}"));
+        }
+        let mut result = tools::result(name, &run.ending)?;
+        if let Ending::Done(outcome) = &run.ending
+            && let Err(error) = self.session.check_outcome(outcome)
+        {
+            result = Err(error);
+        }
+        if result.is_err() {
+            self.session.undo(mark)?;
+        } else {
+            self.leave_context().await?;
+        }
+        Ok(Ok(Answer::Ran(Box::new(tools::ran(result, &run)))))
+    }
+
+    /// Answers what a script asks that runs within the run, until it is over.
+    async fn serve(&mut self, within: &Within) -> Result<Option<Run>, HostFault> {
+        let (run, mut asked) = within.begin();
+        let mut run = std::pin::pin!(run);
+        let name = within.tool.name();
+        loop {
+            tokio::select! {
+                biased;
+                Some(asked) = asked.recv() => match asked {
+                    Asked::Call(call, reply) => {
+                        let kept = call.clone();
+                        let answer = Host::call(self, call).await;
+                        match (&answer, &mut self.within) {
+                            // Whatever ends the script ends the run that it is within.
+                            (Err(fault), _) => return Err(fault.clone()),
+                            (Ok(reply), Some(within)) => {
+                                within.push(Entry { call: kept, reply: reply.clone(), within: Vec::new() });
+                            }
+                            (Ok(_), None) => {}
+                        }
+                        // One that was ended meanwhile does not want to know.
+                        let _ = reply.send(answer);
+                    }
+                    Asked::GoOn(done) => {
+                        self.go_on().await;
+                        let _ = done.send(());
+                    }
+                    Asked::Log(level, message) => self.log.line(level, &format!("{name}: {message}")),
+                },
+                ran = &mut run => {
+                    while let Ok(Asked::Log(level, message)) = asked.try_recv() {
+                        self.log.line(level, &format!("{name}: {message}"));
+                    }
+                    return Ok(ran);
+                }
+            }
+        }
+    }
+
+    /// What a script set for its own calls does not hold for those after it.
+    async fn leave_context(&mut self) -> Result<(), HostFault> {
+        let sets = |entry: &Entry| matches!(&entry.call, Call::CallMethod { method, .. } if method == WITH_CONTEXT);
+        let Some(Call::CallMethod { model, .. }) =
+            self.last_within.iter().rfind(|entry| entry.reply.is_ok() && sets(entry)).map(|entry| &entry.call)
+        else {
+            return Ok(());
+        };
+        let call = Call::CallMethod {
+            model: model.clone(),
+            ids: Vec::new(),
+            method: WITH_CONTEXT.to_owned(),
+            arguments_json: r#"{"context":{}}"#.to_owned(),
+        };
+        self.session.answer(call).await.map(drop)
     }
 
     async fn answer(&mut self, mut call: Call) -> Result<Reply, HostFault> {
@@ -233,6 +373,7 @@ impl<R: Records> Host for Guard<R> {
         let reply = match call {
             Call::Complete { request } => self.complete(request).await?,
             Call::Send { request } => self.send(request).await?,
+            call if self.tools.is_some() && runs_script(&call) => self.run_script(call).await?,
             call => self.answer(call).await?,
         };
         if let Err(error) = &reply
@@ -250,9 +391,19 @@ impl<R: Records> Host for Guard<R> {
         }
     }
 
+    fn lend(&mut self, meter: Meter) {
+        if let Some(tools) = &mut self.tools {
+            tools.lend(meter);
+        }
+    }
+
     fn log(&mut self, level: LogLevel, message: &str) {
         self.log.line(level, message);
     }
+}
+
+fn runs_script(call: &Call) -> bool {
+    matches!(call, Call::CallMethod { method, .. } if method == RUN_SCRIPT)
 }
 
 fn fault(halt: Halt) -> HostFault {

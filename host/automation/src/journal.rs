@@ -7,14 +7,14 @@ use serde::{
     de::{IgnoredAny, SeqAccess, Visitor},
 };
 use triggerbox_model::{
-    call::{Call, Reply},
+    call::{Call, RUN_SCRIPT, Reply},
     event::Event,
-    limits::{Limit, Limits},
+    limits::{Limit, Limits, Meter},
 };
 use triggerbox_sandbox::{Ending, Host, HostFault, LogLevel};
 use triggerbox_store::session::Session;
 
-use crate::{guard::Guard, records::Records};
+use crate::{guard::Guard, records::Records, tools::outside_only};
 
 /// One host call with its answer.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -23,6 +23,9 @@ pub struct Entry {
     pub call: Call,
     /// As it was answered.
     pub reply: Reply,
+    /// What the script asked that was run by it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub within: Vec<Entry>,
 }
 
 /// All that a script was told, and how it ended: enough to run it again without a backend.
@@ -140,17 +143,29 @@ impl<R: Records> Recorder<R> {
 #[async_trait::async_trait]
 impl<R: Records> Host for Recorder<R> {
     async fn call(&mut self, call: Call) -> Result<Reply, HostFault> {
-        let kept = self.keep == Keep::All || matches!(call, Call::Complete { .. } | Call::Send { .. });
-        let asked = kept.then(|| call.clone());
+        let outside = match &call {
+            Call::Complete { .. } | Call::Send { .. } => true,
+            Call::CallMethod { method, .. } => method == RUN_SCRIPT,
+            _ => false,
+        };
+        let asked = (self.keep == Keep::All || outside).then(|| call.clone());
         let reply = self.guard.call(call).await?;
         if let Some(call) = asked {
-            self.entries.push(Entry { call, reply: reply.clone() });
+            let within = match self.keep {
+                Keep::All => self.guard.take_within(),
+                Keep::Outside => outside_only(self.guard.take_within()),
+            };
+            self.entries.push(Entry { call, reply: reply.clone(), within });
         }
         Ok(reply)
     }
 
     async fn go_on(&mut self) {
         self.guard.go_on().await;
+    }
+
+    fn lend(&mut self, meter: Meter) {
+        self.guard.lend(meter);
     }
 
     fn log(&mut self, level: LogLevel, message: &str) {

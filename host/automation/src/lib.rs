@@ -28,6 +28,7 @@
 //! | [`state`] | the engine's tables |
 //! | [`plan`] | what a model intends, judged before anything is read |
 //! | [`play`] | the scripts of one run |
+//! | [`tools`] | scripts that an agent's run runs as tools |
 //! | [`runner`] | one run without an engine: attempts, commit or dry run |
 //! | [`report`] | what came of it |
 //! | [`guard`] | judges each call by script, rule and policy |
@@ -81,6 +82,7 @@ mod sides;
 pub mod state;
 pub mod threads;
 pub mod timed;
+pub mod tools;
 
 pub use clock::{Clock, SystemClock, TestClock};
 pub use config::Config;

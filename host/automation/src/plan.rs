@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use triggerbox_model::{
     call::{Answer, Call, Operation},
     error::Error,
-    grants::{Authority, GrantOperation, Need, Policy},
+    grants::{Authority, GrantOperation, Grants, Need, Policy},
     value::{FieldValue, Value},
 };
 use triggerbox_sandbox::HostFault;
@@ -127,6 +127,8 @@ pub(crate) struct Planning {
     superuser: bool,
     /// The run's own model: its records are the context that the rule gives.
     own: Option<String>,
+    /// Scripts that are tools, with what they ask for.
+    scripts: Vec<(String, Grants)>,
 }
 
 /// Whether a script's parameters have its run plan first.
@@ -137,7 +139,20 @@ pub(crate) fn is_wanted(authority: &Authority, parameters: &[FieldValue]) -> boo
 
 impl Planning {
     pub(crate) fn new(who: String, superuser: bool, own: Option<String>) -> Self {
-        Self { stage: Stage::Awaited, who, superuser, own }
+        Self { stage: Stage::Awaited, who, superuser, own, scripts: Vec::new() }
+    }
+
+    /// Steps may use these scripts as tools: then all that a script asks for is planned.
+    pub(crate) fn with_scripts(self, scripts: Vec<(String, Grants)>) -> Self {
+        Self { scripts, ..self }
+    }
+
+    /// The rights that a step needs, if there is its tool.
+    fn needs(&self, step: &Step) -> Option<Vec<Need>> {
+        match self.scripts.iter().find(|(name, _)| *name == step.tool) {
+            Some((_, asks)) => Some(asks.needs()),
+            None => operation(&step.tool).map(|operation| needs(step, operation)),
+        }
     }
 
     /// Whether anything may be asked of a model now.
@@ -200,8 +215,8 @@ impl Planning {
                 judged
                     .steps
                     .iter()
-                    .filter_map(|judged| Some((operation(&judged.step.tool)?, judged.step.model.clone())))
-                    .flat_map(|(operation, model)| with_reading(operation).map(move |one| (one, model.clone())))
+                    .flat_map(|judged| self.needs(&judged.step).unwrap_or_default())
+                    .flat_map(|need| with_reading(need.operation).map(move |one| (one, need.model.clone())))
                     .collect(),
             ),
         };
@@ -217,35 +232,39 @@ impl Planning {
         let mut verdicts = Vec::new();
         let mut say = |layer, allowed: Option<bool>, why: String| verdicts.push(Verdict { layer, allowed, why });
         say(Layer::Identity, Some(true), self.who.clone());
-        let Some(operation) = operation(&step.tool) else {
+        let Some(needs) = self.needs(&step) else {
             say(Layer::Rule, Some(false), format!("there is no tool `{}`", step.tool));
             return Ok(JudgedStep { step, allowed: false, verdicts });
         };
-        let needs = needs(&step, operation);
         let policy = needs.iter().find_map(|need| forbidden(authority, need));
         say(Layer::Policy, Some(policy.is_none()), policy.clone().unwrap_or_else(|| "policy allows it".to_owned()));
 
         // The other sides alone.
         let unguarded = Policy { guarded_models: Vec::new(), guarded_operations: BTreeSet::new(), ..Policy::default() };
         let unguarded = Authority { policy: unguarded, ..authority.clone() };
-        let (mut domains, mut refused) = (Vec::new(), None);
+        let (mut domains, mut refused, mut creates) = (Vec::new(), None, false);
         for need in &needs {
             match unguarded.allow(need) {
-                Ok(allowed) => domains.extend(allowed.domains),
+                Ok(allowed) => {
+                    creates |= need.operation == GrantOperation::Create && !allowed.domains.is_empty();
+                    domains.extend(allowed.domains);
+                }
                 Err(refusal) => refused = refused.or(Some(refusal.message)),
             }
         }
-        let granted = format!("the rule grants `{operation}` on {}", step.model);
+        let mut all: Vec<_> = needs.iter().map(|need| format!("`{}` on {}", need.operation, need.model)).collect();
+        all.dedup();
+        let granted = format!("the rule grants {}", all.join(", "));
         say(Layer::Rule, Some(refused.is_none()), refused.clone().unwrap_or(granted));
         let open = policy.is_none() && refused.is_none();
 
-        let scope = match (open, domains.is_empty(), operation) {
+        let scope = match (open, domains.is_empty(), creates) {
             (false, ..) => (None, "not asked".to_owned()),
             (true, true, _) => (Some(true), "all records that the user may see".to_owned()),
-            (true, false, GrantOperation::Create) => {
+            (true, false, true) => {
                 (Some(false), "the grant is bounded by a domain, to which new records cannot be held".to_owned())
             }
-            (true, false, _) => {
+            (true, false, false) => {
                 let all: Vec<_> = domains.iter().map(|any| any.join(" or ")).collect();
                 (Some(true), format!("only records that match {}", all.join(" and ")))
             }
@@ -256,11 +275,23 @@ impl Planning {
         let role = match open {
             false => (None, "not asked".to_owned()),
             true if self.superuser => (Some(true), "a superuser rule: no user's rights bind it".to_owned()),
-            true => self.role(&step.model, operation, records).await?,
+            true => self.roles(&needs, records).await?,
         };
         say(Layer::Role, role.0, role.1);
         let allowed = verdicts.iter().all(|verdict| verdict.allowed == Some(true));
         Ok(JudgedStep { step, allowed, verdicts })
+    }
+
+    /// The first thing that the user may not do, or the last that they may.
+    async fn roles<R: Records>(&self, needs: &[Need], records: &mut R) -> Result<(Option<bool>, String), HostFault> {
+        let mut verdict = (Some(true), "nothing is needed".to_owned());
+        for need in needs {
+            verdict = self.role(&need.model, need.operation, records).await?;
+            if verdict.0 != Some(true) {
+                break;
+            }
+        }
+        Ok(verdict)
     }
 
     /// What the user may do with the model at all; of single records it is judged when they are touched. Reads none.

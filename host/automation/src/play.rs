@@ -22,6 +22,7 @@ use crate::{
     plan::{self, Planning},
     records::Records,
     runner::RunError,
+    tools::{ScriptTool, Toolbox},
 };
 
 /// What happened, and for whom: what all scripts of a run are told.
@@ -68,6 +69,8 @@ pub struct Step {
     pub authority: Arc<Authority>,
     /// Its limits.
     pub limits: Limits,
+    /// Scripts that it may run as tools.
+    pub tools: Vec<ScriptTool>,
 }
 
 /// What became of one script.
@@ -164,11 +167,15 @@ pub(crate) async fn play_over<R: Records>(
         let planning = plan::is_wanted(&step.authority, &step.parameters).then(|| {
             let user = &task.run_as.user;
             let who = format!("{} ({}), user {}", user.name, user.login, user.id);
-            Planning::new(who, task.superuser, task.model.clone())
+            let scripts = step.tools.iter().map(|tool| (tool.name().to_owned(), tool.asks.clone())).collect();
+            Planning::new(who, task.superuser, task.model.clone()).with_scripts(scripts)
         });
-        let guard = Guard::new(session, Arc::clone(&step.authority), log).with_outside(calls).with_planning(planning);
-        let recorder = Recorder::new(guard, keep);
         let event = event(task, step);
+        let guard = Guard::new(session, Arc::clone(&step.authority), log)
+            .with_outside(calls)
+            .with_planning(planning)
+            .with_tools(Toolbox::new(step.tools.clone(), event.clone()));
+        let recorder = Recorder::new(guard, keep);
         let run = step.script.run(event.clone(), step.limits, Box::new(recorder)).await;
         let Some(recorder) = run.host.downcast::<Recorder<R>>() else {
             return Err(RunError::Backend("the sandbox returned another run's host".to_owned()));
@@ -244,6 +251,6 @@ fn event(task: &Task, step: &Step) -> Event {
         now: task.now.strftime("%Y-%m-%dT%H:%M:%SZ").to_string(),
         parameters: step.parameters.clone(),
         previous: task.previous.clone(),
-        extra_json: step.authority.told(),
+        extra_json: step.authority.told(&step.tools.iter().map(|tool| tool.told(&step.authority)).collect::<Vec<_>>()),
     }
 }

@@ -3,6 +3,7 @@
 use triggerbox_model::{
     call::{Call, Reply},
     error::Error,
+    event::Outcome,
     schema::Schema,
 };
 use triggerbox_sandbox::HostFault;
@@ -11,6 +12,24 @@ use triggerbox_store::session::Session;
 /// One run's view of its records, and what it has staged.
 #[async_trait::async_trait]
 pub trait Records: Send + 'static {
+    /// What was staged at a moment.
+    type Mark: Send;
+
+    /// Fails when an outcome holds the number of a record that exists only in this run.
+    ///
+    /// # Errors
+    /// `provisional-id`
+    fn check_outcome(&self, outcome: &Outcome) -> Result<(), Error>;
+
+    /// What is staged now, to go back to.
+    fn mark(&self) -> Self::Mark;
+
+    /// Forgets what was staged since.
+    ///
+    /// # Errors
+    /// When the backend cannot be used, or the run must start again.
+    fn undo(&mut self, mark: Self::Mark) -> Result<(), HostFault>;
+
     /// Makes sure that the models that a call reaches are known. The inner error is for the script.
     ///
     /// # Errors
@@ -49,6 +68,20 @@ pub trait Records: Send + 'static {
 
 #[async_trait::async_trait]
 impl Records for Session {
+    type Mark = triggerbox_store::session::Mark;
+
+    fn check_outcome(&self, outcome: &Outcome) -> Result<(), Error> {
+        Session::check_outcome(self, outcome)
+    }
+
+    fn mark(&self) -> Self::Mark {
+        Session::mark(self)
+    }
+
+    fn undo(&mut self, mark: Self::Mark) -> Result<(), HostFault> {
+        Session::undo(self, mark).map_err(|fault| HostFault::new(fault.to_string()))
+    }
+
     async fn learn(&mut self, _call: &Call) -> Result<Result<(), Error>, HostFault> {
         Ok(Ok(()))
     }
@@ -76,6 +109,21 @@ impl Records for Session {
 
 #[async_trait::async_trait]
 impl Records for triggerbox_odoo::Session {
+    type Mark = triggerbox_odoo::session::Mark;
+
+    fn check_outcome(&self, outcome: &Outcome) -> Result<(), Error> {
+        triggerbox_odoo::Session::check_outcome(self, outcome)
+    }
+
+    fn mark(&self) -> Self::Mark {
+        triggerbox_odoo::Session::mark(self)
+    }
+
+    fn undo(&mut self, mark: Self::Mark) -> Result<(), HostFault> {
+        triggerbox_odoo::Session::undo(self, mark);
+        Ok(())
+    }
+
     async fn learn(&mut self, call: &Call) -> Result<Result<(), Error>, HostFault> {
         triggerbox_odoo::Session::learn(self, call).await.map_err(|fault| HostFault::new(fault.to_string()))
     }

@@ -9,7 +9,7 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use serde::Serialize;
 use triggerbox_model::{
-    call::{ASKING, Answer, Call, Reply},
+    call::{ASKING, Answer, Call, RUN_SCRIPT, Reply},
     limits::Limit,
     value::{FIRST_PROVISIONAL_ID, Id},
 };
@@ -288,7 +288,7 @@ impl Player {
             | Call::AddFollowers { .. }
             | Call::RemoveFollowers { .. }
             | Call::StateSet { .. } => Ok(Ok(Answer::Done)),
-            Call::CallMethod { .. } => Ok(Ok(Answer::OptionalText(None))),
+            Call::CallMethod { method, .. } if method != RUN_SCRIPT => Ok(Ok(Answer::OptionalText(None))),
             other => Err(format!("it wants an answer that only a backend can give: {}", told(other))),
         }
     }
@@ -316,7 +316,7 @@ impl Host for Player {
     async fn call(&mut self, call: Call) -> Result<Reply, HostFault> {
         match self.answer(&call) {
             Ok(reply) => {
-                self.answered.push(Entry { call: call.clone(), reply: reply.clone() });
+                self.answered.push(Entry { call: call.clone(), reply: reply.clone(), within: Vec::new() });
                 if reply.is_ok() && changes(&call) {
                     self.staged.push(call);
                 }

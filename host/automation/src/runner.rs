@@ -190,6 +190,7 @@ pub(crate) fn step(request: &Request) -> Step {
         parameters: request.parameters.clone(),
         authority: Arc::clone(&request.authority),
         limits: request.limits,
+        tools: Vec::new(),
     }
 }
 

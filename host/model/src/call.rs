@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     error::Error,
+    limits::{PerLimit, Writes},
     value::{FieldValue, Id, Link, RecordRef, Row, Value},
 };
 
@@ -363,6 +364,11 @@ pub struct HttpResponse {
 /// The method of every model that sets the context of the calls after it: its argument `context`, an object.
 pub const WITH_CONTEXT: &str = "with_context";
 
+/// Runs a script of the run's agent on the records of the call, within the run: what it changes is staged like the run's own,
+/// and its result is the answer. Its arguments are `script`, a name, and `parameters`, an object. No model has a method of
+/// that name: it holds a dot.
+pub const RUN_SCRIPT: &str = "script.run";
+
 /// Methods of every model that answer at once and change nothing.
 pub const ASKING: [&str; 2] = ["default_get", "copy_data"];
 
@@ -458,6 +464,19 @@ pub enum Answer {
     Messages(Vec<Posted>),
     Completion(Completion),
     Response(HttpResponse),
+    Ran(Box<Ran>),
+}
+
+/// What came of a script that was run within another's run. Whatever it used is the run's own use.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Ran {
+    /// Its result as JSON, or why it did not succeed: then nothing of what it did is staged.
+    pub result: Result<Option<String>, Error>,
+    /// What it used of each limit.
+    pub used: PerLimit,
+    /// How often it wrote which records.
+    pub writes: Writes,
 }
 
 /// What a call comes to.

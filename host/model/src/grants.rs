@@ -391,13 +391,29 @@ impl Authority {
         Ok(covering.iter().any(|grant| grant.private))
     }
 
-    /// What a script that follows its rule is told of its grants, as one JSON object for the event.
+    /// The models that a script asks for and that the sides here grant anything on.
     #[must_use]
-    pub fn told(&self) -> Option<String> {
+    pub fn models(&self, asks: &Grants) -> Vec<String> {
+        let granted = |grants: &Option<Grants>, model: &str| {
+            grants.as_ref().is_none_or(|grants| grants.0.iter().any(|grant| grant.model == model))
+        };
+        let models: BTreeSet<_> = asks.0.iter().map(|grant| grant.model.as_str()).collect();
+        let open = models.into_iter().filter(|model| granted(&self.rule, model) && granted(&self.agent, model));
+        open.map(str::to_owned).collect()
+    }
+
+    /// What a script that follows its rule is told of its grants, and of the scripts that it may run as tools, as one JSON
+    /// object for the event.
+    #[must_use]
+    pub fn told(&self, scripts: &[serde_json::Value]) -> Option<String> {
         let http: Vec<_> = self.rule_http.iter().map(ToString::to_string).collect();
         let grants = self.agent.as_ref().map(|agent| self.script.within(agent));
         let grants = grants.as_ref().unwrap_or(&self.script);
-        self.follows_rule.then(|| serde_json::json!({ "grants": grants, "http": http }).to_string())
+        let mut told = serde_json::json!({ "grants": grants, "http": http });
+        if !scripts.is_empty() {
+            told["scripts"] = scripts.into();
+        }
+        self.follows_rule.then(|| told.to_string())
     }
 
     /// Whether a method may answer at once.
@@ -442,6 +458,35 @@ impl Grants {
             }
         }
         Self(beyond)
+    }
+
+    /// What is left of these grants with these operations alone.
+    #[must_use]
+    pub fn only(&self, operations: &BTreeSet<GrantOperation>) -> Self {
+        let grants = self.0.iter().filter_map(|grant| {
+            let left: BTreeSet<_> = grant.operations.intersection(operations).copied().collect();
+            (!left.is_empty()).then(|| grant.only(left))
+        });
+        Self(grants.collect())
+    }
+
+    /// All that these grants name, as needs.
+    #[must_use]
+    pub fn needs(&self) -> Vec<Need> {
+        let needs = self.0.iter().flat_map(|grant| {
+            grant.operations.iter().flat_map(|operation| {
+                let need = Need::new(&grant.model, *operation);
+                match operation {
+                    GrantOperation::Call => {
+                        let methods = grant.methods.union(&grant.read_only_methods);
+                        methods.map(|method| Need { method: Some(method.clone()), ..need.clone() }).collect()
+                    }
+                    _ if operation.names_fields() => vec![need.with_fields(&grant.fields)],
+                    _ => vec![need],
+                }
+            })
+        });
+        needs.collect()
     }
 
     /// What is left of these grants within others. Domains are not put together: each side judges its own.

@@ -9,7 +9,7 @@ use std::collections::HashMap;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    call::{ASKING, Answer, Call, Command, WITH_CONTEXT},
+    call::{ASKING, Answer, Call, Command, RUN_SCRIPT, WITH_CONTEXT},
     value::Id,
 };
 
@@ -314,6 +314,32 @@ impl Limit {
     }
 }
 
+impl Limit {
+    /// Whether its use is the largest single one, not the sum of all.
+    #[must_use]
+    fn is_highest(self) -> bool {
+        matches!(
+            self,
+            Self::Stack
+                | Self::Instances
+                | Self::Handles
+                | Self::CallBytes
+                | Self::Payload
+                | Self::Result
+                | Self::WritesPerRecord
+                | Self::Depth
+                | Self::RecordsPerFire
+                | Self::IdenticalToolCalls
+        )
+    }
+
+    /// Whether the engine or a clock measures its use.
+    #[must_use]
+    pub fn is_measured(self) -> bool {
+        matches!(self, Self::Fuel | Self::CpuTime | Self::WallTime | Self::Memory | Self::TableElements)
+    }
+}
+
 /// What a request for zero means.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Zero {
@@ -401,12 +427,15 @@ impl Scope {
     }
 }
 
+/// How often records were written, by model.
+pub type Writes = HashMap<String, HashMap<Id, u64>>;
+
 /// Counts what a run uses against its limits.
 #[derive(Debug, Clone)]
 pub struct Meter {
     limits: Limits,
     used: PerLimit,
-    writes: HashMap<String, HashMap<Id, u64>>,
+    writes: Writes,
 }
 
 impl Meter {
@@ -451,6 +480,44 @@ impl Meter {
         let max = self.limits.get(limit);
         self.used.set(limit, total.max(self.used.get(limit)));
         if total > max { Err(self.breach(limit)) } else { Ok(()) }
+    }
+
+    /// A meter for what runs within this run: it has what is left here, and no more than it asks for itself.
+    #[must_use]
+    pub fn within(&self, asked: &LimitRequest) -> Self {
+        let mut max = PerLimit::ZERO;
+        for spec in TABLE {
+            let limit = spec.limit;
+            let left = if limit.is_highest() { self.limits.get(limit) } else { self.remaining(limit) };
+            let wants = asked.0.get(&limit).filter(|&&n| n > 0 || limit.zero() == Zero::NoneAtAll);
+            max.set(limit, wants.filter(|_| !limit.is_fixed()).map_or(left, |n| left.min(*n)));
+        }
+        Self { limits: Limits { class: self.limits.class, max }, used: PerLimit::ZERO, writes: self.writes.clone() }
+    }
+
+    /// Counts what ran within this run as the run's own use. Fuel, time and memory are whoever's who measures them.
+    ///
+    /// # Errors
+    /// [`Breach`] of the first limit that does not allow it.
+    pub fn absorb(&mut self, used: &PerLimit, writes: &Writes) -> Result<(), Breach> {
+        for (model, records) in writes {
+            let known = self.writes.entry(model.clone()).or_default();
+            known.extend(records.iter().map(|(id, times)| (*id, *times)));
+        }
+        for (limit, amount) in used.iter().filter(|(limit, _)| !limit.is_measured()) {
+            if limit.is_highest() {
+                self.raise_to(limit, amount)?;
+            } else {
+                self.charge(limit, amount)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// How often each record was written.
+    #[must_use]
+    pub fn writes(&self) -> &Writes {
+        &self.writes
     }
 
     /// The breach of a limit, as far as it is used now.
@@ -523,6 +590,7 @@ impl Meter {
             Answer::Messages(messages) => (messages.len(), messages.iter().map(|m| m.body.len() as u64).sum()),
             Answer::Text(text) => (0, text.len() as u64),
             Answer::OptionalText(text) => (0, text.as_ref().map_or(0, String::len) as u64),
+            Answer::Ran(ran) => (0, ran.result.as_ref().ok().and_then(Option::as_ref).map_or(0, String::len) as u64),
             _ => (0, 0),
         };
         if let Answer::Completion(completion) = answer {
@@ -557,7 +625,8 @@ fn charges(call: &Call) -> Vec<(Limit, u64)> {
         | Call::ReadMessages { .. } => vec![(Limit::Queries, 1)],
         Call::Create { values, .. } => vec![(Limit::WriteCalls, 1), (Limit::RecordsWritten, len(values.len()))],
         Call::Ensure { .. } => vec![(Limit::Queries, 1), (Limit::WriteCalls, 1), (Limit::RecordsWritten, 1)],
-        Call::CallMethod { method, .. } if method == WITH_CONTEXT => Vec::new(),
+        // What a script does that is run is counted as it does it.
+        Call::CallMethod { method, .. } if method == WITH_CONTEXT || method == RUN_SCRIPT => Vec::new(),
         Call::CallMethod { method, .. } if ASKING.contains(&method.as_str()) => vec![(Limit::Queries, 1)],
         Call::Write { ids, .. } | Call::CallMethod { ids, .. } => {
             vec![(Limit::WriteCalls, 1), (Limit::RecordsWritten, len(ids.len()))]
@@ -648,6 +717,33 @@ mod tests {
         let breach = meter.before(&relate).unwrap_err();
         assert_eq!((breach.limit, breach.used, breach.max), (Limit::WritesPerRecord, 13, 12));
         meter.before(&write(vec![7])).unwrap();
+    }
+
+    #[test]
+    fn what_runs_within_a_run_has_what_is_left_and_uses_the_runs() {
+        let mut meter = Meter::new(Limits::resolve(Class::Agent, []));
+        meter.charge(Limit::Posts, 7).unwrap();
+        let write = |ids: Vec<Id>| Call::Write { model: "crm.lead".into(), ids, values: Vec::new() };
+        for _ in 0..11 {
+            meter.before(&write(vec![1])).unwrap();
+        }
+        let asked = LimitRequest([(Limit::Queries, 5), (Limit::Posts, 9), (Limit::LlmTokens, 0)].into());
+        let mut inner = meter.within(&asked);
+        let max = |limit| inner.limits().get(limit);
+        assert_eq!((max(Limit::Queries), max(Limit::Posts), max(Limit::WriteCalls)), (5, 3, 89));
+        assert_eq!((max(Limit::CallBytes), max(Limit::LlmTokens)), (4 * MIB, 1_000_000));
+        inner.charge(Limit::Posts, 2).unwrap();
+        inner.before(&write(vec![1])).unwrap();
+        assert_eq!(inner.before(&write(vec![1])).unwrap_err().limit, Limit::WritesPerRecord, "12 times in all");
+
+        let mut after = meter.clone();
+        after.absorb(inner.used(), inner.writes()).unwrap_err();
+        let mut inner = meter.within(&asked);
+        inner.charge(Limit::Posts, 2).unwrap();
+        inner.before(&write(vec![1])).unwrap();
+        meter.absorb(inner.used(), inner.writes()).unwrap();
+        assert_eq!((meter.used().get(Limit::Posts), meter.used().get(Limit::WriteCalls)), (9, 12));
+        assert_eq!(meter.before(&write(vec![1])).unwrap_err().limit, Limit::WritesPerRecord);
     }
 
     #[test]

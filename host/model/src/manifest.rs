@@ -222,6 +222,40 @@ impl Manifest {
         Ok(())
     }
 
+    /// What a language model may set: a JSON Schema of the parameters, as one object.
+    #[must_use]
+    pub fn parameters_schema(&self) -> serde_json::Value {
+        let required: Vec<_> = self.parameters.iter().filter(|p| p.required).map(|p| p.name.as_str()).collect();
+        let properties = self.parameters.iter().map(|parameter| (parameter.name.clone(), parameter.schema()));
+        serde_json::json!({
+            "type": "object",
+            "properties": serde_json::Value::Object(properties.collect()),
+            "required": required,
+            "additionalProperties": false,
+        })
+    }
+
+    /// The values for an object that a language model wrote: [`Manifest::parameter_values`] of JSON. What is null is not set.
+    ///
+    /// # Errors
+    /// [`ParameterError`]
+    pub fn parameter_values_json(
+        &self,
+        set: &serde_json::Map<String, serde_json::Value>,
+    ) -> Result<Vec<FieldValue>, ParameterError> {
+        let mut texts = Vec::new();
+        for (name, value) in set {
+            let text = match value {
+                serde_json::Value::Null => continue,
+                serde_json::Value::String(text) => text.clone(),
+                serde_json::Value::Bool(_) | serde_json::Value::Number(_) => value.to_string(),
+                _ => return Err(ParameterError { name: name.clone(), problem: "must be a single value".to_owned() }),
+            };
+            texts.push((name.clone(), text));
+        }
+        self.parameter_values(&texts)
+    }
+
     /// The values that a script gets for the values that a rule sets: every declared parameter, in order.
     ///
     /// # Errors
@@ -253,6 +287,32 @@ impl Manifest {
 }
 
 impl Parameter {
+    /// The JSON Schema of its values.
+    fn schema(&self) -> serde_json::Value {
+        let kind = match self.kind {
+            ParameterKind::Integer | ParameterKind::Many2one => "integer",
+            ParameterKind::Float => "number",
+            ParameterKind::Boolean => "boolean",
+            ParameterKind::Text | ParameterKind::Date | ParameterKind::Datetime | ParameterKind::Selection => "string",
+        };
+        let mut schema = serde_json::Map::from_iter([("type".to_owned(), kind.into())]);
+        let shape = match self.kind {
+            ParameterKind::Date => Some("a date, 2026-11-21".to_owned()),
+            ParameterKind::Datetime => Some("a time in UTC, 2026-11-21T10:15:00Z".to_owned()),
+            ParameterKind::Many2one => self.relation.as_ref().map(|model| format!("the id of a record of {model}")),
+            _ => None,
+        };
+        let told = [Some(&self.help).filter(|help| !help.is_empty()).or(self.label.as_ref()), shape.as_ref()];
+        let told: Vec<_> = told.into_iter().flatten().map(String::as_str).collect();
+        if !told.is_empty() {
+            schema.insert("description".to_owned(), told.join("; ").into());
+        }
+        if self.kind == ParameterKind::Selection {
+            schema.insert("enum".to_owned(), self.options.clone().into());
+        }
+        serde_json::Value::Object(schema)
+    }
+
     fn error(&self, problem: impl Into<String>) -> ParameterError {
         ParameterError { name: self.name.clone(), problem: problem.into() }
     }
@@ -369,6 +429,32 @@ mod tests {
             "parameter `treshold`: is not declared in the manifest; did you mean `threshold`?"
         );
         assert_eq!(error(&[("team", "1"), ("threshold", "nan")]), "parameter `threshold`: `nan` is not a number");
+    }
+
+    #[test]
+    fn parameters_are_a_schema_for_a_language_model() {
+        let text = format!(
+            "{SCORING}\n[[parameters]]\nname = \"how\"\ntype = \"selection\"\noptions = [\"a\", \"b\"]\nhelp = \"How.\""
+        );
+        let manifest = Manifest::parse(&text).unwrap();
+        assert_eq!(
+            manifest.parameters_schema(),
+            serde_json::json!({
+                "type": "object", "required": ["team"], "additionalProperties": false,
+                "properties": {
+                    "threshold": { "type": "number" },
+                    "team": { "type": "integer", "description": "the id of a record of crm.team" },
+                    "how": { "type": "string", "description": "How.", "enum": ["a", "b"] },
+                },
+            })
+        );
+        let values = |json: serde_json::Value| manifest.parameter_values_json(json.as_object().unwrap());
+        let set = values(serde_json::json!({ "team": 3, "threshold": 1.5, "how": null })).unwrap();
+        assert_eq!(set[0], FieldValue::new("threshold", Value::Number(1.5)));
+        assert_eq!(set[1], FieldValue::new("team", Value::link(3)));
+        for wrong in [serde_json::json!({ "team": [3] }), serde_json::json!({ "team": "x" }), serde_json::json!({})] {
+            assert_eq!(values(wrong.clone()).unwrap_err().name, "team", "{wrong}");
+        }
     }
 
     #[test]

@@ -14,7 +14,7 @@ pub(crate) type Key = (String, Id);
 pub(crate) type Depends = BTreeMap<String, BTreeMap<String, Vec<String>>>;
 
 /// What is staged.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub(crate) struct Overlay {
     given: Id,
     created: BTreeSet<Key>,

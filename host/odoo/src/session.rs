@@ -57,6 +57,14 @@ pub struct Session {
     tracebacks: Mutex<Vec<String>>,
 }
 
+/// What a session had staged at a moment, to go back to ([`Session::undo`]).
+pub struct Mark {
+    effects: usize,
+    mentions: usize,
+    overlay: Overlay,
+    state: BTreeMap<String, Option<String>>,
+}
+
 /// Why a call has no answer.
 pub(crate) enum Fail {
     /// For the script.
@@ -200,6 +208,21 @@ impl Session {
     #[must_use]
     pub fn changes(&self) -> &ChangeSet {
         &self.changes
+    }
+
+    /// What is staged so far.
+    #[must_use]
+    pub fn mark(&self) -> Mark {
+        let (effects, mentions) = (self.changes.effects.len(), self.changes.mentions.len());
+        Mark { effects, mentions, overlay: self.overlay.clone(), state: self.state.clone() }
+    }
+
+    /// Forgets what was staged since a mark. What was read since then counts as read.
+    pub fn undo(&mut self, mark: Mark) {
+        self.changes.effects.truncate(mark.effects);
+        self.changes.mentions.truncate(mark.mentions);
+        self.overlay = mark.overlay;
+        self.state = mark.state;
     }
 
     /// Fails when a run's outcome holds the number of a record that exists only in this run.

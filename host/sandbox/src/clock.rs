@@ -33,6 +33,8 @@ pub(crate) struct Times {
     host_calls: Duration,
     /// What the script waited on its own clock without anybody waiting.
     virtual_wait: Duration,
+    /// What scripts that ran within this run computed, and what they waited on their own clocks without anybody waiting.
+    within: (Duration, Duration),
     /// How many timers wait for each point of the virtual clock.
     waiting: BTreeMap<Duration, u32>,
 }
@@ -41,12 +43,12 @@ impl Times {
     /// Time inside the script.
     pub(crate) fn guest(&self) -> Duration {
         let turn = self.turn.map_or(Duration::ZERO, |since| since.elapsed());
-        (self.turns + turn).saturating_sub(self.host_turns)
+        (self.turns + turn).saturating_sub(self.host_turns) + self.within.0
     }
 
     /// From begin to now, virtual waiting included.
     pub(crate) fn wall(&self) -> Duration {
-        self.started.elapsed() + self.virtual_wait
+        self.started.elapsed() + self.virtual_wait + self.within.1
     }
 
     pub(crate) fn real(&self) -> Duration {
@@ -79,6 +81,7 @@ impl RunClock {
             host_turns: Duration::ZERO,
             host_calls: Duration::ZERO,
             virtual_wait: Duration::ZERO,
+            within: (Duration::ZERO, Duration::ZERO),
             waiting: BTreeMap::new(),
         })))
     }
@@ -90,6 +93,12 @@ impl RunClock {
     /// What the script's monotonic clock shows.
     pub(crate) fn virtual_now(&self) -> Duration {
         self.times().virtual_wait
+    }
+
+    /// Adds what a script that ran within this run computed, and what of its time nobody waited for.
+    pub(crate) fn add(&self, guest: Duration, waited: Duration) {
+        let within = &mut self.times().within;
+        *within = (within.0.saturating_add(guest), within.1.saturating_add(waited));
     }
 
     /// Waits until the virtual clock shows `deadline`.
@@ -134,7 +143,8 @@ impl RunClock {
             if let Poll::Ready(output) = poll {
                 return Poll::Ready(Ok(output));
             }
-            let left = Duration::from_millis(limits.get(Limit::WallTime)).saturating_sub(times.virtual_wait);
+            let left =
+                Duration::from_millis(limits.get(Limit::WallTime)).saturating_sub(times.virtual_wait + times.within.1);
             let Some(due) = times.started.checked_add(left + Duration::from_millis(1)) else { return Poll::Pending };
             drop(times);
             // Most runs end in their first turn and never pay for a timer.

@@ -29,6 +29,17 @@ pub struct Pool {
     pub warm_slots: u32,
 }
 
+/// Places that are kept for runs within runs (a script that an agent uses as a tool), on top of those for all runs: these
+/// hold places of their own while they want a second one.
+const WITHIN: u32 = 32;
+
+impl Pool {
+    /// Places for runs within runs: no more than there can be runs.
+    pub(crate) fn within(&self) -> u32 {
+        self.live.min(WITHIN)
+    }
+}
+
 impl Default for Pool {
     fn default() -> Self {
         Self { live: 256, max_memory: 1 << 30, warm_slots: 64 }
@@ -149,12 +160,13 @@ fn operator_cost() -> OperatorCost {
 
 fn pooling(pool: &Pool) -> PoolingAllocationConfig {
     let mut config = PoolingAllocationConfig::new();
+    let places = pool.live.saturating_add(pool.within());
     config
-        .total_component_instances(pool.live)
-        .total_stacks(pool.live)
-        .total_memories(pool.live.saturating_mul(MEMORIES_EACH))
-        .total_tables(pool.live.saturating_mul(TABLES_EACH))
-        .total_core_instances(pool.live.saturating_mul(CORE_INSTANCES_EACH).max(256))
+        .total_component_instances(places)
+        .total_stacks(places)
+        .total_memories(places.saturating_mul(MEMORIES_EACH))
+        .total_tables(places.saturating_mul(TABLES_EACH))
+        .total_core_instances(places.saturating_mul(CORE_INSTANCES_EACH).max(256))
         .max_core_instances_per_component(256)
         .max_memories_per_component(MEMORIES_EACH)
         .max_tables_per_component(TABLES_EACH)

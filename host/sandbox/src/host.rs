@@ -5,7 +5,7 @@ use std::any::Any;
 use serde::{Deserialize, Serialize};
 use triggerbox_model::{
     call::{Call, Reply},
-    limits::{Breach, Limit},
+    limits::{Breach, Limit, Meter},
 };
 
 /// Answers one run's host calls. It is handed to `Script::run` and comes back in
@@ -25,6 +25,11 @@ pub trait Host: Any + Send {
     /// Called after a call to the outside (a language model, another service) was answered, before the script goes on: a
     /// host that lets others work meanwhile waits here for its turn. That counts as wall time, not as time of the call.
     async fn go_on(&mut self) {}
+
+    /// Takes what the run has used so far, ahead of a call that runs another script within the run's limits.
+    fn lend(&mut self, meter: Meter) {
+        let _ = meter;
+    }
 
     /// Takes a line of the run's log: what the script logged or printed, within the limits on logging.
     fn log(&mut self, level: LogLevel, message: &str);

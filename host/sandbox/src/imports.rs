@@ -1,7 +1,9 @@
 //! The contract's imports: each call becomes data, is metered and answered, and the answer is turned back.
 
+use std::time::Instant;
+
 use triggerbox_model::{
-    call::{Answer, Call},
+    call::{Answer, Call, RUN_SCRIPT},
     limits::Limit,
 };
 use wasmtime::{StoreContextMut, component::Linker};
@@ -19,7 +21,7 @@ use crate::{
     },
     calendar as zones,
     convert::{IntoModel, IntoWit},
-    state::{State, wrong_answer},
+    state::{Fuel, State, wrong_answer},
     stop::Stop,
 };
 
@@ -48,6 +50,22 @@ pub(crate) fn link(linker: &mut Linker<State>) -> wasmtime::Result<()> {
         |mut store: StoreContextMut<'_, State>, (limit,): (String,)| {
             let fuel = store.get_fuel().unwrap_or_default();
             Ok((remaining(store.data_mut(), &limit, fuel)?,))
+        },
+    )?;
+    linker.instance("triggerbox:automation/records@0.1.0")?.func_wrap_async(
+        "call",
+        |mut store: StoreContextMut<'_, State>,
+         (model, ids, method, arguments_json): (String, Vec<u32>, String, String)| {
+            Box::new(async move {
+                // A script that is run by this call computes on this run's fuel.
+                store.data_mut().fuel = Fuel { left: store.get_fuel().unwrap_or_default(), spent: 0 };
+                let answer = records::Host::call(store.data_mut(), model, ids, method, arguments_json).await?;
+                let Fuel { left, spent } = store.data().fuel;
+                if spent > 0 {
+                    store.set_fuel(left.saturating_sub(spent))?;
+                }
+                Ok((answer,))
+            })
         },
     )?;
     linker.allow_shadowing(false);
@@ -164,7 +182,19 @@ impl records::Host for State {
         method: String,
         arguments_json: String,
     ) -> Answered<Option<String>> {
-        ask!(self, "call", Call::CallMethod { model, ids, method, arguments_json }, Answer::OptionalText(text) => text)
+        let (begin, runs_script) = (Instant::now(), method == RUN_SCRIPT);
+        if runs_script {
+            self.lend();
+        }
+        match self.ask(Ok(Call::CallMethod { model, ids, method, arguments_json })).await? {
+            Ok(Answer::OptionalText(text)) => Ok(Ok(text)),
+            Ok(Answer::Ran(ran)) if runs_script => {
+                self.absorb(&ran, begin.elapsed())?;
+                Ok(ran.result.map_err(IntoWit::into_wit))
+            }
+            Ok(_) => Err(wrong_answer("call")),
+            Err(error) => Ok(Err(error.into_wit())),
+        }
     }
 
     async fn mention(&mut self, target: RecordRef) -> Answered<String> {

@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use triggerbox_model::{
     event::{Failure, Outcome},
-    limits::{Breach, Limits, PerLimit},
+    limits::{Breach, Limits, PerLimit, Writes},
 };
 
 use crate::host::Host;
@@ -19,6 +19,8 @@ pub struct Run {
     pub limits: Limits,
     /// What was used of each limit; memory, stack and times as their highest mark.
     pub used: PerLimit,
+    /// How often each record was written.
+    pub writes: Writes,
     /// Where the time went.
     pub durations: Durations,
     /// The host that was handed in, with what it staged.

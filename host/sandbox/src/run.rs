@@ -20,7 +20,7 @@ use crate::{
     measure,
     report::{Durations, Ending, Run, Trap},
     sandbox::Script,
-    state::State,
+    state::{Fuel, State, milliseconds},
     stop::Stop,
     trap, wasi,
 };
@@ -43,9 +43,20 @@ impl Script {
     pub async fn run(&self, event: Event, limits: Limits, host: Box<dyn Host>) -> Run {
         // The semaphore is never closed; without a permit the pool itself would say that it is full.
         let _room = Arc::clone(self.sandbox.room()).acquire_owned().await.ok();
+        self.run_metered(event, Meter::new(limits), host).await
+    }
 
+    /// Runs the script within a run that is under way, against what is left of its limits ([`Meter::within`]). None: there
+    /// is no place for it now. It never waits for one: whoever asks has a place, and if all waited, none would be given back.
+    pub async fn run_within(&self, event: Event, meter: Meter, host: Box<dyn Host>) -> Option<Run> {
+        let _room = self.sandbox.place_within()?;
+        // On the heap: the run that it is within has it in its own future.
+        Some(Box::pin(self.run_metered(event, meter, host)).await)
+    }
+
+    async fn run_metered(&self, event: Event, mut meter: Meter, host: Box<dyn Host>) -> Run {
+        let limits = *meter.limits();
         let clock = RunClock::start();
-        let mut meter = Meter::new(limits);
         let fits = meter
             .raise_to(Limit::Payload, event.byte_size())
             .and_then(|()| meter.raise_to(Limit::Instances, self.instances));
@@ -56,7 +67,7 @@ impl Script {
         let handles = usize::try_from(limits.get(Limit::Handles)).unwrap_or(usize::MAX);
         table.set_max_capacity(handles);
         let limiter = Limiter::new(&limits);
-        let state = State { host, meter, clock: clock.clone(), console, limiter, wasi, table };
+        let state = State { host, meter, clock: clock.clone(), console, limiter, wasi, table, fuel: Fuel::default() };
 
         let mut store = Store::new(self.sandbox.engine(), state);
         store.limiter(|state| &mut state.limiter);
@@ -101,7 +112,6 @@ fn conclude(inside: Inside, mut state: State, fuel_left: u64, instantiated: Dura
         let times = state.clock.times();
         (times.wall(), times.guest(), times.host_calls(), times.real())
     };
-    let milliseconds = |time: Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
     let used = &mut state.meter;
     let _ = used.raise_to(Limit::Fuel, limits.get(Limit::Fuel).saturating_sub(fuel_left));
     let _ = used.raise_to(Limit::Memory, state.limiter.memory_peak());
@@ -126,6 +136,7 @@ fn conclude(inside: Inside, mut state: State, fuel_left: u64, instantiated: Dura
         ending,
         limits,
         used: *state.meter.used(),
+        writes: state.meter.writes().clone(),
         durations: Durations {
             instantiate: instantiated,
             guest: guest.saturating_sub(instantiated),

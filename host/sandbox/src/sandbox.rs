@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use triggerbox_model::manifest::Manifest;
 use wasmtime::{
     Engine,
@@ -33,6 +33,8 @@ struct Shared {
     fingerprint: String,
     /// One permit for each run that the pool has room for: one too many waits in place of failing.
     room: Arc<Semaphore>,
+    /// The same for runs within runs.
+    within: Arc<Semaphore>,
 }
 
 /// A component that is compiled and linked, ready to run any number of times. Cheap to clone.
@@ -73,8 +75,9 @@ impl Sandbox {
         let mut linker = Linker::new(&engine);
         wasi::link(&mut linker).and_then(|()| imports::link(&mut linker)).map_err(EngineError)?;
         let fingerprint = engine::fingerprint(&engine);
-        let room = Arc::new(Semaphore::new(usize::try_from(pool.live).unwrap_or(usize::MAX)));
-        Ok(Self { shared: Arc::new(Shared { engine, allocation, linker, fingerprint, room }) })
+        let places = |count: u32| Arc::new(Semaphore::new(usize::try_from(count).unwrap_or(usize::MAX)));
+        let (room, within) = (places(pool.live), places(pool.within()));
+        Ok(Self { shared: Arc::new(Shared { engine, allocation, linker, fingerprint, room, within }) })
     }
 
     /// How runs get their memory on this machine.
@@ -150,6 +153,12 @@ impl Sandbox {
 
     pub(crate) fn room(&self) -> &Arc<Semaphore> {
         &self.shared.room
+    }
+
+    /// A place for a run within another, if there is one now: one that is kept for such runs, or any that is free.
+    pub(crate) fn place_within(&self) -> Option<OwnedSemaphorePermit> {
+        let places = [&self.shared.within, &self.shared.room];
+        places.into_iter().find_map(|places| Arc::clone(places).try_acquire_owned().ok())
     }
 
     fn link(&self, compiled: &Component, component: &[u8]) -> Result<Script, ScriptError> {

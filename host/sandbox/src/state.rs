@@ -1,9 +1,9 @@
 //! What one run owns on the host's side, and the one way by which its calls reach the host.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use triggerbox_model::{
-    call::{Answer, Call},
+    call::{Answer, Call, Ran},
     error::Error,
     limits::{Limit, Meter},
 };
@@ -21,6 +21,16 @@ pub(crate) struct State {
     pub(crate) limiter: Limiter,
     pub(crate) wasi: WasiCtx,
     pub(crate) table: ResourceTable,
+    pub(crate) fuel: Fuel,
+}
+
+/// The fuel around a call that may run another script: only the store knows it.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Fuel {
+    /// What was left before the call.
+    pub(crate) left: u64,
+    /// What the other script used.
+    pub(crate) spent: u64,
 }
 
 impl WasiView for State {
@@ -63,6 +73,44 @@ impl State {
         Ok(reply)
     }
 
+    /// Tells the host what is used so far, for a script that it runs within this run.
+    pub(crate) fn lend(&mut self) {
+        let (wall, guest) = {
+            let times = self.clock.times();
+            (times.wall(), times.guest())
+        };
+        let mut meter = self.meter.clone();
+        let used = [
+            (Limit::Fuel, meter.limits().get(Limit::Fuel).saturating_sub(self.fuel.left)),
+            (Limit::Memory, self.limiter.memory_peak()),
+            (Limit::TableElements, self.limiter.table_peak()),
+            (Limit::WallTime, milliseconds(wall)),
+            (Limit::CpuTime, milliseconds(guest)),
+        ];
+        for (limit, used) in used {
+            // What is over its limit is found where it is measured.
+            let _ = meter.raise_to(limit, used);
+        }
+        self.host.lend(meter);
+    }
+
+    /// Takes the use of a script that ran within this run as its own; it took so long.
+    ///
+    /// # Errors
+    /// A [`Stop`]: together they are over a limit.
+    pub(crate) fn absorb(&mut self, ran: &Ran, took: Duration) -> wasmtime::Result<()> {
+        let used = |limit| ran.used.get(limit);
+        self.fuel.spent = used(Limit::Fuel);
+        let (guest, wall) = (Duration::from_millis(used(Limit::CpuTime)), Duration::from_millis(used(Limit::WallTime)));
+        self.clock.add(guest, wall.saturating_sub(took));
+        let memory = self.limiter.memory_peak().saturating_add(used(Limit::Memory));
+        let elements = self.limiter.table_peak().saturating_add(used(Limit::TableElements));
+        self.meter.raise_to(Limit::Memory, memory).map_err(Stop::from)?;
+        self.meter.raise_to(Limit::TableElements, elements).map_err(Stop::from)?;
+        self.meter.absorb(&ran.used, &ran.writes).map_err(Stop::from)?;
+        self.check_time()
+    }
+
     /// Uses some of a limit.
     pub(crate) fn charge(&mut self, limit: Limit, amount: u64) -> wasmtime::Result<()> {
         Ok(self.meter.charge(limit, amount).map_err(Stop::from)?)
@@ -75,6 +123,11 @@ impl State {
             None => Ok(()),
         }
     }
+}
+
+/// Whole milliseconds.
+pub(crate) fn milliseconds(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }
 
 /// The fault of a host that answered with the wrong kind of answer.

@@ -448,3 +448,14 @@ fn component_handle_flood() {
         assert_eq!((breach.limit, breach.used, breach.max), (Limit::Handles, 1_001, 1_000));
     });
 }
+
+#[test]
+fn script_in_script() {
+    alone(async {
+        let run = attack(&guests::SCRIPT_IN_SCRIPT).await;
+        // Whether a script may run another is its host's to say.
+        let Ending::Failed(failure) = &run.ending else { panic!("{:?}", run.ending) };
+        assert!(failure.message().contains("does not know this call"), "{failure:?}");
+        assert_eq!(run.used.get(Limit::HostCalls), 1);
+    });
+}

@@ -11,8 +11,13 @@ mod support;
 
 use guest_artifacts as guests;
 use support::{Memory, Mood, event, limits, memory, run, sandbox};
-use triggerbox_model::{call::Call, event::Failure, limits::Limit, value::Value};
-use triggerbox_sandbox::{Ending, LogLevel};
+use triggerbox_model::{
+    call::{Answer, Call, Ran, Reply},
+    event::Failure,
+    limits::{Limit, Meter, PerLimit, Writes},
+    value::Value,
+};
+use triggerbox_sandbox::{Ending, Host, HostFault, LogLevel, Pool, Sandbox};
 
 /// Shows: F015
 #[tokio::test]
@@ -115,4 +120,79 @@ async fn open_handles_are_counted_at_their_most() {
     let run = run(guests::CLOCKS.component, limits(&[]), Memory::default()).await;
     let used = run.used.get(Limit::Handles);
     assert!((1..20).contains(&used), "{used}");
+}
+
+/// Shows: F133
+#[tokio::test]
+async fn a_run_within_a_run_has_a_place_of_its_own_and_never_waits_for_one() {
+    let sandbox = Sandbox::new(&Pool { live: 1, ..Pool::default() }).unwrap();
+    let script = sandbox.compile(guests::WAITING_CALL.component).unwrap();
+    let host = || Box::new(Memory { mood: Mood::Silent, ..Memory::default() });
+    let within = || script.run_within(event(), Meter::new(limits(&[])), host());
+    // All that there may be at once wait.
+    let mut outer = std::pin::pin!(script.run(event(), limits(&[]), host()));
+    assert!(is_pending(outer.as_mut()).await);
+    let mut inner = std::pin::pin!(within());
+    assert!(is_pending(inner.as_mut()).await, "it has begun");
+    assert!(within().await.is_none(), "and no other can");
+}
+
+/// Whether a run is not over once it has done all that it can do by itself.
+async fn is_pending<F: Future>(mut run: std::pin::Pin<&mut F>) -> bool {
+    for _ in 0..100 {
+        let look =
+            |context: &mut std::task::Context<'_>| std::task::Poll::Ready(run.as_mut().poll(context).is_pending());
+        if !std::future::poll_fn(look).await {
+            return false;
+        }
+        tokio::task::yield_now().await;
+    }
+    true
+}
+
+#[tokio::test]
+async fn what_ran_within_a_run_is_the_runs_own_use() {
+    let script = sandbox().compile(guests::SCRIPT_IN_SCRIPT.component).unwrap();
+    let plain = script.run(event(), limits(&[]), Box::new(Runner::default())).await;
+    let alone = plain.used.get(Limit::Fuel);
+    let mut used = PerLimit::ZERO;
+    for (limit, amount) in [(Limit::Fuel, 5_000), (Limit::Posts, 3), (Limit::Result, 77), (Limit::CpuTime, 40)] {
+        used.set(limit, amount);
+    }
+    let run = script.run(event(), limits(&[]), Box::new(Runner { used: Some(used), lent: None })).await;
+    assert!(matches!(run.ending, Ending::Done(_)), "{:?}", run.ending);
+    assert_eq!((run.used.get(Limit::Fuel), run.used.get(Limit::Posts)), (alone + 5_000, 3));
+    assert!(run.used.get(Limit::CpuTime) >= 40 && run.used.get(Limit::Result) >= 77);
+    let lent = run.host.downcast::<Runner>().unwrap().lent.unwrap();
+    assert!(lent.used().get(Limit::Fuel) > 0 && lent.used().get(Limit::Memory) > 0);
+    // Together they are over a limit.
+    let few = limits(&[(Limit::Posts, 2)]);
+    let run = script.run(event(), few, Box::new(Runner { used: Some(used), lent: None })).await;
+    let Ending::LimitExceeded(breach) = run.ending else { panic!("{:?}", run.ending) };
+    assert_eq!((breach.limit, breach.used), (Limit::Posts, 3));
+    let few = limits(&[(Limit::Fuel, alone + 4_000)]);
+    let run = script.run(event(), few, Box::new(Runner { used: Some(used), lent: None })).await;
+    let Ending::LimitExceeded(breach) = run.ending else { panic!("{:?}", run.ending) };
+    assert_eq!(breach.limit, Limit::Fuel);
+}
+
+/// Says of each call that another script was run by it, which used so much.
+#[derive(Default)]
+struct Runner {
+    used: Option<PerLimit>,
+    lent: Option<Meter>,
+}
+
+#[async_trait::async_trait]
+impl Host for Runner {
+    async fn call(&mut self, _: Call) -> Result<Reply, HostFault> {
+        let used = self.used.unwrap_or(PerLimit::ZERO);
+        Ok(Ok(Answer::Ran(Box::new(Ran { result: Ok(None), used, writes: Writes::new() }))))
+    }
+
+    fn lend(&mut self, meter: Meter) {
+        self.lent = Some(meter);
+    }
+
+    fn log(&mut self, _: LogLevel, _: &str) {}
 }

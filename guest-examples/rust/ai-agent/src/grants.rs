@@ -5,13 +5,26 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::Deserialize;
 use triggerbox::{json, prelude::*, serde_json};
 
-/// The rule's grants, by operation and model.
-pub struct Grants(BTreeMap<String, BTreeMap<String, BTreeSet<String>>>);
+/// The rule's grants, by operation and model, and the scripts that are tools.
+pub struct Grants {
+    models: BTreeMap<String, BTreeMap<String, BTreeSet<String>>>,
+    pub scripts: Vec<Script>,
+}
+
+/// A script that the host runs as a tool.
+#[derive(Clone, Deserialize)]
+pub struct Script {
+    pub name: String,
+    pub description: String,
+    pub schema: serde_json::Value,
+}
 
 #[derive(Deserialize)]
 struct Told {
     #[serde(default)]
     grants: Vec<Grant>,
+    #[serde(default)]
+    scripts: Vec<Script>,
 }
 
 #[derive(Deserialize)]
@@ -28,7 +41,7 @@ impl Grants {
     pub fn of(event: &Event) -> Result<Self> {
         let told: Told = match &event.extra_json {
             Some(json) => serde_json::from_str(json)?,
-            None => Told { grants: Vec::new() },
+            None => Told { grants: Vec::new(), scripts: Vec::new() },
         };
         Ok(Self::from(told))
     }
@@ -42,17 +55,17 @@ impl Grants {
                 models.entry(grant.model.clone()).or_default().extend(names.iter().cloned());
             }
         }
-        Self(found)
+        Self { models: found, scripts: told.scripts }
     }
 
     /// Models that an operation is granted on, each with its fields or methods.
     pub fn models(&self, operation: &str) -> impl Iterator<Item = (&str, &BTreeSet<String>)> {
-        self.0.get(operation).into_iter().flatten().map(|(model, names)| (model.as_str(), names))
+        self.models.get(operation).into_iter().flatten().map(|(model, names)| (model.as_str(), names))
     }
 
     /// The fields (for `call`: methods) of a model that an operation is granted with.
     pub fn names(&self, operation: &str, model: &str) -> Option<&BTreeSet<String>> {
-        self.0.get(operation)?.get(model)
+        self.models.get(operation)?.get(model)
     }
 
     /// `crm.lead (name, priority), res.partner (email)`

@@ -5,12 +5,12 @@ mod look;
 
 use std::collections::BTreeMap;
 
-use serde::de::DeserializeOwned;
-use triggerbox::{Error, RecordRef, json, llm, prelude::*, serde_json, serde_json::Value as Json};
+use serde::{Deserialize, de::DeserializeOwned};
+use triggerbox::{Error, RecordRef, json, llm, model, prelude::*, serde_json, serde_json::Value as Json};
 
 use crate::{
     figures::Figures,
-    grants::Grants,
+    grants::{Grants, Script},
     values::{Fields, invalid},
 };
 
@@ -29,12 +29,21 @@ pub struct Tools<'a> {
 
 /// One tool.
 pub struct Offer {
-    pub name: &'static str,
+    pub name: String,
     description: String,
     schema: Json,
-    run: fn(&mut Tools<'_>, &Json) -> Result<Json, Error>,
-    /// The right that it needs.
+    run: Run,
+    /// The right that it needs; `script`: those that the script asks for.
     pub operation: &'static str,
+}
+
+/// What a tool does.
+#[derive(Clone, Copy)]
+enum Run {
+    /// Something of its own.
+    Own(fn(&mut Tools<'_>, &Json) -> Result<Json, Error>),
+    /// It runs the script of its name.
+    Script,
 }
 
 impl<'a> Tools<'a> {
@@ -47,11 +56,20 @@ impl<'a> Tools<'a> {
         if !read_only {
             offered.extend(act::offers(grants, &unique));
         }
-        if let Some(unknown) = wanted.iter().find(|name| !NAMES.contains(name)) {
-            fail!("there is no tool `{unknown}`; there are {}", NAMES.join(", "));
+        let scripts = grants.scripts.iter();
+        let known: Vec<_> = NAMES.iter().copied().chain(scripts.clone().map(|script| script.name.as_str())).collect();
+        if let Some(unknown) = wanted.iter().find(|name| !known.contains(name)) {
+            fail!("there is no tool `{unknown}`; there are {}", known.join(", "));
         }
         offered.retain(|offer| grants.models(offer.operation).next().is_some());
-        offered.retain(|offer| wanted.is_empty() || wanted.contains(&offer.name));
+        offered.extend(scripts.cloned().map(|Script { name, description, schema }| Offer {
+            name,
+            description,
+            schema,
+            run: Run::Script,
+            operation: "script",
+        }));
+        offered.retain(|offer| wanted.is_empty() || wanted.contains(&offer.name.as_str()));
         let figures = event.param::<bool>("grounded")?.then(Figures::default);
         Ok(Self { grants, fields: Fields::default(), unique, created: Vec::new(), offered, figures })
     }
@@ -71,8 +89,8 @@ impl<'a> Tools<'a> {
     /// As the model is told of them.
     pub fn offer(&self, mut request: llm::Request, only: Option<&[String]>) -> llm::Request {
         for offer in &self.offered {
-            if only.is_none_or(|only| only.iter().any(|name| name == offer.name)) {
-                request = request.tool(offer.name, offer.description.as_str(), &offer.schema);
+            if only.is_none_or(|only| only.iter().any(|name| *name == offer.name)) {
+                request = request.tool(offer.name.as_str(), offer.description.as_str(), &offer.schema);
             }
         }
         request
@@ -91,21 +109,39 @@ impl<'a> Tools<'a> {
     /// Does what the model asks for. What the host refuses is an answer too: the model may try otherwise.
     pub fn call(&mut self, call: &llm::ToolCall) -> Result<Json, Error> {
         let Some(offer) = self.find(&call.name) else {
-            let known: Vec<_> = self.offered.iter().map(|offer| offer.name).collect();
+            let known: Vec<_> = self.offered.iter().map(|offer| offer.name.as_str()).collect();
             return Err(invalid(format!("there is no tool {}; there are {}", call.name, known.join(", "))));
         };
         let (run, writes) = (offer.run, offer.operation != "read");
         let arguments: Json =
             call.arguments().map_err(|error| invalid(format!("the arguments are {}", error.message)))?;
-        let unread = self.figures.as_ref().filter(|_| writes).and_then(|figures| figures.unread_in(&arguments));
-        if let Some(figure) = unread {
+        if writes
+            && let Some(figures) = &self.figures
+            && let Some(figure) = figures.unread_in(&self.stated(&arguments))
+        {
             return Err(invalid(format!("you did not read {figure}: read it, or leave it out")));
         }
-        let output = run(self, &arguments)?;
+        let output = match run {
+            Run::Own(run) => run(self, &arguments)?,
+            Run::Script => run_script(&call.name, &arguments)?,
+        };
         if let Some(figures) = &mut self.figures {
             figures.read(&output);
         }
         Ok(output)
+    }
+
+    /// What the arguments of a tool state: all but the numbers of records.
+    fn stated(&self, arguments: &Json) -> Json {
+        let mut stated = arguments.clone();
+        let Some(object) = stated.as_object_mut() else { return stated };
+        let model = object.get("model").and_then(Json::as_str).unwrap_or_default().to_owned();
+        object.retain(|name, _| !matches!(name.as_str(), "id" | "ids" | "user_id"));
+        if let Some(values) = object.get_mut("values").and_then(Json::as_object_mut) {
+            let links = |name: &str| self.fields.get(&model, name).is_ok_and(|field| field.relation.is_some());
+            values.retain(|name, value| value.is_string() || !links(name));
+        }
+        stated
     }
 
     /// A text with the names of this run's new records in place of what the model knows them by.
@@ -152,6 +188,23 @@ impl<'a> Tools<'a> {
         }
         Ok(())
     }
+}
+
+/// Has the host run a script on records, within this run.
+fn run_script(name: &str, json: &Json) -> Result<Json, Error> {
+    #[derive(Deserialize)]
+    struct Arguments {
+        #[serde(default)]
+        model: String,
+        #[serde(default)]
+        ids: Vec<u32>,
+        #[serde(default)]
+        parameters: Json,
+    }
+    let Arguments { model: on, ids, parameters } = arguments(json)?;
+    let parameters = if parameters.is_null() { json!({}) } else { parameters };
+    let answer = model(on).call(&ids, "script.run", json!({ "script": name, "parameters": parameters }))?;
+    Ok(answer.unwrap_or_else(|| json!({ "done": true })))
 }
 
 /// How a model names a new record in a text.

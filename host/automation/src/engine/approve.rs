@@ -20,6 +20,7 @@ use triggerbox_store::{
 
 use super::{Changed, Engine, Shared, odoo::unavailable, time::Own};
 use crate::{
+    agents,
     dispatch::{Cause, Parent},
     error::EngineError,
     people,
@@ -340,7 +341,9 @@ impl Shared {
             let text = format!("{} {hand}, and somebody else must approve run {}", approver.name, run.id);
             Err(Error::denied("may-not-approve", text).into())
         };
-        if self.rules(conn)?.rule(&run.rule).is_ok_and(|rule| rule.owner == approver.env.user) {
+        let rules = self.rules(conn)?;
+        let rule = rules.rule(&run.rule).ok();
+        if rule.is_some_and(|rule| rule.owner == approver.env.user) {
             return refuse("owns the rule");
         }
         if run.actor == approver.env.user {
@@ -350,6 +353,20 @@ impl Shared {
                    WHERE a.run = ?1 AND s.uploaded_by = ?2";
         if conn.prepare_cached(sql)?.exists((run.id, approver.env.user))? {
             return refuse("uploaded the script");
+        }
+        // Which of an agent's scripts a run used as tools, and in which version, is no matter.
+        for action in rule.iter().flat_map(|rule| &rule.rule.actions) {
+            let Some(known) =
+                action.agent.as_deref().map(|name| agents::stored::find(conn, name)).transpose()?.flatten()
+            else {
+                continue;
+            };
+            let sql = "SELECT 1 FROM engine_script WHERE name = ?1 AND uploaded_by = ?2";
+            for script in &known.agent.scripts {
+                if conn.prepare_cached(sql)?.exists((&script.name, approver.env.user))? {
+                    return refuse("uploaded a script of the agent");
+                }
+            }
         }
         Ok(())
     }

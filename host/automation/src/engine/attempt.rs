@@ -22,7 +22,7 @@ use super::{
     lock,
 };
 use crate::{
-    agents,
+    agents::{self, Agent},
     clock::timestamp,
     config::Journal,
     error::EngineError,
@@ -37,9 +37,10 @@ use crate::{
     queue::{self, Claim},
     rule::{Action, Caps, Dispatch, Environment, Mode, Rule, ScriptRef},
     runs::LogLine,
-    scripts::{asks, binding},
+    scripts::{asks, binding, registry},
     seats::Taken,
     threads::{chain, session},
+    tools::ScriptTool,
 };
 
 impl Engine {
@@ -288,11 +289,27 @@ impl Engine {
             .parameter_values(&set)
             .map_err(|error| Error::invalid("bad-parameter", error.to_string()).with_field(error.name))?;
         let mut authority = asks::authority(self.database().schema(), rule, action, manifest, &self.config().policy);
+        let tools = match &agent {
+            Some(agent) => self.script_tools(agent, action).await?,
+            None => Vec::new(),
+        };
         authority.agent = agent.and_then(|agent| agent.grants);
         let agent = manifest.limits.0.get(&Limit::LlmCalls).is_some_and(|calls| *calls > 0);
         let class = if agent && class == Class::Async { Class::Agent } else { class };
         let limits = Limits::resolve(class, [&manifest.limits, &action.limits, &self.config().limits]);
-        Ok(Step { parameters, authority: Arc::new(authority), limits, script })
+        Ok(Step { parameters, authority: Arc::new(authority), limits, script, tools })
+    }
+
+    /// Makes the scripts ready that an agent may run as tools.
+    async fn script_tools(&self, agent: &Agent, action: &Action) -> Result<Vec<ScriptTool>, EngineError> {
+        let mut tools = Vec::new();
+        for wanted in agent.scripts_for(action) {
+            let version = registry::resolve(&*self.database().snapshot()?, wanted)?;
+            let script = self.inner.loader.ready(self.database(), version.hash).await?;
+            let read_only = action.parameters.get("read_only").is_some_and(|only| only == "true");
+            tools.push(ScriptTool::new(script, read_only)?);
+        }
+        Ok(tools)
     }
 }
 

@@ -52,7 +52,7 @@ fn services(server: &ModelServer, clock: Arc<dyn Clock>) -> Arc<Services> {
     Arc::new(Services { models, web: None, budgets, clock })
 }
 
-fn config(server: &ModelServer) -> Config {
+pub(crate) fn config(server: &ModelServer) -> Config {
     Config {
         outside: Some(services(server, Arc::new(SystemClock))),
         links: "https://automation.example".into(),
@@ -65,7 +65,7 @@ impl World {
         self.try_agent(toml, true).unwrap();
     }
 
-    fn try_agent(&self, toml: &str, administrator: bool) -> Result<(), RuleError> {
+    pub(crate) fn try_agent(&self, toml: &str, administrator: bool) -> Result<(), RuleError> {
         let agent: Agent = toml::from_str(toml).unwrap();
         let env = people::environment(self.engine.database(), ADMIN, true, self.clock_now()).unwrap();
         let policy = self.engine.config().policy.clone();
@@ -80,7 +80,7 @@ impl World {
         triggerbox_automation::Clock::now(&*self.clock)
     }
 
-    fn thread(&self, run: RunId) -> Thread {
+    pub(crate) fn thread(&self, run: RunId) -> Thread {
         threads::read(&self.engine.database().snapshot().unwrap(), run).unwrap()
     }
 

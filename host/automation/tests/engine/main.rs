@@ -22,6 +22,7 @@ mod past;
 #[path = "../../../llm/tests/support/mod.rs"]
 mod provider;
 mod queue;
+mod script_tools;
 mod sources;
 mod time;
 mod triggers;

@@ -398,6 +398,10 @@ struct EntryView {
     /// As it was answered.
     #[schema(value_type = Object)]
     reply: Object,
+    /// Of a call that ran a script as a tool: what that asked, each with `call` and `reply`.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schema(value_type = Vec<Object>)]
+    within: Vec<Object>,
 }
 
 /// Host calls.
@@ -425,7 +429,8 @@ async fn journal(
     let entries = app.read(move |conn| runs::journal(conn, id, attempt, action)).await?;
     let view = |entry: triggerbox_automation::journal::Entry| {
         let (call, reply) = (serde_json::to_value(entry.call)?, serde_json::to_value(entry.reply)?);
-        Ok::<_, Problem>(EntryView { call, reply })
+        let within = entry.within.iter().map(serde_json::to_value).collect::<Result<_, _>>()?;
+        Ok::<_, Problem>(EntryView { call, reply, within })
     };
     Ok(Json(Journal { calls: entries.into_iter().map(view).collect::<Result<_, _>>()? }))
 }

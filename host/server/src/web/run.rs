@@ -383,6 +383,10 @@ fn call(id: &str, at: usize, entry: &Entry) -> Markup {
             details id={ "call-" (id) "-" (at) } {
                 summary { b { (name) } " " span.faint { (about(&entry.call)) } @if entry.reply.is_err() { " " (badge("bad", "refused")) } }
                 pre { (asked) "\n→ " (answer) }
+                @if !entry.within.is_empty() {
+                    p.faint { "What the script asked that was run by it:" }
+                    ol.calls { @for (nth, one) in entry.within.iter().enumerate() { (call(&format!("{id}-{at}"), nth, one)) } }
+                }
             }
         }
     }

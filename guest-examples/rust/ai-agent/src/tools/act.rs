@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::Deserialize;
 use triggerbox::{Error, RecordRef, chatter::Activity, json, model, serde_json::Value as Json};
 
-use super::{Offer, Tools, arguments, in_texts, object};
+use super::{Offer, Run, Tools, arguments, in_texts, object};
 use crate::{grants::Grants, values::invalid};
 
 pub fn offers(grants: &Grants, unique: &BTreeMap<String, Vec<String>>) -> Vec<Offer> {
@@ -20,25 +20,25 @@ pub fn offers(grants: &Grants, unique: &BTreeMap<String, Vec<String>>) -> Vec<Of
     let on_record = |operation: &str| [("model", grants.model_schema(operation)), ("id", id())];
     vec![
         Offer {
-            name: "create",
+            name: "create".to_owned(),
             description: format!(
                 "Creates a record. Its number is good for other calls; in texts, name it as `in_texts` says. Models and \
                  fields: {}.{found_first}",
                 grants.describe("create")
             ),
             schema: object(&[("model", grants.model_schema("create")), ("values", values())]),
-            run: create,
+            run: Run::Own(create),
             operation: "create",
         },
         Offer {
-            name: "update",
+            name: "update".to_owned(),
             description: format!("Changes fields of a record. Models and fields: {}.", grants.describe("write")),
             schema: object(&[&on_record("write")[..], &[("values", values())]].concat()),
-            run: update,
+            run: Run::Own(update),
             operation: "write",
         },
         Offer {
-            name: "call",
+            name: "call".to_owned(),
             description: format!(
                 "Calls a business method of a record. Models and methods: {}.",
                 grants.describe("call")
@@ -46,28 +46,28 @@ pub fn offers(grants: &Grants, unique: &BTreeMap<String, Vec<String>>) -> Vec<Of
             schema: object(
                 &[&on_record("call")[..], &[("method", text()), ("arguments?", json!({ "type": "object" }))]].concat(),
             ),
-            run: call,
+            run: Run::Own(call),
             operation: "call",
         },
         Offer {
-            name: "note",
+            name: "note".to_owned(),
             description: format!("Posts an internal note on a record. Models: {}.", grants.describe("note")),
             schema: object(&[&on_record("note")[..], &[("text", text())]].concat()),
-            run: note,
+            run: Run::Own(note),
             operation: "note",
         },
         Offer {
-            name: "message",
+            name: "message".to_owned(),
             description: format!(
                 "Posts a message that the record's followers receive. Models: {}.",
                 grants.describe("message")
             ),
             schema: object(&[&on_record("message")[..], &[("text", text())]].concat()),
-            run: message,
+            run: Run::Own(message),
             operation: "message",
         },
         Offer {
-            name: "activity",
+            name: "activity".to_owned(),
             description: format!("Schedules something to do on a record. Models: {}.", grants.describe("activity")),
             schema: object(
                 &[
@@ -81,7 +81,7 @@ pub fn offers(grants: &Grants, unique: &BTreeMap<String, Vec<String>>) -> Vec<Of
                 ]
                 .concat(),
             ),
-            run: activity,
+            run: Run::Own(activity),
             operation: "activity",
         },
     ]

@@ -3,7 +3,7 @@
 use serde::Deserialize;
 use triggerbox::{Error, RecordRef, json, model, prelude::Search, serde_json::Value as Json};
 
-use super::{Offer, Tools, arguments, object};
+use super::{Offer, Run, Tools, arguments, object};
 use crate::{
     grants::Grants,
     values::{domain, invalid, to_json},
@@ -20,7 +20,7 @@ pub fn offers(grants: &Grants) -> Vec<Offer> {
     let page = || json!({ "type": "integer", "minimum": 1, "maximum": MOST });
     vec![
         Offer {
-            name: "search",
+            name: "search".to_owned(),
             description: format!("Finds records, with the fields that you name. Models and fields: {readable}."),
             schema: object(&[
                 ("model", model.clone()),
@@ -29,22 +29,22 @@ pub fn offers(grants: &Grants) -> Vec<Offer> {
                 ("limit?", page()),
                 ("order?", json!({ "type": "string", "description": "such as `create_date desc`" })),
             ]),
-            run: search,
+            run: Run::Own(search),
             operation: "read",
         },
         Offer {
-            name: "read",
+            name: "read".to_owned(),
             description: format!("Reads fields of records by id. Models and fields: {readable}."),
             schema: object(&[
                 ("model", model.clone()),
                 ("ids", json!({ "type": "array", "items": { "type": "integer" }, "maxItems": MOST })),
                 ("fields", names()),
             ]),
-            run: read,
+            run: Run::Own(read),
             operation: "read",
         },
         Offer {
-            name: "read_group",
+            name: "read_group".to_owned(),
             description: format!(
                 "Counts, sums and averages by group: group_by [\"stage_id\", \"create_date:month\"], aggregates \
                  [\"expected_revenue:sum\", \"__count\"]. Models and fields: {readable}."
@@ -55,14 +55,14 @@ pub fn offers(grants: &Grants) -> Vec<Offer> {
                 ("group_by", json!({ "type": "array", "items": { "type": "string" } })),
                 ("aggregates", names()),
             ]),
-            run: read_group,
+            run: Run::Own(read_group),
             operation: "read",
         },
         Offer {
-            name: "fields_get",
+            name: "fields_get".to_owned(),
             description: format!("Describes the fields of a model: type, relation, choices. Models: {readable}."),
             schema: object(&[("model", model), ("fields?", names())]),
-            run: fields_get,
+            run: Run::Own(fields_get),
             operation: "read",
         },
     ]

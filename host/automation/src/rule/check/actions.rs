@@ -71,7 +71,10 @@ impl Check<'_> {
             self.error("agent-decides", "parameters.model", message);
         }
         if dressed.parameters.get("tools").is_some_and(|tools| tools == agents::NO_TOOLS) {
-            let message = format!("none of these is a tool of the agent `{name}`: {}", known.agent.tools.join(", "));
+            let message = format!(
+                "none of these is a tool of the agent `{name}`: {}",
+                known.agent.tool_names().collect::<Vec<_>>().join(", ")
+            );
             self.error("no-tools", "parameters.tools", message);
         }
         Ok(Some(dressed))

@@ -3,6 +3,7 @@
 use comfy_table::{ContentArrangement, Table, presets::UTF8_FULL_CONDENSED};
 use serde_json::json;
 use triggerbox_automation::{
+    journal::Entry,
     logs::{self, LogFilter},
     runs::{self, AttemptDetail, RunDetail, RunFilter, RunId, RunState, RunSummary},
 };
@@ -80,14 +81,21 @@ pub(super) fn journal(run: RunId, attempt: Option<u32>, action: u32, common: &Co
         anstream::println!("nothing is kept of try {attempt} of run {run}");
     }
     for entry in &entries {
-        anstream::println!("{} {}", styled(BOLD, "asked"), printable(&serde_json::to_string(&entry.call)?));
-        let (style, word, answer) = match &entry.reply {
-            Ok(answer) => (GREEN, "  answered", serde_json::to_string(answer)?),
-            Err(error) => (RED, "  refused", error.to_string()),
-        };
-        anstream::println!("{} {}", styled(style, word), printable(&answer));
+        show_call(entry, "")?;
+        // Asked by a script that was run as a tool.
+        entry.within.iter().try_for_each(|within| show_call(within, "    "))?;
     }
     Ok(Exit::Ok)
+}
+
+fn show_call(entry: &Entry, indent: &str) -> Result<(), Failure> {
+    anstream::println!("{indent}{} {}", styled(BOLD, "asked"), printable(&serde_json::to_string(&entry.call)?));
+    let (style, word, answer) = match &entry.reply {
+        Ok(answer) => (GREEN, "  answered", serde_json::to_string(answer)?),
+        Err(error) => (RED, "  refused", error.to_string()),
+    };
+    anstream::println!("{indent}{} {}", styled(style, word), printable(&answer));
+    Ok(())
 }
 
 pub(super) fn logs(filter: &LogFilter, common: &Common) -> Result<Exit, Failure> {
