@@ -101,6 +101,7 @@ impl Engine {
     async fn break_in_two(&self, mut tried: Tried) -> Result<Tried, EngineError> {
         if std::env::var_os("TRIGGERBOX_BROKEN_FINISH").is_some()
             && let Ended::Commit(env, changes, _) = &mut tried.ended
+            && !changes.is_empty()
         {
             let (env, changes) = (env.clone(), std::mem::take(changes));
             self.committer().commit(move |conn| Ok::<_, EngineError>(commit::commit_in(conn, &env, &changes)?)).await?;
