@@ -14,7 +14,7 @@ use crate::{
     config::{Config, ConfigError, Model, Provider},
     error::AskError,
     price,
-    provider::{Answered, Connection},
+    provider::{Answered, Connection, Written},
     recording::{Exchange, Matching, Recording, RecordingError, Replay},
 };
 
@@ -90,11 +90,19 @@ impl Models {
     /// # Errors
     /// [`AskError`]
     pub async fn ask(&self, request: &LlmRequest) -> Result<Answered, AskError> {
+        self.go_on(request, &mut Written::default()).await
+    }
+
+    /// Asks a question that goes on with a conversation, of which so much is written.
+    ///
+    /// # Errors
+    /// [`AskError`]
+    pub async fn go_on(&self, request: &LlmRequest, written: &mut Written) -> Result<Answered, AskError> {
         match &self.from {
             From::Nowhere => Err(AskError::NotConfigured),
-            From::Providers(providers) => self.ask_provider(providers, request).await,
+            From::Providers(providers) => self.ask_provider(providers, request, written).await,
             From::Recorder { providers, recording, path } => {
-                let answered = self.ask_provider(providers, request).await?;
+                let answered = self.ask_provider(providers, request, written).await?;
                 let mut recording = recording.lock().unwrap_or_else(PoisonError::into_inner);
                 let answer = answered.completion.clone();
                 recording.exchanges.push(Exchange { request: Some(request.clone()), answer });
@@ -133,10 +141,11 @@ impl Models {
         &self,
         providers: &BTreeMap<String, Connection>,
         request: &LlmRequest,
+        written: &mut Written,
     ) -> Result<Answered, AskError> {
         let (provider, model) = self.find(request)?;
         let connection = providers.get(&provider.name).ok_or(AskError::NotConfigured)?;
-        connection.ask(model, request).await
+        connection.ask(model, request, written).await
     }
 
     fn find(&self, request: &LlmRequest) -> Result<(&Provider, &Model), AskError> {

@@ -21,6 +21,7 @@ use crate::{
     http::{SendError, Web},
     ledger::{Begun, End, Intent, Kind, Ledger, LedgerError},
     models::Models,
+    provider::Written,
     said::Said,
     shape::Shape,
 };
@@ -135,13 +136,24 @@ pub struct Calls {
     made: HashMap<[u8; 32], u32>,
     /// The last conversation, so that only what is new is kept.
     said: Said,
+    /// The same as the provider was sent it.
+    written: Written,
     /// The last call came to nothing because somebody was not available.
     unavailable: Option<Unavailable>,
 }
 
 impl Calls {
     fn new(outside: Outside, run: String, script: u64, limits: Limits) -> Self {
-        Self { outside, run, script, limits, made: HashMap::new(), said: Said::default(), unavailable: None }
+        Self {
+            outside,
+            run,
+            script,
+            limits,
+            made: HashMap::new(),
+            said: Said::default(),
+            written: Written::default(),
+            unavailable: None,
+        }
     }
 
     /// The calls of a script that runs within this one, the n-th that does: they have a conversation of their own, and are
@@ -240,7 +252,7 @@ impl Calls {
         };
         self.leave_seat();
         // Dropped here, the call stays an intent, charged at its worst case.
-        let answered = self.outside.services.models.ask(request).await;
+        let answered = self.outside.services.models.go_on(request, &mut self.written).await;
         let (used, known) = match &answered {
             Ok(answered) => {
                 let micro_euro = triggerbox_model::limits::micro_euro(answered.completion.usage.cost);
@@ -331,6 +343,9 @@ impl Calls {
     /// is kept whole.
     fn what_is_new(&mut self, request: &LlmRequest) -> String {
         let same = self.said.take(request);
+        if same == 0 {
+            self.written.clear();
+        }
         let new = request.messages.get(same..).unwrap_or_default();
         let tools: Vec<_> = request.tools.iter().map(|tool| &tool.name).collect();
         json!({ "model": request.model, "after": same, "messages": new, "tools": tools }).to_string()

@@ -8,7 +8,7 @@ use triggerbox_model::call::{Completion, Finish, LlmMessage, LlmRequest, LlmUsag
 
 use super::{
     Parsed, answer_schema, in_words,
-    object::{Object, list},
+    object::{Object, item, list},
     text, tool_schema,
 };
 use crate::{
@@ -23,33 +23,17 @@ pub(super) const VERSION: &str = "2023-06-01";
 /// The tool that stands for an answer with a schema: a model that must call it must fill in the schema.
 const ANSWER: &str = "answer";
 
-pub(super) fn body(provider: &Provider, model: &Model, request: &LlmRequest) -> Result<String, AskError> {
-    let mut system: Vec<Cow<'_, str>> = Vec::new();
-    let mut messages = Vec::with_capacity(request.messages.len());
-    for message in &request.messages {
-        match message {
-            LlmMessage::System(text) => system.push(text.into()),
-            LlmMessage::User(text) => messages.push(turn("user", vec![block(text)])),
-            LlmMessage::Assistant(text) => messages.push(turn("assistant", vec![block(text)])),
-            LlmMessage::AssistantCalls(text, calls) => {
-                let said = (!text.is_empty()).then(|| block(text));
-                let calls = calls.iter().map(|call| Block::ToolUse {
-                    id: &call.id,
-                    name: &call.name,
-                    input: serde_json::from_str(&call.arguments_json).unwrap_or_else(|_| json!({})),
-                });
-                messages.push(turn("assistant", said.into_iter().chain(calls).collect()));
-            }
-            LlmMessage::ToolResults(results) => {
-                let results = results.iter().map(|result| Block::ToolResult {
-                    tool_use_id: &result.call_id,
-                    content: &result.content,
-                    is_error: result.is_error,
-                });
-                messages.push(turn("user", results.collect()));
-            }
-        }
-    }
+pub(super) fn body(
+    provider: &Provider,
+    model: &Model,
+    request: &LlmRequest,
+    messages: &str,
+) -> Result<String, AskError> {
+    let system = request.messages.iter().filter_map(|message| match message {
+        LlmMessage::System(text) => Some(Cow::from(text)),
+        _ => None,
+    });
+    let mut system: Vec<Cow<'_, str>> = system.collect();
     let tool = |name: &str, description: &str, schema: &str| {
         let mut tool = Object::new();
         tool.put("name", name);
@@ -62,7 +46,7 @@ pub(super) fn body(provider: &Provider, model: &Model, request: &LlmRequest) -> 
     let mut body = Object::new();
     body.put("model", &model.name);
     body.put("max_tokens", &price::output_bound(model, request));
-    body.put("messages", &messages);
+    body.put_json("messages", &format!("[{messages}]"));
     if let Some(schema) = answer_schema(request)? {
         if answers_by_tool(provider, request, &schema) {
             tools.push(tool(ANSWER, "Gives the answer.", &schema.to_string()));
@@ -90,6 +74,33 @@ fn answers_by_tool(provider: &Provider, request: &LlmRequest, schema: &Value) ->
         && schema.get("type") == Some(&json!("object"))
 }
 
+/// A message as JSON; standing instructions go elsewhere.
+pub(super) fn items(message: &LlmMessage) -> Vec<String> {
+    let turn = |role, content| vec![item(&Turn { role, content })];
+    match message {
+        LlmMessage::System(_) => Vec::new(),
+        LlmMessage::User(text) => turn("user", vec![block(text)]),
+        LlmMessage::Assistant(text) => turn("assistant", vec![block(text)]),
+        LlmMessage::AssistantCalls(text, calls) => {
+            let said = (!text.is_empty()).then(|| block(text));
+            let calls = calls.iter().map(|call| Block::ToolUse {
+                id: &call.id,
+                name: &call.name,
+                input: serde_json::from_str(&call.arguments_json).unwrap_or_else(|_| json!({})),
+            });
+            turn("assistant", said.into_iter().chain(calls).collect())
+        }
+        LlmMessage::ToolResults(results) => {
+            let results = results.iter().map(|result| Block::ToolResult {
+                tool_use_id: &result.call_id,
+                content: &result.content,
+                is_error: result.is_error,
+            });
+            turn("user", results.collect())
+        }
+    }
+}
+
 #[derive(Serialize)]
 struct Turn<'r> {
     role: &'static str,
@@ -102,10 +113,6 @@ enum Block<'r> {
     Text { text: &'r str },
     ToolUse { id: &'r str, name: &'r str, input: Value },
     ToolResult { tool_use_id: &'r str, content: &'r str, is_error: bool },
-}
-
-fn turn<'r>(role: &'static str, content: Vec<Block<'r>>) -> Turn<'r> {
-    Turn { role, content }
 }
 
 /// A text block; the protocol refuses empty ones.

@@ -14,7 +14,7 @@ use tokio::sync::Semaphore;
 use triggerbox_model::call::LlmRequest;
 use url::Url;
 
-use super::{Answered, anthropic, body, pace::Pace, parse};
+use super::{Answered, Written, anthropic, body, pace::Pace, parse};
 use crate::{
     clock::Clock,
     config::{ConfigError, Kind, Model, Provider},
@@ -95,8 +95,8 @@ impl Connection {
     ///
     /// # Errors
     /// [`AskError`]
-    pub async fn ask(&self, model: &Model, request: &LlmRequest) -> Result<Answered, AskError> {
-        let body = body(&self.provider, model, request)?;
+    pub async fn ask(&self, model: &Model, request: &LlmRequest, written: &mut Written) -> Result<Answered, AskError> {
+        let body = body(&self.provider, model, request, written)?;
         let worst = price::worst_case(model, self.rate, request).tokens;
         // The semaphore is never closed.
         let _room = self.room.acquire().await.ok();

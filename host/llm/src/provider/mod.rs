@@ -8,7 +8,7 @@ mod pace;
 
 use serde::de::IgnoredAny;
 use serde_json::Value;
-use triggerbox_model::call::{Completion, LlmRequest, LlmUsage, Tool};
+use triggerbox_model::call::{Completion, LlmMessage, LlmRequest, LlmUsage, Tool};
 
 pub use self::connection::Connection;
 use crate::{
@@ -34,11 +34,49 @@ pub struct Answered {
     pub tokens: u64,
 }
 
+/// A conversation as a provider is sent it. Each message is written once, however often the conversation goes on.
+#[derive(Debug, Default)]
+pub struct Written {
+    provider: String,
+    messages: usize,
+    /// Items of a list, without the brackets.
+    json: String,
+}
+
+impl Written {
+    /// The next question is of another conversation.
+    pub fn clear(&mut self) {
+        *self = Self::default();
+    }
+
+    /// The messages of a question that goes on with what was written.
+    fn take(&mut self, provider: &Provider, messages: &[LlmMessage]) -> &str {
+        if self.provider != provider.name || self.messages > messages.len() {
+            *self = Self { provider: provider.name.clone(), ..Self::default() };
+        }
+        for message in messages.get(self.messages..).unwrap_or_default() {
+            let items = match provider.kind {
+                Kind::Openai => openai::items(message),
+                Kind::Anthropic => anthropic::items(message),
+            };
+            for item in items {
+                if !self.json.is_empty() {
+                    self.json.push(',');
+                }
+                self.json.push_str(&item);
+            }
+        }
+        self.messages = messages.len();
+        &self.json
+    }
+}
+
 /// The body of a request, in the provider's protocol.
-fn body(provider: &Provider, model: &Model, request: &LlmRequest) -> Result<String, AskError> {
+fn body(provider: &Provider, model: &Model, request: &LlmRequest, written: &mut Written) -> Result<String, AskError> {
+    let messages = written.take(provider, &request.messages);
     match provider.kind {
-        Kind::Openai => openai::body(provider, model, request),
-        Kind::Anthropic => anthropic::body(provider, model, request),
+        Kind::Openai => openai::body(provider, model, request, messages),
+        Kind::Anthropic => anthropic::body(provider, model, request, messages),
     }
 }
 

@@ -36,6 +36,11 @@ pub(super) fn list(items: &[String]) -> String {
     format!("[{}]", items.join(","))
 }
 
+/// What is JSON already, as one text.
+pub(super) fn item<T: Serialize>(value: &T) -> String {
+    json(value)
+}
+
 /// What is written here has texts, numbers and names for keys: all of it is JSON.
 fn json<T: Serialize + ?Sized>(value: &T) -> String {
     serde_json::to_string(value).unwrap_or_else(|_| "null".to_owned())

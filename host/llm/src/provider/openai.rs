@@ -4,11 +4,11 @@ use std::borrow::Cow;
 
 use serde::Serialize;
 use serde_json::{Value, json};
-use triggerbox_model::call::{Completion, Finish, LlmMessage, LlmRequest, LlmUsage, ToolCall};
+use triggerbox_model::call::{Completion, Finish, LlmMessage, LlmRequest, LlmUsage, ToolCall, ToolResult};
 
 use super::{
     Parsed, answer_schema, in_words,
-    object::{Object, list},
+    object::{Object, item, list},
     text, tool_schema,
 };
 use crate::{
@@ -17,22 +17,28 @@ use crate::{
     price,
 };
 
-pub(super) fn body(provider: &Provider, model: &Model, request: &LlmRequest) -> Result<String, AskError> {
-    let mut messages: Vec<Message<'_>> = Vec::with_capacity(request.messages.len());
-    request.messages.iter().for_each(|message| add(&mut messages, message));
+pub(super) fn body(
+    provider: &Provider,
+    model: &Model,
+    request: &LlmRequest,
+    messages: &str,
+) -> Result<String, AskError> {
     let mut body = Object::new();
     body.put("model", &model.name);
     let schema = answer_schema(request)?;
-    let words = schema.as_ref().filter(|_| provider.structured == Structured::Prompt).map(in_words);
-    match (&words, schema) {
-        (Some(words), _) => messages.push(Message::Plain { role: "user", content: words }),
-        (None, Some(schema)) => {
+    match schema {
+        Some(schema) if provider.structured == Structured::Prompt => {
+            let words = item(&Message::Plain { role: "user", content: &in_words(&schema) });
+            let comma = if messages.is_empty() { "" } else { "," };
+            body.put_json("messages", &format!("[{messages}{comma}{words}]"));
+        }
+        Some(schema) => {
             let named = json!({ "name": "answer", "schema": schema });
             body.put("response_format", &json!({ "type": "json_schema", "json_schema": named }));
+            body.put_json("messages", &format!("[{messages}]"));
         }
-        (None, None) => {}
+        None => body.put_json("messages", &format!("[{messages}]")),
     }
-    body.put("messages", &messages);
     body.put(&model.max_output_field, &price::output_bound(model, request));
     if let Some(temperature) = request.temperature {
         body.put("temperature", &temperature);
@@ -67,38 +73,45 @@ struct Call<'r> {
     function: Function<'r>,
 }
 
+impl<'r> Call<'r> {
+    fn of(call: &'r ToolCall) -> Self {
+        let ToolCall { id, name, arguments_json: arguments } = call;
+        Self { id, kind: "function", function: Function { name, arguments } }
+    }
+}
+
 #[derive(Serialize)]
 struct Function<'r> {
     name: &'r str,
     arguments: &'r str,
 }
 
-/// One of ours is several of theirs where it answers several tool calls.
-fn add<'r>(messages: &mut Vec<Message<'r>>, message: &'r LlmMessage) {
-    let mut plain = |role, content| messages.push(Message::Plain { role, content });
+/// A message as JSON. One of ours is several of theirs where it answers several tool calls.
+pub(super) fn items(message: &LlmMessage) -> Vec<String> {
+    let plain = |role, content| vec![item(&Message::Plain { role, content })];
     match message {
         LlmMessage::System(text) => plain("system", text),
         LlmMessage::User(text) => plain("user", text),
         LlmMessage::Assistant(text) => plain("assistant", text),
         LlmMessage::AssistantCalls(text, calls) => {
-            let call = |call: &'r ToolCall| Call {
-                id: &call.id,
-                kind: "function",
-                function: Function { name: &call.name, arguments: &call.arguments_json },
-            };
             let content = Some(text.as_str()).filter(|text| !text.is_empty());
-            let tool_calls = calls.iter().map(call).collect();
-            messages.push(Message::Calls { role: "assistant", content, tool_calls });
+            let tool_calls = calls.iter().map(Call::of).collect();
+            vec![item(&Message::Calls { role: "assistant", content, tool_calls })]
         }
-        LlmMessage::ToolResults(results) => messages.extend(results.iter().map(|result| Message::Result {
-            role: "tool",
-            tool_call_id: &result.call_id,
-            // The protocol has no mark for a call that failed.
-            content: match result.is_error {
-                true => format!("error: {}", result.content).into(),
-                false => result.content.as_str().into(),
-            },
-        })),
+        LlmMessage::ToolResults(results) => {
+            let result = |result: &ToolResult| {
+                item(&Message::Result {
+                    role: "tool",
+                    tool_call_id: &result.call_id,
+                    // The protocol has no mark for a call that failed.
+                    content: match result.is_error {
+                        true => format!("error: {}", result.content).into(),
+                        false => result.content.as_str().into(),
+                    },
+                })
+            };
+            results.iter().map(result).collect()
+        }
     }
 }
 
