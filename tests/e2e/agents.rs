@@ -667,7 +667,7 @@ fn what_is_grounded_writes_only_numbers_that_were_read() {
     let output = |entry: usize| &result["tool_log"][entry]["output"];
     assert!(output(1)["error"].as_str().unwrap().contains("you did not read 31415"), "{result}");
     assert_eq!(output(2)["done"], true, "{result}");
-    assert_eq!(report.diff.records.len(), 1, "{}", report.diff);
+    assert!(!report.diff.to_string().contains("31415"), "{}", report.diff);
 }
 
 // Shows: F077

@@ -410,8 +410,8 @@ impl Authority {
         let grants = self.agent.as_ref().map(|agent| self.script.within(agent));
         let grants = grants.as_ref().unwrap_or(&self.script);
         let mut told = serde_json::json!({ "grants": grants, "http": http });
-        if !scripts.is_empty() {
-            told["scripts"] = scripts.into();
+        if let (Some(told), false) = (told.as_object_mut(), scripts.is_empty()) {
+            told.insert("scripts".to_owned(), scripts.into());
         }
         self.follows_rule.then(|| told.to_string())
     }
