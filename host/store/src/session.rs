@@ -282,8 +282,10 @@ impl Session {
         self.events.clear();
         self.changed.clear();
         self.pending.clear();
+        (self.greeting, self.has_changed) = (None, false);
         (self.here, self.options) = (self.env.clone(), Options::default());
         for (index, effect) in effects.iter().enumerate() {
+            self.greet()?;
             let ids = self.show(index, effect)?;
             if with_ids(effect.clone(), &ids) != *effect {
                 let text = "what the run had staged would be other records now: others changed them meanwhile";
