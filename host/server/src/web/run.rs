@@ -385,7 +385,7 @@ fn call(id: &str, at: usize, entry: &Entry) -> Markup {
                 pre { (asked) "\n→ " (answer) }
                 @if !entry.within.is_empty() {
                     p.faint { "What the script asked that was run by it:" }
-                    ol.calls { @for (nth, one) in entry.within.iter().enumerate() { (call(&format!("{id}-{at}"), nth, one)) } }
+                    ol.calls { @for (nth, one) in entry.within.iter().take(20).enumerate() { (call(&format!("{id}-{at}"), nth, one)) } }
                 }
             }
         }
