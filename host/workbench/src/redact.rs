@@ -52,7 +52,7 @@ impl Redactor {
     /// It is not what it says; never, for one that was recorded.
     pub fn recording(&self, recording: &Recording) -> Result<Recording, serde_json::Error> {
         let mut personal = Personal { known: &self.known, words: HashSet::new() };
-        for entry in &recording.entries {
+        for entry in recording.entries.iter().flat_map(|entry| std::iter::once(entry).chain(&entry.within)) {
             // Labels and help texts are no one's.
             if !matches!(entry.call, Call::FieldsGet { .. }) {
                 personal.collect(&serde_json::to_value(&entry.reply)?, "");
