@@ -1,7 +1,6 @@
 //! The project's own chores: `cargo xtask help` lists them.
 
 mod book;
-mod contract;
 mod errors;
 mod features;
 mod links;
@@ -10,7 +9,6 @@ mod pages;
 mod soak;
 mod step;
 mod tools;
-mod wit;
 
 use anyhow::Result;
 use clap::{Parser, Subcommand};
@@ -50,6 +48,8 @@ enum Command {
     },
     /// The scripts' own tests.
     Guests,
+    /// Install the tools that other steps take from crates.io.
+    Install,
     /// Scripts in all languages, and Odoo's server actions; installs the compilers. A part of the tests.
     Languages,
     /// Kill a store while it commits, and an engine at work, and look at what is left.
@@ -79,13 +79,14 @@ fn main() -> Result<()> {
         Command::Test => test(),
         Command::Format => tools::format(),
         Command::Lints => tools::lints(),
-        Command::Wit { publish: true } => contract::publish(),
-        Command::Wit { publish: false } => wit::check(),
+        Command::Wit { publish: true } => tools::tests(&["--test", "wit", "--", "--ignored", "publish", "--nocapture"]),
+        Command::Wit { publish: false } => tools::tests(&["--test", "wit"]),
         Command::Features { write } => features::run(write),
         Command::Docs { write: true } => book::write(),
         Command::Docs { write: false } => book::check(),
         Command::Languages => tools::tests(&["--test", "languages", "--test", "new", "--test", "expected"]),
         Command::Guests => tools::guest_tests(),
+        Command::Install => tools::install(),
         Command::Kills { times } => tools::kills(times, times),
         Command::Pages => pages::run(),
         Command::Deny => tools::deny(),
@@ -100,14 +101,10 @@ type Step = (&'static str, fn() -> Result<()>);
 
 /// All of them select the whole workspace: another selection has other features, and would build the
 /// engine once more.
-const STEPS: [Step; 11] = [
+const STEPS: [Step; 7] = [
     ("format", tools::format),
-    ("contract", wit::check),
     ("features page", || features::run(false)),
-    ("lints", tools::lints),
-    ("tests", tools::tests_and_installs),
-    ("kills", || tools::kills(20, 50)),
-    ("guests", tools::guest_tests),
+    ("tests", tools::tests_and_more),
     ("pages", pages::run),
     ("book", book::check),
     ("dependencies", tools::deny),

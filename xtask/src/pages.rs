@@ -10,8 +10,8 @@ use std::{
 use anyhow::Result;
 
 use crate::{
-    step::{cargo_with, root, status},
-    tools::WITH_LANGUAGES,
+    step::{root, status},
+    tools,
 };
 
 const CHROMIUM: &str = "/usr/bin/chromium";
@@ -39,10 +39,7 @@ pub fn run() -> Result<()> {
         fs::remove_dir_all(&screens)?;
     }
     let folder = folder.display().to_string();
-    // The selection of the other tests: what they compiled is not compiled again.
-    let arguments =
-        ["test", "--workspace", "--features", WITH_LANGUAGES, "--test", "pages", "--", "--ignored", "--nocapture"];
-    cargo_with(&arguments, &[("TRIGGERBOX_PAGES", &folder)])?;
+    tools::tests_with(&["--test", "pages", "--", "--ignored", "--nocapture"], &[("TRIGGERBOX_PAGES", &folder)])?;
     println!("pictures: {}", screens.display());
     Ok(())
 }

@@ -4,11 +4,12 @@ use std::{
     fs,
     path::{Path, PathBuf},
     process::Command,
+    sync::mpsc,
 };
 
 use anyhow::{Context, Result};
 
-use crate::step::{cargo, cargo_with, root, status};
+use crate::step::{self, cargo, cargo_with, root, status};
 
 /// A tool from crates.io.
 struct Tool {
@@ -45,21 +46,44 @@ impl Tool {
     }
 }
 
-/// Tests that take compilers from PyPI and npm, which are installed below `target`.
-pub const WITH_LANGUAGES: &str = "conformance/actions,triggerbox-automation/languages,triggerbox/languages";
+/// All tests: those that take compilers from PyPI and npm, which are installed below `target`, and those that kill. Another
+/// selection would compile half of the workspace once more.
+pub const ALL_TESTS: &str =
+    "conformance/actions,triggerbox-automation/languages,triggerbox/languages,triggerbox-automation/failpoints";
+
+/// What is done while tests run, for they leave much of a machine idle.
+const BESIDE_TESTS: [&str; 3] = ["lints", "guests", "install"];
 
 /// The host's tests, those of all languages included; or some of them.
 pub fn tests(which: &[&str]) -> Result<()> {
-    cargo(&[&["test", "--workspace", "--features", WITH_LANGUAGES], which].concat())
+    tests_with(which, &[])
 }
 
-/// All tests; what later steps need is installed meanwhile, for tests leave much of a machine idle.
-pub fn tests_and_installs() -> Result<()> {
+/// The same, with variables set.
+pub fn tests_with(which: &[&str], variables: &[(&str, &str)]) -> Result<()> {
+    cargo_with(&[&["test", "--workspace", "--features", ALL_TESTS], which].concat(), variables)
+}
+
+/// All tests, and beside them what does not need them.
+pub fn tests_and_more() -> Result<()> {
+    let (running, compiled) = mpsc::channel();
     std::thread::scope(|scope| {
-        let installs = scope.spawn(|| [MDBOOK, DENY, FUZZ].iter().try_for_each(|tool| tool.installed().map(drop)));
-        tests(&[])?;
-        installs.join().map_err(|_| anyhow::anyhow!("a tool could not be installed"))?
+        let beside = scope.spawn(move || match compiled.recv() {
+            Ok(()) => BESIDE_TESTS.iter().try_for_each(|step| step::beside(step)),
+            // The tests do not compile; they say so.
+            Err(mpsc::RecvError) => Ok(()),
+        });
+        let tests = step::cargo_test(&["--workspace", "--features", ALL_TESTS], move || {
+            let _ = running.send(());
+        });
+        let beside = beside.join().map_err(|_| anyhow::anyhow!("a step beside the tests broke off"))?;
+        tests.and(beside)
     })
+}
+
+/// Installs what later steps need.
+pub fn install() -> Result<()> {
+    [MDBOOK, DENY, FUZZ].iter().try_for_each(|tool| tool.installed().map(drop))
 }
 
 /// Formatting of all workspaces.
@@ -88,12 +112,10 @@ pub fn guest_tests() -> Result<()> {
     cargo(&["test", "--workspace", "--manifest-path", &manifest("guest-examples/rust")])
 }
 
-/// Kills a store while it commits, and an engine at work. The failpoints are only in this build.
+/// Kills a store while it commits, and an engine at work.
 pub fn kills(store: u32, engine: u32) -> Result<()> {
     let kill = |test: &str, times: u32| {
-        let features = ["--features", "triggerbox-automation/failpoints"];
-        let arguments = [&["test", "--workspace", "--test", test], &features[..], &["--", "--nocapture"]].concat();
-        cargo_with(&arguments, &[("TRIGGERBOX_KILLS", &times.to_string())])
+        tests_with(&["--test", test, "--", "--nocapture"], &[("TRIGGERBOX_KILLS", &times.to_string())])
     };
     kill("kill", store)?;
     kill("kill_engine", engine)

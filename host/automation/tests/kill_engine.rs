@@ -4,7 +4,7 @@
 //! tell another service; it is killed at random moments and at named places. Then the database is checked as it was left, the
 //! engine is opened on it again, and what it comes to is compared with what must have happened: on the records, in the
 //! history, at the model, which counts what it is asked, and at the service, which counts what it is told.
-//! `TRIGGERBOX_KILLS` says how many times (20 if it does not). The checker itself is checked: it must find what a run that ends
+//! `TRIGGERBOX_KILLS` says how many times (50 if it does not). The checker itself is checked: it must find what a run that ends
 //! in two transactions leaves behind, and a call whose answer is not kept.
 
 #![allow(
@@ -412,7 +412,7 @@ fn a_killed_engine_loses_no_run_and_does_nothing_twice() {
     let mut killer = killer(&model);
     let mut scene = Scene::new(&mut model);
     let (mut runs, mut before, mut slowest) = (0, 0, Duration::ZERO);
-    for kill in 0..victim::wanted() {
+    for kill in 0..victim::wanted(50) {
         if kill > 0 && kill % KILLS_OF_A_DATABASE == 0 {
             before += runs;
             scene = Scene::new(&mut model);

@@ -139,7 +139,7 @@ fn a_killed_commit_leaves_all_or_nothing() {
     drop(Database::create_demo(&path, now()).unwrap());
     let mut killer = killer(folder.path());
     let mut sets = 0;
-    for kill in 0..victim::wanted() {
+    for kill in 0..victim::wanted(20) {
         let (reported, death) = killer.kill(&path);
         let reported = reported.last().copied().unwrap_or_default();
         sets = check(&path, reported).unwrap_or_else(|wrong| panic!("kill {kill} ({death}): {wrong}"));

@@ -9,9 +9,9 @@ use std::{
     time::Duration,
 };
 
-/// How many kills were asked for.
-pub(crate) fn wanted() -> u32 {
-    std::env::var("TRIGGERBOX_KILLS").ok().and_then(|kills| kills.parse().ok()).unwrap_or(20)
+/// How many kills were asked for, or this many.
+pub(crate) fn wanted(usually: u32) -> u32 {
+    std::env::var("TRIGGERBOX_KILLS").ok().and_then(|kills| kills.parse().ok()).unwrap_or(usually)
 }
 
 /// Kills processes, every second one at a named place, the others at a random moment.

@@ -13,10 +13,10 @@ use anyhow::{Context, Result, ensure};
 use semver::Version;
 use wit_bindgen_core::wit_parser::{Resolve, Type, TypeDefKind, WorldItem};
 
-use crate::step::root;
+use crate::wit;
 
-/// Where published versions are, one folder each.
-const PUBLISHED: &str = "wit/published";
+/// Where published versions are, one folder each, below `wit/`.
+const PUBLISHED: &str = "published";
 
 /// A package as a list: what each of its items is.
 struct Package {
@@ -32,24 +32,23 @@ struct Difference {
 }
 
 /// Fails if the contract's number does not say what was done to it since the last published version.
-pub fn check() -> Result<()> {
+pub(crate) fn check() -> Result<()> {
     let Some((last, folder)) = last()? else { return Ok(()) };
-    let (old, new) = (Package::read(&folder)?, Package::read(&root().join("wit"))?);
+    let (old, new) = (Package::read(&folder)?, Package::read(&wit())?);
     ensure!(old.version == last, "{} holds version {}", folder.display(), old.version);
     judge(&old, &new)?;
-    println!("the contract {} against the published {last}: as its number says", new.version);
     Ok(())
 }
 
 /// Freezes the contract as it is.
-pub fn publish() -> Result<()> {
-    let wit = root().join("wit");
+pub(crate) fn publish() -> Result<()> {
+    let wit = wit();
     let new = Package::read(&wit)?;
     if let Some((last, folder)) = last()? {
         ensure!(new.version > last, "{last} is published, and no version is published twice: raise the number in wit/");
         judge(&Package::read(&folder)?, &new)?;
     }
-    let folder = root().join(PUBLISHED).join(new.version.to_string());
+    let folder = wit.join(PUBLISHED).join(new.version.to_string());
     fs::create_dir_all(&folder)?;
     fs::copy(wit.join("automation.wit"), folder.join("automation.wit"))?;
     println!("published {}", new.version);
@@ -59,7 +58,7 @@ pub fn publish() -> Result<()> {
 /// The last published version.
 fn last() -> Result<Option<(Version, PathBuf)>> {
     let mut versions = Vec::new();
-    for entry in fs::read_dir(root().join(PUBLISHED)).context(PUBLISHED)? {
+    for entry in fs::read_dir(wit().join(PUBLISHED)).context(PUBLISHED)? {
         let path = entry?.path();
         let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
         versions.push((Version::parse(&name).with_context(|| format!("{PUBLISHED}/{name}"))?, path));
@@ -197,7 +196,6 @@ fn definition(resolve: &Resolve, kind: &TypeDefKind) -> String {
     }
 }
 
-#[cfg(test)]
 mod tests {
     use super::*;
 
