@@ -96,7 +96,7 @@ pub fn format() -> Result<()> {
 
 /// The linter, for the host and for scripts.
 pub fn lints() -> Result<()> {
-    cargo(&["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"])?;
+    cargo(&["clippy", "--workspace", "--all-targets", "--features", ALL_TESTS, "--", "-D", "warnings"])?;
     ["guest-examples/rust", "tests/guests"].iter().try_for_each(|folder| {
         let manifest = manifest(folder);
         let target = ["--target", GUEST_TARGET];
