@@ -33,12 +33,16 @@ fn main() {
     }
     for (list, folder) in workspaces {
         let workspace = root.join(folder);
-        let mut guests = compile(&workspace, &target);
+        let guests = compile(&workspace, &target);
         #[cfg(feature = "adversarial")]
-        if list == "MISBEHAVING" {
-            guests.append(&mut text::compile(&root, &out));
-            code += &for_each(guests.keys());
-        }
+        let guests = match list {
+            "MISBEHAVING" => {
+                let all = guests.into_iter().chain(text::compile(&root, &out)).collect::<BTreeMap<_, _>>();
+                code += &for_each(all.keys());
+                all
+            }
+            _ => guests,
+        };
         let mut names = Vec::new();
         for (name, component) in guests {
             let constant = name.to_uppercase().replace('-', "_");

@@ -7,18 +7,12 @@ use std::fs;
 
 use anyhow::{Context, Result, ensure};
 
-use crate::{
-    errors, features, links, odoo_tests,
-    step::root,
-    tools,
-};
+use crate::{errors, features, links, odoo_tests, step::root, tools};
 
 /// A page that is made here, and from what.
 type Page = (&'static str, fn() -> Result<String>);
-const PAGES: [Page; 2] = [
-    ("docs/src/reference/errors.md", errors::page),
-    ("docs/src/reference/odoo-automation-tests.md", odoo_tests::page),
-];
+const PAGES: [Page; 2] =
+    [("docs/src/reference/errors.md", errors::page), ("docs/src/reference/odoo-automation-tests.md", odoo_tests::page)];
 
 /// Fails if a page is out of date, a link is broken or the book does not build.
 pub fn check() -> Result<()> {

@@ -40,31 +40,32 @@ pub(crate) struct Times {
 }
 
 impl Times {
-    /// Time inside the script.
-    pub(crate) fn guest(&self) -> Duration {
-        let turn = self.turn.map_or(Duration::ZERO, |since| since.elapsed());
+    /// Time inside the script, by `now`.
+    pub(crate) fn guest(&self, now: Instant) -> Duration {
+        let turn = self.turn.map_or(Duration::ZERO, |since| now - since);
         (self.turns + turn).saturating_sub(self.host_turns) + self.within.0
     }
 
-    /// From begin to now, virtual waiting included.
-    pub(crate) fn wall(&self) -> Duration {
-        self.started.elapsed() + self.virtual_wait + self.within.1
+    /// From begin to `now`, virtual waiting included.
+    pub(crate) fn wall(&self, now: Instant) -> Duration {
+        self.real(now) + self.virtual_wait + self.within.1
     }
 
-    pub(crate) fn real(&self) -> Duration {
-        self.started.elapsed()
+    /// From begin to `now`.
+    pub(crate) fn real(&self, now: Instant) -> Duration {
+        now - self.started
     }
 
     pub(crate) fn host_calls(&self) -> Duration {
         self.host_calls
     }
 
-    /// The limit on time that is passed, if one is.
-    pub(crate) fn over(&self, limits: &Limits) -> Option<Limit> {
+    /// The limit on time that is passed by `now`, if one is.
+    pub(crate) fn over(&self, limits: &Limits, now: Instant) -> Option<Limit> {
         let over = |limit, used: Duration| used > Duration::from_millis(limits.get(limit));
-        if over(Limit::WallTime, self.wall()) {
+        if over(Limit::WallTime, self.wall(now)) {
             Some(Limit::WallTime)
-        } else if over(Limit::CpuTime, self.guest()) {
+        } else if over(Limit::CpuTime, self.guest(now)) {
             Some(Limit::CpuTime)
         } else {
             None
@@ -106,9 +107,8 @@ impl RunClock {
         VirtualWait { clock: self, deadline, registered: false }
     }
 
-    /// Runs a host call, and keeps its time apart from the script's.
-    pub(crate) async fn in_host<F: Future>(&self, call: F) -> F::Output {
-        let begin = Instant::now();
+    /// Runs a host call that begins now, and keeps its time apart from the script's.
+    pub(crate) async fn in_host<F: Future>(&self, begin: Instant, call: F) -> F::Output {
         let mut call = std::pin::pin!(call);
         let mut first = Some(begin);
         let output = std::future::poll_fn(|context| {
@@ -126,18 +126,19 @@ impl RunClock {
     }
 
     /// Runs a whole run: measures its turns, and ends it when its time is over, also where a host call waits.
-    pub(crate) async fn watch<F: Future>(&self, limits: &Limits, run: F) -> Result<F::Output, Stop> {
-        let mut run = std::pin::pin!(run);
+    /// By reference: a run's future is large, and would be moved twice.
+    pub(crate) async fn watch<F: Future>(&self, limits: &Limits, mut run: Pin<&mut F>) -> Result<F::Output, Stop> {
         let mut alarm: Option<(Instant, Pin<Box<tokio::time::Sleep>>)> = None;
         std::future::poll_fn(|context| {
             self.times().turn = Some(Instant::now());
             let poll = run.as_mut().poll(context);
+            let now = Instant::now();
             let mut times = self.times();
             if let Some(since) = times.turn.take() {
-                times.turns += since.elapsed();
+                times.turns += now - since;
             }
             // Also at the very end: a run that was over its time is over its limit, whatever it returned.
-            if let Some(limit) = times.over(limits) {
+            if let Some(limit) = times.over(limits, now) {
                 return Poll::Ready(Err(Stop::Limit(limit)));
             }
             if let Poll::Ready(output) = poll {
@@ -229,22 +230,27 @@ mod tests {
     async fn virtual_waiting_is_charged_to_the_wall() {
         let limits = Limits::resolve(Class::Sync, [&LimitRequest([(Limit::WallTime, 5_000)].into())]);
         let clock = RunClock::start();
-        let stop = clock.watch(&limits, clock.wait_until(Duration::from_secs(3600))).await;
+        let wait = std::pin::pin!(clock.wait_until(Duration::from_secs(3600)));
+        let stop = clock.watch(&limits, wait).await;
         assert!(matches!(stop, Err(Stop::Limit(Limit::WallTime))));
-        assert!(clock.times().real() < Duration::from_secs(1));
+        assert!(clock.times().real(Instant::now()) < Duration::from_secs(1));
     }
 
     #[tokio::test]
     async fn the_hosts_time_is_not_the_scripts() {
         let limits = Limits::resolve(Class::Async, []);
         let clock = RunClock::start();
-        let work = clock.in_host(async {
-            let until = Instant::now() + Duration::from_millis(20);
-            while Instant::now() < until {}
+        let work = std::pin::pin!(async {
+            let work = async {
+                let until = Instant::now() + Duration::from_millis(20);
+                while Instant::now() < until {}
+            };
+            clock.in_host(Instant::now(), work).await;
         });
         clock.watch(&limits, work).await.unwrap();
         let times = clock.times();
-        assert!(times.guest() < Duration::from_millis(10), "{:?}", times.guest());
+        let guest = times.guest(Instant::now());
+        assert!(guest < Duration::from_millis(10), "{guest:?}");
         assert!(times.host_calls() >= Duration::from_millis(20));
     }
 }

@@ -1,6 +1,6 @@
 //! The contract's imports: each call becomes data, is metered and answered, and the answer is turned back.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use triggerbox_model::{
     call::{Answer, Call, RUN_SCRIPT},
@@ -77,18 +77,17 @@ fn remaining(state: &mut State, name: &str, fuel: u64) -> wasmtime::Result<Optio
     state.charge(Limit::HostCalls, 1)?;
     let Some(limit) = Limit::from_name(name) else { return Ok(None) };
     let max = state.meter.limits().get(limit);
-    let milliseconds =
-        |time: std::time::Duration| max.saturating_sub(u64::try_from(time.as_millis()).unwrap_or(u64::MAX));
+    let milliseconds = |time: Duration| max.saturating_sub(u64::try_from(time.as_millis()).unwrap_or(u64::MAX));
     let left = match limit {
         Limit::Fuel => fuel,
         Limit::Memory => max.saturating_sub(state.limiter.memory_peak()),
         Limit::TableElements => max.saturating_sub(state.limiter.table_peak()),
         Limit::WallTime => {
-            let left = milliseconds(state.clock.times().wall());
+            let left = milliseconds(state.clock.times().wall(Instant::now()));
             state.host.measured(limit, left)
         }
         Limit::CpuTime => {
-            let left = milliseconds(state.clock.times().guest());
+            let left = milliseconds(state.clock.times().guest(Instant::now()));
             state.host.measured(limit, left)
         }
         // In euros, as scripts see money.

@@ -1,12 +1,15 @@
 //! One run: a fresh store, one instance, one call, and what it came to.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use triggerbox_model::{
     event::{Event, Failure, Outcome},
     limits::{Limit, Limits, Meter},
 };
-use wasmtime::{Caller, Func, Store, component::ResourceTable};
+use wasmtime::{Store, component::ResourceTable};
 
 use crate::{
     bindings::triggerbox::automation::events,
@@ -82,15 +85,14 @@ impl Script {
         } else if let Err(error) = now {
             Inside::Stopped(Stop::Host(HostFault::new(format!("the event's time: {error}"))))
         } else {
-            let run = async {
+            let run = std::pin::pin!(async {
                 fuelled?;
-                let begin =
-                    Func::wrap(&mut store, |mut caller: Caller<'_, State>| caller.data_mut().limiter.stack.begin());
-                begin.typed::<(), ()>(&store)?.call_async(&mut store, ()).await?;
+                // On the stack that the script gets next: the store keeps it from one call to another.
+                self.sandbox.begin(&mut store)?.call_async(&mut store, ()).await?;
                 let script = self.pre.instantiate_async(&mut store).await?;
-                instantiated = clock.times().real();
+                instantiated = clock.times().real(Instant::now());
                 script.call_run(&mut store, &event.into_wit()).await
-            };
+            });
             match clock.watch(&limits, run).await {
                 Ok(Ok(result)) => Inside::Returned(result),
                 Ok(Err(error)) => Inside::Broken(error),
@@ -109,8 +111,8 @@ fn conclude(inside: Inside, mut state: State, fuel_left: u64, instantiated: Dura
 
     // Totals that were not counted call by call. What is over its limit shows in the ending, not here.
     let (wall, guest, host_calls, total) = {
-        let times = state.clock.times();
-        (times.wall(), times.guest(), times.host_calls(), times.real())
+        let (times, now) = (state.clock.times(), Instant::now());
+        (times.wall(now), times.guest(now), times.host_calls(), times.real(now))
     };
     let used = &mut state.meter;
     let _ = used.raise_to(Limit::Fuel, limits.get(Limit::Fuel).saturating_sub(fuel_left));

@@ -55,17 +55,17 @@ impl State {
         };
         self.meter.before(&call).map_err(Stop::from)?;
         self.meter.raise_to(Limit::CallBytes, call.byte_size()).map_err(Stop::from)?;
-        self.check_time()?;
+        let begin = Instant::now();
+        self.check_time(begin)?;
         self.console.drain(&mut self.meter, &mut *self.host);
         let to_other_service = matches!(call, Call::Send { .. });
         let outside = to_other_service || matches!(call, Call::Complete { .. });
-        let begin = Instant::now();
-        let reply = self.clock.in_host(self.host.call(call)).await.map_err(Stop::from)?;
+        let reply = self.clock.in_host(begin, self.host.call(call)).await.map_err(Stop::from)?;
         if to_other_service {
             self.charge(Limit::HttpTime, u64::try_from(begin.elapsed().as_millis()).unwrap_or(u64::MAX))?;
         }
         if outside {
-            self.clock.in_host(self.host.go_on()).await;
+            self.clock.in_host(Instant::now(), self.host.go_on()).await;
         }
         if let Ok(answer) = &reply {
             self.meter.after(answer).map_err(Stop::from)?;
@@ -77,7 +77,8 @@ impl State {
     pub(crate) fn lend(&mut self) {
         let (wall, guest) = {
             let times = self.clock.times();
-            (times.wall(), times.guest())
+            let now = Instant::now();
+            (times.wall(now), times.guest(now))
         };
         let mut meter = self.meter.clone();
         let used = [
@@ -108,7 +109,7 @@ impl State {
         self.meter.raise_to(Limit::Memory, memory).map_err(Stop::from)?;
         self.meter.raise_to(Limit::TableElements, elements).map_err(Stop::from)?;
         self.meter.absorb(&ran.used, &ran.writes).map_err(Stop::from)?;
-        self.check_time()
+        self.check_time(Instant::now())
     }
 
     /// Uses some of a limit.
@@ -116,9 +117,9 @@ impl State {
         Ok(self.meter.charge(limit, amount).map_err(Stop::from)?)
     }
 
-    /// Ends the run if its time is over.
-    pub(crate) fn check_time(&self) -> wasmtime::Result<()> {
-        match self.clock.times().over(self.meter.limits()) {
+    /// Ends the run if its time is over by `now`.
+    pub(crate) fn check_time(&self, now: Instant) -> wasmtime::Result<()> {
+        match self.clock.times().over(self.meter.limits(), now) {
             Some(limit) => Err(Stop::Limit(limit).into()),
             None => Ok(()),
         }

@@ -93,7 +93,7 @@ const POLL: &str = "wasi:io/poll@0.2.12";
 
 /// Takes fuel for work of the host, and ends the run when its fuel or its time is over.
 fn charge(store: &mut StoreContextMut<'_, State>, fuel: u64) -> wasmtime::Result<()> {
-    store.data().check_time()?;
+    store.data().check_time(std::time::Instant::now())?;
     let left = store.get_fuel()?.checked_sub(fuel).ok_or(Stop::Limit(Limit::Fuel))?;
     store.set_fuel(left)
 }
