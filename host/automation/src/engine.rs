@@ -77,10 +77,11 @@ struct Inner {
     looked: Mutex<Option<time::Looked>>,
     /// Who works and who waits.
     seats: Arc<Seats>,
-    /// How to stop runs that are running here.
-    running: Mutex<HashMap<RunId, oneshot::Sender<()>>>,
+    /// How to stop runs that are running here: each try by the fence of its claim. A newer one may begin before an older one has
+    /// come to its end.
+    running: Mutex<HashMap<(RunId, i64), oneshot::Sender<()>>>,
     /// Something was queued or became due earlier.
-    wake: Notify,
+    wake: Arc<Notify>,
     /// A run ended.
     ended: Notify,
     /// Who is told of each try.
@@ -128,7 +129,7 @@ impl Engine {
                 looked: Mutex::default(),
                 seats,
                 running: Mutex::default(),
-                wake: Notify::new(),
+                wake: Arc::default(),
                 ended: Notify::new(),
                 observer: OnceLock::new(),
             }),

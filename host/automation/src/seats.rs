@@ -18,7 +18,7 @@ pub(crate) struct Seats {
     most_waiting: usize,
     /// Rules whose runs left their seats: no more of them are begun while nobody else may wait.
     waiters: Mutex<HashSet<String>>,
-    /// A run that waited goes on, so that another may wait: told where nobody else could.
+    /// A run no longer waits, so that another may: told where nobody else could.
     pub(crate) freed: Notify,
 }
 
@@ -78,12 +78,19 @@ enum Held {
     Waiting(#[allow(dead_code, reason = "counted until it is dropped")] Away),
 }
 
-/// Counts a run as one that waits, as long as it is there.
+/// Counts a run as one that waits, as long as it is there. Then another may wait: it is told where nobody else could.
 struct Away(Arc<Seats>);
 
 impl Drop for Away {
     fn drop(&mut self) {
-        self.0.waiting.send_modify(|waiting| *waiting = waiting.saturating_sub(1));
+        let mut all_waited = false;
+        self.0.waiting.send_modify(|waiting| {
+            all_waited = *waiting >= self.0.most_waiting;
+            *waiting = waiting.saturating_sub(1);
+        });
+        if all_waited {
+            self.0.freed.notify_one();
+        }
     }
 }
 
@@ -115,11 +122,7 @@ impl Seat for Taken {
             return;
         }
         if let Ok(permit) = Arc::clone(&self.seats.working).acquire_owned().await {
-            let all_waited = *self.seats.waiting.borrow() >= self.seats.most_waiting;
             *lock(&self.held) = Held::Working(permit);
-            if all_waited {
-                self.seats.freed.notify_one();
-            }
         }
     }
 }

@@ -118,15 +118,20 @@ impl Engine {
     ) -> Result<T, EngineError> {
         let (line, shared, seats) =
             (Arc::clone(&self.inner.line), Arc::clone(&self.inner.shared), Arc::clone(&self.inner.seats));
+        let wake = Arc::clone(&self.inner.wake);
         let work = move |conn: &Connection| {
             let (value, queued) = work(conn)?;
             let ahead = line.begin(conn, &shared, &seats, &queued);
             Ok::<_, EngineError>((value, ahead))
         };
-        let (value, ahead) = self.committer().commit_then(work, |(_, ahead)| ahead.hand_over()).await?;
-        if ahead.left {
-            self.inner.wake.notify_one();
-        }
+        // Also if the caller no longer waits for it.
+        let then = move |(_, ahead): &mut (T, Ahead)| {
+            ahead.hand_over();
+            if ahead.left {
+                wake.notify_one();
+            }
+        };
+        let (value, _) = self.committer().commit_then(work, then).await?;
         Ok(value)
     }
 }

@@ -47,16 +47,22 @@ impl Engine {
     /// One try of a run, from its claim to its end.
     pub(super) async fn attempt(&self, claim: Claim, seat: Arc<Taken>) -> Result<(), EngineError> {
         let (cancel, cancelled) = oneshot::channel();
-        lock(&self.inner.running).insert(claim.id, cancel);
+        let this = (claim.id, claim.fence);
+        lock(&self.inner.running).insert(this, cancel);
         // Whoever cancelled it before that found nobody to tell.
-        if !queue::is_held(&*self.database().snapshot()?, claim.id, claim.fence)? {
-            lock(&self.inner.running).remove(&claim.id);
-            return Ok(());
+        let held = self
+            .database()
+            .snapshot()
+            .map_err(EngineError::from)
+            .and_then(|conn| Ok(queue::is_held(&conn, claim.id, claim.fence)?));
+        if !matches!(held, Ok(true)) {
+            lock(&self.inner.running).remove(&this);
+            return held.map(|_| ());
         }
         let tried = tokio::select! {
             tried = self.run_scripts(claim.clone(), &seat) => tried,
             // Dropping the other future ended the scripts. What is to be kept of the run, the one who cancelled it kept.
-            _ = cancelled => return Ok(()),
+            Ok(()) = cancelled => return Ok(()),
         };
         crate::failpoint::hit("ran");
         self.finish(tried).await

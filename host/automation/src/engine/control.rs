@@ -25,7 +25,7 @@ impl Engine {
             return Err(already_applied(run));
         }
         self.committer().commit(move |conn| queue::cancel(conn, run, now, &format!("cancelled by user {by}"))).await?;
-        if let Some(running) = lock(&self.inner.running).remove(&run) {
+        for (_, running) in lock(&self.inner.running).extract_if(|(id, _), _| *id == run) {
             // A run that ended just now no longer listens.
             let _ = running.send(());
         }

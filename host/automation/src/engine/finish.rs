@@ -81,11 +81,11 @@ impl Engine {
         #[cfg(feature = "failpoints")]
         let tried = self.break_in_two(tried).await?;
         let shared = Arc::clone(&self.inner.shared);
-        let run = tried.claim.id;
+        let this = (tried.claim.id, tried.claim.fence);
         let observed = self.observed(&tried);
         let finished = self.queue(move |conn| shared.finish(conn, &tried)).await;
         // Also if it could not be kept: then the run is found again when its lease is over.
-        super::lock(&self.inner.running).remove(&run);
+        super::lock(&self.inner.running).remove(&this);
         if finished? {
             self.inner.wake.notify_one();
         }

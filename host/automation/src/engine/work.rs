@@ -126,7 +126,13 @@ impl Engine {
                 () = self.something(&mut at_work, looked, &mut stopped) => {}
             }
             while at_work.tries.try_join_next().is_some() {}
+            // Whatever else there is to do: these have their seats.
+            while let Ok(begun) = at_work.begun.try_recv() {
+                self.begin(begun, &mut at_work.tries);
+            }
         }
+        // A place in the line that nobody takes any more would hold up runs that come back for their seats.
+        drop(seats);
         // What was begun in a transaction of somebody's by now is tried, too.
         self.inner.line.close(&workers);
         drop(workers);
