@@ -240,11 +240,14 @@ impl Shared {
             return Err(elsewhere(summary.id));
         };
         self.check_approver(conn, summary, approver)?;
-        // Would the approver be allowed to do this? Done as theirs, and taken back.
+        // Would the approver be allowed to do this? Done as theirs, and taken back. What the run saw is not compared: that says
+        // nothing of rights, and the approver may see it otherwise.
+        let unread = ChangeSet { reads: Vec::new(), ..changes.clone() };
         conn.execute_batch("SAVEPOINT approver")?;
-        let theirs = commit::commit_in(conn, &approver.env, &changes);
+        let theirs = commit::commit_in(conn, &approver.env, &unread);
         conn.execute_batch("ROLLBACK TO approver; RELEASE approver")?;
-        match theirs {
+        let unknown = match theirs {
+            Ok(_) => None,
             Err(CommitError::Refused(error)) if error.kind == ErrorKind::AccessDenied => {
                 // The backend knows users by their number.
                 let why =
@@ -252,10 +255,15 @@ impl Shared {
                 return Err(lacks_rights(&why));
             }
             Err(CommitError::Database(error)) => return Err(error.into()),
-            _ => {}
-        }
+            // The same is to be expected of the change itself: what is said of that is what counts.
+            Err(error) => Some(error.to_string()),
+        };
         match self.apply_proposal(conn, run, run_as, &changes) {
             Ok(changed) => {
+                // It came to an end for the run's user alone: how far the approver's rights go is not known.
+                if let Some(why) = unknown {
+                    return Err(lacks_rights(&why));
+                }
                 self.decided(conn, summary, approver, None, note)?;
                 Ok(Ok(changed))
             }

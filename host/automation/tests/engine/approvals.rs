@@ -86,6 +86,49 @@ fn an_approval_applies_exactly_what_was_shown() {
     assert_eq!(approve(proposal.hash, MANAGER).unwrap_err().code(), "already-decided");
 }
 
+// Shows: F125
+#[test]
+fn the_rights_of_who_approves_count_whatever_they_see_of_what_the_run_read() {
+    let world = World::new();
+    // Sam sees one of the two leads that the run reads. He may write on partners, but not on countries.
+    let country = world.search("res.country", "[]")[0];
+    let partner =
+        world.create("res.partner", &[("name", Value::text("Chair & Co")), ("country_id", Value::link(country))]);
+    for user in [SAM, MANAGER] {
+        let values =
+            [("name", Value::text("Chairs")), ("partner_id", Value::link(partner)), ("user_id", Value::link(user))];
+        world.create("crm.lead", &values);
+    }
+    let leads = format!("[('partner_id', '=', {partner})]");
+    assert_eq!((world.search("crm.lead", &leads).len(), world.search_as(SAM, "crm.lead", &leads).len()), (2, 1));
+    let list = "{ script = \"update-record\", parameters = { values = \"city = {lead_ids}\" } }";
+    let country_too =
+        "{ script = \"update-record\", parameters = { values = \"name = Chairland\", target = \"country_id\" } }";
+    let rule = |name: &str, field: &str, actions: &str| {
+        world.rule(&format!(
+            "name = \"{name}\"\nmodel = \"res.partner\"\nmode = \"approve\"\n\
+             trigger = {{ on = \"updated\", fields = [\"{field}\"] }}\nactions = [{actions}]"
+        ));
+    };
+    rule("list", "phone", list);
+    rule("country", "function", &format!("{list}, {country_too}"));
+
+    let approve = |field: &str| {
+        let run = world.write("res.partner", partner, &[(field, Value::text("anything"))])[0];
+        world.settle();
+        let proposal = world.engine.proposal(run).unwrap().unwrap();
+        block_on(world.engine.approve(run, proposal.hash, SAM, ""))
+    };
+    let before = world.value("res.country", country, "name");
+    let refused = approve("function").unwrap_err();
+    assert_eq!(refused.code(), "approver-lacks-rights", "{refused}");
+    assert_eq!(world.value("res.country", country, "name"), before);
+    assert_eq!(world.value("res.partner", partner, "city"), Value::Unset);
+
+    approve("phone").unwrap();
+    assert_eq!(world.value("res.partner", partner, "city"), Value::text("Chairs, Chairs"));
+}
+
 #[test]
 fn who_uploaded_the_script_does_not_approve_what_it_wants() {
     let world = World::new();
