@@ -23,6 +23,9 @@ pub struct ChangeSet {
     /// What the run saw of the records that it changes. If one differs at commit, the run runs again.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub reads: Vec<Seen>,
+    /// What others saw who had a say in it: rules that stand before the writes.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub others: Vec<SeenBy>,
 }
 
 impl ChangeSet {
@@ -62,6 +65,17 @@ pub struct Seen {
     pub field: String,
     /// As it was before the run changed anything.
     pub value: Value,
+}
+
+/// What somebody else than the run's user read. Lists hold what the reader may see, and texts are in the reader's language.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct SeenBy {
+    /// The reader (`res.users`).
+    pub user: Id,
+    /// The reader's rights did not bind the reading.
+    pub superuser: bool,
+    /// What was read.
+    pub reads: Vec<Seen>,
 }
 
 /// What happened to a record.

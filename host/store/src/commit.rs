@@ -1,10 +1,10 @@
 //! Applying a change set: one transaction, all or nothing.
 
-use std::{cell::RefCell, collections::BTreeMap};
+use std::{cell::RefCell, collections::BTreeMap, sync::Arc};
 
 use rusqlite::Connection;
 use triggerbox_model::{
-    changes::{Change, ChangeSet, Diff, Effect, Seen, merge},
+    changes::{Change, ChangeSet, Diff, Effect, Seen, SeenBy, merge},
     error::{Error, ErrorKind},
     value::{Id, RecordRef, Value, is_provisional},
 };
@@ -86,6 +86,9 @@ pub fn commit(database: &Database, env: &Env, changes: &ChangeSet) -> Result<Com
 /// Each case of [`CommitError`].
 pub fn commit_in(conn: &Connection, env: &Env, changes: &ChangeSet) -> Result<Committed, CommitError> {
     compare(conn, env, &changes.reads)?;
+    for other in &changes.others {
+        compare(conn, &reader(conn, env, other)?, &other.reads)?;
+    }
     failpoint::hit("compared");
     let mut place = Place::committed();
     let mut events = Vec::new();
@@ -122,6 +125,12 @@ pub fn commit_in(conn: &Connection, env: &Env, changes: &ChangeSet) -> Result<Co
         Place::Staged(_) => BTreeMap::new(),
     };
     Ok(Committed { ids, events, diff, mentions })
+}
+
+/// The environment in which somebody else read something for a change.
+fn reader(conn: &Connection, env: &Env, other: &SeenBy) -> Result<Env, Error> {
+    let theirs = Env::for_user(conn, Arc::clone(&env.schema), Arc::clone(&env.rights), other.user, env.now)?;
+    Ok(if other.superuser { theirs.sudo() } else { theirs })
 }
 
 /// Compares what a run saw with what is there now.

@@ -15,7 +15,7 @@ use std::collections::BTreeSet;
 use common::*;
 use triggerbox_model::{
     call::{Activity, Answer, Call, Command, Operation, WITH_CONTEXT},
-    changes::ChangeKind,
+    changes::{ChangeKind, SeenBy},
     error::ErrorKind,
     value::{FieldValue, Id, RecordRef, Value, is_provisional},
 };
@@ -251,6 +251,36 @@ fn lists_are_compared_as_the_run_read_them() {
     write(&mut other, "crm.lead", mine, vec![field("partner_id", Value::Unset)]);
     commit(&database, &env(&database, ADMIN), &other.finish()).unwrap();
     let error = commit(&database, &sam, &run.finish()).unwrap_err();
+    assert!(matches!(&error, CommitError::Conflict { field, .. } if field == "lead_ids"), "{error}");
+}
+
+#[test]
+fn what_somebody_else_read_for_a_change_is_compared_as_they_see_it() {
+    let database = demo();
+    let mut setup = session(&database);
+    let partner = create(&mut setup, "res.partner", vec![text("name", "Chair & Co")]);
+    let leads = [SAM, MANAGER].map(|user| {
+        let (user, partner) = (field("user_id", Value::link(user)), field("partner_id", Value::link(partner)));
+        create(&mut setup, "crm.lead", vec![text("name", "Chairs"), user, partner])
+    });
+    let made = commit(&database, &env(&database, ADMIN), &setup.finish()).unwrap().ids;
+    let [_, theirs] = leads.map(|id| made[&("crm.lead".to_owned(), id)]);
+    let partner = made[&("res.partner".to_owned(), partner)];
+
+    let sam = env(&database, SAM);
+    let mut run = Session::new(&database, sam.clone()).unwrap();
+    write(&mut run, "res.partner", partner, vec![text("city", "Ghent")]);
+    let mut rule = session(&database);
+    read(&mut rule, "res.partner", partner, "lead_ids");
+    let mut changes = run.finish();
+    changes.others.push(SeenBy { user: ADMIN, superuser: false, reads: rule.seen() });
+    // Sam does not see all of the list.
+    commit(&database, &sam, &changes).unwrap();
+
+    let mut other = session(&database);
+    write(&mut other, "crm.lead", theirs, vec![field("partner_id", Value::Unset)]);
+    commit(&database, &env(&database, ADMIN), &other.finish()).unwrap();
+    let error = commit(&database, &sam, &changes).unwrap_err();
     assert!(matches!(&error, CommitError::Conflict { field, .. } if field == "lead_ids"), "{error}");
 }
 

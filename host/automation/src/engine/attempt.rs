@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use tokio::sync::oneshot;
 use triggerbox_llm::{Outside, Seat, Session, Spender};
 use triggerbox_model::{
-    changes::{ChangeSet, Seen},
+    changes::ChangeSet,
     domain::eval::Records,
     error::Error,
     event::Trigger,
@@ -17,7 +17,7 @@ use triggerbox_store::{db::Snapshot, env::Env, query::records::Stored, session::
 
 use super::{
     Engine,
-    before::{self, Gate},
+    before::{self, Found, Gate},
     finish::{Ended, Tried},
     lock,
 };
@@ -136,7 +136,7 @@ impl Engine {
         done.extend(played);
         let Some(outcome) = outcome else { return Ok(Ended::Unsuccessful) };
         session.check_outcome(&outcome)?;
-        let reads = self.pass_gate(claim, &mut session).await?;
+        let found = self.pass_gate(claim, &mut session).await?;
         if rule.environment == Environment::Test {
             let preview = session.preview()?;
             return Ok(Ended::Show(preview.diff, outcome));
@@ -144,12 +144,12 @@ impl Engine {
         let wants_yes = proposals::wants_yes(&self.config().policy, rule, &session.changes());
         if rule.mode != Mode::Auto || wants_yes {
             let preview = session.preview()?;
-            let proposed = Proposed::Here(with_reads(session, reads));
+            let proposed = Proposed::Here(with_found(session, found));
             return Ok(Ended::Propose(proposed, preview.diff, outcome));
         }
         // Written when it is committed, whenever the event was.
         let env = Env { now: self.clock().now(), ..env };
-        let changes = with_reads(session, reads);
+        let changes = with_found(session, found);
         Ok(Ended::Commit(env, changes, outcome))
     }
 
@@ -163,13 +163,13 @@ impl Engine {
     }
 
     /// Has the rules before writes look at what a run staged, and stages what they add. What they read for it.
-    async fn pass_gate(&self, claim: &Claim, session: &mut View) -> Result<Vec<Seen>, EngineError> {
-        let Some(mut gate) = Gate::new(self, claim.rule.run_as, claim.depth)? else { return Ok(Vec::new()) };
+    async fn pass_gate(&self, claim: &Claim, session: &mut View) -> Result<Found, EngineError> {
+        let Some(mut gate) = Gate::new(self, claim.rule.run_as, claim.depth)? else { return Ok(Found::default()) };
         let behind = session.behind()?;
         let mut added = gate.pass_all(&session.changes()).await?;
         added.extend(gate.pass_behind(behind).await?);
         before::stage(session, added)?;
-        Ok(gate.reads)
+        Ok(gate.found)
     }
 
     /// What a run's scripts are given: what it was fired with, on these records, for this actor with that user's rights.
@@ -319,10 +319,10 @@ impl Engine {
     }
 }
 
-/// What a session staged, with what others read for it.
-fn with_reads(session: View, reads: Vec<Seen>) -> ChangeSet {
+/// What a session staged, with what was found when rules looked at it.
+fn with_found(session: View, found: Found) -> ChangeSet {
     let mut changes = session.finish();
-    changes.reads.extend(reads);
+    found.note_in(&mut changes);
     changes
 }
 

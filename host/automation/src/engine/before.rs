@@ -6,7 +6,7 @@ use std::{collections::HashMap, sync::Arc};
 use jiff::Timestamp;
 use triggerbox_model::{
     call::{Call, Command, WITH_CONTEXT},
-    changes::{Change, ChangeKind, ChangeSet, Effect, Seen},
+    changes::{Change, ChangeKind, ChangeSet, Effect, Seen, SeenBy},
     domain::memory::Changed,
     error::Error,
     event::{Failure, Trigger as Happened},
@@ -47,8 +47,33 @@ pub(super) struct Gate<'e> {
     now: Timestamp,
     /// What records that this very change makes will hold.
     made: HashMap<(String, Id), Vec<FieldValue>>,
-    /// What the rules read.
-    pub(super) reads: Vec<Seen>,
+    /// What was read for them.
+    pub(super) found: Found,
+}
+
+/// What was read while rules looked at a change, which is right only as long as all of it holds.
+#[derive(Default)]
+pub(super) struct Found {
+    /// By the change itself.
+    own: Vec<Seen>,
+    /// By the rules, each with the rights of its own user.
+    rules: Vec<SeenBy>,
+}
+
+impl Found {
+    /// Has the commit of a change compare it.
+    pub(super) fn note_in(self, changes: &mut ChangeSet) {
+        changes.reads.extend(self.own);
+        changes.others.extend(self.rules);
+    }
+
+    fn add(&mut self, user: Id, superuser: bool, reads: Vec<Seen>) {
+        match self.rules.iter_mut().find(|by| by.user == user && by.superuser == superuser) {
+            Some(by) => by.reads.extend(reads),
+            None if reads.is_empty() => {}
+            None => self.rules.push(SeenBy { user, superuser, reads }),
+        }
+    }
 }
 
 /// One write, as a rule before it sees it.
@@ -74,7 +99,7 @@ impl<'e> Gate<'e> {
             return Ok(None);
         }
         let Some(env) = index.env(now) else { return Ok(None) };
-        Ok(Some(Self { engine, index, env, actor, depth, now, made: HashMap::new(), reads: Vec::new() }))
+        Ok(Some(Self { engine, index, env, actor, depth, now, made: HashMap::new(), found: Found::default() }))
     }
 
     /// Has the rules look at a call before it is made.
@@ -186,7 +211,7 @@ impl<'e> Gate<'e> {
         let mut more = Vec::new();
         let deleted = behind.changes.iter().filter(|(_, change)| change.kind == ChangeKind::Deleted);
         let gone: Vec<RecordRef> = deleted.map(|(_, change)| change.record.clone()).collect();
-        self.reads.extend(behind.found.into_iter().filter(|seen| self.index.stands_before(&seen.record.model)));
+        self.found.own.extend(behind.found.into_iter().filter(|seen| self.index.stands_before(&seen.record.model)));
         for (effect, Change { record, kind, fields }) in behind.changes {
             if !self.index.stands_before(&record.model) {
                 continue;
@@ -317,7 +342,7 @@ impl<'e> Gate<'e> {
         let question = Question { actor, depth, now, trigger, records: ids, old_values };
         match self.engine.ask_scripts(rule, question).await {
             Ok(Answered::Values(values, reads)) => {
-                self.reads.extend(reads);
+                self.found.add(rule.run_as, rule.rule.superuser, reads);
                 self.check_grants(rule, asked, &values).await?;
                 Ok(values)
             }

@@ -84,7 +84,9 @@ impl Engine {
                 before::stage(&mut session, added)?;
             }
             let mut changes = session.finish();
-            changes.reads.extend(gate.into_iter().flat_map(|gate| gate.reads));
+            if let Some(gate) = gate {
+                gate.found.note_in(&mut changes);
+            }
             match self.commit(env, changes, origin.user).await {
                 Err(EngineError::Conflict(_)) if tries < MOST_TRIES => tries += 1,
                 Err(error) => return Err(error),

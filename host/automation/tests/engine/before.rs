@@ -7,7 +7,7 @@ use triggerbox_model::{
     value::{FieldValue, RecordRef, Snapshot, Value},
 };
 
-use crate::world::{ADMIN, World, block_on, create, write};
+use crate::world::{ADMIN, MANAGER, SAM, World, block_on, create, write};
 
 fn gate(world: &World, script: &str, more: &str) {
     world.script(&PHONE_FORMAT);
@@ -114,6 +114,28 @@ fn it_stands_before_the_changes_of_runs_too() {
             }
         }
     }
+}
+
+// Shows: F110
+#[test]
+fn what_it_reads_is_compared_as_its_own_user_sees_it() {
+    let world = World::new();
+    world.rule(
+        "name = \"list\"\nmodel = \"res.partner\"\n\
+         trigger = { on = \"before\", writes = [\"update\"], fields = [\"city\"] }\n\
+         actions = [{ script = \"update-record\", parameters = { values = \"function = {lead_ids}\" } }]",
+    );
+    let partner = world.create("res.partner", &[("name", Value::text("Chair & Co"))]);
+    for user in [SAM, MANAGER] {
+        let values =
+            [("name", Value::text("Chairs")), ("partner_id", Value::link(partner)), ("user_id", Value::link(user))];
+        world.create("crm.lead", &values);
+    }
+    // Sam sees one of the two leads.
+    assert_eq!(world.search_as(SAM, "crm.lead", &format!("[('partner_id', '=', {partner})]")).len(), 1);
+    world.try_change(SAM, vec![write("res.partner", &[partner], &[("city", Value::text("Ghent"))])]).unwrap();
+    assert_eq!(world.value("res.partner", partner, "city"), Value::text("Ghent"));
+    assert_eq!(world.value("res.partner", partner, "function"), Value::text("Chairs, Chairs"));
 }
 
 // Shows: F005
