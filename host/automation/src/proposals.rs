@@ -268,20 +268,130 @@ pub(crate) fn decide(
     conn.prepare_cached(sql)?.execute((run, state.name(), by, now, note)).map(drop)
 }
 
-/// Keeps who said yes to a proposal before it is sent: whether it arrived is not known yet.
-pub(crate) fn send_yes(conn: &Connection, run: RunId, by: Id, note: &str) -> rusqlite::Result<()> {
-    let sql = "UPDATE engine_proposal SET decided_by = ?2, note = ?3 WHERE run = ?1";
-    conn.prepare_cached(sql)?.execute((run, by, note)).map(drop)
+/// Keeps who said yes to a proposal that waits, before it is sent: until then, in milliseconds, it may be on its way.
+pub(crate) fn send_yes(conn: &Connection, run: RunId, by: Id, note: &str, until: i64) -> rusqlite::Result<()> {
+    let sql = "UPDATE engine_proposal SET yes_by = ?2, yes_note = ?3, yes_open = yes_open + 1, yes_until = ?4 \
+               WHERE run = ?1 AND state = 'waiting'";
+    conn.prepare_cached(sql)?.execute((run, by, note, until)).map(drop)
 }
 
-/// Keeps that a yes arrived whose answer was lost.
+/// Keeps that a yes that was sent applied nothing.
+pub(crate) fn take_yes_back(conn: &Connection, run: RunId) -> rusqlite::Result<()> {
+    let sql = "UPDATE engine_proposal SET yes_open = max(yes_open - 1, 0), yes_by = iif(yes_open > 1, yes_by, NULL), \
+               yes_note = iif(yes_open > 1, yes_note, NULL) WHERE run = ?1";
+    conn.prepare_cached(sql)?.execute([run]).map(drop)
+}
+
+/// Refuses to have a proposal decided otherwise while a yes to it is on its way.
+pub(crate) fn none_on_its_way(conn: &Connection, run: RunId, now: i64) -> Result<(), EngineError> {
+    let sql = "SELECT 1 FROM engine_proposal WHERE run = ?1 AND state = 'waiting' AND yes_open > 0 AND yes_until > ?2";
+    if conn.prepare_cached(sql)?.exists((run, now))? {
+        let text =
+            format!("a yes to run {run} is on its way to odoo, and its answer decides; try again in some minutes");
+        return Err(Error::rejected("yes-on-its-way", text).into());
+    }
+    Ok(())
+}
+
+/// Keeps that a yes arrived whose answer was lost, whatever was said after it.
 pub(crate) fn applied(conn: &Connection, run: RunId, now: i64) -> rusqlite::Result<()> {
-    let sql = "UPDATE engine_proposal SET state = 'approved', decided_at = ?2 WHERE run = ?1";
+    // Another state is of a proposal that was not what was applied.
+    let sql = "UPDATE engine_proposal SET state = 'approved', decided_by = yes_by, decided_at = ?2, note = yes_note \
+               WHERE run = ?1 AND state IN ('waiting', 'rejected', 'expired')";
     conn.prepare_cached(sql)?.execute((run, now)).map(drop)
 }
 
-/// Runs whose proposals waited for too long.
+/// Runs whose proposals waited for too long, with no yes on its way.
 pub(crate) fn expired(conn: &Connection, now: i64) -> rusqlite::Result<Vec<RunId>> {
-    let sql = "SELECT run FROM engine_proposal WHERE state = 'waiting' AND expires <= ?1";
+    let sql = "SELECT run FROM engine_proposal \
+               WHERE state = 'waiting' AND expires <= ?1 AND (yes_open = 0 OR yes_until <= ?1)";
     conn.prepare_cached(sql)?.query_map([now], |row| row.get(0))?.collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::state::tables;
+
+    const RUN: RunId = 1;
+    const ALICE: Id = 7;
+    const BOB: Id = 8;
+    /// When a yes that was sent at 0 is not on its way any more.
+    const LATE: i64 = 1_000;
+
+    /// A change to the records of an Odoo server that waits for a yes, and what a yes is to.
+    fn asked() -> (Connection, ProposalHash) {
+        let conn = Connection::open_in_memory().unwrap();
+        conn.execute_batch("CREATE TABLE tb_meta (key TEXT PRIMARY KEY, value TEXT NOT NULL)").unwrap();
+        tables::upgrade(&conn).unwrap();
+        let packed = pack(&Proposed::There(serde_json::json!({ "ops": [] }))).unwrap();
+        let hash: [u8; 32] = Sha256::digest(&packed).into();
+        let sql = "INSERT INTO engine_proposal (run, hash, changes, diff, why, state, expires) \
+                   VALUES (?, ?, ?, ?, 'the rule wants a yes', 'waiting', 500)";
+        conn.execute(sql, (RUN, hash, packed, pack(&Diff::default()).unwrap())).unwrap();
+        (conn, ProposalHash(hash))
+    }
+
+    fn decision(conn: &Connection) -> (String, Option<Id>, Option<String>) {
+        let sql = "SELECT state, decided_by, note FROM engine_proposal WHERE run = ?1";
+        conn.query_row(sql, [RUN], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?))).unwrap()
+    }
+
+    fn said(state: &str, by: Id, note: &str) -> (String, Option<Id>, Option<String>) {
+        (state.to_owned(), Some(by), Some(note.to_owned()))
+    }
+
+    // Shows: F125
+    #[test]
+    fn while_a_yes_is_on_its_way_nothing_else_is_decided() {
+        let (conn, hash) = asked();
+        let is_free = |now| match none_on_its_way(&conn, RUN, now) {
+            Ok(()) => true,
+            Err(error) => {
+                assert_eq!(error.code(), "yes-on-its-way");
+                false
+            }
+        };
+        assert!(is_free(0));
+        send_yes(&conn, RUN, ALICE, "fine", LATE).unwrap();
+        assert_eq!(decision(&conn), ("waiting".to_owned(), None, None), "nobody has decided yet");
+        assert!(!is_free(0) && is_free(LATE), "not for ever");
+        assert_eq!((expired(&conn, 500).unwrap(), expired(&conn, LATE).unwrap()), (vec![], vec![RUN]));
+
+        // Another yes is let through; the first one's refusal says nothing of it.
+        waiting(&conn, RUN, Some(hash), 0).unwrap();
+        send_yes(&conn, RUN, BOB, "fine with me", LATE).unwrap();
+        take_yes_back(&conn, RUN).unwrap();
+        assert!(!is_free(0));
+        take_yes_back(&conn, RUN).unwrap();
+        assert!(is_free(0));
+        applied(&conn, RUN, LATE).unwrap();
+        assert_eq!(decision(&conn), ("approved".to_owned(), None, None), "none of theirs was it");
+    }
+
+    // Shows: F125
+    #[test]
+    fn after_a_no_no_yes_is_sent() {
+        let (conn, hash) = asked();
+        decide(&conn, RUN, ProposalState::Rejected, Some(BOB), 0, "not this one").unwrap();
+        assert_eq!(waiting(&conn, RUN, Some(hash), 0).unwrap_err().code(), "already-decided");
+        send_yes(&conn, RUN, ALICE, "fine", LATE).unwrap();
+        assert_eq!(decision(&conn), said("rejected", BOB, "not this one"));
+        let sent: Option<Id> = conn.query_row("SELECT yes_by FROM engine_proposal", [], |row| row.get(0)).unwrap();
+        assert_eq!(sent, None);
+    }
+
+    #[test]
+    fn what_was_applied_is_kept_with_who_said_yes_to_it() {
+        let (conn, _) = asked();
+        send_yes(&conn, RUN, ALICE, "fine", LATE).unwrap();
+        decide(&conn, RUN, ProposalState::Rejected, Some(BOB), LATE, "not this one").unwrap();
+        applied(&conn, RUN, LATE).unwrap();
+        assert_eq!(decision(&conn), said("approved", ALICE, "fine"));
+
+        let (conn, _) = asked();
+        decide(&conn, RUN, ProposalState::Stale, Some(BOB), 0, "fine").unwrap();
+        applied(&conn, RUN, LATE).unwrap();
+        assert_eq!(decision(&conn), said("stale", BOB, "fine"), "it was what a later try wanted");
+    }
 }

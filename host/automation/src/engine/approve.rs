@@ -12,7 +12,7 @@ use triggerbox_model::{
     error::{Error, ErrorKind},
     value::Id,
 };
-use triggerbox_odoo::{Backend, CommitError as CommitThere};
+use triggerbox_odoo::{Backend, CommitError as CommitThere, Config};
 use triggerbox_store::{
     commit::{self, CommitError},
     env::Env,
@@ -79,7 +79,8 @@ impl Engine {
     /// Refuses a proposal: the run is over, without effect.
     ///
     /// # Errors
-    /// As [`Engine::approve`], as far as it applies; `already-applied`: an earlier yes did reach Odoo.
+    /// As [`Engine::approve`], as far as it applies; `already-applied`: an earlier yes did reach Odoo; `yes-on-its-way`: one may
+    /// yet.
     pub async fn reject(&self, run: RunId, by: Id, note: &str) -> Result<(), EngineError> {
         let (now, note) = (self.inner.shared.now(), note.to_owned());
         let found = people::find(self.database(), &by.to_string(), self.clock().now());
@@ -90,6 +91,7 @@ impl Engine {
         self.committer()
             .commit(move |conn| {
                 proposals::waiting(conn, run, None, now)?;
+                proposals::none_on_its_way(conn, run, now)?;
                 proposals::decide(conn, run, ProposalState::Rejected, Some(by), now, &note)?;
                 let message = format!("{name} said no{}{note}", if note.is_empty() { "" } else { ": " });
                 queue::end(conn, run, now, RunState::Cancelled, "rejected", Some(&message))?;
@@ -129,10 +131,19 @@ impl Engine {
             _ => {}
         }
         let session = self.session_there(backend, run.summary.run_as, now).await?;
-        // If the answer is lost, it is known whose yes it was.
-        let (by, said) = (approver.env.user, note.clone());
-        self.committer().commit(move |conn| Ok::<_, EngineError>(proposals::send_yes(conn, id, by, &said)?)).await?;
+        // From here on nobody else decides until there is an answer. If it is lost, it is known whose yes it was.
+        let (by, said, shared) = (approver.env.user, note.clone(), Arc::clone(&self.inner.shared));
+        let longest = longest(backend.config());
+        let send = move |conn: &Connection| {
+            let now = shared.now();
+            proposals::waiting(conn, id, Some(shown), now)?;
+            Ok::<_, EngineError>(proposals::send_yes(conn, id, by, &said, now.saturating_add(longest))?)
+        };
+        self.committer().commit(send).await?;
         let applied = session.commit_request(&key, &request).await;
+        if matches!(applied, Err(CommitThere::Refused(_) | CommitThere::Backend(_))) {
+            self.committer().commit(move |conn| Ok::<_, EngineError>(proposals::take_yes_back(conn, id)?)).await?;
+        }
         let (conflict, at) = match applied {
             Ok(committed) => (None, committed.at),
             Err(CommitThere::Conflict(error)) => (Some(error), None),
@@ -200,6 +211,14 @@ impl Engine {
 /// Whether Odoo's ledger may have a run that did not succeed as far as anybody here knows.
 fn is_unsettled(run: &RunSummary) -> bool {
     run.state.is_over() && run.state != RunState::Succeeded
+}
+
+/// How long a yes may be on its way, in milliseconds: it is repeated as often as it may be, and then Odoo may be at work on it
+/// for as long again though nobody waits.
+fn longest(config: &Config) -> i64 {
+    let times = u64::from(config.retries).saturating_add(2);
+    let seconds = config.apply_timeout.saturating_mul(times);
+    i64::try_from(seconds).unwrap_or(i64::MAX).saturating_mul(1_000)
 }
 
 pub(super) fn already_applied(run: RunId) -> EngineError {

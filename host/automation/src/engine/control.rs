@@ -9,7 +9,7 @@ use triggerbox_model::value::Id;
 use super::{Engine, approve::already_applied, lock};
 use crate::{
     error::EngineError,
-    queue,
+    proposals, queue,
     runs::{self, RunDetail, RunId, RunState},
 };
 
@@ -17,14 +17,19 @@ impl Engine {
     /// Stops a run that waits, runs, or wants a yes. Nothing of it is applied.
     ///
     /// # Errors
-    /// `unknown-run`, `run-is-over`; `already-applied`: an earlier yes did reach Odoo.
+    /// `unknown-run`, `run-is-over`; `already-applied`: an earlier yes did reach Odoo; `yes-on-its-way`: one may yet; where a yes
+    /// is wanted, Odoo cannot be asked whether one arrived.
     pub async fn cancel(&self, run: RunId, by: Id) -> Result<(), EngineError> {
         let now = self.inner.shared.now();
         let state = runs::head(&*self.database().snapshot()?, run)?.state;
         if state == RunState::WaitingApproval && self.settle_applied(&[run]).await?.contains(&run) {
             return Err(already_applied(run));
         }
-        self.committer().commit(move |conn| queue::cancel(conn, run, now, &format!("cancelled by user {by}"))).await?;
+        let cancel = move |conn: &Connection| {
+            proposals::none_on_its_way(conn, run, now)?;
+            queue::cancel(conn, run, now, &format!("cancelled by user {by}"))
+        };
+        self.committer().commit(cancel).await?;
         for (_, running) in lock(&self.inner.running).extract_if(|(id, _), _| *id == run) {
             // A run that ended just now no longer listens.
             let _ = running.send(());

@@ -42,7 +42,7 @@ static PLACES: [Place; 10] = [
     Place { table: "engine_event", plain: &["change"], packed: &[] },
     Place { table: "engine_attempt", plain: &[], packed: &["report", "log", "journal"] },
     Place { table: "engine_log", plain: &["message"], packed: &[] },
-    Place { table: "engine_proposal", plain: &["why", "note"], packed: &["changes", "diff"] },
+    Place { table: "engine_proposal", plain: &["why", "note", "yes_note"], packed: &["changes", "diff"] },
     Place { table: "engine_seen", plain: &["answer"], packed: &[] },
     Place { table: "engine_thread", plain: &["name"], packed: &[] },
     // What scripts keep for their next run.

@@ -4,7 +4,7 @@
 use rusqlite::{Connection, OptionalExtension};
 
 /// The steps from nothing to the newest format. One that was released never changes: a new one is added.
-const STEPS: &[&str] = &[FIRST, LOG, AGENTS, SUPPRESSED];
+const STEPS: &[&str] = &[FIRST, LOG, AGENTS, SUPPRESSED, YES];
 
 /// Key in `tb_meta`.
 const FORMAT_KEY: &str = "engine-format";
@@ -227,6 +227,15 @@ ALTER TABLE engine_suppressed ADD COLUMN root INTEGER NOT NULL DEFAULT 0;  -- of
 UPDATE engine_suppressed SET root = coalesce((SELECT e.root FROM engine_event e WHERE e.id = event), 0);
 CREATE INDEX engine_suppressed_root ON engine_suppressed (root, id);
 CREATE INDEX engine_suppressed_event ON engine_suppressed (event);
+";
+
+/// A yes is kept apart from what became of the proposal, for it may be on its way to Odoo for a while.
+const YES: &str = "
+ALTER TABLE engine_proposal ADD COLUMN yes_by INTEGER;    -- who said yes last, whether or not it arrives
+ALTER TABLE engine_proposal ADD COLUMN yes_note TEXT;
+ALTER TABLE engine_proposal ADD COLUMN yes_open INTEGER NOT NULL DEFAULT 0;  -- so many were sent that have no answer
+ALTER TABLE engine_proposal ADD COLUMN yes_until INTEGER;                    -- from then on none of them is on its way
+UPDATE engine_proposal SET yes_by = decided_by, yes_note = note, decided_by = NULL, note = NULL WHERE state = 'waiting';
 ";
 
 /// Whether the file has the engine's tables, as this program knows them.

@@ -187,6 +187,10 @@ fn a_database_of_the_first_format_gets_its_log_and_threads() {
                      DROP TABLE engine_session; DROP TABLE engine_thread; \
                      DROP INDEX engine_suppressed_root; DROP INDEX engine_suppressed_event; \
                      ALTER TABLE engine_suppressed DROP COLUMN root; \
+                     ALTER TABLE engine_proposal DROP COLUMN yes_by; \
+                     ALTER TABLE engine_proposal DROP COLUMN yes_note; \
+                     ALTER TABLE engine_proposal DROP COLUMN yes_open; \
+                     ALTER TABLE engine_proposal DROP COLUMN yes_until; \
                      UPDATE tb_meta SET value = '1' WHERE key = 'engine-format'";
         conn.execute_batch(older).map_err(DbError::from)
     });
