@@ -268,6 +268,13 @@ pub(crate) fn decide(
     conn.prepare_cached(sql)?.execute((run, state.name(), by, now, note)).map(drop)
 }
 
+/// Has a proposal that waits wait no more: its run was cancelled.
+pub(crate) fn withdraw(conn: &Connection, run: RunId, by: Id, now: i64) -> rusqlite::Result<()> {
+    let sql = "UPDATE engine_proposal SET state = 'rejected', decided_by = ?2, decided_at = ?3 \
+               WHERE run = ?1 AND state = 'waiting'";
+    conn.prepare_cached(sql)?.execute((run, by, now)).map(drop)
+}
+
 /// Keeps who said yes to a proposal that waits, before it is sent: until then, in milliseconds, it may be on its way.
 pub(crate) fn send_yes(conn: &Connection, run: RunId, by: Id, note: &str, until: i64) -> rusqlite::Result<()> {
     let sql = "UPDATE engine_proposal SET yes_by = ?2, yes_note = ?3, yes_open = yes_open + 1, yes_until = ?4 \

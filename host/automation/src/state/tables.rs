@@ -236,6 +236,9 @@ ALTER TABLE engine_proposal ADD COLUMN yes_note TEXT;
 ALTER TABLE engine_proposal ADD COLUMN yes_open INTEGER NOT NULL DEFAULT 0;  -- so many were sent that have no answer
 ALTER TABLE engine_proposal ADD COLUMN yes_until INTEGER;                    -- from then on none of them is on its way
 UPDATE engine_proposal SET yes_by = decided_by, yes_note = note, decided_by = NULL, note = NULL WHERE state = 'waiting';
+-- Those of runs that were cancelled went on waiting.
+UPDATE engine_proposal SET state = 'rejected'
+WHERE state = 'waiting' AND run IN (SELECT id FROM engine_run WHERE state <> 'waiting-approval');
 ";
 
 /// Whether the file has the engine's tables, as this program knows them.

@@ -182,6 +182,17 @@ fn a_proposal_that_others_overtook_is_made_anew() {
 }
 
 #[test]
+fn what_a_cancelled_run_wanted_is_not_applied_any_more() {
+    let world = World::new();
+    let (lead, run, proposal) = proposed(&world, "approve");
+    block_on(world.engine.cancel(run, ADMIN)).unwrap();
+    let after = world.engine.proposal(run).unwrap().unwrap();
+    assert_eq!((after.state, after.decided_by), (ProposalState::Rejected, Some(ADMIN)));
+    assert_eq!(block_on(world.engine.approve(run, proposal.hash, MANAGER, "")).unwrap_err().code(), "already-decided");
+    assert_eq!((world.run(run).summary.state, description(&world, lead)), (RunState::Cancelled, Value::Unset));
+}
+
+#[test]
 fn a_proposal_is_refused_or_expires() {
     let world = World::new();
     let (lead, run, _) = proposed(&world, "approve");
