@@ -18,7 +18,7 @@ use triggerbox_store::{
     env::Env,
 };
 
-use super::{Changed, Engine, Shared, odoo::unavailable, time::Own};
+use super::{Changed, Engine, Shared, due::Unasked, odoo::unavailable, time::Own};
 use crate::{
     agents,
     dispatch::{Cause, Parent},
@@ -174,15 +174,11 @@ impl Engine {
 
     /// Keeps of those of these runs that Odoo's ledger has, though nobody here knows it, that they have succeeded: the answer
     /// to a yes, or to a commit, was lost. Which ones. Without an Odoo server, none.
-    pub(super) async fn settle_applied(&self, runs: &[RunId]) -> Result<BTreeSet<RunId>, EngineError> {
+    pub(super) async fn settle_applied(&self, runs: &[RunId]) -> Result<BTreeSet<RunId>, Unasked> {
         let Some(backend) = self.odoo() else { return Ok(BTreeSet::new()) };
-        let unsettled: BTreeMap<String, RunId> = {
-            let conn = self.database().snapshot()?;
-            let heads = runs.iter().map(|run| runs::head(&conn, *run)).collect::<Result<Vec<_>, _>>()?;
-            heads.into_iter().filter(is_unsettled).map(|run| (run.key, run.id)).collect()
-        };
+        let unsettled = self.unsettled(runs)?;
         let keys: Vec<String> = unsettled.keys().cloned().collect();
-        let applied = backend.applied(&keys).await.map_err(unavailable)?;
+        let applied = backend.applied(&keys).await?;
         let settled: BTreeSet<RunId> = applied.iter().filter_map(|key| unsettled.get(key)).copied().collect();
         if !settled.is_empty() {
             let (shared, these) = (Arc::clone(&self.inner.shared), settled.clone());
@@ -193,10 +189,20 @@ impl Engine {
         Ok(settled)
     }
 
+    /// Those of these runs that the ledger may have though nobody here knows it, by what they are called there.
+    fn unsettled(&self, runs: &[RunId]) -> Result<BTreeMap<String, RunId>, EngineError> {
+        let conn = self.database().snapshot()?;
+        let heads = runs.iter().map(|run| runs::head(&conn, *run)).collect::<Result<Vec<_>, _>>()?;
+        Ok(heads.into_iter().filter(is_unsettled).map(|run| (run.key, run.id)).collect())
+    }
+
     /// Ends runs whose changes to the records of an Odoo server waited for a yes for too long.
-    pub(super) async fn expire_there(&self) -> Result<(), EngineError> {
+    pub(super) async fn expire_there(&self) -> Result<(), Unasked> {
         let now = self.inner.shared.now();
-        let expired = proposals::expired(&*self.database().snapshot()?, now)?;
+        let expired = {
+            let conn = self.database().snapshot().map_err(EngineError::from)?;
+            proposals::expired(&conn, now).map_err(EngineError::from)?
+        };
         if expired.is_empty() {
             return Ok(());
         }

@@ -41,23 +41,32 @@ const MOST: u32 = 1_000_000;
 /// by this much, and records that were met at that time of theirs are known.
 const BACK: SignedDuration = SignedDuration::from_hours(1);
 
-/// Why a rule's records could not be asked for.
-enum Unasked {
-    /// Odoo is away: whatever else is asked would wait as long.
+/// Why Odoo did not tell something.
+pub(super) enum Unasked {
+    /// It is away: whatever else is asked would wait as long.
     Away(OdooError),
-    /// This rule's cannot.
-    Rule(EngineError),
+    /// This alone cannot be asked.
+    Alone(EngineError),
+}
+
+impl From<Unasked> for EngineError {
+    fn from(unasked: Unasked) -> Self {
+        match unasked {
+            Unasked::Away(error) => unavailable(error),
+            Unasked::Alone(error) => error,
+        }
+    }
 }
 
 impl From<EngineError> for Unasked {
     fn from(error: EngineError) -> Self {
-        Self::Rule(error)
+        Self::Alone(error)
     }
 }
 
 impl From<OdooError> for Unasked {
     fn from(error: OdooError) -> Self {
-        if error.is_passing() { Self::Away(error) } else { Self::Rule(unavailable(error)) }
+        if error.is_passing() { Self::Away(error) } else { Self::Alone(unavailable(error)) }
     }
 }
 
@@ -69,14 +78,19 @@ impl Engine {
     /// Odoo cannot be used; what the database says.
     pub async fn tick_remote(&self) -> Result<usize, EngineError> {
         let Some(backend) = self.odoo() else { return Ok(0) };
-        self.expire_there().await?;
         let (rules, now) = (self.rules()?, self.clock().now());
         let (mut made, mut failed) = (0, None);
+        match self.expire_there().await {
+            Ok(()) => {}
+            // The ledger that cannot be read must not keep rules from their times.
+            Err(Unasked::Alone(error)) => failed = Some(error),
+            Err(away @ Unasked::Away(_)) => return Err(away.into()),
+        }
         for rule in rules.timed().filter(|rule| !matches!(rule.rule.trigger, Trigger::Schedule(_))) {
             // One rule that cannot be asked about must not keep the others from their times.
             match self.tick_rule_there(backend, rule, now).await {
                 Ok(runs) => made += runs,
-                Err(Unasked::Rule(error)) => {
+                Err(Unasked::Alone(error)) => {
                     failed.get_or_insert(error);
                 }
                 Err(Unasked::Away(error)) => {
