@@ -29,6 +29,9 @@ use crate::{
     runs::{self, RunDetail, RunId, RunState, RunSummary},
 };
 
+/// Runs that Odoo's ledger is asked about at once.
+const ASKED_AT_ONCE: usize = 1_000;
+
 impl Engine {
     /// Proposals, newest first: those in a state, or all.
     ///
@@ -178,7 +181,10 @@ impl Engine {
         let Some(backend) = self.odoo() else { return Ok(BTreeSet::new()) };
         let unsettled = self.unsettled(runs)?;
         let keys: Vec<String> = unsettled.keys().cloned().collect();
-        let applied = backend.applied(&keys).await?;
+        let mut applied: BTreeSet<String> = BTreeSet::new();
+        for keys in keys.chunks(ASKED_AT_ONCE) {
+            applied.extend(backend.applied(keys).await?);
+        }
         let settled: BTreeSet<RunId> = applied.iter().filter_map(|key| unsettled.get(key)).copied().collect();
         if !settled.is_empty() {
             let (shared, these) = (Arc::clone(&self.inner.shared), settled.clone());

@@ -44,7 +44,7 @@ impl Engine {
     /// has succeeded, and is not tried again.
     ///
     /// # Errors
-    /// `unknown-run`, `run-not-retriable`.
+    /// `unknown-run`, `run-not-retriable`; Odoo cannot be asked whether it has the run.
     pub async fn retry(&self, run: RunId) -> Result<(), EngineError> {
         if self.settle_applied(&[run]).await?.contains(&run) {
             return Ok(());
@@ -58,7 +58,7 @@ impl Engine {
     /// Tries all runs of a rule again that ended in a state without effect; those that were queued.
     ///
     /// # Errors
-    /// `unknown-rule`, `run-not-retriable`.
+    /// `unknown-rule`, `run-not-retriable`; Odoo cannot be asked whether it has some of them.
     pub async fn requeue(&self, rule: &str, state: RunState) -> Result<Vec<RunId>, EngineError> {
         let ended = ended_in(&*self.database().snapshot()?, rule, state)?;
         self.settle_applied(&ended).await?;
