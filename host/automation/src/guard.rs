@@ -173,7 +173,7 @@ impl<R: Records> Guard<R> {
         let mark = self.session.mark();
         let authority = Arc::new(within.tool.authority(&self.authority));
         let outer = std::mem::replace(&mut self.authority, authority);
-        let calls = self.outside.as_ref().map(|calls| calls.within(within.nth));
+        let calls = self.outside.as_mut().map(|calls| calls.within(&within.tool.version()));
         let outer_calls = std::mem::replace(&mut self.outside, calls);
         self.within = Some(Vec::new());
         let ran = self.serve(&within).await;
@@ -181,7 +181,7 @@ impl<R: Records> Guard<R> {
         self.authority = outer;
         let calls = std::mem::replace(&mut self.outside, outer_calls);
         if let (Some(outer), Some(calls)) = (&mut self.outside, calls) {
-            outer.after(&calls);
+            outer.after(calls);
         }
         let name = within.tool.name();
         let Some(run) = ran? else {
@@ -189,6 +189,9 @@ impl<R: Records> Guard<R> {
                 format!("all places for scripts that run as tools are taken, so that `{name}` did not run; try again");
             return Ok(Err(Error::unavailable("no-place", text)));
         };
+        if let Some(tools) = &mut self.tools {
+            tools.began(name);
+        }
         if let Ending::Trapped(trap) = &run.ending {
             self.log.line(LogLevel::Warning, &format!("{name}: {trap}"));
         }

@@ -4,7 +4,7 @@
 //! is left of its limits and budgets, and its grants, of which it may use what its own manifest asks for. If it does not
 //! succeed, what it staged is forgotten. It runs no scripts itself.
 
-use std::sync::Arc;
+use std::{collections::HashMap, sync::Arc};
 
 use serde::Deserialize;
 use serde_json::{Map, Value as Json, json};
@@ -59,6 +59,11 @@ impl ScriptTool {
         &self.manifest.script.name
     }
 
+    /// The hash of its component.
+    pub(crate) fn version(&self) -> String {
+        self.script.hash().to_string()
+    }
+
     /// What the agent's script is told: name, description and a JSON Schema of the arguments. Models are those that the script
     /// asks for and the run may touch.
     pub(crate) fn told(&self, authority: &Authority) -> Json {
@@ -110,8 +115,8 @@ pub(crate) struct Toolbox {
     event: Event,
     /// What it had used when it asked.
     lent: Option<Meter>,
-    /// How many it has run.
-    ran: u32,
+    /// How often each has run, by name.
+    ran: HashMap<String, u32>,
 }
 
 /// A run within a run, ready to begin.
@@ -119,8 +124,6 @@ pub(crate) struct Within {
     pub(crate) tool: ScriptTool,
     pub(crate) event: Event,
     pub(crate) meter: Meter,
-    /// Which one it is, from 1.
-    pub(crate) nth: u32,
 }
 
 /// The arguments of the call.
@@ -134,11 +137,17 @@ struct Arguments {
 
 impl Toolbox {
     pub(crate) fn new(scripts: Vec<ScriptTool>, event: Event) -> Option<Self> {
-        (!scripts.is_empty()).then_some(Self { scripts, event, lent: None, ran: 0 })
+        (!scripts.is_empty()).then_some(Self { scripts, event, lent: None, ran: HashMap::new() })
     }
 
     pub(crate) fn lend(&mut self, meter: Meter) {
         self.lent = Some(meter);
+    }
+
+    /// Counts a run that really began.
+    pub(crate) fn began(&mut self, name: &str) {
+        let ran = self.ran.entry(name.to_owned()).or_default();
+        *ran = ran.saturating_add(1);
     }
 
     /// Makes a run ready.
@@ -159,9 +168,11 @@ impl Toolbox {
         let Some(lent) = self.lent.take() else {
             return Err(Error::unavailable("no-limits", "the run did not say what is left of its limits"));
         };
-        self.ran = self.ran.saturating_add(1);
+        // The same in each attempt, whatever other scripts run there before it.
+        let [a, b, c, d, ..] = tool.script.hash().0;
+        let ran = self.ran.get(tool.name()).copied().unwrap_or_default();
         let event = Event {
-            seed: self.event.seed.wrapping_add(self.ran),
+            seed: self.event.seed.wrapping_add(u32::from_le_bytes([a, b, c, d])).wrapping_add(ran),
             trigger: Trigger::Manual,
             model: Some(model).filter(|model| !model.is_empty()),
             records: ids,
@@ -171,7 +182,7 @@ impl Toolbox {
             extra_json: None,
             ..self.event.clone()
         };
-        Ok(Within { meter: lent.within(&tool.manifest.limits), tool: tool.clone(), event, nth: self.ran })
+        Ok(Within { meter: lent.within(&tool.manifest.limits), tool: tool.clone(), event })
     }
 }
 

@@ -122,7 +122,7 @@ impl Outside {
     /// Starts an attempt of one script of a run; its scripts are numbered, for they may ask the same.
     #[must_use]
     pub fn start(&self, run: &str, script: u32, limits: &Limits) -> Calls {
-        Calls::new(self.clone(), run.to_owned(), script.into(), *limits)
+        Calls::new(self.clone(), run.to_owned(), script.to_string(), *limits)
     }
 }
 
@@ -130,9 +130,10 @@ impl Outside {
 pub struct Calls {
     outside: Outside,
     run: String,
-    script: u64,
+    /// Which script of the run: its number, and within it the version of the script that runs as a tool.
+    script: String,
     limits: Limits,
-    /// How often each request was made.
+    /// How often each request was made; a script that runs within this one goes on with it.
     made: HashMap<[u8; 32], u32>,
     /// The last conversation, so that only what is new is kept.
     said: Said,
@@ -143,7 +144,7 @@ pub struct Calls {
 }
 
 impl Calls {
-    fn new(outside: Outside, run: String, script: u64, limits: Limits) -> Self {
+    fn new(outside: Outside, run: String, script: String, limits: Limits) -> Self {
         Self {
             outside,
             run,
@@ -156,17 +157,19 @@ impl Calls {
         }
     }
 
-    /// The calls of a script that runs within this one, the n-th that does: they have a conversation of their own, and are
-    /// charged to the same accounts.
+    /// The calls of a script of this version that runs within this one, until [`Calls::after`]: they have a conversation of
+    /// their own, and are charged to the same accounts. They are known again in another attempt, whatever ran there before.
     #[must_use]
-    pub fn within(&self, nth: u32) -> Self {
-        let script = (self.script + 1) << 32 | u64::from(nth);
-        Self::new(self.outside.clone(), self.run.clone(), script, self.limits)
+    pub fn within(&mut self, version: &str) -> Self {
+        let script = format!("{}/{version}", self.script);
+        let made = std::mem::take(&mut self.made);
+        Self { made, ..Self::new(self.outside.clone(), self.run.clone(), script, self.limits) }
     }
 
     /// A script that ran within this one is over: who was not available for it, was not for this one.
-    pub fn after(&mut self, within: &Self) {
-        self.unavailable.clone_from(&within.unavailable);
+    pub fn after(&mut self, within: Self) {
+        self.made = within.made;
+        self.unavailable = within.unavailable;
     }
 
     /// Who was not available when the run asked last. A script that fails then may succeed another time.
@@ -242,7 +245,7 @@ impl Calls {
         };
         self.in_time()?;
         let kept = self.what_is_new(request);
-        let hash = self.said.hash(self.script, request);
+        let hash = self.said.hash(&self.script, request);
         let intent = self.intent(Kind::Model, hash, kept, self.accounts(), worst);
         let call = match self.outside.ledger.begin(intent).await? {
             Begun::Go(call) => call,

@@ -34,8 +34,8 @@ impl Said {
         same
     }
 
-    /// The hash of the question that was taken in last, of the script of this number.
-    pub(crate) fn hash(&self, script: u64, request: &LlmRequest) -> [u8; 32] {
+    /// The hash of the question that was taken in last, of this script of the run.
+    pub(crate) fn hash(&self, script: &str, request: &LlmRequest) -> [u8; 32] {
         let mut hash = self.hash.clone();
         let LlmRequest { model, output_schema, temperature, max_tokens, messages: _, tools: _ } = request;
         add(&mut hash, &(script, model, output_schema, temperature, max_tokens));
@@ -78,11 +78,11 @@ mod tests {
         let mut after_another = Said::default();
         after_another.take(&request(&["a", "x"]));
         assert_eq!(after_another.take(&long), 0, "it starts anew");
-        let hashes = [&at_once, &step_by_step, &after_another].map(|said| said.hash(0, &long));
+        let hashes = [&at_once, &step_by_step, &after_another].map(|said| said.hash("0", &long));
         assert_eq!(hashes[0], hashes[1]);
         assert_eq!(hashes[0], hashes[2]);
         assert_eq!(step_by_step.take(&long), 3, "the very same again");
-        assert_eq!(step_by_step.hash(0, &long), hashes[0]);
+        assert_eq!(step_by_step.hash("0", &long), hashes[0]);
     }
 
     #[test]
@@ -99,13 +99,13 @@ mod tests {
             LlmRequest { tools: vec![tool], ..plain.clone() },
             LlmRequest { messages: vec![LlmMessage::System("a".into())], ..plain.clone() },
         ];
-        let hash = |script, request: &LlmRequest| {
+        let hash = |script: &str, request: &LlmRequest| {
             let mut said = Said::default();
             said.take(request);
             said.hash(script, request)
         };
-        let mut all: Vec<_> = others.iter().map(|other| hash(0, other)).collect();
-        all.extend([hash(0, &plain), hash(1, &plain)]);
+        let mut all: Vec<_> = others.iter().map(|other| hash("0", other)).collect();
+        all.extend([hash("0", &plain), hash("1", &plain)]);
         let count = all.len();
         all.sort_unstable();
         all.dedup();

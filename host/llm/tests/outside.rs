@@ -698,6 +698,31 @@ async fn what_was_answered_is_not_sent_again_and_a_dry_run_sends_no_writes() {
     assert_eq!(shop.server.seen().len(), 2);
 }
 
+#[tokio::test]
+async fn what_a_script_within_the_run_sent_is_not_sent_again_whatever_ran_before_it() {
+    let shop = Shop::start(vec![Step::status(200, "done")]).await;
+    let grants = authority(&[shop.grants[0].as_str()]);
+    // In each try the scripts run in another order, after one that asks nothing.
+    for order in [["a", "b", "a"], ["b", "a", "a"], ["a", "a", "b"]] {
+        let mut calls = shop.calls("run-1");
+        let idle = calls.within("c");
+        calls.after(idle);
+        for version in order {
+            let mut within = calls.within(version);
+            let reply = within.send(&grants, shop.request("POST", "/api/orders")).await.unwrap();
+            assert_eq!(response(reply).body, b"done");
+            calls.after(within);
+        }
+        assert_eq!(shop.server.seen().len(), 3, "one of b and two of a");
+    }
+    // The script that they run within is another one, and so is another run of them.
+    let mut calls = shop.calls("run-1");
+    response(calls.send(&grants, shop.request("POST", "/api/orders")).await.unwrap());
+    let mut third = shop.calls("run-2");
+    response(third.within("a").send(&grants, shop.request("POST", "/api/orders")).await.unwrap());
+    assert_eq!(shop.server.seen().len(), 5);
+}
+
 // --- keys ----------------------------------------------------------------------------------------
 
 #[tokio::test]
