@@ -8,6 +8,7 @@ use triggerbox_model::{
     call::{Answer, Call, DomainSource, HttpRequest, LlmRequest, Page, RUN_SCRIPT, Reply, WITH_CONTEXT},
     domain::{Domain, Literal, Operator},
     error::{Error, ErrorKind},
+    event::Outcome,
     grants::{Allowed, Authority, Need},
     limits::Meter,
     value::{Id, is_provisional},
@@ -39,6 +40,8 @@ pub struct Guard<R = Session> {
     planning: Option<Planning>,
     judged: Option<Judged>,
     tools: Option<Toolbox>,
+    /// The call that set the context that its calls are made in now, of a run that has tools.
+    context: Option<Call>,
     /// A script of the tools runs, and this is what it has asked so far.
     within: Option<Vec<Entry>>,
     /// What the last one asked.
@@ -57,6 +60,7 @@ impl<R: Records> Guard<R> {
             planning: None,
             judged: None,
             tools: None,
+            context: None,
             within: None,
             last_within: Vec::new(),
         }
@@ -171,6 +175,13 @@ impl<R: Records> Guard<R> {
             Err(error) => return Ok(Err(error)),
         };
         let mark = self.session.mark();
+        // It begins in the run's own context, whatever the script that wants it has set.
+        if let Some(context) = self.context.clone()
+            && let Err(error) = self.session.answer(left(context)).await?
+        {
+            return Ok(Err(error));
+        }
+        let context = self.context.take();
         let authority = Arc::new(within.tool.authority(&self.authority));
         let outer = std::mem::replace(&mut self.authority, authority);
         let calls = self.outside.as_mut().map(|calls| calls.within(&within.tool.version()));
@@ -179,12 +190,14 @@ impl<R: Records> Guard<R> {
         let ran = self.serve(&within).await;
         self.last_within = self.within.take().unwrap_or_default();
         self.authority = outer;
+        let set = std::mem::replace(&mut self.context, context);
         let calls = std::mem::replace(&mut self.outside, outer_calls);
         if let (Some(outer), Some(calls)) = (&mut self.outside, calls) {
             outer.after(calls);
         }
         let name = within.tool.name();
         let Some(run) = ran? else {
+            self.session.undo(mark)?;
             let text =
                 format!("all places for scripts that run as tools are taken, so that `{name}` did not run; try again");
             return Ok(Err(Error::unavailable("no-place", text)));
@@ -201,10 +214,19 @@ impl<R: Records> Guard<R> {
         {
             result = Err(error);
         }
-        if result.is_err() {
+        // Nor does what it set hold for the calls after it.
+        if result.is_ok()
+            && let Some(call) = self.context.clone().or_else(|| set.map(left))
+            && let Err(error) = self.session.answer(call).await?
+        {
+            result = Err(error);
+        }
+        if let Err(error) = &mut result {
+            // Other records are given these ids once they are undone: whoever reads them would take one for another.
+            for id in self.provisional_ids(&error.message) {
+                error.message = error.message.replace(id.as_str(), "(a new record)");
+            }
             self.session.undo(mark)?;
-        } else {
-            self.leave_context().await?;
         }
         Ok(Ok(Answer::Ran(Box::new(tools::ran(result, &run)))))
     }
@@ -248,21 +270,22 @@ impl<R: Records> Guard<R> {
         }
     }
 
-    /// What a script set for its own calls does not hold for those after it.
-    async fn leave_context(&mut self) -> Result<(), HostFault> {
-        let sets = |entry: &Entry| matches!(&entry.call, Call::CallMethod { method, .. } if method == WITH_CONTEXT);
-        let Some(Call::CallMethod { model, .. }) =
-            self.last_within.iter().rfind(|entry| entry.reply.is_ok() && sets(entry)).map(|entry| &entry.call)
-        else {
-            return Ok(());
+    /// The numbers in a text that are ids of records of this very run.
+    fn provisional_ids(&self, text: &str) -> Vec<String> {
+        let is_new = |number: &String| {
+            let told = Outcome { message: Some(number.clone()), ..Outcome::default() };
+            number.parse::<Id>().is_ok_and(is_provisional) && self.session.check_outcome(&told).is_err()
         };
-        let call = Call::CallMethod {
-            model: model.clone(),
-            ids: Vec::new(),
-            method: WITH_CONTEXT.to_owned(),
-            arguments_json: r#"{"context":{}}"#.to_owned(),
-        };
-        self.session.answer(call).await.map(drop)
+        text.split(|c: char| !c.is_ascii_digit()).map(str::to_owned).filter(is_new).collect()
+    }
+
+    /// Sets a context, and keeps which.
+    async fn set_context(&mut self, call: Call) -> Result<Reply, HostFault> {
+        let reply = self.answer(call.clone()).await?;
+        if reply.is_ok() {
+            self.context = Some(call);
+        }
+        Ok(reply)
     }
 
     async fn answer(&mut self, mut call: Call) -> Result<Reply, HostFault> {
@@ -377,6 +400,7 @@ impl<R: Records> Host for Guard<R> {
             Call::Complete { request } => self.complete(request).await?,
             Call::Send { request } => self.send(request).await?,
             call if self.tools.is_some() && runs_script(&call) => self.run_script(call).await?,
+            call if self.tools.is_some() && sets_context(&call) => self.set_context(call).await?,
             call => self.answer(call).await?,
         };
         if let Err(error) = &reply
@@ -407,6 +431,19 @@ impl<R: Records> Host for Guard<R> {
 
 fn runs_script(call: &Call) -> bool {
     matches!(call, Call::CallMethod { method, .. } if method == RUN_SCRIPT)
+}
+
+fn sets_context(call: &Call) -> bool {
+    matches!(call, Call::CallMethod { method, .. } if method == WITH_CONTEXT)
+}
+
+/// The call after which the context that a call set does not hold any more.
+fn left(mut context: Call) -> Call {
+    if let Call::CallMethod { ids, arguments_json, .. } = &mut context {
+        ids.clear();
+        r#"{"context":{}}"#.clone_into(arguments_json);
+    }
+    context
 }
 
 fn fault(halt: Halt) -> HostFault {

@@ -1,7 +1,9 @@
 //! Scripts as tools of an agent: run within its run, with a part of its rights, on its limits, and undone where they fail. A
 //! real HTTP server plays the language model.
 
-use guest_artifacts::{AI_AGENT, DEMO_LOOP_FOREVER, DEMO_WRITE_THEN_TRAP, Guest, LEAD_SCORING, SCRIPT_IN_SCRIPT};
+use guest_artifacts::{
+    AI_AGENT, DEMO_LOOP_FOREVER, DEMO_WRITE_THEN_TRAP, Guest, LEAD_SCORING, LEAVES_BEHIND, SCRIPT_IN_SCRIPT,
+};
 use serde_json::{Value as Json, json};
 use triggerbox_automation::{
     replay::Verdict,
@@ -240,6 +242,50 @@ fn a_script_that_is_a_tool_has_no_tools() {
     assert_eq!(run.summary.state, RunState::Succeeded, "{run:#?}");
     assert!(message(&run).contains("a script that runs as a tool has no scripts as tools itself"), "{}", message(&run));
     assert_eq!(run.attempts[0].report["refusals"][0]["code"], "no-tools-within");
+}
+
+// Shows: F133
+#[test]
+fn a_script_leaves_nothing_behind_that_misleads_the_agent() {
+    let tool = |ids: Json| json!(["leaves-behind", { "model": "crm.lead", "ids": ids }]);
+    let count =
+        |order: &str| json!(["search", { "model": "crm.lead", "fields": ["name"], "limit": 1, "order": order }]);
+    let context = json!({ "context": { "active_test": false } });
+    let enter = json!(["call", { "model": "crm.lead", "id": 1, "method": "with_context", "arguments": context }]);
+    let calls = vec![
+        tool(json!([])),
+        count("id"),
+        enter,
+        tool(json!([1])),
+        count("name"),
+        tool(json!([1, 2])),
+        count("id desc"),
+    ];
+    let server = turns(calls);
+    let world = World::with(config(&server));
+    world.script(&LEAVES_BEHIND);
+    world.create("crm.lead", &[("name", Value::text("Old")), ("active", Value::Boolean(false))]);
+    world.agent("name = \"sales\"\nscripts = [\"leaves-behind\"]");
+    let call = "\"activity\", \"call\"]\n        methods = [\"action_set_won\"]";
+    world.rule(&rule("").replacen("\"activity\"]", call, 1));
+    world.lead("Chairs");
+    world.settle();
+    let run = world.run(world.runs_of("ask").remove(0).id);
+    assert_eq!(run.summary.state, RunState::Succeeded, "{run:#?}");
+    let live = world.search("crm.lead", "[]").len();
+    let all = world.search("crm.lead", "[('active', 'in', [True, False])]").len();
+    assert!(live < all, "{live} of {all}");
+
+    let asked = server.asked();
+    let answers = texts(asked.last().unwrap(), "tool");
+    let (scripts, few, many) =
+        (format!("{live} and {all}"), format!("\"total\":{live}}}"), format!("\"total\":{all}}}"));
+    // The script begins in the run's own context, and the one that it sets ends with it, whatever it comes to.
+    for (nth, told) in [(0, &scripts), (1, &few), (3, &scripts), (4, &many), (6, &many)] {
+        assert!(answers[nth].contains(told), "{nth}: {told} in {answers:#?}");
+    }
+    // The next new record is given this number again.
+    assert!(answers[5].contains("made (a new record)"), "{answers:#?}");
 }
 
 // Shows: F133, F103
