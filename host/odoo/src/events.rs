@@ -24,6 +24,9 @@ const OUTBOX: &str = "x_triggerbox_event";
 /// Fields of a row.
 const FIELDS: [&str; 8] = ["x_name", "x_model", "x_record", "x_kind", "x_values", "x_user", "x_transaction", "x_chain"];
 
+/// Characters of a text that the outbox keeps; longer ones are cut there (`outbox.py`).
+const LONGEST_TEXT: usize = 100_000;
+
 /// Fields of one change, at most.
 const MOST_FIELDS: usize = 2_000;
 
@@ -243,6 +246,8 @@ fn fields(model: &Model, values: &Json) -> Result<Vec<FieldChange>, Error> {
             Json::Null => Ok(Value::Unset),
             // What such fields hold is not told, only that it changed.
             _ if matches!(field.kind, FieldKind::Binary | FieldKind::Json) => Ok(Value::Unset),
+            // That it changed is told, and not what is missing: a part of it would be taken for all.
+            Json::String(text) if field.kind.is_x2many() && is_cut(text) => Ok(Value::Pending),
             Json::String(text) if field.relation.is_some() || field.kind == FieldKind::Reference => {
                 let read = records(field.kind, text).unwrap_or_else(|| json.clone());
                 value::from_json(&model.name, name, field.kind, &read)
@@ -256,6 +261,11 @@ fn fields(model: &Model, values: &Json) -> Result<Vec<FieldChange>, Error> {
         changed.push(FieldChange { field: name.clone(), old: side(old)?, new: side(new)? });
     }
     Ok(changed)
+}
+
+/// Whether records as Odoo writes them were cut.
+fn is_cut(text: &str) -> bool {
+    !text.ends_with(')') && text.chars().count() >= LONGEST_TEXT
 }
 
 /// `crm.tag(1, 2)`, as Odoo writes records, as a field of this kind is read.
@@ -293,5 +303,26 @@ mod tests {
         ] {
             assert_eq!(records(kind, text), read, "{text}");
         }
+    }
+
+    #[test]
+    fn a_list_that_was_cut_is_told_as_changed_and_not_known() {
+        let field = |kind: &str| json!({ "type": kind, "string": "Tags", "relation": "crm.tag" });
+        let model = json!({ "description": "Lead", "fields": { "tag_ids": field("many2many"), "stage_id": field("many2one") } });
+        let mut model: Model = serde_json::from_value(model).unwrap();
+        model.name = "crm.lead".to_owned();
+        let whole = format!("crm.tag({})", (1..30_000).map(|id| id.to_string()).collect::<Vec<_>>().join(", "));
+        let cut = |field: &str, length: usize| {
+            let pair = json!([whole.get(..length).unwrap(), "crm.tag(7,)"]);
+            fields(&model, &json!({ field: pair }))
+        };
+        let changed = cut("tag_ids", LONGEST_TEXT).unwrap();
+        let told = FieldChange { field: "tag_ids".to_owned(), old: Value::Pending, new: Value::Ids(vec![7]) };
+        assert_eq!(changed, [told]);
+        let known = cut("tag_ids", whole.len()).unwrap();
+        assert!(matches!(&known[0].old, Value::Ids(ids) if ids.len() == 29_999));
+        // Nothing else is cut: what makes no sense stays odd.
+        assert!(cut("tag_ids", LONGEST_TEXT - 1).is_err());
+        assert!(cut("stage_id", LONGEST_TEXT).is_err());
     }
 }
