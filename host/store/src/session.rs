@@ -744,6 +744,10 @@ impl Session {
         target: &RecordRef,
         check: impl FnOnce(&Writer<'_>) -> Result<(), Error>,
     ) -> Result<(), Error> {
+        // Such rules see what is staged of it, too.
+        if chatter::rules_ask_chatter(&self.snapshot, &self.here, &target.model, Operation::Write)? {
+            self.settle()?;
+        }
         let writer = Writer::new(&self.snapshot, &self.here, &mut self.place);
         writer.require_chatter(&target.model, target.id)?;
         rights::check_access(&self.snapshot, &self.here, &target.model, &[target.id], Operation::Write)?;

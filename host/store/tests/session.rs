@@ -10,7 +10,7 @@
 
 mod common;
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, sync::Arc};
 
 use common::*;
 use triggerbox_model::{
@@ -21,6 +21,8 @@ use triggerbox_model::{
 };
 use triggerbox_store::{
     commit::{CommitError, commit},
+    env::Env,
+    rights::{Rights, Rule},
     session::Session,
 };
 
@@ -461,4 +463,35 @@ fn a_run_that_only_reads_and_posts_builds_no_view() {
         panic!()
     };
     assert_eq!(messages[0].body, "<p>High-value sale detected, manager notified.</p>");
+}
+
+#[test]
+fn who_follows_a_new_record_may_post_on_it_where_only_followers_may() {
+    let database = demo();
+    let rule: Rule = serde_json::from_value(serde_json::json!({
+        "name": "Followers write", "model": "crm.lead", "perm_read": false, "perm_create": false, "perm_unlink": false,
+        "domain_force": "[('message_follower_ids.partner_id', '=', user.partner_id.id)]",
+    }))
+    .unwrap();
+    let rights = database.rights();
+    let rules = rights.rules.iter().cloned().chain([rule]).collect();
+    let rights = Arc::new(Rights::new(rights.access.clone(), rules));
+    let snapshot = database.snapshot().unwrap();
+    let sam = Env::for_user(&snapshot, database.schema().clone(), rights, SAM, now()).unwrap();
+    drop(snapshot);
+
+    // Sam follows what he makes from the start, and says so before anything has looked.
+    let mut run = Session::new(&database, sam.clone()).unwrap();
+    let lead = create(&mut run, "crm.lead", vec![text("name", "Mine")]);
+    ask(&mut run, note_call(RecordRef::new("crm.lead", lead), "Called."));
+    commit(&database, &sam, &run.finish()).unwrap();
+
+    // What he does not follow any more is not his to post on.
+    let Value::Many2one(partner) = read(&mut session(&database), "res.users", SAM, "partner_id") else {
+        panic!("no partner")
+    };
+    let mut run = Session::new(&database, sam).unwrap();
+    let target = RecordRef::new("crm.lead", create(&mut run, "crm.lead", vec![text("name", "Theirs")]));
+    ask(&mut run, Call::RemoveFollowers { target: target.clone(), partner_ids: vec![partner.id] });
+    assert_eq!(refused(&mut run, note_call(target, "Called.")).code, "record-rule");
 }

@@ -2,18 +2,19 @@
 
 use std::collections::HashSet;
 
-use rusqlite::{OptionalExtension, types::Value as Cell};
+use rusqlite::{Connection, OptionalExtension, types::Value as Cell};
 use triggerbox_model::{
     call::Operation,
     domain::{Domain, Operand},
     error::Error,
-    schema::Model,
+    schema::{Model, Schema},
     value::Id,
 };
 
-use super::{link, link_or_null, subtype, text};
+use super::{MODELS, link, link_or_null, subtype, text};
 use crate::{
     db::fault,
+    env::Env,
     rights,
     write::{Values, Writer, html, values},
 };
@@ -78,12 +79,35 @@ pub(crate) struct Greeting {
     given: Vec<Values>,
 }
 
-fn asks_chatter(domain: &Domain) -> bool {
+/// Whether a record rule for an operation on a model is about followers, messages or activities.
+///
+/// # Errors
+/// What the database says; a rule that makes no sense.
+pub(crate) fn rules_ask_chatter(
+    conn: &Connection,
+    env: &Env,
+    model: &str,
+    operation: Operation,
+) -> Result<bool, Error> {
+    if env.superuser {
+        return Ok(false);
+    }
+    Ok(asks_chatter(&env.schema, model, &rights::rule_domain(conn, env, model, operation)?))
+}
+
+/// Whether a domain on a model looks at followers, messages or activities: through a relation to them, whatever its name, or
+/// by a field that is computed from them.
+fn asks_chatter(schema: &Schema, model: &str, domain: &Domain) -> bool {
     let mut asks = false;
     domain.for_each_condition(&mut |condition| {
-        let mut steps = condition.field.split('.');
-        asks |= steps.any(|step| step.starts_with("message_") || step.starts_with("activity_"));
-        asks |= matches!(&condition.value, Operand::Domain(inner) if asks_chatter(inner));
+        let mut reached = model;
+        for step in condition.field.split('.') {
+            asks |= step.starts_with("message_") || step.starts_with("activity_");
+            let field = schema.models.get(reached).and_then(|model| model.fields.get(step));
+            reached = field.and_then(|field| field.relation.as_deref()).unwrap_or_default();
+            asks |= MODELS.contains(&reached);
+        }
+        asks |= matches!(&condition.value, Operand::Domain(inner) if asks_chatter(schema, reached, inner));
     });
     asks
 }
@@ -270,19 +294,12 @@ impl Writer<'_> {
         const BRINGS_OTHERS: &str = "product.template";
         // Records that others bring with them (lines, companies) are greeted before those.
         let is_first = self.depth <= 2;
-        if !self.puts_off_greeting || !is_first || model.name == BRINGS_OTHERS || self.rules_ask_chatter(model)? {
+        let at_once = !self.puts_off_greeting || !is_first || model.name == BRINGS_OTHERS;
+        if at_once || rules_ask_chatter(self.conn, self.env, &model.name, Operation::Create)? {
             return self.greet(model, ids, &given);
         }
         self.greeting = Some(Greeting { model: model.name.clone(), ids: ids.to_vec(), given });
         Ok(())
-    }
-
-    /// Whether a record rule for new records of a model is about their followers, messages or activities.
-    fn rules_ask_chatter(&self, model: &Model) -> Result<bool, Error> {
-        if self.env.superuser {
-            return Ok(false);
-        }
-        Ok(asks_chatter(&rights::rule_domain(self.conn, self.env, &model.name, Operation::Create)?))
     }
 
     /// Begins the chatter of new records that was put off.
@@ -412,5 +429,38 @@ impl Writer<'_> {
     /// What a path leads to from a record; NULL when it breaks off.
     pub(super) fn path_cell(&self, model: &Model, path: &str, id: Id) -> Result<Cell, Error> {
         Ok(self.follow_path(model, path, id)?.filter(|cell| values::as_id(cell).is_some()).unwrap_or(Cell::Null))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn chatter_is_asked_for_by_any_relation_to_it() {
+        let many = |model: &str| json!({ "type": "one2many", "relation": model, "relation_field": "res_id" });
+        let link = |model: &str| json!({ "type": "many2one", "relation": model });
+        let schema = json!({
+            "lead": { "description": "Lead", "fields": {
+                "name": { "type": "char" }, "order_id": link("order"), "website_message_ids": many("mail.message"),
+                "mail_id": link("mail.template"), "message_is_follower": { "type": "boolean" } } },
+            "order": { "description": "Order", "fields": {
+                "lead_id": link("lead"), "watched_by": many("mail.followers"), "to_do": many("mail.activity") } },
+        });
+        let schema: Schema = serde_json::from_value(schema).unwrap();
+        for (domain, asks) in [
+            ("[('name', '=', 'x'), ('order_id.lead_id.name', '=', 'x')]", false),
+            ("[('order_id', 'any', [('lead_id', '!=', False)])]", false),
+            ("[('mail_id', '!=', False)]", false),
+            ("[('website_message_ids', '!=', False)]", true),
+            ("[('message_is_follower', '=', True)]", true),
+            ("['|', ('name', '=', 'x'), ('order_id.watched_by.partner_id', '=', 1)]", true),
+            ("[('order_id', 'any', [('to_do', '!=', False)])]", true),
+            ("[('order_id.lead_id', 'not any', [('website_message_ids', '=', False)])]", true),
+        ] {
+            assert_eq!(asks_chatter(&schema, "lead", &Domain::parse(domain).unwrap()), asks, "{domain}");
+        }
     }
 }

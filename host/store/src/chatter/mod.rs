@@ -20,7 +20,10 @@ pub use self::{
     message::{Author, Post},
     read::read_messages,
 };
-pub(crate) use self::{message::Greeting, tracking::Tracking};
+pub(crate) use self::{
+    message::{Greeting, rules_ask_chatter},
+    tracking::Tracking,
+};
 use crate::{
     db::fault,
     ddl::{quote, table},
