@@ -455,6 +455,17 @@ fn component_handle_flood() {
 }
 
 #[test]
+fn leaves_behind() {
+    alone(async {
+        let run = attack(&guests::LEAVES_BEHIND).await;
+        // Whether there is a context to leave behind is its host's to say.
+        let Ending::Failed(failure) = &run.ending else { panic!("{:?}", run.ending) };
+        assert!(failure.message().contains("does not know this call"), "{failure:?}");
+        assert_eq!(run.used.get(Limit::HostCalls), 2);
+    });
+}
+
+#[test]
 fn script_in_script() {
     alone(async {
         let run = attack(&guests::SCRIPT_IN_SCRIPT).await;
