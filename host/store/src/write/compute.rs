@@ -18,6 +18,9 @@ use crate::{
     ddl::{quote, table},
 };
 
+/// A record, what its computed field holds, and what it is to hold.
+type Computed = (Id, Cell, Cell);
+
 /// Which stored fields depend on which.
 #[derive(Debug, Default)]
 pub(super) struct Triggers {
@@ -182,15 +185,14 @@ impl Writer<'_> {
         Ok(())
     }
 
-    /// The numbers of lines that several records have, asked at once: the record, what its field holds, what it is to hold.
-    /// None for other fields.
+    /// The numbers of lines that several records have, asked at once. None for other fields.
     fn counts(
         &self,
         model: &Model,
         name: &str,
         field: &Field,
         ids: &BTreeSet<Id>,
-    ) -> Result<Option<Vec<(Id, Cell, Cell)>>, Error> {
+    ) -> Result<Option<Vec<Computed>>, Error> {
         let Some(Formula::Count { field: lines }) = field.formula.as_ref().filter(|_| ids.len() > 1) else {
             return Ok(None);
         };
