@@ -194,6 +194,7 @@ mod tests {
         assert_eq!(narrowed.parameters["system"], "Be brief.\n\nIn French.");
         assert_eq!(narrowed.parameters["tools"], "note");
         assert_eq!(narrowed.parameters["read_only"], "true");
+        assert_eq!(narrowed.grants, Some(Grants::default()));
 
         let with_scripts = Agent { scripts: vec!["lead-scoring".parse().unwrap(), "other".parse().unwrap()], ..agent };
         let action = |more: &str| -> Action {
@@ -204,6 +205,5 @@ mod tests {
         assert_eq!(narrowed.parameters["tools"], "note,other");
         let left: Vec<_> = with_scripts.scripts_for(&narrowed).map(ToString::to_string).collect();
         assert_eq!(left, ["other"]);
-        assert_eq!(narrowed.grants, Some(Grants::default()));
     }
 }
