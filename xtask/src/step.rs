@@ -41,10 +41,11 @@ pub fn cargo_test(args: &[&str], running: impl FnOnce()) -> Result<()> {
     let shown = format!("{command:?}");
     let mut child = command.stderr(Stdio::piped()).spawn().with_context(|| format!("cannot start {shown}"))?;
     let mut running = Some(running);
-    for line in child.stderr.take().into_iter().flat_map(|stderr| BufReader::new(stderr).lines()) {
+    // In bytes: what tests say is not held to be text.
+    for line in child.stderr.take().into_iter().flat_map(|stderr| BufReader::new(stderr).split(b'\n')) {
         let line = line?;
-        eprintln!("{line}");
-        if line.trim_start().starts_with("Running ")
+        std::io::stderr().write_all(&[&line, &b"\n"[..]].concat())?;
+        if line.trim_ascii_start().starts_with(b"Running ")
             && let Some(running) = running.take()
         {
             running();
