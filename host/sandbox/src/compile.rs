@@ -149,6 +149,13 @@ impl Compiler {
         if out_of_memory.iter().any(|text| complaint.contains(text)) {
             return Err(CompileError::TooMuch(format!("more than {} MiB of memory", self.bounds.memory >> 20)));
         }
+        // EAGAIN: what starting a thread ends with where its stack finds no room below the bound.
+        if complaint.contains("Resource temporarily unavailable") {
+            return Err(CompileError::TooMuch(format!(
+                "more threads than there are, or more than {} MiB of memory for their stacks",
+                self.bounds.memory >> 20
+            )));
+        }
         Err(match status.signal() {
             Some(signal) if signal == rustix::process::Signal::XCPU.as_raw() => {
                 CompileError::TooMuch(format!("more than {} s of processor time", self.bounds.cpu))
