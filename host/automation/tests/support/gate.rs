@@ -1,8 +1,8 @@
 //! A language model's server that holds every answer until it is told to give them. It has one thread, however many wait.
 
 use std::{
-    io::{BufRead, BufReader, Write},
-    process::{Child, ChildStdin, Command, Stdio},
+    io::{BufRead, BufReader, Read, Write},
+    process::{Child, ChildStdin, ChildStdout, Command, Stdio},
     thread,
 };
 
@@ -21,6 +21,8 @@ pub(crate) struct Gate {
     pub(crate) url: String,
     child: Child,
     stdin: ChildStdin,
+    /// Held open: after a minute the test harness says there that its test is slow, and ends if nobody listens.
+    _stdout: BufReader<ChildStdout>,
 }
 
 impl Gate {
@@ -34,9 +36,10 @@ impl Gate {
             .spawn()
             .unwrap();
         let stdin = child.stdin.take().unwrap();
-        let lines = BufReader::new(child.stdout.take().unwrap()).lines();
-        let url = lines.map(Result::unwrap).find_map(|line| Some(format!("http://{}", line.split_once("gate on ")?.1)));
-        Self { url: url.unwrap(), child, stdin }
+        let mut stdout = BufReader::new(child.stdout.take().unwrap());
+        let mut lines = stdout.by_ref().lines().map(Result::unwrap);
+        let url = lines.find_map(|line| Some(format!("http://{}", line.split_once("gate on ")?.1)));
+        Self { url: url.unwrap(), child, stdin, _stdout: stdout }
     }
 
     /// From now on everybody is answered at once.
