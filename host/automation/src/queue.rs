@@ -7,11 +7,7 @@ use std::{
 
 use rusqlite::{Connection, OptionalExtension};
 use triggerbox_llm::ledger;
-use triggerbox_model::{
-    error::Error,
-    limits::{Class, Limit, Limits},
-    value::Id,
-};
+use triggerbox_model::{error::Error, limits::Class, value::Id};
 
 use crate::{
     config,
@@ -25,8 +21,9 @@ use crate::{
 /// A run whose host died this often while it ran is not tried again: it may be why.
 const MOST_CRASHES: u32 = 5;
 
-/// How long a worker may take beyond the run's own limit on wall time before its run is given to another.
-const LEASE_MARGIN: i64 = 60_000;
+/// A run is given to another worker when its own has not been heard of for so long, in milliseconds. Whoever is at work says
+/// so long before ([`renew`]).
+const LEASE: i64 = 300_000;
 
 /// A run that a worker holds.
 #[derive(Debug, Clone)]
@@ -133,11 +130,7 @@ fn take(conn: &Connection, rule: &Arc<Armed>, run: RunId, now: i64) -> Result<Cl
     let sql = "UPDATE engine_run SET state = 'running', fence = fence + 1, attempt = attempt + 1, rule_version = ?2, \
                lease_until = ?3 WHERE id = ?1 \
                RETURNING fence, key, attempt, retries, root, depth, model, request, class, actor, seed, at";
-    let longest = |class| i64::try_from(Limits::resolve(class, []).get(Limit::WallTime)).unwrap_or(i64::MAX / 2);
-    // The longest of all classes, for each action: a lease that ends too late costs time, one too early an attempt.
-    let actions = i64::try_from(rule.rule.actions.len()).unwrap_or(1).max(1);
-    let lease = now + longest(Class::Agent).saturating_mul(actions) + LEASE_MARGIN;
-    let (claim, request) = conn.prepare_cached(sql)?.query_row((run, rule.version, lease), |row| {
+    let (claim, request) = conn.prepare_cached(sql)?.query_row((run, rule.version, now + LEASE), |row| {
         let class: String = row.get(8)?;
         let claim = Claim {
             id: run,
@@ -223,6 +216,19 @@ pub(crate) fn again(
 pub(crate) fn is_held(conn: &Connection, run: RunId, fence: i64) -> rusqlite::Result<bool> {
     let sql = "SELECT 1 FROM engine_run WHERE id = ?1 AND fence = ?2 AND state = 'running'";
     conn.prepare_cached(sql)?.exists((run, fence))
+}
+
+/// Prolongs the claims of workers that are still at work, whatever they wait for, once half of the time is over.
+pub(crate) fn renew(conn: &Connection, now: i64, at_work: &HashSet<(RunId, i64)>) -> rusqlite::Result<()> {
+    let sql = "SELECT id, fence FROM engine_run WHERE state = 'running' AND lease_until < ?1";
+    let mut old = conn.prepare_cached(sql)?;
+    let rows = old.query_map([now + LEASE / 2], |row| Ok((row.get(0)?, row.get(1)?)))?;
+    let old: Vec<(RunId, i64)> = rows.collect::<Result<_, _>>()?;
+    let mut prolong = conn.prepare_cached("UPDATE engine_run SET lease_until = ?2 WHERE id = ?1")?;
+    for (run, _) in old.iter().filter(|claim| at_work.contains(claim)) {
+        prolong.execute((run, now + LEASE))?;
+    }
+    Ok(())
 }
 
 /// Gives up the claims of workers that are gone: those of an earlier process (`None`), or whose lease is over.

@@ -55,7 +55,8 @@ pub(super) struct Looked {
 }
 
 impl Engine {
-    /// Fires what the clock makes due, and gives up leases that are over. Returns how many runs that made.
+    /// Fires what the clock makes due, prolongs the leases of what runs here, and gives up those that are over. Returns how
+    /// many runs that made.
     ///
     /// # Errors
     /// What the database says.
@@ -67,7 +68,13 @@ impl Engine {
             return Ok(0);
         }
         let shared = Arc::clone(&self.inner.shared);
-        let (made, next) = self.committer().commit(move |conn| shared.tick(conn, now)).await?;
+        let at_work = lock(&self.inner.running).keys().copied().collect();
+        let tick = move |conn: &Connection| {
+            // Whoever is at work keeps the run, also after the machine was suspended.
+            queue::renew(conn, millis(now), &at_work)?;
+            shared.tick(conn, now)
+        };
+        let (made, next) = self.committer().commit(tick).await?;
         *lock(&self.inner.looked) = Some(Looked { revision: rules.revision, at: now, next });
         Ok(made)
     }
