@@ -139,15 +139,13 @@ impl Connection {
         let now = self.clock.now();
         let mut paces = self.paces.lock().unwrap_or_else(PoisonError::into_inner);
         let Paces { requests, tokens: pace } = &mut *paces;
-        let of = |pace: &mut Option<Pace>, amount| pace.as_mut().map_or(Duration::ZERO, |pace| pace.wait(amount, now));
-        let wait = of(requests, 1.0).max(of(pace, tokens));
-        if wait <= LONGEST_WAIT {
-            for (pace, amount) in [(requests, 1.0), (pace, tokens)] {
-                if let Some(pace) = pace {
-                    pace.take(amount);
-                }
-            }
+        let mut paces: Vec<_> =
+            [(requests, 1.0), (pace, tokens)].into_iter().filter_map(|(pace, n)| Some((pace.as_mut()?, n))).collect();
+        let wait = paces.iter_mut().map(|(pace, amount)| pace.wait(*amount, now)).max().unwrap_or_default();
+        if wait > LONGEST_WAIT {
+            return paces.iter_mut().map(|(pace, amount)| pace.promise(*amount)).max().unwrap_or(wait);
         }
+        paces.iter_mut().for_each(|(pace, amount)| pace.take(*amount));
         wait
     }
 
