@@ -33,10 +33,15 @@ use crate::{api, app::App, extract::At, problem::Problem};
 /// Runs of a box.
 const MOST: u32 = 10;
 
+/// Runs of a record are counted so far; beyond it a box says that there are more.
+const COUNTED: u32 = 1_000;
+
 #[derive(Serialize)]
 struct Boxed {
-    /// Of all that there are.
-    count: u64,
+    /// Of all that there are, as far as they are counted.
+    count: u32,
+    /// There are more than those.
+    more: bool,
     /// The newest first.
     runs: Vec<One>,
 }
@@ -67,18 +72,18 @@ pub(super) async fn show(
         Err(problem) => return Err(problem.into()),
     };
     let target = RecordRef { model: model.clone(), id: record };
-    let (mut found, count) = app
+    let (mut found, mut count) = app
         .read(move |conn| {
-            let sql = "SELECT count(*) FROM engine_run WHERE model = ?1 AND record = ?2";
-            let count: i64 = conn.prepare_cached(sql)?.query_row((&target.model, target.id), |row| row.get(0))?;
+            let sql = "SELECT count(*) FROM (SELECT 1 FROM engine_run WHERE model = ?1 AND record = ?2 LIMIT ?3)";
+            let limits = (&target.model, target.id, COUNTED + 1);
+            let count: u32 = conn.prepare_cached(sql)?.query_row(limits, |row| row.get(0))?;
             let filter = RunFilter { record: Some(target), limit: MOST, ..RunFilter::default() };
             Ok::<_, EngineError>((runs::list(conn, &filter)?, count))
         })
         .await?;
-    let mut count = u64::try_from(count).unwrap_or_default();
     if !reads {
         found.retain(|run| run.actor == user);
-        count = u64::try_from(found.len()).unwrap_or_default();
+        count = u32::try_from(found.len()).unwrap_or_default();
         if found.is_empty() {
             let text = format!("there is no {model}({record}), or you may not read it");
             return Err(Problem::not_found("missing-record", text).into());
@@ -109,6 +114,7 @@ pub(super) async fn show(
         .get(header::ACCEPT)
         .and_then(|value| value.to_str().ok())
         .is_some_and(|accept| accept.starts_with("application/json"));
+    let (count, more) = (count.min(COUNTED), count > COUNTED);
     if json {
         let one = |run: &RunSummary| One {
             id: run.id,
@@ -119,12 +125,12 @@ pub(super) async fn show(
             own: run.actor == user,
             address: place(run),
         };
-        return Ok(Json(Boxed { count, runs: found.iter().map(one).collect() }).into_response());
+        return Ok(Json(Boxed { count, more, runs: found.iter().map(one).collect() }).into_response());
     }
     let body = html! {
         section.card #live data-live {
             details #sessions open {
-                summary { h2 { "Sessions " span.count { (count) } } }
+                summary { h2 { "Sessions " span.count { (count) @if more { "+" } } } }
                 @if found.is_empty() { (empty("No automation ran on this record", html! {})) }
                 ul.talk { @for run in &found { li {
                     (state(run.state)) " "
@@ -132,7 +138,7 @@ pub(super) async fn show(
                     " " span.faint { (time(run.at, &visitor.zone)) @if run.actor == user { " · yours" } }
                 } } }
             }
-            @if count > u64::from(MOST) { p { a href=(format!("/runs?model={}&record={record}", encoded(&model))) { "View all " (count) } } }
+            @if count > MOST { p { a href=(format!("/runs?model={}&record={record}", encoded(&model))) { "View all " (count) @if more { "+" } } } }
         }
     };
     Ok(Page::new(Tab::Runs, format!("{model} · {record}"), body).under("Runs", "/runs").into_response())

@@ -231,9 +231,14 @@ async fn work(runs: i64) -> BTreeMap<String, u64> {
         for address in addresses(newest) {
             let name = address.replace(&newest.to_string(), "NEWEST").replace(&(newest / 2).to_string(), "MIDDLE");
             let name = name.replace(&(newest / 10 * 10).to_string(), "THREAD");
-            done.store(0, Ordering::Relaxed);
-            assert!(browser.get(&address).await.status < 500, "{address}");
-            work.insert(format!("{role} {name}"), done.load(Ordering::Relaxed));
+            // The server itself looks for trouble now and then, on the same connections: not at both times.
+            let mut least = u64::MAX;
+            for _ in 0..2 {
+                done.store(0, Ordering::Relaxed);
+                assert!(browser.get(&address).await.status < 500, "{address}");
+                least = least.min(done.load(Ordering::Relaxed));
+            }
+            work.insert(format!("{role} {name}"), least);
         }
     }
     work
@@ -246,9 +251,7 @@ async fn no_page_has_more_read_for_it_when_there_are_more_runs() {
     let (few, many) = (work(25_000).await, work(75_000).await);
     assert_eq!(few.keys().collect::<Vec<_>>(), many.keys().collect::<Vec<_>>());
     assert!(few.values().any(|work| *work > 100_000), "it counts");
-    // A session box counts the runs of its record, which are more here, too.
-    let pages = many.iter().filter(|(page, _)| !page.contains("/sessions/"));
-    let more = pages.filter(|(page, work)| **work > few[*page] * 5 / 4 + 5_000);
+    let more = many.iter().filter(|(page, work)| **work > few[*page] * 5 / 4 + 5_000);
     let more: Vec<_> = more.map(|(page, work)| format!("{page}: {} and {work} instructions", few[page])).collect();
     assert!(more.is_empty(), "pages that read more: {more:#?}");
 }
