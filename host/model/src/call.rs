@@ -408,6 +408,41 @@ pub enum Call {
 }
 
 impl Call {
+    /// The contract's name of the function, with what it is about where that says too little.
+    #[must_use]
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Search { .. } => "search",
+            Self::SearchRead { .. } => "search-read",
+            Self::SearchCount { .. } => "search-count",
+            Self::Read { .. } => "read",
+            Self::ReadGroup { .. } => "read-group",
+            Self::NameSearch { .. } => "name-search",
+            Self::FieldsGet { .. } => "fields-get",
+            Self::HasAccess { .. } => "has-access",
+            Self::ResolveXmlid { .. } => "resolve-xmlid",
+            Self::Create { .. } => "create",
+            Self::Ensure { .. } => "ensure",
+            Self::Write { .. } => "write",
+            Self::Relate { .. } => "relate",
+            Self::Unlink { .. } => "unlink",
+            Self::Copy { .. } => "copy",
+            Self::CallMethod { .. } => "call",
+            Self::Mention { .. } => "mention",
+            Self::PostMessage { .. } => "post-message",
+            Self::PostNote { .. } => "post-note",
+            Self::ScheduleActivity { .. } => "schedule-activity",
+            Self::CompleteActivities { .. } => "complete-activities",
+            Self::AddFollowers { .. } => "add-followers",
+            Self::RemoveFollowers { .. } => "remove-followers",
+            Self::ReadMessages { .. } => "read-messages",
+            Self::StateGet { .. } => "state-get",
+            Self::StateSet { .. } => "state-set",
+            Self::Complete { .. } => "complete",
+            Self::Send { .. } => "send",
+        }
+    }
+
     /// The model that it is about.
     #[must_use]
     pub fn model(&self) -> Option<&str> {

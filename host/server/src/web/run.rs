@@ -376,8 +376,7 @@ fn call(id: &str, at: usize, entry: &Entry) -> Markup {
         Ok(answer) => beginning(answer, LONGEST_JSON),
         Err(error) => beginning(&error.message, LONGEST_JSON),
     };
-    // `"call": "search-read"` is what it says first.
-    let name = asked.split('"').nth(3).unwrap_or("?").replace('-', " ");
+    let name = entry.call.name().replace('-', " ");
     html! {
         li.bad[entry.reply.is_err()] {
             details id={ "call-" (id) "-" (at) } {
