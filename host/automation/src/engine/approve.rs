@@ -220,9 +220,11 @@ impl Engine {
     }
 }
 
-/// Whether Odoo's ledger may have a run that did not succeed as far as anybody here knows.
+/// Whether Odoo's ledger may have a run that did not succeed as far as anybody here knows. One that found nothing to do at its
+/// first try has sent nothing.
 fn is_unsettled(run: &RunSummary) -> bool {
-    run.state.is_over() && run.state != RunState::Succeeded
+    let sent_nothing = run.state == RunState::Skipped && run.attempt <= 1;
+    run.state.is_over() && run.state != RunState::Succeeded && !sent_nothing
 }
 
 /// How long a yes may be on its way, in milliseconds: it is repeated as often as it may be, and then Odoo may be at work on it

@@ -61,13 +61,15 @@ struct Fake {
     made: AtomicU32,
     /// How often it was asked for leads.
     asked: AtomicU32,
+    /// How often it was asked which runs it knows.
+    ledger: AtomicU32,
 }
 
 impl Fake {
     async fn start(more: &str) -> (Arc<Self>, Arc<Backend>) {
         let none = AtomicU32::default;
         let outbox = Mutex::new(Outbox::Nothing);
-        let fake = Arc::new(Self { outbox, looks: none(), rows: none(), made: none(), asked: none() });
+        let fake = Arc::new(Self { outbox, looks: none(), rows: none(), made: none(), asked: none(), ledger: none() });
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let backend = backend(&listener, more);
         let shared = Arc::clone(&fake);
@@ -118,6 +120,10 @@ impl Fake {
                 }
             }
             "x_triggerbox_event/unlink" => json!(true),
+            "x_triggerbox_run/search_read" => {
+                self.ledger.fetch_add(1, Ordering::SeqCst);
+                json!([])
+            }
             "crm.lead/search" if *self.outbox.lock().unwrap() == Outbox::Unreadable => json!([7]),
             "crm.lead/read" if *self.outbox.lock().unwrap() == Outbox::Unreadable => {
                 let debug = "Traceback (most recent call last):\n  File \"inside.py\"\nValueError: inside";
@@ -316,4 +322,19 @@ async fn what_odoo_tells_of_its_inside_when_changes_are_proposed_is_kept_for_adm
     let run = world.ended(fired[0]).await;
     let tracebacks = &run["attempts"][0]["report"]["tracebacks"];
     assert!(tracebacks[0].as_str().is_some_and(|told| told.ends_with("ValueError: inside")), "{run}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_run_that_had_nothing_to_do_is_tried_again_without_asking_odoo_whether_it_did() {
+    let (fake, backend) = Fake::start("poll = 600").await;
+    let world = World::on_odoo(backend).await;
+    world.rule(&TOUCH.replace("created", "manual")).await.good(201);
+    let engine = world.app.engine();
+    let run = engine.fire("touch", ADMIN, Trigger::Manual, vec![7]).await.unwrap()[0];
+    // The first time it has sent nothing for sure, the second time nobody looks how it came to its second try.
+    for asked in [0, 1] {
+        assert_eq!(world.ended(run).await["state"], "skipped");
+        engine.retry(run).await.unwrap();
+        assert_eq!(fake.ledger.load(Ordering::SeqCst), asked);
+    }
 }
