@@ -2,9 +2,9 @@
     old = env.context.get('old_values')
     new = old is None or 'create_date' in record._fields and record.create_date == env.cr.now()
     if #IF#:
-        key = ('#RULE#', record._name, record.id, 'created' if new else 'updated')
+        key = ('#RULE#', record._name, record.id, #KIND#)
         values = noted.setdefault(key, [env.uid, env.context.get('triggerbox_chain'), {}])[2]
-        for name, was in (dict.fromkeys((#TOLD#)) if new else old.get(record.id) or {}).items():
+        for name, was in (#TOLD#).items():
             now = record[name]
             if record._fields[name].type not in ('binary', 'properties', 'properties_definition', 'serialized', 'json'):
                 values.setdefault(name, [was, None])[1] = now

@@ -1,7 +1,8 @@
 # Triggerbox: notes what happens to records that the rule #RULE# watches, in the transaction in which it happens.
 # Made by `triggerbox rules apply`, which also tells whether it was changed. Do not edit it.
 # Odoo compiles this each time, while a user waits: it is short, and what PostgreSQL can do is left to it. All that is noted in
-# a transaction is written when that is about to be committed, by one statement.
+# a transaction is written when that is about to be committed, by one statement; what is noted by what Odoo itself does then, by
+# another.
 # Rules run their actions as superuser; whoever runs one by hand does not, and notes nothing.
 if env.su:
     hooks = env.cr.precommit
@@ -36,7 +37,7 @@ WITH told AS (
 )
 SELECT res_id FROM ir_model_data WHERE module = '__triggerbox__' AND name = 'action_ping'
     AND EXISTS (SELECT 1 FROM new) AND NOT EXISTS (SELECT 1 FROM x_triggerbox_event)
-""", [json.dumps(list(noted.items()), default=str)])
+""", [json.dumps(list(hooks.data.pop('triggerbox').items()), default=str)])
             for ping in env.cr.fetchall():
                 env['ir.actions.server'].browse(ping).with_context(active_id=1)._run_action_webhook()
 

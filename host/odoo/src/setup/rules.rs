@@ -23,6 +23,10 @@ const RULE: &str = "rule_";
 /// External ids of their actions.
 const ACTION: &str = "rule_action_";
 
+/// The part of a rule's code that is about records that are made, where nothing but that is wanted.
+const CREATED: &str = "    noted['#RULE#', record._name, record.id, 'created'] = \
+                       [env.uid, env.context.get('triggerbox_chain'), {}]\n";
+
 /// What a rule wants to hear of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Want {
@@ -53,7 +57,7 @@ pub struct Watch {
     pub want: Want,
     /// Fields whose change it waits for. Never empty where changes are waited for: Odoo then fires at everything.
     pub fields: Vec<String>,
-    /// Whether values of new records are wanted of these fields.
+    /// Whether, of either, values of new records are wanted of these fields.
     pub told: bool,
     /// Records that matched this before the change.
     pub before: Option<Domain>,
@@ -84,17 +88,21 @@ impl Watch {
                  noted[key] = [env.uid, env.context.get('triggerbox_chain'), values]\n"
             )
         };
+        let fields: String = self.fields.iter().map(|field| format!("'{field}', ")).collect();
+        let new = if self.told { format!("dict.fromkeys(({fields}))") } else { "{}".to_owned() };
+        let changed = |when: &str, kind: &str, told: &str| {
+            CHANGED.replace("#IF#", when).replace("#KIND#", kind).replace("#TOLD#", told)
+        };
+        let old = "old.get(record.id) or {}";
         let what = match self.want {
-            Want::Created => CHANGED.replace("#IF#", "new"),
-            Want::Updated => CHANGED.replace("#IF#", "not new"),
-            Want::Both => CHANGED.replace("#IF#", "True"),
+            // In an import it is compiled for each record.
+            Want::Created => CREATED.to_owned(),
+            Want::Updated => changed("not new", "'updated'", old),
+            Want::Both => changed("True", "'created' if new else 'updated'", &format!("{new} if new else {old}")),
             Want::Deleted => told("deleted"),
             Want::Received | Want::Sent => told("message"),
         };
-        let fields = if self.told { self.fields.as_slice() } else { &[] };
-        let fields: String = fields.iter().map(|field| format!("'{field}', ")).collect();
-        let code = OUTBOX.replace("    #WHAT#\n", &what);
-        Ok(code.replace("#RULE#", &self.rule).replace("#TOLD#", &fields))
+        Ok(OUTBOX.replace("    #WHAT#\n", &what).replace("#RULE#", &self.rule))
     }
 
     fn parts(&self, numbers: &Numbers) -> Result<[Part; 2], Error> {
@@ -171,6 +179,33 @@ impl Backend {
         let admin = self.administrator().await?;
         let ours = self.ours(admin).await?;
         Ok(self.differences(admin, &ours, wanted).await?.into_iter().map(|(finding, _)| finding).collect())
+    }
+
+    /// Automation rules whose code is of another version than this program. More cannot be told of them without the rules here.
+    ///
+    /// # Errors
+    /// As [`Backend::rules_status`]
+    pub async fn rules_of_other_versions(&self) -> Result<Vec<Finding>, OdooError> {
+        let admin = self.administrator().await?;
+        let ours = self.ours(admin).await?;
+        let actions = ours.iter().filter_map(|(name, (_, id))| Some((*id, name.strip_prefix(ACTION)?)));
+        let actions: BTreeMap<Id, &str> = actions.collect();
+        if actions.is_empty() {
+            return Ok(Vec::new());
+        }
+        let ids: Vec<Id> = actions.keys().copied().collect();
+        let body = json!({ "domain": [["id", "in", ids]], "fields": ["code"] });
+        let rows = self.client.call(admin, "ir.actions.server", "search_read", &body).await?;
+        let other = rows.as_array().into_iter().flatten().filter_map(|row| {
+            let rule = actions.get(&row.get("id").and_then(value::id)?)?;
+            let code = row.get("code").and_then(Json::as_str).unwrap_or_default();
+            (!code.trim().starts_with(&beginning(rule))).then(|| Finding {
+                what: format!("action of the automation rule of `{rule}`"),
+                state: State::Changed,
+                detail: "its code is of another version; `triggerbox rules apply` mends it".to_owned(),
+            })
+        });
+        Ok(other.collect())
     }
 
     /// Makes, mends and removes Odoo's automation rules, until they are as the rules here want. What was done.
@@ -298,6 +333,12 @@ impl Backend {
     }
 }
 
+/// What the code of all rules' actions has in common.
+fn beginning(rule: &str) -> String {
+    let common = OUTBOX.split_once("#WHAT#").map_or(OUTBOX, |(common, _)| common);
+    common.trim().replace("#RULE#", rule)
+}
+
 /// What makes a part as it should be.
 enum Mend {
     Nothing,
@@ -352,9 +393,20 @@ mod tests {
         assert_eq!(Domain::parse(domain).unwrap(), Domain::parse(hostile).unwrap(), "one literal still: {domain}");
         let code = cell(&action, "code");
         let code = code.as_str().unwrap();
-        let named = OUTBOX.replace("    #WHAT#\n", CHANGED).replace("#IF#", "not new");
-        assert_eq!(code, named.replace("#RULE#", "x").replace("#TOLD#", "'name', "));
-        assert!(!["#RULE#", "#TOLD#", "#IF#", "#WHAT#"].iter().any(|mark| code.contains(mark)), "{code}");
+        assert!(code.starts_with(&beginning("x")));
+        let named = CHANGED.replace("#IF#", "not new").replace("#KIND#", "'updated'");
+        let named = named.replace("#TOLD#", "old.get(record.id) or {}");
+        assert_eq!(code, OUTBOX.replace("    #WHAT#\n", &named).replace("#RULE#", "x"));
+        assert!(!code.contains("name',"), "{code}");
+        let both = Watch { want: Want::Both, ..watch("x", "crm.lead", &["name"], None) };
+        let told = both.code().unwrap();
+        assert!(
+            told.contains("in (dict.fromkeys(('name', )) if new else old.get(record.id) or {}).items():"),
+            "{told}"
+        );
+        for code in [code, told.as_str()] {
+            assert!(!["#RULE#", "#TOLD#", "#IF#", "#KIND#", "#WHAT#"].iter().any(|mark| code.contains(mark)), "{code}");
+        }
         for code in ["[('name', '=', env.cr.commit())]", "[('name', '=', user.name)]", "env.cr.commit() or []"] {
             assert!(Domain::parse(code).is_err(), "{code}");
         }

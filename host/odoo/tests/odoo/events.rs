@@ -6,10 +6,7 @@ use triggerbox_model::{
     domain::Domain,
     value::{Id, Value},
 };
-use triggerbox_odoo::{
-    Backend,
-    setup::{MODULE, Want, Watch},
-};
+use triggerbox_odoo::setup::{MODULE, Want, Watch};
 
 use crate::lab::{self, Lab};
 
@@ -111,17 +108,6 @@ async fn nobody_writes_the_outbox_by_hand_and_only_the_administrator_reads_it() 
     lab.close();
 }
 
-/// Runs code in Odoo, as its administrator could in a server action.
-async fn run_code(lab: &Lab, backend: &Backend, code: &str, leads: &[Id]) {
-    let model = json!({ "domain": [["model", "=", "crm.lead"]] });
-    let model = lab.admin(backend, "ir.model", "search", model).await.unwrap()[0].clone();
-    let values = json!({ "name": "TB test", "state": "code", "model_id": model, "code": code });
-    let made = lab.admin(backend, "ir.actions.server", "create", json!({ "vals_list": [values] })).await.unwrap();
-    let body = json!({ "ids": made, "context": { "leads": leads } });
-    lab.admin(backend, "ir.actions.server", "run", body).await.unwrap();
-    lab.admin(backend, "ir.actions.server", "unlink", json!({ "ids": made })).await.unwrap();
-}
-
 /// Writes three leads, and takes the second one back to a savepoint.
 const HALF: &str = "
 leads = env['crm.lead'].browse(env.context['leads'])
@@ -144,7 +130,7 @@ async fn what_is_rolled_back_to_a_savepoint_is_not_told_and_what_was_before_it_i
     for _ in 0..3 {
         leads.push(lab::lead(&lab, &backend, json!({ "name": mark, "expected_revenue": 1 })).await);
     }
-    run_code(&lab, &backend, &HALF.replace("FLUSH", ""), &leads).await;
+    lab::run_code(&lab, &backend, &HALF.replace("FLUSH", ""), &leads).await;
     let taken = backend.events().await.unwrap();
     let told: Vec<_> = taken
         .events
@@ -159,6 +145,59 @@ async fn what_is_rolled_back_to_a_savepoint_is_not_told_and_what_was_before_it_i
             (leads[0], number(1.0), number(11.0)),
             (leads[2], number(1.0), number(13.0)),
             (leads[0], number(11.0), number(14.0)),
+        ]
+    );
+    assert!(taken.events.iter().all(|event| event.transaction == taken.events[0].transaction));
+    let rows: Vec<Id> = taken.events.iter().map(|event| event.row).collect();
+    backend.acknowledge(&rows).await.unwrap();
+    backend.rules_apply(&[]).await.unwrap();
+    lab.close();
+}
+
+/// Writes a lead, and others when that is about to be committed: as Odoo's own apps do, whose hooks may come after ours.
+const LATE: &str = "
+leads = env['crm.lead'].browse(env.context['leads'])
+leads[0].write({'expected_revenue': 11})
+
+
+def late():
+    leads[1].write({'expected_revenue': 12})
+    leads[0].write({'expected_revenue': 13})
+    env.cr.precommit.add(latest)
+
+
+def latest():
+    leads[2].write({'expected_revenue': 14})
+
+
+env.cr.precommit.add(late)
+";
+
+#[tokio::test]
+async fn what_is_written_when_a_transaction_is_about_to_be_committed_is_told_too() {
+    let lab = Lab::open("events_late").await;
+    let backend = lab.prepared().await;
+    let mark = lab.unique("late");
+    backend.rules_apply(&[watch("late", Want::Updated, &["expected_revenue"], &mark)]).await.unwrap();
+    let mut leads = Vec::new();
+    for _ in 0..3 {
+        leads.push(lab::lead(&lab, &backend, json!({ "name": mark, "expected_revenue": 1 })).await);
+    }
+    lab::run_code(&lab, &backend, LATE, &leads).await;
+    let taken = backend.events().await.unwrap();
+    let told: Vec<_> = taken
+        .events
+        .iter()
+        .map(|event| (event.change.record.id, event.change.fields[0].old.clone(), event.change.fields[0].new.clone()))
+        .collect();
+    let number = |number: f64| Value::Number(number);
+    assert_eq!(
+        told,
+        [
+            (leads[0], number(1.0), number(11.0)),
+            (leads[1], number(1.0), number(12.0)),
+            (leads[0], number(11.0), number(13.0)),
+            (leads[2], number(1.0), number(14.0)),
         ]
     );
     assert!(taken.events.iter().all(|event| event.transaction == taken.events[0].transaction));

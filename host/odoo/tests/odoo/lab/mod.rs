@@ -368,3 +368,15 @@ pub(crate) async fn lead(lab: &Lab, backend: &Backend, fields: Json) -> Id {
     let made = lab.admin(backend, "crm.lead", "create", json!({ "vals_list": [fields] })).await.unwrap();
     made[0].as_u64().unwrap().try_into().unwrap()
 }
+
+/// Runs code in Odoo, as its administrator could in a server action. It finds these leads in its context.
+#[allow(dead_code, reason = "not all tests do")]
+pub(crate) async fn run_code(lab: &Lab, backend: &Backend, code: &str, leads: &[Id]) {
+    let model = json!({ "domain": [["model", "=", "crm.lead"]] });
+    let model = lab.admin(backend, "ir.model", "search", model).await.unwrap()[0].clone();
+    let values = json!({ "name": "TB test", "state": "code", "model_id": model, "code": code });
+    let made = lab.admin(backend, "ir.actions.server", "create", json!({ "vals_list": [values] })).await.unwrap();
+    let body = json!({ "ids": made, "context": { "leads": leads } });
+    lab.admin(backend, "ir.actions.server", "run", body).await.unwrap();
+    lab.admin(backend, "ir.actions.server", "unlink", json!({ "ids": made })).await.unwrap();
+}
