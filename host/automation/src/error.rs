@@ -14,6 +14,9 @@ pub enum EngineError {
     /// Somebody else changed the same records meanwhile, again and again. Nobody: try again.
     #[error("{0}")]
     Conflict(#[source] Error),
+    /// The Odoo server that the records are on cannot be used. Nobody, or the operator: try again.
+    #[error("{0}")]
+    Backend(#[source] Error),
     /// The database failed. The operator.
     #[error(transparent)]
     Database(#[from] DbError),
@@ -24,7 +27,7 @@ impl EngineError {
     #[must_use]
     pub fn code(&self) -> &str {
         match self {
-            Self::Refused(error) | Self::Conflict(error) => &error.code,
+            Self::Refused(error) | Self::Conflict(error) | Self::Backend(error) => &error.code,
             Self::Database(error) => error.code(),
         }
     }
@@ -33,7 +36,7 @@ impl EngineError {
     #[must_use]
     pub fn into_error(self) -> Error {
         match self {
-            Self::Refused(error) | Self::Conflict(error) => error,
+            Self::Refused(error) | Self::Conflict(error) | Self::Backend(error) => error,
             Self::Database(error) => error.into(),
         }
     }

@@ -71,20 +71,25 @@ impl Committed {
 }
 
 impl Backend {
-    /// Which of these runs Odoo's ledger has, as the administrator sees it.
+    /// Which of these runs Odoo's ledger has, as the administrator sees it, and the last update of what each of them wrote, to
+    /// the second.
     ///
     /// # Errors
     /// Odoo cannot be used.
-    pub async fn applied(&self, runs: &[String]) -> Result<BTreeSet<String>, OdooError> {
+    pub async fn applied(&self, runs: &[String]) -> Result<BTreeMap<String, Timestamp>, OdooError> {
         if runs.is_empty() {
-            return Ok(BTreeSet::new());
+            return Ok(BTreeMap::new());
         }
         let caller = self.caller(&self.config.administrator).map_err(refusal)?;
         let names: Vec<String> = runs.iter().map(|run| format!("run {run}")).collect();
-        let body = json!({ "domain": [["x_name", "in", names]], "fields": ["x_name"] });
+        // A row is as old as what its transaction wrote.
+        let body = json!({ "domain": [["x_name", "in", names]], "fields": ["x_name", "create_date"] });
         let rows = self.client.call(caller, "x_triggerbox_run", "search_read", &body).await?;
-        let names = rows.as_array().ok_or_else(|| refusal(crate::session::odd("a search")))?.iter();
-        let runs = names.map(|row| Some(row.get("x_name")?.as_str()?.strip_prefix("run ")?.to_owned()));
+        let rows = rows.as_array().ok_or_else(|| refusal(crate::session::odd("a search")))?.iter();
+        let runs = rows.map(|row| {
+            let run = row.get("x_name")?.as_str()?.strip_prefix("run ")?;
+            Some((run.to_owned(), utc(row.get("create_date")?)?))
+        });
         runs.collect::<Option<_>>().ok_or_else(|| refusal(crate::session::odd("a search")))
     }
 }
@@ -163,7 +168,7 @@ impl Session {
             Some(format!("{} ({})", told.get(1)?.as_str()?, told.get(0)?))
         });
         let again = answer.get("again").and_then(Json::as_bool).unwrap_or_default();
-        let at = done.get("at").and_then(Json::as_str).and_then(|at| format!("{at}Z").parse().ok());
+        let at = done.get("at").and_then(utc);
         Ok(Committed { ids, names: names.collect(), at, again })
     }
 
@@ -253,6 +258,11 @@ impl Session {
 struct Wire<'a> {
     schema: &'a Schema,
     mentions: usize,
+}
+
+/// A time as Odoo tells it, to the second.
+fn utc(time: &Json) -> Option<Timestamp> {
+    format!("{}Z", time.as_str()?).parse().ok()
 }
 
 fn wire_id(id: Id) -> Json {

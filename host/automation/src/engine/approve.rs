@@ -29,6 +29,9 @@ use crate::{
     runs::{self, RunDetail, RunId, RunState, RunSummary},
 };
 
+/// What is said of a run that Odoo's ledger has though nobody here knew it.
+pub(super) const IN_LEDGER: &str = "an answer of odoo was lost, and its ledger has what the run wanted to change";
+
 /// Runs that Odoo's ledger is asked about at once.
 const ASKED_AT_ONCE: usize = 1_000;
 
@@ -165,7 +168,7 @@ impl Engine {
             shared.decided(conn, &run.summary, &approver, decided.as_ref(), &note)?;
             if let Ok(rule) = shared.rules(conn)?.rule(&run.summary.rule) {
                 let own = Own { rule, records: &run.firing.records, cause: shared.cause_of(&run.summary) };
-                shared.forgive_own_updates_there(conn, &own, at, &diff)?;
+                shared.forgive_own_updates_there(conn, &own, at, Some(&diff))?;
             }
             Ok::<_, EngineError>(())
         };
@@ -176,23 +179,25 @@ impl Engine {
     }
 
     /// Keeps of those of these runs that Odoo's ledger has, though nobody here knows it, that they have succeeded: the answer
-    /// to a yes, or to a commit, was lost. Which ones. Without an Odoo server, none.
+    /// to a yes was lost. Which ones. Without an Odoo server, none.
     pub(super) async fn settle_applied(&self, runs: &[RunId]) -> Result<BTreeSet<RunId>, Unasked> {
         let Some(backend) = self.odoo() else { return Ok(BTreeSet::new()) };
         let unsettled = self.unsettled(runs)?;
         let keys: Vec<String> = unsettled.keys().cloned().collect();
-        let mut applied: BTreeSet<String> = BTreeSet::new();
+        let mut applied: BTreeMap<String, Timestamp> = BTreeMap::new();
         for keys in keys.chunks(ASKED_AT_ONCE) {
             applied.extend(backend.applied(keys).await?);
         }
-        let settled: BTreeSet<RunId> = applied.iter().filter_map(|key| unsettled.get(key)).copied().collect();
+        let settled = applied.into_iter().filter_map(|(key, at)| Some((*unsettled.get(&key)?, at)));
+        let settled: BTreeMap<RunId, Timestamp> = settled.collect();
         if !settled.is_empty() {
             let (shared, these) = (Arc::clone(&self.inner.shared), settled.clone());
-            self.committer().commit(move |conn| these.iter().try_for_each(|run| shared.settle(conn, *run))).await?;
+            let settle = move |conn: &Connection| these.iter().try_for_each(|(run, at)| shared.settle(conn, *run, *at));
+            self.committer().commit(settle).await?;
             self.inner.wake.notify_one();
             self.inner.ended.notify_waiters();
         }
-        Ok(settled)
+        Ok(settled.into_keys().collect())
     }
 
     /// Those of these runs that the ledger may have though nobody here knows it, by what they are called there.
@@ -364,16 +369,36 @@ impl Shared {
         Cause { actor: run.actor, at: self.now(), parent: Some(parent) }
     }
 
-    /// Keeps of a run that Odoo's ledger has it, and of its proposal, if it had one, that it was applied.
-    fn settle(&self, conn: &Connection, run: RunId) -> Result<(), EngineError> {
+    /// Keeps of a run that Odoo's ledger has it, with the last update of what it wrote.
+    fn settle(&self, conn: &Connection, run: RunId, at: Timestamp) -> Result<(), EngineError> {
+        let run = runs::detail(conn, run)?;
         // Somebody else may have been faster.
-        if is_unsettled(&runs::head(conn, run)?) {
-            let now = self.now();
-            proposals::applied(conn, run, now)?;
-            let message = "an answer of odoo was lost, and its ledger has what the run wanted to change";
-            queue::end(conn, run, now, RunState::Succeeded, "applied", Some(message))?;
+        if !is_unsettled(&run.summary) {
+            return Ok(());
         }
-        Ok(())
+        queue::end(conn, run.summary.id, self.now(), RunState::Succeeded, "applied", Some(IN_LEDGER))?;
+        let index = self.rules(conn)?;
+        let own = index.rule(&run.summary.rule).ok().map(|rule| Own {
+            rule,
+            records: &run.firing.records,
+            cause: self.cause_of(&run.summary),
+        });
+        self.keep_applied(conn, run.summary.id, own.as_ref(), at)
+    }
+
+    /// What else is to be kept of a run that Odoo's ledger has though nobody here knew it: that its proposal, if it had one,
+    /// was applied, and that what it wrote is nothing that its own rule waits for.
+    pub(super) fn keep_applied(
+        &self,
+        conn: &Connection,
+        run: RunId,
+        own: Option<&Own<'_>>,
+        at: Timestamp,
+    ) -> Result<(), EngineError> {
+        proposals::applied(conn, run, self.now())?;
+        let Some(own) = own else { return Ok(()) };
+        let shown = proposals::of_run(conn, run)?.filter(|proposal| proposal.state == ProposalState::Approved);
+        self.forgive_own_updates_there(conn, own, Some(at), shown.as_ref().map(|shown| &shown.diff))
     }
 
     /// Nobody approves what they had a hand in.

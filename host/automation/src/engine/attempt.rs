@@ -74,7 +74,8 @@ impl Engine {
         let mut steps = Vec::new();
         let ended = match self.try_scripts(&claim, &log, Some(seat), &mut steps).await {
             Ok(result) => result,
-            Err(EngineError::Database(error)) => {
+            // Nobody here is to blame: it is tried again.
+            Err(error @ (EngineError::Backend(_) | EngineError::Database(_))) => {
                 let why = error.to_string();
                 steps.push(Done::not_run(ContentHash([0; 32]), Limits::resolve(claim.class, []), why));
                 Ended::Unsuccessful

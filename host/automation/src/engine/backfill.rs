@@ -16,7 +16,7 @@ use triggerbox_store::query;
 
 use super::{
     Engine, Shared,
-    odoo::{broken, refused},
+    odoo::{refused, unavailable},
 };
 use crate::{
     clock::timestamp,
@@ -81,7 +81,7 @@ impl Engine {
             let domain = DomainSource::Literal(wanted(&armed, domain, last)?.to_string());
             let mut session = self.session_there(backend, armed.run_as, self.clock().now()).await?;
             let call = Call::Search { model: model.clone(), domain, page: page() };
-            let Answer::Ids(mut records) = session.call(call).await.map_err(broken)?.map_err(refused)? else {
+            let Answer::Ids(mut records) = session.call(call).await.map_err(unavailable)?.map_err(refused)? else {
                 return Ok((0, 0));
             };
             // A server that gives what it was not asked for would never come to an end.

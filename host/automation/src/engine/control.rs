@@ -40,28 +40,23 @@ impl Engine {
         Ok(())
     }
 
-    /// Tries a run again that ended without effect: failed, dead, cancelled, skipped. One that Odoo's ledger turns out to have
-    /// has succeeded, and is not tried again.
+    /// Tries a run again that ended without effect: failed, dead, cancelled, skipped. Where its records are on an Odoo server,
+    /// that is asked first whether it has the run, once it is the run's turn: while it is away, the run waits for it.
     ///
     /// # Errors
-    /// `unknown-run`, `run-not-retriable`; Odoo cannot be asked whether it has the run.
+    /// `unknown-run`, `run-not-retriable`
     pub async fn retry(&self, run: RunId) -> Result<(), EngineError> {
-        if self.settle_applied(&[run]).await?.contains(&run) {
-            return Ok(());
-        }
         let now = self.inner.shared.now();
         self.committer().commit(move |conn| queue::requeue(conn, run, now)).await?;
         self.inner.wake.notify_one();
         Ok(())
     }
 
-    /// Tries all runs of a rule again that ended in a state without effect; those that were queued.
+    /// Tries all runs of a rule again that ended in a state without effect, as [`Engine::retry`] does; those that were queued.
     ///
     /// # Errors
-    /// `unknown-rule`, `run-not-retriable`; Odoo cannot be asked whether it has some of them.
+    /// `unknown-rule`, `run-not-retriable`
     pub async fn requeue(&self, rule: &str, state: RunState) -> Result<Vec<RunId>, EngineError> {
-        let ended = ended_in(&*self.database().snapshot()?, rule, state)?;
-        self.settle_applied(&ended).await?;
         let (shared, rule) = (Arc::clone(&self.inner.shared), rule.to_owned());
         let runs = self
             .committer()

@@ -104,6 +104,7 @@ impl Engine {
                 );
                 told(true, "dry-run", Some(text), Diff::default())
             }
+            Ended::Applied(_) => told(true, "applied", None, Diff::default()),
             Ended::NotRun(error) => told(false, &error.code.clone(), Some(error.message), Diff::default()),
             Ended::Nothing(code, why) => told(true, code, Some(why), Diff::default()),
             Ended::Unsuccessful => {

@@ -5,13 +5,13 @@ use std::sync::Arc;
 use jiff::{SignedDuration, Timestamp};
 use triggerbox_model::{
     call::{Answer, Call, DomainSource, Page},
-    changes::{ChangeKind, Diff},
+    changes::{ChangeKind, Diff, RecordDiff},
     domain::{Domain, Literal, Operator},
     error::Error,
     event::Trigger as Happened,
     limits::Class,
     schema::FieldKind,
-    value::{Id, Value},
+    value::{Id, RecordRef, Value},
 };
 use triggerbox_odoo::{Backend, OdooError, Session};
 
@@ -203,26 +203,31 @@ impl Shared {
     }
 
     /// What a rule on last updates wrote on its own records is no update that it waits for: the time that would come due by
-    /// it is taken. Odoo's times are told to the second, and so is this.
+    /// it is taken. Odoo's times are told to the second, and so is this. Where nobody knows what it changed, that is any of its
+    /// records: of those that it did not write, no last update is of that time.
     pub(super) fn forgive_own_updates_there(
         &self,
         conn: &rusqlite::Connection,
         own: &Own<'_>,
         written: Option<Timestamp>,
-        changed: &Diff,
+        changed: Option<&Diff>,
     ) -> Result<(), EngineError> {
         let Own { rule, records, cause } = *own;
         let (Trigger::AfterUpdate { .. }, Some(watch)) = (&rule.rule.trigger, Watch::of(&rule.rule)) else {
             return Ok(());
         };
         let Some(due) = written.and_then(|written| watch.due(written)) else { return Ok(()) };
-        // Odoo takes a write for an update also where nothing differs then.
-        for one in changed.records.iter().filter(|one| one.kind == Some(ChangeKind::Updated)) {
-            let record = &one.record;
-            let own = rule.rule.model.as_ref() == Some(&record.model) && records.contains(&record.id);
-            if own && self.take_slot(conn, rule, due, record.id)? {
+        let Some(model) = &rule.rule.model else { return Ok(()) };
+        let is_written = |record: &RecordRef| {
+            // Odoo takes a write for an update also where nothing differs then.
+            let is_it = |one: &RecordDiff| one.kind == Some(ChangeKind::Updated) && one.record == *record;
+            changed.is_none_or(|changed| changed.records.iter().any(is_it))
+        };
+        let own = records.iter().map(|id| RecordRef::new(model, *id));
+        for record in own.filter(is_written) {
+            if self.take_slot(conn, rule, due, record.id)? {
                 let dispatcher = Dispatcher { conn, random: &self.random, cause };
-                let (event, _) = dispatcher.event(record, "updated", "{}")?;
+                let (event, _) = dispatcher.event(&record, "updated", "{}")?;
                 dispatcher.suppress(event, rule, &Suppression::OwnUpdate)?;
             }
         }

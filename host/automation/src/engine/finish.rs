@@ -13,7 +13,7 @@ use triggerbox_model::{
 use triggerbox_sandbox::Ending;
 use triggerbox_store::{commit, env::Env};
 
-use super::{Engine, Shared, time::Own};
+use super::{Engine, Shared, approve::IN_LEDGER, time::Own};
 use crate::{
     clock::millis,
     dispatch::{Cause, Parent},
@@ -67,6 +67,8 @@ pub(super) enum Ended {
     Spread(Vec<Id>),
     /// All scripts succeeded, and what they wanted was done, or was not, where the records are.
     Elsewhere(Concluded),
+    /// An earlier try was applied where the records are, and its answer was lost. With the last update of what it wrote.
+    Applied(Timestamp),
     /// A script did not succeed: the last one of the steps.
     Unsuccessful,
     /// It could not be run at all.
@@ -147,7 +149,7 @@ impl Shared {
             Ended::Unsuccessful => tried.steps.last().map(runner::unsuccessful_step),
             // The scripts did their part, and what they want was refused before it came to a commit.
             Ended::NotRun(error) if !tried.steps.is_empty() => Some(Verdict::Rejected(error.clone())),
-            Ended::NotRun(_) | Ended::Nothing(..) | Ended::Spread(_) => None,
+            Ended::NotRun(_) | Ended::Nothing(..) | Ended::Spread(_) | Ended::Applied(_) => None,
         };
         self.keep_attempts(conn, tried, verdict.as_ref(), diff, now)?;
         let over = self.conclude(conn, tried, verdict, now)?;
@@ -161,7 +163,10 @@ impl Shared {
         let own = Own { rule: &claim.rule, records: &claim.firing.records, cause };
         self.forgive_own_updates(conn, &own, &events)?;
         if let Ended::Elsewhere(Concluded { diff, at, .. }) = &tried.ended {
-            self.forgive_own_updates_there(conn, &own, *at, diff)?;
+            self.forgive_own_updates_there(conn, &own, *at, Some(diff))?;
+        }
+        if let Ended::Applied(at) = tried.ended {
+            self.keep_applied(conn, claim.id, Some(&own), at)?;
         }
         let mut caused = self.react(conn, cause, &events)?;
         if let Ended::Spread(records) = &tried.ended {
@@ -186,6 +191,7 @@ impl Shared {
                 let message = format!("one run for each of {} records", records.len());
                 (RunState::Succeeded, "spread", Some(message))
             }
+            (Ended::Applied(_), _) => (RunState::Succeeded, "applied", Some(IN_LEDGER.to_owned())),
             (Ended::NotRun(error), _) => (RunState::Failed, error.code.as_str(), Some(error.message.clone())),
             (_, Some(verdict)) => {
                 let message = verdict.message();

@@ -23,7 +23,6 @@ use triggerbox_odoo::{
     events::{Event, Odd, Taken},
     setup::Finding,
 };
-use triggerbox_store::db::DbError;
 
 use super::{Engine, Shared};
 use crate::{
@@ -111,7 +110,7 @@ impl Engine {
         user: Id,
         now: jiff::Timestamp,
     ) -> Result<Session, EngineError> {
-        let account = self.account_there(backend, user, now).await?.map_err(broken)?;
+        let account = self.account_there(backend, user, now).await?.map_err(unavailable)?;
         Ok(Session::new(Arc::clone(backend), account, now))
     }
 
@@ -187,7 +186,7 @@ impl Engine {
 pub(super) fn unavailable(error: OdooError) -> EngineError {
     match error {
         OdooError::Refused(refusal) => EngineError::Refused(refusal.error),
-        error => EngineError::Refused(error.into_error()),
+        error => EngineError::Backend(error.into_error()),
     }
 }
 
@@ -337,15 +336,7 @@ fn set_aside(conn: &Connection, odd: &Odd, now: i64) -> Result<(), EngineError> 
     Ok(())
 }
 
-/// A database error of this crate's own making: the run is tried again.
-pub(super) fn broken(error: OdooError) -> EngineError {
-    match error {
-        OdooError::Refused(refusal) => EngineError::Refused(refusal.error),
-        error => EngineError::Database(DbError::Failed { why: error.to_string() }),
-    }
-}
-
-/// As [`broken`], of what a script would have been told.
+/// What a script would have been told.
 pub(super) fn refused(error: Error) -> EngineError {
     EngineError::Refused(error)
 }

@@ -1,8 +1,10 @@
 //! One try of a run whose records are on an Odoo server: scripts here, changes there in one request, the record of it here.
-//! The run's key goes into Odoo's ledger with the changes: a try that died after its commit changes nothing a second time.
+//! The run's key goes into Odoo's ledger with the changes, and a later try asks for it first: one that died after its commit
+//! changes nothing a second time.
 
 use std::sync::Arc;
 
+use jiff::Timestamp;
 use triggerbox_llm::Seat as _;
 use triggerbox_model::{
     call::{Answer, Call, DomainSource, Page},
@@ -16,7 +18,7 @@ use super::{
     Engine,
     attempt::Lines,
     finish::Ended,
-    odoo::{broken, refused},
+    odoo::{refused, unavailable},
     source::found_or_why,
 };
 use crate::{
@@ -44,13 +46,16 @@ impl Engine {
         seat: Option<&Arc<Taken>>,
         done: &mut Vec<Done>,
     ) -> Result<Ended, EngineError> {
+        if let Some(at) = applied_before(backend, claim).await? {
+            return Ok(Ended::Applied(at));
+        }
         let (rule, now) = (&claim.rule.rule, timestamp(claim.at));
         let mut session = self.session_there(backend, claim.rule.run_as, now).await?.for_rule(&rule.name);
         let run_as = Person { user: session.account().user.clone(), company: session.account().company.clone() };
         let actor = match claim.firing.actor {
             None => run_as.clone(),
             Some(user) => {
-                let known = backend.person(user).await.map_err(broken)?;
+                let known = backend.person(user).await.map_err(unavailable)?;
                 Person {
                     user: known.user.clone(),
                     company: known.company.clone().unwrap_or_else(|| run_as.company.clone()),
@@ -104,6 +109,15 @@ impl Engine {
     }
 }
 
+/// When an earlier try of this run was applied whose answer was lost: its script would take its own changes for somebody else's.
+async fn applied_before(backend: &Backend, claim: &Claim) -> Result<Option<Timestamp>, EngineError> {
+    if claim.attempt < 2 {
+        return Ok(None);
+    }
+    let mut applied = backend.applied(std::slice::from_ref(&claim.key)).await.map_err(unavailable)?;
+    Ok(applied.remove(&claim.key))
+}
+
 /// Nobody has to decide about what was staged: it is applied, or only shown.
 async fn conclude(session: &mut Session, claim: &Claim, only_shown: bool, outcome: Outcome) -> Ended {
     let mut concluded = remote::conclude(session, &claim.key, only_shown, outcome).await;
@@ -118,7 +132,7 @@ async fn conclude(session: &mut Session, claim: &Claim, only_shown: bool, outcom
 /// read of the records that change, to show it, is compared then.
 async fn propose(session: &mut Session, outcome: Outcome) -> Result<Ended, EngineError> {
     session.check_outcome(&outcome)?;
-    let diff = session.preview().await.map_err(broken)?.map_err(refused)?;
+    let diff = session.preview().await.map_err(unavailable)?.map_err(refused)?;
     let outcome = session.with_names(outcome, &Committed::default());
     Ok(Ended::Propose(Proposed::There(session.request()?), diff, outcome))
 }
@@ -151,7 +165,7 @@ async fn search(session: &mut Session, model: &str, domain: Domain, archived: bo
         domain: DomainSource::Literal(domain.to_string()),
         page: Page { archived, ..Page::default() },
     };
-    match session.call(call).await.map_err(broken)?.map_err(refused)? {
+    match session.call(call).await.map_err(unavailable)?.map_err(refused)? {
         Answer::Ids(ids) => Ok(ids),
         _ => Ok(Vec::new()),
     }

@@ -96,11 +96,17 @@ pub(crate) async fn on_odoo(database: Database, backend: &Backend, rules: &[Rule
 
 async fn status(backend: &Backend, rules: Option<&Path>, json: bool) -> Result<Exit, Failure> {
     let mut findings = backend.status().await.map_err(failed)?;
-    if let Some(path) = rules {
-        let database = Database::open(path, Mode::Read).or_exit(Exit::Backend)?;
-        let database = on_odoo(database, backend, &[]).await?;
-        findings.extend(backend.rules_status(&watches(&database)?).await.map_err(failed)?);
-    }
+    findings.extend(
+        match rules {
+            Some(path) => {
+                let database = Database::open(path, Mode::Read).or_exit(Exit::Backend)?;
+                let database = on_odoo(database, backend, &[]).await?;
+                backend.rules_status(&watches(&database)?).await
+            }
+            None => backend.rules_of_other_versions().await,
+        }
+        .map_err(failed)?,
+    );
     show(&findings, json)?;
     Ok(if findings.iter().all(|finding| finding.state == State::Ok) { Exit::Ok } else { Exit::Backend })
 }

@@ -167,7 +167,7 @@ impl FromError<EngineError> for Failure {
         let exit = match &error {
             EngineError::Refused(error) if error.kind == ErrorKind::AccessDenied => Exit::Policy,
             EngineError::Refused(_) => Exit::Usage,
-            EngineError::Conflict(_) | EngineError::Database(_) => Exit::Backend,
+            EngineError::Conflict(_) | EngineError::Backend(_) | EngineError::Database(_) => Exit::Backend,
         };
         Self { exit, error: anyhow!(error.to_string()) }
     }
