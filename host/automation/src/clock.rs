@@ -74,6 +74,14 @@ impl Clock for TestClock {
     }
 }
 
+/// Comes back when it is `until`, not earlier; a clock that was put back meanwhile is not waited for.
+pub async fn reach(clock: &dyn Clock, until: Timestamp) {
+    let began = clock.now();
+    while (began..until).contains(&clock.now()) {
+        clock.sleep_until(until).await;
+    }
+}
+
 /// Milliseconds since 1970, as the tables keep times.
 #[must_use]
 pub fn millis(time: Timestamp) -> i64 {

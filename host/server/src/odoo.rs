@@ -4,19 +4,18 @@
 use std::{
     collections::HashMap,
     sync::{Mutex, PoisonError},
-    time::Duration,
 };
 
 use axum::{Router, extract::DefaultBodyLimit, extract::State, http::StatusCode, routing::post};
 use jiff::{SignedDuration, Timestamp};
-use tokio::sync::Notify;
-use triggerbox_automation::engine::Drained;
+use tokio::sync::{Notify, watch};
+use triggerbox_automation::{Clock, clock::reach, engine::Drained};
 
 use crate::{alerts::Trouble, app::App, problem::Problem};
 
 /// From a ping to the look into the outbox, however many pings there are: Odoo pings before it answers the user who wrote, and
 /// is not asked for anything until it has.
-const PAUSE: Duration = Duration::from_millis(50);
+const PAUSE: SignedDuration = SignedDuration::from_millis(50);
 
 /// Odoo's automation rules are compared with the rules here this often.
 const COMPARE: SignedDuration = SignedDuration::from_secs(60);
@@ -30,13 +29,32 @@ const LARGEST_PING: usize = 16 << 10;
 /// What the pump and those who look at it share.
 #[derive(Default)]
 pub(crate) struct Outbox {
-    ping: Notify,
+    /// When the first ping came since the last look.
+    pinged: watch::Sender<Option<Timestamp>>,
     /// Told when there is trouble that was not there before.
     pub(crate) news: Notify,
     trouble: Mutex<HashMap<&'static str, Trouble>>,
 }
 
 impl Outbox {
+    /// Notes a ping.
+    fn ping(&self, now: Timestamp) {
+        self.pinged.send_if_modified(|pinged| {
+            let is_first = pinged.is_none();
+            pinged.get_or_insert(now);
+            is_first
+        });
+    }
+
+    /// Comes back when a ping wants a look.
+    async fn wanted(&self, clock: &dyn Clock) {
+        let first = self.pinged.subscribe().wait_for(Option::is_some).await.ok().and_then(|pinged| *pinged);
+        // Without one, nobody is left who could ping.
+        if let Some(first) = first {
+            reach(clock, first.saturating_add(PAUSE).unwrap_or(first)).await;
+        }
+    }
+
     /// What is wrong with the Odoo server now.
     pub(crate) fn trouble(&self) -> Vec<Trouble> {
         self.known().values().cloned().collect()
@@ -74,14 +92,14 @@ async fn ping(State(app): State<App>) -> Result<StatusCode, Problem> {
     if app.engine().odoo().is_none() {
         return Err(Problem::not_found("no-odoo", "this server has no odoo server"));
     }
-    app.outbox().ping.notify_one();
+    app.outbox().ping(app.engine().clock().now());
     Ok(StatusCode::NO_CONTENT)
 }
 
 /// Looks and keeps in step until the server is being stopped. Without an Odoo server, nothing.
 pub(crate) async fn pump(app: App) {
     let Some(odoo) = app.engine().odoo().cloned() else { return };
-    let poll = Duration::from_secs(odoo.config().poll);
+    let poll = SignedDuration::from_secs(i64::try_from(odoo.config().poll).unwrap_or(i64::MAX));
     let (mut kept, mut compared, mut due) = (None, Timestamp::MIN, Timestamp::MIN);
     while !app.is_draining() {
         let now = app.engine().clock().now();
@@ -106,11 +124,15 @@ pub(crate) async fn pump(app: App) {
                 tracing::warn!(%error, "records that come due cannot be asked for");
             }
         }
+        let (clock, outbox) = (app.engine().clock().as_ref(), app.outbox());
+        let next = clock.now().saturating_add(poll).unwrap_or(Timestamp::MAX);
         tokio::select! {
-            () = app.outbox().ping.notified() => tokio::time::sleep(PAUSE).await,
-            () = tokio::time::sleep(poll) => {}
+            () = outbox.wanted(clock) => {}
+            () = reach(clock, next) => {}
             () = app.drained() => return,
         }
+        // A ping from here on is for another look.
+        outbox.pinged.send_replace(None);
     }
 }
 

@@ -225,11 +225,9 @@ impl Engine {
     }
 }
 
-/// Whether Odoo's ledger may have a run that did not succeed as far as anybody here knows. One that found nothing to do at its
-/// first try has sent nothing.
+/// Whether Odoo's ledger may have a run that did not succeed as far as anybody here knows.
 fn is_unsettled(run: &RunSummary) -> bool {
-    let sent_nothing = run.state == RunState::Skipped && run.attempt <= 1;
-    run.state.is_over() && run.state != RunState::Succeeded && !sent_nothing
+    run.state.is_over() && run.state != RunState::Succeeded
 }
 
 /// How long a yes may be on its way, in milliseconds: it is repeated as often as it may be, and then Odoo may be at work on it

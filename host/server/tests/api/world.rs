@@ -213,7 +213,7 @@ impl World {
     }
 }
 
-/// What `look` finds, as soon as it finds something. If it never does, the test fails after a minute.
+/// What `look` finds, as soon as it finds something. If it never does, the test fails.
 pub(crate) async fn eventually<T>(mut look: impl AsyncFnMut() -> Option<T>) -> T {
     let found = async {
         loop {
@@ -223,7 +223,12 @@ pub(crate) async fn eventually<T>(mut look: impl AsyncFnMut() -> Option<T>) -> T
             tokio::task::yield_now().await;
         }
     };
-    tokio::time::timeout(Duration::from_secs(60), found)
+    in_time(found).await
+}
+
+/// What comes of something. If nothing does, the test fails after a minute.
+pub(crate) async fn in_time<T>(something: impl Future<Output = T>) -> T {
+    tokio::time::timeout(Duration::from_secs(60), something)
         .await
         .unwrap_or_else(|_| panic!("what was waited for did not happen"))
 }
