@@ -9,18 +9,14 @@
     reason = "a test may panic, in its helpers too"
 )]
 
-#[path = "../../host/odoo/tests/odoo/lab/mod.rs"]
-#[allow(dead_code, reason = "this test uses its own part")]
-mod lab;
 #[path = "support/odoo_host.rs"]
 mod odoo_host;
 
 use std::{sync::Arc, time::Duration};
 
 use guest_artifacts::DUE_LEADS;
-use jiff::{SignedDuration, Timestamp};
-use lab::Lab;
-use odoo_host::{ADMIN, Host, READER, SALES, field, write, write_as};
+use jiff::SignedDuration;
+use odoo_host::{ADMIN, Office, READER, SALES, lab::Cut};
 use serde_json::{Value as Json, json};
 use triggerbox_automation::{
     Clock, Config, TestClock,
@@ -33,7 +29,6 @@ use triggerbox_model::{
     grants::{GrantOperation, Policy},
     value::Id,
 };
-use triggerbox_odoo::Backend;
 use triggerbox_sandbox::inspect::embed_manifest;
 
 /// A rule on leads of one name, with a ready-made script that writes.
@@ -45,16 +40,6 @@ fn rule(name: &str, watched: &str, trigger: &str, values: &str, more: &str) -> S
     )
 }
 
-async fn time(lab: &Lab, backend: &Backend, id: Id, name: &str) -> Timestamp {
-    format!("{}Z", field(lab, backend, id, name).await.as_str().unwrap()).parse().unwrap()
-}
-
-/// Comes back when what is written there has another time than the last update of a record: times are told to the second.
-async fn later(lab: &Lab, backend: &Backend, id: Id) {
-    let last = time(lab, backend, id, "write_date").await;
-    while time(lab, backend, lab::lead(lab, backend, json!({ "name": "later" })).await, "create_date").await == last {}
-}
-
 fn states(runs: &[RunDetail]) -> Vec<(&str, RunState)> {
     runs.iter().map(|run| (run.summary.rule.as_str(), run.summary.state)).collect()
 }
@@ -62,21 +47,17 @@ fn states(runs: &[RunDetail]) -> Vec<(&str, RunState)> {
 // Shows: F004
 #[tokio::test]
 async fn dates_of_records_there_fire_rules_here_once() {
-    let lab = Lab::open("rules_dates").await;
-    let backend = lab.prepared().await;
-    let name = lab.unique("dated");
-    let id = lab::lead(&lab, &backend, json!({ "name": name, "date_deadline": "2047-03-05" })).await;
-    let made = time(&lab, &backend, id, "create_date").await;
+    let office = Office::open("rules_dates", "dated").await;
+    let id = office.lead(json!({ "name": office.name, "date_deadline": "2047-03-05" })).await;
+    let made = office.time(id, "create_date").await;
     let clock = Arc::new(TestClock::at(made));
-    let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("rules.db");
-    let host = Host::with(&path, &backend, &name, Arc::<TestClock>::clone(&clock), Config::default()).await;
+    let host = office.host_at(&clock).await;
     for (rule_name, trigger, values) in [
         ("soon", "on = 'time', field = 'date_deadline', delay = -2, unit = 'days'", "city = Soon"),
         ("old", "on = 'after-creation', delay = 1, unit = 'hours'", "city = Old"),
         ("idle", "on = 'after-update', delay = 2, unit = 'hours'", "priority = 1"),
     ] {
-        host.rule(&rule(rule_name, &name, trigger, values, "")).await.unwrap();
+        host.rule(&rule(rule_name, &office.name, trigger, values, "")).await.unwrap();
     }
     // From when a rule is there on, and not for what was before it.
     assert_eq!(host.engine.tick_remote().await.unwrap(), 0);
@@ -87,26 +68,22 @@ async fn dates_of_records_there_fire_rules_here_once() {
     host.settle().await;
     assert_eq!(states(&host.runs()), [("old", RunState::Succeeded)]);
     assert_eq!(host.runs()[0].firing.trigger, Trigger::Time("create_date".to_owned()));
-    assert_eq!(field(&lab, &backend, id, "city").await, json!("Old"));
+    assert_eq!(office.field(id, "city").await, json!("Old"));
     assert_eq!(host.engine.tick_remote().await.unwrap(), 0, "once, though the last hour is looked at again");
 
     // What the other rule wrote is an update; what the rule itself writes is none.
-    later(&lab, &backend, id).await;
+    office.move_update(id, -10).await;
     clock.advance(Duration::from_secs(70 * 60));
     assert_eq!(host.engine.tick_remote().await.unwrap(), 1);
     host.settle().await;
-    let own = time(&lab, &backend, id, "write_date").await;
-    assert_eq!(field(&lab, &backend, id, "priority").await, json!("1"));
+    let own = office.time(id, "write_date").await;
+    assert_eq!(office.field(id, "priority").await, json!("1"));
     assert!(own + SignedDuration::from_hours(2) <= clock.now(), "it would be due");
     assert_eq!(host.engine.tick_remote().await.unwrap(), 0);
     let stopped = host.engine.suppressed(None, None, 10).unwrap();
     assert!(stopped.len() == 1 && stopped[0].reason.starts_with("own-update"), "{stopped:?}");
-    // Times are told to the second: a write in the same one could not be told from it.
-    let mut revenue = 5;
-    while time(&lab, &backend, id, "write_date").await == own {
-        write(&lab, &backend, id, json!({ "expected_revenue": revenue })).await;
-        revenue += 1;
-    }
+    office.write(id, json!({ "expected_revenue": 5 })).await;
+    office.move_update(id, 10).await;
     assert_eq!(host.engine.tick_remote().await.unwrap(), 1, "a user's write counts");
     host.settle().await;
 
@@ -115,38 +92,34 @@ async fn dates_of_records_there_fire_rules_here_once() {
     clock.set("2047-03-03T00:00:30Z".parse().unwrap());
     assert_eq!(host.engine.tick_remote().await.unwrap(), 1);
     host.settle().await;
-    assert_eq!(field(&lab, &backend, id, "city").await, json!("Soon"));
+    assert_eq!(office.field(id, "city").await, json!("Soon"));
     let runs = host.runs();
     let succeeded = |name| (name, RunState::Succeeded);
     assert_eq!(states(&runs), ["old", "idle", "idle", "soon"].map(succeeded), "{runs:?}");
-    lab.close();
+    office.close();
 }
 
 // Shows: F006
 #[tokio::test]
 async fn a_schedule_runs_on_records_that_are_found_there() {
-    let lab = Lab::open("rules_schedule").await;
-    let backend = lab.prepared().await;
-    let name = lab.unique("nightly");
+    let office = Office::open("rules_schedule", "nightly").await;
     let clock = Arc::new(TestClock::at("2026-11-29T10:00:00Z".parse().unwrap()));
-    let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("rules.db");
-    let host = Host::with(&path, &backend, &name, Arc::<TestClock>::clone(&clock), Config::default()).await;
-    let one = lab::lead(&lab, &backend, json!({ "name": name })).await;
-    let other = lab::lead(&lab, &backend, json!({ "name": name })).await;
-    let source = format!("source = {{ domain = \"[('name', '=', '{name}'), ('city', '=', False)]\" }}");
+    let host = office.host_at(&clock).await;
+    let one = office.lead(json!({ "name": office.name })).await;
+    let other = office.lead(json!({ "name": office.name })).await;
+    let source = format!("source = {{ domain = \"[('name', '=', '{}'), ('city', '=', False)]\" }}", office.name);
     let trigger = "on = 'schedule', cron = '0 9 * * *'";
     for dispatch in ["single", "per-record"] {
         let more = format!("{source}\ndispatch = '{dispatch}'");
-        let domainless = rule("nightly", &name, trigger, "city = Ghent", &more);
+        let domainless = rule("nightly", &office.name, trigger, "city = Ghent", &more);
         let domainless: Vec<_> = domainless.lines().filter(|line| !line.starts_with("domain")).collect();
         host.rule(&domainless.join("\n")).await.unwrap();
         assert_eq!(host.engine.tick().await.unwrap(), 0);
         clock.advance(Duration::from_secs(24 * 3_600));
         host.settle().await;
         for id in [one, other] {
-            assert_eq!(field(&lab, &backend, id, "city").await, json!("Ghent"), "{dispatch}");
-            write(&lab, &backend, id, json!({ "city": false })).await;
+            assert_eq!(office.field(id, "city").await, json!("Ghent"), "{dispatch}");
+            office.write(id, json!({ "city": false })).await;
         }
     }
     let runs = host.runs();
@@ -155,56 +128,52 @@ async fn a_schedule_runs_on_records_that_are_found_there() {
     assert_eq!(codes[1], "spread", "then one run for each");
     assert_eq!(runs.len(), 4, "{codes:?}");
     assert!(matches!(runs[1].firing.trigger, Trigger::Scheduled(_)));
-    lab.close();
+    office.close();
 }
 
-async fn post(lab: &Lab, backend: &Backend, id: Id, more: Json) {
+async fn post(office: &Office, id: Id, more: Json) {
     let mut body = json!({ "ids": [id], "message_type": "comment", "subtype_xmlid": "mail.mt_comment" });
     body.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
-    lab.admin(backend, "crm.lead", "message_post", body).await.unwrap();
+    office.admin("crm.lead", "message_post", body).await;
 }
 
 /// An automation rule of Odoo's own, on messages from outside, which posts a note.
-async fn noter(lab: &Lab, backend: &Backend, name: &str) -> Json {
-    let model = lab.admin(backend, "ir.model", "search", json!({ "domain": [["model", "=", "crm.lead"]] })).await;
-    let model = model.unwrap()[0].clone();
+async fn noter(office: &Office) -> Json {
+    let model = json!({ "domain": [["model", "=", "crm.lead"]] });
+    let model = office.admin("ir.model", "search", model).await[0].clone();
     let values = json!({
         "name": "TB note", "model_id": model, "trigger": "on_message_received",
-        "filter_pre_domain": format!("[('name', '=', '{name}')]"),
+        "filter_pre_domain": format!("[('name', '=', '{}')]", office.name),
     });
-    let rule =
-        lab.admin(backend, "base.automation", "create", json!({ "vals_list": [values] })).await.unwrap()[0].clone();
+    let rule = office.admin("base.automation", "create", json!({ "vals_list": [values] })).await[0].clone();
     let code = "record.message_post(body='seen', message_type='comment', subtype_xmlid='mail.mt_note')";
     let action = json!({
         "name": "TB note", "state": "code", "code": code, "usage": "base_automation", "model_id": model,
         "base_automation_id": rule,
     });
-    lab.admin(backend, "ir.actions.server", "create", json!({ "vals_list": [action] })).await.unwrap();
+    office.admin("ir.actions.server", "create", json!({ "vals_list": [action] })).await;
     rule
 }
 
 #[tokio::test]
 async fn messages_on_records_there_are_heard_and_notes_are_not() {
-    let lab = Lab::open("rules_messages").await;
-    let backend = lab.prepared().await;
-    let name = lab.unique("talked about");
-    let folder = tempfile::tempdir().unwrap();
-    let host = Host::open(&folder.path().join("rules.db"), &backend, &name).await;
-    host.rule(&rule("received", &name, "on = 'message-received'", "priority = 2", "")).await.unwrap();
-    host.rule(&rule("sent", &name, "on = 'message-sent'", "priority = 3", "")).await.unwrap();
+    let office = Office::open("rules_messages", "talked about").await;
+    let host = office.host().await;
+    host.rule(&rule("received", &office.name, "on = 'message-received'", "priority = 2", "")).await.unwrap();
+    host.rule(&rule("sent", &office.name, "on = 'message-sent'", "priority = 3", "")).await.unwrap();
     // Odoo's own automation, which comes before ours: it answers each message with a note.
-    let noter = noter(&lab, &backend, &name).await;
+    let noter = noter(&office).await;
     host.engine.keep_rules(true).await.unwrap();
     assert_eq!(host.engine.keep_rules(false).await.unwrap(), []);
-    let id = lab::lead(&lab, &backend, json!({ "name": name })).await;
-    let other = lab::lead(&lab, &backend, json!({ "name": "nobody listens" })).await;
+    let id = office.lead(json!({ "name": office.name })).await;
+    let other = office.lead(json!({ "name": "nobody listens" })).await;
     let partner = json!({ "vals_list": [{ "name": "Ada", "email": "ada@cedar.example" }] });
-    let partner = lab.admin(&backend, "res.partner", "create", partner).await.unwrap()[0].clone();
+    let partner = office.admin("res.partner", "create", partner).await[0].clone();
 
-    post(&lab, &backend, id, json!({ "body": "a note", "subtype_xmlid": "mail.mt_note" })).await;
-    post(&lab, &backend, other, json!({ "body": "elsewhere" })).await;
-    post(&lab, &backend, id, json!({ "body": "We call you" })).await;
-    post(&lab, &backend, id, json!({ "body": "Please do", "message_type": "email", "author_id": partner })).await;
+    post(&office, id, json!({ "body": "a note", "subtype_xmlid": "mail.mt_note" })).await;
+    post(&office, other, json!({ "body": "elsewhere" })).await;
+    post(&office, id, json!({ "body": "We call you" })).await;
+    post(&office, id, json!({ "body": "Please do", "message_type": "email", "author_id": partner })).await;
     let drained = host.engine.drain().await.unwrap();
     assert_eq!((drained.events, drained.runs, drained.aside.len()), (2, 2, 0), "{drained:?}");
     host.settle().await;
@@ -215,26 +184,23 @@ async fn messages_on_records_there_are_heard_and_notes_are_not() {
     assert_eq!(message.author.as_ref().map(|author| u64::from(author.id)), partner.as_u64());
     assert!(matches!(&runs[0].firing.trigger, Trigger::Message(message) if message.body == "<p>We call you</p>"));
     let notes = json!({ "domain": [["model", "=", "crm.lead"], ["res_id", "=", id], ["body", "ilike", "seen"]] });
-    assert_eq!(lab.admin(&backend, "mail.message", "search_count", notes).await.unwrap(), json!(1));
-    lab.admin(&backend, "base.automation", "unlink", json!({ "ids": [noter] })).await.unwrap();
+    assert_eq!(office.admin("mail.message", "search_count", notes).await, json!(1));
+    office.admin("base.automation", "unlink", json!({ "ids": [noter] })).await;
     host.engine.keep_rules(true).await.unwrap();
-    lab.close();
+    office.close();
 }
 
 // Shows: F090
 #[tokio::test]
 async fn a_rule_is_run_over_what_was_there_before_it() {
-    let lab = Lab::open("rules_backfill").await;
-    let backend = lab.prepared().await;
-    let name = lab.unique("before");
-    let folder = tempfile::tempdir().unwrap();
-    let host = Host::open(&folder.path().join("rules.db"), &backend, &name).await;
+    let office = Office::open("rules_backfill", "before").await;
+    let host = office.host().await;
     let mut leads = Vec::new();
     for revenue in [5, 10, 20] {
-        leads.push(lab::lead(&lab, &backend, json!({ "name": name, "expected_revenue": revenue })).await);
+        leads.push(office.lead(json!({ "name": office.name, "expected_revenue": revenue })).await);
     }
     let each = "dispatch = 'per-record'";
-    host.rule(&rule("touch", &name, "on = 'manual'", "city = Ghent", each)).await.unwrap();
+    host.rule(&rule("touch", &office.name, "on = 'manual'", "city = Ghent", each)).await.unwrap();
     let large = "[('expected_revenue', '>', 5)]";
     let done = host.engine.backfill("touch", large, ADMIN).await.unwrap();
     assert_eq!((done.records, done.runs), (2, 2));
@@ -243,36 +209,32 @@ async fn a_rule_is_run_over_what_was_there_before_it() {
     assert_eq!(host.runs().iter().map(|run| run.firing.records[0]).collect::<Vec<_>>(), leads[1..]);
     let mut cities = Vec::new();
     for lead in leads {
-        cities.push(field(&lab, &backend, lead, "city").await);
+        cities.push(office.field(lead, "city").await);
     }
     assert_eq!(cities, [json!(false), json!("Ghent"), json!("Ghent")]);
 
     // Whose rights the rule has, is who looks for them.
-    host.rule(&rule("theirs", &name, "on = 'manual'", "city = Ghent", "run-as = 'tb_sales'")).await.unwrap();
+    host.rule(&rule("theirs", &office.name, "on = 'manual'", "city = Ghent", "run-as = 'tb_sales'")).await.unwrap();
     assert_eq!(host.engine.backfill("theirs", large, ADMIN).await.unwrap().records, 0);
     assert_eq!(host.engine.backfill("touch", "no domain", ADMIN).await.unwrap_err().code(), "bad-domain");
-    lab.close();
+    office.close();
 }
 
 // Shows: F045
 #[tokio::test]
 async fn a_script_selects_records_there() {
-    let lab = Lab::open("rules_sources").await;
-    let backend = lab.prepared().await;
-    let name = lab.unique("due");
+    let office = Office::open("rules_sources", "due").await;
     let clock = Arc::new(TestClock::at("2046-11-29T10:00:00Z".parse().unwrap()));
-    let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("rules.db");
-    let host = Host::with(&path, &backend, &name, Arc::<TestClock>::clone(&clock), Config::default()).await;
+    let host = office.host_at(&clock).await;
     let upload = upload::inspect(embed_manifest(DUE_LEADS.component, DUE_LEADS.manifest.unwrap()).unwrap()).unwrap();
     let now = clock.now();
     let store = move |conn: &rusqlite::Connection| registry::store(conn, &upload, ADMIN, now);
     host.engine.committer().commit(store).await.unwrap();
     // The demo data's own leads are due too, and long so.
-    let soon = lab::lead(&lab, &backend, json!({ "name": name, "date_deadline": "2046-12-06" })).await;
-    let far = lab::lead(&lab, &backend, json!({ "name": name, "date_deadline": "2046-12-07" })).await;
+    let soon = office.lead(json!({ "name": office.name, "date_deadline": "2046-12-06" })).await;
+    let far = office.lead(json!({ "name": office.name, "date_deadline": "2046-12-07" })).await;
     let more = "environment = 'test'\nsource = { script = 'due-leads' }";
-    let shown = rule("sweep", &name, "on = 'manual'", "city = Ghent", more);
+    let shown = rule("sweep", &office.name, "on = 'manual'", "city = Ghent", more);
     let shown: Vec<_> = shown.lines().filter(|line| !line.starts_with("domain")).collect();
     host.rule(&shown.join("\n")).await.unwrap();
     host.engine.fire("sweep", ADMIN, Trigger::Manual, Vec::new()).await.unwrap();
@@ -282,30 +244,27 @@ async fn a_script_selects_records_there() {
     let records = run.attempts[0].report["diff"]["records"].as_array().unwrap();
     let changed: Vec<_> = records.iter().map(|one| &one["record"]["id"]).collect();
     assert!(changed.contains(&&json!(soon)) && !changed.contains(&&json!(far)), "{changed:?}");
-    assert_eq!(field(&lab, &backend, soon, "city").await, json!(false), "only shown");
-    lab.close();
+    assert_eq!(office.field(soon, "city").await, json!(false), "only shown");
+    office.close();
 }
 
 // Shows: F035, F113, F125
 #[tokio::test]
 async fn what_waits_for_a_yes_is_applied_there_exactly_as_it_was_shown() {
-    let lab = Lab::open("rules_approvals").await;
-    let backend = lab.prepared().await;
-    let name = lab.unique("asked");
-    let folder = tempfile::tempdir().unwrap();
+    let office = Office::open("rules_approvals", "asked").await;
     let policy = Policy { approved_operations: [GrantOperation::Write].into(), ..Policy::default() };
     let clock = Arc::new(TestClock::at("2026-11-29T10:00:00Z".parse().unwrap()));
     let config = Config { policy, ..Config::default() };
-    let path = folder.path().join("rules.db");
-    let host = Host::with(&path, &backend, &name, Arc::<TestClock>::clone(&clock), config).await;
+    let host = office.host_with(&office.backend, Arc::<TestClock>::clone(&clock), config).await;
     let trigger = "on = 'updated', fields = ['expected_revenue']";
-    host.rule_of(SALES, &rule("ask", &name, trigger, "priority = 3", "mode = 'approve'")).await.unwrap();
-    host.rule_of(SALES, &rule("advise", &name, trigger, "city = Ghent", "mode = 'recommend'")).await.unwrap();
+    host.rule_of(SALES, &rule("ask", &office.name, trigger, "priority = 3", "mode = 'approve'")).await.unwrap();
+    host.rule_of(SALES, &rule("advise", &office.name, trigger, "city = Ghent", "mode = 'recommend'")).await.unwrap();
     host.engine.keep_rules(true).await.unwrap();
-    let theirs = json!({ "vals_list": [{ "name": name, "priority": "1" }] });
-    let made = backend.client().call(backend.caller("tb_sales").unwrap(), "crm.lead", "create", &theirs).await.unwrap();
+    let theirs = json!({ "vals_list": [{ "name": office.name, "priority": "1" }] });
+    let seller = office.backend.caller("tb_sales").unwrap();
+    let made = office.backend.client().call(seller, "crm.lead", "create", &theirs).await.unwrap();
     let id: Id = made[0].as_u64().unwrap().try_into().unwrap();
-    write_as(&lab, &backend, "tb_sales", id, json!({ "expected_revenue": 50 })).await;
+    office.write_as("tb_sales", id, json!({ "expected_revenue": 50 })).await;
     assert_eq!(host.engine.drain().await.unwrap().runs, 2);
     host.settle().await;
     assert_eq!(states(&host.runs()), [("ask", RunState::WaitingApproval), ("advise", RunState::Succeeded)]);
@@ -314,7 +273,7 @@ async fn what_waits_for_a_yes_is_applied_there_exactly_as_it_was_shown() {
     assert_eq!(proposal(runs[1]).state, ProposalState::Recommended);
     let shown = proposal(runs[0]);
     assert!(shown.diff.to_string().contains("Priority: Medium → Very High"), "{}", shown.diff);
-    assert_eq!(field(&lab, &backend, id, "priority").await, json!("1"), "nothing is applied yet");
+    assert_eq!(office.field(id, "priority").await, json!("1"), "nothing is applied yet");
 
     let approve = async |run, hash, by| host.engine.approve(run, hash, by, "fine").await;
     for (hash, by, code) in [
@@ -324,52 +283,48 @@ async fn what_waits_for_a_yes_is_applied_there_exactly_as_it_was_shown() {
     ] {
         assert_eq!(approve(runs[0], hash, by).await.unwrap_err().code(), code);
     }
-    assert_eq!(field(&lab, &backend, id, "priority").await, json!("1"));
+    assert_eq!(office.field(id, "priority").await, json!("1"));
     approve(runs[0], shown.hash, ADMIN).await.unwrap();
-    assert_eq!(field(&lab, &backend, id, "priority").await, json!("3"));
+    assert_eq!(office.field(id, "priority").await, json!("3"));
     let after = proposal(runs[0]);
     assert_eq!((after.state, after.decided_by), (ProposalState::Approved, Some(ADMIN)));
     assert_eq!(host.engine.run(runs[0]).unwrap().summary.state, RunState::Succeeded);
     assert_eq!(approve(runs[0], shown.hash, ADMIN).await.unwrap_err().code(), "already-decided");
 
     // What changed since it was shown is not overwritten: the run runs again, and asks again.
-    write_as(&lab, &backend, "tb_sales", id, json!({ "expected_revenue": 60, "priority": "0" })).await;
+    office.write_as("tb_sales", id, json!({ "expected_revenue": 60, "priority": "0" })).await;
     host.engine.drain().await.unwrap();
     host.settle().await;
     let again = host.runs().iter().rfind(|run| run.summary.rule == "ask").unwrap().summary.id;
-    write_as(&lab, &backend, "tb_sales", id, json!({ "priority": "2" })).await;
+    office.write_as("tb_sales", id, json!({ "priority": "2" })).await;
     let error = approve(again, proposal(again).hash, ADMIN).await.unwrap_err();
-    assert_eq!((error.code(), field(&lab, &backend, id, "priority").await), ("conflict", json!("2")));
+    assert_eq!((error.code(), office.field(id, "priority").await), ("conflict", json!("2")));
     host.settle().await;
     assert!(proposal(again).diff.to_string().contains("Priority: High → Very High"), "{}", proposal(again).diff);
     approve(again, proposal(again).hash, ADMIN).await.unwrap();
-    assert_eq!(field(&lab, &backend, id, "priority").await, json!("3"));
+    assert_eq!(office.field(id, "priority").await, json!("3"));
 
     // Whose rights do not reach so far, cannot say yes; anybody who may decide says no.
-    let own = lab::lead(&lab, &backend, json!({ "name": name, "user_id": ADMIN })).await;
-    host.rule(&rule("mine", &name, "on = 'manual'", "priority = 1", "")).await.unwrap();
+    let own = office.lead(json!({ "name": office.name, "user_id": ADMIN })).await;
+    host.rule(&rule("mine", &office.name, "on = 'manual'", "priority = 1", "")).await.unwrap();
     let asked = async || {
         let run = host.engine.fire("mine", ADMIN, Trigger::Manual, vec![own]).await.unwrap()[0];
         host.settle().await;
         run
     };
     let run = asked().await;
+    let refused = run;
     assert_eq!(proposal(run).why, "policy wants a yes");
     // Also where the record is no longer as it was shown: that is not their business.
-    write(&lab, &backend, own, json!({ "priority": "2" })).await;
-    let refused = approve(run, proposal(run).hash, SALES).await.unwrap_err();
-    assert_eq!(refused.code(), "approver-lacks-rights", "{refused}");
+    office.write(own, json!({ "priority": "2" })).await;
+    let error = approve(run, proposal(run).hash, SALES).await.unwrap_err();
+    assert_eq!(error.code(), "approver-lacks-rights", "{error}");
     host.engine.reject(run, SALES, "not this one").await.unwrap();
     assert_eq!(host.engine.run(run).unwrap().summary.state, RunState::Cancelled);
-    assert_eq!(field(&lab, &backend, own, "priority").await, json!("2"));
+    assert_eq!(office.field(own, "priority").await, json!("2"));
 
     // A yes that reached Odoo and whose answer was lost: whatever is done about the run next, it has succeeded.
-    let reach = async |run| {
-        let key = host.engine.run(run).unwrap().summary.key;
-        let mut session = lab.session(&backend, "admin").await;
-        lab::write(&mut session, "crm.lead", own, &[("city", triggerbox_model::value::Value::text("Ghent"))]).await;
-        session.commit(&key).await.unwrap();
-    };
+    let reach = async |run| office.apply(&host.engine.run(run).unwrap().summary.key, own).await;
     let is_settled = |run| {
         assert_eq!(host.engine.run(run).unwrap().summary.state, RunState::Succeeded);
         assert_eq!(proposal(run).state, ProposalState::Approved);
@@ -388,42 +343,44 @@ async fn what_waits_for_a_yes_is_applied_there_exactly_as_it_was_shown() {
     assert_eq!(host.engine.tick_remote().await.unwrap(), 0);
     is_settled(late);
     assert_eq!(proposal(never).state, ProposalState::Expired);
-    // It arrives after all, and is not tried again.
+    // It arrives after all, and its script is not run again.
     reach(never).await;
     host.engine.retry(never).await.unwrap();
+    host.settle().await;
     is_settled(never);
+    assert_eq!(host.engine.run(never).unwrap().attempts.len(), 1);
     assert_eq!(host.engine.retry(never).await.unwrap_err().code(), "run-not-retriable");
-    let run = asked().await;
-    host.engine.reject(run, SALES, "").await.unwrap();
-    reach(run).await;
-    assert_eq!(host.engine.requeue("mine", RunState::Cancelled).await.unwrap().len(), 1, "the one that was refused");
-    is_settled(run);
-    lab.close();
+    let late = asked().await;
+    host.engine.reject(late, SALES, "").await.unwrap();
+    reach(late).await;
+    let queued = host.engine.requeue("mine", RunState::Cancelled).await.unwrap();
+    assert_eq!(queued, [refused, late]);
+    host.settle().await;
+    is_settled(late);
+    assert_eq!(host.engine.run(refused).unwrap().summary.state, RunState::WaitingApproval, "that was a no");
+    office.close();
 }
 
 // Shows: F091
 #[tokio::test]
 async fn a_rule_on_last_updates_does_not_wait_for_its_own_there() {
-    let lab = Lab::open("rules_own").await;
-    let backend = lab.prepared().await;
-    let mark = lab.unique("own");
-    let sales = backend.account("tb_sales").await.unwrap().user.id;
-    let (same, shown) = (format!("{mark} same"), format!("{mark} shown"));
-    let lead =
-        async |name: &str| lab::lead(&lab, &backend, json!({ "name": name, "city": "Ghent", "user_id": sales })).await;
+    let office = Office::open("rules_own", "own").await;
+    let sales = office.backend.account("tb_sales").await.unwrap().user.id;
+    let lead = async |name: &str| {
+        let id = office.lead(json!({ "name": name, "city": "Ghent", "user_id": sales })).await;
+        office.move_update(id, -10).await;
+        (id, office.time(id, "write_date").await)
+    };
+    let [same, shown] = ["same", "shown"].map(|kind| format!("{} {kind}", office.name));
     let leads = [lead(&same).await, lead(&shown).await];
-    let made = time(&lab, &backend, leads[1], "create_date").await;
-    let clock = Arc::new(TestClock::at(made));
-    let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("rules.db");
-    let host = Host::with(&path, &backend, &mark, Arc::<TestClock>::clone(&clock), Config::default()).await;
+    let clock = Arc::new(TestClock::at(leads[0].1));
+    let host = office.host_at(&clock).await;
     let trigger = "on = 'after-update', delay = 1, unit = 'hours'";
     // The one writes what is there already; the other's changes wait for a yes.
     host.rule(&rule("same", &same, trigger, "city = {city}", "")).await.unwrap();
     host.rule_of(SALES, &rule("shown", &shown, trigger, "city = Bruges", "mode = 'approve'")).await.unwrap();
     assert_eq!(host.engine.tick_remote().await.unwrap(), 0);
     clock.advance(Duration::from_secs(61 * 60));
-    later(&lab, &backend, leads[1]).await;
     assert_eq!(host.engine.tick_remote().await.unwrap(), 2);
     host.settle().await;
     let runs = host.runs();
@@ -434,12 +391,54 @@ async fn a_rule_on_last_updates_does_not_wait_for_its_own_there() {
     let runs = host.runs();
     let written = &runs[0].attempts[0].report["diff"]["records"][0];
     assert_eq!((&written["kind"], written.get("fields")), (&json!("updated"), None), "nothing differs");
-    for id in leads {
-        assert_ne!(time(&lab, &backend, id, "write_date").await, made, "both were updated");
+    for (id, before) in leads {
+        assert_ne!(office.time(id, "write_date").await, before, "both were updated");
     }
     clock.advance(Duration::from_secs(2 * 3_600));
     assert_eq!(host.engine.tick_remote().await.unwrap(), 0);
     let stopped = host.engine.suppressed(None, None, 10).unwrap();
     assert!(stopped.len() == 2 && stopped.iter().all(|one| one.reason.starts_with("own-update")), "{stopped:?}");
-    lab.close();
+    office.close();
+}
+
+// Shows: F091
+#[tokio::test]
+async fn a_run_whose_answer_was_lost_has_succeeded_and_its_update_is_its_own() {
+    let office = Office::open("rules_lost", "lost").await;
+    let lead = async |name: &str| {
+        let id = office.lead(json!({ "name": name, "city": "Ghent" })).await;
+        office.move_update(id, -10).await;
+        id
+    };
+    let [tried, asked] = ["tried", "asked"].map(|kind| format!("{} {kind}", office.name));
+    let leads = [lead(&tried).await, lead(&asked).await];
+    let clock = Arc::new(TestClock::at(office.time(leads[0], "write_date").await));
+    let once = office.lab.backend_with("retries = 0");
+    let host = office.host_with(&once, Arc::<TestClock>::clone(&clock), Config::default()).await;
+    let trigger = "on = 'after-update', delay = 1, unit = 'hours'";
+    host.rule(&rule("tried", &tried, trigger, "city = Bruges", "")).await.unwrap();
+    host.rule(&rule("asked", &asked, trigger, "city = Bruges", "mode = 'approve'")).await.unwrap();
+    assert_eq!(host.engine.tick_remote().await.unwrap(), 0);
+    clock.advance(Duration::from_secs(61 * 60));
+    assert_eq!(host.engine.tick_remote().await.unwrap(), 2);
+    office.lab.cut(Cut::After);
+    host.settle().await;
+    assert_eq!(states(&host.runs()), [("tried", RunState::Queued), ("asked", RunState::WaitingApproval)]);
+    assert_eq!(office.field(leads[0], "city").await, json!("Bruges"), "it was applied");
+    // Its next try finds that in the ledger, and does not run its script on what it did itself.
+    clock.advance(Duration::from_secs(2));
+    host.settle().await;
+    let runs = host.runs();
+    assert_eq!(states(&runs)[0], ("tried", RunState::Succeeded));
+    assert_eq!((runs[0].summary.attempt, runs[0].attempts.len()), (2, 1), "{:?}", runs[0]);
+    // So does whoever decides about one that waits for a yes.
+    office.apply(&runs[1].summary.key, leads[1]).await;
+    assert_eq!(host.engine.reject(runs[1].summary.id, READER, "").await.unwrap_err().code(), "already-applied");
+    assert_eq!(host.engine.run(runs[1].summary.id).unwrap().summary.state, RunState::Succeeded);
+
+    clock.advance(Duration::from_secs(2 * 3_600));
+    assert_eq!(host.engine.tick_remote().await.unwrap(), 0);
+    let stopped = host.engine.suppressed(None, None, 10).unwrap();
+    assert!(stopped.len() == 2 && stopped.iter().all(|one| one.reason.starts_with("own-update")), "{stopped:?}");
+    office.close();
 }

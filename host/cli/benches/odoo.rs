@@ -296,7 +296,8 @@ async fn latency() {
     office.close(None).await;
 }
 
-/// What an automation rule adds to a save: none, one that does `pass`, and ours, in turns.
+/// What an automation rule adds to a save: none, one that does `pass`, and ours, in turns. What else the machine does meanwhile
+/// slows all three, and so the ratios are those of each round.
 async fn save() {
     let mut office = Office::new(ON_WRITE).await;
     let ours = office.ours().await;
@@ -308,20 +309,21 @@ async fn save() {
             office.succeeded(fired, Duration::from_millis(100)).await;
         }
         let lead = office.leads(1).await[0];
-        let mut times: BTreeMap<&str, Vec<f64>> = BTreeMap::new();
+        let mut rounds: BTreeMap<&str, Vec<f64>> = BTreeMap::new();
         let mut revenue = 0;
-        for round in 0..12 {
+        for round in 0..15 {
             let mut kinds = ["none", "pass", "ours"];
             kinds.rotate_left(round % 3);
             for kind in kinds {
                 office.activate(&ours, kind == "ours").await;
                 office.activate(&pass, kind == "pass").await;
                 // After a change of its rules, Odoo patches its models anew.
+                let mut times = Vec::new();
                 for index in 0..18 {
                     revenue += 1;
                     let took = office.write(lead, revenue).await;
                     if index >= 3 {
-                        times.entry(kind).or_default().push(ms(took));
+                        times.push(ms(took));
                     }
                     fired += usize::from(kind == "ours");
                     // What the run itself asks of Odoo is no part of the save.
@@ -329,19 +331,32 @@ async fn save() {
                         office.succeeded(fired, Duration::from_millis(5)).await;
                     }
                 }
+                rounds.entry(kind).or_default().push(part(&mut times, 0.5));
             }
         }
-        let [none, pass, ours] = ["none", "pass", "ours"].map(|kind| part(times.get_mut(kind).unwrap(), 0.5));
-        let count = times["ours"].len();
+        let [none, pass, ours] = ["none", "pass", "ours"].map(|kind| rounds[kind].clone());
+        let added: Vec<f64> =
+            none.iter().zip(&pass).zip(&ours).map(|((none, pass), ours)| (ours - none) / (pass - none)).collect();
+        let [none_ms, pass_ms, ours_ms] = [none, pass.clone(), ours.clone()].map(|mut times| part(&mut times, 0.5));
         println!(
-            "save, host {}: {count} each, at the median {none:.1} ms without a rule, with `pass` {pass:.1}, with ours {ours:.1}: \
-             the whole save {:.2}, what is added {:.2}",
+            "save, host {}: {} rounds of 15 each, at the median {none_ms:.1} ms without a rule, with `pass` {pass_ms:.1}, \
+             with ours {ours_ms:.1}",
             if up { "up, with pings" } else { "down" },
-            ours / pass,
-            (ours - none) / (pass - none)
+            ours.len(),
         );
+        println!("  the whole save {}; what is added {}", ratios(&ours, &pass), spread(added));
     }
     office.close(Some(pass)).await;
+}
+
+/// What was measured in the same round against another, as a ratio.
+fn ratios(these: &[f64], those: &[f64]) -> String {
+    spread(these.iter().zip(those).map(|(this, that)| this / that).collect())
+}
+
+fn spread(mut ratios: Vec<f64>) -> String {
+    let [low, median, high] = [0.0, 0.5, 1.0].map(|at| part(&mut ratios, at));
+    format!("{median:.2} ({low:.2} to {high:.2})")
 }
 
 /// 100 writes as one change set against 100 single JSON-2 writes, in turns.
@@ -395,46 +410,44 @@ async fn imported(office: &Office, count: usize, what: &str) -> (Vec<Id>, f64) {
     (ids, took)
 }
 
-/// How many leads are imported: `TRIGGERBOX_ODOO_IMPORT`, or as many.
-fn leads(otherwise: usize) -> usize {
-    env::var("TRIGGERBOX_ODOO_IMPORT").map_or(otherwise, |count| count.parse().unwrap())
+/// `TRIGGERBOX_ODOO_IMPORT`: how many leads are imported at once; `TRIGGERBOX_ODOO_ROUNDS`: how often.
+fn number(name: &str, otherwise: usize) -> usize {
+    env::var(format!("TRIGGERBOX_ODOO_{name}")).map_or(otherwise, |count| count.parse().unwrap())
 }
 
-/// What an import takes with a rule on new records that does `pass`, and with ours, the host up and down. Nothing that came of
-/// one import is worked off while the next one is timed.
+/// What an import takes with a rule on new records that does `pass`, and with ours, the host up and down, in turns. Nothing
+/// that came of one import is worked off while the next one is timed.
 async fn import() {
-    let count = leads(10_000);
+    let (count, rounds) = (number("IMPORT", 10_000), number("ROUNDS", 3));
     let mut office = Office::new(ON_CREATE).await;
     let ours = office.ours().await;
     let pass = office.pass(&ours).await;
-    let mut times = BTreeMap::new();
-    for kind in ["none", "pass", "ours, host up", "pass again", "ours, host down"] {
-        office.activate(&ours, kind.starts_with("ours")).await;
-        office.activate(&pass, kind.starts_with("pass")).await;
-        if kind.ends_with("up") {
-            office.start().await;
+    let mut times: BTreeMap<&str, Vec<f64>> = BTreeMap::new();
+    for round in 0..rounds {
+        let mut kinds = ["pass", "ours, host down", "ours, host up"];
+        kinds.rotate_left(round % 3);
+        for kind in kinds {
+            office.activate(&ours, kind != "pass").await;
+            office.activate(&pass, kind == "pass").await;
+            if kind.ends_with("up") {
+                office.start().await;
+            }
+            // After a change of its rules, Odoo patches its models anew.
+            office.leads(1).await;
+            times.entry(kind).or_default().push(imported(&office, count, kind).await.1);
+            office.stop();
+            office.forget().await;
         }
-        // After a change of its rules, Odoo patches its models anew.
-        office.leads(1).await;
-        times.insert(kind, imported(&office, count, kind).await.1);
-        office.stop();
-        office.forget().await;
     }
-    let (none, passes) = (times["none"], f64::midpoint(times["pass"], times["pass again"]));
-    println!("  `pass` and again: {:.2}", times["pass again"] / times["pass"]);
-    for kind in ["ours, host up", "ours, host down"] {
-        println!(
-            "  {kind}: the whole import {:.2} of `pass`, what is added {:.2}",
-            times[kind] / passes,
-            (times[kind] - none) / (passes - none)
-        );
+    for kind in ["ours, host down", "ours, host up"] {
+        println!("  {kind}: the whole import {} of `pass`, {rounds} rounds", ratios(&times[kind], &times["pass"]));
     }
     office.close(Some(pass)).await;
 }
 
 /// Leads that were imported while the host was down, and while it works off those: everything runs, once.
 async fn backlog() {
-    let count = leads(1_000);
+    let count = number("IMPORT", 1_000);
     let mut office = Office::new(ON_CREATE).await;
     let mut all = imported(&office, count, "host down").await.0;
     office.start().await;
