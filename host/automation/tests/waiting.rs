@@ -173,6 +173,28 @@ fn runs_that_wait_hold_up_nobody() {
 }
 
 #[test]
+fn a_run_whose_worker_is_gone_is_found_again_when_its_lease_is_over() {
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+    let gate = Gate::start("gate");
+    let office = Office::new(&gate, 1, 1, 1);
+    let engine = &office.world.engine;
+    runtime.block_on(async {
+        let _workers = engine.start();
+        office.fire("ask", &office.leads).await;
+        office.wait_for(1).await;
+    });
+    // Its task ends where it waits, as that of one that panics does.
+    drop(runtime);
+    assert_eq!((office.count(RunState::Running), engine.waiting()), (1, 0));
+    for (minutes, running) in [(4, 1), (2, 0)] {
+        office.world.pass(Duration::from_secs(minutes * 60));
+        world::block_on(engine.tick()).unwrap();
+        assert_eq!(office.count(RunState::Running), running, "after {minutes} minutes more");
+    }
+    assert_eq!(office.count(RunState::Queued), 1);
+}
+
+#[test]
 fn where_no_more_may_wait_others_still_find_a_worker() {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
     let mut gate = Gate::start("gate");

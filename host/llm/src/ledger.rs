@@ -198,10 +198,9 @@ fn newest(conn: &Connection, intent: &Intent) -> rusqlite::Result<Option<(i64, S
 /// # Errors
 /// What SQLite says.
 pub fn end(conn: &Connection, call: i64, end: &End) -> rusqlite::Result<()> {
-    let (accounts, worst): (String, String) =
-        conn.query_row("SELECT accounts, worst FROM llm_call WHERE id = ?", [call], |row| {
-            Ok((row.get(0)?, row.get(1)?))
-        })?;
+    let (accounts, worst): (String, String) = conn
+        .prepare_cached("SELECT accounts, worst FROM llm_call WHERE id = ?")?
+        .query_row([call], |row| Ok((row.get(0)?, row.get(1)?)))?;
     if let Some(used) = end.used {
         budget::settle(conn, &from_json::<Vec<Account>>(&accounts)?, from_json(&worst)?, used)?;
     }

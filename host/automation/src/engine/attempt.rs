@@ -36,7 +36,7 @@ use crate::{
     proposals::{self, Proposed},
     queue::{self, Claim},
     rule::{Action, Caps, Dispatch, Environment, Mode, Rule, ScriptRef},
-    runs::LogLine,
+    runs::{LogLine, RunId},
     scripts::{asks, binding, registry},
     seats::Taken,
     threads::{chain, session},
@@ -47,8 +47,7 @@ impl Engine {
     /// One try of a run, from its claim to its end.
     pub(super) async fn attempt(&self, claim: Claim, seat: Arc<Taken>) -> Result<(), EngineError> {
         let (cancel, cancelled) = oneshot::channel();
-        let this = (claim.id, claim.fence);
-        lock(&self.inner.running).insert(this, cancel);
+        let _at_work = AtWork::begin(self, (claim.id, claim.fence), cancel);
         // Whoever cancelled it before that found nobody to tell.
         let held = self
             .database()
@@ -56,7 +55,6 @@ impl Engine {
             .map_err(EngineError::from)
             .and_then(|conn| Ok(queue::is_held(&conn, claim.id, claim.fence)?));
         if !matches!(held, Ok(true)) {
-            lock(&self.inner.running).remove(&this);
             return held.map(|_| ());
         }
         let tried = tokio::select! {
@@ -317,6 +315,26 @@ impl Engine {
             tools.push(ScriptTool::new(script, read_only)?);
         }
         Ok(tools)
+    }
+}
+
+/// A run is at work here for as long as this is there: its lease is prolonged, and it can be told to stop. However its try ends,
+/// if what it came to is not kept, it is found again when its lease is over.
+struct AtWork<'e> {
+    engine: &'e Engine,
+    claim: (RunId, i64),
+}
+
+impl<'e> AtWork<'e> {
+    fn begin(engine: &'e Engine, claim: (RunId, i64), cancel: oneshot::Sender<()>) -> Self {
+        lock(&engine.inner.running).insert(claim, cancel);
+        Self { engine, claim }
+    }
+}
+
+impl Drop for AtWork<'_> {
+    fn drop(&mut self) {
+        lock(&self.engine.inner.running).remove(&self.claim);
     }
 }
 

@@ -83,12 +83,10 @@ impl Engine {
         #[cfg(feature = "failpoints")]
         let tried = self.break_in_two(tried).await?;
         let shared = Arc::clone(&self.inner.shared);
-        let this = (tried.claim.id, tried.claim.fence);
         let observed = self.observed(&tried);
-        let finished = self.queue(move |conn| shared.finish(conn, &tried)).await;
-        // Also if it could not be kept: then the run is found again when its lease is over.
-        super::lock(&self.inner.running).remove(&this);
-        if finished? {
+        // A long conversation is a long journal: it is packed here, where nobody else waits for it.
+        let journals = tried.steps.iter().map(journal).collect::<Result<Vec<_>, _>>()?;
+        if self.queue(move |conn| shared.finish(conn, &tried, &journals)).await? {
             self.inner.wake.notify_one();
         }
         self.inner.ended.notify_waiters();
@@ -115,7 +113,12 @@ impl Engine {
 
 impl Shared {
     /// Whether runs wait that may start now, or when it is time; and those that this one caused.
-    fn finish(&self, conn: &Connection, tried: &Tried) -> Result<(bool, Vec<RunId>), EngineError> {
+    fn finish(
+        &self,
+        conn: &Connection,
+        tried: &Tried,
+        journals: &[Option<Vec<u8>>],
+    ) -> Result<(bool, Vec<RunId>), EngineError> {
         let claim = &tried.claim;
         if !queue::is_held(conn, claim.id, claim.fence)? {
             return Ok((false, Vec::new()));
@@ -151,7 +154,9 @@ impl Shared {
             Ended::NotRun(error) if !tried.steps.is_empty() => Some(Verdict::Rejected(error.clone())),
             Ended::NotRun(_) | Ended::Nothing(..) | Ended::Spread(_) | Ended::Applied(_) => None,
         };
-        self.keep_attempts(conn, tried, verdict.as_ref(), diff, now)?;
+        if let Some(verdict) = &verdict {
+            self.keep_attempts(conn, tried, journals, verdict, diff, now)?;
+        }
         let over = self.conclude(conn, tried, verdict, now)?;
         let ready = queue::is_something_ready(conn)?;
         if over && claim.rule.rule.environment == Environment::Live && self.config.odoo.is_none() {
@@ -263,14 +268,14 @@ impl Shared {
         &self,
         conn: &Connection,
         tried: &Tried,
-        verdict: Option<&Verdict>,
+        journals: &[Option<Vec<u8>>],
+        verdict: &Verdict,
         diff: Diff,
         now: i64,
     ) -> Result<(), EngineError> {
-        let Some(verdict) = verdict else { return Ok(()) };
         let last = tried.steps.len().saturating_sub(1);
         let mut diff = Some(diff);
-        for (action, step) in tried.steps.iter().enumerate() {
+        for (action, (step, journal)) in tried.steps.iter().zip(journals).enumerate() {
             let is_last = action == last;
             let verdict = match (&step.ending, verdict) {
                 (Ending::Done(outcome), Verdict::Applied(_)) if !is_last => Verdict::Applied(outcome.clone()),
@@ -290,8 +295,6 @@ impl Shared {
                 refusals: step.refusals.clone(),
                 tracebacks: step.tracebacks.clone(),
             };
-            let kept = step.recording.as_ref().filter(|kept| kept.complete || !kept.entries.is_empty());
-            let journal = kept.map(pack).transpose()?;
             let sql = "INSERT INTO engine_attempt (run, attempt, action, script, started, finished, code, report, journal) \
                        VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)";
             conn.prepare_cached(sql)?.execute(rusqlite::params![
@@ -310,6 +313,12 @@ impl Shared {
         logs::keep(conn, &claim.rule.rule.name, claim.id, claim.attempt, now, &tried.log)?;
         Ok(())
     }
+}
+
+/// What is kept of a script's host calls.
+fn journal(step: &Done) -> Result<Option<Vec<u8>>, EngineError> {
+    let kept = step.recording.as_ref().filter(|kept| kept.complete || !kept.entries.is_empty());
+    kept.map(pack).transpose()
 }
 
 /// How long a run waits at most before it is tried again.
