@@ -7,7 +7,7 @@ use serde::{
     de::{IgnoredAny, SeqAccess, Visitor},
 };
 use triggerbox_model::{
-    call::{Call, RUN_SCRIPT, Reply},
+    call::{Answer, Call, RUN_SCRIPT, Reply},
     event::Event,
     limits::{Limit, Limits, Meter},
 };
@@ -26,6 +26,16 @@ pub struct Entry {
     /// What the script asked that was run by it.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub within: Vec<Entry>,
+}
+
+impl Entry {
+    /// What a call takes besides what it carries.
+    const OWN_BYTES: u64 = 256;
+
+    fn bytes(&self) -> u64 {
+        let answer = self.reply.as_ref().map_or(0, Answer::byte_size);
+        Self::OWN_BYTES + self.call.byte_size() + answer + self.within.iter().map(Self::bytes).sum::<u64>()
+    }
 }
 
 /// All that a script was told, and how it ended: enough to run it again without a backend.
@@ -118,25 +128,57 @@ pub enum Keep {
     All,
 }
 
+/// What is kept of a run's host calls takes at most so many bytes, as they are counted for limits: 16 MiB. From the first
+/// call on that is over it, only paid and outside ones are kept, and the run cannot be replayed.
+pub const MOST_BYTES: u64 = 16 << 20;
+
 /// A run's host that keeps what it is asked and what it answers.
 pub struct Recorder<R = Session> {
     guard: Guard<R>,
     keep: Keep,
-    entries: Vec<Entry>,
-    measured: Vec<u64>,
+    bytes: u64,
+    kept: Kept,
+}
+
+/// What was kept of a run's host calls.
+#[derive(Debug, Default)]
+pub struct Kept {
+    /// The calls, in order.
+    pub entries: Vec<Entry>,
+    /// Whether these are all.
+    pub complete: bool,
+    /// What was told of limits on time, in order.
+    pub measured: Vec<u64>,
 }
 
 impl<R: Records> Recorder<R> {
     /// Puts a recorder around a run's host.
     #[must_use]
     pub fn new(guard: Guard<R>, keep: Keep) -> Self {
-        Self { guard, keep, entries: Vec::new(), measured: Vec::new() }
+        Self { guard, keep, bytes: 0, kept: Kept { complete: keep == Keep::All, ..Kept::default() } }
     }
 
-    /// The host, the calls that were kept, and what was told of limits on time.
+    /// The host, and what was kept of its calls.
     #[must_use]
-    pub fn into_parts(self) -> (Guard<R>, Vec<Entry>, Vec<u64>) {
-        (self.guard, self.entries, self.measured)
+    pub fn into_parts(self) -> (Guard<R>, Kept) {
+        (self.guard, self.kept)
+    }
+
+    fn add(&mut self, mut entry: Entry, outside: bool) {
+        if self.keep == Keep::All {
+            self.bytes = self.bytes.saturating_add(entry.bytes());
+            if self.bytes > MOST_BYTES {
+                self.keep = Keep::Outside;
+                self.kept.complete = false;
+            }
+        }
+        if self.keep == Keep::Outside {
+            if !outside {
+                return;
+            }
+            entry.within = outside_only(entry.within);
+        }
+        self.kept.entries.push(entry);
     }
 }
 
@@ -151,11 +193,8 @@ impl<R: Records> Host for Recorder<R> {
         let asked = (self.keep == Keep::All || outside).then(|| call.clone());
         let reply = self.guard.call(call).await?;
         if let Some(call) = asked {
-            let within = match self.keep {
-                Keep::All => self.guard.take_within(),
-                Keep::Outside => outside_only(self.guard.take_within()),
-            };
-            self.entries.push(Entry { call, reply: reply.clone(), within });
+            let within = self.guard.take_within();
+            self.add(Entry { call, reply: reply.clone(), within }, outside);
         }
         Ok(reply)
     }
@@ -173,7 +212,7 @@ impl<R: Records> Host for Recorder<R> {
     }
 
     fn measured(&mut self, _limit: Limit, left: u64) -> u64 {
-        self.measured.push(left);
+        self.kept.measured.push(left);
         left
     }
 }

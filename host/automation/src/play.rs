@@ -180,7 +180,7 @@ pub(crate) async fn play_over<R: Records>(
         let Some(recorder) = run.host.downcast::<Recorder<R>>() else {
             return Err(RunError::Backend("the sandbox returned another run's host".to_owned()));
         };
-        let (guard, entries, measured) = recorder.into_parts();
+        let (guard, kept) = recorder.into_parts();
         let (unavailable, plan) = (guard.unavailable().cloned(), guard.judged().cloned());
         let (its_session, its_log, refusals) = guard.into_parts();
         (session, log) = (its_session, its_log);
@@ -193,9 +193,9 @@ pub(crate) async fn play_over<R: Records>(
             engine: step.script.fingerprint().to_owned(),
             event,
             limits: run.limits,
-            complete: keep == Keep::All,
-            entries,
-            measured,
+            complete: kept.complete,
+            entries: kept.entries,
+            measured: kept.measured,
             ending: run.ending.clone(),
             fuel: run.used.get(Limit::Fuel),
         };

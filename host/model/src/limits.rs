@@ -136,6 +136,8 @@ limits! {
         "Resource handles that are open at once.";
     CallBytes "call-bytes" Bytes [MIB, 4 * MIB, 4 * MIB, 4 * MIB]
         "Bytes that one call may carry from the script to the host.";
+    BytesSent "bytes-sent" Bytes [2 * MIB, 8 * MIB, 32 * MIB, 16 * MIB]
+        "Bytes that all calls carry from the script to the host together.";
     Payload "payload" Bytes [256 * KIB, MIB, MIB, MIB]
         "Size of the event that goes in.";
     Result "result" Bytes [64 * KIB, MIB, MIB, MIB]
@@ -268,12 +270,32 @@ impl<'de> Deserialize<'de> for PerLimit {
 pub struct LimitRequest(pub std::collections::BTreeMap<Limit, u64>);
 
 /// The limits in force for one run.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 pub struct Limits {
     /// The class that gave the defaults.
     pub class: Class,
     /// The maximum of each.
     pub max: PerLimit,
+}
+
+impl<'de> Deserialize<'de> for Limits {
+    /// Limits that the text does not name are the class's: a run that was kept before there was a limit is not held to
+    /// none at all. Names that this version does not know are left out.
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        #[derive(Deserialize)]
+        struct Kept {
+            class: Class,
+            max: HashMap<String, u64>,
+        }
+        let Kept { class, max } = Kept::deserialize(deserializer)?;
+        let mut limits = Self::resolve(class, []);
+        for (name, number) in max {
+            if let Some(limit) = Limit::from_name(&name) {
+                limits.max.set(limit, number);
+            }
+        }
+        Ok(limits)
+    }
 }
 
 impl Limits {
@@ -538,6 +560,9 @@ impl Meter {
     /// [`Breach`] of the first limit that does not allow it.
     pub fn before(&mut self, call: &Call) -> Result<(), Breach> {
         self.charge(Limit::HostCalls, 1)?;
+        let bytes = call.byte_size();
+        self.raise_to(Limit::CallBytes, bytes)?;
+        self.charge(Limit::BytesSent, bytes)?;
         for (limit, amount) in charges(call) {
             self.charge(limit, amount)?;
         }
@@ -569,30 +594,6 @@ impl Meter {
     /// # Errors
     /// [`Breach`] of the first limit that does not allow it.
     pub fn after(&mut self, answer: &Answer) -> Result<(), Breach> {
-        let (records, bytes) = match answer {
-            Answer::Rows(rows) => {
-                (rows.len(), rows.iter().flat_map(|row| &row.values).map(crate::value::Value::byte_size).sum::<u64>())
-            }
-            Answer::Ids(ids) => (ids.len(), 4 * ids.len() as u64),
-            Answer::Links(links) => {
-                (links.len(), links.iter().map(|link| link.name.as_ref().map_or(0, String::len) as u64 + 4).sum())
-            }
-            Answer::Groups(groups) => (
-                groups.len(),
-                groups
-                    .iter()
-                    .map(|group| {
-                        let values = group.keys.iter().chain(&group.aggregates);
-                        values.map(|field| field.value.byte_size()).sum::<u64>() + group.domain.len() as u64
-                    })
-                    .sum(),
-            ),
-            Answer::Messages(messages) => (messages.len(), messages.iter().map(|m| m.body.len() as u64).sum()),
-            Answer::Text(text) => (0, text.len() as u64),
-            Answer::OptionalText(text) => (0, text.as_ref().map_or(0, String::len) as u64),
-            Answer::Ran(ran) => (0, ran.result.as_ref().ok().and_then(Option::as_ref).map_or(0, String::len) as u64),
-            _ => (0, 0),
-        };
         if let Answer::Completion(completion) = answer {
             let usage = &completion.usage;
             self.charge(Limit::LlmTokens, u64::from(usage.input_tokens) + u64::from(usage.output_tokens))?;
@@ -600,8 +601,8 @@ impl Meter {
                 self.charge(Limit::LlmCost, micro_euro(usage.cost))?;
             }
         }
-        self.charge(Limit::RecordsRead, records as u64)?;
-        self.charge(Limit::BytesRead, bytes)
+        self.charge(Limit::RecordsRead, answer.records() as u64)?;
+        self.charge(Limit::BytesRead, answer.byte_size())
     }
 }
 
@@ -744,6 +745,29 @@ mod tests {
         meter.absorb(inner.used(), inner.writes()).unwrap();
         assert_eq!((meter.used().get(Limit::Posts), meter.used().get(Limit::WriteCalls)), (9, 12));
         assert_eq!(meter.before(&write(vec![1])).unwrap_err().limit, Limit::WritesPerRecord);
+    }
+
+    #[test]
+    fn what_one_call_and_all_calls_carry_is_bounded() {
+        let mut meter = Meter::new(Limits::resolve(Class::Async, []));
+        let get = |bytes: usize| Call::StateGet { key: "k".repeat(bytes) };
+        let breach = meter.clone().before(&get(4 << 20)).unwrap_err();
+        assert_eq!((breach.limit, breach.max), (Limit::CallBytes, 4 * MIB));
+        for _ in 0..7 {
+            meter.before(&get(1 << 20)).unwrap();
+        }
+        let breach = meter.before(&get(1 << 20)).unwrap_err();
+        assert_eq!((breach.limit, breach.max), (Limit::BytesSent, 8 * MIB));
+    }
+
+    #[test]
+    fn limits_that_were_kept_before_there_was_one_have_the_classes() {
+        let limits = Limits::resolve(Class::Batch, [&LimitRequest([(Limit::Fuel, 7)].into())]);
+        let mut json = serde_json::to_value(limits).unwrap();
+        assert_eq!(serde_json::from_value::<Limits>(json.clone()).unwrap(), limits);
+        json["max"].as_object_mut().unwrap().remove("bytes-sent").unwrap();
+        json["max"]["of-tomorrow"] = 1.into();
+        assert_eq!(serde_json::from_value::<Limits>(json).unwrap(), limits);
     }
 
     #[test]

@@ -2,7 +2,9 @@
 //! count.
 
 use crate::{
-    call::{Activity, Call, Command, DomainSource, GroupPage, LlmMessage, LlmRequest, Message, Operand, Page, Term},
+    call::{
+        Activity, Answer, Call, Command, DomainSource, GroupPage, LlmMessage, LlmRequest, Message, Operand, Page, Term,
+    },
     event::{ToolEntry, User},
     value::{FieldValue, Id, Link, RecordRef, Snapshot, Value},
 };
@@ -220,6 +222,43 @@ impl Call {
             Self::Send { request } => {
                 request.method.bytes() + request.url.bytes() + request.headers.bytes() + request.body.len() as u64
             }
+        }
+    }
+}
+
+impl Answer {
+    /// Records, groups and messages that it brings.
+    #[must_use]
+    pub fn records(&self) -> usize {
+        match self {
+            Self::Rows(rows) => rows.len(),
+            Self::Ids(ids) => ids.len(),
+            Self::Links(links) => links.len(),
+            Self::Groups(groups) => groups.len(),
+            Self::Messages(messages) => messages.len(),
+            _ => 0,
+        }
+    }
+
+    /// Bytes of what it brings of records. What models and other services answer is not of records.
+    #[must_use]
+    pub fn byte_size(&self) -> u64 {
+        match self {
+            Self::Rows(rows) => rows.iter().flat_map(|row| &row.values).map(Value::byte_size).sum(),
+            Self::Ids(ids) => 4 * ids.len() as u64,
+            Self::Links(links) => links.iter().map(|link| link.name.as_ref().map_or(0, String::len) as u64 + 4).sum(),
+            Self::Groups(groups) => groups
+                .iter()
+                .map(|group| {
+                    let values = group.keys.iter().chain(&group.aggregates);
+                    values.map(|field| field.value.byte_size()).sum::<u64>() + group.domain.len() as u64
+                })
+                .sum(),
+            Self::Messages(messages) => messages.iter().map(|message| message.body.len() as u64).sum(),
+            Self::Text(text) => text.len() as u64,
+            Self::OptionalText(text) => text.as_ref().map_or(0, String::len) as u64,
+            Self::Ran(ran) => ran.result.as_ref().ok().and_then(Option::as_ref).map_or(0, String::len) as u64,
+            _ => 0,
         }
     }
 }

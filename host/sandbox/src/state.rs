@@ -54,7 +54,6 @@ impl State {
             }
         };
         self.meter.before(&call).map_err(Stop::from)?;
-        self.meter.raise_to(Limit::CallBytes, call.byte_size()).map_err(Stop::from)?;
         let begin = Instant::now();
         self.check_time(begin)?;
         self.console.drain(&mut self.meter, &mut *self.host);

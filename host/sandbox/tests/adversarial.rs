@@ -204,6 +204,15 @@ fn call_flood() {
 }
 
 #[test]
+fn floods() {
+    alone(async {
+        // The other floods are in host/automation/tests/hostile.rs.
+        let breach = breach(attack(&guests::FLOODS).await);
+        assert_eq!((breach.limit, breach.max), (Limit::BytesSent, 8 << 20));
+    });
+}
+
+#[test]
 fn write_loop() {
     alone(async {
         let run = attack(&guests::WRITE_LOOP).await;
