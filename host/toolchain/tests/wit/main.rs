@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use wit_bindgen_core::{
     Files,
-    wit_parser::{Resolve, WorldId},
+    wit_parser::{self, Resolve, TypeDefKind, WorldId},
 };
 
 /// The world that scripts are written against.
@@ -36,7 +36,7 @@ fn bindings_for_c_generate() {
 }
 
 #[test]
-fn every_interface_and_function_has_a_doc_comment() {
+fn every_interface_type_and_function_has_a_doc_comment() {
     let (resolve, _) = contract();
     let mut missing = Vec::new();
     for (_, interface) in resolve.interfaces.iter() {
@@ -47,6 +47,14 @@ fn every_interface_and_function_has_a_doc_comment() {
         for (function, item) in &interface.functions {
             if item.docs.contents.is_none() {
                 missing.push(format!("{name}.{function}"));
+            }
+        }
+        for (of_type, id) in &interface.types {
+            let item = &resolve.types[*id];
+            // What is used from another interface is told of there.
+            let used = matches!(item.kind, TypeDefKind::Type(wit_parser::Type::Id(_)));
+            if item.docs.contents.is_none() && !used {
+                missing.push(format!("{name}.{of_type}"));
             }
         }
     }
