@@ -15,7 +15,7 @@ use std::{fmt::Write as _, sync::Arc};
 use support::{Crm, Log};
 use triggerbox_automation::{guard::Guard, people};
 use triggerbox_model::{
-    call::{Activity, Answer, BodyFormat, Call, Command, DomainSource, GroupPage, Message, Page, Reply},
+    call::{Activity, Answer, BodyFormat, Call, Command, DomainSource, GroupPage, Message, Operation, Page, Reply},
     grants::{Authority, Grant, Grants, Policy, Side},
     value::{FieldValue, RecordRef, Value},
 };
@@ -94,7 +94,41 @@ fn calls(lead: u32) -> Vec<(&'static str, &'static str, Call)> {
         ("note", "crm.lead:note", Call::PostNote { target: target.clone(), message: message() }),
         ("message", "crm.lead:message", Call::PostMessage { target: target.clone(), message: message() }),
         ("activity", "crm.lead:activity", Call::ScheduleActivity { target: target.clone(), activity }),
-        ("follow", "crm.lead:follow", Call::AddFollowers { target, partner_ids: vec![1] }),
+        ("follow", "crm.lead:follow", Call::AddFollowers { target: target.clone(), partner_ids: vec![1] }),
+        (
+            "search and read",
+            "crm.lead:read:name",
+            Call::SearchRead {
+                model: MODEL.into(),
+                domain: literal("[]"),
+                fields: vec!["name".into()],
+                page: Page::default(),
+            },
+        ),
+        ("name search", "crm.lead:read:name", Call::NameSearch { model: MODEL.into(), text: "a".into(), limit: 3 }),
+        (
+            "ask for access",
+            "crm.lead:write:name",
+            Call::HasAccess { model: MODEL.into(), ids: vec![lead], operation: Operation::Write },
+        ),
+        ("mention", "crm.lead:read:name", Call::Mention { target: target.clone() }),
+        ("read the chatter", "crm.lead:read:message_ids", Call::ReadMessages { target: target.clone(), limit: 3 }),
+        (
+            "ensure",
+            "crm.lead:read,create:name",
+            Call::Ensure { model: MODEL.into(), keys: vec!["name".into()], values: name() },
+        ),
+        ("copy", "crm.lead:create:name", Call::Copy { target: target.clone(), values: name() }),
+        (
+            "complete activities",
+            "crm.lead:activity",
+            Call::CompleteActivities {
+                target: target.clone(),
+                kind: "mail.mail_activity_data_todo".into(),
+                feedback: None,
+            },
+        ),
+        ("unfollow", "crm.lead:follow", Call::RemoveFollowers { target, partner_ids: vec![1] }),
         (
             "call",
             "crm.lead:call:action_archive",
@@ -151,7 +185,18 @@ fn each_side_refuses_each_operation_and_says_so() {
         assert!(allowed.is_ok(), "{operation} with all four sides: {allowed:?}");
         for side in [Side::Script, Side::Rule, Side::Policy, Side::User] {
             let user = if side == Side::User { "rita" } else { "admin" };
-            let refused = ask(&crm, user, sides(grant, Some(side)), call.clone()).unwrap_err();
+            let reply = ask(&crm, user, sides(grant, Some(side)), call.clone());
+            match (side, &call) {
+                // It is what was asked.
+                (Side::User, Call::HasAccess { .. }) => assert_eq!(reply, Ok(Answer::Flag(false))),
+                // As in Odoo: of records that a user does not see, there are no activities.
+                (Side::User, Call::CompleteActivities { .. }) => assert_eq!(reply, Ok(Answer::Count(0))),
+                _ => {}
+            }
+            if reply.is_ok() {
+                continue;
+            }
+            let refused = reply.unwrap_err();
             assert_eq!(refused.kind.name(), "access-denied", "{operation} by {side:?}: {refused:?}");
             if side != Side::User {
                 assert_eq!(refused.code, format!("refused-by-{}", side.name()), "{operation}");
@@ -161,6 +206,112 @@ fn each_side_refuses_each_operation_and_says_so() {
         }
     }
     snapbox::assert_data_eq!(page, snapbox::file!["../../docs/src/write/refusals.md"]);
+}
+
+/// Grants that miss a call by one thing, and what that is.
+fn misses(grant: &str, lead: u32) -> Vec<(&'static str, String)> {
+    let mut parts = grant.split(':');
+    let (model, operations, fields) = (parts.next().unwrap(), parts.next().unwrap(), parts.next());
+    let all = fields.map(|fields| format!(":{fields}")).unwrap_or_default();
+    let other = if operations == "note" { "follow" } else { "note" };
+    let mut misses = vec![("model", "crm.tag:read:name".to_owned()), ("operation", format!("{model}:{other}"))];
+    if operations.contains("read") || operations.contains("write") || operations.contains("create") {
+        misses.push(("field", format!("{model}:{operations}:color")));
+    }
+    if operations.contains("call") {
+        misses.push(("method", format!("{model}:call:action_unarchive")));
+    } else {
+        misses.push((
+            "record",
+            format!("{model}:{operations}{}:[('id', '!=', {lead})]", if all.is_empty() { ":" } else { &all }),
+        ));
+    }
+    misses
+}
+
+/// What a call does on a record that its grant's domain leaves out: it finds nothing, or it is refused.
+fn is_by_domain(call: &Call) -> bool {
+    match call {
+        // These have no record to begin with, or only find others.
+        Call::Search { .. }
+        | Call::SearchRead { .. }
+        | Call::SearchCount { .. }
+        | Call::ReadGroup { .. }
+        | Call::NameSearch { .. }
+        | Call::FieldsGet { .. }
+        | Call::Create { .. }
+        | Call::Ensure { .. }
+        | Call::Copy { .. }
+        | Call::ResolveXmlid { .. }
+        | Call::StateGet { .. }
+        | Call::StateSet { .. }
+        | Call::Complete { .. }
+        | Call::Send { .. } => false,
+        Call::Read { .. }
+        | Call::HasAccess { .. }
+        | Call::Write { .. }
+        | Call::Relate { .. }
+        | Call::Unlink { .. }
+        | Call::CallMethod { .. }
+        | Call::Mention { .. }
+        | Call::PostMessage { .. }
+        | Call::PostNote { .. }
+        | Call::ScheduleActivity { .. }
+        | Call::CompleteActivities { .. }
+        | Call::AddFollowers { .. }
+        | Call::RemoveFollowers { .. }
+        | Call::ReadMessages { .. } => true,
+    }
+}
+
+// Shows: F107, F108
+#[test]
+fn model_operation_field_and_record_each_are_a_bound_of_their_own() {
+    let crm = Crm::new();
+    let lead = crm.search(MODEL, "[('type', '=', 'opportunity')]")[0];
+    for (operation, grant, call) in calls(lead) {
+        for side in [Side::Script, Side::Rule] {
+            for (level, miss) in misses(grant, lead) {
+                let mut authority = sides(grant, None);
+                let Ok(narrow) = miss.parse::<Grant>() else { panic!("{miss}") };
+                let grants = match side {
+                    Side::Script => &mut authority.script,
+                    _ => authority.rule.as_mut().unwrap(),
+                };
+                grants.0.retain(|kept| kept.model != MODEL);
+                grants.0.push(narrow);
+                let reply = ask(&crm, "admin", authority, call.clone());
+                let named = format!("{operation} by {side:?}, {level}: {reply:?}");
+                match (level, is_by_domain(&call)) {
+                    ("record", true) => assert_eq!(reply.unwrap_err().code, "refused-by-domain", "{named}"),
+                    ("record", false) => {}
+                    // These are about records, and about no field of theirs.
+                    ("field", _)
+                        if matches!(call, Call::NameSearch { .. } | Call::HasAccess { .. } | Call::Mention { .. }) => {}
+                    _ => assert_eq!(reply.unwrap_err().code, format!("refused-by-{}", side.name()), "{named}"),
+                }
+            }
+        }
+    }
+}
+
+// Shows: F107
+#[test]
+fn a_user_is_refused_by_access_by_rule_and_by_field() {
+    let crm = Crm::new();
+    let lead = crm.search(MODEL, "[('type', '=', 'opportunity')]")[0];
+    let read = |field: &str| Call::Read { model: MODEL.into(), ids: vec![lead], fields: vec![field.into()] };
+    let may = || sides("crm.lead:read,unlink:name,phone", None);
+    assert!(ask(&crm, "admin", may(), read("name")).is_ok());
+    // A salesman with his own leads only, who may not delete.
+    let sam = crm.search("res.users", "[('login', '=', 'sam')]")[0];
+    crm.write(MODEL, lead, &[("user_id", Value::link(2))]);
+    let refused = ask(&crm, "sam", may(), read("name")).unwrap_err();
+    assert_eq!(refused.kind.name(), "access-denied", "{refused:?}");
+    crm.write(MODEL, lead, &[("user_id", Value::link(sam))]);
+    assert!(ask(&crm, "sam", may(), read("name")).is_ok());
+    let unlink = Call::Unlink { model: MODEL.into(), ids: vec![lead] };
+    assert_eq!(ask(&crm, "sam", may(), unlink).unwrap_err().kind.name(), "access-denied");
 }
 
 #[test]
