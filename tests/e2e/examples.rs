@@ -10,8 +10,15 @@
 
 mod support;
 
+use std::sync::{
+    Arc,
+    atomic::{AtomicU32, Ordering},
+};
+
 use guest_artifacts::{CONTACT_UPSERT, DATA_QUALITY, HIGH_VALUE_ORDER, LEAD_SCORING, ORDER_STOCK_CHECK};
-use support::examples;
+use support::{Crm, How, examples};
+use triggerbox_automation::Verdict;
+use triggerbox_model::value::Value;
 
 // Shows: F014, F015, F016
 #[test]
@@ -40,6 +47,29 @@ fn an_inquiry_becomes_company_contact_opportunity_and_activity_once() {
 #[test]
 fn a_contact_is_tagged_while_its_data_needs_review() {
     examples::data_quality(&DATA_QUALITY);
+}
+
+#[test]
+fn a_run_that_others_overtake_again_and_again_is_tried_five_times_and_changes_nothing() {
+    let crm = Crm::new();
+    let contact = crm.create("res.partner", &[("name", Value::text("Anna")), ("email", Value::text("none"))]);
+    let overtaken = Arc::new(AtomicU32::new(0));
+    let (others, times) = (crm.clone(), Arc::clone(&overtaken));
+    // Each try logs what is wrong with the contact, and meanwhile somebody gives it another number.
+    let meanwhile = move || {
+        let number = times.fetch_add(1, Ordering::Relaxed);
+        others.write("res.partner", contact, &[("phone", Value::text(format!("+32 2 555 01 {number:02}")))]);
+    };
+    let how = How { meanwhile: Some(Arc::new(meanwhile)), ..How::default() };
+    let before = crm.names("res.partner", contact, "category_id", "res.partner.category");
+    let (report, log) = crm.run(&DATA_QUALITY, "res.partner", &[contact], &how);
+    assert!(matches!(report.verdict, Verdict::Conflict(_)), "{:?}\n{log:#?}", report.verdict);
+    assert_eq!(report.attempts, 5);
+    assert_eq!(crm.names("res.partner", contact, "category_id", "res.partner.category"), before);
+    assert!(crm.activities("res.partner", contact).is_empty());
+    // Left alone, the same run is applied.
+    crm.succeed(&DATA_QUALITY, "res.partner", &[contact], &How::default());
+    assert_eq!(crm.activities("res.partner", contact).len(), 1);
 }
 
 // Shows: F072, F095

@@ -73,8 +73,23 @@ pub(crate) struct How<'a> {
     pub(crate) http: &'a [&'a str],
     pub(crate) class: Option<Class>,
     pub(crate) outside: Option<Outside>,
+    /// What happens beside the run whenever it logs a line.
+    pub(crate) meanwhile: Option<Arc<dyn Fn() + Send + Sync>>,
 }
 
+/// A log, and what happens beside it.
+struct Meanwhile(Log, Option<Arc<dyn Fn() + Send + Sync>>);
+
+impl LogSink for Meanwhile {
+    fn line(&mut self, level: LogLevel, message: &str) {
+        self.0.line(level, message);
+        if let Some(happens) = &self.1 {
+            happens();
+        }
+    }
+}
+
+#[derive(Clone)]
 pub(crate) struct Crm {
     pub(crate) database: Database,
     now: Timestamp,
@@ -136,7 +151,8 @@ impl Crm {
         };
         let log = Log::default();
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-        let report = runtime.block_on(automation::run(&self.database, &request, Box::new(log.clone()))).unwrap();
+        let sink = Box::new(Meanwhile(log.clone(), how.meanwhile.clone()));
+        let report = runtime.block_on(automation::run(&self.database, &request, sink)).unwrap();
         (report, log.lines())
     }
 
