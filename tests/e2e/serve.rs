@@ -88,6 +88,63 @@ impl Server {
     }
 }
 
+/// What follows a key at the begin of a line of one of the files in `docs/deploy`, its folders below another.
+fn said(text: &str, key: &str, folder: &Path) -> Vec<String> {
+    let home = folder.display();
+    let lines = text.lines().filter_map(|line| line.strip_prefix(key));
+    let there = [
+        ("/usr/local/bin/", ""),
+        ("/var/lib/triggerbox", ""),
+        ("/var/cache/triggerbox", "/cache"),
+        ("/etc/triggerbox", ""),
+    ];
+    lines
+        .map(|line| {
+            there.iter().fold(line.to_owned(), |line, (from, to)| match *from {
+                "/usr/local/bin/" => line.replace(from, to),
+                _ => line.replace(from, &format!("{home}{to}")),
+            })
+        })
+        .collect()
+}
+
+/// Starts what a file says, on a port of its own, and stops it.
+fn starts_and_stops(folder: &Path, words: &[&str], variables: &[String]) {
+    let (program, arguments) = words.split_first().unwrap();
+    assert_eq!(*program, "triggerbox");
+    let mut command = Command::new(env!("CARGO_BIN_EXE_triggerbox"));
+    command.current_dir("/").env_clear().envs(variables.iter().map(|pair| pair.split_once('=').unwrap()));
+    let arguments = arguments.iter().map(|word| word.replace("0.0.0.0:7171", "127.0.0.1:0"));
+    command.args(arguments).args(["--listen", "127.0.0.1:0"].iter().filter(|_| !words.contains(&"--listen")));
+    let log = std::fs::File::create(folder.join("log")).unwrap();
+    let mut child = command.stdout(Stdio::piped()).stderr(log).spawn().unwrap();
+    let mut line = String::new();
+    BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
+    let log = || std::fs::read_to_string(folder.join("log")).unwrap();
+    let address = line.trim().strip_prefix("listening on http://").unwrap_or_else(|| panic!("{line}{}", log()));
+    let server = Server { child, address: address.to_owned() };
+    assert_eq!(server.ask("", "GET", "/readyz", &Json::Null).0, 200, "{}", log());
+    assert_eq!(server.stop(), Some(0), "{}", log());
+}
+
+#[test]
+fn the_service_and_the_container_start_the_server_with_what_their_files_say() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    run(folder, &["db", "demo", "crm.db"]);
+    std::fs::write(folder.join("triggerbox.toml"), "[http]\ndrain = 40\n").unwrap();
+
+    let unit = include_str!("../../docs/deploy/triggerbox.service");
+    let start = said(unit, "ExecStart=", folder).remove(0);
+    starts_and_stops(folder, &start.split(' ').collect::<Vec<_>>(), &said(unit, "Environment=", folder));
+
+    let container = include_str!("../../docs/deploy/Containerfile");
+    let words = |key: &str| -> Vec<String> { serde_json::from_str(&said(container, key, folder)[0]).unwrap() };
+    let command = [words("ENTRYPOINT "), words("CMD ")].concat();
+    let variables: Vec<_> = said(container, "ENV ", folder)[0].split(' ').map(str::to_owned).collect();
+    starts_and_stops(folder, &command.iter().map(String::as_str).collect::<Vec<_>>(), &variables);
+}
+
 // Shows: F078, F080
 #[test]
 fn a_server_is_started_asked_and_stopped_by_a_signal() {
