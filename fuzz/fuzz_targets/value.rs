@@ -11,6 +11,9 @@ fuzz_target!(|bytes: &[u8]| {
         assert_eq!(serde_json::to_string(&again).expect("still JSON"), text);
     }
     if let Ok(call) = serde_json::from_slice::<Call>(bytes) {
+        let text = serde_json::to_string(&call).expect("a call is JSON");
+        let again: Call = serde_json::from_str(&text).expect("and JSON is a call");
+        assert_eq!(serde_json::to_string(&again).expect("still JSON"), text);
         let _ = triggerbox_model::limits::Meter::new(triggerbox_model::limits::Limits::resolve(
             triggerbox_model::limits::Class::Async,
             [],

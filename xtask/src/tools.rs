@@ -40,6 +40,8 @@ impl Tool {
             let mut install = Command::new("cargo");
             install.args(["install", "--quiet", "--locked", "--debug", "--root"]).arg(&folder);
             install.args(self.flags).args(["--version", self.version, self.name]);
+            // Nobody looks into them with a debugger.
+            install.env("CARGO_PROFILE_DEV_DEBUG", "0").env("CARGO_INCREMENTAL", "0");
             status(install.env_remove("CARGO_TARGET_DIR"))?;
         }
         Ok(program)
@@ -151,10 +153,21 @@ pub fn fuzz(runs: u32) -> Result<()> {
     targets.sort();
     for target in targets {
         let runs = format!("-runs={runs}");
+        // What it begins with, and what such texts are made of; what it finds is written to the first folder.
+        let fuzz = Path::new("fuzz");
+        let found = fuzz.join("corpus").join(&target);
+        fs::create_dir_all(root().join(&found)).with_context(|| found.display().to_string())?;
+        let given = [found, fuzz.join("seeds").join(&target)];
+        let dictionary = fuzz.join("dictionaries").join(&target).with_extension("dict");
         // The compiler's coverage instrumentation is an unstable flag of the stable compiler. No sanitizer:
         // the targets are safe Rust, and what is looked for are panics, hangs and unbounded memory.
         let mut command = Command::new(&program);
-        command.args(["run", "--sanitizer", "none", &target, "--", &runs, "-seed=1", "-max_len=4096", "-timeout=10"]);
+        command.args(["run", "--sanitizer", "none", &target]);
+        command.args(given.iter().filter(|folder| root().join(folder).exists()));
+        command.args(["--", &runs, "-seed=1", "-max_len=16384", "-timeout=10"]);
+        if root().join(&dictionary).exists() {
+            command.arg(format!("-dict={}", dictionary.display()));
+        }
         command.args(["-rss_limit_mb=1024", "-verbosity=0", "-print_final_stats=0", "-print_funcs=0"]);
         status(command.env("RUSTC_BOOTSTRAP", "1").env_remove("CARGO_TARGET_DIR").current_dir(root()))?;
     }
