@@ -89,7 +89,7 @@ impl<'a> Tools<'a> {
     /// As the model is told of them.
     pub fn offer(&self, mut request: llm::Request, only: Option<&[String]>) -> llm::Request {
         for offer in &self.offered {
-            if only.is_none_or(|only| only.iter().any(|name| *name == offer.name)) {
+            if only.is_none_or(|only| only.contains(&offer.name)) {
                 request = request.tool(offer.name.as_str(), offer.description.as_str(), &offer.schema);
             }
         }
