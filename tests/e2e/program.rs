@@ -50,6 +50,23 @@ fn a_new_script_builds_passes_its_tests_and_runs() {
 }
 
 #[test]
+fn colour_is_for_terminals_that_want_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let plain = triggerbox(folder.path()).args(["check", "missing.wasm"]).output().unwrap().stderr;
+    assert!(plain.starts_with(b"error: "), "{}", String::from_utf8_lossy(&plain));
+    // `script` of util-linux gives a command a terminal, and passes on what it writes there.
+    let on_terminal = |unwanted: &[(&str, &str)]| {
+        let command = format!("{} check missing.wasm", cargo_bin!("triggerbox").display());
+        let terminal = Command::new("script").args(["--quiet", "--return", "--command", &command, "/dev/null"]);
+        let terminal = terminal.current_dir(folder.path()).env("TERM", "xterm").env_remove("NO_COLOR").env_remove("CI");
+        terminal.envs(unwanted.iter().copied()).output().unwrap().stdout
+    };
+    let coloured = on_terminal(&[]);
+    assert!(coloured.contains(&0x1b), "{}", String::from_utf8_lossy(&coloured));
+    assert!(!on_terminal(&[("NO_COLOR", "1")]).contains(&0x1b));
+}
+
+#[test]
 fn a_database_goes_out_and_in_again_unchanged() {
     let folder = tempfile::tempdir().unwrap();
     let ok = |arguments: &[&str]| {
