@@ -56,7 +56,10 @@ def for_host(info, value):
     if value is None or value is False or value == "" and kind not in TEXTS:
         return to_host(EMPTY.get(kind))
     if kind == "integer":
-        return to_host(int(value))
+        number = int(value)
+        if not -(2**31) <= number < 2**31:
+            raise ValueError(f"integer out of range for {info.name}: {number}")
+        return to_host(number)
     if kind in ("float", "monetary"):
         return to_host(float(value))
     if kind == "date":

@@ -4,6 +4,8 @@
 //! Attacks are compared otherwise: whatever they come to, nothing may have changed, and rights that nobody granted must
 //! have been refused.
 
+mod judge;
+
 use std::{
     path::{Path, PathBuf},
     sync::{Arc, Mutex},
@@ -12,8 +14,8 @@ use std::{
 use anyhow::Context as _;
 use jiff::Timestamp;
 use rusqlite::Connection;
-use serde_json::{Map, Value as Json, json};
-use triggerbox_automation::{self as automation, LogSink, Report, Request, Verdict as Ending, people};
+use serde_json::Value as Json;
+use triggerbox_automation::{self as automation, LogSink, Request, people};
 use triggerbox_model::{
     event::Trigger,
     grants::{Grant, GrantOperation, Grants, Policy},
@@ -115,9 +117,9 @@ impl Actions {
         let changes = writes::difference(&self.schema, &self.before, &after);
         let lines = log.0.lock().map(|lines| lines.clone()).unwrap_or_default();
         if case.get("kind").and_then(Json::as_str) == Some("attack") {
-            return Ok(judge_attack(case, &report, &changes, &lines));
+            return Ok(judge::attack(case, &report, &changes, &lines));
         }
-        Ok(judge(&self.schema, case, &report, changes, &lines))
+        Ok(judge::action(&self.schema, case, &report, changes, &lines))
     }
 
     fn request(&self, database: &Database, case: &Json) -> anyhow::Result<Request> {
@@ -194,73 +196,6 @@ fn everything(set: &DataSet) -> Grants {
     Grants(grants.collect())
 }
 
-fn judge(
-    schema: &triggerbox_model::schema::Schema,
-    case: &Json,
-    report: &Report,
-    mut changes: Json,
-    lines: &[(LogLevel, String)],
-) -> Verdict {
-    let expected = case.get("expected").cloned().unwrap_or_default();
-    if !says_something(&expected) {
-        return Verdict::failed("a difference, an error, a log or an answer", format!("no case: {expected}"));
-    }
-    let got = || format!("{:?}; logs {lines:?}", report.verdict);
-    let outcome = match &report.verdict {
-        Ending::Applied(outcome) => outcome,
-        _ if expected.get("save_error").is_some() || expected.get("error").is_some() => {
-            return match changes.as_object().is_some_and(Map::is_empty) {
-                true => Verdict::Passed,
-                false => Verdict::failed("nothing changes", changes.to_string()),
-            };
-        }
-        _ => return Verdict::failed(expected.to_string(), got()),
-    };
-    if expected.get("save_error").is_some() || expected.get("error").is_some() {
-        return Verdict::failed(expected.to_string(), got());
-    }
-    let logs: Json = lines.iter().map(|(level, text)| json!({ "level": level.name(), "message": text })).collect();
-    let wanted = expected.get("logs").cloned().unwrap_or_else(|| json!([]));
-    if logs != wanted {
-        return Verdict::failed(format!("logs {wanted}"), format!("logs {logs}"));
-    }
-    let result: Json = outcome
-        .result_json
-        .as_deref()
-        .map_or(Json::Bool(false), |text| serde_json::from_str(text).unwrap_or(Json::Null));
-    let wanted = expected.get("result").cloned().unwrap_or(Json::Bool(false));
-    if result != wanted {
-        return Verdict::failed(format!("result {wanted}"), format!("result {result}"));
-    }
-    // An action that a server with other data was asked makes its own records, and says in its log what became of them.
-    match expected.get("diff").cloned() {
-        Some(mut wanted) => writes::compare(schema, &mut wanted, &mut changes),
-        None => Verdict::Passed,
-    }
-}
-
-/// Whether there is something to compare. A code that does nothing would come to all else.
-fn says_something(expected: &Json) -> bool {
-    let said = |name: &str| expected.get(name).filter(|said| **said != json!([]) && **said != json!(false));
-    ["diff", "error", "save_error", "logs", "result"].iter().any(|name| said(name).is_some())
-}
-
-/// Whatever an attack came to, nothing may be different; and what asks for other people's rights must not get them.
-fn judge_attack(case: &Json, report: &Report, changes: &Json, lines: &[(LogLevel, String)]) -> Verdict {
-    if changes.as_object().is_none_or(|changes| !changes.is_empty()) {
-        return Verdict::failed("nothing changes", changes.to_string());
-    }
-    let code = case.get("code").and_then(Json::as_str).unwrap_or_default();
-    let asks_for_rights = ["sudo(", "with_user(", "env(user"].iter().any(|call| code.contains(call));
-    if asks_for_rights && matches!(report.verdict, Ending::Applied(_)) {
-        return Verdict::failed("a refusal", format!("it ran; logs {lines:?}"));
-    }
-    match &report.verdict {
-        Ending::Backend(why) => Verdict::failed("an ending of the script's", why.clone()),
-        _ => Verdict::Passed,
-    }
-}
-
 /// Log lines, kept.
 #[derive(Clone, Default)]
 struct Log(Arc<Mutex<Vec<(LogLevel, String)>>>);
@@ -269,26 +204,6 @@ impl LogSink for Log {
     fn line(&mut self, level: LogLevel, message: &str) {
         if let Ok(mut lines) = self.0.lock() {
             lines.push((level, message.to_owned()));
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_case_that_expects_nothing_is_none() {
-        for nothing in [json!(null), json!({}), json!({ "logs": [], "result": false }), json!({ "diffs": {} })] {
-            assert!(!says_something(&nothing), "{nothing}");
-        }
-        for something in [
-            json!({ "diff": {}, "logs": [], "result": false }),
-            json!({ "error": { "class": "odoo.exceptions.UserError" }, "logs": [] }),
-            json!({ "logs": [{ "level": "info", "message": "1" }], "result": false }),
-            json!({ "logs": [], "result": { "type": "ir.actions.act_window" } }),
-        ] {
-            assert!(says_something(&something), "{something}");
         }
     }
 }
