@@ -2,18 +2,22 @@
 //!
 //! Every word that records, people and other services brought into the run is replaced by letters of the same length and
 //! case, the same word by the same letters wherever it stands: in answers, in what the script asked and in what it wrote.
-//! So texts can still be split, joined, compared and changed in case. What stays: numbers, dates, ids, choices, names of
-//! models and fields, numbers of up to four digits in texts, and the rule's parameters. The letters follow from a key that
-//! is thrown away.
+//! So texts can still be split, joined, compared and changed in case. Numbers in texts are replaced digit by digit, however
+//! they are grouped: `+32 2 555 01 77` is one number, and numbers that end alike end alike afterwards, with or without a
+//! country's code. What stays: values that are numbers, dates, ids, choices, names of models and fields, numbers of up to
+//! four digits in texts, and the rule's parameters. The letters and digits follow from a key that is thrown away.
 
 use std::{
-    collections::{BTreeSet, HashSet},
+    collections::{BTreeSet, HashMap, HashSet},
     hash::{BuildHasher, RandomState},
 };
 
 use serde_json::{Map, Value as Json};
 use triggerbox_automation::journal::Recording;
-use triggerbox_model::{call::Call, schema::Schema};
+use triggerbox_model::{
+    call::{Answer, Call},
+    schema::Schema,
+};
 
 /// Keys whose texts are the format's own.
 const TAGS: [&str; 20] = [
@@ -24,7 +28,14 @@ const TAGS: [&str; 20] = [
 /// Digits in texts that stay.
 const SHORT_NUMBER: usize = 4;
 
-/// Replaces words. Each has a key of its own.
+/// So many last digits tell a number from others.
+const TAIL: usize = SHORT_NUMBER + 1;
+
+/// Words in the names of fields that hold numbers of people: in their values short numbers do not stay either.
+const NUMBERED: [&str; 10] =
+    ["phone", "mobile", "fax", "vat", "iban", "card", "passport", "ssn", "acc_number", "account_number"];
+
+/// Replaces words and numbers. Each has a key of its own.
 pub struct Redactor {
     key: RandomState,
     /// Technical names and choices, which stay.
@@ -51,21 +62,26 @@ impl Redactor {
     /// # Errors
     /// It is not what it says; never, for one that was recorded.
     pub fn recording(&self, recording: &Recording) -> Result<Recording, serde_json::Error> {
-        let mut personal = Personal { known: &self.known, words: HashSet::new() };
+        let mut personal = Personal::new(&self.known);
         for entry in recording.entries.iter().flat_map(|entry| std::iter::once(entry).chain(&entry.within)) {
-            // Labels and help texts are no one's.
-            if !matches!(entry.call, Call::FieldsGet { .. }) {
-                personal.collect(&serde_json::to_value(&entry.reply)?, "");
+            match (&entry.call, &entry.reply) {
+                // Labels and help texts are no one's.
+                (Call::FieldsGet { .. }, _) => {}
+                (Call::Read { fields, .. } | Call::SearchRead { fields, .. }, Ok(Answer::Rows(rows))) => {
+                    for (field, value) in rows.iter().flat_map(|row| fields.iter().zip(&row.values)) {
+                        personal.collect(&serde_json::to_value(value)?, "", is_numbered(field));
+                    }
+                }
+                (_, reply) => personal.collect(&serde_json::to_value(reply)?, "", false),
             }
         }
         let event = serde_json::to_value(&recording.event)?;
         for part in ["trigger", "old_values", "actor", "run_as", "company", "previous"] {
-            personal.collect(event.get(part).unwrap_or(&Json::Null), part);
+            personal.collect(event.get(part).unwrap_or(&Json::Null), part, false);
         }
-        let words = personal.words;
         let mut whole = serde_json::to_value(recording)?;
         let parameters = recording.event.parameters.clone();
-        self.replace(&mut whole, "", &words);
+        self.replace(&mut whole, "", &personal);
         let redacted: Recording = serde_json::from_value(whole)?;
         Ok(Recording {
             event: triggerbox_model::event::Event { parameters, ..redacted.event },
@@ -74,18 +90,18 @@ impl Redactor {
         })
     }
 
-    fn replace(&self, value: &mut Json, key: &str, words: &HashSet<String>) {
+    fn replace(&self, value: &mut Json, key: &str, personal: &Personal<'_>) {
         match value {
-            Json::String(text) if !TAGS.contains(&key) => *text = self.text(text, words),
+            Json::String(text) if !TAGS.contains(&key) => *text = self.text(text, personal),
             Json::Array(items) => match bytes(items).filter(|_| key == "body" || key == "content") {
                 Some(body) => {
                     let redacted = match String::from_utf8(body) {
-                        Ok(text) => self.text(&text, words).into_bytes(),
+                        Ok(text) => self.text(&text, personal).into_bytes(),
                         Err(binary) => vec![0; binary.as_bytes().len()],
                     };
                     *items = redacted.into_iter().map(Json::from).collect();
                 }
-                None => items.iter_mut().for_each(|item| self.replace(item, key, words)),
+                None => items.iter_mut().for_each(|item| self.replace(item, key, personal)),
             },
             Json::Object(map) if is_binary(map) => {
                 // The same length, and nothing of what was in it.
@@ -97,31 +113,48 @@ impl Redactor {
             }
             Json::Object(map) => {
                 for (name, value) in map.iter_mut() {
-                    self.replace(value, name, words);
+                    self.replace(value, name, personal);
                 }
             }
             _ => {}
         }
     }
 
-    /// A text with each personal word replaced.
-    fn text(&self, text: &str, words: &HashSet<String>) -> String {
-        let mut out = String::with_capacity(text.len());
-        let mut word = String::new();
-        for c in text.chars().chain(std::iter::once('\0')) {
-            if is_letter(c) {
-                word.push(c);
-                continue;
-            }
-            if !word.is_empty() {
-                let personal = words.contains(&word.to_lowercase());
-                out += &if personal { self.word(&word) } else { word.clone() };
-                word.clear();
-            }
-            out.push(c);
+    /// A text with each personal word and number replaced. Dates and times stay.
+    fn text(&self, text: &str, personal: &Personal<'_>) -> String {
+        let parts =
+            parts(text).map(|(part, is_moment)| if is_moment { part.to_owned() } else { self.part(part, personal) });
+        parts.collect()
+    }
+
+    fn part(&self, text: &str, personal: &Personal<'_>) -> String {
+        let mut digits: HashMap<usize, char> = HashMap::new();
+        for number in numbers(text).iter().filter(|number| personal.has_number(number)) {
+            digits.extend(number.iter().map(|(place, _)| *place).zip(self.number(number)));
         }
-        out.pop();
+        let mut out = String::with_capacity(text.len());
+        let mut place = 0;
+        for (word, is_word) in pieces(text) {
+            let is_personal = is_word && personal.words.contains(&word.to_lowercase());
+            let letters = if is_personal { self.word(word) } else { word.to_owned() };
+            for letter in letters.chars() {
+                out.push(digits.get(&place).copied().unwrap_or(letter));
+                place += 1;
+            }
+        }
         out
+    }
+
+    /// Other digits for a number: each follows from those from it to the end.
+    fn number(&self, digits: &[(usize, char)]) -> Vec<char> {
+        let mut state = 0;
+        let from_the_end = digits.iter().rev().map(|(_, digit)| {
+            state = self.key.hash_one((state, digit));
+            char::from(b'0' + u8::try_from(state % 10).unwrap_or_default())
+        });
+        let mut replaced: Vec<char> = from_the_end.collect();
+        replaced.reverse();
+        replaced
     }
 
     /// Letters for a word: the same for the same word, whatever its case.
@@ -141,42 +174,146 @@ impl Redactor {
     }
 }
 
-/// Collects words that are somebody's.
+/// Words and numbers that are somebody's.
 struct Personal<'a> {
     known: &'a BTreeSet<String>,
+    /// In lower case.
     words: HashSet<String>,
+    /// The last digits of numbers.
+    numbers: HashSet<String>,
 }
 
-impl Personal<'_> {
-    fn collect(&mut self, value: &Json, key: &str) {
+impl<'a> Personal<'a> {
+    fn new(known: &'a BTreeSet<String>) -> Self {
+        Self { known, words: HashSet::new(), numbers: HashSet::new() }
+    }
+
+    /// `numbered`: short numbers are somebody's, too.
+    fn collect(&mut self, value: &Json, key: &str, numbered: bool) {
         match value {
-            Json::String(text) if !TAGS.contains(&key) => self.text(text),
+            Json::String(text) if !TAGS.contains(&key) => self.text(text, numbered),
             Json::Array(items) => match bytes(items).filter(|_| key == "body" || key == "content") {
-                Some(body) => self.text(&String::from_utf8(body).unwrap_or_default()),
-                None => items.iter().for_each(|item| self.collect(item, key)),
+                Some(body) => self.text(&String::from_utf8(body).unwrap_or_default(), numbered),
+                None => items.iter().for_each(|item| self.collect(item, key, numbered)),
             },
             Json::Object(map) if is_binary(map) || is_moment(map) => {}
-            Json::Object(map) => map.iter().for_each(|(name, value)| self.collect(value, name)),
+            Json::Object(map) => {
+                let field = map.get("name").and_then(Json::as_str).is_some_and(is_numbered);
+                map.iter().for_each(|(name, value)| self.collect(value, name, numbered || field));
+            }
             _ => {}
         }
     }
 
-    fn text(&mut self, text: &str) {
-        for word in words(text) {
-            let short = word.chars().all(char::is_numeric) && word.chars().count() <= SHORT_NUMBER;
-            if !short && word.chars().count() > 1 && !self.known.contains(word) {
-                self.words.insert(word.to_lowercase());
+    fn text(&mut self, text: &str, numbered: bool) {
+        for part in parts(text).filter(|(_, is_moment)| !is_moment).map(|(part, _)| part) {
+            for (word, _) in pieces(part).filter(|(_, is_word)| *is_word) {
+                let a_number = word.chars().all(char::is_numeric);
+                if !a_number && word.chars().count() > 1 && !self.known.contains(word) {
+                    self.words.insert(word.to_lowercase());
+                }
             }
+            let numbers = numbers(part).into_iter().filter(|digits| numbered || digits.len() > SHORT_NUMBER);
+            self.numbers.extend(numbers.map(|digits| tail(&digits)));
         }
     }
+
+    fn has_number(&self, digits: &[(usize, char)]) -> bool {
+        self.numbers.contains(&tail(digits))
+    }
+}
+
+/// Whether a field's name says that its values are numbers of people: `phone_sanitized`, `partner_id.vat`.
+fn is_numbered(field: &str) -> bool {
+    let field = field.to_lowercase();
+    let is = |word: &str| NUMBERED.contains(&word.trim_end_matches(char::is_numeric));
+    NUMBERED.iter().any(|name| name.contains('_') && field.contains(name)) || field.split(['.', '_']).any(is)
 }
 
 fn is_letter(c: char) -> bool {
     c.is_alphanumeric() || c == '_'
 }
 
+/// Whether digits on both sides of it are of one number: `02 555.01-77`, `(+32) 2/555`.
+fn joins(c: char) -> bool {
+    c.is_whitespace()
+        || matches!(c, '.' | '-' | '/' | '(' | ')' | '+' | '_' | '·' | '\u{2010}'..='\u{2015}' | '\u{2212}')
+}
+
+/// The numbers of a text: for each digit its place, in characters.
+fn numbers(text: &str) -> Vec<Vec<(usize, char)>> {
+    let mut numbers: Vec<Vec<(usize, char)>> = Vec::new();
+    let mut joined = false;
+    for (place, c) in text.chars().enumerate() {
+        if c.is_numeric() {
+            match numbers.last_mut().filter(|_| joined) {
+                Some(digits) => digits.push((place, c)),
+                None => numbers.push(vec![(place, c)]),
+            }
+            joined = true;
+        } else {
+            joined = joined && joins(c);
+        }
+    }
+    numbers
+}
+
+/// What a number is known by.
+fn tail(digits: &[(usize, char)]) -> String {
+    digits.iter().skip(digits.len().saturating_sub(TAIL)).map(|(_, digit)| digit).collect()
+}
+
+/// A text in pieces: words, and what is between them.
+fn pieces(text: &str) -> impl Iterator<Item = (&str, bool)> {
+    let mut rest = text;
+    std::iter::from_fn(move || {
+        let is_word = rest.chars().next().map(is_letter)?;
+        let end = rest.find(|c| is_letter(c) != is_word).unwrap_or(rest.len());
+        let (piece, after) = rest.split_at(end);
+        rest = after;
+        Some((piece, is_word))
+    })
+}
+
 fn words(text: &str) -> impl Iterator<Item = &str> {
-    text.split(|c| !is_letter(c)).filter(|word| !word.is_empty())
+    pieces(text).filter(|(_, is_word)| *is_word).map(|(word, _)| word)
+}
+
+/// A text in parts: those that are a date, maybe with a time, and those between them.
+fn parts(text: &str) -> impl Iterator<Item = (&str, bool)> {
+    let mut rest = text;
+    std::iter::from_fn(move || {
+        if rest.is_empty() {
+            return None;
+        }
+        let first = rest.char_indices().find_map(|(start, _)| Some((start, moment_at(rest, start)?)));
+        let (start, length) = first.unwrap_or((rest.len(), 0));
+        let is_moment = start == 0;
+        let (part, after) = rest.split_at(if is_moment { length } else { start });
+        rest = after;
+        Some((part, is_moment))
+    })
+}
+
+/// The bytes of the date or time that stands at a place of a text, and is no part of something longer: `2026-11-30`,
+/// `2026-11-30T10:15:00Z`.
+fn moment_at(text: &str, start: usize) -> Option<usize> {
+    let (before, from) = text.split_at_checked(start)?;
+    let (day, after) = from.split_at_checked("2026-11-30".len())?;
+    let longer = |c: char| is_letter(c) || c == '-';
+    if before.ends_with(longer) || day.as_bytes().get(4) != Some(&b'-') {
+        return None;
+    }
+    // Of other centuries, it is rather somebody's number.
+    let day_of = day.parse::<jiff::civil::Date>().ok().filter(|day| (1900..2200).contains(&day.year()));
+    day_of?;
+    let Some(time) = after.strip_prefix('T') else {
+        return (!after.starts_with(longer)).then_some(day.len());
+    };
+    let end = time.find(|c: char| !(c.is_ascii_digit() || matches!(c, ':' | '.'))).unwrap_or(time.len());
+    let (time, zone) = time.split_at_checked(end)?;
+    time.parse::<jiff::civil::Time>().ok()?;
+    Some(day.len() + 1 + time.len() + usize::from(zone.starts_with('Z')))
 }
 
 /// Bytes, as JSON has them.
@@ -201,29 +338,13 @@ fn is_moment(map: &Map<String, Json>) -> bool {
 mod tests {
     use super::*;
 
-    fn redactor() -> Redactor {
-        Redactor::new(&Schema::new(indexmap::IndexMap::new()))
-    }
-
-    #[test]
-    fn the_same_word_becomes_the_same_letters_wherever_it_stands() {
-        let redactor = redactor();
-        let words: HashSet<String> = ["ada", "byron", "25000"].map(str::to_owned).into();
-        let [whole, part, mail] =
-            ["Dear Ada Byron (25000)", "Byron", "ada@byron.example"].map(|text| redactor.text(text, &words));
-        assert!(whole.starts_with("Dear ") && !whole.contains("Ada") && !whole.contains("25000"), "{whole}");
-        assert!(whole.contains(&part), "{whole}: {part}");
-        assert_eq!(mail.to_lowercase().split(['@', '.']).nth(1), Some(part.to_lowercase().as_str()));
-        assert!(mail.ends_with(".example"));
-    }
-
     #[test]
     fn short_numbers_and_technical_names_stay() {
         let known = BTreeSet::from(["sale".to_owned()]);
-        let mut personal = Personal { known: &known, words: HashSet::new() };
-        personal.text("80 of 100 for sale, call 025550135");
+        let mut personal = Personal::new(&known);
+        personal.text("80 of 100 for sale, call 025550135", false);
         let mut words: Vec<_> = personal.words.into_iter().collect();
         words.sort();
-        assert_eq!(words, ["025550135", "call", "for", "of"]);
+        assert_eq!(words, ["call", "for", "of"]);
     }
 }
