@@ -5,9 +5,13 @@ from types import MappingProxyType
 
 from catalogue import ModelRecord, Models
 from errors import NotHere
+from fields import id_of
 from recordset import Recordset
 from store import TOLD, Store
 from triggerbox import Error, ref
+
+#: Odoo's own user, who may do everything.
+SUPERUSER_ID = 1
 
 
 class Environment:
@@ -48,9 +52,17 @@ class Environment:
             return False
 
     def __call__(self, cr=None, user=None, context=None, su=None):
-        if user is not None and int(user) != self.uid or su and not self.su:
-            raise NotHere("env(user=…, su=…) cannot take other rights; set the rule's run-as user instead")
+        self.require_rights("env(user=…, su=…)", user, su)
         return self if context is None else self._with(context=dict(context))
+
+    def require_rights(self, call, user=None, su=None):
+        """Refuses other rights than the run's. Those of the superuser are a rule's that runs as superuser, and no others."""
+        user = id_of(user)
+        own = user in (None, self.uid)
+        if self.su and (own or user == SUPERUSER_ID):
+            return
+        if not own or su:
+            raise NotHere(f"{call} is not granted; set the rule's run-as user instead, or superuser, within its grants")
 
     def ask(self, function, model, *arguments):
         """Calls a function of the host that is about a model, in this context."""
@@ -86,15 +98,19 @@ class Environment:
     def ref(self, xmlid, raise_if_not_found=True):
         module, _, name = xmlid.partition(".")
         if name.startswith("model_"):
-            # The external ids of models: `crm.model_crm_lead`.
+            # The external ids of models, `crm.model_crm_lead`: which modules have one for a model, nobody knows here.
             plain = name.removeprefix("model_")
-            dotted = plain.replace("_", ".")
-            return ModelRecord(self, dotted if dotted in self else plain)
+            found = next((ModelRecord(self, model) for model in (plain.replace("_", "."), plain) if model in self), None)
+        else:
+            found = self._record(xmlid)
+        if found is None and raise_if_not_found:
+            raise ValueError(f"External ID not found in the system: {xmlid}")
+        return found
+
+    def _record(self, xmlid):
         try:
             found = ref(xmlid)
-        except Error as error:
-            if raise_if_not_found:
-                raise ValueError(f"External ID not found in the system: {xmlid}") from error
+        except Error:
             return None
         return Recordset(self, found.model, (found.id,))
 
@@ -110,7 +126,11 @@ class Environment:
     def flush(self):
         """Nothing waits: every change is staged when it is made."""
 
-    flush_all = invalidate_all = flush
+    flush_all = flush
+
+    def invalidate_all(self, flush=True):
+        """Reads anew what is asked for from now on."""
+        self._store.forget()
 
     def __repr__(self):
         return f"<env of user {self.uid}>"

@@ -282,18 +282,14 @@ class Recordset(Methods):
         if not id:
             return self
         others = [other for other in self.env.context.get("allowed_company_ids") or () if other != id]
-        return self.with_context(allowed_company_ids=[id, *others]).with_env(
-            self.env._with({**self.env.context, "allowed_company_ids": [id, *others]}, id)
-        )
+        return self.with_env(self.env._with({**self.env.context, "allowed_company_ids": [id, *others]}, id))
 
     def with_user(self, user):
-        if id_of(user) != self.env.uid:
-            raise NotHere("with_user() cannot take another user's rights; set the rule's run-as user instead")
+        self.env.require_rights("with_user()", user)
         return self
 
     def sudo(self, flag=True):
-        if flag and not self.env.su:
-            raise NotHere("sudo() is not granted; a rule may be set to run as superuser, within its grants")
+        self.env.require_rights("sudo()", su=flag)
         return self
 
     # Finding.
@@ -355,11 +351,7 @@ class Recordset(Methods):
             found = self._read_group(domain, groupby, aggregates, having, order=", ".join(groupby))
             found.sort(key=lambda row: [in_order(value) for value in row[: len(groupby)]])
             return found[offset : offset + limit if limit else None]
-        archived = self.env.context.get("active_test") is False
-        page = host.GroupPage(offset or 0, limit or None, order or None, literal(having) if having else None, archived)
-        where = types.Domain_Literal(literal(domain))
-        asked = [name.replace(":recordset", ":array_agg") for name in aggregates]
-        return [self._group_row(group, aggregates) for group in self.env.ask(host_group, self._name, where, list(groupby), asked, page)]
+        return [row for _, row in self._groups(domain, groupby, aggregates, having, offset, limit, order)]
 
     def formatted_read_group(self, domain, groupby=(), aggregates=(), having=(), offset=0, limit=None, order=None):
         return [
@@ -402,8 +394,8 @@ class Recordset(Methods):
         """Groups with their keys and aggregates, in the order of their keys."""
         archived = self.env.context.get("active_test") is False
         page = host.GroupPage(offset or 0, limit or None, order or None, literal(having) if having else None, archived)
-        found = self.env.ask(host_group, self._name, types.Domain_Literal(literal(domain)), list(groupby), list(aggregates), page)
-        for group in found:
+        asked = [name.replace(":recordset", ":array_agg") for name in aggregates]
+        for group in self.env.ask(host_group, self._name, types.Domain_Literal(literal(domain)), list(groupby), asked, page):
             yield group, self._group_row(group, aggregates)
 
     def _group_row(self, group, aggregates):
