@@ -131,7 +131,7 @@ impl Inspection {
         if !denied.is_empty() {
             let names = denied.iter().map(|import| import.name.as_str()).collect::<Vec<_>>().join(", ");
             self.warnings.push(Finding {
-                code: "denied-at-run-time",
+                code: "denied-import",
                 message: format!("files and network are not there at run time; calls to these fail: {names}"),
             });
         }

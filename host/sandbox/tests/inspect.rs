@@ -174,7 +174,7 @@ fn a_function_that_an_interface_does_not_have_is_named() {
 fn files_and_network_are_warned_about() {
     let component = wat::parse_str(r#"(component (import "wasi:filesystem/types@0.2.0" (instance)))"#).unwrap();
     let inspection = inspect(&component);
-    assert_eq!(inspection.warnings[0].code, "denied-at-run-time");
+    assert_eq!(inspection.warnings[0].code, "denied-import");
 }
 
 #[test]

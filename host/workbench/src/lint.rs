@@ -8,7 +8,7 @@ mod start;
 
 use serde::Serialize;
 use triggerbox_model::grants::Need;
-use triggerbox_sandbox::inspect::{ImportStatus, Inspection};
+use triggerbox_sandbox::inspect::Inspection;
 
 pub use self::{
     grants::used,
@@ -138,7 +138,7 @@ pub const RULES: [Rule; 14] = [
         Severity::Note,
         "The component is large: it loads and uploads slowly.",
         "build for size and \
-        strip what is not needed",
+        strip what is not needed; nothing, if most of it is the language's interpreter",
     ),
     rule(
         "slow-start",
@@ -196,7 +196,7 @@ pub fn lint(known: &Known<'_>) -> Vec<Finding> {
     if inspection.refusal().is_some() {
         return findings;
     }
-    denied(inspection, &mut findings);
+    findings.extend(inspection.warnings.iter().map(|warning| found(warning.code, warning.message.clone(), None)));
     if let Some(manifest) = &inspection.manifest {
         manifest::judge(manifest, &mut findings);
         grants::judge(manifest, inspection, known.needed, &mut findings);
@@ -204,14 +204,6 @@ pub fn lint(known: &Known<'_>) -> Vec<Finding> {
     size::judge(inspection, known.start, &mut findings);
     findings.sort_by_key(|finding| std::cmp::Reverse(finding.severity));
     findings
-}
-
-fn denied(inspection: &Inspection, findings: &mut Vec<Finding>) {
-    let denied = inspection.imports.iter().filter(|import| import.status == ImportStatus::Denied);
-    let names: Vec<_> = denied.map(|import| import.name.as_str()).collect();
-    if !names.is_empty() {
-        findings.push(found("denied-import", format!("calls to these fail at run time: {}", names.join(", ")), None));
-    }
 }
 
 /// A finding of one of the [`RULES`].

@@ -51,9 +51,12 @@ pub(crate) fn run(args: &CheckArgs) -> Result<Exit, Failure> {
         Trial::Skipped | Trial::Refused(_) => None,
     };
     let findings = lint(&Known { inspection: &inspection, start, needed: needed.as_deref() });
-    let compatibility = match args.compat && inspection.refusal().is_none() {
-        true => compatibility(&bytes).unwrap_or_default(),
-        false => Vec::new(),
+    let compatibility = match args.compat.then(|| compatibility(&bytes)) {
+        None => Vec::new(),
+        Some(Ok(versions)) => versions,
+        // What is no component is told already.
+        Some(Err(_)) if inspection.refusal().is_some() => Vec::new(),
+        Some(Err(problem)) => Err(anyhow::anyhow!(problem.message)).or_exit(Exit::InvalidComponent)?,
     };
     let ok = inspection.ok && !matches!(trial, Trial::Refused(_));
     let checked = Checked { args, inspection, trial, findings, compatibility, ok };

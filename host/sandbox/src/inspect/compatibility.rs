@@ -54,7 +54,11 @@ pub fn compatibility(bytes: &[u8]) -> Result<Vec<Compatibility>, Finding> {
     if let Some(message) = file_kind::problem(bytes) {
         return Err(Finding { code: "not-a-component", message });
     }
-    VERSIONS.iter().map(|(version, contract)| with(bytes, version, contract)).collect()
+    with_each(bytes, VERSIONS)
+}
+
+fn with_each(bytes: &[u8], versions: &[(&'static str, &[u8])]) -> Result<Vec<Compatibility>, Finding> {
+    versions.iter().map(|(version, contract)| with(bytes, version, contract)).collect()
 }
 
 fn with(bytes: &[u8], version: &'static str, contract: &[u8]) -> Result<Compatibility, Finding> {
