@@ -1,4 +1,4 @@
-//! From nothing to a component: `triggerbox new` and `triggerbox build` in every language.
+//! From nothing to a tested script: `triggerbox new`, `build` and `test` in every language.
 #![allow(clippy::unwrap_used, reason = "helpers of tests may be as blunt as tests")]
 
 use std::{
@@ -6,9 +6,11 @@ use std::{
     process::{Command, Output},
 };
 
-fn triggerbox(folder: &Path, args: &[&str]) {
+fn triggerbox(folder: &Path, args: &[&str]) -> String {
     let output = output(folder, args);
-    assert!(output.status.success(), "{args:?}: {}", String::from_utf8_lossy(&output.stderr));
+    let said = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(output.status.success(), "{args:?}: {said}{}", String::from_utf8_lossy(&output.stderr));
+    said
 }
 
 /// What a command that has to fail says.
@@ -36,6 +38,19 @@ fn builds(language: &str) {
     assert!(folder.join("triggerbox-sdk/wit/automation.wit").exists());
 }
 
+fn builds_and_passes_its_test(language: &str) {
+    let place = tempfile::tempdir().unwrap();
+    triggerbox(place.path(), &["new", "--lang", language, "first"]);
+    let folder = place.path().join("first");
+    triggerbox(&folder, &["build"]);
+    let said = triggerbox(&folder, &["test", "first.wasm"]);
+    assert!(said.contains("ok      large-lead"), "{said}");
+    triggerbox(&folder, &["check", "--no-compile", "first.wasm"]);
+    assert!(std::fs::read_to_string(folder.join("README.md")).unwrap().contains("triggerbox test"));
+    assert!(folder.join("triggerbox-sdk/wit/automation.wit").exists());
+}
+
+/// Its test is run as the examples' are: compiling two of these at once would take longer than one may.
 #[test]
 fn a_new_python_script_builds() {
     builds("python");
@@ -54,33 +69,33 @@ fn a_new_server_action_builds_and_passes_its_test() {
 }
 
 #[test]
-fn a_new_typescript_script_builds() {
-    builds("typescript");
+fn a_new_typescript_script_builds_and_passes_its_test() {
+    builds_and_passes_its_test("typescript");
 }
 
 #[test]
-fn a_new_javascript_script_builds() {
-    builds("javascript");
+fn a_new_javascript_script_builds_and_passes_its_test() {
+    builds_and_passes_its_test("javascript");
 }
 
 #[test]
-fn a_new_c_script_builds() {
-    builds("c");
+fn a_new_c_script_builds_and_passes_its_test() {
+    builds_and_passes_its_test("c");
 }
 
 #[test]
-fn a_new_go_script_builds() {
-    builds("go");
+fn a_new_go_script_builds_and_passes_its_test() {
+    builds_and_passes_its_test("go");
 }
 
 #[test]
-fn a_new_zig_script_builds() {
-    builds("zig");
+fn a_new_zig_script_builds_and_passes_its_test() {
+    builds_and_passes_its_test("zig");
 }
 
 #[test]
-fn a_new_cpp_script_builds() {
-    builds("cpp");
+fn a_new_cpp_script_builds_and_passes_its_test() {
+    builds_and_passes_its_test("cpp");
 }
 
 /// The example scripts of a language, each on its own scenarios.

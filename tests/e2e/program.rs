@@ -37,6 +37,8 @@ fn a_new_script_builds_passes_its_tests_and_runs() {
     };
     run(&["new", "big-deals"]);
     assert!(run(&["build", "big-deals"]).starts_with("built big-deals 0.1.0: big-deals/big-deals.wasm ("));
+    let tested = run(&["test", "big-deals/big-deals.wasm"]);
+    assert!(tested.contains("ok      large-lead"), "{tested}");
     assert!(run(&["check", "big-deals/big-deals.wasm"]).starts_with("big-deals/big-deals.wasm ok\n"));
     let report = run(&["run", "big-deals/big-deals.wasm", "--model", "crm.lead", "--ids", "1", "--dry-run"]);
     assert!(report.contains("leads noted"), "{report}");
