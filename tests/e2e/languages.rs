@@ -1,14 +1,26 @@
 //! The same scripts in every language: the whole contract from each, and the example scripts with the assertions that
 //! Rust's pass, too. The components are built by the toolchains that `triggerbox build` installs.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test may panic, in its helpers too"
+)]
+
 #[path = "support/language.rs"]
 mod language;
 mod support;
 
-use guest_artifacts::{CONTRACT_CHECK, Guest};
+use guest_artifacts::{CONTRACT_CHECK, DEMO_WRITE_THEN_TRAP, Guest};
 use support::{Crm, How, examples};
 use triggerbox_automation::Verdict;
-use triggerbox_model::{limits::Limit, value::Value};
+use triggerbox_model::{
+    event::{Trigger, WebhookCall},
+    limits::Limit,
+    value::Value,
+};
 
 /// A language's `contract-check`, and the codes of what it was refused.
 fn contract_check(language: &str) {
@@ -97,18 +109,54 @@ fn a_go_panic_shows_its_stack() {
     }
 }
 
-#[test]
-fn a_c_abort_is_a_trap() {
-    let (verdict, log) = broken(language::crash("c"));
-    let Verdict::Trapped(trap) = verdict else { panic!("{verdict:?}\n{log}") };
+/// The line with which a script broke, the last of its log, where it can only be a trap.
+fn last_word(guest: &Guest, ids: &[u32]) -> String {
+    let (report, log) = Crm::new().run(guest, "crm.lead", ids, &How::default());
+    let Verdict::Trapped(trap) = report.verdict else { panic!("{:?}\n{log:?}", report.verdict) };
     assert!(trap.cause.contains("unreachable"), "{trap:?}");
+    log.last().cloned().unwrap_or_default()
 }
 
 #[test]
-fn a_zig_error_is_named() {
+fn c_says_what_it_gave_up_at() {
+    let said = last_word(language::crash("c"), &[1]);
+    assert_eq!(said, "error assertion failed: event->records.len == 0 (script.c:9, in deeper)");
+    // Without a word.
+    assert_eq!(last_word(language::crash("c"), &[]), "");
+}
+
+#[test]
+fn cpp_says_what_it_gave_up_at() {
+    let said = last_word(language::crash("cpp"), &[]);
+    assert!(said.starts_with("error assertion failed: event->attempt == 0 (script.cpp:10, in "), "{said}");
+}
+
+#[test]
+fn a_zig_error_is_named_and_a_panic_is_told() {
     let (verdict, log) = broken(language::crash("zig"));
     let Verdict::Failed(failure) = verdict else { panic!("{verdict:?}\n{log}") };
     assert_eq!(failure.message(), "NothingToDo");
+    let said = last_word(language::crash("zig"), &[1]);
+    assert!(said.starts_with("error panic: no record was wanted"), "{said}");
+}
+
+#[test]
+fn a_javascript_error_shows_its_stack() {
+    let (verdict, log) = broken(language::crash("javascript"));
+    let Verdict::Failed(failure) = verdict else { panic!("{verdict:?}\n{log}") };
+    for part in ["TypeError: ", "at deeper (script.js:4)", "(script.js:8)"] {
+        assert!(failure.message().contains(part), "{part}: {}", failure.message());
+    }
+}
+
+#[test]
+fn a_rust_panic_shows_its_text_and_backtrace() {
+    let (report, log) = Crm::new().run(&DEMO_WRITE_THEN_TRAP, "sale.order", &[3], &How::default());
+    let Verdict::Trapped(trap) = report.verdict else { panic!("{:?}\n{log:?}", report.verdict) };
+    let shown = trap.to_string();
+    for part in ["cannot divide the total among 1 orders", "src/lib.rs:", "divide_the_total"] {
+        assert!(shown.contains(part), "{part}: {shown}");
+    }
 }
 
 examples!(python);
@@ -172,8 +220,19 @@ fn zig_contract_check() {
 
 /// A server action's code, run on these records.
 fn server_action(crm: &Crm, ids: &[u32], code: &str) -> (triggerbox_automation::Report, Vec<String>) {
-    let how = How { params: &[("code", code)], grants: ACTION, ..How::default() };
-    crm.run(language::single("python", "server-action"), "crm.lead", ids, &how)
+    action_in(crm, "crm.lead", ids, code, &How { grants: ACTION, ..How::default() })
+}
+
+/// The same, on another model and in another way.
+fn action_in(
+    crm: &Crm,
+    model: &str,
+    ids: &[u32],
+    code: &str,
+    how: &How<'_>,
+) -> (triggerbox_automation::Report, Vec<String>) {
+    let how = How { params: &[("code", code)], ..how.clone() };
+    crm.run(language::single("python", "server-action"), model, ids, &how)
 }
 
 const ACTION: &[&str] = &[
@@ -226,4 +285,102 @@ fn a_server_action_is_refused_with_line_and_reason() {
         assert!(failure.message().contains(reason), "{code}: {}", failure.message());
     }
     assert_eq!(crm.value("crm.lead", lead, "name"), Value::text("A lead"), "nothing was applied");
+}
+
+#[test]
+fn a_server_action_of_a_superuser_s_rule_may_say_so_within_its_grants() {
+    let crm = Crm::new();
+    let lead = crm.create("crm.lead", &[("name", Value::text("A lead"))]);
+    let how = How { superuser: true, grants: ACTION, ..How::default() };
+    for call in [
+        "record.sudo()",
+        "record.with_user(1)",
+        "record.with_user(user)",
+        "env(user=1)['crm.lead'].browse(record.id)",
+        "env(user=user, su=True)['crm.lead'].browse(record.id)",
+    ] {
+        let (report, log) = action_in(&crm, "crm.lead", &[lead], &format!("log({call}.name)"), &how);
+        assert!(matches!(report.verdict, Verdict::Applied(_)), "{call}: {:?}", report.verdict);
+        assert_eq!(log, ["info A lead"], "{call}");
+    }
+    // Neither another user's rights, nor what is not granted.
+    for (code, reason) in [
+        ("log(record.with_user(5).name)", "with_user() is not granted"),
+        ("log(env(user=5)['crm.lead'].browse(record.id).name)", "env(user=…, su=…) is not granted"),
+        ("log(env['res.users'].sudo().browse(1).login)", "refused-by-script"),
+        ("record.sudo().unlink()", "refused-by-script"),
+    ] {
+        let (report, log) = action_in(&crm, "crm.lead", &[lead], code, &how);
+        let Verdict::Failed(failure) = report.verdict else { panic!("{code}: {:?} {log:?}", report.verdict) };
+        assert!(failure.message().contains(reason), "{code}: {}", failure.message());
+    }
+}
+
+#[test]
+fn a_server_action_finds_a_webhook_s_payload() {
+    let crm = Crm::new();
+    let run = |body: &str, query: &[(&str, &str)]| {
+        let pairs = query.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+        let call = WebhookCall { method: "POST".to_owned(), headers: Vec::new(), query: pairs, body: body.into() };
+        let how = How { trigger: Some(Trigger::Webhook(call)), grants: ACTION, ..How::default() };
+        action_in(&crm, "crm.lead", &[], "log(payload['name'])\naction = payload", &how)
+    };
+    let (report, log) = run(r#"{"name": "Ada", "tags": [1, 2]}"#, &[("name", "of the query")]);
+    let Verdict::Applied(outcome) = report.verdict else { panic!("{:?}", report.verdict) };
+    assert_eq!(log, ["info Ada"]);
+    assert_eq!(outcome.result_json.as_deref(), Some(r#"{"name": "Ada", "tags": [1, 2]}"#));
+
+    let (report, log) = run("", &[("name", "Byron")]);
+    assert!(matches!(report.verdict, Verdict::Applied(_)), "{:?}", report.verdict);
+    assert_eq!(log, ["info Byron"]);
+
+    let (report, _) = run("name=Ada", &[]);
+    let Verdict::Failed(failure) = report.verdict else { panic!("{:?}", report.verdict) };
+    assert_eq!(failure.message(), "the request's body is no JSON");
+
+    // Of any other trigger there is none.
+    let (report, _) = server_action(&crm, &[], "log(str(payload))");
+    let Verdict::Failed(failure) = report.verdict else { panic!("{:?}", report.verdict) };
+    assert!(failure.message().contains("name 'payload' is not defined"), "{}", failure.message());
+}
+
+#[test]
+fn a_server_action_makes_archived_lines_with_lists_of_their_own() {
+    let crm = Crm::new();
+    let grants = [
+        "res.partner:read,write,create:name,active,parent_id,child_ids,category_id",
+        "res.partner.category:read,create,write:name",
+    ];
+    let code = "tag = env['res.partner.category'].create({'name': 'Former'})\n\
+                env['res.partner'].create({'name': 'Weavers', 'child_ids': [\n\
+                    (0, 0, {'name': 'Gone', 'active': False, 'category_id': [(4, tag.id)]}),\n\
+                    (0, 0, {'name': 'There', 'category_id': [(4, tag.id)]}),\n\
+                ]})";
+    let how = How { grants: &grants, ..How::default() };
+    let (report, log) = action_in(&crm, "res.partner", &[], code, &how);
+    assert!(matches!(report.verdict, Verdict::Applied(_)), "{:?} {log:?}", report.verdict);
+    for (name, active) in [("Gone", false), ("There", true)] {
+        let found = crm.search(
+            "res.partner",
+            &format!("[('name', '=', '{name}'), ('active', '=', {})]", if active { "True" } else { "False" }),
+        );
+        let [id] = found.as_slice() else { panic!("{name}: {found:?}") };
+        assert_eq!(crm.names("res.partner", *id, "category_id", "res.partner.category"), ["Former"], "{name}");
+        assert!(matches!(crm.value("res.partner", *id, "parent_id"), Value::Many2one(_)), "{name}");
+    }
+}
+
+#[test]
+fn a_server_action_knows_models_by_their_external_ids_if_there_are_such() {
+    let crm = Crm::new();
+    let lead = crm.create("crm.lead", &[("name", Value::text("A lead"))]);
+    let code = "log(env.ref('crm.model_crm_lead').model)\n\
+                log(str(env.ref('crm.model_no_such', raise_if_not_found=False)))\n\
+                name = record.name\nenv.invalidate_all()\nlog(record.name)\n\
+                env.ref('crm.model_no_such')";
+    let (report, log) = server_action(&crm, &[lead], code);
+    let Verdict::Failed(failure) = report.verdict else { panic!("{:?} {log:?}", report.verdict) };
+    assert_eq!(log, ["info crm.lead", "info None", "info A lead"]);
+    let wanted = "ValueError: External ID not found in the system: crm.model_no_such (line 6";
+    assert!(failure.message().starts_with(wanted), "{}", failure.message());
 }

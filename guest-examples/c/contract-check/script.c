@@ -107,8 +107,8 @@ static void writes(const tb_event *event, const char *model, uint32_t lead) {
   const char *text;
   note("records.write", tb_write(model, TB_IDS(lead), TB_FIELDS({"expected_revenue", tb_number(1234.5)})));
   note("records.read.staged", tb_read(model, TB_IDS(lead), "expected_revenue", &rows));
-  note("records.ensure.again", tb_ensure("crm.tag", "name", TB_FIELDS({"name", tb_text("contract check")}), &tag));
-  if (note("records.ensure", tb_ensure("crm.tag", "name", TB_FIELDS({"name", tb_text("contract check")}), &tag))) {
+  note("records.ensure", tb_ensure("crm.tag", "name", TB_FIELDS({"name", tb_text("contract check")}), &tag));
+  if (note("records.ensure.again", tb_ensure("crm.tag", "name", TB_FIELDS({"name", tb_text("contract check")}), &tag))) {
     tb_named name[] = {{"name", tb_text("made by a command")}}, color[] = {{"color", tb_integer(5)}};
     const struct {
       const char *name;
@@ -225,6 +225,10 @@ static void round_trip(const tb_event *event) {
       {"x_json", tb_json("{\"a\":[1,2.5,null,\"b\"]}")},
   };
   enum { KINDS = sizeof kinds / sizeof *kinds };
+  // Numbers, booleans and lists have no other emptiness.
+  tb_value empties[KINDS] = {tb_boolean(false), tb_integer(0), tb_number(0)};
+  for (size_t index = 3; index < KINDS; index++) empties[index] = tb_unset();
+  empties[7] = tb_ids_value((tb_ids){0});
   tb_named full[KINDS + 1] = {{"x_name", tb_text(tb_format("full, by %s", tb_c(event->rule)))}};
   tb_named empty[KINDS + 1] = {{"x_name", tb_text("empty")}};
   for (size_t index = 0; index < KINDS; index++) {
@@ -235,13 +239,17 @@ static void round_trip(const tb_event *event) {
   tb_rows rows;
   if (!note("values.create", tb_create("x_contract", full, KINDS + 1, &id))) return;
   note("values.create.empty", tb_create("x_contract", empty, KINDS + 1, &other));
-  if (note("values.read", tb_read("x_contract", TB_IDS(id, other), names, &rows))) {
+  tb_rows nothing;
+  if (note("values.read.full", tb_read("x_contract", TB_IDS(id), names, &rows)) &&
+      note("values.read.empty", tb_read("x_contract", TB_IDS(other), names, &nothing))) {
     for (size_t index = 0; index < KINDS; index++) {
-      bool same = tb_same(&rows.rows[0].values.ptr[index], &kinds[index].value);
+      const tb_value *read = &rows.rows[0].values.ptr[index], *left = &nothing.rows[0].values.ptr[index];
+      bool same = tb_same(read, &kinds[index].value), is_empty = tb_same(left, &empties[index]);
       tb_error.code = tb_s("differs");
-      tb_error.message = tb_s(tb_show(&rows.rows[0].values.ptr[index]));
-      note(tb_format("values.%s", kinds[index].name), same);
-      note(tb_format("values.%s.empty", kinds[index].name), rows.rows[1].id == other);
+      tb_error.message = tb_s(tb_show(read));
+      note(tb_format("values.%s.full", kinds[index].name), same);
+      tb_error.message = tb_s(tb_show(left));
+      note(tb_format("values.%s.empty", kinds[index].name), is_empty);
     }
   }
   // Each kind again as the right-hand side of a condition.

@@ -22,11 +22,28 @@ bool exports_automation_run(automation_event_t *event, automation_outcome_t *out
   return false;
 }
 
+// --- breaking ------------------------------------------------------------------------------------
+
+// Ends the run as a trap, with a line in its log.
+static _Noreturn void broken(const char *text) {
+  tb_str line = tb_s(text);
+  triggerbox_automation_log_write(TRIGGERBOX_AUTOMATION_LOG_LEVEL_ERROR, &line);
+  __builtin_trap();
+}
+
+// What `assert` calls.
+_Noreturn void __assert_fail(const char *condition, const char *file, int line, const char *function) {
+  const char *name = strrchr(file, '/');
+  char text[512];
+  snprintf(text, sizeof text, "assertion failed: %s (%s:%d, in %s)", condition, name ? name + 1 : file, line, function);
+  broken(text);
+}
+
 // --- texts ---------------------------------------------------------------------------------------
 
 static void *room(size_t bytes) {
   void *memory = malloc(bytes ? bytes : 1);
-  if (!memory) abort();
+  if (!memory) broken("out of memory");
   return memory;
 }
 

@@ -121,9 +121,9 @@ func writes(event triggerbox.Event, lead triggerbox.Record) {
 	answer("records.read.staged", rows, err)
 	name := triggerbox.Values{"name": "contract check"}
 	tag, err := triggerbox.Ensure("crm.tag", []string{"name"}, name)
-	answer("records.ensure.again", tag, err)
-	tag, err = triggerbox.Ensure("crm.tag", []string{"name"}, name)
 	answer("records.ensure", tag, err)
+	tag, err = triggerbox.Ensure("crm.tag", []string{"name"}, name)
+	answer("records.ensure.again", tag, err)
 	for _, command := range []struct {
 		name    string
 		command triggerbox.Command
@@ -222,6 +222,21 @@ var kinds = triggerbox.Values{
 	"x_json":       triggerbox.JSON(`{"a":[1,2.5,null,"b"]}`),
 }
 
+// empties are what kinds are that have no other emptiness; the others are nil.
+var empties = triggerbox.Values{"x_boolean": false, "x_integer": 0, "x_float": 0.0, "x_tag_ids": []uint32{}}
+
+// compared notes whether a value was read as it should be.
+func compared(name string, read, wanted any) {
+	if ids, ok := read.([]uint32); ok && len(ids) == 0 {
+		read = []uint32{}
+	}
+	if reflect.DeepEqual(read, wanted) {
+		note(name, nil)
+	} else {
+		note(name, fmt.Errorf("read as %#v", read))
+	}
+}
+
 // roundTrip writes every kind of value to a record, reads it back, and asks for it in a condition.
 func roundTrip(event triggerbox.Event) {
 	full, empty := triggerbox.Values{"x_name": "full, by " + event.Host.Rule}, triggerbox.Values{"x_name": "empty"}
@@ -236,8 +251,12 @@ func roundTrip(event triggerbox.Event) {
 	}
 	other, err := triggerbox.Create("x_contract", empty)
 	note("values.create.empty", err)
-	rows, err := triggerbox.Read("x_contract", []uint32{made.ID, other.ID}, names...)
-	if !note("values.read", err) || len(rows) != 2 {
+	rows, err := triggerbox.Read("x_contract", []uint32{made.ID}, names...)
+	if !note("values.read.full", err) || len(rows) != 1 {
+		return
+	}
+	nothing, err := triggerbox.Read("x_contract", []uint32{other.ID}, names...)
+	if !note("values.read.empty", err) || len(nothing) != 1 {
 		return
 	}
 	for name, value := range kinds {
@@ -245,17 +264,8 @@ func roundTrip(event triggerbox.Event) {
 		if link, ok := read.(triggerbox.Link); ok {
 			read = triggerbox.Link{ID: link.ID}
 		}
-		if reflect.DeepEqual(read, value) {
-			note("values."+name, nil)
-		} else {
-			note("values."+name, fmt.Errorf("read as %v", read))
-		}
-		switch value := rows[1].Values[name].(type) {
-		case nil, bool, int, float64, []uint32:
-			note("values."+name+".empty", nil)
-		default:
-			note("values."+name+".empty", fmt.Errorf("read as %v", value))
-		}
+		compared("values."+name+".full", read, value)
+		compared("values."+name+".empty", nothing[0].Values[name], empties[name])
 		one := triggerbox_automation_types.MakeOperandOne(triggerbox.ToHost(value))
 		domain := triggerbox_automation_types.MakeDomainTerms([]triggerbox_automation_types.Term{condition(name, triggerbox_automation_types.Operator_Eq, one)})
 		checked("values.domain."+name, triggerbox_automation_records.SearchCount("x_contract", domain))

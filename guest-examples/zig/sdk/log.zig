@@ -19,7 +19,8 @@ pub fn err(comptime template: []const u8, arguments: anytype) void {
     write(c.TRIGGERBOX_AUTOMATION_LOG_LEVEL_ERROR, tb.format(template, arguments));
 }
 
-fn write(level: u8, line: []const u8) void {
+/// A line as it is, at a level of the contract's.
+pub fn write(level: u8, line: []const u8) void {
     var text = tb.str(line);
     c.triggerbox_automation_log_write(level, &text);
 }

@@ -43,8 +43,12 @@ pub(crate) fn bundled_crash(language: &str) -> &'static Guest {
 
 /// A script that breaks.
 pub(crate) fn crash(language: &str) -> &'static Guest {
-    let library = examples(language).join("sdk");
-    let component = component(&crashes().join(language), Some(library));
+    let library = match language {
+        "cpp" => "c",
+        "javascript" => "typescript",
+        own => own,
+    };
+    let component = component(&crashes().join(language), Some(examples(library).join("sdk")));
     guest("crash", &examples(language).join("contract-check"), component)
 }
 
