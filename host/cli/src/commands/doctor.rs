@@ -6,6 +6,11 @@ use jiff::{Timestamp, tz::TimeZone};
 use serde::Serialize;
 use triggerbox_sandbox::{Allocation, Cache, Pool, Sandbox};
 use triggerbox_store::db::Database;
+use triggerbox_toolchain::{
+    Workshop, clients,
+    versions::{Registry, TOOLCHAINS},
+    workshop::TOOLS_VARIABLE,
+};
 
 use crate::{
     args::DoctorArgs,
@@ -38,13 +43,16 @@ type Finding = (Level, String);
 type Check = (&'static str, fn() -> Finding);
 
 pub(crate) fn run(args: &DoctorArgs) -> Result<Exit, Failure> {
-    let checks: [Check; 6] = [
+    let checks: [Check; 9] = [
         ("engine", engine),
         ("compiling", compiling),
         ("cache", cache),
         ("backend", backend),
         ("time zones", time_zones),
         ("rust", rust),
+        ("python", python),
+        ("node", node),
+        ("compilers", compilers),
     ];
     let findings: Vec<_> = checks
         .into_iter()
@@ -131,4 +139,32 @@ fn rust() -> Finding {
         true => (Level::Ok, "scripts in Rust can be built".to_owned()),
         false => (Level::Warning, "the target is missing: rustup target add wasm32-wasip2".to_owned()),
     }
+}
+
+fn python() -> Finding {
+    match clients(Registry::PyPi) {
+        Ok(found) => (Level::Ok, format!("scripts in Python, C, C++, Zig and Go can be built: {found}")),
+        Err(problem) => (Level::Warning, format!("to write scripts in Python, C, C++, Zig or Go: {problem}")),
+    }
+}
+
+fn node() -> Finding {
+    match clients(Registry::Npm) {
+        Ok(found) => (Level::Ok, format!("scripts in JavaScript and TypeScript can be built: {found}")),
+        Err(problem) => (Level::Warning, format!("to write scripts in JavaScript or TypeScript: {problem}")),
+    }
+}
+
+/// Which compilers are there already; the others are installed at a script's first build.
+fn compilers() -> Finding {
+    let Some(tools) = Workshop::shared_tools() else {
+        let text =
+            format!("each script's folder gets its own at its first build; {TOOLS_VARIABLE} names a folder for all");
+        return (Level::Ok, text);
+    };
+    let states = TOOLCHAINS.map(|(toolchain, languages)| {
+        let there = if tools.join(toolchain.folder()).exists() { "installed" } else { "installed when it is needed" };
+        format!("{} for {languages} ({there})", toolchain.label())
+    });
+    (Level::Ok, format!("in {}: {}", tools.display(), states.join("; ")))
 }
