@@ -5,6 +5,7 @@
 //! | [`functions`] | SQL functions and collations, registered on each connection |
 //! | [`sql`] | a resolved domain as SQL |
 //! | [`order`] | `ORDER BY`, through relations |
+//! | `asked` | questions that were asked before |
 //! | [`access`] | what the user may see, as domains are resolved |
 //! | [`read`] | fields of records |
 //! | [`names`] | display names |
@@ -13,6 +14,7 @@
 //! All SQL names tables without a schema, so that a run's staged changes can shadow them with temporary views.
 
 pub mod access;
+mod asked;
 pub mod functions;
 pub mod names;
 pub mod order;
@@ -20,7 +22,7 @@ pub mod read;
 pub mod records;
 pub mod sql;
 
-use rusqlite::{Connection, params_from_iter};
+use rusqlite::{Connection, params_from_iter, types::Value};
 use triggerbox_model::{
     call::{Operation, Page},
     domain::{Domain, Operator, filter::Filter, resolve},
@@ -29,7 +31,12 @@ use triggerbox_model::{
     value::{Id, Link, Row},
 };
 
-use self::{access::resolving, sql::Sql};
+pub(crate) use self::asked::Shapes;
+use self::{
+    access::resolving,
+    asked::{Question, Statement, Wanted},
+    sql::Sql,
+};
 use crate::{
     ddl::{quote, table},
     env::Env,
@@ -51,8 +58,13 @@ pub(crate) fn fault(error: rusqlite::Error) -> Error {
 /// # Errors
 /// `bad-domain`, `bad-order`, `unknown-field`, `wrong-type`: the question is wrong. `access-denied`: the user may not.
 pub fn search(conn: &Connection, env: &Env, model: &str, domain: &Domain, page: &Page) -> Result<Vec<Id>, Error> {
-    let filter = filter(conn, env, model, domain, page.archived)?;
-    select_ids(conn, env, env.schema.model(model)?, &filter, page)
+    let bounds = bounds(page);
+    let wanted = Wanted::Ids { order: page.order.as_deref(), paged: bounds.is_some() };
+    let active_test = env.active_test && !page.archived;
+    match (Question { env, model, domain, active_test, wanted }).statement(conn)? {
+        Some(Statement { text, params }) => run(conn, &text, params, bounds),
+        None => Ok(Vec::new()),
+    }
 }
 
 /// How many records match; Odoo's `search_count`.
@@ -60,14 +72,8 @@ pub fn search(conn: &Connection, env: &Env, model: &str, domain: &Domain, page: 
 /// # Errors
 /// As [`search`].
 pub fn search_count(conn: &Connection, env: &Env, model: &str, domain: &Domain) -> Result<u32, Error> {
-    let filter = filter(conn, env, model, domain, false)?;
-    if filter == Filter::Never {
-        return Ok(0);
-    }
-    let mut sql = Sql::new(conn);
-    sql.push(&format!("SELECT count(*) FROM {} AS t WHERE ", quote(&table(model))));
-    sql.filter(model, "t", &filter)?;
-    let (text, params) = sql.finish();
+    let question = Question { env, model, domain, active_test: env.active_test, wanted: Wanted::Count };
+    let Some(Statement { text, params }) = question.statement(conn)? else { return Ok(0) };
     let mut statement = conn.prepare_cached(&text).map_err(fault)?;
     statement.query_row(params_from_iter(params), |row| row.get(0)).map_err(fault)
 }
@@ -150,9 +156,12 @@ pub(crate) fn among(conn: &Connection, env: &Env, model: &str, ids: &[Id], filte
 /// As [`search`].
 pub fn plan(conn: &Connection, env: &Env, model: &str, domain: &Domain, page: &Page) -> Result<Vec<String>, Error> {
     let filter = filter(conn, env, model, domain, page.archived)?;
-    let (text, params) = select(conn, env, env.schema.model(model)?, &filter, page)?;
+    let bounds = bounds(page);
+    let sql = select(conn, env, env.schema.model(model)?, &filter, page.order.as_deref(), bounds.is_some())?;
+    let (text, params) = sql.finish();
     let mut statement = conn.prepare(&format!("EXPLAIN QUERY PLAN {text}")).map_err(fault)?;
-    let rows = statement.query_map(params_from_iter(params), |row| row.get("detail")).map_err(fault)?;
+    let rows =
+        statement.query_map(params_from_iter(with_bounds(params, bounds)), |row| row.get("detail")).map_err(fault)?;
     rows.collect::<Result<_, _>>().map_err(fault)
 }
 
@@ -164,36 +173,52 @@ pub(crate) fn select_ids(
     filter: &Filter,
     page: &Page,
 ) -> Result<Vec<Id>, Error> {
-    let (text, params) = select(conn, env, model, filter, page)?;
+    let bounds = bounds(page);
+    let sql = select(conn, env, model, filter, page.order.as_deref(), bounds.is_some())?;
     if *filter == Filter::Never {
         return Ok(Vec::new());
     }
-    let mut statement = conn.prepare_cached(&text).map_err(fault)?;
-    let rows = statement.query_map(params_from_iter(params), |row| row.get(0)).map_err(fault)?;
+    let (text, params) = sql.finish();
+    run(conn, &text, params, bounds)
+}
+
+/// Runs a statement that gives ids.
+fn run(conn: &Connection, text: &str, params: Vec<Value>, bounds: Option<[i64; 2]>) -> Result<Vec<Id>, Error> {
+    let mut statement = conn.prepare_cached(text).map_err(fault)?;
+    let params = params_from_iter(with_bounds(params, bounds));
+    let rows = statement.query_map(params, |row| row.get(0)).map_err(fault)?;
     rows.collect::<Result<_, _>>().map_err(fault)
 }
 
-/// The query of a filter. No limit is none, or zero, as Odoo has it.
-fn select(
-    conn: &Connection,
+fn with_bounds(mut params: Vec<Value>, bounds: Option<[i64; 2]>) -> Vec<Value> {
+    params.extend(bounds.into_iter().flatten().map(Value::Integer));
+    params
+}
+
+/// Limit and offset of a page, if it has either. No limit is none, or zero, as Odoo has it.
+fn bounds(page: &Page) -> Option<[i64; 2]> {
+    let limit = page.limit.filter(|limit| *limit > 0);
+    (limit.is_some() || page.offset > 0).then(|| [limit.map_or(-1, i64::from), i64::from(page.offset)])
+}
+
+/// The query of a filter. `paged`: with places for limit and offset, after all other values.
+fn select<'c>(
+    conn: &'c Connection,
     env: &Env,
     model: &Model,
     filter: &Filter,
-    page: &Page,
-) -> Result<(String, Vec<rusqlite::types::Value>), Error> {
-    let order = order::order_by(env, model, page.order.as_deref())?;
+    order: Option<&str>,
+    paged: bool,
+) -> Result<Sql<'c>, Error> {
+    let order = order::order_by(env, model, order)?;
     let mut sql = Sql::new(conn);
     sql.push(&format!("SELECT t.\"id\" FROM {} AS t", quote(&table(&model.name))));
     order.push_joins(&mut sql);
     sql.push(" WHERE ");
     sql.filter(&model.name, "t", filter)?;
     order.push_terms(&mut sql);
-    let limit = page.limit.filter(|limit| *limit > 0);
-    if limit.is_some() || page.offset > 0 {
-        sql.push(" LIMIT ");
-        sql.bind(limit.map_or(-1, i64::from));
-        sql.push(" OFFSET ");
-        sql.bind(i64::from(page.offset));
+    if paged {
+        sql.push(" LIMIT ? OFFSET ?");
     }
-    Ok(sql.finish())
+    Ok(sql)
 }

@@ -21,13 +21,14 @@ pub struct Sql<'c> {
     text: String,
     params: Vec<Value>,
     aliases: usize,
+    has_asked: bool,
 }
 
 impl<'c> Sql<'c> {
     /// Nothing yet. The connection is asked only for the few domains whose validity depends on the data.
     #[must_use]
     pub fn new(conn: &'c Connection) -> Self {
-        Self { conn, text: String::with_capacity(USUAL), params: Vec::new(), aliases: 0 }
+        Self { conn, text: String::with_capacity(USUAL), params: Vec::new(), aliases: 0, has_asked: false }
     }
 
     /// Adds text: SQL of ours, never anything from outside.
@@ -52,6 +53,11 @@ impl<'c> Sql<'c> {
     #[must_use]
     pub fn finish(self) -> (String, Vec<Value>) {
         (self.text, self.params)
+    }
+
+    /// Whether the records were looked at to write it.
+    pub(super) fn has_asked(&self) -> bool {
+        self.has_asked
     }
 
     fn alias(&mut self) -> String {
@@ -92,6 +98,7 @@ impl<'c> Sql<'c> {
                 question.rows(other, filter)?;
                 question.push(")");
                 let (text, params) = question.finish();
+                self.has_asked = true;
                 let refused: bool =
                     self.conn.query_row(&text, params_from_iter(params), |row| row.get(0)).map_err(fault)?;
                 if refused {

@@ -212,8 +212,8 @@ pub fn rule_domain(conn: &Connection, env: &Env, model: &str, operation: Operati
     Ok(Domain::and(all))
 }
 
-/// The rules for reading a model, as they were resolved before for a user like this one. `resolve`: resolves them, and says
-/// what of.
+/// The rules for reading a model, as they were resolved before for a user like this one, and whether they follow from the
+/// user alone. `resolve`: resolves them, and says what of.
 ///
 /// # Errors
 /// What `resolve` says.
@@ -221,15 +221,16 @@ pub(crate) fn read_filter(
     env: &Env,
     model: &str,
     resolve: impl FnOnce() -> Result<(Filter, Domain), Error>,
-) -> Result<Filter, Error> {
+) -> Result<(Filter, bool), Error> {
     if let Some(known) = env.rights.known_filter(env, model) {
-        return Ok(known);
+        return Ok((known, true));
     }
     let (filter, domain) = resolve()?;
-    if is_settled(env, model) && is_settled_domain(&domain) {
+    let settled = is_settled(env, model) && is_settled_domain(&domain);
+    if settled {
         env.rights.keep_filter(env, model, &filter);
     }
-    Ok(filter)
+    Ok((filter, settled))
 }
 
 /// Whether the rules for reading a model follow from who the user is, and from nothing else.

@@ -8,7 +8,7 @@ use std::{
 use triggerbox_model::{domain::filter::Filter, error::Error, schema::Schema, value::Id};
 
 use super::{Access, Expression, Rights, Rule};
-use crate::env::Env;
+use crate::{env::Env, query::Shapes};
 
 /// Made when the rights are first asked. Says nothing that the rights do not say: all are equal.
 #[derive(Debug, Default)]
@@ -16,6 +16,8 @@ pub(super) struct Prepared {
     models: OnceLock<HashMap<String, OfModel>>,
     /// Rules for reading, resolved, by model; the latest last.
     filters: Mutex<HashMap<String, VecDeque<(Reader, Filter)>>>,
+    /// Questions that were asked, with the SQL that they became.
+    shapes: Mutex<Shapes>,
 }
 
 /// For how many readers the resolved rules of a model are kept.
@@ -23,7 +25,7 @@ const READERS: usize = 16;
 
 /// Everything of an environment that settled rules follow from.
 #[derive(Debug)]
-struct Reader {
+pub(crate) struct Reader {
     schema: Arc<Schema>,
     user: Id,
     groups: BTreeSet<Id>,
@@ -37,7 +39,7 @@ struct Reader {
 }
 
 impl Reader {
-    fn of(env: &Env) -> Self {
+    pub(crate) fn of(env: &Env) -> Self {
         Self {
             schema: Arc::clone(&env.schema),
             user: env.user,
@@ -52,7 +54,7 @@ impl Reader {
         }
     }
 
-    fn is(&self, env: &Env) -> bool {
+    pub(crate) fn is(&self, env: &Env) -> bool {
         Arc::ptr_eq(&self.schema, &env.schema)
             && self.user == env.user
             && self.companies == env.companies
@@ -103,6 +105,11 @@ impl Rights {
 
     fn filters(&self) -> MutexGuard<'_, HashMap<String, VecDeque<(Reader, Filter)>>> {
         self.prepared.filters.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Questions that were asked before.
+    pub(crate) fn shapes(&self) -> MutexGuard<'_, Shapes> {
+        self.prepared.shapes.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The rules for reading a model as they were resolved before for the same reader.
