@@ -139,56 +139,64 @@ fn links(conn: &Connection, env: &Env, model: &Model, ids: &[Id], field: &str) -
     Ok(values(conn, env, model, ids, field)?.into_iter().filter_map(link).collect())
 }
 
+/// Makes the names of records; the last number: how deep names are made of other records' names.
+type Make = fn(&Connection, &Env, &Model, &[Id], usize) -> Result<Names, Error>;
+
+/// Models whose records are not simply called by their name field.
+const MADE_UP: [(&str, Make); 8] = [
+    ("res.partner", partner_names),
+    ("res.partner.category", path_names),
+    ("product.product", product_names),
+    ("product.template", product_names),
+    ("sale.order.line", order_line_names),
+    ("mail.activity", activity_names),
+    ("mail.followers", |conn, env, model, ids, depth| names_of(conn, env, model, ids, "partner_id", depth)),
+    ("res.groups", |conn, env, model, ids, _| texts(conn, env, model, ids, "name")),
+];
+
+/// How the names of a model's records are made up, if they are.
+fn made_up(model: &Model) -> Option<Make> {
+    MADE_UP.iter().find(|(name, _)| *name == model.name).map(|(_, make)| *make)
+}
+
 fn at_depth(conn: &Connection, env: &Env, model: &Model, ids: &[Id], depth: usize) -> Result<Names, Error> {
     if ids.is_empty() || depth > MAX_DEPTH {
         return Ok(Names::new());
     }
-    match model.name.as_str() {
-        "res.partner" => {
-            let mut names = texts(conn, env, model, ids, "complete_name")?;
-            for name in names.values_mut() {
-                *name = name.trim().to_owned();
-            }
-            Ok(names)
-        }
-        "res.partner.category" => path_names(conn, env, model, ids, depth),
-        "product.product" | "product.template" => {
-            let mut names = texts(conn, env, model, ids, "name")?;
-            for (id, code) in texts(conn, env, model, ids, "default_code")? {
-                if let Some(name) = names.get_mut(&id).filter(|_| !code.is_empty()) {
-                    *name = format!("[{code}] {name}");
-                }
-            }
-            Ok(names)
-        }
-        "sale.order.line" => order_line_names(conn, env, model, ids, depth),
-        "mail.activity" => {
-            let mut names = names_of(conn, env, model, ids, "activity_type_id", depth)?;
-            let summaries = texts(conn, env, model, ids, "summary")?;
-            names.extend(summaries.into_iter().filter(|(_, summary)| !summary.is_empty()));
-            Ok(names)
-        }
-        "mail.followers" => names_of(conn, env, model, ids, "partner_id", depth),
-        "res.groups" => texts(conn, env, model, ids, "name"),
-        _ => by_name_field(conn, env, model, ids, depth),
-    }
+    made_up(model).unwrap_or(by_name_field)(conn, env, model, ids, depth)
 }
 
 /// The field that alone says what the records of a model are called, in every language; none where names are made up.
 pub(crate) fn name_field(model: &Model) -> Option<&str> {
-    const MADE_UP: [&str; 8] = [
-        "res.partner",
-        "res.partner.category",
-        "product.product",
-        "product.template",
-        "sale.order.line",
-        "mail.activity",
-        "mail.followers",
-        "res.groups",
-    ];
-    let name = model.rec_name.as_deref().filter(|_| !MADE_UP.contains(&model.name.as_str()))?;
+    let name = model.rec_name.as_deref().filter(|_| made_up(model).is_none())?;
     let field = model.fields.get(name)?;
     (field.kind == FieldKind::Char && field.has_column() && !field.translate).then_some(name)
+}
+
+fn partner_names(conn: &Connection, env: &Env, model: &Model, ids: &[Id], _: usize) -> Result<Names, Error> {
+    let mut names = texts(conn, env, model, ids, "complete_name")?;
+    for name in names.values_mut() {
+        *name = name.trim().to_owned();
+    }
+    Ok(names)
+}
+
+/// `[CHAIR] Office chair`
+fn product_names(conn: &Connection, env: &Env, model: &Model, ids: &[Id], _: usize) -> Result<Names, Error> {
+    let mut names = texts(conn, env, model, ids, "name")?;
+    for (id, code) in texts(conn, env, model, ids, "default_code")? {
+        if let Some(name) = names.get_mut(&id).filter(|_| !code.is_empty()) {
+            *name = format!("[{code}] {name}");
+        }
+    }
+    Ok(names)
+}
+
+fn activity_names(conn: &Connection, env: &Env, model: &Model, ids: &[Id], depth: usize) -> Result<Names, Error> {
+    let mut names = names_of(conn, env, model, ids, "activity_type_id", depth)?;
+    let summaries = texts(conn, env, model, ids, "summary")?;
+    names.extend(summaries.into_iter().filter(|(_, summary)| !summary.is_empty()));
+    Ok(names)
 }
 
 fn by_name_field(conn: &Connection, env: &Env, model: &Model, ids: &[Id], depth: usize) -> Result<Names, Error> {
