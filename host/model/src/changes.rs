@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use foldhash::fast::RandomState;
+use indexmap::IndexMap;
 use serde::{Deserialize, Serialize};
 
 use crate::{
@@ -292,7 +294,7 @@ fn printable(text: &str) -> String {
 /// Joins changes of the same record into one: the first old values, the last new ones. What cancels out is gone.
 #[must_use]
 pub fn merge(changes: impl IntoIterator<Item = Change>) -> Vec<Change> {
-    let mut merged: indexmap::IndexMap<RecordRef, Change> = indexmap::IndexMap::new();
+    let mut merged: IndexMap<RecordRef, Change, RandomState> = IndexMap::default();
     for change in changes {
         let Some(known) = merged.get_mut(&change.record) else {
             merged.insert(change.record.clone(), change);

@@ -16,12 +16,15 @@ use crate::{call::FieldInfo, error::Error, text::nearest};
 /// The model of followers.
 const FOLLOWERS: &str = "mail.followers";
 
+/// Models, or fields, by name, in order of declaration.
+pub type ByName<T> = IndexMap<String, T, foldhash::fast::RandomState>;
+
 /// All models of a backend, by technical name.
 #[derive(Debug, Clone, Default, PartialEq, Serialize)]
 #[serde(transparent)]
 pub struct Schema {
     /// In order of declaration.
-    pub models: IndexMap<String, Model>,
+    pub models: ByName<Model>,
     /// The records are on another server: here is nothing to look them up in.
     #[serde(skip)]
     pub remote: bool,
@@ -29,7 +32,7 @@ pub struct Schema {
 
 impl<'de> Deserialize<'de> for Schema {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        Ok(Self::new(IndexMap::deserialize(deserializer)?))
+        Ok(Self::new(ByName::deserialize(deserializer)?))
     }
 }
 
@@ -37,7 +40,7 @@ impl Schema {
     /// Makes a schema of models as they were declared: names them, and names the tables of many2many fields
     /// that were declared without one.
     #[must_use]
-    pub fn new(mut models: IndexMap<String, Model>) -> Self {
+    pub fn new(mut models: ByName<Model>) -> Self {
         for (name, model) in &mut models {
             model.name.clone_from(name);
             for (field_name, field) in &mut model.fields {
@@ -147,7 +150,7 @@ pub struct Model {
     #[serde(default)]
     pub chatter: bool,
     /// Fields in order of declaration. `id` is not among them: every model has one.
-    pub fields: IndexMap<String, Field>,
+    pub fields: ByName<Field>,
     /// Rules over single records and sets of them.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub constraints: Vec<Constraint>,

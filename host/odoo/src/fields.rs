@@ -2,12 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use indexmap::IndexMap;
 use serde::Deserialize;
 use serde_json::Value as Json;
 use triggerbox_model::{
     error::Error,
-    schema::{Field, FieldKind, Model},
+    schema::{ByName, Field, FieldKind, Model},
 };
 
 use crate::config::is_name;
@@ -83,7 +82,7 @@ struct Told {
 pub fn described(name: &str, answer: &Json) -> Result<Described, Error> {
     let odd = |why: String| Error::unavailable("bad-answer", format!("odoo describes `{name}` oddly: {why}"));
     let Json::Object(told) = answer else { return Err(odd("no object".to_owned())) };
-    let mut fields = IndexMap::new();
+    let mut fields = ByName::default();
     let mut depends = BTreeMap::new();
     for (field_name, told) in told {
         if field_name == "id" || !is_name(field_name) {
@@ -128,7 +127,7 @@ pub(crate) fn empty(name: &str) -> Model {
         log_access: true,
         inherits: BTreeMap::new(),
         chatter: false,
-        fields: IndexMap::new(),
+        fields: ByName::default(),
         constraints: Vec::new(),
     }
 }

@@ -104,6 +104,7 @@ pub fn commit_in(conn: &Connection, env: &Env, changes: &ChangeSet) -> Result<Co
             continue;
         }
         let mut writer = Writer::new(conn, &here, &mut place);
+        writer.undone_with_all = true;
         writer.options = options.clone();
         writer.tracking = tracking;
         events.extend(effect::apply(&mut writer, &staged)?.changes);
@@ -113,6 +114,7 @@ pub fn commit_in(conn: &Connection, env: &Env, changes: &ChangeSet) -> Result<Co
         failpoint::break_in_two(conn).map_err(DbError::from)?;
     }
     let mut writer = Writer::new(conn, env, &mut place);
+    writer.undone_with_all = true;
     writer.tracking = tracking;
     events.extend(writer.finish()?);
     let events = merge(events);

@@ -53,6 +53,11 @@ pub(crate) fn push_quoted(sql: &mut String, name: &str) {
     sql.push('"');
 }
 
+/// Adds the table of a model, as SQL takes it.
+pub(crate) fn push_table(sql: &mut String, model: &str) {
+    push_quoted(sql, &table(model));
+}
+
 /// The column beside a translated field that holds the other languages' texts, not quoted.
 #[must_use]
 pub fn translations_column(field: &str) -> String {

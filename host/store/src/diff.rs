@@ -1,11 +1,13 @@
 //! Changes in words: labels and names in place of technical values, messages and activities with their record.
 
 use std::{
+    borrow::Cow,
     cell::RefCell,
     collections::{BTreeMap, BTreeSet, HashMap},
 };
 
-use indexmap::IndexMap;
+use foldhash::fast::RandomState;
+use indexmap::{IndexMap, map::Entry};
 use rusqlite::Connection;
 use triggerbox_model::{
     changes::{Change, ChangeKind, ChatterDiff, Diff, FieldDiff, RecordDiff},
@@ -28,20 +30,25 @@ use crate::{
 /// # Errors
 /// What the database says.
 pub fn describe(conn: &Connection, env: &Env, changes: &[Change]) -> Result<Diff, Error> {
-    let mut records: IndexMap<RecordRef, RecordDiff> = IndexMap::new();
+    let mut records = Records::default();
     let (names, note) = (names_of(conn, env, changes)?, chatter::note_subtype(conn)?);
     let words = Words { conn, env, names, note, bodies: RefCell::default() };
     for change in changes {
         let Some(model) = env.schema.models.get(&change.record.model) else { continue };
         if let Some((target, entry)) = words.chatter(model, change)? {
-            let record = words.record(&mut records, &target)?;
-            record.chatter.extend(entry);
+            words.record(&mut records, &target)?.chatter.extend(entry);
             continue;
         }
         if chatter::is_plumbing(&change.record.model) {
             continue;
         }
-        let mut fields = Vec::new();
+        let record = words.record(&mut records, &change.record)?;
+        record.kind = Some(change.kind);
+        if change.kind == ChangeKind::Deleted {
+            record.name = words.last_name(model, change);
+            continue;
+        }
+        let mut fields = Vec::with_capacity(change.fields.len());
         for changed in &change.fields {
             let Some(field) = model.fields.get(&changed.field) else { continue };
             fields.push(FieldDiff {
@@ -53,26 +60,25 @@ pub fn describe(conn: &Connection, env: &Env, changes: &[Change]) -> Result<Diff
                 new: changed.new.clone(),
             });
         }
-        let record = words.record(&mut records, &change.record)?;
-        record.kind = Some(change.kind);
-        if change.kind == ChangeKind::Deleted {
-            record.name = words.last_name(model, change);
-        } else {
-            record.fields = fields;
-        }
+        record.fields = fields;
     }
     Ok(Diff { records: records.into_values().collect() })
 }
+
+/// Records in the order of first change.
+type Records = IndexMap<RecordRef, RecordDiff, RandomState>;
+
+type Known = HashMap<String, Names, RandomState>;
 
 struct Words<'a> {
     conn: &'a Connection,
     env: &'a Env,
     /// Names of the records that changes are about, as far as they were foreseen.
-    names: HashMap<String, Names>,
+    names: Known,
     /// The subtype of internal notes.
     note: Option<Id>,
     /// Short bodies of messages as text: thousands of new records begin with the same note.
-    bodies: RefCell<HashMap<String, String>>,
+    bodies: RefCell<HashMap<String, String, RandomState>>,
 }
 
 /// Bytes of a body that is kept, at most; and how many are.
@@ -80,9 +86,9 @@ const SHORT: usize = 256;
 const MOST_BODIES: usize = 1_000;
 
 /// The names of records that are sure to be told, model by model: thousands of changes ask for thousands of names.
-fn names_of(conn: &Connection, env: &Env, changes: &[Change]) -> Result<HashMap<String, Names>, Error> {
+fn names_of(conn: &Connection, env: &Env, changes: &[Change]) -> Result<Known, Error> {
     let mut wanted: BTreeMap<&str, BTreeSet<Id>> = BTreeMap::new();
-    let mut names: HashMap<String, Names> = HashMap::new();
+    let mut names = Known::default();
     for change in changes {
         let Some(model) = env.schema.models.get(&change.record.model) else { continue };
         if model.name == "mail.tracking.value" {
@@ -97,11 +103,14 @@ fn names_of(conn: &Connection, env: &Env, changes: &[Change]) -> Result<HashMap<
             }
         }
         for changed in &change.fields {
-            let relation = model.fields.get(&changed.field).and_then(|field| field.relation.as_deref());
             let links = [&changed.old, &changed.new].into_iter().filter_map(|value| match value {
                 Value::Many2one(link) => Some(link.id),
                 _ => None,
             });
+            if links.clone().next().is_none() {
+                continue;
+            }
+            let relation = model.fields.get(&changed.field).and_then(|field| field.relation.as_deref());
             if let Some(related) = relation.and_then(|relation| env.schema.models.get(relation)) {
                 wanted.entry(&related.name).or_default().extend(links);
             }
@@ -128,26 +137,28 @@ impl Words<'_> {
         if !self.env.schema.models.contains_key(model) {
             return Ok(id.to_string());
         }
-        let known = self.names.get(model).and_then(|names| names.get(&id)).cloned();
-        Ok(match known.map_or_else(|| display_name(self.conn, self.env, model, id), Ok)? {
+        let known = match self.names.get(model).and_then(|names| names.get(&id)) {
+            Some(known) => Cow::Borrowed(known.as_str()),
+            None => Cow::Owned(display_name(self.conn, self.env, model, id)?),
+        };
+        Ok(match known {
             name if name.contains(PENDING) => "(pending)".to_owned(),
             name if name.is_empty() => id.to_string(),
-            name => name,
+            name => name.into_owned(),
         })
     }
 
-    fn record<'r>(
-        &self,
-        records: &'r mut IndexMap<RecordRef, RecordDiff>,
-        record: &RecordRef,
-    ) -> Result<&'r mut RecordDiff, Error> {
-        if !records.contains_key(record) {
-            let name = self.name(&record.model, record.id)?;
-            let name = if name == record.id.to_string() { String::new() } else { name };
-            let diff = RecordDiff { record: record.clone(), name, kind: None, fields: Vec::new(), chatter: Vec::new() };
-            records.insert(record.clone(), diff);
-        }
-        records.get_mut(record).ok_or_else(|| Error::not_found("missing-record", format!("{record} is gone")))
+    fn record<'r>(&self, records: &'r mut Records, record: &RecordRef) -> Result<&'r mut RecordDiff, Error> {
+        Ok(match records.entry(record.clone()) {
+            Entry::Occupied(known) => known.into_mut(),
+            Entry::Vacant(place) => {
+                let name = self.name(&record.model, record.id)?;
+                let is_number = name.starts_with(|first: char| first.is_ascii_digit()) && name == record.id.to_string();
+                let name = if is_number { String::new() } else { name };
+                let (record, fields, chatter) = (record.clone(), Vec::new(), Vec::new());
+                place.insert(RecordDiff { record, name, kind: None, fields, chatter })
+            }
+        })
     }
 
     /// What a deleted record was called.
@@ -185,48 +196,51 @@ impl Words<'_> {
 
     /// The record that a change of a mail model is about, and what it says; none for other changes.
     fn chatter(&self, model: &Model, change: &Change) -> Result<Option<(RecordRef, Option<ChatterDiff>)>, Error> {
+        if !chatter::MODELS.contains(&model.name.as_str()) {
+            return Ok(None);
+        }
         let value = |name: &str| {
             let changed = change.fields.iter().find(|changed| changed.field == name)?;
             Some(if change.kind == ChangeKind::Deleted { &changed.old } else { &changed.new })
         };
-        let stored = |name: &str| -> Result<Value, Error> {
+        let stored = |name: &str| -> Result<Cow<'_, Value>, Error> {
             match value(name) {
-                Some(value) => Ok(value.clone()),
-                None if change.kind == ChangeKind::Updated => self.stored(model, change.record.id, name),
-                None => Ok(Value::Unset),
+                Some(value) => Ok(Cow::Borrowed(value)),
+                None if change.kind == ChangeKind::Updated => {
+                    self.stored(model, change.record.id, name).map(Cow::Owned)
+                }
+                None => Ok(Cow::Owned(Value::Unset)),
             }
         };
-        let Some(column) = model.model_column().filter(|_| chatter::MODELS.contains(&model.name.as_str())) else {
-            return Ok(None);
-        };
-        let (Value::Text(owner), owner_id) = (stored(column)?, stored("res_id")?) else { return Ok(None) };
-        let owner_id = match owner_id {
-            Value::Integer(id) => Id::try_from(id).unwrap_or_default(),
-            Value::Number(id) => id_of(id),
+        let Some(column) = model.model_column() else { return Ok(None) };
+        let owner = stored(column)?;
+        let Value::Text(owner) = &*owner else { return Ok(None) };
+        let owner_id = match &*stored("res_id")? {
+            Value::Integer(id) => Id::try_from(*id).unwrap_or_default(),
+            Value::Number(id) => id_of(*id),
             Value::Many2one(link) => link.id,
             _ => return Ok(None),
         };
         let target = RecordRef::new(owner, owner_id);
-        let text = |value: Value| text_of(&value);
-        let named = |model: &str, value: Value| -> Result<String, Error> {
-            match value {
+        let text = |value: Cow<'_, Value>| text_of(&value);
+        let named = |model: &str, value: Cow<'_, Value>| -> Result<String, Error> {
+            match &*value {
                 Value::Many2one(link) => self.name(model, link.id),
                 _ => Ok(String::new()),
             }
         };
         let entry = match (model.name.as_str(), change.kind) {
             // Who is told of an assignment is told by the assignment's own line.
-            ("mail.message", ChangeKind::Created) if stored("message_type")? == Value::text("user_notification") => {
-                None
-            }
+            ("mail.message", ChangeKind::Created) if is(stored("message_type")?, "user_notification") => None,
             ("mail.message", ChangeKind::Created) => {
-                let body = text(stored("body")?);
-                let automatic = text(stored("message_type")?) != "comment";
-                let note = match stored("subtype_id")? {
+                let body = stored("body")?;
+                let body = if let Value::Text(body) = &*body { body.as_str() } else { "" };
+                let automatic = !is(stored("message_type")?, "comment");
+                let note = match &*stored("subtype_id")? {
                     Value::Many2one(link) => Some(link.id) == self.note,
                     _ => true,
                 };
-                let words = self.body(&body);
+                let words = self.body(body);
                 let tokens = if has_token(&words) {
                     words.replace(|c: char| ('\u{F8FC}'..='\u{F8FD}').contains(&c), "")
                 } else {
@@ -274,7 +288,7 @@ impl Words<'_> {
     fn stored(&self, model: &Model, id: Id, name: &str) -> Result<Value, Error> {
         let Some(field) = model.fields.get(name).filter(|field| field.has_column()) else { return Ok(Value::Unset) };
         let cell = crate::write::column(self.conn, &model.name, name, id)?;
-        Ok(cell.map_or(Value::Unset, |cell| crate::write::values::from_cell(field.kind, &cell)))
+        Ok(cell.map_or(Value::Unset, |cell| crate::write::values::from_cell(field.kind, cell)))
     }
 }
 
@@ -285,6 +299,10 @@ impl Words<'_> {
 )]
 fn id_of(number: f64) -> Id {
     number as Id
+}
+
+fn is(value: Cow<'_, Value>, text: &str) -> bool {
+    matches!(&*value, Value::Text(found) if found == text)
 }
 
 /// A value in plain words, as far as it needs no other record.

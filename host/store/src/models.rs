@@ -5,7 +5,7 @@ use serde::{Deserialize, de::DeserializeOwned};
 use serde_json::Value as Json;
 use triggerbox_model::{
     error::Error,
-    schema::{Constraint, DefaultValue, FieldKind, Model, Schema},
+    schema::{ByName, Constraint, DefaultValue, Field, FieldKind, Model, Schema},
     value::Id,
 };
 
@@ -40,10 +40,10 @@ write_date = { type = "datetime", string = "Last Updated on", copy = false, read
 /// # Errors
 /// `bad-file`, naming the file and the place in it: the files are compiled in, and a test reads them.
 pub fn schema() -> Result<Schema, Error> {
-    let log_fields: IndexMap<String, triggerbox_model::schema::Field> = parse("log fields", LOG_FIELDS)?;
-    let mut models: IndexMap<String, Model> = IndexMap::new();
+    let log_fields: ByName<Field> = parse("log fields", LOG_FIELDS)?;
+    let mut models: ByName<Model> = ByName::default();
     for (file, text) in MODELS {
-        let of_file: IndexMap<String, Model> = parse(file, text)?;
+        let of_file: ByName<Model> = parse(file, text)?;
         models.extend(of_file);
     }
     for model in models.values_mut().filter(|model| model.log_access) {

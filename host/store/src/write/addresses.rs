@@ -124,7 +124,7 @@ impl Writer<'_> {
     fn write_cells(&mut self, model: &Model, id: Id, cells: Vec<(&'static str, Cell)>) -> Result<(), Error> {
         let mut given = Values::new();
         for (name, cell) in cells {
-            given.insert(name.to_owned(), Input::Value(values::from_cell(model.field(name)?.kind, &cell)));
+            given.insert(name.to_owned(), Input::Value(values::from_cell(model.field(name)?.kind, cell)));
         }
         if given.is_empty() { Ok(()) } else { self.write_many(&model.name, &[id], given) }
     }

@@ -2,26 +2,38 @@
 
 use std::collections::{HashMap, hash_map::Entry};
 
+use foldhash::fast::RandomState;
 use rusqlite::{Connection, OptionalExtension, params_from_iter, types::Value as Cell};
 use triggerbox_model::{error::Error, schema::Model, value::Id};
 
 use super::Row;
 use crate::{
     db::fault,
-    ddl::{quote, table},
+    ddl::{push_quoted, push_table, quote, table},
 };
 
 /// One column of one record; none: there is no such record.
 pub(super) fn cell(conn: &Connection, model: &str, column: &str, id: Id) -> Result<Option<Cell>, Error> {
-    let sql = format!("SELECT {} FROM {} WHERE id = ?1", quote(column), quote(&table(model)));
-    let mut statement = conn.prepare_cached(&sql).map_err(fault)?;
+    let mut statement = conn.prepare_cached(&by_id(model, [column])).map_err(fault)?;
     statement.query_row([id], |row| row.get(0)).optional().map_err(fault)
+}
+
+/// The query for columns of one record.
+fn by_id<'c>(model: &str, columns: impl IntoIterator<Item = &'c str>) -> String {
+    let mut sql = String::with_capacity(256);
+    for column in columns {
+        sql.push_str(if sql.is_empty() { "SELECT " } else { ", " });
+        push_quoted(&mut sql, column);
+    }
+    sql.push_str(" FROM ");
+    push_table(&mut sql, model);
+    sql.push_str(" WHERE id = ?1");
+    sql
 }
 
 /// Some columns of one record; none: there is no such record.
 pub(super) fn row(conn: &Connection, model: &str, columns: &[&str], id: Id) -> Result<Option<Row>, Error> {
-    let list: Vec<String> = std::iter::once("id").chain(columns.iter().copied()).map(quote).collect();
-    let sql = format!("SELECT {} FROM {} WHERE id = ?1", list.join(", "), quote(&table(model)));
+    let sql = by_id(model, std::iter::once("id").chain(columns.iter().copied()));
     let mut statement = conn.prepare_cached(&sql).map_err(fault)?;
     let read = |found: &rusqlite::Row<'_>| {
         let mut row = Row::new();
@@ -44,8 +56,8 @@ pub(super) fn whole_row(conn: &Connection, model: &Model, id: Id) -> Result<Opti
 /// columns.
 #[derive(Debug, Default)]
 pub(super) struct Texts {
-    inserts: HashMap<String, Text>,
-    updates: HashMap<String, Text>,
+    inserts: HashMap<String, Text, RandomState>,
+    updates: HashMap<String, Text, RandomState>,
 }
 
 #[derive(Debug)]
@@ -69,7 +81,7 @@ impl Texts {
 }
 
 fn text<'t>(
-    texts: &'t mut HashMap<String, Text>,
+    texts: &'t mut HashMap<String, Text, RandomState>,
     table: &str,
     row: &Row,
     write: impl FnOnce(&str, &Row) -> String,

@@ -5,6 +5,7 @@ use std::{
     rc::Rc,
 };
 
+use foldhash::fast::RandomState;
 use rusqlite::types::Value as Cell;
 use triggerbox_model::{
     error::Error,
@@ -25,9 +26,9 @@ type Computed = (Id, Cell, Cell);
 #[derive(Debug, Default)]
 pub(super) struct Triggers {
     /// By model and field that changes.
-    by_field: HashMap<String, HashMap<String, Vec<Dependent>>>,
+    by_field: HashMap<String, HashMap<String, Vec<Dependent>, RandomState>, RandomState>,
     /// Fields that are computed on each new record of a model, in order of declaration.
-    computed: HashMap<String, Vec<String>>,
+    computed: HashMap<String, Vec<String>, RandomState>,
 }
 
 /// A field that is to be computed again, and how its records are found from the one that changed.
@@ -111,9 +112,14 @@ impl Writer<'_> {
     /// What depends on these fields of a record as things are now.
     pub(super) fn dependents(&mut self, model: &str, id: Id, fields: &[&str]) -> Result<Stale, Error> {
         let triggers = self.triggers();
+        let Some(by_field) = triggers.by_field.get(model) else { return Ok(Stale::new()) };
+        self.stale_by(fields.iter().filter_map(|field| by_field.get(*field)).flatten(), id)
+    }
+
+    /// What is to be computed again when a record changes that these lead to.
+    fn stale_by<'d>(&self, dependents: impl Iterator<Item = &'d Dependent>, id: Id) -> Result<Stale, Error> {
         let mut stale = Stale::new();
-        let Some(by_field) = triggers.by_field.get(model) else { return Ok(stale) };
-        for dependent in fields.iter().filter_map(|field| by_field.get(*field)).flatten() {
+        for dependent in dependents {
             let ids = self.holders(dependent, id)?;
             stale.entry((dependent.model.clone(), dependent.field.clone())).or_default().extend(ids);
         }
@@ -130,11 +136,8 @@ impl Writer<'_> {
     /// all that are made together are there.
     pub(super) fn created(&mut self, model: &Model, id: Id) -> Result<Stale, Error> {
         let triggers = self.triggers();
-        let mut stale = Stale::new();
-        if triggers.by_field.contains_key(&model.name) {
-            let all: Vec<&str> = model.fields.keys().map(String::as_str).collect();
-            stale = self.dependents(&model.name, id, &all)?;
-        }
+        let all = triggers.by_field.get(&model.name).into_iter().flat_map(HashMap::values).flatten();
+        let mut stale = self.stale_by(all, id)?;
         let mut own = Stale::new();
         for field in triggers.computed.get(&model.name).into_iter().flatten() {
             let key = (model.name.clone(), field.clone());
@@ -185,7 +188,8 @@ impl Writer<'_> {
         Ok(())
     }
 
-    /// The numbers of lines that several records have, asked at once. None for other fields.
+    /// The numbers of lines that records have, asked at once. None for other fields, and for lines that say by more than one
+    /// column whose they are.
     fn counts(
         &self,
         model: &Model,
@@ -193,9 +197,7 @@ impl Writer<'_> {
         field: &Field,
         ids: &BTreeSet<Id>,
     ) -> Result<Option<Vec<Computed>>, Error> {
-        let Some(Formula::Count { field: lines }) = field.formula.as_ref().filter(|_| ids.len() > 1) else {
-            return Ok(None);
-        };
+        let Some(Formula::Count { field: lines }) = &field.formula else { return Ok(None) };
         let lines = model.field(lines)?;
         let (FieldKind::One2many, Some(inverse)) = (lines.kind, lines.relation_field.as_deref()) else {
             return Ok(None);
@@ -212,7 +214,7 @@ impl Writer<'_> {
             quote(&table(&related.name)),
             inverse = quote(inverse),
         );
-        let mut found: HashMap<Id, i64> = HashMap::new();
+        let mut found: HashMap<Id, i64, RandomState> = HashMap::default();
         let mut statement = self.conn.prepare_cached(&sql).map_err(fault)?;
         let mut rows = statement.query([&list]).map_err(fault)?;
         while let Some(row) = rows.next().map_err(fault)? {

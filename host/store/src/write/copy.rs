@@ -103,7 +103,7 @@ impl Writer<'_> {
                 },
                 // Also what is unset: the copy takes no default in its place.
                 _ if field.has_column() && field.related.is_none() => {
-                    Input::Value(values::from_cell(field.kind, row.get(name).unwrap_or(&Cell::Null)))
+                    Input::Value(values::from_cell(field.kind, row.get(name).cloned().unwrap_or(Cell::Null)))
                 }
                 _ => continue,
             };

@@ -175,7 +175,7 @@ impl Writer<'_> {
             {
                 let cell = self.follow_path(described, path, product)?.unwrap_or(Cell::Null);
                 let kind = model.field(field)?.kind;
-                given.insert(field.to_owned(), Input::Value(values::from_cell(kind, &cell)));
+                given.insert(field.to_owned(), Input::Value(values::from_cell(kind, cell)));
             }
         }
         if !given.contains_key("name") {
@@ -373,7 +373,7 @@ impl Writer<'_> {
         for (to, from_field) in wanted {
             let Some(cell) = row.get(from_field).filter(|cell| **cell != Cell::Null) else { continue };
             let kind = source.field(from_field)?.kind;
-            given.insert(to.to_owned(), Input::Value(values::from_cell(kind, cell)));
+            given.insert(to.to_owned(), Input::Value(values::from_cell(kind, cell.clone())));
         }
         Ok(())
     }

@@ -1,11 +1,12 @@
 //! What really changed: first old and last new values of each field of each record.
 
+use foldhash::fast::RandomState;
 use indexmap::{Equivalent, IndexMap};
 use rusqlite::{Connection, types::Value as Cell};
 use triggerbox_model::{
     changes::{Change, ChangeKind, FieldChange},
     error::Error,
-    schema::{FieldKind, Schema},
+    schema::{ByName, Model, Schema},
     value::{Id, RecordRef, Value},
 };
 
@@ -14,14 +15,14 @@ use super::{Row, columns, values};
 /// What changed since the last [`ChangeLog::take`].
 #[derive(Debug, Clone, Default)]
 pub(crate) struct ChangeLog {
-    entries: IndexMap<(String, Id), Entry>,
+    entries: IndexMap<(String, Id), Entry, RandomState>,
 }
 
 #[derive(Debug, Clone)]
 struct Entry {
     kind: ChangeKind,
     /// Values before, of the fields that were written; of a deleted record all of them.
-    old: IndexMap<String, Old>,
+    old: ByName<Old>,
     /// The row of a new record, as long as it is known without asking.
     row: Option<Row>,
 }
@@ -38,7 +39,7 @@ impl Equivalent<(String, Id)> for Key<'_> {
 
 impl Entry {
     fn new(kind: ChangeKind) -> Self {
-        Self { kind, old: IndexMap::new(), row: None }
+        Self { kind, old: ByName::default(), row: None }
     }
 }
 
@@ -120,68 +121,71 @@ impl ChangeLog {
 
     /// Ends the log: what changed in the end, fields in the model's order.
     pub(crate) fn take(&mut self, conn: &Connection, schema: &Schema) -> Result<Vec<Change>, Error> {
-        let mut changes = Vec::new();
+        let mut changes = Vec::with_capacity(self.entries.len());
         for ((model, id), entry) in std::mem::take(&mut self.entries) {
             let Some(described) = schema.models.get(&model) else { continue };
-            let current = match (entry.kind, entry.row) {
-                (ChangeKind::Deleted, _) => None,
-                (_, Some(row)) => Some(row),
-                (ChangeKind::Created, None) => columns::whole_row(conn, described, id)?,
-                (ChangeKind::Updated, None) => {
-                    let unknown = entry.old.iter().filter(|(_, old)| matches!(old, Old::Cell(_, None)));
-                    let names: Vec<&str> =
-                        unknown.map(|(name, _)| name.as_str()).filter(|name| described.has_column(name)).collect();
-                    if names.is_empty() { Some(Row::new()) } else { columns::row(conn, &model, &names, id)? }
-                }
-            };
-            let mut fields = Vec::new();
-            for (name, field) in &described.fields {
-                if super::is_magic(described, name) {
-                    continue;
-                }
-                let old = entry.old.get(name);
-                let change = match (field.kind, entry.kind) {
-                    (FieldKind::Many2many, _) => {
-                        let (before, now) = match old {
-                            Some(Old::Ids(before, now)) => (before.clone(), now),
-                            // Links are told before they change, those of a new record too.
-                            _ => continue,
-                        };
-                        let after = match (field.m2m.as_ref().filter(|_| current.is_some() && field.store), now) {
-                            (Some(_), Some(now)) => now.clone(),
-                            (Some(pairs), None) => super::relations::linked(conn, pairs, id)?,
-                            (None, _) => Vec::new(),
-                        };
-                        if before == after { None } else { Some((Value::Ids(before), Value::Ids(after))) }
-                    }
-                    (_, ChangeKind::Created) => {
-                        let new = current.as_ref().and_then(|row| row.get(name));
-                        new.filter(|cell| !values::same(field.kind, cell, &Cell::Null))
-                            .map(|cell| (Value::Unset, values::from_cell(field.kind, cell)))
-                    }
-                    (_, ChangeKind::Deleted) => match old {
-                        Some(Old::Cell(cell, _)) if !values::same(field.kind, cell, &Cell::Null) => {
-                            Some((values::from_cell(field.kind, cell), Value::Unset))
-                        }
-                        _ => None,
-                    },
-                    (_, ChangeKind::Updated) => match old {
-                        Some(Old::Cell(old, now)) => now
-                            .as_ref()
-                            .or_else(|| current.as_ref()?.get(name))
-                            .filter(|new| !values::same(field.kind, old, new))
-                            .map(|new| (values::from_cell(field.kind, old), values::from_cell(field.kind, new))),
-                        _ => None,
-                    },
-                };
-                if let Some((old, new)) = change {
-                    fields.push(FieldChange { field: name.clone(), old, new });
-                }
-            }
-            if entry.kind != ChangeKind::Updated || !fields.is_empty() {
-                changes.push(Change { record: RecordRef::new(model, id), kind: entry.kind, fields });
+            let kind = entry.kind;
+            let fields = changed_fields(conn, described, id, entry)?;
+            if kind != ChangeKind::Updated || !fields.is_empty() {
+                changes.push(Change { record: RecordRef { model, id }, kind, fields });
             }
         }
         Ok(changes)
     }
+}
+
+/// What changed in the fields of one record, in the model's order.
+fn changed_fields(conn: &Connection, model: &Model, id: Id, entry: Entry) -> Result<Vec<FieldChange>, Error> {
+    let Entry { kind, old, row } = entry;
+    let current = match (kind, row) {
+        (ChangeKind::Deleted, _) => None,
+        (_, Some(row)) => Some(row),
+        (ChangeKind::Created, None) => columns::whole_row(conn, model, id)?,
+        (ChangeKind::Updated, None) => {
+            let unknown = old.iter().filter(|(_, old)| matches!(old, Old::Cell(_, None)));
+            let names: Vec<&str> =
+                unknown.map(|(name, _)| name.as_str()).filter(|name| model.has_column(name)).collect();
+            if names.is_empty() { Some(Row::new()) } else { columns::row(conn, &model.name, &names, id)? }
+        }
+    };
+    let is_there = current.is_some();
+    let mut current = current.unwrap_or_default();
+    let find = |name: &str| {
+        let (place, name, field) = model.fields.get_full(name)?;
+        (!super::is_magic(model, name)).then_some((place, field))
+    };
+    let mut fields = Vec::with_capacity(current.len().max(old.len()));
+    if kind == ChangeKind::Created {
+        for (name, cell) in std::mem::take(&mut current) {
+            let Some((place, field)) = find(&name) else { continue };
+            if !values::same(field.kind, &cell, &Cell::Null) {
+                let new = values::from_cell(field.kind, cell);
+                fields.push((place, FieldChange { field: name, old: Value::Unset, new }));
+            }
+        }
+    }
+    for (name, old) in old {
+        let Some((place, field)) = find(&name) else { continue };
+        let change = match (old, kind) {
+            // Links are told before they change, those of a new record too.
+            (Old::Ids(before, now), _) => {
+                let after = match (field.m2m.as_ref().filter(|_| is_there && field.store), now) {
+                    (Some(_), Some(now)) => now,
+                    (Some(pairs), None) => super::relations::linked(conn, pairs, id)?,
+                    (None, _) => Vec::new(),
+                };
+                (before != after).then_some((Value::Ids(before), Value::Ids(after)))
+            }
+            (Old::Cell(..), ChangeKind::Created) => None,
+            (Old::Cell(cell, _), ChangeKind::Deleted) => (!values::same(field.kind, &cell, &Cell::Null))
+                .then(|| (values::from_cell(field.kind, cell), Value::Unset)),
+            (Old::Cell(before, now), ChangeKind::Updated) => now
+                .or_else(|| current.remove(&name))
+                .filter(|new| !values::same(field.kind, &before, new))
+                .map(|new| (values::from_cell(field.kind, before), values::from_cell(field.kind, new))),
+        };
+        fields.extend(change.map(|(old, new)| (place, FieldChange { field: name, old, new })));
+    }
+    fields.sort_unstable_by_key(|(place, _)| *place);
+    Ok(fields.into_iter().map(|(_, field)| field).collect())
 }

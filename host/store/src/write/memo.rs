@@ -6,6 +6,7 @@
 
 use std::collections::{HashMap, HashSet};
 
+use foldhash::fast::RandomState;
 use rusqlite::types::Value as Cell;
 use triggerbox_model::value::Id;
 
@@ -17,11 +18,13 @@ const LONGEST: usize = 256;
 
 /// Answers by model, by what was asked, by record.
 #[derive(Debug)]
-struct Answers<T>(HashMap<String, HashMap<String, HashMap<Id, T>>>);
+struct Answers<T>(Named<Named<HashMap<Id, T, RandomState>>>);
+
+type Named<T> = HashMap<String, T, RandomState>;
 
 impl<T> Default for Answers<T> {
     fn default() -> Self {
-        Self(HashMap::new())
+        Self(HashMap::default())
     }
 }
 
@@ -38,7 +41,7 @@ impl<T: Clone> Answers<T> {
 /// See the module.
 #[derive(Debug, Default)]
 pub(crate) struct Memo {
-    written: HashSet<String>,
+    written: HashSet<String, RandomState>,
     kept: usize,
     cells: Answers<Option<Cell>>,
     ids: Answers<Option<Id>>,

@@ -160,6 +160,9 @@ pub struct Writer<'a> {
     triggers: Option<std::rc::Rc<compute::Triggers>>,
     pub(crate) memo: RefCell<memo::Memo>,
     texts: columns::Texts,
+    /// Whoever called undoes everything if an operation fails: it needs no savepoint, for which SQLite would keep a copy of
+    /// each page that it changes.
+    pub(crate) undone_with_all: bool,
     /// The chatter of new records may begin later: nobody looks at it yet.
     pub(crate) puts_off_greeting: bool,
     pub(crate) greeting: Option<Greeting>,
@@ -186,6 +189,7 @@ impl<'a> Writer<'a> {
             triggers: None,
             memo: RefCell::default(),
             texts: columns::Texts::default(),
+            undone_with_all: false,
             puts_off_greeting: false,
             greeting: None,
             now: OnceCell::new(),
@@ -273,16 +277,12 @@ impl<'a> Writer<'a> {
             self.depth -= 1;
             return result;
         }
+        if self.undone_with_all {
+            return self.in_step(step);
+        }
         let (log, tracking) = (self.log.clone(), self.tracking.clone());
         self.conn.execute_batch("SAVEPOINT step").map_err(fault)?;
-        self.place.begin_step();
-        self.depth += 1;
-        let result = step(self).and_then(|value| {
-            self.place.end_step(self.conn)?;
-            Ok(value)
-        });
-        self.depth -= 1;
-        match result {
+        match self.in_step(step) {
             Ok(value) => {
                 self.conn.execute_batch("RELEASE step").map_err(fault)?;
                 Ok(value)
@@ -298,6 +298,17 @@ impl<'a> Writer<'a> {
                 Err(error)
             }
         }
+    }
+
+    fn in_step<T>(&mut self, step: impl FnOnce(&mut Self) -> Result<T, Error>) -> Result<T, Error> {
+        self.place.begin_step();
+        self.depth += 1;
+        let result = step(self).and_then(|value| {
+            self.place.end_step(self.conn)?;
+            Ok(value)
+        });
+        self.depth -= 1;
+        result
     }
 
     /// Announces that a model's table is about to be written.

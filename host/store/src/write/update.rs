@@ -136,8 +136,8 @@ impl Writer<'_> {
         for (name, new) in row {
             let Some(field) = model.fields.get(&name) else { continue };
             let before = old.get(&name).unwrap_or(&null);
-            let column = ddl::translations_column(&name);
             if translated(&name) && new != Cell::Null && *before != Cell::Null {
+                let column = ddl::translations_column(&name);
                 // Another language's text: the base text stays.
                 let texts = create::translations(lang, &new, old.get(&column));
                 if old.get(&column) != Some(&texts) {
@@ -152,7 +152,7 @@ impl Writer<'_> {
                 continue;
             }
             if field.translate && new == Cell::Null {
-                sets.insert(column, Cell::Null);
+                sets.insert(ddl::translations_column(&name), Cell::Null);
             }
             changed.push(name.clone());
             self.log.cell(&model.name, id, &name, before);

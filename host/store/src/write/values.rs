@@ -69,34 +69,38 @@ pub(crate) fn to_cell(model: &Model, name: &str, field: &Field, value: &Value) -
 ///
 /// # Errors
 /// `database`, if the column holds what the field's type cannot be.
-pub(crate) fn from_cell(kind: FieldKind, cell: &Cell) -> Value {
+pub(crate) fn from_cell(kind: FieldKind, cell: Cell) -> Value {
     match (kind, cell) {
-        (FieldKind::Boolean, Cell::Integer(n)) => Value::Boolean(*n != 0),
+        (FieldKind::Boolean, Cell::Integer(n)) => Value::Boolean(n != 0),
         (FieldKind::Boolean, _) => Value::Boolean(false),
-        (FieldKind::Integer, Cell::Integer(n)) => i32::try_from(*n).map_or(Value::Number(as_float(*n)), Value::Integer),
+        (FieldKind::Integer, Cell::Integer(n)) => i32::try_from(n).map_or(Value::Number(as_float(n)), Value::Integer),
         (FieldKind::Integer, _) => Value::Integer(0),
-        (FieldKind::Float | FieldKind::Monetary, Cell::Real(n)) => Value::Number(*n),
-        (FieldKind::Float | FieldKind::Monetary, Cell::Integer(n)) => Value::Number(as_float(*n)),
+        (FieldKind::Float | FieldKind::Monetary, Cell::Real(n)) => Value::Number(n),
+        (FieldKind::Float | FieldKind::Monetary, Cell::Integer(n)) => Value::Number(as_float(n)),
         (FieldKind::Float | FieldKind::Monetary, _) => Value::Number(0.0),
         (_, Cell::Null) => Value::Unset,
         (_, Cell::Text(text)) if text == PENDING => Value::Pending,
-        (FieldKind::Date, Cell::Text(text)) => Value::Date(text.clone()),
+        (FieldKind::Date, Cell::Text(text)) => Value::Date(text),
         (FieldKind::Datetime, Cell::Text(text)) => Value::Datetime(contract_datetime(text)),
         (FieldKind::Many2one, Cell::Integer(id)) => {
-            Id::try_from(*id).map_or(Value::Unset, |id| Value::Many2one(Link { id, name: None }))
+            Id::try_from(id).map_or(Value::Unset, |id| Value::Many2one(Link { id, name: None }))
         }
-        (FieldKind::Reference, Cell::Text(text)) => parse_reference(text).map_or(Value::Unset, Value::Reference),
-        (FieldKind::Json, Cell::Text(text)) => Value::Json(text.clone()),
-        (FieldKind::Binary, Cell::Blob(bytes)) => Value::Binary(bytes.clone()),
-        (_, Cell::Text(text)) => Value::Text(text.clone()),
+        (FieldKind::Reference, Cell::Text(text)) => parse_reference(&text).map_or(Value::Unset, Value::Reference),
+        (FieldKind::Json, Cell::Text(text)) => Value::Json(text),
+        (FieldKind::Binary, Cell::Blob(bytes)) => Value::Binary(bytes),
+        (_, Cell::Text(text)) => Value::Text(text),
         _ => Value::Unset,
     }
 }
 
 /// `2026-06-17 13:05:00.123` as the contract writes it, `2026-06-17T13:05:00Z`: to the second.
-fn contract_datetime(stored: &str) -> String {
-    let seconds = stored.split('.').next().unwrap_or(stored);
-    format!("{}Z", seconds.replacen(' ', "T", 1))
+fn contract_datetime(mut stored: String) -> String {
+    stored.truncate(stored.find('.').unwrap_or(stored.len()));
+    if let Some(space) = stored.find(' ') {
+        stored.replace_range(space..=space, "T");
+    }
+    stored.push('Z');
+    stored
 }
 
 /// `res.partner,7`

@@ -2,11 +2,10 @@
 
 use std::fs;
 
-use indexmap::IndexMap;
 use jiff::Timestamp;
 use serde_json::Value as Json;
 use toml::Value;
-use triggerbox_model::schema::{Model, Schema};
+use triggerbox_model::schema::{ByName, Model, Schema};
 use triggerbox_store::{db::Database, load::Record, models, rights::Access};
 
 use super::{BadScenario, ScenarioFile};
@@ -41,7 +40,7 @@ pub fn database(file: &ScenarioFile, now: Timestamp) -> Result<Database, BadScen
         let wrong = |problem: String| file.wrong(&path.span(), problem);
         let text = fs::read_to_string(file.beside(path.get_ref()))
             .map_err(|error| wrong(format!("`{}` cannot be read: {error}", path.get_ref())))?;
-        let more: IndexMap<String, Model> = toml::from_str(&text)
+        let more: ByName<Model> = toml::from_str(&text)
             .map_err(|error| wrong(format!("`{}`: {}", path.get_ref(), error.to_string().trim_end())))?;
         database = with_models(&database, more).map_err(wrong)?;
     }
@@ -55,7 +54,7 @@ pub fn database(file: &ScenarioFile, now: Timestamp) -> Result<Database, BadScen
 }
 
 /// The same records, with models that every internal user may use.
-fn with_models(database: &Database, more: IndexMap<String, Model>) -> Result<Database, String> {
+fn with_models(database: &Database, more: ByName<Model>) -> Result<Database, String> {
     let mut data = database.export().map_err(|error| error.to_string())?;
     let group = data.records.xmlids.get("res.groups").and_then(|groups| groups.get("base.group_user")).copied();
     for (name, model) in more {
