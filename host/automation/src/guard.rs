@@ -222,7 +222,7 @@ impl<R: Records> Guard<R> {
             result = Err(error);
         }
         if let Err(error) = &mut result {
-            // Other records are given these ids once they are undone: whoever reads them would take one for another.
+            // Once they are undone there are no such records: whoever reads their ids would look for them.
             for id in self.provisional_ids(&error.message) {
                 error.message = error.message.replace(id.as_str(), "(a new record)");
             }

@@ -22,6 +22,9 @@ pub struct ChangeSet {
     /// Records named in texts: the token of the n-th one stands for its name and id.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub mentions: Vec<RecordRef>,
+    /// Provisional ids that stand for no record: calls had been given them that were refused, or undone.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub skipped: Vec<Skipped>,
     /// What the run saw of the records that it changes. If one differs at commit, the run runs again.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub reads: Vec<Seen>,
@@ -36,6 +39,17 @@ impl ChangeSet {
     pub fn is_empty(&self) -> bool {
         self.effects.is_empty()
     }
+}
+
+/// From an effect on, new records of a model have other numbers than the next ones.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Skipped {
+    /// The number of the effect.
+    pub effect: usize,
+    /// The model.
+    pub model: String,
+    /// The provisional id of the model's next new record.
+    pub next: Id,
 }
 
 /// One staged change: a call that succeeded, with the provisional ids that it gave out.

@@ -46,6 +46,11 @@ impl Overlay {
         FIRST_PROVISIONAL_ID + self.given - 1
     }
 
+    /// Goes back to what was staged earlier. What was given out since is given to no other record.
+    pub(crate) fn undo(&mut self, earlier: Self) {
+        *self = Self { given: self.given, ..earlier };
+    }
+
     /// Whether this run gave out a number as an id.
     pub(crate) fn gave_out(&self, id: Id) -> bool {
         id >= FIRST_PROVISIONAL_ID && id - FIRST_PROVISIONAL_ID < self.given

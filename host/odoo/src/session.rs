@@ -221,7 +221,7 @@ impl Session {
     pub fn undo(&mut self, mark: Mark) {
         self.changes.effects.truncate(mark.effects);
         self.changes.mentions.truncate(mark.mentions);
-        self.overlay = mark.overlay;
+        self.overlay.undo(mark.overlay);
         self.state = mark.state;
     }
 

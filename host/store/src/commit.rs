@@ -96,6 +96,7 @@ pub fn commit_in(conn: &Connection, env: &Env, changes: &ChangeSet) -> Result<Co
     let (home, mut here, mut options) = (env, env.clone(), Options::default());
     for (index, staged) in changes.effects.iter().enumerate() {
         let mut staged = staged.clone();
+        place.skip(&changes.skipped, index);
         let known = Progress { conn, env, place: RefCell::new(&mut place), mentions: &changes.mentions };
         remap(&env.schema, &known, &mut staged)?;
         refuse_late_writes(conn, env, &place, &staged, changes, index)?;

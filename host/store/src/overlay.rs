@@ -37,6 +37,16 @@ impl Overlay {
         id >= FIRST_PROVISIONAL_ID && self.next.values().any(|next| id < *next)
     }
 
+    /// The next provisional id of each model that has given out any.
+    pub(crate) fn numbering(&self) -> &BTreeMap<String, Id> {
+        &self.next
+    }
+
+    /// New records of a model have ids from this one on, if they do not have higher ones anyway.
+    pub(crate) fn number_from(&mut self, model: &str, next: Id) {
+        write::number_from(&mut self.next, model, next);
+    }
+
     /// Whether nothing is staged.
     #[must_use]
     pub fn is_empty(&self) -> bool {

@@ -17,7 +17,7 @@ use std::{
 use serde_json::Value as Json;
 use triggerbox_model::{
     call::{ASKING, Answer, Call, DomainSource, Message, Operation, Reply, WITH_CONTEXT},
-    changes::{Change, ChangeKind, ChangeSet, Diff, Effect, Seen, merge},
+    changes::{Change, ChangeKind, ChangeSet, Diff, Effect, Seen, Skipped, merge},
     domain::{Domain, Operand, Operator},
     error::{Error, ErrorKind},
     event::Outcome,
@@ -88,6 +88,8 @@ pub struct Session {
     changes: ChangeSet,
     /// How many effects the view shows already.
     shown: usize,
+    /// The next provisional ids after those effects, as the commit will count them.
+    numbered: BTreeMap<String, Id>,
     /// What the chatter of the records is to begin with that the effect of this number made.
     greeting: Option<(usize, chatter::Greeting)>,
     /// What really changed on the view, in order, each with the number of its effect.
@@ -120,6 +122,7 @@ impl Session {
             place: Place::Staged(Overlay::default()),
             changes: ChangeSet::default(),
             shown: 0,
+            numbered: BTreeMap::new(),
             greeting: None,
             events: Vec::new(),
             seen: BTreeMap::new(),
@@ -278,7 +281,10 @@ impl Session {
 
     /// Makes the view show these effects and no others.
     fn stage_anew(&mut self, effects: Vec<Effect>) -> Result<(), Error> {
+        let given = self.numbering();
         self.place.clear(&self.snapshot)?;
+        let skipped = std::mem::take(&mut self.changes.skipped);
+        self.numbered.clear();
         self.events.clear();
         self.changed.clear();
         self.pending.clear();
@@ -286,15 +292,29 @@ impl Session {
         (self.here, self.options) = (self.env.clone(), Options::default());
         for (index, effect) in effects.iter().enumerate() {
             self.greet()?;
+            self.place.skip(&skipped, index);
             let ids = self.show(index, effect)?;
             if with_ids(effect.clone(), &ids) != *effect {
                 let text = "what the run had staged would be other records now: others changed them meanwhile";
                 return Err(Error::new(ErrorKind::Conflict, "conflict", text));
             }
         }
+        self.greet()?;
+        if let Place::Staged(overlay) = &mut self.place {
+            // What was undone has had its ids: no other record has them in this run.
+            given.iter().for_each(|(model, next)| overlay.number_from(model, *next));
+        }
         self.shown = effects.len();
         self.changes.effects = effects;
         Ok(())
+    }
+
+    /// The next provisional id of each model that has given out any.
+    fn numbering(&self) -> BTreeMap<String, Id> {
+        match &self.place {
+            Place::Staged(overlay) => overlay.numbering().clone(),
+            Place::Committed(_) => BTreeMap::new(),
+        }
     }
 
     /// Everything that the run read before it changed it. For those who answer within somebody else's change: the change
@@ -382,6 +402,7 @@ impl Session {
         writer.greet_now(&greeting)?;
         let changes = writer.finish_effect()?;
         self.note(index, changes);
+        self.numbered = self.numbering();
         Ok(())
     }
 
@@ -682,13 +703,25 @@ impl Session {
             (self.here, self.options) = entered;
             return Ok(Vec::new());
         }
+        self.note_skipped(index);
         let mut writer = self.writer();
         writer.puts_off_greeting = matches!(effect, Effect::Create { .. });
         let done = effect::apply(&mut writer, effect)?;
         let greeting = writer.greeting.take();
         self.greeting = greeting.map(|greeting| (index, greeting));
         self.note(index, done.changes);
+        self.numbered = self.numbering();
         Ok(done.ids)
+    }
+
+    /// Keeps which ids were given out for nothing before the effect of this number: to calls that were refused, or undone.
+    fn note_skipped(&mut self, effect: usize) {
+        let Place::Staged(overlay) = &self.place else { return };
+        let skipped = overlay.numbering().iter().filter(|(model, next)| self.numbered.get(*model) != Some(*next));
+        let skipped = skipped.map(|(model, next)| Skipped { effect, model: model.clone(), next: *next });
+        // Of several refusals before an effect, the last one knows all.
+        self.changes.skipped.retain(|skipped| skipped.effect < effect);
+        self.changes.skipped.extend(skipped);
     }
 
     /// Keeps what an effect really changed.

@@ -45,6 +45,34 @@ fn a_run_sees_what_it_staged_and_others_see_it_after_the_commit() {
 }
 
 #[test]
+fn ids_of_what_was_refused_or_undone_are_given_to_no_other_record() {
+    let database = demo();
+    let mut run = session(&database);
+    let first = create(&mut run, "crm.lead", vec![text("name", "First")]);
+    let nobody = field("partner_id", Value::link(999_999));
+    refused(&mut run, create_call("crm.lead", vec![text("name", "Refused"), nobody]));
+    let second = create(&mut run, "crm.lead", vec![text("name", "Second")]);
+    let mark = run.mark();
+    let undone = create(&mut run, "crm.lead", vec![text("name", "Undone")]);
+    run.undo(mark).unwrap();
+    let third = create(&mut run, "crm.lead", vec![text("name", "Third")]);
+    assert_eq!(BTreeSet::from([first, second, undone, third]).len(), 4);
+    assert!(search(&mut run, "crm.lead", &format!("[('id', '=', {undone})]")).is_empty());
+    // Each is the record by its number that the run meant.
+    for (lead, city) in [(first, "Aachen"), (second, "Bruges"), (third, "Ghent")] {
+        write(&mut run, "crm.lead", lead, vec![text("city", city)]);
+    }
+    let done = commit(&database, &env(&database, ADMIN), &run.finish()).unwrap();
+    let mut after = session(&database);
+    for (lead, name, city) in [(first, "First", "Aachen"), (second, "Second", "Bruges"), (third, "Third", "Ghent")] {
+        let real = done.ids[&("crm.lead".to_owned(), lead)];
+        assert_eq!(read(&mut after, "crm.lead", real, "name"), Value::text(name));
+        assert_eq!(read(&mut after, "crm.lead", real, "city"), Value::text(city));
+    }
+    assert!(search(&mut after, "crm.lead", "[('name', 'in', ['Refused', 'Undone'])]").is_empty());
+}
+
+#[test]
 fn a_dropped_session_leaves_nothing() {
     let database = demo();
     let mut run = session(&database);

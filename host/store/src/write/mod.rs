@@ -42,7 +42,7 @@ use triggerbox_model::{
     value::{FieldValue, Id, Value},
 };
 
-pub(crate) use self::place::next_provisional;
+pub(crate) use self::place::{next_provisional, number_from};
 pub use self::{
     number::{round_digits, round_step},
     place::{Committing, Place},

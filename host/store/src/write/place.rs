@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use rusqlite::{Connection, OptionalExtension};
 use triggerbox_model::{
+    changes::Skipped,
     error::Error,
     schema::Model,
     value::{FIRST_PROVISIONAL_ID, Id},
@@ -27,7 +28,7 @@ pub enum Place {
 /// The ids that a commit gives out.
 ///
 /// A staged run and its commit create the same records in the same order: the n-th new record of a model had
-/// the n-th provisional id.
+/// the n-th provisional id, but for those that were skipped.
 #[derive(Debug, Default)]
 pub struct Committing {
     /// Provisional ids and what they became, by model.
@@ -76,6 +77,12 @@ pub(crate) fn next_provisional(counters: &mut BTreeMap<String, Id>, model: &str)
     }
 }
 
+/// Has the provisional ids of a model go on from this one, if they are not beyond it.
+pub(crate) fn number_from(counters: &mut BTreeMap<String, Id>, model: &str, next: Id) {
+    let known = counters.entry(model.to_owned()).or_insert(next);
+    *known = next.max(*known);
+}
+
 impl Place {
     /// Straight into the tables, without a run before it.
     #[must_use]
@@ -91,6 +98,18 @@ impl Place {
                 let id = committing.next_id(conn, model)?;
                 committing.stands_for(model, id);
                 Ok(id)
+            }
+        }
+    }
+
+    /// Passes over provisional ids that were given out for nothing before an effect.
+    pub(crate) fn skip(&mut self, skipped: &[Skipped], effect: usize) {
+        for skipped in skipped.iter().filter(|skipped| skipped.effect == effect) {
+            match self {
+                Self::Staged(overlay) => overlay.number_from(&skipped.model, skipped.next),
+                Self::Committed(committing) => {
+                    number_from(&mut committing.next_provisional, &skipped.model, skipped.next);
+                }
             }
         }
     }
