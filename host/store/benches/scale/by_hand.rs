@@ -117,8 +117,14 @@ pub(crate) fn made_by(database: &Database, work: impl FnOnce()) -> Vec<Made> {
     made
 }
 
-/// Adds the same rows again under new ids, and does `more`, in one durable transaction. How long that takes.
-pub(crate) fn repeat(database: &Database, made: &[Made], more: impl FnOnce(&Connection)) -> Duration {
+/// Adds the same rows again under new ids, with what is done before and after, in one durable transaction. How long that
+/// takes.
+pub(crate) fn repeat(
+    database: &Database,
+    made: &[Made],
+    before: impl FnOnce(&Connection),
+    after: impl FnOnce(&Connection),
+) -> Duration {
     let count = |table: &str| made.iter().find(|made| made.table == table).map_or(0, |made| made.rows.len());
     // New ids of the rows themselves, and of what they point to among each other.
     let shifted: Vec<(String, Vec<Vec<Value>>)> = made
@@ -147,9 +153,12 @@ pub(crate) fn repeat(database: &Database, made: &[Made], more: impl FnOnce(&Conn
     let conn = Connection::open(database.path()).unwrap();
     conn.pragma_update(None, "synchronous", "FULL").unwrap();
     conn.pragma_update(None, "cache_size", -16 * 1024).unwrap();
+    conn.set_prepared_statement_cache_capacity(256);
+    // A connection that is in use knows the tables.
+    conn.query_row("SELECT count(*) FROM sqlite_schema", [], |_| Ok(())).unwrap();
     let begin = Instant::now();
     conn.execute_batch("BEGIN IMMEDIATE").unwrap();
-    more(&conn);
+    before(&conn);
     for (sql, rows) in shifted {
         let mut statement = conn.prepare_cached(&sql).unwrap();
         for row in rows {
@@ -161,12 +170,28 @@ pub(crate) fn repeat(database: &Database, made: &[Made], more: impl FnOnce(&Conn
         conn.execute("UPDATE tb_sequence SET next = next + ?2 WHERE name = ?1", (model, made.rows.len() as i64))
             .unwrap();
     }
+    after(&conn);
     conn.execute_batch("COMMIT").unwrap();
     begin.elapsed()
 }
 
-/// Counts the new leads of each contact.
+/// Reads what each new lead has from its contact.
+pub(crate) fn read_contacts(conn: &Connection, partners: &[u32]) {
+    let sql = "SELECT email, phone, commercial_company_name, street, city, zip, country_id, function, website, name, \
+               is_company, company_id FROM res_partner WHERE id = ?1";
+    let mut statement = conn.prepare_cached(sql).unwrap();
+    for partner in partners {
+        let read = |row: &rusqlite::Row<'_>| (0..12).map(|n| row.get(n)).collect::<Result<Vec<Value>, _>>();
+        assert_eq!(statement.query_row([partner], read).unwrap().len(), 12);
+    }
+}
+
+/// Counts the leads of each contact, and looks whether the latest leads are of the user's companies.
 pub(crate) fn count_leads(conn: &Connection, partners: &[u32]) {
+    let sql = "SELECT count(*) FROM (SELECT company_id FROM crm_lead ORDER BY id DESC LIMIT ?1) \
+               WHERE company_id IS NOT NULL AND company_id NOT IN (1, 2)";
+    let others: i64 = conn.query_row(sql, [partners.len() as i64], |row| row.get(0)).unwrap();
+    assert_eq!(others, 0);
     let sql = "UPDATE res_partner SET lead_count = (SELECT count(*) FROM crm_lead WHERE partner_id = ?1), \
                write_date = '2026-11-21 10:15:00', write_uid = 2 WHERE id = ?1";
     let mut statement = conn.prepare_cached(sql).unwrap();
@@ -178,8 +203,8 @@ pub(crate) fn count_leads(conn: &Connection, partners: &[u32]) {
 /// Reads the old amount of each lead and sets the new one.
 pub(crate) fn write(conn: &Connection, ids: &[u32], amount: f64) {
     let mut read = conn.prepare_cached("SELECT expected_revenue FROM crm_lead WHERE id = ?1").unwrap();
-    let sql =
-        "UPDATE crm_lead SET expected_revenue = ?2, write_date = '2026-11-21 10:15:00', write_uid = 2 WHERE id = ?1";
+    let sql = "UPDATE crm_lead SET expected_revenue = ?2, write_date = '2026-11-21 10:15:00', write_uid = 2 WHERE id = ?1 \
+               AND (company_id IS NULL OR company_id IN (1, 2))";
     let mut write = conn.prepare_cached(sql).unwrap();
     for id in ids {
         let _old: Option<f64> = read.query_row([id], |row| row.get(0)).unwrap();
