@@ -36,7 +36,7 @@ struct Inner {
     config: Config,
     secrets: Secrets,
     metrics: Arc<Metrics>,
-    client: reqwest::Client,
+    client: Option<reqwest::Client>,
     draining: watch::Sender<bool>,
     pace: Pace,
     vault: Vault,
@@ -79,12 +79,12 @@ impl App {
         })?;
         let vault = Vault::open(&*engine.database().snapshot()?, config.web.key_file.as_deref())?;
         let inner = Inner {
+            client: crate::alerts::client(&config.alerts.to)?,
             engine,
             sandbox,
             config,
             secrets,
             metrics: Arc::default(),
-            client: crate::alerts::client()?,
             draining: watch::Sender::new(false),
             pace: Pace::default(),
             vault,
@@ -124,8 +124,8 @@ impl App {
     }
 
     /// What alerts are sent with.
-    pub(crate) fn client(&self) -> &reqwest::Client {
-        &self.inner.client
+    pub(crate) fn client(&self) -> Option<&reqwest::Client> {
+        self.inner.client.as_ref()
     }
 
     /// A secret by its name: one that was written on the pages, else one of the configuration.
