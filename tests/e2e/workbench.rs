@@ -16,7 +16,7 @@ use std::{
     sync::Arc,
 };
 
-use guest_artifacts::{CALL_WEBHOOK, EXAMPLES, Guest, HIGH_VALUE_ORDER, LEAD_SCORING};
+use guest_artifacts::{CALL_WEBHOOK, EVENT_LOG, EXAMPLES, Guest, HIGH_VALUE_ORDER, LEAD_SCORING};
 use serde_json::Value as Json;
 use triggerbox_automation::{Config, Engine, Origin, SystemClock};
 use triggerbox_model::{
@@ -64,17 +64,39 @@ fn the_scenarios_of_the_examples_pass() {
         if !scenarios.exists() {
             continue;
         }
-        let component = component(place.path(), guest);
-        let scenarios = scenarios.to_string_lossy();
-        let mut arguments = vec!["test", &component, "--scenarios", &scenarios];
-        // As other golden files.
-        if std::env::var_os("SNAPSHOTS").is_some_and(|how| how == "overwrite") {
-            arguments.push("--bless");
-        }
-        ends(place.path(), 0, &arguments);
+        passes(place.path(), &component(place.path(), guest), &scenarios);
         count += 1;
     }
     assert!(count >= 7, "{count} examples have scenarios");
+}
+
+const PHONE: &str = "+32 2 555 01 77";
+const CARD: &str = "4111 1111 1111 1111";
+const IBAN: &str = "BE71 0961 2345 6769";
+
+/// A text without the signs that people group digits with.
+fn joined(text: &str) -> String {
+    text.chars().filter(|c| c.is_alphanumeric()).collect()
+}
+
+/// Each key of a scenario's is in one of these files or of the examples'.
+// Shows: F078
+#[test]
+fn every_key_of_scenarios_does_what_it_says() {
+    let place = tempfile::tempdir().unwrap();
+    let name = component(place.path(), &EVENT_LOG);
+    let scenarios = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/e2e/scenario-keys");
+    passes(place.path(), &name, &scenarios);
+}
+
+/// The scenarios of a folder pass; they are blessed as other golden files.
+fn passes(folder: &Path, component: &str, scenarios: &Path) {
+    let scenarios = scenarios.to_string_lossy();
+    let mut arguments = vec!["test", component, "--scenarios", &scenarios];
+    if std::env::var_os("SNAPSHOTS").is_some_and(|how| how == "overwrite") {
+        arguments.push("--bless");
+    }
+    ends(folder, 0, &arguments);
 }
 
 /// A file database with a rule, and one run of it.
@@ -86,13 +108,19 @@ fn ran(folder: &Path) {
         "name = \"score\"\nmodel = \"crm.lead\"\n[trigger]\non = \"created\"\n[[actions]]\nscript = \"lead-scoring\"\n";
     fs::write(folder.join("score.toml"), rule).unwrap();
     ends(folder, 0, &["rules", "apply", "score.toml", "--db", "crm.db"]);
+    create_lead(folder);
+}
+
+/// Somebody makes a lead, and what rules do about it is done.
+fn create_lead(folder: &Path) {
     let field = |name: &str, text: &str| FieldValue::new(name, Value::text(text));
     let lead = vec![
         field("name", "Looms for Ada Byron"),
         field("type", "lead"),
         field("partner_name", "Cedarwood Manufacturing"),
         field("email_from", "ada.byron@cedarwood.example"),
-        field("phone", "+32 2 555 01 77"),
+        field("phone", PHONE),
+        field("description", &format!("Card {CARD}, account {IBAN}, since 2024-03-01")),
         FieldValue::new("expected_revenue", Value::Number(25_000.0)),
     ];
     let sandbox = Sandbox::new(&Pool::default()).unwrap();
@@ -115,8 +143,11 @@ fn an_exported_run_is_run_again_without_its_database() {
     let said = ends(folder, 0, &["runs", "export", "1", "--out", "run.json", "--db", "crm.db"]);
     assert!(said.contains("redacted: "), "{said}");
     let text = fs::read_to_string(folder.join("run.json")).unwrap();
-    for personal in ["Byron", "byron", "Cedarwood", "cedarwood"] {
+    for personal in ["Byron", "byron", "Cedarwood", "cedarwood", "ada.byron@", "cedarwood.example"] {
         assert!(!text.contains(personal), "{personal} is left in {text}");
+    }
+    for number in [PHONE, CARD, IBAN, "0961 2345 6769"] {
+        assert!(!joined(&text).contains(&joined(number)), "{number} is left in {text}");
     }
     ends(folder, 2, &["runs", "export", "1", "--out", "run.json", "--db", "crm.db"]);
     ends(folder, 0, &["runs", "export", "1", "--plain", "--with-scripts", "--out", "plain.json", "--db", "crm.db"]);
@@ -320,14 +351,48 @@ fn grants_are_held_against_what_the_component_imports_and_what_its_scenarios_nee
 }
 
 #[test]
+fn a_component_of_another_line_of_the_contract_is_told_which_versions_it_fits() {
+    let place = tempfile::tempdir().unwrap();
+    let folder = place.path();
+    let name = component(folder, &HIGH_VALUE_ORDER);
+    let said = ends(folder, 0, &["check", &name, "--compat"]);
+    assert!(said.contains("versions of the contract\n  0.1.0 runs\n"), "{said}");
+
+    // The names of its imports alone say what it was built for.
+    let bytes = fs::read(folder.join(&name)).unwrap();
+    let mut other = bytes.clone();
+    let version = b"@0.1.0";
+    for at in 0..bytes.len() - version.len() {
+        if bytes[at..].starts_with(version) {
+            other[at + 3] = b'2';
+        }
+    }
+    assert_ne!(other, bytes);
+    fs::write(folder.join(&name), other).unwrap();
+    let said = ends(folder, 6, &["check", &name, "--compat"]);
+    assert!(said.contains("this host offers `triggerbox:automation/records@0.1.0`"), "{said}");
+    assert!(said.contains("  0.1.0 runs once it is built with that version's `wit/`\n"), "{said}");
+}
+
+#[test]
 fn findings_in_sarif_follow_its_schema() {
     let place = tempfile::tempdir().unwrap();
     let folder = place.path();
-    component(folder, &LEAD_SCORING);
-    fs::write(folder.join("triggerbox.toml"), LEAD_SCORING.manifest.unwrap()).unwrap();
-    ends(folder, 0, &["check", "lead-scoring.wasm", "--sarif", "findings.sarif"]);
-    let sarif: Json = serde_json::from_str(&fs::read_to_string(folder.join("findings.sarif")).unwrap()).unwrap();
-    assert!(!sarif["runs"][0]["results"].as_array().unwrap().is_empty(), "{sarif}");
+    // One with findings on the manifest, and one that may do nothing.
+    let manifest = LEAD_SCORING.manifest.unwrap();
+    let manifest = manifest.lines().filter(|line| !line.starts_with("description")).collect::<Vec<_>>().join("\n");
+    fs::write(folder.join("triggerbox.toml"), &manifest).unwrap();
+    fs::write(folder.join("undescribed.wasm"), embed_manifest(LEAD_SCORING.component, &manifest).unwrap()).unwrap();
+    fs::write(folder.join("bare.wasm"), HIGH_VALUE_ORDER.component).unwrap();
+    let reports = [("undescribed.wasm", 0), ("bare.wasm", 6)].map(|(name, code)| -> Json {
+        ends(folder, code, &["check", name, "--sarif", "findings.sarif"]);
+        serde_json::from_str(&fs::read_to_string(folder.join("findings.sarif")).unwrap()).unwrap()
+    });
+    let results = reports.iter().flat_map(|report| report["runs"][0]["results"].as_array().unwrap());
+    let levels: Vec<_> = results.map(|result| result["level"].as_str().unwrap()).collect();
+    for level in ["note", "warning", "error"] {
+        assert!(levels.contains(&level), "{level}: {levels:?}");
+    }
 
     // The schema comes with the library that writes the format.
     // Of this machine's platform only: what others need was never fetched.
@@ -346,8 +411,10 @@ fn findings_in_sarif_follow_its_schema() {
         schema["definitions"][of]["properties"]["language"].as_object_mut().unwrap().remove("pattern").unwrap();
     }
     let validator = jsonschema::validator_for(&schema).unwrap();
-    let errors: Vec<_> = validator.iter_errors(&sarif).map(|error| error.to_string()).collect();
-    assert!(errors.is_empty(), "{errors:#?}");
+    for report in &reports {
+        let errors: Vec<_> = validator.iter_errors(report).map(|error| error.to_string()).collect();
+        assert!(errors.is_empty(), "{errors:#?}");
+    }
     assert!(!validator.is_valid(&serde_json::json!({ "version": "2.1.0" })), "the schema tells what is none");
 }
 
@@ -387,30 +454,55 @@ fn steps(page: &str) -> Vec<Vec<String>> {
     jobs
 }
 
+/// The commands of the page's `sh` blocks.
+fn commands(page: &str) -> Vec<&str> {
+    let blocks = page.split("```sh\n").skip(1).map(|block| block.split("```").next().unwrap());
+    blocks.flat_map(str::lines).collect()
+}
+
 // Shows: F078, F092
 #[test]
 fn the_steps_of_the_page_on_ci_run() {
     let place = tempfile::tempdir().unwrap();
     ends(place.path(), 0, &["new", "big-deals"]);
     let folder = place.path().join("big-deals");
-    let jobs = steps(include_str!("../../docs/src/ci.md"));
+    let page = include_str!("../../docs/src/ci.md");
+    let jobs = steps(page);
     assert_eq!(jobs.iter().map(Vec::len).collect::<Vec<_>>(), [4, 4], "{jobs:#?}");
     let program = Path::new(env!("CARGO_BIN_EXE_triggerbox")).parent().unwrap();
     let path = std::env::join_paths(
         std::iter::once(program.to_owned()).chain(std::env::split_paths(&std::env::var_os("PATH").unwrap())),
     )
     .unwrap();
+    // As CI systems do: the first command that fails ends the step.
+    let run = |step: &str| {
+        let mut shell = Command::new("sh");
+        shell.args(["-e", "-c", step]).current_dir(&folder).env("PATH", &path);
+        shell.env("TRIGGERBOX_CACHE", place.path().join("cache")).env("CI_COMMIT_SHA", "0123456");
+        shell.env("CARGO_TARGET_DIR", Path::new(env!("CARGO_TARGET_TMPDIR")).join("new-script"));
+        let output = shell.output().unwrap();
+        let said = String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
+        (output.status.success(), said)
+    };
+    let passes = |step: &str| {
+        let (passed, said) = run(step);
+        assert!(passed, "{step}: {said}");
+        said
+    };
+    // What the repository holds besides: a run that was recorded, with the page's own commands.
+    passes("triggerbox build --output script.wasm");
+    passes("triggerbox db demo crm.db && triggerbox scripts upload script.wasm --db crm.db");
+    passes("triggerbox rules apply rules --db crm.db");
+    create_lead(&folder);
+    let (there, served): (Vec<_>, Vec<_>) =
+        commands(page).into_iter().partition(|command| !command.contains("--server"));
+    assert_eq!((there.len(), served.len()), (3, 3), "{there:?} {served:?}");
+    let said: String = there.iter().map(|command| passes(&command.replace("12", "1"))).collect();
+    assert!(said.contains("action 1: same") && said.contains("1 same, 0 differ, 0 undecidable"), "{said}");
+
     for job in &jobs {
-        for step in job {
-            // As CI systems do: the first command that fails ends the step.
-            let mut shell = Command::new("sh");
-            shell.args(["-e", "-c", step]).current_dir(&folder).env("PATH", &path);
-            shell.env("TRIGGERBOX_CACHE", place.path().join("cache"));
-            shell.env("CARGO_TARGET_DIR", Path::new(env!("CARGO_TARGET_TMPDIR")).join("new-script"));
-            let output = shell.output().unwrap();
-            let said = String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
-            assert!(output.status.success(), "{step}: {said}");
-        }
+        let said: String = job.iter().map(|step| passes(step)).collect();
+        assert!(said.contains("1 same, 0 differ, 0 undecidable"), "{said}");
         for file in ["results.xml", "findings.sarif"] {
             assert!(folder.join(file).exists(), "{file}");
         }
@@ -418,4 +510,13 @@ fn the_steps_of_the_page_on_ci_run() {
     // As it is made, a new script passes its own test.
     let results = fs::read_to_string(folder.join("results.xml")).unwrap();
     assert!(results.contains("tests=\"1\" failures=\"0\" errors=\"0\""), "{results}");
+
+    // What needs a server gets as far as asking for it, at an address where none is.
+    for command in served {
+        let (_, after) = command.split_once(' ').unwrap();
+        let command =
+            format!("TRIGGERBOX_TOKEN=x {}", after.replace("https://triggerbox.example", "http://127.0.0.1:1"));
+        let (passed, said) = run(&command);
+        assert!(!passed && said.contains("127.0.0.1:1") && !said.contains("Usage:"), "{command}: {said}");
+    }
 }

@@ -146,7 +146,9 @@ impl Exported {
         let mut text = serde_json::to_string_pretty(self).map_err(|error| fail(error.to_string()))?;
         text.push('\n');
         let beside = path.with_extension("json.new");
-        fs::write(&beside, text)
+        let folder = path.parent().map_or(Ok(()), fs::create_dir_all);
+        folder
+            .and_then(|()| fs::write(&beside, text))
             .and_then(|()| fs::rename(&beside, path))
             .map_err(|error| fail(format!("cannot be written: {error}")))
     }
