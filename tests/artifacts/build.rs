@@ -62,7 +62,42 @@ fn main() {
         writeln!(code, "/// All components of `{folder}`.\npub static {list}: &[&Guest] = &[{}];", names.join(", "))
             .unwrap();
     }
+    #[cfg(feature = "adversarial")]
+    {
+        code += &contracts::encode(&root, &out);
+    }
     fs::write(out.join("guests.rs"), code).unwrap();
+}
+
+/// Contracts that were never published, encoded: what a component comes to on a host of another one.
+#[cfg(feature = "adversarial")]
+mod contracts {
+    use super::{Path, fs};
+
+    pub(super) fn encode(root: &Path, out: &Path) -> String {
+        let own = fs::read_to_string(root.join("wit/automation.wit")).unwrap();
+        let start = own.find("interface state {").expect("the contract has it");
+        let (before, state) = own.split_at(start);
+        let (_, after) = state.split_once("\n}").expect("it ends");
+        let stateless = format!("{before}{after}").replace("  import state;\n", "");
+        let other_rows = own.replace("  record row {\n    id: u32,", "  record row {\n    id: u64,");
+        assert_ne!(other_rows, own, "the contract has rows");
+        let contracts =
+            [("0.1.0", &own), ("0.1.1", &own), ("0.2.0", &own), ("0.3.0", &stateless), ("0.4.0", &other_rows)];
+        let items = contracts.map(|(version, contract)| {
+            let mut resolve = wit_parser::Resolve::default();
+            let contract = contract.replace("automation@0.1.0", &format!("automation@{version}"));
+            let package = resolve.push_str("automation.wit", &contract).expect("it parses");
+            let file = out.join(format!("contract-{version}.wasm"));
+            fs::write(&file, wit_component::encode(&resolve, package).expect("it encodes")).unwrap();
+            format!("({version:?}, include_bytes!({file:?}))")
+        });
+        format!(
+            "/// Contracts that were never published, encoded, by version: 0.3.0 has no `state`, and the rows of 0.4.0 have \
+             other ids.\npub static CONTRACTS: &[(&str, &[u8])] = &[{}];\n",
+            items.join(", ")
+        )
+    }
 }
 
 /// Installs the target where the toolchain lacks it: `rust-toolchain.toml` names it, but rustup adds the targets of that

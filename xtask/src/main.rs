@@ -70,7 +70,7 @@ enum Command {
     },
     /// Long jobs: many generated domains, many kills, long fuzzing.
     Soak,
-    /// The benchmarks of docs/src/performance.md, in release mode.
+    /// The benchmarks of docs/src/performance.md, in release mode, with a script in every language.
     Bench,
 }
 
@@ -92,7 +92,7 @@ fn main() -> Result<()> {
         Command::Deny => tools::deny(),
         Command::Fuzz { runs } => tools::fuzz(runs),
         Command::Soak => soak::run(),
-        Command::Bench => step::cargo(&["bench", "--workspace", "--benches"]),
+        Command::Bench => tools::bench(),
     }
 }
 

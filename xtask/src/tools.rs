@@ -53,9 +53,6 @@ impl Tool {
 pub const ALL_TESTS: &str =
     "conformance/actions,triggerbox-automation/languages,triggerbox/languages,triggerbox-automation/failpoints";
 
-/// The kill tests, and what only they compile.
-const KILLS: &str = "triggerbox-automation/failpoints";
-
 /// What is done while tests run, for they leave much of a machine idle.
 const BESIDE_TESTS: [&str; 3] = ["lints", "guests", "install"];
 
@@ -101,7 +98,8 @@ pub fn format() -> Result<()> {
 
 /// The linter, for the host and for scripts.
 pub fn lints() -> Result<()> {
-    cargo(&["clippy", "--workspace", "--all-targets", "--features", KILLS, "--", "-D", "warnings"])?;
+    // The tests' own selection: another one would have its dependencies checked once more.
+    cargo(&["clippy", "--workspace", "--all-targets", "--features", ALL_TESTS, "--", "-D", "warnings"])?;
     ["guest-examples/rust", "tests/guests"].iter().try_for_each(|folder| {
         let manifest = manifest(folder);
         let target = ["--target", GUEST_TARGET];
@@ -115,6 +113,32 @@ pub fn lints() -> Result<()> {
 /// The scripts' own unit tests: what needs no host runs natively.
 pub fn guest_tests() -> Result<()> {
     cargo(&["test", "--workspace", "--manifest-path", &manifest("guest-examples/rust")])
+}
+
+/// What the benchmarks need besides: the components of Odoo's server actions.
+const BENCHES: &str = "triggerbox-automation/languages";
+
+/// The benchmarks; the sandbox's also on the first example of each language, so that their ratios stand below each other.
+pub fn bench() -> Result<()> {
+    cargo(&["build", "--release", "--workspace", "--features", BENCHES])?;
+    let target =
+        std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root().join("target"), |folder| root().join(folder));
+    let folder = target.join("bench");
+    fs::create_dir_all(&folder)?;
+    let mut named = Vec::new();
+    for language in ["python", "typescript", "javascript", "c", "zig", "go"] {
+        let component = folder.join(format!("{language}.wasm"));
+        let mut build = Command::new(target.join("release/triggerbox"));
+        build.arg("build").arg(root().join("guest-examples").join(language).join("high-value-order"));
+        if std::env::var_os("TRIGGERBOX_TOOLS").is_none() {
+            build.env("TRIGGERBOX_TOOLS", root().join("target/tools"));
+        }
+        status(build.arg("--output").arg(&component))?;
+        named.push(format!("{language}={}", component.display()));
+    }
+    let variables = [("SANDBOX_BENCH_COMPONENTS", named.join(","))];
+    let variables = variables.each_ref().map(|(name, value)| (*name, value.as_str()));
+    cargo_with(&["bench", "--workspace", "--benches", "--features", BENCHES], &variables)
 }
 
 /// Kills a store while it commits, and an engine at work.

@@ -51,3 +51,25 @@ fn new_enough(version: &str, least: [u32; 2], hint: &str) -> Result<(), String> 
     let found = [numbers.next().unwrap_or_default(), numbers.next().unwrap_or_default()];
     if found < least { Err(format!("{version} is too old; {hint}")) } else { Ok(()) }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_version_is_compared_by_its_numbers() {
+        for good in ["Python 3.10.0", "Python 3.14.1rc1", "Python 4.0"] {
+            assert_eq!(new_enough(good, [3, 10], "get another"), Ok(()), "{good}");
+        }
+        for old in ["Python 3.9.18", "Python 2.7"] {
+            assert_eq!(new_enough(old, [3, 10], "get another"), Err(format!("{old} is too old; get another")));
+        }
+        assert_eq!(new_enough("v18.13.0", [18, 0], ""), Ok(()));
+    }
+
+    #[test]
+    fn a_program_that_is_not_there_is_named_with_what_to_do() {
+        let said = version(&mut Command::new("/nowhere/python3"), "get it").unwrap_err();
+        assert!(said.starts_with("cannot start `/nowhere/python3`: ") && said.ends_with("; get it"), "{said}");
+    }
+}

@@ -161,3 +161,41 @@ fn pip(into: &Path) -> Command {
 pub(crate) fn python() -> Command {
     Command::new(if cfg!(windows) { "python" } else { "python3" })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_fails_to_install_is_told_as_a_command_that_installs_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let tools = folder.path().join("my tools");
+        let workshop = Workshop::new(tools.clone(), folder.path().join("scratch"));
+        let fill = |into: &Path| {
+            // Into the folder of what is half installed it does nothing.
+            let mut command = Command::new("sh");
+            command.args(["-c", "case $1 in *.partial) exit 1;; esac; mkdir \"$1\"", "it's"]).arg(into);
+            (command, "a shell")
+        };
+        let error = workshop.once("thing-1", "thing 1", fill).unwrap_err();
+        let Error::Install { package, command } = &error else { panic!("{error}") };
+        assert_eq!(package, "thing 1");
+        assert!(command.ends_with(&format!("'it'\\''s' '{}'", tools.join("thing-1").display())), "{command}");
+        // Whoever types what it says has it.
+        assert!(Command::new("sh").arg("-c").arg(command).status().unwrap().success(), "{command}");
+        assert_eq!(workshop.once("thing-1", "thing 1", fill).unwrap(), tools.join("thing-1"));
+    }
+
+    #[test]
+    fn a_program_that_is_missing_is_named_with_where_to_get_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let workshop = Workshop::new(folder.path().join("tools"), folder.path().join("scratch"));
+        let error = workshop.once("thing-1", "thing 1", |_| (Command::new("/nowhere/npm"), NODE_HINT)).unwrap_err();
+        assert!(
+            matches!(&error, Error::Missing { program, hint, .. } if program == "/nowhere/npm" && *hint == NODE_HINT),
+            "{error}"
+        );
+        let said = error.to_string();
+        assert!(said.starts_with("cannot start `/nowhere/npm`: ") && said.ends_with(NODE_HINT), "{said}");
+    }
+}

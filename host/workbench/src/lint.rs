@@ -220,7 +220,148 @@ fn found(code: &'static str, message: String, place: Option<String>) -> Finding 
 
 #[cfg(test)]
 mod tests {
-    use super::RULES;
+    use std::time::Duration;
+
+    use triggerbox_model::{
+        grants::{GrantOperation, Need},
+        manifest::Manifest,
+    };
+    use triggerbox_sandbox::{
+        Durations,
+        inspect::{self, Import, ImportStatus, Inspection, inspect},
+    };
+
+    use super::{Finding, Known, RULES, Severity, Start, lint, sarif};
+
+    /// What is known of a script that nothing is to be said of.
+    struct Script {
+        inspection: Inspection,
+        start: Start,
+        needed: Vec<Need>,
+    }
+
+    const MANIFEST: &str = r#"
+        [script]
+        name = "noter"
+        version = "1.0.0"
+        description = "Notes leads."
+        [[grants]]
+        model = "crm.lead"
+        operations = ["read", "note"]
+        fields = ["name"]
+        [[http]]
+        methods = ["POST"]
+        url = "https://hooks.example/leads"
+        [[parameters]]
+        name = "text"
+        type = "text"
+        help = "What it notes."
+    "#;
+
+    fn import(name: &str, functions: &[&str]) -> Import {
+        let functions = functions.iter().map(|name| (*name).to_owned()).collect();
+        Import { name: name.to_owned(), status: ImportStatus::Offered, functions, note: None }
+    }
+
+    impl Script {
+        fn new() -> Self {
+            let mut inspection = inspect(b"");
+            inspection.problems.clear();
+            inspection.ok = true;
+            inspection.debug_info = true;
+            inspection.imports = vec![
+                import("triggerbox:automation/records@0.1.0", &["read"]),
+                import("triggerbox:automation/chatter@0.1.0", &["post-note"]),
+                import("triggerbox:automation/http@0.1.0", &["send"]),
+            ];
+            let mut script = Self {
+                inspection,
+                start: Start { durations: Durations::default(), memory: 1 << 20 },
+                needed: vec![
+                    Need { fields: ["name".to_owned()].into(), ..Need::new("crm.lead", GrantOperation::Read) },
+                    Need::new("crm.lead", GrantOperation::Note),
+                ],
+            };
+            script.manifest(|text| text);
+            script
+        }
+
+        /// Says something else in the manifest.
+        fn manifest(&mut self, change: impl Fn(String) -> String) {
+            let text = change(MANIFEST.to_owned());
+            self.inspection.manifest = Some(Manifest::parse(&text).expect("a manifest"));
+        }
+
+        fn findings(&self) -> Vec<Finding> {
+            lint(&Known { inspection: &self.inspection, start: Some(&self.start), needed: Some(&self.needed) })
+        }
+    }
+
+    /// What is wrong with a script, to be found under this code.
+    fn spoil(script: &mut Script, code: &str) {
+        let inspection = &mut script.inspection;
+        let with = |from: &'static str, to: &'static str| move |text: String| text.replace(from, to);
+        match code {
+            "unused-grant" => script.manifest(with("\"note\"]", "\"note\", \"follow\"]")),
+            "missing-grant" => {
+                inspection.imports.push(import("triggerbox:automation/chatter@0.1.0", &["add-followers"]))
+            }
+            "untested-grant" => script.needed.truncate(1),
+            "wide-grant" => {
+                inspection.imports.push(import("triggerbox:automation/records@0.1.0", &["unlink"]));
+                script.needed.push(Need::new("crm.lead", GrantOperation::Unlink));
+                script.manifest(with("\"note\"]", "\"note\", \"unlink\"]"));
+            }
+            "unused-http" => inspection.imports.truncate(2),
+            "no-description" => script.manifest(with("\"Notes leads.\"", "\" \"")),
+            "bad-version" => script.manifest(with("\"1.0.0\"", "\"spring\"")),
+            "no-parameter-help" => script.manifest(with("help = \"What it notes.\"", "")),
+            "world-version" => inspection.imports[0].name = "triggerbox:automation/records@0.1.7".to_owned(),
+            "denied-import" => inspection.warnings.push(inspect::Finding {
+                code: "denied-import",
+                message: "calls to these fail: wasi:sockets/tcp@0.2.0".to_owned(),
+            }),
+            "large-component" => inspection.size = 9 << 20,
+            "slow-start" => script.start.durations.instantiate = Duration::from_millis(21),
+            "large-memory" => script.start.memory = 33 << 20,
+            "no-backtraces" => inspection.debug_info = false,
+            other => panic!("no script shows {other}"),
+        }
+    }
+
+    #[test]
+    fn each_finding_is_made_of_what_is_wrong_and_of_nothing_else() {
+        assert_eq!(Script::new().findings(), []);
+        for rule in RULES {
+            let mut script = Script::new();
+            spoil(&mut script, rule.code);
+            let findings = script.findings();
+            let [found] = findings.as_slice() else { panic!("{}: {findings:#?}", rule.code) };
+            assert_eq!((found.code, found.severity, found.help), (rule.code, rule.severity, rule.help));
+        }
+    }
+
+    /// `tests/e2e` holds a report of the program's own against the whole schema.
+    #[test]
+    fn a_report_has_findings_of_every_severity_at_their_level() {
+        let mut script = Script::new();
+        for rule in RULES {
+            // This one takes imports away that others need.
+            if rule.code != "unused-http" {
+                spoil(&mut script, rule.code);
+            }
+        }
+        script.inspection.problems.push(inspect::Finding { code: "no-manifest", message: "it has none".to_owned() });
+        let findings = script.findings();
+        let report = serde_json::to_value(sarif("noter.wasm", None, &findings)).expect("it is JSON");
+        let results = report["runs"][0]["results"].as_array().expect("results");
+        let levels: Vec<_> = results.iter().map(|result| result["level"].as_str().unwrap_or_default()).collect();
+        let severities: Vec<_> = findings.iter().map(|finding| finding.severity.name()).collect();
+        assert_eq!(levels, severities);
+        for severity in [Severity::Note, Severity::Warning, Severity::Error] {
+            assert!(levels.contains(&severity.name()), "{}: {levels:?}", severity.name());
+        }
+    }
 
     #[test]
     fn the_page_of_the_book_lists_every_code() {

@@ -338,13 +338,103 @@ fn is_moment(map: &Map<String, Json>) -> bool {
 mod tests {
     use super::*;
 
+    fn redactor() -> Redactor {
+        Redactor::new(&Schema::new(indexmap::IndexMap::new()))
+    }
+
+    /// What a text becomes of which all is somebody's.
+    fn redacted(redactor: &Redactor, texts: &[&str]) -> Vec<String> {
+        let known = BTreeSet::new();
+        let mut personal = Personal::new(&known);
+        if let Some(text) = texts.first() {
+            personal.text(text, false);
+        }
+        texts.iter().map(|text| redactor.text(text, &personal)).collect()
+    }
+
+    fn digits(text: &str) -> String {
+        text.chars().filter(char::is_ascii_digit).collect()
+    }
+
     #[test]
-    fn short_numbers_and_technical_names_stay() {
+    fn the_same_word_becomes_the_same_letters_wherever_it_stands() {
+        let redactor = redactor();
+        let known = BTreeSet::new();
+        let mut personal = Personal::new(&known);
+        personal.text("Adalbert Byronson (2500012345)", false);
+        let [whole, part, mail] = ["Dear Adalbert Byronson (2500012345)", "Byronson", "adalbert@byronson.example"]
+            .map(|text| redactor.text(text, &personal));
+        assert!(whole.starts_with("Dear "), "{whole}");
+        assert!(!whole.contains("Adalbert") && !whole.contains("2500012345"), "{whole}");
+        assert!(whole.contains(&part), "{whole}: {part}");
+        assert_eq!(mail.to_lowercase().split(['@', '.']).nth(1), Some(part.to_lowercase().as_str()));
+        assert!(mail.ends_with(".example"));
+    }
+
+    #[test]
+    fn short_numbers_technical_names_and_dates_stay() {
         let known = BTreeSet::from(["sale".to_owned()]);
         let mut personal = Personal::new(&known);
-        personal.text("80 of 100 for sale, call 025550135", false);
-        let mut words: Vec<_> = personal.words.into_iter().collect();
+        personal.text("80 of 100 for sale by 2026-11-30, or 2026-12-01T10:15:00Z: call 02 555 01 35", false);
+        let mut words: Vec<_> = personal.words.iter().cloned().collect();
         words.sort();
-        assert_eq!(words, ["call", "for", "of"]);
+        assert_eq!(words, ["by", "call", "for", "of", "or"]);
+        assert_eq!(personal.numbers, HashSet::from(["50135".to_owned()]));
+        let kept = redactor().text(
+            "80 of 100, 12.50, 2026-11-30 12:00, 2026-12-01T10:15:00.5Z",
+            &Personal { words: HashSet::new(), ..personal },
+        );
+        assert_eq!(kept, "80 of 100, 12.50, 2026-11-30 12:00, 2026-12-01T10:15:00.5Z");
+    }
+
+    #[test]
+    fn a_number_is_replaced_however_it_is_grouped() {
+        let redactor = redactor();
+        for number in [
+            "+32 2 555 01 77",
+            "(02) 555.01.77",
+            "02/555-01-77",
+            "+32\u{a0}2\u{a0}555\u{2011}01\u{2011}77",
+            "4111 1111 1111 1111",
+            "BE71 0961 2345 6769",
+            "BE71096123456769",
+            "BE 0477.472.701",
+            "0477_472_701",
+        ] {
+            let new = redacted(&redactor, &[number]).remove(0);
+            assert_eq!(new.chars().count(), number.chars().count(), "{number}: {new}");
+            assert_ne!(digits(&new), digits(number), "{number}: {new}");
+            let signs = |text: &str| text.chars().filter(|c| !c.is_alphanumeric()).collect::<String>();
+            assert_eq!(signs(&new), signs(number), "{number}: {new}");
+        }
+    }
+
+    #[test]
+    fn numbers_that_end_alike_end_alike_afterwards() {
+        let texts = ["tel. +32 2 555 01 77", "+3225550177", "025550177", "5550177", "BE3225550177"];
+        let new: Vec<String> = redacted(&redactor(), &texts).iter().map(|text| digits(text)).collect();
+        let [whole, joined, local, short, word] = new.as_slice() else { panic!("{new:?}") };
+        assert_eq!(whole, joined);
+        assert_eq!(whole, word);
+        assert!(local.ends_with(whole.get(2..).expect("ten digits")), "{new:?}");
+        assert!(whole.ends_with(short.as_str()), "{new:?}");
+    }
+
+    #[test]
+    fn in_fields_of_numbers_short_ones_are_somebody_s_too() {
+        for name in ["phone", "x_phone2", "phone_sanitized", "partner_id.vat", "sanitized_acc_number", "Mobile"] {
+            assert!(is_numbered(name), "{name}");
+        }
+        for name in ["name", "private", "activity_ids", "discard"] {
+            assert!(!is_numbered(name), "{name}");
+        }
+        let known = BTreeSet::new();
+        let mut personal = Personal::new(&known);
+        let fields = serde_json::json!([
+            { "name": "phone", "value": { "type": "text", "value": "0477, ext. 12" } },
+            { "name": "name", "value": { "type": "text", "value": "34 desks" } },
+        ]);
+        personal.collect(&fields, "", false);
+        assert_eq!(personal.numbers, HashSet::from(["0477".to_owned(), "12".to_owned()]));
     }
 }

@@ -102,7 +102,31 @@ fn links(built_for: &str, host: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::links;
+    use guest_artifacts::{CONTRACT_CHECK, CONTRACTS, HIGH_VALUE_ORDER};
+
+    use super::{Fit, links, with_each};
+
+    #[test]
+    fn a_component_is_told_what_each_version_of_the_contract_comes_to() {
+        let told = |bytes: &[u8]| -> Vec<_> {
+            let versions = with_each(bytes, CONTRACTS).expect("it is a component").into_iter();
+            versions.map(|one| (one.version, one.fit, one.problems.join("\n"))).collect()
+        };
+        let wants = |told: &[(&str, Fit, String)], wanted: [Fit; 5]| {
+            assert_eq!(told.iter().map(|(_, fit, _)| *fit).collect::<Vec<_>>(), wanted, "{told:#?}");
+        };
+
+        // It imports all of the contract.
+        let whole = told(CONTRACT_CHECK.component);
+        wants(&whole, [Fit::Runs, Fit::Runs, Fit::Rebuild, Fit::No, Fit::No]);
+        assert_eq!(whole[3].2, "0.3.0 has no `triggerbox:automation/state`");
+        assert!(whole[4].2.contains("imports `triggerbox:automation/records@0.1.0` with other types"), "{whole:#?}");
+
+        // It keeps no state, so that it does without.
+        let order = told(HIGH_VALUE_ORDER.component);
+        wants(&order, [Fit::Runs, Fit::Runs, Fit::Rebuild, Fit::Rebuild, Fit::No]);
+        assert!(order[..4].iter().all(|(.., problems)| problems.is_empty()), "{order:#?}");
+    }
 
     #[test]
     fn hosts_answer_to_older_names_of_the_same_line() {

@@ -255,3 +255,72 @@ impl ScenarioFile {
         self.path.parent().unwrap_or(Path::new(".")).join(name)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    /// What may stand in a place of a scenario, in the words with which the format refuses what may not.
+    fn known(wrong: &str, of: &str) -> BTreeSet<String> {
+        let error = toml::from_str::<Scenario>(wrong).expect_err("it is wrong").to_string();
+        let (_, names) =
+            error.split_once("expected one of").or(error.split_once("expected")).expect("it says what is right");
+        let names: BTreeSet<_> = names.split('`').skip(1).step_by(2).map(|name| format!("{of}{name}")).collect();
+        assert!(names.len() > 1, "{error}");
+        names
+    }
+
+    /// The keys of a table, with those of the tables in it.
+    fn keys(value: &Value, of: &str, found: &mut BTreeSet<String>) {
+        match value {
+            Value::Table(table) => {
+                for (name, value) in table {
+                    found.insert(format!("{of}{name}"));
+                    keys(value, &format!("{of}{name}."), found);
+                }
+            }
+            Value::Array(items) => items.iter().for_each(|item| keys(item, of, found)),
+            Value::String(name) if of == "when.trigger." => {
+                found.insert(format!("{of}{name}"));
+            }
+            _ => {}
+        }
+    }
+
+    #[test]
+    fn every_key_stands_in_a_scenario_that_is_run() {
+        let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+        let examples = fs::read_dir(root.join("guest-examples/rust")).expect("examples");
+        let folders = examples.map(|entry| entry.expect("an example").path().join(crate::scenario::FOLDER));
+        let mut found = BTreeSet::new();
+        for folder in folders.chain([root.join("tests/e2e/scenario-keys")]) {
+            for path in crate::scenario::files(&folder).expect("a folder") {
+                let text = fs::read_to_string(&path).expect("a file");
+                keys(&toml::from_str(&text).expect("TOML"), "", &mut found);
+            }
+        }
+        let places = [
+            ("x = 1", ""),
+            ("[when]\nx = 1", "when."),
+            ("[when]\ntrigger = \"x\"", "when.trigger."),
+            ("[when.webhook]\nx = 1", "when.webhook."),
+            ("[when.message]\nx = 1", "when.message."),
+            ("[[answers]]\nx = 1", "answers."),
+            ("[expect]\nx = 1", "expect."),
+            ("[expect.error]\nx = 1", "expect.error."),
+            ("[[expect.changes]]\nx = 1", "expect.changes."),
+            ("[[expect.messages]]\nx = 1", "expect.messages."),
+            ("[[expect.activities]]\nx = 1", "expect.activities."),
+            ("[[expect.followers]]\nx = 1", "expect.followers."),
+            ("[[expect.requests]]\nx = 1", "expect.requests."),
+        ];
+        let mut missing: BTreeSet<_> = places.iter().flat_map(|(wrong, of)| known(wrong, of)).collect();
+        missing.extend(["given.post", "given.activity"].map(str::to_owned));
+        // A run that was recorded: in tests/e2e/workbench.rs, which records one.
+        missing.remove("recording");
+        missing.retain(|key| !found.contains(key));
+        assert_eq!(missing, BTreeSet::new(), "put these into a file of tests/e2e/scenario-keys");
+    }
+}

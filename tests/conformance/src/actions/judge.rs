@@ -172,6 +172,9 @@ fn says_something(expected: &Json) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use triggerbox_model::error::Error;
+    use triggerbox_sandbox::Trap;
+
     use super::*;
 
     #[test]
@@ -187,5 +190,68 @@ mod tests {
         ] {
             assert!(says_something(&something), "{something}");
         }
+    }
+
+    /// Whether an ending is that of an error of the server's.
+    fn is(name: &str, class: &str, message: &str, code: &str, ending: &Ending, host_calls: u64) -> bool {
+        let expected = json!({ name: { "class": class, "message": message } });
+        agrees(&error_of(&expected).expect("an error"), code, ending, host_calls)
+    }
+
+    #[test]
+    fn an_error_is_the_server_s_only_if_it_is_of_its_class() {
+        let failed = |text: &str| Ending::Failed(Failure::Failed(text.to_owned()));
+        let user = |text: &str| Ending::Failed(Failure::UserError(text.to_owned()));
+        let rejected = Ending::Rejected(Error::rejected("check", "no"));
+        let trap = Ending::Trapped(Trap { cause: "unreachable".to_owned(), stderr: None, frames: Vec::new() });
+        let down = Ending::Backend("no disk".to_owned());
+        let no_rights = failed("no-access: x may not");
+        let no_grant = failed("refused-by-rule: the rule does not");
+
+        // By the server's class: what it is, and what it is not.
+        let key = ("builtins.ValueError", "KeyError('missing')");
+        let cases: [(_, &[&Ending]); 7] = [
+            (
+                key,
+                &[&failed("KeyError: 'missing' (line 2: d['missing'])"), &failed("unknown-model: unknown model `x`")],
+            ),
+            (("builtins.ZeroDivisionError", "by zero"), &[&failed("ZeroDivisionError: by zero")]),
+            (
+                ("odoo.exceptions.AccessError", "You may not"),
+                &[&no_rights, &Ending::Rejected(Error::denied("record-rule", "no"))],
+            ),
+            (("odoo.exceptions.MissingError", "Record"), &[&failed("missing-record: res.partner(9) does not exist")]),
+            (("odoo.exceptions.UserError", "of the data"), &[&user("other words"), &rejected]),
+            (("odoo.exceptions.ValidationError", "recursion"), &[&user("a cycle"), &rejected]),
+            (("builtins.ValueError", "NotNullViolation('null value')"), &[&user("a name is needed"), &rejected]),
+        ];
+        let all: Vec<&Ending> =
+            cases.iter().flat_map(|(_, good)| good.iter().copied()).chain([&trap, &down, &no_grant]).collect();
+        for ((class, message), good) in &cases {
+            for ending in &all {
+                let data =
+                    |ending: &Ending| matches!(ending, Ending::Rejected(error) if error.kind == ErrorKind::Rejected);
+                let of_data = data(ending) || matches!(ending, Ending::Failed(Failure::UserError(_)));
+                let same = good.contains(ending) || of_data && good.iter().any(|good| data(good));
+                assert_eq!(is("error", class, message, "", ending, 3), same, "{class} {message}: {ending:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn what_code_raises_for_people_has_its_words() {
+        let code = "raise UserError('stop')";
+        let user = |text: &str| Ending::Failed(Failure::UserError(text.to_owned()));
+        assert!(is("error", "odoo.exceptions.UserError", "stop", code, &user("stop"), 0));
+        assert!(!is("error", "odoo.exceptions.UserError", "stop", code, &user("go"), 0));
+    }
+
+    #[test]
+    fn what_may_not_be_said_is_refused_before_the_first_host_call() {
+        let refused = Ending::Failed(Failure::Failed("line 1: there is no import: import os".to_owned()));
+        assert!(is("save_error", "odoo.exceptions.ValidationError", "forbidden opcode(s)", "import os", &refused, 0));
+        assert!(!is("save_error", "odoo.exceptions.ValidationError", "forbidden opcode(s)", "import os", &refused, 1));
+        let late = Ending::Failed(Failure::Failed("NameError: name 'x' is not defined".to_owned()));
+        assert!(!is("save_error", "builtins.NameError", "Access to forbidden name", "x", &late, 0));
     }
 }
