@@ -516,6 +516,45 @@ fn latest_moves_by_itself_only_while_it_asks_for_nothing_more() {
     assert_eq!(history[0].hash, None);
 }
 
+// Shows: F093, F105
+#[test]
+fn a_version_that_sends_more_or_may_use_more_does_not_run_by_itself() {
+    let world = World::new();
+    let activate = |version: &ScriptVersion| {
+        world.write(|conn| binding::activate(conn, &world.env.schema, version, ADMIN, world.now).unwrap())
+    };
+    let with = |number: &str, more: &str| {
+        world.upload(&HIGH_VALUE_ORDER, |manifest| format!("{}\n{more}", manifest.replace("0.1.0", number)))
+    };
+    // The rule grants more than the first version asks for: the second one would have it at once.
+    let granting = format!("{NOTED}http = [{{ methods = [\"GET\", \"POST\"], url = \"https://shop.example/*\" }}]\n");
+    world.save(&granting, &world.edit(ADMIN)).unwrap();
+    let reads = "[[http]]\nmethods = [\"GET\"]\nurl = \"https://shop.example/*\"\n";
+    let sends = reads.replace("[\"GET\"]", "[\"GET\", \"POST\"]");
+    let held = |switched: binding::Switched| {
+        assert!(switched.moved.is_empty(), "{switched:?}");
+        switched.held[0].why.clone()
+    };
+    let why = held(activate(&with("0.2.0", reads)));
+    assert_eq!(why, "version 0.2.0 asks for more than its owner agreed to: GET https://shop.example/*");
+    world.save(&granting.replace("10000", "9000"), &world.edit(ADMIN)).unwrap();
+    let why = held(activate(&with("0.3.0", &sends)));
+    assert_eq!(why, "version 0.3.0 asks for more than its owner agreed to: POST https://shop.example/*");
+    let narrower = reads.replace("/*", "/stock");
+    assert_eq!(activate(&with("0.4.0", &narrower)).moved, ["note-large-orders"]);
+
+    let fuel = |number: &str, fuel: &str| {
+        world.upload(&HIGH_VALUE_ORDER, |manifest| {
+            manifest.replace("0.1.0", number).replace("fuel = 5_000_000", &format!("fuel = {fuel}"))
+        })
+    };
+    let why = held(activate(&fuel("0.5.0", "6_000_000")));
+    assert_eq!(why, "version 0.5.0 asks for more than its owner agreed to: fuel=6000000 (was 5000000)");
+    // A rule that narrows the limit itself gives no version more of it.
+    world.save(&format!("{granting}limits = {{ fuel = 4_000_000 }}\n"), &world.edit(ADMIN)).unwrap();
+    assert_eq!(activate(&fuel("0.6.0", "7_000_000")).moved, ["note-large-orders"]);
+}
+
 #[test]
 fn nobody_uploads_a_script_of_the_programs_own_name() {
     let world = World::new();

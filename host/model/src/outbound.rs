@@ -36,11 +36,7 @@ impl UrlPattern {
     /// Whether a request's address is covered.
     #[must_use]
     pub fn covers(&self, url: &Url) -> bool {
-        let same_place = url.scheme() == self.url.scheme()
-            && url.host_str() == self.url.host_str()
-            && url.port_or_known_default() == self.url.port_or_known_default()
-            && url.username().is_empty()
-            && url.password().is_none();
+        let same_place = self.is_at_the_place_of(url) && url.username().is_empty() && url.password().is_none();
         let path = url.path();
         same_place
             && match self.below {
@@ -48,6 +44,23 @@ impl UrlPattern {
                 // An encoded slash is a letter here and may be a slash to the server.
                 true => path.starts_with(self.url.path()) && !hides_a_slash(path),
             }
+    }
+}
+
+impl UrlPattern {
+    /// Whether another pattern covers all that this one covers.
+    fn is_within(&self, other: &Self) -> bool {
+        match self.below {
+            false => other.covers(&self.url),
+            // What hides a slash is covered by neither.
+            true => other.below && other.is_at_the_place_of(&self.url) && self.url.path().starts_with(other.url.path()),
+        }
+    }
+
+    fn is_at_the_place_of(&self, url: &Url) -> bool {
+        url.scheme() == self.url.scheme()
+            && url.host_str() == self.url.host_str()
+            && url.port_or_known_default() == self.url.port_or_known_default()
     }
 }
 
@@ -109,6 +122,16 @@ impl HttpGrant {
     #[must_use]
     pub fn covers(&self, method: &str, url: &Url) -> bool {
         self.methods.contains(method) && self.url.covers(url)
+    }
+
+    /// What this grant allows and others do not; none, when every request here is also there.
+    #[must_use]
+    pub fn beyond(&self, others: &[Self]) -> Option<Self> {
+        let covering: Vec<&Self> =
+            others.iter().filter(|other| self.url.is_within(&other.url) && (other.private || !self.private)).collect();
+        let more = self.methods.iter().filter(|method| !covering.iter().any(|other| other.methods.contains(*method)));
+        let methods: BTreeSet<String> = more.cloned().collect();
+        (!methods.is_empty()).then(|| Self { methods, ..self.clone() })
     }
 }
 
@@ -206,5 +229,32 @@ mod tests {
         }
         let grant: HttpGrant = "POST,GET http://127.0.0.1:9/x/* private".parse().unwrap();
         assert_eq!(grant.to_string(), "GET,POST http://127.0.0.1:9/x/* private");
+    }
+
+    #[test]
+    fn what_is_asked_beyond_what_is_there() {
+        let grants = |texts: &[&str]| texts.iter().map(|text| text.parse::<HttpGrant>().unwrap()).collect::<Vec<_>>();
+        let beyond = |wanted: &str, known: &[&str]| {
+            wanted.parse::<HttpGrant>().unwrap().beyond(&grants(known)).map(|more| more.to_string())
+        };
+        let shop = "https://shop.example";
+        assert_eq!(beyond("GET https://shop.example/a/b", &["GET,POST https://shop.example/a/*"]), None);
+        assert_eq!(beyond("GET https://shop.example/a/b/*", &["GET https://shop.example/a/*"]), None);
+        assert_eq!(beyond("GET https://shop.example:443/a", &["GET https://shop.example/a"]), None);
+        for (wanted, known, expected) in [
+            (format!("GET,POST {shop}/a/b"), format!("GET {shop}/a/*"), format!("POST {shop}/a/b")),
+            (format!("GET {shop}/a/*"), format!("GET {shop}/a/b"), format!("GET {shop}/a/*")),
+            (format!("GET {shop}/*"), format!("GET {shop}/a/*"), format!("GET {shop}/*")),
+            (format!("GET {shop}/ab"), format!("GET {shop}/a/*"), format!("GET {shop}/ab")),
+            (format!("GET {shop}/a"), "GET http://shop.example/a".to_owned(), format!("GET {shop}/a")),
+            (format!("GET {shop}/a"), "GET https://shop.example:8443/a".to_owned(), format!("GET {shop}/a")),
+            (format!("GET {shop}/a private"), format!("GET {shop}/a"), format!("GET {shop}/a private")),
+        ] {
+            assert_eq!(beyond(&wanted, &[&known]), Some(expected), "{wanted} beyond {known}");
+        }
+        assert_eq!(beyond("GET https://shop.example/a", &[]), Some("GET https://shop.example/a".to_owned()));
+        // Two grants together cover both methods.
+        let both = ["GET https://shop.example/a", "POST https://shop.example/a"];
+        assert_eq!(beyond("GET,POST https://shop.example/a", &both), None);
     }
 }

@@ -11,7 +11,7 @@ use triggerbox_model::{schema::Schema, value::Id};
 use triggerbox_sandbox::ContentHash;
 
 use super::{
-    asks::asks,
+    asks::Asked,
     registry::{self, RegistryError, ScriptVersion},
 };
 use crate::rule::{Rule, ScriptRef, Source, Version, check::parameters};
@@ -210,11 +210,13 @@ fn objection(
     let old = registry::version(conn, old, &new.name)?;
     let action = usize::try_from(part).ok().and_then(|index| rule.actions.get(index));
     let (had, wants) = match action {
-        Some(action) => (asks(schema, rule, action, &old.manifest), asks(schema, rule, action, &new.manifest)),
-        None => (old.manifest.grants.clone(), new.manifest.grants.clone()),
+        Some(action) => {
+            (Asked::by(schema, rule, action, &old.manifest), Asked::by(schema, rule, action, &new.manifest))
+        }
+        None => (Asked::of(&old.manifest), Asked::of(&new.manifest)),
     };
     let more = wants.beyond(&had);
-    if !more.0.is_empty() {
+    if !more.is_empty() {
         return Ok(Some(format!("version {} asks for more than its owner agreed to: {more}", new.version)));
     }
     let misfit = action.and_then(|action| parameters::misfits(&new.manifest, &action.parameters).into_iter().next());
