@@ -13,7 +13,7 @@ use tokio::sync::{oneshot, watch};
 use triggerbox_model::error::Error;
 use triggerbox_store::db::{Database, DbError};
 
-use crate::seen;
+use crate::beside;
 
 /// Jobs in one transaction. What comes later waits for the next one.
 const MOST_JOBS: usize = 256;
@@ -95,8 +95,8 @@ impl Committer {
         Ok(Self { jobs: Some(jobs), thread: Some(thread), commits })
     }
 
-    /// Has `work` done in the next transaction. It is kept if `work` succeeds; in a task that works under a key
-    /// ([`seen::under`]), together with the note that something was done under it.
+    /// Has `work` done in the next transaction. It is kept if `work` succeeds; together with what the task writes beside its
+    /// changes ([`beside::with`]).
     ///
     /// # Errors
     /// What `work` says; what the database says.
@@ -118,18 +118,20 @@ impl Committer {
         T: Send + 'static,
         E: From<DbError> + Send + 'static,
     {
-        let submitted = match seen::current() {
-            None => self.submit(true, work, then),
-            Some(key) => {
-                let work = move |conn: &Connection| {
-                    let value = work(conn)?;
-                    seen::done(conn, &key)?;
-                    Ok(value)
-                };
-                self.submit(true, work, then)
+        let beside = beside::current();
+        let kept = beside.clone();
+        let work = move |conn: &Connection| {
+            let value = work(conn)?;
+            for one in &beside {
+                one.write(conn)?;
             }
+            Ok::<_, E>(value)
         };
-        submitted.await.unwrap_or_else(|_| Err(gone().into()))
+        let then = move |value: &mut T| {
+            kept.iter().for_each(|one| one.kept());
+            then(value);
+        };
+        self.submit(true, work, then).await.unwrap_or_else(|_| Err(gone().into()))
     }
 
     /// The same for work that changes no records, only what the engine keeps beside them: runs that have read records need

@@ -10,6 +10,7 @@
 //! | [`config`] | what an operator sets |
 //! | [`clock`] | the one source of time |
 //! | [`committer`] | the one who writes |
+//! | [`beside`] | what is written beside what a task changes |
 //! | [`index`] | the rules in memory |
 //! | [`schedule`] | when a schedule is due |
 //! | [`matcher`] | which rules fire on a change |
@@ -39,6 +40,7 @@
 //! | [`people`] | finds the user that a run acts for |
 
 pub mod agents;
+pub mod beside;
 pub mod clock;
 pub mod committer;
 pub mod config;

@@ -1,38 +1,33 @@
 //! What was taken once and must not be taken again: deliveries of webhooks, requests with an idempotency key.
 
+use std::sync::Arc;
+
 use rusqlite::{Connection, OptionalExtension};
 use triggerbox_store::db::DbError;
 
-use crate::error::EngineError;
+use crate::{
+    beside::{self, Beside},
+    error::EngineError,
+};
 
 /// What a request that is being done is known by: its scope and its key.
 pub type Key = (String, String);
 
-tokio::task_local! {
-    static CURRENT: Option<Key>;
-}
-
 /// Does work under a key that was taken: the first transaction that it commits says so, so that it is known that something
 /// was done even if the process dies before the answer is kept.
 pub async fn under<T>(key: Key, work: impl Future<Output = T>) -> T {
-    CURRENT.scope(Some(key), work).await
+    beside::with(Arc::new(Done(key)), work).await
 }
 
-/// Does work under no key: it is kept whatever becomes of the request.
-pub(crate) async fn apart<T>(work: impl Future<Output = T>) -> T {
-    CURRENT.scope(None, work).await
-}
+/// Something was done under a key.
+struct Done(Key);
 
-/// The key that the current task works under.
-pub(crate) fn current() -> Option<Key> {
-    CURRENT.try_with(Clone::clone).ok().flatten()
-}
-
-/// Notes in the transaction of the work itself that something was done under a key.
-pub(crate) fn done(conn: &Connection, (scope, key): &Key) -> Result<(), DbError> {
-    let sql = "UPDATE engine_seen SET answer = '' WHERE scope = ?1 AND key = ?2 AND answer IS NULL";
-    conn.prepare_cached(sql)?.execute((scope, key))?;
-    Ok(())
+impl Beside for Done {
+    fn write(&self, conn: &Connection) -> Result<(), DbError> {
+        let sql = "UPDATE engine_seen SET answer = '' WHERE scope = ?1 AND key = ?2 AND answer IS NULL";
+        conn.prepare_cached(sql)?.execute((&self.0.0, &self.0.1))?;
+        Ok(())
+    }
 }
 
 /// What is known of a key.

@@ -23,6 +23,7 @@ use triggerbox_store::{
 
 use super::{Engine, attempt::Lines};
 use crate::{
+    beside,
     dispatch::{Cause, Dispatcher},
     error::EngineError,
     firing::Firing,
@@ -458,7 +459,7 @@ impl Engine {
             seen::note(conn, seen::BROKEN_BEFORE, &rule.rule.name, now)?;
             Ok::<_, EngineError>(queue::end(conn, run, now, RunState::Failed, &code, Some(&message))?)
         };
-        seen::apart(self.committer().commit(note)).await
+        beside::apart(self.committer().commit(note)).await
     }
 
     /// Runs a rule's scripts on something that has not happened yet: they may read and answer, and change nothing.

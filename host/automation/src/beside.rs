@@ -1,0 +1,41 @@
+//! What is written beside the changes that a task makes, in their own transactions: it is there if they are, and only then.
+
+use std::sync::Arc;
+
+use rusqlite::Connection;
+use triggerbox_store::db::DbError;
+
+/// Something that is written beside changes.
+pub trait Beside: Send + Sync {
+    /// Writes it, in a transaction that changes something. If it cannot be written, nothing is changed.
+    ///
+    /// # Errors
+    /// What the database says.
+    fn write(&self, conn: &Connection) -> Result<(), DbError>;
+
+    /// The transaction is committed.
+    fn kept(&self) {}
+}
+
+type All = Vec<Arc<dyn Beside>>;
+
+tokio::task_local! {
+    static CURRENT: All;
+}
+
+/// Does work; what it commits is committed together with this, beside what its task writes already.
+pub async fn with<T>(more: Arc<dyn Beside>, work: impl Future<Output = T>) -> T {
+    let mut all = current();
+    all.push(more);
+    CURRENT.scope(all, work).await
+}
+
+/// Does work that nothing is written beside: it is kept whatever becomes of the request.
+pub(crate) async fn apart<T>(work: impl Future<Output = T>) -> T {
+    CURRENT.scope(All::new(), work).await
+}
+
+/// What the current task writes.
+pub(crate) fn current() -> All {
+    CURRENT.try_with(Clone::clone).unwrap_or_default()
+}
