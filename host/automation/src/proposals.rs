@@ -4,7 +4,7 @@
 use std::str::FromStr;
 
 use jiff::Timestamp;
-use rusqlite::Connection;
+use rusqlite::{Connection, OptionalExtension};
 use serde::{Deserialize, Serialize};
 use serde_json::Value as Json;
 use sha2::{Digest, Sha256};
@@ -180,12 +180,18 @@ pub(crate) fn wants_yes(policy: &Policy, rule: &Rule, changes: &ChangeSet) -> bo
     })
 }
 
-/// Proposals, newest first: those in a state, or all.
+/// Proposals, newest first: those in a state, or all; of runs before one, or all.
 ///
 /// # Errors
 /// What the database says.
-pub fn list(conn: &Connection, state: Option<ProposalState>, limit: u32) -> Result<Vec<Proposal>, EngineError> {
-    select(conn, "(?1 IS NULL OR p.state = ?1) ORDER BY p.run DESC LIMIT ?2", (state.map(ProposalState::name), limit))
+pub fn list(
+    conn: &Connection,
+    state: Option<ProposalState>,
+    before: Option<RunId>,
+    limit: u32,
+) -> Result<Vec<Proposal>, EngineError> {
+    let condition = "(?1 IS NULL OR p.state = ?1) AND p.run < ?2 ORDER BY p.run DESC LIMIT ?3";
+    select(conn, condition, (state.map(ProposalState::name), before.unwrap_or(RunId::MAX), limit))
 }
 
 /// What a run wants to change, or wanted; none, if it never asked.
@@ -253,6 +259,13 @@ pub(crate) fn waiting(
         return Err(Error::rejected("another-proposal", text).into());
     }
     unpack(&changes)
+}
+
+/// What a yes to a run's proposal would apply; none, if it proposes nothing.
+pub(crate) fn proposed(conn: &Connection, run: RunId) -> Result<Option<Proposed>, EngineError> {
+    let mut statement = conn.prepare_cached("SELECT changes FROM engine_proposal WHERE run = ?1")?;
+    let changes: Option<Vec<u8>> = statement.query_row([run], |row| row.get(0)).optional()?;
+    changes.as_deref().map(unpack).transpose()
 }
 
 /// Keeps what became of a proposal.

@@ -136,8 +136,37 @@ fn reader(conn: &Connection, env: &Env, other: &SeenBy) -> Result<Env, Error> {
     Ok(if other.superuser { theirs.sudo() } else { theirs })
 }
 
+/// What is not any more as a change set's run saw it: applied now, it would be a conflict. Without the writer's lock, for
+/// people who look at it; a commit compares again.
+///
+/// # Errors
+/// What the database says.
+pub fn overtaken(conn: &Connection, env: &Env, changes: &ChangeSet) -> Result<Vec<Overtaken>, CommitError> {
+    let mut found = differing(conn, env, &changes.reads)?;
+    for other in &changes.others {
+        found.extend(differing(conn, &reader(conn, env, other)?, &other.reads)?);
+    }
+    Ok(found)
+}
+
+/// A value that is not any more what a run saw.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Overtaken {
+    /// The record.
+    pub record: RecordRef,
+    /// The field; `id`, if the record is gone.
+    pub field: String,
+}
+
 /// Compares what a run saw with what is there now.
 pub(crate) fn compare(conn: &Connection, env: &Env, reads: &[Seen]) -> Result<(), CommitError> {
+    match differing(conn, env, reads)?.into_iter().next() {
+        Some(Overtaken { record, field }) => Err(CommitError::Conflict { record, field }),
+        None => Ok(()),
+    }
+}
+
+fn differing(conn: &Connection, env: &Env, reads: &[Seen]) -> Result<Vec<Overtaken>, CommitError> {
     let mut records: BTreeMap<&RecordRef, Vec<&Seen>> = BTreeMap::new();
     for seen in reads {
         records.entry(&seen.record).or_default().push(seen);
@@ -149,6 +178,7 @@ pub(crate) fn compare(conn: &Connection, env: &Env, reads: &[Seen]) -> Result<()
         alike.entry((&record.model, fields)).or_default().push(seen);
     }
     let sudo = env.clone().sudo();
+    let mut found = Vec::new();
     for ((model, fields), all) in alike {
         let ids: Vec<Id> = all.iter().filter_map(|seen| seen.first()).map(|seen| seen.record.id).collect();
         let fields: Vec<String> = fields.into_iter().map(str::to_owned).collect();
@@ -162,15 +192,17 @@ pub(crate) fn compare(conn: &Connection, env: &Env, reads: &[Seen]) -> Result<()
         };
         let rows: BTreeMap<Id, Vec<Value>> = rows.into_iter().map(|row| (row.id, row.values)).collect();
         for (id, seen) in ids.iter().zip(all) {
-            let conflict =
-                |field: &str| CommitError::Conflict { record: RecordRef::new(model, *id), field: field.to_owned() };
-            let now = rows.get(id).ok_or_else(|| conflict("id"))?;
-            if let Some((seen, _)) = seen.iter().zip(now).find(|(seen, now)| bare(now) != seen.value) {
-                return Err(conflict(&seen.field));
+            let differs = |field: &str| Overtaken { record: RecordRef::new(model, *id), field: field.to_owned() };
+            match rows.get(id) {
+                None => found.push(differs("id")),
+                Some(now) => {
+                    let other = seen.iter().zip(now).filter(|(seen, now)| bare(now) != seen.value);
+                    found.extend(other.map(|(seen, _)| differs(&seen.field)));
+                }
             }
         }
     }
-    Ok(())
+    Ok(found)
 }
 
 /// `ensure` may find, at commit, a record that another run made meanwhile. The run never saw it: if it also writes

@@ -14,7 +14,7 @@ use triggerbox_model::{
 };
 use triggerbox_odoo::{Backend, CommitError as CommitThere, Config};
 use triggerbox_store::{
-    commit::{self, CommitError},
+    commit::{self, CommitError, Overtaken},
     env::Env,
 };
 
@@ -36,12 +36,17 @@ pub(super) const IN_LEDGER: &str = "an answer of odoo was lost, and its ledger h
 const ASKED_AT_ONCE: usize = 1_000;
 
 impl Engine {
-    /// Proposals, newest first: those in a state, or all.
+    /// Proposals, newest first: those in a state, or all; of runs before one, or all.
     ///
     /// # Errors
     /// What the database says.
-    pub fn proposals(&self, state: Option<ProposalState>, limit: u32) -> Result<Vec<Proposal>, EngineError> {
-        proposals::list(&*self.database().snapshot()?, state, limit)
+    pub fn proposals(
+        &self,
+        state: Option<ProposalState>,
+        before: Option<RunId>,
+        limit: u32,
+    ) -> Result<Vec<Proposal>, EngineError> {
+        proposals::list(&*self.database().snapshot()?, state, before, limit)
     }
 
     /// What a run wants to change, or wanted.
@@ -50,6 +55,29 @@ impl Engine {
     /// What the database says.
     pub fn proposal(&self, run: RunId) -> Result<Option<Proposal>, EngineError> {
         proposals::of_run(&*self.database().snapshot()?, run)
+    }
+
+    /// What is not any more as a run saw it that wants to change something: a yes would apply nothing, and the run would run
+    /// again. None: that is found out on the Odoo server, when somebody says yes.
+    ///
+    /// # Errors
+    /// `unknown-run`; what the database says.
+    pub fn overtaken(&self, run: RunId) -> Result<Option<Vec<Overtaken>>, EngineError> {
+        let conn = self.database().snapshot()?;
+        let Some(Proposed::Here(changes)) = proposals::proposed(&conn, run)? else { return Ok(None) };
+        let (head, now) = (runs::head(&conn, run)?, self.clock().now());
+        let run_as = people::environment_in(&conn, head.run_as, head.superuser, now)?;
+        Ok(Some(commit::overtaken(&conn, &run_as, &changes)?))
+    }
+
+    /// Why somebody may not approve what a run wants to change, if they may not: nobody approves what they had a hand in.
+    /// The rights that the change needs are another matter.
+    ///
+    /// # Errors
+    /// `unknown-run`; what the database says.
+    pub fn hand_in(&self, run: RunId, user: Id) -> Result<Option<String>, EngineError> {
+        let conn = self.database().snapshot()?;
+        self.inner.shared.hand_in(&conn, &runs::head(&conn, run)?, user)
     }
 
     /// Applies a proposal, exactly as it was shown. If its records changed since, nothing is applied and the run runs
@@ -401,22 +429,30 @@ impl Shared {
 
     /// Nobody approves what they had a hand in.
     fn check_approver(&self, conn: &Connection, run: &RunSummary, approver: &Approver) -> Result<(), EngineError> {
-        let refuse = |hand: &str| {
-            let text = format!("{} {hand}, and somebody else must approve run {}", approver.name, run.id);
-            Err(Error::denied("may-not-approve", text).into())
-        };
+        match self.hand_in(conn, run, approver.env.user)? {
+            Some(hand) => {
+                let text = format!("{} {hand}, and somebody else must approve run {}", approver.name, run.id);
+                Err(Error::denied("may-not-approve", text).into())
+            }
+            None => Ok(()),
+        }
+    }
+
+    /// What somebody had to do with a run.
+    fn hand_in(&self, conn: &Connection, run: &RunSummary, user: Id) -> Result<Option<String>, EngineError> {
+        let hand = |hand: &str| Ok(Some(hand.to_owned()));
         let rules = self.rules(conn)?;
         let rule = rules.rule(&run.rule).ok();
-        if rule.is_some_and(|rule| rule.owner == approver.env.user) {
-            return refuse("owns the rule");
+        if rule.is_some_and(|rule| rule.owner == user) {
+            return hand("owns the rule");
         }
-        if run.actor == approver.env.user {
-            return refuse("caused the event");
+        if run.actor == user {
+            return hand("caused the event");
         }
         let sql = "SELECT 1 FROM engine_attempt a JOIN engine_script s ON s.hash = a.script \
                    WHERE a.run = ?1 AND s.uploaded_by = ?2";
-        if conn.prepare_cached(sql)?.exists((run.id, approver.env.user))? {
-            return refuse("uploaded the script");
+        if conn.prepare_cached(sql)?.exists((run.id, user))? {
+            return hand("uploaded the script");
         }
         // Which of an agent's scripts a run used as tools, and in which version, is no matter.
         for action in rule.iter().flat_map(|rule| &rule.rule.actions) {
@@ -427,12 +463,12 @@ impl Shared {
             };
             let sql = "SELECT 1 FROM engine_script WHERE name = ?1 AND uploaded_by = ?2";
             for script in &known.agent.scripts {
-                if conn.prepare_cached(sql)?.exists((&script.name, approver.env.user))? {
-                    return refuse("uploaded a script of the agent");
+                if conn.prepare_cached(sql)?.exists((&script.name, user))? {
+                    return hand("uploaded a script of the agent");
                 }
             }
         }
-        Ok(())
+        Ok(None)
     }
 
     /// Ends runs whose proposals waited for too long.

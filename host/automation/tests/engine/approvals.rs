@@ -160,7 +160,7 @@ fn an_operation_that_policy_wants_approved_waits_whatever_the_rule_says() {
     world.settle();
     let state = |rule: &str| world.runs_of(rule)[0].state;
     assert_eq!((state("remind"), state("note")), (RunState::WaitingApproval, RunState::Succeeded));
-    let waiting = world.engine.proposals(Some(ProposalState::Waiting), 10).unwrap();
+    let waiting = world.engine.proposals(Some(ProposalState::Waiting), None, 10).unwrap();
     assert_eq!(waiting[0].why, "policy wants a yes");
     block_on(world.engine.approve(waiting[0].run, waiting[0].hash, MANAGER, "")).unwrap();
     assert_eq!(world.search("mail.activity", "[('summary', '=', 'call them')]").len(), 1);
@@ -170,7 +170,11 @@ fn an_operation_that_policy_wants_approved_waits_whatever_the_rule_says() {
 fn a_proposal_that_others_overtook_is_made_anew() {
     let world = World::new();
     let (lead, run, proposal) = proposed(&world, "approve");
+    assert_eq!(world.engine.overtaken(run).unwrap(), Some(Vec::new()));
     world.write("crm.lead", lead, &[("email_from", Value::text("grace@cedar.example"))]);
+    let overtaken = world.engine.overtaken(run).unwrap().unwrap();
+    let told: Vec<_> = overtaken.iter().map(|one| (one.record.id, one.field.as_str())).collect();
+    assert_eq!(told, [(lead, "email_from")], "told before somebody decides");
     let error = block_on(world.engine.approve(run, proposal.hash, MANAGER, "")).unwrap_err();
     assert_eq!(error.code(), "conflict");
     assert_eq!(description(&world, lead), Value::Unset);
