@@ -247,7 +247,7 @@ impl<R: Records> Guard<R> {
                             // Whatever ends the script ends the run that it is within.
                             (Err(fault), _) => return Err(fault.clone()),
                             (Ok(reply), Some(within)) => {
-                                within.push(Entry { call: kept, reply: reply.clone(), within: Vec::new() });
+                                within.push(Entry { call: kept, reply: reply.clone(), within: Vec::new(), time: None });
                             }
                             (Ok(_), None) => {}
                         }

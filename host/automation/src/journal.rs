@@ -1,6 +1,10 @@
 //! Keeps a run's host calls with their answers, so that it can be shown and replayed.
 
-use std::{fmt, marker::PhantomData};
+use std::{
+    fmt,
+    marker::PhantomData,
+    time::{Duration, Instant},
+};
 
 use serde::{
     Deserialize, Deserializer, Serialize,
@@ -26,6 +30,18 @@ pub struct Entry {
     /// What the script asked that was run by it.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub within: Vec<Entry>,
+    /// For people who look at it; no replay asks for it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub time: Option<Took>,
+}
+
+/// When a call was made, and how long its answer took, in microseconds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Took {
+    /// Since the script's host was made.
+    pub began: u64,
+    /// Until the answer was there.
+    pub took: u64,
 }
 
 impl Entry {
@@ -138,6 +154,7 @@ pub struct Recorder<R = Session> {
     keep: Keep,
     bytes: u64,
     kept: Kept,
+    begun: Instant,
 }
 
 /// What was kept of a run's host calls.
@@ -155,7 +172,8 @@ impl<R: Records> Recorder<R> {
     /// Puts a recorder around a run's host.
     #[must_use]
     pub fn new(guard: Guard<R>, keep: Keep) -> Self {
-        Self { guard, keep, bytes: 0, kept: Kept { complete: keep == Keep::All, ..Kept::default() } }
+        let kept = Kept { complete: keep == Keep::All, ..Kept::default() };
+        Self { guard, keep, bytes: 0, kept, begun: Instant::now() }
     }
 
     /// The host, and what was kept of its calls.
@@ -191,10 +209,13 @@ impl<R: Records> Host for Recorder<R> {
             _ => false,
         };
         let asked = (self.keep == Keep::All || outside).then(|| call.clone());
+        let began = self.begun.elapsed();
         let reply = self.guard.call(call).await?;
+        let micros = |time: Duration| u64::try_from(time.as_micros()).unwrap_or(u64::MAX);
+        let time = Some(Took { began: micros(began), took: micros(self.begun.elapsed().saturating_sub(began)) });
         if let Some(call) = asked {
             let within = self.guard.take_within();
-            self.add(Entry { call, reply: reply.clone(), within }, outside);
+            self.add(Entry { call, reply: reply.clone(), within, time }, outside);
         }
         Ok(reply)
     }

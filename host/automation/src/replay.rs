@@ -316,7 +316,7 @@ impl Host for Player {
     async fn call(&mut self, call: Call) -> Result<Reply, HostFault> {
         match self.answer(&call) {
             Ok(reply) => {
-                self.answered.push(Entry { call: call.clone(), reply: reply.clone(), within: Vec::new() });
+                self.answered.push(Entry { call: call.clone(), reply: reply.clone(), within: Vec::new(), time: None });
                 if reply.is_ok() && changes(&call) {
                     self.staged.push(call);
                 }

@@ -79,6 +79,10 @@ pub enum Verdict {
 }
 
 impl Verdict {
+    /// The codes of what is no success.
+    pub const FAILURES: [&'static str; 8] =
+        ["failed", "limit-exceeded", "trapped", "rejected", "conflict", "backend", "unavailable", "outcome-unknown"];
+
     /// The stable code, `limit-exceeded`.
     #[must_use]
     pub fn code(&self) -> &'static str {

@@ -18,7 +18,7 @@ use crate::{
     remote::Concluded,
     rule::{Environment, Rule},
     runner,
-    runs::LogLine,
+    runs::{LogLine, RunId},
 };
 
 /// What a rule would do.
@@ -45,6 +45,19 @@ impl Engine {
     /// # Errors
     /// `unknown-rule`; what the database says.
     pub async fn dry_run(&self, rule: &str, actor: Id, records: Vec<Id>) -> Result<DryRun, EngineError> {
+        self.dry(rule, actor, Firing::new(Trigger::Manual, records)).await
+    }
+
+    /// Shows what a run's rule, as it is now, would do to the records as they are now, had what fired the run happened now.
+    ///
+    /// # Errors
+    /// `unknown-run`, `unknown-rule`; what the database says.
+    pub async fn dry_run_again(&self, run: RunId) -> Result<DryRun, EngineError> {
+        let run = self.run(run)?;
+        self.dry(&run.summary.rule, run.summary.actor, run.firing).await
+    }
+
+    async fn dry(&self, rule: &str, actor: Id, firing: Firing) -> Result<DryRun, EngineError> {
         let rules = self.rules()?;
         let armed = rules.rule(rule)?;
         let shown = Armed {
@@ -68,7 +81,7 @@ impl Engine {
             rule: Arc::new(shown),
             root: 0,
             depth: 0,
-            firing: Firing::new(Trigger::Manual, records),
+            firing,
             class: Class::Async,
             actor,
             seed: rand::random(),
