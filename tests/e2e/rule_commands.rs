@@ -125,3 +125,69 @@ fn the_rules_of_the_example_agents_can_be_applied() {
     }
     assert_eq!(applied, 14);
 }
+
+// Shows: F115
+#[test]
+fn what_the_program_changes_is_told_in_the_audit_log() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    let component = embed_manifest(HIGH_VALUE_ORDER.component, HIGH_VALUE_ORDER.manifest.unwrap()).unwrap();
+    std::fs::write(folder.join("one.wasm"), component).unwrap();
+    let rule = "name = \"note\"\nmodel = \"sale.order\"\n[trigger]\non = \"created\"\n[[actions]]\nscript = \"high-value-order\"\n";
+    std::fs::write(folder.join("note.toml"), rule).unwrap();
+    std::fs::write(folder.join("sales.toml"), "name = \"sales\"\n").unwrap();
+    let made = Command::new(trycmd::cargo::cargo_bin!("triggerbox"))
+        .args(["db", "demo"])
+        .arg(folder.join("crm.db"))
+        .output()
+        .unwrap();
+    assert!(made.status.success());
+    let mut expected = Vec::new();
+    let mut change = |arguments: &[&str], action: &'static str, detail: &'static str| {
+        let told = json(folder, arguments);
+        expected.push((action, detail));
+        told
+    };
+    let secret =
+        change(&["token", "create", "ci", "--scope", "read"], "token-made", "token 1 `ci`: user 2, read, until");
+    change(&["token", "revoke", "1"], "token-revoked", "token 1 `ci`: user 2, read, until");
+    change(&["scripts", "upload", "one.wasm"], "script-uploaded", "high-value-order version 0.1.0");
+    change(&["scripts", "deactivate", "high-value-order"], "script-switched-off", "high-value-order version 0.1.0");
+    let hash = json(folder, &["scripts", "list", "high-value-order"])[0]["hash"].as_str().unwrap().to_owned();
+    change(&["scripts", "activate", "high-value-order", &hash], "script-activated", "version 0.1.0");
+    change(&["rules", "apply", "note.toml"], "rules-applied", "create note: ");
+    change(&["rules", "pause", "note", "--reason", "a test"], "rule-paused", "because a test");
+    change(&["rules", "resume", "note"], "rule-resumed", "was paused: a test");
+    change(&["rules", "run", "note", "--ids", "1"], "rule-run", "on records 1");
+    change(&["rules", "stop", "--reason", "a test"], "runs-stopped", "a test");
+    change(&["rules", "go"], "runs-let-go", "they run again");
+    change(&["runs", "cancel", "1"], "run-cancelled", "of note, was queued");
+    change(&["runs", "retry", "1"], "run-retried", "of note, was cancelled (cancelled)");
+    change(&["rules", "delete", "note"], "rule-deleted", "version 1 was the last one");
+    change(&["rules", "restore", "note", "1"], "rule-restored", "version 3: ");
+    change(&["agents", "apply", "sales.toml"], "agents-applied", "sales: version 1: ");
+    change(&["agents", "delete", "sales"], "agent-deleted", "version 1 was the last one");
+
+    let conn = rusqlite::Connection::open(folder.join("crm.db")).unwrap();
+    let mut statement =
+        conn.prepare("SELECT who, user, action, detail, address FROM server_audit ORDER BY id").unwrap();
+    let lines = statement.query_map([], |row| {
+        Ok((
+            row.get::<_, String>(0)?,
+            row.get::<_, u32>(1)?,
+            row.get::<_, String>(2)?,
+            row.get::<_, String>(3)?,
+            row.get::<_, String>(4)?,
+        ))
+    });
+    let lines: Vec<_> = lines.unwrap().collect::<Result<_, _>>().unwrap();
+    assert_eq!(lines.len(), expected.len(), "{lines:?}");
+    for ((who, user, action, detail, address), (its_action, its_detail)) in lines.iter().zip(expected) {
+        assert_eq!(
+            (who.as_str(), *user, action.as_str(), address.as_str()),
+            ("the program", 2, its_action, "command line")
+        );
+        assert!(detail.starts_with(its_detail), "{action}: {detail}");
+        assert!(!detail.contains(secret["secret"].as_str().unwrap()), "{detail}");
+    }
+}

@@ -36,7 +36,7 @@ use utoipa_axum::router::OpenApiRouter;
 
 use crate::{
     app::App,
-    auth::{Door, guard},
+    auth::{Door, guard, tell},
     config::Config,
     idempotency::once,
     problem::Details,
@@ -119,7 +119,11 @@ fn assemble(config: &Config, dress: Dress<'_>) -> OpenApiRouter<App> {
 pub(crate) fn router(app: &App) -> OpenApiRouter<App> {
     assemble(app.config(), &|routes, scope| {
         let door = Door { app: app.clone(), scope };
-        routes.route_layer(from_fn_with_state(app.clone(), once)).route_layer(from_fn_with_state(door, guard))
+        // The guard comes first. An answer that is told again changes nothing, and nothing is told of it.
+        routes
+            .route_layer(from_fn_with_state(door.clone(), tell))
+            .route_layer(from_fn_with_state(app.clone(), once))
+            .route_layer(from_fn_with_state(door, guard))
     })
 }
 

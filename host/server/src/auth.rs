@@ -8,11 +8,10 @@ use axum::{
 };
 use triggerbox_automation::people;
 use triggerbox_model::value::Id;
-use triggerbox_store::db::DbError;
 
 use crate::{
     app::{App, failed},
-    people::audit::{self, Deed},
+    people::audit::{Deed, Telling},
     problem::Problem,
     tokens::{self, Scope, Token},
     web::place,
@@ -57,20 +56,30 @@ pub async fn guard(State(door): State<Door>, mut request: Request, next: Next) -
         let detail = format!("the token `{}` lacks the scope `{needed}`", caller.token.name);
         return Err(Problem::denied("token-lacks-scope", detail));
     }
-    let deed = (!reads && door.scope != Scope::Records && is_change(&request)).then(|| Deed {
+    request.extensions_mut().insert(caller);
+    Ok(next.run(request).await)
+}
+
+/// Tells the audit log of what a request changes. Records tell of their changes themselves; everything else is told here.
+///
+/// # Errors
+/// What the database says.
+pub async fn tell(State(door): State<Door>, caller: Caller, request: Request, next: Next) -> Result<Response, Problem> {
+    if door.scope == Scope::Records || !is_change(&request) {
+        return Ok(next.run(request).await);
+    }
+    let deed = Deed {
         who: format!("token {}", caller.token.name),
         user: Some(caller.user),
         action: "api-request",
         what: format!("{} {}", request.method(), request.uri().path()).chars().take(200).collect(),
         detail: String::new(),
         address: place(&door.app, &request),
-    });
-    request.extensions_mut().insert(caller);
-    let response = next.run(request).await;
-    if let Some(deed) = deed.filter(|_| response.status().is_success()) {
-        let now = door.app.engine().clock().now();
-        // Records tell of their changes themselves; everything else is told here.
-        door.app.write(move |conn| Ok::<_, DbError>(audit::write(conn, &deed, now)?)).await?;
+    };
+    let line = Telling::of(deed, door.app.engine().clock().now());
+    let response = line.during(next.run(request)).await;
+    if response.status().is_success() {
+        line.finish(&door.app).await?;
     }
     Ok(response)
 }

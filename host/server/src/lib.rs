@@ -17,6 +17,7 @@
 //! | [`metrics`] | what Prometheus reads |
 //! | `odoo` | events of an Odoo server |
 //! | [`people`] | accounts, roles, sessions, the audit log |
+//! | [`told`] | what the audit log is told of changes |
 //! | [`verdicts`] | what backtests said |
 //! | [`vault`] | secrets, encrypted at rest |
 //! | [`web`] | the pages |
@@ -41,6 +42,7 @@ pub mod problem;
 pub mod serve;
 pub mod signature;
 pub mod tokens;
+pub mod told;
 pub mod values;
 pub mod vault;
 pub mod verdicts;

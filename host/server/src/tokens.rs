@@ -155,16 +155,24 @@ pub fn list(conn: &Connection) -> rusqlite::Result<Vec<Token>> {
     conn.prepare_cached(&format!("{COLUMNS} ORDER BY id DESC"))?.query_map([], read)?.collect()
 }
 
-/// Ends a token, now.
+/// Tokens that are not revoked, the newest first, from this one back: so many at most.
+///
+/// # Errors
+/// What SQLite says.
+pub fn back_from(conn: &Connection, id: i64, limit: u32) -> rusqlite::Result<Vec<Token>> {
+    let sql = format!("{COLUMNS} AND id <= ? ORDER BY id DESC LIMIT ?");
+    conn.prepare_cached(&sql)?.query_map((id, limit), read)?.collect()
+}
+
+/// Ends a token, now. Which one it was.
 ///
 /// # Errors
 /// `unknown-token`; what SQLite says.
-pub fn revoke(conn: &Connection, id: i64, now: Timestamp) -> rusqlite::Result<Result<(), Error>> {
-    let sql = "UPDATE server_token SET revoked = ?2 WHERE id = ?1 AND revoked IS NULL";
-    Ok(match conn.execute(sql, (id, now.as_millisecond()))? {
-        0 => Err(Error::not_found("unknown-token", format!("there is no token {id}, or it is revoked already"))),
-        _ => Ok(()),
-    })
+pub fn revoke(conn: &Connection, id: i64, now: Timestamp) -> rusqlite::Result<Result<Token, Error>> {
+    let known = conn.prepare_cached(&format!("{COLUMNS} AND id = ?1"))?.query_row([id], read).optional()?;
+    conn.execute("UPDATE server_token SET revoked = ?2 WHERE id = ?1 AND revoked IS NULL", (id, now.as_millisecond()))?;
+    let gone = || Error::not_found("unknown-token", format!("there is no token {id}, or it is revoked already"));
+    Ok(known.ok_or_else(gone))
 }
 
 fn hash(text: &str) -> [u8; 32] {

@@ -1,9 +1,7 @@
-//! Two versions of a rule, compared in words.
+//! Two versions of a rule or of an agent, compared in words.
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value as Json;
-
-use super::Rule;
 
 /// One thing that differs.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -29,18 +27,18 @@ impl std::fmt::Display for Difference {
     }
 }
 
-/// What differs between two versions of a rule, in the order of its file.
+/// What differs between two versions of a rule, or of an agent, in the order of its file.
 #[must_use]
-pub fn differences(old: &Rule, new: &Rule) -> Vec<Difference> {
-    let json = |rule| serde_json::to_value(rule).unwrap_or_default();
+pub fn differences<T: Serialize>(old: &T, new: &T) -> Vec<Difference> {
+    let json = |rule: &T| serde_json::to_value(rule).unwrap_or_default();
     let mut found = Vec::new();
     compare("", &json(old), &json(new), &mut found);
     found
 }
 
-/// All that a rule says, as what a new rule differs by from none.
+/// All that a rule or an agent says, as what a new one differs by from none.
 #[must_use]
-pub fn all_of(rule: &Rule) -> Vec<Difference> {
+pub fn all_of(rule: &impl Serialize) -> Vec<Difference> {
     let mut found = Vec::new();
     let none = Json::Object(serde_json::Map::new());
     compare("", &none, &serde_json::to_value(rule).unwrap_or_default(), &mut found);

@@ -200,6 +200,18 @@ pub fn all(conn: &Connection) -> Result<Vec<Stored>, RuleError> {
     rows.into_iter().map(|row| read(conn, row)).collect()
 }
 
+/// Rules by name, from this one on: so many at most.
+///
+/// # Errors
+/// What the database says.
+pub fn from(conn: &Connection, name: &str, limit: usize) -> Result<Vec<Stored>, RuleError> {
+    let sql = "SELECT name, version, owner, paused, body FROM engine_rule WHERE name >= ? ORDER BY name LIMIT ?";
+    let mut statement = conn.prepare_cached(sql)?;
+    let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+    let rows = statement.query_map((name, limit), columns)?.collect::<Result<Vec<_>, _>>()?;
+    rows.into_iter().map(|row| read(conn, row)).collect()
+}
+
 /// One rule.
 ///
 /// # Errors

@@ -14,6 +14,7 @@ use triggerbox_automation::{
         stored::{Outcome, RuleError},
     },
 };
+use triggerbox_server::told;
 use triggerbox_store::db::{DbError, Mode};
 
 use super::rules::files::files;
@@ -33,7 +34,10 @@ pub(crate) fn run(command: &AgentsCommand) -> Result<Exit, Failure> {
         AgentsCommand::History { name, common } => history(name, common),
         AgentsCommand::Delete { name, common } => {
             let workshop = Workshop::open(common, Mode::Write)?;
-            workshop.write(|conn| stored::delete(conn, name, &workshop.edit("", false)))?;
+            let edit = workshop.edit("", false);
+            workshop.write("agent-deleted", name, |conn, line| {
+                told::on_agent(conn, name, line, || stored::delete(conn, name, &edit))
+            })?;
             if common.format.json {
                 output::json(&json!({ "agent": name, "done": "deleted" }))?;
             } else {
@@ -110,12 +114,16 @@ fn apply(path: &Path, note: &str, dry_run: bool, common: &Common) -> Result<Exit
     }
     let workshop = Workshop::open(common, Mode::Write)?;
     let edit = workshop.edit(note, false);
-    let done = workshop.database.transaction(|conn| {
+    let done = workshop.transaction("agents-applied", &path.display().to_string(), |conn, line| {
+        let mut details = Vec::new();
         let saved = agents.iter().map(|agent| {
             let refused = |error| OrOnlyLook::Error(Refused { agent: agent.name.clone(), error });
-            stored::save(workshop.ground(conn), agent, &edit).map_err(refused)
+            let saved = told::on_agent(conn, &agent.name, line, || stored::save(workshop.ground(conn), agent, &edit));
+            details.push(format!("{}: {}", agent.name, line.said()));
+            saved.map_err(refused)
         });
         let saved: Vec<_> = saved.collect::<Result<_, _>>()?;
+        line.say(details.join(" | "));
         // The error rolls the transaction back: nothing was asked for but the plan.
         if dry_run { Err(OrOnlyLook::Look(saved)) } else { Ok(saved) }
     });

@@ -3,6 +3,7 @@
 use anyhow::anyhow;
 use serde_json::json;
 use triggerbox_automation::proposals::{Proposal, ProposalHash, ProposalState};
+use triggerbox_server::told;
 
 use super::{runs::Desk, workshop::FromError};
 use crate::{
@@ -21,14 +22,19 @@ pub(crate) fn run(command: &ApprovalsCommand) -> Result<Exit, Failure> {
         ApprovalsCommand::Approve { run, hash, note, common } => {
             let desk = Desk::open(common)?;
             let hash: ProposalHash = hash.parse()?;
-            may_see(&desk, &proposal(&desk, *run)?)?;
-            let changed = desk.block_on(desk.engine.approve(*run, hash, desk.user, note))?;
+            let proposal = proposal(&desk, *run)?;
+            may_see(&desk, &proposal)?;
+            let (run_name, detail) = (run.to_string(), told::decision(&proposal.rule, Some(hash), note));
+            let approved = desk.engine.approve(*run, hash, desk.user, note);
+            let changed = desk.change(("change-approved", &run_name), detail, approved)?;
             done(common, *run, "approved", &changed.runs)
         }
         ApprovalsCommand::Reject { run, note, common } => {
             let desk = Desk::open(common)?;
-            may_see(&desk, &proposal(&desk, *run)?)?;
-            desk.block_on(desk.engine.reject(*run, desk.user, note))?;
+            let proposal = proposal(&desk, *run)?;
+            may_see(&desk, &proposal)?;
+            let (run_name, detail) = (run.to_string(), told::decision(&proposal.rule, None, note));
+            desk.change(("change-rejected", &run_name), detail, desk.engine.reject(*run, desk.user, note))?;
             done(common, *run, "rejected", &[])
         }
     }
@@ -40,7 +46,7 @@ fn list(state: &str, common: &Common) -> Result<Exit, Failure> {
         let all = ProposalState::ALL.map(ProposalState::name).join(", ");
         anyhow!("there is no state `{state}`; there are {all}")
     })?;
-    let mut found = desk.engine.proposals(Some(state), MOST).map_err(Failure::from_error)?;
+    let mut found = desk.engine.proposals(Some(state), None, MOST).map_err(Failure::from_error)?;
     found.retain(|proposal| may_see(&desk, proposal).is_ok());
     if common.format.json {
         output::json(&found)?;

@@ -12,6 +12,7 @@ use triggerbox_automation::rule::{
     model_change::with_model,
     stored::{self, Stored},
 };
+use triggerbox_server::told;
 use triggerbox_store::db::Mode;
 
 use crate::{
@@ -86,13 +87,22 @@ fn show(name: &str, common: &Common) -> Result<Exit, Failure> {
 
 fn delete(name: &str, common: &Common) -> Result<Exit, Failure> {
     let workshop = Workshop::open(common, Mode::Write)?;
-    workshop.write(|conn| stored::delete(conn, name, &workshop.edit("", false)))?;
+    let edit = workshop.edit("", false);
+    workshop.write("rule-deleted", name, |conn, line| {
+        told::on_rule(conn, name, line, || stored::delete(conn, name, &edit))
+    })?;
     done(common, name, "deleted; `triggerbox rules restore` brings it back")
 }
 
 fn pause(name: &str, reason: Option<&str>, common: &Common) -> Result<Exit, Failure> {
     let workshop = Workshop::open(common, Mode::Write)?;
-    workshop.write(|conn| stored::pause(conn, name, reason))?;
+    let action = if reason.is_some() { "rule-paused" } else { "rule-resumed" };
+    workshop.write(action, name, |conn, line| {
+        let was = stored::get(conn, name)?.paused;
+        let was = was.map_or_else(|| "was not paused".to_owned(), |why| format!("was paused: {why}"));
+        line.say(reason.map_or(was, |reason| format!("because {reason}")));
+        stored::pause(conn, name, reason)
+    })?;
     done(common, name, if reason.is_some() { "paused" } else { "no longer paused" })
 }
 
@@ -104,7 +114,10 @@ fn set_model(name: &str, model: &str, dry_run: bool, common: &Common) -> Result<
         with_model(&conn, &workshop.env, &known.rule, model).map_err(Failure::from_error)?
     };
     if !dry_run {
-        workshop.write(|conn| stored::save(workshop.ground(conn), &rule, &workshop.edit("another model", false)))?;
+        let edit = workshop.edit("another model", false);
+        workshop.write("rule-saved", name, |conn, line| {
+            told::on_saving(conn, &rule, line, || stored::save(workshop.ground(conn), &rule, &edit))
+        })?;
     }
     if common.format.json {
         output::json(&json!({ "rule": rule, "dropped": dropped, "dry_run": dry_run }))?;

@@ -23,14 +23,21 @@ use triggerbox_model::{
 };
 use triggerbox_odoo::Backend;
 use triggerbox_sandbox::LogLevel;
-use triggerbox_store::{db::Mode, session::Session};
+use triggerbox_server::{
+    people::audit::{self, Telling},
+    told,
+};
+use triggerbox_store::{
+    db::{DbError, Mode},
+    session::Session,
+};
 
 pub(crate) use self::export::exported;
 use crate::{
     args::{Common, RunsCommand},
     commands::{
         odoo, outside, script,
-        workshop::{FromError, Workshop},
+        workshop::{FromError, Workshop, deed},
     },
     exit::{Exit, Failure, OrExit},
     output::{self, BOLD, styled},
@@ -58,12 +65,14 @@ pub(crate) fn run(command: &RunsCommand) -> Result<Exit, Failure> {
         RunsCommand::Chain { run, common } => show::chain(*run, common),
         RunsCommand::Retry { run, common } => {
             let desk = Desk::open(common)?;
-            desk.block_on(desk.engine.retry(*run))?;
+            let was = told::run(&desk.engine.run(*run).map_err(Failure::from_error)?.summary);
+            desk.change(("run-retried", &run.to_string()), was, desk.engine.retry(*run))?;
             done(common, *run, "is queued again; `triggerbox serve` or `triggerbox runs work` runs it")
         }
         RunsCommand::Requeue { rule, state, common } => {
             let desk = Desk::open(common)?;
-            let runs = desk.block_on(desk.engine.requeue(rule, state_named(state)?))?;
+            let queued = desk.engine.requeue(rule, state_named(state)?);
+            let runs = desk.change(("runs-retried", rule), format!("all that are {state}"), queued)?;
             if common.format.json {
                 output::json(&serde_json::json!({ "rule": rule, "runs": runs }))?;
             } else {
@@ -85,7 +94,8 @@ pub(crate) fn run(command: &RunsCommand) -> Result<Exit, Failure> {
         }
         RunsCommand::Cancel { run, common } => {
             let desk = Desk::open(common)?;
-            desk.block_on(desk.engine.cancel(*run, desk.user))?;
+            let was = told::run(&desk.engine.run(*run).map_err(Failure::from_error)?.summary);
+            desk.change(("run-cancelled", &run.to_string()), was, desk.engine.cancel(*run, desk.user))?;
             done(common, *run, "is cancelled")
         }
         RunsCommand::Replay { run, version, common } => past::replay(*run, version.as_deref(), common),
@@ -140,6 +150,10 @@ impl Desk {
         let config = Config { compile: Compile::Bounded(Arc::new(bounded)), outside, odoo, ..Config::default() };
         let sandbox = script::sandbox(u32::try_from(config.workers).unwrap_or(u32::MAX))?;
         let user = workshop.person.user.id;
+        workshop
+            .database
+            .transaction(|conn| audit::create_table(conn).map_err(DbError::from))
+            .or_exit(Exit::Backend)?;
         let engine =
             Engine::open(workshop.database, sandbox, config, Arc::new(SystemClock)).map_err(Failure::from_error)?;
         Ok(Self { engine, user, runtime })
@@ -155,6 +169,18 @@ impl Desk {
             Answer::Flag(true) => Ok(()),
             _ => Err(anyhow!("user {} may not read all of these records of {model}", self.user)).or_exit(Exit::Policy),
         }
+    }
+
+    /// Changes something, with its line in the audit log.
+    pub(crate) fn change<T>(
+        &self,
+        (action, what): (&'static str, &str),
+        detail: String,
+        work: impl Future<Output = Result<T, EngineError>>,
+    ) -> Result<T, Failure> {
+        let line = Telling::of(deed(self.user, action, what), Timestamp::now());
+        line.say(detail);
+        self.block_on(line.during(work))
     }
 
     pub(crate) fn block_on<T>(&self, work: impl Future<Output = Result<T, EngineError>>) -> Result<T, Failure> {

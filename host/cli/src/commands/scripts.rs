@@ -13,6 +13,7 @@ use triggerbox_automation::{
     },
 };
 use triggerbox_sandbox::{CompileError, ScriptError};
+use triggerbox_server::told;
 use triggerbox_store::db::Mode;
 
 use crate::{
@@ -42,12 +43,16 @@ fn upload_one(path: &std::path::Path, activate: bool, common: &Common) -> Result
     compile(&upload.component)?;
     let workshop = Workshop::open(common, Mode::Write)?;
     let (by, now) = (workshop.person.user.id, workshop.now);
-    let (version, switched) = workshop.write(|conn| {
+    let (version, switched) = workshop.write("script-uploaded", &upload.manifest.script.name, |conn, line| {
         let version = registry::store(conn, &upload, by, now)?;
+        line.say(told::version(&version));
         let switched = match activate && !version.active {
             true => binding::activate(conn, &workshop.env.schema, &version, by, now)?,
             false => Switched::default(),
         };
+        if activate {
+            line.say(format!("{}; {}", told::version(&version), told::switched(&version, &switched)));
+        }
         Ok::<_, RegistryError>((registry::version(conn, version.hash, &version.name)?, switched))
     })?;
     if common.format.json {
@@ -105,9 +110,10 @@ fn activate(name: &str, version: &str, common: &Common) -> Result<Exit, Failure>
     }
     let workshop = Workshop::open(common, Mode::Write)?;
     let (by, now) = (workshop.person.user.id, workshop.now);
-    let (version, switched) = workshop.write(|conn| {
+    let (version, switched) = workshop.write("script-activated", name, |conn, line| {
         let version = registry::resolve(conn, &wanted)?;
         let switched = binding::activate(conn, &workshop.env.schema, &version, by, now)?;
+        line.say(told::switched(&version, &switched));
         Ok::<_, RegistryError>((registry::version(conn, version.hash, name)?, switched))
     })?;
     show(common, &version, &switched)
@@ -116,8 +122,9 @@ fn activate(name: &str, version: &str, common: &Common) -> Result<Exit, Failure>
 fn roll_back(name: &str, common: &Common) -> Result<Exit, Failure> {
     let workshop = Workshop::open(common, Mode::Write)?;
     let (by, now) = (workshop.person.user.id, workshop.now);
-    let (version, switched) = workshop.write(|conn| {
+    let (version, switched) = workshop.write("script-rolled-back", name, |conn, line| {
         let (version, switched) = binding::roll_back(conn, &workshop.env.schema, name, by, now)?;
+        line.say(told::switched(&version, &switched));
         Ok::<_, RegistryError>((registry::version(conn, version.hash, name)?, switched))
     })?;
     show(common, &version, &switched)
@@ -126,7 +133,11 @@ fn roll_back(name: &str, common: &Common) -> Result<Exit, Failure> {
 fn deactivate(name: &str, common: &Common) -> Result<Exit, Failure> {
     let workshop = Workshop::open(common, Mode::Write)?;
     let (by, now) = (workshop.person.user.id, workshop.now);
-    workshop.write(|conn| binding::deactivate(conn, name, by, now))?;
+    workshop.write("script-switched-off", name, |conn, line| {
+        let active = registry::versions(conn, name)?.into_iter().find(|version| version.active);
+        line.say(active.map_or_else(|| "was off".to_owned(), |version| told::version(&version)));
+        binding::deactivate(conn, name, by, now)
+    })?;
     if common.format.json {
         output::json(&json!({ "name": name, "active": null }))?;
     } else {

@@ -17,14 +17,16 @@ use triggerbox_llm::{Models, Services, http::Web};
 use triggerbox_server::{
     App, Config,
     config::{Log, LogFormat},
+    people::audit::{self, Deed},
     serve,
     tokens::{self, NewToken, Scope},
+    told,
 };
 use triggerbox_store::db::{DbError, Mode};
 
 use crate::{
     args::ServeArgs,
-    commands::{database, odoo::on_odoo, script},
+    commands::{database, odoo::on_odoo, script, workshop::deed},
     exit::{Exit, Failure, OrExit},
     text_file,
 };
@@ -129,7 +131,12 @@ async fn first_link(app: &App, at: &str) -> anyhow::Result<()> {
 
 async fn demo_token(app: &App) -> anyhow::Result<String> {
     let new = NewToken { name: "demo".to_owned(), user: ADMINISTRATOR, scopes: Scope::ALL.into(), expires: None };
-    let made =
-        app.engine().committer().commit(move |conn| Ok::<_, DbError>(tokens::create(conn, &new, Timestamp::now())?));
+    let now = Timestamp::now();
+    let made = app.engine().committer().commit(move |conn| {
+        let made = tokens::create(conn, &new, now)?;
+        let deed = Deed { detail: told::token(&made.0), ..deed(ADMINISTRATOR, "token-made", "demo") };
+        audit::write(conn, &deed, now)?;
+        Ok::<_, DbError>(made)
+    });
     Ok(made.await?.1)
 }

@@ -1,7 +1,10 @@
 //! `triggerbox threads`: what was said in runs that ask a language model.
 
 use serde_json::{Value as Json, json};
-use triggerbox_automation::threads::{self, Entry, Said, Thread, ThreadFilter, ThreadSummary};
+use triggerbox_automation::{
+    EngineError,
+    threads::{self, Entry, Said, Thread, ThreadFilter, ThreadSummary},
+};
 use triggerbox_llm::budget::Amount;
 use triggerbox_store::db::Mode;
 
@@ -64,7 +67,11 @@ fn show(thread: i64, common: &Common) -> Result<Exit, Failure> {
 fn renew(thread: i64, common: &Common) -> Result<Exit, Failure> {
     let workshop = Workshop::open(common, Mode::Write)?;
     let now = workshop.now.as_millisecond();
-    let renewed = workshop.write(|conn| threads::renew(conn, thread, now))?;
+    let renewed = workshop.write("session-renewed", &thread.to_string(), |conn, line| {
+        let renewed = threads::renew(conn, thread, now)?;
+        line.say(if renewed { "its session is renewed" } else { "it belongs to no session" });
+        Ok::<_, EngineError>(renewed)
+    })?;
     if common.format.json {
         output::json(&json!({ "thread": thread, "renewed": renewed }))?;
     } else if renewed {

@@ -3,7 +3,11 @@
 use anyhow::anyhow;
 use jiff::SignedDuration;
 use serde_json::json;
-use triggerbox_server::tokens::{self, NewToken, Scope};
+use triggerbox_automation::EngineError;
+use triggerbox_server::{
+    tokens::{self, NewToken, Scope},
+    told,
+};
 use triggerbox_store::db::{DbError, Mode};
 
 use crate::{
@@ -41,10 +45,12 @@ fn create(name: &str, scopes: &[Scope], days: Option<u32>, common: &Common) -> R
         scopes: scopes.iter().copied().collect(),
         expires: expires.transpose()?,
     };
-    let (token, secret) = workshop
-        .database
-        .transaction(|conn| tokens::create(conn, &new, workshop.now).map_err(DbError::from))
-        .or_exit(Exit::Backend)?;
+    let made = workshop.transaction("token-made", name, |conn, line| {
+        let made = tokens::create(conn, &new, workshop.now)?;
+        line.say(told::token(&made.0));
+        Ok::<_, DbError>(made)
+    });
+    let (token, secret) = made.or_exit(Exit::Backend)?;
     if common.format.json {
         output::json(&json!({ "token": token, "secret": secret }))?;
     } else {
@@ -74,8 +80,10 @@ fn list(common: &Common) -> Result<Exit, Failure> {
 
 fn revoke(id: i64, common: &Common) -> Result<Exit, Failure> {
     let workshop = open(common)?;
-    let revoked = workshop.database.transaction(|conn| tokens::revoke(conn, id, workshop.now).map_err(DbError::from));
-    revoked.or_exit(Exit::Backend)??;
+    workshop.write("token-revoked", &id.to_string(), |conn, line| {
+        line.say(told::token(&tokens::revoke(conn, id, workshop.now)?.map_err(EngineError::from)?));
+        Ok::<_, EngineError>(())
+    })?;
     if common.format.json {
         output::json(&json!({ "revoked": id }))?;
     } else {

@@ -12,7 +12,8 @@ use triggerbox_automation::{
     scripts::{RegistryError, ready},
     state::tables,
 };
-use triggerbox_model::grants::Policy;
+use triggerbox_model::{grants::Policy, value::Id};
+use triggerbox_server::people::audit::{self, Deed, PROGRAM, Telling};
 use triggerbox_store::{
     db::{Database, DbError, Mode},
     env::Env,
@@ -89,15 +90,45 @@ impl Workshop {
         }
     }
 
-    /// One transaction.
+    /// One transaction, with its line in the audit log: the work says its details.
     pub(crate) fn write<T, E: From<DbError>>(
         &self,
-        work: impl FnOnce(&Connection) -> Result<T, E>,
+        action: &'static str,
+        what: &str,
+        work: impl FnOnce(&Connection, &Telling) -> Result<T, E>,
     ) -> Result<T, Failure>
     where
         Failure: FromError<E>,
     {
-        self.database.transaction(work).map_err(Failure::from_error)
+        self.transaction(action, what, work).map_err(Failure::from_error)
+    }
+
+    /// The same, for those who look at what went wrong themselves.
+    pub(crate) fn transaction<T, E: From<DbError>>(
+        &self,
+        action: &'static str,
+        what: &str,
+        work: impl FnOnce(&Connection, &Telling) -> Result<T, E>,
+    ) -> Result<T, E> {
+        let line = Telling::of(deed(self.person.user.id, action, what), self.now);
+        self.database.transaction(|conn| {
+            let value = work(conn, &line)?;
+            audit::create_table(conn).map_err(DbError::from)?;
+            line.write(conn)?;
+            Ok(value)
+        })
+    }
+}
+
+/// What somebody does with the program itself: it knows no more of them than the user that they name.
+pub(crate) fn deed(user: Id, action: &'static str, what: &str) -> Deed {
+    Deed {
+        who: PROGRAM.to_owned(),
+        user: Some(user),
+        action,
+        what: what.to_owned(),
+        detail: String::new(),
+        address: "command line".to_owned(),
     }
 }
 

@@ -14,8 +14,10 @@ use crate::{
     app::App,
     auth::Caller,
     extract::{At, Body},
+    people::audit,
     problem::Problem,
     tokens::{self, NewToken, Scope, Token},
+    told,
 };
 
 /// Routes for administrators of tokens.
@@ -109,7 +111,14 @@ async fn create(
         return Err(Problem::denied("token-lacks-scope", detail));
     }
     let new = NewToken { name: body.name, user, scopes: body.scopes, expires: expiry(now, body.days) };
-    let (token, secret) = app.write(move |conn| Ok::<_, EngineError>(tokens::create(conn, &new, now)?)).await?;
+    let line = audit::here();
+    let (token, secret) = app
+        .write(move |conn| {
+            let made = tokens::create(conn, &new, now)?;
+            line.say(told::token(&made.0));
+            Ok::<_, EngineError>(made)
+        })
+        .await?;
     Ok((StatusCode::CREATED, Json(Made { token, secret })))
 }
 
@@ -123,6 +132,11 @@ fn expiry(now: Timestamp, days: Option<u32>) -> Option<Timestamp> {
     responses((status = 204), Problem))]
 async fn revoke(State(app): State<App>, _caller: Caller, At(id): At<i64>) -> Result<StatusCode, Problem> {
     let now = app.engine().clock().now();
-    app.write(move |conn| tokens::revoke(conn, id, now)?.map_err(EngineError::from)).await?;
+    let line = audit::here();
+    app.write(move |conn| {
+        line.say(told::token(&tokens::revoke(conn, id, now)?.map_err(EngineError::from)?));
+        Ok::<_, EngineError>(())
+    })
+    .await?;
     Ok(StatusCode::NO_CONTENT)
 }

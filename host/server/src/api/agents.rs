@@ -26,7 +26,9 @@ use crate::{
     app::App,
     auth::Caller,
     extract::{Asked, At, Body},
+    people::audit,
     problem::{FoundWrong, Problem},
+    told,
 };
 
 /// The routes.
@@ -130,10 +132,12 @@ async fn put(
     }
     let (env, policy) = (app.env(caller.user, true)?, app.engine().config().policy.clone());
     let at = app.engine().clock().now();
+    let line = audit::here();
     let saved = app.write(move |conn| {
         let (by, administrator) = (caller.user, caller.administrator);
         let edit = Edit { by, at, note: &how.note, ownership: Ownership::Take, administrator };
-        stored::save(Ground { conn, env: &env, policy: &policy }, &agent, &edit)
+        let ground = Ground { conn, env: &env, policy: &policy };
+        told::on_agent(conn, &agent.name, &line, || stored::save(ground, &agent, &edit))
     });
     let saved = saved.await?;
     let status = if saved.outcome == Outcome::Created { StatusCode::CREATED } else { StatusCode::OK };
@@ -150,10 +154,11 @@ async fn delete(
     Asked(how): Asked<How>,
 ) -> Result<StatusCode, Problem> {
     let at = app.engine().clock().now();
+    let line = audit::here();
     app.write(move |conn| {
         let (by, administrator) = (caller.user, caller.administrator);
         let edit = Edit { by, at, note: &how.note, ownership: Ownership::Take, administrator };
-        stored::delete(conn, &name, &edit)
+        told::on_agent(conn, &name, &line, || stored::delete(conn, &name, &edit))
     })
     .await?;
     Ok(StatusCode::NO_CONTENT)

@@ -4,7 +4,10 @@ use axum::{Json, extract::State, http::StatusCode};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::Value as Object;
-use triggerbox_automation::proposals::{Proposal, ProposalState};
+use triggerbox_automation::{
+    proposals::{Proposal, ProposalState},
+    runs::RunId,
+};
 use triggerbox_model::{call::Operation, value::Id};
 use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::{router::OpenApiRouter, routes};
@@ -14,7 +17,9 @@ use crate::{
     app::App,
     auth::Caller,
     extract::{Asked, At, Body},
+    people::audit,
     problem::Problem,
+    told,
 };
 
 /// The routes.
@@ -28,6 +33,8 @@ pub(super) fn routes() -> OpenApiRouter<App> {
 struct Query {
     /// `waiting`, `approved`, `rejected`, `expired`, `recommended`, `stale`; all when absent.
     state: Option<String>,
+    /// Of runs before this one: `next` of the page before.
+    before: Option<RunId>,
     /// Most of them, up to 500.
     #[serde(default = "hundred")]
     #[param(default = 100)]
@@ -84,6 +91,46 @@ impl ProposalView {
 struct ProposalList {
     /// The newest first.
     approvals: Vec<ProposalView>,
+    /// `before` of the next page; none: this was the last one.
+    next: Option<RunId>,
+}
+
+/// Proposals that are looked at for one page: the next one looks farther back.
+const SEARCHED: usize = 1_000;
+
+/// Proposals that are read at once.
+const BATCH: u32 = 100;
+
+/// A page of proposals that the caller may see, and `before` of the next one. Rights come first: what is for others takes
+/// no room.
+pub(crate) async fn page(
+    app: &App,
+    caller: &Caller,
+    state: Option<ProposalState>,
+    mut before: Option<RunId>,
+    size: usize,
+) -> Result<(Vec<Proposal>, Option<RunId>), Problem> {
+    let (mut shown, mut looked): (Vec<Proposal>, usize) = (Vec::new(), 0);
+    loop {
+        let (inner, from) = (app.clone(), before);
+        let batch = app.blocking(move || Ok(inner.engine().proposals(state, from, BATCH)?)).await?;
+        let is_last = u32::try_from(batch.len()).is_ok_and(|count| count < BATCH);
+        for proposal in batch {
+            looked += 1;
+            before = Some(proposal.run);
+            if !may_see(app, caller, &proposal).await? {
+                continue;
+            }
+            if shown.len() >= size {
+                let last = shown.last().map(|last| last.run);
+                return Ok((shown, last));
+            }
+            shown.push(proposal);
+        }
+        if is_last || looked >= SEARCHED {
+            return Ok((shown, before.filter(|_| !is_last)));
+        }
+    }
 }
 
 /// Whether the caller may read all records that a proposal changes.
@@ -111,14 +158,9 @@ async fn list(
         let found = ProposalState::ALL.into_iter().find(|state| state.name() == name);
         found.ok_or_else(|| Problem::invalid("bad-query", format!("`{name}` is no state of an approval")))
     });
-    let proposals = app.engine().proposals(state.transpose()?, query.limit.min(MOST))?;
-    let mut approvals = Vec::new();
-    for proposal in proposals {
-        if may_see(&app, &caller, &proposal).await? {
-            approvals.push(ProposalView::of(proposal)?);
-        }
-    }
-    Ok(Json(ProposalList { approvals }))
+    let size = usize::try_from(query.limit.clamp(1, MOST)).unwrap_or(usize::MAX);
+    let (found, next) = page(&app, &caller, state.transpose()?, query.before, size).await?;
+    Ok(Json(ProposalList { approvals: found.into_iter().map(ProposalView::of).collect::<Result<_, _>>()?, next }))
 }
 
 pub(crate) async fn seen(app: &App, caller: &Caller, run: i64) -> Result<Proposal, Problem> {
@@ -163,8 +205,10 @@ async fn approve(
     At(run): At<i64>,
     Body(body): Body<Yes>,
 ) -> Result<Json<Applied>, Problem> {
-    seen(&app, &caller, run).await?;
-    let changed = app.engine().approve(run, body.hash.parse()?, caller.user, &body.note).await?;
+    let proposal = seen(&app, &caller, run).await?;
+    let hash = body.hash.parse()?;
+    audit::say(told::decision(&proposal.rule, Some(hash), &body.note));
+    let changed = app.engine().approve(run, hash, caller.user, &body.note).await?;
     Ok(Json(Applied { runs: changed.runs }))
 }
 
@@ -186,7 +230,8 @@ async fn reject(
     At(run): At<i64>,
     Body(body): Body<No>,
 ) -> Result<StatusCode, Problem> {
-    seen(&app, &caller, run).await?;
+    let proposal = seen(&app, &caller, run).await?;
+    audit::say(told::decision(&proposal.rule, None, &body.note));
     app.engine().reject(run, caller.user, &body.note).await?;
     Ok(StatusCode::NO_CONTENT)
 }

@@ -15,6 +15,7 @@ use crate::{
     app::App,
     auth::Caller,
     extract::{Asked, Body},
+    people::audit,
     problem::Problem,
 };
 
@@ -161,6 +162,7 @@ async fn stop(State(app): State<App>, caller: Caller, Body(body): Body<Stop>) ->
     if let Some(model) = &body.model {
         app.engine().database().schema().model(model)?;
     }
+    audit::say(format!("{}: {}", body.model.as_deref().unwrap_or("all rules"), body.reason));
     app.engine().stop(body.model.as_deref(), caller.user, &body.reason).await?;
     Ok(StatusCode::NO_CONTENT)
 }
@@ -176,6 +178,7 @@ struct Go {
 /// End a stop.
 #[utoipa::path(delete, path = "/api/v1/stops", tag = "stops", params(Go), responses((status = 204), Problem))]
 async fn go(State(app): State<App>, _caller: Caller, Asked(go): Asked<Go>) -> Result<StatusCode, Problem> {
+    audit::say(go.model.as_deref().unwrap_or("all rules"));
     app.engine().go(go.model.as_deref()).await?;
     Ok(StatusCode::NO_CONTENT)
 }

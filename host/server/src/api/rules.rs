@@ -28,7 +28,9 @@ use crate::{
     app::App,
     auth::Caller,
     extract::{Asked, At, Body},
+    people::audit,
     problem::{FoundWrong, Problem},
+    told,
 };
 
 /// Routes that change what rules say, and those that look at it.
@@ -283,8 +285,13 @@ async fn apply(
     Body(set): Body<RuleSet>,
 ) -> Result<Json<AppliedView>, Problem> {
     let work = if dry_run { apply::plan } else { apply::apply };
-    let how = How { note, ask_owner };
-    let steps = edit(&app, &caller, how, move |ground, edit| work(ground, &set.rules, edit, prune)).await?;
+    let (how, line) = (How { note, ask_owner }, audit::here());
+    let steps = edit(&app, &caller, how, move |ground, edit| {
+        let steps = work(ground, &set.rules, edit, prune)?;
+        line.say(told::steps(&steps, dry_run));
+        Ok::<_, apply::ApplyError>(steps)
+    })
+    .await?;
     Ok(Json(AppliedView { applied: !dry_run, steps: steps.into_iter().map(StepView::from).collect() }))
 }
 
@@ -307,11 +314,12 @@ async fn put(
             format!("the rule says that it is `{}`, the path `{name}`", rule.name),
         ));
     }
-    let seen = headers.get(header::IF_MATCH).cloned();
+    let (seen, line) = (headers.get(header::IF_MATCH).cloned(), audit::here());
     let saved = edit(&app, &caller, how, move |ground, edit| {
         let known = stored::find(ground.conn, &name)?;
         let is_seen = seen.is_none_or(|seen| known.is_some_and(|known| tag(known.version) == seen));
-        is_seen.then(|| stored::save(ground, &rule, edit)).transpose()
+        let save = || told::on_saving(ground.conn, &rule, &line, || stored::save(ground, &rule, edit));
+        is_seen.then(save).transpose()
     });
     let saved = saved.await?.ok_or_else(|| {
         let detail = "the rule is at another version by now; look at it again";
@@ -330,7 +338,11 @@ async fn delete(
     At(name): At<String>,
     Asked(how): Asked<How>,
 ) -> Result<StatusCode, Problem> {
-    edit(&app, &caller, how, move |ground, edit| stored::delete(ground.conn, &name, edit)).await?;
+    let line = audit::here();
+    edit(&app, &caller, how, move |ground, edit| {
+        told::on_rule(ground.conn, &name, &line, || stored::delete(ground.conn, &name, edit))
+    })
+    .await?;
     Ok(StatusCode::NO_CONTENT)
 }
 
@@ -530,9 +542,11 @@ async fn restore(
     At(name): At<String>,
     Body(body): Body<Version>,
 ) -> Result<Json<SavedView>, Problem> {
-    let how = How { note: body.note, ask_owner: false };
-    let saved =
-        edit(&app, &caller, how, move |ground, edit| stored::restore(ground, &name, body.version, edit)).await?;
+    let (how, line) = (How { note: body.note, ask_owner: false }, audit::here());
+    let saved = edit(&app, &caller, how, move |ground, edit| {
+        told::on_rule(ground.conn, &name, &line, || stored::restore(ground, &name, body.version, edit))
+    })
+    .await?;
     Ok(Json(saved.into()))
 }
 
@@ -555,8 +569,11 @@ async fn decide(
     At(name): At<String>,
     Body(body): Body<Decision>,
 ) -> Result<StatusCode, Problem> {
+    let line = audit::here();
     edit(&app, &caller, How::default(), move |ground, edit| {
-        stored::decide(ground, &name, body.version, body.accept, edit)
+        told::on_decision(ground.conn, &name, &line, (body.version, body.accept), || {
+            stored::decide(ground, &name, body.version, body.accept, edit)
+        })
     })
     .await?;
     Ok(StatusCode::NO_CONTENT)
@@ -579,6 +596,7 @@ async fn pause(
     At(name): At<String>,
     Body(body): Body<Reason>,
 ) -> Result<StatusCode, Problem> {
+    audit::say(format!("because {}", body.reason));
     app.engine().pause(&name, &body.reason).await?;
     Ok(StatusCode::NO_CONTENT)
 }
@@ -587,6 +605,7 @@ async fn pause(
 #[utoipa::path(post, path = "/api/v1/rules/{name}/resume", tag = "rules", params(("name" = String, Path)),
     responses((status = 204), Problem))]
 async fn resume(State(app): State<App>, _caller: Caller, At(name): At<String>) -> Result<StatusCode, Problem> {
+    audit::say(told::resumed(&app, &name).await?);
     app.engine().resume(&name).await?;
     Ok(StatusCode::NO_CONTENT)
 }
@@ -623,6 +642,7 @@ async fn run(
     {
         return Err(Problem::denied("access-denied", format!("you may not read all of these records of {model}")));
     }
+    audit::say(told::records(&body.records));
     let runs = app.engine().fire(&name, caller.user, Trigger::Manual, body.records).await?;
     Ok((StatusCode::ACCEPTED, Json(Runs { runs })))
 }

@@ -27,7 +27,9 @@ use crate::{
     app::App,
     auth::Caller,
     extract::{Asked, At, Body},
+    people::audit,
     problem::Problem,
+    told,
 };
 
 /// The routes.
@@ -473,7 +475,7 @@ async fn suppressed(
 #[utoipa::path(post, path = "/api/v1/runs/{id}/retry", tag = "runs", params(("id" = i64, Path)),
     responses((status = 202), Problem))]
 async fn retry(State(app): State<App>, caller: Caller, At(id): At<RunId>) -> Result<StatusCode, Problem> {
-    seen(&app, &caller, id).await?;
+    audit::say(told::run(&seen(&app, &caller, id).await?.summary));
     app.engine().retry(id).await?;
     Ok(StatusCode::ACCEPTED)
 }
@@ -482,7 +484,7 @@ async fn retry(State(app): State<App>, caller: Caller, At(id): At<RunId>) -> Res
 #[utoipa::path(post, path = "/api/v1/runs/{id}/cancel", tag = "runs", params(("id" = i64, Path)),
     responses((status = 204), Problem))]
 async fn cancel(State(app): State<App>, caller: Caller, At(id): At<RunId>) -> Result<StatusCode, Problem> {
-    seen(&app, &caller, id).await?;
+    audit::say(told::run(&seen(&app, &caller, id).await?.summary));
     app.engine().cancel(id, caller.user).await?;
     Ok(StatusCode::NO_CONTENT)
 }
@@ -604,6 +606,7 @@ async fn requeue(
     if !caller.administrator {
         return Err(Problem::denied("access-denied", "only an administrator queues all runs of a rule again"));
     }
+    audit::say(format!("all runs of {} that are {}", again.rule, again.state.name()));
     let runs = app.engine().requeue(&again.rule, again.state).await?;
     Ok((StatusCode::ACCEPTED, Json(Requeued { runs })))
 }

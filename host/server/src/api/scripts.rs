@@ -28,7 +28,9 @@ use crate::{
     app::App,
     auth::Caller,
     extract::{At, Body},
+    people::audit,
     problem::Problem,
+    told,
 };
 
 /// The routes. Uploads may be larger than other bodies.
@@ -134,7 +136,14 @@ pub(crate) async fn take_in(app: &App, by: Id, component: Vec<u8>) -> Result<(Sc
     }
     let warnings = upload.warnings.clone();
     let now = app.engine().clock().now();
-    let stored = app.write(move |conn| Ok::<_, EngineError>(registry::store(conn, &upload, by, now)?)).await?;
+    let line = audit::here();
+    let stored = app
+        .write(move |conn| {
+            let stored = registry::store(conn, &upload, by, now)?;
+            line.say(told::version(&stored));
+            Ok::<_, EngineError>(stored)
+        })
+        .await?;
     Ok((stored, warnings))
 }
 
@@ -268,10 +277,12 @@ async fn activate(
     let wanted = wanted(name, body.hash)?;
     let (by, now) = (caller.user, app.engine().clock().now());
     let schema = app.engine().database().schema().clone();
+    let line = audit::here();
     let switched = app
         .write(move |conn| {
             let version = registry::resolve(conn, &wanted)?;
             let switched = binding::activate(conn, &schema, &version, by, now)?;
+            line.say(told::switched(&version, &switched));
             Ok::<_, EngineError>((registry::version(conn, version.hash, &version.name)?, switched))
         })
         .await?;
@@ -282,9 +293,19 @@ async fn activate(
 #[utoipa::path(post, path = "/api/v1/scripts/{name}/deactivate", tag = "scripts", params(("name" = String, Path)),
     responses((status = 204), Problem))]
 async fn deactivate(State(app): State<App>, caller: Caller, At(name): At<String>) -> Result<StatusCode, Problem> {
-    let (by, now) = (caller.user, app.engine().clock().now());
-    app.write(move |conn| Ok::<_, EngineError>(binding::deactivate(conn, &name, by, now)?)).await?;
+    switched_off(&app, name, caller.user).await?;
     Ok(StatusCode::NO_CONTENT)
+}
+
+/// Switches a script off.
+pub(crate) async fn switched_off(app: &App, name: String, by: Id) -> Result<(), Problem> {
+    let (now, line) = (app.engine().clock().now(), audit::here());
+    app.write(move |conn| {
+        let active = registry::versions(conn, &name)?.into_iter().find(|version| version.active);
+        line.say(active.map_or_else(|| format!("{name} was off"), |version| told::version(&version)));
+        Ok::<_, EngineError>(binding::deactivate(conn, &name, by, now)?)
+    })
+    .await
 }
 
 /// Make the version active that was so before the present one.
@@ -295,11 +316,12 @@ async fn roll_back(
     caller: Caller,
     At(name): At<String>,
 ) -> Result<Json<SwitchedView>, Problem> {
-    let (by, now) = (caller.user, app.engine().clock().now());
+    let (by, now, line) = (caller.user, app.engine().clock().now(), audit::here());
     let schema = app.engine().database().schema().clone();
     let switched = app
         .write(move |conn| {
             let (version, switched) = binding::roll_back(conn, &schema, &name, by, now)?;
+            line.say(told::switched(&version, &switched));
             Ok::<_, EngineError>((registry::version(conn, version.hash, &version.name)?, switched))
         })
         .await?;

@@ -25,6 +25,7 @@ use crate::{
     app::App,
     auth::Caller,
     extract::{Asked, At},
+    people::audit,
     problem::Problem,
 };
 
@@ -227,10 +228,12 @@ async fn renew(State(app): State<App>, caller: Caller, At(id): At<RunId>) -> Res
 
 /// Has the next run on a thread's record begin a new session, if the caller may.
 pub(crate) async fn renewed(app: &App, caller: &Caller, id: RunId) -> Result<(), Problem> {
-    seen(app, caller, id).await?;
+    let thread = seen(app, caller, id).await?.summary;
     if !caller.administrator {
         return Err(Problem::denied("not-an-administrator", "caps are set, and lifted, by administrators"));
     }
+    let record = thread.model.as_ref().zip(thread.record).map(|(model, id)| format!(" about {model}({id})"));
+    audit::say(format!("the session of {}{}", thread.rule, record.unwrap_or_default()));
     let now = millis(app.engine().clock().now());
     let renewed = app.write(move |conn| threads::renew(conn, id, now)).await?;
     match renewed {

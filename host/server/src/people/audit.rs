@@ -1,8 +1,24 @@
-//! Who changed what, when, from where. The database itself refuses to change or delete a line.
+//! Who changed what, when, from where. The database itself refuses to change or delete a line. The line of a request is
+//! written in the transaction of the first thing that the request changes: there is no change without it.
+
+use std::sync::{
+    Arc, Mutex, PoisonError,
+    atomic::{AtomicBool, Ordering},
+};
 
 use jiff::Timestamp;
 use rusqlite::{Connection, Row};
+use triggerbox_automation::beside::{self, Beside};
 use triggerbox_model::value::Id;
+use triggerbox_store::db::DbError;
+
+use crate::{app::App, problem::Problem};
+
+/// Characters of what is told of one deed.
+const LONGEST: usize = 4_000;
+
+/// Who it is when nobody is signed in: whoever may start the program.
+pub const PROGRAM: &str = "the program";
 
 pub(super) const TABLE: &str = "CREATE TABLE IF NOT EXISTS server_audit (
     id INTEGER PRIMARY KEY AUTOINCREMENT,
@@ -20,7 +36,7 @@ CREATE TRIGGER IF NOT EXISTS server_audit_remains BEFORE DELETE ON server_audit
 BEGIN SELECT raise(ABORT, 'the audit log is never shortened'); END";
 
 /// Something that somebody did.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Deed {
     /// A sign-in name, `token NAME`, or `the program`.
     pub who: String,
@@ -55,6 +71,104 @@ pub struct Line {
     pub detail: String,
     /// From where.
     pub address: String,
+}
+
+/// Makes the table, in a transaction of the caller.
+///
+/// # Errors
+/// What SQLite says.
+pub fn create_table(conn: &Connection) -> rusqlite::Result<()> {
+    conn.execute_batch(TABLE)
+}
+
+/// A line of something that is being done.
+#[derive(Debug, Clone)]
+pub struct Telling(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    deed: Mutex<Deed>,
+    at: Timestamp,
+    kept: AtomicBool,
+}
+
+tokio::task_local! {
+    static CURRENT: Telling;
+}
+
+impl Telling {
+    /// Of a deed whose details are not known yet.
+    #[must_use]
+    pub fn of(deed: Deed, at: Timestamp) -> Self {
+        Self(Arc::new(Inner { deed: Mutex::new(deed), at, kept: AtomicBool::new(false) }))
+    }
+
+    /// Says what is done, in place of what was said before. Until the change is committed, it can be said better.
+    pub fn say(&self, detail: impl Into<String>) {
+        let detail: String = detail.into();
+        let end = detail.char_indices().nth(LONGEST).map(|(end, _)| end);
+        let cut = end.and_then(|end| detail.get(..end)).map(|beginning| format!("{beginning}…"));
+        self.0.deed.lock().unwrap_or_else(PoisonError::into_inner).detail = cut.unwrap_or(detail);
+    }
+
+    /// What was said of it.
+    #[must_use]
+    pub fn said(&self) -> String {
+        self.0.deed.lock().unwrap_or_else(PoisonError::into_inner).detail.clone()
+    }
+
+    /// Does work whose first change is committed together with this line.
+    pub async fn during<T>(&self, work: impl Future<Output = T>) -> T {
+        let line: Arc<dyn Beside> = Arc::<Inner>::clone(&self.0);
+        CURRENT.scope(self.clone(), beside::with(line, work)).await
+    }
+
+    /// Whether it is written.
+    #[must_use]
+    pub fn is_kept(&self) -> bool {
+        self.0.kept.load(Ordering::SeqCst)
+    }
+
+    /// Writes it, if nothing was changed that it was written with.
+    ///
+    /// # Errors
+    /// What the database says.
+    pub(crate) async fn finish(&self, app: &App) -> Result<(), Problem> {
+        let line = self.clone();
+        if self.is_kept() { Ok(()) } else { app.write(move |conn| line.write(conn)).await }
+    }
+
+    /// Writes it, if it is not written yet.
+    ///
+    /// # Errors
+    /// What SQLite says.
+    pub fn write(&self, conn: &Connection) -> Result<(), DbError> {
+        self.0.write(conn)
+    }
+}
+
+impl Beside for Inner {
+    fn write(&self, conn: &Connection) -> Result<(), DbError> {
+        if !self.kept.load(Ordering::SeqCst) {
+            write(conn, &self.deed.lock().unwrap_or_else(PoisonError::into_inner), self.at)?;
+        }
+        Ok(())
+    }
+
+    fn kept(&self) {
+        self.kept.store(true, Ordering::SeqCst);
+    }
+}
+
+/// The line of what the current task does. Where nobody tells of it, it is written nowhere.
+#[must_use]
+pub fn here() -> Telling {
+    CURRENT.try_with(Clone::clone).unwrap_or_else(|_| Telling::of(Deed::default(), Timestamp::UNIX_EPOCH))
+}
+
+/// Says what the current task does.
+pub fn say(detail: impl Into<String>) {
+    here().say(detail);
 }
 
 /// Writes a line, in the transaction of what it tells about.

@@ -20,7 +20,7 @@ use triggerbox_odoo::{
     Backend,
     setup::{Finding, State},
 };
-use triggerbox_server::problem::FoundWrong;
+use triggerbox_server::{problem::FoundWrong, told};
 use triggerbox_store::db::Mode;
 
 use crate::{
@@ -94,7 +94,12 @@ pub(super) fn apply(args: &ApplyArgs) -> Result<Exit, Failure> {
     })?;
     let edit = workshop.edit(&args.note, args.ask);
     let work = if args.dry_run { apply::plan } else { apply::apply };
-    let steps = match workshop.database.transaction(|conn| work(workshop.ground(conn), &rules, &edit, args.prune)) {
+    let applied = workshop.transaction("rules-applied", &args.path.display().to_string(), |conn, line| {
+        let steps = work(workshop.ground(conn), &rules, &edit, args.prune)?;
+        line.say(told::steps(&steps, args.dry_run));
+        Ok::<_, ApplyError>(steps)
+    });
+    let steps = match applied {
         Ok(steps) => steps,
         Err(ApplyError::Refused(refused)) => {
             return refuse(&refused.into_iter().map(Refused::from).collect::<Vec<_>>(), &args.common);

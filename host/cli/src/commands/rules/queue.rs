@@ -6,6 +6,7 @@ use anyhow::anyhow;
 use serde_json::json;
 use triggerbox_automation::engine;
 use triggerbox_model::event::Trigger;
+use triggerbox_server::told;
 use triggerbox_store::db::Mode;
 
 use crate::{
@@ -27,7 +28,8 @@ pub(super) fn run(name: &str, ids: &[u32], common: &Common) -> Result<Exit, Fail
     if let Some(model) = model.map_err(Failure::from_error)? {
         desk.may_read(&model, ids)?;
     }
-    let runs = desk.block_on(desk.engine.fire(name, desk.user, Trigger::Manual, ids.to_vec()))?;
+    let fired = desk.engine.fire(name, desk.user, Trigger::Manual, ids.to_vec());
+    let runs = desk.change(("rule-run", name), told::records(ids), fired)?;
     if common.format.json {
         output::json(&json!({ "rule": name, "runs": runs }))?;
     } else {
@@ -39,7 +41,8 @@ pub(super) fn run(name: &str, ids: &[u32], common: &Common) -> Result<Exit, Fail
 
 pub(super) fn backfill(name: &str, domain: &str, odoo: Option<&Path>, common: &Common) -> Result<Exit, Failure> {
     let desk = Desk::on(common, odoo)?;
-    let done = desk.block_on(desk.engine.backfill(name, domain, desk.user))?;
+    let filled = desk.engine.backfill(name, domain, desk.user);
+    let done = desk.change(("rule-backfilled", name), format!("on all records of {domain}"), filled)?;
     if common.format.json {
         output::json(&done)?;
     } else {
@@ -55,9 +58,13 @@ pub(super) fn stop(model: Option<&str>, reason: Option<&str>, common: &Common) -
     if let Some(model) = model {
         desk.engine.database().schema().model(model).map_err(|error| anyhow!(error))?;
     }
+    let what = rules_of(model);
     match reason {
-        Some(reason) => desk.block_on(desk.engine.stop(model, desk.user, reason))?,
-        None => desk.block_on(desk.engine.go(model))?,
+        Some(reason) => {
+            let stopped = desk.engine.stop(model, desk.user, reason);
+            desk.change(("runs-stopped", &what), reason.to_owned(), stopped)?;
+        }
+        None => desk.change(("runs-let-go", &what), "they run again".to_owned(), desk.engine.go(model))?,
     }
     if common.format.json {
         output::json(&json!({ "model": model, "stopped": reason.is_some() }))?;

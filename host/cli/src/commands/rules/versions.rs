@@ -6,6 +6,7 @@ use triggerbox_automation::rule::{
     diff::{all_of, differences},
     stored::{self, RuleVersion},
 };
+use triggerbox_server::told;
 use triggerbox_store::db::Mode;
 
 use crate::{
@@ -73,13 +74,19 @@ pub(super) fn diff(name: &str, old: Option<u32>, new: Option<u32>, common: &Comm
 pub(super) fn restore(name: &str, version: u32, common: &Common) -> Result<Exit, Failure> {
     let workshop = Workshop::open(common, Mode::Write)?;
     let note = format!("version {version} again");
-    let saved =
-        workshop.write(|conn| stored::restore(workshop.ground(conn), name, version, &workshop.edit(&note, false)))?;
+    let edit = workshop.edit(&note, false);
+    let saved = workshop.write("rule-restored", name, |conn, line| {
+        told::on_rule(conn, name, line, || stored::restore(workshop.ground(conn), name, version, &edit))
+    })?;
     super::done(common, name, &format!("is as in version {version}, as version {}", saved.version))
 }
 
 pub(super) fn decide(name: &str, version: u32, yes: bool, common: &Common) -> Result<Exit, Failure> {
     let workshop = Workshop::open(common, Mode::Write)?;
-    workshop.write(|conn| stored::decide(workshop.ground(conn), name, version, yes, &workshop.edit("", false)))?;
+    let edit = workshop.edit("", false);
+    workshop.write("rule-decided", name, |conn, line| {
+        let decide = || stored::decide(workshop.ground(conn), name, version, yes, &edit);
+        told::on_decision(conn, name, line, (version, yes), decide)
+    })?;
     super::done(common, name, &format!("version {version} {}", if yes { "accepted" } else { "rejected" }))
 }
