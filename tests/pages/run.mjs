@@ -68,7 +68,24 @@ const upload = async (page, file) => {
   await page.goto(`${base}/scripts`);
   await page.setInputFiles("#component", file);
   await page.getByRole("button", { name: "Upload and check" }).click();
+  await page.waitForURL("**/report");
+  await page.getByText("What it uses of the host").waitFor();
+  await look(page, "report");
+  await page.getByRole("link", { name: "To the script" }).click();
   await page.waitForURL("**/scripts/lead-scoring");
+};
+
+// A file that is dropped on the form, as from a file manager.
+const dropped = async (page, name, bytes) => {
+  await page.goto(`${base}/scripts`);
+  const data = await page.evaluateHandle(([name, text]) => {
+    const data = new DataTransfer();
+    data.items.add(new File([Uint8Array.from(atob(text), (one) => one.charCodeAt(0))], name, { type: "application/wasm" }));
+    return data;
+  }, [name, bytes.toString("base64")]);
+  await page.dispatchEvent("form.drop", "dragover", { dataTransfer: data });
+  await page.locator("form.drop.over").waitFor();
+  await page.dispatchEvent("form.drop", "drop", { dataTransfer: data });
 };
 
 try {
@@ -94,6 +111,13 @@ try {
   await look(page, "04-scripts");
   await upload(page, first);
   await look(page, "05-script");
+  // What is no script is told so where it was dropped, and the next one is taken there.
+  await dropped(page, "text.wasm", Buffer.from("hello"));
+  await page.getByText("Nothing was kept").waitFor();
+  await look(page, "05-refused");
+  problems.splice(0, problems.length, ...problems.filter((one) => !one.includes("422")));
+  await dropped(page, "again.wasm", readFileSync(first));
+  await page.waitForURL("**/report");
 
   await page.goto(`${base}/automations/_new`);
   await page.fill("#title", "Score new leads");

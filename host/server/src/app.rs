@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use rusqlite::Connection;
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, watch};
 use triggerbox_automation::{Engine, EngineError, people, seen};
 use triggerbox_model::{
     call::{Answer, Call, Operation},
@@ -17,9 +17,13 @@ use crate::{
     idempotency,
     metrics::Metrics,
     odoo::Outbox,
-    people::{self as accounts, pace::Pace},
+    people::{
+        self as accounts,
+        audit::{self, Deed, PROGRAM},
+        pace::Pace,
+    },
     problem::Problem,
-    tokens,
+    tokens, told,
     vault::{self, Vault},
     verdicts,
 };
@@ -39,6 +43,7 @@ struct Inner {
     client: Option<reqwest::Client>,
     draining: watch::Sender<bool>,
     pace: Pace,
+    hashing: Semaphore,
     vault: Vault,
     outbox: Outbox,
 }
@@ -87,6 +92,7 @@ impl App {
             metrics: Arc::default(),
             draining: watch::Sender::new(false),
             pace: Pace::default(),
+            hashing: Semaphore::new(std::thread::available_parallelism().map_or(1, usize::from)),
             vault,
             outbox: Outbox::default(),
         };
@@ -169,6 +175,14 @@ impl App {
                 Some(account) => account.id,
                 None => {
                     let roles = [accounts::Role::Administrator].into();
+                    let deed = Deed {
+                        who: PROGRAM.to_owned(),
+                        action: "account-created",
+                        what: person.user.login.clone(),
+                        detail: told::account(&person.user.login, person.user.id, &roles, false),
+                        ..Deed::default()
+                    };
+                    audit::write(conn, &deed, now)?;
                     accounts::accounts::create(conn, &person.user.login, person.user.id, &roles, now)??
                 }
             };
@@ -234,6 +248,20 @@ impl App {
         work: impl FnOnce() -> Result<T, Problem> + Send + 'static,
     ) -> Result<T, Problem> {
         tokio::task::spawn_blocking(work).await.unwrap_or_else(|_| Err(failed()))
+    }
+
+    /// Hashes a password, or compares one: as many at once as there are processors, however many are asked for. Each takes
+    /// some 20 MB.
+    ///
+    /// # Errors
+    /// What `work` says; `server-failed` when it panics.
+    pub(crate) async fn hashing<T: Send + 'static>(
+        &self,
+        work: impl FnOnce() -> Result<T, Problem> + Send + 'static,
+    ) -> Result<T, Problem> {
+        // Nobody closes it.
+        let _turn = self.inner.hashing.acquire().await.map_err(|_| failed())?;
+        self.blocking(work).await
     }
 
     /// Answers calls that change nothing, as a user.

@@ -64,13 +64,14 @@ async fn attended(State(app): State<App>, request: Request, next: Next) -> Respo
     let method = request.method().to_string();
     let path = request.uri().path().to_owned();
     let route = request.extensions().get::<MatchedPath>().map_or("-", MatchedPath::as_str).to_owned();
+    let secure = web::is_secure(&app, request.headers());
     let large = request.body().size_hint().upper().is_none_or(|bytes| bytes > DRAINED);
     let mut response = tokio::time::timeout(app.config().timeout(), next.run(request)).await.unwrap_or_else(|_| {
         let detail = "the request took too long; what it had begun may be done, so look before you send it again";
         Problem::new(StatusCode::GATEWAY_TIMEOUT, "timeout", detail).into_response()
     });
-    // Whoever answered: a page has its own already, and nothing else is to be shown as one.
-    web::protect(&mut response);
+    // Whoever answered: nothing else is to be shown as a page.
+    web::protect(&mut response, secure);
     if large && (response.status().is_client_error() || response.status().is_server_error()) {
         response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
     }

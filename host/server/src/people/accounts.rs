@@ -90,6 +90,15 @@ pub fn list(conn: &Connection) -> rusqlite::Result<Vec<Account>> {
     conn.prepare_cached(&format!("{COLUMNS} ORDER BY login"))?.query_map([], read)?.collect()
 }
 
+/// Accounts by sign-in name, from this one on: so many at most.
+///
+/// # Errors
+/// What SQLite says.
+pub fn from(conn: &Connection, login: &str, limit: u32) -> rusqlite::Result<Vec<Account>> {
+    let sql = format!("{COLUMNS} WHERE login >= ? ORDER BY login LIMIT ?");
+    conn.prepare_cached(&sql)?.query_map((login.trim(), limit), read)?.collect()
+}
+
 /// Sets a password's hash.
 ///
 /// # Errors

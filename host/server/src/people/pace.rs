@@ -23,34 +23,49 @@ const MOST: usize = 10_000;
 pub struct Pace(Mutex<HashMap<String, Vec<Timestamp>>>);
 
 impl Pace {
-    /// Whether another try is allowed.
+    /// Takes one of the tries that a name and an address have left, if both have one. It counts as a failure from now on,
+    /// so that tries at the same time count each other.
     #[must_use]
-    pub fn allows(&self, name: &str, address: &str, now: Timestamp) -> bool {
-        let kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let failures = |key: &str| {
-            kept.get(key).map_or(0, |times| times.iter().filter(|time| now.duration_since(**time) < WINDOW).count())
-        };
-        failures(&key("name", name)) < PER_NAME && failures(&key("address", address)) < PER_ADDRESS
-    }
-
-    /// Keeps a failure.
-    pub fn failed(&self, name: &str, address: &str, now: Timestamp) {
+    pub fn take(&self, name: &str, address: &str, now: Timestamp) -> bool {
         let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if kept.len() >= MOST {
-            kept.retain(|_, times| times.last().is_some_and(|time| now.duration_since(*time) < WINDOW));
-        }
-        for key in [key("name", name), key("address", address)] {
-            if kept.len() < MOST || kept.contains_key(&key) {
-                let times = kept.entry(key).or_default();
+        let keys = [(key("name", name), PER_NAME), (key("address", address), PER_ADDRESS)];
+        for (key, _) in &keys {
+            if let Some(times) = kept.get_mut(key) {
                 times.retain(|time| now.duration_since(*time) < WINDOW);
-                times.push(now);
             }
         }
+        if keys.iter().any(|(key, most)| kept.get(key).is_some_and(|times| times.len() >= *most)) {
+            return false;
+        }
+        for (key, _) in keys {
+            if kept.len() >= MOST && !kept.contains_key(&key) {
+                forget_the_oldest(&mut kept);
+            }
+            kept.entry(key).or_default().push(now);
+        }
+        true
     }
 
-    /// Forgets the failures of a name: it signed in.
-    pub fn succeeded(&self, name: &str) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(&key("name", name));
+    /// Gives the try back that was taken then, and forgets the failures of the name: it signed in.
+    pub fn succeeded(&self, name: &str, address: &str, taken: Timestamp) {
+        let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        kept.remove(&key("name", name));
+        let address = key("address", address);
+        let Some(times) = kept.get_mut(&address) else { return };
+        if let Some(at) = times.iter().position(|time| *time == taken) {
+            times.remove(at);
+        }
+        if times.is_empty() {
+            kept.remove(&address);
+        }
+    }
+}
+
+/// Makes room: whoever wants to be forgotten has to try all the others after it.
+fn forget_the_oldest(kept: &mut HashMap<String, Vec<Timestamp>>) {
+    let oldest = kept.iter().min_by_key(|(_, times)| times.last().copied()).map(|(key, _)| key.clone());
+    if let Some(oldest) = oldest {
+        kept.remove(&oldest);
     }
 }
 
@@ -68,15 +83,45 @@ mod tests {
         let pace = Pace::default();
         let now: Timestamp = "2026-11-20T09:30:00Z".parse().unwrap();
         for _ in 0..PER_NAME {
-            assert!(pace.allows("admin", "10.0.0.1", now));
-            pace.failed("Admin ", "10.0.0.1", now);
+            assert!(pace.take("Admin ", "10.0.0.1", now));
         }
-        assert!(!pace.allows("admin", "10.0.0.2", now), "from anywhere");
-        assert!(pace.allows("maya", "10.0.0.1", now), "others go on");
-        assert!(pace.allows("admin", "10.0.0.1", now + WINDOW));
+        assert!(!pace.take("admin", "10.0.0.2", now), "from anywhere");
+        assert!(pace.take("maya", "10.0.0.1", now), "others go on");
+        assert!(pace.take("admin", "10.0.0.1", now + WINDOW));
         for number in 0..PER_ADDRESS {
-            pace.failed(&format!("guess{number}"), "10.0.0.1", now);
+            let _ = pace.take(&format!("guess{number}"), "10.0.0.1", now);
         }
-        assert!(!pace.allows("maya", "10.0.0.1", now));
+        assert!(!pace.take("zoe", "10.0.0.1", now));
+        assert!(pace.take("zoe", "10.0.0.2", now));
+    }
+
+    #[test]
+    fn whoever_signs_in_has_all_tries_again() {
+        let pace = Pace::default();
+        let now: Timestamp = "2026-11-20T09:30:00Z".parse().unwrap();
+        for _ in 0..20 * PER_ADDRESS {
+            assert!(pace.take("admin", "10.0.0.1", now));
+            pace.succeeded("admin", "10.0.0.1", now);
+        }
+        assert!(pace.0.lock().unwrap().is_empty());
+    }
+
+    #[test]
+    fn when_the_table_is_full_the_oldest_is_forgotten_and_new_names_are_counted() {
+        let pace = Pace::default();
+        let begin: Timestamp = "2026-11-20T09:30:00Z".parse().unwrap();
+        let after = |number: usize| begin + SignedDuration::from_micros(i64::try_from(number).unwrap());
+        // A name and an address each.
+        for number in 0..MOST / 2 {
+            assert!(pace.take(&format!("name{number}"), &format!("address{number}"), after(number)));
+        }
+        assert_eq!(pace.0.lock().unwrap().len(), MOST);
+        for _ in 0..PER_NAME {
+            assert!(pace.take("admin", "10.0.0.1", after(MOST)));
+        }
+        assert!(!pace.take("admin", "10.0.0.1", after(MOST)), "counted though it came late");
+        let kept = pace.0.lock().unwrap();
+        assert_eq!(kept.len(), MOST);
+        assert!(!kept.contains_key("name:name0") && kept.contains_key("name:name2"));
     }
 }

@@ -18,7 +18,7 @@ use super::{
 };
 use crate::{
     app::{App, failed},
-    people::{accounts, password, sessions},
+    people::{accounts, audit, password, sessions},
 };
 
 pub(super) async fn show(State(app): State<App>, visitor: Visitor) -> Answer {
@@ -69,23 +69,24 @@ pub(super) async fn change_password(State(app): State<App>, visitor: Visitor, fo
     let now = app.engine().clock().now();
     let (login, address) = (visitor.account.login.clone(), visitor.address.clone());
     let wrong = |text: String| async { Ok(page(&app, &visitor, &[text]).await?.into_response()) };
-    if !app.pace().allows(&login, &address, now) {
-        return wrong("Too many tries. Wait a quarter of an hour.".to_owned()).await;
-    }
     let (old, new) = (form.raw("old").to_owned(), form.raw("password").to_owned());
     if let Err(error) = sign_in::check(&new, form.raw("again")) {
         return wrong(sentence(&error.message)).await;
     }
+    if !app.pace().take(&login, &address, now) {
+        return wrong("Too many tries. Wait a quarter of an hour.".to_owned()).await;
+    }
     let kept = visitor.account.password.clone();
-    let hash = app.blocking(move || {
+    let hash = app.hashing(move || {
         let right = password::is(&old, kept.as_deref());
         right.then(|| password::hash(&new).map_err(|_| failed())).transpose()
     });
     let Some(hash) = hash.await? else {
-        app.pace().failed(&login, &address, now);
         return wrong("The present password is another one.".to_owned()).await;
     };
+    app.pace().succeeded(&login, &address, now);
     let account = visitor.account.id;
+    audit::say(format!("of {login}; its other browsers are signed out"));
     let key = app
         .write(move |conn| {
             accounts::set_password(conn, account, &hash)?;
@@ -99,12 +100,14 @@ pub(super) async fn change_password(State(app): State<App>, visitor: Visitor, fo
 }
 
 pub(super) async fn sign_out(State(app): State<App>, visitor: Visitor) -> Answer<Response> {
+    audit::say(format!("{}, in this browser", visitor.account.login));
     app.write(move |conn| Ok::<_, EngineError>(sessions::end(conn, &visitor.key)?)).await?;
     Ok(out())
 }
 
 pub(super) async fn sign_out_everywhere(State(app): State<App>, visitor: Visitor) -> Answer<Response> {
     let account = visitor.account.id;
+    audit::say(format!("{}, in all browsers", visitor.account.login));
     app.write(move |conn| Ok::<_, EngineError>(sessions::end_all(conn, account)?)).await?;
     Ok(out())
 }

@@ -1,34 +1,46 @@
 //! Approvals: what runs want to change, who asked and why, yes or no.
 
+use std::collections::BTreeMap;
+
 use axum::extract::State;
+use jiff::tz::TimeZone;
 use maud::{Markup, html};
 use serde::Deserialize;
 use triggerbox_automation::{
+    EngineError,
     proposals::{Proposal, ProposalState},
-    runs::RunSummary,
+    runs::RunId,
 };
 use triggerbox_model::{
-    call::{Answer as Replied, Call},
-    changes::ChangeKind,
-    value::{Id, Value, is_provisional},
+    call::Operation,
+    value::{Id, RecordRef},
 };
+use triggerbox_store::commit;
 
 use super::{
     form::Form,
-    page::{Answer, Done, Page, Tab},
-    parts::{self, address, badge, empty, field, hidden_token, long, option, time},
+    page::{Answer, Done, Page, Tab, sentence},
+    parts::{self, address, badge, empty, encoded, field, fitting, hidden_token, long, option, time},
     visitor::{Visitor, names},
 };
 use crate::{
-    api::approvals::{may_see, seen},
+    api::approvals::{page, seen},
     app::App,
     extract::{Asked, At},
+    people::audit,
     problem::Problem,
     tokens::Scope,
+    told,
 };
 
 /// Proposals of one page.
-const PAGE: u32 = 100;
+const PAGE: usize = 50;
+
+/// Bytes of what a page tells of them.
+const MOST_BYTES: usize = 120_000;
+
+/// Records that are told of as changed meanwhile.
+const MOST_RECORDS: usize = 20;
 
 const STATES: [ProposalState; 6] = [
     ProposalState::Waiting,
@@ -43,41 +55,48 @@ const STATES: [ProposalState; 6] = [
 #[serde(default)]
 pub(super) struct Query {
     state: String,
+    before: Option<RunId>,
 }
 
 pub(super) async fn list(State(app): State<App>, visitor: Visitor, Asked(query): Asked<Query>) -> Answer {
     let wanted = if query.state.is_empty() { "waiting" } else { query.state.as_str() };
     let state = STATES.into_iter().find(|state| state.name() == wanted);
-    let inner = app.clone();
-    let all = app.blocking(move || Ok(inner.engine().proposals(state, PAGE)?)).await?;
-    let mut shown = Vec::new();
-    for proposal in all {
-        if may_see(&app, &visitor.caller, &proposal).await? {
-            shown.push(proposal);
-        }
-    }
+    let (shown, farther) = page(&app, &visitor.caller, state, query.before, PAGE).await?;
+    let (rows, cut) = fitting(shown.iter().map(|one| row(one, &visitor.zone)), MOST_BYTES);
+    // What has no room here is on the next page.
+    let older = shown.get(rows.len().saturating_sub(1)).filter(|_| cut > 0).map(|one| one.run).or(farther);
+    let next = older.map(|before| format!("/approvals?state={}&before={before}", encoded(wanted)));
     let body = html! {
         form.toolbar method="get" action="/approvals" aria-label="Filter approvals" {
             div { label for="state" { "Show" } br; select #state name="state" data-reload { @for state in STATES { (option(state.name(), word(state), wanted)) } (option("all", "All", wanted)) } }
             button type="submit" { "Show" }
         }
         div #live data-live {
-            @if shown.is_empty() {
+            @if shown.is_empty() && (next.is_some() || query.before.is_some()) {
+                (empty("None among these", html! { p { "None of those that were searched is for you to see." } p { a.button href="/approvals" { "From the newest" } } }))
+            } @else if shown.is_empty() {
                 (empty("Nothing waits for you", html! { p { "When an automation asks for approval, or policy wants one, the changes that it proposes are shown here before anything is applied." } }))
             } @else { section.card { div.scroll tabindex="0" role="region" aria-label="Proposed changes" { table.stack {
                 thead { tr { th scope="col" { "Run" } th scope="col" { "Automation" } th scope="col" { "Changes" } th scope="col" { "Why it waits" } th scope="col" { "State" } th scope="col" { "Until" } } }
-                tbody { @for one in &shown { tr {
-                    th scope="row" { a href=(address(&["approvals", &one.run.to_string()])) { "#" (one.run) } }
-                    td.name { (one.rule) }
-                    td.quiet { (what(one)) }
-                    td { (one.why) }
-                    td { (standing(one.state)) }
-                    td { @if let Some(at) = one.expires { (time(at, &visitor.zone)) } }
-                } } }
+                tbody { @for row in &rows { (row) } }
             } } } }
+            @if let Some(next) = next { p { a.button href=(next) { @if shown.len() >= PAGE || cut > 0 { "Older proposals" } @else { "Search older proposals" } } } }
         }
     };
     Ok(Page::new(Tab::Approvals, "Approvals", body))
+}
+
+fn row(one: &Proposal, zone: &TimeZone) -> Markup {
+    html! {
+        tr {
+            th scope="row" { a href=(address(&["approvals", &one.run.to_string()])) { "#" (one.run) } }
+            td.name { (one.rule) }
+            td.quiet { (what(one)) }
+            td { (one.why) }
+            td { (standing(one.state)) }
+            td { @if let Some(at) = one.expires { (time(at, zone)) } }
+        }
+    }
 }
 
 /// What a proposal is about, in a few words.
@@ -115,19 +134,27 @@ fn standing(state: ProposalState) -> Markup {
 
 pub(super) async fn show(State(app): State<App>, visitor: Visitor, At(run): At<i64>) -> Answer {
     let proposal = seen(&app, &visitor.caller, run).await?;
-    let inner = app.clone();
-    let (summary, owner) = app
+    let is_waiting = proposal.state == ProposalState::Waiting;
+    let (inner, user) = (app.clone(), visitor.caller.user);
+    let (summary, hand, overtaken) = app
         .blocking(move || {
-            let summary = inner.engine().run(run)?.summary;
-            let owner = inner.engine().rules()?.rule(&summary.rule).ok().map(|rule| rule.owner);
-            Ok((summary, owner))
+            let engine = inner.engine();
+            let hand = engine.hand_in(run, user)?;
+            // A user who is gone, or lost their rights, is told of to whoever says yes.
+            let overtaken = match is_waiting.then(|| engine.overtaken(run)) {
+                Some(Err(EngineError::Refused(error))) => Overtaken::Unknown(error.message),
+                Some(Ok(None)) => Overtaken::AskedLater,
+                Some(found) => Overtaken::Since(found?.unwrap_or_default()),
+                None => Overtaken::Since(Vec::new()),
+            };
+            Ok((engine.run(run)?.summary, hand, overtaken))
         })
         .await?;
-    let changed = if proposal.state == ProposalState::Waiting {
-        changed_since(&app, &visitor, &proposal).await?
-    } else {
-        Vec::new()
+    let changed = match &overtaken {
+        Overtaken::Since(found) => in_words(&app, &visitor, &proposal, found).await?,
+        _ => Vec::new(),
     };
+    let expired = proposal.expires.is_some_and(|at| at <= app.engine().clock().now());
     let people = names(&app, [summary.actor, summary.run_as].into_iter().chain(proposal.decided_by))?;
     let person = |id: Id| people.get(&id).cloned().unwrap_or_default();
     let body = html! {
@@ -135,6 +162,12 @@ pub(super) async fn show(State(app): State<App>, visitor: Visitor, At(run): At<i
             @if !changed.is_empty() {
                 div.banner.wait role="alert" { p { b { "Changed meanwhile: " } (changed.join(", ")) ". If you approve, nothing is overwritten: the automation runs again and proposes anew." } }
             }
+            @match &overtaken {
+                Overtaken::AskedLater => p.faint { "Whether its records changed meanwhile is not checked until you decide: Odoo compares them then, and overwrites nothing." },
+                Overtaken::Unknown(why) => p.banner.wait { "Whether its records changed meanwhile cannot be told: " (long(&sentence(why))) },
+                Overtaken::Since(_) => {},
+            }
+            @if is_waiting && expired { p.banner.wait role="status" { "It has expired: nobody decided in time. Retry the run for a new proposal." } }
             section.card {
                 dl.facts {
                     dt { "State" } dd { (standing(proposal.state)) }
@@ -150,18 +183,12 @@ pub(super) async fn show(State(app): State<App>, visitor: Visitor, At(run): At<i
             }
             section.card { h2 { "Proposed changes" } (parts::diff(&proposal.diff)) }
         }
-        @if proposal.state == ProposalState::Waiting { (decision(&visitor, &proposal, &summary, owner)) }
+        @if is_waiting && !expired { (decision(&visitor, &proposal, hand.as_deref())) }
     };
     Ok(Page::new(Tab::Approvals, format!("Changes of run #{run}"), body).under("Approvals", "/approvals"))
 }
 
-fn decision(visitor: &Visitor, proposal: &Proposal, summary: &RunSummary, owner: Option<Id>) -> Markup {
-    let user = visitor.caller.user;
-    let own = match () {
-        () if owner == Some(user) => Some("You own this automation: somebody else must approve."),
-        () if summary.actor == user => Some("You caused this: somebody else must approve."),
-        () => None,
-    };
+fn decision(visitor: &Visitor, proposal: &Proposal, hand: Option<&str>) -> Markup {
     let to = |what: &str| address(&["approvals", &proposal.run.to_string(), what]);
     html! {
         @if !visitor.may(Scope::Approve) { p.faint { "Only approvers and administrators decide." } }
@@ -170,52 +197,56 @@ fn decision(visitor: &Visitor, proposal: &Proposal, summary: &RunSummary, owner:
                 (hidden_token(&visitor.key))
                 input type="hidden" name="hash" value=(proposal.hash.to_string());
                 (field("note", "Note", "Kept with the decision.", &[], html! { input #note type="text" name="note" maxlength="1000"; }))
-                @if let Some(why) = own { p.banner.wait { (why) } } @else { button.primary type="submit" { "Approve and apply" } " " }
+                @if let Some(hand) = hand { p.banner.wait { (visitor.name) " " (hand) ": somebody else must approve." } } @else { button.primary type="submit" { "Approve and apply" } " " }
                 button.danger type="submit" formaction=(to("reject")) { "Reject" }
             }
         }
     }
 }
 
-/// Records of a proposal that are not any more as they were when it was made, as far as the visitor may read them.
-async fn changed_since(app: &App, visitor: &Visitor, proposal: &Proposal) -> Result<Vec<String>, Problem> {
-    // On an Odoo server they are compared there, when somebody says yes.
-    if app.engine().odoo().is_some() {
-        return Ok(Vec::new());
-    }
-    let (inner, user, records) = (app.clone(), visitor.caller.user, proposal.diff.records.clone());
-    app.blocking(move || {
-        let mut session = inner.session(user)?;
-        let mut changed = Vec::new();
-        for one in records.iter().take(20) {
-            let fields: Vec<String> = one.fields.iter().map(|field| field.field.clone()).collect();
-            if is_provisional(one.record.id) || one.kind != Some(ChangeKind::Updated) || fields.is_empty() {
-                continue;
-            }
-            let call = Call::Read { model: one.record.model.clone(), ids: vec![one.record.id], fields };
-            let Ok(Replied::Rows(rows)) = session.call(call)? else { continue };
-            let Some(row) = rows.first() else { continue };
-            let differs = one.fields.iter().zip(&row.values).any(|(field, now)| !is_same(&field.old, now));
-            if differs {
-                changed.push(if one.name.is_empty() { one.record.to_string() } else { one.name.clone() });
-            }
-        }
-        Ok(changed)
-    })
-    .await
+/// What became of the records since a proposal was made.
+enum Overtaken {
+    /// These values are others now: with them, nothing is applied.
+    Since(Vec<commit::Overtaken>),
+    /// They are on an Odoo server, which compares them when somebody says yes.
+    AskedLater,
+    /// They cannot be compared.
+    Unknown(String),
 }
 
-/// Whether two values are the same, whatever records are called.
-fn is_same(one: &Value, other: &Value) -> bool {
-    match (one, other) {
-        (Value::Many2one(one), Value::Many2one(other)) => one.id == other.id,
-        (one, other) => one == other,
+/// Records with the fields that changed, for somebody who may not be able to read all of them.
+async fn in_words(
+    app: &App,
+    visitor: &Visitor,
+    proposal: &Proposal,
+    found: &[commit::Overtaken],
+) -> Result<Vec<String>, Problem> {
+    let mut fields: BTreeMap<RecordRef, Vec<&str>> = BTreeMap::new();
+    for one in found {
+        fields.entry(one.record.clone()).or_default().push(&one.field);
     }
+    let mut told = Vec::new();
+    for (record, fields) in fields.into_iter().take(MOST_RECORDS) {
+        let named = proposal.diff.records.iter().find(|one| one.record == record);
+        // Who sees the proposal may read what it changes; others stood before it.
+        if named.is_none() && !app.may(visitor.caller.user, Operation::Read, &record.model, &[record.id]).await? {
+            told.push("a record that you may not read".to_owned());
+            continue;
+        }
+        let name = named.map(|one| one.name.clone()).filter(|name| !name.is_empty());
+        let name = name.unwrap_or_else(|| record.to_string());
+        told.push(match fields.as_slice() {
+            ["id"] => format!("{name} (it is gone)"),
+            fields => format!("{name} ({})", fields.join(", ")),
+        });
+    }
+    Ok(told)
 }
 
 pub(super) async fn approve(State(app): State<App>, visitor: Visitor, At(run): At<i64>, form: Form) -> Answer<Done> {
-    seen(&app, &visitor.caller, run).await?;
+    let proposal = seen(&app, &visitor.caller, run).await?;
     let hash = form.text("hash").parse::<triggerbox_automation::proposals::ProposalHash>()?;
+    audit::say(told::decision(&proposal.rule, Some(hash), form.text("note")));
     let changed = app.engine().approve(run, hash, visitor.caller.user, form.text("note")).await?;
     let said = match changed.runs.len() {
         0 => "The changes are applied.".to_owned(),
@@ -225,7 +256,8 @@ pub(super) async fn approve(State(app): State<App>, visitor: Visitor, At(run): A
 }
 
 pub(super) async fn reject(State(app): State<App>, visitor: Visitor, At(run): At<i64>, form: Form) -> Answer<Done> {
-    seen(&app, &visitor.caller, run).await?;
+    let proposal = seen(&app, &visitor.caller, run).await?;
+    audit::say(told::decision(&proposal.rule, None, form.text("note")));
     app.engine().reject(run, visitor.caller.user, form.text("note")).await?;
     Ok(Done::new("/approvals", "The changes are rejected. Nothing was applied."))
 }

@@ -10,24 +10,30 @@ use triggerbox_automation::{
     EngineError,
     agents::{self, Agent},
     diagnose::diagnose,
+    engine::DryRun,
     rule::{
-        Ground, Rule, Trigger,
+        Dispatch, Ground, Rule, Trigger,
         check::check,
         diff,
         stored::{self, Outcome, RuleVersion, Stored, VersionState},
     },
-    runs::{self, RunFilter},
+    runs::{self, LogLine, RunFilter},
     schedule::Slots,
     scripts::{ScriptVersion, registry},
 };
-use triggerbox_model::{call::Operation, domain::Domain, event::Trigger as Happened, value::Id};
+use triggerbox_model::{
+    call::{Answer as Answered, Call, DomainSource, Operation, Page as Part},
+    domain::Domain,
+    event::Trigger as Happened,
+    value::Id,
+};
 use triggerbox_store::query;
 
 use super::{
     automations::{asks_models, standing, title, trigger},
     form::Form,
     page::{Answer, Done, Oops, Page, Tab, sentence},
-    parts::{self, action, address, badge, confirmed, field, hidden_token, long, time},
+    parts::{self, action, address, badge, confirmed, field, fitting, hidden_token, long, time},
     rule_form::{Draft, Known, inputs},
     runs::table,
     visitor::{Visitor, names},
@@ -37,10 +43,12 @@ use crate::{
         rules::{How, edit},
         runs::visible,
     },
-    app::App,
+    app::{App, failed},
     extract::At,
+    people::audit,
     problem::{FoundWrong, Problem},
     tokens::Scope,
+    told,
 };
 
 /// Runs that are shown below the form.
@@ -48,6 +56,12 @@ const RUNS: u32 = 10;
 
 /// Versions that are shown.
 const VERSIONS: usize = 30;
+
+/// Bytes of log lines, and of dry runs, that are shown.
+const MOST_BYTES: usize = 60_000;
+
+/// Records that a dry run is tried on at most, of those that match.
+const TRIED: u32 = 10;
 
 pub(super) async fn fresh(State(app): State<App>, visitor: Visitor) -> Answer {
     form_page(&app, &visitor, Draft::new(), None, Vec::new()).await
@@ -177,7 +191,8 @@ async fn around(app: &App, visitor: &Visitor, stored: &Stored) -> Result<(Markup
                 form.toolbar method="post" action=(to("test")) {
                     (hidden_token(&visitor.key))
                     @if rule.model.is_some() { div { label for="record" { "Record id" } br; input #record type="text" inputmode="numeric" name="records" size="8"; } }
-                    button type="submit" { @if rule.model.is_some() { "Test with record" } @else { "Dry run" } }
+                    @if rule.model.is_some() { button type="submit" { "Test with record" } }
+                    button type="submit" name="matching" value="1" title="On the records that match now" { "Dry run" }
                     button type="submit" formaction=(to("run")) { "Run now" }
                 }
                 a.button href=(format!("/runs?rule={}", parts::encoded(&rule.name))) { "All its runs" }
@@ -254,7 +269,7 @@ pub(super) async fn show(State(app): State<App>, visitor: Visitor, At(name): At<
 /// What the form says beside itself while it is typed: how many records match, and when it is due.
 pub(super) async fn ask(State(app): State<App>, visitor: Visitor, form: Form) -> Answer {
     let stored = known(&app, &form).await?;
-    let draft = Draft::read(&form, stored.map(|stored| stored.rule));
+    let draft = Draft::read(&form, stored.map(|stored| stored.rule), app.engine().database().schema());
     let inner = app.clone();
     let body = app
         .blocking(move || {
@@ -283,7 +298,7 @@ async fn known(app: &App, form: &Form) -> Result<Option<Stored>, Problem> {
 /// Saves what the form says, or shows what is wrong with it beside the fields.
 pub(super) async fn save(State(app): State<App>, visitor: Visitor, form: Form) -> Answer<Response> {
     let stored = known(&app, &form).await?;
-    let draft = Draft::read(&form, stored.as_ref().map(|stored| stored.rule.clone()));
+    let draft = Draft::read(&form, stored.as_ref().map(|stored| stored.rule.clone()), app.engine().database().schema());
     if form.is_on("reload") {
         return Ok(form_page(&app, &visitor, draft, stored, Vec::new()).await?.status(StatusCode::OK).into_response());
     }
@@ -308,10 +323,11 @@ pub(super) async fn save(State(app): State<App>, visitor: Visitor, form: Form) -
         return Ok(form_page(&app, &visitor, draft, stored, vec![taken]).await?.into_response());
     }
     let how = How { note: form.text("note").to_owned(), ask_owner: form.is_on("ask-owner") };
-    let (seen, name) = (form.text("version").parse::<u32>().ok(), rule.name.clone());
+    let (seen, name, line) = (form.text("version").parse::<u32>().ok(), rule.name.clone(), audit::here());
     let saved = edit(&app, &visitor.caller, how, move |ground, edit| {
         let now = stored::find(ground.conn, &rule.name)?.map(|known| known.version);
-        if now == seen { stored::save(ground, &rule, edit).map(Some) } else { Ok(None) }
+        let save = || told::on_saving(ground.conn, &rule, &line, || stored::save(ground, &rule, edit));
+        (now == seen).then(save).transpose()
     });
     match saved.await {
         Ok(Some(saved)) => {
@@ -349,11 +365,14 @@ async fn findings(app: &App, visitor: &Visitor, rule: Rule) -> Result<Vec<FoundW
 }
 
 pub(super) async fn pause(State(app): State<App>, visitor: Visitor, At(name): At<String>) -> Answer<Done> {
-    app.engine().pause(&name, &format!("paused by {}", visitor.name)).await?;
+    let why = format!("paused by {}", visitor.name);
+    audit::say(&*why);
+    app.engine().pause(&name, &why).await?;
     Ok(Done::new(address(&["automations", &name]), "It is paused: it does not fire until it is resumed."))
 }
 
 pub(super) async fn resume(State(app): State<App>, At(name): At<String>) -> Answer<Done> {
+    audit::say(told::resumed(&app, &name).await?);
     app.engine().resume(&name).await?;
     Ok(Done::new(address(&["automations", &name]), "It fires again."))
 }
@@ -376,6 +395,7 @@ async fn records(app: &App, visitor: &Visitor, name: &str, form: &Form) -> Resul
 
 pub(super) async fn run(State(app): State<App>, visitor: Visitor, At(name): At<String>, form: Form) -> Answer<Done> {
     let records = records(&app, &visitor, &name, &form).await?;
+    audit::say(told::records(&records));
     let runs = app.engine().fire(&name, visitor.caller.user, Happened::Manual, records).await?;
     let to = match runs.as_slice() {
         [run] => address(&["runs", &run.to_string()]),
@@ -386,25 +406,38 @@ pub(super) async fn run(State(app): State<App>, visitor: Visitor, At(name): At<S
 
 /// What it would do to a record, and whether it would fire for it at all.
 pub(super) async fn test(State(app): State<App>, visitor: Visitor, At(name): At<String>, form: Form) -> Answer {
-    let records = records(&app, &visitor, &name, &form).await?;
-    let shown = app.engine().dry_run(&name, visitor.caller.user, records.clone()).await?;
-    let (inner, rule, record) = (app.clone(), name.clone(), records.first().copied());
+    let mut records = records(&app, &visitor, &name, &form).await?;
+    // What was named is judged with its record; what matches now is only an example.
+    let (record, mut others) = (records.first().copied(), 0);
+    let rule = app.engine().rules()?.rule(&name)?.rule.clone();
+    let is_matching = records.is_empty() && form.is_on("matching") && rule.model.is_some();
+    if is_matching {
+        (records, others) = matching_now(&app, visitor.caller.user, &rule).await?;
+    }
+    audit::say(format!("{}; nothing is changed", told::records(&records)));
+    // As it would run: each record by itself, or all of them together.
+    let alone = rule.dispatch == Dispatch::PerRecord && !records.is_empty();
+    let fires: Vec<Vec<Id>> = if alone { records.iter().map(|id| vec![*id]).collect() } else { vec![records.clone()] };
+    let mut all = Vec::new();
+    for fire in fires {
+        let shown = app.engine().dry_run(&name, visitor.caller.user, fire.clone()).await?;
+        all.push((fire, shown));
+    }
+    let (shown, left) = fitting(all.iter().map(|(fire, shown)| would_do(shown, fire)), MOST_BYTES);
+    let (inner, named) = (app.clone(), name.clone());
     let causes = app.blocking(move || {
         let (engine, policy) = (inner.engine(), &inner.engine().config().policy);
-        Ok(diagnose(engine.database(), policy, &rule, record, engine.clock().now())?)
+        Ok(diagnose(engine.database(), policy, &named, record, engine.clock().now())?)
     });
     let causes = causes.await?;
     let back = address(&["automations", &name]);
     let body = html! {
-        p.banner.wait { "A dry run: nothing was changed." }
-        section.card {
-            h2 { @if shown.succeeds { (badge("good", "would succeed")) } @else { (badge("bad", "would fail")) } " " code.faint { (shown.code) } }
-            @if let Some(message) = &shown.message { p.text { (long(&sentence(message))) } }
-            h3 { "What would change" }
-            (parts::diff(&shown.diff))
-            @if !shown.log.is_empty() { h3 { "Log" } ul.log { @for line in shown.log.iter().take(200) { li { (badge("calm", line.level.name())) " " (long(&line.message)) } } } }
-            @for (limits, used) in &shown.usage { h3 { "Limits" } (parts::limit_bars(limits, used)) }
+        p.banner.wait { "A dry run: nothing was changed."
+            @if others > 0 { " It was tried on the first " (records.len()) " of the records that match now; there are " (others) " others." }
+            @if is_matching && records.is_empty() { " No record matches now." }
         }
+        @for one in &shown { (one) }
+        @if left > 0 { p.faint { "and " (left) " more" } }
         section.card {
             h2 { "Would it fire by itself?" }
             ul { @for cause in &causes { li { p { (long(&sentence(&cause.sentence))) " " span.faint { (long(&sentence(&cause.remedy))) } } } } }
@@ -413,7 +446,7 @@ pub(super) async fn test(State(app): State<App>, visitor: Visitor, At(name): At<
             a.button href=(back) { "Back" }
             form.inline method="post" action=(address(&["automations", &name, "run"])) {
                 (hidden_token(&visitor.key))
-                input type="hidden" name="records" value=(form.text("records"));
+                input type="hidden" name="records" value=(records.iter().map(Id::to_string).collect::<Vec<_>>().join(","));
                 button.primary type="submit" { "Run it in earnest" }
             }
         }
@@ -421,8 +454,47 @@ pub(super) async fn test(State(app): State<App>, visitor: Visitor, At(name): At<
     Ok(Page::new(Tab::Automations, "Test", body).under("Automations", "/automations").under(&name, &back))
 }
 
+/// The records that a rule's domain matches now, as far as the visitor may read them: the first ones, and how many others.
+async fn matching_now(app: &App, user: Id, rule: &Rule) -> Result<(Vec<Id>, u64), Problem> {
+    let Some(model) = rule.model.clone() else { return Ok((Vec::new(), 0)) };
+    let domain = || DomainSource::Literal(rule.domain.clone().unwrap_or_else(|| "[]".to_owned()));
+    let ask = async |call: Call| match app.engine().odoo() {
+        None => app.ask(user, call).await,
+        Some(_) => Ok(app.engine().ask_there(user, call).await?),
+    };
+    let page = Part { limit: Some(TRIED), ..Part::default() };
+    let found = ask(Call::Search { model: model.clone(), domain: domain(), page }).await?;
+    let count = ask(Call::SearchCount { model, domain: domain() }).await?;
+    let (Answered::Ids(ids), Answered::Count(count)) = (found, count) else { return Err(failed()) };
+    let others = u64::from(count).saturating_sub(u64::try_from(ids.len()).unwrap_or_default());
+    Ok((ids, others))
+}
+
+/// What a dry run on some records came to.
+pub(super) fn would_do(shown: &DryRun, records: &[Id]) -> Markup {
+    let line = |line: &LogLine| html! { li { (badge("calm", line.level.name())) " " (long(&line.message)) } };
+    let (lines, left) = fitting(shown.log.iter().map(line), MOST_BYTES);
+    html! {
+        section.card {
+            h2 { @if shown.succeeds { (badge("good", "would succeed")) } @else { (badge("bad", "would fail")) } " " code.faint { (shown.code) }
+                @if !records.is_empty() { " " span.faint { (told::records(records)) } }
+            }
+            @if let Some(message) = &shown.message { p.text { (long(&sentence(message))) } }
+            h3 { "What would change" }
+            (parts::diff(&shown.diff))
+            @if !lines.is_empty() { h3 { "Log" } ul.log { @for line in &lines { (line) } } }
+            @if left > 0 { p.faint { "and " (left) " more lines" } }
+            @for (limits, used) in &shown.usage { h3 { "Limits" } (parts::limit_bars(limits, used)) }
+        }
+    }
+}
+
 pub(super) async fn delete(State(app): State<App>, visitor: Visitor, At(name): At<String>) -> Answer<Done> {
-    edit(&app, &visitor.caller, How::default(), move |ground, edit| stored::delete(ground.conn, &name, edit)).await?;
+    let line = audit::here();
+    edit(&app, &visitor.caller, How::default(), move |ground, edit| {
+        told::on_rule(ground.conn, &name, &line, || stored::delete(ground.conn, &name, edit))
+    })
+    .await?;
     Ok(Done::new("/automations", "The automation is deleted. Its history stays."))
 }
 
@@ -434,14 +506,21 @@ pub(super) async fn restore(
 ) -> Answer<Done> {
     let (version, rule) = (number(&form, "version")?, name.clone());
     let how = How { note: format!("version {version} again"), ask_owner: false };
-    edit(&app, &visitor.caller, how, move |ground, edit| stored::restore(ground, &rule, version, edit)).await?;
+    let line = audit::here();
+    edit(&app, &visitor.caller, how, move |ground, edit| {
+        told::on_rule(ground.conn, &rule, &line, || stored::restore(ground, &rule, version, edit))
+    })
+    .await?;
     Ok(Done::new(address(&["automations", &name]), format!("Version {version} is the newest one again.")))
 }
 
 pub(super) async fn decide(State(app): State<App>, visitor: Visitor, At(name): At<String>, form: Form) -> Answer<Done> {
     let (version, accept, rule) = (number(&form, "version")?, form.is_on("accept"), name.clone());
+    let line = audit::here();
     edit(&app, &visitor.caller, How::default(), move |ground, edit| {
-        stored::decide(ground, &rule, version, accept, edit)
+        told::on_decision(ground.conn, &rule, &line, (version, accept), || {
+            stored::decide(ground, &rule, version, accept, edit)
+        })
     })
     .await?;
     let said = if accept { "The change is accepted." } else { "The change is rejected." };

@@ -18,16 +18,55 @@ use triggerbox_automation::{
 
 use super::{
     page::{Answer, Page, Tab},
-    parts::{address, badge, empty, state, time},
+    parts::{address, badge, empty, encoded, fitting, state, time},
     visitor::Visitor,
 };
 use crate::{app::App, extract::Asked, problem::Problem, tokens::Scope};
 
-#[derive(Debug, Default, Deserialize)]
+/// Rules of one page.
+const PAGE: usize = 100;
+
+/// Rules that are read at once.
+const BATCH: usize = 200;
+
+/// Bytes of what a page tells of them.
+const MOST_BYTES: usize = 120_000;
+
+#[derive(Debug, Default, Clone, Deserialize)]
 #[serde(default)]
 pub(super) struct Query {
     text: String,
     show: String,
+    /// The name that the page begins with.
+    from: String,
+}
+
+impl Query {
+    fn wants(&self, stored: &Stored, is_ai: impl FnOnce() -> bool) -> bool {
+        let rule = &stored.rule;
+        let scheduled = matches!(rule.trigger, Trigger::Schedule(_));
+        let text = self.text.trim().to_lowercase();
+        let words = [&rule.name, &rule.title, &rule.notes, rule.model.as_ref().unwrap_or(&rule.name)];
+        let named = text.is_empty() || words.iter().any(|word| word.to_lowercase().contains(&text));
+        named
+            && match self.show.as_str() {
+                "active" => rule.active && stored.paused.is_none(),
+                "paused" => stored.paused.is_some(),
+                "archived" => !rule.active,
+                "ai-rules" => !scheduled && is_ai(),
+                "ai-schedules" => scheduled && is_ai(),
+                _ => true,
+            }
+    }
+}
+
+/// A page of rules.
+struct Found {
+    rows: Vec<Row>,
+    /// What the next page begins with.
+    next: Option<String>,
+    /// Whether there are any, of any kind.
+    any: bool,
 }
 
 /// A rule with what the list tells about it.
@@ -43,24 +82,15 @@ pub(super) async fn list(State(app): State<App>, visitor: Visitor, Asked(query):
     if query.show.starts_with("ai-") && !visitor.may(Scope::Admin) {
         return Err(Problem::denied("role-lacks", "lists of what asks language models are for administrators").into());
     }
-    let all = app.read(rows).await?;
-    let any = !all.is_empty();
-    let text = query.text.trim().to_lowercase();
-    let wanted = |row: &Row| {
-        let rule = &row.stored.rule;
-        let scheduled = matches!(rule.trigger, Trigger::Schedule(_));
-        let shown = match query.show.as_str() {
-            "active" => rule.active && row.stored.paused.is_none(),
-            "paused" => row.stored.paused.is_some(),
-            "archived" => !rule.active,
-            "ai-rules" => row.is_ai && !scheduled,
-            "ai-schedules" => row.is_ai && scheduled,
-            _ => true,
-        };
-        let words = [&rule.name, &rule.title, &rule.notes, rule.model.as_ref().unwrap_or(&rule.name)];
-        shown && (text.is_empty() || words.iter().any(|word| word.to_lowercase().contains(&text)))
-    };
-    let found: Vec<Row> = all.into_iter().filter(wanted).collect();
+    let asked = query.clone();
+    let Found { rows, next, any } = app.read(move |conn| find(conn, &asked)).await?;
+    let (lines, cut) = fitting(rows.iter().map(|row| line(row, &visitor)), MOST_BYTES);
+    // What has no room here is on the next page.
+    let next = rows.get(lines.len()).filter(|_| cut > 0).map(|row| row.stored.rule.name.clone()).or(next);
+    let next = next.map(|name| {
+        let (text, show) = (encoded(&query.text), encoded(&query.show));
+        format!("/automations?text={text}&show={show}&from={}", encoded(&name))
+    });
     let body = html! {
         form.toolbar method="get" action="/automations" role="search" aria-label="Find automations" {
             @if visitor.may(Scope::Rules) { a.button.primary href="/automations/_new" { "New" } }
@@ -75,8 +105,8 @@ pub(super) async fn list(State(app): State<App>, visitor: Visitor, Asked(query):
             button type="submit" { "Find" }
         }
         div #live data-live {
-            @if found.is_empty() && any { (empty("No automations like these", html! { p { a.button href="/automations" { "Show all" } } })) }
-            @else if found.is_empty() {
+            @if rows.is_empty() && any { (empty("No automations like these", html! { p { a.button href="/automations" { "Show all" } } })) }
+            @else if rows.is_empty() {
                 (empty("No automations yet", html! {
                     p { "An automation says when a script runs: on which model, on which trigger, for which records, with which rights. Upload a script first, or use one that comes with the program." }
                     p { a.button.primary href="/automations/_new" { "Create an automation" } " " a.button href="/scripts" { "Scripts" } }
@@ -84,9 +114,10 @@ pub(super) async fn list(State(app): State<App>, visitor: Visitor, Asked(query):
             } @else {
                 section.card { div.scroll tabindex="0" role="region" aria-label="Automations" { table.stack {
                     thead { tr { th scope="col" { "Automation" } th scope="col" { "Model" } th scope="col" { "Trigger" } th scope="col" { "Actions to do" } th scope="col" { "State" } th scope="col" { "Last run" } } }
-                    tbody { @for row in &found { (line(row, &visitor)) } }
+                    tbody { @for line in &lines { (line) } }
                 } } }
             }
+            @if let Some(next) = next { p { a.button href=(next) { "More automations" } } }
         }
     };
     let listed = filters(&visitor).into_iter().find(|(value, _)| query.show.starts_with("ai-") && *value == query.show);
@@ -101,15 +132,29 @@ fn filters(visitor: &Visitor) -> Vec<(&'static str, &'static str)> {
     filters
 }
 
-fn rows(conn: &Connection) -> Result<Vec<Row>, EngineError> {
-    let mut rows = Vec::new();
-    for stored in stored::all(conn)? {
-        let is_ai = asks_models(conn, &stored.rule);
-        let sql = "SELECT at, state FROM engine_run WHERE rule = ?1 ORDER BY id DESC LIMIT 1";
-        let last = conn.prepare_cached(sql)?.query_row([&stored.rule.name], |row| Ok((row.get(0)?, row.get(1)?)));
-        rows.push(Row { last: last.optional()?, is_ai, stored });
+fn find(conn: &Connection, query: &Query) -> Result<Found, EngineError> {
+    let (mut rows, mut from) = (Vec::new(), query.from.clone());
+    let any = conn.prepare_cached("SELECT EXISTS (SELECT 1 FROM engine_rule)")?.query_row([], |row| row.get(0))?;
+    loop {
+        let mut batch = stored::from(conn, &from, BATCH + 1)?;
+        // The one beyond is where the next batch begins.
+        let beyond = if batch.len() > BATCH { batch.pop() } else { None };
+        for stored in batch {
+            if !query.wants(&stored, || asks_models(conn, &stored.rule)) {
+                continue;
+            }
+            if rows.len() >= PAGE {
+                return Ok(Found { rows, next: Some(stored.rule.name), any });
+            }
+            let sql = "SELECT at, state FROM engine_run WHERE rule = ?1 ORDER BY id DESC LIMIT 1";
+            let last = conn.prepare_cached(sql)?.query_row([&stored.rule.name], |row| Ok((row.get(0)?, row.get(1)?)));
+            rows.push(Row { last: last.optional()?, is_ai: asks_models(conn, &stored.rule), stored });
+        }
+        match beyond {
+            Some(beyond) => from = beyond.rule.name,
+            None => return Ok(Found { rows, next: None, any }),
+        }
     }
-    Ok(rows)
 }
 
 /// Whether a script of a rule asks language models.

@@ -13,7 +13,6 @@ use axum::{
 use axum_extra::extract::cookie::{Cookie, CookieJar, SameSite};
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use reqwest::Url;
-use triggerbox_store::db::DbError;
 
 use super::{
     page::{Frame, Oops, Page, Said},
@@ -22,19 +21,34 @@ use super::{
 };
 use crate::{
     app::App,
-    people::{SessionKey, audit},
+    people::{SessionKey, audit::Telling},
     problem::Problem,
     tokens::Scope,
 };
 
-/// The cookie of a browser that is signed in.
-pub(super) const SESSION: &str = "tb_session";
+/// What the cookies are called.
+struct Names {
+    /// Of a browser that is signed in.
+    session: &'static str,
+    /// Of one that is not, so that its forms are told from others'.
+    guest: &'static str,
+    /// With what was done just before.
+    said: &'static str,
+}
 
-/// The cookie of one that is not, so that its forms are told from others'.
-const GUEST: &str = "tb_guest";
+const PLAIN: Names = Names { session: "tb_session", guest: "tb_guest", said: "tb_said" };
 
-/// The cookie with what was done just before.
-const SAID: &str = "tb_said";
+/// Where TLS is spoken, browsers take cookies of these names from this host alone, and send them to no other.
+const SECURE: Names = Names { session: "__Host-tb_session", guest: "__Host-tb_guest", said: "__Host-tb_said" };
+
+impl Names {
+    fn of(secure: bool) -> &'static Self {
+        if secure { &SECURE } else { &PLAIN }
+    }
+}
+
+/// How long browsers that came over TLS once come in no other way, in seconds: a year.
+const STRICT: &str = "max-age=31536000";
 
 /// The field that each form carries.
 pub(super) const FORM_TOKEN: &str = "form-token";
@@ -79,10 +93,6 @@ pub(super) struct Gate {
 #[derive(Debug, Clone)]
 pub(super) struct SignedIn(pub(super) Option<SessionKey>);
 
-/// More about a change, for the audit log.
-#[derive(Debug, Clone)]
-pub(super) struct Noted(pub(super) String);
-
 pub(super) async fn gate(State(gate): State<Gate>, request: Request, next: Next) -> Response {
     let jar = CookieJar::from_headers(request.headers());
     let address = place(&gate.app, &request);
@@ -90,13 +100,21 @@ pub(super) async fn gate(State(gate): State<Gate>, request: Request, next: Next)
     let secure = is_secure(&gate.app, request.headers());
     let mut visitor = None;
     let mut guest = None;
-    let answer = match enter(&gate, &jar, &address, request).await {
+    let names = Names::of(secure);
+    let answer = match enter(&gate, &jar, names, &address, request).await {
         Ok((request, found)) => {
             match found {
                 Found::Visitor(found) => visitor = Some(*found),
                 Found::Guest(found) => guest = Some(found),
             }
-            next.run(request).await
+            let changes = !matches!(method, Method::GET | Method::HEAD) && !gate.action.is_empty();
+            match visitor.as_ref().filter(|_| changes) {
+                Some(visitor) => {
+                    let line = Telling::of(visitor.deed(gate.action, what(&uri)), gate.app.engine().clock().now());
+                    audited(&gate.app, &line, next.run(request)).await
+                }
+                None => next.run(request).await,
+            }
         }
         Err(Refused::SignIn) if matches!(method, Method::GET | Method::HEAD) => return to_sign_in(&uri),
         Err(Refused::SignIn) => {
@@ -107,20 +125,24 @@ pub(super) async fn gate(State(gate): State<Gate>, request: Request, next: Next)
             Oops(*problem).into_response()
         }
     };
-    let changed = !matches!(method, Method::GET | Method::HEAD);
-    if let (true, Some(visitor)) = (changed && answer.status().as_u16() < 400 && !gate.action.is_empty(), &visitor) {
-        let detail = answer.extensions().get::<Noted>().map(|noted| noted.0.clone()).unwrap_or_default();
-        let deed = visitor.deed(gate.action, what(&uri), detail);
-        let now = gate.app.engine().clock().now();
-        // What cannot be written here is in the log of the database's failure.
-        let _ = gate.app.write(move |conn| Ok::<_, DbError>(audit::write(conn, &deed, now)?)).await;
-    }
     // What may be kept by others on the way carries no cookie.
     let guest = guest.filter(|_| answer.extensions().get::<Arc<Page>>().is_some());
-    let mut response = framed(&gate.app, answer, visitor.as_ref(), &jar).await;
+    let mut response = framed(&gate.app, answer, visitor.as_ref(), said(&jar, names)).await;
     cookies(&mut response, &jar, secure, guest.as_ref());
-    protect(&mut response);
     response
+}
+
+/// Does what a request asks for, with its line in the audit log.
+async fn audited(app: &App, line: &Telling, work: impl Future<Output = Response>) -> Response {
+    let answer = line.during(work).await;
+    if answer.status().as_u16() >= 400 {
+        return answer;
+    }
+    match line.finish(app).await {
+        Ok(()) => answer,
+        // It changed nothing here: else the line would be there.
+        Err(problem) => Oops(problem).into_response(),
+    }
 }
 
 /// What there is where nothing is: a page for people, a problem for programs.
@@ -132,12 +154,13 @@ pub(crate) async fn nowhere(State(app): State<App>, request: Request) -> Respons
         return problem.into_response();
     }
     let jar = CookieJar::from_headers(request.headers());
-    let visitor = match jar.get(SESSION).map(|cookie| SessionKey::of(cookie.value())) {
+    let names = Names::of(is_secure(&app, request.headers()));
+    let visitor = match jar.get(names.session).map(|cookie| SessionKey::of(cookie.value())) {
         Some(key) => Visitor::find(&app, key, place(&app, &request)).await.ok().flatten(),
         None => None,
     };
     // What was done just before is told by the next page that there is.
-    framed(&app, Oops(problem).into_response(), visitor.as_ref(), &CookieJar::new()).await
+    framed(&app, Oops(problem).into_response(), visitor.as_ref(), None).await
 }
 
 enum Found {
@@ -151,13 +174,19 @@ enum Refused {
 }
 
 /// Lets a request in, with who it is from.
-async fn enter(gate: &Gate, jar: &CookieJar, address: &str, mut request: Request) -> Result<(Request, Found), Refused> {
+async fn enter(
+    gate: &Gate,
+    jar: &CookieJar,
+    names: &Names,
+    address: &str,
+    mut request: Request,
+) -> Result<(Request, Found), Refused> {
     let because = |problem: Problem| Refused::Because(Box::new(problem), None);
     if gate.app.is_draining() {
         let status = StatusCode::SERVICE_UNAVAILABLE;
         return Err(because(Problem::new(status, "draining", "the server is being stopped; try again in a while")));
     }
-    let key = jar.get(SESSION).map(|cookie| SessionKey::of(cookie.value()));
+    let key = jar.get(names.session).map(|cookie| SessionKey::of(cookie.value()));
     let visitor = match key {
         Some(key) => Visitor::find(&gate.app, key, address.to_owned()).await.map_err(because)?,
         None => None,
@@ -174,7 +203,7 @@ async fn enter(gate: &Gate, jar: &CookieJar, address: &str, mut request: Request
         (Need::Role(_), None) => return Err(Refused::SignIn),
         (Need::Nothing, Some(visitor)) => Found::Visitor(Box::new(visitor)),
         (Need::Nothing, None) => {
-            let key = jar.get(GUEST).map(|cookie| SessionKey::of(cookie.value()));
+            let key = jar.get(names.guest).map(|cookie| SessionKey::of(cookie.value()));
             Found::Guest(Guest { key: key.unwrap_or_else(SessionKey::draw), address: address.to_owned() })
         }
     };
@@ -255,9 +284,10 @@ fn is_own(app: &App, origin: &str, host: &str) -> bool {
 
 /// Where a browser is.
 pub(crate) fn place(app: &App, request: &Request) -> String {
-    let forwarded = request.headers().get("x-forwarded-for").and_then(|value| value.to_str().ok());
-    if let (true, Some(list)) = (app.config().web.proxy, forwarded) {
-        // The last one is what the proxy itself saw; those before it are only claimed.
+    // Whether the proxy adds to the header that it was sent or puts its own behind it: the last one is what it saw itself, and
+    // those before it are only claimed.
+    let forwarded = request.headers().get_all("x-forwarded-for").iter().next_back();
+    if let (true, Some(list)) = (app.config().web.proxy, forwarded.and_then(|value| value.to_str().ok())) {
         return list.rsplit(',').next().unwrap_or_default().trim().chars().take(64).collect();
     }
     let info = request.extensions().get::<ConnectInfo<SocketAddr>>();
@@ -265,7 +295,7 @@ pub(crate) fn place(app: &App, request: &Request) -> String {
 }
 
 /// Whether the browser speaks TLS.
-fn is_secure(app: &App, headers: &HeaderMap) -> bool {
+pub(crate) fn is_secure(app: &App, headers: &HeaderMap) -> bool {
     let web = &app.config().web;
     web.url.as_deref().is_some_and(|url| url.starts_with("https:"))
         || (web.proxy && headers.get("x-forwarded-proto").is_some_and(|value| value == "https"))
@@ -275,9 +305,7 @@ fn to_sign_in(uri: &Uri) -> Response {
     let wanted = uri.path_and_query().map_or("/", |all| all.as_str());
     let to = if wanted == "/" { "/sign-in".to_owned() } else { format!("/sign-in?next={}", encoded(wanted)) };
     let to = HeaderValue::from_str(&to).unwrap_or_else(|_| HeaderValue::from_static("/sign-in"));
-    let mut response = (StatusCode::SEE_OTHER, [(header::LOCATION, to)]).into_response();
-    protect(&mut response);
-    response
+    (StatusCode::SEE_OTHER, [(header::LOCATION, to)]).into_response()
 }
 
 fn oops(status: StatusCode, code: &str, text: &str) -> Response {
@@ -289,11 +317,15 @@ fn what(uri: &Uri) -> String {
     uri.path().chars().take(200).collect()
 }
 
+/// What was done just before.
+fn said(jar: &CookieJar, names: &Names) -> Option<String> {
+    let bytes = jar.get(names.said).and_then(|cookie| URL_SAFE_NO_PAD.decode(cookie.value()).ok());
+    bytes.and_then(|bytes| String::from_utf8(bytes).ok())
+}
+
 /// Puts the frame around a page; other answers stay as they are.
-async fn framed(app: &App, mut answer: Response, visitor: Option<&Visitor>, jar: &CookieJar) -> Response {
+async fn framed(app: &App, mut answer: Response, visitor: Option<&Visitor>, said: Option<String>) -> Response {
     let Some(page) = answer.extensions_mut().remove::<Arc<Page>>() else { return answer };
-    let said = jar.get(SAID).and_then(|cookie| URL_SAFE_NO_PAD.decode(cookie.value()).ok());
-    let said = said.and_then(|bytes| String::from_utf8(bytes).ok());
     let counted = app
         .read(|conn| {
             let one = |sql: &str| conn.prepare_cached(sql)?.query_row([], |row| row.get::<_, u32>(0));
@@ -327,25 +359,27 @@ fn cookies(response: &mut Response, jar: &CookieJar, secure: bool, guest: Option
         let made = Cookie::build((name, value)).http_only(true).same_site(SameSite::Lax).path("/").secure(secure);
         made.build().to_string()
     };
-    let ended = |name: &'static str| format!("{name}=; Path=/; Max-Age=0; HttpOnly; SameSite=Lax");
+    // With all that it was set with: a browser takes nothing else for its end.
+    let ended = |name: &'static str| format!("{}; Max-Age=0", cookie(name, String::new()));
+    let names = Names::of(secure);
     let mut set = Vec::new();
     match response.extensions_mut().remove::<SignedIn>() {
         Some(SignedIn(Some(key))) => {
-            set.push(cookie(SESSION, key.cookie().to_owned()));
-            set.push(ended(GUEST));
+            set.push(cookie(names.session, key.cookie().to_owned()));
+            set.push(ended(names.guest));
         }
-        Some(SignedIn(None)) => set.push(ended(SESSION)),
+        Some(SignedIn(None)) => set.push(ended(names.session)),
         None => {
-            if let Some(guest) = guest.filter(|_| jar.get(GUEST).is_none()) {
-                set.push(cookie(GUEST, guest.key.cookie().to_owned()));
+            if let Some(guest) = guest.filter(|_| jar.get(names.guest).is_none()) {
+                set.push(cookie(names.guest, guest.key.cookie().to_owned()));
             }
         }
     }
     if let Some(Said(text)) = response.extensions_mut().remove::<Said>() {
         let text: String = text.chars().take(500).collect();
-        set.push(cookie(SAID, URL_SAFE_NO_PAD.encode(text)));
+        set.push(cookie(names.said, URL_SAFE_NO_PAD.encode(text)));
     } else if response.extensions_mut().remove::<Told>().is_some() {
-        set.push(ended(SAID));
+        set.push(ended(names.said));
     }
     for one in set {
         if let Ok(value) = HeaderValue::from_str(&one) {
@@ -354,8 +388,11 @@ fn cookies(response: &mut Response, jar: &CookieJar, secure: bool, guest: Option
     }
 }
 
-/// Adds what keeps browsers from doing what a page does not want.
-pub(crate) fn protect(response: &mut Response) {
+/// Adds what keeps browsers from doing what a page does not want; to an answer over TLS also that there is no other way.
+pub(crate) fn protect(response: &mut Response, secure: bool) {
+    if secure {
+        response.headers_mut().insert(header::STRICT_TRANSPORT_SECURITY, HeaderValue::from_static(STRICT));
+    }
     for (name, value) in HEADERS {
         response.headers_mut().insert(name, HeaderValue::from_static(value));
     }

@@ -1,20 +1,16 @@
 //! Secrets, and erasing what was kept of one person: parts of the settings.
 
-use axum::{
-    extract::State,
-    response::{IntoResponse, Response},
-};
+use axum::extract::State;
 use maud::{Markup, html};
 use triggerbox_automation::EngineError;
 
 use super::{
     form::Form,
-    gate::Noted,
     page::{Answer, Done},
     parts::{address, confirmed, field, hidden_token},
     visitor::Visitor,
 };
-use crate::{app::App, extract::At, problem::Problem, vault};
+use crate::{app::App, extract::At, people::audit, problem::Problem, vault};
 
 /// Both parts of the settings.
 pub(super) fn cards(app: &App, visitor: &Visitor) -> Markup {
@@ -51,25 +47,27 @@ pub(super) fn cards(app: &App, visitor: &Visitor) -> Markup {
     }
 }
 
-pub(super) async fn write_secret(State(app): State<App>, form: Form) -> Answer<Response> {
+pub(super) async fn write_secret(State(app): State<App>, form: Form) -> Answer<Done> {
     let (name, secret) = (form.text("name").to_owned(), form.raw("secret").to_owned());
     let (nonce, sealed) = app.vault().seal(&name, &secret)?;
+    let again = if app.vault().names().contains(&name) { "in place of another one" } else { "a new one" };
+    audit::say(format!("the secret `{name}`, {again}"));
     let kept = name.clone();
     app.write(move |conn| Ok::<_, EngineError>(vault::write(conn, &kept, nonce, &sealed)?)).await?;
     app.vault().keep(&name, &secret);
-    let mut response = Done::new("/settings", "The secret is written. It is not shown again.").into_response();
-    response.extensions_mut().insert(Noted(name));
-    Ok(response)
+    Ok(Done::new("/settings", "The secret is written. It is not shown again."))
 }
 
 pub(super) async fn delete_secret(State(app): State<App>, At(name): At<String>) -> Answer<Done> {
+    let was = if app.vault().names().contains(&name) { "" } else { ", which was not there" };
+    audit::say(format!("the secret `{name}`{was}"));
     let kept = name.clone();
     app.write(move |conn| Ok::<_, EngineError>(vault::delete(conn, &kept)?)).await?;
     app.vault().forget(&name);
     Ok(Done::new("/settings", "The secret is deleted."))
 }
 
-pub(super) async fn erase(State(app): State<App>, form: Form) -> Answer<Response> {
+pub(super) async fn erase(State(app): State<App>, form: Form) -> Answer<Done> {
     let texts: Vec<String> =
         form.raw("texts").lines().map(|line| line.trim().to_owned()).filter(|line| !line.is_empty()).collect();
     let request = form.some("request");
@@ -81,12 +79,12 @@ pub(super) async fn erase(State(app): State<App>, form: Form) -> Answer<Response
         )
         .into());
     }
+    // The line stands there before the first row is changed, and stays if the work is cut short.
+    audit::say(format!("by request {request}: {} text(s)", texts.len()));
     let erased = app.engine().erase(&texts).await?;
     let left = match erased.waiting {
         0 => String::new(),
         count => format!(" {count} proposal(s) that wait for a yes hold it too: decide about them, then erase again."),
     };
-    let mut response = Done::new("/settings", format!("Erased from {} place(s).{left}", erased.rows)).into_response();
-    response.extensions_mut().insert(Noted(format!("{request}: {} place(s)", erased.rows)));
-    Ok(response)
+    Ok(Done::new("/settings", format!("Erased from {} place(s).{left}", erased.rows)))
 }

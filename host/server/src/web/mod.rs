@@ -14,6 +14,7 @@ mod approvals;
 mod audit;
 mod automation;
 mod automations;
+mod domain_rows;
 mod form;
 mod gate;
 mod keeping;
@@ -21,6 +22,7 @@ mod live;
 mod page;
 mod parts;
 mod providers;
+mod report;
 mod rule_form;
 mod run;
 mod runs;
@@ -43,7 +45,7 @@ use axum::{
 
 use self::gate::Gate;
 pub use self::gate::Need;
-pub(crate) use self::gate::{nowhere, place, protect};
+pub(crate) use self::gate::{is_secure, nowhere, place, protect};
 use crate::{app::App, tokens::Scope};
 
 /// A route of the pages: everything that there is to know about who may use it.
@@ -84,6 +86,7 @@ pub fn routes() -> Vec<Route> {
         look("/runs/{id}", Scope::Read, get(run::show)),
         act("/runs/{id}/retry", Scope::Operate, "run-retried", post(run::retry)),
         act("/runs/{id}/cancel", Scope::Operate, "run-cancelled", post(run::cancel)),
+        act("/runs/{id}/dry-run", Scope::Operate, "run-dry-run", post(run::dry_run)),
         act("/runs/{id}/replay", Scope::Operate, "run-replayed", post(run::replay)),
         look("/threads", Scope::Read, get(threads::list)),
         look("/threads/{id}", Scope::Read, get(threads::show)),
@@ -105,6 +108,7 @@ pub fn routes() -> Vec<Route> {
         act("/scripts/_upload", Scope::Scripts, "script-uploaded", post(scripts::upload)),
         look("/scripts/{name}", Scope::Read, get(scripts::show)),
         look("/scripts/{name}/{hash}/component", Scope::Scripts, get(scripts::component)),
+        look("/scripts/{name}/{hash}/report", Scope::Read, get(report::show)),
         act("/scripts/{name}/activate", Scope::Scripts, "script-activated", post(scripts::activate)),
         act("/scripts/{name}/roll-back", Scope::Scripts, "script-rolled-back", post(scripts::roll_back)),
         act("/scripts/{name}/deactivate", Scope::Scripts, "script-switched-off", post(scripts::deactivate)),

@@ -18,6 +18,7 @@ use triggerbox_model::{
 };
 
 use super::{
+    domain_rows,
     form::Form,
     parts::{badge, field, option},
 };
@@ -159,7 +160,7 @@ impl Draft {
     }
 
     /// What a form says, on top of the rule that there is.
-    pub(super) fn read(form: &Form, known: Option<Rule>) -> Self {
+    pub(super) fn read(form: &Form, known: Option<Rule>, schema: &Schema) -> Self {
         let base = known.as_ref().map_or_else(|| Self::new().rule, Clone::clone);
         let mut draft = Self { known: known.is_some(), ..Self::of(base.clone()) };
         let rule = &mut draft.rule;
@@ -171,7 +172,7 @@ impl Draft {
         rule.model = form.some("model");
         rule.active = form.is_on("active");
         rule.before_domain = form.some("before-domain");
-        rule.domain = form.some("domain");
+        rule.domain = domain_rows::read(rule.model.as_ref().and_then(|model| schema.models.get(model)), form);
         rule.judge_again = form.is_on("judge-again");
         rule.run_as = form.some("run-as");
         rule.superuser = form.is_on("superuser");
@@ -436,7 +437,9 @@ fn when(draft: &Draft, known: &Known<'_>, wrong: &mut Wrong) -> Markup {
             (field("before-domain", "Before update domain", "Only records that matched it before the change. Empty: all.", &wrong.take("before-domain"), html! {
                 textarea #before-domain name="before-domain" rows="1" spellcheck="false" { (rule.before_domain.as_deref().unwrap_or_default()) }
             }))
-            (field("domain", "Apply on", "A domain in Odoo's notation: [('expected_revenue', '>', 10000)]. Empty: all records.", &wrong.take("domain"), html! {
+            @let model = rule.model.as_ref().and_then(|model| known.schema.models.get(model));
+            @if let Some(model) = model { fieldset { legend { "Apply on records where" } (domain_rows::inputs(model, rule.domain.as_deref().unwrap_or_default())) } }
+            (field("domain", if model.is_some() { "The same as a domain" } else { "Apply on" }, "A domain in Odoo's notation: [('expected_revenue', '>', 10000)]. Empty: all records.", &wrong.take("domain"), html! {
                 textarea #domain name="domain" rows="2" spellcheck="false" { (rule.domain.as_deref().unwrap_or_default()) }
             }))
             p #matching data-told aria-live="polite" {

@@ -9,7 +9,7 @@ use serde::Deserialize;
 use serde_json::Value as Json;
 use triggerbox_automation::{
     EngineError,
-    journal::{Entry, First},
+    journal::{Entry, First, Took},
     replay::Verdict,
     runs::{self, AttemptDetail, LogLine, RunDetail, RunId, RunState, RunSummary, Suppressed},
     scripts::registry,
@@ -22,6 +22,7 @@ use triggerbox_model::{
 };
 
 use super::{
+    automation::would_do,
     form::Form,
     page::{Answer, Done, Page, Tab, sentence},
     parts::{self, action, address, badge, beginning, confirmed, fitting, hidden_token, long, time, took},
@@ -35,8 +36,10 @@ use crate::{
     },
     app::App,
     extract::At,
+    people::audit,
     problem::Problem,
     tokens::Scope,
+    told,
 };
 
 /// Bytes of log lines and host calls that a page shows, of all tries together.
@@ -173,7 +176,7 @@ fn first_line(visitor: &Visitor, run: &RunSummary, last: Option<&AttemptDetail>)
             RunState::Running => p.banner.wait role="status" { "It is running: this page follows it." },
             RunState::Succeeded => p.banner.good role="status" { "It succeeded. " (long(&sentence(&message))) },
             _ => div class={ "banner " (class) } role="status" {
-                p { b { (advice(run)) } }
+                p { b { (advice(run.state, run.code.as_deref().unwrap_or_default())) } }
                 @if !message.is_empty() { p.text { (long(&sentence(&message))) } }
                 @if let Some(trap) = last.and_then(|one| one.report.get("detail")).and_then(|trap| trap.get("frames")) {
                     (frames(trap))
@@ -183,9 +186,9 @@ fn first_line(visitor: &Visitor, run: &RunSummary, last: Option<&AttemptDetail>)
     }
 }
 
-/// What to do about a run that did not succeed, by the code that it ended with.
-fn advice(run: &RunSummary) -> &'static str {
-    match (run.state, run.code.as_deref().unwrap_or_default()) {
+/// What to do about a run that did not succeed, by where it stands and the code that it ended with.
+fn advice(state: RunState, code: &str) -> &'static str {
+    match (state, code) {
         (RunState::WaitingApproval, _) => "Somebody must approve or reject its changes.",
         (RunState::Skipped, _) => "There was nothing to do: no action is needed.",
         (RunState::Cancelled, "rejected") => "Somebody said no to its changes. Retry it for a new proposal.",
@@ -195,16 +198,20 @@ fn advice(run: &RunSummary) -> &'static str {
             "Look in the other system whether the request arrived; retry only if it did not."
         }
         (_, "limit-exceeded") => "Raise the limit in the automation, or give the script less to do; then retry.",
+        (_, "cap-exceeded") => "Its session has used what it may: an administrator can renew it from its thread.",
         (_, "trapped") => "The script broke: roll back to an earlier version, or ask its author; then retry.",
         (_, "rejected") => "The records refused what the script wanted: mend the data or the script; then retry.",
         (_, "conflict") => "Others kept changing the same records. Retry it.",
         (_, "backend" | "crashed") => "The server had trouble: an operator should look at its log. Then retry.",
+        (_, "unavailable") => "Another service did not answer: retry once it does.",
         (_, "access-denied" | "no-access" | "record-rule") => {
             "A right is missing: give it to the user that it runs as, or grant it in the automation; then retry."
         }
         (_, "script-inactive" | "script-gone" | "broken-script") => "Activate a version of the script; then retry.",
+        (_, "no-actions") => "The automation has no script: choose one; then retry.",
+        (_, "failed") => "The script said that it could not do it: do what its message says, then retry.",
         (RunState::Dead, _) => "It was given up after several tries. Retry it once the cause is gone.",
-        _ => "The script said that it could not do it: do what its message says, then retry.",
+        _ => "It could not run as it is set up: do what the message says, then retry.",
     }
 }
 
@@ -235,6 +242,7 @@ fn buttons(visitor: &Visitor, told: &Told) -> Markup {
         @if !run.state.is_over() || run.state == RunState::WaitingApproval {
             (confirmed(visitor, &to("cancel"), "Cancel run", "Nothing of it is applied.")) " "
         }
+        (action(visitor, &to("dry-run"), "Dry run on today's data", "")) " "
         @if detail.attempts.iter().any(|one| one.journaled) {
             form.toolbar method="post" action=(to("replay")) {
                 (hidden_token(&visitor.key))
@@ -244,7 +252,7 @@ fn buttons(visitor: &Visitor, told: &Told) -> Markup {
                         @for (hash, label) in &told.versions { option value=(hash) { (label) } }
                     } }
                 }
-                button type="submit" { "Replay (changes nothing)" }
+                button type="submit" { "Replay what was recorded" }
             }
         }
     }
@@ -317,7 +325,9 @@ fn try_of(visitor: &Visitor, attempt: &AttemptDetail, calls: &First<Entry>, shar
         html! { li { (badge(level(name), name)) " " (long(&line.message)) } }
     };
     let (lines, more_lines) = fitting(attempt.log.iter().map(line), share / 3);
-    let asked = calls.elements.iter().enumerate().map(|(at, one)| call(&id, at, one));
+    let ended = |one: &Entry| one.time.map_or(0, |time| time.began.saturating_add(time.took));
+    let all = calls.elements.iter().map(ended).max().unwrap_or_default();
+    let asked = calls.elements.iter().enumerate().map(|(at, one)| call(&id, at, one, all));
     let (asked, _) = fitting(asked, share - share / 3);
     let more_calls = calls.total.saturating_sub(asked.len());
     html! {
@@ -369,8 +379,31 @@ fn level(name: &str) -> &'static str {
 /// Bytes of a call, and of its answer, that are shown.
 const LONGEST_JSON: usize = 600;
 
-/// One host call: its name and what it was about, the rest on demand.
-fn call(id: &str, at: usize, entry: &Entry) -> Markup {
+/// When a call was made and how long it took, of so many microseconds in all: as a bar and in words.
+fn timeline(time: Took, all: u64) -> Markup {
+    let of = |part: u64| part.saturating_mul(100).checked_div(all).unwrap_or(0).min(100);
+    let (from, width) = (of(time.began).min(98), of(time.took).max(2));
+    html! {
+        " " span.part {
+            svg.meter.busy width="96" height="8" viewBox="0 0 100 8" preserveAspectRatio="none" aria-hidden="true" {
+                rect.back width="100" height="8" rx="4" {}
+                rect.fill x=(from) width=(width.min(100 - from)) height="8" rx="2" {}
+            }
+            " after " (micros(time.began)) ", took " (micros(time.took))
+        }
+    }
+}
+
+/// Microseconds, for people.
+fn micros(time: u64) -> String {
+    match time {
+        ..10_000 => format!("{}.{:02} ms", time / 1_000, time % 1_000 / 10),
+        _ => took(i64::try_from(time / 1_000).unwrap_or(i64::MAX)),
+    }
+}
+
+/// One host call: its name and what it was about, the rest on demand. All calls together took so many microseconds.
+fn call(id: &str, at: usize, entry: &Entry, all: u64) -> Markup {
     let asked = beginning(&entry.call, LONGEST_JSON);
     let answer = match &entry.reply {
         Ok(answer) => beginning(answer, LONGEST_JSON),
@@ -380,11 +413,15 @@ fn call(id: &str, at: usize, entry: &Entry) -> Markup {
     html! {
         li.bad[entry.reply.is_err()] {
             details id={ "call-" (id) "-" (at) } {
-                summary { b { (name) } " " span.faint { (about(&entry.call)) } @if entry.reply.is_err() { " " (badge("bad", "refused")) } }
+                summary {
+                    b { (name) } " " span.faint { (about(&entry.call)) }
+                    @if entry.reply.is_err() { " " (badge("bad", "refused")) }
+                    @if let Some(time) = entry.time { (timeline(time, all)) }
+                }
                 pre { (asked) "\n→ " (answer) }
                 @if !entry.within.is_empty() {
                     p.faint { "What the script asked that was run by it:" }
-                    ol.calls { @for (nth, one) in entry.within.iter().take(20).enumerate() { (call(&format!("{id}-{at}"), nth, one)) } }
+                    ol.calls { @for (nth, one) in entry.within.iter().take(20).enumerate() { (call(&format!("{id}-{at}"), nth, one, all)) } }
                 }
             }
         }
@@ -417,21 +454,38 @@ fn chain(visitor: &Visitor, told: &Told) -> Markup {
 }
 
 pub(super) async fn retry(State(app): State<App>, visitor: Visitor, At(id): At<RunId>) -> Answer<Done> {
-    seen(&app, &visitor.caller, id).await?;
+    audit::say(told::run(&seen(&app, &visitor.caller, id).await?.summary));
     app.engine().retry(id).await?;
     Ok(Done::new(address(&["runs", &id.to_string()]), "The run is tried again."))
 }
 
 pub(super) async fn cancel(State(app): State<App>, visitor: Visitor, At(id): At<RunId>) -> Answer<Done> {
-    seen(&app, &visitor.caller, id).await?;
+    audit::say(told::run(&seen(&app, &visitor.caller, id).await?.summary));
     app.engine().cancel(id, visitor.caller.user).await?;
     Ok(Done::new(address(&["runs", &id.to_string()]), "The run is cancelled. Nothing of it was applied."))
+}
+
+/// What the automation would do now, had what fired a run happened now: nothing is changed.
+pub(super) async fn dry_run(State(app): State<App>, visitor: Visitor, At(id): At<RunId>) -> Answer {
+    let run = seen(&app, &visitor.caller, id).await?.summary;
+    audit::say(format!("{}; nothing is changed", told::run(&run)));
+    let records: Vec<_> = run.record.into_iter().collect();
+    let shown = app.engine().dry_run_again(id).await?;
+    let back = address(&["runs", &id.to_string()]);
+    let body = html! {
+        p.banner.wait { "A dry run of what fired run #" (id) ", with the automation and the records as they are now: nothing was changed." }
+        (would_do(&shown, &records))
+        p { a.button href=(back) { "Back to the run" } }
+    };
+    Ok(Page::new(Tab::Runs, "Dry run", body).under("Runs", "/runs").under(&format!("Run #{id}"), &back))
 }
 
 /// Replays a run from what was kept of it, on its own version or another one: nothing is changed, nothing is sent.
 pub(super) async fn replay(State(app): State<App>, visitor: Visitor, At(id): At<RunId>, form: Form) -> Answer {
     let detail = seen(&app, &visitor.caller, id).await?;
     let wanted = form.some("version");
+    let on = wanted.as_deref().map_or_else(String::new, |wanted| format!(", on version {wanted}"));
+    audit::say(format!("{}{on}; nothing is changed", told::run(&detail.summary)));
     let (script, name) = match wanted {
         None => (None, None),
         Some(wanted) => {
@@ -478,4 +532,53 @@ pub(super) async fn replay(State(app): State<App>, visitor: Visitor, At(id): At<
         p { a.button href=(back) { "Back to the run" } }
     };
     Ok(Page::new(Tab::Runs, "Replay", body).under("Runs", "/runs").under(&format!("Run #{id}"), &back))
+}
+
+#[cfg(test)]
+mod tests {
+    use triggerbox_automation::report::Verdict;
+
+    use super::*;
+
+    #[test]
+    fn each_end_has_its_advice() {
+        use RunState::{Cancelled, Dead, Failed, OutcomeUnknown, Skipped, WaitingApproval};
+        let table = [
+            (WaitingApproval, "proposed", "must approve or reject"),
+            (Skipped, "records-gone", "no action is needed"),
+            (Skipped, "no-records", "no action is needed"),
+            (Skipped, "rule-gone", "no action is needed"),
+            (Cancelled, "rejected", "Somebody said no"),
+            (Cancelled, "approval-expired", "Nobody decided in time"),
+            (Cancelled, "cancelled", "Somebody stopped it"),
+            (OutcomeUnknown, "outcome-unknown", "Look in the other system"),
+            (Failed, "limit-exceeded", "Raise the limit"),
+            (Failed, "cap-exceeded", "renew it"),
+            (Failed, "trapped", "roll back"),
+            (Failed, "rejected", "mend the data"),
+            (Dead, "conflict", "Others kept changing"),
+            (Dead, "backend", "an operator"),
+            (Dead, "crashed", "an operator"),
+            (Dead, "unavailable", "Another service"),
+            (Failed, "access-denied", "A right is missing"),
+            (Failed, "no-access", "A right is missing"),
+            (Failed, "record-rule", "A right is missing"),
+            (Failed, "script-inactive", "Activate a version"),
+            (Failed, "script-gone", "Activate a version"),
+            (Failed, "broken-script", "Activate a version"),
+            (Failed, "no-actions", "choose one"),
+            (Failed, "failed", "The script said"),
+            (Dead, "some-other", "given up after several tries"),
+            (Failed, "unknown-user", "as it is set up"),
+        ];
+        for (state, code, words) in table {
+            let told = advice(state, code);
+            assert!(told.contains(words), "{state:?} {code}: {told}");
+        }
+        // A code that a script's end can have and that is not here would be told of in general words only.
+        for code in Verdict::FAILURES {
+            let told = advice(Failed, code);
+            assert!(!told.contains("as it is set up"), "{code}: {told}");
+        }
+    }
 }

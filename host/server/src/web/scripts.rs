@@ -1,38 +1,51 @@
 //! Scripts and versions: uploading, what each asks for, which one is active, and back.
 
 use axum::{
+    Json,
     extract::{Multipart, State},
-    http::{StatusCode, header},
+    http::{HeaderMap, StatusCode, header},
     response::{IntoResponse, Response},
 };
 use jiff::SignedDuration;
 use maud::{Markup, html};
+use serde::Deserialize;
+use serde_json::json;
 use triggerbox_automation::{
     EngineError,
     rule::stored,
     scripts::{
         RegistryError, ScriptVersion,
+        asks::{Asked as Wanted, Raised},
         binding::{self, Switched},
         registry,
     },
 };
-use triggerbox_model::{grants::Policy, manifest::Manifest, value::Id};
+use triggerbox_model::{grants::Policy, manifest::Manifest, outbound::HttpGrant, value::Id};
+use triggerbox_sandbox::inspect::{Inspection, inspect};
 
 use super::{
     form::Form,
-    page::{Answer, Done, Page, Tab, sentence},
-    parts::{action, address, badge, bytes, empty, hidden_token, long, time},
+    page::{Answer, Done, Page, Said, Tab, sentence},
+    parts::{action, address, badge, bytes, empty, fitting, hidden_token, long, time},
     rule_form::in_words,
     visitor::{Visitor, names},
 };
 use crate::{
-    api::scripts::{take_in, wanted},
+    api::scripts::{switched_off, take_in, wanted},
     app::App,
-    extract::At,
+    extract::{Asked, At},
+    people::audit,
     problem::Problem,
     tokens::Scope,
+    told,
     verdicts::{self, Verdict},
 };
+
+/// Versions of one page.
+const VERSIONS: usize = 20;
+
+/// Bytes of what a page tells of them.
+const MOST_BYTES: usize = 120_000;
 
 /// Days of runs that a backtest looks at.
 const BACKTEST_DAYS: i64 = 14;
@@ -69,6 +82,7 @@ fn upload_form(visitor: &Visitor) -> Markup {
         form.drop method="post" action=(format!("/scripts/_upload?form-token={}", visitor.key.form_token())) enctype="multipart/form-data" {
             p { label for="component" { b { "Upload a component" } } " or drop it here" }
             p { input #component type="file" name="component" accept=".wasm,application/wasm" required; " " button.primary type="submit" { "Upload and check" } }
+            p { progress hidden aria-label="How much is uploaded" {} }
             p.help role="status" aria-live="polite" { "It is looked into and compiled before anything is kept. The first version of a script becomes the active one; later ones wait for you." }
         }
     }
@@ -78,14 +92,21 @@ fn short(version: &ScriptVersion) -> String {
     version.hash.to_string().chars().take(12).collect()
 }
 
-pub(super) async fn upload(State(app): State<App>, visitor: Visitor, mut form: Multipart) -> Answer<Response> {
+pub(super) async fn upload(
+    State(app): State<App>,
+    visitor: Visitor,
+    headers: HeaderMap,
+    mut form: Multipart,
+) -> Answer<Response> {
     let bad =
         |error: axum::extract::multipart::MultipartError| Problem::new(error.status(), "bad-upload", error.body_text());
     let mut component = None;
+    // A form of ours has this one part.
     while let Some(field) = form.next_field().await.map_err(bad)? {
-        if field.name() == Some("component") {
-            component = Some(field.bytes().await.map_err(bad)?);
+        if field.name() != Some("component") || component.is_some() {
+            return Err(Problem::invalid("bad-upload", "send one file, as `component`, and nothing else").into());
         }
+        component = Some(field.bytes().await.map_err(bad)?);
     }
     let component = component.filter(|bytes| !bytes.is_empty());
     let component = component.ok_or_else(|| Problem::invalid("bad-upload", "choose a file first"))?;
@@ -100,15 +121,26 @@ pub(super) async fn upload(State(app): State<App>, visitor: Visitor, mut form: M
                 short(&version),
                 version.name
             );
-            Ok(Done::new(address(&["scripts", &version.name]), said).into_response())
+            let to = address(&["scripts", &version.name, &version.hash.to_string(), "report"]);
+            let accepts = headers.get(header::ACCEPT).and_then(|value| value.to_str().ok()).unwrap_or_default();
+            if !accepts.starts_with("application/json") {
+                return Ok(Done::new(to, said).into_response());
+            }
+            // Whoever follows how much is uploaded goes there by itself: a redirect would be followed behind its back.
+            let mut response = Json(json!({ "to": to })).into_response();
+            response.extensions_mut().insert(Said(said));
+            Ok(response)
         }
-        Err(problem) if problem.details().status == 422 => Ok(refused(&visitor, &problem).into_response()),
+        Err(problem) if problem.details().status == 422 => {
+            let inspection = app.blocking(move || Ok(inspect(&component))).await?;
+            Ok(refused(&visitor, &problem, &inspection).into_response())
+        }
         Err(problem) => Err(problem.into()),
     }
 }
 
 /// What is wrong with a file, and the form for the next one.
-fn refused(visitor: &Visitor, problem: &Problem) -> Page {
+fn refused(visitor: &Visitor, problem: &Problem, inspection: &Inspection) -> Page {
     let details = problem.details();
     let body = html! {
         div.banner.bad role="alert" {
@@ -117,12 +149,26 @@ fn refused(visitor: &Visitor, problem: &Problem) -> Page {
             ul { @for one in details.findings.iter().take(50) { li { code { (one.code) } ": " (long(&sentence(&one.message))) } } }
         }
         (upload_form(visitor))
+        (super::report::told(inspection))
     };
     Page::new(Tab::Scripts, "Check report", body).under("Scripts", "/scripts").status(StatusCode::UNPROCESSABLE_ENTITY)
 }
 
-pub(super) async fn show(State(app): State<App>, visitor: Visitor, At(name): At<String>) -> Answer {
-    let asked = name.clone();
+/// Which versions of a script.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub(super) struct Query {
+    /// How many newer ones are left out.
+    skip: usize,
+}
+
+pub(super) async fn show(
+    State(app): State<App>,
+    visitor: Visitor,
+    At(name): At<String>,
+    Asked(query): Asked<Query>,
+) -> Answer {
+    let (asked, skip) = (name.clone(), query.skip);
     let (versions, said, activations, rules) = app
         .read(move |conn| {
             let rules = stored::all(conn)?
@@ -130,8 +176,8 @@ pub(super) async fn show(State(app): State<App>, visitor: Visitor, At(name): At<
                 .filter(|one| binding::parts(&one.rule).any(|(_, script)| script.name == asked));
             let rules: Vec<stored::Stored> = rules.collect();
             let versions = registry::versions(conn, &asked)?;
-            let said: Vec<Vec<Verdict>> =
-                versions.iter().map(|one| verdicts::of(conn, one.hash)).collect::<Result<_, _>>()?;
+            let of_page = versions.iter().skip(skip).take(VERSIONS);
+            let said: Vec<Vec<Verdict>> = of_page.map(|one| verdicts::of(conn, one.hash)).collect::<Result<_, _>>()?;
             Ok::<_, EngineError>((versions, said, registry::history(conn, &asked)?, rules))
         })
         .await?;
@@ -142,6 +188,14 @@ pub(super) async fn show(State(app): State<App>, visitor: Visitor, At(name): At<
     let active = versions.iter().find(|one| one.active);
     let policy = &app.engine().config().policy;
     let to = |what: &str| address(&["scripts", &name, what]);
+    let cards = versions.iter().skip(skip).zip(&said).map(|(one, said)| {
+        let said = verdict(&visitor, said, &person);
+        version_card(&visitor, one, active, policy, &person(one.uploaded_by), &rules, &said)
+    });
+    let (cards, _) = fitting(cards, MOST_BYTES);
+    let shown = skip.saturating_add(cards.len());
+    let users = rules.iter().map(|one| used_by(one, &versions));
+    let (users, more_users) = fitting(users, MOST_BYTES / 4);
     let body = html! {
         @if let Some(one) = active { p { (long(&one.manifest.script.description)) } }
         @else { p.banner.wait { "It is switched off: automations that use its latest version do not run. Activate a version." } }
@@ -154,13 +208,13 @@ pub(super) async fn show(State(app): State<App>, visitor: Visitor, At(name): At<
         section.card {
             h2 { "Used by" }
             @if rules.is_empty() { p.faint { "No automation." } }
-            ul { @for one in &rules { li {
-                a href=(address(&["automations", &one.rule.name])) { (super::automations::title(&one.rule)) } " "
-                @for bound in one.bound.values() { @if let Some(version) = versions.iter().find(|version| version.hash == bound.hash) { span.faint { "runs " (version.version) " " code { (short(version)) } } } }
-            } } }
+            ul { @for one in &users { (one) } }
+            @if more_users > 0 { p.faint { "and " (more_users) " more" } }
         }
-        @for (one, said) in versions.iter().zip(&said) {
-            (version_card(&visitor, one, active, policy, &person(one.uploaded_by), &rules, &verdict(&visitor, said, &person)))
+        @if skip > 0 { p { a.button href=(address(&["scripts", &name])) { "The newest versions" } } }
+        @for card in &cards { (card) }
+        @if shown < versions.len() {
+            p { a.button href=(format!("{}?skip={shown}", address(&["scripts", &name]))) { "Older versions" } " " span.faint { (versions.len() - shown) " more" } }
         }
         section.card {
             details { summary { b { "What was active when" } }
@@ -176,6 +230,16 @@ pub(super) async fn show(State(app): State<App>, visitor: Visitor, At(name): At<
         }
     };
     Ok(Page::new(Tab::Scripts, name, body).under("Scripts", "/scripts"))
+}
+
+/// A rule that uses a script, and the version that it runs.
+fn used_by(one: &stored::Stored, versions: &[ScriptVersion]) -> Markup {
+    html! {
+        li {
+            a href=(address(&["automations", &one.rule.name])) { (super::automations::title(&one.rule)) } " "
+            @for bound in one.bound.values() { @if let Some(version) = versions.iter().find(|version| version.hash == bound.hash) { span.faint { "runs " (version.version) " " code { (short(version)) } } } }
+        }
+    }
 }
 
 fn version_card(
@@ -204,11 +268,13 @@ fn version_card(
             p.faint { "uploaded " (time(one.at, &visitor.zone)) " by " (by) ", " (bytes(one.size)) ", uses " @if one.imports.is_empty() { "nothing of the host" } @else { (one.imports.join(", ")) } }
             @if visitor.may(Scope::Scripts) && !one.active { (button("Activate", to("activate"), "primary")) }
             @if visitor.may(Scope::Scripts) && !rules.is_empty() { (button("Backtest", to("backtest"), "")) }
-            @if visitor.may(Scope::Scripts) { a.button href=(address(&["scripts", &one.name, &hash, "component"])) { "Download" } }
+            @if visitor.may(Scope::Scripts) { a.button href=(address(&["scripts", &one.name, &hash, "component"])) { "Download" } " " }
+            a.button href=(address(&["scripts", &one.name, &hash, "report"])) { "Check report" }
             (said)
             details open[!one.active] {
                 summary { b { "What it asks for" } }
                 (in_words(&one.manifest.grants, policy))
+                (http_in_words(&one.manifest.http))
                 @if !one.manifest.limits.0.is_empty() {
                     p { "Limits: " @for (at, (limit, value)) in one.manifest.limits.0.iter().enumerate() { @if at > 0 { ", " } (limit.spec().name) " " (super::parts::amount(limit.spec().unit, *value)) } }
                 }
@@ -217,14 +283,41 @@ fn version_card(
                 }
                 @if let Some(active) = active.filter(|active| active.hash != one.hash) {
                     h3 { "Against the active version" }
-                    @let more = one.manifest.grants.beyond(&active.manifest.grants);
-                    @if more.0.is_empty() { p { (badge("good", "asks for nothing more")) } }
-                    @else { p { (badge("wait", "asks for more")) } (in_words(&more, policy)) }
+                    @let more = Wanted::of(&one.manifest).beyond(&Wanted::of(&active.manifest));
+                    @if more.is_empty() { p { (badge("good", "asks for nothing more")) } }
+                    @else {
+                        p { (badge("wait", "asks for more")) }
+                        @if !more.grants.0.is_empty() { (in_words(&more.grants, policy)) }
+                        (http_in_words(&more.http))
+                        @if !more.limits.is_empty() { ul.grants { @for one in &more.limits { li { (raised(one)) } } } }
+                    }
                     (lines(&active.manifest, &one.manifest))
                 }
             }
         }
     }
+}
+
+/// Requests to other services, as sentences.
+fn http_in_words(http: &[HttpGrant]) -> Markup {
+    html! {
+        @if !http.is_empty() {
+            ul.grants { @for one in http { li {
+                "sends "
+                @for (at, method) in one.methods.iter().enumerate() { @if at > 0 { ", " } b { (method) } }
+                " to " code { (one.url.to_string()) } @if one.private { ", also where it is a private address" }
+            } } }
+        }
+    }
+}
+
+/// A limit that is higher than in the active version.
+fn raised(one: &Raised) -> Markup {
+    let spec = one.limit.spec();
+    let told = |number: Option<u64>| {
+        number.map_or_else(|| "as much as the host gives".to_owned(), |number| super::parts::amount(spec.unit, number))
+    };
+    html! { "limit " b { (spec.name) } ": " (told(one.is)) ", before: " (told(one.was)) }
 }
 
 /// What the last backtest of a version said: beside the button that activates it.
@@ -295,12 +388,13 @@ pub(super) async fn activate(
     form: Form,
 ) -> Answer<Done> {
     let wanted = wanted(name.clone(), form.text("hash").to_owned())?;
-    let (by, now) = (visitor.caller.user, app.engine().clock().now());
+    let (by, now, line) = (visitor.caller.user, app.engine().clock().now(), audit::here());
     let schema = app.engine().database().schema().clone();
     let (version, switched) = app
         .write(move |conn| {
             let version = registry::resolve(conn, &wanted)?;
             let switched = binding::activate(conn, &schema, &version, by, now)?;
+            line.say(told::switched(&version, &switched));
             Ok::<_, EngineError>((version, switched))
         })
         .await?;
@@ -310,14 +404,19 @@ pub(super) async fn activate(
 pub(super) async fn roll_back(State(app): State<App>, visitor: Visitor, At(name): At<String>) -> Answer<Done> {
     let (by, now, script) = (visitor.caller.user, app.engine().clock().now(), name.clone());
     let schema = app.engine().database().schema().clone();
-    let (version, switched) =
-        app.write(move |conn| Ok::<_, EngineError>(binding::roll_back(conn, &schema, &script, by, now)?)).await?;
+    let line = audit::here();
+    let (version, switched) = app
+        .write(move |conn| {
+            let (version, switched) = binding::roll_back(conn, &schema, &script, by, now)?;
+            line.say(told::switched(&version, &switched));
+            Ok::<_, EngineError>((version, switched))
+        })
+        .await?;
     Ok(told(&name, &version, &switched))
 }
 
 pub(super) async fn deactivate(State(app): State<App>, visitor: Visitor, At(name): At<String>) -> Answer<Done> {
-    let (by, now, script) = (visitor.caller.user, app.engine().clock().now(), name.clone());
-    app.write(move |conn| Ok::<_, EngineError>(binding::deactivate(conn, &script, by, now)?)).await?;
+    switched_off(&app, name.clone(), visitor.caller.user).await?;
     Ok(Done::new(address(&["scripts", &name]), "It is switched off."))
 }
 
@@ -335,6 +434,7 @@ pub(super) async fn backtest(State(app): State<App>, visitor: Visitor, At(name):
             Ok::<_, EngineError>((version, component, rules.map(|one| one.rule.name).collect::<Vec<_>>()))
         })
         .await?;
+    audit::say(format!("{}, on the runs of {}", told::version(&version), rules.join(", ")));
     let script = app.engine().try_out(&component).await?;
     let now = app.engine().clock().now();
     let since = now.saturating_sub(SignedDuration::from_hours(24 * BACKTEST_DAYS)).unwrap_or(now);

@@ -5,6 +5,7 @@ use std::collections::{BTreeSet, HashMap};
 use axum::{extract::State, http::HeaderMap};
 use jiff::{SignedDuration, Timestamp};
 use maud::{Markup, html};
+use serde::Deserialize;
 use triggerbox_automation::{EngineError, people};
 use triggerbox_model::{
     limits::{Class, Limits, TABLE},
@@ -15,27 +16,47 @@ use super::{
     automation::number,
     form::Form,
     page::{Answer, Done, Page, Tab},
-    parts::{action, address, badge, bytes, confirmed, field, hidden_token, time},
+    parts::{action, address, badge, bytes, confirmed, encoded, field, hidden_token, time},
     visitor::{Visitor, names},
 };
 use crate::{
     app::App,
-    extract::At,
-    people::{Account, Role, accounts, invites, sessions},
+    extract::{Asked, At},
+    people::{Account, Role, accounts, audit, invites, sessions},
     problem::Problem,
     tokens::{self, NewToken, Scope, Token},
+    told,
 };
 
-pub(super) async fn show(State(app): State<App>, visitor: Visitor) -> Answer {
+/// Accounts of one page: each with its form.
+const ACCOUNTS: u32 = 20;
+
+/// Tokens of one page.
+const TOKENS: u32 = 40;
+
+/// Which accounts and tokens.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub(super) struct Query {
+    /// The sign-in name that the accounts begin with.
+    account: String,
+    /// The token that the tokens begin with.
+    token: Option<i64>,
+}
+
+pub(super) async fn show(State(app): State<App>, visitor: Visitor, Asked(query): Asked<Query>) -> Answer {
     let now = app.engine().clock().now();
-    let (all, open, tokens) = app
+    let (login, newest) = (query.account.clone(), query.token.unwrap_or(i64::MAX));
+    let (mut all, open, mut tokens) = app
         .read(move |conn| {
-            let all = accounts::list(conn)?;
+            let all = accounts::from(conn, &login, ACCOUNTS + 1)?;
             let counts = all.iter().map(|one| Ok((one.id, sessions::count(conn, one.id, now)?)));
             let counts: HashMap<i64, u32> = counts.collect::<rusqlite::Result<_>>()?;
-            Ok::<_, EngineError>((all, counts, tokens::list(conn)?))
+            Ok::<_, EngineError>((all, counts, tokens::back_from(conn, newest, TOKENS + 1)?))
         })
         .await?;
+    let next_account = beyond(&mut all, ACCOUNTS).map(|one| format!("/settings?account={}", encoded(&one.login)));
+    let next_token = beyond(&mut tokens, TOKENS).map(|one| format!("/settings?token={}#tokens", one.id));
     let people = names(&app, all.iter().map(|one| one.user).chain(tokens.iter().map(|one| one.user)))?;
     let name = |user: Id| people.get(&user).map_or("", String::as_str);
     let providers = super::providers::card(&app, &visitor).await?;
@@ -44,16 +65,23 @@ pub(super) async fn show(State(app): State<App>, visitor: Visitor) -> Answer {
         section.card {
             h2 { "Accounts" }
             p.faint { "An account signs in here and has the rights of a user of the records: what it may see follows from those, what it may do follows from its roles." }
+            form.toolbar method="get" action="/settings" role="search" {
+                div { label for="account" { "From sign-in name" } br; input #account type="search" name="account" value=(query.account) autocapitalize="none"; }
+                button type="submit" { "Find" }
+            }
+            @if all.is_empty() { p.faint { "None from this name on." } }
             @for one in &all { (account(&visitor, one, name(one.user), open.get(&one.id).copied().unwrap_or_default())) }
+            @if let Some(next) = &next_account { p { a.button href=(next) { "More accounts" } } }
             details { summary { b { "New account" } } (new_account(&visitor)) }
         }
-        section.card {
+        section.card #tokens {
             h2 { "API tokens" }
             @if tokens.is_empty() { p.faint { "None. Programs that use the API carry one." } }
             @else { div.scroll tabindex="0" role="region" aria-label="Tokens" { table.stack {
                 thead { tr { th scope="col" { "Token" } th scope="col" { "Acts as" } th scope="col" { "For" } th scope="col" { "Made" } th scope="col" { "Good until" } th scope="col" { span.unseen { "Actions" } } } }
                 tbody { @for one in &tokens { (token(&visitor, one, name(one.user), now)) } }
             } } }
+            @if let Some(next) = &next_token { p { a.button href=(next) { "Older tokens" } } }
             details { summary { b { "New token" } } (new_token(&visitor)) }
         }
         (providers)
@@ -61,6 +89,12 @@ pub(super) async fn show(State(app): State<App>, visitor: Visitor) -> Answer {
         (standing(&app))
     };
     Ok(Page::new(Tab::Settings, "Settings", body))
+}
+
+/// Cuts a list, of which one more was asked for than a page has, to the page: the one beyond it begins the next page.
+fn beyond<T>(list: &mut Vec<T>, page: u32) -> Option<T> {
+    let size = usize::try_from(page).unwrap_or(usize::MAX);
+    if list.len() > size { list.pop() } else { None }
 }
 
 fn account(visitor: &Visitor, one: &Account, name: &str, open: u32) -> Markup {
@@ -200,6 +234,7 @@ fn chosen(form: &Form) -> Result<BTreeSet<Role>, Problem> {
 pub(super) async fn create_account(State(app): State<App>, visitor: Visitor, headers: HeaderMap, form: Form) -> Answer {
     let (user, roles, login) = (user(&app, form.text("user")).await?, chosen(&form)?, form.text("login").to_owned());
     let (now, name) = (app.engine().clock().now(), login.clone());
+    audit::say(told::account(&login, user, &roles, false));
     let secret = app
         .write(move |conn| {
             let id = accounts::create(conn, &name, user, &roles, now)??;
@@ -210,10 +245,11 @@ pub(super) async fn create_account(State(app): State<App>, visitor: Visitor, hea
 }
 
 pub(super) async fn make_link(State(app): State<App>, visitor: Visitor, headers: HeaderMap, At(id): At<i64>) -> Answer {
-    let now = app.engine().clock().now();
+    let (now, line) = (app.engine().clock().now(), audit::here());
     let (login, secret) = app
         .write(move |conn| {
             let account = accounts::get(conn, id)??;
+            line.say(format!("a link that sets a password of {}, good for {} hours", account.login, invites::HOURS));
             Ok::<_, EngineError>((account.login, invites::create(conn, id, now)?))
         })
         .await?;
@@ -238,7 +274,12 @@ fn link_page(app: &App, _visitor: &Visitor, headers: &HeaderMap, login: &str, se
 pub(super) async fn change_account(State(app): State<App>, At(id): At<i64>, form: Form) -> Answer<Done> {
     let (user, roles) = (user(&app, form.text("user")).await?, chosen(&form)?);
     let disabled = form.is_on("disabled").then(|| app.engine().clock().now());
+    let line = audit::here();
     app.write(move |conn| {
+        let old = accounts::get(conn, id)??;
+        let now = told::account(&old.login, user, &roles, disabled.is_some());
+        let was = told::account(&old.login, old.user, &old.roles, old.disabled.is_some());
+        line.say(format!("{now}; before: {was}"));
         accounts::change(conn, id, user, &roles, disabled)??;
         if disabled.is_some() {
             sessions::end_all(conn, id)?;
@@ -250,7 +291,14 @@ pub(super) async fn change_account(State(app): State<App>, At(id): At<i64>, form
 }
 
 pub(super) async fn sign_out_account(State(app): State<App>, At(id): At<i64>) -> Answer<Done> {
-    let count = app.write(move |conn| Ok::<_, EngineError>(sessions::end_all(conn, id)?)).await?;
+    let line = audit::here();
+    let count = app
+        .write(move |conn| {
+            let count = sessions::end_all(conn, id)?;
+            line.say(format!("{} in {count} browser(s)", accounts::get(conn, id)??.login));
+            Ok::<_, EngineError>(count)
+        })
+        .await?;
     Ok(Done::new("/settings", format!("{count} browser(s) are signed out.")))
 }
 
@@ -273,7 +321,14 @@ pub(super) async fn create_token(State(app): State<App>, visitor: Visitor, form:
     let until =
         |days: u32| now.saturating_add(SignedDuration::from_hours(24 * i64::from(days))).unwrap_or(Timestamp::MAX);
     let new = NewToken { name, user, scopes, expires: days.map(until) };
-    let (token, secret) = app.write(move |conn| Ok::<_, EngineError>(tokens::create(conn, &new, now)?)).await?;
+    let line = audit::here();
+    let (token, secret) = app
+        .write(move |conn| {
+            let made = tokens::create(conn, &new, now)?;
+            line.say(told::token(&made.0));
+            Ok::<_, EngineError>(made)
+        })
+        .await?;
     let body = html! {
         section.card {
             p { "This is the token " b { (token.name) } ". It is not shown again; only its hash is kept." }
@@ -286,6 +341,11 @@ pub(super) async fn create_token(State(app): State<App>, visitor: Visitor, form:
 
 pub(super) async fn revoke_token(State(app): State<App>, At(id): At<i64>) -> Answer<Done> {
     let now = app.engine().clock().now();
-    app.write(move |conn| tokens::revoke(conn, id, now)?.map_err(EngineError::from)).await?;
+    let line = audit::here();
+    app.write(move |conn| {
+        line.say(told::token(&tokens::revoke(conn, id, now)?.map_err(EngineError::from)?));
+        Ok::<_, EngineError>(())
+    })
+    .await?;
     Ok(Done::new("/settings", "The token is revoked."))
 }

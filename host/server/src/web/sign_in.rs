@@ -1,7 +1,9 @@
 //! Signing in, and the links that set a password.
 
 use axum::extract::State;
+use jiff::Timestamp;
 use maud::{Markup, html};
+use rusqlite::Connection;
 use serde::Deserialize;
 use triggerbox_automation::EngineError;
 use triggerbox_model::error::Error;
@@ -22,6 +24,7 @@ use crate::{
         invites, password, sessions,
     },
     problem::Problem,
+    told,
 };
 use axum::{
     http::StatusCode,
@@ -75,7 +78,7 @@ pub(super) async fn enter(State(app): State<App>, guest: Guest, form: Form) -> A
     let (login, given) = (form.text("login").to_owned(), form.raw("password").to_owned());
     let now = app.engine().clock().now();
     let refuse = |why: &str| Ok(page(&guest, form.text("next"), &login, Some(why)).into_response());
-    if !app.pace().allows(&login, &guest.address, now) {
+    if !app.pace().take(&login, &guest.address, now) {
         let answer: Answer<Response> = refuse("Too many tries. Wait a quarter of an hour, then try again.");
         return answer.map(|mut response| {
             *response.status_mut() = StatusCode::TOO_MANY_REQUESTS;
@@ -83,58 +86,52 @@ pub(super) async fn enter(State(app): State<App>, guest: Guest, form: Form) -> A
         });
     }
     let (inner, name) = (app.clone(), login.clone());
-    let found = app.blocking(move || {
+    let found = app.hashing(move || {
         let account = accounts::by_login(&*inner.engine().database().snapshot()?, &name)?;
         let kept = account.as_ref().filter(|one| one.disabled.is_none()).and_then(|one| one.password.clone());
         let right = password::is(&given, kept.as_deref());
         Ok(account.filter(|_| right))
     });
     let Some(account) = found.await? else {
-        app.pace().failed(&login, &guest.address, now);
         let deed = Deed {
             who: login.chars().take(100).collect(),
             user: None,
             action: "sign-in-refused",
             what: "/sign-in".to_owned(),
-            detail: String::new(),
+            detail: "name and password did not go together".to_owned(),
             address: guest.address.clone(),
         };
         app.write(move |conn| Ok::<_, EngineError>(audit::write(conn, &deed, now)?)).await?;
         return refuse("Name and password do not go together.");
     };
-    app.pace().succeeded(&login);
-    let key = begin(&app, &guest, &account, "signed-in").await?;
+    app.pace().succeeded(&login, &guest.address, now);
+    let inner = guest.clone();
+    let begun = app.write(move |conn| begin(conn, &inner, &account, "signed-in", now));
+    let key = begun.await?;
     let mut response = (StatusCode::SEE_OTHER, [("location", own(form.text("next")).to_owned())]).into_response();
     response.extensions_mut().insert(SignedIn(Some(key)));
     Ok(response)
 }
 
 /// Signs a browser in: with a new key, whatever it had before.
-async fn begin(
-    app: &App,
+fn begin(
+    conn: &Connection,
     guest: &Guest,
     account: &accounts::Account,
     action: &'static str,
-) -> Result<SessionKey, Problem> {
-    let now = app.engine().clock().now();
-    let (old, address) = (guest.key.clone(), guest.address.clone());
-    let (account, deed) = (
-        account.id,
-        Deed {
-            who: account.login.clone(),
-            user: Some(account.user),
-            action,
-            what: account.login.clone(),
-            detail: String::new(),
-            address: guest.address.clone(),
-        },
-    );
-    app.write(move |conn| {
-        sessions::end(conn, &old)?;
-        audit::write(conn, &deed, now)?;
-        Ok::<_, EngineError>(sessions::create(conn, account, &address, now)?)
-    })
-    .await
+    now: Timestamp,
+) -> Result<SessionKey, EngineError> {
+    let deed = Deed {
+        who: account.login.clone(),
+        user: Some(account.user),
+        action,
+        what: account.login.clone(),
+        detail: told::account(&account.login, account.user, &account.roles, false),
+        address: guest.address.clone(),
+    };
+    sessions::end(conn, &guest.key)?;
+    audit::write(conn, &deed, now)?;
+    Ok(sessions::create(conn, account.id, &guest.address, now)?)
 }
 
 #[derive(Deserialize)]
@@ -196,18 +193,17 @@ pub(super) async fn set_password(State(app): State<App>, guest: Guest, form: For
     if let Err(error) = check(&given, form.raw("again")) {
         return Ok(password_page(&guest, &key, &login, &[sentence(&error.message)]).into_response());
     }
-    let hash = app.blocking(move || password::hash(&given).map_err(|_| failed())).await?;
+    let hash = app.hashing(move || password::hash(&given).map_err(|_| failed())).await?;
     let now = app.engine().clock().now();
-    let account = app.write(move |conn| {
+    let begun = app.write(move |conn| {
         let Some(id) = invites::take(conn, &key, now)? else {
             return Ok(None);
         };
         accounts::set_password(conn, id, &hash)?;
         sessions::end_all(conn, id)?;
-        Ok::<_, EngineError>(Some(accounts::get(conn, id)??))
+        begin(conn, &guest, &accounts::get(conn, id)??, "password-set", now).map(Some)
     });
-    let account = account.await?.ok_or_else(gone)?;
-    let key = begin(&app, &guest, &account, "password-set").await?;
+    let key = begun.await?.ok_or_else(gone)?;
     let mut response = Done::new("/", "Your password is set. Welcome.").into_response();
     response.extensions_mut().insert(SignedIn(Some(key)));
     Ok(response)

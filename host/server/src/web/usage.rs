@@ -3,18 +3,20 @@
 use std::collections::BTreeMap;
 
 use axum::extract::State;
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use maud::{Markup, html};
-use rusqlite::Connection;
+use rusqlite::{Connection, Row};
 use triggerbox_automation::{EngineError, clock::timestamp, runs::RunState};
+use triggerbox_llm::budget::{self, Amount};
+use triggerbox_model::limits;
 
 use super::{
     form::Form,
     page::{Answer, Done, Page, Tab},
-    parts::{self, action, address, badge, bar, empty, euro, field, grouped, hidden_token, long, time, took},
+    parts::{self, action, address, badge, bar, empty, euro, field, fitting, grouped, hidden_token, long, time, took},
     visitor::{Visitor, names},
 };
-use crate::{app::App, problem::Problem, tokens::Scope};
+use crate::{app::App, people::audit, problem::Problem, tokens::Scope, told};
 
 /// The newest runs that are counted.
 const COUNTED: i64 = 2_000;
@@ -23,7 +25,13 @@ const COUNTED: i64 = 2_000;
 const TIMED: i64 = 500;
 
 /// Days of spending that are shown.
-const DAYS: i64 = 14;
+const DAYS: i32 = 14;
+
+/// Bytes of the rows of one table.
+const MOST_BYTES: usize = 45_000;
+
+/// The newest calls of language models whose models are looked up: what each asked is read for it.
+const CALLS: i64 = 2_000;
 
 /// How one rule goes.
 #[derive(Default)]
@@ -33,14 +41,31 @@ struct Pulse {
     times: Vec<i64>,
 }
 
-/// What one rule spent on one day.
+/// What was charged to one account of one day: a rule's, or the server's.
 struct Spent {
     day: String,
     rule: String,
+    amount: Amount,
+}
+
+/// What one rule asked of one model on one day.
+struct Asked {
+    day: String,
+    rule: String,
     model: String,
-    calls: u64,
-    tokens: u64,
-    cost: u64,
+    amount: Amount,
+}
+
+/// What language models cost, from the accounts that budgets are held against.
+struct Money {
+    /// The server's days, the newest first.
+    days: Vec<Spent>,
+    /// The rules' days: the newest first, then by rule.
+    rules: Vec<Spent>,
+    /// By model, as far as the newest calls tell.
+    models: Vec<Asked>,
+    /// Whether there are older calls in these days.
+    more: bool,
 }
 
 struct Health {
@@ -48,7 +73,7 @@ struct Health {
     oldest: Option<i64>,
     rules: BTreeMap<String, Pulse>,
     stuck: Vec<(i64, String, i64)>,
-    spent: Vec<Spent>,
+    money: Money,
 }
 
 pub(super) async fn show(State(app): State<App>, visitor: Visitor) -> Answer {
@@ -95,17 +120,11 @@ pub(super) async fn show(State(app): State<App>, visitor: Visitor) -> Answer {
                 @if health.rules.is_empty() { (empty("Nothing to tell yet", html! { p { "Once automations have run, their pace and their failures are told here." } })) }
                 @else { div.scroll tabindex="0" role="region" aria-label="Automations" { table.stack {
                     thead { tr { th scope="col" { "Automation" } th.number scope="col" { "Runs" } th.number scope="col" { "Failed" } th scope="col" { "Failure rate" } th.number scope="col" { "Median" } th.number scope="col" { "95 % within" } } }
-                    tbody { @for (rule, pulse) in &health.rules { tr {
-                        th.name scope="row" { a href=(address(&["automations", rule])) { (rule) } }
-                        td.number { (grouped(pulse.runs)) }
-                        td.number { @if pulse.failed > 0 { a href=(format!("/runs?rule={}&state=failed", parts::encoded(rule))) { (grouped(pulse.failed)) } } @else { "0" } }
-                        td { (rate(pulse)) }
-                        td.number { (within(&pulse.times, 50)) }
-                        td.number { (within(&pulse.times, 95)) }
-                    } } }
-                } } }
+                    @let (rows, left) = fitting(health.rules.iter().map(|(rule, pulse)| pace(rule, pulse)), MOST_BYTES);
+                    tbody { @for row in &rows { (row) } }
+                } } (more(left)) }
             }
-            section.card { h2 { "Language models" } (spending(&app, &health)) }
+            section.card { h2 { "Language models" } (spending(&app, &health.money, now)) }
             @if !health.stuck.is_empty() {
                 section.card { h2 { "Stuck runs" } ul { @for (run, rule, since) in &health.stuck { li { a href=(address(&["runs", &run.to_string()])) { "Run #" (run) } " of " (rule) ", since " (time(timestamp(*since), &visitor.zone)) } } } }
             }
@@ -113,6 +132,25 @@ pub(super) async fn show(State(app): State<App>, visitor: Visitor) -> Answer {
         @if visitor.may(Scope::Operate) { (stop_form(&visitor)) }
     };
     Ok(Page::new(Tab::Usage, "Usage & health", body))
+}
+
+/// How one rule goes.
+fn pace(rule: &str, pulse: &Pulse) -> Markup {
+    html! {
+        tr {
+            th.name scope="row" { a href=(address(&["automations", rule])) { (rule) } }
+            td.number { (grouped(pulse.runs)) }
+            td.number { @if pulse.failed > 0 { a href=(format!("/runs?rule={}&state=failed", parts::encoded(rule))) { (grouped(pulse.failed)) } } @else { "0" } }
+            td { (rate(pulse)) }
+            td.number { (within(&pulse.times, 50)) }
+            td.number { (within(&pulse.times, 95)) }
+        }
+    }
+}
+
+/// How many rows a table has no room for.
+fn more(left: usize) -> Markup {
+    html! { @if left > 0 { p.faint { "and " (grouped(u64::try_from(left).unwrap_or_default())) " more" } } }
 }
 
 fn rate(pulse: &Pulse) -> Markup {
@@ -130,25 +168,74 @@ fn within(times: &[i64], percent: usize) -> String {
     times.get(at).map_or_else(|| "–".to_owned(), |time| took(*time))
 }
 
-fn spending(app: &App, health: &Health) -> Markup {
-    let today = health.spent.first().map(|one| one.day.clone()).unwrap_or_default();
-    let budget = app.engine().config().outside.as_ref().map(|services| services.budgets.server_day.cost);
-    let spent_today: u64 = health.spent.iter().filter(|one| one.day == today).map(|one| one.cost).sum();
-    html! {
-        @if health.spent.is_empty() { p.faint { "No automation has asked a language model in the last " (DAYS) " days." } } @else {
-            @if let Some(euros) = budget.filter(|euros| *euros > 0.0) {
-                @let most = triggerbox_model::limits::micro_euro(euros);
-                p { "On " (today) ": " (euro(spent_today)) " of " (euro(most)) " " (bar((spent_today * 100 / most.max(1)).min(100))) }
+fn spending(app: &App, money: &Money, now: Timestamp) -> Markup {
+    let budgets = app.engine().config().outside.as_ref().map(|services| &services.budgets);
+    let (server, rule) = (budgets.map(|all| all.server_day.amount()), budgets.map(|all| all.rule_day.amount()));
+    let today = day(now);
+    let spent_today = money.days.iter().find(|one| one.day == today).map(|one| one.amount).unwrap_or_default();
+    let amounts = |one: Amount| {
+        html! { td.number { (grouped(one.calls)) } td.number { (grouped(one.tokens)) } td.number { (euro(one.micro_euro)) } }
+    };
+    let of_rule = |one: &Spent| {
+        html! {
+            tr {
+                td { (one.day) } th.name scope="row" { (one.rule) } (amounts(one.amount))
+                td { (part(one.amount.tokens, rule.map(|most| most.tokens))) }
+                td { (part(one.amount.micro_euro, rule.map(|most| most.micro_euro))) }
             }
-            div.scroll tabindex="0" role="region" aria-label="Language models" { table.stack {
-                thead { tr { th scope="col" { "Day (UTC)" } th scope="col" { "Automation" } th scope="col" { "Model" } th.number scope="col" { "Calls" } th.number scope="col" { "Tokens" } th.number scope="col" { "Cost" } } }
-                tbody { @for one in health.spent.iter().take(200) { tr {
-                    td { (one.day) } th.name scope="row" { (one.rule) } td { (one.model) }
-                    td.number { (grouped(one.calls)) } td.number { (grouped(one.tokens)) } td.number { (euro(one.cost)) }
+        }
+    };
+    let of_model = |one: &Asked| html! { tr { td { (one.day) } th.name scope="row" { (one.rule) } td { (long(&one.model)) } (amounts(one.amount)) } };
+    let (rules, rules_left) = fitting(money.rules.iter().map(of_rule), MOST_BYTES);
+    let (models, models_left) = fitting(money.models.iter().map(of_model), MOST_BYTES);
+    html! {
+        @if money.days.is_empty() && money.models.is_empty() { p.faint { "No automation has asked a language model in the last " (DAYS) " days." } } @else {
+            @if let Some(most) = server {
+                h3 { "Today (" (today) " UTC), of the server's budget" }
+                (of_budget(spent_today, most))
+            }
+            h3 { "By day and automation" @if rule.is_some() { span.faint { ", of each automation's budget for a day" } } }
+            div.scroll tabindex="0" role="region" aria-label="Language models by automation" { table.stack {
+                thead { tr { th scope="col" { "Day (UTC)" } th scope="col" { "Automation" } th.number scope="col" { "Calls" } th.number scope="col" { "Tokens" } th.number scope="col" { "Cost" } th scope="col" { "Of its tokens" } th scope="col" { "Of its money" } } }
+                tbody { @for row in &rules { (row) } }
+            } }
+            (more(rules_left))
+            h3 { "All automations together" }
+            div.scroll tabindex="0" role="region" aria-label="Language models by day" { table.stack {
+                thead { tr { th scope="col" { "Day (UTC)" } th.number scope="col" { "Calls" } th.number scope="col" { "Tokens" } th.number scope="col" { "Cost" } } }
+                tbody { @for one in &money.days { tr {
+                    th scope="row" { (one.day) } (amounts(one.amount))
                 } } }
             } }
+            h3 { "By model" @if money.more { span.faint { ", of the newest " (grouped(CALLS.unsigned_abs())) " calls alone" } } }
+            div.scroll tabindex="0" role="region" aria-label="Language models by model" { table.stack {
+                thead { tr { th scope="col" { "Day (UTC)" } th scope="col" { "Automation" } th scope="col" { "Model" } th.number scope="col" { "Calls" } th.number scope="col" { "Tokens" } th.number scope="col" { "Cost" } } }
+                tbody { @for row in &models { (row) } }
+            } }
+            (more(models_left))
         }
     }
+}
+
+/// What was used of a budget, each of its three parts.
+fn of_budget(used: Amount, most: Amount) -> Markup {
+    html! {
+        dl.facts {
+            dt { "Money" } dd { (euro(used.micro_euro)) " of " (euro(most.micro_euro)) " " (part(used.micro_euro, Some(most.micro_euro))) }
+            dt { "Tokens" } dd { (grouped(used.tokens)) " of " (grouped(most.tokens)) " " (part(used.tokens, Some(most.tokens))) }
+            dt { "Calls" } dd { (grouped(used.calls)) " of " (grouped(most.calls)) " " (part(used.calls, Some(most.calls))) }
+        }
+    }
+}
+
+/// A part of what a budget has; nothing, where there is no budget.
+fn part(used: u64, most: Option<u64>) -> Markup {
+    html! { @if let Some(most) = most { (bar(used.saturating_mul(100).checked_div(most).unwrap_or(if used > 0 { 100 } else { 0 }).min(100))) } }
+}
+
+/// A day as the accounts name it.
+fn day(at: Timestamp) -> String {
+    at.strftime("%Y-%m-%d").to_string()
 }
 
 fn stop_form(visitor: &Visitor) -> Markup {
@@ -200,24 +287,50 @@ fn look(conn: &Connection, now: Timestamp, minutes: i64) -> Result<Health, Engin
     let before = now.as_millisecond() - minutes * 60_000;
     let stuck =
         statement.query_map([before], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?.collect::<Result<_, _>>()?;
-    Ok(Health { states, oldest, rules, stuck, spent: spent(conn, now)? })
+    Ok(Health { states, oldest, rules, stuck, money: money(conn, now)? })
 }
 
-/// What was asked of language models, by day, rule and model, the newest first.
-fn spent(conn: &Connection, now: Timestamp) -> rusqlite::Result<Vec<Spent>> {
-    let sql = "SELECT date(at / 1000, 'unixepoch') AS day, rule, coalesce(request ->> '$.model', '–') AS model, count(*), \
-               sum(coalesce(used, worst) ->> '$.tokens'), sum(coalesce(used, worst) ->> '$.micro_euro') FROM llm_call \
-               WHERE kind = 'model' AND at >= ?1 AND id > (SELECT coalesce(max(id), 0) FROM llm_call) - ?2 \
-               GROUP BY day, rule, model ORDER BY day DESC, rule, model";
-    let since = now.as_millisecond() - DAYS * 24 * 3_600_000;
-    let mut statement = conn.prepare_cached(sql)?;
-    let rows = statement.query_map((since, COUNTED), |row| {
+fn money(conn: &Connection, now: Timestamp) -> rusqlite::Result<Money> {
+    let back = |days: i32| now.saturating_sub(SignedDuration::from_hours(24 * i64::from(days))).unwrap_or(now);
+    let days: Vec<String> = (0..DAYS).map(|days| day(back(days))).collect();
+    let amount = |row: &Row<'_>, first: usize| {
         let number =
             |at: usize| Ok::<_, rusqlite::Error>(row.get::<_, Option<i64>>(at)?.unwrap_or_default().unsigned_abs());
-        let (calls, tokens, cost) = (number(3)?, number(4)?, number(5)?);
-        Ok(Spent { day: row.get(0)?, rule: row.get(1)?, model: row.get(2)?, calls, tokens, cost })
-    })?;
-    rows.collect()
+        Ok::<_, rusqlite::Error>(Amount {
+            calls: number(first)?,
+            tokens: number(first + 1)?,
+            micro_euro: number(first + 2)?,
+        })
+    };
+    let mut server = Vec::new();
+    for day in &days {
+        let amount = budget::used(conn, limits::Scope::ServerDay, day)?;
+        if amount != Amount::default() {
+            server.push(Spent { day: day.clone(), rule: String::new(), amount });
+        }
+    }
+    // Accounts are found by their keys: those of each rule that there is, or was, on each of the days.
+    let sql = "SELECT d.value, r.name, a.calls, a.tokens, a.micro_euro FROM json_each(?1) d \
+               JOIN (SELECT name FROM engine_rule UNION SELECT rule FROM engine_rule_version) r \
+               JOIN llm_account a ON a.scope = ?2 AND a.key = r.name || '@' || d.value ORDER BY d.key, r.name";
+    let spent = |row: &Row<'_>| Ok(Spent { day: row.get(0)?, rule: row.get(1)?, amount: amount(row, 2)? });
+    let json = serde_json::to_string(&days).unwrap_or_default();
+    let mut statement = conn.prepare_cached(sql)?;
+    let rules = statement.query_map((&json, limits::Scope::RuleDay.name()), spent)?.collect::<Result<_, _>>()?;
+    let sql = "SELECT date(at / 1000, 'unixepoch') AS day, rule, coalesce(request ->> '$.model', '–') AS model, count(*), \
+               sum(coalesce(used, worst) ->> '$.tokens'), sum(coalesce(used, worst) ->> '$.micro_euro') \
+               FROM (SELECT * FROM llm_call WHERE id > (SELECT coalesce(max(id), 0) FROM llm_call) - ?2) \
+               WHERE kind = 'model' AND at >= ?1 GROUP BY day, rule, model ORDER BY day DESC, rule, model";
+    let since = back(DAYS - 1).as_millisecond();
+    let since = since - since.rem_euclid(24 * 3_600_000);
+    let asked =
+        |row: &Row<'_>| Ok(Asked { day: row.get(0)?, rule: row.get(1)?, model: row.get(2)?, amount: amount(row, 3)? });
+    let mut statement = conn.prepare_cached(sql)?;
+    let models = statement.query_map((since, CALLS), asked)?.collect::<Result<_, _>>()?;
+    let sql = "SELECT EXISTS (SELECT 1 FROM llm_call WHERE id = (SELECT max(id) FROM llm_call WHERE id <= \
+               (SELECT max(id) FROM llm_call) - ?2) AND at >= ?1)";
+    let more = conn.prepare_cached(sql)?.query_row((since, CALLS), |row| row.get(0))?;
+    Ok(Money { days: server, rules, models, more })
 }
 
 pub(super) async fn stop(State(app): State<App>, visitor: Visitor, form: Form) -> Answer<Done> {
@@ -226,12 +339,15 @@ pub(super) async fn stop(State(app): State<App>, visitor: Visitor, form: Form) -
         app.engine().database().schema().model(model)?;
     }
     let reason = form.some("reason").ok_or_else(|| Problem::invalid("bad-body", "say why: everybody will read it"))?;
+    audit::say(format!("{}: {reason}", model.as_deref().unwrap_or("all automations")));
     app.engine().stop(model.as_deref(), visitor.caller.user, &reason).await?;
     Ok(Done::new("/usage", "Stopped. Automations still fire; their runs wait."))
 }
 
 pub(super) async fn go(State(app): State<App>, form: Form) -> Answer<Done> {
-    app.engine().go(form.some("model").as_deref()).await?;
+    let model = form.some("model");
+    audit::say(model.as_deref().unwrap_or("all automations"));
+    app.engine().go(model.as_deref()).await?;
     Ok(Done::new("/usage", "They run again."))
 }
 
@@ -242,6 +358,8 @@ pub(super) async fn retry_dead(State(app): State<App>, visitor: Visitor) -> Answ
     let inner = app.clone();
     let dead = app.blocking(move || Ok(inner.engine().runs(&filter)?)).await?;
     let dead = crate::api::runs::visible(&app, &visitor.caller, dead).await?;
+    let ids: Vec<_> = dead.iter().map(|run| run.id).collect();
+    audit::say(told::runs(&ids));
     for run in &dead {
         app.engine().retry(run.id).await?;
     }

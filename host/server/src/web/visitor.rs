@@ -80,13 +80,13 @@ impl Visitor {
 
     /// What they did, for the audit log.
     #[must_use]
-    pub(super) fn deed(&self, action: &'static str, what: impl Into<String>, detail: impl Into<String>) -> Deed {
+    pub(super) fn deed(&self, action: &'static str, what: impl Into<String>) -> Deed {
         Deed {
             who: self.account.login.clone(),
             user: Some(self.account.user),
             action,
             what: what.into(),
-            detail: detail.into(),
+            detail: String::new(),
             address: self.address.clone(),
         }
     }

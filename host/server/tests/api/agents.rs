@@ -14,7 +14,7 @@ use crate::{
     world::{ADMIN, SAM, World},
 };
 
-fn services(server: &ModelServer) -> Arc<Services> {
+pub(crate) fn services(server: &ModelServer) -> Arc<Services> {
     let config = triggerbox_llm::Config::parse(&server.providers()).unwrap();
     let clock: Arc<dyn triggerbox_llm::Clock> = Arc::new(SystemClock);
     let budgets = config.budgets.clone();

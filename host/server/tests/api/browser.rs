@@ -81,7 +81,8 @@ impl<'w> Browser<'w> {
 
     /// What this browser's forms carry.
     pub(crate) fn form_token(&self) -> String {
-        let key = self.cookie("tb_session").or_else(|| self.cookie("tb_guest")).unwrap_or_default();
+        let names = ["tb_session", "__Host-tb_session", "tb_guest", "__Host-tb_guest"];
+        let key = names.into_iter().find_map(|name| self.cookie(name)).unwrap_or_default();
         SessionKey::of(&key).form_token()
     }
 

@@ -11,6 +11,7 @@
 mod agents;
 mod alerts;
 mod approvals;
+mod audited;
 mod browser;
 mod connections;
 mod document;
@@ -23,6 +24,7 @@ mod model;
 mod odoo;
 mod pages;
 mod people;
+mod screens;
 mod soak;
 mod tokens;
 mod world;

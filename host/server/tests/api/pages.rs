@@ -11,12 +11,12 @@ use crate::{
     world::{ADMIN, Answer, MANAGER, READER, SAM, SCORE, World},
 };
 
-fn component() -> Vec<u8> {
+pub(crate) fn component() -> Vec<u8> {
     embed_manifest(LEAD_SCORING.component, LEAD_SCORING.manifest.unwrap()).unwrap()
 }
 
 /// The same component as another version.
-fn version(version: &str) -> Vec<u8> {
+pub(crate) fn version(version: &str) -> Vec<u8> {
     let lines = LEAD_SCORING.manifest.unwrap().lines();
     let named =
         |line: &str| if line.starts_with("version") { format!("version = \"{version}\"") } else { line.to_owned() };
@@ -24,7 +24,7 @@ fn version(version: &str) -> Vec<u8> {
     embed_manifest(LEAD_SCORING.component, &manifest.join("\n")).unwrap()
 }
 
-async fn upload(browser: &Browser<'_>, file: &str, bytes: &[u8]) -> Answer {
+pub(crate) async fn upload(browser: &Browser<'_>, file: &str, bytes: &[u8]) -> Answer {
     let mut body = format!(
         "--edge\r\nContent-Disposition: form-data; name=\"component\"; filename=\"{file}\"\r\n\
          Content-Type: application/wasm\r\n\r\n"
@@ -37,7 +37,7 @@ async fn upload(browser: &Browser<'_>, file: &str, bytes: &[u8]) -> Answer {
     browser.send(request.body(body)).await
 }
 
-const RULE: [(&str, &str); 7] = [
+pub(crate) const RULE: [(&str, &str); 7] = [
     ("known", ""),
     ("name", "score"),
     ("title", "Score new leads"),
@@ -65,9 +65,16 @@ async fn an_administrator_goes_the_whole_way() {
     }
 
     let uploaded = upload(&admin, "lead-scoring.wasm", &component()).await;
-    assert_eq!((uploaded.status, uploaded.header("location")), (303, "/scripts/lead-scoring"), "{}", uploaded.text());
+    let report = uploaded.header("location").to_owned();
+    assert_eq!(uploaded.status, 303, "{}", uploaded.text());
+    let page = admin.page(&report).await;
+    for part in
+        ["it is active", "Rust", "triggerbox:automation/", "offered", "Backtraces", "href=\"/scripts/lead-scoring\""]
+    {
+        assert!(page.contains(part), "{part}: {page}");
+    }
     let page = admin.page("/scripts/lead-scoring").await;
-    assert!(page.contains("it is active") && page.contains("may ") && page.contains("<b>read</b>"), "{page}");
+    assert!(page.contains("may ") && page.contains("<b>read</b>") && page.contains(&report), "{page}");
     let hash = page.split("/component").next().unwrap().rsplit('/').next().unwrap().to_owned();
     let file = admin.get(&format!("/scripts/lead-scoring/{hash}/component")).await;
     assert_eq!((file.status, file.bytes == component()), (200, true));
@@ -317,6 +324,32 @@ async fn hostile_files_and_paths_are_refused() {
         assert!(answer.text().contains("Nothing was kept"), "{name}");
     }
     assert_eq!(upload(&admin, "empty", b"").await.status, 400);
+
+    // Components within components, as deep as nobody needs them.
+    let header: &[u8] = b"\0asm\x0d\0\x01\0";
+    let mut nested = header.to_vec();
+    for _ in 0..10_000 {
+        nested = [header, &[4], &leb(nested.len()), &nested].concat();
+    }
+    // Two manifests: which one would count?
+    let manifest = LEAD_SCORING.manifest.unwrap();
+    let name = "triggerbox:manifest";
+    let section = [&leb(name.len()), name.as_bytes(), manifest.as_bytes()].concat();
+    let twice = [&component()[..], &[0], &leb(section.len()), &section].concat();
+    for (name, bytes) in [("nested", nested), ("twice", twice)] {
+        let answer = upload(&admin, name, &bytes).await;
+        assert_eq!(answer.status, 422, "{name}: {}", answer.text());
+        assert!(answer.text().contains("Nothing was kept"), "{name}");
+    }
+    // One file, once.
+    let part = |name: &str| format!("--edge\r\nContent-Disposition: form-data; name=\"{name}\"\r\n\r\nhello\r\n");
+    for parts in [vec!["component", "component"], vec!["other"], vec!["x"; 10_000]] {
+        let body = parts.into_iter().map(part).collect::<String>() + "--edge--\r\n";
+        let path = format!("/scripts/_upload?form-token={}", admin.form_token());
+        let request = admin.request("POST", &path).header("content-type", "multipart/form-data; boundary=edge");
+        let answer = admin.send(request.body(body)).await;
+        assert!(answer.status == 400 && answer.text().contains("one file"), "{}", answer.text());
+    }
     let scripts = world.get("/api/v1/scripts").await.good(200);
     assert!(!scripts.to_string().contains("passwd"));
     for path in [
@@ -331,6 +364,34 @@ async fn hostile_files_and_paths_are_refused() {
         assert!((400..500).contains(&answer.status), "{path}: {}", answer.status);
         assert!(!answer.text().contains("root:") && !answer.text().contains("[workspace]"), "{path}");
     }
+}
+
+/// A number as WebAssembly writes it.
+fn leb(mut number: usize) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    loop {
+        let low = u8::try_from(number & 0x7f).unwrap();
+        number >>= 7;
+        if number == 0 {
+            bytes.push(low);
+            return bytes;
+        }
+        bytes.push(low | 0x80);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_file_has_so_many_bytes_and_no_more() {
+    assert_eq!(triggerbox_server::Config::default().http.max_upload, 64 << 20);
+    let mut config = triggerbox_server::Config::default();
+    config.http.max_upload = 1 << 20;
+    let world = World::with(config).await;
+    let admin = Browser::of(&world, ADMIN, &[Role::Administrator]).await;
+    let answer = upload(&admin, "large", &vec![0; (1 << 20) + 1]).await;
+    assert_eq!(answer.status, 413, "{}", answer.text());
+    let component = world.request("POST", "/api/v1/scripts").header("content-type", "application/wasm");
+    let answer = world.send(component.bearer_auth(&world.token).body(vec![0; (1 << 20) + 1])).await;
+    assert_eq!(answer.code(413), "body-too-large");
 }
 
 // Shows: F025, F088

@@ -1,16 +1,21 @@
 //! Signing in, roles, and what keeps others out.
 
-use std::time::Duration;
+use std::{
+    collections::BTreeMap,
+    hash::{Hash, Hasher},
+    time::Duration,
+};
 
 use triggerbox_automation::{Clock, EngineError};
 use triggerbox_server::{
+    Config,
     people::{Role, audit},
     web::{Need, routes},
 };
 
 use crate::{
     browser::Browser,
-    world::{ADMIN, READER, World},
+    world::{ADMIN, Answer, READER, World},
 };
 
 const PASSWORD: &str = "plum wagon orbit 7";
@@ -65,8 +70,11 @@ async fn the_first_link_makes_an_administrator_who_then_signs_in_with_a_password
 
     let lines = world.app.read(|conn| Ok::<_, EngineError>(audit::list(conn, "", None, 50)?)).await.unwrap();
     let actions: Vec<_> = lines.iter().rev().map(|line| line.action.as_str()).collect();
-    assert_eq!(actions, ["password-set", "signed-out", "signed-in", "signed-in", "signed-out-everywhere"]);
-    assert!(lines.iter().all(|line| line.who == "admin" && line.address == "127.0.0.1"));
+    let (made, own) = actions.split_first().unwrap();
+    assert_eq!((*made, lines.last().unwrap().who.as_str()), ("account-created", audit::PROGRAM));
+    assert_eq!(own, ["password-set", "signed-out", "signed-in", "signed-in", "signed-out-everywhere"]);
+    let own = &lines[..lines.len() - 1];
+    assert!(own.iter().all(|line| line.who == "admin" && line.address == "127.0.0.1" && !line.detail.is_empty()));
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -88,6 +96,24 @@ async fn wrong_passwords_are_counted_and_nobody_is_led_elsewhere() {
     assert_eq!(browser.post("/sign-in", &fields).await.status, 429);
     world.clock.advance(Duration::from_secs(16 * 60));
     assert_eq!(browser.post("/sign-in", &fields).await.status, 422);
+}
+
+// Shows: F104
+#[tokio::test(flavor = "multi_thread")]
+async fn tries_at_the_same_time_count_each_other() {
+    let world = World::new().await;
+    let browser = Browser::new(&world);
+    browser.page("/sign-in").await;
+    let fields = [("login", "admin"), ("password", "wrong wrong wrong")];
+    let tries: Vec<_> = (0..50).map(|_| tokio::spawn(browser.form("/sign-in", &fields).send())).collect();
+    let mut answers = Vec::new();
+    for one in tries {
+        answers.push(one.await.unwrap().unwrap().status().as_u16());
+    }
+    let count = |status: u16| answers.iter().filter(|answer| **answer == status).count();
+    assert_eq!((count(422), count(429)), (5, 45), "five passwords are looked at, and no more");
+    let refused = world.app.read(|conn| Ok::<_, EngineError>(audit::list(conn, "sign-in-refused", None, 99)?)).await;
+    assert_eq!(refused.unwrap().len(), 5);
 }
 
 // Shows: F105, F108
@@ -146,34 +172,152 @@ fn address(path: &str) -> String {
     parts.collect::<Vec<_>>().join("/")
 }
 
+/// All that the database holds, table by table.
+async fn all_that_there_is(world: &World) -> BTreeMap<String, u64> {
+    let digest = |conn: &rusqlite::Connection| {
+        let mut names = conn.prepare("SELECT name FROM sqlite_master WHERE type = 'table' ORDER BY name")?;
+        let tables: Vec<String> = names.query_map([], |row| row.get(0))?.collect::<Result<_, _>>()?;
+        let mut digests = BTreeMap::new();
+        for table in tables {
+            let mut statement = conn.prepare(&format!("SELECT * FROM \"{table}\""))?;
+            let columns = statement.column_count();
+            let mut rows = statement.query([])?;
+            let mut hasher = std::hash::DefaultHasher::new();
+            while let Some(row) = rows.next()? {
+                for column in 0..columns {
+                    format!("{:?}", row.get_ref(column)?).hash(&mut hasher);
+                }
+            }
+            digests.insert(table, hasher.finish());
+        }
+        Ok::<_, EngineError>(digests)
+    };
+    world.app.read(digest).await.unwrap()
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn forms_of_other_pages_and_sessions_do_nothing() {
     let world = World::new().await;
     let browser = Browser::of(&world, ADMIN, &[Role::Administrator]).await;
     let other = Browser::of(&world, ADMIN, &[Role::Administrator]).await;
-    let refused = |request: reqwest::RequestBuilder| async {
-        let answer = browser.send(request).await;
-        assert_eq!(answer.status, 403, "{}", answer.text());
-        assert!(answer.text().contains("foreign-form"));
-    };
-    let form = "application/x-www-form-urlencoded";
-    let post = || browser.request("POST", "/sign-out").header("content-type", form);
-    refused(post().body("")).await;
-    refused(post().body(format!("form-token={}", other.form_token()))).await;
-    refused(post().body(format!("form-token={}", "0".repeat(64)))).await;
-    refused(browser.form("/sign-out", &[]).header("origin", "https://evil.example")).await;
-    refused(browser.form("/sign-out", &[]).header("origin", "null")).await;
-    refused(browser.form("/sign-out", &[]).header("sec-fetch-site", "cross-site")).await;
-    let json = browser.request("POST", "/sign-out").header("content-type", "application/json");
-    refused(json.body("{}")).await;
-    let file =
-        browser.request("POST", "/sign-out?form-token=00").header("content-type", "multipart/form-data; boundary=x");
-    refused(file.body("--x--")).await;
-    assert_eq!(browser.get("/runs").await.status, 200, "still signed in");
-    let host = world.base.clone();
+    let (guest, other_guest) = (Browser::new(&world), Browser::new(&world));
+    for one in [&guest, &other_guest] {
+        one.page("/sign-in").await;
+    }
+    // A use of each session is noted once.
+    for one in [&browser, &other] {
+        assert_eq!(one.get("/runs").await.status, 200);
+    }
+    let before = all_that_there_is(&world).await;
+    let posts: Vec<_> = routes().into_iter().filter(|route| route.method == "POST").collect();
+    assert!(posts.len() > 35, "{}", posts.len());
+    for route in &posts {
+        let path = address(route.path);
+        let doors = match route.need {
+            Need::Nothing => vec![(&guest, &other_guest), (&guest, &browser), (&browser, &guest), (&browser, &other)],
+            Need::Role(_) => vec![(&browser, &other), (&browser, &guest)],
+        };
+        for (own, foreign) in doors {
+            let fields = "login=admin&password=wrong+wrong+wrong&user=admin&role=reader&name=x&reason=x&texts=Mitchell";
+            let text = |kind: &str, token: &str| {
+                let body = if token.is_empty() { fields.to_owned() } else { format!("{fields}&form-token={token}") };
+                own.request("POST", &path).header("content-type", kind).body(body)
+            };
+            let form = |token: &str| text("application/x-www-form-urlencoded", token);
+            let file = |token: &str| {
+                let path = format!("{path}?form-token={token}");
+                own.request("POST", &path).header("content-type", "multipart/form-data; boundary=x").body("--x--")
+            };
+            let good = own.form_token();
+            let (theirs, none) = (foreign.form_token(), "0".repeat(64));
+            for request in [
+                form(""),
+                form(&theirs),
+                form(&none),
+                form(&good).header("origin", "https://evil.example"),
+                form(&good).header("origin", "null"),
+                form(&good).header("origin", format!("{}0", world.base)),
+                form(&good).header("sec-fetch-site", "cross-site"),
+                form(&good).header("sec-fetch-site", "same-site"),
+                text("application/json", &good),
+                text("text/plain", &good),
+                file(""),
+                file(&theirs),
+                file(&good).header("origin", "https://evil.example"),
+                file(&good).header("sec-fetch-site", "cross-site"),
+            ] {
+                let told = format!("{request:?}");
+                let answer = own.send(request).await;
+                assert_eq!(answer.status, 403, "{told}: {}", answer.text());
+                assert!(answer.text().contains("foreign-form"), "{told}: {}", answer.text());
+            }
+        }
+    }
+    assert_eq!(all_that_there_is(&world).await, before, "something was changed");
+    let own = world.base.clone();
     let own =
-        browser.send(browser.form("/sign-out", &[]).header("origin", host).header("sec-fetch-site", "same-origin"));
+        browser.send(browser.form("/sign-out", &[]).header("origin", own).header("sec-fetch-site", "same-origin"));
     assert_eq!(own.await.status, 303);
+}
+
+// Shows: F104
+#[tokio::test(flavor = "multi_thread")]
+async fn behind_a_proxy_that_speaks_tls_cookies_are_this_hosts_alone() {
+    let mut config = Config::default();
+    config.web.url = Some("https://triggerbox.example".to_owned());
+    config.web.proxy = true;
+    let world = World::with(config).await;
+    let browser = Browser::new(&world);
+    let key = world.app.first_link().await.unwrap().unwrap();
+    let cookies = |answer: &Answer| -> Vec<String> {
+        let all = answer.headers.get_all("set-cookie").iter();
+        all.map(|cookie| cookie.to_str().unwrap().to_owned()).collect()
+    };
+    let check = |answer: &Answer, expected: &[(&str, bool)]| {
+        let cookies = cookies(answer);
+        assert_eq!(cookies.len(), expected.len(), "{cookies:?}");
+        for (cookie, (name, ends)) in cookies.iter().zip(expected) {
+            assert!(cookie.starts_with(&format!("__Host-{name}=")), "{cookie}");
+            let parts: Vec<_> = cookie.split("; ").collect();
+            for part in ["Secure", "HttpOnly", "SameSite=Lax", "Path=/"] {
+                assert!(parts.contains(&part), "{part}: {cookie}");
+            }
+            assert_eq!(parts.contains(&"Max-Age=0"), *ends, "{cookie}");
+            assert!(!cookie.contains("Domain"), "{cookie}");
+        }
+        assert_eq!(answer.header("strict-transport-security"), "max-age=31536000");
+    };
+    let link = browser.get(&format!("/welcome?key={key}")).await;
+    check(&link, &[("tb_guest", false)]);
+    // A cookie of the other name is nobody's.
+    browser.keep("tb_session", "chosen-by-somebody-else");
+    browser.cookies.lock().unwrap().remove("tb_session");
+    let fields = [("key", key.as_str()), ("password", PASSWORD), ("again", PASSWORD)];
+    let form = browser.form("/welcome", &fields).header("origin", "https://triggerbox.example");
+    // What a client claims of itself is not believed, in one header or in several.
+    let form = form.header("x-forwarded-for", "6.6.6.6, 10.0.0.1").header("x-forwarded-for", "7.7.7.7, 10.0.0.9");
+    let done = browser.send(form).await;
+    assert_eq!(done.status, 303, "{}", done.text());
+    check(&done, &[("tb_session", false), ("tb_guest", true), ("tb_said", false)]);
+    check(&browser.get("/runs").await, &[("tb_said", true)]);
+    let out = browser.send(browser.form("/sign-out", &[]).header("x-forwarded-for", "6.6.6.6,10.0.0.9")).await;
+    check(&out, &[("tb_session", true), ("tb_said", false)]);
+    let lines = world.app.read(|conn| Ok::<_, EngineError>(audit::list(conn, "", None, 2)?)).await.unwrap();
+    assert_eq!(lines.iter().map(|line| line.address.as_str()).collect::<Vec<_>>(), ["10.0.0.9", "10.0.0.9"]);
+    let api = world.send(world.request("GET", "/healthz")).await;
+    assert_eq!(api.header("strict-transport-security"), "max-age=31536000");
+
+    // Without any of it, nothing is believed and nothing promised.
+    let world = World::new().await;
+    let browser = Browser::new(&world);
+    let ask = browser.request("GET", "/sign-in").header("x-forwarded-proto", "https");
+    let page = browser.send(ask).await;
+    assert!(page.headers.get("strict-transport-security").is_none());
+    assert!(cookies(&page).iter().all(|cookie| cookie.starts_with("tb_guest=") && !cookie.contains("Secure")));
+    let form = browser.form("/sign-in", &[("login", "admin"), ("password", "wrong wrong wrong")]);
+    browser.send(form.header("x-forwarded-for", "6.6.6.6")).await;
+    let lines = world.app.read(|conn| Ok::<_, EngineError>(audit::list(conn, "", None, 1)?)).await.unwrap();
+    assert_eq!(lines[0].address, "127.0.0.1");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -1,5 +1,6 @@
 // What pages do by themselves: parts marked `data-live` are renewed when something changes on the server, forms that
-// ask (`data-ask`) show the answer beside them, and a file can be dropped. Everything works without it, too.
+// ask (`data-ask`) show the answer beside them, a file can be dropped, and its upload is followed. Everything works without
+// it, too.
 "use strict";
 
 // A page that is being left, by signing out for one, is not loaded again behind the back of whoever leaves it.
@@ -72,7 +73,7 @@ for (const select of document.querySelectorAll("select[data-reload]")) {
   });
 }
 
-for (const place of document.querySelectorAll("form.drop")) {
+const drop = (place) => {
   const input = place.querySelector("input[type=file]");
   const over = (on) => (event) => { event.preventDefault(); place.classList.toggle("over", on); };
   place.addEventListener("dragover", over(true));
@@ -83,8 +84,35 @@ for (const place of document.querySelectorAll("form.drop")) {
     input.files = event.dataTransfer.files;
     place.requestSubmit();
   });
-  place.addEventListener("submit", () => {
+  place.addEventListener("submit", (event) => {
+    event.preventDefault();
     const told = place.querySelector("[role=status]");
-    if (told) told.textContent = "Uploading and checking…";
+    const bar = place.querySelector("progress");
+    const send = new XMLHttpRequest();
+    send.open("POST", place.action);
+    send.setRequestHeader("Accept", "application/json, text/html");
+    send.upload.addEventListener("progress", ({ loaded, total }) => {
+      bar.hidden = false;
+      bar.max = total;
+      bar.value = loaded;
+      const done = loaded < total ? `Uploading: ${Math.floor(loaded * 100 / total)} %` : "Checking and compiling…";
+      if (told.textContent !== done) told.textContent = done;
+    });
+    send.addEventListener("load", () => {
+      if (send.getResponseHeader("Content-Type")?.startsWith("application/json")) {
+        location.assign(JSON.parse(send.responseText).to);
+        return;
+      }
+      const fresh = new DOMParser().parseFromString(send.responseText, "text/html").getElementById("main");
+      if (!fresh) { location.reload(); return; }
+      document.getElementById("main").replaceChildren(...document.importNode(fresh, true).childNodes);
+      document.querySelectorAll("form.drop").forEach(drop);
+    });
+    send.addEventListener("error", () => {
+      bar.hidden = true;
+      told.textContent = "The connection was lost, and nothing is kept. Try it again.";
+    });
+    send.send(new FormData(place));
   });
-}
+};
+document.querySelectorAll("form.drop").forEach(drop);

@@ -1,0 +1,402 @@
+//! What single screens tell, and how much of it at once: however much there is, a page stays small, and the rest is a page
+//! farther.
+
+use std::collections::BTreeSet;
+
+use guest_artifacts::LEAD_SCORING;
+use rusqlite::Connection;
+use serde_json::{Value as Json, json};
+use triggerbox_automation::{Clock, EngineError};
+use triggerbox_sandbox::inspect::embed_manifest;
+use triggerbox_server::{
+    people::Role,
+    tokens::{self, NewToken, Scope},
+};
+
+use crate::{
+    agents::services,
+    browser::Browser,
+    model::ModelServer,
+    pages::upload,
+    world::{ADMIN, MANAGER, READER, SAM, SCORE, World},
+};
+
+/// Lead scoring as another version that says more in its manifest.
+fn lead_scoring(version: &str, more: &str) -> Vec<u8> {
+    let manifest = LEAD_SCORING.manifest.unwrap().replace("version = \"0.1.0\"", &format!("version = \"{version}\""));
+    embed_manifest(LEAD_SCORING.component, &format!("{manifest}\n{more}")).unwrap()
+}
+
+/// Changes the database as nobody can over HTTP.
+async fn put(world: &World, work: impl FnOnce(&Connection) -> rusqlite::Result<()> + Send + 'static) {
+    world.app.write(|conn| Ok::<_, EngineError>(work(conn)?)).await.unwrap();
+}
+
+/// All pages from one on, each with a button that leads to the next: what stands behind a word, up to the next mark.
+async fn all(browser: &Browser<'_>, first: &str, button: &str, word: &str) -> (Vec<String>, usize) {
+    let (mut path, mut found, mut count) = (first.to_owned(), Vec::new(), 0);
+    loop {
+        let page = browser.page(&path).await;
+        count += 1;
+        assert!(count < 100, "it does not end: {path}");
+        found.extend(page.split(word).skip(1).map(|rest| rest.split(['"', '<']).next().unwrap().to_owned()));
+        let Some(before) = page.split(button).next().filter(|before| before.len() < page.len()) else {
+            return (found, count);
+        };
+        path = before.rsplit("href=\"").next().unwrap().split('"').next().unwrap().replace("&amp;", "&");
+    }
+}
+
+// Shows: F093
+#[tokio::test(flavor = "multi_thread")]
+async fn a_version_that_asks_for_more_says_so() {
+    let world = World::new().await;
+    let admin = Browser::of(&world, ADMIN, &[Role::Administrator]).await;
+    let sends = "[[http]]\nmethods = [\"GET\", \"POST\"]\nurl = \"https://shop.example/*\"\n";
+    let limit = |fuel: &str| format!("[limits]\nfuel = {fuel}\n");
+    for (version, more) in [
+        ("0.1.0", limit("5_000_000")),
+        ("0.2.0", limit("4_000_000")),
+        ("0.3.0", limit("6_000_000")),
+        ("0.4.0", format!("{sends}{}", limit("5_000_000"))),
+    ] {
+        let answer = upload(&admin, "x.wasm", &lead_scoring(version, &more)).await;
+        assert_eq!(answer.status, 303, "{}", answer.text());
+    }
+    let page = admin.page("/scripts/lead-scoring").await;
+    let card = |version: &str| {
+        let head = format!("Version {version} ");
+        page.split("<section").find(|card| card.contains(&head)).unwrap_or_else(|| panic!("{version}: {page}"))
+    };
+    assert!(card("0.2.0").contains("asks for nothing more") && !card("0.2.0").contains("asks for more"));
+    let raised = card("0.3.0");
+    assert!(raised.contains("asks for more") && !raised.contains("asks for nothing more"), "{raised}");
+    assert!(raised.contains("limit <b>fuel</b>: 6\u{202f}000\u{202f}000, before: 5\u{202f}000\u{202f}000"), "{raised}");
+    let sends = card("0.4.0");
+    assert!(sends.contains("asks for more") && !sends.contains("asks for nothing more"), "{sends}");
+    let told = "sends <b>GET</b>, <b>POST</b> to <code>https://shop.example/*</code>";
+    assert_eq!(sends.matches(told).count(), 2, "among what it asks for, and against the active version: {sends}");
+}
+
+/// A lead that waits for a yes to what is to become of it.
+async fn waiting(world: &World, values: Json) -> (u64, i64) {
+    let made = world.call("POST", "/api/v1/records/crm.lead", json!({ "records": [values] })).await.good(201);
+    let run = made["runs"][0].as_i64().unwrap();
+    assert_eq!(world.ended(run).await["state"], "waiting-approval");
+    (made["ids"][0].as_u64().unwrap(), run)
+}
+
+// Shows: F125
+#[tokio::test(flavor = "multi_thread")]
+async fn what_changed_meanwhile_is_told_before_somebody_decides() {
+    let world = World::new().await;
+    world.script(&LEAD_SCORING).await;
+    world.rule(&format!("{SCORE}\n    mode = \"approve\"\n")).await.good(201);
+    let plant = json!({ "name": "Software for our manufacturing plants", "email_from": "ada@cedar.example" });
+    let (lead, run) = waiting(&world, plant).await;
+    let manager = Browser::of(&world, MANAGER, &[Role::Approver]).await;
+    let path = format!("/approvals/{run}");
+    let page = manager.page(&path).await;
+    assert!(!page.contains("Changed meanwhile") && page.contains("Approve and apply"), "{page}");
+    // The automation reads this and writes something else.
+    let other = json!({ "email_from": "grace@cedar.example" });
+    world.call("PATCH", &format!("/api/v1/records/crm.lead/{lead}"), other).await.good(200);
+    let page = manager.page(&path).await;
+    assert!(page.contains("Software for our manufacturing plants (email_from)"), "{page}");
+    assert!(page.contains("nothing is overwritten"), "{page}");
+    let hash = page.split("name=\"hash\" value=\"").nth(1).unwrap().split('"').next().unwrap();
+    let answer = manager.post(&format!("{path}/approve"), &[("hash", hash)]).await;
+    assert_eq!(answer.status, 409, "what the page told is what happens: {}", answer.text());
+
+    // Nobody decides in time.
+    world.ended(run).await;
+    assert!(manager.page(&path).await.contains("Approve and apply"));
+    world.clock.advance(std::time::Duration::from_secs(73 * 3_600));
+    let again = Browser::of(&world, MANAGER, &[Role::Approver]).await;
+    let page = again.page(&path).await;
+    let told = page.contains("It has expired") || page.contains("Expired");
+    assert!(told && !page.contains("Approve and apply"), "{page}");
+}
+
+// Shows: F125
+#[tokio::test(flavor = "multi_thread")]
+async fn whoever_had_a_hand_in_it_is_told_why_somebody_else_decides() {
+    let world = World::new().await;
+    let manager = Browser::of(&world, MANAGER, &[Role::Approver, Role::Developer]).await;
+    let uploaded = upload(&manager, "x.wasm", &lead_scoring("0.1.0", "")).await;
+    assert_eq!(uploaded.status, 303, "{}", uploaded.text());
+    world.rule(&format!("{SCORE}\n    mode = \"approve\"\n")).await.good(201);
+    let (_, run) = waiting(&world, json!({ "name": "Software for our manufacturing plants" })).await;
+    let path = format!("/approvals/{run}");
+    for (user, why) in [(MANAGER, "uploaded the script"), (ADMIN, "owns the rule")] {
+        let browser = Browser::of(&world, user, &[Role::Approver]).await;
+        let page = browser.page(&path).await;
+        assert!(page.contains(&format!("{why}: somebody else must approve")), "{page}");
+        assert!(!page.contains("Approve and apply") && page.contains("Reject"), "{page}");
+        let hash = page.split("name=\"hash\" value=\"").nth(1).unwrap().split('"').next().unwrap();
+        let answer = browser.post(&format!("{path}/approve"), &[("hash", hash)]).await;
+        assert!(answer.status == 403 && answer.text().contains("may-not-approve"), "{}", answer.text());
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn conditions_are_chosen_in_rows_that_say_the_same_as_the_text() {
+    let world = World::new().await;
+    world.script(&LEAD_SCORING).await;
+    let admin = Browser::of(&world, ADMIN, &[Role::Administrator]).await;
+    let rule = [("known", ""), ("name", "score"), ("model", "crm.lead"), ("active", "1"), ("on", "created")];
+    let script = [("script", "lead-scoring")];
+    let rows = [
+        ("d.was", ""),
+        ("domain", ""),
+        ("d.field", "expected_revenue"),
+        ("d.operator", ">"),
+        ("d.value", "10000"),
+        ("d.field", "name"),
+        ("d.operator", "ilike"),
+        ("d.value", "7"),
+    ];
+    let asked = admin.post("/automations/_ask", &[&rule[..], &rows, &script].concat()).await;
+    assert!(asked.text().contains("record(s) match now"), "{}", asked.text());
+    admin.done("/automations/_new", &[&rule[..], &rows, &script].concat()).await;
+    let domain = "[('expected_revenue', '>', 10000), ('name', 'ilike', '7')]";
+    let kept = world.get("/api/v1/rules/score").await.good(200);
+    assert_eq!(kept["rule"]["domain"], domain, "a name is a text, whatever it looks like: {kept}");
+    let form = admin.page("/automations/score").await;
+    for part in
+        ["name=\"d.value\" value=\"10000\"", "name=\"d.value\" value=\"7\"", "Add a condition", "Expected Revenue"]
+    {
+        assert!(form.contains(part), "{part}: {form}");
+    }
+    // What rows cannot say is a text, and is kept as one.
+    let or = "['|', ('name', '=', 'a'), ('name', '=', 'b')]";
+    let version = kept["version"].to_string();
+    let known = [("known", "score"), ("version", version.as_str()), ("d.was", domain), ("domain", or)];
+    admin.done("/automations/score", &[&rule[2..], &known, &rows[2..], &script].concat()).await;
+    assert_eq!(world.get("/api/v1/rules/score").await.good(200)["rule"]["domain"], or);
+    let form = admin.page("/automations/score").await;
+    assert!(form.contains("says more than rows can") && !form.contains("d.value"), "{form}");
+}
+
+// Shows: F080
+#[tokio::test(flavor = "multi_thread")]
+async fn a_dry_run_is_tried_on_the_records_that_match_now() {
+    let world = World::new().await;
+    world.script(&LEAD_SCORING).await;
+    world.rule(&format!("{SCORE}\n    domain = \"[('name', 'ilike', 'needle')]\"\n")).await.good(201);
+    let admin = Browser::of(&world, ADMIN, &[Role::Administrator]).await;
+    let dry = [("records", ""), ("matching", "1")];
+    let none = admin.post("/automations/score/test", &dry).await.text();
+    assert!(none.contains("No record matches now"), "{none}");
+    let mut made = Vec::new();
+    for number in 0..12 {
+        let (lead, runs) = world.lead(&format!("A needle in the hay {number}")).await;
+        world.ended(runs[0]).await;
+        made.push(lead);
+    }
+    let page = admin.post("/automations/score/test", &dry).await.text();
+    assert!(page.contains("nothing was changed") && page.contains("would succeed"), "{page}");
+    assert!(page.contains("on the first 10 of the records that match now; there are 2 others"), "{page}");
+    assert!(made.iter().any(|lead| page.contains(&lead.to_string())), "{page}");
+    // What fired a run, again on the data of today.
+    let runs = world.get("/api/v1/runs?rule=score").await.good(200);
+    let run = runs["runs"][0]["id"].as_i64().unwrap();
+    let page = admin.page(&format!("/runs/{run}")).await;
+    assert!(page.contains("Dry run on today&#39;s data") || page.contains("Dry run on today's data"), "{page}");
+    assert!(page.contains(" ms") && page.contains("class=\"meter busy\""), "host calls on a line of time: {page}");
+    let again = admin.post(&format!("/runs/{run}/dry-run"), &[]).await.text();
+    assert!(again.contains("nothing was changed") && again.contains("would succeed"), "{again}");
+    assert_eq!(world.get("/api/v1/runs?rule=score").await.good(200)["runs"].as_array().unwrap().len(), 12);
+}
+
+/// Calls that are charged to the accounts of two automations.
+const CALLS: i64 = 2_001;
+
+// Shows: F081
+#[tokio::test(flavor = "multi_thread")]
+async fn usage_is_told_from_the_accounts_that_budgets_are_held_against() {
+    let server = ModelServer::of(vec![json!("Looked at it.")]);
+    let world = World::with_outside(triggerbox_server::Config::default(), Some(services(&server))).await;
+    let admin = Browser::of(&world, ADMIN, &[Role::Administrator]).await;
+    assert!(admin.page("/usage").await.contains("No automation has asked a language model"));
+    world.call("PUT", "/api/v1/agents/sales", json!({ "name": "sales" })).await.good(201);
+    for name in ["look", "see"] {
+        let rule = format!(
+            "name = \"{name}\"\nmodel = \"crm.lead\"\ntrigger = {{ on = \"manual\" }}\n\
+             actions = [{{ script = \"ai-agent\", agent = \"sales\", parameters = {{ prompt = \"Look.\" }} }}]"
+        );
+        world.rule(&rule).await.good(201);
+    }
+    let now = world.clock.now().as_millisecond();
+    put(&world, move |conn| {
+        // Each of the older calls cost a cent and 100 tokens; all of them are on the accounts, as the ledger keeps them.
+        let account = "INSERT INTO llm_account (scope, key, calls, tokens, micro_euro) VALUES (?, ?, ?, ?, ?)";
+        let calls = CALLS;
+        conn.execute(account, ("rule-day", "look@2026-11-20", calls - 1, 100 * (calls - 1), 10_000 * (calls - 1)))?;
+        conn.execute(account, ("rule-day", "see@2026-11-20", 1, 100, 10_000))?;
+        conn.execute(account, ("rule-day", "see@2026-11-19", 3, 300, 30_000))?;
+        conn.execute(account, ("rule-day", "see@2026-10-01", 3, 300, 30_000))?;
+        conn.execute(account, ("server-day", "2026-11-20", calls, 100 * calls, 10_000 * calls))?;
+        conn.execute(account, ("server-day", "2026-11-19", 3, 300, 30_000))?;
+        let call = "INSERT INTO llm_call (run, rule, root, kind, hash, nth, state, at, request, accounts, worst, used) \
+                    VALUES (?1, ?2, 'root', 'model', x'00', 0, 'answered', ?3, '{\"model\": \"test/small\"}', '[]', ?4, ?4)";
+        let used = "{\"calls\": 1, \"tokens\": 100, \"micro_euro\": 10000}";
+        for number in 0..calls {
+            let rule = if number == 0 { "see" } else { "look" };
+            conn.execute(call, (format!("run{number}"), rule, now, used))?;
+        }
+        Ok(())
+    })
+    .await;
+    let page = admin.page("/usage").await;
+    let budgets = services(&server).budgets.clone();
+    let (server_day, rule_day) = (budgets.server_day.amount(), budgets.rule_day.amount());
+    let told = |used: i64, most: u64| format!("{used}.0100 of €{}.0000", most / 1_000_000);
+    assert!(page.contains(&told(20, server_day.micro_euro)), "€20.0100, not €20.0000: {page}");
+    let row = |page: &str, day: &str, rule: &str| {
+        let rows = page.split("<tr>").filter(|row| row.contains(day) && row.contains(&format!(">{rule}<")));
+        rows.map(str::to_owned).next().unwrap_or_else(|| panic!("{day} {rule}: {page}"))
+    };
+    let by_rule = page.split("By day and automation").nth(1).unwrap().split("All automations together").next().unwrap();
+    let look = row(by_rule, "2026-11-20", "look");
+    assert!(look.contains("2\u{202f}000") && look.contains("200\u{202f}000") && look.contains("€20.0000"), "{look}");
+    let part = |used: u64, most: u64| format!(" {} %", (used * 100 / most).min(100));
+    assert!(look.contains(&part(200_000, rule_day.tokens)) && look.contains(&part(20_000_000, rule_day.micro_euro)));
+    assert!(row(by_rule, "2026-11-20", "see").contains("€0.0100"), "the oldest call counts, too");
+    assert!(row(by_rule, "2026-11-19", "see").contains("€0.0300"));
+    assert!(!by_rule.contains("2026-10-01"));
+    // The models are told of the newest calls alone, and the page says so.
+    assert!(page.contains("of the newest 2\u{202f}000 calls alone"), "{page}");
+    let by_model = page.split("By model").nth(1).unwrap();
+    assert!(row(by_model, "2026-11-20", "look").contains("test/small") && !by_model.contains(">see<"), "{by_model}");
+}
+
+// Shows: F081
+#[tokio::test(flavor = "multi_thread")]
+async fn pace_failures_and_what_is_stuck_are_told_as_they_are() {
+    let world = World::new().await;
+    let admin = Browser::of(&world, ADMIN, &[Role::Administrator]).await;
+    let now = world.clock.now().as_millisecond();
+    put(&world, move |conn| {
+        let run = "INSERT INTO engine_run (key, rule, rule_version, root, depth, request, class, actor, run_as, superuser, \
+                   seed, at, state, due, blockers, attempt, fence, finished) \
+                   VALUES (?1, ?2, 1, 0, 0, '{}', 'async', 2, 2, 0, 0, ?3, ?4, ?3, 0, 1, 1, ?5)";
+        let attempt = "INSERT INTO engine_attempt (run, attempt, action, script, started, finished, code, report) \
+                       VALUES (?1, 1, 0, x'00', ?2, ?3, 'ok', x'00')";
+        // A hundred runs of 1 to 100 milliseconds; each fourth failed.
+        for number in 1..=100 {
+            let state = if number % 4 == 0 { "failed" } else { "succeeded" };
+            conn.execute(run, (format!("pace{number}"), "pace", now, state, Some(now)))?;
+            conn.execute(attempt, (conn.last_insert_rowid(), now - number, now))?;
+        }
+        // One is at it for too long, another is not.
+        for (key, since) in [("late", 3_600_000), ("early", 60_000)] {
+            conn.execute(run, (key, key, now - since, "running", None::<i64>))?;
+        }
+        Ok(())
+    })
+    .await;
+    let page = admin.page("/usage").await;
+    let row = page.split("<tr>").find(|row| row.contains("/automations/pace\"")).unwrap_or_else(|| panic!("{page}"));
+    for part in [">100<", ">25<", " 25 %", ">50 ms<", ">95 ms<"] {
+        assert!(row.contains(part), "{part}: {row}");
+    }
+    let stuck = page.split("Stuck runs").nth(1).unwrap_or_else(|| panic!("{page}"));
+    assert!(stuck.contains("of late, since") && !stuck.contains("of early, since"), "{stuck}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_page_stays_small_however_much_there_is() {
+    let world = World::new().await;
+    world.script(&LEAD_SCORING).await;
+    world.rule(SCORE).await.good(201);
+    let admin = Browser::of(&world, ADMIN, &[Role::Administrator]).await;
+    let now = world.clock.now();
+    put(&world, move |conn| {
+        let rule = "INSERT INTO engine_rule (name, version, owner, body) \
+                    SELECT ?1, version, owner, json_set(body, '$.name', ?1, '$.title', ?2) FROM engine_rule WHERE name = 'score'";
+        for number in 0..2_000 {
+            let title = if number == 1_999 { "The needle".to_owned() } else { format!("Automation {number:04}") };
+            conn.execute(rule, (format!("rule-{number:04}"), title))?;
+        }
+        let version = "INSERT INTO engine_script (hash, name, version, uploaded_by, at, manifest, imports, component) \
+                       SELECT randomblob(32), name, ?1, uploaded_by, at + ?2, manifest, imports, component \
+                       FROM engine_script WHERE name = 'lead-scoring' AND version = '0.1.0'";
+        for number in 1..=200 {
+            conn.execute(version, (format!("1.0.{number}"), number))?;
+        }
+        for number in 0..500 {
+            let scopes = [Scope::Read].into();
+            tokens::create(conn, &NewToken { name: format!("token-{number:03}"), user: READER, scopes, expires: None }, now)?;
+        }
+        let account = "INSERT INTO server_account (login, user, roles, created) VALUES (?, 6, 'reader', 0)";
+        for number in 0..500 {
+            conn.execute(account, [format!("person-{number:03}")])?;
+        }
+        Ok(())
+    })
+    .await;
+    let (rules, pages) = all(&admin, "/automations", ">More automations<", "href=\"/automations/rule-").await;
+    assert_eq!((rules.len(), rules.iter().collect::<BTreeSet<_>>().len()), (2_000, 2_000));
+    assert!(pages > 10, "{pages}");
+    let found = admin.page("/automations?text=needle").await;
+    assert!(found.contains("rule-1999") && !found.contains(">More automations<"), "the filter comes before the cut");
+    assert!(admin.page("/automations?show=paused").await.contains("No automations like these"));
+
+    let (versions, _) = all(&admin, "/scripts/lead-scoring", ">Older versions<", "<h2>Version ").await;
+    assert_eq!(versions.len(), 201, "{versions:?}");
+    assert_eq!((versions[0].trim(), versions[200].trim()), ("1.0.200", "0.1.0"));
+    assert!(admin.page("/scripts/lead-scoring").await.contains(" more</p>"), "automations that use it");
+
+    let (tokens, _) = all(&admin, "/settings", ">Older tokens<", ">token-").await;
+    assert_eq!(tokens.iter().collect::<BTreeSet<_>>().len(), 500);
+    let (people, _) = all(&admin, "/settings", ">More accounts<", "<b>person-").await;
+    assert_eq!(people.iter().collect::<BTreeSet<_>>().len(), 500);
+    assert!(admin.page("/settings?account=person-321").await.contains("<b>person-321</b>"));
+    admin.page("/usage").await;
+}
+
+// Shows: F125
+#[tokio::test(flavor = "multi_thread")]
+async fn what_waits_for_others_hides_nothing_that_waits_for_oneself() {
+    let world = World::new().await;
+    world.script(&LEAD_SCORING).await;
+    world.rule(&format!("{SCORE}\n    mode = \"approve\"\n")).await.good(201);
+    let (_, mine) = waiting(&world, json!({ "name": "Manufacturing of chairs", "user_id": SAM })).await;
+    let (_, other) = waiting(&world, json!({ "name": "Manufacturing of desks", "user_id": MANAGER })).await;
+    put(&world, move |conn| {
+        for number in 0..300 {
+            let columns = "rule, rule_version, root, parent_run, depth, model, record, request, class, actor, run_as, \
+                           superuser, seed, at, state, due, blockers, attempt, fence, finished, code, message";
+            let run =
+                format!("INSERT INTO engine_run (key, {columns}) SELECT ?1, {columns} FROM engine_run WHERE id = ?2");
+            conn.execute(&run, (format!("copy{number}"), other))?;
+            let columns = "hash, changes, diff, why, state, expires";
+            let copy = format!(
+                "INSERT INTO engine_proposal (run, {columns}) SELECT ?1, {columns} FROM engine_proposal WHERE run = ?2"
+            );
+            conn.execute(&copy, (conn.last_insert_rowid(), other))?;
+        }
+        Ok(())
+    })
+    .await;
+    let sam = Browser::of(&world, SAM, &[Role::Reader]).await;
+    let page = sam.page("/approvals").await;
+    assert!(page.contains(&format!("href=\"/approvals/{mine}\"")) && !page.contains("Nothing waits for you"), "{page}");
+    assert!(!page.contains("desks") && !page.contains(">Older proposals<"), "{page}");
+    let admin = Browser::of(&world, ADMIN, &[Role::Approver]).await;
+    let (found, pages) = all(&admin, "/approvals", ">Older proposals<", "href=\"/approvals/").await;
+    let found: BTreeSet<_> = found.iter().filter(|run| run.parse::<i64>().is_ok()).collect();
+    assert_eq!(found.len(), 302, "{found:?}");
+    assert!(pages > 5 && found.contains(&mine.to_string()), "{pages}");
+
+    let token = world.token(SAM, &[Scope::Read]).await;
+    let seen = world.get_as(&token, "/api/v1/approvals?state=waiting&limit=10").await.good(200);
+    assert_eq!((seen["approvals"].as_array().unwrap().len(), &seen["approvals"][0]["run"]), (1, &json!(mine)));
+    assert_eq!(seen["next"], json!(null));
+    let first = world.get("/api/v1/approvals?limit=200").await.good(200);
+    let next = first["next"].as_i64().unwrap();
+    let second = world.get(&format!("/api/v1/approvals?limit=200&before={next}")).await.good(200);
+    let count = |page: &Json| page["approvals"].as_array().unwrap().len();
+    assert_eq!((count(&first), count(&second), &second["next"]), (200, 102, &json!(null)));
+}
