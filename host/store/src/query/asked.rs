@@ -436,3 +436,89 @@ fn end_of<'s>(schema: &'s Schema, model: &'s Model, path: &str) -> Option<&'s Fi
     }
     end
 }
+
+#[cfg(test)]
+mod tests {
+    use triggerbox_model::call::Page;
+
+    use super::*;
+    use crate::{db::Database, query};
+
+    const ADMIN: u32 = 2;
+
+    fn demo() -> (Database, Env) {
+        let now = "2026-11-21T10:15:00Z".parse().unwrap();
+        let database = Database::demo_in_memory(now).unwrap();
+        let (schema, rights) = (database.schema().clone(), database.rights().clone());
+        let env = Env::for_user(&database.snapshot().unwrap(), schema, rights, ADMIN, now).unwrap();
+        (database, env)
+    }
+
+    fn question<'q>(env: &'q Env, domain: &'q Domain) -> Question<'q> {
+        let wanted = Wanted::Ids { order: None, paged: false };
+        Question { env, model: "crm.lead", domain, active_test: true, wanted }
+    }
+
+    #[test]
+    fn sql_is_kept_where_values_mean_the_same_but_for_what_they_are() {
+        let (database, env) = demo();
+        let conn = database.snapshot().unwrap();
+        for (domain, kept) in [
+            ("[('partner_id', '=', 7)]", true),
+            ("[('name', '=', 'Chairs')]", true),
+            ("[('partner_id.email_normalized', '=', 'a@example.com')]", true),
+            ("[('stage_id', 'in', [1, 2]), ('user_id', '=', False)]", true),
+            ("['|', ('id', '>', 7), ('partner_id', 'any', [('city', '!=', 'Ghent')])]", true),
+            ("['!', ('color', '<=', 3)]", true),
+            ("[]", true),
+            // Patterns, names, dates, numbers as columns hold them, and one field twice.
+            ("[('name', 'ilike', 'chairs')]", false),
+            ("[('partner_id', '=', 'Azure')]", false),
+            ("[('date_deadline', '<', 'today')]", false),
+            ("[('date_open.month_number', '=', 3)]", false),
+            ("[('expected_revenue', '>', 1000)]", false),
+            ("[('active', '=', 5)]", false),
+            ("[('stage_id', '=', 1), ('stage_id', '=', 2)]", false),
+            ("[('stage_id', '!=', 1), ('stage_id', '!=', 2)]", false),
+        ] {
+            let domain = Domain::parse(domain).unwrap();
+            let question = question(&env, &domain);
+            let template = question.resolve(&conn, &domain).unwrap().and_then(|own| question.template(&conn, &own));
+            assert_eq!(template.is_some(), kept, "{domain}: {template:?}");
+        }
+    }
+
+    #[test]
+    fn kept_sql_with_other_values_is_what_would_be_written() {
+        let (database, env) = demo();
+        let conn = database.snapshot().unwrap();
+        for (first, other) in [
+            ("[('partner_id', '=', 7)]", "[('partner_id', '=', 8)]"),
+            ("[('name', '=', 'a'), ('id', 'in', [1, 2])]", "[('name', '=', 'b'), ('id', 'in', [9, 3])]"),
+            (
+                "[('partner_id', 'any', [('city', '=', 'a')]), ('stage_id', '=?', 2)]",
+                "[('partner_id', 'any', [('city', '=', 'b')]), ('stage_id', '=?', 1)]",
+            ),
+        ] {
+            let (first, other) = (Domain::parse(first).unwrap(), Domain::parse(other).unwrap());
+            let asked = question(&env, &first).statement(&conn).unwrap();
+            assert_eq!(asked, question(&env, &first).written(&conn).unwrap());
+            let known = question(&env, &other);
+            let shape = env.rights.shapes().0.get(&known.hash().unwrap()).cloned().unwrap();
+            assert!(shape.is_of(&known) && shape.template.is_some());
+            assert_eq!(known.statement(&conn).unwrap(), known.written(&conn).unwrap());
+        }
+    }
+
+    #[test]
+    fn what_one_user_asked_is_nothing_to_another() {
+        let (database, env) = demo();
+        let conn = database.snapshot().unwrap();
+        let domain = Domain::parse("[('id', '>', 1)]").unwrap();
+        let all = query::search(&conn, &env.clone().sudo(), "crm.lead", &domain, &Page::default()).unwrap();
+        let elsewhere = Env { companies: vec![999], ..env.clone() };
+        let few = query::search(&conn, &elsewhere, "crm.lead", &domain, &Page::default()).unwrap();
+        let own = query::search(&conn, &env, "crm.lead", &domain, &Page::default()).unwrap();
+        assert!(few.len() < own.len() && own.len() <= all.len(), "{few:?} {own:?} {all:?}");
+    }
+}
