@@ -339,7 +339,7 @@ mod tests {
     use super::*;
 
     fn redactor() -> Redactor {
-        Redactor::new(&Schema::new(indexmap::IndexMap::new()))
+        Redactor::new(&Schema::new(triggerbox_model::schema::ByName::default()))
     }
 
     /// What a text becomes of which all is somebody's.
