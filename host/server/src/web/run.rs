@@ -379,18 +379,16 @@ fn level(name: &str) -> &'static str {
 /// Bytes of a call, and of its answer, that are shown.
 const LONGEST_JSON: usize = 600;
 
-/// When a call was made and how long it took, of so many microseconds in all: as a bar and in words.
-fn timeline(time: Took, all: u64) -> Markup {
+/// When a call was made and how long it took, of so many microseconds in all.
+fn bar(time: Took, all: u64) -> Markup {
     let of = |part: u64| part.saturating_mul(100).checked_div(all).unwrap_or(0).min(100);
     let (from, width) = (of(time.began).min(98), of(time.took).max(2));
     html! {
-        " " span.part {
-            svg.meter.busy width="96" height="8" viewBox="0 0 100 8" preserveAspectRatio="none" aria-hidden="true" {
-                rect.back width="100" height="8" rx="4" {}
-                rect.fill x=(from) width=(width.min(100 - from)) height="8" rx="2" {}
-            }
-            " after " (micros(time.began)) ", took " (micros(time.took))
+        svg.meter.busy width="96" height="8" viewBox="0 0 100 8" preserveAspectRatio="none" aria-hidden="true" {
+            rect.back width="100" height="8" rx="4" {}
+            rect.fill x=(from) width=(width.min(100 - from)) height="8" rx="2" {}
         }
+        " "
     }
 }
 
@@ -414,9 +412,10 @@ fn call(id: &str, at: usize, entry: &Entry, all: u64) -> Markup {
         li.bad[entry.reply.is_err()] {
             details id={ "call-" (id) "-" (at) } {
                 summary {
+                    @if let Some(time) = entry.time { (bar(time, all)) }
                     b { (name) } " " span.faint { (about(&entry.call)) }
                     @if entry.reply.is_err() { " " (badge("bad", "refused")) }
-                    @if let Some(time) = entry.time { (timeline(time, all)) }
+                    @if let Some(time) = entry.time { " " span.faint { "after " (micros(time.began)) ", took " (micros(time.took)) } }
                 }
                 pre { (asked) "\n→ " (answer) }
                 @if !entry.within.is_empty() {

@@ -251,7 +251,7 @@ fn stop_form(visitor: &Visitor) -> Markup {
                 }
                 button.danger type="submit" { "Stop" }
             }
-            (action(visitor, "/usage/retry-dead", "Retry all that were given up", ""))
+            p { (action(visitor, "/usage/retry-dead", "Retry all that were given up", "")) }
         }
     }
 }
