@@ -143,7 +143,7 @@ fn empty_types(validator: &mut Validator) -> Result<Types, Finding> {
 
 fn broken(error: &BinaryReaderError, len: usize) -> Finding {
     let message = error.message();
-    if message.contains("unexpected end") || error.offset() >= len {
+    if message.contains("unexpected end") || error.offset() >= len as u64 {
         Finding {
             code: "truncated",
             message: format!("the component is cut off: it ends in the middle of something after {len} bytes"),
