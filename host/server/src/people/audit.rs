@@ -123,7 +123,12 @@ impl Telling {
         CURRENT.scope(self.clone(), beside::with(line, work)).await
     }
 
-    /// Whether it is written.
+    /// Nothing is done after all: nothing is told.
+    pub fn forget(&self) {
+        self.0.kept.store(true, Ordering::SeqCst);
+    }
+
+    /// Whether it is written, or need not be.
     #[must_use]
     pub fn is_kept(&self) -> bool {
         self.0.kept.load(Ordering::SeqCst)

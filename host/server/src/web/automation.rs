@@ -1,5 +1,7 @@
 //! One automation: its form, its history, and the buttons that have it do something.
 
+use std::collections::BTreeMap;
+
 use axum::{
     extract::State,
     http::StatusCode,
@@ -23,9 +25,10 @@ use triggerbox_automation::{
 };
 use triggerbox_model::{
     call::{Answer as Answered, Call, DomainSource, Operation, Page as Part},
+    changes::Diff,
     domain::Domain,
     event::Trigger as Happened,
-    value::Id,
+    value::{Id, is_provisional},
 };
 use triggerbox_store::query;
 
@@ -300,6 +303,7 @@ pub(super) async fn save(State(app): State<App>, visitor: Visitor, form: Form) -
     let stored = known(&app, &form).await?;
     let draft = Draft::read(&form, stored.as_ref().map(|stored| stored.rule.clone()), app.engine().database().schema());
     if form.is_on("reload") {
+        audit::here().forget();
         return Ok(form_page(&app, &visitor, draft, stored, Vec::new()).await?.status(StatusCode::OK).into_response());
     }
     let rule = {
@@ -420,7 +424,8 @@ pub(super) async fn test(State(app): State<App>, visitor: Visitor, At(name): At<
     let fires: Vec<Vec<Id>> = if alone { records.iter().map(|id| vec![*id]).collect() } else { vec![records.clone()] };
     let mut all = Vec::new();
     for fire in fires {
-        let shown = app.engine().dry_run(&name, visitor.caller.user, fire.clone()).await?;
+        let mut shown = app.engine().dry_run(&name, visitor.caller.user, fire.clone()).await?;
+        withhold(&app, &visitor, &mut shown).await?;
         all.push((fire, shown));
     }
     let (shown, left) = fitting(all.iter().map(|(fire, shown)| would_do(shown, fire)), MOST_BYTES);
@@ -468,6 +473,26 @@ async fn matching_now(app: &App, user: Id, rule: &Rule) -> Result<(Vec<Id>, u64)
     let (Answered::Ids(ids), Answered::Count(count)) = (found, count) else { return Err(failed()) };
     let others = u64::from(count).saturating_sub(u64::try_from(ids.len()).unwrap_or_default());
     Ok((ids, others))
+}
+
+/// Keeps what a dry run shows from who may not read all the records that it is about: it ran with the rule's rights.
+pub(super) async fn withhold(app: &App, visitor: &Visitor, shown: &mut DryRun) -> Result<(), Problem> {
+    if visitor.caller.administrator {
+        return Ok(());
+    }
+    let mut touched: BTreeMap<String, Vec<Id>> = BTreeMap::new();
+    for one in shown.diff.records.iter().filter(|one| !is_provisional(one.record.id)) {
+        touched.entry(one.record.model.clone()).or_default().push(one.record.id);
+    }
+    for (model, ids) in touched {
+        if !app.may(visitor.caller.user, Operation::Read, &model, &ids).await? {
+            (shown.diff, shown.log) = (Diff::default(), Vec::new());
+            shown.message =
+                Some("it is about records that you may not read, and what it would change is not shown".into());
+            return Ok(());
+        }
+    }
+    Ok(())
 }
 
 /// What a dry run on some records came to.

@@ -22,7 +22,7 @@ use triggerbox_model::{
 };
 
 use super::{
-    automation::would_do,
+    automation::{withhold, would_do},
     form::Form,
     page::{Answer, Done, Page, Tab, sentence},
     parts::{self, action, address, badge, beginning, confirmed, fitting, hidden_token, long, time, took},
@@ -469,7 +469,8 @@ pub(super) async fn dry_run(State(app): State<App>, visitor: Visitor, At(id): At
     let run = seen(&app, &visitor.caller, id).await?.summary;
     audit::say(format!("{}; nothing is changed", told::run(&run)));
     let records: Vec<_> = run.record.into_iter().collect();
-    let shown = app.engine().dry_run_again(id).await?;
+    let mut shown = app.engine().dry_run_again(id).await?;
+    withhold(&app, &visitor, &mut shown).await?;
     let back = address(&["runs", &id.to_string()]);
     let body = html! {
         p.banner.wait { "A dry run of what fired run #" (id) ", with the automation and the records as they are now: nothing was changed." }
