@@ -43,7 +43,7 @@ struct Inner {
     client: Option<reqwest::Client>,
     draining: watch::Sender<bool>,
     pace: Pace,
-    hashing: Semaphore,
+    hashing: Arc<Semaphore>,
     vault: Vault,
     outbox: Outbox,
 }
@@ -92,7 +92,7 @@ impl App {
             metrics: Arc::default(),
             draining: watch::Sender::new(false),
             pace: Pace::default(),
-            hashing: Semaphore::new(std::thread::available_parallelism().map_or(1, usize::from)),
+            hashing: Arc::new(Semaphore::new(std::thread::available_parallelism().map_or(1, usize::from))),
             vault,
             outbox: Outbox::default(),
         };
@@ -260,7 +260,12 @@ impl App {
         work: impl FnOnce() -> Result<T, Problem> + Send + 'static,
     ) -> Result<T, Problem> {
         // Nobody closes it.
-        let _turn = self.inner.hashing.acquire().await.map_err(|_| failed())?;
+        let turn = Arc::clone(&self.inner.hashing).acquire_owned().await.map_err(|_| failed())?;
+        // The work is done though nobody waits for it any more, and keeps its turn for as long.
+        let work = move || {
+            let _turn = turn;
+            work()
+        };
         self.blocking(work).await
     }
 
