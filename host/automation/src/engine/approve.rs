@@ -221,7 +221,8 @@ impl Engine {
         if !settled.is_empty() {
             let (shared, these) = (Arc::clone(&self.inner.shared), settled.clone());
             let settle = move |conn: &Connection| these.iter().try_for_each(|(run, at)| shared.settle(conn, *run, *at));
-            self.committer().commit(settle).await?;
+            // Whatever somebody wanted of these runs, this is not it.
+            crate::beside::apart(self.committer().commit(settle)).await?;
             self.inner.wake.notify_one();
             self.inner.ended.notify_waiters();
         }
