@@ -49,7 +49,12 @@ impl Entry {
     const OWN_BYTES: u64 = 256;
 
     fn bytes(&self) -> u64 {
-        let answer = self.reply.as_ref().map_or(0, Answer::byte_size);
+        let answer = match &self.reply {
+            Ok(Answer::Response(response)) => response.body.len() as u64,
+            Ok(Answer::Completion(completion)) => completion.text.len() as u64,
+            Ok(answer) => answer.byte_size(),
+            Err(_) => 0,
+        };
         Self::OWN_BYTES + self.call.byte_size() + answer + self.within.iter().map(Self::bytes).sum::<u64>()
     }
 }
@@ -145,7 +150,7 @@ pub enum Keep {
 }
 
 /// What is kept of a run's host calls takes at most so many bytes, as they are counted for limits: 16 MiB. From the first
-/// call on that is over it, only paid and outside ones are kept, and the run cannot be replayed.
+/// call on that is over it, only paid and outside ones are kept, up to as much again, and the run cannot be replayed.
 pub const MOST_BYTES: u64 = 16 << 20;
 
 /// A run's host that keeps what it is asked and what it answers.
@@ -183,15 +188,13 @@ impl<R: Records> Recorder<R> {
     }
 
     fn add(&mut self, mut entry: Entry, outside: bool) {
-        if self.keep == Keep::All {
-            self.bytes = self.bytes.saturating_add(entry.bytes());
-            if self.bytes > MOST_BYTES {
-                self.keep = Keep::Outside;
-                self.kept.complete = false;
-            }
+        self.bytes = self.bytes.saturating_add(entry.bytes());
+        if self.bytes > MOST_BYTES {
+            self.keep = Keep::Outside;
+            self.kept.complete = false;
         }
         if self.keep == Keep::Outside {
-            if !outside {
+            if !outside || self.bytes > 2 * MOST_BYTES {
                 return;
             }
             entry.within = outside_only(entry.within);

@@ -34,6 +34,9 @@ const MOST: usize = 24;
 /// Shapes that are kept; then all are forgotten.
 const MOST_SHAPES: usize = 1_000;
 
+/// Characters of a domain or an order beyond which nothing of it is kept.
+const LONGEST: usize = 4_096;
+
 /// A whole number that stands in an open place; those after it in the other places.
 const MARK: i64 = 1_500_000_000;
 
@@ -126,10 +129,20 @@ impl Question<'_> {
                 None => self.written(conn),
             };
         }
+        if self.domain.to_string().len() > LONGEST || self.order().is_some_and(|order| order.len() > LONGEST) {
+            return self.written(conn);
+        }
         let resolved = self.resolve(conn, self.domain)?;
         let template = resolved.as_ref().and_then(|resolved| self.template(conn, resolved));
         self.env.rights.shapes().keep(hash, self.shape(template));
         Ok(resolved.map(|resolved| resolved.statement))
+    }
+
+    fn order(&self) -> Option<&str> {
+        match self.wanted {
+            Wanted::Ids { order, .. } => order,
+            Wanted::Count => None,
+        }
     }
 
     /// The SQL, resolved and written for this question alone.
