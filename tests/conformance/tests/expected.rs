@@ -19,7 +19,7 @@ struct Counts {
 #[test]
 fn the_cases_come_to_what_they_came_to() {
     let here = PathBuf::from(env!("CARGO_MANIFEST_DIR"));
-    let report = run(&[here.join("cases")], &Options::default()).unwrap();
+    let report = run(&[here.join("cases")], &Options { show: 20, ..Options::default() }).unwrap();
     let got: BTreeMap<String, Counts> = report
         .files
         .iter()
@@ -47,7 +47,7 @@ fn the_cases_come_to_what_they_came_to() {
         .collect();
     assert!(
         changed.is_empty(),
-        "{}\nif this is progress, keep it: BLESS=1 cargo test -p conformance",
+        "{}\nif this is progress, keep it: BLESS=1 cargo test -p conformance\n\n{report}",
         changed.join("\n")
     );
     let unexpected: Vec<&String> = report.files.iter().flat_map(|file| &file.unexpected).collect();
