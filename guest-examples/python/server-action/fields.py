@@ -5,7 +5,7 @@ from base64 import b64decode, b64encode
 from datetime import date, datetime, timezone
 
 from triggerbox import Json, Link
-from triggerbox.values import PENDING, to_host
+from triggerbox.values import FIRST_PROVISIONAL, PENDING, to_host
 from wit_world.imports import types
 
 RELATIONS = ("many2one", "one2many", "many2many")
@@ -16,6 +16,14 @@ DATE_FORMAT, DATETIME_FORMAT = "%Y-%m-%d", "%Y-%m-%d %H:%M:%S"
 EMPTY = {"integer": 0, "float": 0.0, "monetary": 0.0, "boolean": False}
 
 
+class NewId(int):
+    """The id of a record that this run made: larger than any number that an integer field holds, and no number."""
+
+
+def as_id(id):
+    return NewId(id) if id >= FIRST_PROVISIONAL else id
+
+
 def from_host(value):
     """A value that was read, as the cache keeps it: plain, relations as ids."""
     if isinstance(value, types.Value_Unset):
@@ -23,7 +31,7 @@ def from_host(value):
     if isinstance(value, types.Value_Pending):
         return PENDING
     if isinstance(value, types.Value_Many2one):
-        return value.value.id
+        return as_id(value.value.id)
     if isinstance(value, types.Value_Date):
         return date.fromisoformat(value.value)
     if isinstance(value, types.Value_Datetime):
@@ -56,6 +64,8 @@ def for_host(info, value):
     if value is None or value is False or value == "" and kind not in TEXTS:
         return to_host(EMPTY.get(kind))
     if kind == "integer":
+        if isinstance(value, NewId):
+            return to_host(value)
         number = int(value)
         if not -(2**31) <= number < 2**31:
             raise ValueError(f"integer out of range for {info.name}: {number}")

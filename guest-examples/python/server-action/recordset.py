@@ -7,7 +7,7 @@ from catalogue import named
 from dates import context_timestamp
 from domains import joined, literal
 from errors import NotHere, refusable
-from fields import SEVERAL, commands, for_host, from_host, id_of, to_date, to_datetime
+from fields import SEVERAL, as_id, commands, for_host, from_host, id_of, to_date, to_datetime
 from methods import Methods, host_call, plain
 from triggerbox import AccessDenied, Error
 from triggerbox.errors import fallible
@@ -48,11 +48,11 @@ class Recordset(Methods):
 
     @property
     def ids(self):
-        return list(self._ids)
+        return [as_id(id) for id in self._ids]
 
     @property
     def id(self):
-        return self.ensure_one()._ids[0] if self._ids else False
+        return as_id(self.ensure_one()._ids[0]) if self._ids else False
 
     @property
     def _table(self):
