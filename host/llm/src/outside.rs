@@ -141,6 +141,8 @@ pub struct Calls {
     written: Written,
     /// The last call came to nothing because somebody was not available.
     unavailable: Option<Unavailable>,
+    /// What this attempt's calls used. Answers that an earlier attempt paid for are not in it.
+    spent: Amount,
 }
 
 impl Calls {
@@ -154,6 +156,7 @@ impl Calls {
             said: Said::default(),
             written: Written::default(),
             unavailable: None,
+            spent: Amount::default(),
         }
     }
 
@@ -170,6 +173,14 @@ impl Calls {
     pub fn after(&mut self, within: Self) {
         self.made = within.made;
         self.unavailable = within.unavailable;
+        self.spent = self.spent.plus(within.spent);
+    }
+
+    /// What this attempt's calls of language models used, as far as anybody knows: the worst case of a call whose answer was
+    /// lost, and nothing for an answer that an earlier attempt paid for.
+    #[must_use]
+    pub fn spent(&self) -> Amount {
+        self.spent
     }
 
     /// Who was not available when the run asked last. A script that fails then may succeed another time.
@@ -264,6 +275,7 @@ impl Calls {
             Err(error) if error.may_have_cost() => (None, false),
             Err(_) => (Some(Amount::default()), true),
         };
+        self.spent = self.spent.plus(used.unwrap_or(worst));
         let wait = answered.as_ref().err().and_then(AskError::passes);
         let reply = answered.map(|answered| answered.completion).map_err(Error::from);
         self.unavailable =

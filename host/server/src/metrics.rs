@@ -13,6 +13,7 @@ use prometheus_client::{
 };
 use rusqlite::Connection;
 use triggerbox_automation::{EngineError, engine::Attempt, runs::RunState};
+use triggerbox_llm::budget::Amount;
 use triggerbox_model::limits::Limit;
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -123,13 +124,11 @@ impl Metrics {
             let label = ByRuleAndLimit { rule: attempt.rule.clone(), limit: limit.spec().name };
             self.usage.get_or_create(&label).set(part);
         }
-        for (_, used) in &attempt.usage {
-            let (cost, tokens) = (used.get(Limit::LlmCost), used.get(Limit::LlmTokens));
-            if tokens > 0 || cost > 0 {
-                #[allow(clippy::cast_precision_loss, reason = "millionths of a euro")]
-                self.llm_cost.get_or_create(&rule()).inc_by(cost as f64 / 1e6);
-                self.llm_tokens.get_or_create(&rule()).inc_by(tokens);
-            }
+        let Amount { tokens, micro_euro, .. } = attempt.spent;
+        if tokens > 0 || micro_euro > 0 {
+            #[allow(clippy::cast_precision_loss, reason = "millionths of a euro")]
+            self.llm_cost.get_or_create(&rule()).inc_by(micro_euro as f64 / 1e6);
+            self.llm_tokens.get_or_create(&rule()).inc_by(tokens);
         }
     }
 

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use rusqlite::OptionalExtension;
+use triggerbox_llm::budget::Amount;
 use triggerbox_model::limits::{Limits, PerLimit};
 
 use super::{Engine, finish::Tried};
@@ -29,6 +30,8 @@ pub struct Attempt {
     pub took: Duration,
     /// For each script: what it might use, and what it used.
     pub usage: Vec<(Limits, PerLimit)>,
+    /// What it spent on language models; answers of earlier tries are given again for nothing.
+    pub spent: Amount,
 }
 
 /// Who is told.
@@ -52,6 +55,7 @@ impl Engine {
             waited: since(crate::clock::timestamp(tried.claim.at), tried.started),
             took: since(tried.started, self.clock().now()),
             usage: tried.steps.iter().map(|step| (step.limits, step.used)).collect(),
+            spent: tried.steps.iter().fold(Amount::default(), |spent, step| spent.plus(step.spent)),
         })
     }
 

@@ -1,7 +1,10 @@
 //! Models and services that are not available for a while: the run waits and is tried again, what was answered is not
 //! asked again, and somebody is told when it does not pass. The provider is a scripted server on loopback.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{Arc, Mutex},
+    time::Duration,
+};
 
 use serde_json::{Value as Json, json};
 use triggerbox_automation::{
@@ -115,6 +118,9 @@ fn a_run_whose_model_is_away_waits_and_keeps_the_answers_that_it_has() {
     let office = Office::new([vec![raise], broken(), vec![says("Raised.")]].concat());
     let (world, lead) = (&office.world, office.lead);
     assert_eq!(lead, 21);
+    let spent = Arc::new(Mutex::new(Vec::new()));
+    let told = Arc::clone(&spent);
+    assert!(world.engine.observe(Box::new(move |attempt| told.lock().unwrap().push(attempt.spent.tokens))));
     let run = office.fire("agent");
     world.settle();
     assert_eq!(office.stand(run), (RunState::Queued, 1, Some("unavailable".to_owned())));
@@ -143,6 +149,7 @@ fn a_run_whose_model_is_away_waits_and_keeps_the_answers_that_it_has() {
     assert_eq!(states, ["answered", "failed", "answered"]);
     let used = triggerbox_llm::budget::used(&conn, Scope::Run, &detail.summary.key).unwrap();
     assert_eq!((used.calls, used.tokens), (2, 240), "what failed costs nothing, and nothing is paid twice");
+    assert_eq!(*spent.lock().unwrap(), [120, 120], "and what each try spent is told without what it was given again");
 }
 
 #[test]
