@@ -220,15 +220,20 @@ fn memory_against_bare() {
         String::from_utf8(output.stdout).unwrap().trim().parse().unwrap()
     };
     let (theirs, ours) = (of("bare"), of("sandbox"));
-    println!("private memory of a live sandbox that waits in a host call ({LIVE} at once)");
+    println!("private memory of a live sandbox that waits in a host call ({LIVE} at once; {:?})", live_pool());
     println!("  bare wasmtime {:>8.1} KiB", theirs as f64 / 1024.0);
     println!("  sandbox       {:>8.1} KiB", ours as f64 / 1024.0);
     println!("  ratio         {:>8.2}\n", ours as f64 / theirs as f64);
 }
 
+/// The engine's settings for that many.
+fn live_pool() -> Pool {
+    Pool { live: LIVE as u32 + 8, ..Pool::default() }
+}
+
 /// Measures one side's memory, in a process of its own.
 async fn memory_of(side: &str) -> u64 {
-    let pool = Pool { live: LIVE as u32 + 8, ..Pool::default() };
+    let pool = live_pool();
     if side == "bare" {
         let bare = bare::Bare::new(SCRIPT, &pool, false);
         let event = bare::event();
@@ -271,27 +276,29 @@ fn private_bytes() -> u64 {
     (kib("Private_Dirty:") + kib("Private_Clean:")) << 10
 }
 
-/// From bytes of a component to a script that is ready to run, when the host compiled it before.
+/// From bytes of a component to a script that is ready to run, when the host compiled it before: each Rust example.
 async fn loading(rounds: usize) {
-    let (_folder, sandbox, cache) = cached_script().await;
-    let mut times: Vec<_> = (0..rounds)
-        .map(|_| {
-            let begin = Instant::now();
-            sandbox.cached(SCRIPT, &cache).unwrap();
-            begin.elapsed()
-        })
-        .collect();
-    println!("loading a script whose artefact is cached (MAC checked; the limit is 5 ms)");
-    println!("  median        {:>8.2} ms, component {} KiB\n", micros(median(&mut times)) / 1e3, SCRIPT.len() >> 10);
-}
-
-async fn cached_script() -> (tempfile::TempDir, Sandbox, Cache) {
     let folder = tempfile::tempdir().unwrap();
     let cache = Cache::open(&folder.path().join("cache"), &folder.path().join("key")).unwrap();
     let sandbox = Sandbox::new(&Pool { live: 4, ..Pool::default() }).unwrap();
     let compiler = Compiler::new(env!("CARGO_BIN_EXE_sandbox-compile-child"), []);
-    sandbox.prepare(SCRIPT, Some(&cache), &compiler).await.unwrap();
-    (folder, sandbox, cache)
+    let mut loaded = Vec::new();
+    for guest in guests::EXAMPLES {
+        sandbox.prepare(guest.component, Some(&cache), &compiler).await.unwrap();
+        let load = |_| {
+            let begin = Instant::now();
+            sandbox.cached(guest.component, &cache).unwrap();
+            begin.elapsed()
+        };
+        loaded.push((median(&mut (0..rounds).map(load).collect::<Vec<_>>()), guest));
+    }
+    loaded.sort_by_key(|(time, _)| *time);
+    println!("loading a script whose artefact is cached (MAC checked; the limit is 5 ms), median of {rounds}");
+    for (what, (time, guest)) in [("fastest", loaded[0]), ("slowest", loaded[loaded.len() - 1])] {
+        let (time, size) = (micros(time) / 1e3, guest.component.len() >> 10);
+        println!("  {what:<13} {time:>8.2} ms, {}, {size} KiB", guest.name);
+    }
+    println!("  of {} scripts\n", loaded.len());
 }
 
 /// What this thread has computed so far, in the kernel as well. Both sides run on one thread; what else the machine does

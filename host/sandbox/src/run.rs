@@ -25,7 +25,8 @@ use crate::{
     sandbox::Script,
     state::{Fuel, State, milliseconds},
     stop::Stop,
-    trap, wasi,
+    trap,
+    wasi::Wasi,
 };
 
 /// What went on inside the engine, for [`conclude`].
@@ -65,7 +66,7 @@ impl Script {
             .and_then(|()| meter.raise_to(Limit::Instances, self.instances));
         let now = calendar::timestamp(&event.now).map(|now| u64::try_from(now.as_second()).unwrap_or_default());
         let console = Console::new(limits.get(Limit::LogBytes), limits.get(Limit::LogLines));
-        let wasi = wasi::context(event.seed, Duration::from_secs(*now.as_ref().unwrap_or(&0)), &clock, &console);
+        let wasi = Wasi::new(event.seed, Duration::from_secs(*now.as_ref().unwrap_or(&0)));
         let mut table = ResourceTable::new();
         let handles = usize::try_from(limits.get(Limit::Handles)).unwrap_or(usize::MAX);
         table.set_max_capacity(handles);

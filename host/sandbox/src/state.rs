@@ -8,9 +8,9 @@ use triggerbox_model::{
     limits::{Limit, Meter},
 };
 use wasmtime::component::ResourceTable;
-use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
+use wasmtime_wasi::{WasiCtxView, WasiView};
 
-use crate::{clock::RunClock, console::Console, host::Host, limiter::Limiter, stop::Stop};
+use crate::{clock::RunClock, console::Console, host::Host, limiter::Limiter, stop::Stop, wasi::Wasi};
 
 /// The data of a run's store.
 pub(crate) struct State {
@@ -19,7 +19,7 @@ pub(crate) struct State {
     pub(crate) clock: RunClock,
     pub(crate) console: Console,
     pub(crate) limiter: Limiter,
-    pub(crate) wasi: WasiCtx,
+    pub(crate) wasi: Wasi,
     pub(crate) table: ResourceTable,
     pub(crate) fuel: Fuel,
 }
@@ -35,7 +35,7 @@ pub(crate) struct Fuel {
 
 impl WasiView for State {
     fn ctx(&mut self) -> WasiCtxView<'_> {
-        WasiCtxView { ctx: &mut self.wasi, table: &mut self.table }
+        WasiCtxView { ctx: self.wasi.context(&self.clock, &self.console), table: &mut self.table }
     }
 }
 

@@ -12,7 +12,7 @@ use wasmtime::{
     component::{HasData, Linker, Resource, ResourceTable},
 };
 use wasmtime_wasi::{
-    HostMonotonicClock, HostWallClock, WasiCtx,
+    HostMonotonicClock, HostWallClock, WasiCtx, WasiView,
     p2::{
         DynPollable, Pollable,
         bindings::{
@@ -31,8 +31,26 @@ const MONOTONIC_START: Duration = Duration::from_secs(1);
 /// Most random bytes in one call: enough for any key, and no way to burn time that fuel does not see.
 const MAX_RANDOM: u64 = 64 * 1024;
 
-/// The script's side of WASI for one run.
-pub(crate) fn context(seed: u32, now: Duration, clock: &RunClock, console: &Console) -> WasiCtx {
+/// The script's side of WASI for one run. It is made when it is first asked for: most scripts never do.
+pub(crate) struct Wasi {
+    /// What random numbers are drawn from.
+    seed: u32,
+    /// The time since 1970 that it shows.
+    now: Duration,
+    made: Option<WasiCtx>,
+}
+
+impl Wasi {
+    pub(crate) fn new(seed: u32, now: Duration) -> Self {
+        Self { seed, now, made: None }
+    }
+
+    pub(crate) fn context(&mut self, clock: &RunClock, console: &Console) -> &mut WasiCtx {
+        self.made.get_or_insert_with(|| context(self.seed, self.now, clock, console))
+    }
+}
+
+fn context(seed: u32, now: Duration, clock: &RunClock, console: &Console) -> WasiCtx {
     let seed = u64::from(seed);
     WasiCtx::builder()
         .stdout(console.stdout())
@@ -63,14 +81,14 @@ pub(crate) fn link(linker: &mut Linker<State>) -> wasmtime::Result<()> {
         "get-random-bytes",
         |mut store: StoreContextMut<'_, State>, (len,): (u64,)| {
             charge(&mut store, len)?;
-            Ok((random::random::Host::get_random_bytes(store.data_mut().wasi.random(), len)?,))
+            Ok((random::random::Host::get_random_bytes(store.data_mut().ctx().ctx.random(), len)?,))
         },
     )?;
     linker.instance(INSECURE)?.func_wrap(
         "get-insecure-random-bytes",
         |mut store: StoreContextMut<'_, State>, (len,): (u64,)| {
             charge(&mut store, len)?;
-            Ok((random::insecure::Host::get_insecure_random_bytes(store.data_mut().wasi.random(), len)?,))
+            Ok((random::insecure::Host::get_insecure_random_bytes(store.data_mut().ctx().ctx.random(), len)?,))
         },
     )?;
     linker.instance(POLL)?.func_wrap_async(
