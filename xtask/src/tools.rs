@@ -24,9 +24,11 @@ const MDBOOK: Tool = Tool { name: "mdbook", version: "0.5.4", flags: &["--no-def
 const FUZZ: Tool = Tool { name: "cargo-fuzz", version: "0.13.2", flags: &[] };
 
 /// Workspaces besides the repository's own.
-const OTHER_WORKSPACES: [&str; 3] = ["guest-examples/rust", "tests/guests", "fuzz"];
-/// What scripts are compiled for.
+const OTHER_WORKSPACES: [&str; 3] = [GUESTS[0], GUESTS[1], "fuzz"];
+/// The scripts' workspaces, and what they are compiled for. All of them compile into one folder, so that macros are compiled once.
+const GUESTS: [&str; 2] = ["guest-examples/rust", "tests/guests"];
 const GUEST_TARGET: &str = "wasm32-wasip2";
+const GUEST_FOLDER: [&str; 2] = ["--target-dir", "target/guests"];
 
 impl Tool {
     /// The tool's program; installs it where it is missing.
@@ -100,19 +102,16 @@ pub fn format() -> Result<()> {
 pub fn lints() -> Result<()> {
     // The tests' own selection: another one would have its dependencies checked once more.
     cargo(&["clippy", "--workspace", "--all-targets", "--features", ALL_TESTS, "--", "-D", "warnings"])?;
-    ["guest-examples/rust", "tests/guests"].iter().try_for_each(|folder| {
+    GUESTS.iter().try_for_each(|folder| {
         let manifest = manifest(folder);
-        let target = ["--target", GUEST_TARGET];
-        cargo(
-            &[&["clippy", "--workspace", "--manifest-path", &manifest], &target[..], &["--", "-D", "warnings"]]
-                .concat(),
-        )
+        let what = ["--workspace", "--manifest-path", &manifest, "--target", GUEST_TARGET];
+        cargo(&[&["clippy"], &what[..], &GUEST_FOLDER, &["--", "-D", "warnings"]].concat())
     })
 }
 
 /// The scripts' own unit tests: what needs no host runs natively.
 pub fn guest_tests() -> Result<()> {
-    cargo(&["test", "--workspace", "--manifest-path", &manifest("guest-examples/rust")])
+    cargo(&[&["test", "--workspace", "--manifest-path", &manifest("guest-examples/rust")], &GUEST_FOLDER[..]].concat())
 }
 
 /// What the benchmarks need besides: the components of Odoo's server actions.
