@@ -1,21 +1,10 @@
 //! The `ai-agent` script: its prompts and tools, and the agents of `guest-examples/agents` on conversations written by
 //! hand. No model is asked here; what is checked is what comes of its answers.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    reason = "a test may panic, in its helpers too"
-)]
-
-mod support;
-
 use std::{path::PathBuf, sync::Arc};
 
 use guest_artifacts::AI_AGENT;
 use serde_json::{Value as Json, json};
-use support::{Crm, How, text};
 use triggerbox_automation::{
     Report, Verdict,
     outside::DatabaseLedger,
@@ -30,6 +19,8 @@ use triggerbox_model::{
     limits::{Class, Limit},
     value::{Id, RecordRef, Value},
 };
+
+use crate::support::{Crm, How, text};
 
 /// A conversation from answers: texts, or tool calls as `[name, arguments]`.
 fn conversation(answers: &[Json]) -> Recording {

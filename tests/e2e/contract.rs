@@ -1,18 +1,9 @@
 //! The whole contract, called by a script on the embedded backend.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    reason = "a test may panic, in its helpers too"
-)]
-
-mod support;
-
 use guest_artifacts::CONTRACT_CHECK;
-use support::examples;
 use triggerbox_automation::Verdict;
+
+use crate::support::examples;
 
 // Shows: F014, F123, F124, F127
 #[test]

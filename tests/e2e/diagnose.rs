@@ -1,13 +1,5 @@
 //! Why did it not fire, why did it fail: one code and one sentence for each cause, found on a real engine.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    reason = "helpers of tests may be as blunt as tests"
-)]
-
 use std::sync::{Arc, LazyLock};
 
 use guest_artifacts::{DEMO_LOOP_FOREVER, DEMO_WRITE_THEN_TRAP, Guest};

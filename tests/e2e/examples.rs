@@ -1,24 +1,15 @@
 //! The example scripts on the demo CRM: what people would deploy, doing what its page says.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    reason = "a test may panic, in its helpers too"
-)]
-
-mod support;
-
 use std::sync::{
     Arc,
     atomic::{AtomicU32, Ordering},
 };
 
 use guest_artifacts::{CONTACT_UPSERT, DATA_QUALITY, HIGH_VALUE_ORDER, LEAD_SCORING, ORDER_STOCK_CHECK};
-use support::{Crm, How, examples};
 use triggerbox_automation::Verdict;
 use triggerbox_model::value::Value;
+
+use crate::support::{Crm, How, examples};
 
 // Shows: F014, F015, F016
 #[test]

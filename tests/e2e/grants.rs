@@ -1,18 +1,7 @@
 //! Every operation refused by every side, with the texts: a generated matrix, kept as a page of the book.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    reason = "a test may panic, in its helpers too"
-)]
-
-mod support;
-
 use std::{fmt::Write as _, sync::Arc};
 
-use support::{Crm, Log};
 use triggerbox_automation::{guard::Guard, people};
 use triggerbox_model::{
     call::{Activity, Answer, BodyFormat, Call, Command, DomainSource, GroupPage, Message, Operation, Page, Reply},
@@ -22,7 +11,9 @@ use triggerbox_model::{
 use triggerbox_sandbox::Host;
 use triggerbox_store::session::Session;
 
-const NOW: &str = support::NOW;
+use crate::support::{Crm, Log};
+
+const NOW: &str = crate::support::NOW;
 const MODEL: &str = "crm.lead";
 
 fn message() -> Message {

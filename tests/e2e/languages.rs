@@ -1,25 +1,19 @@
 //! The same scripts in every language: the whole contract from each, and the example scripts with the assertions that
 //! Rust's pass, too. The components are built by the toolchains that `triggerbox build` installs.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    reason = "a test may panic, in its helpers too"
-)]
-
-#[path = "support/language.rs"]
-mod language;
-mod support;
-
 use guest_artifacts::{CONTRACT_CHECK, DEMO_WRITE_THEN_TRAP, Guest};
-use support::{Crm, How, examples};
 use triggerbox_automation::Verdict;
 use triggerbox_model::{
     event::{Trigger, WebhookCall},
     limits::Limit,
+    manifest::Manifest,
     value::Value,
+};
+use triggerbox_workbench::scenario::{self, Bench, ScenarioFile};
+
+use crate::{
+    language,
+    support::{Crm, How, examples},
 };
 
 /// A language's `contract-check`, and the codes of what it was refused.
@@ -383,4 +377,22 @@ fn a_server_action_knows_models_by_their_external_ids_if_there_are_such() {
     assert_eq!(log, ["info crm.lead", "info None", "info A lead"]);
     let wanted = "ValueError: External ID not found in the system: crm.model_no_such (line 6";
     assert!(failure.message().starts_with(wanted), "{}", failure.message());
+}
+
+// Shows: F078, F092
+#[tokio::test]
+async fn the_scenarios_of_the_python_examples_pass() {
+    for name in ["contact-upsert", "data-quality", "high-value-order", "lead-scoring", "order-stock-check"] {
+        let guest = language::bundled("python", name);
+        let script = crate::support::compiled(guest.component);
+        let bench = Bench { script, manifest: Manifest::parse(guest.manifest.unwrap()).unwrap() };
+        let files = scenario::files(&language::examples("python").join(name).join("scenarios")).unwrap();
+        assert!(!files.is_empty(), "{name}");
+        for path in files {
+            // The bundle goes by the rule, and a scenario's rule is called as its file is.
+            let file = ScenarioFile { name: name.to_owned(), ..ScenarioFile::read(&path).unwrap() };
+            let played = bench.play(&file).await.unwrap();
+            assert_eq!(played.failures, [], "{}", path.display());
+        }
+    }
 }

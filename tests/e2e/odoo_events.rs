@@ -1,17 +1,5 @@
 //! What happens on an Odoo server, from a user's write there to the end of a run: recorded, or real. See `docs/src/odoo.md`.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    reason = "a test may panic, in its helpers too"
-)]
-
-#[path = "support/odoo_host.rs"]
-mod odoo_host;
-
-use odoo_host::Office;
 use serde_json::json;
 use triggerbox_automation::{
     rule::stored::RuleError,
@@ -19,6 +7,8 @@ use triggerbox_automation::{
 };
 use triggerbox_model::{event::Trigger, value::Value};
 use triggerbox_odoo::setup::State;
+
+use crate::odoo_host::Office;
 
 const TOUCH: &str = "name = 'touch'\nmodel = 'crm.lead'\ndomain = \"[('name', 'like', 'watched')]\"\n\
     [trigger]\non = 'updated'\nfields = ['expected_revenue']\n\

@@ -1,22 +1,10 @@
 //! What rules on an Odoo server wait for besides changes, where they find their records, and what waits for a yes there:
 //! recorded, or real. See `docs/src/odoo.md`.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    reason = "a test may panic, in its helpers too"
-)]
-
-#[path = "support/odoo_host.rs"]
-mod odoo_host;
-
 use std::{sync::Arc, time::Duration};
 
 use guest_artifacts::DUE_LEADS;
 use jiff::SignedDuration;
-use odoo_host::{ADMIN, Office, READER, SALES, lab::Cut};
 use serde_json::{Value as Json, json};
 use triggerbox_automation::{
     Clock, Config, TestClock,
@@ -30,6 +18,8 @@ use triggerbox_model::{
     value::Id,
 };
 use triggerbox_sandbox::inspect::embed_manifest;
+
+use crate::odoo_host::{ADMIN, Office, READER, SALES, lab::Cut};
 
 /// A rule on leads of one name, with a ready-made script that writes.
 fn rule(name: &str, watched: &str, trigger: &str, values: &str, more: &str) -> String {

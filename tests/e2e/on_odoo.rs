@@ -8,14 +8,15 @@
     reason = "a test may panic, in its helpers too"
 )]
 
-#[path = "../../host/odoo/tests/odoo/lab/mod.rs"]
-#[allow(dead_code, reason = "this test uses its own part")]
-mod lab;
+mod odoo_events;
+#[path = "support/odoo_host.rs"]
+mod odoo_host;
+mod odoo_rules;
 
 use std::sync::Arc;
 
 use guest_artifacts::LEAD_SCORING;
-use lab::Lab;
+use odoo_host::lab::{self, Lab};
 use serde_json::json;
 use triggerbox_automation::{LogSink, Report, Request, RunError, Verdict, remote};
 use triggerbox_model::{

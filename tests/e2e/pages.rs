@@ -1,13 +1,5 @@
 //! The pages in a real browser. `cargo xtask pages` installs what this needs and runs it; `cargo test` leaves it out.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    reason = "tests may be blunt"
-)]
-
 use std::{
     io::{BufRead, BufReader},
     path::Path,
@@ -18,10 +10,7 @@ use guest_artifacts::LEAD_SCORING;
 use serde_json::{Value as Json, json};
 use triggerbox_sandbox::inspect::embed_manifest;
 
-#[path = "support/model.rs"]
-mod model;
-
-use model::{ModelServer, Say, texts};
+use crate::model::{ModelServer, Say, texts};
 
 /// Notes on the lead that it is asked about, then says so.
 fn language_model() -> ModelServer {

@@ -1,13 +1,5 @@
 //! The program where its output is not the point: what it writes, and what others make of that.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    reason = "a test may panic, in its helpers too"
-)]
-
 use std::{ffi::OsStr, fs, os::unix::ffi::OsStrExt, path::Path};
 
 use snapbox::cmd::{Command, cargo_bin};

@@ -1,18 +1,7 @@
 //! What a rule does without anybody writing code: the program's own scripts on the demo CRM, with the rights that their
 //! parameters name and no others.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    reason = "helpers of tests may be as blunt as tests"
-)]
-
-mod support;
-
 use guest_artifacts::{CALL_WEBHOOK, CREATE_RECORD, Guest, NOTIFY, UPDATE_RECORD};
-use support::{Crm, How, text};
 use triggerbox_automation::{Report, Verdict, rule::file, scripts::asks};
 use triggerbox_model::{
     event::Trigger,
@@ -20,6 +9,8 @@ use triggerbox_model::{
     manifest::Manifest,
     value::{Id, Value},
 };
+
+use crate::support::{Crm, How, text};
 
 /// Runs a ready-made script as a rule with these parameters would.
 fn run(crm: &Crm, guest: &Guest, model: &str, ids: &[Id], parameters: &[(&str, &str)], how: &How<'_>) -> Report {

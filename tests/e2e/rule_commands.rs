@@ -1,12 +1,5 @@
 //! The commands about rules and scripts, as programs call them: with `--json`.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::indexing_slicing,
-    clippy::string_slice,
-    reason = "helpers of tests may be as blunt as tests"
-)]
-
 use std::{path::Path, process::Command};
 
 use guest_artifacts::HIGH_VALUE_ORDER;

@@ -1,13 +1,5 @@
 //! Rules as data: what is refused before anything changes, versions, owners, files; and the scripts that they run.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    reason = "helpers of tests may be as blunt as tests"
-)]
-
 use guest_artifacts::{Guest, HIGH_VALUE_ORDER, LEAD_SCORING, ORDER_STOCK_CHECK};
 use jiff::Timestamp;
 use rusqlite::Connection;

@@ -9,7 +9,7 @@
 )]
 
 #[path = "../../host/odoo/tests/odoo/lab/mod.rs"]
-#[allow(dead_code, reason = "this test uses its own part")]
+#[allow(dead_code, reason = "not every test needs all of it")]
 mod lab;
 
 use std::{collections::BTreeSet, fs, path::Path, process::Command};

@@ -1,13 +1,5 @@
 //! The program as a server: started, asked, stopped.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    reason = "a test may panic, in its helpers too"
-)]
-
 use std::{
     io::{BufRead, BufReader, Read, Write},
     net::TcpStream,
@@ -15,11 +7,9 @@ use std::{
     process::{Child, Command, Stdio},
 };
 
-#[path = "support/model.rs"]
-mod model;
-
-use model::{ModelServer, Say, texts};
 use serde_json::{Value as Json, json};
+
+use crate::model::{ModelServer, Say, texts};
 
 const KEY: &str = "sk-canary-98f13708210194c4";
 

@@ -1,29 +1,18 @@
 //! Scripts that ask other services: a Slack channel, a web shop, a rating service. The services are real HTTP servers on
 //! loopback that answer as those do; what is checked is what they are sent, and what comes of their answers.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    reason = "a test may panic, in its helpers too"
-)]
-
-#[path = "support/model.rs"]
-mod model;
-mod support;
-
 use std::sync::Arc;
 
 use guest_artifacts::{Guest, PARTNER_RATING, SHOP_LOOKUP, SLACK_MESSAGE};
-use model::{Asked, Service};
 use serde_json::{Value as Json, json};
-use support::{Crm, How, text};
 use triggerbox_automation::{Report, outside::DatabaseLedger};
 use triggerbox_llm::{
     Clock, Models, Outside, Services, Spender, SystemClock, config::HeaderSecret, http::Web, secret::Source,
 };
 use triggerbox_model::value::Value;
+
+use crate::model::{Asked, Service};
+use crate::support::{Crm, How, text};
 
 const KEY: &str = "xoxb-canary-3c59dc048e88";
 

@@ -1,13 +1,5 @@
 //! What developers and CI do with scripts: scenarios, exported runs, the linter's reports, watching.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    reason = "a test may panic, in its helpers too"
-)]
-
 use std::{
     fs,
     io::{BufRead, BufReader},

@@ -31,9 +31,9 @@ pub fn write() -> Result<()> {
     }
     let overwrite = [("SNAPSHOTS", "overwrite")];
     for (test, page) in [
-        ("limits_page", "the_page_of_the_limits"),
-        ("program", "the_reference_page"),
-        ("grants", "each_side_refuses"),
+        ("model", "the_page_of_the_limits"),
+        ("commands", "the_reference_page"),
+        ("scripts", "each_side_refuses"),
         ("api", "the_document_in_the_book"),
     ] {
         tools::tests_with(&["--quiet", "--test", test, "--", page], &overwrite)?;

@@ -84,7 +84,10 @@ fn main() -> Result<()> {
         Command::Features { write } => features::run(write),
         Command::Docs { write: true } => book::write(),
         Command::Docs { write: false } => book::check(),
-        Command::Languages => tools::tests(&["--test", "languages", "--test", "new", "--test", "expected"]),
+        Command::Languages => {
+            tools::tests(&["--test", "scripts", "--test", "commands", "--", "languages::", "new::"])?;
+            tools::tests(&["--test", "expected"])
+        }
         Command::Guests => tools::guest_tests(),
         Command::Install => tools::install(),
         Command::Kills { times } => tools::kills(times, times),

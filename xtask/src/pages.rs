@@ -39,7 +39,10 @@ pub fn run() -> Result<()> {
         fs::remove_dir_all(&screens)?;
     }
     let folder = folder.display().to_string();
-    tools::tests_with(&["--test", "pages", "--", "--ignored", "--nocapture"], &[("TRIGGERBOX_PAGES", &folder)])?;
+    tools::tests_with(
+        &["--test", "commands", "--", "--ignored", "--nocapture", "pages::"],
+        &[("TRIGGERBOX_PAGES", &folder)],
+    )?;
     println!("pictures: {}", screens.display());
     Ok(())
 }

@@ -1,24 +1,15 @@
 //! A real model, where there is one: `TRIGGERBOX_LLM_URL` is the base address of a server that speaks chat completions.
 //! Without it nothing is asked.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    reason = "a test may panic, in its helpers too"
-)]
-
-mod support;
-
 use std::sync::Arc;
 
-use support::{Book, agent_limits, outside, question};
 use triggerbox_llm::{Clock, Config, Models, SystemClock};
 use triggerbox_model::{
     call::{Answer, Completion, Finish, LlmMessage, LlmRequest, Reply},
     limits::Scope,
 };
+
+use crate::support::{Book, agent_limits, outside, question};
 
 fn models(structured: &str, max_output: u32) -> Option<Models> {
     let url = std::env::var("TRIGGERBOX_LLM_URL").ok()?;
@@ -33,7 +24,7 @@ fn models(structured: &str, max_output: u32) -> Option<Models> {
 
 /// Asks, through intents, budgets and answers as a run does.
 async fn ask(models: Models, request: LlmRequest) -> (Reply, Book) {
-    let (book, clock) = (Book::new(), support::TestClock::new());
+    let (book, clock) = (Book::new(), crate::support::TestClock::new());
     let mut calls = outside(models, None, &book, &clock).start("run-1", 0, &agent_limits());
     let reply = calls.complete(request).await.unwrap();
     println!("{reply:?}");

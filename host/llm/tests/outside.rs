@@ -1,16 +1,6 @@
 //! Intent, answer, then the script: budgets that hold, answers of a shape, attempts that die in the middle, and requests
 //! to other services.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    reason = "a test may panic, in its helpers too"
-)]
-
-mod support;
-
 use std::{
     net::IpAddr,
     sync::{Arc, Mutex},
@@ -18,7 +8,6 @@ use std::{
 };
 
 use serde_json::json;
-use support::{Book, Deadly, Death, KEY, Server, Step, TestClock, agent_limits, answer, env, live, outside, question};
 use triggerbox_llm::{
     Calls, Halt, Models, Outside,
     budget::{Account, Amount},
@@ -33,6 +22,10 @@ use triggerbox_model::{
     error::ErrorKind,
     grants::Authority,
     limits::{Breach, Class, Limit, LimitRequest, Limits, Scope},
+};
+
+use crate::support::{
+    Book, Deadly, Death, KEY, Server, Step, TestClock, agent_limits, answer, env, live, outside, question,
 };
 
 fn completion(reply: Reply) -> Completion {
@@ -391,7 +384,7 @@ async fn what_was_recorded_is_answered_again_without_a_provider() {
         Server::start(vec![Step::json(&answer("openai", "Hello.")), Step::json(&answer("openai", "Bye."))]).await;
     let clock: Arc<dyn triggerbox_llm::Clock> = TestClock::new();
     let recorder = Models::record(
-        support::config("openai", &server.url),
+        crate::support::config("openai", &server.url),
         &clock,
         &env,
         Recording::new(Origin::Recorded, "a greeting"),

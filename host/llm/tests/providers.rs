@@ -1,21 +1,12 @@
 //! Both protocols against a real server that answers well, badly, late, too much, or not at all.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    reason = "a test may panic, in its helpers too"
-)]
-
-mod support;
-
 use std::{sync::Arc, time::Duration};
 
 use serde_json::json;
-use support::{KEY, Server, Step, TestClock, answer, config, env, live, question};
 use triggerbox_llm::{Clock, Config, Models};
 use triggerbox_model::call::{Finish, LlmMessage, LlmRequest, Tool, ToolCall, ToolResult};
+
+use crate::support::{KEY, Server, Step, TestClock, answer, config, env, live, question};
 
 const KINDS: [&str; 2] = ["openai", "anthropic"];
 

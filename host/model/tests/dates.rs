@@ -1,13 +1,5 @@
 //! Dates, points in time and time zones, as domains and scripts write them.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    reason = "a test may panic, in its helpers too"
-)]
-
 use jiff::{Timestamp, tz::TimeZone};
 use triggerbox_model::time::{
     Clock, DatePart, Moment, date_text, datetime_from_contract, datetime_text, datetime_to_contract, day_start,

@@ -1,13 +1,5 @@
 //! What a domain may look like, and what is said about one that may not.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    reason = "a test may panic, in its helpers too"
-)]
-
 use triggerbox_model::{
     call::{DomainSource, Operand, Term},
     domain::{Domain, Literal, MAX_CONDITIONS},

@@ -1,6 +1,4 @@
 //! `docs/src/reference/limits.md` is what the table of limits says.
-#![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test may panic")]
-
 use std::{fs, path::Path};
 
 use triggerbox_model::limits::{Class, TABLE, Unit};

@@ -1,19 +1,10 @@
 //! Compiling uploads in a child process, and keeping what came of it.
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    reason = "tests may be blunt"
-)]
-
-mod support;
-
 use std::{fs, os::unix::fs::PermissionsExt, path::Path, time::Duration};
 
 use guest_artifacts as guests;
-use support::{Memory, event, limits, sandbox};
 use triggerbox_sandbox::{Cache, Compiler, Ending, Script, ScriptError, compile::Bounds};
+
+use crate::support::{Memory, event, limits, sandbox};
 
 const SCRIPT: &[u8] = guests::HIGH_VALUE_ORDER.component;
 

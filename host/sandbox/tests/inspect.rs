@@ -1,12 +1,4 @@
 //! What `inspect` says about good components, wrong files and malicious ones.
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    reason = "tests may be blunt"
-)]
-
 use guest_artifacts as guests;
 use triggerbox_sandbox::inspect::{ImportStatus, embed_manifest, inspect, manifest_of};
 

@@ -1,16 +1,5 @@
 //! What a run gives: outcome, failure, trap, usage, log.
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    reason = "tests may be blunt"
-)]
-
-mod support;
-
 use guest_artifacts as guests;
-use support::{Memory, Mood, event, limits, memory, run, sandbox};
 use triggerbox_model::{
     call::{Answer, Call, Ran, Reply},
     event::Failure,
@@ -18,6 +7,8 @@ use triggerbox_model::{
     value::Value,
 };
 use triggerbox_sandbox::{Ending, Host, HostFault, LogLevel, Pool, Sandbox};
+
+use crate::support::{Memory, Mood, event, limits, memory, run, sandbox};
 
 /// Shows: F015
 #[tokio::test]

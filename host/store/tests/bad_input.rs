@@ -1,16 +1,5 @@
 //! Everything that can be wrong with a call: a clear error each, and nothing changed.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    reason = "a test may panic, in its helpers too"
-)]
-
-mod common;
-
-use common::*;
 use triggerbox_model::{
     call::{Activity, Answer, Call, Command, DomainSource, Operand, Page, Term},
     error::ErrorKind,
@@ -21,6 +10,8 @@ use triggerbox_store::{
     db::{Database, DbError, Mode},
     session::Session,
 };
+
+use crate::common::*;
 
 /// Code and text of a refusal, and that the session goes on after it with nothing staged.
 fn check(session: &mut Session, call: Call, code: &str, words: &str) {

@@ -1,13 +1,5 @@
 //! The database file: what it takes to open one, and what is said when that cannot be.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    reason = "a test may panic, in its helpers too"
-)]
-
 use std::{fs, path::Path};
 
 use serde_json::json;

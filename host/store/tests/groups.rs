@@ -1,13 +1,5 @@
 //! Groups with aggregates.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    reason = "a test may panic, in its helpers too"
-)]
-
 use std::sync::Arc;
 
 use rusqlite::Connection;

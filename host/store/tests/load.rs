@@ -1,6 +1,4 @@
 //! Data sets in and out of a database.
-#![allow(clippy::unwrap_used, reason = "helpers of tests may be as blunt as tests")]
-
 use rusqlite::Connection;
 use serde_json::json;
 use triggerbox_model::error::Error;

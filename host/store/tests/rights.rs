@@ -1,7 +1,5 @@
 //! Who may do what: Odoo's rules on a small company.
 //! Shows: F018
-#![allow(clippy::unwrap_used, reason = "helpers of tests may be as blunt as tests")]
-
 use std::sync::Arc;
 
 use rusqlite::Connection;

@@ -1,13 +1,5 @@
 //! Databases brought to newer models.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    reason = "a test may panic, in its helpers too"
-)]
-
 use std::path::Path;
 
 use rusqlite::Connection;

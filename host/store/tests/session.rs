@@ -1,18 +1,7 @@
 //! A run's view of the demo company, and its commit.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    reason = "a test may panic, in its helpers too"
-)]
-
-mod common;
-
 use std::{collections::BTreeSet, sync::Arc};
 
-use common::*;
 use triggerbox_model::{
     call::{Activity, Answer, Call, Command, Operation, WITH_CONTEXT},
     changes::{ChangeKind, SeenBy},
@@ -25,6 +14,8 @@ use triggerbox_store::{
     rights::{Rights, Rule},
     session::Session,
 };
+
+use crate::common::*;
 
 #[test]
 fn a_run_sees_what_it_staged_and_others_see_it_after_the_commit() {

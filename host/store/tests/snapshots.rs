@@ -1,24 +1,15 @@
 //! A run that takes long holds no snapshot for long, and never sees two states that do not go together.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    reason = "a test may panic, in its helpers too"
-)]
-
-mod common;
-
 use std::time::Duration;
 
-use common::{ADMIN, ask, create, env, note_call, now, read, read_call, search, session, text, write};
 use triggerbox_model::value::{RecordRef, Value};
 use triggerbox_store::{
     commit::{CommitError, commit},
     db::{Database, DbError},
     session::Session,
 };
+
+use crate::common::{ADMIN, ask, create, env, note_call, now, read, read_call, search, session, text, write};
 
 /// Somebody else writes a lead and commits.
 fn others_write(database: &Database, lead: u32, city: &str) {
@@ -59,7 +50,7 @@ fn a_run_that_waits_does_not_stop_checkpoints() {
 
 #[test]
 fn an_old_snapshot_is_renewed_without_being_asked() {
-    let database = common::demo();
+    let database = crate::common::demo();
     let mut run = session(&database).with_snapshot_age(Duration::ZERO);
     read(&mut run, "crm.lead", 1, "city");
     others_write(&database, 2, "Ghent");
@@ -73,7 +64,7 @@ fn an_old_snapshot_is_renewed_without_being_asked() {
 
 #[test]
 fn what_was_read_and_has_changed_starts_the_run_again() {
-    let database = common::demo();
+    let database = crate::common::demo();
     for staged in [false, true] {
         let mut run = session(&database);
         read(&mut run, "crm.lead", 1, "city");
@@ -92,7 +83,7 @@ fn what_was_read_and_has_changed_starts_the_run_again() {
 
 #[test]
 fn what_a_run_wrote_itself_is_no_change_of_somebody_else() {
-    let database = common::demo();
+    let database = crate::common::demo();
     let mut run = session(&database);
     read(&mut run, "crm.lead", 1, "city");
     write(&mut run, "crm.lead", 1, vec![text("city", "Ghent")]);
@@ -104,7 +95,7 @@ fn what_a_run_wrote_itself_is_no_change_of_somebody_else() {
 
 #[test]
 fn what_a_run_staged_before_it_rested_is_gone_with_it() {
-    let database = common::demo();
+    let database = crate::common::demo();
     let mut run = session(&database);
     create(&mut run, "crm.tag", vec![text("name", "Staged")]);
     run.rest().unwrap();
@@ -116,7 +107,7 @@ fn what_a_run_staged_before_it_rested_is_gone_with_it() {
 
 #[test]
 fn a_note_on_a_record_that_has_changed_is_a_conflict() {
-    let database = common::demo();
+    let database = crate::common::demo();
     let post = |run: &mut Session| ask(run, note_call(RecordRef::new("crm.lead", 1), "The city is empty."));
     let mut run = session(&database);
     read(&mut run, "crm.lead", 1, "city");

@@ -3,19 +3,8 @@
 //! Random calls are made in a session; then every record that the session shows is compared with what the database
 //! holds after the commit, with provisional ids put in terms of the real ones.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    reason = "a test may panic, in its helpers too"
-)]
-
-mod common;
-
 use std::collections::{BTreeMap, BTreeSet};
 
-use common::*;
 use proptest::prelude::*;
 use rusqlite::Connection;
 use triggerbox_model::{
@@ -24,6 +13,8 @@ use triggerbox_model::{
     value::{Id, RecordRef, Value, is_provisional},
 };
 use triggerbox_store::{commit::commit, db::Database, env::Env, query, session::Session};
+
+use crate::common::*;
 
 /// One random call; indexes choose among the records that there are by then.
 #[derive(Debug, Clone)]

@@ -1,16 +1,5 @@
 //! What the standard models mean, and what a context means: defaults, copies, contacts and their companies.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    reason = "a test may panic, in its helpers too"
-)]
-
-mod common;
-
-use common::*;
 use serde_json::{Value as Json, json};
 use triggerbox_model::{
     call::{Answer, Call, Command},
@@ -18,6 +7,8 @@ use triggerbox_model::{
     value::{FieldValue, Id, RecordRef, Value},
 };
 use triggerbox_store::{commit::commit, db::Database, models::base, rights::Rights, session::Session};
+
+use crate::common::*;
 
 fn method(model: &str, ids: &[Id], method: &str, arguments: Json) -> Call {
     let (model, method) = (model.to_owned(), method.to_owned());

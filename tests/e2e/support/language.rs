@@ -100,7 +100,7 @@ fn copy(from: &Path, to: &Path) {
     }
 }
 
-fn examples(language: &str) -> PathBuf {
+pub(crate) fn examples(language: &str) -> PathBuf {
     root().join("guest-examples").join(language)
 }
 

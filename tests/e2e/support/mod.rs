@@ -32,7 +32,7 @@ pub(crate) const NOW: &str = "2026-11-20T09:30:00Z";
 static SANDBOX: LazyLock<Sandbox> = LazyLock::new(|| Sandbox::new(&Pool::default()).unwrap());
 
 /// A component compiled once for all tests of this process: CPython takes some ten seconds.
-fn compiled(component: &'static [u8]) -> Script {
+pub(crate) fn compiled(component: &'static [u8]) -> Script {
     static COMPILED: LazyLock<Mutex<HashMap<usize, Arc<OnceLock<Script>>>>> = LazyLock::new(Mutex::default);
     let script = Arc::clone(COMPILED.lock().unwrap().entry(component.as_ptr().addr()).or_default());
     script.get_or_init(|| SANDBOX.compile(component).unwrap()).clone()
