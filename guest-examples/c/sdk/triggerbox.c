@@ -41,7 +41,7 @@ _Noreturn void __assert_fail(const char *condition, const char *file, int line, 
 
 // --- texts ---------------------------------------------------------------------------------------
 
-static void *room(size_t bytes) {
+void *tb_room(size_t bytes) {
   void *memory = malloc(bytes ? bytes : 1);
   if (!memory) broken("out of memory");
   return memory;
@@ -52,7 +52,7 @@ tb_str tb_s(const char *text) {
 }
 
 const char *tb_c(tb_str text) {
-  char *copy = room(text.len + 1);
+  char *copy = tb_room(text.len + 1);
   memcpy(copy, text.ptr, text.len);
   copy[text.len] = 0;
   return copy;
@@ -62,7 +62,7 @@ const char *tb_option(automation_option_string_t text) {
   return text.is_some ? tb_c(text.val) : "";
 }
 
-static automation_option_string_t some(const char *text) {
+automation_option_string_t tb_some(const char *text) {
   return text ? (automation_option_string_t){true, tb_s(text)} : (automation_option_string_t){0};
 }
 
@@ -70,7 +70,7 @@ static const char *format_list(const char *format, va_list list) {
   va_list again;
   va_copy(again, list);
   int length = vsnprintf(NULL, 0, format, list);
-  char *text = room((size_t)length + 1);
+  char *text = tb_room((size_t)length + 1);
   vsnprintf(text, (size_t)length + 1, format, again);
   va_end(again);
   return text;
@@ -91,7 +91,7 @@ const char *tb_format(const char *format, ...) {
 static const char *replaced(const char *text, const char *before, const char *(*replacement)(char), const char *after) {
   size_t length = strlen(before) + strlen(after) + 1;
   for (const char *at = text; *at; at++) length += replacement(*at) ? strlen(replacement(*at)) : 1;
-  char *out = room(length), *to = stpcpy(out, before);
+  char *out = tb_room(length), *to = stpcpy(out, before);
   for (const char *at = text; *at; at++) {
     const char *other = replacement(*at);
     if (other) to = stpcpy(to, other);
@@ -123,12 +123,24 @@ static const char *in_html(char c) {
   }
 }
 
+static const char *in_json(char c) {
+  switch (c) {
+    case '\\': return "\\\\";
+    case '"': return "\\\"";
+    default: return (unsigned char)c < ' ' ? tb_format("\\u%04x", (unsigned)c) : NULL;
+  }
+}
+
 const char *tb_quote(const char *text) {
   return replaced(text, "'", in_literal, "'");
 }
 
 const char *tb_escape(const char *text) {
   return replaced(text, "", in_html, "");
+}
+
+const char *tb_json_text(const char *text) {
+  return replaced(text, "\"", in_json, "\"");
 }
 
 // --- failing and answering -----------------------------------------------------------------------
@@ -153,7 +165,7 @@ bool tb_user_error(const char *format, ...) {
 
 bool tb_done(tb_outcome *outcome, const char *format, ...) {
   FORMAT(text, format);
-  outcome->message = some(text);
+  outcome->message = tb_some(text);
   return true;
 }
 
@@ -166,6 +178,7 @@ bool tb_done(tb_outcome *outcome, const char *format, ...) {
 LOGGER(tb_debug, TRIGGERBOX_AUTOMATION_LOG_LEVEL_DEBUG)
 LOGGER(tb_info, TRIGGERBOX_AUTOMATION_LOG_LEVEL_INFO)
 LOGGER(tb_warning, TRIGGERBOX_AUTOMATION_LOG_LEVEL_WARNING)
+LOGGER(tb_alarm, TRIGGERBOX_AUTOMATION_LOG_LEVEL_ERROR)
 
 // --- values --------------------------------------------------------------------------------------
 
@@ -226,7 +239,7 @@ const char *tb_show(const tb_value *value) {
 }
 
 tb_ids tb_list(const uint32_t *ids, size_t length) {
-  uint32_t *copy = room(length * sizeof *ids);
+  uint32_t *copy = tb_room(length * sizeof *ids);
   memcpy(copy, ids, length * sizeof *ids);
   return (tb_ids){copy, length};
 }
@@ -234,7 +247,7 @@ tb_ids tb_list(const uint32_t *ids, size_t length) {
 automation_list_string_t tb_names(const char *names) {
   size_t length = *names ? 1 : 0;
   for (const char *at = names; *at; at++) length += *at == ',';
-  tb_str *list = room(length * sizeof *list);
+  tb_str *list = tb_room(length * sizeof *list);
   for (size_t index = 0; index < length; index++) {
     size_t end = strcspn(names, ",");
     list[index] = (tb_str){(uint8_t *)names, end};
@@ -244,7 +257,7 @@ automation_list_string_t tb_names(const char *names) {
 }
 
 triggerbox_automation_records_list_field_t tb_fields(const tb_named *values, size_t length) {
-  tb_field *fields = room(length * sizeof *fields);
+  tb_field *fields = tb_room(length * sizeof *fields);
   for (size_t index = 0; index < length; index++) fields[index] = (tb_field){tb_s(values[index].name), values[index].value};
   return (triggerbox_automation_records_list_field_t){fields, length};
 }
@@ -259,7 +272,7 @@ triggerbox_automation_types_domain_t tb_domain(const char *literal) {
 
 static triggerbox_automation_records_page_t to_page(tb_page page) {
   automation_option_u32_t limit = {page.limit > 0, page.limit};
-  return (triggerbox_automation_records_page_t){page.offset, limit, some(page.order), page.archived};
+  return (triggerbox_automation_records_page_t){page.offset, limit, tb_some(page.order), page.archived};
 }
 
 bool tb_search(const char *model, const char *domain, tb_page page, tb_ids *found) {
@@ -352,17 +365,59 @@ bool tb_mention(const char *model, uint32_t id, const char **text) {
   return true;
 }
 
+bool tb_name_search(const char *model, const char *text, uint32_t limit, tb_links *found) {
+  tb_str name = tb_s(model), like = tb_s(text);
+  return triggerbox_automation_records_name_search(&name, &like, limit, found, &tb_error);
+}
+
+bool tb_fields_get(const char *model, const char *fields, tb_field_infos *found) {
+  tb_str name = tb_s(model);
+  automation_list_string_t names = tb_names(fields);
+  return triggerbox_automation_records_fields_get(&name, &names, found, &tb_error);
+}
+
+bool tb_has_access(const char *model, tb_ids ids, tb_operation operation, bool *may) {
+  tb_str name = tb_s(model);
+  return triggerbox_automation_records_has_access(&name, &ids, operation, may, &tb_error);
+}
+
+bool tb_resolve(const char *xmlid, tb_ref *record) {
+  tb_str id = tb_s(xmlid);
+  return triggerbox_automation_records_resolve_xmlid(&id, record, &tb_error);
+}
+
+bool tb_read_group(const char *model, const char *domain, const char *group_by, const char *aggregates, tb_group_page page,
+                   tb_groups *found) {
+  tb_str name = tb_s(model);
+  triggerbox_automation_types_domain_t where = tb_domain(domain);
+  automation_list_string_t keys = tb_names(group_by), sums = tb_names(aggregates);
+  automation_option_u32_t limit = {page.limit > 0, page.limit};
+  triggerbox_automation_records_group_page_t part = {page.offset, limit, tb_some(page.order), tb_some(page.having),
+                                                     page.archived};
+  return triggerbox_automation_records_read_group(&name, &where, &keys, &sums, &part, found, &tb_error);
+}
+
+// A value by its name; unset for none.
+static tb_value named(const tb_field *fields, size_t length, const char *name) {
+  for (size_t index = 0; index < length; index++) {
+    if (same_text(fields[index].name, tb_s(name))) return fields[index].value;
+  }
+  return tb_unset();
+}
+
+tb_value tb_group_value(const tb_group *group, const char *name) {
+  tb_value key = named(group->keys.ptr, group->keys.len, name);
+  if (key.tag != TRIGGERBOX_AUTOMATION_TYPES_VALUE_UNSET) return key;
+  return named(group->aggregates.ptr, group->aggregates.len, name);
+}
+
 bool tb_event_read(const tb_event *event, const char *fields, tb_rows *found) {
   if (!event->model.is_some) return tb_fail("this rule is bound to no model");
   return tb_read(tb_c(event->model.val), event->records, fields, found);
 }
 
 tb_value tb_parameter(const tb_event *event, const char *name) {
-  for (size_t index = 0; index < event->parameters.len; index++) {
-    tb_field field = event->parameters.ptr[index];
-    if (same_text(field.name, tb_s(name))) return field.value;
-  }
-  return tb_unset();
+  return named(event->parameters.ptr, event->parameters.len, name);
 }
 
 double tb_parameter_number(const tb_event *event, const char *name, double otherwise) {
@@ -392,10 +447,31 @@ bool tb_post_message(const char *model, uint32_t id, tb_message message) {
 }
 
 tb_activity tb_todo(const char *kind, const char *summary, const char *deadline) {
-  return (tb_activity){.kind = tb_s(kind), .summary = tb_s(summary), .deadline = some(deadline)};
+  return (tb_activity){.kind = tb_s(kind), .summary = tb_s(summary), .deadline = tb_some(deadline)};
 }
 
 bool tb_schedule(const char *model, uint32_t id, tb_activity activity) {
   tb_ref target = {tb_s(model), id};
   return triggerbox_automation_chatter_schedule_activity(&target, &activity, &tb_error);
+}
+
+bool tb_complete_activities(const char *model, uint32_t id, const char *kind, const char *feedback, uint32_t *count) {
+  tb_ref target = {tb_s(model), id};
+  tb_str name = tb_s(kind), said = tb_s(feedback ? feedback : "");
+  return triggerbox_automation_chatter_complete_activities(&target, &name, feedback ? &said : NULL, count, &tb_error);
+}
+
+bool tb_add_followers(const char *model, uint32_t id, tb_ids partners) {
+  tb_ref target = {tb_s(model), id};
+  return triggerbox_automation_chatter_add_followers(&target, &partners, &tb_error);
+}
+
+bool tb_remove_followers(const char *model, uint32_t id, tb_ids partners) {
+  tb_ref target = {tb_s(model), id};
+  return triggerbox_automation_chatter_remove_followers(&target, &partners, &tb_error);
+}
+
+bool tb_read_messages(const char *model, uint32_t id, uint32_t limit, tb_posted *found) {
+  tb_ref target = {tb_s(model), id};
+  return triggerbox_automation_chatter_read_messages(&target, limit, found, &tb_error);
 }
