@@ -53,11 +53,7 @@ type Page struct {
 }
 
 func (page Page) toHost() triggerbox_automation_records.Page {
-	limit := wit.None[uint32]()
-	if page.Limit > 0 {
-		limit = wit.Some(page.Limit)
-	}
-	return triggerbox_automation_records.Page{Offset: page.Offset, Limit: limit, Order: option(page.Order), Archived: page.Archived}
+	return triggerbox_automation_records.Page{Offset: page.Offset, Limit: count(page.Limit), Order: option(page.Order), Archived: page.Archived}
 }
 
 // Literal is a domain in Odoo's notation. Quote puts a text into one.
@@ -142,7 +138,9 @@ func (record Record) ref() triggerbox_automation_types.RecordRef {
 }
 
 // Write stages values.
-func (record Record) Write(values Values) error { return Write(record.Model, []uint32{record.ID}, values) }
+func (record Record) Write(values Values) error {
+	return Write(record.Model, []uint32{record.ID}, values)
+}
 
 // Unlink stages deletion.
 func (record Record) Unlink() error { return Unlink(record.Model, record.ID) }
@@ -160,7 +158,9 @@ func (record Record) Copy(values Values) (Record, error) {
 }
 
 // Mention is a text that becomes the record's name and id when the run is applied.
-func (record Record) Mention() (string, error) { return Checked(triggerbox_automation_records.Mention(record.ref())) }
+func (record Record) Mention() (string, error) {
+	return Checked(triggerbox_automation_records.Mention(record.ref()))
+}
 
 // Command is a change of a one2many or many2many field.
 type Command = triggerbox_automation_records.Command
@@ -178,7 +178,9 @@ func DeleteLinked(id uint32) Command { return triggerbox_automation_records.Make
 func ClearLinks() Command { return triggerbox_automation_records.MakeCommandClear() }
 
 // ReplaceLinks makes the relation exactly these.
-func ReplaceLinks(ids ...uint32) Command { return triggerbox_automation_records.MakeCommandReplace(ids) }
+func ReplaceLinks(ids ...uint32) Command {
+	return triggerbox_automation_records.MakeCommandReplace(ids)
+}
 
 // CreateLinked creates a related record.
 func CreateLinked(values Values) Command {
@@ -232,12 +234,33 @@ type Activity struct {
 
 // Schedule stages an activity.
 func (record Record) Schedule(activity Activity) error {
-	user := wit.None[uint32]()
-	if activity.User != 0 {
-		user = wit.Some(activity.User)
-	}
 	_, err := Checked(triggerbox_automation_chatter.ScheduleActivity(record.ref(), triggerbox_automation_chatter.Activity{
-		Kind: activity.Kind, Summary: activity.Summary, Note: option(activity.Note), Deadline: option(string(activity.Deadline)), UserId: user,
+		Kind: activity.Kind, Summary: activity.Summary, Note: option(activity.Note), Deadline: option(string(activity.Deadline)), UserId: count(activity.User),
 	}))
 	return err
+}
+
+// CompleteActivities stages that all activities of this kind are done, and says how many there are.
+func (record Record) CompleteActivities(kind, feedback string) (uint32, error) {
+	return Checked(triggerbox_automation_chatter.CompleteActivities(record.ref(), kind, option(feedback)))
+}
+
+// AddFollowers stages followers, by partner.
+func (record Record) AddFollowers(partners ...uint32) error {
+	_, err := Checked(triggerbox_automation_chatter.AddFollowers(record.ref(), partners))
+	return err
+}
+
+// RemoveFollowers stages that these partners no longer follow.
+func (record Record) RemoveFollowers(partners ...uint32) error {
+	_, err := Checked(triggerbox_automation_chatter.RemoveFollowers(record.ref(), partners))
+	return err
+}
+
+// Posted is a message that is already there.
+type Posted = triggerbox_automation_chatter.Posted
+
+// Messages gives the newest messages and notes first.
+func (record Record) Messages(limit uint32) ([]Posted, error) {
+	return Checked(triggerbox_automation_chatter.ReadMessages(record.ref(), limit))
 }

@@ -19,11 +19,14 @@
 //
 // It is called once for each event, in a fresh sandbox. What it changes is staged, and applied as one transaction when it
 // returns; an error applies nothing.
+//
+// Beside it are the packages triggerbox/llm, triggerbox/http, triggerbox/state and triggerbox/calendar.
 package triggerbox
 
 import (
 	"fmt"
 
+	"triggerbox/host/budget"
 	"triggerbox/host/events"
 	"triggerbox/host/log"
 	"triggerbox/host/types"
@@ -49,7 +52,7 @@ func (err UserError) Error() string { return string(err) }
 
 var kinds = [...]string{"access-denied", "not-found", "invalid", "rejected", "conflict", "unavailable", "pending", "other"}
 
-// Checked is a host call's answer as Go has it: for what the library leaves out.
+// Checked is a host call's answer as Go has it.
 func Checked[T any](result wit.Result[T, triggerbox_automation_types.Error]) (T, error) {
 	if !result.IsErr() {
 		return result.Ok(), nil
@@ -85,7 +88,9 @@ func NewEvent(event triggerbox_automation_events.Event) Event {
 }
 
 // Read gives the triggering records with these fields. Those that are gone are left out.
-func (event Event) Read(fields ...string) ([]Row, error) { return Read(event.Model, event.Ids, fields...) }
+func (event Event) Read(fields ...string) ([]Row, error) {
+	return Read(event.Model, event.Ids, fields...)
+}
 
 // OldValues are a record's changed fields as they were before an update, by name.
 func (event Event) OldValues(id uint32) map[string]any {
@@ -127,15 +132,29 @@ func option(text string) wit.Option[string] {
 	return wit.Some(text)
 }
 
+// Remaining says how much is left of a limit, such as host-calls, and whether there is such a limit.
+func Remaining(limit string) (float64, bool) {
+	return triggerbox_automation_budget.Remaining(limit).Get()
+}
+
 // Debug writes a line to the run's log.
-func Debug(format string, arguments ...any) { write(triggerbox_automation_log.Level_Debug, format, arguments) }
+func Debug(format string, arguments ...any) {
+	write(triggerbox_automation_log.Level_Debug, format, arguments)
+}
 
 // Info writes a line to the run's log.
-func Info(format string, arguments ...any) { write(triggerbox_automation_log.Level_Info, format, arguments) }
+func Info(format string, arguments ...any) {
+	write(triggerbox_automation_log.Level_Info, format, arguments)
+}
 
 // Warning writes a line to the run's log.
 func Warning(format string, arguments ...any) {
 	write(triggerbox_automation_log.Level_Warning, format, arguments)
+}
+
+// Alarm writes a line to the run's log: something went wrong.
+func Alarm(format string, arguments ...any) {
+	write(triggerbox_automation_log.Level_Error, format, arguments)
 }
 
 func write(level triggerbox_automation_log.Level, format string, arguments []any) {

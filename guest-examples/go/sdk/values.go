@@ -48,13 +48,11 @@ func fromHost(value triggerbox_automation_types.Value) any {
 		moment, _ := time.Parse(utc, value.Datetime())
 		return moment
 	case triggerbox_automation_types.Value_Many2one:
-		link := value.Many2one()
-		name, _ := link.DisplayName.Get()
-		return Link{link.Id, name}
+		return fromLink(value.Many2one())
 	case triggerbox_automation_types.Value_Ids:
 		return value.Ids()
 	case triggerbox_automation_types.Value_Reference:
-		return Record{value.Reference().Model, value.Reference().Id}
+		return fromRef(value.Reference())
 	case triggerbox_automation_types.Value_Binary:
 		return value.Binary()
 	case triggerbox_automation_types.Value_Json:
