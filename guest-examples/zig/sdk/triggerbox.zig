@@ -15,11 +15,19 @@
 //! returns. Host calls that fail return an error, and `tb.problem` says why. Memory is never freed: it is gone with the run.
 
 const std = @import("std");
+const groups = @import("groups.zig");
 const values = @import("values.zig");
 
-/// The contract as it is, for what this library leaves out: groups, language models, HTTP, state, time zones.
+/// The contract as its C bindings have it: domains may be made of terms there.
 pub const c = @import("bindings");
+pub const calendar = @import("calendar.zig");
+pub const http = @import("http.zig");
+pub const llm = @import("llm.zig");
 pub const log = @import("log.zig");
+pub const state = @import("state.zig");
+pub const Group = groups.Group;
+pub const GroupPage = groups.Page;
+pub const readGroup = groups.read;
 pub const Value = values.Value;
 pub const Row = values.Row;
 pub const Named = values.Named;
@@ -50,6 +58,26 @@ pub fn fail(comptime template: []const u8, arguments: anytype) Error {
 /// A text of its own.
 pub fn format(comptime template: []const u8, arguments: anytype) []const u8 {
     return std.fmt.allocPrint(allocator, template, arguments) catch @panic("out of memory");
+}
+
+/// JSON text as data; what a struct does not name is left out.
+pub fn parse(comptime T: type, given: []const u8) Error!T {
+    return std.json.parseFromSliceLeaky(T, allocator, given, .{ .ignore_unknown_fields = true }) catch |why| {
+        problem = .{ .kind = 2, .code = str("bad-json"), .message = str(@errorName(why)), .field = values.option(null) };
+        return Error.Invalid;
+    };
+}
+
+/// Data as JSON text.
+pub fn json(data: anytype) []const u8 {
+    return std.json.Stringify.valueAlloc(allocator, data, .{}) catch @panic("out of memory");
+}
+
+/// How much is left of a limit, such as `host-calls`; null for an unknown one.
+pub fn remaining(limit: []const u8) ?f64 {
+    var name = str(limit);
+    var left: f64 = 0;
+    return if (c.triggerbox_automation_budget_remaining(&name, &left)) left else null;
 }
 
 /// What a host call came to: `try tb.check(tb.c.triggerbox_automation_state_set(&key, &json, &tb.problem))`.
@@ -160,6 +188,49 @@ pub fn read(model: []const u8, ids: []const u32, fields: []const []const u8) Err
     var found: c.triggerbox_automation_records_list_row_t = undefined;
     try check(c.triggerbox_automation_records_read(&name, &which, &names, &found, &problem));
     return values.rows(found);
+}
+
+/// Records whose name matches a text, best first.
+pub fn nameSearch(model: []const u8, like: []const u8, limit: u32) Error![]const values.Link {
+    var name = str(model);
+    var part = str(like);
+    var found: c.triggerbox_automation_records_list_link_t = undefined;
+    try check(c.triggerbox_automation_records_name_search(&name, &part, limit, &found, &problem));
+    const links = values.room(values.Link, found.len);
+    for (links, 0..) |*into, index| into.* = values.linkFromHost(found.ptr[index]);
+    return links;
+}
+
+/// What a field is.
+pub const FieldInfo = c.triggerbox_automation_records_field_info_t;
+
+/// Describes these fields, or all for none.
+pub fn fieldsGet(model: []const u8, fields: []const []const u8) Error![]const FieldInfo {
+    var name = str(model);
+    var names = values.strings(fields);
+    var found: c.triggerbox_automation_records_list_field_info_t = undefined;
+    try check(c.triggerbox_automation_records_fields_get(&name, &names, &found, &problem));
+    return values.slice(FieldInfo, found);
+}
+
+/// What rights are about.
+pub const Operation = enum(u8) { read, write, create, unlink };
+
+/// Whether the run may do this to all of these records; for none, to the model at all.
+pub fn hasAccess(model: []const u8, ids: []const u32, operation: Operation) Error!bool {
+    var name = str(model);
+    var which = values.list(ids);
+    var may = false;
+    try check(c.triggerbox_automation_records_has_access(&name, &which, @intFromEnum(operation), &may, &problem));
+    return may;
+}
+
+/// The record behind an external id: `base.main_company`.
+pub fn resolve(xmlid: []const u8) Error!values.Reference {
+    var id = str(xmlid);
+    var found: c.triggerbox_automation_types_record_ref_t = undefined;
+    try check(c.triggerbox_automation_records_resolve_xmlid(&id, &found, &problem));
+    return .{ .model = text(found.model), .id = found.id };
 }
 
 /// Stages a new record: `try tb.create("res.partner", .{ .name = "Ada", .parent_id = tb.link(7) })`. Its id is provisional
@@ -280,6 +351,47 @@ pub fn schedule(model: []const u8, id: u32, activity: Activity) Error!void {
         .user_id = values.optionNumber(activity.user),
     };
     return check(c.triggerbox_automation_chatter_schedule_activity(&target, &planned, &problem));
+}
+
+/// All activities of this kind on the record are done; says how many there are.
+pub fn completeActivities(model: []const u8, id: u32, kind: []const u8, feedback: ?[]const u8) Error!u32 {
+    var target = ref(model, id);
+    var name = str(kind);
+    var comment = str(feedback orelse "");
+    const given = if (feedback == null) null else &comment;
+    var done: u32 = 0;
+    try check(c.triggerbox_automation_chatter_complete_activities(&target, &name, given, &done, &problem));
+    return done;
+}
+
+/// Stages followers, by partner.
+pub fn addFollowers(model: []const u8, id: u32, partners: []const u32) Error!void {
+    var target = ref(model, id);
+    var which = values.list(partners);
+    return check(c.triggerbox_automation_chatter_add_followers(&target, &which, &problem));
+}
+
+/// Stages that these partners no longer follow.
+pub fn removeFollowers(model: []const u8, id: u32, partners: []const u32) Error!void {
+    var target = ref(model, id);
+    var which = values.list(partners);
+    return check(c.triggerbox_automation_chatter_remove_followers(&target, &which, &problem));
+}
+
+/// A message that is already there.
+pub const Posted = struct { id: u32, author: []const u8, date: []const u8, body: []const u8, is_note: bool };
+
+/// The newest messages and notes first.
+pub fn messages(model: []const u8, id: u32, limit: u32) Error![]const Posted {
+    var target = ref(model, id);
+    var found: c.triggerbox_automation_chatter_list_posted_t = undefined;
+    try check(c.triggerbox_automation_chatter_read_messages(&target, limit, &found, &problem));
+    const posted = values.room(Posted, found.len);
+    for (posted, 0..) |*into, index| {
+        const one = found.ptr[index];
+        into.* = .{ .id = one.id, .author = text(one.author), .date = text(one.date), .body = text(one.body), .is_note = one.is_note };
+    }
+    return posted;
 }
 
 /// A text inside a domain: `tb.format("[('email', '=', {s})]", .{tb.quote(email)})`.

@@ -118,6 +118,10 @@ pub fn rows(given: c.triggerbox_automation_records_list_row_t) []const Row {
     return found;
 }
 
+pub fn linkFromHost(one: c.triggerbox_automation_types_link_t) Link {
+    return .{ .id = one.id, .name = if (one.display_name.is_some) text(one.display_name.val) else null };
+}
+
 pub fn fromHost(value: c.triggerbox_automation_types_value_t) Value {
     return switch (value.tag) {
         0 => .unset,
@@ -128,10 +132,7 @@ pub fn fromHost(value: c.triggerbox_automation_types_value_t) Value {
         5 => .{ .text = text(value.val.text) },
         6 => .{ .date = text(value.val.date) },
         7 => .{ .datetime = text(value.val.datetime) },
-        8 => .{ .many2one = .{
-            .id = value.val.many2one.id,
-            .name = if (value.val.many2one.display_name.is_some) text(value.val.many2one.display_name.val) else null,
-        } },
+        8 => .{ .many2one = linkFromHost(value.val.many2one) },
         9 => .{ .ids = slice(u32, value.val.ids) },
         10 => .{ .reference = .{ .model = text(value.val.reference.model), .id = value.val.reference.id } },
         11 => .{ .binary = slice(u8, value.val.binary) },
@@ -157,6 +158,12 @@ pub fn toHost(value: Value) c.triggerbox_automation_types_value_t {
 pub fn named(given: []const Named) []c.triggerbox_automation_types_field_t {
     const into = room(c.triggerbox_automation_types_field_t, given.len);
     for (given, into) |one, *to| to.* = .{ .name = str(one.name), .value = toHost(one.value) };
+    return into;
+}
+
+pub fn namedFromHost(given: c.triggerbox_automation_records_list_field_t) []const Named {
+    const into = room(Named, given.len);
+    for (into, 0..) |*to, index| to.* = .{ .name = text(given.ptr[index].name), .value = fromHost(given.ptr[index].value) };
     return into;
 }
 
