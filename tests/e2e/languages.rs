@@ -12,19 +12,38 @@ use triggerbox_model::{
 use triggerbox_workbench::scenario::{self, Bench, ScenarioFile};
 
 use crate::{
-    language,
+    contract, language,
     support::{Crm, How, examples},
 };
 
-/// A language's `contract-check`, and the codes of what it was refused.
-fn contract_check(language: &str) {
-    check_contract(language, language::single(language, "contract-check"));
+/// The contract's matrix: of each language, the script that exercises everything in it.
+macro_rules! contract_checks {
+    ($($language:ident: $guest:expr,)*) => {
+        mod contract_check {
+            use super::*;
+
+            $(#[test]
+            fn $language() {
+                contract::assert_contract(stringify!($language), $guest);
+            })*
+
+            #[test]
+            fn no_language_is_left_out() {
+                assert_eq!(language::with("contract-check"), [$(stringify!($language)),*]);
+            }
+        }
+    };
 }
 
-fn check_contract(language: &str, guest: &Guest) {
-    let (report, log) = examples::contract_check(guest);
-    let Verdict::Applied(outcome) = report.verdict else { panic!("{language}: {:?}\n{log:#?}", report.verdict) };
-    examples::assert_contract(language, &outcome, &log);
+contract_checks! {
+    c: language::single("c", "contract-check"),
+    cpp: language::single("cpp", "contract-check"),
+    go: language::bundled("go", "contract-check"),
+    javascript: language::bundled("javascript", "contract-check"),
+    python: language::bundled("python", "contract-check"),
+    rust: &CONTRACT_CHECK,
+    typescript: language::bundled("typescript", "contract-check"),
+    zig: language::bundled("zig", "contract-check"),
 }
 
 /// The five examples of a language, as tests of their own.
@@ -32,11 +51,6 @@ macro_rules! examples {
     ($language:ident) => {
         mod $language {
             use super::*;
-
-            #[test]
-            fn contract_check() {
-                super::contract_check(stringify!($language));
-            }
 
             #[test]
             fn high_value_order() {
@@ -95,10 +109,10 @@ fn a_typescript_error_shows_its_stack_in_lines_of_the_sources() {
 
 #[test]
 fn a_go_panic_shows_its_stack() {
-    let (verdict, log) = broken(language::crash("go"));
+    let (verdict, log) = broken(language::bundled_crash("go"));
     let Verdict::Trapped(trap) = verdict else { panic!("{verdict:?}\n{log}") };
     let shown = format!("{} {}", trap.stderr.unwrap_or_default(), log);
-    for part in ["nil pointer dereference", "script.deeper", "script.go:9"] {
+    for part in ["nil pointer dereference", "crash.deeper", "crash/script.go:9"] {
         assert!(shown.contains(part), "{part}: {shown}");
     }
 }
@@ -127,18 +141,18 @@ fn cpp_says_what_it_gave_up_at() {
 
 #[test]
 fn a_zig_error_is_named_and_a_panic_is_told() {
-    let (verdict, log) = broken(language::crash("zig"));
+    let (verdict, log) = broken(language::bundled_crash("zig"));
     let Verdict::Failed(failure) = verdict else { panic!("{verdict:?}\n{log}") };
     assert_eq!(failure.message(), "NothingToDo");
-    let said = last_word(language::crash("zig"), &[1]);
+    let said = last_word(language::bundled_crash("zig"), &[1]);
     assert!(said.starts_with("error panic: no record was wanted"), "{said}");
 }
 
 #[test]
 fn a_javascript_error_shows_its_stack() {
-    let (verdict, log) = broken(language::crash("javascript"));
+    let (verdict, log) = broken(language::bundled_crash("javascript"));
     let Verdict::Failed(failure) = verdict else { panic!("{verdict:?}\n{log}") };
-    for part in ["TypeError: ", "at deeper (script.js:4)", "(script.js:8)"] {
+    for part in ["TypeError: ", "at deeper (crash/script.js:4)", "(crash/script.js:8)"] {
         assert!(failure.message().contains(part), "{part}: {}", failure.message());
     }
 }
@@ -156,60 +170,30 @@ fn a_rust_panic_shows_its_text_and_backtrace() {
 examples!(python);
 examples!(typescript);
 
-#[test]
-fn rust_contract_check() {
-    check_contract("rust", &CONTRACT_CHECK);
-}
-
 /// The first example, in the languages that have no other.
-fn high_value_order(language: &str) {
-    examples::high_value_order(language::single(language, "high-value-order"));
-    examples::threshold_is_a_parameter(language::single(language, "high-value-order"));
+fn high_value_order(guest: &Guest) {
+    examples::high_value_order(guest);
+    examples::threshold_is_a_parameter(guest);
 }
 
 #[test]
 fn javascript_high_value_order() {
-    high_value_order("javascript");
+    high_value_order(language::bundled("javascript", "high-value-order"));
 }
 
 #[test]
 fn c_high_value_order() {
-    high_value_order("c");
+    high_value_order(language::single("c", "high-value-order"));
 }
 
 #[test]
 fn zig_high_value_order() {
-    high_value_order("zig");
+    high_value_order(language::bundled("zig", "high-value-order"));
 }
 
 #[test]
 fn go_high_value_order() {
-    high_value_order("go");
-}
-
-#[test]
-fn javascript_contract_check() {
-    contract_check("javascript");
-}
-
-#[test]
-fn c_contract_check() {
-    contract_check("c");
-}
-
-#[test]
-fn cpp_contract_check() {
-    contract_check("cpp");
-}
-
-#[test]
-fn go_contract_check() {
-    contract_check("go");
-}
-
-#[test]
-fn zig_contract_check() {
-    contract_check("zig");
+    high_value_order(language::bundled("go", "high-value-order"));
 }
 
 /// A server action's code, run on these records.

@@ -2,7 +2,8 @@
 //
 // To be run on a lead that may be changed, with trigger `manual`. Each call is one log line: its name, then `ok` or `error`
 // with code and message. No answer ends the run. The outcome's result is a JSON object of the same names with `ok` or the
-// error's code.
+// error's code. Where an answer is put together of parts, another line shows what this language made of them: it is the same
+// one in every language.
 
 #include "triggerbox.h"
 
@@ -25,11 +26,17 @@ static bool note(const char *name, bool ok) {
   return ok;
 }
 
+// Shows the parts of an answer.
+static void show(const char *name, const char *parts) {
+  tb_info("answer of %s: %s", name, parts);
+}
+
 static void event_and_parameters(const tb_event *event) {
   tb_info("event %s of rule %s, attempt %u, seed %u, by %s for %s at %s", tb_c(event->run_id), tb_c(event->rule),
           (unsigned)event->attempt, (unsigned)event->seed, tb_c(event->actor.name), tb_c(event->run_as.name),
           tb_c(event->now));
-  const char *names[] = {"text", "integer", "float", "boolean", "date", "datetime", "selection", "many2one", "unset"};
+  const char *names[] = {"service",  "text",      "integer",  "float", "boolean", "date",
+                         "datetime", "selection", "many2one", "unset"};
   for (size_t index = 0; index < sizeof names / sizeof *names; index++) {
     tb_value value = tb_parameter(event, names[index]);
     note(tb_format("parameter.%s", names[index]), true);
@@ -76,25 +83,26 @@ static void reads(const char *model, uint32_t lead) {
   note("records.search-read", tb_search_read(model, this, "name,stage_id", (tb_page){0}, &rows));
   note("records.search-count", tb_count(model, this, &count));
   note("records.read", tb_read(model, TB_IDS(lead), "name,expected_revenue,tag_ids,create_date", &rows));
-  triggerbox_automation_types_domain_t all = tb_domain("[]");
-  automation_list_string_t by = tb_names("stage_id"), aggregates = tb_names("expected_revenue:sum,__count");
-  triggerbox_automation_records_group_page_t part = {.limit = {true, 2}, .order = {true, tb_s("stage_id")}};
-  triggerbox_automation_records_list_group_t groups;
-  note("records.read-group",
-       triggerbox_automation_records_read_group(&name, &all, &by, &aggregates, &part, &groups, &tb_error));
-  tb_str text = tb_s("a");
-  triggerbox_automation_records_list_link_t links;
-  note("records.name-search", triggerbox_automation_records_name_search(&name, &text, 2, &links, &tb_error));
-  automation_list_string_t fields = tb_names("type,stage_id");
-  triggerbox_automation_records_list_field_info_t infos;
-  note("records.fields-get", triggerbox_automation_records_fields_get(&name, &fields, &infos, &tb_error));
-  tb_ids one = TB_IDS(lead);
+  tb_groups groups;
+  if (note("records.read-group", tb_read_group(model, "[]", "stage_id", "expected_revenue:sum,__count",
+                                               (tb_group_page){.limit = 2, .order = "stage_id"}, &groups))) {
+    const char *stages = "";
+    for (size_t index = 0; index < groups.len; index++) {
+      const tb_group *group = &groups.ptr[index];
+      tb_value stage = tb_group_value(group, "stage_id"), expected = tb_group_value(group, "expected_revenue:sum");
+      stages = tb_format("%s%s%s, %u, %.0f", stages, index ? " | " : "", tb_option(stage.val.many2one.display_name),
+                         (unsigned)group->count, expected.val.number);
+    }
+    show("records.read-group", stages);
+  }
+  tb_links links;
+  note("records.name-search", tb_name_search(model, "a", 2, &links));
+  tb_field_infos infos;
+  note("records.fields-get", tb_fields_get(model, "type,stage_id", &infos));
   bool may;
-  note("records.has-access", triggerbox_automation_records_has_access(
-                                 &name, &one, TRIGGERBOX_AUTOMATION_RECORDS_OPERATION_WRITE, &may, &tb_error));
-  tb_str xmlid = tb_s("base.main_company");
+  note("records.has-access", tb_has_access(model, TB_IDS(lead), TRIGGERBOX_AUTOMATION_RECORDS_OPERATION_WRITE, &may));
   tb_ref company;
-  note("records.resolve-xmlid", triggerbox_automation_records_resolve_xmlid(&xmlid, &company, &tb_error));
+  note("records.resolve-xmlid", tb_resolve("base.main_company", &company));
   note("records.unknown-model", tb_search("crm.laed", "[]", (tb_page){0}, &ids));
   note("records.unknown-field", tb_read(model, TB_IDS(lead), "nmae", &rows));
   note("records.no-fields", tb_read(model, TB_IDS(lead), "", &rows));
@@ -145,67 +153,101 @@ static void chatter(const tb_event *event, const char *model, uint32_t lead) {
   tb_message message = tb_html(tb_format("<b>%s</b>", tb_escape("1 < 2")));
   triggerbox_automation_chatter_attachment_t file = {
       tb_s("note.txt"), tb_s("text/plain"), {(uint8_t *)"attached", 8}};
-  message.subject = (automation_option_string_t){true, tb_s("Contract check")};
+  message.subject = tb_some("Contract check");
   message.attachments.ptr = &file;
   message.attachments.len = 1;
   note("chatter.post-message", tb_post_message(model, lead, message));
   note("chatter.post-note", tb_post_note(model, lead, tb_plain("1 < 2, as text")));
   tb_activity activity = tb_todo("mail.mail_activity_data_todo", "Check the contract", "2026-11-20");
-  activity.note = (automation_option_string_t){true, tb_s("<p>All of it.</p>")};
+  activity.note = tb_some("<p>All of it.</p>");
   activity.user_id = (automation_option_u32_t){true, event->run_as.id};
   note("chatter.schedule-activity", tb_schedule(model, lead, activity));
-  tb_ref target = {tb_s(model), lead};
-  tb_str kind = tb_s("mail.mail_activity_data_todo"), feedback = tb_s("checked");
   uint32_t count;
   note("chatter.complete-activities",
-       triggerbox_automation_chatter_complete_activities(&target, &kind, &feedback, &count, &tb_error));
-  tb_ids partners = TB_IDS(1);
-  note("chatter.add-followers", triggerbox_automation_chatter_add_followers(&target, &partners, &tb_error));
-  note("chatter.remove-followers", triggerbox_automation_chatter_remove_followers(&target, &partners, &tb_error));
-  triggerbox_automation_chatter_list_posted_t posted;
-  note("chatter.read-messages", triggerbox_automation_chatter_read_messages(&target, 3, &posted, &tb_error));
+       tb_complete_activities(model, lead, "mail.mail_activity_data_todo", "checked", &count));
+  note("chatter.add-followers", tb_add_followers(model, lead, TB_IDS(1)));
+  note("chatter.remove-followers", tb_remove_followers(model, lead, TB_IDS(1)));
+  tb_posted posted;
+  note("chatter.read-messages", tb_read_messages(model, lead, 3, &posted));
 }
 
-static void services(const tb_event *event) {
-  tb_str key = tb_s("count"), one = tb_s("1"), text;
-  automation_option_string_t kept;
-  note("state.get", triggerbox_automation_state_get(&key, &kept, &tb_error));
-  note("state.set", triggerbox_automation_state_set(&key, &one, &tb_error));
-  note("state.get.staged", triggerbox_automation_state_get(&key, &kept, &tb_error));
-  note("state.remove", triggerbox_automation_state_set(&key, NULL, &tb_error));
-  tb_str now = event->now, zone = tb_s("Europe/Brussels"), nowhere = tb_s("Europe/Nowhere");
-  tb_str gap = tb_s("2026-03-29T02:30:00"), winter = tb_s("2026-01-01T00:00:00");
-  note("calendar.to-local", triggerbox_automation_calendar_to_local(&now, &zone, &text, &tb_error));
-  note("calendar.to-utc", triggerbox_automation_calendar_to_utc(&gap, &zone, &text, &tb_error));
-  note("calendar.unknown-zone", triggerbox_automation_calendar_to_utc(&winter, &nowhere, &text, &tb_error));
-  tb_str limit = tb_s("host-calls"), unknown = tb_s("patience");
+// Notes what a comparison came to.
+static void same(const char *name, bool equal) {
+  if (!equal) {
+    tb_error.code = tb_s("differs");
+    tb_error.message = tb_s("not what it was");
+  }
+  note(name, equal);
+}
+
+static void state_and_runtime(const tb_event *event) {
+  const char *kept = NULL, *local, *utc, *said = tb_json_text("1 \"one\"\n");
+  note("state.get", tb_state_get("count", &kept));
+  note("state.set", tb_state_set("count", said));
+  if (note("state.get.staged", tb_state_get("count", &kept))) same("state.kept", kept && strcmp(kept, said) == 0);
+  note("state.remove", tb_state_set("count", NULL));
+  note("calendar.to-local", tb_to_local(tb_c(event->now), "Europe/Brussels", &local));
+  note("calendar.to-utc", tb_to_utc("2026-03-29T02:30:00", "Europe/Brussels", &utc));
+  note("calendar.unknown-zone", tb_to_utc("2026-01-01T00:00:00", "Europe/Nowhere", &utc));
   double left;
-  note("budget.remaining", triggerbox_automation_budget_remaining(&limit, &left));
-  note("budget.unknown", !triggerbox_automation_budget_remaining(&unknown, &left));
-  triggerbox_automation_llm_message_t turns[] = {
-      {TRIGGERBOX_AUTOMATION_LLM_MESSAGE_SYSTEM, {.system = tb_s("Answer briefly.")}},
-      {TRIGGERBOX_AUTOMATION_LLM_MESSAGE_USER, {.user = tb_s("What is a contract?")}},
-      {TRIGGERBOX_AUTOMATION_LLM_MESSAGE_ASSISTANT, {.assistant = tb_s("An agreement.")}},
-  };
-  tb_str schema = tb_s("{\"type\": \"object\", \"properties\": {}}");
-  triggerbox_automation_llm_tool_t tool = {tb_s("look_up"), tb_s("Looks a word up"), schema};
-  triggerbox_automation_llm_request_t request = {
-      .messages = {turns, 3},
-      .tools = {&tool, 1},
-      .output_schema = {true, schema},
-      .temperature = {true, 0},
-      .max_tokens = {true, 10},
-  };
-  triggerbox_automation_llm_completion_t completion;
-  note("llm.complete", triggerbox_automation_llm_complete(&request, &completion, &tb_error));
-  automation_tuple2_string_string_t header = {tb_s("accept"), tb_s("text/plain")};
-  triggerbox_automation_http_request_t get = {tb_s("GET"), tb_s("https://example.com/"), {&header, 1}, {0}};
-  triggerbox_automation_http_response_t response;
-  note("http.send", triggerbox_automation_http_send(&get, &response, &tb_error));
+  same("budget.remaining", tb_remaining("host-calls", &left));
+  same("budget.unknown", !tb_remaining("patience", &left));
   tb_debug("log.debug");
   tb_warning("log.warning");
+  tb_alarm("log.error");
   // What language runtimes ask of WASI: the clock of the event.
   tb_info("wasi.clock: %lld", (long long)time(NULL));
+}
+
+static bool completed(const char *name, bool ok, const tb_completion *answer) {
+  if (!note(name, ok)) return false;
+  const char *parts = tb_format("%s | %u + %u tokens, %.0f millionths of %s | %s | %s", tb_finish(answer),
+                                (unsigned)answer->usage.input_tokens, (unsigned)answer->usage.output_tokens,
+                                answer->usage.cost * 1e6, tb_c(answer->usage.currency), tb_c(answer->model),
+                                tb_c(answer->text));
+  for (size_t index = 0; index < answer->calls.len; index++) {
+    const tb_tool_call *call = &answer->calls.ptr[index];
+    parts = tb_format("%s | %s %s %s", parts, tb_c(call->id), tb_c(call->name), tb_c(call->arguments_json));
+  }
+  show(name, parts);
+  return true;
+}
+
+// Asks for tools, tells what came of them, and asks for answers that end in other ways.
+static void language_model(void) {
+  const char *schema = "{\"type\": \"object\", \"properties\": {}}";
+  tb_tool tool = tb_tool_of("look_up", "Looks a word up", schema);
+  tb_answering how = {
+      .tools = &tool, .tools_length = 1, .schema = schema, .temperature = {true, 0}, .max_tokens = 10};
+  tb_turn question = tb_user("What is a contract?");
+  tb_completion answer, next;
+  bool ok = tb_complete(TB_TURNS(tb_system("Answer briefly."), question, tb_assistant("An agreement.")), how, &answer);
+  if (!completed("llm.complete", ok, &answer) || answer.calls.len != 2) return;
+
+  tb_tool_result results[] = {tb_result(&answer.calls.ptr[0], "An agreement."), tb_failure(&answer.calls.ptr[1], "no such word")};
+  ok = tb_complete(TB_TURNS(question, tb_answered(&answer), tb_tool_results(results, 2)), (tb_answering){0}, &next);
+  completed("llm.tool-results", ok, &next);
+  const char *ends[] = {"length", "refused", "other"};
+  for (size_t index = 0; index < 3; index++) {
+    ok = tb_complete(TB_TURNS(tb_user(ends[index])), (tb_answering){.model = "test/small"}, &next);
+    completed(tb_format("llm.%s", ends[index]), ok, &next);
+  }
+}
+
+static void responded(const char *name, bool ok, const tb_response *response) {
+  if (!note(name, ok)) return;
+  const char *kind = tb_response_header(response, "Content-Type");
+  show(name, tb_format("%u | %s | %s", (unsigned)response->status, kind ? kind : "", tb_response_text(response)));
+}
+
+// A request without a body, and one with bytes that are no text.
+static void other_service(const tb_event *event) {
+  const char *url = tb_c(tb_parameter(event, "service").val.text);
+  tb_response response;
+  bool ok = tb_send("GET", url, TB_HEADERS({"accept", "text/plain"}), NULL, 0, &response);
+  responded("http.send", ok, &response);
+  ok = tb_send("POST", url, TB_HEADERS({"content-type", "application/octet-stream"}), "\0\xff\n\0", 4, &response);
+  responded("http.post", ok, &response);
 }
 
 // Every kind of value, to a record and back, and as the right-hand side of a condition.
@@ -276,15 +318,17 @@ bool tb_run(const tb_event *event, tb_outcome *outcome) {
   reads(model, lead);
   writes(event, model, lead);
   chatter(event, model, lead);
-  services(event);
+  state_and_runtime(event);
+  language_model();
+  other_service(event);
   round_trip(event);
   strcat(results, "}");
   static tb_named values[] = {{"name", {TRIGGERBOX_AUTOMATION_TYPES_VALUE_TEXT, {0}}}};
   values[0].value = tb_text("from the outcome");
   outcome->values.ptr = tb_fields(values, 1).ptr;
   outcome->values.len = 1;
-  outcome->warning = (automation_option_string_t){true, tb_s("a warning")};
+  outcome->warning = tb_some("a warning");
   outcome->records = event->records;
-  outcome->result_json = (automation_option_string_t){true, tb_s(results)};
+  outcome->result_json = tb_some(results);
   return tb_done(outcome, "%u calls, %u refused", calls, refused);
 }

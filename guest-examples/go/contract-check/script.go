@@ -2,7 +2,8 @@
 //
 // To be run on a lead that may be changed, with trigger manual. Each call is one log line: its name, then ok or error with
 // code and message. No answer ends the run. The outcome's result is a JSON object of the same names with ok or the error's
-// code.
+// code. Where an answer is put together of parts, another line shows what this language made of them: it is the same one in
+// every language.
 package script
 
 import (
@@ -12,17 +13,17 @@ import (
 	"math"
 	"os"
 	"reflect"
+	"strings"
 	"time"
 
 	"triggerbox"
-	"triggerbox/host/budget"
-	"triggerbox/host/calendar"
+	"triggerbox/calendar"
 	"triggerbox/host/chatter"
-	"triggerbox/host/http"
-	"triggerbox/host/llm"
 	"triggerbox/host/records"
-	"triggerbox/host/state"
 	"triggerbox/host/types"
+	"triggerbox/http"
+	"triggerbox/llm"
+	"triggerbox/state"
 	wit "triggerbox/wit/types"
 )
 
@@ -61,11 +62,16 @@ func checked[T any](name string, result wit.Result[T, triggerbox_automation_type
 	return answer(name, value, err)
 }
 
+// show shows the parts of an answer.
+func show(name string, parts ...string) {
+	triggerbox.Info("answer of %s: %s", name, strings.Join(parts, " | "))
+}
+
 func parameters(event triggerbox.Event) {
 	host := event.Host
 	triggerbox.Info("event %s of rule %s, attempt %d, seed %d, by %s for %s at %s",
 		host.RunId, host.Rule, host.Attempt, host.Seed, host.Actor.Name, host.RunAs.Name, host.Now)
-	for _, name := range []string{"text", "integer", "float", "boolean", "date", "datetime", "selection", "many2one", "unset"} {
+	for _, name := range []string{"service", "text", "integer", "float", "boolean", "date", "datetime", "selection", "many2one", "unset"} {
 		triggerbox.Info("parameter %s is %v", name, event.Parameters[name])
 		note("parameter."+name, nil)
 	}
@@ -99,12 +105,22 @@ func reads(lead triggerbox.Record) {
 	answer("records.search-count", count, err)
 	rows, err = triggerbox.Read(model, ids, "name", "expected_revenue", "tag_ids", "create_date")
 	answer("records.read", rows, err)
-	groups := triggerbox_automation_records.GroupPage{Limit: wit.Some(uint32(2)), Order: wit.Some("stage_id")}
-	checked("records.read-group", triggerbox_automation_records.ReadGroup(model, triggerbox.Literal("[]"), []string{"stage_id"}, []string{"expected_revenue:sum", "__count"}, groups))
-	checked("records.name-search", triggerbox_automation_records.NameSearch(model, "a", 2))
-	checked("records.fields-get", triggerbox_automation_records.FieldsGet(model, []string{"type", "stage_id"}))
-	checked("records.has-access", triggerbox_automation_records.HasAccess(model, ids, triggerbox_automation_records.Operation_Write))
-	checked("records.resolve-xmlid", triggerbox_automation_records.ResolveXmlid("base.main_company"))
+	groups, err := triggerbox.ReadGroup(model, "[]", []string{"stage_id"}, []string{"expected_revenue:sum", "__count"},
+		triggerbox.GroupPage{Limit: 2, Order: "stage_id"})
+	var stages []string
+	for _, group := range answer("records.read-group", groups, err) {
+		stage, _ := group.Keys["stage_id"].(triggerbox.Link)
+		stages = append(stages, fmt.Sprintf("%s, %d, %.0f", stage.Name, group.Count, group.Aggregates["expected_revenue:sum"]))
+	}
+	show("records.read-group", stages...)
+	links, err := triggerbox.NameSearch(model, "a", 2)
+	answer("records.name-search", links, err)
+	infos, err := triggerbox.FieldsGet(model, "type", "stage_id")
+	answer("records.fields-get", infos, err)
+	may, err := triggerbox.HasAccess(model, triggerbox.ToWrite, lead.ID)
+	answer("records.has-access", may, err)
+	company, err := triggerbox.Resolve("base.main_company")
+	answer("records.resolve-xmlid", company, err)
 	found, err = triggerbox.Search("crm.laed", "[]", triggerbox.Page{})
 	answer("records.unknown-model", found, err)
 	rows, err = triggerbox.Read(model, ids, "nmae")
@@ -167,45 +183,106 @@ func chatter(event triggerbox.Event, lead triggerbox.Record) {
 		Kind: "mail.mail_activity_data_todo", Summary: "Check the contract", Note: "<p>All of it.</p>",
 		Deadline: "2026-11-20", User: event.Host.RunAs.Id,
 	}))
-	target := triggerbox_automation_types.RecordRef{Model: lead.Model, Id: lead.ID}
-	checked("chatter.complete-activities", triggerbox_automation_chatter.CompleteActivities(target, "mail.mail_activity_data_todo", wit.Some("checked")))
-	checked("chatter.add-followers", triggerbox_automation_chatter.AddFollowers(target, []uint32{1}))
-	checked("chatter.remove-followers", triggerbox_automation_chatter.RemoveFollowers(target, []uint32{1}))
-	checked("chatter.read-messages", triggerbox_automation_chatter.ReadMessages(target, 3))
+	done, err := lead.CompleteActivities("mail.mail_activity_data_todo", "checked")
+	answer("chatter.complete-activities", done, err)
+	note("chatter.add-followers", lead.AddFollowers(1))
+	note("chatter.remove-followers", lead.RemoveFollowers(1))
+	messages, err := lead.Messages(3)
+	answer("chatter.read-messages", messages, err)
 }
 
-func services(event triggerbox.Event) {
-	checked("state.get", triggerbox_automation_state.Get("count"))
-	checked("state.set", triggerbox_automation_state.Set("count", wit.Some("1")))
-	checked("state.get.staged", triggerbox_automation_state.Get("count"))
-	checked("state.remove", triggerbox_automation_state.Set("count", wit.None[string]()))
-	checked("calendar.to-local", triggerbox_automation_calendar.ToLocal(event.Host.Now, "Europe/Brussels"))
-	checked("calendar.to-utc", triggerbox_automation_calendar.ToUtc("2026-03-29T02:30:00", "Europe/Brussels"))
-	checked("calendar.unknown-zone", triggerbox_automation_calendar.ToUtc("2026-01-01T00:00:00", "Europe/Nowhere"))
-	for name, limit := range map[string]string{"budget.remaining": "host-calls", "budget.unknown": "patience"} {
-		if _, known := triggerbox_automation_budget.Remaining(limit).Get(); known != (limit == "host-calls") {
-			note(name, errors.New("not as it should be"))
-		} else {
-			note(name, nil)
-		}
+// same notes what a comparison came to.
+func same(name string, equal bool) {
+	var err error
+	if !equal {
+		err = errors.New("not as it should be")
 	}
-	schema := `{"type": "object", "properties": {}}`
-	checked("llm.complete", triggerbox_automation_llm.Complete(triggerbox_automation_llm.Request{
-		Messages: []triggerbox_automation_llm.Message{
-			triggerbox_automation_llm.MakeMessageSystem("Answer briefly."),
-			triggerbox_automation_llm.MakeMessageUser("What is a contract?"),
-			triggerbox_automation_llm.MakeMessageAssistant("An agreement."),
-		},
-		Tools:        []triggerbox_automation_llm.Tool{{Name: "look_up", Description: "Looks a word up", ParametersSchema: schema}},
-		OutputSchema: wit.Some(schema), Temperature: wit.Some(float32(0)), MaxTokens: wit.Some(uint32(10)),
-	}))
-	checked("http.send", triggerbox_automation_http.Send(triggerbox_automation_http.Request{
-		Method: "GET", Url: "https://example.com/", Headers: []wit.Tuple2[string, string]{{F0: "accept", F1: "text/plain"}},
-	}))
+	note(name, err)
+}
+
+func stateAndRuntime(event triggerbox.Event) {
+	kept, err := state.Get("count")
+	answer("state.get", kept, err)
+	note("state.set", state.Set("count", "1"))
+	kept, err = state.Get("count")
+	same("state.kept", answer("state.get.staged", kept, err) == "1")
+	note("state.remove", state.Remove("count"))
+	now, err := time.Parse(time.RFC3339, event.Host.Now)
+	note("event.time", err)
+	local, err := calendar.ToLocal(now, "Europe/Brussels")
+	answer("calendar.to-local", local, err)
+	skipped, err := calendar.ToUTC(time.Date(2026, 3, 29, 2, 30, 0, 0, time.UTC), "Europe/Brussels")
+	answer("calendar.to-utc", skipped, err)
+	nowhere, err := calendar.ToUTC(time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC), "Europe/Nowhere")
+	answer("calendar.unknown-zone", nowhere, err)
+	_, known := triggerbox.Remaining("host-calls")
+	same("budget.remaining", known)
+	_, known = triggerbox.Remaining("patience")
+	same("budget.unknown", !known)
 	triggerbox.Debug("log.debug")
 	triggerbox.Warning("log.warning")
+	triggerbox.Alarm("log.error")
 	// What language runtimes ask of WASI: the clock of the event, no environment.
 	triggerbox.Info("wasi.clock: %s, environment: %d", time.Now().UTC().Format(time.RFC3339), len(os.Environ()))
+}
+
+func completion(name string, turns []llm.Turn, options llm.Options) (llm.Answer, bool) {
+	said, err := llm.Complete(turns, options)
+	if !note(name, err) {
+		return said, false
+	}
+	usage := said.Usage
+	used := fmt.Sprintf("%d + %d tokens, %.0f millionths of %s", usage.InputTokens, usage.OutputTokens, usage.Cost*1e6, usage.Currency)
+	parts := []string{said.Finish, used, said.Model, said.Text}
+	for _, call := range said.Calls {
+		parts = append(parts, fmt.Sprintf("%s %s %s", call.Id, call.Name, call.ArgumentsJson))
+	}
+	show(name, parts...)
+	return said, true
+}
+
+// languageModel asks for tools, tells what came of them, and asks for answers that end in other ways.
+func languageModel() {
+	schema, exact := `{"type": "object", "properties": {}}`, float32(0)
+	question := llm.User("What is a contract?")
+	said, ok := completion("llm.complete",
+		[]llm.Turn{llm.System("Answer briefly."), question, llm.Assistant("An agreement.")},
+		llm.Options{
+			Tools:  []llm.Tool{{Name: "look_up", Description: "Looks a word up", Schema: schema}},
+			Schema: schema, Temperature: &exact, MaxTokens: 10,
+		})
+	if !ok {
+		return
+	}
+	var results []llm.ToolResult
+	for index, call := range said.Calls {
+		if index == 0 {
+			results = append(results, llm.Result(call, "An agreement."))
+		} else {
+			results = append(results, llm.Failure(call, "no such word"))
+		}
+	}
+	told := []llm.Turn{question, llm.Assistant(said.Text, said.Calls...), llm.ToolResults(results...)}
+	completion("llm.tool-results", told, llm.Options{})
+	for _, end := range []string{"length", "refused", "other"} {
+		completion("llm."+end, []llm.Turn{llm.User(end)}, llm.Options{Model: "test/small"})
+	}
+}
+
+func responded(name string, response http.Response, err error) {
+	if note(name, err) {
+		show(name, fmt.Sprint(response.Status), response.Header("Content-Type"), string(response.Body))
+	}
+}
+
+// otherService sends a request without a body, and one with bytes that are no text.
+func otherService(event triggerbox.Event) {
+	url, _ := event.Parameters["service"].(string)
+	response, err := http.Get(url, http.Header{Name: "accept", Value: "text/plain"})
+	responded("http.send", response, err)
+	bytes := http.Header{Name: "content-type", Value: "application/octet-stream"}
+	response, err = http.Post(url, []byte{0, 255, 10, 0}, bytes)
+	responded("http.post", response, err)
 }
 
 var kinds = triggerbox.Values{
@@ -282,7 +359,9 @@ func Run(event triggerbox.Event) (triggerbox.Outcome, error) {
 	reads(lead)
 	writes(event, lead)
 	chatter(event, lead)
-	services(event)
+	stateAndRuntime(event)
+	languageModel()
+	otherService(event)
 	roundTrip(event)
 	result, err := json.Marshal(results)
 	return triggerbox.Outcome{

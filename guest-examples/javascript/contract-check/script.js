@@ -2,7 +2,8 @@
 //
 // To be run on a lead that may be changed, with trigger `manual`. Each call is one log line: its name, then `ok` with the
 // answer or `error` with kind, code and message. No answer ends the run, so that a host that lacks something still shows
-// all the rest. The outcome's result is a JSON object of the same names with `ok` or the error's code.
+// all the rest. The outcome's result is a JSON object of the same names with `ok` or the error's code. Where an answer is put
+// together of parts, another line shows what this language made of them: it is the same one in every language.
 
 import {
   addDays, budget, calendar, command, date, escape, HostError, http, json, llm, log, model, ref, state,
@@ -26,6 +27,11 @@ function note(name, call) {
   }
 }
 
+/** Shows the parts of an answer. */
+function show(name, parts) {
+  log.info(`answer of ${name}: ${parts.join(" | ")}`);
+}
+
 export function run(event) {
   const leads = event.model;
   const lead = event.ids[0];
@@ -33,7 +39,9 @@ export function run(event) {
   reads(leads, lead);
   writes(event, leads, lead);
   chatter(event, leads, lead);
-  services(event);
+  stateAndRuntime(event);
+  languageModel();
+  otherService(event);
   roundTrip(event);
   const codes = Object.values(results);
   return {
@@ -49,7 +57,7 @@ function eventAndParameters(event) {
   log.info(`event: ${JSON.stringify(event.host)}`);
   note("event.time", () => event.now);
   note("event.today", () => event.today);
-  for (const name of ["text", "integer", "float", "boolean", "date", "datetime", "selection", "many2one"]) {
+  for (const name of ["service", "text", "integer", "float", "boolean", "date", "datetime", "selection", "many2one"]) {
     note(`parameter.${name}`, () => event.param(name));
   }
   note("parameter.unset", () => event.parameters.unset ?? null);
@@ -63,9 +71,12 @@ function reads(leads, lead) {
   note("records.search-read", () => leads.search([["id", "=", lead]], ["name", "stage_id"]));
   note("records.search-count", () => leads.count(["!", ["id", "=", lead]]));
   note("records.read", () => leads.get(lead, "name", "expected_revenue", "tag_ids", "create_date"));
-  note("records.read-group", () => (
+  const groups = note("records.read-group", () => (
     leads.readGroup([], ["stage_id"], ["expected_revenue:sum", "__count"], { order: "stage_id", limit: 2 })
   ));
+  show("records.read-group", (groups ?? []).map(({ keys, aggregates, count }) => (
+    `${keys.stage_id.name}, ${count}, ${aggregates["expected_revenue:sum"].toFixed(0)}`
+  )));
   note("records.name-search", () => leads.nameSearch("a", 2));
   note("records.fields-get", () => leads.fields("type", "stage_id"));
   note("records.has-access", () => leads.hasAccess(lead, "write"));
@@ -132,7 +143,7 @@ function chatter(event, leads, lead) {
   note("chatter.read-messages", () => leads.messages(lead, 3));
 }
 
-function services(event) {
+function stateAndRuntime(event) {
   note("state.get", () => state.get("count") ?? null);
   note("state.set", () => state.set("count", 1));
   note("state.get.staged", () => state.get("count"));
@@ -142,17 +153,54 @@ function services(event) {
   note("calendar.unknown-zone", () => calendar.toUtc("2026-01-01T00:00:00", "Europe/Nowhere"));
   note("budget.remaining", () => budget.remaining("host-calls") !== null);
   note("budget.unknown", () => budget.remaining("patience"));
-  const schema = { type: "object", properties: {} };
-  note("llm.complete", () => llm.complete(
-    [llm.system("Answer briefly."), llm.user("What is a contract?"), llm.assistant("An agreement.")],
-    { tools: [{ name: "look_up", description: "Looks a word up", parameters: schema }], schema, temperature: 0, maxTokens: 10 },
-  ));
-  note("http.send", () => http.get("https://example.com/", { headers: { accept: "text/plain" } }));
   log.debug("log.debug");
   log.warning("log.warning");
   log.error("log.error");
   // What language runtimes ask of WASI: the clock of the event.
   note("wasi.clock", () => Math.floor(Date.now() / 1000));
+}
+
+/** Asks for tools, tells what came of them, and asks for answers that end in other ways. */
+function languageModel() {
+  const schema = { type: "object", properties: {} };
+  const answer = completion(
+    "llm.complete",
+    [llm.system("Answer briefly."), llm.user("What is a contract?"), llm.assistant("An agreement.")],
+    { tools: [{ name: "look_up", description: "Looks a word up", parameters: schema }], schema, temperature: 0, maxTokens: 10 },
+  );
+  if (!answer) return;
+  const results = answer.calls.map((call, nth) => (
+    nth ? llm.result(call, "no such word", true) : llm.result(call, "An agreement.")
+  ));
+  completion("llm.tool-results", [
+    llm.user("What is a contract?"), llm.assistant(answer.text, answer.calls), llm.toolResults(results),
+  ]);
+  for (const end of ["length", "refused", "other"]) {
+    completion(`llm.${end}`, [llm.user(end)], { model: "test/small" });
+  }
+}
+
+function completion(name, turns, options) {
+  const answer = note(name, () => llm.complete(turns, options));
+  if (!answer) return undefined;
+  const { finish, usage, model, text, calls } = answer;
+  const { inputTokens, outputTokens, cost, currency } = usage;
+  const used = `${inputTokens} + ${outputTokens} tokens, ${(cost * 1e6).toFixed(0)} millionths of ${currency}`;
+  show(name, [finish, used, model, text, ...calls.map((call) => `${call.id} ${call.name} ${call.argumentsJson}`)]);
+  return answer;
+}
+
+/** A request without a body, and one with bytes that are no text. */
+function otherService(event) {
+  const url = event.param("service");
+  response("http.send", () => http.get(url, { headers: { accept: "text/plain" } }));
+  const headers = { "content-type": "application/octet-stream" };
+  response("http.post", () => http.post(url, { headers, body: Uint8Array.from([0, 255, 10, 0]) }));
+}
+
+function response(name, send) {
+  const answer = note(name, send);
+  if (answer) show(name, [answer.status, answer.headers["content-type"], answer.text]);
 }
 
 const KINDS = {

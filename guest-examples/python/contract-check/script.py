@@ -2,7 +2,8 @@
 
 To be run on a lead that may be changed, with trigger `manual`. Each call is one log line: its name, then `ok` with the
 answer or `error` with code and message. No answer ends the run, so that a host that lacks something still shows all the
-rest. The outcome's result is a JSON object of the same names with `ok` or the error's code.
+rest. The outcome's result is a JSON object of the same names with `ok` or the error's code. Where an answer is put together
+of parts, another line shows what this language made of them: it is the same one in every language.
 """
 
 import os
@@ -33,6 +34,11 @@ def note(name, call, *arguments, **named):
     return answer
 
 
+def show(name, *parts):
+    """Shows the parts of an answer."""
+    log.info(f"answer of {name}: {' | '.join(map(str, parts))}")
+
+
 def run(event):
     results.clear()
     event_and_parameters(event)
@@ -40,7 +46,9 @@ def run(event):
     reads(lead)
     writes(event, lead)
     chatter(event, lead)
-    services(event)
+    state_and_runtime(event)
+    language_model()
+    other_service(event)
     round_trip(event)
     failed = sum(code != "ok" for code in results.values())
     return Outcome(
@@ -56,7 +64,7 @@ def event_and_parameters(event):
     log.info(f"event: {event!r}")
     note("event.time", lambda: event.now)
     note("event.today", lambda: event.today)
-    for name in ("text", "integer", "float", "boolean", "date", "datetime", "selection", "many2one"):
+    for name in ("service", "text", "integer", "float", "boolean", "date", "datetime", "selection", "many2one"):
         note(f"parameter.{name}", event.param, name)
     note("parameter.unset", event.parameters.get, "unset")
 
@@ -69,8 +77,10 @@ def reads(lead):
     note("records.search-read", search, lead.model, this, ["name", "stage_id"])
     note("records.search-count", search_count, lead.model, ["!", *this])
     note("records.read", lead.read, "name", "expected_revenue", "tag_ids", "create_date")
-    note("records.read-group", read_group, lead.model, [], ["stage_id"], ["expected_revenue:sum", "__count"],
-         order="stage_id", limit=2)
+    groups = note("records.read-group", read_group, lead.model, [], ["stage_id"], ["expected_revenue:sum", "__count"],
+                  order="stage_id", limit=2)
+    show("records.read-group",
+         *(f"{group['stage_id'].name}, {group.count}, {group['expected_revenue:sum']:.0f}" for group in groups or ()))
     note("records.name-search", name_search, lead.model, "a", 2)
     note("records.fields-get", fields_get, lead.model, "type", "stage_id")
     note("records.has-access", has_access, lead.model, [lead.id], "write")
@@ -123,7 +133,7 @@ def chatter(event, lead):
     note("chatter.read-messages", lead.messages, 3)
 
 
-def services(event):
+def state_and_runtime(event):
     note("state.get", state.get, "count")
     note("state.set", state.set, "count", 1)
     note("state.get.staged", state.get, "count")
@@ -133,11 +143,6 @@ def services(event):
     note("calendar.unknown-zone", calendar.to_utc, datetime(2026, 1, 1), "Europe/Nowhere")
     note("budget.remaining", lambda: budget.remaining("host-calls") is not None)
     note("budget.unknown", budget.remaining, "patience")
-    schema = {"type": "object", "properties": {}}
-    turns = [llm.system("Answer briefly."), llm.user("What is a contract?"), llm.assistant("An agreement.")]
-    note("llm.complete", llm.complete, turns, tools=[llm.tool("look_up", "Looks a word up", schema)], schema=schema,
-         temperature=0.0, max_tokens=10)
-    note("http.send", http.get, "https://example.com/", headers={"accept": "text/plain"})
     log.debug("log.debug")
     log.warning("log.warning")
     log.error("log.error")
@@ -147,6 +152,54 @@ def services(event):
     note("wasi.files", lambda: not os.path.exists("/etc/passwd"))
     print("wasi.stdout")
     print("wasi.stderr", file=sys.stderr)
+
+
+def language_model():
+    """Asks for tools, tells what came of them, and asks for answers that end in other ways."""
+    schema = {"type": "object", "properties": {}}
+    turns = [llm.system("Answer briefly."), llm.user("What is a contract?"), llm.assistant("An agreement.")]
+    answer = completion("llm.complete", turns, tools=[llm.tool("look_up", "Looks a word up", schema)], schema=schema,
+                        temperature=0.0, max_tokens=10)
+    if answer is None:
+        return
+    results = [
+        llm.result(call, "no such word", is_error=True) if nth else llm.result(call, "An agreement.")
+        for nth, call in enumerate(answer.calls)
+    ]
+    told = [llm.user("What is a contract?"), llm.assistant(answer.text, answer.calls), llm.tool_results(results)]
+    completion("llm.tool-results", told)
+    for end in ("length", "refused", "other"):
+        completion(f"llm.{end}", [llm.user(end)], model="test/small")
+
+
+def completion(name, turns, **options):
+    answer = note(name, llm.complete, turns, **options)
+    if answer is None:
+        return None
+    usage = answer.usage
+    show(
+        name,
+        answer.finish.name.lower().replace("_", "-"),
+        f"{usage.input_tokens} + {usage.output_tokens} tokens, {usage.cost * 1e6:.0f} millionths of {usage.currency}",
+        answer.model,
+        answer.text,
+        *(f"{call.id} {call.name} {call.arguments_json}" for call in answer.calls),
+    )
+    return answer
+
+
+def other_service(event):
+    """A request without a body, and one with bytes that are no text."""
+    url = event.param("service")
+    response("http.send", http.get, url, headers={"accept": "text/plain"})
+    headers = {"content-type": "application/octet-stream"}
+    response("http.post", http.post, url, headers=headers, body=bytes([0, 255, 10, 0]))
+
+
+def response(name, *request, **options):
+    answer = note(name, *request, **options)
+    if answer is not None:
+        show(name, answer.status, answer.headers["content-type"], answer.text)
 
 
 KINDS = {

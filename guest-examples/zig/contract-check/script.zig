@@ -2,7 +2,8 @@
 //!
 //! To be run on a lead that may be changed, with trigger `manual`. Each call is one log line: its name, then `ok` or `error`
 //! with code and message. No answer ends the run. The outcome's result is a JSON object of the same names with `ok` or the
-//! error's code.
+//! error's code. Where an answer is put together of parts, another line shows what this language made of them: it is the same
+//! one in every language.
 
 const std = @import("std");
 const tb = @import("triggerbox");
@@ -26,12 +27,17 @@ fn note(name: []const u8, answer: anytype) void {
     calls += 1;
 }
 
+/// Shows the parts of an answer.
+fn show(name: []const u8, parts: []const u8) void {
+    tb.log.info("answer of {s}: {s}", .{ name, parts });
+}
+
 fn parameters(event: tb.Event) void {
     const host = event.host;
     tb.log.info("event {s} of rule {s}, attempt {d}, seed {d}, at {s}", .{
         tb.text(host.run_id), tb.text(host.rule), host.attempt, host.seed, tb.text(host.now),
     });
-    for ([_][]const u8{ "text", "integer", "float", "boolean", "date", "datetime", "selection", "many2one", "unset" }) |name| {
+    for ([_][]const u8{ "service", "text", "integer", "float", "boolean", "date", "datetime", "selection", "many2one", "unset" }) |name| {
         tb.log.info("parameter {s} is {s}", .{ name, @tagName(event.parameter(name)) });
         note(tb.format("parameter.{s}", .{name}), tb.check(true));
     }
@@ -69,28 +75,25 @@ fn reads(model: []const u8, lead: u32) void {
     note("records.search-read", tb.searchRead(model, this, &.{ "name", "stage_id" }, .{}));
     note("records.search-count", tb.count(model, this));
     note("records.read", tb.read(model, one, &.{ "name", "expected_revenue", "tag_ids", "create_date" }));
-    var name = tb.str(model);
-    var all = tb.literal("[]");
-    var by = [_]c.automation_string_t{tb.str("stage_id")};
-    var sums = [_]c.automation_string_t{ tb.str("expected_revenue:sum"), tb.str("__count") };
-    var keys: c.automation_list_string_t = .{ .ptr = &by, .len = by.len };
-    var aggregates: c.automation_list_string_t = .{ .ptr = &sums, .len = sums.len };
-    var part = std.mem.zeroes(c.triggerbox_automation_records_group_page_t);
-    part.limit = .{ .is_some = true, .val = 2 };
-    var groups: c.triggerbox_automation_records_list_group_t = undefined;
-    note("records.read-group", tb.check(c.triggerbox_automation_records_read_group(&name, &all, &keys, &aggregates, &part, &groups, &tb.problem)));
-    var a = tb.str("a");
-    var links: c.triggerbox_automation_records_list_link_t = undefined;
-    note("records.name-search", tb.check(c.triggerbox_automation_records_name_search(&name, &a, 2, &links, &tb.problem)));
-    var infos: c.triggerbox_automation_records_list_field_info_t = undefined;
-    note("records.fields-get", tb.check(c.triggerbox_automation_records_fields_get(&name, &keys, &infos, &tb.problem)));
-    var ids: c.automation_list_u32_t = .{ .ptr = @constCast(one), .len = 1 };
-    var may = false;
-    const write = c.TRIGGERBOX_AUTOMATION_RECORDS_OPERATION_WRITE;
-    note("records.has-access", tb.check(c.triggerbox_automation_records_has_access(&name, &ids, write, &may, &tb.problem)));
-    var xmlid = tb.str("base.main_company");
-    var company: c.triggerbox_automation_types_record_ref_t = undefined;
-    note("records.resolve-xmlid", tb.check(c.triggerbox_automation_records_resolve_xmlid(&xmlid, &company, &tb.problem)));
+    const groups = tb.readGroup(model, "[]", &.{"stage_id"}, &.{ "expected_revenue:sum", "__count" }, .{ .limit = 2, .order = "stage_id" });
+    note("records.read-group", groups);
+    var stages: []const u8 = "";
+    for (groups catch &.{}, 0..) |group, index| {
+        const stage: tb.Value = group.value("stage_id") orelse .unset;
+        const expected: tb.Value = group.value("expected_revenue:sum") orelse .unset;
+        stages = tb.format("{s}{s}{s}, {d}, {d:.0}", .{
+            stages,
+            if (index == 0) "" else " | ",
+            if (stage == .many2one) stage.many2one.name orelse "" else "",
+            group.count,
+            if (expected == .number) expected.number else 0,
+        });
+    }
+    show("records.read-group", stages);
+    note("records.name-search", tb.nameSearch(model, "a", 2));
+    note("records.fields-get", tb.fieldsGet(model, &.{ "type", "stage_id" }));
+    note("records.has-access", tb.hasAccess(model, one, .write));
+    note("records.resolve-xmlid", tb.resolve("base.main_company"));
     note("records.unknown-model", tb.search("crm.laed", "[]", .{}));
     note("records.unknown-field", tb.read(model, one, &.{"nmae"}));
     note("records.no-fields", tb.read(model, one, &.{}));
@@ -168,66 +171,91 @@ fn chatter(event: tb.Event, model: []const u8, lead: u32) void {
         .deadline = "2026-11-20",
         .user = event.host.run_as.id,
     }));
-    var target = tb.ref(model, lead);
-    var kind = tb.str("mail.mail_activity_data_todo");
-    var feedback = tb.str("checked");
-    var done: u32 = 0;
-    note("chatter.complete-activities", tb.check(c.triggerbox_automation_chatter_complete_activities(&target, &kind, &feedback, &done, &tb.problem)));
-    var ids = [_]u32{1};
-    var partners: c.automation_list_u32_t = .{ .ptr = &ids, .len = 1 };
-    note("chatter.add-followers", tb.check(c.triggerbox_automation_chatter_add_followers(&target, &partners, &tb.problem)));
-    note("chatter.remove-followers", tb.check(c.triggerbox_automation_chatter_remove_followers(&target, &partners, &tb.problem)));
-    var posted: c.triggerbox_automation_chatter_list_posted_t = undefined;
-    note("chatter.read-messages", tb.check(c.triggerbox_automation_chatter_read_messages(&target, 3, &posted, &tb.problem)));
+    note("chatter.complete-activities", tb.completeActivities(model, lead, "mail.mail_activity_data_todo", "checked"));
+    note("chatter.add-followers", tb.addFollowers(model, lead, &.{1}));
+    note("chatter.remove-followers", tb.removeFollowers(model, lead, &.{1}));
+    note("chatter.read-messages", tb.messages(model, lead, 3));
 }
 
-fn services(event: tb.Event) void {
-    var key = tb.str("count");
-    var one = tb.str("1");
-    var text: c.automation_string_t = undefined;
-    var kept: c.automation_option_string_t = undefined;
-    note("state.get", tb.check(c.triggerbox_automation_state_get(&key, &kept, &tb.problem)));
-    note("state.set", tb.check(c.triggerbox_automation_state_set(&key, &one, &tb.problem)));
-    note("state.get.staged", tb.check(c.triggerbox_automation_state_get(&key, &kept, &tb.problem)));
-    note("state.remove", tb.check(c.triggerbox_automation_state_set(&key, null, &tb.problem)));
-    var now = event.host.now;
-    var zone = tb.str("Europe/Brussels");
-    var nowhere = tb.str("Europe/Nowhere");
-    var gap = tb.str("2026-03-29T02:30:00");
-    note("calendar.to-local", tb.check(c.triggerbox_automation_calendar_to_local(&now, &zone, &text, &tb.problem)));
-    note("calendar.to-utc", tb.check(c.triggerbox_automation_calendar_to_utc(&gap, &zone, &text, &tb.problem)));
-    note("calendar.unknown-zone", tb.check(c.triggerbox_automation_calendar_to_utc(&gap, &nowhere, &text, &tb.problem)));
-    var limit = tb.str("host-calls");
-    var unknown = tb.str("patience");
-    var left: f64 = 0;
-    note("budget.remaining", tb.check(c.triggerbox_automation_budget_remaining(&limit, &left)));
-    note("budget.unknown", tb.check(!c.triggerbox_automation_budget_remaining(&unknown, &left)));
-    var turns = [_]c.triggerbox_automation_llm_message_t{
-        .{ .tag = c.TRIGGERBOX_AUTOMATION_LLM_MESSAGE_SYSTEM, .val = .{ .system = tb.str("Answer briefly.") } },
-        .{ .tag = c.TRIGGERBOX_AUTOMATION_LLM_MESSAGE_USER, .val = .{ .user = tb.str("What is a contract?") } },
-        .{ .tag = c.TRIGGERBOX_AUTOMATION_LLM_MESSAGE_ASSISTANT, .val = .{ .assistant = tb.str("An agreement.") } },
-    };
-    const schema = tb.str("{\"type\": \"object\", \"properties\": {}}");
-    var tools = [_]c.triggerbox_automation_llm_tool_t{
-        .{ .name = tb.str("look_up"), .description = tb.str("Looks a word up"), .parameters_schema = schema },
-    };
-    var request = std.mem.zeroes(c.triggerbox_automation_llm_request_t);
-    request.messages = .{ .ptr = &turns, .len = turns.len };
-    request.tools = .{ .ptr = &tools, .len = tools.len };
-    request.output_schema = .{ .is_some = true, .val = schema };
-    request.max_tokens = .{ .is_some = true, .val = 10 };
-    var completion: c.triggerbox_automation_llm_completion_t = undefined;
-    note("llm.complete", tb.check(c.triggerbox_automation_llm_complete(&request, &completion, &tb.problem)));
-    var headers = [_]c.automation_tuple2_string_string_t{.{ .f0 = tb.str("accept"), .f1 = tb.str("text/plain") }};
-    var get = std.mem.zeroes(c.triggerbox_automation_http_request_t);
-    get.method = tb.str("GET");
-    get.url = tb.str("https://example.com/");
-    get.headers = .{ .ptr = &headers, .len = headers.len };
-    var response: c.triggerbox_automation_http_response_t = undefined;
-    note("http.send", tb.check(c.triggerbox_automation_http_send(&get, &response, &tb.problem)));
+/// What a comparison came to.
+fn equal(is: bool) tb.Error!void {
+    if (!is) tb.problem.code = tb.str("differs");
+    return tb.check(is);
+}
+
+const Said = struct { text: []const u8, times: u32 };
+
+fn stateAndRuntime(event: tb.Event) void {
+    note("state.get", tb.state.get(Said, "count"));
+    note("state.set", tb.state.set("count", Said{ .text = "1 \"one\"\n", .times = 2 }));
+    const kept = tb.state.get(Said, "count");
+    note("state.get.staged", kept);
+    const said: Said = (kept catch null) orelse .{ .text = "", .times = 0 };
+    note("state.kept", equal(said.times == 2 and std.mem.eql(u8, said.text, "1 \"one\"\n")));
+    note("state.remove", tb.state.remove("count"));
+    note("calendar.to-local", tb.calendar.toLocal(tb.text(event.host.now), "Europe/Brussels"));
+    note("calendar.to-utc", tb.calendar.toUtc("2026-03-29T02:30:00", "Europe/Brussels"));
+    note("calendar.unknown-zone", tb.calendar.toUtc("2026-03-29T02:30:00", "Europe/Nowhere"));
+    note("budget.remaining", equal(tb.remaining("host-calls") != null));
+    note("budget.unknown", equal(tb.remaining("patience") == null));
     tb.log.debug("log.debug", .{});
     tb.log.warning("log.warning", .{});
     tb.log.err("log.error", .{});
+}
+
+fn completion(name: []const u8, turns: []const tb.llm.Turn, options: tb.llm.Options) ?tb.llm.Completion {
+    const answer = tb.llm.complete(turns, options) catch |problem| {
+        note(name, @as(tb.Error!void, problem));
+        return null;
+    };
+    note(name, tb.check(true));
+    const finish = switch (answer.finish) {
+        .tool_calls => "tool-calls",
+        else => |other| @tagName(other),
+    };
+    var parts = tb.format("{s} | {d} + {d} tokens, {d:.0} millionths of {s} | {s} | {s}", .{
+        finish,                answer.usage.input_tokens, answer.usage.output_tokens, answer.usage.cost * 1e6,
+        answer.usage.currency, answer.model,              answer.text,
+    });
+    for (answer.calls) |call| parts = tb.format("{s} | {s} {s} {s}", .{ parts, call.id, call.name, call.arguments_json });
+    show(name, parts);
+    return answer;
+}
+
+/// Asks for tools, tells what came of them, and asks for answers that end in other ways.
+fn languageModel() void {
+    const schema = "{\"type\": \"object\", \"properties\": {}}";
+    const question: tb.llm.Turn = .{ .user = "What is a contract?" };
+    const answer = completion("llm.complete", &.{ .{ .system = "Answer briefly." }, question, .{ .assistant = "An agreement." } }, .{
+        .tools = &.{.{ .name = "look_up", .description = "Looks a word up", .schema = schema }},
+        .schema = schema,
+        .temperature = 0,
+        .max_tokens = 10,
+    }) orelse return;
+    if (answer.calls.len != 2) return;
+    const came = [_]tb.llm.Result{ answer.calls[0].result("An agreement."), answer.calls[1].failure("no such word") };
+    _ = completion("llm.tool-results", &.{ question, .{ .answered = answer }, .{ .tool_results = &came } }, .{});
+    for ([_][]const u8{ "length", "refused", "other" }) |end| {
+        _ = completion(tb.format("llm.{s}", .{end}), &.{.{ .user = end }}, .{ .model = "test/small" });
+    }
+}
+
+fn response(name: []const u8, request: tb.http.Request) void {
+    const answer = tb.http.send(request) catch |problem| return note(name, @as(tb.Error!void, problem));
+    note(name, tb.check(true));
+    show(name, tb.format("{d} | {s} | {s}", .{ answer.status, answer.header("Content-Type") orelse "", answer.body }));
+}
+
+/// A request without a body, and one with bytes that are no text.
+fn otherService(event: tb.Event) void {
+    const url = event.parameter("service").text;
+    response("http.send", .{ .url = url, .headers = &.{.{ .name = "accept", .value = "text/plain" }} });
+    response("http.post", .{
+        .method = "POST",
+        .url = url,
+        .headers = &.{.{ .name = "content-type", .value = "application/octet-stream" }},
+        .body = "\x00\xff\n\x00",
+    });
 }
 
 const KINDS = [_]tb.Named{
@@ -314,7 +342,9 @@ pub fn run(event: tb.Event) !tb.Outcome {
     reads(model, lead);
     writes(event, model, lead);
     chatter(event, model, lead);
-    services(event);
+    stateAndRuntime(event);
+    languageModel();
+    otherService(event);
     roundTrip(event);
     return .{
         .message = tb.format("{d} calls, {d} refused", .{ calls, refused }),

@@ -3,6 +3,7 @@
 import type { Answer, Event } from "triggerbox";
 
 import * as contactUpsert from "./contact-upsert/script.ts";
+import * as contractCheck from "./contract-check/script.ts";
 import * as crash from "./crash/script.ts";
 import * as dataQuality from "./data-quality/script.ts";
 import * as highValueOrder from "./high-value-order/script.ts";
@@ -11,6 +12,7 @@ import * as orderStockCheck from "./order-stock-check/script.ts";
 
 const scripts: Record<string, { run(event: Event): Answer }> = {
   "contact-upsert": contactUpsert,
+  "contract-check": contractCheck,
   crash,
   "data-quality": dataQuality,
   "high-value-order": highValueOrder,

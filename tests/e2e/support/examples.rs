@@ -1,16 +1,8 @@
 //! What the example scripts do, whatever language they are written in.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    sync::LazyLock,
-};
-
 use guest_artifacts::Guest;
-use triggerbox_automation::{Report, Verdict};
-use triggerbox_model::{
-    event::{Outcome, Trigger},
-    value::Value,
-};
+use triggerbox_automation::Verdict;
+use triggerbox_model::{event::Trigger, value::Value};
 
 use super::{Crm, How, text};
 
@@ -209,58 +201,4 @@ pub(crate) fn no_message_without_a_grant(guest: &Guest) {
     assert!(failure.message().contains("policy guards the operation `message`"), "{failure:?}");
     assert_eq!(report.refusals[0].code, "refused-by-policy");
     assert_eq!(crm.value("sale.order", order[0], "commitment_date"), Value::Unset, "nothing was applied");
-}
-
-/// Runs a script that calls everything in the contract, with every right that policy guards.
-pub(crate) fn contract_check(guest: &Guest) -> (Report, Vec<String>) {
-    let model = include_str!("../../../guest-examples/rust/contract-check/x_contract.toml");
-    let crm = Crm::with_model("x_contract", model);
-    for tag in ["one", "two"] {
-        crm.create("crm.tag", &[("name", Value::text(tag))]);
-    }
-    let lead = crm.create("crm.lead", &[("name", Value::text("To be checked")), ("type", Value::text("lead"))]);
-    crm.run(guest, "crm.lead", &[lead], &How { grant_all: true, superuser: true, ..How::default() })
-}
-
-/// What the contract refuses on purpose, and what a bare server does not offer.
-pub(crate) const REFUSED: &[(&str, &str)] = &[
-    ("records.unknown-model", "unknown-model"),
-    ("records.unknown-field", "unknown-field"),
-    ("records.no-fields", "no-fields"),
-    ("records.bad-domain", "bad-domain"),
-    // The embedded backend knows no method that only reads.
-    ("records.call.read-only", "unknown-method"),
-    ("records.wrong-type", "wrong-type"),
-    ("records.provisional-id-as-text", "provisional-id"),
-    ("calendar.unknown-zone", "unknown-time-zone"),
-    ("llm.complete", "llm-not-configured"),
-    ("http.send", "http-not-configured"),
-];
-
-/// What every language's script calls, and every value that it writes and reads: what Rust's does, but for what is the
-/// library's own (`event.`) and the language's runtime's (`wasi.`).
-static CALLS: LazyLock<BTreeSet<String>> = LazyLock::new(|| {
-    let (report, _) = contract_check(&guest_artifacts::CONTRACT_CHECK);
-    let Verdict::Applied(outcome) = report.verdict else { panic!("{:?}", report.verdict) };
-    let results: BTreeMap<String, serde_json::Value> =
-        serde_json::from_str(outcome.result_json.as_deref().expect("a result")).unwrap();
-    let own = |name: &String| name.starts_with("event.") || name.starts_with("wasi.");
-    let calls: BTreeSet<_> = results.into_keys().filter(|name| !own(name)).collect();
-    assert!(calls.len() >= 90, "only {} calls", calls.len());
-    calls
-});
-
-/// Everything was called, every value went to a record and came back, and only what should be was refused.
-pub(crate) fn assert_contract(language: &str, outcome: &Outcome, log: &[String]) {
-    let results: serde_json::Map<String, serde_json::Value> =
-        serde_json::from_str(outcome.result_json.as_deref().expect("a result")).unwrap();
-    for (name, code) in &results {
-        let expected = REFUSED.iter().find(|(refused, _)| refused == name).map_or("ok", |(_, code)| code);
-        assert_eq!(code, expected, "{language}: {name}\n{log:#?}");
-    }
-    let missing: Vec<_> = CALLS.iter().filter(|name| !results.contains_key(*name)).collect();
-    assert!(missing.is_empty(), "{language} does not call {missing:?}");
-    assert_eq!(outcome.values.len(), 1, "{language}");
-    assert_eq!(outcome.warning.as_deref(), Some("a warning"), "{language}");
-    assert_eq!(outcome.records.len(), 1, "{language}");
 }

@@ -10,6 +10,10 @@ use std::{
 use guest_artifacts::Guest;
 use triggerbox_toolchain::{Project, Workshop, cache::build_cached};
 
+/// What a component of all example scripts holds, as far as the language has it.
+const EXAMPLES: &[&str] =
+    &["contract-check", "high-value-order", "lead-scoring", "contact-upsert", "data-quality", "order-stock-check"];
+
 /// What was made once for all tests of this process; each is made apart from the others.
 struct Made<T: 'static>(LazyLock<Mutex<HashMap<String, &'static OnceLock<T>>>>);
 
@@ -35,21 +39,37 @@ pub(crate) fn bundled(language: &str, name: &str) -> &'static Guest {
     guest(name, &examples(language).join(name), bytes)
 }
 
+/// The languages that have a script of this name, in order.
+pub(crate) fn with(name: &str) -> Vec<String> {
+    let folders = fs::read_dir(root().join("guest-examples")).unwrap().map(|entry| entry.unwrap());
+    let mut languages: Vec<_> = folders
+        .filter(|folder| folder.path().join(name).is_dir())
+        .map(|folder| folder.file_name().into_string().unwrap())
+        .collect();
+    languages.sort();
+    languages
+}
+
 /// A script that breaks, out of the same component.
 pub(crate) fn bundled_crash(language: &str) -> &'static Guest {
     let bundle = bundled(language, "high-value-order");
     Box::leak(Box::new(Guest { name: "crash", ..*bundle }))
 }
 
-/// A script that breaks.
+/// A script that breaks, on its own.
 pub(crate) fn crash(language: &str) -> &'static Guest {
-    let library = match language {
+    let component = component(&crashes().join(language), Some(library(language)));
+    guest("crash", &examples(language).join("contract-check"), component)
+}
+
+/// The library that scripts of a language are built with.
+fn library(language: &str) -> PathBuf {
+    let own = match language {
         "cpp" => "c",
         "javascript" => "typescript",
         own => own,
     };
-    let component = component(&crashes().join(language), Some(examples(library).join("sdk")));
-    guest("crash", &examples(language).join("contract-check"), component)
+    examples(own).join("sdk")
 }
 
 fn crashes() -> PathBuf {
@@ -67,15 +87,18 @@ fn bundle(language: &str) -> &'static [u8] {
     let entry = match language {
         "python" => ("script.py", include_str!("bundle.py")),
         "typescript" => ("script.ts", include_str!("bundle.ts")),
+        "javascript" => ("script.js", include_str!("bundle.js")),
+        "go" => ("script.go", include_str!("bundle.go")),
+        "zig" => ("script.zig", include_str!("bundle.zig")),
         other => panic!("no bundle for {other}"),
     };
     let folder = target().join("bundles").join(language);
-    for name in ["high-value-order", "lead-scoring", "contact-upsert", "data-quality", "order-stock-check"] {
+    for name in EXAMPLES.iter().filter(|name| examples(language).join(name).is_dir()) {
         copy(&examples(language).join(name), &folder.join(name));
     }
     copy(&crashes().join(language), &folder.join("crash"));
     fs::write(folder.join(entry.0), entry.1).unwrap();
-    component(&folder, Some(examples(language).join("sdk")))
+    component(&folder, Some(library(language)))
 }
 
 fn component(folder: &Path, library: Option<PathBuf>) -> &'static [u8] {

@@ -3,17 +3,19 @@
 //! To be run on a lead that may be changed, with trigger `manual`. Each call is one log line: its
 //! name, then `ok` with the answer or `error` with kind, code and message. No answer ends the run, so
 //! that a host that lacks something still shows all the rest. The outcome's result is a JSON object
-//! of the same names with `ok` or the error's code.
+//! of the same names with `ok` or the error's code. Where an answer is put together of parts, another line
+//! shows what this language made of them: it is the same one in every language.
 //!
 //! `x_contract.toml` describes a model with a field of every kind. Where a host has that model, every
 //! value goes to a record of it and back.
 
+mod services;
 mod values;
 
 use std::fmt::Debug;
 
 use triggerbox::{
-    Error, FromValue, budget, calendar, chatter::escape, http, llm, prelude::*, resolve_xmlid, state, time::Month,
+    Error, FromValue, Group, budget, calendar, chatter::escape, prelude::*, resolve_xmlid, state, time::Month,
 };
 
 /// What each call came to.
@@ -41,6 +43,11 @@ impl Report {
     }
 }
 
+/// Shows the parts of an answer.
+fn show(name: &str, parts: &[String]) {
+    info!("answer of {name}: {}", parts.join(" | "));
+}
+
 fn run(event: &Event) -> Result<Outcome> {
     let mut report = Report::default();
     event_and_parameters(event, &mut report);
@@ -51,7 +58,9 @@ fn run(event: &Event) -> Result<Outcome> {
     reads(&lead, &mut report);
     writes(event, &lead, &mut report);
     chatter(event, &lead, &mut report);
-    services(event, &mut report)?;
+    state_and_runtime(event, &mut report)?;
+    services::language_model(&mut report);
+    services::other_service(event, &mut report);
     values::round_trip(event, &mut report);
 
     let failed = report.results.values().filter(|code| *code != "ok").count();
@@ -67,6 +76,7 @@ fn event_and_parameters(event: &Event, report: &mut Report) {
     info!("event: {event:?}");
     report.note("event.time", event.time());
     report.note("event.today", event.today());
+    parameter::<String>(event, "service", report);
     parameter::<String>(event, "text", report);
     parameter::<i32>(event, "integer", report);
     parameter::<f64>(event, "float", report);
@@ -93,10 +103,12 @@ fn reads(lead: &RecordRef, report: &mut Report) {
     report.note("records.search-read", leads.search_read(this(), &["name", "stage_id"]));
     report.note("records.search-count", leads.count(!this()));
     report.note("records.read", lead.read(&["name", "expected_revenue", "tag_ids", "create_date"]));
-    report.note(
+    let groups = report.note(
         "records.read-group",
         leads.read_group(Domain::all().order("stage_id").limit(2), &["stage_id"], &["expected_revenue:sum", "__count"]),
     );
+    let stages = groups.unwrap_or_default().iter().map(in_words).collect::<Result<Vec<_>, Error>>();
+    show("records.read-group", &stages.unwrap_or_else(|error| vec![error.message]));
     report.note("records.name-search", leads.name_search("a", 2));
     report.note("records.fields-get", leads.fields_get(&["type", "stage_id"]));
     report.note("records.has-access", leads.has_access(&[lead.id], Operation::Write));
@@ -105,6 +117,12 @@ fn reads(lead: &RecordRef, report: &mut Report) {
     report.note("records.unknown-field", lead.read(&["nmae"]));
     report.note("records.no-fields", lead.read(&[]));
     report.note("records.bad-domain", leads.search("[('name', '=']"));
+}
+
+/// A stage, how many leads are in it, and what is expected of them.
+fn in_words(group: &Group) -> Result<String, Error> {
+    let (stage, expected): (Link, f64) = (group.key("stage_id")?, group.aggregate("expected_revenue:sum")?);
+    Ok(format!("{}, {}, {expected:.0}", stage.display_name.unwrap_or_default(), group.count))
 }
 
 fn writes(event: &Event, lead: &RecordRef, report: &mut Report) {
@@ -158,7 +176,7 @@ fn chatter(event: &Event, lead: &RecordRef, report: &mut Report) {
     report.note("chatter.read-messages", lead.messages(3));
 }
 
-fn services(event: &Event, report: &mut Report) -> Result<()> {
+fn state_and_runtime(event: &Event, report: &mut Report) -> Result<()> {
     report.note("state.get", state::get::<u32>("count"));
     report.note("state.set", state::set("count", &1));
     report.note("state.get.staged", state::get::<u32>("count"));
@@ -176,17 +194,6 @@ fn services(event: &Event, report: &mut Report) -> Result<()> {
     );
     report.note("budget.remaining", Ok(budget::remaining("host-calls").is_some()));
     report.note("budget.unknown", Ok(budget::remaining("patience")));
-    let schema = json!({ "type": "object", "properties": {} });
-    let request = llm::Request::new()
-        .system("Answer briefly.")
-        .user("What is a contract?")
-        .message(llm::Message::Assistant("An agreement.".into()))
-        .tool("look_up", "Looks a word up", &schema)
-        .answer_schema(&schema)
-        .temperature(0.0)
-        .max_tokens(10);
-    report.note("llm.complete", request.complete());
-    report.note("http.send", http::Request::get("https://example.com/").header("accept", "text/plain").send());
     debug!("log.debug");
     warn!("log.warning");
     triggerbox::error!("log.error");
