@@ -7,11 +7,13 @@
 //! | [`password`] | hashes of passwords |
 //! | [`invites`] | links that set a password, good once |
 //! | [`sessions`] | browsers that are signed in |
+//! | [`devices`] | browsers in which somebody signed in before |
 //! | [`pace`] | how often somebody may try |
 //! | [`audit`] | who changed what, when, from where: never edited |
 
 pub mod accounts;
 pub mod audit;
+pub mod devices;
 pub mod invites;
 pub mod pace;
 pub mod password;
@@ -24,6 +26,7 @@ use sha2::{Digest, Sha256};
 
 pub use self::{
     accounts::Account,
+    devices::DeviceKey,
     roles::Role,
     sessions::{Session, SessionKey},
 };
@@ -33,7 +36,8 @@ pub use self::{
 /// # Errors
 /// What SQLite says.
 pub fn create_tables(conn: &Connection) -> rusqlite::Result<()> {
-    [accounts::TABLE, invites::TABLE, sessions::TABLE, audit::TABLE].iter().try_for_each(|sql| conn.execute_batch(sql))
+    let tables = [accounts::TABLE, invites::TABLE, sessions::TABLE, devices::TABLE, audit::TABLE];
+    tables.iter().try_for_each(|sql| conn.execute_batch(sql))
 }
 
 /// A text of 256 random bits that nobody guesses.

@@ -18,7 +18,7 @@ use super::{
 };
 use crate::{
     app::{App, failed},
-    people::{accounts, audit, password, sessions},
+    people::{accounts, audit, pace::Try, password, sessions},
 };
 
 pub(super) async fn show(State(app): State<App>, visitor: Visitor) -> Answer {
@@ -67,13 +67,14 @@ async fn page(app: &App, visitor: &Visitor, wrong: &[String]) -> Answer {
 
 pub(super) async fn change_password(State(app): State<App>, visitor: Visitor, form: Form) -> Answer<Response> {
     let now = app.engine().clock().now();
-    let (login, address) = (visitor.account.login.clone(), visitor.address.clone());
+    let (account, login, address) = (visitor.account.id, visitor.account.login.clone(), visitor.address.clone());
+    let one = Try::to_change(account);
     let wrong = |text: String| async { Ok(page(&app, &visitor, &[text]).await?.into_response()) };
     let (old, new) = (form.raw("old").to_owned(), form.raw("password").to_owned());
     if let Err(error) = sign_in::check(&new, form.raw("again")) {
         return wrong(sentence(&error.message)).await;
     }
-    if !app.pace().take(&login, &address, now) {
+    if !app.pace().take(&one, now) {
         return wrong("Too many tries. Wait a quarter of an hour.".to_owned()).await;
     }
     let kept = visitor.account.password.clone();
@@ -84,8 +85,7 @@ pub(super) async fn change_password(State(app): State<App>, visitor: Visitor, fo
     let Some(hash) = hash.await? else {
         return wrong("The present password is another one.".to_owned()).await;
     };
-    app.pace().succeeded(&login, &address, now);
-    let account = visitor.account.id;
+    app.pace().succeeded(&one, now);
     audit::say(format!("of {login}; its other browsers are signed out"));
     let key = app
         .write(move |conn| {

@@ -21,7 +21,7 @@ use super::{
 };
 use crate::{
     app::App,
-    people::{SessionKey, audit::Telling},
+    people::{DeviceKey, SessionKey, audit::Telling, devices},
     problem::Problem,
     tokens::Scope,
 };
@@ -32,14 +32,21 @@ struct Names {
     session: &'static str,
     /// Of one that is not, so that its forms are told from others'.
     guest: &'static str,
+    /// Of one that signed in before: counted apart from strangers.
+    device: &'static str,
     /// With what was done just before.
     said: &'static str,
 }
 
-const PLAIN: Names = Names { session: "tb_session", guest: "tb_guest", said: "tb_said" };
+const PLAIN: Names = Names { session: "tb_session", guest: "tb_guest", device: "tb_device", said: "tb_said" };
 
 /// Where TLS is spoken, browsers take cookies of these names from this host alone, and send them to no other.
-const SECURE: Names = Names { session: "__Host-tb_session", guest: "__Host-tb_guest", said: "__Host-tb_said" };
+const SECURE: Names = Names {
+    session: "__Host-tb_session",
+    guest: "__Host-tb_guest",
+    device: "__Host-tb_device",
+    said: "__Host-tb_said",
+};
 
 impl Names {
     fn of(secure: bool) -> &'static Self {
@@ -92,6 +99,10 @@ pub(super) struct Gate {
 /// A session that began or ended: the cookie follows.
 #[derive(Debug, Clone)]
 pub(super) struct SignedIn(pub(super) Option<SessionKey>);
+
+/// A browser that is known from now on: a cookie that lasts follows.
+#[derive(Debug, Clone)]
+pub(super) struct Known(pub(super) DeviceKey);
 
 pub(super) async fn gate(State(gate): State<Gate>, request: Request, next: Next) -> Response {
     let jar = CookieJar::from_headers(request.headers());
@@ -186,6 +197,8 @@ async fn enter(
         let status = StatusCode::SERVICE_UNAVAILABLE;
         return Err(because(Problem::new(status, "draining", "the server is being stopped; try again in a while")));
     }
+    let device = jar.get(names.device).map(|cookie| DeviceKey::of(cookie.value()));
+    let guest = |key: SessionKey| Guest { key, device: device.clone(), address: address.to_owned() };
     let key = jar.get(names.session).map(|cookie| SessionKey::of(cookie.value()));
     let visitor = match key {
         Some(key) => Visitor::find(&gate.app, key, address.to_owned()).await.map_err(because)?,
@@ -204,14 +217,13 @@ async fn enter(
         (Need::Nothing, Some(visitor)) => Found::Visitor(Box::new(visitor)),
         (Need::Nothing, None) => {
             let key = jar.get(names.guest).map(|cookie| SessionKey::of(cookie.value()));
-            Found::Guest(Guest { key: key.unwrap_or_else(SessionKey::draw), address: address.to_owned() })
+            Found::Guest(guest(key.unwrap_or_else(SessionKey::draw)))
         }
     };
     let key = match &found {
         Found::Visitor(visitor) => {
             request.extensions_mut().insert(Visitor::clone(visitor));
-            let guest = Guest { key: visitor.key.clone(), address: address.to_owned() };
-            request.extensions_mut().insert(guest);
+            request.extensions_mut().insert(guest(visitor.key.clone()));
             visitor.key.clone()
         }
         Found::Guest(guest) => {
@@ -374,6 +386,10 @@ fn cookies(response: &mut Response, jar: &CookieJar, secure: bool, guest: Option
                 set.push(cookie(names.guest, guest.key.cookie().to_owned()));
             }
         }
+    }
+    if let Some(Known(key)) = response.extensions_mut().remove::<Known>() {
+        let seconds = devices::DAYS * 24 * 3_600;
+        set.push(format!("{}; Max-Age={seconds}", cookie(names.device, key.cookie().to_owned())));
     }
     if let Some(Said(text)) = response.extensions_mut().remove::<Said>() {
         let text: String = text.chars().take(500).collect();

@@ -10,7 +10,7 @@ use triggerbox_model::error::Error;
 
 use super::{
     form::Form,
-    gate::SignedIn,
+    gate::{Known, SignedIn},
     page::{Answer, Done, Page, Tab, sentence},
     parts::{field, hidden_token},
     visitor::Guest,
@@ -19,9 +19,11 @@ use crate::{
     app::{App, failed},
     extract::Asked,
     people::{
-        SessionKey, accounts,
+        DeviceKey, SessionKey, accounts,
         audit::{self, Deed},
-        invites, password, sessions,
+        devices, invites,
+        pace::Try,
+        password, sessions,
     },
     problem::Problem,
     told,
@@ -78,8 +80,11 @@ pub(super) async fn enter(State(app): State<App>, guest: Guest, form: Form) -> A
     let (login, given) = (form.text("login").to_owned(), form.raw("password").to_owned());
     let now = app.engine().clock().now();
     let refuse = |why: &str| Ok(page(&guest, form.text("next"), &login, Some(why)).into_response());
-    if !app.pace().take(&login, &guest.address, now) {
-        let answer: Answer<Response> = refuse("Too many tries. Wait a quarter of an hour, then try again.");
+    let known = known(&app, &guest, &login, now).await?;
+    let one = Try::to_sign_in(&login, known.as_ref(), &guest.address);
+    if !app.pace().take(&one, now) {
+        let why = "Too many tries. Wait a quarter of an hour, or use a browser in which you signed in before.";
+        let answer: Answer<Response> = refuse(why);
         return answer.map(|mut response| {
             *response.status_mut() = StatusCode::TOO_MANY_REQUESTS;
             response
@@ -104,23 +109,44 @@ pub(super) async fn enter(State(app): State<App>, guest: Guest, form: Form) -> A
         app.write(move |conn| Ok::<_, EngineError>(audit::write(conn, &deed, now)?)).await?;
         return refuse("Name and password do not go together.");
     };
-    app.pace().succeeded(&login, &guest.address, now);
+    app.pace().succeeded(&one, now);
     let inner = guest.clone();
     let begun = app.write(move |conn| begin(conn, &inner, &account, "signed-in", now));
-    let key = begun.await?;
-    let mut response = (StatusCode::SEE_OTHER, [("location", own(form.text("next")).to_owned())]).into_response();
-    response.extensions_mut().insert(SignedIn(Some(key)));
-    Ok(response)
+    let begun = begun.await?;
+    let response = (StatusCode::SEE_OTHER, [("location", own(form.text("next")).to_owned())]).into_response();
+    Ok(begun.told(response))
 }
 
-/// Signs a browser in: with a new key, whatever it had before.
+/// The browser, if it signed in with this name before.
+async fn known(app: &App, guest: &Guest, login: &str, now: Timestamp) -> Result<Option<DeviceKey>, Problem> {
+    let Some(key) = guest.device.clone() else { return Ok(None) };
+    let login = login.to_owned();
+    app.read(move |conn| Ok::<_, EngineError>(devices::is_known(conn, &key, &login, now)?.then_some(key))).await
+}
+
+/// A browser that is signed in.
+struct Begun {
+    session: SessionKey,
+    device: DeviceKey,
+}
+
+impl Begun {
+    /// An answer with the cookies of it.
+    fn told(self, mut response: Response) -> Response {
+        response.extensions_mut().insert(SignedIn(Some(self.session)));
+        response.extensions_mut().insert(Known(self.device));
+        response
+    }
+}
+
+/// Signs a browser in: with new keys, whatever it had before.
 fn begin(
     conn: &Connection,
     guest: &Guest,
     account: &accounts::Account,
     action: &'static str,
     now: Timestamp,
-) -> Result<SessionKey, EngineError> {
+) -> Result<Begun, EngineError> {
     let deed = Deed {
         who: account.login.clone(),
         user: Some(account.user),
@@ -131,7 +157,10 @@ fn begin(
     };
     sessions::end(conn, &guest.key)?;
     audit::write(conn, &deed, now)?;
-    Ok(sessions::create(conn, account.id, &guest.address, now)?)
+    Ok(Begun {
+        session: sessions::create(conn, account.id, &guest.address, now)?,
+        device: devices::note(conn, account.id, guest.device.as_ref(), now)?,
+    })
 }
 
 #[derive(Deserialize)]
@@ -203,10 +232,8 @@ pub(super) async fn set_password(State(app): State<App>, guest: Guest, form: For
         sessions::end_all(conn, id)?;
         begin(conn, &guest, &accounts::get(conn, id)??, "password-set", now).map(Some)
     });
-    let key = begun.await?.ok_or_else(gone)?;
-    let mut response = Done::new("/", "Your password is set. Welcome.").into_response();
-    response.extensions_mut().insert(SignedIn(Some(key)));
-    Ok(response)
+    let begun = begun.await?.ok_or_else(gone)?;
+    Ok(begun.told(Done::new("/", "Your password is set. Welcome.").into_response()))
 }
 
 /// Whether two fields say the same good password.

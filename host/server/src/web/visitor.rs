@@ -10,7 +10,7 @@ use triggerbox_model::value::Id;
 use crate::{
     app::{App, failed},
     auth::{Caller, is_administrator},
-    people::{Account, SessionKey, accounts, audit::Deed, roles, sessions},
+    people::{Account, DeviceKey, SessionKey, accounts, audit::Deed, roles, sessions},
     problem::Problem,
     tokens::{Scope, Token},
 };
@@ -118,6 +118,8 @@ impl<S: Send + Sync> FromRequestParts<S> for Visitor {
 pub(super) struct Guest {
     /// From a cookie, signed in or not.
     pub(super) key: SessionKey,
+    /// From another one, if it ever signed in.
+    pub(super) device: Option<DeviceKey>,
     /// Where it is.
     pub(super) address: String,
 }

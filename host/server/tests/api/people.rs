@@ -116,6 +116,58 @@ async fn tries_at_the_same_time_count_each_other() {
     assert_eq!(refused.unwrap().len(), 5);
 }
 
+// Shows: F104
+#[tokio::test(flavor = "multi_thread")]
+async fn whoever_guesses_locks_nobody_else_out() {
+    let mut config = Config::default();
+    config.web.proxy = true;
+    let world = World::with(config).await;
+    let own = Browser::new(&world);
+    let key = world.app.first_link().await.unwrap().unwrap();
+    own.page(&format!("/welcome?key={key}")).await;
+    own.done("/welcome", &[("key", &key), ("password", PASSWORD), ("again", PASSWORD)]).await;
+    let first = own.cookie("tb_device").unwrap();
+    own.done("/sign-out", &[]).await;
+    let enter = async |browser: &Browser<'_>, address: &str, password: &str| {
+        browser.page("/sign-in").await;
+        let form = browser.form("/sign-in", &[("login", "admin"), ("password", password)]);
+        browser.send(form.header("x-forwarded-for", address)).await.status
+    };
+
+    let stranger = Browser::new(&world);
+    for number in 1..=5 {
+        assert_eq!(enter(&stranger, &format!("2001:db8:1:2::{number}"), "wrong wrong wrong").await, 422);
+    }
+    assert_eq!(enter(&stranger, "2001:db8:1:2:ffff::6", PASSWORD).await, 429, "one subscriber has all of these");
+    // Whose name it is comes in from elsewhere, and in a browser of their own from there, too.
+    let new = Browser::new(&world);
+    assert_eq!(enter(&new, "2001:db8:1:3::1", PASSWORD).await, 303);
+    assert_eq!(enter(&own, "2001:db8:1:2::1", PASSWORD).await, 303);
+    let second = own.cookie("tb_device").unwrap();
+    assert_ne!(second, first, "drawn anew each time");
+    // The old key is nobody's, and a key alone opens nothing.
+    own.done("/sign-out", &[]).await;
+    own.keep("tb_device", &first);
+    assert_eq!(enter(&own, "2001:db8:1:2::1", PASSWORD).await, 429);
+    own.keep("tb_device", &second);
+    for _ in 0..5 {
+        assert_eq!(enter(&own, "2001:db8:1:2::1", "wrong wrong wrong").await, 422);
+    }
+    assert_eq!(enter(&own, "10.0.0.9", PASSWORD).await, 429, "wherever it is");
+    assert_eq!(own.get("/runs").await.status, 303);
+
+    // Who tries to change a password uses up nobody's tries to sign in.
+    let change = [("old", "wrong wrong wrong"), ("password", "another one, 42"), ("again", "another one, 42")];
+    for expected in
+        ["is another one", "is another one", "is another one", "is another one", "is another one", "Too many"]
+    {
+        let answer = new.post("/account/password", &change).await;
+        assert!(answer.status == 422 && answer.text().contains(expected), "{expected}: {}", answer.text());
+    }
+    let newest = Browser::new(&world);
+    assert_eq!(enter(&newest, "2001:db8:1:3::1", PASSWORD).await, 303);
+}
+
 // Shows: F105, F108
 #[tokio::test(flavor = "multi_thread")]
 async fn each_role_gets_through_its_doors_only() {
@@ -298,7 +350,7 @@ async fn behind_a_proxy_that_speaks_tls_cookies_are_this_hosts_alone() {
     let form = form.header("x-forwarded-for", "6.6.6.6, 10.0.0.1").header("x-forwarded-for", "7.7.7.7, 10.0.0.9");
     let done = browser.send(form).await;
     assert_eq!(done.status, 303, "{}", done.text());
-    check(&done, &[("tb_session", false), ("tb_guest", true), ("tb_said", false)]);
+    check(&done, &[("tb_session", false), ("tb_guest", true), ("tb_device", false), ("tb_said", false)]);
     check(&browser.get("/runs").await, &[("tb_said", true)]);
     let out = browser.send(browser.form("/sign-out", &[]).header("x-forwarded-for", "6.6.6.6,10.0.0.9")).await;
     check(&out, &[("tb_session", true), ("tb_said", false)]);

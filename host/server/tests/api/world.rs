@@ -123,6 +123,8 @@ impl World {
         config: Config,
         engine: triggerbox_automation::Config,
     ) -> Self {
+        // Whichever test comes first: the clients of tests have the cryptography of the server.
+        let _ = rustls::crypto::ring::default_provider().install_default();
         let settings = triggerbox_automation::Config { seed: Some(7), ..engine };
         let engine = Engine::open(database, SANDBOX.clone(), settings, Arc::<TestClock>::clone(&clock)).unwrap();
         let app =
