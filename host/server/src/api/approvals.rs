@@ -1,5 +1,7 @@
 //! Changes that wait for a yes.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use axum::{Json, extract::State, http::StatusCode};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -8,7 +10,7 @@ use triggerbox_automation::{
     proposals::{Proposal, ProposalState},
     runs::RunId,
 };
-use triggerbox_model::{call::Operation, value::Id};
+use triggerbox_model::value::{Id, is_provisional};
 use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::{router::OpenApiRouter, routes};
 
@@ -115,10 +117,11 @@ pub(crate) async fn page(
         let (inner, from) = (app.clone(), before);
         let batch = app.blocking(move || Ok(inner.engine().proposals(state, from, BATCH)?)).await?;
         let is_last = u32::try_from(batch.len()).is_ok_and(|count| count < BATCH);
+        let readable = Readable::of(app, caller, &batch).await?;
         for proposal in batch {
             looked += 1;
             before = Some(proposal.run);
-            if !may_see(app, caller, &proposal).await? {
+            if !readable.all_of(&proposal) {
                 continue;
             }
             if shown.len() >= size {
@@ -133,17 +136,40 @@ pub(crate) async fn page(
     }
 }
 
-/// Whether the caller may read all records that a proposal changes.
-pub(crate) async fn may_see(app: &App, caller: &Caller, proposal: &Proposal) -> Result<bool, Problem> {
-    for record in proposal.diff.records.iter().map(|one| &one.record) {
-        let ids: Vec<Id> =
-            Some(record.id).into_iter().filter(|id| !triggerbox_model::value::is_provisional(*id)).collect();
-        // A record that is gone by now hides nothing.
-        if !caller.administrator && !app.may(caller.user, Operation::Read, &record.model, &ids).await? {
-            return Ok(false);
+/// What somebody may read of the records that proposals change.
+enum Readable {
+    /// All of it.
+    All,
+    /// Of each model these records; none: nothing of it.
+    These(BTreeMap<String, Option<BTreeSet<Id>>>),
+}
+
+impl Readable {
+    /// The backend is asked once for each model, however many proposals there are, and once more where not all is for them.
+    async fn of(app: &App, caller: &Caller, proposals: &[Proposal]) -> Result<Self, Problem> {
+        if caller.administrator {
+            return Ok(Self::All);
         }
+        let mut wanted: BTreeMap<&str, BTreeSet<Id>> = BTreeMap::new();
+        for record in proposals.iter().flat_map(|one| &one.diff.records).map(|one| &one.record) {
+            let ids = wanted.entry(&record.model).or_default();
+            ids.extend(Some(record.id).filter(|id| !is_provisional(*id)));
+        }
+        let mut these = BTreeMap::new();
+        for (model, ids) in wanted {
+            these.insert(model.to_owned(), app.readable(caller.user, model, &ids).await?);
+        }
+        Ok(Self::These(these))
     }
-    Ok(true)
+
+    /// Whether all records that a proposal changes are among it. New ones are where their model is.
+    fn all_of(&self, proposal: &Proposal) -> bool {
+        let Self::These(these) = self else { return true };
+        proposal.diff.records.iter().map(|one| &one.record).all(|record| {
+            let known = these.get(&record.model).and_then(Option::as_ref);
+            known.is_some_and(|ids| is_provisional(record.id) || ids.contains(&record.id))
+        })
+    }
 }
 
 /// List the changes that wait for a yes, or were decided about; those of records that the caller may read.
@@ -167,7 +193,8 @@ pub(crate) async fn seen(app: &App, caller: &Caller, run: i64) -> Result<Proposa
     let found = app.engine().proposal(run)?;
     let missing = || Problem::not_found("unknown-proposal", format!("run {run} proposes nothing that you may see"));
     let proposal = found.ok_or_else(missing)?;
-    if may_see(app, caller, &proposal).await? { Ok(proposal) } else { Err(missing()) }
+    let readable = Readable::of(app, caller, std::slice::from_ref(&proposal)).await?;
+    if readable.all_of(&proposal) { Ok(proposal) } else { Err(missing()) }
 }
 
 /// What a run wants to change, or wanted.

@@ -1,10 +1,43 @@
 //! Changes that wait for a yes, over HTTP.
 
+use std::collections::BTreeSet;
+
 use guest_artifacts::LEAD_SCORING;
 use serde_json::json;
+use triggerbox_model::call::Operation;
 use triggerbox_server::tokens::Scope;
 
-use crate::world::{MANAGER, SCORE, World};
+use crate::world::{ADMIN, MANAGER, READER, SAM, SCORE, World};
+
+// Shows: F105
+#[tokio::test(flavor = "multi_thread")]
+async fn what_somebody_may_read_is_the_same_asked_at_once_and_one_by_one() {
+    let world = World::new().await;
+    for owner in [ADMIN, MANAGER, SAM] {
+        let body = json!({ "records": [{ "name": "Chairs", "user_id": owner }] });
+        world.call("POST", "/api/v1/records/crm.lead", body).await.good(201);
+    }
+    // Most of these numbers are nobody's.
+    let ids: BTreeSet<u32> = (1..=60).collect();
+    let mut parted = 0;
+    for user in [ADMIN, MANAGER, SAM, READER] {
+        for model in ["crm.lead", "res.partner", "res.users", "mail.message", "project.task", "res.country", "no.model"]
+        {
+            let at_once = world.app.readable(user, model, &ids).await.unwrap();
+            let may = async |ids: &[u32]| world.app.may(user, Operation::Read, model, ids).await.unwrap_or(false);
+            assert_eq!(at_once.is_some(), may(&[]).await, "{user} {model}");
+            let mut one_by_one = BTreeSet::new();
+            for id in &ids {
+                if may(&[*id]).await {
+                    one_by_one.insert(*id);
+                }
+            }
+            parted += usize::from(!one_by_one.is_empty() && one_by_one != ids);
+            assert_eq!(at_once.unwrap_or_default(), one_by_one, "{user} {model}");
+        }
+    }
+    assert!(parted > 3, "{parted}");
+}
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_change_is_shown_and_applied_after_somebody_elses_yes() {

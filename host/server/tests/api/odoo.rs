@@ -21,11 +21,14 @@ use tokio::{net::TcpListener, sync::mpsc::UnboundedReceiver, task::JoinSet};
 use triggerbox_automation::runs::{RunFilter, RunState};
 use triggerbox_model::event::Trigger;
 use triggerbox_odoo::{Backend, Config};
-use triggerbox_server::alerts::{Running, Trouble, standing};
+use triggerbox_server::{
+    alerts::{Running, Trouble, standing},
+    tokens::Scope,
+};
 
 use crate::{
     alerts::listen,
-    world::{ADMIN, World, eventually, in_time},
+    world::{ADMIN, SAM, World, eventually, in_time},
 };
 
 /// From a ping to the look into the outbox.
@@ -52,7 +55,8 @@ fn backend(listener: &TcpListener, more: &str) -> Arc<Backend> {
          [[user]]\nlogin = 'admin'\nkey = {{ env = 'K' }}\n",
         listener.local_addr().unwrap()
     );
-    Arc::new(Backend::new(Config::parse(&config).unwrap(), &|_| Some("some-long-key".to_owned())).unwrap())
+    let key = |name: &str| Some(format!("some-long-key-of-{name}"));
+    Arc::new(Backend::new(Config::parse(&config).unwrap(), &key).unwrap())
 }
 
 /// It takes the parts of automation rules, and has none of them when it is asked for them.
@@ -66,13 +70,19 @@ struct Fake {
     asked: AtomicU32,
     /// How often it was asked which runs it knows.
     ledger: AtomicU32,
+    /// Leads that there are, and those that Sam may read.
+    leads: Mutex<(Vec<u64>, Vec<u64>)>,
+    /// What Sam asked about leads.
+    sam: Mutex<Vec<String>>,
 }
 
 impl Fake {
     async fn start(more: &str) -> (Arc<Self>, Arc<Backend>) {
         let none = AtomicU32::default;
         let outbox = Mutex::new(Outbox::Nothing);
-        let fake = Arc::new(Self { outbox, looks: none(), rows: none(), made: none(), asked: none(), ledger: none() });
+        let (looks, rows, made, asked, ledger) = (none(), none(), none(), none(), none());
+        let (leads, sam) = (Mutex::default(), Mutex::default());
+        let fake = Arc::new(Self { outbox, looks, rows, made, asked, ledger, leads, sam });
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let backend = backend(&listener, more);
         let shared = Arc::clone(&fake);
@@ -90,10 +100,17 @@ impl Fake {
     fn answer(&self, request: &http::Request) -> Reply {
         let body: Json = serde_json::from_slice(&request.body).unwrap_or_default();
         let method = request.path.trim_start_matches("/json/2/").trim_start_matches("/json/");
+        let is_sam = request.header("authorization").is_some_and(|key| key.ends_with("of-SAM"));
+        if is_sam && ["crm.lead/has_access", "crm.lead/search", "crm.lead/read"].contains(&method) {
+            self.sam.lock().unwrap().push(method.to_owned());
+        }
         let answer = match method {
             "version" => json!({ "version": "19.0" }),
-            "res.users/context_get" => json!({ "uid": 2 }),
-            "res.users/read" => json!([{ "id": 2, "name": "A", "login": "admin", "company_id": [1, "C"] }]),
+            "res.users/context_get" => json!({ "uid": if is_sam { SAM } else { ADMIN } }),
+            "res.users/read" => {
+                let (id, login) = if body["ids"] == json!([SAM]) { (SAM, "sam") } else { (ADMIN, "admin") };
+                json!([{ "id": id, "name": "A", "login": login, "company_id": [1, "C"] }])
+            }
             "crm.lead/fields_get" => json!({
                 "name": { "type": "char", "store": true }, "priority": { "type": "char", "store": true },
                 "create_date": { "type": "datetime", "store": true }, "write_date": { "type": "datetime", "store": true },
@@ -135,6 +152,39 @@ impl Fake {
                 let debug = "Traceback (most recent call last):\n  File \"inside.py\"\nValueError: inside";
                 let error = json!({ "name": "builtins.ValueError", "message": "inside", "debug": debug });
                 return Reply::new(500, "application/json", error.to_string().into_bytes());
+            }
+            "crm.lead/has_access" => {
+                let (all, sams) = &*self.leads.lock().unwrap();
+                let asked: Vec<u64> = body["ids"].as_array().unwrap().iter().map(|id| id.as_u64().unwrap()).collect();
+                if !asked.iter().all(|id| all.contains(id)) {
+                    let name = "odoo.exceptions.MissingError";
+                    let error = json!({ "name": name, "message": "Record does not exist", "debug": "" });
+                    return Reply::new(404, "application/json", error.to_string().into_bytes());
+                }
+                json!(!is_sam || asked.iter().all(|id| sams.contains(id)))
+            }
+            "crm.lead/search" => {
+                let (all, sams) = &*self.leads.lock().unwrap();
+                let domain = body["domain"].to_string();
+                let of = if is_sam { sams } else { all };
+                json!(of.iter().filter(|id| domain.contains(&id.to_string())).collect::<Vec<_>>())
+            }
+            "crm.lead/read" => {
+                let value = |field: &Json| match field.as_str().unwrap() {
+                    "priority" => json!("0"),
+                    "create_date" | "write_date" => json!("2026-11-20 09:00:00"),
+                    _ => json!("A lead"),
+                };
+                let row = |id: &Json| {
+                    let fields = body["fields"].as_array().unwrap().iter();
+                    let mut row: serde_json::Map<String, Json> =
+                        fields.map(|field| (field.as_str().unwrap().to_owned(), value(field))).collect();
+                    row.insert("id".to_owned(), id.clone());
+                    Json::Object(row)
+                };
+                let all = &self.leads.lock().unwrap().0;
+                let there = |id: &&Json| all.iter().any(|lead| **id == json!(lead));
+                body["ids"].as_array().unwrap().iter().filter(there).map(row).collect()
             }
             // None of the leads is there any more.
             _ => json!([]),
@@ -355,6 +405,65 @@ async fn an_odoo_server_that_does_not_answer_is_trouble() {
         let told = until(&world, kind, true).await.unwrap();
         assert!(told.starts_with("odoo's "), "{told}");
     }
+}
+
+// Shows: F125
+#[tokio::test(flavor = "multi_thread")]
+async fn whose_leads_wait_for_a_yes_is_asked_of_odoo_once_for_each_hundred_of_them() {
+    let (fake, backend) = Fake::start("poll = 86400\n[[user]]\nlogin = 'sam'\nkey = { env = 'SAM' }").await;
+    let world = World::on_odoo(backend).await;
+    let asking = TOUCH.replace("created", "manual").replace("[[actions]]", "mode = \"approve\"\n[[actions]]");
+    world.rule(&asking).await.good(201);
+    let (first, second, third) = (701, 702, 703);
+    let all = vec![u64::from(first), u64::from(second), u64::from(third)];
+    *fake.leads.lock().unwrap() = (all.clone(), all.clone());
+    let mut runs = Vec::new();
+    for lead in [first, second, third] {
+        let fired = world.app.engine().fire("touch", ADMIN, Trigger::Manual, vec![lead]).await.unwrap();
+        let run = world.ended(fired[0]).await;
+        assert_eq!(run["state"], "waiting-approval", "{run}");
+        runs.push(fired[0]);
+    }
+    let copies = move |conn: &rusqlite::Connection| {
+        for (number, run) in (0..99).flat_map(|number| runs.iter().map(move |run| (number, *run))) {
+            let columns = "rule, rule_version, root, parent_run, depth, model, record, request, class, actor, run_as, \
+                           superuser, seed, at, state, due, blockers, attempt, fence, finished, code, message";
+            let copy =
+                format!("INSERT INTO engine_run (key, {columns}) SELECT ?1, {columns} FROM engine_run WHERE id = ?2");
+            conn.execute(&copy, (format!("copy{number} of {run}"), run))?;
+            let columns = "hash, changes, diff, why, state, expires";
+            let copy = format!(
+                "INSERT INTO engine_proposal (run, {columns}) SELECT ?1, {columns} FROM engine_proposal WHERE run = ?2"
+            );
+            conn.execute(&copy, (conn.last_insert_rowid(), run))?;
+        }
+        Ok::<_, triggerbox_automation::EngineError>(())
+    };
+    world.app.write(copies).await.unwrap();
+    let token = world.token(SAM, &[Scope::Read]).await;
+    let listed = async || {
+        fake.sam.lock().unwrap().clear();
+        let list = world.get_as(&token, "/api/v1/approvals?limit=500").await.good(200);
+        let mut leads = BTreeMap::new();
+        for one in list["approvals"].as_array().unwrap() {
+            *leads.entry(one["diff"]["records"][0]["record"]["id"].as_u64().unwrap()).or_insert(0) += 1;
+        }
+        (leads, std::mem::take(&mut *fake.sam.lock().unwrap()))
+    };
+    let (found, asked) = listed().await;
+    assert_eq!(found.into_iter().collect::<Vec<_>>(), all.iter().map(|lead| (*lead, 100)).collect::<Vec<_>>());
+    assert_eq!(asked, ["crm.lead/has_access"; 3], "three hundred of them");
+
+    // Not all are for Sam, or there any more.
+    let both = ["crm.lead/has_access", "crm.lead/search"];
+    fake.leads.lock().unwrap().1 = vec![all[0], all[2]];
+    let (found, asked) = listed().await;
+    assert_eq!(found, BTreeMap::from([(all[0], 100), (all[2], 100)]));
+    assert_eq!(asked, [both, both, both].concat());
+    *fake.leads.lock().unwrap() = (vec![all[0], all[1]], vec![all[0]]);
+    let (found, asked) = listed().await;
+    assert_eq!(found, BTreeMap::from([(all[0], 100)]));
+    assert_eq!(asked, [both, both, both].concat());
 }
 
 #[tokio::test(flavor = "multi_thread")]
