@@ -70,15 +70,15 @@ async fn list(State(app): State<App>, _caller: Caller) -> Result<Json<TokenList>
 /// A token to be made.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
-struct New {
+pub(crate) struct New {
     /// What people call it.
-    name: String,
+    pub(crate) name: String,
     /// Sign-in name or id of the user that it acts as.
-    user: String,
+    pub(crate) user: String,
     /// What it may be used for.
-    scopes: BTreeSet<Scope>,
+    pub(crate) scopes: BTreeSet<Scope>,
     /// Days until it expires; absent: it is good until it is revoked.
-    days: Option<u32>,
+    pub(crate) days: Option<u32>,
 }
 
 /// A new token. Its text is not to be had again.
@@ -98,28 +98,38 @@ async fn create(
     caller: Caller,
     Body(body): Body<New>,
 ) -> Result<(StatusCode, Json<Made>), Problem> {
+    let (token, secret) = make(&app, &caller, body).await?;
+    Ok((StatusCode::CREATED, Json(Made { token, secret })))
+}
+
+/// Makes a token, and says so in the audit log. The text is never to be had again.
+///
+/// # Errors
+/// `access-denied`: for somebody else, by nobody who may; `token-lacks-scope`: it would lend more than the caller has;
+/// `bad-token-request`; no such user; what the database says.
+pub(crate) async fn make(app: &App, caller: &Caller, new: New) -> Result<(Token, String), Problem> {
     let now = app.engine().clock().now();
-    let user = people::find(app.engine().database(), &body.user, now)?.user.id;
+    let (inner, text) = (app.clone(), new.user);
+    let user = app.blocking(move || Ok(people::find(inner.engine().database(), &text, now)?.user.id)).await?;
     if user != caller.user && !caller.administrator {
-        return Err(Problem::denied("access-denied", "only an administrator may make a token for somebody else"));
+        let detail = "only an administrator of the records may make a token for somebody else";
+        return Err(Problem::denied("access-denied", detail));
     }
-    if body.scopes.is_empty() || body.name.trim().is_empty() {
+    if new.scopes.is_empty() || new.name.trim().is_empty() {
         return Err(Problem::invalid("bad-token-request", "a token has a name and at least one scope"));
     }
-    if let Some(scope) = body.scopes.iter().find(|scope| !caller.token.scopes.contains(scope)) {
+    if let Some(scope) = new.scopes.iter().find(|scope| !caller.token.scopes.contains(scope)) {
         let detail = format!("your own token lacks the scope `{scope}`; a token lends no more than it has");
         return Err(Problem::denied("token-lacks-scope", detail));
     }
-    let new = NewToken { name: body.name, user, scopes: body.scopes, expires: expiry(now, body.days) };
+    let new = NewToken { name: new.name, user, scopes: new.scopes, expires: expiry(now, new.days) };
     let line = audit::here();
-    let (token, secret) = app
-        .write(move |conn| {
-            let made = tokens::create(conn, &new, now)?;
-            line.say(told::token(&made.0));
-            Ok::<_, EngineError>(made)
-        })
-        .await?;
-    Ok((StatusCode::CREATED, Json(Made { token, secret })))
+    app.write(move |conn| {
+        let made = tokens::create(conn, &new, now)?;
+        line.say(told::token(&made.0));
+        Ok::<_, EngineError>(made)
+    })
+    .await
 }
 
 /// The time that many days from now.
@@ -131,12 +141,20 @@ fn expiry(now: Timestamp, days: Option<u32>) -> Option<Timestamp> {
 #[utoipa::path(delete, path = "/api/v1/tokens/{id}", tag = "access", params(("id" = i64, Path)),
     responses((status = 204), Problem))]
 async fn revoke(State(app): State<App>, _caller: Caller, At(id): At<i64>) -> Result<StatusCode, Problem> {
+    end(&app, id).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// Ends a token, and says so in the audit log.
+///
+/// # Errors
+/// `unknown-token`; what the database says.
+pub(crate) async fn end(app: &App, id: i64) -> Result<(), Problem> {
     let now = app.engine().clock().now();
     let line = audit::here();
     app.write(move |conn| {
         line.say(told::token(&tokens::revoke(conn, id, now)?.map_err(EngineError::from)?));
         Ok::<_, EngineError>(())
     })
-    .await?;
-    Ok(StatusCode::NO_CONTENT)
+    .await
 }

@@ -3,7 +3,7 @@
 use std::collections::{BTreeSet, HashMap};
 
 use axum::{extract::State, http::HeaderMap};
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 use maud::{Markup, html};
 use serde::Deserialize;
 use triggerbox_automation::{EngineError, people};
@@ -20,11 +20,12 @@ use super::{
     visitor::{Visitor, names},
 };
 use crate::{
+    api::access::{self, New},
     app::App,
     extract::{Asked, At},
     people::{Account, Role, accounts, audit, invites, sessions},
     problem::Problem,
-    tokens::{self, NewToken, Scope, Token},
+    tokens::{self, Scope, Token},
     told,
 };
 
@@ -303,32 +304,11 @@ pub(super) async fn sign_out_account(State(app): State<App>, At(id): At<i64>) ->
 }
 
 pub(super) async fn create_token(State(app): State<App>, visitor: Visitor, form: Form) -> Answer {
-    let user = user(&app, form.text("user")).await?;
-    if user != visitor.caller.user && !visitor.caller.administrator {
-        return Err(Problem::denied(
-            "access-denied",
-            "only an administrator of the records may make a token for somebody else",
-        )
-        .into());
-    }
     let scopes: Result<BTreeSet<Scope>, String> = form.all("scope").iter().map(|name| name.parse()).collect();
     let scopes = scopes.map_err(|why| Problem::invalid("bad-body", why))?;
-    let name = form.some("name").filter(|_| !scopes.is_empty());
-    let name =
-        name.ok_or_else(|| Problem::invalid("bad-token-request", "a token has a name and at least one scope"))?;
     let days = if form.text("days").is_empty() { None } else { Some(number(&form, "days")?) };
-    let now = app.engine().clock().now();
-    let until =
-        |days: u32| now.saturating_add(SignedDuration::from_hours(24 * i64::from(days))).unwrap_or(Timestamp::MAX);
-    let new = NewToken { name, user, scopes, expires: days.map(until) };
-    let line = audit::here();
-    let (token, secret) = app
-        .write(move |conn| {
-            let made = tokens::create(conn, &new, now)?;
-            line.say(told::token(&made.0));
-            Ok::<_, EngineError>(made)
-        })
-        .await?;
+    let new = New { name: form.text("name").to_owned(), user: form.text("user").to_owned(), scopes, days };
+    let (token, secret) = access::make(&app, &visitor.caller, new).await?;
     let body = html! {
         section.card {
             p { "This is the token " b { (token.name) } ". It is not shown again; only its hash is kept." }
@@ -340,12 +320,6 @@ pub(super) async fn create_token(State(app): State<App>, visitor: Visitor, form:
 }
 
 pub(super) async fn revoke_token(State(app): State<App>, At(id): At<i64>) -> Answer<Done> {
-    let now = app.engine().clock().now();
-    let line = audit::here();
-    app.write(move |conn| {
-        line.say(told::token(&tokens::revoke(conn, id, now)?.map_err(EngineError::from)?));
-        Ok::<_, EngineError>(())
-    })
-    .await?;
+    access::end(&app, id).await?;
     Ok(Done::new("/settings", "The token is revoked."))
 }
