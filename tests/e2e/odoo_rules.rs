@@ -1,13 +1,17 @@
 //! What rules on an Odoo server wait for besides changes, where they find their records, and what waits for a yes there:
 //! recorded, or real. See `docs/src/odoo.md`.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{Arc, Mutex},
+    time::Duration,
+};
 
 use guest_artifacts::DUE_LEADS;
 use jiff::SignedDuration;
 use serde_json::{Value as Json, json};
 use triggerbox_automation::{
     Clock, Config, TestClock,
+    beside::{self, Beside},
     proposals::{ProposalHash, ProposalState},
     runs::{RunDetail, RunState},
     scripts::{registry, upload},
@@ -18,6 +22,7 @@ use triggerbox_model::{
     value::Id,
 };
 use triggerbox_sandbox::inspect::embed_manifest;
+use triggerbox_store::db::DbError;
 
 use crate::odoo_host::{ADMIN, Office, READER, SALES, lab::Cut};
 
@@ -32,6 +37,34 @@ fn rule(name: &str, watched: &str, trigger: &str, values: &str, more: &str) -> S
 
 fn states(runs: &[RunDetail]) -> Vec<(&str, RunState)> {
     runs.iter().map(|run| (run.summary.rule.as_str(), run.summary.state)).collect()
+}
+
+/// Stands for the audit log: what is told of a yes, each time that something is committed for it.
+#[derive(Default)]
+struct Told {
+    next: Mutex<Option<&'static str>>,
+    lines: Mutex<Vec<&'static str>>,
+}
+
+impl Told {
+    fn lines(&self) -> Vec<&'static str> {
+        self.lines.lock().unwrap().clone()
+    }
+}
+
+impl Beside for Told {
+    fn write(&self, _: &rusqlite::Connection) -> Result<(), DbError> {
+        Ok(())
+    }
+
+    fn became(&self, what: &'static str, _why: &str) {
+        *self.next.lock().unwrap() = Some(what);
+    }
+
+    fn kept(&self) {
+        let next = self.next.lock().unwrap().take();
+        self.lines.lock().unwrap().push(next.unwrap_or("what was asked for"));
+    }
 }
 
 // Shows: F004
@@ -274,7 +307,9 @@ async fn what_waits_for_a_yes_is_applied_there_exactly_as_it_was_shown() {
         assert_eq!(approve(runs[0], hash, by).await.unwrap_err().code(), code);
     }
     assert_eq!(office.field(id, "priority").await, json!("1"));
-    approve(runs[0], shown.hash, ADMIN).await.unwrap();
+    let told = Arc::new(Told::default());
+    beside::with(Arc::<Told>::clone(&told), approve(runs[0], shown.hash, ADMIN)).await.unwrap();
+    assert_eq!(told.lines(), ["approval-sent", "what was asked for"]);
     assert_eq!(office.field(id, "priority").await, json!("3"));
     let after = proposal(runs[0]);
     assert_eq!((after.state, after.decided_by), (ProposalState::Approved, Some(ADMIN)));
@@ -287,7 +322,9 @@ async fn what_waits_for_a_yes_is_applied_there_exactly_as_it_was_shown() {
     host.settle().await;
     let again = host.runs().iter().rfind(|run| run.summary.rule == "ask").unwrap().summary.id;
     office.write_as("tb_sales", id, json!({ "priority": "2" })).await;
-    let error = approve(again, proposal(again).hash, ADMIN).await.unwrap_err();
+    let told = Arc::new(Told::default());
+    let error = beside::with(Arc::<Told>::clone(&told), approve(again, proposal(again).hash, ADMIN)).await.unwrap_err();
+    assert_eq!(told.lines(), ["approval-sent", "approval-met-conflict"]);
     assert_eq!((error.code(), office.field(id, "priority").await), ("conflict", json!("2")));
     host.settle().await;
     assert!(proposal(again).diff.to_string().contains("Priority: High → Very High"), "{}", proposal(again).diff);

@@ -13,6 +13,11 @@ pub trait Beside: Send + Sync {
     /// What the database says.
     fn write(&self, conn: &Connection) -> Result<(), DbError>;
 
+    /// What the task changes next is something else than what was asked for: what it is called, `approval-met-conflict`, and a
+    /// few words. It is written with that transaction in place of what would have been, which is written with a later one, if
+    /// there is one.
+    fn became(&self, _what: &'static str, _why: &str) {}
+
     /// The transaction is committed.
     fn kept(&self) {}
 }
@@ -38,4 +43,9 @@ pub(crate) async fn apart<T>(work: impl Future<Output = T>) -> T {
 /// What the current task writes.
 pub(crate) fn current() -> All {
     CURRENT.try_with(Clone::clone).unwrap_or_default()
+}
+
+/// Says what the next change is, where it is something else than what was asked for.
+pub(crate) fn became(all: &[Arc<dyn Beside>], what: &'static str, why: &str) {
+    all.iter().for_each(|one| one.became(what, why));
 }

@@ -21,6 +21,7 @@ use triggerbox_store::{
 use super::{Changed, Engine, Shared, due::Unasked, odoo::unavailable, time::Own};
 use crate::{
     agents,
+    beside::{self, became},
     dispatch::{Cause, Parent},
     error::EngineError,
     people,
@@ -31,6 +32,16 @@ use crate::{
 
 /// What is said of a run that Odoo's ledger has though nobody here knew it.
 pub(super) const IN_LEDGER: &str = "an answer of odoo was lost, and its ledger has what the run wanted to change";
+
+/// What a yes is called that is on its way to Odoo.
+const SENT: (&str, &str) = ("approval-sent", "odoo is asked to apply it");
+
+/// What a yes is called that applied nothing, for the records were others by then.
+const MET_CONFLICT: (&str, &str) =
+    ("approval-met-conflict", "its records had changed: nothing was applied, and the run runs again");
+
+/// What a yes is called that Odoo did not follow.
+const NOT_APPLIED: &str = "approval-not-applied";
 
 /// Runs that Odoo's ledger is asked about at once.
 const ASKED_AT_ONCE: usize = 1_000;
@@ -98,10 +109,15 @@ impl Engine {
             return self.approve_there(backend, run, shown, Approver { env: approver, name }, note, now).await;
         }
         let run_as = people::environment(self.database(), run.summary.run_as, run.summary.superuser, now)?;
-        let decided = self
-            .committer()
-            .commit(move |conn| shared.approve(conn, &run, shown, &Approver { env: approver, name }, &run_as, &note))
-            .await?;
+        let told = beside::current();
+        let decide = move |conn: &Connection| {
+            let decided = shared.approve(conn, &run, shown, &Approver { env: approver, name }, &run_as, &note)?;
+            if decided.is_err() {
+                became(&told, MET_CONFLICT.0, MET_CONFLICT.1);
+            }
+            Ok::<_, EngineError>(decided)
+        };
+        let decided = self.committer().commit(decide).await?;
         self.inner.wake.notify_one();
         self.inner.ended.notify_waiters();
         match decided {
@@ -168,15 +184,29 @@ impl Engine {
         // From here on nobody else decides until there is an answer. If it is lost, it is known whose yes it was.
         let (by, said, shared) = (approver.env.user, note.clone(), Arc::clone(&self.inner.shared));
         let longest = longest(backend.config());
+        let (told, sent) = (beside::current(), beside::current());
         let send = move |conn: &Connection| {
             let now = shared.now();
             proposals::waiting(conn, id, Some(shown), now)?;
-            Ok::<_, EngineError>(proposals::send_yes(conn, id, by, &said, now.saturating_add(longest))?)
+            proposals::send_yes(conn, id, by, &said, now.saturating_add(longest))?;
+            became(&sent, SENT.0, SENT.1);
+            Ok::<_, EngineError>(())
         };
         self.committer().commit(send).await?;
         let applied = session.commit_request(&key, &request).await;
-        if matches!(applied, Err(CommitThere::Refused(_) | CommitThere::Backend(_))) {
-            self.committer().commit(move |conn| Ok::<_, EngineError>(proposals::take_yes_back(conn, id)?)).await?;
+        let failed = match &applied {
+            Err(CommitThere::Refused(error)) => Some(error.code.clone()),
+            Err(CommitThere::Backend(error)) => Some(unavailable(error.clone()).code().to_owned()),
+            _ => None,
+        };
+        if let Some(code) = failed {
+            let told = told.clone();
+            let take_back = move |conn: &Connection| {
+                proposals::take_yes_back(conn, id)?;
+                became(&told, NOT_APPLIED, &format!("odoo applied nothing of it: {code}"));
+                Ok::<_, EngineError>(())
+            };
+            self.committer().commit(take_back).await?;
         }
         let (conflict, at) = match applied {
             Ok(committed) => (None, committed.at),
@@ -192,6 +222,7 @@ impl Engine {
             // What was applied was applied, whatever else was said meanwhile.
             if decided.is_some() {
                 proposals::waiting(conn, id, Some(shown), shared.now())?;
+                became(&told, MET_CONFLICT.0, MET_CONFLICT.1);
             }
             shared.decided(conn, &run.summary, &approver, decided.as_ref(), &note)?;
             if let Ok(rule) = shared.rules(conn)?.rule(&run.summary.rule) {
@@ -222,7 +253,7 @@ impl Engine {
             let (shared, these) = (Arc::clone(&self.inner.shared), settled.clone());
             let settle = move |conn: &Connection| these.iter().try_for_each(|(run, at)| shared.settle(conn, *run, *at));
             // Whatever somebody wanted of these runs, this is not it.
-            crate::beside::apart(self.committer().commit(settle)).await?;
+            beside::apart(self.committer().commit(settle)).await?;
             self.inner.wake.notify_one();
             self.inner.ended.notify_waiters();
         }

@@ -88,6 +88,8 @@ pub struct Telling(Arc<Inner>);
 #[derive(Debug)]
 struct Inner {
     deed: Mutex<Deed>,
+    /// What is changed next instead.
+    next: Mutex<Option<Deed>>,
     at: Timestamp,
     kept: AtomicBool,
 }
@@ -100,15 +102,12 @@ impl Telling {
     /// Of a deed whose details are not known yet.
     #[must_use]
     pub fn of(deed: Deed, at: Timestamp) -> Self {
-        Self(Arc::new(Inner { deed: Mutex::new(deed), at, kept: AtomicBool::new(false) }))
+        Self(Arc::new(Inner { deed: Mutex::new(deed), next: Mutex::default(), at, kept: AtomicBool::new(false) }))
     }
 
     /// Says what is done, in place of what was said before. Until the change is committed, it can be said better.
     pub fn say(&self, detail: impl Into<String>) {
-        let detail: String = detail.into();
-        let end = detail.char_indices().nth(LONGEST).map(|(end, _)| end);
-        let cut = end.and_then(|end| detail.get(..end)).map(|beginning| format!("{beginning}…"));
-        self.0.deed.lock().unwrap_or_else(PoisonError::into_inner).detail = cut.unwrap_or(detail);
+        self.0.deed.lock().unwrap_or_else(PoisonError::into_inner).detail = cut(detail.into());
     }
 
     /// What was said of it.
@@ -154,15 +153,33 @@ impl Telling {
 
 impl Beside for Inner {
     fn write(&self, conn: &Connection) -> Result<(), DbError> {
-        if !self.kept.load(Ordering::SeqCst) {
+        if let Some(next) = &*self.next.lock().unwrap_or_else(PoisonError::into_inner) {
+            write(conn, next, self.at)?;
+        } else if !self.kept.load(Ordering::SeqCst) {
             write(conn, &self.deed.lock().unwrap_or_else(PoisonError::into_inner), self.at)?;
         }
         Ok(())
     }
 
-    fn kept(&self) {
-        self.kept.store(true, Ordering::SeqCst);
+    fn became(&self, what: &'static str, why: &str) {
+        let asked = self.deed.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let next = Deed { action: what, detail: cut(format!("{}; {why}", asked.detail)), ..asked };
+        *self.next.lock().unwrap_or_else(PoisonError::into_inner) = Some(next);
     }
+
+    fn kept(&self) {
+        let next = self.next.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if next.is_none() {
+            self.kept.store(true, Ordering::SeqCst);
+        }
+    }
+}
+
+/// As much of a text as is told.
+fn cut(detail: String) -> String {
+    let end = detail.char_indices().nth(LONGEST).map(|(end, _)| end);
+    let beginning = end.and_then(|end| detail.get(..end)).map(|beginning| format!("{beginning}…"));
+    beginning.unwrap_or(detail)
 }
 
 /// The line of what the current task does. Where nobody tells of it, it is written nowhere.

@@ -18,7 +18,7 @@ use crate::{
     browser::Browser,
     model::ModelServer,
     pages::{RULE, upload, version},
-    world::{ADMIN, Answer, MANAGER, World},
+    world::{ADMIN, Answer, MANAGER, SCORE, World},
 };
 
 /// A rule that asks a model, in one session for each record.
@@ -230,6 +230,50 @@ async fn each_change_through_a_page_leaves_its_line() {
     for line in since(&world, 0).await {
         assert!(!line.detail.contains("a secret of the shop") && !line.detail.contains("Unforgettable"), "{line:?}");
         assert!(!line.detail.contains(&key) && !line.detail.contains("pencil"), "{line:?}");
+    }
+}
+
+// Shows: F115, F125
+#[tokio::test(flavor = "multi_thread")]
+async fn a_yes_that_applied_nothing_is_told_as_one() {
+    let world = World::new().await;
+    world.script(&LEAD_SCORING).await;
+    world.rule(&format!("{SCORE}\n    mode = \"approve\"\n")).await.good(201);
+    let manager = Browser::of(&world, MANAGER, &[Role::Approver]).await;
+    let token = world.token(MANAGER, &[Scope::Read, Scope::Approve]).await;
+    for (name, through_the_page) in [("manufacturing of chairs", true), ("manufacturing of desks", false)] {
+        let (run, hash) = waiting(&world, name).await;
+        let lead = world.get(&format!("/api/v1/runs/{run}")).await.good(200)["record"].clone();
+        let other = json!({ "email_from": "grace@cedar.example" });
+        world.call("PATCH", &format!("/api/v1/records/crm.lead/{lead}"), other).await.good(200);
+        let yes = async |hash: &str| {
+            let before = newest(&world).await;
+            let status = if through_the_page {
+                let form = [("hash", hash), ("note", "fine")];
+                manager.post(&format!("/approvals/{run}/approve"), &form).await.status
+            } else {
+                let body = json!({ "hash": hash, "note": "fine" });
+                world.call_as(&token, "POST", &format!("/api/v1/approvals/{run}/approve"), body).await.status
+            };
+            (status, since(&world, before).await)
+        };
+        let what = if through_the_page { "/approvals" } else { "POST /api/v1/approvals" };
+        let what = format!("{what}/{run}/approve");
+        let (status, lines) = yes(&hash).await;
+        assert_eq!(status, 409);
+        let detail = one_line(&lines, "approval-met-conflict", &what);
+        let said = format!("yes to {hash}, of score: fine");
+        assert_eq!(detail, format!("{said}; its records had changed: nothing was applied, and the run runs again"));
+
+        // The run asks anew, and a yes to that is what it says.
+        world.ended(run).await;
+        let hash = world.get(&format!("/api/v1/approvals/{run}")).await.good(200)["hash"].clone();
+        let (status, lines) = yes(hash.as_str().unwrap()).await;
+        assert!(status < 400, "{status}");
+        let action = if through_the_page { "change-approved" } else { "api-request" };
+        assert!(one_line(&lines, action, &what).ends_with(", of score: fine"), "{lines:?}");
+        // What is refused is no change, and nothing is told of it.
+        assert_eq!(yes(hash.as_str().unwrap()).await, (409, Vec::new()));
     }
 }
 
