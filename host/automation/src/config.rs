@@ -2,6 +2,7 @@
 
 use std::{collections::HashMap, sync::Arc};
 
+use serde::{Deserialize, Serialize};
 use triggerbox_llm::Services;
 use triggerbox_model::{
     grants::Policy,
@@ -73,7 +74,8 @@ impl Default for Config {
 }
 
 /// How long the past is kept; nothing: for ever. Runs that are not over are always kept.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, rename_all = "kebab-case")]
 pub struct Retention {
     /// Runs with everything that belongs to them, in days.
     pub days: Option<u32>,

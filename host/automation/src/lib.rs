@@ -19,6 +19,7 @@
 //! | [`logs`] | what scripts logged |
 //! | [`events`] | what happened, where a rule wanted to know |
 //! | [`seen`] | what was taken once |
+//! | [`retention`] | how long the past is kept, where somebody set it |
 //! | [`proposals`] | changes that wait for a yes |
 //! | [`firing`] | what a run was fired with |
 //! | [`journal`] | host calls with their answers |
@@ -73,6 +74,7 @@ pub mod records;
 pub mod remote;
 pub mod replay;
 pub mod report;
+pub mod retention;
 pub mod rule;
 pub mod runner;
 pub mod runs;

@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use rusqlite::Connection;
 use triggerbox_automation::{
     agents::{self, stored::StoredAgent},
+    config::Retention,
     proposals::ProposalHash,
     rule::{
         Rule,
@@ -216,6 +217,19 @@ pub fn runs(ids: &[i64]) -> String {
 pub fn account(login: &str, user: Id, roles: &BTreeSet<Role>, is_off: bool) -> String {
     let roles: Vec<_> = roles.iter().map(|role| role.name()).collect();
     format!("{login}: user {user}, {}{}", roles.join(" "), if is_off { ", switched off" } else { "" })
+}
+
+/// How long the past is kept.
+#[must_use]
+pub fn retention(keep: &Retention) -> String {
+    let days = |days: Option<u32>| days.map_or_else(|| "for ever".to_owned(), |days| format!("{days} days"));
+    let (runs, journals) = (days(keep.days), days(keep.journal_days));
+    let count = keep.runs_per_rule.map_or_else(|| "any number".to_owned(), |count| format!("at most {count}"));
+    let bytes = keep.bytes_per_rule.map_or_else(String::new, |bytes| format!(" in {bytes} bytes"));
+    format!(
+        "runs {runs}, journals {journals}, {count}{bytes} of each automation, keys of deliveries {} days",
+        keep.seen_days
+    )
 }
 
 /// A token.

@@ -4,7 +4,7 @@ use rusqlite::Connection;
 use serde::Serialize;
 
 use super::Engine;
-use crate::{config::Retention, error::EngineError};
+use crate::{config::Retention, error::EngineError, retention};
 
 /// Runs that are let go in one transaction: others wait for no more than these.
 const BATCH: usize = 500;
@@ -30,7 +30,7 @@ impl Engine {
     /// # Errors
     /// What the database says.
     pub async fn retain(&self) -> Result<Retained, EngineError> {
-        let keep = self.config().retention;
+        let keep = retention::kept(&*self.database().snapshot()?)?.unwrap_or(self.config().retention);
         let now = self.inner.shared.now();
         let mut done = Retained::default();
         for rule in rules(&*self.database().snapshot()?)? {

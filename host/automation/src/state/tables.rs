@@ -4,7 +4,7 @@
 use rusqlite::{Connection, OptionalExtension};
 
 /// The steps from nothing to the newest format. One that was released never changes: a new one is added.
-const STEPS: &[&str] = &[FIRST, LOG, AGENTS, SUPPRESSED, YES];
+const STEPS: &[&str] = &[FIRST, LOG, AGENTS, SUPPRESSED, YES, SETTINGS];
 
 /// Key in `tb_meta`.
 const FORMAT_KEY: &str = "engine-format";
@@ -239,6 +239,11 @@ UPDATE engine_proposal SET yes_by = decided_by, yes_note = note, decided_by = NU
 -- Those of runs that were cancelled went on waiting.
 UPDATE engine_proposal SET state = 'rejected'
 WHERE state = 'waiting' AND run IN (SELECT id FROM engine_run WHERE state <> 'waiting-approval');
+";
+
+/// What administrators set while the server runs, in place of what its configuration says.
+const SETTINGS: &str = "
+CREATE TABLE engine_setting (name TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT, WITHOUT ROWID;  -- JSON
 ";
 
 /// Whether the file has the engine's tables, as this program knows them.

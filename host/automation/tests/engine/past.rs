@@ -7,6 +7,7 @@ use triggerbox_automation::{
     Config,
     config::{Journal, Retention},
     replay::{Verdict, replay},
+    retention,
     runs::{RunFilter, RunState},
 };
 use triggerbox_model::{
@@ -141,6 +142,30 @@ fn runs_are_let_go_by_number_and_by_age() {
     }
 }
 
+// Shows: F129
+#[test]
+fn how_long_the_past_is_kept_can_be_set_while_the_engine_runs() {
+    let file = Retention { runs_per_rule: Some(4), ..Retention::default() };
+    let world = scored(Config { retention: file, ..Config::default() });
+    for number in 0..6 {
+        lead(&world, &format!("Warehouse {number}"), 20_000.0);
+    }
+    world.settle();
+    let set = |keep: Option<Retention>| world.commit(move |conn| retention::set(conn, keep));
+    let kept = || retention::kept(&world.engine.database().snapshot().unwrap()).unwrap();
+    assert_eq!(kept(), None);
+    let more = Retention { runs_per_rule: Some(5), seen_days: 1, ..Retention::default() };
+    set(Some(Retention { days: None, ..more }));
+    set(Some(more));
+    assert_eq!(kept(), Some(more));
+    assert_eq!(block_on(world.engine.retain()).unwrap().runs, 1, "what is set is in force");
+    // And stays so for the next engine of the file; until it is as in the configuration again.
+    let world = World::on(world.engine.database().clone(), Config { retention: file, ..Config::default() });
+    assert_eq!(block_on(world.engine.retain()).unwrap().runs, 0);
+    world.commit(|conn| retention::set(conn, None));
+    assert_eq!(block_on(world.engine.retain()).unwrap().runs, 1);
+}
+
 #[test]
 fn the_file_shrinks_when_runs_are_let_go() {
     let folder = tempfile::tempdir().unwrap();
@@ -191,6 +216,7 @@ fn a_database_of_the_first_format_gets_its_log_and_threads() {
                      ALTER TABLE engine_proposal DROP COLUMN yes_note; \
                      ALTER TABLE engine_proposal DROP COLUMN yes_open; \
                      ALTER TABLE engine_proposal DROP COLUMN yes_until; \
+                     DROP TABLE engine_setting; \
                      UPDATE tb_meta SET value = '1' WHERE key = 'engine-format'";
         conn.execute_batch(older).map_err(DbError::from)
     });

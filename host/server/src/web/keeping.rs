@@ -16,7 +16,7 @@ use crate::{app::App, extract::At, people::audit, problem::Problem, vault};
 pub(super) fn cards(app: &App, visitor: &Visitor) -> Markup {
     let written = app.vault().names();
     html! {
-        section.card {
+        section.card #secrets {
             h2 { "Secrets" }
             p.faint { "What signs webhooks, by name. Written here, never shown again; encrypted in the database with the key of the configuration's " code { "web.key-file" } ". Those of the configuration file are used too." }
             ul {
@@ -34,7 +34,7 @@ pub(super) fn cards(app: &App, visitor: &Visitor) -> Markup {
                 }
             } @else { p.banner.wait { "Set " code { "web.key-file" } " to a file of random bytes to write secrets here." } }
         }
-        section.card {
+        section.card #erase {
             h2 { "Erase one person" }
             p.faint { "Takes texts, whatever their case, out of all that is kept of runs: requests, reports, logs, journals, conversations. Records are not touched. A run that held one no longer replays as it was." }
             form method="post" action="/settings/erase" {

@@ -23,6 +23,7 @@ mod page;
 mod parts;
 mod providers;
 mod report;
+mod retention;
 mod rule_form;
 mod run;
 mod runs;
@@ -30,6 +31,7 @@ mod scripts;
 mod session_box;
 mod settings;
 mod sign_in;
+mod standing;
 mod threads;
 mod usage;
 mod visitor;
@@ -131,6 +133,7 @@ pub fn routes() -> Vec<Route> {
         act("/settings/secrets", Scope::Admin, "secret-written", post(keeping::write_secret)),
         act("/settings/secrets/{name}/delete", Scope::Admin, "secret-deleted", post(keeping::delete_secret)),
         act("/settings/erase", Scope::Admin, "person-erased", post(keeping::erase)),
+        act("/settings/retention", Scope::Admin, "retention-changed", post(retention::save)),
         act("/settings/tokens", Scope::Admin, "token-made", post(settings::create_token)),
         act("/settings/tokens/{id}/revoke", Scope::Admin, "token-revoked", post(settings::revoke_token)),
     ]

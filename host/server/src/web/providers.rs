@@ -15,6 +15,7 @@ use triggerbox_llm::{
 
 use super::{
     parts::{badge, grouped, time},
+    standing::fact,
     visitor::Visitor,
 };
 use crate::{app::App, problem::Problem};
@@ -35,7 +36,7 @@ struct Heard {
 pub(super) async fn card(app: &App, visitor: &Visitor) -> Result<Markup, Problem> {
     let Some(services) = app.engine().config().outside.clone() else {
         return Ok(html! {
-            section.card {
+            section.card #providers {
                 h2 { "Language models" }
                 p.faint { "None: the configuration's " code { "providers" } " names no file of providers, and no run asks a model." }
             }
@@ -48,31 +49,46 @@ pub(super) async fn card(app: &App, visitor: &Visitor) -> Result<Markup, Problem
     let heard = heard.await?;
     let config = services.models.config();
     let default = config.find(None).map(|(provider, model)| format!("{}/{}", provider.name, model.name));
+    let file = app.config().providers.as_ref().map(|path| path.display().to_string());
     Ok(html! {
-        section.card {
+        section.card #providers {
             h2 { "Language models" }
-            p.faint { "From the providers file; they are changed there. Keys are never shown. " @if let Some(default) = &default { "Who names no model asks " code { (default) } "." } }
+            p.faint {
+                "From the file that " code { "providers" } " of the configuration names"
+                @if let Some(file) = &file { ", " code { (file) } }
+                ". They are changed there, and in force after a restart. Keys are never shown. "
+                @if let Some(default) = &default { "Who names no model asks " code { (default) } "." }
+            }
             @if services.models.is_replay() { p.banner.wait { "A recording answers: no provider is asked." } }
-            @for provider in &config.providers { (one(provider, heard.get(&provider.name), visitor)) }
+            @for provider in &config.providers { (one(config, provider, heard.get(&provider.name), visitor)) }
+            (budgets(config))
+            (secrets(config))
         }
     })
 }
 
-fn one(provider: &Provider, heard: Option<&Heard>, visitor: &Visitor) -> Markup {
+fn one(config: &Config, provider: &Provider, heard: Option<&Heard>, visitor: &Visitor) -> Markup {
     let kind = match provider.kind {
-        Kind::Openai => "chat completions",
-        Kind::Anthropic => "messages",
+        Kind::Openai => "chat completions (openai)",
+        Kind::Anthropic => "messages (anthropic)",
     };
+    let per_minute = |most: Option<u32>| most.map_or_else(|| "as many as come".to_owned(), |most| grouped(most.into()));
     html! {
         section.diff {
             h3 { (provider.name) " " (reach(heard)) }
-            p.faint {
-                code { (place(provider)) } ", " (kind)
-                @if provider.key.is_some() { ", with a key" } @else { ", without a key" }
-                @if let Some(heard) = heard {
-                    ". Asked last: " (time(heard.at, &visitor.zone))
-                    "; of the newest " (grouped(heard.calls)) " calls " (grouped(heard.failures)) " failed."
-                }
+            @if let Some(heard) = heard {
+                p.faint { "Asked last: " (time(heard.at, &visitor.zone)) "; of the newest " (grouped(heard.calls)) " calls " (grouped(heard.failures)) " failed." }
+            }
+            dl.facts {
+                (fact("Protocol", "kind", kind))
+                (fact("Address", "base-url", &place(provider)))
+                (fact("Asked", "key", if provider.key.is_some() { "with a key" } else { "without a key" }))
+                (fact("Requests a minute", "requests-per-minute", &per_minute(provider.requests_per_minute)))
+                (fact("Tokens a minute", "tokens-per-minute", &per_minute(provider.tokens_per_minute)))
+                (fact("Requests at once", "concurrent", &grouped(provider.concurrent.into())))
+                (fact("One try takes at most", "timeout", &format!("{} seconds", grouped(provider.timeout))))
+                (fact("Sent again after trouble, at most", "retries", &format!("{} times", grouped(provider.retries.into()))))
+                @if provider.currency != "EUR" { (fact("Euros for one unit of its currency", "rates", &format!("{} for 1 {}", config.rate(provider), provider.currency))) }
             }
             div.scroll tabindex="0" role="region" aria-label={ "Models of " (provider.name) } { table.stack {
                 thead { tr { th scope="col" { "Model" } th.number scope="col" { "A million tokens in" } th.number scope="col" { "A million tokens out" } th.number scope="col" { "Longest answer" } } }
@@ -82,6 +98,33 @@ fn one(provider: &Provider, heard: Option<&Heard>, visitor: &Visitor) -> Markup 
                     td.number { (model.output_price) " " (provider.currency) }
                     td.number { (grouped(model.max_output.into())) " tokens" }
                 } } }
+            } }
+        }
+    }
+}
+
+/// What runs may use together.
+fn budgets(config: &Config) -> Markup {
+    let all = [
+        ("One event from outside, with all that follows from it", "budgets.root", &config.budgets.root),
+        ("One automation in a day", "budgets.rule-day", &config.budgets.rule_day),
+        ("All automations in a day", "budgets.server-day", &config.budgets.server_day),
+    ];
+    html! {
+        h3 { "Budgets" }
+        dl.facts { @for (label, key, budget) in all {
+            (fact(label, key, &format!("{} calls, {} tokens, €{:.2}", grouped(budget.calls), grouped(budget.tokens), budget.cost)))
+        } }
+    }
+}
+
+/// What scripts may put into headers without knowing it.
+fn secrets(config: &Config) -> Markup {
+    html! {
+        @if !config.secrets.is_empty() {
+            h3 { "Secrets of requests" }
+            dl.facts { @for secret in &config.secrets {
+                (fact(&secret.name, "secrets", &format!("only in the header {} of requests to {}", secret.header, secret.host)))
             } }
         }
     }

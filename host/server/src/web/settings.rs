@@ -7,16 +7,13 @@ use jiff::Timestamp;
 use maud::{Markup, html};
 use serde::Deserialize;
 use triggerbox_automation::{EngineError, people};
-use triggerbox_model::{
-    limits::{Class, Limits, TABLE},
-    value::Id,
-};
+use triggerbox_model::value::Id;
 
 use super::{
     automation::number,
     form::Form,
     page::{Answer, Done, Page, Tab},
-    parts::{action, address, badge, bytes, confirmed, encoded, field, hidden_token, time},
+    parts::{action, address, badge, confirmed, encoded, field, hidden_token, time},
     visitor::{Visitor, names},
 };
 use crate::{
@@ -34,6 +31,18 @@ const ACCOUNTS: u32 = 20;
 
 /// Tokens of one page.
 const TOKENS: u32 = 40;
+
+/// The parts of the page: each is found by its name.
+const PARTS: [(&str, &str); 8] = [
+    ("accounts", "Accounts"),
+    ("tokens", "API tokens"),
+    ("providers", "Language models"),
+    ("secrets", "Secrets"),
+    ("erase", "Erase one person"),
+    ("retention", "How long the past is kept"),
+    ("policy", "Policy"),
+    ("limits", "Limits"),
+];
 
 /// Which accounts and tokens.
 #[derive(Debug, Default, Deserialize)]
@@ -61,9 +70,11 @@ pub(super) async fn show(State(app): State<App>, visitor: Visitor, Asked(query):
     let people = names(&app, all.iter().map(|one| one.user).chain(tokens.iter().map(|one| one.user)))?;
     let name = |user: Id| people.get(&user).map_or("", String::as_str);
     let providers = super::providers::card(&app, &visitor).await?;
+    let retention = super::retention::card(&app, &visitor).await?;
     let body = html! {
         p.toolbar { a.button href="/settings/audit" { "Audit log" } a.button href="/usage" { "Stop switch" } }
-        section.card {
+        nav.toolbar aria-label="On this page" { @for (id, title) in PARTS { a href={ "#" (id) } { (title) } } }
+        section.card #accounts {
             h2 { "Accounts" }
             p.faint { "An account signs in here and has the rights of a user of the records: what it may see follows from those, what it may do follows from its roles." }
             form.toolbar method="get" action="/settings" role="search" {
@@ -87,7 +98,8 @@ pub(super) async fn show(State(app): State<App>, visitor: Visitor, Asked(query):
         }
         (providers)
         (super::keeping::cards(&app, &visitor))
-        (standing(&app))
+        (retention)
+        (super::standing::cards(&app))
     };
     Ok(Page::new(Tab::Settings, "Settings", body))
 }
@@ -176,45 +188,6 @@ fn new_token(visitor: &Visitor) -> Markup {
                 span { input id=(id) type="checkbox" name="scope" value=(scope.name()) checked[scope == Scope::Read]; " " label for=(id) { (scope.name()) } }
             } } }
             button.primary type="submit" { "Make token" }
-        }
-    }
-}
-
-/// What the configuration file says: it is changed there.
-fn standing(app: &App) -> Markup {
-    let (policy, config) = (&app.engine().config().policy, app.config());
-    let kept = &config.retention;
-    let list = |items: &[String]| if items.is_empty() { "none".to_owned() } else { items.join(", ") };
-    let operations = |set: &BTreeSet<_>| -> Vec<String> {
-        set.iter().map(|one: &triggerbox_model::grants::GrantOperation| one.name().to_owned()).collect()
-    };
-    let days = |days: u32| if days == 0 { "for ever".to_owned() } else { format!("{days} days") };
-    let of = |class| Limits::resolve(class, [&app.engine().config().limits]);
-    let classes = [of(Class::Sync), of(Class::Async), of(Class::Batch), of(Class::Agent)];
-    html! {
-        section.card {
-            h2 { "Policy" }
-            p.faint { "From the configuration file, with the limits and how long the past is kept; it is changed there." }
-            dl.facts {
-                dt { "Models that need a grant by name" } dd { (list(&policy.guarded_models)) }
-                dt { "Operations that need a grant by name" } dd { (list(&operations(&policy.guarded_operations))) }
-                dt { "Models that no grant opens" } dd { (list(&policy.forbidden_models)) }
-                dt { "Operations that somebody must approve" } dd { (list(&operations(&policy.approved_operations))) }
-                dt { "Operations of agents that somebody must approve" } dd { (list(&operations(&policy.approved_agent_operations))) }
-                dt { "Runs are kept" } dd { (days(kept.days)) ", at most " (kept.runs_per_rule) " and " (bytes(kept.bytes_per_rule)) " of each automation" }
-                dt { "Journals are kept" } dd { (days(kept.journal_days)) }
-                dt { "A change waits for a yes" } dd { (config.runs.approval_hours) " hours" }
-                dt { "An automation is paused after" } dd { (config.runs.pause_after) " failures in a row" }
-                dt { "Trouble is told to" } dd { (list(&config.alerts.to)) }
-            }
-        }
-        section.card {
-            details { summary { b { "Limits of this host" } }
-                div.scroll tabindex="0" role="region" aria-label="Limits of this host" { table {
-                    thead { tr { th scope="col" { "Limit" } @for class in Class::ALL { th.number scope="col" { (class.name()) } } } }
-                    tbody { @for spec in TABLE { tr { th scope="row" title=(spec.help) { (spec.name) } @for limits in &classes { td.number { (super::parts::amount(spec.unit, limits.get(spec.limit))) } } } } }
-                } }
-            }
         }
     }
 }

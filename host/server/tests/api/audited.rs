@@ -214,6 +214,17 @@ async fn each_change_through_a_page_leaves_its_line() {
     pages.done(&admin, "/settings/secrets/{name}/delete", "/settings/secrets/shop/delete", &[]).await;
     let erase = [("texts", "Zoë Unforgettable"), ("request", "request 17")];
     pages.done(&admin, "/settings/erase", "/settings/erase", &erase).await;
+    let keep = [
+        ("days", "30"),
+        ("journal-days", "0"),
+        ("runs-per-rule", "9"),
+        ("bytes-per-rule", "0"),
+        ("deliveries-days", "2"),
+    ];
+    pages.done(&admin, "/settings/retention", "/settings/retention", &keep).await;
+    let told = &pages.told["/settings/retention"];
+    let (now, was) = ("runs 30 days, journals for ever, at most 9 of each automation, ", "before: runs 90 days, ");
+    assert!(told.starts_with(now) && told.contains(was), "{told}");
     let token = [("name", "ci"), ("user", "maya"), ("scope", "read"), ("scope", "rules"), ("days", "1")];
     pages.done(&admin, "/settings/tokens", "/settings/tokens", &token).await;
     let told = pages.told["/settings/tokens"].clone();

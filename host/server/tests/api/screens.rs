@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use guest_artifacts::LEAD_SCORING;
 use rusqlite::Connection;
 use serde_json::{Value as Json, json};
-use triggerbox_automation::{Clock, EngineError};
+use triggerbox_automation::{Clock, EngineError, config::Retention, retention};
 use triggerbox_sandbox::inspect::embed_manifest;
 use triggerbox_server::{
     people::Role,
@@ -304,6 +304,100 @@ async fn pace_failures_and_what_is_stuck_are_told_as_they_are() {
     }
     let stuck = page.split("Stuck runs").nth(1).unwrap_or_else(|| panic!("{page}"));
     assert!(stuck.contains("of late, since") && !stuck.contains("of early, since"), "{stuck}");
+}
+
+// Shows: F129
+#[tokio::test(flavor = "multi_thread")]
+async fn the_settings_tell_what_the_files_say_and_where_it_is_changed() {
+    let server = ModelServer::of(vec![json!("Looked at it.")]);
+    let mut config = triggerbox_server::Config::default();
+    config.policy.forbidden_models = vec!["hr.employee".to_owned()];
+    config.alerts.to = vec!["https://chat.example/hooks/a-part-that-is-secret".to_owned()];
+    config.providers = Some("/etc/triggerbox/providers.toml".into());
+    let world = World::with_outside(config, Some(services(&server))).await;
+    let admin = Browser::of(&world, ADMIN, &[Role::Administrator]).await;
+    let page = admin.page("/settings").await;
+    for (value, key) in [
+        ("chat completions (openai)", "kind"),
+        (format!("{}/v1", server.url).as_str(), "base-url"),
+        ("with a key", "key"),
+        ("100\u{202f}000", "requests-per-minute"),
+        ("as many as come", "tokens-per-minute"),
+        ("500", "concurrent"),
+        ("120 seconds", "timeout"),
+        ("0 times", "retries"),
+        ("res.users, res.groups, ir.*", "guarded-models"),
+        ("hr.employee", "forbidden-models"),
+        ("none", "approved-operations"),
+        ("72 hours", "runs.approval-hours"),
+        ("https://chat.example", "alerts.to"),
+    ] {
+        let told = format!("<dd>{value} <code class=\"faint\">{key}</code></dd>");
+        assert!(page.contains(&told), "{told}: {page}");
+    }
+    for part in
+        ["budgets.rule-day", "2 EUR", "/etc/triggerbox/providers.toml", "<code>[policy]</code>", "after a restart"]
+    {
+        assert!(page.contains(part), "{part}: {page}");
+    }
+    assert!(!page.contains("a-part-that-is-secret") && !page.contains("TEST_KEY"), "{page}");
+    let parts = page.split("aria-label=\"On this page\"").nth(1).unwrap().split("</nav>").next().unwrap();
+    let parts: Vec<_> = parts.split("href=\"#").skip(1).map(|rest| rest.split('"').next().unwrap()).collect();
+    assert_eq!(parts.len(), 8);
+    for part in parts {
+        assert_eq!(page.matches(&format!("id=\"{part}\"")).count(), 1, "{part}: {page}");
+    }
+}
+
+// Shows: F129
+#[tokio::test(flavor = "multi_thread")]
+async fn how_long_the_past_is_kept_is_set_on_the_page() {
+    let world = World::new().await;
+    let admin = Browser::of(&world, ADMIN, &[Role::Administrator]).await;
+    let shown = async |days: &str, told: &str| {
+        let page = admin.page("/settings").await;
+        assert!(
+            page.contains(&format!("name=\"days\" value=\"{days}\"")) && page.contains(told),
+            "{days} {told}: {page}"
+        );
+    };
+    shown("90", "From <code>[retention]</code> of the configuration file.").await;
+    let keep = |name: &str, value: &'static str| {
+        let all = [
+            ("days", "30"),
+            ("journal-days", "0"),
+            ("runs-per-rule", "1 000"),
+            ("bytes-per-rule", "1048576"),
+            ("deliveries-days", "2"),
+        ];
+        all.map(|(known, other)| (known, if known == name { value } else { other }))
+    };
+    assert_eq!(admin.done("/settings/retention", &keep("", "")).await, "/settings#retention");
+    let set = Retention {
+        days: Some(30),
+        journal_days: None,
+        runs_per_rule: Some(1_000),
+        bytes_per_rule: Some(1 << 20),
+        seen_days: 2,
+    };
+    assert_eq!(world.app.read(retention::kept).await.unwrap(), Some(set));
+    shown("30", "configuration file says: runs 90 days, journals 30 days").await;
+    for (name, value) in [
+        ("days", "-1"),
+        ("days", "for ever"),
+        ("days", "36526"),
+        ("journal-days", ""),
+        ("runs-per-rule", "4294967296"),
+        ("bytes-per-rule", "1e9"),
+        ("deliveries-days", "0"),
+    ] {
+        let answer = admin.post("/settings/retention", &keep(name, value)).await;
+        assert_eq!(answer.status, 400, "{name} {value}");
+        assert!(answer.text().contains(name), "{name}: {}", answer.text());
+    }
+    assert_eq!(world.app.read(retention::kept).await.unwrap(), Some(set));
+    admin.done("/settings/retention", &[("as-file", "1")]).await;
+    shown("90", "From <code>[retention]</code> of the configuration file.").await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
