@@ -178,6 +178,19 @@ fn log_flood() {
     });
 }
 
+/// What it says is told as it is, and none of it is more than text; `host/server/tests/api/pages.rs` has it shown.
+#[test]
+fn loud() {
+    alone(async {
+        let run = attack(&guests::LOUD).await;
+        let Ending::Done(outcome) = &run.ending else { panic!("{:?}", run.ending) };
+        let said = "<script>alert(1)</script>";
+        assert_eq!((outcome.message.as_deref(), outcome.warning.as_deref()), (Some(said), Some(said)));
+        let lines = support::memory(run).lines;
+        assert!(lines.iter().filter(|line| line.1 == said).count() >= 2, "{lines:?}");
+    });
+}
+
 #[test]
 fn print_flood() {
     alone(async {

@@ -350,7 +350,8 @@ async fn framed(app: &App, mut answer: Response, visitor: Option<&Visitor>, said
     let (waiting, stops) = counted.unwrap_or_default();
     let stopped = visitor.is_some() && stops > 0;
     let frame = Frame { visitor, said: said.as_deref(), waiting, stopped };
-    let text = page.document(&frame).into_string();
+    // No page has this character: browsers drop it, or show another one for it.
+    let text = page.document(&frame).into_string().replace('\0', "\u{fffd}");
     let kind = HeaderValue::from_static("text/html; charset=utf-8");
     *answer.body_mut() = Body::from(text);
     answer.headers_mut().insert(header::CONTENT_TYPE, kind);

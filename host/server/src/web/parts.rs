@@ -101,9 +101,15 @@ pub(super) fn long(text: &str) -> Markup {
     let end = text.char_indices().nth(LONGEST).map(|(end, _)| end);
     html! {
         @if let Some(end) = end {
-            (text.get(..end).unwrap_or_default()) "… " span.faint { "(" (text.len()) " bytes in all)" }
-        } @else { (text) }
+            (apart(text.get(..end).unwrap_or_default())) "… " span.faint { "(" (text.len()) " bytes in all)" }
+        } @else { (apart(text)) }
     }
+}
+
+/// A text from outside. Marks in it that turn the direction of writing turn nothing that stands beside it.
+pub(super) fn apart(text: &str) -> Markup {
+    let turns = |c: char| matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+    html! { @if text.contains(turns) { bdi { (text) } } @else { (text) } }
 }
 
 /// The beginning of the JSON form of something: so many bytes. No more of it is made, however much there is.
@@ -256,10 +262,10 @@ fn chatter(one: &ChatterDiff) -> Markup {
                 b { @if *note { "Note: " } @else { "Message to followers: " } } span.text { (long(text)) }
             }
             ChatterDiff::Activity { kind, summary, deadline, user } => {
-                b { "Activity: " } (kind) @if !summary.is_empty() { " “" (long(summary)) "”" }
-                " for " (user) ", due " (deadline)
+                b { "Activity: " } (apart(kind)) @if !summary.is_empty() { " “" (long(summary)) "”" }
+                " for " (apart(user)) ", due " (deadline)
             }
-            ChatterDiff::ActivityDone { kind, summary } => { b { "Activity done: " } (kind) " " (long(summary)) }
+            ChatterDiff::ActivityDone { kind, summary } => { b { "Activity done: " } (apart(kind)) " " (long(summary)) }
             ChatterDiff::Follower { name } => { b { "New follower: " } (name) }
             ChatterDiff::FollowerRemoved { name } => { b { "No longer follows: " } (name) }
         }

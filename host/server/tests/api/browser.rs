@@ -112,7 +112,8 @@ pub(crate) fn encoded(text: &str) -> String {
 }
 
 /// Elements that pages are made of. Another one came from elsewhere.
-const ELEMENTS: [&str; 68] = [
+const ELEMENTS: [&str; 69] = [
+    "bdi",
     "html",
     "head",
     "meta",
@@ -236,8 +237,35 @@ pub(crate) fn sound(page: &str) -> Result<(), String> {
     Ok(())
 }
 
+/// Elements that keep the direction of writing to themselves: each is a block, or the style sheet isolates it.
+const ISOLATED: [&str; 29] = [
+    "a", "b", "bdi", "button", "code", "dd", "del", "div", "dt", "em", "h1", "h2", "h3", "i", "ins", "label", "li",
+    "option", "p", "pre", "small", "span", "strong", "summary", "td", "textarea", "th", "time", "title",
+];
+
+/// Whether each text with marks that turn the direction of writing ends with its element: else they turn what stands behind it.
+pub(crate) fn isolated(page: &str) -> Result<(), String> {
+    let turns = |c: char| matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+    for (at, _) in page.match_indices(turns) {
+        let (before, behind) = page.split_at(at);
+        // The values of attributes are by themselves.
+        if before.rfind('<') > before.rfind('>') {
+            continue;
+        }
+        let tag = behind.split_once('<').map_or("", |(_, tag)| tag);
+        let ends =
+            ISOLATED.iter().any(|name| tag.strip_prefix(&format!("/{name}")).is_some_and(|rest| rest.starts_with('>')));
+        if !ends {
+            return Err(format!("in front of `<{}`", tag.chars().take(60).collect::<String>()));
+        }
+    }
+    Ok(())
+}
+
 #[test]
 fn what_breaks_out_of_a_page_is_found() {
+    isolated("<p title=\"\u{202e}\">a <b>\u{202e}b</b> c \u{202e}d</p>").unwrap();
+    assert!(isolated("<p>\u{202e}a <b>b</b></p>").is_err());
     sound("<!DOCTYPE html><p>a &lt;b&gt; <a href=\"/x?y=%22\">z</a><script src=\"/assets/app.js\" defer></script>")
         .unwrap();
     for page in [

@@ -1,13 +1,13 @@
 //! The pages: what an administrator does with them, and what nobody gets done with them.
 
-use guest_artifacts::LEAD_SCORING;
+use guest_artifacts::{LEAD_SCORING, LOUD};
 use serde_json::json;
 use triggerbox_automation::EngineError;
 use triggerbox_sandbox::inspect::embed_manifest;
 use triggerbox_server::people::{Role, audit};
 
 use crate::{
-    browser::{Browser, encoded, sound},
+    browser::{Browser, encoded, isolated, sound},
     world::{ADMIN, Answer, MANAGER, READER, SAM, SCORE, World},
 };
 
@@ -298,6 +298,61 @@ async fn texts_from_outside_stay_texts() {
     check("a replay".to_owned(), admin.post(&format!("/runs/{waiting}/replay"), &[("version", hash)]).await.text());
     check("a backtest".to_owned(), admin.post("/scripts/lead-scoring/backtest", &[("hash", hash)]).await.text());
     check("a test".to_owned(), admin.post("/automations/score/test", &[("records", "1")]).await.text());
+}
+
+// Shows: F017
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_hostile_script_says_stays_text() {
+    let world = World::new().await;
+    world.script(&LOUD).await;
+    let mut texts = PAYLOADS.map(str::to_owned).to_vec();
+    texts.extend(["\u{202e}\u{2066}\u{202d}gnp.exe", "nul\0\0<b>\u{1b}[31m\u{7}\u{0}"].map(str::to_owned));
+    texts.extend(["W", "<"].map(|letter| letter.repeat(10_000)));
+    let list = serde_json::to_string(&texts).unwrap();
+    let admin = Browser::of(&world, ADMIN, &[Role::Administrator]).await;
+    let style = admin.get("/assets/style.css").await.text();
+    assert!(style.contains("overflow-wrap: anywhere") && style.contains("unicode-bidi: isolate"));
+    for (name, mode, fails, state) in [
+        ("says", "auto", false, "succeeded"),
+        ("asks", "approve", false, "waiting-approval"),
+        ("fails", "auto", true, "failed"),
+    ] {
+        let rule = json!({
+            "name": name, "model": "crm.lead", "mode": mode, "trigger": { "on": "manual" },
+            "actions": [{ "script": "loud", "parameters": { "texts": list, "fails": fails.to_string() } }],
+        });
+        world.call("PUT", &format!("/api/v1/rules/{name}"), rule).await.good(201);
+        let (lead, _) = world.lead("Quiet").await;
+        let body = json!({ "records": [lead] });
+        let run = world.call("POST", &format!("/api/v1/rules/{name}/run"), body).await.good(202)["runs"][0].clone();
+        let ended = world.ended(run.as_i64().unwrap()).await;
+        assert_eq!(ended["state"], state, "{ended}");
+        for (path, tells) in [
+            (format!("/runs/{run}"), true),
+            (format!("/approvals/{run}"), mode == "approve"),
+            ("/approvals".to_owned(), mode == "approve"),
+            (format!("/runs?rule={name}"), mode == "auto"),
+            (format!("/automations/{name}"), true),
+            ("/automations".to_owned(), false),
+            ("/usage".to_owned(), false),
+            (format!("/sessions/crm.lead/{lead}"), false),
+            ("/scripts/loud".to_owned(), false),
+        ] {
+            let answer = admin.get(&path).await;
+            if answer.status == 404 {
+                assert!(path.starts_with("/approvals/") && mode == "auto", "{path}");
+                continue;
+            }
+            // It is small, and made of what pages are made of.
+            let page = admin.page(&path).await;
+            for payload in PAYLOADS.iter().filter(|payload| payload.contains(['<', '"'])) {
+                assert!(!page.contains(payload), "{path}: {payload}\n{page}");
+            }
+            assert!(!page.contains('\0'), "{path}");
+            isolated(&page).unwrap_or_else(|why| panic!("{path}: {why}\n{page}"));
+            assert!(!tells || page.contains("&lt;script&gt;alert(1)&lt;/script&gt;"), "{path}: {page}");
+        }
+    }
 }
 
 /// A request as a browser sends it that is led to nowhere.
