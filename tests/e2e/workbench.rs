@@ -388,7 +388,8 @@ fn findings_in_sarif_follow_its_schema() {
 
     // The schema comes with the library that writes the format.
     // Of this machine's platform only: what others need was never fetched.
-    let version = Command::new("rustc").arg("-vV").output().unwrap();
+    let version = Command::new(Path::new(env!("CARGO")).with_file_name("rustc")).arg("-vV").output().unwrap();
+    assert!(version.status.success(), "{version:?}");
     let version = String::from_utf8(version.stdout).unwrap();
     let host = version.lines().find_map(|line| line.strip_prefix("host: ")).unwrap();
     let metadata = ["metadata", "--format-version", "1", "--offline", "--filter-platform", host];

@@ -38,9 +38,9 @@ pub struct Compiler {
 /// What one compilation may use.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Bounds {
-    /// Time from start to end.
+    /// Time from start to end: longer than the processor time, so that a busy machine refuses nothing that an idle one takes.
     pub wall: Duration,
-    /// Processor time over all cores, in seconds.
+    /// Processor time over all cores, in seconds. So much it takes at most where nothing else is done.
     pub cpu: u64,
     /// Address space, in bytes.
     pub memory: u64,
@@ -50,7 +50,7 @@ pub struct Bounds {
 
 impl Default for Bounds {
     fn default() -> Self {
-        Self { wall: Duration::from_secs(60), cpu: 240, memory: 2 << 30, output: 512 << 20 }
+        Self { wall: Duration::from_secs(300), cpu: 60, memory: 2 << 30, output: 512 << 20 }
     }
 }
 
