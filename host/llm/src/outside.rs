@@ -176,8 +176,8 @@ impl Calls {
         self.spent = self.spent.plus(within.spent);
     }
 
-    /// What this attempt's calls of language models used, as far as anybody knows: the worst case of a call whose answer was
-    /// lost, and nothing for an answer that an earlier attempt paid for.
+    /// What this attempt's calls of language models used, as far as they came to an end: the worst case of a call whose answer
+    /// was lost, and nothing for an answer that an earlier attempt paid for.
     #[must_use]
     pub fn spent(&self) -> Amount {
         self.spent

@@ -38,7 +38,7 @@ pub struct Compiler {
 /// What one compilation may use.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Bounds {
-    /// Time from start to end: longer than the processor time, so that a busy machine refuses nothing that an idle one takes.
+    /// Time from start to end: longer than the processor time, so that it is not the other work of a busy machine that counts.
     pub wall: Duration,
     /// Processor time over all cores, in seconds. So much it takes at most where nothing else is done.
     pub cpu: u64,
@@ -189,15 +189,12 @@ fn child() -> std::io::Result<()> {
     stdin.read_exact(&mut number)?;
     let cpu = u64::from_le_bytes(number);
     // From here on nothing that comes in can take more than this. No files are written, no core is dumped.
-    for (resource, most) in [
-        (Resource::As, memory),
-        (Resource::Cpu, cpu),
-        (Resource::Core, 0),
-        (Resource::Fsize, 0),
-        (Resource::Nofile, 64),
-    ] {
+    for (resource, most) in [(Resource::As, memory), (Resource::Core, 0), (Resource::Fsize, 0), (Resource::Nofile, 64)]
+    {
         setrlimit(resource, Rlimit { current: Some(most), maximum: Some(most) })?;
     }
+    // The first bound ends it with a signal of its own, by which it is told from other ends.
+    setrlimit(Resource::Cpu, Rlimit { current: Some(cpu), maximum: Some(cpu.saturating_add(1)) })?;
     let mut component = Vec::new();
     stdin.take(inspect::MAX_BYTES as u64 + 1).read_to_end(&mut component)?;
 

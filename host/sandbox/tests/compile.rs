@@ -147,6 +147,15 @@ async fn a_compiler_that_hangs_swells_chatters_or_crashes_is_ended() {
     assert!(swells.contains("memory"), "{swells}");
     let chatters = ends("chatter", Bounds { output: 1 << 20, ..usual }).await;
     assert_eq!(chatters, "compiling the component needs more than 1 MiB for its code");
+    let computes = {
+        let function =
+            "(func (param i64) (result i64) local.get 0 local.get 0 i64.mul local.get 0 i64.rotl i64.popcnt)";
+        let large = wat::parse_str(format!("(component (core module {}))", function.repeat(100_000))).unwrap();
+        let mut compiler = compiler("");
+        compiler.bounds = Bounds { cpu: 1, ..usual };
+        compiler.compile(&large).await.unwrap_err().to_string()
+    };
+    assert_eq!(computes, "compiling the component needs more than 1 s of processor time");
     let crashes = ends("crash", usual).await;
     assert!(crashes.contains("signal 6"), "{crashes}");
 }

@@ -80,7 +80,7 @@ fn place(address: &str) -> String {
     let ip = address.parse::<IpAddr>().or_else(|_| address.parse::<SocketAddr>().map(|socket| socket.ip()));
     match ip.map(|ip| ip.to_canonical()) {
         Ok(IpAddr::V4(ip)) => ip.to_string(),
-        Ok(IpAddr::V6(ip)) => format!("{}/64", Ipv6Addr::from_bits(ip.to_bits() & (u128::MAX << 64))),
+        Ok(IpAddr::V6(ip)) => format!("{}/56", Ipv6Addr::from_bits(ip.to_bits() & (u128::MAX << 72))),
         Err(_) => address.to_owned(),
     }
 }
@@ -177,10 +177,11 @@ mod tests {
     fn addresses_of_one_subscriber_are_one_place() {
         let pace = Pace::default();
         assert_eq!(tries(&pace, "admin", "2001:db8:1:2::1"), 5);
-        for same in ["2001:db8:1:2:ffff:ffff:ffff:ffff", "2001:DB8:1:2::", "[2001:db8:1:2::9]:4711"] {
+        for same in ["2001:db8:1:2:ffff:ffff:ffff:ffff", "2001:DB8:1:2::", "2001:db8:1:ff::1", "[2001:db8:1:2::9]:4711"]
+        {
             assert_eq!(tries(&pace, "admin", same), 0, "{same}");
         }
-        assert_eq!(tries(&pace, "admin", "2001:db8:1:3::1"), 5);
+        assert_eq!(tries(&pace, "admin", "2001:db8:1:103::1"), 5);
         // An IPv4 address as an IPv6 socket tells it; all others are not its neighbours.
         assert_eq!(tries(&pace, "admin", "::ffff:10.0.0.1"), 5);
         assert_eq!(tries(&pace, "admin", "10.0.0.1"), 0);

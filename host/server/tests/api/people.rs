@@ -141,7 +141,7 @@ async fn whoever_guesses_locks_nobody_else_out() {
     assert_eq!(enter(&stranger, "2001:db8:1:2:ffff::6", PASSWORD).await, 429, "one subscriber has all of these");
     // Whose name it is comes in from elsewhere, and in a browser of their own from there, too.
     let new = Browser::new(&world);
-    assert_eq!(enter(&new, "2001:db8:1:3::1", PASSWORD).await, 303);
+    assert_eq!(enter(&new, "2001:db8:1:103::1", PASSWORD).await, 303);
     assert_eq!(enter(&own, "2001:db8:1:2::1", PASSWORD).await, 303);
     let second = own.cookie("tb_device").unwrap();
     assert_ne!(second, first, "drawn anew each time");
@@ -165,7 +165,7 @@ async fn whoever_guesses_locks_nobody_else_out() {
         assert!(answer.status == 422 && answer.text().contains(expected), "{expected}: {}", answer.text());
     }
     let newest = Browser::new(&world);
-    assert_eq!(enter(&newest, "2001:db8:1:3::1", PASSWORD).await, 303);
+    assert_eq!(enter(&newest, "2001:db8:1:103::1", PASSWORD).await, 303);
 }
 
 // Shows: F105, F108
