@@ -1,6 +1,14 @@
 //! The program as its users call it. Commands and their output are data in `tests/e2e/cmd`; they run in a folder with
 //! the files that they name: the example scripts, files that are no scripts, and databases.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test may panic, in its helpers too"
+)]
+
 use std::{fs, path::Path};
 
 use guest_artifacts::EXAMPLES;

@@ -11,7 +11,13 @@
 #[path = "support/model.rs"]
 mod model;
 
-mod cli;
+use std::path::PathBuf;
+
+/// Where new scripts in Rust are compiled: with the examples, whose macros are not compiled once more then.
+fn scripts_target() -> PathBuf {
+    PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../../target/guests"))
+}
+
 // They take compilers from PyPI and npm, which takes minutes on a new machine.
 #[cfg(feature = "languages")]
 mod new;
