@@ -20,8 +20,7 @@ fn the_reference_page_is_what_the_program_says() {
 #[test]
 fn a_new_script_builds_passes_its_tests_and_runs() {
     let folder = tempfile::tempdir().unwrap();
-    // Compiled once for all runs of this test, and apart from the host.
-    let target = Path::new(env!("CARGO_TARGET_TMPDIR")).join("new-script");
+    let target = crate::scripts_target();
     let run = |arguments: &[&str]| {
         let output = triggerbox(folder.path()).args(arguments).env("CARGO_TARGET_DIR", &target).output().unwrap();
         assert!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));

@@ -417,19 +417,19 @@ fn what_is_developed_is_tested_and_pushed_whenever_a_file_changes() {
     run(folder, &["db", "demo", "crm.db"]);
     let token = run(folder, &["token", "create", "test", "--scope", "read,scripts", "--db", "crm.db"]);
     let token = token.trim();
-    run(folder, &["new", "big-deals"]);
+    run(folder, &["new", "watched-deals"]);
     let server = Server::start(folder);
     let to = format!("http://{}", server.address);
     let versions = || {
-        let (status, script) = server.ask(token, "GET", "/api/v1/scripts/big-deals", &Json::Null);
+        let (status, script) = server.ask(token, "GET", "/api/v1/scripts/watched-deals", &Json::Null);
         (status, script["versions"].as_array().map_or(0, Vec::len), script)
     };
     assert_eq!(versions().0, 404);
 
     let dev = |options: &[&str]| {
         let mut command = triggerbox(folder);
-        command.args(["dev", "big-deals", "--server", &to]).args(options).env("TRIGGERBOX_TOKEN", token);
-        command.env("CARGO_TARGET_DIR", Path::new(env!("CARGO_TARGET_TMPDIR")).join("dev-script"));
+        command.args(["dev", "watched-deals", "--server", &to]).args(options).env("TRIGGERBOX_TOKEN", token);
+        command.env("CARGO_TARGET_DIR", crate::scripts_target());
         command
     };
     let output = dev(&["--once"]).env_remove("TRIGGERBOX_TOKEN").output().unwrap();
@@ -439,11 +439,11 @@ fn what_is_developed_is_tested_and_pushed_whenever_a_file_changes() {
 
     let output = dev(&["--once", "--activate"]).output().unwrap();
     let said = String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success() && said.contains("pushed and activated big-deals"), "{said}");
+    assert!(output.status.success() && said.contains("pushed and activated watched-deals"), "{said}");
     assert_eq!(versions().1, 1, "{}", versions().2);
 
     // A scenario that fails keeps the script off the server; the next change is looked at again.
-    let scenarios = folder.join("big-deals/scenarios");
+    let scenarios = folder.join("watched-deals/scenarios");
     let scenario = std::fs::read_dir(&scenarios).unwrap().map(|entry| entry.unwrap().path());
     let scenario = scenario.into_iter().find(|path| path.extension().is_some_and(|end| end == "toml")).unwrap();
     let good = std::fs::read_to_string(&scenario).unwrap();
@@ -457,11 +457,11 @@ fn what_is_developed_is_tested_and_pushed_whenever_a_file_changes() {
     std::fs::write(&scenario, &bad).unwrap();
     assert_eq!(until("passed, "), "0 passed, 1 failed");
     assert!(!until("waiting").contains("pushed"));
-    let manifest = folder.join("big-deals/triggerbox.toml");
+    let manifest = folder.join("watched-deals/triggerbox.toml");
     let text = std::fs::read_to_string(&manifest).unwrap();
     std::fs::write(&manifest, text.replace("version = \"0.1.0\"", "version = \"0.2.0\"")).unwrap();
     std::fs::write(&scenario, &good).unwrap();
-    until("pushed big-deals");
+    until("pushed watched-deals");
     assert_eq!(versions().1, 2, "{}", versions().2);
     child.kill().unwrap();
     child.wait().unwrap();

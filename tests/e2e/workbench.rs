@@ -472,7 +472,7 @@ fn the_steps_of_the_page_on_ci_run() {
         let mut shell = Command::new("sh");
         shell.args(["-e", "-c", step]).current_dir(&folder).env("PATH", &path);
         shell.env("TRIGGERBOX_CACHE", place.path().join("cache")).env("CI_COMMIT_SHA", "0123456");
-        shell.env("CARGO_TARGET_DIR", Path::new(env!("CARGO_TARGET_TMPDIR")).join("new-script"));
+        shell.env("CARGO_TARGET_DIR", crate::scripts_target());
         let output = shell.output().unwrap();
         let said = String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
         (output.status.success(), said)
