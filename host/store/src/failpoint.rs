@@ -12,15 +12,16 @@ pub fn hit(name: &str) {
     use std::{
         fs::File,
         os::unix::fs::FileExt,
-        sync::{
-            OnceLock,
-            atomic::{AtomicU64, Ordering},
-        },
+        sync::{LazyLock, Mutex, PoisonError},
     };
-    static VISITS: AtomicU64 = AtomicU64::new(0);
-    static TRACE: OnceLock<Option<File>> = OnceLock::new();
+    /// Where it is noted, and how often the process has come to the place of its death.
+    static TRACE: LazyLock<Mutex<(Option<File>, u64)>> = LazyLock::new(|| {
+        Mutex::new((std::env::var_os("TRIGGERBOX_FAILPOINT_TRACE").and_then(|path| File::create(path).ok()), 0))
+    });
 
-    let trace = TRACE.get_or_init(|| File::create(std::env::var_os("TRIGGERBOX_FAILPOINT_TRACE")?).ok());
+    // Held over the death: no other thread notes where it has come to meanwhile.
+    let mut held = TRACE.lock().unwrap_or_else(PoisonError::into_inner);
+    let (trace, visits) = &mut *held;
     if let Some(trace) = trace {
         // One write of fixed length: the note is whole whenever the process dies. A lost one makes the histogram coarser.
         let _ = trace.write_all_at(format!("{name:<32}").as_bytes(), 0);
@@ -29,7 +30,8 @@ pub fn hit(name: &str) {
         return;
     }
     let at = std::env::var("TRIGGERBOX_FAILPOINT_AT").ok().and_then(|at| at.parse().ok()).unwrap_or(1);
-    if VISITS.fetch_add(1, Ordering::Relaxed) + 1 == at {
+    *visits += 1;
+    if *visits == at {
         // As `kill -9`: no destructor runs, nothing is flushed.
         let _ = rustix::process::kill_process(rustix::process::getpid(), rustix::process::Signal::KILL);
     }

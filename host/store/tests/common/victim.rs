@@ -3,7 +3,7 @@
 
 use std::{
     collections::BTreeMap,
-    io::{BufRead, BufReader},
+    io::{BufRead, BufReader, Write},
     path::{Path, PathBuf},
     process::{Child, ChildStdout, Command, Stdio},
     time::Duration,
@@ -70,10 +70,12 @@ impl Killer {
 
     /// How often processes died where; each named place at least once in so many kills.
     pub(crate) fn report(&self, result: &str) {
-        println!("{} kills, {result}; it died:", self.kills);
+        // To the error output itself: what a test that passes prints is shown to nobody.
+        let mut histogram = format!("{} kills, {result}; it died:\n", self.kills);
         for (place, times) in &self.died {
-            println!("  {times:>4}  {place}");
+            histogram += &format!("  {times:>4}  {place}\n");
         }
+        std::io::stderr().write_all(histogram.as_bytes()).unwrap();
         let each = self.kills / 2 / u32::try_from(self.places.len()).unwrap();
         for place in self.places {
             let times = self.died.get(&format!("at {place}")).copied().unwrap_or_default();
