@@ -57,6 +57,8 @@ pub struct Http {
     pub head_timeout: u64,
     /// Seconds until a request is given up, its body included.
     pub timeout: u64,
+    /// The same for an upload, which is compiled before it is answered: that alone may take five minutes.
+    pub upload_timeout: u64,
     /// Hours for which the answer to an idempotency key is kept.
     pub idempotency_hours: u32,
     /// Seconds that running runs and open requests have to end when the server is stopped.
@@ -207,6 +209,7 @@ impl Default for Http {
             max_upload: 64 << 20,
             head_timeout: 30,
             timeout: 60,
+            upload_timeout: 420,
             idempotency_hours: 24,
             drain: 30,
         }
@@ -309,10 +312,13 @@ impl Config {
         if self.runs.workers == 0 {
             return invalid("runs.workers", "at least 1, or no rule ever runs");
         }
-        if [self.http.timeout, self.http.head_timeout].contains(&0)
+        if [self.http.timeout, self.http.upload_timeout, self.http.head_timeout].contains(&0)
             || [self.http.max_body, self.http.max_upload].contains(&0)
         {
-            return invalid("http", "`timeout`, `head-timeout`, `max-body` and `max-upload` are at least 1");
+            return invalid(
+                "http",
+                "`timeout`, `upload-timeout`, `head-timeout`, `max-body` and `max-upload` are at least 1",
+            );
         }
         if let Some(url) = &self.web.url
             && !reqwest::Url::parse(url).is_ok_and(|url| matches!(url.scheme(), "http" | "https") && url.path() == "/")
@@ -381,10 +387,10 @@ impl Config {
         Ok(Secrets(secrets))
     }
 
-    /// How long a request may take.
+    /// How long a request may take; an upload has longer.
     #[must_use]
-    pub fn timeout(&self) -> Duration {
-        Duration::from_secs(self.http.timeout)
+    pub fn timeout(&self, uploads: bool) -> Duration {
+        Duration::from_secs(if uploads { self.http.upload_timeout } else { self.http.timeout })
     }
 }
 

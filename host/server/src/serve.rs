@@ -6,7 +6,7 @@ use axum::{
     Json, Router,
     body::HttpBody,
     extract::{DefaultBodyLimit, MatchedPath, Request, State},
-    http::{HeaderValue, StatusCode, header},
+    http::{HeaderValue, Method, StatusCode, header},
     middleware::{Next, from_fn_with_state},
     response::{IntoResponse, Response},
     routing::get,
@@ -55,28 +55,34 @@ fn panicked(panic: Box<dyn Any + Send + 'static>) -> Response {
 /// Of a body that nobody read, so many bytes are surely taken from the connection before the next request.
 const DRAINED: u64 = 4096;
 
+/// Where components are uploaded.
+const UPLOADS: [(Method, &str); 2] = [(Method::POST, "/api/v1/scripts"), (Method::POST, "/scripts/_upload")];
+
 /// Bounds a request's time, counts it and logs it.
 ///
 /// A refusal may leave a large body unread, and the connection then ends: its client is told, lest it send the next request
 /// into a connection that is being closed.
 async fn attended(State(app): State<App>, request: Request, next: Next) -> Response {
     let started = Instant::now();
-    let method = request.method().to_string();
+    let method = request.method().clone();
     let path = request.uri().path().to_owned();
     let route = request.extensions().get::<MatchedPath>().map_or("-", MatchedPath::as_str).to_owned();
+    let uploads = UPLOADS.iter().any(|(by, at)| *by == method && *at == route);
     let secure = web::is_secure(&app, request.headers());
     let large = request.body().size_hint().upper().is_none_or(|bytes| bytes > DRAINED);
-    let mut response = tokio::time::timeout(app.config().timeout(), next.run(request)).await.unwrap_or_else(|_| {
-        let detail = "the request took too long; what it had begun may be done, so look before you send it again";
-        Problem::new(StatusCode::GATEWAY_TIMEOUT, "timeout", detail).into_response()
-    });
+    let mut response =
+        tokio::time::timeout(app.config().timeout(uploads), next.run(request)).await.unwrap_or_else(|_| {
+            let detail = "the request took too long; what it had begun may be done, so look before you send it again";
+            Problem::new(StatusCode::GATEWAY_TIMEOUT, "timeout", detail).into_response()
+        });
     // Whoever answered: nothing else is to be shown as a page.
     web::protect(&mut response, secure);
     if large && (response.status().is_client_error() || response.status().is_server_error()) {
         response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
     }
     let status = response.status().as_u16();
-    app.metrics().answered(&method, &route, status);
+    let method = method.as_str();
+    app.metrics().answered(method, &route, status);
     let took = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
     tracing::info!(method, path, status, ms = took, "request");
     response

@@ -1,5 +1,6 @@
 //! Slow clients are left, and a key of a request that died with its server is not taken for ever.
 
+use guest_artifacts::LEAD_SCORING;
 use serde_json::json;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -10,14 +11,22 @@ use triggerbox_model::{
     call::Call,
     value::{FieldValue, Value},
 };
+use triggerbox_sandbox::inspect::embed_manifest;
 use triggerbox_server::Config;
 
 use crate::world::{ADMIN, World};
 
+async fn connected(world: &World) -> TcpStream {
+    TcpStream::connect(world.base.strip_prefix("http://").unwrap()).await.unwrap()
+}
+
 /// Sends something and waits until the server closes; that it comes back at all is the point.
 async fn sent(world: &World, text: &str) -> String {
-    let mut stream = TcpStream::connect(world.base.strip_prefix("http://").unwrap()).await.unwrap();
-    stream.write_all(text.as_bytes()).await.unwrap();
+    ended(connected(world).await, text.as_bytes()).await
+}
+
+async fn ended(mut stream: TcpStream, last: &[u8]) -> String {
+    stream.write_all(last).await.unwrap();
     let mut answer = Vec::new();
     stream.read_to_end(&mut answer).await.unwrap();
     String::from_utf8(answer).unwrap()
@@ -28,6 +37,18 @@ async fn a_client_that_is_slow_is_left() {
     let mut config = Config::default();
     (config.http.head_timeout, config.http.timeout) = (1, 1);
     let world = World::with(config).await;
+    // Begun before all others, and longer under way than they may be.
+    let component = embed_manifest(LEAD_SCORING.component, LEAD_SCORING.manifest.unwrap()).unwrap();
+    let (begin, rest) = component.split_at(component.len() / 2);
+    let head = format!(
+        "POST /api/v1/scripts HTTP/1.1\r\nhost: here\r\nconnection: close\r\nauthorization: Bearer {}\r\n\
+         content-type: application/wasm\r\ncontent-length: {}\r\n\r\n",
+        world.token,
+        component.len()
+    );
+    let mut upload = connected(&world).await;
+    upload.write_all(&[head.as_bytes(), begin].concat()).await.unwrap();
+
     let answer = sent(&world, "GET /healthz HTTP/1.1\r\nhost: here\r\n").await;
     assert!(!answer.contains(" 200 "), "{answer}");
     let head = format!(
@@ -38,6 +59,8 @@ async fn a_client_that_is_slow_is_left() {
     let answer = sent(&world, &head).await;
     assert!(answer.starts_with("HTTP/1.1 504 ") && answer.contains("\"timeout\""), "{answer}");
     assert_eq!(world.get("/healthz").await.text(), "ok\n");
+    let answer = ended(upload, rest).await;
+    assert!(answer.starts_with("HTTP/1.1 201 "), "{answer}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
