@@ -15,7 +15,7 @@ const PAGES: [Page; 2] =
     [("docs/src/reference/errors.md", errors::page), ("docs/src/reference/odoo-automation-tests.md", odoo_tests::page)];
 
 /// Fails if a page is out of date, a link is broken or the book does not build.
-pub fn check() -> Result<()> {
+pub(crate) fn check() -> Result<()> {
     for (path, page) in PAGES {
         let written = fs::read_to_string(root().join(path)).unwrap_or_default();
         ensure!(written == page()?, "{path} is out of date; run `cargo xtask docs --write`");
@@ -25,7 +25,7 @@ pub fn check() -> Result<()> {
 }
 
 /// Writes all generated pages anew, that of the features included.
-pub fn write() -> Result<()> {
+pub(crate) fn write() -> Result<()> {
     for (path, page) in PAGES {
         fs::write(root().join(path), page()?).context(path)?;
     }

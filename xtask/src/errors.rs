@@ -45,7 +45,7 @@ struct Code {
 }
 
 /// The page.
-pub fn page() -> Result<String> {
+pub(crate) fn page() -> Result<String> {
     let list: List = toml::from_str(&fs::read_to_string(root().join(LIST))?).context(LIST)?;
     let missing = compare(&list)?;
     let mut page = "# Errors\n\n\

@@ -43,7 +43,7 @@ struct Shown {
     pages: Vec<String>,
 }
 
-pub fn run(write: bool) -> Result<()> {
+pub(crate) fn run(write: bool) -> Result<()> {
     let list: List = toml::from_str(&fs::read_to_string(root().join(LIST))?).context(LIST)?;
     let page = render(&list, &collect(&list)?);
     let path = root().join(PAGE);
@@ -79,7 +79,9 @@ fn collect(list: &List) -> Result<BTreeMap<String, Shown>> {
                 match relative.strip_prefix("docs/src/") {
                     // No links: the page is read both beside the book and as a part of it.
                     Some(page) => entry.pages.push(format!("`{}`", page.trim_end_matches(".md"))),
-                    None => entry.tests.push(format!("`{}`", test_name(&relative, &lines[index..]))),
+                    None => {
+                        entry.tests.push(format!("`{}`", test_name(&relative, lines.get(index..).unwrap_or_default())))
+                    }
                 }
             }
         }

@@ -7,7 +7,7 @@ use anyhow::{Result, bail, ensure};
 use crate::step::root;
 
 /// Fails if a page of the book, or one beside the code, links to what is not there.
-pub fn check() -> Result<()> {
+pub(crate) fn check() -> Result<()> {
     let mut broken = Vec::new();
     look(&root().join("docs"), &mut broken)?;
     look(&root().join("guest-examples"), &mut broken)?;

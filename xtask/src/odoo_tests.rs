@@ -36,7 +36,7 @@ struct Theirs {
 }
 
 /// The page. Fails on gaps: a name with neither test nor reason, a test that is not there.
-pub fn page() -> Result<String> {
+pub(crate) fn page() -> Result<String> {
     let list: List = toml::from_str(&fs::read_to_string(root().join(LIST))?).context(LIST)?;
     let mut page = "# Odoo's tests of automation rules\n\n\
         Made by `cargo xtask docs --write` from `docs/odoo-automation-tests.toml`.\n\n\

@@ -17,7 +17,7 @@ use crate::{
 const CHROMIUM: &str = "/usr/bin/chromium";
 
 /// Runs the tests of `tests/pages`.
-pub fn run() -> Result<()> {
+pub(crate) fn run() -> Result<()> {
     if !Path::new(CHROMIUM).exists() && std::env::var_os("TRIGGERBOX_CHROMIUM").is_none() {
         install(&["chromium", "fonts-dejavu-core"])?;
     }

@@ -21,7 +21,7 @@ const ENGINE_KILLS: u32 = 640;
 /// Executions of each fuzz target.
 const FUZZ_RUNS: u32 = 2_000_000;
 
-pub fn run() -> Result<()> {
+pub(crate) fn run() -> Result<()> {
     step::run("domains", || {
         step::cargo_with(
             &["test", "--workspace", "--test", "domains", "--", "agreement", "--nocapture"],

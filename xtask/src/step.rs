@@ -10,13 +10,13 @@ use std::{
 use anyhow::{Context, Result, ensure};
 
 /// The workspace's folder.
-pub fn root() -> PathBuf {
+pub(crate) fn root() -> PathBuf {
     let manifest = PathBuf::from(env!("CARGO_MANIFEST_DIR"));
     manifest.parent().map_or_else(|| manifest.clone(), PathBuf::from)
 }
 
 /// One named step: a line before it, its time after it, its name on failure.
-pub fn run(name: &str, step: impl FnOnce() -> Result<()>) -> Result<()> {
+pub(crate) fn run(name: &str, step: impl FnOnce() -> Result<()>) -> Result<()> {
     println!("\n=== {name}");
     let start = Instant::now();
     step().with_context(|| format!("step `{name}` failed"))?;
@@ -25,18 +25,18 @@ pub fn run(name: &str, step: impl FnOnce() -> Result<()>) -> Result<()> {
 }
 
 /// `cargo ARGS` in the workspace's folder.
-pub fn cargo(args: &[&str]) -> Result<()> {
+pub(crate) fn cargo(args: &[&str]) -> Result<()> {
     cargo_with(args, &[])
 }
 
 /// `cargo ARGS` with variables set.
-pub fn cargo_with(args: &[&str], variables: &[(&str, &str)]) -> Result<()> {
+pub(crate) fn cargo_with(args: &[&str], variables: &[(&str, &str)]) -> Result<()> {
     status(cargo_command(args).envs(variables.iter().copied()))
 }
 
 /// `cargo test ARGS`; calls `running` when everything is compiled and the first test program runs. From then on cargo holds no
 /// lock on the build folder.
-pub fn cargo_test(args: &[&str], running: impl FnOnce()) -> Result<()> {
+pub(crate) fn cargo_test(args: &[&str], running: impl FnOnce()) -> Result<()> {
     let mut command = cargo_command(&[&["test"], args].concat());
     let shown = format!("{command:?}");
     let mut child = command.stderr(Stdio::piped()).spawn().with_context(|| format!("cannot start {shown}"))?;
@@ -57,7 +57,7 @@ pub fn cargo_test(args: &[&str], running: impl FnOnce()) -> Result<()> {
 }
 
 /// One of this program's own steps as a process, beside others: what it says is shown in one piece, at its end.
-pub fn beside(name: &str) -> Result<()> {
+pub(crate) fn beside(name: &str) -> Result<()> {
     let start = Instant::now();
     let output = Command::new(std::env::current_exe()?).arg(name).output().with_context(|| name.to_owned())?;
     let mut all = format!("\n=== {name}, beside the tests\n").into_bytes();
@@ -82,7 +82,7 @@ fn cargo_command(args: &[&str]) -> Command {
 }
 
 /// Runs a command to its end.
-pub fn status(command: &mut Command) -> Result<()> {
+pub(crate) fn status(command: &mut Command) -> Result<()> {
     let shown = format!("{command:?}");
     let status = command.status().with_context(|| format!("cannot start {shown}"))?;
     ensure!(status.success(), "{shown} ended with {status}");

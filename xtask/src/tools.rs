@@ -1,7 +1,7 @@
 //! Checks by tools. Those that are no part of the toolchain are installed at pinned versions into `target/tools`, once.
 
 use std::{
-    fs,
+    fs, iter,
     path::{Path, PathBuf},
     process::Command,
     sync::mpsc,
@@ -52,24 +52,24 @@ impl Tool {
 
 /// All tests: those that take compilers from PyPI and npm, which are installed below `target`, and those that kill. Another
 /// selection would compile half of the workspace once more.
-pub const ALL_TESTS: &str =
+pub(crate) const ALL_TESTS: &str =
     "conformance/actions,triggerbox-automation/languages,triggerbox/languages,triggerbox-automation/failpoints";
 
-/// What is done while tests run, for they leave much of a machine idle.
-const BESIDE_TESTS: [&str; 3] = ["lints", "guests", "install"];
+/// What is done while tests run, for they leave much of a machine idle. Of fuzzing a short run: `cargo xtask soak` looks longer.
+const BESIDE_TESTS: [&str; 5] = ["lints", "guests", "install", "fuzz", "deny"];
 
 /// The host's tests, those of all languages included; or some of them.
-pub fn tests(which: &[&str]) -> Result<()> {
+pub(crate) fn tests(which: &[&str]) -> Result<()> {
     tests_with(which, &[])
 }
 
 /// The same, with variables set.
-pub fn tests_with(which: &[&str], variables: &[(&str, &str)]) -> Result<()> {
+pub(crate) fn tests_with(which: &[&str], variables: &[(&str, &str)]) -> Result<()> {
     cargo_with(&[&["test", "--workspace", "--features", ALL_TESTS], which].concat(), variables)
 }
 
 /// All tests, and beside them what does not need them.
-pub fn tests_and_more() -> Result<()> {
+pub(crate) fn tests_and_more() -> Result<()> {
     let (running, compiled) = mpsc::channel();
     std::thread::scope(|scope| {
         let beside = scope.spawn(move || match compiled.recv() {
@@ -86,12 +86,12 @@ pub fn tests_and_more() -> Result<()> {
 }
 
 /// Installs what later steps need.
-pub fn install() -> Result<()> {
+pub(crate) fn install() -> Result<()> {
     [MDBOOK, DENY, FUZZ].iter().try_for_each(|tool| tool.installed().map(drop))
 }
 
 /// Formatting of all workspaces.
-pub fn format() -> Result<()> {
+pub(crate) fn format() -> Result<()> {
     cargo(&["fmt", "--all", "--check"])?;
     OTHER_WORKSPACES
         .iter()
@@ -99,7 +99,7 @@ pub fn format() -> Result<()> {
 }
 
 /// The linter, for the host and for scripts.
-pub fn lints() -> Result<()> {
+pub(crate) fn lints() -> Result<()> {
     // The tests' own selection: another one would have its dependencies checked once more.
     cargo(&["clippy", "--workspace", "--all-targets", "--features", ALL_TESTS, "--", "-D", "warnings"])?;
     GUESTS.iter().try_for_each(|folder| {
@@ -110,7 +110,7 @@ pub fn lints() -> Result<()> {
 }
 
 /// The scripts' own unit tests: what needs no host runs natively.
-pub fn guest_tests() -> Result<()> {
+pub(crate) fn guest_tests() -> Result<()> {
     cargo(&[&["test", "--workspace", "--manifest-path", &manifest("guest-examples/rust")], &GUEST_FOLDER[..]].concat())
 }
 
@@ -118,7 +118,7 @@ pub fn guest_tests() -> Result<()> {
 const BENCHES: &str = "triggerbox-automation/languages";
 
 /// The benchmarks; the sandbox's also on the first example of each language, so that their ratios stand below each other.
-pub fn bench() -> Result<()> {
+pub(crate) fn bench() -> Result<()> {
     cargo(&["build", "--release", "--workspace", "--features", BENCHES])?;
     let target =
         std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root().join("target"), |folder| root().join(folder));
@@ -141,7 +141,7 @@ pub fn bench() -> Result<()> {
 }
 
 /// Kills a store while it commits, and an engine at work.
-pub fn kills(store: u32, engine: u32) -> Result<()> {
+pub(crate) fn kills(store: u32, engine: u32) -> Result<()> {
     let kill = |test: &str, times: u32| {
         tests_with(&["--test", test, "--", "--nocapture"], &[("TRIGGERBOX_KILLS", &times.to_string())])
     };
@@ -149,25 +149,37 @@ pub fn kills(store: u32, engine: u32) -> Result<()> {
     kill("kill_engine", engine)
 }
 
-/// Licences, bans and sources always; advisories where their database can be fetched.
-pub fn deny() -> Result<()> {
+/// Licences, bans and sources of all workspaces always; advisories where their database can be fetched.
+pub(crate) fn deny() -> Result<()> {
     let program = DENY.installed()?;
-    status(Command::new(&program).args(["check", "licenses", "bans", "sources"]).current_dir(root()))?;
+    let check = |what: &[&str]| {
+        iter::once(".").chain(OTHER_WORKSPACES).try_for_each(|folder| {
+            let mut check = Command::new(&program);
+            check
+                .arg("--manifest-path")
+                .arg(manifest(folder))
+                .arg("check")
+                .arg("--config")
+                .arg(root().join("deny.toml"));
+            status(check.args(what).current_dir(root()))
+        })
+    };
+    check(&["licenses", "bans", "sources"])?;
     let fetched = Command::new(&program).args(["fetch", "db"]).current_dir(root()).output()?.status.success();
     if !fetched {
         println!("advisories: not checked, the advisory database cannot be fetched from here");
         return Ok(());
     }
-    status(Command::new(&program).args(["check", "advisories"]).current_dir(root()))
+    check(&["advisories"])
 }
 
 /// Builds the book.
-pub fn mdbook() -> Result<()> {
+pub(crate) fn mdbook() -> Result<()> {
     status(Command::new(MDBOOK.installed()?).args(["build", "docs"]).current_dir(root()))
 }
 
 /// Runs each fuzz target for a number of executions, from a fixed seed.
-pub fn fuzz(runs: u32) -> Result<()> {
+pub(crate) fn fuzz(runs: u32) -> Result<()> {
     let program = FUZZ.installed()?;
     let mut targets: Vec<_> = fs::read_dir(root().join("fuzz/fuzz_targets"))
         .context("fuzz/fuzz_targets")?
