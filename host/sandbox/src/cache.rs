@@ -28,6 +28,20 @@ pub struct Cache {
     key: [u8; KEY_BYTES],
 }
 
+/// A compiled script that was in the cache.
+pub(crate) struct Artefact {
+    /// With what stands before it: megabytes are not moved for that.
+    file: Vec<u8>,
+}
+
+impl Artefact {
+    /// The machine code.
+    #[must_use]
+    pub(crate) fn code(&self) -> &[u8] {
+        self.file.get(MAGIC.len() + MAC_BYTES..).unwrap_or_default()
+    }
+}
+
 /// Why there is no cache. An operator must act.
 #[derive(Debug, thiserror::Error)]
 pub enum CacheError {
@@ -77,14 +91,13 @@ impl Cache {
 
     /// The artefact of a component, if there is one that this host made with this engine.
     #[must_use]
-    pub fn load(&self, hash: ContentHash, fingerprint: &str) -> Option<Vec<u8>> {
-        let mut bytes = self.folder.read(file_name(hash, fingerprint)).ok()?;
+    pub(crate) fn load(&self, hash: ContentHash, fingerprint: &str) -> Option<Artefact> {
+        let bytes = self.folder.read(file_name(hash, fingerprint)).ok()?;
         let (head, code) = bytes.split_at_checked(MAGIC.len() + MAC_BYTES)?;
         let mac = head.strip_prefix(MAGIC)?;
         // Compares in constant time.
         self.mac(hash, fingerprint, code).verify_slice(mac).ok()?;
-        bytes.drain(..MAGIC.len() + MAC_BYTES);
-        Some(bytes)
+        Some(Artefact { file: bytes })
     }
 
     /// Keeps an artefact that this host has just made.

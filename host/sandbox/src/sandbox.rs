@@ -139,7 +139,7 @@ impl Sandbox {
     #[must_use]
     pub fn cached(&self, component: &[u8], cache: &Cache) -> Option<Script> {
         let artefact = cache.load(ContentHash::of(component), self.fingerprint())?;
-        self.artefact(&artefact, component).ok()
+        self.artefact(artefact.code(), component).ok()
     }
 
     /// Loads machine code. Private: only what this host compiled itself may come here.

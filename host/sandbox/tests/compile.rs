@@ -2,7 +2,7 @@
 use std::{fs, os::unix::fs::PermissionsExt, path::Path, time::Duration};
 
 use guest_artifacts as guests;
-use triggerbox_sandbox::{Cache, Compiler, Ending, Script, ScriptError, compile::Bounds};
+use triggerbox_sandbox::{Cache, Compiler, ContentHash, Ending, Script, ScriptError, compile::Bounds};
 
 use crate::support::{Memory, event, limits, sandbox};
 
@@ -90,6 +90,12 @@ async fn a_tampered_cut_or_foreign_artefact_is_compiled_again() {
     let endless = endless.unwrap();
     cases.push(("another component's".into(), fs::read(&endless).unwrap()));
     fs::remove_file(endless).unwrap();
+    // What another engine made, with this host's own MAC, under the name of this one's.
+    cache.store(ContentHash::of(SCRIPT), "another-engine", &good[40..]).unwrap();
+    let of_another = fs::read_dir(place.folder.path().join("cache")).unwrap().map(|e| e.unwrap().path());
+    let of_another = of_another.into_iter().find(|path| path.to_string_lossy().contains("another-engine")).unwrap();
+    cases.push(("another engine's".into(), fs::read(&of_another).unwrap()));
+    fs::remove_file(of_another).unwrap();
 
     for (what, bytes) in cases {
         fs::write(&file, &bytes).unwrap();
