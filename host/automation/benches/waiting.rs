@@ -1,6 +1,6 @@
 //! What an agent costs besides the network: the time between a model's answer and the next question of the same run, at
 //! the begin of a thread and far into it, on a disk and in memory, next to the two durable transactions that keeping an
-//! answer and an intent takes at least; and how long runs of other rules wait while 200 runs wait for a model, against
+//! answer and an intent takes at least, and to a bare client that sends the same questions; and how long runs of other rules wait while 200 runs wait for a model, against
 //! none. `cargo bench --workspace --bench waiting`.
 
 #![allow(
@@ -116,17 +116,7 @@ fn by_hand(conn: &Connection) -> Duration {
 }
 
 fn overhead(quick: bool, folder: &Path) {
-    let times = Arc::new(Mutex::new(Vec::<(Instant, Instant)>::new()));
-    let kept = Arc::clone(&times);
-    let server = ModelServer::unread(move |nth, asked| {
-        let nth = nth % STEPS;
-        let say = match nth + 1 == STEPS {
-            true => json!("Looked."),
-            false => json!([["search", { "model": "crm.lead", "domain": [["id", ">", nth]], "fields": ["name"] }]]),
-        };
-        kept.lock().unwrap().push((asked.came, Instant::now()));
-        Say::This(say)
-    });
+    let (server, times) = timed_server();
     let runs = if quick { 1 } else { 40 };
     let providers = format!(
         "{}[budgets]\nrule-day = {{ calls = 100000, tokens = 1000000000, cost = 1000.0 }}\n\
@@ -152,24 +142,60 @@ fn overhead(quick: bool, folder: &Path) {
     });
     plain.sort();
     let plain = plain[plain.len() / 2];
-    let times = times.lock().unwrap().clone();
-    assert_eq!(times.len(), runs * STEPS);
+    let asked = std::mem::take(&mut *times.lock().unwrap());
+    assert_eq!(asked.len(), runs * STEPS);
     // From an answer to the next question: two durable transactions, one search, the script.
-    let between = |from: usize, to: usize| {
-        let of_a_run = |run: &[(Instant, Instant)]| {
-            run.windows(2).map(|two| two[1].0.duration_since(two[0].1)).collect::<Vec<_>>()[from..to].to_vec()
+    let between = |asked: &[Question], from: usize, to: usize| {
+        let of_a_run = |run: &[Question]| {
+            run.windows(2).map(|two| two[1].came.duration_since(two[0].answered)).collect::<Vec<_>>()[from..to].to_vec()
         };
-        let mut all: Vec<Duration> = times.chunks(STEPS).flat_map(of_a_run).collect();
+        let mut all: Vec<Duration> = asked.chunks(STEPS).flat_map(of_a_run).collect();
         all.sort();
         all[all.len() / 2]
     };
-    let (early, late) = (between(1, 9), between(STEPS - 9, STEPS - 1));
+    // What of it is the way there and back.
+    let questions: Vec<Vec<u8>> = asked[..STEPS].iter().map(|question| question.body.clone()).collect();
+    let (server, times) = timed_server();
+    runtime.block_on(async {
+        let client = reqwest::Client::new();
+        for question in std::iter::repeat_n(&questions, runs).flatten() {
+            let sent = client.post(format!("{}/v1/chat/completions", server.url)).body(question.clone()).send();
+            sent.await.unwrap().bytes().await.unwrap();
+        }
+    });
+    let bare = std::mem::take(&mut *times.lock().unwrap());
     println!("    two transactions by hand: p50 {plain:.1?}");
-    println!("    2nd to 9th question:      p50 {early:.1?}");
-    println!("    40th to 47th question:    p50 {late:.1?}");
-    let ratio = |a: Duration, b: Duration| a.as_secs_f64() / b.as_secs_f64();
-    println!("    ratio of the two:         {:.2}", ratio(late, early));
-    println!("    ratio to those by hand:   {:.2}, {:.2}", ratio(early, plain), ratio(late, plain));
+    for (name, from, to) in [("2nd to 9th question:     ", 1, 9), ("40th to 47th question:   ", STEPS - 9, STEPS - 1)] {
+        let (all, way) = (between(&asked, from, to), between(&bare, from, to));
+        let own = all.saturating_sub(way);
+        println!("    {name} p50 {all:.1?}; of a bare client {way:.1?}; the difference {own:.1?}");
+    }
+    let (early, late) = (between(&asked, 1, 9), between(&asked, STEPS - 9, STEPS - 1));
+    println!("    ratio of the two:         {:.2}", late.as_secs_f64() / early.as_secs_f64());
+}
+
+/// When a question was there, when its answer was, and what it said.
+struct Question {
+    came: Instant,
+    answered: Instant,
+    body: Vec<u8>,
+}
+
+/// A model that has something looked up again and again, and what it was asked.
+fn timed_server() -> (ModelServer, Arc<Mutex<Vec<Question>>>) {
+    let asked = Arc::new(Mutex::new(Vec::new()));
+    let kept = Arc::clone(&asked);
+    let server = ModelServer::unread(move |nth, asked| {
+        let nth = nth % STEPS;
+        let say = match nth + 1 == STEPS {
+            true => json!("Looked."),
+            false => json!([["search", { "model": "crm.lead", "domain": [["id", ">", nth]], "fields": ["name"] }]]),
+        };
+        let body = asked.body.clone();
+        kept.lock().unwrap().push(Question { came: asked.came, answered: Instant::now(), body });
+        Say::This(say)
+    });
+    (server, asked)
 }
 
 fn latency(quick: bool, folder: &Path) {

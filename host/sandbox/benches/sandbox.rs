@@ -37,7 +37,7 @@ mod bare {
     use triggerbox_sandbox::engine::{Mode, Pool, engine};
     use wasmtime::{
         Store,
-        component::{Component, Linker, ResourceTable},
+        component::{Component, Linker, ResourceTable, types::ComponentItem},
     };
     use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
 
@@ -79,6 +79,20 @@ mod bare {
             if wasi {
                 wasmtime_wasi::p2::add_to_linker_async(&mut linker).unwrap();
             }
+            // What it imports of the contract is there; two functions answer.
+            linker.allow_shadowing(true);
+            for (name, import) in component.component_type().imports(&engine) {
+                let ComponentItem::ComponentInstance(instance) = import.ty else { continue };
+                if !name.starts_with("triggerbox:") {
+                    continue;
+                }
+                let mut linked = linker.instance(name).unwrap();
+                for (function, _) in
+                    instance.exports(&engine).filter(|(_, export)| matches!(export.ty, ComponentItem::ComponentFunc(_)))
+                {
+                    linked.func_new(function, |_, _, _, _| Err(wasmtime::Error::msg("a stub"))).unwrap();
+                }
+            }
             let mut records = linker.instance("triggerbox:automation/records@0.1.0").unwrap();
             records
                 .func_wrap_async("read", |store, (_, ids, _): (String, Vec<u32>, Vec<String>)| {
@@ -99,7 +113,6 @@ mod bare {
                     Box::new(async move { Ok((Ok::<(), Error>(()),)) })
                 })
                 .unwrap();
-            linker.define_unknown_imports_as_traps(&component).unwrap();
             Self { pre: AutomationPre::new(linker.instantiate_pre(&component).unwrap()).unwrap() }
         }
 
@@ -146,6 +159,8 @@ mod bare {
 const SCRIPT: &[u8] = guests::HIGH_VALUE_ORDER.component;
 /// Sandboxes that are alive at once in the measurement of memory.
 const LIVE: usize = 1_000;
+/// How long a cached script may take.
+const LOADED: Duration = Duration::from_millis(5);
 /// Which side a child process measures the memory of.
 const SIDE: &str = "SANDBOX_BENCH_MEMORY_OF";
 
@@ -293,8 +308,10 @@ async fn loading(rounds: usize) {
         loaded.push((median(&mut (0..rounds).map(load).collect::<Vec<_>>()), guest));
     }
     loaded.sort_by_key(|(time, _)| *time);
-    println!("loading a script whose artefact is cached (MAC checked; the limit is 5 ms), median of {rounds}");
-    for (what, (time, guest)) in [("fastest", loaded[0]), ("slowest", loaded[loaded.len() - 1])] {
+    println!("loading a script whose artefact is cached (MAC checked), median of {rounds}; the aim is {LOADED:?}");
+    let slow = loaded.iter().filter(|(time, _)| *time > LOADED).map(|loaded| ("over the aim", *loaded));
+    let ends = [("fastest", loaded[0]), ("slowest", loaded[loaded.len() - 1])];
+    for (what, (time, guest)) in ends.into_iter().chain(slow) {
         let (time, size) = (micros(time) / 1e3, guest.component.len() >> 10);
         println!("  {what:<13} {time:>8.2} ms, {}, {size} KiB", guest.name);
     }
