@@ -105,6 +105,13 @@ pub(crate) struct DemoArgs {
 
 /// Options of `new`.
 #[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  triggerbox new big-deals                        a script in Rust, with a test that passes
+  triggerbox new big-deals --lang python          the same in Python
+  triggerbox new late-orders --lang server-action the Python code of a server action, as it is
+
+Then: cd big-deals && triggerbox test")]
 pub(crate) struct NewArgs {
     /// Name of the script and of its folder: lower-case letters, digits and dashes.
     pub(crate) name: String,
@@ -143,6 +150,13 @@ pub(crate) enum Language {
 
 /// Options of `build`.
 #[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  triggerbox build                    the folder that one is in
+  triggerbox build big-deals --output /tmp/big-deals.wasm
+
+Compilers of languages other than Rust are installed below the folder, or into $TRIGGERBOX_TOOLS for all scripts. `triggerbox check`
+says what a component is and asks for; `triggerbox test` builds and runs the scenarios.")]
 pub(crate) struct BuildArgs {
     /// The script's folder: where its `triggerbox.toml` is.
     #[arg(default_value = ".")]

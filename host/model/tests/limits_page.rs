@@ -17,10 +17,11 @@ fn the_page_of_the_limits_is_current() {
 fn limits_page() -> String {
     let mut page = "# Limits\n\n\
         Made by `cargo xtask docs --write` from the table in `host/model/src/limits.rs`.\n\n\
-        Every run has every limit, always. The effective limit is the smallest of the host's configuration, the rule and\n\
-        the script's manifest; what none of them names has the default of the run's class. A breach ends the run, cannot\n\
-        be caught by the script, applies nothing, and is recorded as `limit-exceeded` with the limit, what was used and\n\
-        the maximum.\n\n\
+        Every run has every limit, always. The effective limit is the smallest of the default of the run's class, the\n\
+        host's configuration, the rule and the script's manifest: nobody widens what another narrows. `records-per-fire`\n\
+        alone has a default that a rule or a manifest sets aside: 0 means no cap there, and else the smallest number that\n\
+        is named holds. A breach ends the run, cannot be caught by the script, applies nothing, and is recorded as\n\
+        `limit-exceeded` with the limit, what was used and the maximum.\n\n\
         Classes: **sync** runs inside a caller's save, **async** runs after it, **batch** is for schedules and imports,\n\
         **agent** talks to a language model.\n\n\
         | limit | sync | async | batch | agent | what it counts |\n|---|---|---|---|---|---|\n"
@@ -31,7 +32,11 @@ fn limits_page() -> String {
         page += &format!("| `{}` | {} | {} |\n", spec.name, defaults.join(" | "), spec.help);
     }
     page += "\nIn manifests and on the command line a limit is a plain number: milliseconds for times, bytes for sizes,\n\
-        millionths of a euro for cost.\n";
+        millionths of a euro for cost.\n\n\
+        ## Uploads\n\n\
+        A component has 64 MiB at most (`http.max-upload`). It is compiled in a process of its own that may use 60 seconds of\n\
+        processor time, five minutes by the clock and 2 GiB of memory, and write 512 MiB of machine code. More of any of\n\
+        them refuses the component, and says which.\n";
     page
 }
 
