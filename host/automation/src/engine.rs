@@ -15,6 +15,7 @@ mod erase;
 mod finish;
 mod observe;
 mod odoo;
+mod readable;
 mod remote;
 mod replay;
 mod retain;
@@ -42,6 +43,7 @@ pub use self::{
     erase::Erased,
     observe::{Attempt, Observer},
     odoo::{Drained, SET_ASIDE},
+    readable::Readable,
     replay::Backtest,
     retain::Retained,
     work::Workers,

@@ -6,8 +6,8 @@ use rusqlite::Connection;
 use tokio::sync::{Semaphore, watch};
 use triggerbox_automation::{Engine, EngineError, people, seen};
 use triggerbox_model::{
-    call::{Answer, Call, DomainSource, Operand, Operation, Page, Term},
-    value::{Id, Value},
+    call::{Answer, Call, Operation},
+    value::Id,
 };
 use triggerbox_sandbox::Sandbox;
 use triggerbox_store::{db::DbError, env::Env, session::Session};
@@ -295,44 +295,12 @@ impl App {
         Ok(matches!(answer, Answer::Flag(true)))
     }
 
-    /// Those of these records of a model that a user may read; none: nothing of the model is for them. Who may read all of them
-    /// is told in one answer, others in two. A record that is gone is for nobody where the records' rules would have to look
-    /// at it.
+    /// Those of these records of a model that a user may read; none: nothing of the model is for them.
     ///
     /// # Errors
     /// What the backend says, but that something is not there or not for them.
     pub async fn readable(&self, user: Id, model: &str, ids: &BTreeSet<Id>) -> Result<Option<BTreeSet<Id>>, Problem> {
-        let all: Vec<Id> = ids.iter().copied().collect();
-        let call = Call::HasAccess { model: model.to_owned(), ids: all.clone(), operation: Operation::Read };
-        if let Some(Answer::Flag(true)) = self.told(user, call).await? {
-            return Ok(Some(ids.clone()));
-        }
-        if ids.is_empty() {
-            return Ok(None);
-        }
-        let number = |id: Id| i32::try_from(id).ok().map(Value::Integer);
-        let among = Operand::Many(all.into_iter().filter_map(number).collect());
-        let call = Call::Search {
-            model: model.to_owned(),
-            domain: DomainSource::Terms(vec![Term::Condition("id".to_owned(), "in".to_owned(), among)]),
-            page: Page { order: Some("id".to_owned()), archived: true, ..Page::default() },
-        };
-        Ok(match self.told(user, call).await? {
-            Some(Answer::Ids(found)) => Some(found.into_iter().filter(|id| ids.contains(id)).collect()),
-            _ => None,
-        })
-    }
-
-    /// What a user is answered; none: there is no such thing, or it is not for them.
-    async fn told(&self, user: Id, call: Call) -> Result<Option<Answer>, Problem> {
-        let answer = match self.engine().odoo() {
-            None => self.ask(user, call).await,
-            Some(_) => self.engine().ask_there(user, call).await.map_err(Problem::from),
-        };
-        match answer {
-            Err(problem) if [403, 404].contains(&problem.details().status) => Ok(None),
-            answer => answer.map(Some),
-        }
+        Ok(self.engine().readable(user, model, ids).await?)
     }
 
     /// A user's environment.

@@ -8,12 +8,12 @@ use triggerbox_server::told;
 use super::{runs::Desk, workshop::FromError};
 use crate::{
     args::{ApprovalsCommand, Common},
-    exit::{Exit, Failure},
+    exit::{Exit, Failure, OrExit},
     output::{self, BOLD, DIM, printable, styled},
 };
 
 /// Most proposals of a list.
-const MOST: u32 = 500;
+const MOST: usize = 500;
 
 pub(crate) fn run(command: &ApprovalsCommand) -> Result<Exit, Failure> {
     match command {
@@ -46,8 +46,17 @@ fn list(state: &str, common: &Common) -> Result<Exit, Failure> {
         let all = ProposalState::ALL.map(ProposalState::name).join(", ");
         anyhow!("there is no state `{state}`; there are {all}")
     })?;
-    let mut found = desk.engine.proposals(Some(state), None, MOST).map_err(Failure::from_error)?;
-    found.retain(|proposal| may_see(&desk, proposal).is_ok());
+    let (mut found, mut before): (Vec<Proposal>, _) = (Vec::new(), None);
+    // What is for others takes no room: a page that looked far enough leads to the next one.
+    loop {
+        let room = MOST - found.len();
+        let (more, next) = desk.block_on(desk.engine.proposals_for((desk.user, false), Some(state), before, room))?;
+        found.extend(more);
+        before = next.filter(|_| found.len() < MOST);
+        if before.is_none() {
+            break;
+        }
+    }
     if common.format.json {
         output::json(&found)?;
         return Ok(Exit::Ok);
@@ -95,11 +104,12 @@ fn proposal(desk: &Desk, run: i64) -> Result<Proposal, Failure> {
 
 /// Whoever decides about a change may read what it changes.
 fn may_see(desk: &Desk, proposal: &Proposal) -> Result<(), Failure> {
-    let real = |id: &u32| !triggerbox_model::value::is_provisional(*id);
-    proposal.diff.records.iter().try_for_each(|one| {
-        let ids: Vec<u32> = Some(one.record.id).into_iter().filter(real).collect();
-        desk.may_read(&one.record.model, &ids)
-    })
+    let readable = desk.block_on(desk.engine.readable_of(desk.user, std::slice::from_ref(proposal)))?;
+    if readable.all_of(proposal) {
+        return Ok(());
+    }
+    let (user, run) = (desk.user, proposal.run);
+    Err(anyhow!("user {user} may not read all of the records that run {run} wants to change")).or_exit(Exit::Policy)
 }
 
 fn done(common: &Common, run: i64, what: &str, runs: &[i64]) -> Result<Exit, Failure> {

@@ -1,7 +1,5 @@
 //! Changes that wait for a yes.
 
-use std::collections::{BTreeMap, BTreeSet};
-
 use axum::{Json, extract::State, http::StatusCode};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -10,7 +8,7 @@ use triggerbox_automation::{
     proposals::{Proposal, ProposalState},
     runs::RunId,
 };
-use triggerbox_model::value::{Id, is_provisional};
+use triggerbox_model::value::Id;
 use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::{router::OpenApiRouter, routes};
 
@@ -97,79 +95,15 @@ struct ProposalList {
     next: Option<RunId>,
 }
 
-/// Proposals that are looked at for one page: the next one looks farther back.
-const SEARCHED: usize = 1_000;
-
-/// Proposals that are read at once.
-const BATCH: u32 = 100;
-
-/// A page of proposals that the caller may see, and `before` of the next one. Rights come first: what is for others takes
-/// no room.
+/// A page of proposals that the caller may see, and `before` of the next one.
 pub(crate) async fn page(
     app: &App,
     caller: &Caller,
     state: Option<ProposalState>,
-    mut before: Option<RunId>,
+    before: Option<RunId>,
     size: usize,
 ) -> Result<(Vec<Proposal>, Option<RunId>), Problem> {
-    let (mut shown, mut looked): (Vec<Proposal>, usize) = (Vec::new(), 0);
-    loop {
-        let (inner, from) = (app.clone(), before);
-        let batch = app.blocking(move || Ok(inner.engine().proposals(state, from, BATCH)?)).await?;
-        let is_last = u32::try_from(batch.len()).is_ok_and(|count| count < BATCH);
-        let readable = Readable::of(app, caller, &batch).await?;
-        for proposal in batch {
-            looked += 1;
-            before = Some(proposal.run);
-            if !readable.all_of(&proposal) {
-                continue;
-            }
-            if shown.len() >= size {
-                let last = shown.last().map(|last| last.run);
-                return Ok((shown, last));
-            }
-            shown.push(proposal);
-        }
-        if is_last || looked >= SEARCHED {
-            return Ok((shown, before.filter(|_| !is_last)));
-        }
-    }
-}
-
-/// What somebody may read of the records that proposals change.
-enum Readable {
-    /// All of it.
-    All,
-    /// Of each model these records; none: nothing of it.
-    These(BTreeMap<String, Option<BTreeSet<Id>>>),
-}
-
-impl Readable {
-    /// The backend is asked once for each model, however many proposals there are, and once more where not all is for them.
-    async fn of(app: &App, caller: &Caller, proposals: &[Proposal]) -> Result<Self, Problem> {
-        if caller.administrator {
-            return Ok(Self::All);
-        }
-        let mut wanted: BTreeMap<&str, BTreeSet<Id>> = BTreeMap::new();
-        for record in proposals.iter().flat_map(|one| &one.diff.records).map(|one| &one.record) {
-            let ids = wanted.entry(&record.model).or_default();
-            ids.extend(Some(record.id).filter(|id| !is_provisional(*id)));
-        }
-        let mut these = BTreeMap::new();
-        for (model, ids) in wanted {
-            these.insert(model.to_owned(), app.readable(caller.user, model, &ids).await?);
-        }
-        Ok(Self::These(these))
-    }
-
-    /// Whether all records that a proposal changes are among it. New ones are where their model is.
-    fn all_of(&self, proposal: &Proposal) -> bool {
-        let Self::These(these) = self else { return true };
-        proposal.diff.records.iter().map(|one| &one.record).all(|record| {
-            let known = these.get(&record.model).and_then(Option::as_ref);
-            known.is_some_and(|ids| is_provisional(record.id) || ids.contains(&record.id))
-        })
-    }
+    Ok(app.engine().proposals_for((caller.user, caller.administrator), state, before, size).await?)
 }
 
 /// List the changes that wait for a yes, or were decided about; those of records that the caller may read.
@@ -193,7 +127,10 @@ pub(crate) async fn seen(app: &App, caller: &Caller, run: i64) -> Result<Proposa
     let found = app.engine().proposal(run)?;
     let missing = || Problem::not_found("unknown-proposal", format!("run {run} proposes nothing that you may see"));
     let proposal = found.ok_or_else(missing)?;
-    let readable = Readable::of(app, caller, std::slice::from_ref(&proposal)).await?;
+    if caller.administrator {
+        return Ok(proposal);
+    }
+    let readable = app.engine().readable_of(caller.user, std::slice::from_ref(&proposal)).await?;
     if readable.all_of(&proposal) { Ok(proposal) } else { Err(missing()) }
 }
 

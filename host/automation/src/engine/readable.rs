@@ -1,0 +1,164 @@
+//! What somebody may read of what waits for a yes: the records' rights are asked once for each model, however many records
+//! there are, and once more where not all is for them.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use triggerbox_model::{
+    call::{Answer, Call, DomainSource, Operand, Operation, Page, Term},
+    error::ErrorKind,
+    value::{Id, Value, is_provisional},
+};
+use triggerbox_store::{db::DbError, session::Session};
+
+use super::Engine;
+use crate::{
+    error::EngineError,
+    people,
+    proposals::{Proposal, ProposalState},
+    runs::RunId,
+};
+
+/// Proposals that are looked at for one page: the next one looks farther back.
+const SEARCHED: usize = 1_000;
+
+/// Proposals that are read at once.
+const BATCH: u32 = 100;
+
+/// What somebody may read of the records that proposals change.
+#[derive(Debug, Clone)]
+pub enum Readable {
+    /// All of it.
+    All,
+    /// Of each model these records; none: nothing of it.
+    These(BTreeMap<String, Option<BTreeSet<Id>>>),
+}
+
+impl Readable {
+    /// Whether all records that a proposal changes are among it. New ones are where their model is.
+    #[must_use]
+    pub fn all_of(&self, proposal: &Proposal) -> bool {
+        let Self::These(these) = self else { return true };
+        proposal.diff.records.iter().map(|one| &one.record).all(|record| {
+            let known = these.get(&record.model).and_then(Option::as_ref);
+            known.is_some_and(|ids| is_provisional(record.id) || ids.contains(&record.id))
+        })
+    }
+}
+
+impl Engine {
+    /// What a user may read of the records that these proposals change.
+    ///
+    /// # Errors
+    /// What the backend says.
+    pub async fn readable_of(&self, user: Id, proposals: &[Proposal]) -> Result<Readable, EngineError> {
+        let mut wanted: BTreeMap<&str, BTreeSet<Id>> = BTreeMap::new();
+        for record in proposals.iter().flat_map(|one| &one.diff.records).map(|one| &one.record) {
+            let ids = wanted.entry(&record.model).or_default();
+            ids.extend(Some(record.id).filter(|id| !is_provisional(*id)));
+        }
+        let mut these = BTreeMap::new();
+        for (model, ids) in wanted {
+            these.insert(model.to_owned(), self.readable(user, model, &ids).await?);
+        }
+        Ok(Readable::These(these))
+    }
+
+    /// A page of proposals, newest first, that a user may see, and `before` of the next one. Rights come first: what is for
+    /// others takes no room. Who sees `all` is asked nothing.
+    ///
+    /// # Errors
+    /// What the backend says.
+    pub async fn proposals_for(
+        &self,
+        (user, all): (Id, bool),
+        state: Option<ProposalState>,
+        mut before: Option<RunId>,
+        size: usize,
+    ) -> Result<(Vec<Proposal>, Option<RunId>), EngineError> {
+        let (mut shown, mut looked): (Vec<Proposal>, usize) = (Vec::new(), 0);
+        loop {
+            let from = before;
+            let batch = self.off_the_way(move |engine| engine.proposals(state, from, BATCH)).await?;
+            let is_last = u32::try_from(batch.len()).is_ok_and(|count| count < BATCH);
+            let readable = if all { Readable::All } else { self.readable_of(user, &batch).await? };
+            for proposal in batch {
+                looked += 1;
+                before = Some(proposal.run);
+                if !readable.all_of(&proposal) {
+                    continue;
+                }
+                if shown.len() >= size {
+                    let last = shown.last().map(|last| last.run);
+                    return Ok((shown, last));
+                }
+                shown.push(proposal);
+            }
+            if is_last || looked >= SEARCHED {
+                return Ok((shown, before.filter(|_| !is_last)));
+            }
+        }
+    }
+
+    /// Those of these records of a model that a user may read; none: nothing of the model is for them. Who may read all of them
+    /// is told in one answer, others in two. A record that is gone is for nobody where the records' rules would have to look
+    /// at it.
+    ///
+    /// # Errors
+    /// What the backend says, but that something is not there or not for them.
+    pub async fn readable(
+        &self,
+        user: Id,
+        model: &str,
+        ids: &BTreeSet<Id>,
+    ) -> Result<Option<BTreeSet<Id>>, EngineError> {
+        let all: Vec<Id> = ids.iter().copied().collect();
+        let call = Call::HasAccess { model: model.to_owned(), ids: all.clone(), operation: Operation::Read };
+        if let Some(Answer::Flag(true)) = self.told(user, call).await? {
+            return Ok(Some(ids.clone()));
+        }
+        if ids.is_empty() {
+            return Ok(None);
+        }
+        let number = |id: Id| i32::try_from(id).ok().map(Value::Integer);
+        let among = Operand::Many(all.into_iter().filter_map(number).collect());
+        let call = Call::Search {
+            model: model.to_owned(),
+            domain: DomainSource::Terms(vec![Term::Condition("id".to_owned(), "in".to_owned(), among)]),
+            page: Page { order: Some("id".to_owned()), archived: true, ..Page::default() },
+        };
+        Ok(match self.told(user, call).await? {
+            Some(Answer::Ids(found)) => Some(found.into_iter().filter(|id| ids.contains(id)).collect()),
+            _ => None,
+        })
+    }
+
+    /// What a user is answered; none: there is no such thing, or it is not for them.
+    async fn told(&self, user: Id, call: Call) -> Result<Option<Answer>, EngineError> {
+        let answer = match self.odoo() {
+            None => self.off_the_way(move |engine| engine.ask_here(user, call)).await,
+            Some(_) => self.ask_there(user, call).await,
+        };
+        match answer {
+            Err(EngineError::Refused(error)) if matches!(error.kind, ErrorKind::AccessDenied | ErrorKind::NotFound) => {
+                Ok(None)
+            }
+            answer => answer.map(Some),
+        }
+    }
+
+    /// Answers a call that changes nothing from this database, as a user.
+    fn ask_here(&self, user: Id, call: Call) -> Result<Answer, EngineError> {
+        let env = people::environment(self.database(), user, false, self.clock().now())?;
+        Ok(Session::new(self.database(), env)?.call(call)??)
+    }
+
+    /// Does something that takes a while where it keeps nobody waiting.
+    async fn off_the_way<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Self) -> Result<T, EngineError> + Send + 'static,
+    ) -> Result<T, EngineError> {
+        let engine = self.clone();
+        let done = tokio::task::spawn_blocking(move || work(&engine)).await;
+        done.unwrap_or_else(|gone| Err(DbError::Failed { why: gone.to_string() }.into()))
+    }
+}
