@@ -45,7 +45,7 @@ pub use self::{
     odoo::{Drained, SET_ASIDE},
     readable::Readable,
     replay::Backtest,
-    retain::Retained,
+    retain::{Going, Retained},
     work::Workers,
 };
 use crate::{

@@ -19,6 +19,7 @@
 //! | [`logs`] | what scripts logged |
 //! | [`events`] | what happened, where a rule wanted to know |
 //! | [`seen`] | what was taken once |
+//! | [`setting`] | what administrators set while the engine runs |
 //! | [`retention`] | how long the past is kept, where somebody set it |
 //! | [`proposals`] | changes that wait for a yes |
 //! | [`firing`] | what a run was fired with |
@@ -82,6 +83,7 @@ pub mod schedule;
 pub mod scripts;
 mod seats;
 pub mod seen;
+pub mod setting;
 mod sides;
 pub mod state;
 pub mod threads;

@@ -1,8 +1,14 @@
 //! How long the past is kept, where an administrator set it: in place of what the configuration says.
 
-use rusqlite::{Connection, OptionalExtension};
+use jiff::Timestamp;
+use rusqlite::Connection;
+use triggerbox_model::value::Id;
 
-use crate::{config::Retention, error::EngineError};
+use crate::{
+    config::Retention,
+    error::EngineError,
+    setting::{self, Setting},
+};
 
 const NAME: &str = "retention";
 
@@ -11,25 +17,24 @@ const NAME: &str = "retention";
 /// # Errors
 /// What the database says.
 pub fn kept(conn: &Connection) -> Result<Option<Retention>, EngineError> {
-    let sql = "SELECT value FROM engine_setting WHERE name = ?";
-    let found: Option<String> = conn.prepare_cached(sql)?.query_row([NAME], |row| row.get(0)).optional()?;
-    Ok(found.map(|text| serde_json::from_str(&text)).transpose()?)
+    Ok(found(conn)?.map(|found| found.value))
+}
+
+/// The same, with who set it and when.
+///
+/// # Errors
+/// What the database says.
+pub fn found(conn: &Connection) -> Result<Option<Setting<Retention>>, EngineError> {
+    setting::find(conn, NAME)
 }
 
 /// Sets it; none: as the configuration says, from now on.
 ///
 /// # Errors
 /// What the database says.
-pub fn set(conn: &Connection, keep: Option<Retention>) -> Result<(), EngineError> {
+pub fn set(conn: &Connection, keep: Option<Retention>, edit: (Id, Timestamp)) -> Result<(), EngineError> {
     match keep {
-        Some(keep) => {
-            let sql =
-                "INSERT INTO engine_setting (name, value) VALUES (?1, ?2) ON CONFLICT (name) DO UPDATE SET value = ?2";
-            conn.execute(sql, (NAME, serde_json::to_string(&keep)?))?;
-        }
-        None => {
-            conn.execute("DELETE FROM engine_setting WHERE name = ?1", [NAME])?;
-        }
+        Some(keep) => setting::set(conn, NAME, &keep, edit),
+        None => setting::unset(conn, NAME),
     }
-    Ok(())
 }

@@ -24,7 +24,31 @@ pub struct Retained {
     pub bytes: u64,
 }
 
+/// What would be let go.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Going {
+    /// Runs with everything that is kept of them.
+    pub runs: usize,
+    /// Runs of which only the journal would go.
+    pub journals: usize,
+}
+
 impl Engine {
+    /// What [`Engine::retain`] would let go now, if the past were kept so long. It looks at each run once.
+    ///
+    /// # Errors
+    /// What the database says.
+    pub fn going(&self, keep: &Retention) -> Result<Going, EngineError> {
+        let (snapshot, now) = (self.database().snapshot()?, self.inner.shared.now());
+        let mut all = Going::default();
+        for rule in rules(&snapshot)? {
+            let going = going(&snapshot, &rule, keep, now)?;
+            all.runs += going.runs;
+            all.journals += going.journals;
+        }
+        Ok(all)
+    }
+
     /// Lets go what is older or more than the settings keep, and gives the place back to the system.
     ///
     /// # Errors
@@ -131,11 +155,49 @@ fn all_but(conn: &Connection, rule: &str, count: u32) -> rusqlite::Result<Vec<i6
     conn.prepare_cached(&sql)?.query_map((rule, count), |row| row.get(0))?.collect()
 }
 
+/// Bytes of a run, but for those of its journals.
+const SIZE: &str = "length(r.request) + coalesce((SELECT sum(length(report) + coalesce(length(log), 0)) \
+                    FROM engine_attempt WHERE run = r.id), 0) + \
+                    coalesce((SELECT sum(length(message)) FROM engine_log WHERE run = r.id), 0)";
+
+/// Bytes of a run's journals; NULL: there are none.
+const JOURNALS: &str = "(SELECT sum(length(journal)) FROM engine_attempt WHERE run = r.id)";
+
+/// What would be let go of one rule's runs, in the order in which it would be: journals, then runs by age, by number, by bytes.
+fn going(conn: &Connection, rule: &str, keep: &Retention, now: i64) -> rusqlite::Result<Going> {
+    let sql =
+        format!("SELECT {SIZE}, {JOURNALS}, {OVER}, finished FROM engine_run r WHERE r.rule = ?1 ORDER BY r.id DESC");
+    let mut statement = conn.prepare_cached(&sql)?;
+    let mut rows = statement.query([rule])?;
+    let most_bytes = keep.bytes_per_rule.map(|bytes| i64::try_from(bytes).unwrap_or(i64::MAX));
+    let (mut count, mut total, mut going) = (0u32, 0i64, Going::default());
+    while let Some(row) = rows.next()? {
+        let (size, journals): (i64, Option<i64>) = (row.get(0)?, row.get(1)?);
+        let (is_over, finished): (bool, Option<i64>) = (row.get(2)?, row.get(3)?);
+        let ended_before = |days: Option<u32>| {
+            let time = days.map(|days| before(now, days));
+            is_over && time.zip(finished).is_some_and(|(time, finished)| finished < time)
+        };
+        let loses_journals = journals.is_some() && ended_before(keep.journal_days);
+        if ended_before(keep.days) || (is_over && keep.runs_per_rule.is_some_and(|most| count >= most)) {
+            going.runs += 1;
+            continue;
+        }
+        count += u32::from(is_over);
+        total = total.saturating_add(size + journals.filter(|_| !loses_journals).unwrap_or(0));
+        if is_over && most_bytes.is_some_and(|most| total > most) {
+            going.runs += 1;
+        } else {
+            going.journals += usize::from(loses_journals);
+        }
+    }
+    Ok(going)
+}
+
 fn beyond(conn: &Connection, rule: &str, bytes: u64) -> rusqlite::Result<Vec<i64>> {
-    let size = "length(r.request) + coalesce((SELECT sum(length(report) + coalesce(length(log), 0) + \
-                coalesce(length(journal), 0)) FROM engine_attempt WHERE run = r.id), 0) + \
-                coalesce((SELECT sum(length(message)) FROM engine_log WHERE run = r.id), 0)";
-    let sql = format!("SELECT r.id, {size}, {OVER} FROM engine_run r WHERE r.rule = ?1 ORDER BY r.id DESC");
+    let sql = format!(
+        "SELECT r.id, {SIZE} + coalesce({JOURNALS}, 0), {OVER} FROM engine_run r WHERE r.rule = ?1 ORDER BY r.id DESC"
+    );
     let mut statement = conn.prepare_cached(&sql)?;
     let mut rows = statement.query([rule])?;
     let bytes = i64::try_from(bytes).unwrap_or(i64::MAX);

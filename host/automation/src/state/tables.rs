@@ -4,7 +4,7 @@
 use rusqlite::{Connection, OptionalExtension};
 
 /// The steps from nothing to the newest format. One that was released never changes: a new one is added.
-const STEPS: &[&str] = &[FIRST, LOG, AGENTS, SUPPRESSED, YES, SETTINGS];
+const STEPS: &[&str] = &[FIRST, LOG, AGENTS, SUPPRESSED, YES, SETTINGS, WHO_SET];
 
 /// Key in `tb_meta`.
 const FORMAT_KEY: &str = "engine-format";
@@ -244,6 +244,12 @@ WHERE state = 'waiting' AND run IN (SELECT id FROM engine_run WHERE state <> 'wa
 /// What administrators set while the server runs, in place of what its configuration says.
 const SETTINGS: &str = "
 CREATE TABLE engine_setting (name TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT, WITHOUT ROWID;  -- JSON
+";
+
+/// Who set it (res.users), and when.
+const WHO_SET: &str = "
+ALTER TABLE engine_setting ADD COLUMN set_by INTEGER;
+ALTER TABLE engine_setting ADD COLUMN set_at INTEGER;
 ";
 
 /// Whether the file has the engine's tables, as this program knows them.

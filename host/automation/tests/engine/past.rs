@@ -151,19 +151,84 @@ fn how_long_the_past_is_kept_can_be_set_while_the_engine_runs() {
         lead(&world, &format!("Warehouse {number}"), 20_000.0);
     }
     world.settle();
-    let set = |keep: Option<Retention>| world.commit(move |conn| retention::set(conn, keep));
+    let set =
+        |keep: Option<Retention>| world.commit(move |conn| retention::set(conn, keep, (ADMIN, NOW.parse().unwrap())));
     let kept = || retention::kept(&world.engine.database().snapshot().unwrap()).unwrap();
     assert_eq!(kept(), None);
     let more = Retention { runs_per_rule: Some(5), seen_days: 1, ..Retention::default() };
     set(Some(Retention { days: None, ..more }));
     set(Some(more));
     assert_eq!(kept(), Some(more));
+    let found = retention::found(&world.engine.database().snapshot().unwrap()).unwrap().unwrap();
+    assert_eq!(found.set, Some((ADMIN, NOW.parse().unwrap())));
     assert_eq!(block_on(world.engine.retain()).unwrap().runs, 1, "what is set is in force");
     // And stays so for the next engine of the file; until it is as in the configuration again.
     let world = World::on(world.engine.database().clone(), Config { retention: file, ..Config::default() });
     assert_eq!(block_on(world.engine.retain()).unwrap().runs, 0);
-    world.commit(|conn| retention::set(conn, None));
+    world.commit(|conn| retention::set(conn, None, (ADMIN, NOW.parse().unwrap())));
     assert_eq!(block_on(world.engine.retain()).unwrap().runs, 1);
+}
+
+#[test]
+fn what_would_be_let_go_is_what_is_let_go() {
+    let folder = tempfile::tempdir().unwrap();
+    drop(Database::create_demo(&folder.path().join("all.db"), NOW.parse().unwrap()).unwrap());
+    let open = |name: &str| Database::open(&folder.path().join(name), Mode::Write).unwrap();
+    let world = World::on(open("all.db"), Config::default());
+    world.script(&LEAD_SCORING);
+    world.rule(SCORED);
+    for number in 0..12 {
+        lead(&world, &format!("Warehouse {number}"), 20_000.0);
+    }
+    world.settle();
+    // Of each age one, of several sizes, and among them some that are not over, never ended or have no journal.
+    let now = world.engine.clock().now().as_millisecond();
+    world.commit(move |conn| {
+        conn.execute("UPDATE engine_run SET finished = ?1 - (12 - id) * 86400000", [now])?;
+        conn.execute("UPDATE engine_attempt SET log = zeroblob((run % 5) * 4000)", [])?;
+        conn.execute("UPDATE engine_attempt SET journal = NULL WHERE run = 3", [])?;
+        conn.execute("UPDATE engine_run SET state = 'queued', finished = NULL WHERE id = 5", [])?;
+        conn.execute("UPDATE engine_run SET state = 'waiting-approval' WHERE id = 9", [])?;
+        Ok::<_, DbError>(())
+    });
+    let mut found = std::collections::BTreeSet::new();
+    for (number, (days, journal_days, runs_per_rule, bytes_per_rule)) in [
+        (None, None, None, None),
+        (Some(9), None, None, None),
+        (None, Some(7), None, None),
+        (None, None, Some(8), None),
+        (None, None, None, Some(60_000)),
+        (None, None, None, Some(9_000)),
+        (Some(4), Some(2), None, None),
+        (Some(9), Some(2), Some(6), None),
+        (Some(9), Some(5), Some(6), Some(20_000)),
+        (None, Some(1), None, Some(30_000)),
+        (None, None, Some(0), None),
+        (None, None, None, Some(0)),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let keep = Retention { days, journal_days, runs_per_rule, bytes_per_rule, ..Retention::default() };
+        let name = format!("copy{number}.db");
+        world.engine.database().backup(&folder.path().join(&name)).unwrap();
+        let copy = World::on(open(&name), Config { retention: keep, ..Config::default() });
+        let runs = || copy.count("SELECT count(*) FROM engine_run");
+        // Of the runs that are still there, those without a journal.
+        let bare = || {
+            copy.count(
+                "SELECT count(*) FROM engine_run r WHERE NOT EXISTS \
+                 (SELECT 1 FROM engine_attempt WHERE run = r.id AND journal IS NOT NULL) AND id <> 3",
+            )
+        };
+        let going = copy.engine.going(&keep).unwrap();
+        assert_eq!(runs(), 12, "to ask changes nothing");
+        block_on(copy.engine.retain()).unwrap();
+        assert_eq!(usize::try_from(12 - runs()).unwrap(), going.runs, "{keep:?}");
+        assert_eq!(usize::try_from(bare()).unwrap(), going.journals, "{keep:?}");
+        found.insert((going.runs, going.journals));
+    }
+    assert!(found.len() > 6, "{found:?}");
 }
 
 #[test]

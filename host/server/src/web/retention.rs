@@ -1,25 +1,31 @@
 //! How long the past is kept: a part of the settings that is set here, in place of what the configuration file says.
 
-use axum::extract::State;
+use axum::{
+    extract::State,
+    response::{IntoResponse, Response},
+};
 use maud::{Markup, html};
-use triggerbox_automation::{EngineError, config::Retention, retention};
+use triggerbox_automation::{EngineError, config::Retention, engine::Going, retention};
 
 use super::{
     form::Form,
-    page::{Answer, Done},
-    parts::{bytes, field, hidden_token},
-    visitor::Visitor,
+    page::{Answer, Done, Page, Tab},
+    parts::{bytes, field, grouped, hidden_token},
+    visitor::{Visitor, who_set},
 };
 use crate::{app::App, people::audit, problem::Problem, told};
 
 /// The longest time that can be set, in days: a hundred years.
 const LONGEST: u32 = 36_525;
 
+/// What the form asks for.
+const NAMES: [&str; 5] = ["days", "journal-days", "runs-per-rule", "bytes-per-rule", "deliveries-days"];
+
 /// The part of the settings.
 pub(super) async fn card(app: &App, visitor: &Visitor) -> Result<Markup, Problem> {
-    let set = app.read(retention::kept).await?;
+    let set = app.read(retention::found).await?;
     let file = app.engine().config().retention;
-    let keep = set.unwrap_or(file);
+    let keep = set.as_ref().map_or(file, |set| set.value);
     let some = |number: Option<u32>| number.unwrap_or_default().to_string();
     let ask = |name: &str, label: &str, help: &str, value: &str| {
         let id = format!("keep-{name}");
@@ -32,7 +38,7 @@ pub(super) async fn card(app: &App, visitor: &Visitor) -> Result<Markup, Problem
             h2 { "How long the past is kept" }
             p.faint {
                 "Runs that are not over are always kept. What is older or more is let go within the hour, for good. "
-                @if set.is_some() { "Set here, in place of what " code { "[retention]" } " of the configuration file says: " (told::retention(&file)) "." }
+                @if let Some(set) = &set { "Set here, in place of what " code { "[retention]" } " of the configuration file says: " (told::retention(&file)) "." (who_set(app, visitor, set.set)?) }
                 @else { "From " code { "[retention]" } " of the configuration file. What is set here counts instead, at once and also after a restart." }
             }
             form method="post" action="/settings/retention" {
@@ -51,19 +57,69 @@ pub(super) async fn card(app: &App, visitor: &Visitor) -> Result<Markup, Problem
     })
 }
 
-pub(super) async fn save(State(app): State<App>, form: Form) -> Answer<Done> {
+pub(super) async fn save(State(app): State<App>, visitor: Visitor, form: Form) -> Answer<Response> {
     let file = app.engine().config().retention;
     let keep = if form.is_on("as-file") { None } else { Some(asked(&form)?) };
     let line = audit::here();
+    let (by, at) = (visitor.caller.user, app.engine().clock().now());
+    let was = app.read(retention::kept).await?.unwrap_or(file);
+    let new = keep.unwrap_or(file);
+    if shrinks(&new, &was) && !form.is_on("sure") {
+        line.forget();
+        let inner = app.clone();
+        let going = app.blocking(move || Ok(inner.engine().going(&new)?)).await?;
+        return Ok(question(&visitor, &form, &new, &was, going).into_response());
+    }
     app.write(move |conn| {
         let was = retention::kept(conn)?.unwrap_or(file);
-        retention::set(conn, keep)?;
+        retention::set(conn, keep, (by, at))?;
         let source = if keep.is_some() { "" } else { "as the configuration file says: " };
         line.say(format!("{source}{}; before: {}", told::retention(&keep.unwrap_or(file)), told::retention(&was)));
         Ok::<_, EngineError>(())
     })
     .await?;
-    Ok(Done::new("/settings#retention", "It is kept so long from now on."))
+    Ok(Done::new("/settings#retention", "It is kept so long from now on.").into_response())
+}
+
+/// Whether less is kept of anything.
+fn shrinks(new: &Retention, was: &Retention) -> bool {
+    let most = |number: Option<u32>| number.map_or(u64::MAX, u64::from);
+    let all = |keep: &Retention| {
+        let (days, journals, runs) = (most(keep.days), most(keep.journal_days), most(keep.runs_per_rule));
+        [days, journals, runs, keep.bytes_per_rule.unwrap_or(u64::MAX), keep.seen_days.into()]
+    };
+    all(new).into_iter().zip(all(was)).any(|(new, was)| new < was)
+}
+
+/// Whether it is really meant: what is let go is gone.
+fn question(visitor: &Visitor, form: &Form, new: &Retention, was: &Retention, going: Going) -> Page {
+    let count = |number: usize| grouped(u64::try_from(number).unwrap_or(u64::MAX));
+    let body = html! {
+        section.card {
+            p.banner.wait role="alert" {
+                @if going == Going::default() { "Nothing that is kept today is older or more than this. What will be is let go, for good." }
+                @else {
+                    "Within the hour these are let go, for good: "
+                    @if going.runs > 0 { b { (count(going.runs)) " run(s)" } " with everything that belongs to them" }
+                    @if going.runs > 0 && going.journals > 0 { ", and " }
+                    @if going.journals > 0 { "the journals of " b { (count(going.journals)) " run(s)" } " that stay" }
+                    "."
+                }
+            }
+            dl.facts {
+                dt { "From now on" } dd { (told::retention(new)) }
+                dt { "Until now" } dd { (told::retention(was)) }
+            }
+            form method="post" action="/settings/retention" {
+                (hidden_token(&visitor.key))
+                @if form.is_on("as-file") { input type="hidden" name="as-file" value="1"; }
+                @for name in NAMES { @if let Some(value) = form.some(name) { input type="hidden" name=(name) value=(value); } }
+                button.danger type="submit" name="sure" value="1" { "Yes, keep less" } " "
+                a.button href="/settings#retention" { "No, leave it as it is" }
+            }
+        }
+    };
+    Page::new(Tab::Settings, "Keep less of the past?", body).under("Settings", "/settings")
 }
 
 /// What a form asks for.

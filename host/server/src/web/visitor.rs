@@ -4,9 +4,11 @@ use std::collections::BTreeSet;
 
 use axum::{extract::FromRequestParts, http::request::Parts};
 use jiff::{Timestamp, tz::TimeZone};
+use maud::{Markup, html};
 use triggerbox_automation::people;
 use triggerbox_model::value::Id;
 
+use super::parts::time;
 use crate::{
     app::{App, failed},
     auth::{Caller, is_administrator},
@@ -130,6 +132,16 @@ impl<S: Send + Sync> FromRequestParts<S> for Guest {
     async fn from_request_parts(parts: &mut Parts, _state: &S) -> Result<Self, Self::Rejection> {
         parts.extensions.get::<Self>().cloned().ok_or_else(|| failed().into())
     }
+}
+
+/// Who set something, and when.
+///
+/// # Errors
+/// What the database says.
+pub(super) fn who_set(app: &App, visitor: &Visitor, set: Option<(Id, Timestamp)>) -> Result<Markup, Problem> {
+    let Some((by, at)) = set else { return Ok(html! {}) };
+    let people = names(app, [by])?;
+    Ok(html! { " Set by " @for name in people.values() { b { (name) } } ", " (time(at, &visitor.zone)) "." })
 }
 
 /// Users of the records by id: their names for lists. Who is gone is told by number.

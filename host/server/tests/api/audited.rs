@@ -220,6 +220,7 @@ async fn each_change_through_a_page_leaves_its_line() {
         ("runs-per-rule", "9"),
         ("bytes-per-rule", "0"),
         ("deliveries-days", "2"),
+        ("sure", "1"),
     ];
     pages.done(&admin, "/settings/retention", "/settings/retention", &keep).await;
     let told = &pages.told["/settings/retention"];

@@ -9,13 +9,13 @@ use serde_json::{Value as Json, json};
 use triggerbox_automation::{Clock, EngineError, config::Retention, retention};
 use triggerbox_sandbox::inspect::embed_manifest;
 use triggerbox_server::{
-    people::Role,
+    people::{Role, audit},
     tokens::{self, NewToken, Scope},
 };
 
 use crate::{
     agents::services,
-    browser::Browser,
+    browser::{Browser, sound},
     model::ModelServer,
     pages::upload,
     world::{ADMIN, MANAGER, READER, SAM, SCORE, World},
@@ -372,7 +372,10 @@ async fn how_long_the_past_is_kept_is_set_on_the_page() {
         ];
         all.map(|(known, other)| (known, if known == name { value } else { other }))
     };
-    assert_eq!(admin.done("/settings/retention", &keep("", "")).await, "/settings#retention");
+    // The file keeps journals for less time.
+    let sure_as_file = [("as-file", "1"), ("sure", "1")];
+    let sure = |fields: [(&'static str, &'static str); 5]| [&fields[..], &[("sure", "1")]].concat();
+    assert_eq!(admin.done("/settings/retention", &sure(keep("", ""))).await, "/settings#retention");
     let set = Retention {
         days: Some(30),
         journal_days: None,
@@ -391,13 +394,95 @@ async fn how_long_the_past_is_kept_is_set_on_the_page() {
         ("bytes-per-rule", "1e9"),
         ("deliveries-days", "0"),
     ] {
-        let answer = admin.post("/settings/retention", &keep(name, value)).await;
+        let answer = admin.post("/settings/retention", &sure(keep(name, value))).await;
         assert_eq!(answer.status, 400, "{name} {value}");
         assert!(answer.text().contains(name), "{name}: {}", answer.text());
     }
     assert_eq!(world.app.read(retention::kept).await.unwrap(), Some(set));
-    admin.done("/settings/retention", &[("as-file", "1")]).await;
+    admin.done("/settings/retention", &sure_as_file).await;
     shown("90", "From <code>[retention]</code> of the configuration file.").await;
+}
+
+// Shows: F129
+#[tokio::test(flavor = "multi_thread")]
+async fn less_of_the_past_is_kept_only_after_it_was_told_what_goes() {
+    // The file keeps everything, so that nothing goes while this looks.
+    let mut config = triggerbox_server::Config::default();
+    (config.retention.days, config.retention.journal_days) = (0, 0);
+    let world = World::with(config).await;
+    let admin = Browser::of(&world, ADMIN, &[Role::Administrator]).await;
+    let now = world.clock.now().as_millisecond();
+    put(&world, move |conn| {
+        let run = "INSERT INTO engine_run (key, rule, rule_version, root, depth, request, class, actor, run_as, superuser, \
+                   seed, at, state, due, blockers, attempt, fence, finished) \
+                   VALUES (?1, ?2, 1, 0, 0, '{}', 'async', 2, 2, 0, 0, ?3, ?4, ?3, 0, 1, 1, ?3)";
+        let attempt = "INSERT INTO engine_attempt (run, attempt, action, script, started, finished, code, report, journal) \
+                       VALUES (?1, 1, 0, x'00', ?2, ?2, 'ok', x'00', x'00')";
+        for number in 0..50 {
+            let (at, rule) = (now - number * 24 * 3_600_000, if number % 2 == 0 { "even" } else { "odd" });
+            let state = if number == 49 { "dead" } else { "succeeded" };
+            conn.execute(run, (format!("run{number}"), rule, at, state))?;
+            conn.execute(attempt, (conn.last_insert_rowid(), at))?;
+        }
+        Ok(())
+    })
+    .await;
+    let keep = |days: &'static str, journals: &'static str, runs: &'static str| {
+        [
+            ("days", days),
+            ("journal-days", journals),
+            ("runs-per-rule", runs),
+            ("bytes-per-rule", "1073741824"),
+            ("deliveries-days", "7"),
+        ]
+    };
+    let lines = || async {
+        world.app.read(|conn| Ok::<_, EngineError>(audit::list(conn, "retention-changed", None, 9)?)).await.unwrap()
+    };
+    let kept = || async { world.app.read(retention::kept).await.unwrap() };
+    for (days, journals, told) in [
+        // Those of 41 to 48 days; the dead one waits for somebody. Their journals go with them, others with none of it.
+        (
+            "40",
+            "30",
+            "<b>8 run(s)</b> with everything that belongs to them, and the journals of <b>10 run(s)</b> that stay",
+        ),
+        ("90", "10", "for good: the journals of <b>38 run(s)</b> that stay"),
+        ("60", "30", "for good: the journals of <b>18 run(s)</b> that stay"),
+    ] {
+        let answer = admin.post("/settings/retention", &keep(days, journals, "100 000")).await;
+        let page = answer.text();
+        assert!(answer.status == 200 && page.contains(told), "{days} {journals}: {page}");
+        assert!(page.contains("Until now") && page.contains("runs for ever"), "{page}");
+        sound(&page).unwrap();
+        assert_eq!((kept().await, lines().await.len()), (None, 0), "nothing is changed, and nothing is told of it");
+    }
+    // What the question carries is what was asked for.
+    let question = admin.post("/settings/retention", &keep("40", "30", "100 000")).await.text();
+    let form = question.split("action=\"/settings/retention\"").nth(1).unwrap();
+    let carried: Vec<(&str, &str)> = form
+        .split("<input type=\"hidden\" name=\"")
+        .skip(1)
+        .map(|input| {
+            let mut parts = input.split('"');
+            let name = parts.next().unwrap();
+            (name, parts.nth(1).unwrap())
+        })
+        .filter(|(name, _)| *name != "form-token")
+        .collect();
+    assert_eq!(carried.len(), 5, "{carried:?}");
+    assert_eq!(
+        admin.done("/settings/retention", &[&carried[..], &[("sure", "1")]].concat()).await,
+        "/settings#retention"
+    );
+    assert_eq!((kept().await.unwrap().days, lines().await.len()), (Some(40), 1));
+    // More needs no second word. As the file says is less then.
+    admin.done("/settings/retention", &keep("0", "0", "0")).await;
+    let answer = admin.post("/settings/retention", &[("as-file", "1")]).await;
+    assert!(answer.status == 200 && answer.text().contains("name=\"as-file\" value=\"1\""), "{}", answer.text());
+    assert!(kept().await.is_some());
+    admin.done("/settings/retention", &[("as-file", "1"), ("sure", "1")]).await;
+    assert_eq!((kept().await, lines().await.len()), (None, 3));
 }
 
 #[tokio::test(flavor = "multi_thread")]
