@@ -11,7 +11,7 @@ use triggerbox_model::{
 };
 use triggerbox_sandbox::{Cache, Compiler, ContentHash, Script};
 
-use crate::rule::Caps;
+use crate::{policy::Parts, rule::Caps};
 
 /// The demo company's and Odoo's first administrator (`base.user_admin`).
 const ADMINISTRATOR: Id = 2;
@@ -21,6 +21,8 @@ const ADMINISTRATOR: Id = 2;
 pub struct Config {
     /// What nobody's script may do unless a rule grants it by name.
     pub policy: Policy,
+    /// What of it the operator's file says: administrators set the rest while the server runs.
+    pub fixed: Parts,
     /// Limits of this host, for every run.
     pub limits: LimitRequest,
     /// Runs that work at once, in all.
@@ -55,6 +57,7 @@ impl Default for Config {
     fn default() -> Self {
         Self {
             policy: Policy::default(),
+            fixed: Parts::default(),
             limits: LimitRequest::default(),
             workers: 16,
             waiting: 1_000,

@@ -20,6 +20,7 @@
 //! | [`events`] | what happened, where a rule wanted to know |
 //! | [`seen`] | what was taken once |
 //! | [`setting`] | what administrators set while the engine runs |
+//! | [`policy`] | what nobody's script may do unless it is granted by name |
 //! | [`retention`] | how long the past is kept, where somebody set it |
 //! | [`proposals`] | changes that wait for a yes |
 //! | [`firing`] | what a run was fired with |
@@ -68,6 +69,7 @@ mod packed;
 pub mod people;
 pub mod plan;
 pub mod play;
+pub mod policy;
 pub mod proposals;
 mod queue;
 mod random;

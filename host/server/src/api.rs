@@ -12,6 +12,7 @@
 //! | `approvals` | changes that wait for a yes |
 //! | `control` | schedules, limits, the stop switch |
 //! | `access` | tokens |
+//! | `settings` | what administrators set while the server runs |
 
 pub(crate) mod access;
 mod agents;
@@ -22,6 +23,7 @@ mod records;
 pub(crate) mod rules;
 pub(crate) mod runs;
 pub(crate) mod scripts;
+pub(crate) mod settings;
 pub(crate) mod threads;
 
 use axum::middleware::from_fn_with_state;
@@ -113,6 +115,7 @@ fn assemble(config: &Config, dress: Dress<'_>) -> OpenApiRouter<App> {
         .merge(dress(approvals::routes(), Scope::Approve))
         .merge(dress(control::routes(), Scope::Operate))
         .merge(dress(access::routes(), Scope::Admin))
+        .merge(dress(settings::routes(), Scope::Admin))
 }
 
 /// The routes of a server, each behind its door.

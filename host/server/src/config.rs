@@ -4,13 +4,16 @@
 use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf, time::Duration};
 
 use serde::{Deserialize, Serialize};
-use triggerbox_automation::{self as automation, config::Journal, rule::Caps};
-use triggerbox_model::{grants::Policy, limits::LimitRequest, value::Id};
+use triggerbox_automation::{self as automation, config::Journal, policy, rule::Caps};
+use triggerbox_model::{limits::LimitRequest, value::Id};
 
 /// The whole file. TOML.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default, rename_all = "kebab-case")]
 pub struct Config {
+    /// The file itself, for those who are told that it says something; none: there is none.
+    #[serde(skip)]
+    pub file: Option<PathBuf>,
     /// Where the server listens. Port 0: one that the system chooses.
     pub listen: SocketAddr,
     /// The providers file: language models, and what scripts may put into requests; none: there are none.
@@ -29,8 +32,8 @@ pub struct Config {
     pub sessions: Caps,
     /// How long the past is kept.
     pub retention: Retention,
-    /// What nobody's script may do unless a rule grants it by name.
-    pub policy: Policy,
+    /// What nobody's script may do unless a rule grants it by name. What it does not say is set on the pages, or as by default.
+    pub policy: policy::Parts,
     /// Limits of this host, for every run.
     pub limits: LimitRequest,
     /// Requests of other systems to `/hook`.
@@ -183,6 +186,7 @@ pub enum LogFormat {
 impl Default for Config {
     fn default() -> Self {
         Self {
+            file: None,
             listen: SocketAddr::from(([127, 0, 0, 1], 7171)),
             providers: None,
             odoo: None,
@@ -191,7 +195,7 @@ impl Default for Config {
             runs: Runs::default(),
             sessions: Caps::DEFAULT,
             retention: Retention::default(),
-            policy: Policy::default(),
+            policy: policy::Parts::default(),
             limits: LimitRequest::default(),
             webhooks: Webhooks::default(),
             secrets: BTreeMap::new(),
@@ -341,11 +345,17 @@ impl Config {
         Ok(())
     }
 
+    /// What the file is called where people are told that it says something.
+    #[must_use]
+    pub fn name(&self) -> String {
+        self.file.as_ref().map_or_else(|| "the configuration file".to_owned(), |file| file.display().to_string())
+    }
+
     /// The settings of the engine.
     #[must_use]
     pub fn engine(&self) -> automation::Config {
         automation::Config {
-            policy: self.policy.clone(),
+            fixed: self.policy.clone(),
             limits: self.limits.clone(),
             workers: self.runs.workers,
             waiting: self.runs.waiting,
@@ -428,6 +438,8 @@ impl std::fmt::Debug for Secrets {
 
 #[cfg(test)]
 mod tests {
+    use triggerbox_model::grants::Policy;
+
     use super::*;
 
     // Shows: F129
@@ -435,7 +447,9 @@ mod tests {
     fn the_page_with_the_whole_file_says_the_defaults() {
         let page = include_str!("../../../docs/src/operate/configuration.md");
         let file = page.split("```toml\n").nth(1).and_then(|rest| rest.split("```").next()).unwrap();
-        assert_eq!(Config::parse(file).unwrap(), Config::default());
+        let page = Config::parse(file).unwrap();
+        assert_eq!(page.policy, policy::Parts::all_of(Policy::default()));
+        assert_eq!(Config { policy: policy::Parts::default(), ..page }, Config::default());
         // What is only shown as a comment parses too, and names every setting that there is.
         let open: String =
             file.lines().map(|line| line.strip_prefix("#> ").unwrap_or(line).to_owned() + "\n").collect();

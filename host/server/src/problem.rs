@@ -80,6 +80,16 @@ impl From<&Finding> for FoundWrong {
     }
 }
 
+impl FoundWrong {
+    /// Something that keeps a thing from being done.
+    #[must_use]
+    pub fn error(code: &str, place: &str, message: impl Into<String>) -> Self {
+        let text = str::to_owned;
+        let (severity, code, place) = (text("error"), text(code), text(place));
+        Self { rule: None, severity, code, place, message: message.into() }
+    }
+}
+
 impl Problem {
     /// A problem with a status and a code.
     #[must_use]
@@ -111,6 +121,13 @@ impl Problem {
     #[must_use]
     pub fn denied(code: &str, detail: impl Into<String>) -> Self {
         Self::new(StatusCode::FORBIDDEN, code, detail)
+    }
+
+    /// A setting says what it cannot: nothing of it is kept.
+    #[must_use]
+    pub fn bad_setting(findings: Vec<FoundWrong>) -> Self {
+        let told: Vec<_> = findings.iter().map(|one| format!("`{}`: {}", one.place, one.message)).collect();
+        Self::new(StatusCode::UNPROCESSABLE_ENTITY, "setting-refused", told.join("; ")).with_findings(findings)
     }
 
     /// What it says.

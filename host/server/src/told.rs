@@ -6,6 +6,7 @@ use rusqlite::Connection;
 use triggerbox_automation::{
     agents::{self, stored::StoredAgent},
     config::Retention,
+    policy::Part,
     proposals::ProposalHash,
     rule::{
         Rule,
@@ -16,7 +17,7 @@ use triggerbox_automation::{
     runs::RunSummary,
     scripts::{ScriptVersion, binding::Switched},
 };
-use triggerbox_model::value::Id;
+use triggerbox_model::{grants::Policy, value::Id};
 
 use crate::{
     app::App,
@@ -230,6 +231,15 @@ pub fn retention(keep: &Retention) -> String {
         "runs {runs}, journals {journals}, {count}{bytes} of each automation, keys of deliveries {} days",
         keep.seen_days
     )
+}
+
+/// What of the policy is different now.
+#[must_use]
+pub fn policy(was: &Policy, now: &Policy) -> String {
+    let differ = Part::ALL.iter().map(|part| (part, part.words(was), part.words(now)));
+    let differ = differ.filter(|(_, was, now)| was != now);
+    let told: Vec<_> = differ.map(|(part, was, now)| format!("{}: {was} → {now}", part.name())).collect();
+    if told.is_empty() { "as before".to_owned() } else { told.join("; ") }
 }
 
 /// A token.

@@ -9,6 +9,7 @@ use triggerbox_model::{
     domain::eval::Records,
     error::Error,
     event::Trigger,
+    grants::Policy,
     limits::{Class, Limit, Limits},
     value::Id,
 };
@@ -33,6 +34,7 @@ use crate::{
     outside::RunLedger,
     people,
     play::{Done, Played, Step, Task, play},
+    policy,
     proposals::{self, Proposed},
     queue::{self, Claim},
     rule::{Action, Caps, Dispatch, Environment, Mode, Rule, ScriptRef},
@@ -95,8 +97,10 @@ impl Engine {
         }
         let rule = &claim.rule.rule;
         let now = timestamp(claim.at);
-        let (mut records, actor, run_as, env) = {
+        let (mut records, actor, run_as, env, policy) = {
             let snapshot = self.database().snapshot()?;
+            // The run keeps it to its end, whatever is set meanwhile.
+            let policy = policy::in_force(&snapshot, self.config())?;
             let index = self.inner.shared.rules(&snapshot)?;
             let records = remaining(&snapshot, &index, claim, self.clock().now())?;
             let env = people::environment_in(&snapshot, claim.rule.run_as, rule.superuser, now)?;
@@ -105,7 +109,7 @@ impl Engine {
                 true => run_as.clone(),
                 false => people::by_id(&snapshot, &env, claim.actor)?,
             };
-            (records, actor, run_as, env)
+            (records, actor, run_as, env, policy)
         };
         if records.is_empty() && !claim.firing.records.is_empty() {
             let why = "none of its records is there any more, or matches the rule".to_owned();
@@ -120,7 +124,7 @@ impl Engine {
                 return Ok(Ended::Spread(records));
             }
         }
-        let steps = self.steps(rule, claim.class).await;
+        let steps = self.steps(rule, claim.class, &policy).await;
         let session = self.begin_session(claim, &records, &steps).await?;
         let steps = steps?;
         let outside = self.outside(claim, &records, session, seat);
@@ -140,7 +144,7 @@ impl Engine {
             let preview = session.preview()?;
             return Ok(Ended::Show(preview.diff, outcome));
         }
-        let wants_yes = proposals::wants_yes(&self.config().policy, rule, &session.changes());
+        let wants_yes = proposals::wants_yes(&policy, rule, &session.changes());
         if rule.mode != Mode::Auto || wants_yes {
             let preview = session.preview()?;
             let proposed = Proposed::Here(with_found(session, found));
@@ -257,10 +261,10 @@ impl Engine {
     }
 
     /// Makes the actions of a rule ready to run.
-    pub(super) async fn steps(&self, rule: &Rule, class: Class) -> Result<Vec<Step>, EngineError> {
+    pub(super) async fn steps(&self, rule: &Rule, class: Class, policy: &Policy) -> Result<Vec<Step>, EngineError> {
         let mut steps = Vec::new();
         for (part, action) in (0..).zip(&rule.actions) {
-            steps.push(self.prepare(rule, part, action, class).await?);
+            steps.push(self.prepare(rule, (part, action), class, policy).await?);
         }
         Ok(steps)
     }
@@ -275,10 +279,16 @@ impl Engine {
             http: Vec::new(),
             limits: triggerbox_model::limits::LimitRequest::default(),
         };
-        self.prepare(rule, binding::SOURCE, &action, Class::Batch).await
+        self.prepare(rule, (binding::SOURCE, &action), Class::Batch, &self.policy()?).await
     }
 
-    async fn prepare(&self, rule: &Rule, part: i64, action: &Action, class: Class) -> Result<Step, EngineError> {
+    async fn prepare(
+        &self,
+        rule: &Rule,
+        (part, action): (i64, &Action),
+        class: Class,
+        policy: &Policy,
+    ) -> Result<Step, EngineError> {
         let (agent, hash) = {
             let snapshot = self.database().snapshot()?;
             (agents::picked(&snapshot, &rule.name, action)?, binding::effective(&snapshot, rule, part)?)
@@ -293,7 +303,7 @@ impl Engine {
         let parameters = manifest
             .parameter_values(&set)
             .map_err(|error| Error::invalid("bad-parameter", error.to_string()).with_field(error.name))?;
-        let mut authority = asks::authority(self.database().schema(), rule, action, manifest, &self.config().policy);
+        let mut authority = asks::authority(self.database().schema(), rule, action, manifest, policy);
         let tools = match &agent {
             Some(agent) => self.script_tools(agent, action).await?,
             None => Vec::new(),

@@ -372,7 +372,7 @@ impl<'e> Gate<'e> {
             Write::Update | Write::Delete => &[GrantOperation::Write],
         };
         let mut refusal = None;
-        for step in self.engine.steps(&rule.rule, Class::Sync).await? {
+        for step in self.engine.steps(&rule.rule, Class::Sync, &self.engine.policy()?).await? {
             for operation in operations {
                 let need = Need::new(asked.model, *operation).with_fields(values.iter().map(|value| &value.name));
                 match step.authority.allow(&need) {
@@ -488,7 +488,7 @@ impl Engine {
     pub(super) async fn try_answer(&self, rule: &Armed, question: Question) -> Result<Played, EngineError> {
         let Question { actor, depth, now, trigger, records, old_values } = question;
         let env = people::environment(self.database(), rule.run_as, rule.rule.superuser, now)?;
-        let steps = self.steps(&rule.rule, Class::Sync).await?;
+        let steps = self.steps(&rule.rule, Class::Sync, &self.policy()?).await?;
         let (actor, run_as) = {
             let snapshot = self.database().snapshot()?;
             (people::by_id(&snapshot, &env, actor)?, people::by_id(&snapshot, &env, rule.run_as)?)

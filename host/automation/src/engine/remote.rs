@@ -83,7 +83,9 @@ impl Engine {
                 return Ok(Ended::Spread(records));
             }
         }
-        let steps = self.steps(rule, claim.class).await;
+        // The run keeps it to its end, whatever is set meanwhile.
+        let policy = self.policy()?;
+        let steps = self.steps(rule, claim.class, &policy).await;
         let thread = self.begin_session(claim, &records, &steps).await?;
         let steps = steps?;
         let outside = self.outside(claim, &records, thread, seat);
@@ -97,7 +99,7 @@ impl Engine {
         done.extend(played);
         let Some(outcome) = outcome else { return Ok(Ended::Unsuccessful) };
         let only_shown = rule.environment == Environment::Test;
-        let wants_yes = proposals::wants_yes(&self.config().policy, rule, session.changes());
+        let wants_yes = proposals::wants_yes(&policy, rule, session.changes());
         let ended = match !only_shown && (rule.mode != Mode::Auto || wants_yes) {
             true => propose(&mut session, outcome).await,
             false => Ok(conclude(&mut session, claim, only_shown, outcome).await),

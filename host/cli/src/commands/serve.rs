@@ -39,7 +39,8 @@ pub(crate) fn run(args: &ServeArgs) -> Result<Exit, Failure> {
         None => Config::default(),
         Some(path) => {
             let text = text_file::read(path)?;
-            Config::parse(&text).with_context(|| path.display().to_string())?
+            let parsed = Config::parse(&text).with_context(|| path.display().to_string())?;
+            Config { file: Some(path.clone()), ..parsed }
         }
     };
     if let Some(listen) = args.listen {

@@ -4,7 +4,9 @@ use anyhow::anyhow;
 use jiff::Timestamp;
 use rusqlite::Connection;
 use triggerbox_automation::{
+    Config,
     people::{self, Person},
+    policy,
     rule::{
         Ground,
         stored::{Edit, Ownership, RuleError},
@@ -34,7 +36,7 @@ pub(crate) struct Workshop {
     pub(crate) env: Env,
     pub(crate) person: Person,
     pub(crate) now: Timestamp,
-    policy: Policy,
+    pub(crate) policy: Policy,
     administrator: bool,
 }
 
@@ -71,7 +73,9 @@ impl Workshop {
         let env = people::environment(&database, people::SYSTEM, true, now).or_exit(Exit::Backend)?;
         let own = people::environment(&database, person.user.id, false, now).or_exit(Exit::Backend)?;
         let administrator = own.group_names.contains(ADMINISTRATORS);
-        Ok(Self { database, env, person, now, policy: Policy::default(), administrator })
+        // The file of a server is not known here; what was set on its pages is.
+        let policy = policy::in_force(&*database.snapshot().or_exit(Exit::Backend)?, &Config::default());
+        Ok(Self { policy: policy.or_exit(Exit::Backend)?, database, env, person, now, administrator })
     }
 
     /// What rules are checked against.

@@ -130,7 +130,7 @@ async fn put(
         let detail = format!("the agent says that it is `{}`, the path `{name}`", agent.name);
         return Err(Problem::invalid("another-name", detail));
     }
-    let (env, policy) = (app.env(caller.user, true)?, app.engine().config().policy.clone());
+    let (env, policy) = (app.env(caller.user, true)?, app.engine().policy()?);
     let at = app.engine().clock().now();
     let line = audit::here();
     let saved = app.write(move |conn| {

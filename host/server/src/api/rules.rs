@@ -208,7 +208,7 @@ pub(crate) async fn edit<T: Send + 'static, E: From<DbError> + Into<Problem> + S
     work: impl FnOnce(Ground<'_>, &Edit<'_>) -> Result<T, E> + Send + 'static,
 ) -> Result<T, Problem> {
     let env = app.env(caller.user, true)?;
-    let policy = app.engine().config().policy.clone();
+    let policy = app.engine().policy()?;
     let (by, administrator, at) = (caller.user, caller.administrator, app.engine().clock().now());
     let ownership = if how.ask_owner { Ownership::Ask } else { Ownership::Take };
     app.write(move |conn| {
@@ -359,7 +359,7 @@ struct Findings {
     responses((status = 200, body = Findings), Problem))]
 async fn checked(State(app): State<App>, caller: Caller, Body(rule): Body<Rule>) -> Result<Json<Findings>, Problem> {
     let env = app.env(caller.user, true)?;
-    let policy = app.engine().config().policy.clone();
+    let policy = app.engine().policy()?;
     let findings = app.read(move |conn| check(Ground { conn, env: &env, policy: &policy }, &rule)).await?;
     Ok(Json(Findings { findings: findings.iter().map(FoundWrong::from).collect() }))
 }
@@ -511,8 +511,8 @@ async fn diagnosis(
     }
     let inner = app.clone();
     let causes = app.blocking(move || {
-        let (engine, policy) = (inner.engine(), &inner.engine().config().policy);
-        Ok(diagnose(engine.database(), policy, &name, about.record, engine.clock().now())?)
+        let (engine, policy) = (inner.engine(), inner.engine().policy()?);
+        Ok(diagnose(engine.database(), &policy, &name, about.record, engine.clock().now())?)
     });
     let view = |cause: triggerbox_automation::diagnose::Cause| CauseView {
         code: cause.code.to_owned(),

@@ -125,9 +125,10 @@ async fn form_page(
                 let conn = inner.engine().database().snapshot()?;
                 (scripts(&conn)?, agents(&conn)?)
             };
+            let policy = inner.engine().policy()?;
             let known = Known {
                 schema: inner.engine().database().schema(),
-                policy: &inner.engine().config().policy,
+                policy: &policy,
                 scripts: &scripts,
                 agents: &agents,
                 matching: matching(&inner, looker.caller.user, &draft.rule),
@@ -363,7 +364,7 @@ fn wrong(code: &str, place: &str, message: &str) -> FoundWrong {
 
 async fn findings(app: &App, visitor: &Visitor, rule: Rule) -> Result<Vec<FoundWrong>, Problem> {
     let env = app.env(visitor.caller.user, true)?;
-    let policy = app.engine().config().policy.clone();
+    let policy = app.engine().policy()?;
     let found = app.read(move |conn| check(Ground { conn, env: &env, policy: &policy }, &rule)).await?;
     Ok(found.iter().map(FoundWrong::from).collect())
 }
@@ -431,8 +432,8 @@ pub(super) async fn test(State(app): State<App>, visitor: Visitor, At(name): At<
     let (shown, left) = fitting(all.iter().map(|(fire, shown)| would_do(shown, fire)), MOST_BYTES);
     let (inner, named) = (app.clone(), name.clone());
     let causes = app.blocking(move || {
-        let (engine, policy) = (inner.engine(), &inner.engine().config().policy);
-        Ok(diagnose(engine.database(), policy, &named, record, engine.clock().now())?)
+        let (engine, policy) = (inner.engine(), inner.engine().policy()?);
+        Ok(diagnose(engine.database(), &policy, &named, record, engine.clock().now())?)
     });
     let causes = causes.await?;
     let back = address(&["automations", &name]);

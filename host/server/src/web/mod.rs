@@ -21,6 +21,7 @@ mod keeping;
 mod live;
 mod page;
 mod parts;
+mod policy;
 mod providers;
 mod report;
 mod retention;
@@ -134,6 +135,7 @@ pub fn routes() -> Vec<Route> {
         act("/settings/secrets/{name}/delete", Scope::Admin, "secret-deleted", post(keeping::delete_secret)),
         act("/settings/erase", Scope::Admin, "person-erased", post(keeping::erase)),
         act("/settings/retention", Scope::Admin, "retention-changed", post(retention::save)),
+        act("/settings/policy", Scope::Admin, "policy-changed", post(policy::save)),
         act("/settings/tokens", Scope::Admin, "token-made", post(settings::create_token)),
         act("/settings/tokens/{id}/revoke", Scope::Admin, "token-revoked", post(settings::revoke_token)),
     ]

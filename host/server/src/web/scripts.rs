@@ -186,11 +186,11 @@ pub(super) async fn show(
     let people = names(&app, versions.iter().map(|one| one.uploaded_by).chain(others))?;
     let person = |id: Id| people.get(&id).map_or("", String::as_str).to_owned();
     let active = versions.iter().find(|one| one.active);
-    let policy = &app.engine().config().policy;
+    let policy = app.engine().policy()?;
     let to = |what: &str| address(&["scripts", &name, what]);
     let cards = versions.iter().skip(skip).zip(&said).map(|(one, said)| {
         let said = verdict(&visitor, said, &person);
-        version_card(&visitor, one, active, policy, &person(one.uploaded_by), &rules, &said)
+        version_card(&visitor, one, active, &policy, &person(one.uploaded_by), &rules, &said)
     });
     let (cards, _) = fitting(cards, MOST_BYTES);
     let shown = skip.saturating_add(cards.len());

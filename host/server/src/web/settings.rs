@@ -71,6 +71,7 @@ pub(super) async fn show(State(app): State<App>, visitor: Visitor, Asked(query):
     let name = |user: Id| people.get(&user).map_or("", String::as_str);
     let providers = super::providers::card(&app, &visitor).await?;
     let retention = super::retention::card(&app, &visitor).await?;
+    let policy = super::policy::card(&app, &visitor).await?;
     let body = html! {
         p.toolbar { a.button href="/settings/audit" { "Audit log" } a.button href="/usage" { "Stop switch" } }
         nav.toolbar aria-label="On this page" { @for (id, title) in PARTS { a href={ "#" (id) } { (title) } } }
@@ -99,6 +100,7 @@ pub(super) async fn show(State(app): State<App>, visitor: Visitor, Asked(query):
         (providers)
         (super::keeping::cards(&app, &visitor))
         (retention)
+        (policy)
         (super::standing::cards(&app))
     };
     Ok(Page::new(Tab::Settings, "Settings", body))

@@ -1,40 +1,23 @@
-//! What the configuration file says of policy, runs and limits: a part of the settings. It is changed in the file.
-
-use std::collections::BTreeSet;
+//! What the configuration file says of runs and limits: a part of the settings. It is changed in the file.
 
 use maud::{Markup, html};
 use reqwest::Url;
-use triggerbox_model::{
-    grants::GrantOperation,
-    limits::{Class, Limits, TABLE},
-};
+use triggerbox_model::limits::{Class, Limits, TABLE};
 
 use super::parts::amount;
 use crate::app::App;
 
-/// Policy, runs and limits.
+/// Runs and limits.
 pub(super) fn cards(app: &App) -> Markup {
     let (engine, config) = (app.engine().config(), app.config());
-    let policy = &engine.policy;
     let of = |class| Limits::resolve(class, [&engine.limits]);
     let classes = [of(Class::Sync), of(Class::Async), of(Class::Batch), of(Class::Agent)];
     let alerts: Vec<String> = config.alerts.to.iter().map(|to| origin(to)).collect();
     let caps = config.sessions;
     html! {
-        section.card #policy {
-            h2 { "Policy" }
-            p.faint { "From " code { "[policy]" } " of the configuration file, the one that " code { "triggerbox serve --config" } " names. It is changed there, and in force after a restart." }
-            dl.facts {
-                (fact("Models that need a grant by name", "guarded-models", &list(&policy.guarded_models)))
-                (fact("Operations that need a grant by name", "guarded-operations", &operations(&policy.guarded_operations)))
-                (fact("Models that no grant opens", "forbidden-models", &list(&policy.forbidden_models)))
-                (fact("Operations that somebody must approve", "approved-operations", &operations(&policy.approved_operations)))
-                (fact("Operations of agents that somebody must approve", "approved-agent-operations", &operations(&policy.approved_agent_operations)))
-            }
-        }
         section.card #runs {
             h2 { "Runs" }
-            p.faint { "From " code { "[runs]" } ", " code { "[sessions]" } " and " code { "[alerts]" } " of the same file." }
+            p.faint { "From " code { "[runs]" } ", " code { "[sessions]" } " and " code { "[alerts]" } " of the configuration file. They are changed there, and in force after a restart." }
             dl.facts {
                 (fact("Runs that work at once", "runs.workers", &config.runs.workers.to_string()))
                 (fact("Runs that wait for others at once, besides those", "runs.waiting", &config.runs.waiting.to_string()))
@@ -68,10 +51,6 @@ pub(super) fn fact(label: &str, key: &str, value: &str) -> Markup {
 
 fn list(items: &[String]) -> String {
     if items.is_empty() { "none".to_owned() } else { items.join(", ") }
-}
-
-fn operations(set: &BTreeSet<GrantOperation>) -> String {
-    list(&set.iter().map(|one| one.name().to_owned()).collect::<Vec<_>>())
 }
 
 /// Where an address is, without what it may hide.

@@ -226,6 +226,9 @@ async fn each_change_through_a_page_leaves_its_line() {
     let told = &pages.told["/settings/retention"];
     let (now, was) = ("runs 30 days, journals for ever, at most 9 of each automation, ", "before: runs 90 days, ");
     assert!(told.starts_with(now) && told.contains(was), "{told}");
+    let policy = [("part", "forbidden-models"), ("forbidden-models", "hr.*")];
+    let told = pages.done(&admin, "/settings/policy", "/settings/policy", &policy).await;
+    assert!(told.status == 303 && pages.told["/settings/policy"] == "forbidden-models: none → hr.*");
     let token = [("name", "ci"), ("user", "maya"), ("scope", "read"), ("scope", "rules"), ("days", "1")];
     pages.done(&admin, "/settings/tokens", "/settings/tokens", &token).await;
     let told = pages.told["/settings/tokens"].clone();
@@ -422,6 +425,10 @@ async fn each_change_through_the_api_leaves_its_line() {
     assert_eq!(newest(&world).await, before);
     let token = format!("/api/v1/tokens/{}", told.split(' ').nth(1).unwrap());
     api.done("DELETE", ("/api/v1/tokens/{id}", &token), none()).await;
+
+    let policy = same("/api/v1/settings/policy");
+    assert_eq!(api.done("PUT", policy, json!({ "approved-operations": ["create"] })).await, "approved-operations: none → create");
+    assert_eq!(api.done("DELETE", policy, none()).await, "approved-operations: create → none");
 
     // All that there are. Records, their methods and their drafts tell of changes themselves; a rule that is checked is not
     // kept.

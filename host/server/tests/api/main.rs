@@ -25,6 +25,7 @@ mod odoo;
 mod pages;
 mod people;
 mod screens;
+mod settings;
 mod soak;
 mod tokens;
 mod world;

@@ -263,6 +263,9 @@ async fn texts_from_outside_stay_texts() {
                 [(name, payload), ("user", "admin"), ("role", "reader"), ("secret", payload), ("reason", payload)];
             check(path.to_owned(), admin.post(path, &fields).await.text());
         }
+        let policy = [("part", "guarded-models"), ("guarded-models", payload), ("part", payload)];
+        check("/settings/policy".to_owned(), admin.post("/settings/policy", &policy[..2]).await.text());
+        check("/settings/policy".to_owned(), admin.post("/settings/policy", &policy).await.text());
         check("/none".to_owned(), admin.send(lost(&admin, &format!("/{}", encoded(payload)))).await.text());
     }
 

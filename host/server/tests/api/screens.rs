@@ -311,7 +311,7 @@ async fn pace_failures_and_what_is_stuck_are_told_as_they_are() {
 async fn the_settings_tell_what_the_files_say_and_where_it_is_changed() {
     let server = ModelServer::of(vec![json!("Looked at it.")]);
     let mut config = triggerbox_server::Config::default();
-    config.policy.forbidden_models = vec!["hr.employee".to_owned()];
+    config.policy.forbidden_models = Some(vec!["hr.employee".to_owned()]);
     config.alerts.to = vec!["https://chat.example/hooks/a-part-that-is-secret".to_owned()];
     config.providers = Some("/etc/triggerbox/providers.toml".into());
     let world = World::with_outside(config, Some(services(&server))).await;

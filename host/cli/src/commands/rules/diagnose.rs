@@ -1,7 +1,6 @@
 //! `triggerbox rules diagnose`: why a rule did not fire, or why it failed.
 
 use triggerbox_automation::{EngineError, diagnose::diagnose};
-use triggerbox_model::grants::Policy;
 use triggerbox_store::db::Mode;
 
 use crate::{
@@ -13,7 +12,7 @@ use crate::{
 
 pub(super) fn run(name: &str, record: Option<u32>, common: &Common) -> Result<Exit, Failure> {
     let workshop = Workshop::open(common, Mode::Read)?;
-    let found = diagnose(&workshop.database, &Policy::default(), name, record, workshop.now);
+    let found = diagnose(&workshop.database, &workshop.policy, name, record, workshop.now);
     let causes = found.map_err(|error| Failure {
         exit: if matches!(error, EngineError::Database(_)) { Exit::Backend } else { Exit::Usage },
         error: error.into(),
