@@ -41,7 +41,7 @@ pub struct Config {
     pub retention: Retention,
     /// How uploaded components are compiled.
     pub compile: Compile,
-    /// Language models and other services that runs may ask; none: there are none.
+    /// Language models and other services that runs may ask, until others are set; none: there are none.
     pub outside: Option<Arc<Services>>,
     /// What each session of runs with language models may use, where neither rule nor agent says it.
     pub caps: Caps,

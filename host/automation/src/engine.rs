@@ -30,6 +30,7 @@ use std::{
 
 use rusqlite::Connection;
 use tokio::sync::{Notify, oneshot, watch};
+use triggerbox_llm::Services;
 use triggerbox_sandbox::Sandbox;
 use triggerbox_store::db::Database;
 
@@ -97,6 +98,8 @@ struct Shared {
     clock: Arc<dyn Clock>,
     random: Random,
     index: Mutex<Arc<Index>>,
+    /// Whom runs that begin now may ask.
+    services: Mutex<Option<Arc<Services>>>,
 }
 
 impl Engine {
@@ -121,7 +124,8 @@ impl Engine {
         let random = Random::new(config.seed, runs);
         let committer = Committer::start(database.clone())?;
         let seats = Seats::new(config.workers, config.waiting);
-        let shared = Arc::new(Shared { database, config, clock, random, index: Mutex::default() });
+        let services = Mutex::new(config.outside.clone());
+        let shared = Arc::new(Shared { database, config, clock, random, index: Mutex::default(), services });
         Ok(Self {
             inner: Arc::new(Inner {
                 shared,
@@ -160,6 +164,17 @@ impl Engine {
     #[must_use]
     pub fn config(&self) -> &Config {
         &self.inner.shared.config
+    }
+
+    /// Language models and other services that runs which begin now may ask; none: there are none.
+    #[must_use]
+    pub fn services(&self) -> Option<Arc<Services>> {
+        lock(&self.inner.shared.services).clone()
+    }
+
+    /// Has runs that begin from now on ask these. Those that have begun ask whom they began with.
+    pub fn set_services(&self, services: Option<Arc<Services>>) {
+        *lock(&self.inner.shared.services) = services;
     }
 
     /// How many runs wait for a language model or another service now.

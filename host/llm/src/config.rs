@@ -44,6 +44,9 @@ pub struct Provider {
     /// ISO 4217 code of its prices.
     #[serde(default = "euro")]
     pub currency: String,
+    /// Euros for one unit of it, of a provider that was set while the host runs; else `rates` says it.
+    #[serde(skip)]
+    pub rate: Option<f64>,
     /// How it is told the schema of an answer.
     #[serde(default)]
     pub structured: Structured,
@@ -316,10 +319,9 @@ impl Config {
     /// Euros for one unit of a provider's currency.
     #[must_use]
     pub fn rate(&self, provider: &Provider) -> f64 {
-        if provider.currency == "EUR" {
-            1.0
-        } else {
-            self.rates.get(&provider.currency).copied().unwrap_or(f64::INFINITY)
+        match provider.rate.or_else(|| self.rates.get(&provider.currency).copied()) {
+            _ if provider.currency == "EUR" => 1.0,
+            rate => rate.unwrap_or(f64::INFINITY),
         }
     }
 }

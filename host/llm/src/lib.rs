@@ -3,6 +3,7 @@
 //! | module | what it holds |
 //! |---|---|
 //! | [`config`] | the providers file: models, prices, keys, budgets |
+//! | [`setting`] | a provider that is set while the host runs |
 //! | [`secret`] | keys that show in no text |
 //! | [`provider`] | asking a model over HTTP: protocols, limits, retries |
 //! | [`models`] | all models of a host, live or from a recording |
@@ -29,6 +30,7 @@ mod read;
 pub mod recording;
 mod said;
 pub mod secret;
+pub mod setting;
 mod shape;
 
 pub use self::{

@@ -27,8 +27,8 @@ pub struct Models {
 /// Where answers come from.
 enum From {
     Nowhere,
-    Providers(BTreeMap<String, Connection>),
-    Recorder { providers: BTreeMap<String, Connection>, recording: Mutex<Recording>, path: PathBuf },
+    Providers(BTreeMap<String, Arc<Connection>>),
+    Recorder { providers: BTreeMap<String, Arc<Connection>>, recording: Mutex<Recording>, path: PathBuf },
     Recording(Mutex<Replay>),
 }
 
@@ -71,6 +71,26 @@ impl Models {
     #[must_use]
     pub fn replay(config: Config, recording: &Recording, matching: Matching) -> Self {
         Self { config, from: From::Recording(Mutex::new(Replay::new(recording, matching))) }
+    }
+
+    /// The same with more providers, and a default where the configuration names none. None: a recording answers, or is made,
+    /// and nobody else is asked.
+    #[must_use]
+    pub fn with(&self, more: &[Arc<Connection>], default_model: Option<&str>) -> Option<Self> {
+        let mut providers = match &self.from {
+            From::Nowhere => BTreeMap::new(),
+            From::Providers(providers) => providers.clone(),
+            From::Recorder { .. } | From::Recording(_) => return None,
+        };
+        let mut config = self.config.clone();
+        for connection in more {
+            let provider = connection.provider();
+            providers.insert(provider.name.clone(), Arc::clone(connection));
+            config.providers.push(provider.clone());
+        }
+        let known = default_model.filter(|name| config.model_names().iter().any(|model| model == name));
+        config.default_model = config.default_model.or_else(|| known.map(str::to_owned));
+        Some(Self { config, from: From::Providers(providers) })
     }
 
     /// The most that a question can use.
@@ -139,7 +159,7 @@ impl Models {
 
     async fn ask_provider(
         &self,
-        providers: &BTreeMap<String, Connection>,
+        providers: &BTreeMap<String, Arc<Connection>>,
         request: &LlmRequest,
         written: &mut Written,
     ) -> Result<Answered, AskError> {
@@ -179,10 +199,10 @@ fn connect(
     config: &Config,
     clock: &Arc<dyn Clock>,
     env: &dyn Fn(&str) -> Option<String>,
-) -> Result<BTreeMap<String, Connection>, ConfigError> {
+) -> Result<BTreeMap<String, Arc<Connection>>, ConfigError> {
     let connections = config.providers.iter().map(|provider| {
         let connection = Connection::new(provider, config.rate(provider), Arc::clone(clock), env)?;
-        Ok((provider.name.clone(), connection))
+        Ok((provider.name.clone(), Arc::new(connection)))
     });
     connections.collect()
 }

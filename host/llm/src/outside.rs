@@ -38,6 +38,14 @@ pub struct Services {
     pub clock: Arc<dyn Clock>,
 }
 
+impl Services {
+    /// The same with other models.
+    #[must_use]
+    pub fn with(&self, models: Models) -> Self {
+        Self { models, web: self.web.clone(), budgets: self.budgets.clone(), clock: Arc::clone(&self.clock) }
+    }
+}
+
 impl std::fmt::Debug for Services {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Services").field("budgets", &self.budgets).finish_non_exhaustive()

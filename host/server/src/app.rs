@@ -23,6 +23,7 @@ use crate::{
         pace::Pace,
     },
     problem::Problem,
+    providers::Providers,
     tokens, told,
     vault::{self, Vault},
     verdicts,
@@ -45,6 +46,7 @@ struct Inner {
     pace: Pace,
     hashing: Arc<Semaphore>,
     vault: Vault,
+    providers: Providers,
     outbox: Outbox,
 }
 
@@ -57,6 +59,9 @@ pub enum StartError {
     /// The database failed. The operator.
     #[error(transparent)]
     Database(#[from] DbError),
+    /// What was set on the pages cannot be read. The operator.
+    #[error(transparent)]
+    Settings(#[from] EngineError),
     /// The address cannot be listened on. The operator.
     #[error("cannot listen on {address}: {problem}")]
     Listen {
@@ -78,7 +83,7 @@ impl App {
             // Whoever took them is gone: one server has the file.
             seen::give_all_back(conn, idempotency::SCOPES)?;
             tokens::create_table(conn)?;
-            conn.execute_batch(vault::TABLE)?;
+            vault::create_table(conn)?;
             conn.execute_batch(verdicts::TABLE)?;
             Ok::<_, DbError>(accounts::create_tables(conn)?)
         })?;
@@ -94,9 +99,12 @@ impl App {
             pace: Pace::default(),
             hashing: Arc::new(Semaphore::new(std::thread::available_parallelism().map_or(1, usize::from))),
             vault,
+            providers: Providers::default(),
             outbox: Outbox::default(),
         };
-        Ok(Self { inner: Arc::new(inner) })
+        let app = Self { inner: Arc::new(inner) };
+        Providers::apply(&app)?;
+        Ok(app)
     }
 
     /// The engine.
@@ -143,6 +151,11 @@ impl App {
     /// The secrets that were written on the pages.
     pub(crate) fn vault(&self) -> &Vault {
         &self.inner.vault
+    }
+
+    /// The providers that were set on the pages.
+    pub(crate) fn providers(&self) -> &Providers {
+        &self.inner.providers
     }
 
     /// What is known of the Odoo server, if there is one.

@@ -20,6 +20,7 @@
 //! | [`told`] | what the audit log is told of changes |
 //! | [`verdicts`] | what backtests said |
 //! | [`vault`] | secrets, encrypted at rest |
+//! | `providers` | where language models are asked, as it is set while the server runs |
 //! | [`web`] | the pages |
 //! | [`alerts`] | telling people of trouble |
 //! | `connections` | slow clients, and those that are there when the server drains |
@@ -39,6 +40,7 @@ pub mod metrics;
 mod odoo;
 pub mod people;
 pub mod problem;
+mod providers;
 pub mod serve;
 pub mod signature;
 pub mod tokens;

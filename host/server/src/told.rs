@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use rusqlite::Connection;
+use serde::Serialize;
 use triggerbox_automation::{
     agents::{self, stored::StoredAgent},
     config::Retention,
@@ -240,6 +241,18 @@ pub fn policy(was: &Policy, now: &Policy) -> String {
     let differ = differ.filter(|(_, was, now)| was != now);
     let told: Vec<_> = differ.map(|(part, was, now)| format!("{}: {was} → {now}", part.name())).collect();
     if told.is_empty() { "as before".to_owned() } else { told.join("; ") }
+}
+
+/// What of a setting is different now.
+#[must_use]
+pub fn setting<T: Serialize>(was: Option<&T>, now: Option<&T>) -> String {
+    match (was, now) {
+        (Some(was), Some(now)) if differences(was, now).is_empty() => "as before".to_owned(),
+        (Some(was), Some(now)) => list(&differences(was, now)),
+        (None, Some(now)) => format!("new: {}", list(&all_of(now))),
+        (Some(was), None) => format!("was: {}", list(&all_of(was))),
+        (None, None) => "nothing".to_owned(),
+    }
 }
 
 /// A token.

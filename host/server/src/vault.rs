@@ -17,11 +17,25 @@ use triggerbox_model::error::Error;
 
 use crate::config::{ConfigError, SHORTEST_SECRET};
 
-pub(crate) const TABLE: &str = "CREATE TABLE IF NOT EXISTS server_secret (
+const TABLE: &str = "CREATE TABLE IF NOT EXISTS server_secret (
     name TEXT PRIMARY KEY,
     nonce BLOB NOT NULL,
-    sealed BLOB NOT NULL                 -- XChaCha20-Poly1305 of the secret, bound to its name
+    sealed BLOB NOT NULL,                -- XChaCha20-Poly1305 of the secret, bound to its name and host
+    host TEXT                            -- the only host that it is sent to; NULL: it signs, and is sent nowhere
 ) STRICT, WITHOUT ROWID";
+
+/// Makes the table, or brings one of an earlier version up to date.
+///
+/// # Errors
+/// What SQLite says.
+pub(crate) fn create_table(conn: &Connection) -> rusqlite::Result<()> {
+    conn.execute_batch(TABLE)?;
+    let sql = "SELECT count(*) FROM pragma_table_info('server_secret') WHERE name = 'host'";
+    if conn.query_row(sql, [], |row| row.get::<_, u32>(0))? == 0 {
+        conn.execute_batch("ALTER TABLE server_secret ADD COLUMN host TEXT")?;
+    }
+    Ok(())
+}
 
 /// A key file is at least this long.
 const SHORTEST_KEY: usize = 32;
@@ -30,7 +44,14 @@ const SHORTEST_KEY: usize = 32;
 #[derive(Default)]
 pub struct Vault {
     key: Option<XChaCha20Poly1305>,
-    open: RwLock<BTreeMap<String, Vec<u8>>>,
+    open: RwLock<BTreeMap<String, Kept>>,
+}
+
+/// One secret.
+#[derive(Clone)]
+struct Kept {
+    secret: Vec<u8>,
+    host: Option<String>,
 }
 
 impl Vault {
@@ -48,13 +69,14 @@ impl Vault {
         let key = XChaCha20Poly1305::new(&<[u8; 32]>::from(Sha256::digest(&bytes)).into());
         let mut open = BTreeMap::new();
         let rows = read(conn).map_err(|error| refuse(format!("the secrets cannot be read: {error}")))?;
-        for (name, nonce, sealed) in rows {
-            let payload = Payload { msg: &sealed, aad: name.as_bytes() };
+        for (name, nonce, sealed, host) in rows {
+            let bound = bound_to(&name, host.as_deref());
+            let payload = Payload { msg: &sealed, aad: bound.as_bytes() };
             let secret =
                 <[u8; 24]>::try_from(nonce).ok().and_then(|nonce| key.decrypt(&XNonce::from(nonce), payload).ok());
             let secret =
                 secret.ok_or_else(|| refuse(format!("does not open the secret `{name}`: it is another key")))?;
-            open.insert(name, secret);
+            open.insert(name, Kept { secret, host });
         }
         Ok(Self { key: Some(key), open: RwLock::new(open) })
     }
@@ -65,21 +87,40 @@ impl Vault {
         self.key.is_some()
     }
 
-    /// The names of what is kept.
+    /// The names of what is kept, each with the host that it is sent to; none: it signs.
     #[must_use]
-    pub fn names(&self) -> Vec<String> {
-        self.open.read().unwrap_or_else(PoisonError::into_inner).keys().cloned().collect()
+    pub fn names(&self) -> BTreeMap<String, Option<String>> {
+        let open = self.open.read().unwrap_or_else(PoisonError::into_inner);
+        open.iter().map(|(name, kept)| (name.clone(), kept.host.clone())).collect()
     }
 
+    /// One that signs.
     pub(crate) fn get(&self, name: &str) -> Option<Vec<u8>> {
-        self.open.read().unwrap_or_else(PoisonError::into_inner).get(name).cloned()
+        let open = self.open.read().unwrap_or_else(PoisonError::into_inner);
+        open.get(name).filter(|kept| kept.host.is_none()).map(|kept| kept.secret.clone())
+    }
+
+    /// One that is sent to a host.
+    ///
+    /// # Errors
+    /// It is not there, or is for something else: in words.
+    pub(crate) fn key(&self, name: &str, host: &str) -> Result<Vec<u8>, String> {
+        let open = self.open.read().unwrap_or_else(PoisonError::into_inner);
+        let kept = open.get(name).ok_or_else(|| format!("there is no secret `{name}`"))?;
+        match &kept.host {
+            Some(its) if its == host => Ok(kept.secret.clone()),
+            Some(its) => {
+                Err(format!("the secret `{name}` is only sent to {its}, never to {host}: write it anew for that"))
+            }
+            None => Err(format!("the secret `{name}` signs and is sent nowhere: write one for the host {host}")),
+        }
     }
 
     /// A secret as it is kept: nonce and sealed bytes.
     ///
     /// # Errors
-    /// `no-key-file`, `weak-secret`, `bad-secret-name`
-    pub fn seal(&self, name: &str, secret: &str) -> Result<([u8; 24], Vec<u8>), Error> {
+    /// `no-key-file`, `weak-secret`, `bad-secret-name`, `bad-secret-host`
+    pub fn seal(&self, name: &str, secret: &str, host: Option<&str>) -> Result<([u8; 24], Vec<u8>), Error> {
         let no_key = || Error::invalid("no-key-file", "secrets need a key outside of the database: set `web.key-file`");
         let key = self.key.as_ref().ok_or_else(no_key)?;
         let plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
@@ -90,14 +131,19 @@ impl Vault {
             let text = format!("a secret has at least {SHORTEST_SECRET} bytes; draw a longer one");
             return Err(Error::invalid("weak-secret", text));
         }
+        if host.is_some_and(|host| !is_host(host)) {
+            let text = "the host of a secret is that of an address, such as api.example.com or 10.0.0.7:8080";
+            return Err(Error::invalid("bad-secret-host", text));
+        }
         let nonce = rand::random::<[u8; 24]>();
-        let payload = Payload { msg: secret.as_bytes(), aad: name.as_bytes() };
+        let bound = bound_to(name, host);
+        let payload = Payload { msg: secret.as_bytes(), aad: bound.as_bytes() };
         Ok((nonce, key.encrypt(&XNonce::from(nonce), payload).map_err(|_| no_key())?))
     }
 
-    pub(crate) fn keep(&self, name: &str, secret: &str) {
+    pub(crate) fn keep(&self, name: &str, secret: &str, host: Option<String>) {
         let mut open = self.open.write().unwrap_or_else(PoisonError::into_inner);
-        open.insert(name.to_owned(), secret.as_bytes().to_vec());
+        open.insert(name.to_owned(), Kept { secret: secret.as_bytes().to_vec(), host });
     }
 
     pub(crate) fn forget(&self, name: &str) {
@@ -105,14 +151,34 @@ impl Vault {
     }
 }
 
+/// What a sealed secret is bound to: under another name, or for another host, it does not open.
+fn bound_to(name: &str, host: Option<&str>) -> String {
+    // No name has a line break in it.
+    host.map_or_else(|| name.to_owned(), |host| format!("{name}\n{host}"))
+}
+
+/// Whether it is how an address tells its host, with a port that is not the usual one.
+fn is_host(text: &str) -> bool {
+    let url = reqwest::Url::parse(&format!("https://{text}/")).ok();
+    url.is_some_and(|url| {
+        let port = url.port().map_or_else(String::new, |port| format!(":{port}"));
+        format!("{}{port}", url.host_str().unwrap_or_default()) == text && url.as_str() == format!("https://{text}/")
+    })
+}
+
 /// Writes a sealed secret.
 ///
 /// # Errors
 /// What SQLite says.
-pub fn write(conn: &Connection, name: &str, nonce: [u8; 24], sealed: &[u8]) -> rusqlite::Result<()> {
-    let sql = "INSERT INTO server_secret (name, nonce, sealed) VALUES (?1, ?2, ?3) \
-               ON CONFLICT (name) DO UPDATE SET nonce = ?2, sealed = ?3";
-    conn.execute(sql, (name, nonce, sealed)).map(drop)
+pub fn write(
+    conn: &Connection,
+    name: &str,
+    (nonce, sealed): ([u8; 24], &[u8]),
+    host: Option<&str>,
+) -> rusqlite::Result<()> {
+    let sql = "INSERT INTO server_secret (name, nonce, sealed, host) VALUES (?1, ?2, ?3, ?4) \
+               ON CONFLICT (name) DO UPDATE SET nonce = ?2, sealed = ?3, host = ?4";
+    conn.execute(sql, (name, nonce, sealed, host)).map(drop)
 }
 
 /// Deletes a secret.
@@ -123,16 +189,16 @@ pub fn delete(conn: &Connection, name: &str) -> rusqlite::Result<()> {
     conn.execute("DELETE FROM server_secret WHERE name = ?1", [name]).map(drop)
 }
 
-type Sealed = (String, Vec<u8>, Vec<u8>);
+type Sealed = (String, Vec<u8>, Vec<u8>, Option<String>);
 
 fn read(conn: &Connection) -> rusqlite::Result<Vec<Sealed>> {
-    let mut statement = conn.prepare("SELECT name, nonce, sealed FROM server_secret")?;
-    statement.query_map([], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?.collect()
+    let mut statement = conn.prepare("SELECT name, nonce, sealed, host FROM server_secret")?;
+    statement.query_map([], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?)))?.collect()
 }
 
 impl std::fmt::Debug for Vault {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_list().entries(self.names()).finish()
+        f.debug_list().entries(self.names().keys()).finish()
     }
 }
 
@@ -149,16 +215,51 @@ mod tests {
         let conn = Connection::open_in_memory().unwrap();
         conn.execute_batch(TABLE).unwrap();
         let vault = Vault::open(&conn, Some(&file)).unwrap();
-        let (nonce, sealed) = vault.seal("shop", "a secret of the shop").unwrap();
+        let (nonce, sealed) = vault.seal("shop", "a secret of the shop", None).unwrap();
         assert!(!String::from_utf8_lossy(&sealed).contains("shop"));
-        write(&conn, "shop", nonce, &sealed).unwrap();
+        write(&conn, "shop", (nonce, &sealed), None).unwrap();
         let again = Vault::open(&conn, Some(&file)).unwrap();
         assert_eq!(again.get("shop").unwrap(), b"a secret of the shop");
         assert!(Vault::open(&conn, Some(&other)).unwrap_err().to_string().contains("another key"));
         // Under another name it is worth nothing.
         conn.execute("UPDATE server_secret SET name = 'alerts'", []).unwrap();
         assert!(Vault::open(&conn, Some(&file)).is_err());
-        assert_eq!(vault.seal("shop", "short").unwrap_err().code, "weak-secret");
-        assert_eq!(Vault::default().seal("shop", "a secret of the shop").unwrap_err().code, "no-key-file");
+        assert_eq!(vault.seal("shop", "short", None).unwrap_err().code, "weak-secret");
+        assert_eq!(Vault::default().seal("shop", "a secret of the shop", None).unwrap_err().code, "no-key-file");
+    }
+
+    #[test]
+    fn what_is_sent_to_one_host_is_sent_to_no_other_and_signs_nothing() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("key");
+        std::fs::write(&file, [7; 32]).unwrap();
+        let conn = Connection::open_in_memory().unwrap();
+        // A table as it was before secrets had hosts.
+        let sql = "CREATE TABLE server_secret (name TEXT PRIMARY KEY, nonce BLOB NOT NULL, sealed BLOB NOT NULL) STRICT, WITHOUT ROWID";
+        conn.execute_batch(sql).unwrap();
+        create_table(&conn).unwrap();
+        create_table(&conn).unwrap();
+        let vault = Vault::open(&conn, Some(&file)).unwrap();
+        let (nonce, sealed) = vault.seal("model", "a key of the model", Some("api.example")).unwrap();
+        write(&conn, "model", (nonce, &sealed), Some("api.example")).unwrap();
+        let vault = Vault::open(&conn, Some(&file)).unwrap();
+        assert_eq!(vault.key("model", "api.example").unwrap(), b"a key of the model");
+        assert!(vault.key("model", "evil.example").unwrap_err().contains("only sent to api.example"));
+        assert_eq!(vault.get("model"), None);
+        vault.keep("shop", "a secret of the shop", None);
+        assert!(vault.key("shop", "api.example").unwrap_err().contains("signs"));
+        assert!(vault.key("none", "api.example").is_err());
+        // Whoever can write to the file gets it sent nowhere else.
+        for host in [Some("evil.example"), None] {
+            conn.execute("UPDATE server_secret SET host = ?1", [host]).unwrap();
+            assert!(Vault::open(&conn, Some(&file)).is_err(), "{host:?}");
+        }
+        for host in ["api.example.com", "10.0.0.7:8080", "[::1]:11434", "localhost"] {
+            assert!(is_host(host), "{host}");
+        }
+        for host in ["", "https://x", "x/y", "x?y", "a@x", "X.example", "x:443", "x y", "x:0x", "x#y", "x\ny", "0x7f.1"]
+        {
+            assert!(!is_host(host), "{host}");
+        }
     }
 }

@@ -247,7 +247,7 @@ impl Engine {
     ) -> Option<Outside> {
         let rule = &claim.rule.rule;
         Some(Outside {
-            services: self.config().outside.clone()?,
+            services: self.services()?,
             ledger: Arc::new(RunLedger::new(self, claim, records)),
             spender: Spender {
                 rule: rule.name.clone(),

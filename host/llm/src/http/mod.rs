@@ -19,9 +19,10 @@ use triggerbox_model::{
 use url::{Host, Url};
 
 pub use self::address::Lookup;
-use self::{
-    address::{Guarded, OutOfReach, Reach},
-    secrets::Secrets,
+use self::{address::OutOfReach, secrets::Secrets};
+pub(crate) use self::{
+    address::{Guarded, Reach},
+    secrets::place,
 };
 use crate::{
     config::{ConfigError, HeaderSecret},
@@ -33,7 +34,7 @@ pub const LARGEST_ANSWER: usize = 4 << 20;
 /// How long one request may take.
 pub const LONGEST: Duration = Duration::from_secs(10);
 /// Headers that belong to the connection, not to the script.
-const OURS: &[&str] = &[
+pub(crate) const OURS: &[&str] = &[
     "host",
     "content-length",
     "transfer-encoding",
@@ -47,11 +48,12 @@ const OURS: &[&str] = &[
     "proxy-connection",
 ];
 
-/// Sends requests of scripts.
+/// Sends requests of scripts. Cheap to clone.
+#[derive(Clone)]
 pub struct Web {
     public: Client,
     private: Client,
-    secrets: Secrets,
+    secrets: Arc<Secrets>,
 }
 
 /// A request that is granted and complete.
@@ -93,7 +95,7 @@ impl Web {
         Ok(Self {
             public: client(Reach::Public)?,
             private: client(Reach::Private)?,
-            secrets: Secrets::load(secrets, env)?,
+            secrets: Arc::new(Secrets::load(secrets, env)?),
         })
     }
 
@@ -164,7 +166,7 @@ impl Web {
 }
 
 /// The address that a URL names by number.
-fn literal(url: &Url) -> Option<IpAddr> {
+pub(crate) fn literal(url: &Url) -> Option<IpAddr> {
     match url.host()? {
         Host::Ipv4(address) => Some(IpAddr::V4(address)),
         Host::Ipv6(address) => Some(IpAddr::V6(address)),
@@ -176,13 +178,21 @@ fn out_of_reach(refused: &OutOfReach) -> Error {
     Error::denied("address-refused", refused.to_string())
 }
 
-fn send_error(host: &str, error: &reqwest::Error) -> SendError {
+/// The address that a name led to, and that was not connected to.
+pub(crate) fn refused(error: &reqwest::Error) -> Option<&OutOfReach> {
     let mut cause: Option<&dyn std::error::Error> = Some(error);
     while let Some(inner) = cause {
         if let Some(refused) = inner.downcast_ref::<OutOfReach>() {
-            return SendError { error: out_of_reach(refused), may_have_arrived: false, passes: false };
+            return Some(refused);
         }
         cause = inner.source();
+    }
+    None
+}
+
+fn send_error(host: &str, error: &reqwest::Error) -> SendError {
+    if let Some(refused) = refused(error) {
+        return SendError { error: out_of_reach(refused), may_have_arrived: false, passes: false };
     }
     let why = read::reason(error);
     let (code, text, may_have_arrived) = if error.is_connect() {

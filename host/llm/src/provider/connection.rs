@@ -19,8 +19,10 @@ use crate::{
     clock::Clock,
     config::{ConfigError, Kind, Model, Provider},
     error::AskError,
+    http::{Guarded, Reach, refused},
     price, read,
     secret::Secret,
+    setting::Sound,
 };
 
 /// The largest answer that is read, in bytes.
@@ -50,7 +52,7 @@ struct Paces {
 }
 
 impl Connection {
-    /// Prepares a provider; nothing is sent.
+    /// Prepares a provider of the file, wherever it is; nothing is sent.
     ///
     /// # Errors
     /// Its key cannot be read or sent; this machine has no TLS.
@@ -60,13 +62,32 @@ impl Connection {
         clock: Arc<dyn Clock>,
         env: &dyn Fn(&str) -> Option<String>,
     ) -> Result<Self, ConfigError> {
-        let secret =
-            provider.key.as_ref().map(|key| key.read(&format!("provider `{}`", provider.name), env)).transpose()?;
+        let what = format!("provider `{}`", provider.name);
+        let secret = provider.key.as_ref().map(|key| key.read(&what, env)).transpose()?;
+        Self::within(None, provider, rate, secret, clock)
+    }
+
+    /// Prepares a provider that was set while the host runs; nothing is sent. Only what is within its reach is connected to.
+    ///
+    /// # Errors
+    /// Its key cannot be sent; this machine has no TLS.
+    pub fn set(sound: &Sound, key: Option<Secret>, clock: Arc<dyn Clock>) -> Result<Self, ConfigError> {
+        Self::within(Some(sound.reach), &sound.provider, sound.rate, key, clock)
+    }
+
+    fn within(
+        reach: Option<Reach>,
+        provider: &Provider,
+        rate: f64,
+        secret: Option<Secret>,
+        clock: Arc<dyn Clock>,
+    ) -> Result<Self, ConfigError> {
         let key = secret.as_ref().map(|secret| key_header(provider, secret)).transpose()?;
-        let client = read::client_builder()
-            .timeout(Duration::from_secs(provider.timeout))
-            .build()
-            .map_err(|error| ConfigError::Tls(read::reason(&error)))?;
+        let mut client = read::client_builder().timeout(Duration::from_secs(provider.timeout));
+        if let Some(reach) = reach {
+            client = client.dns_resolver(Arc::new(Guarded { reach, lookup: None }));
+        }
+        let client = client.build().map_err(|error| ConfigError::Tls(read::reason(&error)))?;
         let mut url = provider.base_url.clone();
         let path = match provider.kind {
             Kind::Openai => "chat/completions",
@@ -89,6 +110,12 @@ impl Connection {
             clock,
             provider: provider.clone(),
         })
+    }
+
+    /// Which provider it is.
+    #[must_use]
+    pub fn provider(&self) -> &Provider {
+        &self.provider
     }
 
     /// Asks a model once, with as many tries as the provider's configuration allows. Dropping the future ends it.
@@ -177,6 +204,10 @@ impl Connection {
     /// No answer, or only a part of one.
     fn broken(&self, error: &reqwest::Error) -> Failed {
         let provider = self.name();
+        if let Some(out) = refused(error) {
+            let why = format!("its name leads to {}, and it is not set as a private one", out.address);
+            return Failed::ForGood(AskError::Unreachable { provider, why });
+        }
         let why = read::reason(error);
         if error.is_connect() {
             // Nothing was sent: trying again costs nothing.
@@ -266,4 +297,38 @@ fn retry_after(headers: &HeaderMap, now: SystemTime) -> Option<Duration> {
     }
     let date = httpdate::parse_http_date(text).ok()?;
     Some(date.duration_since(now).unwrap_or_default())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{clock::SystemClock, config::Config};
+
+    #[tokio::test]
+    async fn a_name_that_leads_to_a_private_address_is_not_connected_to() {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let text = format!(
+            "[[providers]]\nname = \"one\"\nkind = \"openai\"\nbase-url = \"http://localhost:{}/v1\"\nretries = 4\n\
+             [[providers.models]]\nname = \"small\"\ninput-price = 1.0\noutput-price = 1.0\n",
+            listener.local_addr().unwrap().port()
+        );
+        let config = Config::parse(&text).unwrap();
+        let (provider, model) = config.find(None).unwrap();
+        let connection = Connection::within(Some(Reach::Public), provider, 1.0, None, Arc::new(SystemClock)).unwrap();
+        let request = LlmRequest {
+            model: None,
+            messages: Vec::new(),
+            tools: Vec::new(),
+            output_schema: None,
+            temperature: None,
+            max_tokens: None,
+        };
+        let error = connection.ask(model, &request, &mut Written::default()).await.unwrap_err();
+        assert!(
+            matches!(&error, AskError::Unreachable { why, .. } if why.contains("not set as a private one")),
+            "{error:?}"
+        );
+        listener.set_nonblocking(true).unwrap();
+        assert!(listener.accept().is_err(), "nobody connected");
+    }
 }

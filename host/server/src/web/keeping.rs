@@ -10,7 +10,7 @@ use super::{
     parts::{address, confirmed, field, hidden_token},
     visitor::Visitor,
 };
-use crate::{app::App, extract::At, people::audit, problem::Problem, vault};
+use crate::{app::App, extract::At, people::audit, problem::Problem, providers, vault};
 
 /// Both parts of the settings.
 pub(super) fn cards(app: &App, visitor: &Visitor) -> Markup {
@@ -18,10 +18,10 @@ pub(super) fn cards(app: &App, visitor: &Visitor) -> Markup {
     html! {
         section.card #secrets {
             h2 { "Secrets" }
-            p.faint { "What signs webhooks, by name. Written here, never shown again; encrypted in the database with the key of the configuration's " code { "web.key-file" } ". Those of the configuration file are used too." }
+            p.faint { "What signs webhooks, and the keys of providers that are set here, by name. Written here, never shown again; encrypted in the database with the key of the configuration's " code { "web.key-file" } ". Those of the configuration file sign webhooks too." }
             ul {
-                @for name in app.config().secrets.keys().filter(|name| !written.contains(name)) { li { code { (name) } " " span.faint { "in the configuration" } } }
-                @for name in &written { li { code { (name) } " " (confirmed(visitor, &address(&["settings", "secrets", name, "delete"]), "Delete", "What uses it is refused from now on.")) } }
+                @for name in app.config().secrets.keys().filter(|name| !written.contains_key(*name)) { li { code { (name) } " " span.faint { "in the configuration" } } }
+                @for (name, host) in &written { li { code { (name) } " " @if let Some(host) = host { span.faint { "a key, only sent to " (host) " " } } (confirmed(visitor, &address(&["settings", "secrets", name, "delete"]), "Delete", "What uses it is refused from now on.")) } }
             }
             @if app.vault().is_there() {
                 form method="post" action="/settings/secrets" autocomplete="off" {
@@ -30,6 +30,7 @@ pub(super) fn cards(app: &App, visitor: &Visitor) -> Markup {
                         (field("secret-name", "Name", "Lower-case letters, digits and dashes.", &[], html! { input #secret-name type="text" name="name" required autocapitalize="none"; }))
                         (field("secret-text", "Secret", "At least 16 bytes.", &[], html! { input #secret-text type="password" name="secret" required autocomplete="new-password"; }))
                     }
+                    (field("secret-host", "Only sent to the host", "For the key of a provider: api.example.com, with the port if it is not the usual one. Empty: it signs, and is sent nowhere.", &[], html! { input #secret-host type="text" name="host" autocapitalize="none" spellcheck="false"; }))
                     button type="submit" { "Write secret" }
                 }
             } @else { p.banner.wait { "Set " code { "web.key-file" } " to a file of random bytes to write secrets here." } }
@@ -49,21 +50,26 @@ pub(super) fn cards(app: &App, visitor: &Visitor) -> Markup {
 
 pub(super) async fn write_secret(State(app): State<App>, form: Form) -> Answer<Done> {
     let (name, secret) = (form.text("name").to_owned(), form.raw("secret").to_owned());
-    let (nonce, sealed) = app.vault().seal(&name, &secret)?;
-    let again = if app.vault().names().contains(&name) { "in place of another one" } else { "a new one" };
-    audit::say(format!("the secret `{name}`, {again}"));
-    let kept = name.clone();
-    app.write(move |conn| Ok::<_, EngineError>(vault::write(conn, &kept, nonce, &sealed)?)).await?;
-    app.vault().keep(&name, &secret);
+    let host = form.some("host").map(|host| host.to_lowercase());
+    let (nonce, sealed) = app.vault().seal(&name, &secret, host.as_deref())?;
+    let again = if app.vault().names().contains_key(&name) { "in place of another one" } else { "a new one" };
+    let only = host.as_ref().map_or_else(String::new, |host| format!(", only sent to {host}"));
+    audit::say(format!("the secret `{name}`, {again}{only}"));
+    let (kept, its_host) = (name.clone(), host.clone());
+    let write = move |conn: &_| Ok::<_, EngineError>(vault::write(conn, &kept, (nonce, &sealed), its_host.as_deref())?);
+    app.write(write).await?;
+    app.vault().keep(&name, &secret, host);
+    providers::apply(&app).await?;
     Ok(Done::new("/settings", "The secret is written. It is not shown again."))
 }
 
 pub(super) async fn delete_secret(State(app): State<App>, At(name): At<String>) -> Answer<Done> {
-    let was = if app.vault().names().contains(&name) { "" } else { ", which was not there" };
+    let was = if app.vault().names().contains_key(&name) { "" } else { ", which was not there" };
     audit::say(format!("the secret `{name}`{was}"));
     let kept = name.clone();
     app.write(move |conn| Ok::<_, EngineError>(vault::delete(conn, &kept)?)).await?;
     app.vault().forget(&name);
+    providers::apply(&app).await?;
     Ok(Done::new("/settings", "The secret is deleted."))
 }
 

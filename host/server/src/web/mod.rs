@@ -22,6 +22,7 @@ mod live;
 mod page;
 mod parts;
 mod policy;
+mod provider;
 mod providers;
 mod report;
 mod retention;
@@ -136,6 +137,12 @@ pub fn routes() -> Vec<Route> {
         act("/settings/erase", Scope::Admin, "person-erased", post(keeping::erase)),
         act("/settings/retention", Scope::Admin, "retention-changed", post(retention::save)),
         act("/settings/policy", Scope::Admin, "policy-changed", post(policy::save)),
+        look("/settings/providers/_new", Scope::Admin, get(provider::fresh)),
+        act("/settings/providers/_new", Scope::Admin, "provider-added", post(provider::create)),
+        look("/settings/providers/{name}", Scope::Admin, get(provider::show)),
+        act("/settings/providers/{name}", Scope::Admin, "provider-changed", post(provider::save)),
+        act("/settings/providers/{name}/delete", Scope::Admin, "provider-deleted", post(provider::delete)),
+        act("/settings/default-model", Scope::Admin, "default-model-changed", post(providers::save_default)),
         act("/settings/tokens", Scope::Admin, "token-made", post(settings::create_token)),
         act("/settings/tokens/{id}/revoke", Scope::Admin, "token-revoked", post(settings::revoke_token)),
     ]

@@ -3,25 +3,38 @@
 
 use std::collections::BTreeMap;
 
+use axum::extract::State;
 use jiff::Timestamp;
 use maud::{Markup, html};
 use rusqlite::Connection;
 use serde::Deserialize;
-use triggerbox_automation::clock::timestamp;
+use triggerbox_automation::{EngineError, clock::timestamp};
 use triggerbox_llm::{
     Config,
     config::{Kind, Provider},
 };
 
 use super::{
-    parts::{badge, grouped, time},
+    form::Form,
+    page::{Answer, Done, sentence},
+    parts::{address, badge, confirmed, fitting, grouped, hidden_token, time},
     standing::fact,
-    visitor::Visitor,
+    visitor::{Visitor, who_set},
 };
-use crate::{app::App, problem::Problem};
+use crate::{
+    app::App,
+    problem::Problem,
+    providers::{self, Kept},
+};
 
 /// Calls that are looked at.
 const NEWEST: i64 = 500;
+
+/// Bytes of what is told of providers.
+const MOST_BYTES: usize = 60_000;
+
+/// Models that are offered where one is typed.
+const MOST_OPTIONS: usize = 50;
 
 /// How the newest call of a provider ended, and how many of those before it failed.
 #[derive(Debug, Clone)]
@@ -34,55 +47,119 @@ struct Heard {
 }
 
 pub(super) async fn card(app: &App, visitor: &Visitor) -> Result<Markup, Problem> {
-    let Some(services) = app.engine().config().outside.clone() else {
-        return Ok(html! {
-            section.card #providers {
-                h2 { "Language models" }
-                p.faint { "None: the configuration's " code { "providers" } " names no file of providers, and no run asks a model." }
-            }
-        });
-    };
-    let heard = app.read({
-        let services = services.clone();
-        move |conn| heard(conn, services.models.config())
-    });
-    let heard = heard.await?;
-    let config = services.models.config();
+    let services = app.engine().services();
+    let config = services.as_ref().map(|services| services.models.config().clone()).unwrap_or_default();
+    let (of_file, kept) = (providers::of_file(app), providers::kept(app).await?);
+    let known = config.clone();
+    let read = app.read(move |conn| Ok::<_, EngineError>((heard(conn, &known)?, providers::default_model(conn)?)));
+    let (heard, set_default) = read.await?;
     let default = config.find(None).map(|(provider, model)| format!("{}/{}", provider.name, model.name));
     let file = app.config().providers.as_ref().map(|path| path.display().to_string());
+    let by_name = |name: &str| config.providers.iter().find(|one| one.name == name);
+    let mut sections = Vec::new();
+    for provider in &of_file.providers {
+        sections.push(one(&config, provider, heard.get(&provider.name), visitor, None));
+    }
+    for set in &kept {
+        let more = (of_set(app, visitor, set)?, set.setting.value.key.clone());
+        sections.push(match by_name(&set.name).filter(|_| set.aside.is_none()) {
+            Some(provider) => one(&config, provider, heard.get(&provider.name), visitor, Some(&more)),
+            None => html! { section.diff {
+                h3 { (set.name) " " (badge("bad", "not asked")) }
+                p.banner.wait { (sentence(set.aside.as_deref().unwrap_or("a recording answers"))) }
+                (more.0)
+            } },
+        });
+    }
+    let (shown, left) = fitting(sections.into_iter(), MOST_BYTES);
     Ok(html! {
         section.card #providers {
             h2 { "Language models" }
             p.faint {
-                "From the file that " code { "providers" } " of the configuration names"
-                @if let Some(file) = &file { ", " code { (file) } }
-                ". They are changed there, and in force after a restart. Keys are never shown. "
+                @if app.engine().config().outside.is_some() {
+                    "What the file says that " code { "providers" } " of the configuration names"
+                    @if let Some(file) = &file { ", " code { (file) } }
+                    ", counts: it is changed there, and in force after a restart. Others are set here, and asked at once by each run that begins. "
+                } @else if kept.is_empty() {
+                    "None, and no run asks a model: the configuration's " code { "providers" } " names no file of providers, and none is set here. "
+                }
+                "Keys are never shown. "
                 @if let Some(default) = &default { "Who names no model asks " code { (default) } "." }
             }
-            @if services.models.is_replay() { p.banner.wait { "A recording answers: no provider is asked." } }
-            @for provider in &config.providers { (one(config, provider, heard.get(&provider.name), visitor)) }
-            (budgets(config))
-            (secrets(config))
+            @if services.as_ref().is_some_and(|services| services.models.is_replay()) { p.banner.wait { "A recording answers: no provider is asked." } }
+            @for section in &shown { (section) }
+            @if left > 0 { p { "And " (left) " more: " @for set in &kept { a href=(address(&["settings", "providers", &set.name])) { (set.name) } " " } } }
+            p { a.button href="/settings/providers/_new" { "New provider" } }
+            @if !config.providers.is_empty() { (default_form(app, visitor, &config, &of_file, set_default.map(|set| set.value))) }
+            @if services.is_some() { (budgets(&config)) }
+            (secrets(&config))
         }
     })
 }
 
-fn one(config: &Config, provider: &Provider, heard: Option<&Heard>, visitor: &Visitor) -> Markup {
+/// What can be done with a provider that was set here.
+fn of_set(app: &App, visitor: &Visitor, set: &Kept) -> Result<Markup, Problem> {
+    let to = |what: &[&str]| address(&[&["settings", "providers", set.name.as_str()][..], what].concat());
+    Ok(html! {
+        p.faint { "Set here." (who_set(app, visitor, set.setting.set)?) }
+        p.toolbar {
+            a.button href=(to(&[])) { "Change " (set.name) } " "
+            (confirmed(visitor, &to(&["delete"]), "Delete", "Runs that name its models fail from then on. Those that have begun still ask it."))
+        }
+    })
+}
+
+/// The model of those who name none.
+fn default_form(app: &App, visitor: &Visitor, config: &Config, of_file: &Config, set: Option<String>) -> Markup {
+    let set = set.unwrap_or_default();
+    html! {
+        @if of_file.default_model.is_some() { p.faint { "Who names no model: set in " code { (providers::file_name(app)) } "." } }
+        @else {
+            form.toolbar method="post" action="/settings/default-model" {
+                (hidden_token(&visitor.key))
+                div {
+                    label for="default-model" { "Who names no model asks" } br;
+                    input #default-model type="text" name="model" value=(set) list="models" placeholder="the first there is" autocapitalize="none" spellcheck="false";
+                    datalist #models { @for name in config.model_names().iter().take(MOST_OPTIONS) { option value=(name) {} } }
+                }
+                button type="submit" { "Set" }
+            }
+        }
+    }
+}
+
+pub(super) async fn save_default(State(app): State<App>, visitor: Visitor, form: Form) -> Answer<Done> {
+    providers::set_default_model(&app, &visitor.caller, form.some("model")).await?;
+    Ok(Done::new("/settings#providers", "It is asked by who names no model, from now on."))
+}
+
+fn one(
+    config: &Config,
+    provider: &Provider,
+    heard: Option<&Heard>,
+    visitor: &Visitor,
+    set: Option<&(Markup, Option<String>)>,
+) -> Markup {
     let kind = match provider.kind {
         Kind::Openai => "chat completions (openai)",
         Kind::Anthropic => "messages (anthropic)",
     };
     let per_minute = |most: Option<u32>| most.map_or_else(|| "as many as come".to_owned(), |most| grouped(most.into()));
+    let key = match (set, &provider.key) {
+        (Some((_, Some(secret))), _) => format!("with the secret {secret}"),
+        (None, Some(_)) => "with a key".to_owned(),
+        _ => "without a key".to_owned(),
+    };
     html! {
         section.diff {
-            h3 { (provider.name) " " (reach(heard)) }
+            h3 { (provider.name) " " @if set.is_some() { (badge("busy", "set here")) " " } (reach(heard)) }
             @if let Some(heard) = heard {
                 p.faint { "Asked last: " (time(heard.at, &visitor.zone)) "; of the newest " (grouped(heard.calls)) " calls " (grouped(heard.failures)) " failed." }
             }
             dl.facts {
                 (fact("Protocol", "kind", kind))
                 (fact("Address", "base-url", &place(provider)))
-                (fact("Asked", "key", if provider.key.is_some() { "with a key" } else { "without a key" }))
+                (fact("Asked", "key", &key))
                 (fact("Requests a minute", "requests-per-minute", &per_minute(provider.requests_per_minute)))
                 (fact("Tokens a minute", "tokens-per-minute", &per_minute(provider.tokens_per_minute)))
                 (fact("Requests at once", "concurrent", &grouped(provider.concurrent.into())))
@@ -99,6 +176,7 @@ fn one(config: &Config, provider: &Provider, heard: Option<&Heard>, visitor: &Vi
                     td.number { (grouped(model.max_output.into())) " tokens" }
                 } } }
             } }
+            @if let Some((more, _)) = set { (more) }
         }
     }
 }

@@ -169,7 +169,8 @@ fn within(times: &[i64], percent: usize) -> String {
 }
 
 fn spending(app: &App, money: &Money, now: Timestamp) -> Markup {
-    let budgets = app.engine().config().outside.as_ref().map(|services| &services.budgets);
+    let services = app.engine().services();
+    let budgets = services.as_ref().map(|services| &services.budgets);
     let (server, rule) = (budgets.map(|all| all.server_day.amount()), budgets.map(|all| all.rule_day.amount()));
     let today = day(now);
     let spent_today = money.days.iter().find(|one| one.day == today).map(|one| one.amount).unwrap_or_default();

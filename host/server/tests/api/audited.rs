@@ -229,6 +229,21 @@ async fn each_change_through_a_page_leaves_its_line() {
     let policy = [("part", "forbidden-models"), ("forbidden-models", "hr.*")];
     let told = pages.done(&admin, "/settings/policy", "/settings/policy", &policy).await;
     assert!(told.status == 303 && pages.told["/settings/policy"] == "forbidden-models: none → hr.*");
+    let provider = |url: &'static str| {
+        let model = [("models[0].name", "large"), ("models[0].input-price", "1"), ("models[0].output-price", "2.5")];
+        [&[("name", "second"), ("base-url", url)], &model[..]].concat()
+    };
+    let new = "/settings/providers/_new";
+    pages.done(&admin, new, new, &provider("https://models.example/v1")).await;
+    let told = &pages.told[new];
+    assert!(told.starts_with("second: new: ") && told.contains("base-url: https://models.example/v1 (new)"), "{told}");
+    let one = ("/settings/providers/{name}", "/settings/providers/second");
+    pages.done(&admin, one.0, one.1, &provider("https://other.example/v1")).await;
+    assert_eq!(pages.told[one.0], "second: base-url: https://models.example/v1 → https://other.example/v1");
+    let default = "/settings/default-model";
+    pages.done(&admin, default, default, &[("model", "second/large")]).await;
+    assert_eq!(pages.told[default], "the first there is → second/large");
+    pages.done(&admin, "/settings/providers/{name}/delete", "/settings/providers/second/delete", &[]).await;
     let token = [("name", "ci"), ("user", "maya"), ("scope", "read"), ("scope", "rules"), ("days", "1")];
     pages.done(&admin, "/settings/tokens", "/settings/tokens", &token).await;
     let told = pages.told["/settings/tokens"].clone();
@@ -427,8 +442,21 @@ async fn each_change_through_the_api_leaves_its_line() {
     api.done("DELETE", ("/api/v1/tokens/{id}", &token), none()).await;
 
     let policy = same("/api/v1/settings/policy");
-    assert_eq!(api.done("PUT", policy, json!({ "approved-operations": ["create"] })).await, "approved-operations: none → create");
+    assert_eq!(
+        api.done("PUT", policy, json!({ "approved-operations": ["create"] })).await,
+        "approved-operations: none → create"
+    );
     assert_eq!(api.done("DELETE", policy, none()).await, "approved-operations: create → none");
+    let provider = ("/api/v1/settings/providers/{name}", "/api/v1/settings/providers/second");
+    let model = json!({ "name": "large", "input-price": 1, "output-price": 2.5 });
+    let mut setting = json!({ "kind": "openai", "base-url": "https://models.example/v1", "models": [model] });
+    assert!(api.done("PUT", provider, setting.clone()).await.starts_with("second: new: "));
+    setting["models"][0]["output-price"] = json!(3);
+    assert_eq!(api.done("PUT", provider, setting).await, "second: models[0].output-price: 2.5 → 3.0");
+    let default = same("/api/v1/settings/default-model");
+    api.done("PUT", default, json!({ "model": "second/large" })).await;
+    assert_eq!(api.done("DELETE", default, none()).await, "second/large → the first there is");
+    assert!(api.done("DELETE", provider, none()).await.starts_with("second: was: "));
 
     // All that there are. Records, their methods and their drafts tell of changes themselves; a rule that is checked is not
     // kept.

@@ -305,15 +305,63 @@ async fn nobody_has_this_host_ask_for_an_address_of_their_choice() {
             refused.json()["findings"].as_array().unwrap().iter().map(|one| one["code"].clone()).collect();
         assert!(codes.contains(&json!("not-an-administrator")), "{}", refused.text());
     }
-    // Where models are asked and where trouble is told is in files of the operator: no page and no operation writes it.
+    // Where trouble is told is in files of the operator: no page and no operation writes it. Where models are asked is there,
+    // or is set by administrators; who opens what is tried above.
     for (method, path) in operations(&world).await {
         let part = path.trim_start_matches("/api/v1/").split('/').next().unwrap_or_default().to_owned();
         assert!(!["providers", "alerts", "webhooks", "config"].contains(&part.as_str()), "{method} {path}");
+        assert!(!path.contains("provider") || path.starts_with("/api/v1/settings/providers"), "{method} {path}");
     }
     for route in routes() {
-        let named = ["provider", "alert", "config"].iter().any(|word| route.path.contains(word));
+        let named = ["alert", "config"].iter().any(|word| route.path.contains(word));
         assert!(!named, "{}", route.path);
+        let is_for_administrators =
+            route.path.starts_with("/settings/providers/") && route.need == Need::Role(Scope::Admin);
+        assert!(!route.path.contains("provider") || is_for_administrators, "{}", route.path);
     }
+    // A private address is asked by nobody who is no administrator of the records, or does not say that it is one; where
+    // clouds keep their keys, nobody is asked at all.
+    let (port, settings) = (listener.local_addr().unwrap().port(), world.token(READER, &[Scope::Admin]).await);
+    let admin = Browser::of(&world, ADMIN, &[Role::Administrator]).await;
+    for (url, never) in [
+        (format!("{inside}/v1"), false),
+        (format!("http://localhost:{port}/v1"), false),
+        (format!("https://0x7f000001:{port}/"), false),
+        (format!("http://[::ffff:127.0.0.1]:{port}/"), false),
+        ("http://169.254.169.254/latest".to_owned(), true),
+        ("https://[fe80::1]/v1".to_owned(), true),
+        ("http://0.0.0.0/v1".to_owned(), true),
+    ] {
+        let path = "/api/v1/settings/providers/inside";
+        let model = json!({ "name": "small", "input-price": 0, "output-price": 0 });
+        let mut setting = json!({ "kind": "openai", "base-url": url, "models": [model] });
+        let places = |answer: &crate::world::Answer| -> Vec<String> {
+            let findings = answer.json()["findings"].as_array().unwrap().clone();
+            findings.iter().map(|one| one["place"].as_str().unwrap().to_owned()).collect()
+        };
+        let refused = world.call("PUT", path, setting.clone()).await;
+        assert_eq!(
+            (refused.code(422).as_str(), places(&refused)),
+            ("setting-refused", vec!["base-url".to_owned()]),
+            "{url}"
+        );
+        setting["private"] = json!(true);
+        let refused = world.call_as(&settings, "PUT", path, setting.clone()).await;
+        assert_eq!(refused.code(422), "setting-refused");
+        assert!(refused.text().contains("not-an-administrator"), "{url}: {}", refused.text());
+        if never {
+            assert_eq!(places(&world.call("PUT", path, setting).await), ["base-url"], "{url}");
+        }
+        let form = [
+            ("name", "inside"),
+            ("base-url", url.as_str()),
+            ("models[0].name", "small"),
+            ("models[0].input-price", "0"),
+            ("models[0].output-price", "0"),
+        ];
+        assert_eq!(admin.post("/settings/providers/_new", &form).await.status, 422, "{url}");
+    }
+    assert_eq!(world.get("/api/v1/settings/providers").await.good(200)["providers"], json!([]));
     // An agent's model is a name of the providers file and never an address.
     for model in [format!("{inside}/v1"), inside.clone(), "../x".to_owned()] {
         let answer = world.call("PUT", "/api/v1/agents/a", json!({ "name": "a", "model": model })).await;

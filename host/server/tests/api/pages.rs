@@ -263,6 +263,29 @@ async fn texts_from_outside_stay_texts() {
                 [(name, payload), ("user", "admin"), ("role", "reader"), ("secret", payload), ("reason", payload)];
             check(path.to_owned(), admin.post(path, &fields).await.text());
         }
+        let mut typed = vec![("kind", payload), ("private", payload), ("structured", payload)];
+        let texts = ["name", "base-url", "key", "key-header", "currency", "rate", "timeout", "concurrent"];
+        typed.extend(texts.map(|name| (name, payload)));
+        typed.extend(["name", "input-price", "max-output", "max-output-field"].map(|column| match column {
+            "name" => ("models[0].name", payload),
+            "input-price" => ("models[0].input-price", payload),
+            "max-output" => ("models[7].max-output", payload),
+            _ => ("models[0].max-output-field", payload),
+        }));
+        let answer = admin.post("/settings/providers/_new", &typed).await;
+        assert_eq!(answer.status, 422);
+        check("/settings/providers/_new".to_owned(), answer.text());
+        check(
+            "/settings/default-model".to_owned(),
+            admin.post("/settings/default-model", &[("model", payload)]).await.text(),
+        );
+        // A model is called whatever its provider calls it.
+        let model = json!({ "name": payload.replace(char::is_whitespace, ""), "input-price": 1, "output-price": 2 });
+        let setting = json!({ "kind": "openai", "base-url": "https://models.example/v1", "models": [model] });
+        world.call("PUT", "/api/v1/settings/providers/odd", setting).await.good(204);
+        for path in ["/settings", "/settings/providers/odd", "/settings/audit"] {
+            check(path.to_owned(), admin.page(path).await);
+        }
         let policy = [("part", "guarded-models"), ("guarded-models", payload), ("part", payload)];
         check("/settings/policy".to_owned(), admin.post("/settings/policy", &policy[..2]).await.text());
         check("/settings/policy".to_owned(), admin.post("/settings/policy", &policy).await.text());

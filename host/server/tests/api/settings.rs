@@ -1,6 +1,9 @@
 //! What administrators set while the server runs: on the pages and over the API, what counts, and from when on.
 
-use std::sync::{Arc, Condvar, Mutex};
+use std::{
+    path::Path,
+    sync::{Arc, Condvar, Mutex},
+};
 
 use guest_artifacts::LEAD_SCORING;
 use serde_json::{Value as Json, json};
@@ -16,7 +19,7 @@ use crate::{
     agents::services,
     browser::{Browser, sound},
     model::{ModelServer, Say, texts},
-    world::{ADMIN, READER, SCORE, World, eventually},
+    world::{ADMIN, Answer, READER, SCORE, World, eventually},
 };
 
 const POLICY: &str = "/api/v1/settings/policy";
@@ -101,7 +104,8 @@ async fn the_policy_is_set_where_the_file_says_nothing() {
     let pattern = pair("forbidden-models", "bad-pattern");
     assert_eq!(wrong(&refused.json()), [pair("guarded-operations", "set-in-file"), pattern.clone(), pattern]);
     assert!(refused.text().contains("is set in /etc/triggerbox/triggerbox.toml"), "{}", refused.text());
-    for body in [json!({ "forbidden-models": "hr" }), json!({ "approved-operations": ["fly"] }), json!({ "none": [] })] {
+    for body in [json!({ "forbidden-models": "hr" }), json!({ "approved-operations": ["fly"] }), json!({ "none": [] })]
+    {
         assert_eq!(world.call("PUT", POLICY, body).await.code(400), "bad-body");
     }
     assert_eq!(world.get(POLICY).await.good(200), view);
@@ -127,7 +131,8 @@ async fn the_policy_is_set_where_the_file_says_nothing() {
     let answer = admin.post("/settings/policy", &form).await;
     let text = answer.text();
     assert_eq!(answer.status, 422, "{text}");
-    for part in ["`No Model` is no model", "Is set in /etc/triggerbox/triggerbox.toml", "crm.lead\nNo Model</textarea>"] {
+    for part in ["`No Model` is no model", "Is set in /etc/triggerbox/triggerbox.toml", "crm.lead\nNo Model</textarea>"]
+    {
         assert!(text.contains(part), "{part}: {text}");
     }
     assert!(text.contains("value=\"create\" checked") && text.matches("class=\"error\"").count() == 2, "{text}");
@@ -173,14 +178,16 @@ async fn a_policy_is_in_force_for_each_run_that_begins_and_runs_keep_theirs() {
     assert_eq!(world.ended(second[0]).await["state"], "waiting-approval");
 
     // Nobody's grant opens a model that is forbidden from now on, and whoever saves a rule is told so.
+    world.call("DELETE", "/api/v1/rules/qualify", json!(null)).await.good(204);
+    world.call("DELETE", POLICY, json!(null)).await.good(204);
+    world.rule(SCORE).await.good(201);
     world.call("PUT", POLICY, json!({ "forbidden-models": ["crm.*"] })).await.good(204);
     let (_, third) = world.lead("Lamps").await;
     let ended = world.ended(third[0]).await;
-    assert!(ended["state"] == "failed" && ended.to_string().contains("policy"), "{ended}");
-    let refused = world.rule(SCORE).await;
-    assert_eq!(refused.code(422), "rule-refused");
+    assert!(ended["state"] == "failed" && ended.to_string().contains("refused-by-policy"), "{ended}");
+    assert_eq!(world.rule(QUALIFY).await.code(422), "rule-refused");
     world.call("DELETE", POLICY, json!(null)).await.good(204);
-    world.rule(SCORE).await.good(201);
+    world.rule(QUALIFY).await.good(201);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -192,4 +199,327 @@ async fn settings_are_for_administrators() {
     }
     let developer = Browser::of(&world, ADMIN, &[Role::Developer, Role::Operator, Role::Approver]).await;
     assert_eq!(developer.post("/settings/policy", &[("as-file", "1")]).await.status, 403);
+}
+
+const PROVIDERS: &str = "/api/v1/settings/providers";
+
+/// A server that can keep secrets.
+fn with_a_key(folder: &Path) -> Config {
+    let key = folder.join("key");
+    std::fs::write(&key, [7; 32]).unwrap();
+    let mut config = Config::default();
+    config.web.key_file = Some(key);
+    config
+}
+
+/// What is set of a provider at an address on loopback.
+fn near(url: &str, key: Option<&str>) -> Json {
+    let model = json!({ "name": "small", "input-price": 2.0, "output-price": 8.0, "max-output": 1000 });
+    let mut setting = json!({
+        "kind": "openai", "base-url": format!("{url}/v1"), "private": true, "retries": 0, "models": [model],
+    });
+    if let Some(key) = key {
+        setting["key"] = json!(key);
+    }
+    setting
+}
+
+fn host(url: &str) -> &str {
+    url.trim_start_matches("http://")
+}
+
+async fn secret(admin: &Browser<'_>, name: &str, text: &str, host: &str) {
+    admin.done("/settings/secrets", &[("name", name), ("secret", text), ("host", host)]).await;
+}
+
+/// A model that answers at once, and the keys that it is asked with.
+fn keyed() -> (ModelServer, Arc<Mutex<Vec<String>>>) {
+    let keys = Arc::<Mutex<Vec<String>>>::default();
+    let seen = Arc::clone(&keys);
+    let server = ModelServer::unread(move |_, asked| {
+        let line = asked.head.lines().find_map(|line| line.strip_prefix("authorization: "));
+        seen.lock().unwrap().push(line.unwrap_or("none").to_owned());
+        Say::This(json!("Done."))
+    });
+    (server, keys)
+}
+
+async fn qualify(world: &World) {
+    world.call("PUT", "/api/v1/agents/sales", json!({ "name": "sales" })).await.good(201);
+    world.rule(QUALIFY).await.good(201);
+}
+
+async fn run(world: &World) -> Json {
+    let (_, runs) = world.lead("Chairs").await;
+    world.ended(runs[0]).await
+}
+
+// Shows: F023, F106
+#[tokio::test(flavor = "multi_thread")]
+async fn a_provider_is_set_and_asked_without_a_restart() {
+    let folder = tempfile::tempdir().unwrap();
+    let config = with_a_key(folder.path());
+    let mut world = World::with(config.clone()).await;
+    let admin = Browser::of(&world, ADMIN, &[Role::Administrator]).await;
+    let (server, keys) = keyed();
+    qualify(&world).await;
+    let failed = run(&world).await;
+    assert!(failed.to_string().contains("llm-not-configured"), "{failed}");
+
+    let path = format!("{PROVIDERS}/near");
+    let refused = world.call("PUT", &path, near(&server.url, Some("model"))).await;
+    assert_eq!(
+        (refused.code(422).as_str(), wrong(&refused.json())[0].1.as_str()),
+        ("setting-refused", "bad-key-secret")
+    );
+    secret(&admin, "model", "the first key of it", host(&server.url)).await;
+    world.call("PUT", &path, near(&server.url, Some("model"))).await.good(204);
+    assert_eq!(run(&world).await["state"], "succeeded");
+    assert_eq!(*keys.lock().unwrap(), ["Bearer the first key of it"]);
+    let view = world.get(PROVIDERS).await.good(200);
+    let one = &view["providers"][0];
+    assert_eq!(
+        (&one["name"], &one["in-file"], &one["models"]),
+        (&json!("near"), &json!(false), &json!(["near/small"]))
+    );
+    assert_eq!((&one["setting"]["key"], &one["aside"], &one["set-by"]), (&json!("model"), &json!(null), &json!(ADMIN)));
+    assert_eq!(view["default-model"], "near/small");
+
+    // Another key is sent from the next run on; nobody is told any of them.
+    secret(&admin, "model", "the second key of it", host(&server.url)).await;
+    assert_eq!(run(&world).await["state"], "succeeded");
+    assert_eq!(keys.lock().unwrap()[1], "Bearer the second key of it");
+    for path in ["/settings", "/settings/providers/near", "/settings/audit"] {
+        let page = admin.page(path).await;
+        assert!(!page.contains("key of it"), "{path}: {page}");
+    }
+    assert!(!view.to_string().contains("key of it"));
+
+    // It is sent to no other host, however it is asked for; and what signs is sent nowhere.
+    let (elsewhere, others) = keyed();
+    admin.done("/settings/secrets", &[("name", "signs"), ("secret", "what signs the webhooks")]).await;
+    for (url, key) in [(&elsewhere.url, "model"), (&server.url, "signs"), (&server.url, "none")] {
+        let refused = world.call("PUT", &path, near(url, Some(key))).await;
+        assert_eq!(refused.code(422), "setting-refused");
+        assert_eq!(wrong(&refused.json()), [("key".to_owned(), "bad-key-secret".to_owned())]);
+    }
+    assert_eq!(world.app.secret("model"), None, "a key signs nothing");
+    assert_eq!(world.get(PROVIDERS).await.good(200), view, "nothing of it was kept");
+    assert_eq!(run(&world).await["state"], "succeeded");
+    assert!(others.lock().unwrap().is_empty());
+
+    // After a restart it is asked as before.
+    world.stop().await;
+    let again = World::on(world.app.engine().database().clone(), Arc::clone(&world.clock), config).await;
+    assert_eq!(run(&again).await["state"], "succeeded");
+    assert_eq!(keys.lock().unwrap().last().unwrap(), "Bearer the second key of it");
+    let admin = Browser::of(&again, ADMIN, &[Role::Administrator]).await;
+
+    // Without its key it is set aside, and everybody who looks is told.
+    admin.done("/settings/secrets/model/delete", &[]).await;
+    let view = again.get(PROVIDERS).await.good(200);
+    assert!(view["providers"][0]["aside"].as_str().unwrap().contains("no secret `model`"), "{view}");
+    let page = admin.page("/settings").await;
+    assert!(page.contains("not asked") && page.contains("there is no secret `model`"), "{page}");
+    assert!(run(&again).await.to_string().contains("llm-not-configured"));
+    again.call("DELETE", &path, json!(null)).await.good(204);
+    assert_eq!(again.call("DELETE", &path, json!(null)).await.code(404), "unknown-provider");
+    assert_eq!(again.get(PROVIDERS).await.good(200)["providers"], json!([]));
+}
+
+// Shows: F023
+#[tokio::test(flavor = "multi_thread")]
+async fn a_run_asks_whom_it_began_with() {
+    let (first, second) = (Gated::shut(), Gated::shut());
+    second.open();
+    let world = World::new().await;
+    qualify(&world).await;
+    let path = format!("{PROVIDERS}/near");
+    world.call("PUT", &path, near(&first.server.url, None)).await.good(204);
+    let (_, begun) = world.lead("Chairs").await;
+    eventually(async || (!first.server.asked().is_empty()).then_some(())).await;
+    world.call("PUT", &path, near(&second.server.url, None)).await.good(204);
+    let (_, next) = world.lead("Desks").await;
+    assert_eq!(world.ended(next[0]).await["state"], "succeeded");
+    first.open();
+    assert_eq!(world.ended(begun[0]).await["state"], "succeeded");
+    // A question and what came of the tool, each.
+    assert_eq!((first.server.asked().len(), second.server.asked().len()), (2, 2));
+}
+
+// Shows: F023, F106
+#[tokio::test(flavor = "multi_thread")]
+async fn what_the_providers_file_says_is_not_set_elsewhere() {
+    let (server, other) = (ModelServer::of(vec![json!("Done.")]), ModelServer::of(vec![json!("Done.")]));
+    let config = Config { providers: Some("/etc/triggerbox/providers.toml".into()), ..Config::default() };
+    let world = World::with_outside(config, Some(services(&server))).await;
+    let admin = Browser::of(&world, ADMIN, &[Role::Administrator]).await;
+    qualify(&world).await;
+    let refused = world.call("PUT", &format!("{PROVIDERS}/test"), near(&other.url, None)).await;
+    assert_eq!(wrong(&refused.json()), [("name".to_owned(), "set-in-file".to_owned())]);
+    assert!(refused.text().contains("/etc/triggerbox/providers.toml"), "{}", refused.text());
+    assert_eq!(world.call("DELETE", &format!("{PROVIDERS}/test"), json!(null)).await.code(404), "unknown-provider");
+    assert_eq!(admin.get("/settings/providers/test").await.status, 404);
+
+    // One more is asked beside it, by who names it or as the default.
+    world.call("PUT", &format!("{PROVIDERS}/near"), near(&other.url, None)).await.good(204);
+    run(&world).await;
+    assert_eq!((server.asked().len(), other.asked().len()), (1, 0));
+    let default = "/api/v1/settings/default-model";
+    let unknown = world.call("PUT", default, json!({ "model": "near/none" })).await;
+    assert_eq!(wrong(&unknown.json()), [("default-model".to_owned(), "unknown-llm-model".to_owned())]);
+    world.call("PUT", default, json!({ "model": "near/small" })).await.good(204);
+    run(&world).await;
+    assert_eq!((server.asked().len(), other.asked().len()), (1, 1));
+    let view = world.get(PROVIDERS).await.good(200);
+    assert_eq!((&view["default-model"], &view["default-model-in-file"]), (&json!("near/small"), &json!(false)));
+    assert_eq!((&view["providers"][0]["name"], &view["providers"][0]["in-file"]), (&json!("test"), &json!(true)));
+    // A default that is gone counts no more.
+    world.call("DELETE", &format!("{PROVIDERS}/near"), json!(null)).await.good(204);
+    assert_eq!(run(&world).await["state"], "succeeded");
+    assert_eq!((server.asked().len(), other.asked().len()), (2, 1));
+
+    // A default of the file stays the default.
+    let file = format!("default-model = \"test/small\"\n{}", server.providers());
+    let config = triggerbox_llm::Config::parse(&file).unwrap();
+    let clock: Arc<dyn triggerbox_llm::Clock> = Arc::new(triggerbox_llm::SystemClock);
+    let budgets = config.budgets.clone();
+    let models = triggerbox_llm::Models::live(config, &clock, &|_| Some("a-key-for-tests".to_owned())).unwrap();
+    let outside = Arc::new(triggerbox_llm::Services { models, web: None, budgets, clock });
+    let world = World::with_outside(Config::default(), Some(outside)).await;
+    let refused = world.call("PUT", default, json!({ "model": "test/small" })).await;
+    assert_eq!(wrong(&refused.json()), [("default-model".to_owned(), "set-in-file".to_owned())]);
+    assert_eq!(world.get(PROVIDERS).await.good(200)["default-model-in-file"], true);
+}
+
+/// A form of a provider.
+fn form<'a>(name: &'a str, more: &[(&'a str, &'a str)]) -> Vec<(&'a str, &'a str)> {
+    let all = [
+        ("name", name),
+        ("kind", "anthropic"),
+        ("base-url", "https://models.example/v1"),
+        ("currency", "USD"),
+        ("rate", "0.86"),
+        ("requests-per-minute", "1 000"),
+        // A row that is left out changes nothing.
+        ("models[1].name", "large"),
+        ("models[1].input-price", "0.25"),
+        ("models[1].output-price", "2"),
+        ("models[1].max-output", ""),
+        ("models[1].max-output-field", "max_completion_tokens"),
+        ("models[4].name", "small"),
+        ("models[4].input-price", "0"),
+        ("models[4].output-price", "0.5"),
+        ("models[4].max-output", "2000"),
+    ];
+    let of = |name: &str| more.iter().find(|(known, _)| *known == name).map(|(_, value)| *value);
+    let mut fields: Vec<_> = all.iter().map(|(name, value)| (*name, of(name).unwrap_or(*value))).collect();
+    fields.extend(more.iter().filter(|(name, _)| !all.iter().any(|(known, _)| known == name)));
+    fields
+}
+
+// Shows: F106
+#[tokio::test(flavor = "multi_thread")]
+async fn a_provider_is_set_on_its_page_with_what_is_wrong_beside_the_fields() {
+    let folder = tempfile::tempdir().unwrap();
+    let world = World::with(with_a_key(folder.path())).await;
+    let admin = Browser::of(&world, ADMIN, &[Role::Administrator]).await;
+    let new = "/settings/providers/_new";
+    assert!(admin.page(new).await.contains("name=\"models[1].name\""));
+    let none = async || {
+        assert_eq!(world.get(PROVIDERS).await.good(200)["providers"], json!([]));
+        assert!(lines(&world, "provider-added").await.is_empty());
+    };
+    let refused = |answer: &Answer, told: &[&str]| {
+        let text = answer.text();
+        assert_eq!(answer.status, 422, "{text}");
+        for told in told {
+            assert!(text.contains(told), "{told}: {text}");
+        }
+        sound(&text).unwrap();
+    };
+    let bad = [
+        ("base-url", "http://models.example/v1?key=secret"),
+        ("currency", "dollars"),
+        ("timeout", "0"),
+        ("key", "none"),
+        ("models[4].name", "large"),
+    ];
+    let answer = admin.post(new, &form("Second", &bad)).await;
+    refused(
+        &answer,
+        &[
+            "s name has lower-case letters, digits and dashes",
+            "Has no name, password, `?` or `#`",
+            "Is the code of a currency",
+            "Is a whole number from 1 to 600.",
+            "Is there twice",
+            "value=\"http://models.example/v1?key=secret\"",
+            "value=\"dollars\"",
+            "none, which is not there",
+        ],
+    );
+    let unread = [("timeout", "soon"), ("models[1].input-price", "0,25"), ("requests-per-minute", "-1")];
+    let answer = admin.post(new, &form("second", &unread)).await;
+    refused(&answer, &["Is a number, such as 8 or 0.25.", "value=\"soon\"", "value=\"0,25\"", "value=\"-1\""]);
+    assert_eq!(answer.text().matches("class=\"error\"").count(), 3);
+    refused(&admin.post(new, &form("second", &[("rate", "")])).await, &["Say how many euros 1 USD is"]);
+    refused(&admin.post(new, &[]).await, &["Name at least one of its models"]);
+    none().await;
+
+    assert_eq!(admin.done(new, &form("second", &[])).await, "/settings#providers");
+    refused(&admin.post(new, &form("second", &[])).await, &["is set already"]);
+    let kept = world.get(PROVIDERS).await.good(200)["providers"][0]["setting"].clone();
+    assert_eq!(
+        (&kept["kind"], &kept["rate"], &kept["requests-per-minute"]),
+        (&json!("anthropic"), &json!(0.86), &json!(1000))
+    );
+    assert_eq!((&kept["timeout"], &kept["retries"], &kept["concurrent"]), (&json!(120), &json!(4), &json!(8)));
+    let model = |name: &str, input: f64, output: f64, most: u32, field: &str| json!({ "name": name, "input-price": input, "output-price": output, "max-output": most, "max-output-field": field });
+    let models =
+        [model("large", 0.25, 2.0, 4096, "max_completion_tokens"), model("small", 0.0, 0.5, 2000, "max_tokens")];
+    assert_eq!(kept["models"], json!(models));
+
+    // Its page says what is set, and saving that again changes nothing.
+    let page = admin.page("/settings/providers/second").await;
+    for part in [
+        "value=\"0.86\"",
+        "value=\"1000\"",
+        "value=\"https://models.example/v1\"",
+        "<option value=\"anthropic\" selected>",
+    ] {
+        assert!(page.contains(part), "{part}: {page}");
+    }
+    assert!(!page.contains("name=\"name\""), "{page}");
+    assert_eq!(admin.done("/settings/providers/second", &form("other", &[])).await, "/settings#providers");
+    assert_eq!(lines(&world, "provider-changed").await[0].detail, "second: as before");
+    let page = admin.page("/settings").await;
+    for part in [
+        "second/large",
+        "set here",
+        "0.86 for 1 USD",
+        "Set by <b>Mitchell Admin</b>",
+        "/settings/providers/second/delete",
+    ] {
+        assert!(page.contains(part), "{part}: {page}");
+    }
+    refused(&admin.post("/settings/providers/second", &form("", &[("concurrent", "0")])).await, &["from 1 to 10000"]);
+    admin.done("/settings/default-model", &[("model", "second/small")]).await;
+    assert_eq!(admin.post("/settings/default-model", &[("model", "second/none")]).await.status, 422);
+    assert!(admin.page("/settings").await.contains("Who names no model asks <code>second/small</code>"));
+    admin.done("/settings/default-model", &[("model", "")]).await;
+    admin.done("/settings/providers/second/delete", &[]).await;
+    assert_eq!(world.get(PROVIDERS).await.good(200)["providers"], json!([]));
+    assert_eq!(admin.post("/settings/providers/second", &form("second", &[])).await.status, 404);
+
+    // However many there are, the page stays small and leads to each.
+    for number in 0..20 {
+        let models: Vec<_> =
+            (0..20).map(|nth| model(&format!("{nth:0>98}{}", "<\""), 1.0, 2.0, 4096, "max_tokens")).collect();
+        let setting = json!({ "kind": "openai", "base-url": "https://models.example/v1", "models": models });
+        world.call("PUT", &format!("{PROVIDERS}/many-{number}"), setting).await.good(204);
+    }
+    let page = admin.page("/settings").await;
+    assert!((0..20).all(|number| page.contains(&format!("href=\"/settings/providers/many-{number}\""))), "{page}");
+    refused(&admin.post(new, &form("second", &[])).await, &["20 providers at most"]);
 }
