@@ -6,19 +6,26 @@ use std::{
     process::{Child, Command, Stdio},
 };
 
-use guest_artifacts::LEAD_SCORING;
+use guest_artifacts::{LEAD_SCORING, LOUD};
 use serde_json::{Value as Json, json};
 use triggerbox_sandbox::inspect::embed_manifest;
+use triggerbox_server::web::routes;
 
 use crate::model::{ModelServer, Say, texts};
 
-/// Notes on the lead that it is asked about, then says so.
+/// As the long texts of `tests/pages/screens.mjs`.
+fn long() -> String {
+    "W".repeat(300)
+}
+
+/// Notes on the lead that it is asked about, then says so; about one with a long name, at length.
 fn language_model() -> ModelServer {
     ModelServer::start(|_, request: &Json| {
-        if !texts(request, "tool").is_empty() {
-            return Say::This(json!("Noted on the lead."));
-        }
         let task = texts(request, "user").remove(0);
+        if !texts(request, "tool").is_empty() {
+            let said = if task.contains(&long()) { long() } else { "Noted on the lead.".to_owned() };
+            return Say::This(json!(said));
+        }
         let lead = task.rsplit_once("crm.lead(").and_then(|(_, rest)| rest.split(')').next()?.parse::<u32>().ok());
         Say::This(json!([["note", { "model": "crm.lead", "id": lead, "text": "Somebody should call." }]]))
     })
@@ -38,6 +45,26 @@ fn triggerbox(folder: &Path) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_triggerbox"));
     command.current_dir(folder).env("TRIGGERBOX_CACHE", folder.join("cache")).env_remove("TRIGGERBOX_DB");
     command
+}
+
+/// A script that says what its rule tells it to, and says at length what it is.
+fn loud(folder: &Path) -> String {
+    let mut manifest: toml::Table = LOUD.manifest.unwrap().parse().unwrap();
+    manifest["script"]["description"] = long().into();
+    for parameter in manifest["parameters"].as_array_mut().unwrap() {
+        parameter.as_table_mut().unwrap().extend(["help", "label"].map(|key| (key.to_owned(), long().into())));
+    }
+    let file = folder.join("loud.wasm");
+    std::fs::write(&file, embed_manifest(LOUD.component, &toml::to_string(&manifest).unwrap()).unwrap()).unwrap();
+    file.display().to_string()
+}
+
+/// Addresses of screens, with their variable parts in braces.
+fn screens() -> String {
+    let screens = routes().into_iter().filter(|route| route.method == "GET").map(|route| route.path);
+    let is_screen =
+        |path: &&str| !path.starts_with("/assets/") && !path.ends_with("/component") && !["/", "/live"].contains(path);
+    screens.filter(is_screen).collect::<Vec<_>>().join(" ")
 }
 
 fn run(folder: &Path, arguments: &[&str]) -> String {
@@ -68,7 +95,10 @@ fn an_administrator_goes_the_whole_way_in_a_browser() {
     let token = run(folder, &["token", "create", "test", "--scope", "read,records,rules,operate", "--db", "crm.db"]);
     let model = language_model();
     std::fs::write(folder.join("providers.toml"), model.providers()).unwrap();
-    std::fs::write(folder.join("triggerbox.toml"), "providers = \"providers.toml\"\n").unwrap();
+    std::fs::write(folder.join("key"), [7; 32]).unwrap();
+    std::fs::write(folder.join("triggerbox.toml"), "providers = \"providers.toml\"\n[web]\nkey-file = \"key\"\n")
+        .unwrap();
+    run(folder, &["scripts", "upload", &loud(folder), "--db", "crm.db"]);
 
     let mut command = triggerbox(folder);
     command.args(["serve", "--db", "crm.db", "--config", "triggerbox.toml", "--listen", "127.0.0.1:0"]);
@@ -79,14 +109,13 @@ fn an_administrator_goes_the_whole_way_in_a_browser() {
     let mut lines = BufReader::new(server.0.stdout.take().unwrap()).lines().map(Result::unwrap);
     let link = lines.by_ref().find(|line| line.contains("/welcome?key=")).unwrap();
 
-    let tools = Path::new(&tools);
-    let out = tools.join("screens");
-    std::fs::create_dir_all(&out).unwrap();
+    let out = std::env::var("TRIGGERBOX_SCREENSHOTS").expect("run it by `cargo xtask pages`");
     let status = Command::new("node")
-        .arg(tools.join("run.mjs"))
+        .arg(Path::new(&tools).join("run.mjs"))
         .env("TRIGGERBOX_LINK", link.trim())
         .env("TRIGGERBOX_TOKEN", token)
         .env("TRIGGERBOX_SCRIPT", files.join(":"))
+        .env("TRIGGERBOX_ROUTES", screens())
         .env("TRIGGERBOX_OUT", &out)
         .status()
         .unwrap();

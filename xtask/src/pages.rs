@@ -1,7 +1,8 @@
 //! The pages in a real browser: installs what lacks, then runs the browser's way through them. Its pictures stay in
-//! `target/pages/screens`.
+//! `target/screenshots`, an artefact of CI.
 
 use std::{
+    ffi::OsStr,
     fs,
     path::Path,
     process::{Command, Stdio},
@@ -31,19 +32,25 @@ pub(crate) fn run() -> Result<()> {
     let folder = root().join("target/pages");
     fs::create_dir_all(&folder)?;
     let source = root().join("tests/pages");
-    fs::copy(source.join("run.mjs"), folder.join("run.mjs"))?;
+    for entry in fs::read_dir(&source)? {
+        let path = entry?.path();
+        if let (Some("mjs"), Some(name)) = (path.extension().and_then(OsStr::to_str), path.file_name()) {
+            fs::copy(&path, folder.join(name))?;
+        }
+    }
     packages(&source, &folder)?;
     // What is there afterwards is of this run.
-    let screens = folder.join("screens");
-    if screens.exists() {
-        fs::remove_dir_all(&screens)?;
+    let screenshots = root().join("target/screenshots");
+    if screenshots.exists() {
+        fs::remove_dir_all(&screenshots)?;
     }
-    let folder = folder.display().to_string();
+    fs::create_dir_all(&screenshots)?;
+    let (folder, screenshots) = (folder.display().to_string(), screenshots.display().to_string());
     tools::tests_with(
         &["--test", "commands", "--", "--ignored", "--nocapture", "pages::"],
-        &[("TRIGGERBOX_PAGES", &folder)],
+        &[("TRIGGERBOX_PAGES", &folder), ("TRIGGERBOX_SCREENSHOTS", &screenshots)],
     )?;
-    println!("pictures: {}", screens.display());
+    println!("screenshots: {screenshots}");
     Ok(())
 }
 

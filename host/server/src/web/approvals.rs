@@ -74,6 +74,8 @@ pub(super) async fn list(State(app): State<App>, visitor: Visitor, Asked(query):
         div #live data-live {
             @if shown.is_empty() && (next.is_some() || query.before.is_some()) {
                 (empty("None among these", html! { p { "None of those that were searched is for you to see." } p { a.button href="/approvals" { "From the newest" } } }))
+            } @else if shown.is_empty() && wanted != ProposalState::Waiting.name() {
+                (empty("No proposals like these", html! { p { "Nothing that you may see was decided so." } p { a.button href="/approvals" { "Show what waits" } } }))
             } @else if shown.is_empty() {
                 (empty("Nothing waits for you", html! { p { "When an automation asks for approval, or policy wants one, the changes that it proposes are shown here before anything is applied." } }))
             } @else { section.card { div.scroll tabindex="0" role="region" aria-label="Proposed changes" { table.stack {

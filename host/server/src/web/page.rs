@@ -132,7 +132,7 @@ impl Page {
                     }
                 }
                 details.me {
-                    summary { (visitor.name) }
+                    summary { span { (visitor.name) } }
                     div.sheet {
                         p.faint { "Signed in as " b { (visitor.account.login) } }
                         p.faint { (visitor.account.roles.iter().map(|role| role.name()).collect::<Vec<_>>().join(", ")) }

@@ -131,7 +131,7 @@ pub(super) async fn show(
         section.card #live data-live {
             details #sessions open {
                 summary { h2 { "Sessions " span.count { (count) @if more { "+" } } } }
-                @if found.is_empty() { (empty("No automation ran on this record", html! {})) }
+                @if found.is_empty() { (empty("No automation ran on this record", html! { p { "Each run on it will be listed here, with what it came to. " a href="/automations" { "Automations" } " run by themselves when a record that they are for changes, or when somebody tells them to." } })) }
                 ul.talk { @for run in &found { li {
                     (state(run.state)) " "
                     a href=(place(run)) { (name(run)) }

@@ -1,17 +1,19 @@
 //! What single screens tell, and how much of it at once: however much there is, a page stays small, and the rest is a page
 //! farther.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, sync::Arc};
 
 use guest_artifacts::LEAD_SCORING;
 use rusqlite::Connection;
 use serde_json::{Value as Json, json};
-use triggerbox_automation::{Clock, EngineError, config::Retention, retention};
+use triggerbox_automation::{Clock, EngineError, TestClock, config::Retention, retention};
 use triggerbox_sandbox::inspect::embed_manifest;
 use triggerbox_server::{
+    Config,
     people::{Role, audit},
     tokens::{self, NewToken, Scope},
 };
+use triggerbox_store::db::Database;
 
 use crate::{
     agents::services,
@@ -85,6 +87,65 @@ async fn waiting(world: &World, values: Json) -> (u64, i64) {
     let run = made["runs"][0].as_i64().unwrap();
     assert_eq!(world.ended(run).await["state"], "waiting-approval");
     (made["ids"][0].as_u64().unwrap(), run)
+}
+
+/// A world with runs at these times, all of them scored.
+async fn at_times(times: &[&str]) -> (World, u32, Vec<i64>) {
+    let clock = Arc::new(TestClock::at(times[0].parse().unwrap()));
+    let world = World::on(Database::demo_in_memory(clock.now()).unwrap(), clock, Config::default()).await;
+    world.script(&LEAD_SCORING).await;
+    world.rule(SCORE).await.good(201);
+    let (lead, mut runs) = world.lead("Software for our manufacturing plants").await;
+    world.ended(runs[0]).await;
+    for time in &times[1..] {
+        world.clock.set(time.parse().unwrap());
+        let fired = world.call("POST", "/api/v1/rules/score/run", json!({ "records": [lead] })).await.good(202);
+        runs.push(fired["runs"][0].as_i64().unwrap());
+        world.ended(runs[runs.len() - 1]).await;
+    }
+    (world, lead, runs)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn times_are_told_in_the_zone_of_the_visitor_whatever_its_clocks_do() {
+    // Brussels turns its clocks on these nights; New York did before the first, and does after the second.
+    let spring = [
+        ("2026-03-29T00:30:00Z", "Sunday, 29 March 2026, 01:30:00 CET", "Saturday, 28 March 2026, 20:30:00 EDT"),
+        ("2026-03-29T01:30:00Z", "Sunday, 29 March 2026, 03:30:00 CEST", "Saturday, 28 March 2026, 21:30:00 EDT"),
+    ];
+    let autumn = [
+        ("2026-10-25T00:30:00Z", "Sunday, 25 October 2026, 02:30:00 CEST", "Saturday, 24 October 2026, 20:30:00 EDT"),
+        ("2026-10-25T01:30:00Z", "Sunday, 25 October 2026, 02:30:00 CET", "Saturday, 24 October 2026, 21:30:00 EDT"),
+    ];
+    for night in [spring, autumn] {
+        let (world, lead, runs) = at_times(&night.map(|(time, ..)| time)).await;
+        // Sam, from now on, is in New York.
+        world.call("PATCH", "/api/v1/records/res.partner/5", json!({ "tz": "America/New_York" })).await.good(200);
+        let admin = Browser::of(&world, ADMIN, &[Role::Administrator]).await;
+        let sam = Browser::of(&world, SAM, &[Role::Reader]).await;
+        world.call("PATCH", &format!("/api/v1/records/crm.lead/{lead}"), json!({ "user_id": SAM })).await.good(200);
+        let lists = ["/runs".to_owned(), "/automations/score".to_owned(), format!("/sessions/crm.lead/{lead}")];
+        let both: Vec<_> = lists.iter().map(|path| (path.clone(), &night[..])).collect();
+        let alone = runs.iter().zip(night.chunks(1)).map(|(run, one)| (format!("/runs/{run}"), one));
+        for (path, told) in both.into_iter().chain(alone) {
+            let (there, here) = (admin.page(&path).await, sam.page(&path).await);
+            for (time, brussels, new_york) in told {
+                for (page, local) in [(&there, brussels), (&here, new_york)] {
+                    let whole = format!("<time datetime=\"{time}\" title=\"{local}\">");
+                    assert!(page.contains(&whole), "{path}: {whole}: {page}");
+                }
+            }
+        }
+        assert!(admin.page("/settings").await.contains(night[0].1), "the token that was made then");
+        // A day is the visitor's, from its midnight to the next, however many hours are between them.
+        let day = &night[0].0[..10];
+        let path = format!("/runs?since={day}&until={day}");
+        let (there, here) = (admin.page(&path).await, sam.page(&path).await);
+        for run in &runs {
+            let link = format!("href=\"/runs/{run}\"");
+            assert!(there.contains(&link) && !here.contains(&link), "{link}: {there} {here}");
+        }
+    }
 }
 
 // Shows: F125
