@@ -6,7 +6,8 @@ use triggerbox_automation::{guard::Guard, people};
 use triggerbox_model::{
     call::{Activity, Answer, BodyFormat, Call, Command, DomainSource, GroupPage, Message, Operation, Page, Reply},
     grants::{Authority, Grant, Grants, Policy, Side},
-    value::{FieldValue, RecordRef, Value},
+    limits::{Class, Limit, LimitRequest, Limits, Meter},
+    value::{FieldValue, Id, RecordRef, Value},
 };
 use triggerbox_sandbox::Host;
 use triggerbox_store::session::Session;
@@ -15,6 +16,10 @@ use crate::support::{Crm, Log};
 
 const NOW: &str = crate::support::NOW;
 const MODEL: &str = "crm.lead";
+/// A copy is read of its original.
+const COPY: &str = "crm.lead:create,read:name,partner_id,email_from,phone,contact_name,partner_name,type,team_id,user_id,\
+                    company_id,expected_revenue,priority,tag_ids,color,active,date_deadline,description,country_id,street,city,\
+                    zip,function,website,referred,lost_reason_id";
 
 fn message() -> Message {
     Message {
@@ -109,7 +114,7 @@ fn calls(lead: u32) -> Vec<(&'static str, &'static str, Call)> {
             "crm.lead:read,create:name",
             Call::Ensure { model: MODEL.into(), keys: vec!["name".into()], values: name() },
         ),
-        ("copy", "crm.lead:create:name", Call::Copy { target: target.clone(), values: name() }),
+        ("copy", COPY, Call::Copy { target: target.clone(), values: name() }),
         (
             "complete activities",
             "crm.lead:activity",
@@ -158,6 +163,40 @@ fn sides(grant: &str, refusing: Option<Side>) -> Authority {
     Authority { script: or_other(Side::Script), rule: Some(or_other(Side::Rule)), policy, ..Authority::default() }
 }
 
+/// What the grants of a side can lack for a call that another grant just suffices for, and grants that lack it.
+fn misses(grant: &str, lead: Id) -> Vec<(&'static str, String)> {
+    let mut parts = grant.split(':');
+    let (model, operations, fields) = (parts.next().unwrap(), parts.next().unwrap(), parts.next());
+    let fields = fields.unwrap_or_default();
+    let other = if operations == "note" { "follow" } else { "note" };
+    let mut misses = vec![("model", "crm.tag:read:name".to_owned()), ("operation", format!("{model}:{other}"))];
+    if operations.contains("read") || operations.contains("write") || operations.contains("create") {
+        misses.push(("field", format!("{model}:{operations}:color")));
+    }
+    if operations.contains("call") {
+        misses.push(("method", format!("{model}:call:action_unarchive")));
+    }
+    misses.push(("record", format!("{model}:{operations}:{fields}:[('id', '!=', {lead})]")));
+    misses
+}
+
+/// What is answered although something is lacking, and what must be true of the answer then.
+fn is_right(level: &str, call: &Call, answer: &Answer, lead: Id) -> bool {
+    match (level, call, answer) {
+        // They are about records, and about no field of theirs.
+        ("field", Call::NameSearch { .. } | Call::HasAccess { .. } | Call::Mention { .. }, _) => true,
+        // Other records are found.
+        ("record", Call::Search { .. }, Answer::Ids(ids)) => !ids.contains(&lead),
+        ("record", Call::SearchRead { .. }, Answer::Rows(rows)) => rows.iter().all(|row| row.id != lead),
+        ("record", Call::SearchCount { .. } | Call::ReadGroup { .. }, _) => true,
+        // It is what was asked.
+        ("access", Call::HasAccess { .. }, answer) => *answer == Answer::Flag(false),
+        // As in Odoo: of records that a user does not see, there are no activities.
+        ("access", Call::CompleteActivities { .. }, answer) => *answer == Answer::Count(0),
+        _ => false,
+    }
+}
+
 // Shows: F018, F084, F105, F106, F107, F108
 #[test]
 fn each_side_refuses_each_operation_and_says_so() {
@@ -167,123 +206,55 @@ fn each_side_refuses_each_operation_and_says_so() {
     crm.write("res.users", nobody, &[("group_ids", Value::Ids(Vec::new()))]);
     let lead = crm.search(MODEL, "[('type', '=', 'opportunity')]")[0];
     let mut page = "# What each refusal says\n\n\
-        Made by the test `tests/e2e/grants.rs`: each operation on a lead, with three sides that allow it and one that does\n\
-        not. The user who is refused has no access to leads.\n"
+        Made by the test `tests/e2e/grants.rs`: each operation on a lead, with three sides that allow it and one that lacks what is\n\
+        said: the operation, a field, a method, or the record, which the domain of a grant leaves out. Policy forbids the model, and the\n\
+        user who is refused has no access to leads.\n"
         .to_owned();
     for (operation, grant, call) in calls(lead) {
-        writeln!(page, "\n## {operation}\n\n| refused by | code | text |\n|---|---|---|").unwrap();
+        writeln!(page, "\n## {operation}\n\n| refused by | lacks | code | text |\n|---|---|---|---|").unwrap();
         let allowed = ask(&crm, "admin", sides(grant, None), call.clone());
         assert!(allowed.is_ok(), "{operation} with all four sides: {allowed:?}");
-        for side in [Side::Script, Side::Rule, Side::Policy, Side::User] {
-            let user = if side == Side::User { "rita" } else { "admin" };
-            let reply = ask(&crm, user, sides(grant, Some(side)), call.clone());
-            match (side, &call) {
-                // It is what was asked.
-                (Side::User, Call::HasAccess { .. }) => assert_eq!(reply, Ok(Answer::Flag(false))),
-                // As in Odoo: of records that a user does not see, there are no activities.
-                (Side::User, Call::CompleteActivities { .. }) => assert_eq!(reply, Ok(Answer::Count(0))),
-                _ => {}
-            }
-            if reply.is_ok() {
-                continue;
-            }
-            let refused = reply.unwrap_err();
-            assert_eq!(refused.kind.name(), "access-denied", "{operation} by {side:?}: {refused:?}");
-            if side != Side::User {
-                assert_eq!(refused.code, format!("refused-by-{}", side.name()), "{operation}");
-            }
-            let text = refused.message.lines().next().unwrap_or_default().replace('|', "\\|");
-            writeln!(page, "| {} | `{}` | {text} |", side.name(), refused.code).unwrap();
-        }
-    }
-    snapbox::assert_data_eq!(page, snapbox::file!["../../docs/src/write/refusals.md"]);
-}
-
-/// Grants that miss a call by one thing, and what that is.
-fn misses(grant: &str, lead: u32) -> Vec<(&'static str, String)> {
-    let mut parts = grant.split(':');
-    let (model, operations, fields) = (parts.next().unwrap(), parts.next().unwrap(), parts.next());
-    let all = fields.map(|fields| format!(":{fields}")).unwrap_or_default();
-    let other = if operations == "note" { "follow" } else { "note" };
-    let mut misses = vec![("model", "crm.tag:read:name".to_owned()), ("operation", format!("{model}:{other}"))];
-    if operations.contains("read") || operations.contains("write") || operations.contains("create") {
-        misses.push(("field", format!("{model}:{operations}:color")));
-    }
-    if operations.contains("call") {
-        misses.push(("method", format!("{model}:call:action_unarchive")));
-    } else {
-        misses.push((
-            "record",
-            format!("{model}:{operations}{}:[('id', '!=', {lead})]", if all.is_empty() { ":" } else { &all }),
-        ));
-    }
-    misses
-}
-
-/// What a call does on a record that its grant's domain leaves out: it finds nothing, or it is refused.
-fn is_by_domain(call: &Call) -> bool {
-    match call {
-        // These have no record to begin with, or only find others.
-        Call::Search { .. }
-        | Call::SearchRead { .. }
-        | Call::SearchCount { .. }
-        | Call::ReadGroup { .. }
-        | Call::NameSearch { .. }
-        | Call::FieldsGet { .. }
-        | Call::Create { .. }
-        | Call::Ensure { .. }
-        | Call::Copy { .. }
-        | Call::ResolveXmlid { .. }
-        | Call::StateGet { .. }
-        | Call::StateSet { .. }
-        | Call::Complete { .. }
-        | Call::Send { .. } => false,
-        Call::Read { .. }
-        | Call::HasAccess { .. }
-        | Call::Write { .. }
-        | Call::Relate { .. }
-        | Call::Unlink { .. }
-        | Call::CallMethod { .. }
-        | Call::Mention { .. }
-        | Call::PostMessage { .. }
-        | Call::PostNote { .. }
-        | Call::ScheduleActivity { .. }
-        | Call::CompleteActivities { .. }
-        | Call::AddFollowers { .. }
-        | Call::RemoveFollowers { .. }
-        | Call::ReadMessages { .. } => true,
-    }
-}
-
-// Shows: F107, F108
-#[test]
-fn model_operation_field_and_record_each_are_a_bound_of_their_own() {
-    let crm = Crm::new();
-    let lead = crm.search(MODEL, "[('type', '=', 'opportunity')]")[0];
-    for (operation, grant, call) in calls(lead) {
+        let mut tried = Vec::new();
         for side in [Side::Script, Side::Rule] {
             for (level, miss) in misses(grant, lead) {
                 let mut authority = sides(grant, None);
-                let Ok(narrow) = miss.parse::<Grant>() else { panic!("{miss}") };
                 let grants = match side {
                     Side::Script => &mut authority.script,
                     _ => authority.rule.as_mut().unwrap(),
                 };
                 grants.0.retain(|kept| kept.model != MODEL);
-                grants.0.push(narrow);
-                let reply = ask(&crm, "admin", authority, call.clone());
-                let named = format!("{operation} by {side:?}, {level}: {reply:?}");
-                match (level, is_by_domain(&call)) {
-                    ("record", true) => assert_eq!(reply.unwrap_err().code, "refused-by-domain", "{named}"),
-                    ("record", false) => {}
-                    // These are about records, and about no field of theirs.
-                    ("field", _)
-                        if matches!(call, Call::NameSearch { .. } | Call::HasAccess { .. } | Call::Mention { .. }) => {}
-                    _ => assert_eq!(reply.unwrap_err().code, format!("refused-by-{}", side.name()), "{named}"),
+                grants.0.push(miss.parse().unwrap());
+                tried.push((side, level, "admin", authority));
+            }
+        }
+        tried.push((Side::Policy, "model", "admin", sides(grant, Some(Side::Policy))));
+        tried.push((Side::User, "access", "rita", sides(grant, None)));
+        for (side, level, user, authority) in tried {
+            let named = format!("{operation} by {side:?}, {level}");
+            let refused = match ask(&crm, user, authority, call.clone()) {
+                Ok(answer) => {
+                    assert!(is_right(level, &call, &answer, lead), "{named}: {answer:?}");
+                    continue;
                 }
+                Err(refused) => refused,
+            };
+            assert_eq!(refused.kind.name(), "access-denied", "{named}: {refused:?}");
+            match (side, level) {
+                (Side::User, _) => {}
+                (_, "record") => assert_eq!(refused.code, "refused-by-domain", "{named}"),
+                _ => assert_eq!(refused.code, format!("refused-by-{}", side.name()), "{named}"),
+            }
+            if matches!(side, Side::Script | Side::Rule) {
+                assert!(refused.message.contains(side.name()), "{named}: {}", refused.message);
+            }
+            // A model that is not granted is refused by its operation.
+            if level != "model" || side == Side::Policy {
+                let text = refused.message.lines().next().unwrap_or_default().replace('|', "\\|");
+                writeln!(page, "| {} | {level} | `{}` | {text} |", side.name(), refused.code).unwrap();
             }
         }
     }
+    snapbox::assert_data_eq!(page, snapbox::file!["../../docs/src/write/refusals.md"]);
 }
 
 // Shows: F107
@@ -298,11 +269,19 @@ fn a_user_is_refused_by_access_by_rule_and_by_field() {
     let sam = crm.search("res.users", "[('login', '=', 'sam')]")[0];
     crm.write(MODEL, lead, &[("user_id", Value::link(2))]);
     let refused = ask(&crm, "sam", may(), read("name")).unwrap_err();
-    assert_eq!(refused.kind.name(), "access-denied", "{refused:?}");
+    assert_eq!(refused.code, "record-rule", "{refused:?}");
     crm.write(MODEL, lead, &[("user_id", Value::link(sam))]);
     assert!(ask(&crm, "sam", may(), read("name")).is_ok());
     let unlink = Call::Unlink { model: MODEL.into(), ids: vec![lead] };
-    assert_eq!(ask(&crm, "sam", may(), unlink).unwrap_err().kind.name(), "access-denied");
+    assert_eq!(ask(&crm, "sam", may(), unlink).unwrap_err().code, "no-access");
+    assert!(ask(&crm, "sam", may(), read("phone")).is_ok());
+    let crm = crm.with_field_for("base.group_system", MODEL, "phone");
+    assert!(ask(&crm, "sam", may(), read("name")).is_ok());
+    let domain = DomainSource::Literal("[('phone', '!=', False)]".into());
+    for call in [read("phone"), Call::SearchCount { model: MODEL.into(), domain }] {
+        assert_eq!(ask(&crm, "sam", may(), call).unwrap_err().code, "restricted-field");
+    }
+    assert!(ask(&crm, "admin", may(), read("phone")).is_ok());
 }
 
 #[test]
@@ -399,4 +378,214 @@ fn a_granted_domain_bounds_every_way_to_a_record() {
             }
         }
     }
+}
+
+fn grants(list: &[&str]) -> Grants {
+    Grants(list.iter().map(|grant| grant.parse().unwrap()).collect())
+}
+
+/// Script and rule alike.
+fn granted(list: &[&str]) -> Authority {
+    Authority { script: grants(list), rule: Some(grants(list)), ..Authority::default() }
+}
+
+/// Counts a call with its answer against limits on deleting and writing, and returns what is used of both.
+fn count(crm: &Crm, authority: Authority, call: &Call) -> (u64, u64) {
+    let mut meter = Meter::new(Limits::resolve(Class::Batch, []));
+    meter.before(call).unwrap();
+    meter.after(&ask(crm, "admin", authority, call.clone()).unwrap()).unwrap();
+    (meter.used().get(Limit::RecordsDeleted), meter.used().get(Limit::RecordsWritten))
+}
+
+/// Every way to have all records leave a list.
+fn leaving(target: &RecordRef, field: &str, all: &[Id]) -> Vec<(&'static str, Call)> {
+    let relate = |commands| Call::Relate { target: target.clone(), field: field.to_owned(), commands };
+    let write = |value| Call::Write {
+        model: target.model.clone(),
+        ids: vec![target.id],
+        values: vec![FieldValue::new(field, value)],
+    };
+    vec![
+        ("unlink", relate(all.iter().copied().map(Command::Unlink).collect())),
+        ("clear", relate(vec![Command::Clear])),
+        ("replace", relate(vec![Command::Replace(Vec::new())])),
+        ("write none", write(Value::Ids(Vec::new()))),
+        ("unset", write(Value::Unset)),
+    ]
+}
+
+// Shows: F107, F108
+#[test]
+fn what_cannot_be_without_a_list_that_it_leaves_is_deleted_and_granted_as_that() {
+    let crm = Crm::new();
+    let made = |model: &str, values: &[(&str, Value)]| RecordRef::new(model, crm.create(model, values));
+    let customer = crm.search("res.partner", "[('is_company', '=', True)]")[0];
+    let order = made("sale.order", &[("partner_id", Value::link(customer))]);
+    let category = made("res.partner.category", &[("name", Value::text("All"))]);
+    for (target, field, model, inverse) in [
+        (order, "order_line", "sale.order.line", "order_id"),
+        (category, "child_ids", "res.partner.category", "parent_id"),
+    ] {
+        let lines: Vec<Id> = (0..3)
+            .map(|n| {
+                let mut values = vec![("name", Value::text(format!("Line {n}"))), (inverse, Value::link(target.id))];
+                if field == "order_line" {
+                    values.push(("price_unit", Value::Number(1.0)));
+                }
+                crm.create(model, &values)
+            })
+            .collect();
+        let writes = [format!("{}:write:{field}", target.model), format!("{model}:write:{inverse}")];
+        let deletes = format!("{model}:unlink");
+        let writes = writes.each_ref().map(String::as_str);
+        let all = [&writes[..], &[deletes.as_str()]].concat();
+        for (name, call) in leaving(&target, field, &lines) {
+            let refused = |authority| ask(&crm, "admin", authority, call.clone()).unwrap_err();
+            for (side, authority) in [
+                ("script", Authority { script: grants(&writes), ..granted(&all) }),
+                ("rule", Authority { rule: Some(grants(&writes)), ..granted(&all) }),
+                ("policy", Authority { rule: None, ..granted(&all) }),
+            ] {
+                let refused = refused(authority);
+                assert_eq!(refused.code, format!("refused-by-{side}"), "{name} {field}: {refused:?}");
+                assert!(refused.message.contains(&format!("`{deletes}`")), "{name} {field}: {refused:?}");
+            }
+            assert_eq!(count(&crm, granted(&all), &call).0, 3, "{name} {field}");
+            let two = LimitRequest([(Limit::RecordsDeleted, 2)].into());
+            let mut meter = Meter::new(Limits::resolve(Class::Batch, [&two]));
+            let breach = meter.after(&ask(&crm, "admin", granted(&all), call).unwrap()).unwrap_err();
+            assert_eq!((breach.limit, breach.used), (Limit::RecordsDeleted, 3), "{name} {field}");
+        }
+        let commands = lines.iter().copied().map(Command::Delete).collect();
+        let call = Call::Relate { target, field: field.to_owned(), commands };
+        assert_eq!(count(&crm, granted(&all), &call).0, 3, "counted once");
+    }
+    // Contacts do without their company.
+    let company = RecordRef::new("res.partner", crm.search("res.partner", "[('child_ids', '!=', False)]")[0]);
+    let contacts = crm.search("res.partner", &format!("[('parent_id', '=', {})]", company.id));
+    for (name, call) in leaving(&company, "child_ids", &contacts) {
+        assert_eq!(count(&crm, granted(&["res.partner:write:child_ids,parent_id"]), &call).0, 0, "{name}");
+    }
+}
+
+// Shows: F107
+#[test]
+fn a_granted_domain_holds_for_what_is_reached_within_its_own_model() {
+    let crm = Crm::new();
+    let inside = crm.search("res.partner", "[('child_ids', '!=', False)]")[0];
+    let outside = crm.search("res.partner", &format!("[('parent_id', '=', {inside})]"))[0];
+    let fields = "name,email,parent_id,child_ids";
+    let grant = format!("res.partner:read,write,unlink:{fields}:[('id', '=', {inside})]");
+    // A new record can be held to no domain.
+    let create = format!("res.partner:create:{fields}");
+    let ask = |call: Call| ask(&crm, "admin", granted(&[&grant, &create]), call);
+    let model = || "res.partner".to_owned();
+    let values = |field: &str, value: Value| vec![FieldValue::new(field, value)];
+    let relate = |command: Command| Call::Relate {
+        target: RecordRef::new("res.partner", inside),
+        field: "child_ids".into(),
+        commands: vec![command],
+    };
+    let write = |values| Call::Write { model: model(), ids: vec![inside], values };
+    let search =
+        |domain: String| Call::Search { model: model(), domain: DomainSource::Literal(domain), page: Page::default() };
+    let group = |key: &str| Call::ReadGroup {
+        model: model(),
+        domain: DomainSource::Literal("[]".into()),
+        group_by: vec![key.into()],
+        aggregates: Vec::new(),
+        page: GroupPage::default(),
+    };
+    let order = Page { order: Some("parent_id.email".into()), ..Page::default() };
+    for call in [
+        relate(Command::Update(outside, values("name", Value::text("x")))),
+        relate(Command::Link(outside)),
+        relate(Command::Unlink(outside)),
+        relate(Command::Delete(outside)),
+        relate(Command::Replace(vec![outside])),
+        relate(Command::Clear),
+        relate(Command::Create(values("child_ids", Value::Ids(vec![outside])))),
+        write(values("child_ids", Value::Ids(vec![outside]))),
+        Call::Create { model: model(), values: vec![values("child_ids", Value::Ids(vec![outside]))] },
+        search("[('child_ids.email', 'like', 'a%')]".into()),
+        search("[('child_ids', 'any', [('email', 'like', 'a%')])]".into()),
+        search("[('parent_id.name', '!=', False)]".into()),
+        search(format!("[('id', 'parent_of', {outside})]")),
+        search(format!("[('parent_id', 'child_of', {inside})]")),
+        Call::Search { model: model(), domain: DomainSource::Literal("[]".into()), page: order },
+        group("parent_id.email"),
+    ] {
+        let refused = ask(call.clone()).unwrap_err();
+        assert_eq!(refused.code, "refused-by-domain", "{call:?}: {refused:?}");
+        assert!(refused.message.contains("no path or command may reach"), "{call:?}: {refused:?}");
+    }
+    for call in [
+        write(values("name", Value::text("x"))),
+        write(values("parent_id", Value::Unset)),
+        search("['|', ('name', 'ilike', 'a'), ('parent_id', '=', False)]".into()),
+        group("parent_id"),
+        Call::Read { model: model(), ids: vec![inside], fields: vec!["child_ids".into(), "parent_id".into()] },
+    ] {
+        assert!(ask(call.clone()).is_ok(), "{call:?}");
+    }
+}
+
+// Shows: F107
+#[test]
+fn a_copy_needs_what_it_is_read_of_and_what_it_makes() {
+    let crm = Crm::new();
+    let copied = |model: &str| {
+        let model = crm.database.schema().model(model).unwrap();
+        let copied = model.fields.iter().filter(|(_, field)| field.copy && field.store);
+        copied.map(|(name, _)| name.clone()).collect::<Vec<_>>().join(",")
+    };
+    let copy = |model: &str, id: Id| Call::Copy { target: RecordRef::new(model, id), values: Vec::new() };
+
+    let partners = crm.search("res.partner", "[]");
+    let (inside, outside) = (partners[0], partners[1]);
+    let read = format!("res.partner:read:{}", copied("res.partner"));
+    let bounded = format!("{read}:[('id', '=', {inside})]");
+    let ask_for = |grants: &[&str], id| ask(&crm, "admin", granted(grants), copy("res.partner", id));
+    let refused = ask_for(&["res.partner:create"], inside).unwrap_err();
+    assert!(refused.code == "refused-by-script" && refused.message.contains("`read`"), "{refused:?}");
+    ask_for(&["res.partner:create", &read], outside).unwrap();
+    ask_for(&["res.partner:create", &bounded], inside).unwrap();
+    let refused = ask_for(&["res.partner:create", &bounded], outside).unwrap_err();
+    assert_eq!(refused.code, "refused-by-domain", "{refused:?}");
+    let create = format!("res.partner:create::[('id', '=', {inside})]");
+    assert_eq!(
+        ask_for(&[&create, &read], inside).unwrap_err().code,
+        "refused-by-domain",
+        "a copy is no record of those"
+    );
+
+    let order = crm.search("sale.order", "[('order_line', '!=', False)]")[0];
+    let lines = crm.search("sale.order.line", &format!("[('order_id', '=', {order})]")).len();
+    let reads = ["sale.order", "sale.order.line"].map(|model| format!("{model}:read:{}", copied(model)));
+    let [orders, of_lines] = reads.each_ref().map(String::as_str);
+    let ask_for = |grants: &[&str]| ask(&crm, "admin", granted(grants), copy("sale.order", order));
+    for (grants, lacks) in [
+        (["sale.order:create", orders, "sale.order.line:create"], "`read` on `sale.order.line`"),
+        (["sale.order:create", orders, of_lines], "`create` on `sale.order.line`"),
+    ] {
+        let refused = ask_for(&grants).unwrap_err();
+        assert!(refused.code == "refused-by-script" && refused.message.contains(lacks), "{refused:?}");
+    }
+    let all = ["sale.order:create", orders, of_lines, "sale.order.line:create"];
+    assert_eq!(count(&crm, granted(&all), &copy("sale.order", order)), (0, 1 + lines as u64));
+
+    // Tasks below a task are copied with it, and those of a project.
+    let task = crm.search("project.task", "[]")[0];
+    let read = format!("project.task:read:{}", copied("project.task"));
+    let ask_for = |grants: &[&str], call| ask(&crm, "admin", granted(grants), call);
+    ask_for(&["project.task:create", &read], copy("project.task", task)).unwrap();
+    let bounded = format!("{read}:[('id', '=', {task})]");
+    let refused = ask_for(&["project.task:create", &bounded], copy("project.task", task)).unwrap_err();
+    assert_eq!(refused.code, "refused-by-domain", "{refused:?}");
+    let project = crm.search("project.project", "[]")[0];
+    let projects = format!("project.project:read:{}", copied("project.project"));
+    let refused = ask_for(&["project.project:create", &projects], copy("project.project", project)).unwrap_err();
+    assert!(refused.message.contains("on `project.task`"), "{refused:?}");
+    let all = ["project.project:create", &projects, "project.task:create", &read];
+    ask_for(&all, copy("project.project", project)).unwrap();
 }

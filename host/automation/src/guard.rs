@@ -9,7 +9,7 @@ use triggerbox_model::{
     domain::{Domain, Literal, Operator},
     error::{Error, ErrorKind},
     event::Outcome,
-    grants::{Allowed, Authority, Need},
+    grants::{Allowed, Authority, Bound, GrantOperation, Need, Side},
     limits::Meter,
     value::{Id, is_provisional},
 };
@@ -322,16 +322,14 @@ impl<R: Records> Guard<R> {
         if let Some(Err(error)) = self.planning.as_ref().map(|planning| planning.may(&needs)) {
             return Ok(Err(error));
         }
-        for (index, need) in needs.iter().enumerate() {
+        for need in &needs {
             let allowed = match self.authority.allow(need) {
                 Ok(allowed) => allowed,
                 Err(refusal) => return Ok(Err(refusal.into())),
             };
-            if allowed.domains.is_empty() {
-                continue;
-            }
-            if index > 0 && needs.first().is_some_and(|first| first.model != need.model) {
-                return Ok(Err(reached_through_a_path(need)));
+            let Some(first) = allowed.bounds.first() else { continue };
+            if need.reached {
+                return Ok(Err(reached_through_a_path(need, first.side)));
             }
             if let Err(error) = self.narrow(call, need, &allowed).await? {
                 return Ok(Err(error));
@@ -347,8 +345,9 @@ impl<R: Records> Guard<R> {
         need: &Need,
         allowed: &Allowed,
     ) -> Result<Result<(), Error>, HostFault> {
-        let bound = match bound(allowed) {
-            Ok(bound) => bound,
+        let bounds = allowed.bounds.iter().map(|bound| domain_of(bound).map(|domain| (bound.side, domain)));
+        let bounds: Vec<(Side, Domain)> = match bounds.collect() {
+            Ok(bounds) => bounds,
             Err(error) => return Ok(Err(error)),
         };
         let ids: Vec<Id> = match call {
@@ -357,7 +356,8 @@ impl<R: Records> Guard<R> {
             | Call::SearchCount { domain, .. }
             | Call::ReadGroup { domain, .. } => {
                 return Ok(Domain::from_source(domain).map(|asked| {
-                    *domain = DomainSource::Literal(Domain::and([asked, bound]).to_string());
+                    let all = std::iter::once(asked).chain(bounds.into_iter().map(|(_, bound)| bound));
+                    *domain = DomainSource::Literal(Domain::and(all).to_string());
                 }));
             }
             Call::Read { ids, .. } | Call::Write { ids, .. } | Call::Unlink { ids, .. } => ids.clone(),
@@ -371,29 +371,33 @@ impl<R: Records> Guard<R> {
             | Call::CompleteActivities { target, .. }
             | Call::AddFollowers { target, .. }
             | Call::RemoveFollowers { target, .. } => vec![target.id],
+            // A copy is read of the record that it names.
+            Call::Copy { target, .. } if need.operation != GrantOperation::Create => vec![target.id],
             // New records are not there yet to be matched, and a name search cannot be narrowed.
-            _ => return Ok(Err(unbounded(need))),
+            _ => return Ok(Err(unbounded(need, bounds.first().map_or(Side::Rule, |(side, _)| *side)))),
         };
         // Records of this very run are the script's own.
         let ids: Vec<Id> = ids.into_iter().filter(|id| !is_provisional(*id)).collect();
-        let named = Domain::and([Domain::condition("id", Operator::In, literal_ids(&ids)), bound.clone()]);
-        let search = Call::Search {
-            model: need.model.clone(),
-            domain: DomainSource::Literal(named.to_string()),
-            page: Page { archived: true, ..Page::default() },
-        };
-        let found = match self.session.answer(search).await? {
-            Ok(Answer::Ids(found)) => found,
-            Ok(_) => Vec::new(),
-            Err(error) => return Ok(Err(error)),
-        };
-        Ok(match ids.iter().find(|id| !found.contains(id)) {
-            None => Ok(()),
-            Some(outside) => Err(Error::denied(
-                "refused-by-domain",
-                format!("`{}` on {}({outside}) is outside of the granted records {bound}", need.operation, need.model),
-            )),
-        })
+        for (side, bound) in bounds {
+            let named = Domain::condition("id", Operator::In, literal_ids(&ids));
+            let search = Call::Search {
+                model: need.model.clone(),
+                domain: DomainSource::Literal(Domain::and([named, bound.clone()]).to_string()),
+                page: Page { archived: true, ..Page::default() },
+            };
+            let found = match self.session.answer(search).await? {
+                Ok(Answer::Ids(found)) => found,
+                Ok(_) => Vec::new(),
+                Err(error) => return Ok(Err(error)),
+            };
+            if let Some(outside) = ids.iter().find(|id| !found.contains(id)) {
+                let (Need { model, operation, .. }, granted) = (need, granted(side));
+                let text =
+                    format!("`{operation}` on {model}({outside}) is outside of the records that {granted}: {bound}");
+                return Ok(Err(Error::denied("refused-by-domain", text)));
+            }
+        }
+        Ok(Ok(()))
     }
 }
 
@@ -460,37 +464,46 @@ fn fault(halt: Halt) -> HostFault {
     }
 }
 
-/// One domain of each side's alternatives must match.
-fn bound(allowed: &Allowed) -> Result<Domain, Error> {
-    let sides = allowed.domains.iter().map(|alternatives| {
-        let domains: Result<Vec<_>, _> = alternatives.iter().map(|text| Domain::parse(text)).collect();
-        domains.map(Domain::or)
-    });
-    Ok(Domain::and(sides.collect::<Result<Vec<_>, _>>()?))
+/// One of a side's domains must match.
+fn domain_of(bound: &Bound) -> Result<Domain, Error> {
+    let domains: Result<Vec<_>, _> = bound.domains.iter().map(|text| Domain::parse(text)).collect();
+    domains.map(Domain::or)
 }
 
 fn literal_ids(ids: &[Id]) -> Literal {
     Literal::List(ids.iter().map(|id| Literal::Integer(i64::from(*id))).collect())
 }
 
-fn reached_through_a_path(need: &Need) -> Error {
+/// Whose grants bound a call, as the beginning of what they grant.
+fn granted(side: Side) -> &'static str {
+    match side {
+        Side::Script => "the script's manifest asks for",
+        Side::Agent => "the agent's data sources include",
+        Side::Rule | Side::Policy | Side::User => "the rule grants",
+    }
+}
+
+fn reached_through_a_path(need: &Need, side: Side) -> Error {
     Error::denied(
         "refused-by-domain",
         format!(
-            "the grant of `{}` on `{}` is bounded by a domain, so no path or command may reach it from another model; \
-             read it with a call of its own",
-            need.operation, need.model
+            "{} `{}` on `{}` within a domain only, so no path or command may reach its records from another one; name them in \
+             a call of its own",
+            granted(side),
+            need.operation,
+            need.model
         ),
     )
 }
 
-fn unbounded(need: &Need) -> Error {
+fn unbounded(need: &Need, side: Side) -> Error {
     Error::denied(
         "refused-by-domain",
         format!(
-            "the grant of `{}` on `{}` is bounded by a domain, which this call cannot honour; search first, or grant it \
-             without a domain",
-            need.operation, need.model
+            "{} `{}` on `{}` within a domain only, which this call cannot honour; search first, or have it without a domain",
+            granted(side),
+            need.operation,
+            need.model
         ),
     )
 }

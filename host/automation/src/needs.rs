@@ -5,14 +5,16 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use triggerbox_model::{
     call::{Call, Command, DomainSource, Operation, WITH_CONTEXT},
-    domain::{Condition, Domain, Operand},
+    changes::{ChangeSet, Effect},
+    domain::{Condition, Domain, Operand, Operator},
     error::Error,
     grants::{GrantOperation, Need},
-    schema::{FieldKind, Model, Schema},
+    schema::{Field, FieldKind, Model, Schema},
     value::FieldValue,
 };
+use triggerbox_store::write::copied_with;
 
-/// What a call needs. The first need, if there is one, is on the records that the call names.
+/// What a call needs, on the records that it names and on those that it reaches ([`Need::reached`]).
 ///
 /// # Errors
 /// `unknown-model`, `unknown-field`, or a domain that does not parse.
@@ -49,25 +51,26 @@ pub fn needs(schema: &Schema, call: &Call) -> Result<Vec<Need>, Error> {
         Call::Create { model, values } => {
             needs.add(model, GrantOperation::Create)?;
             for record in values {
-                needs.values(model, GrantOperation::Create, record)?;
+                needs.values(model, GrantOperation::Create, false, record)?;
             }
         }
         Call::Ensure { model, keys, values } => {
             needs.add(model, GrantOperation::Create)?;
-            needs.values(model, GrantOperation::Create, values)?;
+            needs.values(model, GrantOperation::Create, false, values)?;
             needs.add(model, GrantOperation::Read)?;
             needs.paths(model, keys)?;
         }
         Call::Copy { target, values } => {
             needs.add(&target.model, GrantOperation::Create)?;
-            needs.values(&target.model, GrantOperation::Create, values)?;
+            needs.values(&target.model, GrantOperation::Create, false, values)?;
+            needs.copied(&target.model, true)?;
         }
         Call::Write { model, values, .. } => {
             needs.add(model, GrantOperation::Write)?;
-            needs.values(model, GrantOperation::Write, values)?;
+            needs.values(model, GrantOperation::Write, false, values)?;
         }
         Call::Relate { target, field, commands } => {
-            needs.add_fields(&target.model, GrantOperation::Write, [field.as_str()])?;
+            needs.note(&target.model, GrantOperation::Write, false, [field.as_str()])?;
             needs.commands(&target.model, field, commands)?;
         }
         Call::Unlink { model, .. } => needs.add(model, GrantOperation::Unlink)?,
@@ -75,7 +78,7 @@ pub fn needs(schema: &Schema, call: &Call) -> Result<Vec<Need>, Error> {
         Call::CallMethod { model, method, .. } if method == WITH_CONTEXT => drop(schema.model(model)?),
         Call::CallMethod { model, method, .. } if method == "default_get" => needs.add(model, GrantOperation::Read)?,
         Call::CallMethod { model, method, .. } if method == "copy_data" => {
-            needs.copied(model, &mut BTreeSet::new())?;
+            needs.copied(model, false)?;
         }
         Call::CallMethod { model, method, arguments_json, .. } => match of_chatter(method, arguments_json) {
             Some(operation) => needs.add(model, operation)?,
@@ -134,29 +137,48 @@ fn granted(operation: Operation) -> GrantOperation {
     }
 }
 
-/// Needs in the order they were found, one for each model and operation.
+/// Whether what a run staged may delete records, on a server that tells only at the commit whether it does.
+pub(crate) fn may_delete(schema: &Schema, changes: &ChangeSet) -> bool {
+    changes.effects.iter().any(|effect| {
+        let call = match effect.clone() {
+            Effect::Write { model, ids, values } => Call::Write { model, ids, values },
+            Effect::Relate { target, field, commands } => Call::Relate { target, field, commands },
+            _ => return false,
+        };
+        needs(schema, &call).map_or(true, |needs| needs.iter().any(|need| need.operation == GrantOperation::Unlink))
+    })
+}
+
+/// Needs in the order they were found, one for each model and operation; those on reached records apart.
 struct Needs<'a> {
     schema: &'a Schema,
     found: Vec<Need>,
-    index: BTreeMap<(String, GrantOperation), usize>,
+    index: BTreeMap<(String, GrantOperation, bool), usize>,
 }
 
 impl<'a> Needs<'a> {
+    /// A need on the records that the call names.
     fn add(&mut self, model: &str, operation: GrantOperation) -> Result<(), Error> {
-        self.add_fields(model, operation, [])
+        self.note(model, operation, false, [])
     }
 
-    fn add_fields<'f>(
+    /// A need on records that the call reaches.
+    fn reach(&mut self, model: &str, operation: GrantOperation) -> Result<(), Error> {
+        self.note(model, operation, true, [])
+    }
+
+    fn note<'f>(
         &mut self,
         model: &str,
         operation: GrantOperation,
+        reached: bool,
         fields: impl IntoIterator<Item = &'f str>,
     ) -> Result<(), Error> {
         self.schema.model(model)?;
         let next = self.found.len();
-        let index = *self.index.entry((model.to_owned(), operation)).or_insert(next);
+        let index = *self.index.entry((model.to_owned(), operation, reached)).or_insert(next);
         if index == next {
-            self.found.push(Need::new(model, operation));
+            self.found.push(Need { reached, ..Need::new(model, operation) });
         }
         if let Some(need) = self.found.get_mut(index) {
             need.fields.extend(fields.into_iter().map(str::to_owned));
@@ -165,37 +187,55 @@ impl<'a> Needs<'a> {
     }
 
     /// All that copies of a model's records are made of: its own fields, its lines, and what it shows of the record behind it.
-    fn copied(&mut self, model: &str, done: &mut BTreeSet<String>) -> Result<(), Error> {
-        if !done.insert(model.to_owned()) {
-            return Ok(());
-        }
-        let described = self.schema.model(model)?;
-        let copied = described.fields.iter().filter(|(_, field)| field.copy && field.store);
-        self.add_fields(model, GrantOperation::Read, copied.clone().map(|(name, _)| name.as_str()))?;
-        let lines = copied.filter(|(_, field)| field.kind == FieldKind::One2many);
-        let lines = lines.filter_map(|(_, field)| field.relation.as_deref());
-        let behind = described.inherits.keys().map(String::as_str);
-        for other in lines.chain(behind).filter(|other| self.schema.models.contains_key(*other)) {
-            self.copied(other, done)?;
+    /// Making them makes lines, too.
+    fn copied(&mut self, model: &str, makes: bool) -> Result<(), Error> {
+        let (mut known, mut open) = (BTreeSet::new(), self.copied_parts(model, false)?);
+        while let Some((part, is_line)) = open.pop() {
+            if !known.insert((part, is_line)) {
+                continue;
+            }
+            if makes && is_line {
+                self.reach(part, GrantOperation::Create)?;
+            }
+            open.extend(self.copied_parts(part, true)?);
         }
         Ok(())
+    }
+
+    /// Notes the fields of a model that are copied. The models of which records are copied with its own, and whether these are
+    /// records of their own: its lines are, and what is behind it is not.
+    fn copied_parts(&mut self, model: &str, reached: bool) -> Result<Vec<(&'a str, bool)>, Error> {
+        let described = self.schema.model(model)?;
+        let copied = described.fields.iter().filter(|(_, field)| field.copy && field.store);
+        self.note(model, GrantOperation::Read, reached, copied.clone().map(|(name, _)| name.as_str()))?;
+        let lines = copied.filter(|(_, field)| field.kind == FieldKind::One2many);
+        let lines = lines.filter_map(|(_, field)| field.relation.as_deref()).chain(copied_with(model));
+        let behind = described.inherits.keys().map(|parent| (parent.as_str(), false));
+        let parts = lines.map(|line| (line, true)).chain(behind);
+        Ok(parts.filter(|(part, _)| self.schema.models.contains_key(*part)).collect())
     }
 
     fn query(&mut self, model: &str, domain: &DomainSource, fields: &[String]) -> Result<(), Error> {
         self.add(model, GrantOperation::Read)?;
         self.paths(model, fields)?;
-        self.domain(self.schema.model(model)?, &Domain::from_source(domain)?)
+        self.domain(self.schema.model(model)?, false, &Domain::from_source(domain)?)
     }
 
-    fn domain(&mut self, model: &'a Model, domain: &Domain) -> Result<(), Error> {
+    fn domain(&mut self, model: &'a Model, reached: bool, domain: &Domain) -> Result<(), Error> {
         match domain {
             Domain::Always | Domain::Never => Ok(()),
-            Domain::And(parts) | Domain::Or(parts) => parts.iter().try_for_each(|part| self.domain(model, part)),
-            Domain::Not(part) => self.domain(model, part),
-            Domain::Condition(Condition { field, value, .. }) => {
-                let last = self.path(model, field)?;
-                match (value, last) {
-                    (Operand::Domain(sub), Some(related)) => self.domain(related, sub),
+            Domain::And(parts) | Domain::Or(parts) => {
+                parts.iter().try_for_each(|part| self.domain(model, reached, part))
+            }
+            Domain::Not(part) => self.domain(model, reached, part),
+            Domain::Condition(Condition { field, operator, value }) => {
+                let last = self.path(model, reached, field)?;
+                match (operator, value, last) {
+                    (_, Operand::Domain(sub), Some(related)) => self.domain(related, true, sub),
+                    // What is above a record is read of those between, too.
+                    (Operator::ChildOf | Operator::ParentOf, _, Some(related)) if related.name == model.name => {
+                        self.reach(&model.name, GrantOperation::Read)
+                    }
                     _ => Ok(()),
                 }
             }
@@ -204,14 +244,15 @@ impl<'a> Needs<'a> {
 
     fn paths(&mut self, model: &str, paths: &[String]) -> Result<(), Error> {
         let model = self.schema.model(model)?;
-        paths.iter().try_for_each(|path| self.path(model, path).map(drop))
+        paths.iter().try_for_each(|path| self.path(model, false, path).map(drop))
     }
 
     /// Every hop of a path is a read of that hop's model. Returns the model that the path leads to.
-    fn path(&mut self, model: &'a Model, path: &str) -> Result<Option<&'a Model>, Error> {
-        let mut model = model;
+    fn path(&mut self, model: &'a Model, reached: bool, path: &str) -> Result<Option<&'a Model>, Error> {
+        let (mut model, mut reached) = (model, reached);
         for name in path.split('.') {
-            self.add_fields(&model.name, GrantOperation::Read, [name])?;
+            self.note(&model.name, GrantOperation::Read, reached, [name])?;
+            reached = true;
             if matches!(name, "id" | "display_name") {
                 // `id child_of 3` stays on the model; nothing follows a name.
                 return Ok(Some(model));
@@ -237,24 +278,45 @@ impl<'a> Needs<'a> {
         self.paths(model, &fields)
     }
 
-    fn values(&mut self, model: &str, operation: GrantOperation, values: &[FieldValue]) -> Result<(), Error> {
-        self.add_fields(model, operation, values.iter().map(|field| field.name.as_str()))?;
+    fn values(
+        &mut self,
+        model: &str,
+        operation: GrantOperation,
+        reached: bool,
+        values: &[FieldValue],
+    ) -> Result<(), Error> {
+        self.note(model, operation, reached, values.iter().map(|field| field.name.as_str()))?;
         let model = self.schema.model(model)?;
         for value in values {
             let field = model.field(&value.name)?;
             // Replacing a one2many writes the other side's many2one.
-            if field.kind == FieldKind::One2many {
-                self.inverse(field.relation.as_deref(), field.relation_field.as_deref())?;
+            self.inverse(field)?;
+            // A new record has no list that anything could leave.
+            if operation == GrantOperation::Write {
+                self.leave(field)?;
             }
         }
         Ok(())
     }
 
-    fn inverse(&mut self, relation: Option<&str>, inverse: Option<&str>) -> Result<(), Error> {
-        match relation {
-            Some(relation) => self.add_fields(relation, GrantOperation::Write, inverse),
-            None => Ok(()),
+    /// Whatever enters or leaves a one2many, its many2one is written.
+    fn inverse(&mut self, field: &Field) -> Result<(), Error> {
+        match (field.kind, &field.relation) {
+            (FieldKind::One2many, Some(relation)) => {
+                self.note(relation, GrantOperation::Write, true, field.relation_field.as_deref())
+            }
+            _ => Ok(()),
         }
+    }
+
+    /// What leaves a one2many that it cannot be without is deleted. An Odoo server does not tell which that is.
+    fn leave(&mut self, field: &Field) -> Result<(), Error> {
+        let (FieldKind::One2many, Some(relation)) = (field.kind, &field.relation) else { return Ok(()) };
+        let inverse = self.schema.model(relation)?.fields.get(field.relation_field.as_deref().unwrap_or_default());
+        if self.schema.remote || inverse.is_none_or(Field::belongs) {
+            self.reach(relation, GrantOperation::Unlink)?;
+        }
+        Ok(())
     }
 
     fn commands(&mut self, model: &str, field: &str, commands: &[Command]) -> Result<(), Error> {
@@ -265,15 +327,15 @@ impl<'a> Needs<'a> {
         for command in commands {
             match command {
                 Command::Create(values) => {
-                    self.add(relation, GrantOperation::Create)?;
-                    self.values(relation, GrantOperation::Create, values)?;
+                    self.reach(relation, GrantOperation::Create)?;
+                    self.values(relation, GrantOperation::Create, true, values)?;
                 }
-                Command::Update(_, values) => self.values(relation, GrantOperation::Write, values)?,
-                Command::Delete(_) => self.add(relation, GrantOperation::Unlink)?,
-                Command::Link(_) | Command::Unlink(_) | Command::Clear | Command::Replace(_) => {
-                    if field.kind == FieldKind::One2many {
-                        self.inverse(Some(relation), field.relation_field.as_deref())?;
-                    }
+                Command::Update(_, values) => self.values(relation, GrantOperation::Write, true, values)?,
+                Command::Delete(_) => self.reach(relation, GrantOperation::Unlink)?,
+                Command::Link(_) => self.inverse(field)?,
+                Command::Unlink(_) | Command::Clear | Command::Replace(_) => {
+                    self.inverse(field)?;
+                    self.leave(field)?;
                 }
             }
         }

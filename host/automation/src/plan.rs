@@ -246,8 +246,8 @@ impl Planning {
         for need in &needs {
             match unguarded.allow(need) {
                 Ok(allowed) => {
-                    creates |= need.operation == GrantOperation::Create && !allowed.domains.is_empty();
-                    domains.extend(allowed.domains);
+                    creates |= need.operation == GrantOperation::Create && !allowed.bounds.is_empty();
+                    domains.extend(allowed.bounds.into_iter().map(|bound| bound.domains));
                 }
                 Err(refusal) => refused = refused.or(Some(refusal.message)),
             }

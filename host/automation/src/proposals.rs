@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value as Json;
 use sha2::{Digest, Sha256};
 use triggerbox_model::{
-    call::WITH_CONTEXT,
+    call::{Command, WITH_CONTEXT},
     changes::{ChangeSet, Diff, Effect},
     error::Error,
     grants::{GrantOperation, Policy},
@@ -157,12 +157,22 @@ pub(crate) fn keep(
     Ok(())
 }
 
-/// Whether policy wants somebody's yes for some of these changes of a rule's run.
-pub(crate) fn wants_yes(policy: &Policy, rule: &Rule, changes: &ChangeSet) -> bool {
+/// Whether policy wants somebody's yes for some of these changes of a rule's run. `deletes`: whether a record goes with them,
+/// whatever the effect that it goes by.
+pub(crate) fn wants_yes(policy: &Policy, rule: &Rule, changes: &ChangeSet, deletes: bool) -> bool {
     let is_agent = agents::is_agent_rule(rule);
+    let wanted = |operation| policy.wants_yes(operation, is_agent);
+    if deletes && wanted(GrantOperation::Unlink) {
+        return true;
+    }
     changes.effects.iter().any(|effect| {
         let operation = match effect {
             Effect::Create { .. } | Effect::Ensure { .. } | Effect::Copy { .. } => GrantOperation::Create,
+            Effect::Relate { commands, .. }
+                if wanted(GrantOperation::Create) && commands.iter().any(|one| matches!(one, Command::Create(_))) =>
+            {
+                return true;
+            }
             Effect::Write { .. } | Effect::Relate { .. } => GrantOperation::Write,
             Effect::Unlink { .. } => GrantOperation::Unlink,
             // It changes nothing by itself.
@@ -176,7 +186,7 @@ pub(crate) fn wants_yes(policy: &Policy, rule: &Rule, changes: &ChangeSet) -> bo
             Effect::AddFollowers { .. } | Effect::RemoveFollowers { .. } => GrantOperation::Follow,
             Effect::SetState { .. } => return false,
         };
-        policy.wants_yes(operation, is_agent)
+        wanted(operation)
     })
 }
 
@@ -330,8 +340,15 @@ pub(crate) fn expired(conn: &Connection, now: i64) -> rusqlite::Result<Vec<RunId
 
 #[cfg(test)]
 mod tests {
+    use triggerbox_model::{
+        call::Call,
+        schema::Schema,
+        value::{FieldValue, RecordRef, Value},
+    };
+    use triggerbox_store::{db::Database, session::Session};
+
     use super::*;
-    use crate::state::tables;
+    use crate::{needs::may_delete, people, state::tables};
 
     const RUN: RunId = 1;
     const ALICE: Id = 7;
@@ -359,6 +376,71 @@ mod tests {
 
     fn said(state: &str, by: Id, note: &str) -> (String, Option<Id>, Option<String>) {
         (state.to_owned(), Some(by), Some(note.to_owned()))
+    }
+
+    /// Calls by which records leave lists, and whether anything is deleted by it in the demo company.
+    fn leaving(database: &Database) -> Vec<(Call, bool)> {
+        let id = |sql: &str| database.snapshot().unwrap().query_row(sql, [], |row| row.get::<_, Id>(0)).unwrap();
+        let order = id("SELECT id FROM sale_order WHERE state = 'draft' AND line_count > 1 ORDER BY id LIMIT 1");
+        let line = id(&format!("SELECT min(id) FROM sale_order_line WHERE order_id = {order}"));
+        let company = id("SELECT parent_id FROM res_partner WHERE parent_id IS NOT NULL ORDER BY id LIMIT 1");
+        let relate = |model: &str, id: Id, field: &str, command: Command| Call::Relate {
+            target: RecordRef::new(model, id),
+            field: field.into(),
+            commands: vec![command],
+        };
+        let lines = |command: Command| relate("sale.order", order, "order_line", command);
+        let write = |value: Value| Call::Write {
+            model: "sale.order".into(),
+            ids: vec![order],
+            values: vec![FieldValue::new("order_line", value)],
+        };
+        vec![
+            (lines(Command::Unlink(line)), true),
+            (lines(Command::Delete(line)), true),
+            (lines(Command::Clear), true),
+            (lines(Command::Replace(Vec::new())), true),
+            (write(Value::Ids(Vec::new())), true),
+            (write(Value::Unset), true),
+            (Call::Unlink { model: "sale.order.line".into(), ids: vec![line] }, true),
+            (lines(Command::Link(line)), false),
+            (lines(Command::Update(line, vec![FieldValue::new("price_unit", Value::Number(1.0))])), false),
+            (relate("res.partner", company, "child_ids", Command::Clear), false),
+        ]
+    }
+
+    // Shows: F125
+    #[test]
+    fn whatever_deletes_a_record_wants_the_yes_for_that() {
+        let now = "2026-11-20T09:30:00Z".parse().unwrap();
+        let database = Database::demo_in_memory(now).unwrap();
+        let env = people::environment(&database, 2, false, now).unwrap();
+        let rule = "name = \"r\"\ntrigger = { on = \"manual\" }\nactions = [{ script = \"notify\" }]";
+        let rule: Rule = toml::from_str(rule).unwrap();
+        let wanting = |operation| Policy { approved_operations: [operation].into(), ..Policy::default() };
+        let (unlink, create) = (wanting(GrantOperation::Unlink), wanting(GrantOperation::Create));
+        let remote = Schema { remote: true, ..(**database.schema()).clone() };
+        for (call, deletes) in leaving(&database) {
+            let mut session = Session::new(&database, env.clone()).unwrap();
+            session.call(call.clone()).unwrap().unwrap();
+            assert_eq!(session.deletes(), deletes, "{call:?}");
+            let changes = session.finish();
+            assert_eq!(wants_yes(&unlink, &rule, &changes, deletes), deletes, "{call:?}");
+            assert!(!wants_yes(&create, &rule, &changes, deletes), "{call:?}");
+            // Odoo does not tell what it deletes.
+            let leaves = match &call {
+                Call::Relate { commands, .. } => !matches!(commands[0], Command::Link(_) | Command::Update(..)),
+                call => matches!(call, Call::Write { .. }),
+            };
+            assert_eq!(may_delete(&remote, &changes), leaves, "{call:?}");
+        }
+        let effect = Effect::Relate {
+            target: RecordRef::new("sale.order", 1),
+            field: "order_line".into(),
+            commands: vec![Command::Create(Vec::new())],
+        };
+        let makes = ChangeSet { effects: vec![effect], ..ChangeSet::default() };
+        assert!(wants_yes(&create, &rule, &makes, false) && !wants_yes(&unlink, &rule, &makes, false));
     }
 
     // Shows: F125

@@ -39,7 +39,7 @@ pub trait Records: Send + 'static {
     /// The models that are known.
     fn schema(&self) -> &Schema;
 
-    /// Answers a call that rights allow.
+    /// Answers a call that rights allow, with what it did besides ([`Answer::Extra`](triggerbox_model::call::Answer)).
     ///
     /// # Errors
     /// When the backend cannot be used.
@@ -91,7 +91,8 @@ impl Records for Session {
     }
 
     async fn answer(&mut self, call: Call) -> Result<Reply, HostFault> {
-        self.call(call).map_err(|fault| HostFault::new(fault.to_string()))
+        let reply = self.call(call).map_err(|fault| HostFault::new(fault.to_string()))?;
+        Ok(reply.map(|answer| answer.with(self.extra())))
     }
 
     async fn ask_method(&mut self, call: Call) -> Result<Reply, HostFault> {

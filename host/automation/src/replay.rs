@@ -296,7 +296,10 @@ impl Player {
     fn provisional(&mut self, model: &str) -> Id {
         let given = self.recording.entries.iter().filter_map(|entry| match (&entry.call, &entry.reply) {
             (Call::Create { model: of, .. }, Ok(Answer::Ids(ids))) if of == model => ids.iter().max().copied(),
-            (Call::Copy { target, .. }, Ok(Answer::Id(id))) if target.model == model => Some(*id),
+            (Call::Copy { target, .. }, Ok(answer)) if target.model == model => match answer.clone().plain() {
+                Answer::Id(id) => Some(id),
+                _ => None,
+            },
             _ => None,
         });
         let first = given.max().map_or(FIRST_PROVISIONAL_ID, |last| last.saturating_add(1));

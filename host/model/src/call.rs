@@ -500,6 +500,35 @@ pub enum Answer {
     Completion(Completion),
     Response(HttpResponse),
     Ran(Box<Ran>),
+    /// An answer to a call that did more than the call itself says.
+    Extra(Box<Answer>, Extra),
+}
+
+impl Answer {
+    /// The same with what the call did besides.
+    #[must_use]
+    pub fn with(self, extra: Extra) -> Self {
+        if extra == Extra::default() { self } else { Self::Extra(Box::new(self), extra) }
+    }
+
+    /// As the script gets it.
+    #[must_use]
+    pub fn plain(self) -> Self {
+        match self {
+            Self::Extra(answer, _) => answer.plain(),
+            answer => answer,
+        }
+    }
+}
+
+/// Records that a call wrote or deleted besides those that it names: only the backend knows them, and the limits count them.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Extra {
+    /// Lines that were copied with their record.
+    pub written: u64,
+    /// Records that left a list, and were deleted because they cannot be without it.
+    pub deleted: u64,
 }
 
 /// What came of a script that was run within another's run. Whatever it used is the run's own use.

@@ -211,12 +211,15 @@ pub struct Need {
     pub fields: BTreeSet<String>,
     /// for calls, this method.
     pub method: Option<String>,
+    /// Only a path or a command of the call leads to the records, even if they are of the call's own model: the call does not
+    /// name them.
+    pub reached: bool,
 }
 
 impl Need {
     /// A need without fields.
     pub fn new(model: impl Into<String>, operation: GrantOperation) -> Self {
-        Self { model: model.into(), operation, fields: BTreeSet::new(), method: None }
+        Self { model: model.into(), operation, fields: BTreeSet::new(), method: None, reached: false }
     }
 
     /// Adds fields.
@@ -320,8 +323,25 @@ impl From<Refusal> for Error {
 /// What bounds the records of an allowed call.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Allowed {
-    /// The records must match one domain of each list; a list is one side's alternatives.
-    pub domains: Vec<Vec<String>>,
+    /// The records must be within each. Of two sides that say the same, the first.
+    pub bounds: Vec<Bound>,
+}
+
+/// The records to which a side bounds a call.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Bound {
+    /// Whose grants say so.
+    pub side: Side,
+    /// The records match one of these domains.
+    pub domains: Vec<String>,
+}
+
+impl Allowed {
+    fn within(&mut self, bound: Option<Bound>) {
+        let new = |bound: &Bound| self.bounds.iter().all(|known| known.domains != bound.domains);
+        let bound = bound.filter(new);
+        self.bounds.extend(bound);
+    }
 }
 
 /// What the sides in front of the backend allow.
@@ -350,9 +370,9 @@ impl Authority {
     /// The first side that refuses: script, agent, policy, then rule.
     pub fn allow(&self, need: &Need) -> Result<Allowed, Refusal> {
         let mut allowed = Allowed::default();
-        allowed.domains.extend(self.script.covers(need, Side::Script)?);
+        allowed.within(self.script.covers(need, Side::Script)?);
         if let Some(agent) = &self.agent {
-            allowed.domains.extend(agent.covers(need, Side::Agent)?);
+            allowed.within(agent.covers(need, Side::Agent)?);
         }
         if self.policy.forbids(&need.model) {
             return Err(Refusal {
@@ -361,7 +381,7 @@ impl Authority {
             });
         }
         match &self.rule {
-            Some(grants) => allowed.domains.extend(grants.covers(need, Side::Rule)?),
+            Some(grants) => allowed.within(grants.covers(need, Side::Rule)?),
             None => self.unguarded(need)?,
         }
         Ok(allowed)
@@ -510,9 +530,9 @@ impl Grants {
         Self(grants.collect())
     }
 
-    /// Whether the grants of one side cover a need, and which domains then bound its records:
-    /// none when one of the covering grants is unbounded.
-    fn covers(&self, need: &Need, side: Side) -> Result<Option<Vec<String>>, Refusal> {
+    /// Whether the grants of one side cover a need, and what then bounds its records:
+    /// nothing when one of the covering grants is unbounded.
+    fn covers(&self, need: &Need, side: Side) -> Result<Option<Bound>, Refusal> {
         let of_model: Vec<_> = self.0.iter().filter(|grant| grant.model == need.model).collect();
         let covering: Vec<_> = of_model.iter().filter(|grant| grant.operations.contains(&need.operation)).collect();
         let refuse = |what: String| {
@@ -547,7 +567,8 @@ impl Grants {
         if unbounded_suffices {
             return Ok(None);
         }
-        Ok(Some(covering.iter().filter_map(|grant| grant.domain.clone()).collect()))
+        let domains = covering.iter().filter_map(|grant| grant.domain.clone()).collect();
+        Ok(Some(Bound { side, domains }))
     }
 }
 
@@ -615,7 +636,8 @@ mod tests {
     fn need(text: &str) -> Need {
         let grant: Grant = text.parse().unwrap();
         let operation = *grant.operations.first().unwrap();
-        Need { model: grant.model, operation, fields: grant.fields, method: grant.methods.first().cloned() }
+        let method = grant.methods.first().cloned();
+        Need { method, ..Need::new(grant.model, operation).with_fields(grant.fields) }
     }
 
     fn side(authority: &Authority, wanted: &str) -> Option<Side> {
@@ -659,12 +681,16 @@ mod tests {
     #[test]
     fn a_domain_bounds_only_what_needs_its_grant() {
         let script = grants(&["crm.lead:read:name", "crm.lead:read:phone:[('user_id', '=', 7)]"]);
-        let authority = Authority { script, rule: None, ..Authority::default() };
-        assert_eq!(authority.allow(&need("crm.lead:read:name")).unwrap().domains, Vec::<Vec<String>>::new());
-        assert_eq!(
-            authority.allow(&need("crm.lead:read:name,phone")).unwrap().domains,
-            vec![vec!["[('user_id', '=', 7)]".to_owned()]]
-        );
+        let bound = |side, domain: &str| Bound { side, domains: vec![domain.to_owned()] };
+        let mut authority = Authority { script, rule: None, ..Authority::default() };
+        assert_eq!(authority.allow(&need("crm.lead:read:name")).unwrap().bounds, []);
+        let own = bound(Side::Script, "[('user_id', '=', 7)]");
+        assert_eq!(authority.allow(&need("crm.lead:read:name,phone")).unwrap().bounds, [own.clone()]);
+        authority.rule = Some(grants(&["crm.lead:read:phone:[('id', '=', 3)]"]));
+        let both = [own.clone(), bound(Side::Rule, "[('id', '=', 3)]")];
+        assert_eq!(authority.allow(&need("crm.lead:read:phone")).unwrap().bounds, both);
+        authority.rule = Some(authority.script.clone());
+        assert_eq!(authority.allow(&need("crm.lead:read:phone")).unwrap().bounds, [own], "said once");
     }
 
     #[test]

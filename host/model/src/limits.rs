@@ -601,6 +601,11 @@ impl Meter {
                 self.charge(Limit::LlmCost, micro_euro(usage.cost))?;
             }
         }
+        if let Answer::Extra(answer, extra) = answer {
+            self.charge(Limit::RecordsWritten, extra.written)?;
+            self.charge(Limit::RecordsDeleted, extra.deleted)?;
+            return self.after(answer);
+        }
         self.charge(Limit::RecordsRead, answer.records() as u64)?;
         self.charge(Limit::BytesRead, answer.byte_size())
     }
@@ -745,6 +750,18 @@ mod tests {
         meter.absorb(inner.used(), inner.writes()).unwrap();
         assert_eq!((meter.used().get(Limit::Posts), meter.used().get(Limit::WriteCalls)), (9, 12));
         assert_eq!(meter.before(&write(vec![1])).unwrap_err().limit, Limit::WritesPerRecord);
+    }
+
+    #[test]
+    fn what_only_the_backend_knows_is_counted_with_the_answer() {
+        let mut meter = Meter::new(Limits::resolve(Class::Async, [&LimitRequest([(Limit::RecordsDeleted, 3)].into())]));
+        let answer = |deleted| Answer::Ids(vec![1, 2]).with(crate::call::Extra { written: 4, deleted });
+        meter.after(&answer(3)).unwrap();
+        let used = |limit| meter.used().get(limit);
+        assert_eq!((used(Limit::RecordsWritten), used(Limit::RecordsDeleted), used(Limit::RecordsRead)), (4, 3, 2));
+        assert_eq!(meter.after(&answer(1)).unwrap_err().limit, Limit::RecordsDeleted);
+        assert_eq!(answer(1).plain(), Answer::Ids(vec![1, 2]));
+        assert_eq!(Answer::Done.with(crate::call::Extra::default()), Answer::Done);
     }
 
     #[test]

@@ -349,6 +349,13 @@ impl Field {
         }
     }
 
+    /// Whether records cannot be without the one that this many2one of theirs points to: such a record is deleted when it
+    /// leaves the one2many that is the other side.
+    #[must_use]
+    pub fn belongs(&self) -> bool {
+        self.required || self.ondelete == Some(OnDelete::Cascade)
+    }
+
     /// Whether the field has a column of its own: stored, and not a one2many or many2many.
     #[must_use]
     pub fn has_column(&self) -> bool {

@@ -236,6 +236,7 @@ impl Answer {
             Self::Links(links) => links.len(),
             Self::Groups(groups) => groups.len(),
             Self::Messages(messages) => messages.len(),
+            Self::Extra(answer, _) => answer.records(),
             _ => 0,
         }
     }
@@ -257,6 +258,7 @@ impl Answer {
             Self::Messages(messages) => messages.iter().map(|message| message.body.len() as u64).sum(),
             Self::Text(text) => text.len() as u64,
             Self::OptionalText(text) => text.as_ref().map_or(0, String::len) as u64,
+            Self::Extra(answer, _) => answer.byte_size(),
             Self::Ran(ran) => ran.result.as_ref().ok().and_then(Option::as_ref).map_or(0, String::len) as u64,
             _ => 0,
         }

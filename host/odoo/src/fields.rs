@@ -135,7 +135,10 @@ pub(crate) fn empty(name: &str) -> Model {
 fn field(told: Told) -> Field {
     let text = |json: &Json| json.as_str().map(str::to_owned);
     let kind = kind(&told.kind);
+    // Odoo does not tell what it copies; what was said of a record it never does.
+    let chatter = kind == FieldKind::One2many && told.relation.as_ref().is_some_and(|model| model.starts_with("mail."));
     Field {
+        copy: !chatter,
         string: text(&told.string).unwrap_or_default(),
         help: text(&told.help),
         required: told.required,

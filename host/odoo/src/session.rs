@@ -97,7 +97,7 @@ impl Session {
             backend,
             account,
             now,
-            schema: Schema::default(),
+            schema: Schema { remote: true, ..Schema::default() },
             depends: Depends::default(),
             rule: String::new(),
             changes: ChangeSet::default(),

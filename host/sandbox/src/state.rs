@@ -69,7 +69,7 @@ impl State {
         if let Ok(answer) = &reply {
             self.meter.after(answer).map_err(Stop::from)?;
         }
-        Ok(reply)
+        Ok(reply.map(Answer::plain))
     }
 
     /// Tells the host what is used so far, for a script that it runs within this run.

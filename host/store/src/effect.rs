@@ -22,6 +22,8 @@ pub(crate) struct Done {
     pub ids: Vec<Id>,
     /// What really changed.
     pub changes: Vec<Change>,
+    /// How many records left the one that they cannot be without, and were deleted by that.
+    pub left: u64,
 }
 
 /// Does one effect, all or nothing.
@@ -77,7 +79,7 @@ pub(crate) fn apply(writer: &mut Writer<'_>, effect: &Effect) -> Result<Done, Er
             Vec::new()
         }
     };
-    Ok(Done { ids, changes: writer.finish_effect()? })
+    Ok(Done { ids, changes: writer.finish_effect()?, left: writer.left })
 }
 
 /// Creates the record, unless there is one by now: then that one is meant.

@@ -16,7 +16,7 @@ use std::{
 
 use serde_json::Value as Json;
 use triggerbox_model::{
-    call::{ASKING, Answer, Call, DomainSource, Message, Operation, Reply, WITH_CONTEXT},
+    call::{ASKING, Answer, Call, DomainSource, Extra, Message, Operation, Reply, WITH_CONTEXT},
     changes::{Change, ChangeKind, ChangeSet, Diff, Effect, Seen, Skipped, merge},
     domain::{Domain, Operand, Operator},
     error::{Error, ErrorKind},
@@ -102,6 +102,8 @@ pub struct Session {
     has_changed: bool,
     /// Fields of which some staged record holds what only the commit can know.
     pending: BTreeSet<(String, String)>,
+    /// What the last call did besides what it says.
+    extra: Extra,
 }
 
 impl Session {
@@ -129,6 +131,7 @@ impl Session {
             changed: HashSet::new(),
             has_changed: false,
             pending: BTreeSet::new(),
+            extra: Extra::default(),
         })
     }
 
@@ -213,6 +216,7 @@ impl Session {
     /// # Errors
     /// When the database itself fails.
     pub fn call(&mut self, call: Call) -> Result<Reply, DbError> {
+        self.extra = Extra::default();
         self.renew()?;
         match self.answer(call) {
             Ok(answer) => Ok(Ok(answer)),
@@ -221,6 +225,20 @@ impl Session {
                 None => Ok(Err(error)),
             },
         }
+    }
+
+    /// What the last call did besides what it says.
+    #[must_use]
+    pub fn extra(&self) -> Extra {
+        self.extra
+    }
+
+    /// Whether a record would be gone that is there: because the run deleted it, because it went with another, or because it left
+    /// a list that it cannot be without. Messages, activities and followers do not count: they go with what is done to them.
+    #[must_use]
+    pub fn deletes(&self) -> bool {
+        let mut gone = self.events.iter().filter(|(_, change)| change.kind == ChangeKind::Deleted);
+        gone.any(|(_, Change { record, .. })| !is_provisional(record.id) && !is_chatter(record))
     }
 
     /// Answers at once a method that grants say changes nothing. Besides those that only ask, every method here changes
@@ -709,6 +727,7 @@ impl Session {
         let done = effect::apply(&mut writer, effect)?;
         let greeting = writer.greeting.take();
         self.greeting = greeting.map(|greeting| (index, greeting));
+        self.extra = Extra { written: made_with(effect, &done.changes), deleted: done.left };
         self.note(index, done.changes);
         self.numbered = self.numbering();
         Ok(done.ids)
@@ -859,6 +878,17 @@ fn says(effect: &Effect, record: &RecordRef) -> bool {
         | Effect::Unlink { .. }
         | Effect::SetState { .. } => true,
     }
+}
+
+/// How many records a copy made besides itself and what is said of it.
+fn made_with(effect: &Effect, changes: &[Change]) -> u64 {
+    let Effect::Copy { .. } = effect else { return 0 };
+    let made = changes.iter().filter(|change| change.kind == ChangeKind::Created && !is_chatter(&change.record));
+    made.count().saturating_sub(1) as u64
+}
+
+fn is_chatter(record: &RecordRef) -> bool {
+    chatter::MODELS.contains(&record.model.as_str())
 }
 
 /// The effect with the ids that staging it gave.

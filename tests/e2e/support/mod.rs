@@ -110,6 +110,13 @@ impl Crm {
         Self { database: Database::in_memory(&data).unwrap(), now: crm.now }
     }
 
+    /// The same CRM where only a group (by its external id) sees a field.
+    pub(crate) fn with_field_for(&self, group: &str, model: &str, field: &str) -> Self {
+        let mut data = self.database.export().unwrap();
+        data.schema.models[model].fields[field].groups = vec![group.to_owned()];
+        Self { database: Database::in_memory(&data).unwrap(), now: self.now }
+    }
+
     pub(crate) fn session(&self) -> Session {
         let env = people::environment(&self.database, people::SYSTEM, true, self.now).unwrap();
         Session::new(&self.database, env).unwrap()

@@ -144,7 +144,7 @@ impl Engine {
             let preview = session.preview()?;
             return Ok(Ended::Show(preview.diff, outcome));
         }
-        let wants_yes = proposals::wants_yes(&policy, rule, &session.changes());
+        let wants_yes = proposals::wants_yes(&policy, rule, &session.changes(), session.deletes());
         if rule.mode != Mode::Auto || wants_yes {
             let preview = session.preview()?;
             let proposed = Proposed::Here(with_found(session, found));

@@ -24,6 +24,7 @@ use super::{
 use crate::{
     clock::timestamp,
     error::EngineError,
+    needs,
     people::Person,
     play::{Done, Played, Task, play_over},
     proposals::{self, Proposed},
@@ -99,7 +100,8 @@ impl Engine {
         done.extend(played);
         let Some(outcome) = outcome else { return Ok(Ended::Unsuccessful) };
         let only_shown = rule.environment == Environment::Test;
-        let wants_yes = proposals::wants_yes(&policy, rule, session.changes());
+        let deletes = needs::may_delete(session.schema(), session.changes());
+        let wants_yes = proposals::wants_yes(&policy, rule, session.changes(), deletes);
         let ended = match !only_shown && (rule.mode != Mode::Auto || wants_yes) {
             true => propose(&mut session, outcome).await,
             false => Ok(conclude(&mut session, claim, only_shown, outcome).await),

@@ -28,6 +28,14 @@ const MARKED: [(&str, &str); 11] = [
 ];
 
 const TASK: &str = "project.task";
+const PROJECT: &str = "project.project";
+
+/// The model of records that are copied with a model's without being lines that are copied: tasks, with the task or the project
+/// that they are below.
+#[must_use]
+pub fn copied_with(model: &str) -> Option<&'static str> {
+    matches!(model, TASK | PROJECT).then_some(TASK)
+}
 
 impl Writer<'_> {
     /// Changes what a copy of a record takes over, where its model has rules of its own. `given`: what the copy is given.
@@ -111,7 +119,7 @@ impl Writer<'_> {
 
     /// What is switched off while copies of a model are made.
     pub(super) fn options_of_copies(&self, model: &Model) -> Options {
-        let (task, project) = (model.name == TASK, model.name == "project.project");
+        let (task, project) = (model.name == TASK, model.name == PROJECT);
         let before = &self.options;
         Options {
             no_creation_message: before.no_creation_message || task,
@@ -127,7 +135,7 @@ impl Writer<'_> {
             TASK if model.chatter && self.schema().models.contains_key("mail.message") => {
                 copies.iter().try_for_each(|copy| self.log_note(model, *copy, "Task Created".to_owned()).map(drop))
             }
-            "project.project" => ids.iter().zip(copies).try_for_each(|(id, copy)| self.copy_project(model, *id, *copy)),
+            PROJECT => ids.iter().zip(copies).try_for_each(|(id, copy)| self.copy_project(model, *id, *copy)),
             _ => Ok(()),
         }
     }

@@ -44,6 +44,7 @@ use triggerbox_model::{
 
 pub(crate) use self::place::{next_provisional, number_from};
 pub use self::{
+    copied::copied_with,
     number::{round_digits, round_step},
     place::{Committing, Place},
 };
@@ -166,6 +167,8 @@ pub struct Writer<'a> {
     /// The chatter of new records may begin later: nobody looks at it yet.
     pub(crate) puts_off_greeting: bool,
     pub(crate) greeting: Option<Greeting>,
+    /// How many records left the one that they cannot be without, and were deleted by that.
+    pub(crate) left: u64,
     /// The time as stored.
     now: OnceCell<String>,
 }
@@ -192,6 +195,7 @@ impl<'a> Writer<'a> {
             undone_with_all: false,
             puts_off_greeting: false,
             greeting: None,
+            left: 0,
             now: OnceCell::new(),
         }
     }

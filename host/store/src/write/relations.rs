@@ -5,7 +5,7 @@ use rusqlite::{Connection, types::Value as Cell};
 use triggerbox_model::{
     call::Operation,
     error::Error,
-    schema::{Field, FieldKind, Model, OnDelete, RelationTable},
+    schema::{Field, FieldKind, Model, RelationTable},
     value::{Id, Value},
 };
 
@@ -132,8 +132,7 @@ impl Writer<'_> {
         let related = self.schema().model(field.relation.as_deref().unwrap_or_default())?;
         let inverse = field.relation_field.as_deref().unwrap_or_default();
         let inverse_field = related.field(inverse)?;
-        // Lines that cannot do without their parent are deleted when they leave it.
-        let belongs = inverse_field.required || inverse_field.ondelete == Some(OnDelete::Cascade);
+        let belongs = inverse_field.belongs();
         let link = |id: Id| Values::from([(inverse.to_owned(), Input::Value(Value::link(id)))]);
         for command in commands {
             match command {
@@ -200,6 +199,7 @@ impl Writer<'_> {
             return Ok(());
         }
         if belongs {
+            self.left = self.left.saturating_add(lines.len() as u64);
             return self.unlink_many(&related.name, lines);
         }
         self.write_many(&related.name, lines, Values::from([(inverse.to_owned(), Input::Value(Value::Unset))]))

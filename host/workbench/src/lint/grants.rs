@@ -45,7 +45,8 @@ fn imported(inspection: &Inspection) -> BTreeSet<(&str, &str)> {
     interfaces.flat_map(|(name, functions)| functions.iter().map(move |function| (name, function.as_str()))).collect()
 }
 
-/// Operations that a component can ask for. Relating records may create and delete, and replaces what is on the other side.
+/// Operations that a component can ask for. Relating records may create and delete, a list that is written may delete what leaves
+/// it, and a copy is read of its original.
 #[must_use]
 pub fn used(inspection: &Inspection) -> BTreeSet<GrantOperation> {
     let imported = imported(inspection);
@@ -56,6 +57,12 @@ pub fn used(inspection: &Inspection) -> BTreeSet<GrantOperation> {
         .collect();
     if imported.contains(&("records", "relate")) {
         used.extend([GrantOperation::Create, GrantOperation::Unlink]);
+    }
+    if imported.contains(&("records", "write")) {
+        used.insert(GrantOperation::Unlink);
+    }
+    if imported.contains(&("records", "copy")) {
+        used.insert(GrantOperation::Read);
     }
     // The host asks these for the script: `has-access` needs what it asks about.
     if imported.contains(&("records", "has-access")) {
