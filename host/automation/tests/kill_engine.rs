@@ -113,7 +113,10 @@ fn open(path: &Path, model: &str, cache: &Path) -> Engine {
     let database = Database::open(path, Mode::Write).unwrap();
     let sandbox = Sandbox::new(&Pool::default()).unwrap();
     let clock: Arc<dyn triggerbox_llm::Clock> = Arc::new(triggerbox_llm::SystemClock);
-    let models = Models::live(provider::config("openai", model), &clock, &provider::env).unwrap();
+    let mut providers = provider::config("openai", model);
+    // A try that gives the model up is repeated later, whom nobody waits for here: it must not come of a busy machine.
+    providers.providers.iter_mut().for_each(|provider| provider.timeout = 600);
+    let models = Models::live(providers, &clock, &provider::env).unwrap();
     // What a killed process asked is charged at its worst: here nobody pays.
     let plenty = Budget { calls: u64::MAX >> 1, tokens: u64::MAX >> 1, cost: 1e9 };
     let budgets = Budgets { root: plenty, rule_day: plenty, server_day: plenty };
@@ -225,6 +228,20 @@ const NOTES: &str = "(SELECT count(*) FROM mail_message m WHERE m.model = 'sale.
 /// Answers that are kept, for a run.
 const ANSWERS: &str = "(SELECT count(*) FROM llm_call c WHERE c.run = r.key AND c.state = 'answered')";
 
+/// Each run of the orders that have another number of notes than three: what is to be looked at.
+fn of_odd_orders(engine: &Engine) -> String {
+    let sql = format!(
+        "SELECT o.id || ', ' || {NOTES} || ' notes: ' || r.rule || ' ' || r.id || ' ' || r.state || ', attempt ' || r.attempt \
+         || ', crashes ' || r.crashes || ', ' || coalesce(r.code, '-') || ' ' || coalesce(r.message, '-') \
+         FROM sale_order o JOIN engine_run r ON r.record = o.id \
+         WHERE o.client_order_ref LIKE 'order %' AND o.amount_total > 5000 AND {NOTES} <> 3 ORDER BY o.id, r.id"
+    );
+    let conn = engine.database().snapshot().unwrap();
+    let mut statement = conn.prepare(&sql).unwrap();
+    let rows = statement.query_map([], |row| row.get::<_, String>(0)).unwrap();
+    rows.map(|row| format!("\n  {}", row.unwrap())).collect()
+}
+
 /// What is wrong with the database as the kill left it, and after the engine was opened on it again.
 fn check(path: &Path, model: &Model, reported: &[Id]) -> Result<(u32, Duration), String> {
     let must_be_zero = |engine: &Engine, rules: &[(&str, String)]| {
@@ -316,7 +333,8 @@ fn check(path: &Path, model: &Model, reported: &[Id]) -> Result<(u32, Duration),
                 format!("SELECT count(*) FROM engine_run r WHERE r.rule LIKE 'tell%' AND {ANSWERS} <> 1"),
             ),
         ],
-    )?;
+    )
+    .map_err(|wrong| format!("{wrong}{}", of_odd_orders(&engine)))?;
     let asked = model.asked();
     let calls = |state: &str| {
         count(&engine, &format!("SELECT count(*) FROM llm_call WHERE kind = 'model' AND state = {state}"))
