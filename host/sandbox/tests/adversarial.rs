@@ -319,6 +319,15 @@ fn bad_result() {
 }
 
 #[test]
+fn bad_text() {
+    alone(async {
+        let run = attack(&guests::BAD_TEXT).await;
+        let trap = trap(run);
+        assert!(trap.cause.contains("utf-8"), "{trap}");
+    });
+}
+
+#[test]
 fn panic_after_write() {
     alone(async {
         let trap = trap(attack(&guests::PANIC_AFTER_WRITE).await);

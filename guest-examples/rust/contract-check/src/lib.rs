@@ -195,7 +195,7 @@ fn state_and_runtime(event: &Event, report: &mut Report) -> Result<()> {
     report.note("budget.remaining", Ok(budget::remaining("host-calls").is_some()));
     report.note("budget.unknown", Ok(budget::remaining("patience")));
     debug!("log.debug");
-    warn!("log.warning");
+    log!(log::Level::Warning, "log.warning");
     triggerbox::error!("log.error");
     // What language runtimes ask of WASI: the clock of the event, no environment, no files.
     let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).map(|since| since.as_secs());

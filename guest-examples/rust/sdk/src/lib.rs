@@ -77,7 +77,7 @@ pub mod prelude {
         Command, Date, Domain, Event, Failure, Link, Model, NumericalDuration, Operation, Outcome, RecordRef, Result,
         Row, Search, Trigger, UtcDateTime, Value, Values,
         chatter::{Activity, Message},
-        debug, domain, fail, info, json, model, user_error, values, warn,
+        debug, domain, fail, info, json, log, model, user_error, values, warn,
     };
 }
 

@@ -1,11 +1,17 @@
 //! The run's log. Written with [`debug!`](crate::debug), [`info!`](crate::info), [`warn!`](crate::warn)
-//! and [`error!`](crate::error).
+//! and [`error!`](crate::error), or with [`log!`](crate::log!) where the level is a value.
 
 pub use crate::bindings::triggerbox::automation::log::Level;
 
 /// Writes a line. Over the log limits, lines are dropped with one marker; that never ends a run.
 pub fn write(level: Level, message: &str) {
     crate::bindings::triggerbox::automation::log::write(level, message);
+}
+
+/// Logs a line at a level, with the arguments of `format!`: `log!(Level::Info, "{count} done")`.
+#[macro_export]
+macro_rules! log {
+    ($level:expr, $($text:tt)*) => { $crate::log::write($level, &::std::format!($($text)*)) };
 }
 
 /// Logs a line at level debug, with the arguments of `format!`.

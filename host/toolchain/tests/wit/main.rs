@@ -35,6 +35,10 @@ fn bindings_for_c_generate() {
     assert!(names.contains(&"automation.h"), "C bindings lack a header: {names:?}");
 }
 
+fn is_result(resolve: &Resolve, of: wit_parser::Type) -> bool {
+    matches!(of, wit_parser::Type::Id(id) if matches!(resolve.types[id].kind, TypeDefKind::Result(_)))
+}
+
 #[test]
 fn every_interface_type_and_function_has_a_doc_comment() {
     let (resolve, _) = contract();
@@ -45,8 +49,14 @@ fn every_interface_type_and_function_has_a_doc_comment() {
             missing.push(name.to_owned());
         }
         for (function, item) in &interface.functions {
-            if item.docs.contents.is_none() {
+            let told = item.docs.contents.as_deref().unwrap_or_default();
+            if told.is_empty() {
                 missing.push(format!("{name}.{function}"));
+            }
+            // Who calls what can fail wants to know how.
+            let fails = item.result.is_some_and(|result| is_result(&resolve, result));
+            if fails && !told.contains("Errors:") {
+                missing.push(format!("{name}.{function}, its errors"));
             }
         }
         for (of_type, id) in &interface.types {
