@@ -448,6 +448,7 @@ fn where_the_last_run_stands_and_how_it_ended() {
     for (state, code, diagnosed) in [
         ("state = 'queued', blockers = 2, finished = NULL", "NULL", "waits-for-its-turn"),
         ("state = 'queued', finished = NULL", "'unavailable'", "retrying"),
+        ("state = 'queued', finished = NULL, away_since = at", "'odoo-away'", "waits-for-odoo"),
         ("state = 'queued', finished = NULL", "NULL", "queued"),
         ("state = 'running', finished = NULL", "NULL", "running"),
         ("state = 'skipped'", "'records-gone'", "skipped"),
@@ -457,6 +458,8 @@ fn where_the_last_run_stands_and_how_it_ended() {
         ("state = 'failed'", "'rejected'", "rejected"),
         ("state = 'failed'", "'cap-exceeded'", "cap-exceeded"),
         ("state = 'dead'", "'unavailable'", "dead"),
+        ("state = 'dead'", "'odoo-away'", "odoo-was-away"),
+        ("state = 'dead'", "'odoo-unusable'", "odoo-unusable"),
     ] {
         let world = World::new();
         let lead = fired(&world);

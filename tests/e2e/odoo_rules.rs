@@ -469,3 +469,56 @@ async fn a_run_whose_answer_was_lost_has_succeeded_and_its_update_is_its_own() {
     assert!(stopped.len() == 2 && stopped.iter().all(|one| one.reason.starts_with("own-update")), "{stopped:?}");
     office.close();
 }
+
+// Shows: F088
+#[tokio::test]
+async fn a_run_waits_for_an_odoo_that_is_away_for_hours() {
+    let office = Office::open("rules_away", "away").await;
+    let id = office.lead(json!({ "name": office.name, "city": "Ghent" })).await;
+    let clock = Arc::new(TestClock::at("2026-11-29T10:00:00Z".parse().unwrap()));
+    let once = office.lab.backend_with("retries = 0");
+    let host = office.host_with(&once, Arc::<TestClock>::clone(&clock), Config::default()).await;
+    host.rule(&rule("copy", &office.name, "on = 'manual'", "city = {name}", "")).await.unwrap();
+    let run = host.engine.fire("copy", ADMIN, Trigger::Manual, vec![id]).await.unwrap()[0];
+    let head = || host.engine.run(run).unwrap().summary;
+    let next = async || {
+        clock.set(head().due);
+        host.settle().await;
+    };
+    let waits = async |hours: i64| {
+        host.settle().await;
+        let (since, until) = (head().away_since, clock.now() + SignedDuration::from_hours(hours));
+        while clock.now() < until {
+            let run = head();
+            assert_eq!((run.state, run.code.as_deref()), (RunState::Queued, Some("odoo-away")), "{run:?}");
+            assert_eq!(run.away_since, since);
+            assert!(run.due <= clock.now() + SignedDuration::from_mins(5), "{run:?}");
+            next().await;
+        }
+    };
+    office.lab.away(true);
+    waits(13).await;
+    // Somebody stops it, and has it tried again: it has another day.
+    host.engine.cancel(run, ADMIN).await.unwrap();
+    host.engine.retry(run).await.unwrap();
+    waits(13).await;
+    assert_eq!(host.engine.run(run).unwrap().attempts, []);
+
+    // It is back, and what it answers to the run's changes is lost before it is away again.
+    office.lab.away(false);
+    office.lab.cut(Cut::After);
+    next().await;
+    assert_eq!((head().state, head().away_since), (RunState::Queued, None), "{:?}", head());
+    office.lab.away(true);
+    next().await;
+    waits(1).await;
+    office.lab.away(false);
+    next().await;
+    let detail = host.engine.run(run).unwrap();
+    assert_eq!((detail.summary.state, detail.summary.code.as_deref()), (RunState::Succeeded, Some("applied")));
+    assert_eq!(detail.attempts.len(), 1, "its script ran once: {detail:?}");
+    assert_eq!(office.field(id, "city").await, json!(office.name));
+    let rows = json!({ "domain": [["x_name", "=", format!("run {}", detail.summary.key)]] });
+    assert_eq!(office.admin("x_triggerbox_run", "search_count", rows).await, json!(1), "and was applied once");
+    office.close();
+}

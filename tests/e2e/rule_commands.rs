@@ -184,3 +184,37 @@ fn what_the_program_changes_is_told_in_the_audit_log() {
         assert!(!detail.contains(secret["secret"].as_str().unwrap()), "{detail}");
     }
 }
+
+// Shows: F083
+#[test]
+fn a_run_that_waits_for_odoo_says_since_when() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    let program = |arguments: &[&str]| {
+        let output = Command::new(trycmd::cargo::cargo_bin!("triggerbox"))
+            .current_dir(folder)
+            .env("TRIGGERBOX_CACHE", folder.join("cache"))
+            .env("TRIGGERBOX_DB", folder.join("crm.db"))
+            .args(arguments)
+            .output()
+            .unwrap();
+        assert!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8(output.stdout).unwrap()
+    };
+    let rule = "name = \"note\"\nmodel = \"sale.order\"\n[trigger]\non = \"manual\"\n[[actions]]\nscript = \"notify\"\n\
+                parameters = { text = \"x\" }\n";
+    std::fs::write(folder.join("note.toml"), rule).unwrap();
+    program(&["db", "demo", "crm.db"]);
+    program(&["rules", "apply", "note.toml"]);
+    program(&["rules", "run", "note", "--ids", "1"]);
+    // As the engine leaves one; that it does is shown where that is tested.
+    let waits = "UPDATE engine_run SET code = 'odoo-away', message = 'odoo at erp.example is not reachable: refused', \
+                 away_since = 1700000000000";
+    rusqlite::Connection::open(folder.join("crm.db")).unwrap().execute_batch(waits).unwrap();
+    let shown = program(&["runs", "show", "1"]);
+    let first = "run 1 queued waits for odoo since 2023-11-14 22:13:20: odoo at erp.example is not reachable: refused";
+    assert_eq!(shown.lines().next(), Some(first), "{shown}");
+    assert_eq!(json(folder, &["runs", "show", "1"])["away-since"], "2023-11-14T22:13:20Z");
+    let diagnosed = program(&["rules", "diagnose", "note"]);
+    assert!(diagnosed.contains("its last run, 1, waits for odoo since 2023-11-14 22:13:20"), "{diagnosed}");
+}

@@ -1,6 +1,7 @@
 //! Why the engine could not do what it was asked.
 
 use triggerbox_model::error::Error;
+use triggerbox_odoo::OdooError;
 use triggerbox_store::{commit::CommitError, db::DbError};
 
 use crate::{rule::stored::RuleError, runner::RunError, scripts::RegistryError};
@@ -16,7 +17,7 @@ pub enum EngineError {
     Conflict(#[source] Error),
     /// The Odoo server that the records are on cannot be used. Nobody, or the operator: try again.
     #[error("{0}")]
-    Backend(#[source] Error),
+    Backend(#[source] OdooError),
     /// The database failed. The operator.
     #[error(transparent)]
     Database(#[from] DbError),
@@ -27,7 +28,8 @@ impl EngineError {
     #[must_use]
     pub fn code(&self) -> &str {
         match self {
-            Self::Refused(error) | Self::Conflict(error) | Self::Backend(error) => &error.code,
+            Self::Refused(error) | Self::Conflict(error) => &error.code,
+            Self::Backend(error) => error.code(),
             Self::Database(error) => error.code(),
         }
     }
@@ -36,7 +38,8 @@ impl EngineError {
     #[must_use]
     pub fn into_error(self) -> Error {
         match self {
-            Self::Refused(error) | Self::Conflict(error) | Self::Backend(error) => error,
+            Self::Refused(error) | Self::Conflict(error) => error,
+            Self::Backend(error) => error.into_error(),
             Self::Database(error) => error.into(),
         }
     }

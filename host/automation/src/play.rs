@@ -12,6 +12,7 @@ use triggerbox_model::{
     limits::{Limit, Limits, PerLimit},
     value::{FieldValue, Id, Snapshot},
 };
+use triggerbox_odoo::OdooError;
 use triggerbox_sandbox::{ContentHash, Durations, Ending, Script};
 use triggerbox_store::{db::Database, env::Env, session::Session};
 
@@ -82,6 +83,8 @@ pub struct Done {
     pub ending: Ending,
     /// It was ended because what it had read has changed since; as a conflict at the commit, only found earlier.
     pub conflict: Option<Error>,
+    /// It was ended because of Odoo.
+    pub fault: Option<OdooError>,
     /// Who was not available when it asked last.
     pub unavailable: Option<Unavailable>,
     /// What it spent on language models in this attempt.
@@ -122,6 +125,7 @@ impl Done {
             script,
             ending: Ending::HostFault(why),
             conflict: None,
+            fault: None,
             unavailable: None,
             spent: Amount::default(),
             limits,
@@ -206,6 +210,7 @@ pub(crate) async fn play_over<R: Records>(
             script: step.script.hash(),
             ending: run.ending,
             conflict: session.outdated().cloned(),
+            fault: session.fault().cloned(),
             unavailable,
             spent,
             limits: run.limits,

@@ -34,6 +34,8 @@ pub(crate) struct Claim {
     pub(crate) key: String,
     pub(crate) attempt: u32,
     pub(crate) retries: u32,
+    /// Since when the Odoo server that it waits for is away; none: it was there the last time.
+    pub(crate) away_since: Option<i64>,
     pub(crate) rule: Arc<Armed>,
     pub(crate) root: i64,
     pub(crate) depth: u32,
@@ -129,7 +131,7 @@ fn due(conn: &Connection, rule: &Armed, now: i64, most: usize) -> Result<Vec<Run
 fn take(conn: &Connection, rule: &Arc<Armed>, run: RunId, now: i64) -> Result<Claim, EngineError> {
     let sql = "UPDATE engine_run SET state = 'running', fence = fence + 1, attempt = attempt + 1, rule_version = ?2, \
                lease_until = ?3 WHERE id = ?1 \
-               RETURNING fence, key, attempt, retries, root, depth, model, request, class, actor, seed, at";
+               RETURNING fence, key, attempt, retries, root, depth, model, request, class, actor, seed, at, away_since";
     let (claim, request) = conn.prepare_cached(sql)?.query_row((run, rule.version, now + LEASE), |row| {
         let class: String = row.get(8)?;
         let claim = Claim {
@@ -138,6 +140,7 @@ fn take(conn: &Connection, rule: &Arc<Armed>, run: RunId, now: i64) -> Result<Cl
             key: row.get(1)?,
             attempt: row.get(2)?,
             retries: row.get(3)?,
+            away_since: row.get(12)?,
             rule: Arc::clone(rule),
             root: row.get(4)?,
             depth: row.get(5)?,
@@ -193,8 +196,8 @@ pub(crate) fn end(
     code: &str,
     message: Option<&str>,
 ) -> rusqlite::Result<()> {
-    let sql =
-        "UPDATE engine_run SET state = ?2, code = ?3, message = ?4, finished = ?5, lease_until = NULL WHERE id = ?1";
+    let sql = "UPDATE engine_run SET state = ?2, code = ?3, message = ?4, finished = ?5, lease_until = NULL, away_since = NULL \
+         WHERE id = ?1";
     conn.prepare_cached(sql)?.execute((run, state.name(), code, message, now))?;
     lanes::leave(conn, run)
 }
@@ -208,8 +211,23 @@ pub(crate) fn again(
     message: Option<&str>,
 ) -> rusqlite::Result<()> {
     let sql = "UPDATE engine_run SET state = 'queued', due = ?2, retries = retries + 1, code = ?3, message = ?4, \
-               lease_until = NULL WHERE id = ?1";
+               lease_until = NULL, away_since = NULL WHERE id = ?1";
     conn.prepare_cached(sql)?.execute((run, due, code, message)).map(drop)
+}
+
+/// Puts a run back that waits for an Odoo server which is away since then. That is no failure of the run: it keeps its lanes
+/// and its retries.
+pub(crate) fn wait(
+    conn: &Connection,
+    run: RunId,
+    due: i64,
+    away_since: i64,
+    code: &str,
+    message: Option<&str>,
+) -> rusqlite::Result<()> {
+    let sql = "UPDATE engine_run SET state = 'queued', due = ?2, away_since = ?3, code = ?4, message = ?5, \
+               lease_until = NULL WHERE id = ?1";
+    conn.prepare_cached(sql)?.execute((run, due, away_since, code, message)).map(drop)
 }
 
 /// Whether this claim is still the newest: nobody cancelled the run or gave it to another.

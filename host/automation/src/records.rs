@@ -6,6 +6,7 @@ use triggerbox_model::{
     event::Outcome,
     schema::Schema,
 };
+use triggerbox_odoo::OdooError;
 use triggerbox_sandbox::HostFault;
 use triggerbox_store::session::Session;
 
@@ -59,6 +60,11 @@ pub trait Records: Send + 'static {
 
     /// Why the run must start again, if it must.
     fn outdated(&self) -> Option<&Error>;
+
+    /// Why the run was ended, if that was Odoo.
+    fn fault(&self) -> Option<&OdooError> {
+        None
+    }
 
     /// What the backend itself told of its errors, for administrators alone.
     fn tracebacks(&self) -> Vec<String> {
@@ -149,6 +155,10 @@ impl Records for triggerbox_odoo::Session {
     /// Seen only at the commit.
     fn outdated(&self) -> Option<&Error> {
         None
+    }
+
+    fn fault(&self) -> Option<&OdooError> {
+        triggerbox_odoo::Session::fault(self)
     }
 
     fn tracebacks(&self) -> Vec<String> {

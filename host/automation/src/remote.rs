@@ -147,7 +147,7 @@ pub(crate) struct Concluded {
 }
 
 impl Concluded {
-    fn without_effect(verdict: Verdict) -> Self {
+    pub(crate) fn without_effect(verdict: Verdict) -> Self {
         Self { verdict, diff: Diff::default(), at: None }
     }
 }
@@ -164,7 +164,7 @@ pub(crate) async fn conclude(session: &mut Session, run_id: &str, dry_run: bool,
                 Concluded { verdict: Verdict::DryRun(outcome), diff, at: None }
             }
             Ok(Err(error)) => Concluded::without_effect(Verdict::Rejected(error)),
-            Err(fault) => Concluded::without_effect(Verdict::Backend(fault.to_string())),
+            Err(fault) => Concluded::without_effect(Verdict::of_odoo(&fault)),
         };
     }
     match session.commit(run_id).await {
@@ -180,7 +180,7 @@ fn refused(error: CommitError, run_id: &str) -> Verdict {
     match error {
         CommitError::Conflict(error) => Verdict::Conflict(error),
         CommitError::Refused(error) => Verdict::Rejected(error),
-        CommitError::Backend(fault) => Verdict::Backend(fault.to_string()),
+        CommitError::Backend(fault) => Verdict::of_odoo(&fault),
         CommitError::Unclear(_) => {
             Verdict::OutcomeUnknown(format!("{error}; odoo's ledger lists the run as `run {run_id}` if they were"))
         }

@@ -7,6 +7,7 @@ use triggerbox_model::{
     event::{Failure, Outcome},
     limits::{Breach, Limits, PerLimit},
 };
+use triggerbox_odoo::OdooError;
 use triggerbox_sandbox::{Durations, Trap};
 
 use crate::{plan::Judged, play::Done};
@@ -72,6 +73,10 @@ pub enum Verdict {
     Conflict(Error),
     /// The backend failed. The operator.
     Backend(String),
+    /// The Odoo server is away. Nobody: the run waits for it.
+    Away(String),
+    /// The Odoo server does not take the key of the run's user, or does not have or allow what applies changes. The operator.
+    Unusable(String),
     /// The script failed after a model or another service was not available. Nobody: it is tried again.
     Unavailable(Error),
     /// A request that changes something elsewhere may have arrived or not. A person must look.
@@ -80,8 +85,28 @@ pub enum Verdict {
 
 impl Verdict {
     /// The codes of what is no success.
-    pub const FAILURES: [&'static str; 8] =
-        ["failed", "limit-exceeded", "trapped", "rejected", "conflict", "backend", "unavailable", "outcome-unknown"];
+    pub const FAILURES: [&'static str; 10] = [
+        "failed",
+        "limit-exceeded",
+        "trapped",
+        "rejected",
+        "conflict",
+        "backend",
+        "odoo-away",
+        "odoo-unusable",
+        "unavailable",
+        "outcome-unknown",
+    ];
+
+    /// What it comes to that Odoo did not do what a run needs.
+    pub(crate) fn of_odoo(fault: &OdooError) -> Self {
+        let why = fault.to_string();
+        match fault {
+            away if away.is_away() => Self::Away(why),
+            unusable if unusable.needs_a_person() => Self::Unusable(why),
+            _ => Self::Backend(why),
+        }
+    }
 
     /// The stable code, `limit-exceeded`.
     #[must_use]
@@ -97,6 +122,8 @@ impl Verdict {
             Self::Rejected(_) => "rejected",
             Self::Conflict(_) => "conflict",
             Self::Backend(_) => "backend",
+            Self::Away(_) => "odoo-away",
+            Self::Unusable(_) => "odoo-unusable",
             Self::Unavailable(_) => "unavailable",
             Self::OutcomeUnknown(_) => "outcome-unknown",
         }
@@ -113,7 +140,7 @@ impl Verdict {
             Self::LimitExceeded(breach) => Some(breach.to_string()),
             Self::Trapped(trap) => Some(trap.cause.clone()),
             Self::Rejected(error) | Self::Conflict(error) | Self::Unavailable(error) => Some(error.message.clone()),
-            Self::Backend(why) | Self::OutcomeUnknown(why) => Some(why.clone()),
+            Self::Backend(why) | Self::Away(why) | Self::Unusable(why) | Self::OutcomeUnknown(why) => Some(why.clone()),
         }
     }
 

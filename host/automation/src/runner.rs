@@ -207,11 +207,14 @@ pub(crate) fn unsuccessful(ending: Ending) -> Verdict {
     }
 }
 
-/// As [`unsuccessful`], with what only the host knows: that the run was ended for a conflict, or that it failed when
-/// somebody whom it had asked was not available.
+/// As [`unsuccessful`], with what only the host knows: that the run was ended for a conflict or because of Odoo, or that it
+/// failed when somebody whom it had asked was not available.
 pub(crate) fn unsuccessful_step(done: &Done) -> Verdict {
     if let Some(conflict) = &done.conflict {
         return Verdict::Conflict(conflict.clone());
+    }
+    if let Some(fault) = &done.fault {
+        return Verdict::of_odoo(fault);
     }
     let said = match (&done.ending, &done.unavailable) {
         (Ending::Failed(Failure::Failed(said)), Some(unavailable)) => Some((said, &unavailable.error)),

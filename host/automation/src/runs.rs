@@ -124,6 +124,8 @@ pub struct RunSummary {
     pub due: Timestamp,
     /// Earlier runs on its records that it waits for.
     pub blockers: u32,
+    /// Since when the Odoo server that it waits for is away, if it does.
+    pub away_since: Option<Timestamp>,
     /// How often it was started.
     pub attempt: u32,
     /// When it ended.
@@ -208,7 +210,7 @@ pub struct RunFilter {
 }
 
 const COLUMNS: &str = "id, key, rule, rule_version, root, parent_run, depth, model, record, class, actor, run_as, superuser, \
-                       at, state, due, blockers, attempt, finished, code, message";
+                       at, state, due, blockers, attempt, finished, code, message, away_since";
 
 /// Runs that match, newest first.
 ///
@@ -427,5 +429,6 @@ fn summary(row: &Row<'_>) -> rusqlite::Result<RunSummary> {
         finished: row.get::<_, Option<i64>>(18)?.map(timestamp),
         code: row.get(19)?,
         message: row.get(20)?,
+        away_since: row.get::<_, Option<i64>>(21)?.map(timestamp),
     })
 }

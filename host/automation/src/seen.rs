@@ -134,6 +134,15 @@ pub fn noted(conn: &Connection, scope: &str, key: &str) -> rusqlite::Result<Opti
     conn.prepare_cached(sql)?.query_row((scope, key), |row| row.get(0)).optional()
 }
 
+/// Forgets one key.
+///
+/// # Errors
+/// What the database says.
+pub fn remove(conn: &Connection, scope: &str, key: &str) -> rusqlite::Result<()> {
+    let sql = "DELETE FROM engine_seen WHERE scope = ?1 AND key = ?2";
+    conn.prepare_cached(sql)?.execute((scope, key)).map(drop)
+}
+
 /// Forgets keys that were taken before this time, in scopes that begin so. How many there were.
 ///
 /// # Errors

@@ -209,7 +209,8 @@ impl Client {
                 OdooError::UnknownDatabase { server: place(&self.url), database: self.database.clone() }
             }
             (429 | 500..=599, None) => {
-                OdooError::Failed { status: code, message: "it does not say why".to_owned(), traceback: String::new() }
+                let message = "it does not say why".to_owned();
+                OdooError::Failed { status: code, class: String::new(), message, traceback: String::new() }
             }
             _ => self.odd(format!("it answers {code} without saying why")),
         }

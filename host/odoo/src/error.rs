@@ -106,6 +106,8 @@ pub enum OdooError {
     Failed {
         /// HTTP's.
         status: u16,
+        /// Odoo's class of the error, `builtins.ZeroDivisionError`; empty where it is not Odoo itself that answers.
+        class: String,
         /// Odoo's words.
         message: String,
         /// Odoo's traceback, for administrators only.
@@ -147,6 +149,27 @@ impl OdooError {
         }
     }
 
+    /// Whether nobody is there who could answer, so that it is waited for. An Odoo that answers with an error of its own is
+    /// there; unless it is its database that is not, or that is being upgraded.
+    ///
+    /// Of an answer that does not come in time it is not said: that may be the question.
+    #[must_use]
+    pub fn is_away(&self) -> bool {
+        match self {
+            Self::Unreachable { .. } | Self::CutOff { .. } => true,
+            Self::Failed { status: 500, class, .. } => class.is_empty() || class.starts_with("psycopg2."),
+            Self::Failed { status, .. } => (501..=599).contains(status),
+            _ => false,
+        }
+    }
+
+    /// Whether it stays so until a person does something about it: a key, or a right. That Odoo has no such database is not
+    /// among it: it says so, too, while its own database is started anew.
+    #[must_use]
+    pub fn needs_a_person(&self) -> bool {
+        matches!(self, Self::KeyRefused { .. } | Self::WrongLogin { .. } | Self::NotSetUp(_))
+    }
+
     /// Whether the request may have been done all the same.
     #[must_use]
     pub fn is_unclear(&self) -> bool {
@@ -157,25 +180,33 @@ impl OdooError {
         }
     }
 
+    /// The stable code, `odoo-unreachable`.
+    #[must_use]
+    pub fn code(&self) -> &str {
+        match self {
+            Self::Refused(refusal) => &refusal.error.code,
+            Self::Unreachable { .. } => "odoo-unreachable",
+            Self::Certificate { .. } => "odoo-certificate",
+            Self::Timeout { .. } => "odoo-timeout",
+            Self::CutOff { .. } => "odoo-cut-off",
+            Self::NotOdoo { .. } => "not-odoo",
+            Self::Redirected { .. } => "odoo-redirects",
+            Self::TooLarge { .. } => "odoo-answer-too-large",
+            Self::UnknownDatabase { .. } => "unknown-database",
+            Self::KeyRefused { .. } => "odoo-key-refused",
+            Self::WrongLogin { .. } => "wrong-login",
+            Self::OtherVersion { .. } => "other-odoo-version",
+            Self::NotSetUp(_) => "not-set-up",
+            Self::Failed { .. } => "odoo-failed",
+        }
+    }
+
     /// As the one error type of the contract.
     #[must_use]
     pub fn into_error(self) -> Error {
-        let text = self.to_string();
         match self {
             Self::Refused(refusal) => refusal.error,
-            Self::Unreachable { .. } => Error::unavailable("odoo-unreachable", text),
-            Self::Certificate { .. } => Error::unavailable("odoo-certificate", text),
-            Self::Timeout { .. } => Error::unavailable("odoo-timeout", text),
-            Self::CutOff { .. } => Error::unavailable("odoo-cut-off", text),
-            Self::NotOdoo { .. } => Error::unavailable("not-odoo", text),
-            Self::Redirected { .. } => Error::unavailable("odoo-redirects", text),
-            Self::TooLarge { .. } => Error::unavailable("odoo-answer-too-large", text),
-            Self::UnknownDatabase { .. } => Error::unavailable("unknown-database", text),
-            Self::KeyRefused { .. } => Error::unavailable("odoo-key-refused", text),
-            Self::WrongLogin { .. } => Error::unavailable("wrong-login", text),
-            Self::OtherVersion { .. } => Error::unavailable("other-odoo-version", text),
-            Self::NotSetUp(_) => Error::unavailable("not-set-up", text),
-            Self::Failed { .. } => Error::unavailable("odoo-failed", text),
+            error => Error::unavailable(error.code(), error.to_string()),
         }
     }
 
@@ -221,7 +252,7 @@ pub(crate) fn refused(status: u16, told: Told) -> OdooError {
             Error::invalid("unknown-field", message)
         }
         (500, "ValueError" | "KeyError" | "TypeError" | "AttributeError") => Error::invalid("bad-call", message),
-        _ => return OdooError::Failed { status, message, traceback: told.debug },
+        _ => return OdooError::Failed { status, class: told.name, message, traceback: told.debug },
     };
     OdooError::Refused(Refusal { error, traceback: told.debug })
 }

@@ -55,6 +55,7 @@ pub struct Session {
     state: BTreeMap<String, Option<String>>,
     note_subtype: Option<u32>,
     tracebacks: Mutex<Vec<String>>,
+    fault: Option<OdooError>,
 }
 
 /// What a session had staged at a moment, to go back to ([`Session::undo`]).
@@ -106,6 +107,7 @@ impl Session {
             state: BTreeMap::new(),
             note_subtype: None,
             tracebacks: Mutex::default(),
+            fault: None,
         }
     }
 
@@ -133,7 +135,8 @@ impl Session {
     /// # Errors
     /// When Odoo cannot be used.
     pub async fn learn(&mut self, call: &Call) -> Result<Result<(), Error>, OdooError> {
-        told(self.learn_paths(call).await)
+        let learnt = self.learn_paths(call).await;
+        self.told(learnt)
     }
 
     /// Answers a host call. The inner result is for the script; the outer one ends the run.
@@ -148,7 +151,7 @@ impl Session {
         if let Err(Fail::Script(error)) = &answer {
             self.doubt(error);
         }
-        told(answer)
+        self.told(answer)
     }
 
     /// Calls a method that changes nothing, and answers with what it says. What the run has staged is not there for it to see:
@@ -161,7 +164,7 @@ impl Session {
             Ok(()) => self.method_answer(call).await,
             Err(fail) => Err(fail),
         };
-        told(answer)
+        self.told(answer)
     }
 
     async fn method_answer(&mut self, call: Call) -> Result<Answer, Fail> {
@@ -201,7 +204,8 @@ impl Session {
     /// # Errors
     /// When Odoo cannot be used.
     pub async fn know(&mut self, model: &str) -> Result<Result<(), Error>, OdooError> {
-        told(self.learn_model(model).await)
+        let learnt = self.learn_model(model).await;
+        self.told(learnt)
     }
 
     /// What the run wants to change so far.
@@ -360,6 +364,23 @@ impl Session {
         self.tracebacks.lock().unwrap_or_else(PoisonError::into_inner).iter().rev().cloned().collect()
     }
 
+    /// Why the run was ended, if that was Odoo.
+    #[must_use]
+    pub fn fault(&self) -> Option<&OdooError> {
+        self.fault.as_ref()
+    }
+
+    fn told<T>(&mut self, answer: Result<T, Fail>) -> Result<Result<T, Error>, OdooError> {
+        match answer {
+            Ok(answer) => Ok(Ok(answer)),
+            Err(Fail::Script(error)) => Ok(Err(error)),
+            Err(Fail::Fault(fault)) => {
+                self.fault = Some(fault.clone());
+                Err(fault)
+            }
+        }
+    }
+
     /// Odoo does not know a field that it described, or sends it as something else: its models are not what they were when
     /// they were looked at, and the next run looks again.
     pub(crate) fn doubt(&self, error: &Error) {
@@ -408,14 +429,6 @@ fn end_of(traceback: &str) -> String {
     match (end, kept.split_once('\n')) {
         (0, _) | (_, None) => kept.to_owned(),
         (_, Some((_, lines))) => format!("…\n{lines}"),
-    }
-}
-
-fn told<T>(answer: Result<T, Fail>) -> Result<Result<T, Error>, OdooError> {
-    match answer {
-        Ok(answer) => Ok(Ok(answer)),
-        Err(Fail::Script(error)) => Ok(Err(error)),
-        Err(Fail::Fault(fault)) => Err(fault),
     }
 }
 

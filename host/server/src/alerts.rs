@@ -29,6 +29,7 @@ use crate::{
     config::ConfigError,
     idempotency,
     metrics::usage,
+    outage,
     problem::Problem,
     signature::{SIGNATURE, TIMESTAMP, sign},
 };
@@ -49,8 +50,8 @@ const TOLD: &str = "alert:";
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Trouble {
     /// Stable: `failures-in-a-row`, `dead-letter`, `outcome-unknown`, `before-rule-broken`, `time-rule-broken`,
-    /// `approval-waits`, `stuck-run`, `limit-nearly-reached`, `schedule-over`, `odoo-unreachable`, `odoo-rule-changed`,
-    /// `odoo-rules-not-kept`, `odoo-events-set-aside`, `odoo-events-wait`.
+    /// `approval-waits`, `stuck-run`, `limit-nearly-reached`, `schedule-over`, `odoo-unreachable`, `odoo-answers-again`,
+    /// `odoo-rule-changed`, `odoo-rules-not-kept`, `odoo-events-set-aside`, `odoo-events-wait`.
     pub kind: &'static str,
     /// The rule.
     pub rule: String,
@@ -199,6 +200,9 @@ pub fn standing(
     found.extend(of_approvals(app, conn)?);
     found.extend(app.outbox().trouble());
     let minutes = i64::from(app.config().alerts.stuck_minutes);
+    if app.engine().odoo().is_some() {
+        found.extend(outage::trouble(conn, now, (minutes > 0).then_some(minutes * 60_000))?);
+    }
     let sql = "SELECT id, attempt, rule FROM engine_run WHERE state = 'running'";
     let mut statement = conn.prepare_cached(sql)?;
     let rows = statement.query_map([], |row| Ok(((row.get(0)?, row.get(1)?), row.get(2)?)))?;
@@ -229,8 +233,13 @@ pub fn standing(
 /// What the database says.
 pub fn is_news(app: &App, conn: &Connection, trouble: &Trouble, now: Timestamp) -> Result<bool, EngineError> {
     let pause = i64::from(app.config().alerts.repeat_minutes) * 60_000;
-    let told = seen::noted(conn, &format!("{TOLD}{}", trouble.kind), &trouble.rule)?;
+    let told = told(conn, trouble.kind, &trouble.rule)?;
     Ok(told.is_none_or(|told| told < millis(trouble.since) && millis(now) - told >= pause))
+}
+
+/// When such a thing was told of a rule last.
+pub(crate) fn told(conn: &Connection, kind: &str, rule: &str) -> rusqlite::Result<Option<i64>> {
+    seen::noted(conn, &format!("{TOLD}{kind}"), rule)
 }
 
 /// Tells people, until the server is being stopped.

@@ -16,6 +16,7 @@
 //! | [`health`] | whether the server is well |
 //! | [`metrics`] | what Prometheus reads |
 //! | `odoo` | events of an Odoo server |
+//! | `outage` | since when it is away |
 //! | [`people`] | accounts, roles, sessions, the audit log |
 //! | [`told`] | what the audit log is told of changes |
 //! | [`verdicts`] | what backtests said |
@@ -38,6 +39,7 @@ pub mod hook;
 pub mod idempotency;
 pub mod metrics;
 mod odoo;
+mod outage;
 pub mod people;
 pub mod problem;
 mod providers;

@@ -9,9 +9,13 @@ use std::{
 use axum::{Router, extract::DefaultBodyLimit, extract::State, http::StatusCode, routing::post};
 use jiff::{SignedDuration, Timestamp};
 use tokio::sync::{Notify, watch};
-use triggerbox_automation::{Clock, clock::reach, engine::Drained};
+use triggerbox_automation::{
+    Clock,
+    clock::{millis, reach},
+    engine::Drained,
+};
 
-use crate::{alerts::Trouble, app::App, problem::Problem};
+use crate::{alerts::Trouble, app::App, outage, problem::Problem};
 
 /// From a ping to the look into the outbox, however many pings there are: Odoo pings before it answers the user who wrote, and
 /// is not asked for anything until it has.
@@ -141,8 +145,9 @@ async fn drain(app: &App) -> Option<Drained> {
     let now = app.engine().clock().now();
     match app.engine().drain().await {
         Ok(drained) => {
-            if app.outbox().note("odoo-unreachable", None) {
-                tracing::info!("odoo answers again");
+            // With a full queue nobody has asked.
+            if !drained.full {
+                answers(app, now).await;
             }
             for odd in &drained.aside {
                 tracing::warn!(row = odd.row, why = odd.why, "an event of odoo was set aside");
@@ -169,11 +174,32 @@ async fn drain(app: &App) -> Option<Drained> {
             Some(drained)
         }
         Err(error) => {
-            if app.outbox().note("odoo-unreachable", Some((format!("odoo's events cannot be had: {error}"), now))) {
-                tracing::warn!(%error, "odoo's events cannot be had; they stay in its outbox");
-            }
+            is_away(app, &error.to_string(), now).await;
             None
         }
+    }
+}
+
+/// Notes that Odoo is away, and why; once for each outage, people are told.
+async fn is_away(app: &App, why: &str, now: Timestamp) {
+    let known = app.read(outage::why).await;
+    if !known.is_ok_and(|known| known.as_deref() == Some(why)) {
+        let (text, now) = (why.to_owned(), millis(now));
+        // What failed here is the database, and that is in the log.
+        if app.write(move |conn| outage::begin(conn, &text, now)).await.unwrap_or_default() {
+            tracing::warn!(why, "odoo's events cannot be had; they stay in its outbox");
+            app.outbox().news.notify_one();
+        }
+    }
+}
+
+/// Notes that Odoo answers.
+async fn answers(app: &App, now: Timestamp) {
+    if app.read(outage::why).await.is_ok_and(|known| known.is_some())
+        && app.write(move |conn| outage::end(conn, millis(now))).await.unwrap_or_default()
+    {
+        tracing::info!("odoo answers again");
+        app.outbox().news.notify_one();
     }
 }
 

@@ -12,6 +12,7 @@ struct Last {
     state: String,
     due: i64,
     blockers: i64,
+    away_since: Option<i64>,
     at: i64,
     code: Option<String>,
     message: Option<String>,
@@ -64,6 +65,15 @@ impl Case<'_> {
                 "waits-for-its-turn",
                 format!("{run} waits for {} earlier ones on the same record", last.blockers),
                 "the earlier ones go first; cancel one that will not end",
+            ),
+            "queued" if let Some(since) = last.away_since => self.found(
+                "waits-for-odoo",
+                format!(
+                    "{run} waits for odoo since {}, and is tried again at {}: {message}",
+                    timestamp(since).strftime("%Y-%m-%d %H:%M:%S"),
+                    timestamp(last.due).strftime("%Y-%m-%d %H:%M:%S")
+                ),
+                "nothing, if odoo comes back within a day: `triggerbox odoo doctor` tells whether it answers",
             ),
             "queued" if !code.is_empty() => self.found(
                 "retrying",
@@ -133,6 +143,8 @@ impl Case<'_> {
             "trapped" => ("script-broke", "the script's author mends it; the run has the place"),
             "rejected" if refused => ("no-right", "grant what is missing, or run the rule as somebody who may"),
             "rejected" => ("rejected", "the data is refused: mend it, or the script"),
+            "odoo-away" => ("odoo-was-away", "once odoo answers (`triggerbox odoo doctor` tells), requeue it"),
+            "odoo-unusable" => ("odoo-unusable", "an operator does what the text says; then requeue it"),
             _ if refused => ("no-right", "grant what is missing, or run the rule as somebody who may"),
             _ if dead => ("dead", "it was tried as often as may be; mend the cause and requeue it"),
             _ => ("failed", "the text says who must act; then retry the run"),
@@ -141,7 +153,7 @@ impl Case<'_> {
     }
 
     fn newest(&self, record: Option<Id>) -> Result<Option<Last>, EngineError> {
-        let sql = "SELECT id, state, due, blockers, at, code, message FROM engine_run r WHERE rule = ?1 \
+        let sql = "SELECT id, state, due, blockers, at, code, message, away_since FROM engine_run r WHERE rule = ?1 \
                    AND (?2 IS NULL OR record = ?2 OR EXISTS (SELECT 1 FROM json_each(r.request, '$.records') WHERE value = ?2)) \
                    ORDER BY id DESC LIMIT 1";
         let read = |row: &rusqlite::Row<'_>| {
@@ -153,6 +165,7 @@ impl Case<'_> {
                 at: row.get(4)?,
                 code: row.get(5)?,
                 message: row.get(6)?,
+                away_since: row.get(7)?,
             })
         };
         Ok(self.conn.prepare_cached(sql)?.query_row((&self.stored.rule.name, record), read).optional()?)

@@ -13,6 +13,7 @@ use triggerbox_model::{
     limits::{Class, Limit, Limits},
     value::Id,
 };
+use triggerbox_odoo::OdooError;
 use triggerbox_sandbox::{ContentHash, LogLevel};
 use triggerbox_store::{db::Snapshot, env::Env, query::records::Stored, session::Session as View};
 
@@ -37,6 +38,8 @@ use crate::{
     policy,
     proposals::{self, Proposed},
     queue::{self, Claim},
+    remote::Concluded,
+    report::Verdict,
     rule::{Action, Caps, Dispatch, Environment, Mode, Rule, ScriptRef},
     runs::{LogLine, RunId},
     scripts::{asks, binding, registry},
@@ -74,10 +77,19 @@ impl Engine {
         let mut steps = Vec::new();
         let ended = match self.try_scripts(&claim, &log, Some(seat), &mut steps).await {
             Ok(result) => result,
+            // What the engine itself asks is answered at once, if anybody is there. Of scripts that did not run nothing is kept:
+            // in a day that would be hundreds of tries.
+            Err(EngineError::Backend(error)) if error.is_away() || matches!(error, OdooError::Timeout { .. }) => {
+                Ended::Elsewhere(Concluded::without_effect(Verdict::Away(error.to_string())))
+            }
             // Nobody here is to blame: it is tried again.
             Err(error @ (EngineError::Backend(_) | EngineError::Database(_))) => {
-                let why = error.to_string();
-                steps.push(Done::not_run(ContentHash([0; 32]), Limits::resolve(claim.class, []), why));
+                let not_run = Done::not_run(ContentHash([0; 32]), Limits::resolve(claim.class, []), error.to_string());
+                let fault = match error {
+                    EngineError::Backend(fault) => Some(fault),
+                    _ => None,
+                };
+                steps.push(Done { fault, ..not_run });
                 Ended::Unsuccessful
             }
             Err(error) => Ended::NotRun(error.into_error()),

@@ -77,6 +77,7 @@ impl Engine {
             key: format!("dry-{:016x}", rand::random::<u64>()),
             attempt: 1,
             retries: 0,
+            away_since: None,
             model: shown.rule.model.clone(),
             rule: Arc::new(shown),
             root: 0,

@@ -15,7 +15,7 @@ use triggerbox_store::{commit, env::Env};
 
 use super::{Engine, Shared, approve::IN_LEDGER, time::Own};
 use crate::{
-    clock::millis,
+    clock::{millis, timestamp},
     dispatch::{Cause, Parent},
     error::EngineError,
     logs,
@@ -45,6 +45,12 @@ const LONGEST_WAIT: i64 = 600_000;
 
 /// The longest that a provider can have a run wait.
 const LONGEST_ASKED_WAIT: i64 = 3_600_000;
+
+/// The longest that a run which waits for an Odoo server lets pass without asking for it.
+const LONGEST_AWAY_WAIT: i64 = 300_000;
+
+/// How long an Odoo server may be away before the runs that wait for it are dead, in milliseconds: longer than upgrades take.
+const LONGEST_AWAY: i64 = 24 * 3_600_000;
 
 /// A try that is over, before anything of it is kept.
 pub(super) struct Tried {
@@ -199,7 +205,7 @@ impl Shared {
             (Ended::Applied(_), _) => (RunState::Succeeded, "applied", Some(IN_LEDGER.to_owned())),
             (Ended::NotRun(error), _) => (RunState::Failed, error.code.as_str(), Some(error.message.clone())),
             (_, Some(verdict)) => {
-                let message = verdict.message();
+                let mut message = verdict.message();
                 let state = match &verdict {
                     Verdict::Applied(outcome) | Verdict::DryRun(outcome) | Verdict::Proposed(outcome) => {
                         keep_outcome(conn, claim, outcome)?;
@@ -216,7 +222,19 @@ impl Shared {
                         queue::again(conn, claim.id, now + wait, verdict.code(), message.as_deref())?;
                         return Ok(false);
                     }
-                    Verdict::Conflict(_) | Verdict::Backend(_) | Verdict::Unavailable(_) => RunState::Dead,
+                    Verdict::Conflict(_) | Verdict::Backend(_) | Verdict::Unavailable(_) | Verdict::Unusable(_) => {
+                        RunState::Dead
+                    }
+                    Verdict::Away(why) => {
+                        let since = claim.away_since.unwrap_or(now);
+                        if now - since < LONGEST_AWAY {
+                            let wait = self.random.jitter(away_wait(now - since));
+                            queue::wait(conn, claim.id, now + wait, since, verdict.code(), message.as_deref())?;
+                            return Ok(false);
+                        }
+                        message = Some(given_up(timestamp(since), why));
+                        RunState::Dead
+                    }
                     Verdict::OutcomeUnknown(_) => RunState::OutcomeUnknown,
                     _ => RunState::Failed,
                 };
@@ -327,6 +345,21 @@ fn wait(retries: u32, conflict: bool) -> i64 {
     retries.checked_sub(prompt).map_or(0, |waits| (FIRST_WAIT << waits.min(20)).min(LONGEST_WAIT))
 }
 
+/// How long a run waits at most for an Odoo server that has been away for so long: as long again.
+fn away_wait(away: i64) -> i64 {
+    away.clamp(FIRST_WAIT, LONGEST_AWAY_WAIT)
+}
+
+/// What is said of a run that has waited for an Odoo server for too long.
+fn given_up(since: Timestamp, why: &str) -> String {
+    format!(
+        "odoo has been away since {}, longer than a run waits for it ({} hours): {why}; retry the run once odoo answers: its \
+         ledger is asked first, so that nothing is done twice",
+        since.strftime("%Y-%m-%d %H:%M:%S UTC"),
+        LONGEST_AWAY / 3_600_000
+    )
+}
+
 /// How long somebody who is not available wants to be left alone, within reason.
 fn asked_to_wait(steps: &[Done]) -> i64 {
     let wait = steps.last().and_then(|step| step.unavailable.as_ref()?.wait).unwrap_or_default();
@@ -365,12 +398,23 @@ fn keep_outcome(conn: &Connection, claim: &Claim, outcome: &Outcome) -> Result<(
 
 #[cfg(test)]
 mod tests {
-    use super::wait;
+    use super::{away_wait, wait};
 
     #[test]
     fn waits_double_up_to_ten_minutes_and_conflicts_are_tried_again_at_once() {
         let waits: Vec<i64> = (0..12).map(|retries| wait(retries, false) / 1_000).collect();
         assert_eq!(waits, [1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 600, 600]);
         assert_eq!([0, 3, 4, 5].map(|retries| wait(retries, true)), [0, 0, 1_000, 2_000]);
+    }
+
+    #[test]
+    fn an_odoo_server_that_is_away_is_asked_for_after_as_long_again_up_to_five_minutes() {
+        let (mut away, mut waits) = (0, Vec::new());
+        for _ in 0..12 {
+            waits.push(away_wait(away) / 1_000);
+            away += away_wait(away);
+        }
+        assert_eq!(waits, [1, 1, 2, 4, 8, 16, 32, 64, 128, 256, 300, 300]);
+        assert_eq!(away_wait(-5_000), 1_000, "a clock that was put back");
     }
 }

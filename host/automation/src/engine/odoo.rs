@@ -186,7 +186,7 @@ impl Engine {
 pub(super) fn unavailable(error: OdooError) -> EngineError {
     match error {
         OdooError::Refused(refusal) => EngineError::Refused(refusal.error),
-        error => EngineError::Backend(error.into_error()),
+        error => EngineError::Backend(error),
     }
 }
 

@@ -12,7 +12,7 @@ use crate::{
     firing::Firing,
     journal::Keep,
     people::Person,
-    play::{Task, play_over},
+    play::{Done, Task, play_over},
     queue::Claim,
     records::Records,
     rule::{ScriptRef, Source},
@@ -70,6 +70,8 @@ impl Engine {
         let played = play_over(session, &task, &[step], Keep::Outside, None, log).await?;
         match (played.outcome, played.steps.into_iter().last()) {
             (Some(outcome), _) => Ok(outcome.records),
+            // The source is as it should be: the run is tried again.
+            (None, Some(Done { fault: Some(fault), .. })) => Err(EngineError::Backend(fault)),
             (None, step) => {
                 let verdict = step.map(|step| runner::unsuccessful(step.ending));
                 let why = verdict.and_then(|verdict| verdict.message()).unwrap_or_default();

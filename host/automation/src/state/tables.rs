@@ -4,7 +4,7 @@
 use rusqlite::{Connection, OptionalExtension};
 
 /// The steps from nothing to the newest format. One that was released never changes: a new one is added.
-const STEPS: &[&str] = &[FIRST, LOG, AGENTS, SUPPRESSED, YES, SETTINGS, WHO_SET];
+const STEPS: &[&str] = &[FIRST, LOG, AGENTS, SUPPRESSED, YES, SETTINGS, WHO_SET, AWAY];
 
 /// Key in `tb_meta`.
 const FORMAT_KEY: &str = "engine-format";
@@ -250,6 +250,12 @@ CREATE TABLE engine_setting (name TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT,
 const WHO_SET: &str = "
 ALTER TABLE engine_setting ADD COLUMN set_by INTEGER;
 ALTER TABLE engine_setting ADD COLUMN set_at INTEGER;
+";
+
+/// Runs wait for an Odoo server that is away.
+const AWAY: &str = "
+ALTER TABLE engine_run ADD COLUMN away_since INTEGER;     -- when it was away for the first time, of a run that waits for it
+CREATE INDEX engine_run_away ON engine_run (away_since) WHERE away_since IS NOT NULL;
 ";
 
 /// Whether the file has the engine's tables, as this program knows them.

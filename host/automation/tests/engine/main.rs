@@ -10,9 +10,13 @@
 
 mod agents;
 mod approvals;
+mod away;
 mod before;
 mod control;
 mod flow;
+#[path = "../../../odoo/tests/odoo/lab/http.rs"]
+#[allow(dead_code, reason = "it can do more than is needed here")]
+mod http;
 mod loops;
 #[path = "../../../../tests/e2e/support/model.rs"]
 mod model;

@@ -291,6 +291,8 @@ pub(crate) fn text(report: &Report) -> String {
         Verdict::OutcomeUnknown(message) => line(format!("{} {}", styled(RED, "outcome unknown:"), printable(message))),
         Verdict::Unavailable(error) => line(format!("{} {}", styled(RED, "not available:"), printable(&error.message))),
         Verdict::Backend(message) => line(format!("{} {}", styled(RED, "the backend failed:"), printable(message))),
+        Verdict::Away(message) => line(format!("{} {}", styled(RED, "odoo is away:"), printable(message))),
+        Verdict::Unusable(message) => line(format!("{} {}", styled(RED, "odoo cannot be used:"), printable(message))),
     }
     if !report.verdict.is_success() {
         line(styled(DIM, "nothing was applied"));
@@ -325,9 +327,12 @@ pub(crate) fn exit(report: &Report) -> Exit {
         // A script that gave up after a refusal gave up because of it.
         Verdict::Failed(_) if !report.refusals.is_empty() => Exit::Policy,
         Verdict::Failed(_) | Verdict::Trapped(_) | Verdict::Rejected(_) | Verdict::Dropped(_) => Exit::ScriptFailed,
-        Verdict::Conflict(_) | Verdict::Backend(_) | Verdict::Unavailable(_) | Verdict::OutcomeUnknown(_) => {
-            Exit::Backend
-        }
+        Verdict::Conflict(_)
+        | Verdict::Backend(_)
+        | Verdict::Away(_)
+        | Verdict::Unusable(_)
+        | Verdict::Unavailable(_)
+        | Verdict::OutcomeUnknown(_) => Exit::Backend,
     }
 }
 

@@ -96,7 +96,7 @@ async fn silence_ends_when_the_time_is_over() {
     let body = json!({});
     let once = std::time::Duration::from_millis(50);
     let error = backend.client().call_as(caller, "res.users", "read", &body, Again::Never, once).await.unwrap_err();
-    assert!(matches!(error, OdooError::Timeout { .. }) && error.is_unclear(), "{error:?}");
+    assert!(matches!(error, OdooError::Timeout { .. }) && error.is_unclear() && !error.is_away(), "{error:?}");
     assert_eq!(asked.load(Ordering::SeqCst), 1, "what may have been done is not repeated");
 }
 
@@ -104,18 +104,26 @@ async fn silence_ends_when_the_time_is_over() {
 async fn a_server_that_fails_is_asked_again_only_where_that_may_help() {
     for (status, tries) in [(502, 3), (503, 3), (504, 3), (429, 3), (500, 1)] {
         let (backend, asked) = server("", move || Reply::new(status, "text/html", Vec::new())).await;
-        assert!(matches!(ask(&backend).await, OdooError::Failed { status: told, .. } if told == status));
-        assert_eq!(asked.load(Ordering::SeqCst), tries, "{status}");
+        let error = ask(&backend).await;
+        assert!(matches!(error, OdooError::Failed { status: told, .. } if told == status));
+        assert_eq!((asked.load(Ordering::SeqCst), error.is_away()), (tries, status != 429), "{status}");
+    }
+    // An Odoo that answers in its own words is there, unless its database is not.
+    for (class, away) in [("builtins.ZeroDivisionError", false), ("psycopg2.OperationalError", true)] {
+        let told = format!("{{\"name\": \"{class}\", \"message\": \"no\", \"debug\": \"\"}}");
+        let (backend, _) = server("", move || Reply::new(500, "application/json", told.clone().into_bytes())).await;
+        assert_eq!(ask(&backend).await.is_away(), away, "{class}");
     }
     let (backend, asked) = server("", || Reply::Nothing).await;
-    assert_eq!(ask(&backend).await.into_error().code, "odoo-cut-off");
+    let error = ask(&backend).await;
+    assert!(matches!(error, OdooError::CutOff { .. }) && error.is_away(), "{error:?}");
     assert_eq!(asked.load(Ordering::SeqCst), 3);
     // Nobody listens: nothing was sent.
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
     drop(listener);
     let error = ask(&backend_of(&url)).await;
-    assert!(matches!(error, OdooError::Unreachable { .. }) && !error.is_unclear(), "{error:?}");
+    assert!(matches!(error, OdooError::Unreachable { .. }) && !error.is_unclear() && error.is_away(), "{error:?}");
 }
 
 fn backend_of(url: &str) -> Arc<Backend> {

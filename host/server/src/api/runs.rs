@@ -121,6 +121,8 @@ pub(super) struct RunView {
     due: Timestamp,
     /// Earlier runs on its records that it waits for.
     blockers: u32,
+    /// Since when the Odoo server that it waits for is away, if it does.
+    away_since: Option<Timestamp>,
     /// How often it was started.
     attempt: u32,
     /// When it ended.
@@ -151,6 +153,7 @@ impl From<RunSummary> for RunView {
             state: run.state,
             due: run.due,
             blockers: run.blockers,
+            away_since: run.away_since,
             attempt: run.attempt,
             finished: run.finished,
             code: run.code,

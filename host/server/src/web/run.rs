@@ -171,6 +171,10 @@ fn first_line(visitor: &Visitor, run: &RunSummary, last: Option<&AttemptDetail>)
         @match run.state {
             RunState::Queued => p.banner.wait role="status" {
                 @if run.blockers > 0 { "It waits for " (run.blockers) " earlier runs on the same records." }
+                @else if let Some(since) = run.away_since {
+                    "It waits for Odoo since " (time(since, &visitor.zone)) ", and goes on by itself; tried again at "
+                    (time(run.due, &visitor.zone)) ". " (long(&sentence(&message)))
+                }
                 @else { "It waits for its turn; not before " (time(run.due, &visitor.zone)) "." }
             },
             RunState::Running => p.banner.wait role="status" { "It is running: this page follows it." },
@@ -203,6 +207,10 @@ fn advice(state: RunState, code: &str) -> &'static str {
         (_, "rejected") => "The records refused what the script wanted: mend the data or the script; then retry.",
         (_, "conflict") => "Others kept changing the same records. Retry it.",
         (_, "backend" | "crashed") => "The server had trouble: an operator should look at its log. Then retry.",
+        (_, "odoo-away") => "Odoo was away for longer than a run waits: retry once it answers.",
+        (_, "odoo-unusable") => {
+            "An operator must mend a key, a right or the set-up in Odoo: the message says which. Then retry."
+        }
         (_, "unavailable") => "Another service did not answer: retry once it does.",
         (_, "access-denied" | "no-access" | "record-rule") => {
             "A right is missing: give it to the user that it runs as, or grant it in the automation; then retry."
@@ -559,6 +567,8 @@ mod tests {
             (Dead, "conflict", "Others kept changing"),
             (Dead, "backend", "an operator"),
             (Dead, "crashed", "an operator"),
+            (Dead, "odoo-away", "once it answers"),
+            (Dead, "odoo-unusable", "An operator must mend"),
             (Dead, "unavailable", "Another service"),
             (Failed, "access-denied", "A right is missing"),
             (Failed, "no-access", "A right is missing"),

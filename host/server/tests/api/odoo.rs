@@ -18,16 +18,22 @@ use self::http::Reply;
 use axum::{body::Bytes, http::HeaderMap};
 use serde_json::{Value as Json, json};
 use tokio::{net::TcpListener, sync::mpsc::UnboundedReceiver, task::JoinSet};
-use triggerbox_automation::runs::{RunFilter, RunState};
+use triggerbox_automation::{
+    Clock,
+    runs::{RunFilter, RunState},
+    seen,
+};
 use triggerbox_model::event::Trigger;
 use triggerbox_odoo::{Backend, Config};
 use triggerbox_server::{
-    alerts::{Running, Trouble, standing},
+    alerts::{self, Running, Trouble, standing},
+    people::Role,
     tokens::Scope,
 };
 
 use crate::{
     alerts::listen,
+    browser::Browser,
     world::{ADMIN, SAM, World, eventually, in_time},
 };
 
@@ -44,6 +50,8 @@ enum Outbox {
     Broken,
     /// Nobody answers for it.
     Away,
+    /// Nobody answers for anything.
+    Gone,
     /// Nothing; there is a lead, and whoever reads it meets an error of Odoo's own.
     Unreadable,
 }
@@ -100,6 +108,9 @@ impl Fake {
     fn answer(&self, request: &http::Request) -> Reply {
         let body: Json = serde_json::from_slice(&request.body).unwrap_or_default();
         let method = request.path.trim_start_matches("/json/2/").trim_start_matches("/json/");
+        if *self.outbox.lock().unwrap() == Outbox::Gone {
+            return Reply::Nothing;
+        }
         let is_sam = request.header("authorization").is_some_and(|key| key.ends_with("of-SAM"));
         if is_sam && ["crm.lead/has_access", "crm.lead/search", "crm.lead/read"].contains(&method) {
             self.sam.lock().unwrap().push(method.to_owned());
@@ -134,7 +145,7 @@ impl Fake {
             "x_triggerbox_event/search_read" => {
                 self.looks.fetch_add(1, Ordering::SeqCst);
                 match *self.outbox.lock().unwrap() {
-                    Outbox::Nothing | Outbox::Away | Outbox::Unreadable => json!([]),
+                    Outbox::Nothing | Outbox::Away | Outbox::Gone | Outbox::Unreadable => json!([]),
                     Outbox::Broken => return Reply::new(500, "text/html", b"<h1>Internal Server Error</h1>".to_vec()),
                     Outbox::Everything => self.rows(body["limit"].as_u64().unwrap() + 10),
                 }
@@ -361,7 +372,7 @@ async fn with_odoo_away_no_rule_waits_for_it_after_another() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn with_odoo_away_a_run_that_is_to_be_tried_again_waits_for_it() {
+async fn with_odoo_away_a_run_waits_for_it() {
     let (fake, backend) = Fake::start("poll = 86400").await;
     let world = World::on_odoo(backend).await;
     world.rule(&TOUCH.replace("created", "manual")).await.good(201);
@@ -372,24 +383,113 @@ async fn with_odoo_away_a_run_that_is_to_be_tried_again_waits_for_it() {
     let told = async |attempt: u64| {
         eventually(async || {
             let told = world.get(&format!("/api/v1/runs/{run}")).await.good(200);
-            let is_it = told["attempt"] == json!(attempt) && told["state"] == "queued" && told["code"] == "backend";
+            let is_it = told["attempt"] == json!(attempt) && told["state"] == "queued" && told["code"] == "odoo-away";
             is_it.then_some(told)
         })
         .await
     };
     // By hand, and with all others of its rule: it is accepted, and waits longer each time.
     world.call("POST", &format!("/api/v1/runs/{run}/retry"), Json::Null).await.good(202);
-    assert_eq!(told(2).await["message"], "odoo failed with 503: it does not say why");
+    let since = json!(world.clock.now().to_string());
+    let waits = told(2).await;
+    assert_eq!(waits["message"], "odoo failed with 503: it does not say why");
+    assert_eq!(waits["away-since"], since);
     world.clock.advance(Duration::from_secs(2));
-    told(3).await;
+    assert_eq!(told(3).await["away-since"], since);
+    let admin = Browser::of(&world, ADMIN, &[Role::Administrator]).await;
+    let page = admin.page(&format!("/runs/{run}")).await;
+    let first = page.split("It waits for Odoo since").nth(1).unwrap().split("</p>").next().unwrap();
+    assert!(first.contains("20 Nov 2026") && first.contains("failed with 503: it does not say why"), "{first}");
     world.call("POST", &format!("/api/v1/runs/{run}/cancel"), Json::Null).await.good(204);
     let again = json!({ "rule": "touch", "state": "cancelled" });
     assert_eq!(world.call("POST", "/api/v1/requeues", again).await.good(202)["runs"], json!([run]));
-    told(4).await;
+    assert_eq!(told(4).await["away-since"], json!(world.clock.now().to_string()), "another day");
     fake.set(Outbox::Nothing);
     world.clock.advance(Duration::from_secs(2));
     let ended = world.ended(run).await;
     assert_eq!((&ended["state"], &ended["code"]), (&json!("skipped"), &json!("records-gone")), "{ended}");
+}
+
+// Shows: F081, F088
+#[tokio::test(flavor = "multi_thread")]
+async fn an_outage_is_told_once_and_so_is_its_end() {
+    let (fake, backend) = Fake::start("poll = 86400").await;
+    let (config, mut heard) = listen().await;
+    let mut world = World::on_odoo_with(Arc::clone(&backend), config.clone()).await;
+    world.rule(&TOUCH.replace("created", "manual")).await.good(201);
+    fake.looked(1).await;
+    ping(&world).await;
+    fake.looked(2).await;
+    fake.set(Outbox::Gone);
+    let run = world.app.engine().fire("touch", ADMIN, Trigger::Manual, vec![7]).await.unwrap()[0];
+    eventually(async || world.app.engine().run(run).unwrap().summary.away_since).await;
+    ping(&world).await;
+    let message = told(&mut heard, &["odoo-unreachable"]).await["odoo-unreachable"].clone();
+    let since = "odoo's events cannot be had since 2026-11-20 09:30:00 UTC: ";
+    assert!(
+        message.starts_with(since) && message.ends_with("; 1 run waits for it, and goes on by itself"),
+        "{message}"
+    );
+
+    let engine = world.app.engine().clone();
+    let noted = || seen::noted(&engine.database().snapshot().unwrap(), "alert:odoo-unreachable", "").unwrap();
+    eventually(async || noted()).await;
+    // Hours later, for another reason and after a restart, it is the same outage.
+    world.clock.advance(Duration::from_secs(3 * 3_600));
+    fake.set(Outbox::Broken);
+    ping(&world).await;
+    let is_told = async |world: &World, part: &str| {
+        eventually(async || trouble(world).into_iter().find(|one| one.message.contains(part))).await
+    };
+    let same = is_told(&world, "odoo failed with 500").await;
+    assert!(same.message.starts_with(since), "{same:?}");
+    let is_news = |world: &World, one: &Trouble| {
+        let conn = world.app.engine().database().snapshot().unwrap();
+        alerts::is_news(&world.app, &conn, one, world.clock.now()).unwrap()
+    };
+    assert!(!is_news(&world, &same));
+    let (database, clock) = (engine.database().clone(), Arc::clone(&world.clock));
+    world.stop().await;
+    let world = World::on_odoo_again(database, clock, config, backend).await;
+    let same = is_told(&world, "odoo failed with 500").await;
+    assert!(same.message.starts_with(since) && !is_news(&world, &same), "{same:?}");
+
+    fake.set(Outbox::Nothing);
+    world.clock.advance(Duration::from_secs(300));
+    ping(&world).await;
+    let mut kinds: Vec<String> = Vec::new();
+    while kinds.last().is_none_or(|kind| kind != "odoo-answers-again") {
+        let told: Json = serde_json::from_slice(&in_time(heard.recv()).await.unwrap().1).unwrap();
+        kinds.push(told["kind"].as_str().unwrap().to_owned());
+    }
+    assert!(!kinds.contains(&"odoo-unreachable".to_owned()), "{kinds:?}");
+    assert_eq!(until(&world, "odoo-unreachable", false).await, None);
+    let over = until(&world, "odoo-answers-again", true).await.unwrap();
+    assert!(
+        over.starts_with("odoo answers again; it was away from 2026-11-20 09:30:00 UTC to 2026-11-20 12:3"),
+        "{over}"
+    );
+    assert_eq!(world.ended(run).await["code"], "records-gone", "it went on by itself");
+}
+
+// Shows: F083
+#[tokio::test(flavor = "multi_thread")]
+async fn a_run_that_waits_for_an_odoo_that_answers_others_is_trouble() {
+    let (fake, backend) = Fake::start("poll = 86400").await;
+    let world = World::on_odoo(backend).await;
+    world.rule(&TOUCH.replace("created", "manual")).await.good(201);
+    let run = world.app.engine().fire("touch", ADMIN, Trigger::Manual, vec![7]).await.unwrap()[0];
+    assert_eq!(world.ended(run).await["code"], "records-gone");
+    fake.set(Outbox::Away);
+    world.call("POST", &format!("/api/v1/runs/{run}/retry"), Json::Null).await.good(202);
+    eventually(async || world.app.engine().run(run).unwrap().summary.away_since).await;
+    assert_eq!(trouble(&world), []);
+    world.clock.advance(Duration::from_secs(31 * 60));
+    let found = trouble(&world);
+    let [stuck] = found.as_slice() else { panic!("{found:?}") };
+    assert_eq!((stuck.kind, stuck.rule.as_str(), stuck.run), ("stuck-run", "touch", Some(run)));
+    let parts = ["waits for odoo since 2026-11-20 09:30:00 UTC, which answers others", "odoo failed with 503"];
+    assert!(parts.iter().all(|part| stuck.message.contains(part)), "{stuck:?}");
 }
 
 // Shows: F088

@@ -117,6 +117,17 @@ impl World {
         Self::opened(database, clock, config, engine).await
     }
 
+    /// The same after a restart.
+    pub(crate) async fn on_odoo_again(
+        database: Database,
+        clock: Arc<TestClock>,
+        config: Config,
+        backend: Arc<triggerbox_odoo::Backend>,
+    ) -> Self {
+        let engine = triggerbox_automation::Config { odoo: Some(backend), ..config.engine() };
+        Self::opened(database, clock, config, engine).await
+    }
+
     async fn opened(
         database: Database,
         clock: Arc<TestClock>,

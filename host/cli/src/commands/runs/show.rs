@@ -144,8 +144,12 @@ fn text(run: &RunDetail) -> String {
         RunState::Failed | RunState::OutcomeUnknown | RunState::Dead | RunState::Cancelled => RED,
     };
     let ended = summary.message.as_deref().or(summary.code.as_deref()).unwrap_or_default();
+    let waits = match (summary.state, summary.away_since) {
+        (RunState::Queued, Some(since)) => format!("waits for odoo since {}: ", since.strftime("%Y-%m-%d %H:%M:%S")),
+        _ => String::new(),
+    };
     let mut lines = vec![
-        format!("run {} {} {}", styled(BOLD, summary.id), styled(style, summary.state.name()), printable(ended)),
+        format!("run {} {} {waits}{}", styled(BOLD, summary.id), styled(style, summary.state.name()), printable(ended)),
         format!(
             "rule {} version {}, event of {}, depth {}, as user {}{}",
             summary.rule,

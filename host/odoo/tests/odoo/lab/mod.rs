@@ -64,6 +64,7 @@ struct State {
     asked: Vec<(String, Json)>,
     cuts: VecDeque<Cut>,
     unlink_cut: Option<Cut>,
+    away: bool,
     wrong: Option<String>,
 }
 
@@ -174,6 +175,13 @@ impl Lab {
         self.state.lock().unwrap().unlink_cut = Some(Cut::Before);
     }
 
+    /// Has nobody answer, until it is said otherwise: each connection is closed without a word, and what was asked is not
+    /// noted.
+    #[allow(dead_code, reason = "not all tests do")]
+    pub(crate) fn away(&self, away: bool) {
+        self.state.lock().unwrap().away = away;
+    }
+
     /// What was asked since the last time: paths and bodies.
     pub(crate) fn asked(&self) -> Vec<(String, Json)> {
         std::mem::take(&mut self.state.lock().unwrap().asked)
@@ -215,6 +223,9 @@ async fn answer(state: Arc<Mutex<State>>, live: Option<String>, request: Request
     }
     let cut = {
         let mut state = state.lock().unwrap();
+        if state.away {
+            return Reply::Nothing;
+        }
         state.asked.push((request.path.clone(), body.clone()));
         match request.path.rsplit_once('/') {
             Some((model, "run")) if model.ends_with("ir.actions.server") => state.cuts.pop_front(),
