@@ -12,7 +12,7 @@ use triggerbox_model::{
 
 use crate::{
     error::EngineError,
-    firing::Firing,
+    firing::{self, Firing},
     index::Armed,
     lanes,
     loops::{self, Suppression},
@@ -144,6 +144,7 @@ impl Dispatcher<'_> {
         Ok(made)
     }
 
+        let also_by = self.also_behind()?;
     /// One batch for all fires of a rule, or one for each.
     fn batches(&self, changes: &[Change], fires: Vec<Noted>) -> Result<Vec<Batch>, EngineError> {
         let mut batches: Vec<Batch> = Vec::new();
@@ -156,7 +157,8 @@ impl Dispatcher<'_> {
                 self.suppress(event, &fire.rule, &Suppression::MaxRecords(rule.max_records))?;
                 continue;
             }
-            let firing = Firing { actor: fire.actor, ..Firing::of(change, fire.record, fire.message.as_ref()) };
+            let firing = Firing::of(change, fire.record, fire.message.as_ref());
+            let firing = Firing { actor: fire.actor, also_by: also_by.clone(), ..firing };
             match batches.last_mut().filter(|_| !apart) {
                 Some(batch) => {
                     batch.firing.join(firing);
@@ -245,19 +247,21 @@ impl Dispatcher<'_> {
             Dispatch::Single => None,
             Dispatch::PerRecord => batch.firing.records.first(),
         };
-        let sql = "SELECT r.id, r.request FROM engine_lane l JOIN engine_run r ON r.id = l.run \
+        let sql = "SELECT r.id, r.request, r.actor FROM engine_lane l JOIN engine_run r ON r.id = l.run \
                    WHERE l.rule = ?1 AND (?2 IS NULL OR l.record = ?2) AND r.state = 'queued' AND r.attempt = 0 \
                    ORDER BY r.id DESC LIMIT 1";
-        let found: Option<(i64, String)> = self
+        let found: Option<(i64, String, Id)> = self
             .conn
             .prepare_cached(sql)?
-            .query_row((&rule.name, record), |row| Ok((row.get(0)?, row.get(1)?)))
+            .query_row((&rule.name, record), |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))
             .optional()?;
-        let Some((run, request)) = found else { return Ok(false) };
+        let Some((run, request, actor)) = found else { return Ok(false) };
         let mut firing: Firing = serde_json::from_str(&request)?;
         if !firing.takes(&batch.firing) {
             return Ok(false);
         }
+        // They had a hand in it as much as the first one.
+        firing::add(&mut firing.also_by, Some(self.cause.actor).filter(|other| *other != actor));
         let new: Vec<Id> = batch.firing.records.iter().copied().filter(|id| !firing.records.contains(id)).collect();
         firing.join(batch.firing.clone());
         let sql = "UPDATE engine_run SET request = ?2 WHERE id = ?1";
@@ -267,6 +271,16 @@ impl Dispatcher<'_> {
             self.block(run, blockers)?;
         }
         Ok(true)
+    /// Who is behind the run that caused this, besides the actor.
+    fn also_behind(&self) -> rusqlite::Result<Vec<Id>> {
+        let Some(parent) = &self.cause.parent else { return Ok(Vec::new()) };
+        let sql = "SELECT actor FROM engine_run WHERE id = ?1 \
+                   UNION SELECT b.value FROM engine_run r, json_each(r.request, '$.also-by') b WHERE r.id = ?1";
+        let mut statement = self.conn.prepare_cached(sql)?;
+        let behind = statement.query_map([parent.run], |row| row.get(0))?;
+        Ok(behind.collect::<rusqlite::Result<Vec<Id>>>()?.into_iter().filter(|id| *id != self.cause.actor).collect())
+    }
+
     }
 
     /// Notes a change that a rule wanted to know of; returns the event and its root.

@@ -1,6 +1,8 @@
 //! What a run was fired with: kept with it, and given to its scripts.
 
-use serde::{Deserialize, Serialize};
+use std::collections::HashSet;
+
+use serde::{Deserialize, Deserializer, Serialize};
 use triggerbox_model::{
     changes::{Change, ChangeKind},
     event::{MessageInfo, Trigger},
@@ -13,8 +15,8 @@ use triggerbox_model::{
 pub struct Firing {
     /// What happened.
     pub trigger: Trigger,
-    /// To which records of the rule's model.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    /// To which records of the rule's model, each once.
+    #[serde(default, skip_serializing_if = "Vec::is_empty", deserialize_with = "read_once")]
     pub records: Vec<Id>,
     /// The changed fields as they were.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -22,16 +24,26 @@ pub struct Firing {
     /// Who is behind it, where people are on another server (`res.users` there).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub actor: Option<Id>,
+    /// Who else is behind it (`res.users` here): whoever caused a fire that joined it, or that it follows from.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub also_by: Vec<Id>,
     /// What somebody should know about this run besides its result.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub warnings: Vec<String>,
 }
 
 impl Firing {
-    /// Something that happened to no records, or to these.
+    /// Something that happened to no records, or to these. Whoever names one twice means it once.
     #[must_use]
     pub fn new(trigger: Trigger, records: Vec<Id>) -> Self {
-        Self { trigger, records, old_values: Vec::new(), actor: None, warnings: Vec::new() }
+        Self {
+            trigger,
+            records: each_once(records),
+            old_values: Vec::new(),
+            actor: None,
+            also_by: Vec::new(),
+            warnings: Vec::new(),
+        }
     }
 
     /// What a change is to a script.
@@ -62,11 +74,8 @@ impl Firing {
 
     /// Adds another firing. Of a record that is there already, the first old values count.
     pub(crate) fn join(&mut self, other: Self) {
-        for id in other.records {
-            if !self.records.contains(&id) {
-                self.records.push(id);
-            }
-        }
+        add(&mut self.records, other.records);
+        add(&mut self.also_by, other.also_by);
         if let (Trigger::Deleted(mine), Trigger::Deleted(theirs)) = (&mut self.trigger, other.trigger) {
             mine.extend(theirs);
         }
@@ -81,5 +90,26 @@ impl Firing {
             }
         }
         self.warnings.extend(other.warnings);
+    }
+}
+
+/// The first of each.
+pub(crate) fn each_once(mut ids: Vec<Id>) -> Vec<Id> {
+    let mut met = HashSet::new();
+    ids.retain(|id| met.insert(*id));
+    ids
+}
+
+/// What was kept before may name a record twice.
+fn read_once<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<Id>, D::Error> {
+    Vec::deserialize(from).map(each_once)
+}
+
+/// Adds those that are new.
+pub(crate) fn add(known: &mut Vec<Id>, more: impl IntoIterator<Item = Id>) {
+    for id in more {
+        if !known.contains(&id) {
+            known.push(id);
+        }
     }
 }

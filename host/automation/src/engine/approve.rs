@@ -478,7 +478,8 @@ impl Shared {
         if rule.is_some_and(|rule| rule.owner == user) {
             return hand("owns the rule");
         }
-        if run.actor == user {
+        let sql = "SELECT 1 FROM engine_run r, json_each(r.request, '$.also-by') b WHERE r.id = ?1 AND b.value = ?2";
+        if run.actor == user || conn.prepare_cached(sql)?.exists((run.id, user))? {
             return hand("caused the event");
         }
         let sql = "SELECT 1 FROM engine_attempt a JOIN engine_script s ON s.hash = a.script \

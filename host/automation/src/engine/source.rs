@@ -9,7 +9,7 @@ use super::{Engine, Shared, attempt::Lines};
 use crate::{
     dispatch::{Cause, Dispatcher},
     error::EngineError,
-    firing::Firing,
+    firing::{Firing, each_once},
     journal::Keep,
     people::Person,
     play::{Done, Task, play_over},
@@ -91,7 +91,8 @@ impl Engine {
 pub(super) fn found_or_why(found: Result<Vec<Id>, EngineError>) -> Result<Result<Vec<Id>, String>, EngineError> {
     Ok(match found {
         Ok(records) if records.is_empty() => Err("the rule's source has no records now".to_owned()),
-        Ok(records) => Ok(records),
+        // A script may name one twice.
+        Ok(records) => Ok(each_once(records)),
         Err(EngineError::Refused(error)) => {
             Err(format!("the rule's source is broken and gives no records: {}", error.message))
         }

@@ -185,6 +185,42 @@ fn a_proposal_that_others_overtook_is_made_anew() {
     assert_ne!(description(&world, lead), Value::Unset);
 }
 
+// Shows: F125
+#[test]
+fn whoever_caused_a_part_of_it_approves_nothing_of_it() {
+    // What they caused together wants a yes, or what follows from it does.
+    for (mode, asks) in [("approve", "tidy"), ("auto", "then")] {
+        let world = World::new();
+        let rule = |name: &str, mode: &str, watched: &str, values: &str| {
+            world.rule(&format!(
+                "name = \"{name}\"\nmodel = \"crm.lead\"\nmode = \"{mode}\"\ndispatch = \"per-record\"\ndebounce = 60\n\
+                 trigger = {{ on = \"updated\", fields = [\"{watched}\"] }}\n\
+                 actions = [{{ script = \"update-record\", parameters = {{ values = \"{values}\" }} }}]"
+            ));
+        };
+        rule("tidy", mode, "phone", "city = Ghent");
+        rule("then", "approve", "city", "function = Buyer");
+        let lead = world.create("crm.lead", &[("name", Value::text("Chairs")), ("user_id", Value::link(SAM))]);
+        let phone = |by: Id, text: &str| {
+            let call = crate::world::write("crm.lead", &[lead], &[("phone", Value::text(text))]);
+            world.try_change(by, vec![call]).unwrap().runs.len()
+        };
+        assert_eq!([phone(MANAGER, "1"), phone(SAM, "2"), phone(MANAGER, "3")], [1, 0, 0], "one run");
+        for _ in 0..2 {
+            world.pass(Duration::from_secs(60));
+            world.settle();
+        }
+        let run = &world.runs_of(asks)[0];
+        assert_eq!((run.state, run.actor), (RunState::WaitingApproval, MANAGER), "{asks}");
+        let proposal = world.engine.proposal(run.id).unwrap().unwrap();
+        for by in [MANAGER, SAM] {
+            let refused = block_on(world.engine.approve(run.id, proposal.hash, by, "")).unwrap_err();
+            assert_eq!(refused.code(), "may-not-approve", "{asks}: {refused}");
+            assert!(refused.to_string().contains("caused the event"), "{refused}");
+        }
+    }
+}
+
 #[test]
 fn what_a_cancelled_run_wanted_is_not_applied_any_more() {
     let world = World::new();

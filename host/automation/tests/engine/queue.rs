@@ -62,6 +62,38 @@ fn a_run_that_takes_its_host_down_again_and_again_is_dead_until_somebody_says_ot
 }
 
 #[test]
+fn a_record_that_is_named_twice_is_one_record() {
+    let world = World::new();
+    queued(&world);
+    world.settle();
+    let orders = world.search("sale.order", "[]");
+    let (order, other) = (orders[0], orders[1]);
+    let run = block_on(world.engine.fire("button", ADMIN, Trigger::Manual, vec![order, other, order])).unwrap()[0];
+    assert_eq!(world.run(run).firing.records, [order, other]);
+    let delivered = block_on(world.engine.deliver("button", Trigger::Manual, vec![order, order], "7")).unwrap();
+    assert_eq!(world.settle(), 2);
+    for run in [run, delivered.runs[0]] {
+        assert_eq!(world.run(run).summary.state, RunState::Succeeded);
+    }
+    // As it was kept by a program that asked nobody.
+    block_on(world.engine.stop(None, ADMIN, "stocktaking")).unwrap();
+    let run = block_on(world.engine.fire("button", ADMIN, Trigger::Manual, vec![order])).unwrap()[0];
+    let twice = "UPDATE engine_run SET request = json_set(request, '$.records[1]', record) WHERE id = ?1";
+    world.commit(move |conn| conn.execute(twice, [run]).map_err(DbError::from));
+    block_on(world.engine.cancel(run, ADMIN)).unwrap();
+    block_on(world.engine.retry(run)).unwrap();
+    block_on(world.engine.go(None)).unwrap();
+    assert_eq!((world.settle(), world.run(run).summary.state), (1, RunState::Succeeded));
+    world.rule(
+        "name = \"each\"\nmodel = \"sale.order\"\ntrigger = { on = \"manual\" }\ndispatch = \"per-record\"\n\
+         actions = [{ script = \"high-value-order\" }]",
+    );
+    let runs = block_on(world.engine.fire("each", ADMIN, Trigger::Manual, vec![order, order, other])).unwrap();
+    assert_eq!((runs.len(), world.settle()), (2, 2));
+    assert_eq!(world.count("SELECT count(*) FROM engine_lane"), 0);
+}
+
+#[test]
 fn rules_that_meet_on_one_record_lose_no_update() {
     let world = World::new();
     let letters = ["a", "b", "c", "d", "e", "f", "g", "h"];
