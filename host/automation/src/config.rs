@@ -88,7 +88,7 @@ pub struct Retention {
     pub runs_per_rule: Option<u32>,
     /// Bytes of each rule's requests, reports, logs and journals.
     pub bytes_per_rule: Option<u64>,
-    /// Keys of deliveries and requests, by which repeated ones are told, in days.
+    /// Keys of deliveries and requests, and times that were met, by which repeated ones are told, in days.
     pub seen_days: u32,
 }
 

@@ -129,14 +129,12 @@ impl Dispatcher<'_> {
             let (event, root) = note(firing.records.first().copied().unwrap_or(0))?;
             return Ok(self.enqueue(one(event, root, firing.clone()))?.into_iter().collect());
         }
-        let cap = usize::try_from(rule.rule.max_records).unwrap_or(usize::MAX);
-        let kept = if cap == 0 { firing.records.len() } else { cap };
         let mut made = Vec::new();
         for (count, record) in firing.records.iter().enumerate() {
             let (event, root) = note(*record)?;
-            if count >= kept {
+            if count >= rule.rule.most_records() {
                 self.suppress(event, rule, &Suppression::MaxRecords(rule.rule.max_records))?;
-                break;
+                continue;
             }
             let firing = Firing { records: vec![*record], ..firing.clone() };
             made.extend(self.enqueue(one(event, root, firing))?);
@@ -152,8 +150,7 @@ impl Dispatcher<'_> {
             let Some(change) = changes.get(fire.change) else { continue };
             let rule = &fire.rule.rule;
             let apart = rule.dispatch == Dispatch::PerRecord || fire.message.is_some();
-            let cap = usize::try_from(rule.max_records).unwrap_or(usize::MAX);
-            if apart && cap > 0 && batches.len() >= cap {
+            if apart && batches.len() >= rule.most_records() {
                 self.suppress(event, &fire.rule, &Suppression::MaxRecords(rule.max_records))?;
                 continue;
             }

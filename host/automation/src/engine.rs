@@ -34,6 +34,7 @@ use triggerbox_llm::Services;
 use triggerbox_sandbox::Sandbox;
 use triggerbox_store::db::Database;
 
+pub(crate) use self::backfill::BACKFILL;
 pub use self::{
     backfill::Backfilled,
     change::{Changed, Origin},

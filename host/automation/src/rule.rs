@@ -91,6 +91,17 @@ pub struct Rule {
     pub caps: Caps,
 }
 
+impl Rule {
+    /// For how many records of one fire it has runs of their own.
+    #[must_use]
+    pub fn most_records(&self) -> usize {
+        match self.max_records {
+            0 => usize::MAX,
+            most => usize::try_from(most).unwrap_or(usize::MAX),
+        }
+    }
+}
+
 /// What becomes of a run's changes; the strictest first.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "kebab-case")]

@@ -27,6 +27,9 @@ use crate::{
     rule::Dispatch,
 };
 
+/// What is known of backfills is known by keys that begin so.
+pub(crate) const BACKFILL: &str = "backfill ";
+
 /// Records that are queued in one transaction.
 const BATCH: u32 = 500;
 
@@ -103,7 +106,7 @@ impl Engine {
 
 /// What is known of how far a backfill has come is known by this.
 fn key(armed: &Armed, domain: &Domain) -> String {
-    format!("backfill {} {domain}", armed.rule.name)
+    format!("{BACKFILL}{} {domain}", armed.rule.name)
 }
 
 /// The last record that was queued.
@@ -139,7 +142,7 @@ impl Shared {
     fn queue(
         &self,
         conn: &Connection,
-        armed: &Armed,
+        armed: &Arc<Armed>,
         key: &str,
         before: i64,
         records: &[Id],
@@ -154,13 +157,13 @@ impl Shared {
         };
         let cause = Cause { actor: by, at: self.now(), parent: None };
         let dispatcher = Dispatcher { conn, random: &self.random, cause };
+        // Whatever the rule's most records of a fire: each batch is a fire of its own.
         let each = if armed.rule.dispatch == Dispatch::PerRecord { 1 } else { records.len() };
         let mut runs = 0;
         for records in records.chunks(each) {
             let mut firing = Firing::new(Trigger::Manual, records.to_vec());
             firing.warnings.push("part of a backfill".to_owned());
-            dispatcher.insert(armed, 0, &firing, Class::Batch, cause.at)?;
-            runs += 1;
+            runs += dispatcher.fire(armed, "fired", Class::Batch, &firing)?.len();
         }
         let sql = "INSERT INTO engine_clock (rule, done_until) VALUES (?1, ?2) ON CONFLICT (rule) DO UPDATE SET done_until = ?2";
         conn.prepare_cached(sql)?.execute((key, newest))?;

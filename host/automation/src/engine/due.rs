@@ -18,7 +18,7 @@ use triggerbox_odoo::{Backend, OdooError, Session};
 use super::{
     Engine, Shared,
     odoo::{refused, unavailable},
-    time::{Own, done_until},
+    time::{Own, done_until, most_at_once},
 };
 use crate::{
     clock::millis,
@@ -118,7 +118,14 @@ impl Engine {
         loop {
             let (rows, due) = self.due_there(backend, rule, (since, now), asked).await?;
             let (shared, armed) = (Arc::clone(&self.inner.shared), Arc::clone(rule));
-            made += self.committer().commit(move |conn| shared.fire_due_there(conn, &armed, &due, now)).await?;
+            let room = most_at_once(&rule.rule).saturating_sub(made);
+            let fire = move |conn: &rusqlite::Connection| shared.fire_due_there(conn, &armed, &due, room, now);
+            let (runs, all) = self.committer().commit(fire).await?;
+            made += runs;
+            if !all {
+                // The next look begins where this one did, and knows what was taken.
+                return Ok(made);
+            }
             if rows < AT_ONCE as usize {
                 break;
             }
@@ -128,7 +135,9 @@ impl Engine {
                 return Err(EngineError::from(Error::unavailable("bad-answer", text)).into());
             }
         }
-        let (name, until) = (rule.rule.name.clone(), millis(since.max(now.saturating_sub(BACK).unwrap_or(now))));
+        // It goes back with a clock that was ahead.
+        let until = since.min(now).max(now.saturating_sub(BACK).unwrap_or(now));
+        let (name, until) = (rule.rule.name.clone(), millis(until));
         let note = move |conn: &rusqlite::Connection| {
             let sql = "UPDATE engine_clock SET done_until = ?2 WHERE rule = ?1";
             conn.prepare_cached(sql)?.execute((name, until))?;
@@ -183,23 +192,30 @@ impl Engine {
 }
 
 impl Shared {
+    /// Runs for records that are due, as far as there is room; how many runs, and whether that was all.
     fn fire_due_there(
         &self,
         conn: &rusqlite::Connection,
         rule: &Arc<Armed>,
         due: &[(Id, Timestamp)],
+        room: usize,
         now: Timestamp,
-    ) -> Result<usize, EngineError> {
-        let mut records = Vec::new();
+    ) -> Result<(usize, bool), EngineError> {
+        let (mut records, mut all) = (Vec::new(), true);
         for (id, time) in due {
+            if records.len() >= room {
+                all = false;
+                break;
+            }
             if self.take_slot(conn, rule, *time, *id)? {
                 records.push(*id);
             }
         }
-        let Some(watch) = Watch::of(&rule.rule).filter(|_| !records.is_empty()) else { return Ok(0) };
+        let Some(watch) = Watch::of(&rule.rule).filter(|_| !records.is_empty()) else { return Ok((0, all)) };
         let cause = Cause { actor: rule.owner, at: millis(now), parent: None };
         let firing = Firing::new(Happened::Time(watch.field.to_owned()), records);
-        Ok(Dispatcher { conn, random: &self.random, cause }.fire(rule, "time", Class::Async, &firing)?.len())
+        let runs = Dispatcher { conn, random: &self.random, cause }.fire(rule, "time", Class::Async, &firing)?;
+        Ok((runs.len(), all))
     }
 
     /// What a rule on last updates wrote on its own records is no update that it waits for: the time that would come due by

@@ -199,7 +199,9 @@ impl Shared {
         let (state, code, message) = match (&tried.ended, verdict) {
             (Ended::Nothing(code, why), _) => (RunState::Skipped, *code, Some(why.clone())),
             (Ended::Spread(records), _) => {
-                let message = format!("one run for each of {} records", records.len());
+                let (found, most) = (records.len(), claim.rule.rule.most_records());
+                let which = if found > most { format!("the first {most} of {found}") } else { found.to_string() };
+                let message = format!("one run for each of {which} records");
                 (RunState::Succeeded, "spread", Some(message))
             }
             (Ended::Applied(_), _) => (RunState::Succeeded, "applied", Some(IN_LEDGER.to_owned())),

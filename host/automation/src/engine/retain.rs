@@ -214,7 +214,7 @@ fn beyond(conn: &Connection, rule: &str, bytes: u64) -> rusqlite::Result<Vec<i64
     Ok(picked)
 }
 
-/// Lets go events, chain marks and deliveries that no run goes back to any more.
+/// Lets go events, chain marks, times and deliveries that no run goes back to any more.
 fn orphans(conn: &Connection, keep: Retention, now: i64) -> Result<(), EngineError> {
     conn.execute(
         "DELETE FROM engine_suppressed WHERE event IN (SELECT e.id FROM engine_event e WHERE NOT EXISTS \
@@ -229,6 +229,12 @@ fn orphans(conn: &Connection, keep: Retention, now: i64) -> Result<(), EngineErr
     conn.execute(
         "DELETE FROM engine_fired WHERE NOT EXISTS (SELECT 1 FROM engine_run r WHERE r.root = engine_fired.root)",
         [],
+    )?;
+    // Times that are done, and that no clock that is put back within reason meets again.
+    conn.execute(
+        "DELETE FROM engine_slot WHERE due < ?1 \
+         AND due <= coalesce((SELECT c.done_until FROM engine_clock c WHERE c.rule = engine_slot.rule), due)",
+        [before(now, keep.seen_days)],
     )?;
     conn.execute(
         "DELETE FROM engine_seen WHERE at < ?1 AND substr(scope, 1, 6) <> 'alert:'",

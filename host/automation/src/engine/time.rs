@@ -25,7 +25,7 @@ use crate::{
     loops::Suppression,
     matcher, queue,
     rule::{
-        Trigger,
+        Dispatch, Rule, Trigger,
         trigger::{Overlap, Schedule},
     },
     schedule::Slots,
@@ -44,6 +44,16 @@ pub(super) struct Own<'a> {
     pub(super) records: &'a [Id],
     /// The run, as the cause of what it changed.
     pub(super) cause: Cause,
+}
+
+/// What one look at a rule's times came to.
+struct Fired {
+    /// Runs that it made.
+    runs: usize,
+    /// Up to when its times are done.
+    until: Timestamp,
+    /// The next slot of a schedule.
+    next: Option<Timestamp>,
 }
 
 /// When the clock was looked at.
@@ -113,24 +123,29 @@ impl Shared {
                 continue;
             }
             let Some(done_until) = done_until(conn, &rule.rule.name, now)? else { continue };
-            match self.fire_timed(conn, &env, rule, done_until, now) {
-                Ok((runs, slot)) => {
-                    made += runs;
-                    next = slot.map_or(next, |slot| slot.min(next));
+            let until = match self.fire_timed(conn, &env, rule, done_until, now) {
+                Ok(fired) => {
+                    made += fired.runs;
+                    next = fired.next.map_or(next, |slot| slot.min(next));
+                    fired.until
                 }
                 Err(EngineError::Database(error)) => return Err(error.into()),
                 // One rule that makes no sense any more must not keep the others from their times.
-                Err(error) => self.pause_broken(conn, rule, now, &error)?,
-            }
-            if done_until < now {
+                Err(error) => {
+                    self.pause_broken(conn, rule, now, &error)?;
+                    now
+                }
+            };
+            // It goes back with a clock that was ahead: times that were met then are taken, and those that were not are to come.
+            if until != done_until {
                 let sql = "UPDATE engine_clock SET done_until = ?2 WHERE rule = ?1";
-                conn.prepare_cached(sql)?.execute((&rule.rule.name, millis(now)))?;
+                conn.prepare_cached(sql)?.execute((&rule.rule.name, millis(until)))?;
             }
         }
         Ok((made, next))
     }
 
-    /// Fires one rule; how many runs that made, and the rule's next slot.
+    /// Fires one rule.
     fn fire_timed(
         &self,
         conn: &Connection,
@@ -138,12 +153,13 @@ impl Shared {
         rule: &Arc<Armed>,
         done_until: Timestamp,
         now: Timestamp,
-    ) -> Result<(usize, Option<Timestamp>), EngineError> {
+    ) -> Result<Fired, EngineError> {
         let Trigger::Schedule(schedule) = &rule.rule.trigger else {
-            return Ok((self.fire_due(conn, env, rule, done_until, now)?, None));
+            return self.fire_due(conn, env, rule, done_until, now);
         };
         let slots = Slots::new(schedule)?;
-        Ok((self.fire_slot(conn, rule, schedule, &slots, done_until, now)?, slots.next_after(now)))
+        let runs = self.fire_slot(conn, rule, schedule, &slots, done_until, now)?;
+        Ok(Fired { runs, until: now, next: slots.next_after(now) })
     }
 
     /// Pauses a rule whose times cannot be told, with the reason; it would be broken at every look.
@@ -214,7 +230,7 @@ impl Shared {
         Ok(1)
     }
 
-    /// Runs for the records that came due since the last time.
+    /// Runs for the records that came due since the last time, as many as the rule has runs for at once.
     fn fire_due(
         &self,
         conn: &Connection,
@@ -222,21 +238,27 @@ impl Shared {
         rule: &Arc<Armed>,
         done_until: Timestamp,
         now: Timestamp,
-    ) -> Result<usize, EngineError> {
-        let (Some(watch), Some(model)) = (Watch::of(&rule.rule), &rule.rule.model) else { return Ok(0) };
+    ) -> Result<Fired, EngineError> {
+        let mut fired = Fired { runs: 0, until: now, next: None };
+        let (Some(watch), Some(model)) = (Watch::of(&rule.rule), &rule.rule.model) else { return Ok(fired) };
         let mut records = Vec::new();
         for (id, due) in timed::due(conn, env, model, &watch, done_until, now)? {
+            if records.len() >= most_at_once(&rule.rule) {
+                // Its time is still to come, as far as the rule goes.
+                fired.until = due.saturating_sub(SignedDuration::from_millis(1)).unwrap_or(due);
+                break;
+            }
             if matcher::record_holds(conn, env, rule, model, id)? && self.take_slot(conn, rule, due, id)? {
                 records.push(id);
             }
         }
-        if records.is_empty() {
-            return Ok(0);
+        if !records.is_empty() {
+            let cause = Cause { actor: rule.owner, at: millis(now), parent: None };
+            let dispatcher = Dispatcher { conn, random: &self.random, cause };
+            let firing = Firing::new(Happened::Time(watch.field.to_owned()), records);
+            fired.runs = dispatcher.fire(rule, "time", Class::Async, &firing)?.len();
         }
-        let cause = Cause { actor: rule.owner, at: millis(now), parent: None };
-        let dispatcher = Dispatcher { conn, random: &self.random, cause };
-        let firing = Firing::new(Happened::Time(watch.field.to_owned()), records);
-        Ok(dispatcher.fire(rule, "time", Class::Async, &firing)?.len())
+        Ok(fired)
     }
 
     /// Takes a slot or due time; false if it was taken before.
@@ -286,6 +308,11 @@ impl Shared {
         }
         Ok(())
     }
+}
+
+/// So many records that are due are fired in one look. Those beyond are not taken, so that the next look meets them.
+pub(super) fn most_at_once(rule: &Rule) -> usize {
+    if rule.dispatch == Dispatch::PerRecord { rule.most_records() } else { usize::MAX }
 }
 
 /// Up to when a rule's times are done; from now on, for a rule that is new.

@@ -298,7 +298,8 @@ pub fn decide(ground: Ground<'_>, name: &str, version: u32, yes: bool, edit: &Ed
     get(ground.conn, name)
 }
 
-/// Deletes a rule. Its history stays, and can be restored.
+/// Deletes a rule. Its history stays, and can be restored; its times and how far it was backfilled are forgotten, so that one of
+/// the same name is new.
 ///
 /// # Errors
 /// [`RuleError::Unknown`]
@@ -306,6 +307,9 @@ pub fn delete(conn: &Connection, name: &str, edit: &Edit<'_>) -> Result<(), Rule
     let known = get(conn, name)?;
     write_version(conn, &known.rule, edit, VersionState::Deleted)?;
     conn.execute("DELETE FROM engine_rule WHERE name = ?", [name])?;
+    let fills = format!("{}{name} ", crate::engine::BACKFILL);
+    conn.execute("DELETE FROM engine_clock WHERE rule = ?1 OR substr(rule, 1, length(?2)) = ?2", (name, fills))?;
+    conn.execute("DELETE FROM engine_slot WHERE rule = ?", [name])?;
     binding::bind(conn, name, &[])?;
     Ok(())
 }

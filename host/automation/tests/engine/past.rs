@@ -17,7 +17,7 @@ use triggerbox_model::{
 use triggerbox_sandbox::{Script, inspect::embed_manifest};
 use triggerbox_store::db::{Database, DbError, Mode};
 
-use crate::world::{ADMIN, NOW, World, block_on};
+use crate::world::{ADMIN, NOW, World, block_on, fields};
 
 const SCORED: &str = r#"
     name = "scored"
@@ -265,6 +265,66 @@ fn a_rule_runs_over_the_records_that_were_there_before_it() {
     let runs = world.runs(&RunFilter { rule: Some("scored".to_owned()), limit: 500, ..RunFilter::default() });
     assert!(runs.iter().all(|run| run.class == "batch" && run.state == RunState::Succeeded), "{runs:?}");
     assert_eq!(block_on(world.engine.backfill("no-such", "[]", ADMIN)).unwrap_err().code(), "unknown-rule");
+}
+
+/// A rule that is backfilled, and one that follows from what it does.
+fn marked(world: &World) {
+    world.rule(
+        "name = \"mark\"\nmodel = \"crm.lead\"\ntrigger = { on = \"manual\" }\ndispatch = \"per-record\"\n\
+         domain = \"[('name', '=', 'Chairs')]\"\n\
+         actions = [{ script = \"update-record\", parameters = { values = \"city = {city}x\" } }]",
+    );
+    world.rule(
+        "name = \"follow\"\nmodel = \"crm.lead\"\ntrigger = { on = \"updated\", fields = [\"city\"] }\n\
+         actions = [{ script = \"update-record\", parameters = { values = \"phone = {city}\" } }]",
+    );
+}
+
+// Shows: F090, F091
+#[test]
+fn each_run_of_a_backfill_is_the_root_of_a_chain_of_its_own() {
+    let world = World::new();
+    marked(&world);
+    let leads: Vec<Id> = (0..2).map(|_| world.lead("Chairs")).collect();
+    for times in 1..=2 {
+        assert_eq!(block_on(world.engine.backfill("mark", "[]", ADMIN)).unwrap().runs, 2);
+        world.settle();
+        let expected = Value::text("x".repeat(times));
+        assert!(leads.iter().all(|lead| world.value("crm.lead", *lead, "phone") == expected), "{times}");
+    }
+    assert_eq!(world.engine.suppressed(None, None, 10).unwrap(), []);
+    for run in world.runs_of("mark") {
+        let chain = world.engine.chain(run.root).unwrap();
+        let told: Vec<_> = chain.iter().map(|run| (run.rule.as_str(), run.record, run.depth)).collect();
+        assert_eq!(told, [("mark", run.record, 0), ("follow", run.record, 1)]);
+    }
+}
+
+// Shows: F090
+#[test]
+fn a_backfill_that_was_interrupted_goes_on_where_it_stopped() {
+    let world = World::new();
+    marked(&world);
+    let leads = vec![fields(&[("name", Value::text("Chairs"))]); 520];
+    world.change(vec![Call::Create { model: "crm.lead".to_owned(), values: leads }]);
+    let mut leads = world.search("crm.lead", "[('name', '=', 'Chairs')]");
+    leads.sort_unstable();
+    let batch = |sql: &'static str| world.commit(move |conn| conn.execute_batch(sql).map_err(DbError::from));
+    batch(
+        "CREATE TRIGGER no_room BEFORE INSERT ON engine_run WHEN (SELECT count(*) FROM engine_run) >= 500 \
+         BEGIN SELECT RAISE(ABORT, 'there is no room'); END",
+    );
+    let fill = || block_on(world.engine.backfill("mark", "[]", ADMIN));
+    assert!(fill().unwrap_err().to_string().contains("there is no room"));
+    assert_eq!(world.count("SELECT count(*) FROM engine_run"), 500);
+    batch("DROP TRIGGER no_room");
+    let done = fill().unwrap();
+    assert_eq!((done.records, done.runs), (20, 20));
+    let runs = world.runs(&RunFilter { rule: Some("mark".to_owned()), limit: 1_000, ..RunFilter::default() });
+    let mut queued: Vec<Id> = runs.iter().filter_map(|run| run.record).collect();
+    queued.sort_unstable();
+    assert_eq!(queued, leads, "each once");
+    assert_eq!(fill().unwrap().records, 520, "it came to its end, and begins anew");
 }
 
 #[test]

@@ -70,6 +70,25 @@ fn a_source_that_breaks_or_says_nothing_gives_no_records_and_the_run_says_so() {
     assert_eq!(cities(), before);
 }
 
+// Shows: F042
+#[test]
+fn of_records_beyond_the_most_each_is_told() {
+    let world = World::new();
+    sweep(&world, "dispatch = \"per-record\"\nmax-records = 2\nsource = { domain = \"[('name', '=', 'Span')]\" }");
+    let leads: Vec<_> = (0..5).map(|_| world.lead("Span")).collect();
+    let told = || {
+        let mut told: Vec<_> = world.engine.suppressed(None, Some("sweep"), 10).unwrap();
+        told.reverse();
+        assert!(told.iter().all(|one| one.reason.starts_with("max-records: ")), "{told:?}");
+        told.into_iter().map(|one| one.record.id).collect::<Vec<_>>()
+    };
+    let runs = block_on(world.engine.fire("sweep", ADMIN, Trigger::Manual, leads.clone())).unwrap();
+    assert_eq!((runs.len(), told()), (2, leads[2..].to_vec()));
+    let run = fired(&world);
+    assert_eq!(run.summary.message.as_deref(), Some("one run for each of the first 2 of 5 records"));
+    assert_eq!(told().len(), 3 + 3);
+}
+
 // Shows: F021
 #[test]
 fn only_a_superuser_rule_spans_companies() {

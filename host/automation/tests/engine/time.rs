@@ -3,7 +3,11 @@
 use std::time::Duration;
 
 use guest_artifacts::{HIGH_VALUE_ORDER, LEAD_SCORING};
-use triggerbox_automation::runs::RunState;
+use triggerbox_automation::{
+    Clock,
+    rule::stored::{self, Edit, Ownership},
+    runs::RunState,
+};
 use triggerbox_model::{event::Trigger, value::Value};
 
 use crate::world::{ADMIN, MANAGER, World, block_on};
@@ -79,6 +83,96 @@ fn a_clock_that_is_put_back_runs_no_slot_twice_and_a_restart_loses_none() {
     let due: Vec<String> = slots(&world).into_iter().map(|(due, _)| due).collect();
     assert_eq!(due, ["2026-11-20T10:00:00Z", "2026-11-20T12:00:00Z"]);
     assert_eq!(slots(&world)[1].1, 1, "11 o'clock passed while nobody was there");
+}
+
+// Shows: F006
+#[test]
+fn a_rule_that_was_deleted_leaves_no_times_to_one_of_its_name() {
+    let world = World::new();
+    let hourly = "every = 1\nunit = \"hours\"\nfirst = \"2026-01-01T00:00:00\"";
+    schedule(&world, hourly);
+    world.pass(HOUR);
+    assert_eq!(world.settle(), 1);
+    let at = world.clock.now();
+    world.commit(move |conn| {
+        let edit = Edit { by: ADMIN, at, note: "", ownership: Ownership::Take, administrator: true };
+        stored::delete(conn, "daily", &edit)
+    });
+    world.pass(3 * HOUR);
+    // Nothing is made up for that was before it.
+    schedule(&world, hourly);
+    world.pass(HOUR);
+    assert_eq!(world.settle(), 1);
+    assert_eq!(slots(&world)[1], ("2026-11-20T14:00:00Z".to_owned(), 0));
+
+    // Times that are done are let go with what else is known by a key.
+    let kept = || world.count("SELECT count(*) FROM engine_slot");
+    assert_eq!(kept(), 1);
+    block_on(world.engine.retain()).unwrap();
+    assert_eq!(kept(), 1);
+    world.pass(8 * 24 * HOUR);
+    block_on(world.engine.retain()).unwrap();
+    assert_eq!(kept(), 0);
+}
+
+/// A rule on deadlines, with a run for each lead.
+fn deadlines(world: &World, more: &str) {
+    world.rule(&format!(
+        "name = \"late\"\nmodel = \"crm.lead\"\ndispatch = \"per-record\"\n{more}\n\
+         trigger = {{ on = \"time\", field = \"date_deadline\", delay = 0, unit = \"days\" }}\n\
+         actions = [{{ script = \"update-record\", parameters = {{ values = \"city = Ghent\" }} }}]"
+    ));
+    for lead in world.search("crm.lead", "[('date_deadline', '!=', False), ('active', 'in', [True, False])]") {
+        world.write("crm.lead", lead, &[("date_deadline", Value::Unset)]);
+    }
+    assert_eq!(world.settle(), 0);
+}
+
+fn due(world: &World, date: &str) -> u32 {
+    world.create("crm.lead", &[("name", Value::text("Chairs")), ("date_deadline", Value::Date(date.into()))])
+}
+
+fn late(world: &World) -> Vec<u32> {
+    world.runs_of("late").into_iter().filter_map(|run| run.record).collect()
+}
+
+// Shows: F004, F006
+#[test]
+fn a_clock_that_was_ahead_for_a_while_keeps_no_rule_from_its_times() {
+    let world = World::new();
+    schedule(&world, "every = 1\nunit = \"hours\"\nfirst = \"2026-01-01T00:00:00\"");
+    deadlines(&world, "");
+    let met = due(&world, "2026-11-21");
+    world.pass(HOUR);
+    assert_eq!(world.settle(), 1);
+    world.pass(30 * 24 * HOUR);
+    assert_eq!(world.settle(), 2);
+    world.clock.set("2026-11-20T10:35:00Z".parse().unwrap());
+    let new = due(&world, "2026-11-21");
+    assert_eq!(world.settle(), 0, "10 o'clock is taken");
+    world.pass(HOUR);
+    assert_eq!(world.settle(), 1);
+    assert_eq!(slots(&world).last().unwrap(), &("2026-11-20T11:00:00Z".to_owned(), 0));
+    world.pass(13 * HOUR);
+    world.settle();
+    assert_eq!(late(&world), [met, new], "each once");
+}
+
+// Shows: F004, F042
+#[test]
+fn of_very_many_that_come_due_at_once_the_rest_comes_with_the_next_looks() {
+    let world = World::new();
+    deadlines(&world, "max-records = 2");
+    let leads: Vec<u32> = (0..5).map(|_| due(&world, "2026-11-21")).collect();
+    world.pass(15 * HOUR);
+    let looks = [2, 2, 1, 0].map(|expected| {
+        let ran = world.settle();
+        world.pass(HOUR / 60);
+        (ran, expected)
+    });
+    assert!(looks.iter().all(|(ran, expected)| ran == expected), "{looks:?}");
+    assert_eq!(late(&world), leads, "each once");
+    assert_eq!(world.engine.suppressed(None, None, 10).unwrap(), []);
 }
 
 // Shows: F006
