@@ -234,6 +234,7 @@ fn what_runs_inside_a_callers_write_cannot_wait_call_or_chain() {
         ("chain = true", "chain: "),
         ("dispatch = \"per-record\"", "dispatch: "),
         ("debounce = 3", "debounce: "),
+        ("environment = \"test\"", "environment: "),
     ] {
         let found = world.found(&rule(extra, "update-record"));
         assert!(found.iter().any(|line| line.starts_with(place)), "{extra}: {found:?}");

@@ -153,8 +153,15 @@ impl Case<'_> {
     fn sense(&mut self) -> Result<(), EngineError> {
         let ground = Ground { conn: self.conn, env: self.env, policy: self.policy };
         // What is said above in better words is not said again.
-        let said =
-            ["unknown-agent", "no-next-slot", "script-gone", "script-inactive", "unknown-script", "grants-missing"];
+        let said = [
+            "unknown-agent",
+            "no-next-slot",
+            "script-gone",
+            "script-inactive",
+            "unknown-script",
+            "grants-missing",
+            "cannot-test",
+        ];
         for finding in check(ground, &self.stored.rule)? {
             if finding.severity == Severity::Error && !said.contains(&finding.code) {
                 let code = match finding.code {
@@ -184,15 +191,20 @@ impl Case<'_> {
     }
 
     fn commits_nothing(&mut self) {
-        if self.stored.rule.environment == Environment::Test {
+        let inside = matches!(self.stored.rule.trigger, Trigger::Before { .. } | Trigger::OnChange { .. });
+        if self.stored.rule.environment == Environment::Test && inside {
+            self.found(
+                "test-environment",
+                "the rule is not asked: its environment is `test`, and whatever it answered would count at once",
+                "set `environment = \"live\"`, or try its script with `triggerbox test`",
+            );
+        } else if self.stored.rule.environment == Environment::Test {
             self.found(
                 "test-environment",
                 "the rule runs and commits nothing: its environment is `test`",
                 "set `environment = \"live\"` when it does what it should",
             );
-        } else if self.stored.rule.mode == Mode::Recommend
-            && !matches!(self.stored.rule.trigger, Trigger::Before { .. } | Trigger::OnChange { .. })
-        {
+        } else if self.stored.rule.mode == Mode::Recommend && !inside {
             self.found(
                 "recommend-only",
                 "the rule's changes are kept as recommendations and never applied: its mode is `recommend`",

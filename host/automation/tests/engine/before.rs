@@ -1,11 +1,12 @@
 //! Rules that stand before a write, and rules that answer to a form.
 
 use guest_artifacts::{DEMO_LOOP_FOREVER, PHONE_FORMAT};
-use triggerbox_automation::runs::RunState;
+use triggerbox_automation::{Clock, diagnose::diagnose, runs::RunState};
 use triggerbox_model::{
     call::{Activity, BodyFormat, Call, Command, Message},
     value::{FieldValue, RecordRef, Snapshot, Value},
 };
+use triggerbox_store::db::DbError;
 
 use crate::world::{ADMIN, MANAGER, SAM, World, block_on, create, write};
 
@@ -253,4 +254,35 @@ fn it_adds_values_to_what_a_method_writes() {
     };
     assert_eq!(world.try_change(ADMIN, vec![schedule("Write")]).unwrap_err().code(), "write-it-by-itself");
     world.change(vec![schedule("Call")]);
+}
+
+// Shows: F092, F110
+#[test]
+fn one_that_is_only_tried_has_no_say() {
+    let world = World::new();
+    gate(&world, "phone-format", "");
+    let form = "name = \"form\"\nmodel = \"crm.lead\"\ntrigger = { on = \"on-change\", fields = [\"phone\"] }\n\
+                actions = [{ script = \"phone-format\" }]";
+    world.rule(form);
+    let before = form.replace("on-change\", fields", "before\", writes = [\"update\"], fields");
+    for rule in [form, before.as_str()] {
+        assert_eq!(world.check(&format!("environment = \"test\"\n{rule}")), ["cannot-test"]);
+    }
+    // As it was kept by a program that let it be.
+    let tried = "UPDATE engine_rule SET body = json_set(body, '$.environment', 'test')";
+    world.commit(move |conn| conn.execute(tried, []).map_err(DbError::from));
+    let phone = |text: &str| {
+        let lead = world.create("crm.lead", &[("name", Value::text("Chairs")), ("phone", Value::text(text))]);
+        world.value("crm.lead", lead, "phone")
+    };
+    for text in ["02 / 555 01 03", "soon"] {
+        assert_eq!(phone(text), Value::text(text), "neither changed nor refused");
+        let draft = Snapshot { id: 0, fields: vec![FieldValue::new("phone", Value::text(text))] };
+        let answer = block_on(world.engine.draft(ADMIN, "crm.lead", &draft, &["phone".to_owned()])).unwrap();
+        assert_eq!(answer, Default::default());
+    }
+    let (policy, now) = (world.engine.config().policy.clone(), world.clock.now());
+    let causes = diagnose(world.engine.database(), &policy, "gate", None, now).unwrap();
+    assert_eq!(causes[0].code, "test-environment");
+    assert!(causes[0].sentence.contains("not asked"), "{causes:?}");
 }

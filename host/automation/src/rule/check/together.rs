@@ -83,6 +83,13 @@ impl Check<'_> {
             );
             self.error("cannot-wait", "mode", message);
         }
+        if rule.environment == Environment::Test {
+            let message = format!(
+                "this rule runs {when}, where its answer counts at once: there is nothing that could be held back; take this \
+                 out, and try the script with `triggerbox test`"
+            );
+            self.error("cannot-test", "environment", message);
+        }
         if rule.chain {
             self.error(
                 "cannot-chain",
