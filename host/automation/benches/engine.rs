@@ -90,7 +90,7 @@ fn matching(quick: bool) {
         let conn = engine.database().snapshot().unwrap();
         let env = people::environment(engine.database(), people::SYSTEM, true, now()).unwrap();
         let started = Instant::now();
-        let index = Index::load(&conn, env.clone()).unwrap();
+        let index = Index::load(&conn, env.clone(), None).unwrap();
         let loaded = started.elapsed();
         let lead: Id = conn.query_row("SELECT min(id) FROM crm_lead", [], |row| row.get(0)).unwrap();
         let change = Change {

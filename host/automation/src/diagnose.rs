@@ -59,7 +59,7 @@ pub fn diagnose(
     let conn = database.snapshot()?;
     let env = index::environment(database, now)?;
     let stored = stored::get(&conn, rule)?;
-    let index = Index::load(&conn, env.clone())?;
+    let index = Index::load(&conn, env.clone(), None)?;
     let armed = index.rule(rule)?;
     let mut case = Case { conn: &conn, env: &env, policy, stored, armed, causes: Vec::new() };
     case.standing()?;

@@ -142,9 +142,9 @@ impl Dispatcher<'_> {
         Ok(made)
     }
 
-        let also_by = self.also_behind()?;
     /// One batch for all fires of a rule, or one for each.
     fn batches(&self, changes: &[Change], fires: Vec<Noted>) -> Result<Vec<Batch>, EngineError> {
+        let also_by = self.also_behind()?;
         let mut batches: Vec<Batch> = Vec::new();
         for Noted { fire, event, root } in fires {
             let Some(change) = changes.get(fire.change) else { continue };
@@ -186,8 +186,9 @@ impl Dispatcher<'_> {
         if batch.firing.records.len() > LARGE {
             batch.class = Class::Batch;
             batch.firing.warnings.push(format!(
-                "one fire over {} records runs as a batch; consider a schedule, or dispatch per record",
-                batch.firing.records.len()
+                "one fire over {} records is one run of the class {}; consider a schedule, or dispatch per record",
+                batch.firing.records.len(),
+                batch.rule.class(batch.class).name()
             ));
         }
         let due = self.cause.at + i64::from(rule.debounce) * 1_000;
@@ -216,7 +217,7 @@ impl Dispatcher<'_> {
             rule.rule.model,
             firing.records.first(),
             serde_json::to_string(firing)?,
-            class.name(),
+            rule.class(class).name(),
             self.cause.actor,
             rule.run_as,
             rule.rule.superuser,
@@ -257,10 +258,10 @@ impl Dispatcher<'_> {
         if !firing.takes(&batch.firing) {
             return Ok(false);
         }
-        // They had a hand in it as much as the first one.
-        firing::add(&mut firing.also_by, Some(self.cause.actor).filter(|other| *other != actor));
         let new: Vec<Id> = batch.firing.records.iter().copied().filter(|id| !firing.records.contains(id)).collect();
         firing.join(batch.firing.clone());
+        // They had a hand in it as much as the first one.
+        firing::add(&mut firing.also_by, Some(self.cause.actor).filter(|other| *other != actor));
         let sql = "UPDATE engine_run SET request = ?2 WHERE id = ?1";
         self.conn.prepare_cached(sql)?.execute((run, serde_json::to_string(&firing)?))?;
         let blockers = lanes::enter(self.conn, &rule.name, run, &new)?;
@@ -268,6 +269,8 @@ impl Dispatcher<'_> {
             self.block(run, blockers)?;
         }
         Ok(true)
+    }
+
     /// Who is behind the run that caused this, besides the actor.
     fn also_behind(&self) -> rusqlite::Result<Vec<Id>> {
         let Some(parent) = &self.cause.parent else { return Ok(Vec::new()) };
@@ -276,8 +279,6 @@ impl Dispatcher<'_> {
         let mut statement = self.conn.prepare_cached(sql)?;
         let behind = statement.query_map([parent.run], |row| row.get(0))?;
         Ok(behind.collect::<rusqlite::Result<Vec<Id>>>()?.into_iter().filter(|id| *id != self.cause.actor).collect())
-    }
-
     }
 
     /// Notes a change that a rule wanted to know of; returns the event and its root.

@@ -117,6 +117,7 @@ impl Engine {
         let now = clock.now();
         let runs = database.transaction(|conn| -> Result<i64, EngineError> {
             tables::upgrade(conn)?;
+            index::watch_users(conn)?;
             ready::install(conn, database.schema(), now)?;
             queue::recover(conn, millis(now), None)?;
             Ok(conn.query_row("SELECT coalesce(max(id), 0) FROM engine_run", [], |row| row.get(0))?)
@@ -244,7 +245,7 @@ impl Shared {
             return Ok(known);
         }
         let env = index::environment(&self.database, self.clock.now())?;
-        let fresh = Arc::new(Index::load(conn, env)?);
+        let fresh = Arc::new(Index::load(conn, env, Some(self.config.administrator))?);
         *lock(&self.index) = Arc::clone(&fresh);
         Ok(fresh)
     }

@@ -1,12 +1,16 @@
 //! The active rules, ready to be matched: an in-memory copy of `engine_rule`, by model.
 
-use std::{collections::HashMap, sync::Arc};
+use std::{
+    collections::{HashMap, HashSet},
+    sync::Arc,
+};
 
 use jiff::Timestamp;
 use rusqlite::{Connection, OptionalExtension};
 use triggerbox_model::{
     domain::{Domain, filter::Filter},
     error::Error,
+    limits::Class,
     value::Id,
 };
 use triggerbox_store::{
@@ -57,6 +61,10 @@ pub struct Armed {
     pub owner: Id,
     /// Whose rights it has.
     pub run_as: Id,
+    /// Whose rights it had, who is not active any more: the administrator stands in.
+    pub left: Option<Id>,
+    /// A script of it asks for questions to a language model, or an agent works in it.
+    pub asks_model: bool,
     /// Why it does not fire though it is active.
     pub paused: Option<String>,
     /// Why it cannot fire: a domain or a user that does not exist any more.
@@ -85,9 +93,12 @@ impl Armed {
     pub fn is_live(&self) -> bool {
         self.rule.active && self.paused.is_none() && self.broken.is_none()
     }
-}
 
-impl Armed {
+    /// The class of its runs that would be of this one: whatever fires it, a run that asks a language model is an agent's.
+    pub(crate) fn class(&self, class: Class) -> Class {
+        if self.asks_model && class != Class::Sync { Class::Agent } else { class }
+    }
+
     /// The model that it is bound to.
     ///
     /// # Errors
@@ -100,12 +111,13 @@ impl Armed {
 }
 
 impl Index {
-    /// Reads all rules.
+    /// Reads all rules. The administrator stands in for users who left, if somebody is to.
     ///
     /// # Errors
     /// What the database says. A rule that makes no sense is no error: it is kept as broken.
-    pub fn load(conn: &Connection, env: Env) -> Result<Self, EngineError> {
+    pub fn load(conn: &Connection, env: Env, administrator: Option<Id>) -> Result<Self, EngineError> {
         let mut index = Self { revision: revision(conn)?, ..Self::default() };
+        let ask = asking(conn)?;
         let sql = "SELECT id, version, owner, body, paused FROM engine_rule ORDER BY id";
         let mut statement = conn.prepare_cached(sql)?;
         let mut rows = statement.query([])?;
@@ -113,18 +125,21 @@ impl Index {
             let body: String = row.get(3)?;
             let mut rule: Rule = serde_json::from_str(&body)?;
             rule.mode = agents::mode(conn, &rule)?;
+            let asks_model = agents::is_agent_rule(&rule) || ask.contains(&rule.name);
             let armed = Armed {
                 rule,
+                asks_model,
                 id: row.get(0)?,
                 version: row.get(1)?,
                 owner: row.get(2)?,
                 run_as: row.get(2)?,
+                left: None,
                 paused: row.get(4)?,
                 broken: None,
                 before: Condition::Always,
                 after: Condition::Always,
             };
-            index.add(armed.prepared(conn, &env)?);
+            index.add(armed.prepared(conn, &env, administrator)?);
         }
         index.env = Some(env);
         Ok(index)
@@ -135,6 +150,10 @@ impl Index {
         if let (true, Some(model)) = (armed.is_live(), &armed.rule.model) {
             let list = match &armed.rule.trigger {
                 Trigger::MessageReceived {} | Trigger::MessageSent {} => Some(&mut self.messages),
+                // Their answers count at once: one that is only tried has no say.
+                Trigger::Before { .. } | Trigger::OnChange { .. } if armed.rule.environment == Environment::Test => {
+                    None
+                }
                 Trigger::Before { .. } => Some(&mut self.before),
                 Trigger::OnChange { .. } => Some(&mut self.drafts),
                 trigger if trigger.is_on_record_change() => Some(&mut self.changes),
@@ -150,10 +169,6 @@ impl Index {
         self.by_name.insert(armed.rule.name.clone(), at);
         self.rules.push(Arc::new(armed));
     }
-                // Their answers count at once: one that is only tried has no say.
-                Trigger::Before { .. } | Trigger::OnChange { .. } if armed.rule.environment == Environment::Test => {
-                    None
-                }
 
     pub(crate) fn has_before_rules(&self) -> bool {
         !self.before.is_empty()
@@ -238,10 +253,15 @@ impl Index {
 }
 
 impl Armed {
-    fn prepared(mut self, conn: &Connection, env: &Env) -> Result<Self, EngineError> {
+    fn prepared(mut self, conn: &Connection, env: &Env, administrator: Option<Id>) -> Result<Self, EngineError> {
         let done = (|| {
             if let Some(login) = &self.rule.run_as {
                 self.run_as = user(conn, login)?;
+            }
+            if let Some(administrator) = administrator.filter(|other| *other != self.run_as)
+                && !is_active(conn, self.run_as)?
+            {
+                self.left = Some(std::mem::replace(&mut self.run_as, administrator));
             }
             let Some(model) = &self.rule.model else { return Ok(()) };
             // The other server judges, in the transaction of the change.
@@ -278,6 +298,18 @@ impl Condition {
     }
 }
 
+/// Rules with an action whose script asks for questions to a language model.
+fn asking(conn: &Connection) -> rusqlite::Result<HashSet<String>> {
+    let sql = "SELECT b.rule FROM engine_binding b JOIN engine_script s ON s.hash = b.hash \
+               WHERE b.part >= 0 AND s.manifest ->> '$.limits.llm-calls' > 0";
+    conn.prepare_cached(sql)?.query_map([], |row| row.get(0))?.collect()
+}
+
+/// Has copies of the rules be made anew: something changed that they are made from, besides `engine_rule` itself.
+pub(crate) fn revise(conn: &Connection) -> rusqlite::Result<()> {
+    conn.prepare_cached("UPDATE engine_revision SET number = random()")?.execute([]).map(drop)
+}
+
 /// The state of `engine_rule`: another number after each change of it.
 pub(crate) fn revision(conn: &Connection) -> rusqlite::Result<i64> {
     conn.prepare_cached("SELECT number FROM engine_revision")?.query_row([], |row| row.get(0))
@@ -287,6 +319,22 @@ pub(crate) fn revision(conn: &Connection) -> rusqlite::Result<i64> {
 /// rules.
 pub(crate) fn environment(database: &Database, now: Timestamp) -> Result<Env, EngineError> {
     Ok(people::environment(database, people::SYSTEM, true, now)?)
+}
+
+/// Has copies of the rules be made anew, too, when users come and go.
+pub(crate) fn watch_users(conn: &Connection) -> rusqlite::Result<()> {
+    let revise = "BEGIN UPDATE engine_revision SET number = random(); END";
+    conn.execute_batch(&format!(
+        "CREATE TRIGGER IF NOT EXISTS engine_user_changed AFTER UPDATE OF active ON res_users {revise}; \
+         CREATE TRIGGER IF NOT EXISTS engine_user_gone AFTER DELETE ON res_users {revise};"
+    ))
+}
+
+fn is_active(conn: &Connection, user: Id) -> Result<bool, Error> {
+    let found = conn
+        .prepare_cached("SELECT 1 FROM res_users WHERE id = ?1 AND active")
+        .and_then(|mut statement| statement.exists([user]));
+    found.map_err(fault)
 }
 
 fn user(conn: &Connection, login: &str) -> Result<Id, Error> {

@@ -122,7 +122,7 @@ fn due(conn: &Connection, rule: &Armed, now: i64, most: usize) -> Result<Vec<Run
         Ok((row.get::<_, RunId>(0)?, row.get::<_, String>(1)?))
     })?;
     let rows: Vec<_> = rows.collect::<Result<_, _>>()?;
-    let class = rows.first().map_or(Class::Async, |(_, class)| class_of(class));
+    let class = rule.class(rows.first().map_or(Class::Async, |(_, class)| class_of(class)));
     let cap = rule.rule.concurrency.unwrap_or_else(|| config::concurrency(class)).max(1);
     let room = usize::try_from(cap.saturating_sub(running)).unwrap_or(usize::MAX);
     Ok(rows.into_iter().take(room).map(|(run, _)| run).collect())
@@ -130,9 +130,10 @@ fn due(conn: &Connection, rule: &Armed, now: i64, most: usize) -> Result<Vec<Run
 
 fn take(conn: &Connection, rule: &Arc<Armed>, run: RunId, now: i64) -> Result<Claim, EngineError> {
     let sql = "UPDATE engine_run SET state = 'running', fence = fence + 1, attempt = attempt + 1, rule_version = ?2, \
-               lease_until = ?3 WHERE id = ?1 \
+             lease_until = ?3, run_as = ?4, superuser = ?5 WHERE id = ?1 \
                RETURNING fence, key, attempt, retries, root, depth, model, request, class, actor, seed, at, away_since";
-    let (claim, request) = conn.prepare_cached(sql)?.query_row((run, rule.version, now + LEASE), |row| {
+    let as_now = (run, rule.version, now + LEASE, rule.run_as, rule.rule.superuser);
+    let (claim, request) = conn.prepare_cached(sql)?.query_row(as_now, |row| {
         let class: String = row.get(8)?;
         let claim = Claim {
             id: run,
@@ -146,7 +147,8 @@ fn take(conn: &Connection, rule: &Arc<Armed>, run: RunId, now: i64) -> Result<Cl
             depth: row.get(5)?,
             model: row.get(6)?,
             firing: Firing::new(triggerbox_model::event::Trigger::Manual, Vec::new()),
-            class: class_of(&class),
+            // As the rule is now.
+            class: rule.class(class_of(&class)),
             actor: row.get(9)?,
             seed: row.get(10)?,
             at: row.get(11)?,

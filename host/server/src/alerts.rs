@@ -1,5 +1,6 @@
 //! Telling people of trouble: failures in a row, dead letters, rules that break before writes, changes that wait for a yes,
-//! stuck runs, limits that are nearly reached, schedules that are never due again. Each goes to the log and, signed, to the addresses of the configuration.
+//! stuck runs, limits that are nearly reached, schedules that are never due again, rules of users who left. Each goes to the
+//! log and, signed, to the addresses of the configuration.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -21,7 +22,7 @@ use triggerbox_automation::{
     runs::{RunId, RunState},
     seen::{self, Noted},
 };
-use triggerbox_model::limits::Limit;
+use triggerbox_model::{limits::Limit, value::Id};
 use triggerbox_store::db::DbError;
 
 use crate::{
@@ -50,7 +51,8 @@ const TOLD: &str = "alert:";
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Trouble {
     /// Stable: `failures-in-a-row`, `dead-letter`, `outcome-unknown`, `before-rule-broken`, `time-rule-broken`,
-    /// `approval-waits`, `stuck-run`, `limit-nearly-reached`, `schedule-over`, `odoo-unreachable`, `odoo-answers-again`,
+    /// `approval-waits`, `stuck-run`, `limit-nearly-reached`, `schedule-over`, `owner-inactive`, `odoo-unreachable`,
+    /// `odoo-answers-again`,
     /// `odoo-rule-changed`, `odoo-rules-not-kept`, `odoo-events-set-aside`, `odoo-events-wait`.
     pub kind: &'static str,
     /// The rule.
@@ -218,12 +220,28 @@ pub fn standing(
     let rules = app.engine().rules()?;
     for armed in rules.all().iter().filter(|armed| armed.is_live()) {
         let rule = &armed.rule.name;
-        if matches!(armed.rule.trigger, Trigger::Schedule(_)) && app.engine().next_slots(rule, 1)?.is_empty() {
+        // One that makes no sense any more is paused when it is looked at, and told then.
+        let is_over = |slots: Vec<Timestamp>| slots.is_empty();
+        if matches!(armed.rule.trigger, Trigger::Schedule(_)) && app.engine().next_slots(rule, 1).is_ok_and(is_over) {
             let message = format!("the schedule of rule `{rule}` is never due again; change it or switch it off");
             found.push(Trouble { kind: "schedule-over", rule: rule.clone(), run: None, message, since: now });
         }
+        if let Some((login, since)) = armed.left.map(|user| archived(conn, user)).transpose()?.flatten() {
+            let message = format!(
+                "rule `{rule}` had the rights of `{login}`, who is archived: the administrator stands in, within the rule's \
+                 grants; somebody else takes it over, or switches it off"
+            );
+            found.push(Trouble { kind: "owner-inactive", rule: rule.clone(), run: None, message, since });
+        }
     }
     Ok(found)
+}
+
+/// A user who is archived: what they signed in with, and when that was written last.
+fn archived(conn: &Connection, user: Id) -> rusqlite::Result<Option<(String, Timestamp)>> {
+    let sql = "SELECT login, coalesce(unixepoch(write_date), 0) * 1000 FROM res_users WHERE id = ?1 AND NOT active";
+    let mut statement = conn.prepare_cached(sql)?;
+    statement.query_row([user], |row| Ok((row.get(0)?, timestamp(row.get(1)?)))).optional()
 }
 
 /// Whether something is to be told: it happened after the last time that such a thing was told of the rule, and that is a

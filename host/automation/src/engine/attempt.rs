@@ -321,8 +321,6 @@ impl Engine {
             None => Vec::new(),
         };
         authority.agent = agent.and_then(|agent| agent.grants);
-        let agent = manifest.limits.0.get(&Limit::LlmCalls).is_some_and(|calls| *calls > 0);
-        let class = if agent && class == Class::Async { Class::Agent } else { class };
         let limits = Limits::resolve(class, [&manifest.limits, &action.limits, &self.config().limits]);
         Ok(Step { parameters, authority: Arc::new(authority), limits, script, tools })
     }

@@ -14,7 +14,10 @@ use super::{
     asks::Asked,
     registry::{self, RegistryError, ScriptVersion},
 };
-use crate::rule::{Rule, ScriptRef, Source, Version, check::parameters};
+use crate::{
+    index,
+    rule::{Rule, ScriptRef, Source, Version, check::parameters},
+};
 
 /// The record source's place among the parts of a rule; an action's is its index.
 pub const SOURCE: i64 = -1;
@@ -162,6 +165,9 @@ pub fn activate(
                 }
             }
         }
+    }
+    if !switched.moved.is_empty() {
+        index::revise(conn)?;
     }
     Ok(switched)
 }

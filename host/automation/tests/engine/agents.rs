@@ -365,6 +365,65 @@ fn an_agent_is_an_action_like_any_other_for_every_trigger() {
     }
 }
 
+// Shows: F005, F033, F090
+#[test]
+fn whatever_fires_an_agent_its_runs_have_an_agents_limits_and_five_are_at_work_at_once() {
+    let server = ModelServer::of(vec![json!("Looked.")]);
+    let world = World::with(config(&server));
+    world.agent(AGENT);
+    // A script like any other, that asks.
+    let manifest = guest_artifacts::AI_AGENT.manifest.unwrap().replace("name = \"ai-agent\"", "name = \"asker\"");
+    let manifest: &'static str = manifest.leak();
+    let component = guest_artifacts::AI_AGENT.component;
+    world.script(&guest_artifacts::Guest { name: "asker", component, manifest: Some(manifest) });
+    let leads: Vec<u32> = (0..8).map(|_| world.lead("One")).collect();
+    for (name, action) in
+        [("agent", "script = \"ai-agent\", agent = \"sales\""), ("script", "script = \"asker\", grants = []")]
+    {
+        world.rule(&format!(
+            "name = \"{name}\"\nmodel = \"crm.lead\"\ndispatch = \"per-record\"\n\
+             source = {{ domain = \"[('id', '=', {})]\" }}\n\
+             trigger = {{ on = \"schedule\", every = 1, unit = \"days\", first = \"2026-11-21T00:00:00\" }}\n\
+             actions = [{{ {action}, parameters = {{ prompt = \"Look.\" }} }}]",
+            leads[0]
+        ));
+    }
+    world.settle();
+    world.pass(Duration::from_secs(24 * 3_600));
+    assert_eq!(world.settle(), 4, "a run that finds the lead, and one on it");
+    for rule in ["agent", "script"] {
+        block_on(world.engine.backfill(rule, "[('name', '=', 'One')]", ADMIN)).unwrap();
+        assert_eq!([world.step(), world.step()], [5, 3], "{rule}");
+        let runs = world.runs_of(rule);
+        assert_eq!(runs.len(), 10);
+        for run in runs {
+            assert_eq!((run.class.as_str(), run.state), ("agent", RunState::Succeeded), "{rule}: {:?}", run.message);
+            let run = world.run(run.id);
+            for attempt in &run.attempts {
+                let most = &attempt.report["limits"]["max"];
+                assert_eq!((&most["records-written"], &most["posts"]), (&json!(200), &json!(10)), "{rule}");
+            }
+            assert_eq!(run.attempts.len(), usize::from(run.summary.code.as_deref() != Some("spread")));
+        }
+    }
+    // However many records there are, and whoever fires it.
+    world.rule(
+        "name = \"all\"\nmodel = \"crm.lead\"\ntrigger = { on = \"manual\" }\n\
+         actions = [{ script = \"ai-agent\", agent = \"sales\", parameters = { prompt = \"Look.\" } }]",
+    );
+    let run = block_on(world.engine.fire("all", ADMIN, Trigger::Manual, (1..=1_001).collect())).unwrap()[0];
+    let run = world.run(run);
+    assert_eq!(run.summary.class, "agent");
+    assert!(run.firing.warnings[0].contains("of the class agent"), "{:?}", run.firing.warnings);
+    // A rule that no longer asks a model has no agents any more.
+    world.rule(
+        "name = \"all\"\nmodel = \"crm.lead\"\ntrigger = { on = \"manual\" }\n\
+         actions = [{ script = \"notify\", parameters = { text = \"seen\" } }]",
+    );
+    let run = block_on(world.engine.fire("all", ADMIN, Trigger::Manual, vec![leads[0]])).unwrap()[0];
+    assert_eq!(world.run(run).summary.class, "async");
+}
+
 // Shows: F058
 #[test]
 fn an_attempt_that_died_gets_its_answers_again_and_repeats_what_it_was_in_the_middle_of() {

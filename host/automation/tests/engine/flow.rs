@@ -3,8 +3,9 @@
 use guest_artifacts::{HIGH_VALUE_ORDER, LEAD_SCORING};
 use triggerbox_automation::runs::RunState;
 use triggerbox_model::{event::Trigger, value::Value};
+use triggerbox_store::db::DbError;
 
-use crate::world::{ADMIN, World};
+use crate::world::{ADMIN, MANAGER, SAM, World};
 
 const NOTED: &str = "High-value sale detected";
 
@@ -190,4 +191,48 @@ fn records_that_the_event_does_not_bring_come_from_the_source() {
     let (run, _) = fire(Vec::new());
     assert_eq!((run.summary.state, run.summary.code.as_deref()), (RunState::Skipped, Some("no-records")));
     let _ = (one, two);
+}
+
+// Shows: F022
+#[test]
+fn for_a_user_who_left_the_administrator_stands_in_within_the_rules_grants() {
+    let world = &World::new();
+    let rule = |owner: u32, run_as: &str| {
+        world.rule(&format!(
+            "name = \"sweep\"\nmodel = \"crm.lead\"\ntrigger = {{ on = \"manual\" }}\n{run_as}\n\
+             source = {{ domain = \"[('name', '=', 'Chairs')]\" }}\n\
+             [[actions]]\nscript = \"update-record\"\nparameters = {{ values = \"city = {{city}}x\" }}\n\
+             [[actions.grants]]\nmodel = \"crm.lead\"\noperations = [\"read\", \"write\"]\nfields = [\"city\"]\n\
+             domain = \"[('name', '=', 'Chairs')]\"\n"
+        ));
+        world.commit(move |conn| conn.execute("UPDATE engine_rule SET owner = ?1", [owner]).map_err(DbError::from));
+    };
+    let fire = |records: Vec<u32>| {
+        let run = crate::world::block_on(world.engine.fire("sweep", ADMIN, Trigger::Manual, records)).unwrap()[0];
+        move || {
+            world.settle();
+            world.run(run)
+        }
+    };
+    let lead = |name: &str, user: u32| {
+        world.create("crm.lead", &[("name", Value::text(name)), ("user_id", Value::link(user))])
+    };
+    let (his, other, desks) = (lead("Chairs", SAM), lead("Chairs", MANAGER), lead("Desks", ADMIN));
+    let cities = || [his, other].map(|lead| world.value("crm.lead", lead, "city"));
+    for (owner, run_as) in [(SAM, ""), (ADMIN, "run-as = \"sam\"")] {
+        world.write("res.users", SAM, &[("active", Value::Boolean(true))]);
+        world.change(vec![crate::world::write("crm.lead", &[his, other], &[("city", Value::Unset)])]);
+        rule(owner, run_as);
+        assert_eq!(fire(Vec::new())().summary.run_as, SAM);
+        assert_eq!(cities(), [Value::text("x"), Value::Unset], "what he sees");
+        // The run that waits has the rights of whoever stands in when it starts.
+        let waiting = fire(Vec::new());
+        world.write("res.users", SAM, &[("active", Value::Boolean(false))]);
+        let run = waiting().summary;
+        assert_eq!((run.state, run.run_as, run.superuser), (RunState::Succeeded, ADMIN, false), "{run:?}");
+        assert_eq!(cities(), [Value::text("xx"), Value::text("x")]);
+        // The rule's grants bind the administrator as they bound him.
+        assert_eq!(fire(vec![desks])().summary.run_as, ADMIN);
+        assert_eq!(world.value("crm.lead", desks, "city"), Value::Unset);
+    }
 }

@@ -74,7 +74,7 @@ pub(crate) fn watches(database: &Database) -> Result<Vec<Watch>, Failure> {
     if !tables::exist(&conn).or_exit(Exit::Backend)? {
         return Ok(Vec::new());
     }
-    let index = Index::load(&conn, env).map_err(anyhow::Error::from)?;
+    let index = Index::load(&conn, env, None).map_err(anyhow::Error::from)?;
     Ok(remote::watches(&index, database.schema()))
 }
 

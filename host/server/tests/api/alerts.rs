@@ -13,7 +13,7 @@ use triggerbox_server::{
 };
 use triggerbox_store::db::DbError;
 
-use crate::world::{World, eventually};
+use crate::world::{SAM, World, eventually};
 
 const SECRET: &str = "a secret of thirty-two characters";
 
@@ -121,6 +121,27 @@ async fn a_schedule_that_is_never_due_again_is_trouble() {
     let found = look();
     assert_eq!((found[0].kind, found[0].rule.as_str()), ("schedule-over", "report"), "{found:?}");
     assert!(found[0].message.contains("never due again"));
+}
+
+// Shows: F022, F083
+#[tokio::test(flavor = "multi_thread")]
+async fn a_rule_of_a_user_who_left_is_trouble_once() {
+    let world = World::new().await;
+    let rule = "name = \"greet\"\nmodel = \"crm.lead\"\nrun-as = \"sam\"\ntrigger = { on = \"created\" }\n\
+                actions = [{ script = \"notify\", parameters = { text = \"x\" } }]";
+    world.rule(rule).await.good(201);
+    let look = || {
+        let now = world.clock.now();
+        standing(&world.app, &world.app.engine().database().snapshot().unwrap(), &mut Running::new(), now).unwrap()
+    };
+    assert_eq!(look(), []);
+    world.call("PATCH", &format!("/api/v1/records/res.users/{SAM}"), json!({ "active": false })).await.good(200);
+    let since = world.clock.now();
+    world.clock.advance(std::time::Duration::from_secs(7_200));
+    let found = look();
+    assert_eq!((found[0].kind, found[0].rule.as_str(), found.len()), ("owner-inactive", "greet", 1), "{found:?}");
+    assert!(found[0].message.contains("had the rights of `sam`, who is archived"), "{found:?}");
+    assert_eq!(found[0].since, since, "what was told after it is not told again");
 }
 
 // Shows: F083, F088
