@@ -427,6 +427,8 @@ fn a_fire_that_did_not_become_a_run() {
         ("max-records", "max-records"),
         ("overlap", "overlap"),
         ("own-update", "own-update"),
+        ("missed", "slots-missed"),
+        ("broken", "domain-broken"),
         ("for another reason", "suppressed"),
     ] {
         let world = World::new();

@@ -299,6 +299,9 @@ pub struct Suppressed {
     pub root: i64,
     /// A stable word, then a colon and a sentence.
     pub reason: String,
+    /// Who is behind the event (`res.users`).
+    #[serde(skip)]
+    pub actor: Id,
 }
 
 /// Fires of a chain that did not become runs; of all chains when none is named. Newest first.
@@ -311,7 +314,7 @@ pub fn suppressed(
     rule: Option<&str>,
     limit: u32,
 ) -> Result<Vec<Suppressed>, EngineError> {
-    let mut sql = "SELECT s.at, s.rule, e.model, e.record, s.root, s.reason FROM engine_suppressed s \
+    let mut sql = "SELECT s.at, s.rule, e.model, e.record, s.root, s.reason, e.actor FROM engine_suppressed s \
                    JOIN engine_event e ON e.id = s.event WHERE 1"
         .to_owned();
     let mut params: Vec<Cell> = Vec::new();
@@ -333,6 +336,7 @@ pub fn suppressed(
             record: RecordRef { model: row.get(2)?, id: row.get(3)? },
             root: row.get(4)?,
             reason: row.get(5)?,
+            actor: row.get(6)?,
         })
     })?;
     Ok(rows.collect::<Result<_, _>>()?)

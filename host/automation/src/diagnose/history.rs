@@ -44,6 +44,13 @@ impl Case<'_> {
             "max-records" => ("max-records", "raise `max-records`, or use one run for all records"),
             "overlap" => ("overlap", "an earlier run takes too long; shorten it, or set `overlap = \"queue\"`"),
             "own-update" => ("own-update", "a rule by the time of the last change does not fire on its own changes"),
+            "missed" => (
+                "slots-missed",
+                "have the server run when the schedule is due, or raise `catch-up`; run the rule by hand for what was missed",
+            ),
+            "broken" => {
+                ("domain-broken", "mend the rule's domains or the record that they name; then change the record again")
+            }
             _ => ("suppressed", "look at the chain"),
         };
         self.found(code, format!("it would have fired at {when}, but did not: {why}"), remedy);

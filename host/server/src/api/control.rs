@@ -3,7 +3,7 @@
 use axum::{Json, extract::State, http::StatusCode};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
-use triggerbox_automation::rule::Trigger;
+use triggerbox_automation::{EngineError, rule::Trigger};
 use triggerbox_model::{
     limits::{Class, Limits, TABLE},
     value::Id,
@@ -46,7 +46,7 @@ struct ScheduleView {
     rule: String,
     /// Whether it fires: active, not paused, not broken.
     live: bool,
-    /// When it is due next; empty: never again.
+    /// When it is due next; empty: never again, or what is kept of it makes no sense any more.
     next: Vec<Timestamp>,
 }
 
@@ -68,7 +68,11 @@ async fn schedules(
     let rules = app.engine().rules()?;
     let scheduled = rules.all().iter().filter(|armed| matches!(armed.rule.trigger, Trigger::Schedule(_)));
     let schedules = scheduled.map(|armed| {
-        let next = app.engine().next_slots(&armed.rule.name, ahead.count.min(100))?;
+        // One that cannot be read does not hide the others.
+        let next = match app.engine().next_slots(&armed.rule.name, ahead.count.min(100)) {
+            Err(EngineError::Refused(_)) => Vec::new(),
+            next => next?,
+        };
         Ok(ScheduleView { rule: armed.rule.name.clone(), live: armed.is_live(), next })
     });
     Ok(Json(ScheduleList { schedules: schedules.collect::<Result<_, Problem>>()? }))

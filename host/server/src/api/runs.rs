@@ -200,24 +200,59 @@ async fn list(State(app): State<App>, caller: Caller, Asked(query): Asked<Query>
 
 /// Those that the caller may see: who may read the first record; the run itself is looked at more closely.
 pub(crate) async fn visible(app: &App, caller: &Caller, runs: Vec<RunSummary>) -> Result<Vec<RunSummary>, Problem> {
+    let about =
+        |run: &RunSummary| About { model: run.model.clone(), record: run.record, people: [run.actor, run.run_as] };
+    readable(app, caller, runs, about).await
+}
+
+/// The same of fires that did not become runs.
+pub(crate) async fn visible_fires(
+    app: &App,
+    caller: &Caller,
+    fires: Vec<runs::Suppressed>,
+) -> Result<Vec<runs::Suppressed>, Problem> {
+    let about = |fire: &runs::Suppressed| {
+        let RecordRef { model, id } = fire.record.clone();
+        About { model: (!model.is_empty()).then_some(model), record: Some(id), people: [fire.actor; 2] }
+    };
+    readable(app, caller, fires, about).await
+}
+
+/// What something in the history is about.
+struct About {
+    model: Option<String>,
+    /// The first record; 0 for none.
+    record: Option<Id>,
+    /// Whose it is, if it is about no model.
+    people: [Id; 2],
+}
+
+/// Those of these that the caller may see.
+async fn readable<T: Send + 'static>(
+    app: &App,
+    caller: &Caller,
+    all: Vec<T>,
+    about: impl Fn(&T) -> About + Send + 'static,
+) -> Result<Vec<T>, Problem> {
     if caller.administrator {
-        return Ok(runs);
+        return Ok(all);
     }
     let (inner, user) = (app.clone(), caller.user);
     app.blocking(move || {
         let mut session = inner.session(user)?;
         let mut shown = Vec::new();
-        for run in runs {
-            let Some(model) = run.model.clone() else {
-                if run.actor == user || run.run_as == user {
-                    shown.push(run);
+        for one in all {
+            let About { model, record, people } = about(&one);
+            let may = match model {
+                None => people.contains(&user),
+                Some(model) => {
+                    let ids = record.into_iter().filter(|id| *id > 0).collect();
+                    let call = Call::HasAccess { model, ids, operation: Operation::Read };
+                    matches!(session.call(call)?, Ok(Answer::Flag(true)))
                 }
-                continue;
             };
-            let ids = run.record.into_iter().filter(|id| *id > 0).collect();
-            let call = Call::HasAccess { model, ids, operation: Operation::Read };
-            if matches!(session.call(call)?, Ok(Answer::Flag(true))) {
-                shown.push(run);
+            if may {
+                shown.push(one);
             }
         }
         Ok(shown)
@@ -388,6 +423,7 @@ async fn chain(State(app): State<App>, caller: Caller, At(id): At<RunId>) -> Res
         })
         .await?;
     let runs = visible(&app, &caller, runs).await?;
+    let suppressed = visible_fires(&app, &caller, suppressed).await?;
     Ok(Json(Chain {
         runs: runs.into_iter().map(RunView::from).collect(),
         suppressed: suppressed.into_iter().map(SuppressedView::from).collect(),
@@ -461,16 +497,17 @@ struct SuppressedList {
     suppressed: Vec<SuppressedView>,
 }
 
-/// Fires that did not become runs: loops, slots that were missed, records beyond the most.
+/// Fires that did not become runs, of records that the caller may read: loops, missed slots, records beyond the most.
 #[utoipa::path(get, path = "/api/v1/suppressed", tag = "runs", params(Fires),
     responses((status = 200, body = SuppressedList), Problem))]
 async fn suppressed(
     State(app): State<App>,
-    _caller: Caller,
+    caller: Caller,
     Asked(fires): Asked<Fires>,
 ) -> Result<Json<SuppressedList>, Problem> {
     let limit = fires.limit.min(MOST);
     let found = app.read(move |conn| runs::suppressed(conn, fires.root, fires.rule.as_deref(), limit)).await?;
+    let found = visible_fires(&app, &caller, found).await?;
     Ok(Json(SuppressedList { suppressed: found.into_iter().map(SuppressedView::from).collect() }))
 }
 

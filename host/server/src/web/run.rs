@@ -32,7 +32,7 @@ use super::{
 use crate::{
     api::{
         self,
-        runs::{seen, visible},
+        runs::{seen, visible, visible_fires},
     },
     app::App,
     extract::At,
@@ -128,6 +128,7 @@ async fn look(app: &App, visitor: &Visitor, id: RunId) -> Result<Told, super::pa
         .await?;
     let thread = !api::threads::visible(app, &visitor.caller, thread.into_iter().collect()).await?.is_empty();
     let chain = visible(app, &visitor.caller, chain).await?;
+    let suppressed = visible_fires(app, &visitor.caller, suppressed).await?;
     let people = names(app, [detail.summary.actor, detail.summary.run_as])?;
     let name = |id| people.get(&id).cloned().unwrap_or_default();
     let (actor, run_as) = (name(detail.summary.actor), name(detail.summary.run_as));

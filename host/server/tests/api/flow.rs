@@ -3,8 +3,9 @@
 use guest_artifacts::{HIGH_VALUE_ORDER, LEAD_SCORING};
 use serde_json::json;
 
-use crate::world::{READER, SCORE, World};
+use crate::world::{ADMIN, READER, SAM, SCORE, World};
 use triggerbox_server::tokens::Scope;
+use triggerbox_store::db::DbError;
 
 // Shows: F001, F002, F010, F078, F081
 #[tokio::test(flavor = "multi_thread")]
@@ -244,8 +245,43 @@ async fn stops_limits_and_schedules_are_there() {
         .good(201);
     let schedules = world.get("/api/v1/schedules?count=2").await.good(200);
     assert_eq!(schedules["schedules"][0]["next"], json!(["2026-11-20T10:00:00Z", "2026-11-21T10:00:00Z"]));
+    // One that is of a version that read schedules otherwise does not hide the others.
+    world
+        .rule(
+            "name = \"nightly\"\ntrigger = { on = \"schedule\", cron = \"0 3 * * *\" }\n\
+             actions = [{ script = \"notify\", parameters = { text = \"x\" } }]",
+        )
+        .await
+        .good(201);
+    let sql = "UPDATE engine_rule SET body = replace(body, '0 3 * * *', 'at three')";
+    world.app.write(|conn| Ok::<_, DbError>(conn.execute(sql, [])?)).await.unwrap();
+    let schedules = world.get("/api/v1/schedules?count=1").await.good(200);
+    let next: Vec<_> = schedules["schedules"].as_array().unwrap().iter().map(|one| &one["next"]).collect();
+    assert_eq!(next, [&json!(["2026-11-20T10:00:00Z"]), &json!([])]);
     let limits = world.get("/api/v1/limits").await.good(200);
     assert!(limits["limits"].as_array().unwrap().iter().any(|limit| limit["name"] == "fuel" && limit["async"] != 0));
+}
+
+// Shows: F042
+#[tokio::test(flavor = "multi_thread")]
+async fn fires_that_did_not_become_runs_are_shown_to_whoever_may_read_the_record() {
+    let world = World::new().await;
+    let rule = "name = \"button\"\nmodel = \"crm.lead\"\ntrigger = { on = \"manual\" }\ndispatch = \"per-record\"\n\
+                max-records = 1\nactions = [{ script = \"notify\", parameters = { text = \"x\" } }]";
+    world.rule(rule).await.good(201);
+    let mut leads = Vec::new();
+    for user in [ADMIN, SAM, ADMIN] {
+        let body = json!({ "records": [{ "name": "Chairs", "user_id": user }] });
+        let made = world.call("POST", "/api/v1/records/crm.lead", body).await.good(201);
+        leads.push(made["ids"][0].as_u64().unwrap());
+    }
+    world.call("POST", "/api/v1/rules/button/run", json!({ "records": leads })).await.good(202);
+    let (administrator, sam) = (world.token.clone(), world.token(SAM, &[Scope::Read]).await);
+    for (token, seen) in [(&administrator, vec![leads[2], leads[1]]), (&sam, vec![leads[1]])] {
+        let shown = world.get_as(token, "/api/v1/suppressed?rule=button").await.good(200);
+        let shown = shown["suppressed"].as_array().unwrap().iter().map(|one| one["record"].as_u64().unwrap());
+        assert_eq!(shown.collect::<Vec<_>>(), seen);
+    }
 }
 
 // Shows: F080, F089
