@@ -218,3 +218,43 @@ fn a_run_that_waits_for_odoo_says_since_when() {
     let diagnosed = program(&["rules", "diagnose", "note"]);
     assert!(diagnosed.contains("its last run, 1, waits for odoo since 2023-11-14 22:13:20"), "{diagnosed}");
 }
+
+#[test]
+fn rules_are_files_of_toml_or_json_and_a_folder_without_any_deletes_none() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    let program = |arguments: &[&str]| {
+        let program = Command::new(trycmd::cargo::cargo_bin!("triggerbox"))
+            .current_dir(folder)
+            .env("TRIGGERBOX_CACHE", folder.join("cache"))
+            .env("TRIGGERBOX_DB", folder.join("crm.db"))
+            .args(arguments)
+            .output()
+            .unwrap();
+        (program.status.code(), String::from_utf8_lossy(&program.stderr).into_owned())
+    };
+    assert_eq!(program(&["db", "demo", "crm.db"]).0, Some(0));
+    for name in ["rules", "none"] {
+        std::fs::create_dir(folder.join(name)).unwrap();
+    }
+    let toml = "name = \"one\"\nmodel = \"crm.lead\"\n[trigger]\non = \"created\"\n\
+                [[actions]]\nscript = \"update-record\"\nparameters = { values = \"city = Ghent\" }\n";
+    let json_form = r#"{ "name": "two", "model": "crm.lead", "trigger": { "on": "created" },
+        "actions": [{ "script": "update-record", "parameters": { "values": "city = Ghent" } }] }"#;
+    std::fs::write(folder.join("rules/one.toml"), toml).unwrap();
+    std::fs::write(folder.join("rules/two.json"), json_form).unwrap();
+    let applied = json(folder, &["rules", "apply", "rules"]);
+    let steps: Vec<_> =
+        applied["steps"].as_array().unwrap().iter().map(|step| (&step["rule"], &step["change"])).collect();
+    assert_eq!(steps, [(&Json::from("one"), &Json::from("create")), (&Json::from("two"), &Json::from("create"))]);
+
+    let (code, said) = program(&["rules", "apply", "none", "--prune"]);
+    assert_eq!(code, Some(2), "{said}");
+    assert!(said.contains("none has no rule, and `--prune` would delete all that there are"), "{said}");
+    let kept = json(folder, &["rules", "apply", "rules", "--prune"]);
+    assert!(kept["steps"].as_array().unwrap().iter().all(|step| step["change"] == "keep"), "{kept}");
+    std::fs::write(folder.join("rules/two.json"), json_form.replace("model", "modell")).unwrap();
+    let (code, said) = program(&["rules", "apply", "rules"]);
+    assert_eq!(code, Some(2));
+    assert!(said.contains("two.json: unknown field `modell`"), "{said}");
+}

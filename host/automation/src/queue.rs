@@ -130,7 +130,7 @@ fn due(conn: &Connection, rule: &Armed, now: i64, most: usize) -> Result<Vec<Run
 
 fn take(conn: &Connection, rule: &Arc<Armed>, run: RunId, now: i64) -> Result<Claim, EngineError> {
     let sql = "UPDATE engine_run SET state = 'running', fence = fence + 1, attempt = attempt + 1, rule_version = ?2, \
-             lease_until = ?3, run_as = ?4, superuser = ?5 WHERE id = ?1 \
+               lease_until = ?3, run_as = ?4, superuser = ?5 WHERE id = ?1 \
                RETURNING fence, key, attempt, retries, root, depth, model, request, class, actor, seed, at, away_since";
     let as_now = (run, rule.version, now + LEASE, rule.run_as, rule.rule.superuser);
     let (claim, request) = conn.prepare_cached(sql)?.query_row(as_now, |row| {

@@ -17,6 +17,14 @@ pub fn parse(text: &str) -> Result<Rule, BadRule> {
     read(text)
 }
 
+/// Reads a rule as the API speaks it.
+///
+/// # Errors
+/// [`BadRule`], with line and column.
+pub fn parse_json(text: &str) -> Result<Rule, BadRule> {
+    serde_json::from_str(text).map_err(|error| BadRule(error.to_string()))
+}
+
 /// Reads the file of a rule or an agent.
 ///
 /// # Errors

@@ -201,12 +201,12 @@ pub(crate) enum RulesCommand {
 /// Options of `rules apply`.
 #[derive(Debug, Args)]
 pub(crate) struct ApplyArgs {
-    /// A rule's file, or a folder of them.
+    /// A rule's file, or a folder of them: TOML, or JSON as the API speaks it.
     pub(crate) path: PathBuf,
     /// Show what would change, and change nothing.
     #[arg(long)]
     pub(crate) dry_run: bool,
-    /// Delete rules that have no file.
+    /// Delete rules that have no file. A folder without any is refused.
     #[arg(long)]
     pub(crate) prune: bool,
     /// Do not take over rules of others: propose the change to their owners.

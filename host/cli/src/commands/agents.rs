@@ -108,7 +108,7 @@ impl<T, E: From<DbError>> From<DbError> for OrOnlyLook<T, E> {
 /// All agents of the files, or none.
 fn apply(path: &Path, note: &str, dry_run: bool, common: &Common) -> Result<Exit, Failure> {
     let mut agents = Vec::new();
-    for file in files(path)? {
+    for file in files(path, &["toml"])? {
         let text = fs::read_to_string(&file).with_context(|| format!("cannot read {}", file.display()))?;
         agents.push(file::read::<Agent>(&text).with_context(|| file.display().to_string())?);
     }

@@ -83,6 +83,13 @@ impl Refused {
 
 pub(super) fn apply(args: &ApplyArgs) -> Result<Exit, Failure> {
     let rules = read(&args.path)?;
+    if args.prune && rules.is_empty() {
+        // A mistyped folder, far more likely than nobody wanting rules any more.
+        let folder = args.path.display();
+        return Err(
+            anyhow!("{folder} has no rule, and `--prune` would delete all that there are; name their folder").into()
+        );
+    }
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().or_exit(Exit::Backend)?;
     if let Some(server) = &args.server {
         return runtime.block_on(on_server(server, &rules, args));
@@ -211,9 +218,10 @@ fn print(steps: impl IntoIterator<Item = Applied>, dry_run: bool) {
 /// The rules of a file or a folder, by file name. What does not parse is said for all files at once.
 fn read(path: &Path) -> Result<Vec<Rule>, Failure> {
     let (mut rules, mut wrong) = (Vec::new(), Vec::new());
-    for file in files(path)? {
+    for file in files(path, &["toml", "json"])? {
         let text = text_file::read(&file)?;
-        match file::parse(&text) {
+        let parse = if is_of(&file, &["json"]) { file::parse_json } else { file::parse };
+        match parse(&text) {
             Ok(rule) => rules.push(rule),
             Err(error) => wrong.push(format!("{}: {error}", file.display())),
         }
@@ -224,7 +232,8 @@ fn read(path: &Path) -> Result<Vec<Rule>, Failure> {
     }
 }
 
-pub(crate) fn files(path: &Path) -> Result<Vec<PathBuf>, Failure> {
+/// A file, or those of these kinds in a folder, by name.
+pub(crate) fn files(path: &Path, kinds: &[&str]) -> Result<Vec<PathBuf>, Failure> {
     if !path.is_dir() {
         return Ok(vec![path.to_owned()]);
     }
@@ -232,12 +241,16 @@ pub(crate) fn files(path: &Path) -> Result<Vec<PathBuf>, Failure> {
     let mut files = Vec::new();
     for entry in entries {
         let file = entry.with_context(|| format!("cannot read {}", path.display()))?.path();
-        if file.extension().is_some_and(|kind| kind == "toml") {
+        if is_of(&file, kinds) {
             files.push(file);
         }
     }
     files.sort();
     Ok(files)
+}
+
+fn is_of(file: &Path, kinds: &[&str]) -> bool {
+    file.extension().is_some_and(|kind| kinds.iter().any(|known| kind == *known))
 }
 
 pub(super) fn export(folder: &Path, prune: bool, common: &Common) -> Result<Exit, Failure> {
@@ -251,7 +264,7 @@ pub(super) fn export(folder: &Path, prune: bool, common: &Common) -> Result<Exit
         fs::write(&path, file::write(&stored.rule)?).with_context(|| format!("cannot write {}", path.display()))?;
         written.insert(path);
     }
-    let stale: Vec<_> = files(folder)?.into_iter().filter(|path| !written.contains(path)).collect();
+    let stale: Vec<_> = files(folder, &["toml"])?.into_iter().filter(|path| !written.contains(path)).collect();
     for path in stale.iter().filter(|_| prune) {
         fs::remove_file(path).with_context(|| format!("cannot remove {}", path.display()))?;
     }
