@@ -28,8 +28,15 @@ pub struct Models {
 enum From {
     Nowhere,
     Providers(BTreeMap<String, Arc<Connection>>),
-    Recorder { providers: BTreeMap<String, Arc<Connection>>, recording: Mutex<Recording>, path: PathBuf },
+    Recorder { providers: BTreeMap<String, Arc<Connection>>, recorded: Mutex<Recorded>, path: PathBuf },
     Recording(Mutex<Replay>),
+}
+
+/// A recording that is being made.
+struct Recorded {
+    recording: Recording,
+    /// Why it is not in its file, as far as it goes.
+    unsaved: Option<RecordingError>,
 }
 
 impl Models {
@@ -64,7 +71,8 @@ impl Models {
         path: PathBuf,
     ) -> Result<Self, ConfigError> {
         let providers = connect(&config, clock, env)?;
-        Ok(Self { config, from: From::Recorder { providers, recording: Mutex::new(recording), path } })
+        let recorded = Mutex::new(Recorded { recording, unsaved: None });
+        Ok(Self { config, from: From::Recorder { providers, recorded, path } })
     }
 
     /// A recording answers. Without a configuration nothing is known of prices but what the recording says.
@@ -121,12 +129,13 @@ impl Models {
         match &self.from {
             From::Nowhere => Err(AskError::NotConfigured),
             From::Providers(providers) => self.ask_provider(providers, request, written).await,
-            From::Recorder { providers, recording, path } => {
+            From::Recorder { providers, recorded, path } => {
                 let answered = self.ask_provider(providers, request, written).await?;
-                let mut recording = recording.lock().unwrap_or_else(PoisonError::into_inner);
+                let mut recorded = recorded.lock().unwrap_or_else(PoisonError::into_inner);
                 let answer = answered.completion.clone();
-                recording.exchanges.push(Exchange { request: Some(request.clone()), answer });
-                recording.save(path).map_err(|error: RecordingError| AskError::NotRecorded(error.to_string()))?;
+                recorded.recording.exchanges.push(Exchange { request: Some(request.clone()), answer });
+                // The answer is paid for, whatever becomes of the file.
+                recorded.unsaved = recorded.recording.save(path).err();
                 Ok(answered)
             }
             From::Recording(replay) => {
@@ -140,6 +149,15 @@ impl Models {
     #[must_use]
     pub fn config(&self) -> &Config {
         &self.config
+    }
+
+    /// Why the recording that is being made is not in its file, as far as it goes. The next exchange is another try.
+    #[must_use]
+    pub fn unsaved(&self) -> Option<RecordingError> {
+        match &self.from {
+            From::Recorder { recorded, .. } => recorded.lock().unwrap_or_else(PoisonError::into_inner).unsaved.clone(),
+            _ => None,
+        }
     }
 
     /// Whether a recording answers.

@@ -10,6 +10,9 @@ use crate::config::ConfigError;
 /// Shorter ones would be found by chance in any text that is scrubbed.
 const SHORTEST: usize = 8;
 
+/// What stands in place of one.
+const SCRUBBED: &str = "[secret]";
+
 /// A key or another secret. Its text is only written where it is meant to go, by [`Secret::expose`].
 #[derive(Clone)]
 pub struct Secret(SecretString);
@@ -30,13 +33,53 @@ impl Secret {
     /// A text without this secret in it.
     #[must_use]
     pub fn scrub(&self, text: &str) -> String {
-        text.replace(self.expose(), "[secret]")
+        text.replace(self.expose(), SCRUBBED)
     }
+
+    /// Bytes of an answer without this secret in them, in each shape that it may have there.
+    #[must_use]
+    pub(crate) fn scrub_bytes(&self, bytes: Vec<u8>) -> Vec<u8> {
+        self.shapes().iter().fold(bytes, |bytes, shape| replace(bytes, shape.as_bytes()))
+    }
+
+    /// As it is, as JSON and addresses escape it, and as base64, longest first.
+    fn shapes(&self) -> Vec<String> {
+        use base64::{Engine, engine::general_purpose::STANDARD_NO_PAD};
+        let secret = self.expose();
+        let json = serde_json::to_string(secret).unwrap_or_default();
+        let percent: String = url::form_urlencoded::byte_serialize(secret.as_bytes()).collect();
+        let mut shapes = vec![
+            secret.to_owned(),
+            json.trim_matches('"').to_owned(),
+            percent.replace('+', "%20"),
+            percent,
+            STANDARD_NO_PAD.encode(secret),
+        ];
+        shapes.sort_by_key(|shape| std::cmp::Reverse(shape.len()));
+        shapes.dedup();
+        shapes
+    }
+}
+
+fn replace(bytes: Vec<u8>, secret: &[u8]) -> Vec<u8> {
+    let mut left = bytes.as_slice();
+    let mut clean = Vec::new();
+    while let Some(at) = left.windows(secret.len().max(1)).position(|window| window == secret) {
+        let (before, after) = left.split_at(at);
+        clean.extend_from_slice(before);
+        clean.extend_from_slice(SCRUBBED.as_bytes());
+        left = after.split_at_checked(secret.len()).map_or(&[], |(_, after)| after);
+    }
+    if clean.is_empty() && left.len() == bytes.len() {
+        return bytes;
+    }
+    clean.extend_from_slice(left);
+    clean
 }
 
 impl fmt::Debug for Secret {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("[secret]")
+        f.write_str(SCRUBBED)
     }
 }
 

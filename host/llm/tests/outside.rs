@@ -413,6 +413,44 @@ async fn what_was_recorded_is_answered_again_without_a_provider() {
     assert_eq!(tolerant.unasked(), 1);
 }
 
+#[tokio::test]
+async fn an_answer_that_cannot_be_recorded_is_an_answer_and_is_paid_for() {
+    let folder = tempfile::tempdir().unwrap();
+    let inner = folder.path().join("talks");
+    // No folder: nothing can be written there, whoever one is.
+    std::fs::write(&inner, "").unwrap();
+    let path = inner.join("hello.json");
+    let server = Server::start(vec![Step::json(&answer("openai", "Hello."))]).await;
+    let (clock, book) = (TestClock::new(), Book::new());
+    let any: Arc<dyn triggerbox_llm::Clock> = Arc::clone(&clock) as _;
+    let config = crate::support::config("openai", &server.url);
+    let new = Recording::new(Origin::Recorded, "a greeting");
+    let recorder = Models::record(config, &any, &env, new, path.clone()).unwrap();
+    let outside = outside(recorder, None, &book, &clock);
+    let said = |nth: usize| {
+        let outside = &outside;
+        async move {
+            let mut calls = outside.start("run-1", 0, &agent_limits());
+            completion(calls.complete(question(&nth.to_string())).await.unwrap()).text
+        }
+    };
+    assert_eq!(said(1).await, "Hello.");
+    let paid = book.used(Scope::Run, "run-1");
+    assert_eq!((paid.calls, paid.tokens), (1, 120));
+    assert!(paid.micro_euro > 0);
+    assert_eq!(said(1).await, "Hello.");
+    assert_eq!((book.used(Scope::Run, "run-1"), server.seen().len()), (paid, 1), "another attempt has it for nothing");
+    let error = outside.services.models.unsaved().unwrap().to_string();
+    assert!(error.contains("hello.json: cannot be written"), "{error}");
+
+    // What is written later is all of it.
+    std::fs::remove_file(&inner).unwrap();
+    std::fs::create_dir(&inner).unwrap();
+    assert_eq!(said(2).await, "Hello.");
+    assert_eq!(outside.services.models.unsaved(), None);
+    assert_eq!(Recording::load(&path).unwrap().exchanges.len(), 2);
+}
+
 #[test]
 fn recordings_that_cannot_be_used_say_why() {
     let folder = tempfile::tempdir().unwrap();
@@ -732,6 +770,19 @@ async fn no_key_shows_anywhere() {
         dump += &database.query_row(sql, [], |row| row.get::<_, String>(0)).unwrap();
         assert!(!dump.contains(KEY), "{dump}");
         assert!(server.seen()[0].head.contains(KEY), "it is sent, though");
+    }
+    // Nor where a provider says it in an answer that is none the worse for it.
+    for kind in ["openai", "anthropic"] {
+        let server = Server::start(vec![Step::json(&answer(kind, &format!("You sent {KEY}.")))]).await;
+        let (clock, book, folder) = (TestClock::new(), Book::new(), tempfile::tempdir().unwrap());
+        let any: Arc<dyn triggerbox_llm::Clock> = Arc::clone(&clock) as _;
+        let (new, path) = (Recording::new(Origin::Recorded, ""), folder.path().join("r.json"));
+        let models = Models::record(crate::support::config(kind, &server.url), &any, &env, new, path.clone()).unwrap();
+        let outside = outside(models, None, &book, &clock);
+        let said = completion(outside.start("run-1", 0, &agent_limits()).complete(question("?")).await.unwrap());
+        assert_eq!(said.text, "You sent [secret].");
+        let kept = format!("{said:?} {:?} {}", book.calls("run-1"), std::fs::read_to_string(path).unwrap());
+        assert!(!kept.contains(KEY) && kept.matches("[secret]").count() >= 3, "{kept}");
     }
     let secret = triggerbox_llm::secret::Secret::new(KEY.into());
     assert_eq!(format!("{secret:?}"), "[secret]");

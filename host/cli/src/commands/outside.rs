@@ -45,6 +45,14 @@ pub(crate) fn services(options: &OutsideArgs, web: bool) -> Result<Option<Arc<Se
     Ok(Some(Arc::new(Services { models, web, budgets, clock })))
 }
 
+/// Fails where a recording that was to be made is not in its file.
+pub(crate) fn saved(services: Option<&Services>) -> Result<(), Failure> {
+    match services.and_then(|services| services.models.unsaved()) {
+        None => Ok(()),
+        Some(error) => Err(error.into()),
+    }
+}
+
 fn mode(options: &OutsideArgs) -> LlmMode {
     match (options.llm, &options.providers, &options.recording) {
         (Some(mode), ..) => mode,

@@ -50,7 +50,7 @@ pub(crate) fn run(args: &RunArgs) -> Result<Exit, Failure> {
     };
     let log = Box::new(Console { json: args.format.json });
     let report = runtime.block_on(automation::run(&database, &request, log)).map_err(cannot_start)?;
-    tell(args, &report)
+    tell(args, &request, &report)
 }
 
 /// The same on an Odoo server.
@@ -68,15 +68,16 @@ async fn on_odoo(args: &RunArgs, config: &Path, loaded: script::Loaded) -> Resul
         Request { outside: outside::outside(args, &database, &rule)?, previous: previous(args, &database)?, ..request };
     let log = Box::new(Console { json: args.format.json });
     let report = automation::remote::run(&backend, &request, log).await.map_err(cannot_start)?;
-    tell(args, &report)
+    tell(args, &request, &report)
 }
 
-fn tell(args: &RunArgs, report: &Report) -> Result<Exit, Failure> {
+fn tell(args: &RunArgs, request: &Request, report: &Report) -> Result<Exit, Failure> {
     if args.format.json {
         output::json(report)?;
     } else {
         anstream::print!("{}", text(report));
     }
+    outside::saved(request.outside.as_ref().map(|outside| &*outside.services))?;
     Ok(exit(report))
 }
 

@@ -105,13 +105,14 @@ pub(crate) fn run(command: &RunsCommand) -> Result<Exit, Failure> {
         RunsCommand::Backtest { version, rule, since, common } => past::backtest(version, rule, since, common),
         RunsCommand::Work { outside, common } => {
             let services = outside::services(outside, outside.providers.is_some())?;
-            let desk = Desk::with(common, services)?;
+            let desk = Desk::with(common, services.clone())?;
             let count = desk.block_on(desk.engine.settle())?;
             if common.format.json {
                 output::json(&serde_json::json!({ "tried": count }))?;
             } else {
                 anstream::println!("{} tried; nothing is due any more", output::count(count, "run"));
             }
+            outside::saved(services.as_deref())?;
             Ok(Exit::Ok)
         }
         RunsCommand::Prune { common } => past::prune(common),

@@ -22,8 +22,6 @@ struct Bound {
     host: String,
     header: HeaderName,
     value: Secret,
-    /// How it may come back.
-    shapes: Vec<String>,
 }
 
 impl Secrets {
@@ -35,8 +33,7 @@ impl Secrets {
                 ConfigError::Invalid { place: what.clone(), problem: "`header` is not the name of a header".to_owned() }
             })?;
             let value = secret.value.read(&what, env)?;
-            let shapes = shapes(value.expose());
-            Ok(Bound { name: secret.name.clone(), host: secret.host.to_ascii_lowercase(), header, value, shapes })
+            Ok(Bound { name: secret.name.clone(), host: secret.host.to_ascii_lowercase(), header, value })
         });
         Ok(Self(bound.collect::<Result<_, _>>()?))
     }
@@ -79,11 +76,8 @@ impl Secrets {
     }
 
     /// Takes every secret out of what comes back, in each shape that it may have.
-    pub(crate) fn scrub(&self, mut bytes: Vec<u8>) -> Vec<u8> {
-        for shape in self.0.iter().flat_map(|bound| &bound.shapes) {
-            bytes = replace(bytes, shape.as_bytes());
-        }
-        bytes
+    pub(crate) fn scrub(&self, bytes: Vec<u8>) -> Vec<u8> {
+        self.0.iter().fold(bytes, |bytes, bound| bound.value.scrub_bytes(bytes))
     }
 }
 
@@ -91,37 +85,4 @@ impl Secrets {
 pub(crate) fn place(url: &Url) -> String {
     let host = url.host_str().unwrap_or_default();
     url.port().map_or_else(|| host.to_owned(), |port| format!("{host}:{port}"))
-}
-
-/// As it is, as JSON and addresses escape it, and as base64, longest first.
-fn shapes(secret: &str) -> Vec<String> {
-    use base64::{Engine, engine::general_purpose::STANDARD_NO_PAD};
-    let json = serde_json::to_string(secret).unwrap_or_default();
-    let percent: String = url::form_urlencoded::byte_serialize(secret.as_bytes()).collect();
-    let mut shapes = vec![
-        secret.to_owned(),
-        json.trim_matches('"').to_owned(),
-        percent.replace('+', "%20"),
-        percent,
-        STANDARD_NO_PAD.encode(secret),
-    ];
-    shapes.sort_by_key(|shape| std::cmp::Reverse(shape.len()));
-    shapes.dedup();
-    shapes
-}
-
-fn replace(bytes: Vec<u8>, secret: &[u8]) -> Vec<u8> {
-    let mut left = bytes.as_slice();
-    let mut clean = Vec::new();
-    while let Some(at) = left.windows(secret.len().max(1)).position(|window| window == secret) {
-        let (before, after) = left.split_at(at);
-        clean.extend_from_slice(before);
-        clean.extend_from_slice(b"[secret]");
-        left = after.split_at_checked(secret.len()).map_or(&[], |(_, after)| after);
-    }
-    if clean.is_empty() && left.len() == bytes.len() {
-        return bytes;
-    }
-    clean.extend_from_slice(left);
-    clean
 }
