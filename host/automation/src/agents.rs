@@ -156,6 +156,17 @@ pub(crate) fn mode(conn: &Connection, rule: &Rule) -> Result<Mode, EngineError> 
     Ok(mode)
 }
 
+/// What all agents of a rule together let a session use: of each cap the smallest.
+pub(crate) fn caps(conn: &Connection, rule: &Rule) -> Result<Caps, EngineError> {
+    let mut caps = Caps::default();
+    for name in rule.actions.iter().filter_map(|action| action.agent.as_deref()) {
+        if let Some(known) = stored::find(conn, name)? {
+            caps = caps.within(known.agent.caps);
+        }
+    }
+    Ok(caps)
+}
+
 fn yes() -> bool {
     true
 }

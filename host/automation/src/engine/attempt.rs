@@ -239,14 +239,8 @@ impl Engine {
             }
             false => session::place(&*self.database().snapshot()?, claim, now)?,
         };
-        let agent = self.agent_caps(rule)?;
-        Ok(Some(place.within(&Caps::effective(rule.caps, agent, self.config().caps), &rule.name, now)?))
-    }
-
-    /// What the rule's agent says about sessions.
-    fn agent_caps(&self, rule: &Rule) -> Result<Option<Caps>, EngineError> {
-        let Some(name) = rule.actions.iter().find_map(|action| action.agent.as_deref()) else { return Ok(None) };
-        Ok(agents::stored::find(&*self.database().snapshot()?, name)?.map(|known| known.agent.caps))
+        let agents = agents::caps(&*self.database().snapshot()?, rule)?;
+        Ok(Some(place.within(&Caps::effective(rule.caps, agents, self.config().caps), &rule.name, now)?))
     }
 
     /// What a run may ask of the outside, with who pays for it.

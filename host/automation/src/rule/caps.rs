@@ -26,12 +26,11 @@ impl Caps {
     /// What counts where nobody says anything.
     pub const DEFAULT: Self = Self { resumes: 50, hours: 720, tokens: 1_000_000, cost: 5.0 };
 
-    /// The caps in force: what the rule says, within what its agent says; where neither says anything, the server's; else
-    /// the program's.
+    /// The caps in force: what the rule says, within what its agents say; where none of them says anything, the server's;
+    /// else the program's.
     #[must_use]
-    pub fn effective(rule: Self, agent: Option<Self>, server: Self) -> Self {
-        let said = rule.within(agent.unwrap_or_default());
-        said.or(server).or(Self::DEFAULT)
+    pub fn effective(rule: Self, agents: Self, server: Self) -> Self {
+        rule.within(agents).or(server).or(Self::DEFAULT)
     }
 
     /// Whether its cost is an amount.
@@ -52,7 +51,9 @@ impl Caps {
         i64::from(self.hours) * 3_600_000
     }
 
-    fn within(self, bound: Self) -> Self {
+    /// The smaller of each two caps.
+    #[must_use]
+    pub fn within(self, bound: Self) -> Self {
         Self {
             resumes: smaller(self.resumes, bound.resumes),
             hours: smaller(self.hours, bound.hours),
@@ -92,15 +93,15 @@ mod tests {
     #[test]
     fn a_rule_narrows_its_agent_and_nothing_means_the_servers_default() {
         let nothing = Caps::default();
-        assert_eq!(Caps::effective(nothing, None, nothing), Caps::DEFAULT);
+        assert_eq!(Caps::effective(nothing, nothing, nothing), Caps::DEFAULT);
         assert_eq!(Caps::DEFAULT, Caps { resumes: 50, hours: 720, tokens: 1_000_000, cost: 5.0 });
         let server = Caps { resumes: 10, cost: 2.0, ..nothing };
-        assert_eq!(Caps::effective(nothing, None, server), Caps { resumes: 10, cost: 2.0, ..Caps::DEFAULT });
+        assert_eq!(Caps::effective(nothing, nothing, server), Caps { resumes: 10, cost: 2.0, ..Caps::DEFAULT });
         let rule = Caps { resumes: 80, cost: 0.5, ..nothing };
         let expected = Caps { resumes: 80, cost: 0.5, ..Caps::DEFAULT };
-        assert_eq!(Caps::effective(rule, None, server), expected, "a default is no bound");
+        assert_eq!(Caps::effective(rule, nothing, server), expected, "a default is no bound");
         let agent = Caps { resumes: 5, hours: 24, cost: 1.0, ..nothing };
         let expected = Caps { resumes: 5, hours: 24, cost: 0.5, ..Caps::DEFAULT };
-        assert_eq!(Caps::effective(rule, Some(agent), server), expected, "an agent is one");
+        assert_eq!(Caps::effective(rule, agent, server), expected, "an agent is one");
     }
 }

@@ -610,6 +610,54 @@ fn the_runs_of_a_session_share_its_tokens_and_its_money() {
     assert!(total <= 12_000, "{total}");
 }
 
+// Shows: F012, F057, F058, F059
+#[test]
+fn of_several_agents_of_a_rule_the_smallest_caps_count() {
+    let server = ModelServer::of(vec![json!("Looked.")]);
+    let world = World::with(config(&server));
+    world.agent("name = \"first\"\ncaps = { cost = 1.0 }");
+    world.agent("name = \"second\"\ncaps = { tokens = 1000 }");
+    let action = |agent: &str| {
+        format!("[[actions]]\nscript = \"ai-agent\"\nagent = \"{agent}\"\nparameters = {{ prompt = \"Look.\" }}\n")
+    };
+    world.rule(&format!(
+        "name = \"look\"\nmodel = \"crm.lead\"\ntrigger = {{ on = \"created\" }}\n{}{}",
+        action("first"),
+        action("second")
+    ));
+    world.lead("Chairs");
+    world.settle();
+    let run = world.runs_of("look").remove(0);
+    assert_eq!((run.state, run.code.as_deref()), (RunState::Failed, Some("limit-exceeded")), "{run:?}");
+    let thread = world.thread(run.id);
+    let event = events(&thread, "cap_exceeded")[0];
+    assert!(event.contains("llm-tokens") && event.contains("1000 (session)"), "{event}");
+    assert_eq!(server.asked().len(), 0, "a token is a byte at least: the very first call could go over");
+}
+
+// Shows: F039, F040, F047
+#[test]
+fn one_run_for_all_records_has_records_even_if_there_is_one() {
+    let server = ModelServer::of(vec![json!("Looked.")]);
+    let world = World::with(config(&server));
+    world.agent(AGENT);
+    let lead = world.lead("Chairs");
+    let asked = |dispatch: &str| {
+        world.rule(&format!(
+            "name = \"look\"\nmodel = \"crm.lead\"\ntrigger = {{ on = \"manual\" }}\ndispatch = \"{dispatch}\"\n\
+             [[actions]]\nscript = \"ai-agent\"\nagent = \"sales\"\n\
+             parameters = {{ prompt = \"{{% if record is defined %}}{{{{ record.name }}}}{{% else %}}none{{% endif %}}, \
+             {{{{ records | map(attribute='name') | join }}}}.\" }}\n\
+             grants = [{{ model = \"crm.lead\", operations = [\"read\"], fields = [\"name\"] }}]"
+        ));
+        block_on(world.engine.fire("look", ADMIN, Trigger::Manual, vec![lead])).unwrap();
+        world.settle();
+        texts(server.asked().last().unwrap(), "user").remove(0).lines().next().unwrap().to_owned()
+    };
+    assert_eq!(asked("single"), "none, Chairs.");
+    assert_eq!(asked("per-record"), "Chairs, .");
+}
+
 // Shows: F060, F083, F088
 #[test]
 fn an_agent_that_cannot_start_leaves_the_users_change_alone_and_says_why() {
