@@ -333,6 +333,39 @@ fn what_was_planned_is_done_and_nothing_else() {
     // The prompt's look into another model was not planned either.
     assert!(result["prompt_render_error"].as_str().unwrap().contains("not-planned"), "{result}");
 
+    // Of what is planned, nothing but that: no other field, no other method, no other record.
+    agent.grants.push("crm.lead:call:action_set_won,action_set_lost");
+    let steps = [
+        step("update", "crm.lead", &["priority"]),
+        step("call", "crm.lead", &["action_set_lost"]),
+        step("create", "crm.tag", &["name"]),
+    ];
+    let calls = json!([
+        ["update", { "model": "crm.lead", "id": 1, "values": { "name": "Renamed", "priority": "2" } }],
+        ["call", { "model": "crm.lead", "id": 1, "method": "action_set_won" }],
+        ["read", { "model": "crm.lead", "ids": [1, 2], "fields": ["name"] }],
+        ["search", { "model": "crm.lead", "domain": [], "fields": ["name"] }],
+        ["read", { "model": "crm.lead", "ids": [1], "fields": ["name"] }],
+        ["update", { "model": "crm.lead", "id": 1, "values": { "priority": "2" } }],
+        ["call", { "model": "crm.lead", "id": 1, "method": "action_set_lost" }],
+        ["create", { "model": "crm.tag", "values": { "name": "Seen" } }],
+    ]);
+    let plan = json!({ "goal": "close it", "steps": steps });
+    let (_, result) = agent.succeed(&[1], &[plan, calls, json!("Closed.")]);
+    let output = |entry: usize| &result["tool_log"][entry]["output"];
+    for (entry, what) in [
+        (0, "`write` of `name` on `crm.lead`"),
+        (1, "the method `action_set_won` of `crm.lead`"),
+        (2, "`read` on `crm.lead`"),
+        (3, "`read` on `crm.lead`"),
+    ] {
+        let expected = format!("not-planned: {what} is in no step of the plan");
+        assert_eq!(output(entry)["error"], json!(expected), "{result}");
+    }
+    assert!((4..8).all(|entry| output(entry).get("error").is_none()), "{result}");
+    assert_eq!(agent.crm.value("crm.lead", 1, "name"), Value::text("Furniture for the new office"));
+    assert_eq!(agent.crm.value("crm.lead", 1, "won_status"), Value::text("lost"));
+
     // A model that writes no plan gets no further.
     let (report, _) = agent.run(&[1], &[json!({ "steps": "all" }), json!({ "steps": "all" }), obeys()]);
     assert!(report.verdict.message().unwrap().contains("llm-wrong-shape"), "{:?}", report.verdict);

@@ -165,7 +165,7 @@ impl<R: Records> Guard<R> {
     /// Runs a script of the run's tools within the run. If it does not succeed, it has done nothing.
     async fn run_script(&mut self, call: Call) -> Result<Reply, HostFault> {
         let Call::CallMethod { model, ids, arguments_json, .. } = call else { return self.answer(call).await };
-        if let Some(Err(error)) = self.planning.as_ref().map(|planning| planning.may(&[])) {
+        if let Some(Err(error)) = self.planning.as_ref().map(Planning::planned) {
             return Ok(Err(error));
         }
         if self.within.is_some() {
@@ -309,7 +309,7 @@ impl<R: Records> Guard<R> {
     /// Whether the three sides allow a call; narrows it to the records that they allow.
     async fn judge(&mut self, call: &mut Call) -> Result<Result<(), Error>, HostFault> {
         // Before anything is asked of the backend.
-        if let Some(Err(error)) = self.planning.as_ref().map(|planning| planning.may(&[])) {
+        if let Some(Err(error)) = self.planning.as_ref().map(Planning::planned) {
             return Ok(Err(error));
         }
         if let Err(error) = self.session.learn(call).await? {
@@ -319,7 +319,7 @@ impl<R: Records> Guard<R> {
             Ok(needs) => needs,
             Err(error) => return Ok(Err(error)),
         };
-        if let Some(Err(error)) = self.planning.as_ref().map(|planning| planning.may(&needs)) {
+        if let Some(Err(error)) = self.planning.as_ref().map(|planning| planning.may(call, &needs)) {
             return Ok(Err(error));
         }
         for need in &needs {

@@ -11,8 +11,8 @@ use serde::{Deserialize, Serialize};
 use triggerbox_model::{
     call::{Answer, Call, Operation},
     error::Error,
-    grants::{Authority, GrantOperation, Grants, Need, Policy},
-    value::{FieldValue, Value},
+    grants::{Authority, Grant, GrantOperation, Grants, Need, Policy},
+    value::{FieldValue, Id, Value},
 };
 use triggerbox_sandbox::HostFault;
 
@@ -115,8 +115,8 @@ pub(crate) enum Stage {
     Awaited,
     /// Nothing more is allowed; why.
     Refused(Error),
-    /// What was planned.
-    Allowed(Vec<(GrantOperation, String)>),
+    /// What was planned, and nothing else.
+    Allowed(Grants),
 }
 
 /// The planning of one run.
@@ -125,8 +125,8 @@ pub(crate) struct Planning {
     /// Whose rights count, in words.
     who: String,
     superuser: bool,
-    /// The run's own model: its records are the context that the rule gives.
-    own: Option<String>,
+    /// The triggering records: the context that the rule gives.
+    own: Option<(String, Vec<Id>)>,
     /// Scripts that are tools, with what they ask for.
     scripts: Vec<(String, Grants)>,
 }
@@ -138,7 +138,7 @@ pub(crate) fn is_wanted(authority: &Authority, parameters: &[FieldValue]) -> boo
 }
 
 impl Planning {
-    pub(crate) fn new(who: String, superuser: bool, own: Option<String>) -> Self {
+    pub(crate) fn new(who: String, superuser: bool, own: Option<(String, Vec<Id>)>) -> Self {
         Self { stage: Stage::Awaited, who, superuser, own, scripts: Vec::new() }
     }
 
@@ -163,29 +163,50 @@ impl Planning {
         }
     }
 
-    /// Whether a call is part of the plan, by what it needs.
-    pub(crate) fn may(&self, needs: &[Need]) -> Result<(), Error> {
-        let planned = match &self.stage {
+    /// What was planned, once anything may be done.
+    pub(crate) fn planned(&self) -> Result<&Grants, Error> {
+        match &self.stage {
             Stage::Awaited => {
                 let text = "this run writes a plan first: until its steps are allowed, nothing is read or done";
-                return Err(Error::denied("plan-first", text));
+                Err(Error::denied("plan-first", text))
             }
-            Stage::Refused(error) => return Err(error.clone()),
-            Stage::Allowed(planned) => planned,
-        };
-        let is_planned = |need: &&Need| {
-            let own = need.operation == GrantOperation::Read && self.own.as_ref() == Some(&need.model);
-            own || planned.iter().any(|(operation, model)| *operation == need.operation && *model == need.model)
-        };
-        match needs.iter().find(|need| !is_planned(need)) {
+            Stage::Refused(error) => Err(error.clone()),
+            Stage::Allowed(planned) => Ok(planned),
+        }
+    }
+
+    /// Whether a call is part of the plan, by what it needs.
+    pub(crate) fn may(&self, call: &Call, needs: &[Need]) -> Result<(), Error> {
+        let planned = self.planned()?;
+        let is_open = |need: &&Need| need.operation == GrantOperation::Read && self.is_context(call, need, planned);
+        match needs.iter().filter(|need| !is_open(need)).find_map(|need| planned.lacks(need)) {
             None => Ok(()),
-            Some(need) => Err(not_planned(&format!("`{}` on `{}`", need.operation, need.model))),
+            Some(what) => Err(not_planned(&what)),
+        }
+    }
+
+    /// Whether a call reads what needs no step: the triggering records, what may be done with them at all, and what the fields
+    /// are of a model that a step is about.
+    fn is_context(&self, call: &Call, need: &Need, planned: &Grants) -> bool {
+        let own = |model: &str, ids: &[Id]| {
+            self.own
+                .as_ref()
+                .is_some_and(|(known, records)| known == model && ids.iter().all(|id| records.contains(id)))
+        };
+        match call {
+            // A path leads to other records.
+            Call::Read { model, ids, fields } => {
+                need.model == *model && own(model, ids) && !fields.iter().any(|field| field.contains('.'))
+            }
+            Call::HasAccess { model, ids, .. } => own(model, ids),
+            Call::FieldsGet { model, .. } => own(model, &[]) || planned.0.iter().any(|step| step.model == *model),
+            _ => false,
         }
     }
 
     /// A request to another service, which no step of a plan can be.
     pub(crate) fn may_send(&self) -> Result<(), Error> {
-        self.may(&[])?;
+        self.planned()?;
         Err(not_planned("a request to another service"))
     }
 
@@ -211,14 +232,10 @@ impl Planning {
         let judged = Judged { goal: plan.goal, allowed: refused.is_empty(), steps };
         self.stage = match judged.allowed {
             false => Stage::Refused(Error::denied("plan-refused", refused.join("; "))),
-            true => Stage::Allowed(
-                judged
-                    .steps
-                    .iter()
-                    .flat_map(|judged| self.needs(&judged.step).unwrap_or_default())
-                    .flat_map(|need| with_reading(need.operation).map(move |one| (one, need.model.clone())))
-                    .collect(),
-            ),
+            true => {
+                let needs = judged.steps.iter().flat_map(|judged| self.needs(&judged.step).unwrap_or_default());
+                Stage::Allowed(Grants(needs.map(planned).collect()))
+            }
         };
         Ok(judged)
     }
@@ -334,9 +351,18 @@ fn operation(tool: &str) -> Option<GrantOperation> {
     })
 }
 
-/// Whoever creates a record may look whether it is there already.
-fn with_reading(operation: GrantOperation) -> impl Iterator<Item = GrantOperation> {
-    [operation].into_iter().chain((operation == GrantOperation::Create).then_some(GrantOperation::Read))
+/// What a step needs, as the grant that it is from then on. Whoever creates a record may look whether it is there already.
+fn planned(need: Need) -> Grant {
+    let Need { model, operation, fields, method, .. } = need;
+    let reading = (operation == GrantOperation::Create).then_some(GrantOperation::Read);
+    Grant {
+        model,
+        operations: [operation].into_iter().chain(reading).collect(),
+        fields,
+        methods: method.into_iter().collect(),
+        read_only_methods: BTreeSet::new(),
+        domain: None,
+    }
 }
 
 fn needs(step: &Step, operation: GrantOperation) -> Vec<Need> {

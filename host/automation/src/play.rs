@@ -175,7 +175,8 @@ pub(crate) async fn play_over<R: Records>(
             let user = &task.run_as.user;
             let who = format!("{} ({}), user {}", user.name, user.login, user.id);
             let scripts = step.tools.iter().map(|tool| (tool.name().to_owned(), tool.asks.clone())).collect();
-            Planning::new(who, task.superuser, task.model.clone()).with_scripts(scripts)
+            let own = task.model.clone().map(|model| (model, task.records.clone()));
+            Planning::new(who, task.superuser, own).with_scripts(scripts)
         });
         let event = event(task, step);
         let guard = Guard::new(session, Arc::clone(&step.authority), log)

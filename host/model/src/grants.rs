@@ -422,16 +422,16 @@ impl Authority {
         open.map(str::to_owned).collect()
     }
 
-    /// What a script that follows its rule is told of its grants, and of the scripts that it may run as tools, as one JSON
-    /// object for the event.
+    /// What a script that follows its rule is told of its grants, and of what else there is (`more`), as one JSON object for
+    /// the event.
     #[must_use]
-    pub fn told(&self, scripts: &[serde_json::Value]) -> Option<String> {
+    pub fn told(&self, more: serde_json::Map<String, serde_json::Value>) -> Option<String> {
         let http: Vec<_> = self.rule_http.iter().map(ToString::to_string).collect();
         let grants = self.agent.as_ref().map(|agent| self.script.within(agent));
         let grants = grants.as_ref().unwrap_or(&self.script);
         let mut told = serde_json::json!({ "grants": grants, "http": http });
-        if let (Some(told), false) = (told.as_object_mut(), scripts.is_empty()) {
-            told.insert("scripts".to_owned(), scripts.into());
+        if let Some(told) = told.as_object_mut() {
+            told.extend(more);
         }
         self.follows_rule.then(|| told.to_string())
     }
@@ -530,26 +530,23 @@ impl Grants {
         Self(grants.collect())
     }
 
-    /// Whether the grants of one side cover a need, and what then bounds its records:
-    /// nothing when one of the covering grants is unbounded.
-    fn covers(&self, need: &Need, side: Side) -> Result<Option<Bound>, Refusal> {
-        let of_model: Vec<_> = self.0.iter().filter(|grant| grant.model == need.model).collect();
-        let covering: Vec<_> = of_model.iter().filter(|grant| grant.operations.contains(&need.operation)).collect();
-        let refuse = |what: String| {
-            let message = match side {
-                Side::Script => format!("the script's manifest does not ask for {what}; add it to [[grants]]: "),
-                Side::Agent => format!("the agent's data sources do not include {what}; to allow it, add: "),
-                _ => format!("the rule does not grant {what}; to allow it, grant: "),
-            } + &as_grant(need);
-            Err(Refusal { side, message })
-        };
+    /// The grants that a need may be covered by.
+    fn covering(&self, need: &Need) -> Vec<&Grant> {
+        let of_model = self.0.iter().filter(|grant| grant.model == need.model);
+        of_model.filter(|grant| grant.operations.contains(&need.operation)).collect()
+    }
+
+    /// What of a need these grants do not cover, in words; none: they cover it, at least on some records.
+    #[must_use]
+    pub fn lacks(&self, need: &Need) -> Option<String> {
+        let covering = self.covering(need);
         if covering.is_empty() {
-            return refuse(format!("`{}` on `{}`", need.operation, need.model));
+            return Some(format!("`{}` on `{}`", need.operation, need.model));
         }
         if let Some(method) = &need.method
             && !covering.iter().any(|grant| grant.methods.contains(method) || grant.read_only_methods.contains(method))
         {
-            return refuse(format!("the method `{method}` of `{}`", need.model));
+            return Some(format!("the method `{method}` of `{}`", need.model));
         }
         let missing: Vec<_> = need
             .fields
@@ -557,9 +554,22 @@ impl Grants {
             .filter(|field| !free_of_charge(field) && !covering.iter().any(|grant| grant.fields.contains(*field)))
             .map(|field| format!("`{field}`"))
             .collect();
-        if !missing.is_empty() {
-            return refuse(format!("`{}` of {} on `{}`", need.operation, missing.join(", "), need.model));
+        let lacks = || format!("`{}` of {} on `{}`", need.operation, missing.join(", "), need.model);
+        (!missing.is_empty()).then(lacks)
+    }
+
+    /// Whether the grants of one side cover a need, and what then bounds its records:
+    /// nothing when one of the covering grants is unbounded.
+    fn covers(&self, need: &Need, side: Side) -> Result<Option<Bound>, Refusal> {
+        if let Some(what) = self.lacks(need) {
+            let message = match side {
+                Side::Script => format!("the script's manifest does not ask for {what}; add it to [[grants]]: "),
+                Side::Agent => format!("the agent's data sources do not include {what}; to allow it, add: "),
+                _ => format!("the rule does not grant {what}; to allow it, grant: "),
+            } + &as_grant(need);
+            return Err(Refusal { side, message });
         }
+        let covering = self.covering(need);
         // A grant bounds the call if the call needs that grant: for a field that no unbounded grant has.
         let unbounded_suffices = need.fields.iter().all(|field| {
             free_of_charge(field) || covering.iter().any(|g| g.domain.is_none() && g.fields.contains(field))
