@@ -3,7 +3,7 @@
 
 use std::{path::PathBuf, sync::Arc};
 
-use guest_artifacts::AI_AGENT;
+use guest_artifacts::{AI_AGENT, FLOODS};
 use serde_json::{Value as Json, json};
 use triggerbox_automation::{
     Report, Verdict,
@@ -243,6 +243,19 @@ fn a_model_that_is_stuck_or_never_done_ends_the_run_and_changes_nothing() {
     let (report, _) = agent.run(&[1], &[again.clone(), again.clone(), again.clone(), again]);
     let message = report.verdict.message().unwrap();
     assert!(message.contains("the same call 3 times in a row"), "{message}");
+    // A script with a tool loop of its own that does not look: the host does.
+    let same = json!([["wave", {}]]);
+    let answers: Vec<_> = std::iter::repeat_n(same, 9).collect();
+    let how = How {
+        params: &[("what", "identical-tool-calls")],
+        class: Some(Class::Agent),
+        outside: Some(replay(&agent.crm, &conversation(&answers))),
+        ..How::default()
+    };
+    let (report, _) = agent.crm.run(&FLOODS, "crm.lead", &[1], &how);
+    let why = "limit exceeded: identical-tool-calls used 4 of at most 3 (agent run)";
+    assert_eq!(report.verdict.message().as_deref(), Some(why));
+    assert_eq!(report.used.get(Limit::LlmCalls), 4);
     let steps: Vec<_> =
         (0..30).map(|n| json!([["note", { "model": "crm.lead", "id": 1, "text": n.to_string() }]])).collect();
     let (report, _) = agent.run(&[1], &steps[..9]);

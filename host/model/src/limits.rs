@@ -9,7 +9,7 @@ use std::collections::HashMap;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    call::{ASKING, Answer, Call, Command, RUN_SCRIPT, WITH_CONTEXT},
+    call::{ASKING, Answer, Call, Command, LlmMessage, RUN_SCRIPT, ToolCall, WITH_CONTEXT},
     value::Id,
 };
 
@@ -458,13 +458,46 @@ pub struct Meter {
     limits: Limits,
     used: PerLimit,
     writes: Writes,
+    repeated: Repeated,
+}
+
+/// The last tool call of a conversation with a model, and how often it was made in a row.
+#[derive(Debug, Clone, Default)]
+struct Repeated {
+    last: Option<(String, String)>,
+    times: u64,
+}
+
+impl Repeated {
+    /// As far as a conversation has come: a run may have several.
+    fn of(conversation: &[LlmMessage]) -> Self {
+        let mut repeated = Self::default();
+        for message in conversation {
+            if let LlmMessage::AssistantCalls(_, calls) = message {
+                repeated.count(calls);
+            }
+        }
+        repeated
+    }
+
+    /// Counts further calls. The most that one of them was made in a row.
+    fn count(&mut self, calls: &[ToolCall]) -> u64 {
+        let mut most = 0;
+        for ToolCall { name, arguments_json, .. } in calls {
+            let same = self.last.as_ref().is_some_and(|(last, with)| last == name && with == arguments_json);
+            self.times = if same { self.times.saturating_add(1) } else { 1 };
+            self.last = Some((name.clone(), arguments_json.clone()));
+            most = most.max(self.times);
+        }
+        most
+    }
 }
 
 impl Meter {
     /// Nothing used yet.
     #[must_use]
     pub fn new(limits: Limits) -> Self {
-        Self { limits, used: PerLimit::ZERO, writes: HashMap::new() }
+        Self { limits, used: PerLimit::ZERO, writes: HashMap::new(), repeated: Repeated::default() }
     }
 
     /// The limits it counts against.
@@ -514,7 +547,7 @@ impl Meter {
             let wants = asked.0.get(&limit).filter(|&&n| n > 0 || limit.zero() == Zero::NoneAtAll);
             max.set(limit, wants.filter(|_| !limit.is_fixed()).map_or(left, |n| left.min(*n)));
         }
-        Self { limits: Limits { class: self.limits.class, max }, used: PerLimit::ZERO, writes: self.writes.clone() }
+        Self { writes: self.writes.clone(), ..Self::new(Limits { class: self.limits.class, max }) }
     }
 
     /// Counts what ran within this run as the run's own use. Fuel, time and memory are whoever's who measures them.
@@ -569,6 +602,10 @@ impl Meter {
         match call {
             Call::Write { model, ids, .. } => self.write_records(model, ids),
             Call::Relate { target, .. } => self.write_records(&target.model, &[target.id]),
+            Call::Complete { request } => {
+                self.repeated = Repeated::of(&request.messages);
+                Ok(())
+            }
             _ => Ok(()),
         }
     }
@@ -600,6 +637,8 @@ impl Meter {
             if usage.currency == "EUR" {
                 self.charge(Limit::LlmCost, micro_euro(usage.cost))?;
             }
+            let most = self.repeated.count(&completion.calls);
+            self.raise_to(Limit::IdenticalToolCalls, most)?;
         }
         if let Answer::Extra(answer, extra) = answer {
             self.charge(Limit::RecordsWritten, extra.written)?;
@@ -669,6 +708,7 @@ fn charges(call: &Call) -> Vec<(Limit, u64)> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::call::{Completion, Finish, LlmRequest, LlmUsage};
 
     #[test]
     fn every_name_finds_its_limit() {
@@ -723,6 +763,53 @@ mod tests {
         let breach = meter.before(&relate).unwrap_err();
         assert_eq!((breach.limit, breach.used, breach.max), (Limit::WritesPerRecord, 13, 12));
         meter.before(&write(vec![7])).unwrap();
+    }
+
+    #[test]
+    fn the_same_tool_call_in_a_row_is_counted_in_its_conversation() {
+        let call =
+            |name: &str, with: &str| ToolCall { id: with.into(), name: name.into(), arguments_json: with.into() };
+        let answer = |calls: &[ToolCall]| {
+            let usage = LlmUsage { input_tokens: 1, output_tokens: 1, cost: 0.0, currency: "EUR".into() };
+            let finish = Finish::ToolCalls;
+            Answer::Completion(Completion {
+                text: String::new(),
+                calls: calls.to_vec(),
+                finish,
+                usage,
+                model: "m".into(),
+            })
+        };
+        // A script's own loop: it asks, and asks again with what the model wanted.
+        let converse = |meter: &mut Meter, turns: &[&[ToolCall]]| -> Result<u64, Breach> {
+            let mut messages = vec![LlmMessage::User("Go on.".into())];
+            for calls in turns {
+                let request = LlmRequest {
+                    model: None,
+                    messages: messages.clone(),
+                    tools: Vec::new(),
+                    output_schema: None,
+                    temperature: None,
+                    max_tokens: None,
+                };
+                meter.before(&Call::Complete { request })?;
+                meter.after(&answer(calls))?;
+                messages.push(LlmMessage::AssistantCalls(String::new(), calls.to_vec()));
+            }
+            Ok(meter.used().get(Limit::IdenticalToolCalls))
+        };
+        let (a, b) = (call("note", "{1}"), call("note", "{2}"));
+        let mut meter = Meter::new(Limits::resolve(Class::Agent, []));
+        let three = [std::slice::from_ref(&a), std::slice::from_ref(&a), std::slice::from_ref(&a)];
+        assert_eq!(converse(&mut meter, &three), Ok(3));
+        assert_eq!(converse(&mut meter, &three), Ok(3), "another conversation");
+        let others: [&[ToolCall]; 3] = [&[a.clone(), a.clone(), b.clone()], &[a.clone(), a.clone()], &[b, a.clone()]];
+        assert_eq!(converse(&mut meter, &others), Ok(3));
+        for many in [vec![vec![a.clone()]; 9], vec![vec![a.clone(); 2]; 2], vec![vec![a; 4]]] {
+            let turns: Vec<_> = many.iter().map(Vec::as_slice).collect();
+            let breach = converse(&mut meter.clone(), &turns).unwrap_err();
+            assert_eq!((breach.limit, breach.used, breach.max), (Limit::IdenticalToolCalls, 4, 3));
+        }
     }
 
     #[test]

@@ -67,7 +67,7 @@ fn run(event: &Event) -> Result {
 fn converse(event: &Event, mut request: llm::Request, tools: &mut Tools<'_>) -> Result<(String, Vec<Json>)> {
     let max_steps: i32 = event.param("max_steps")?;
     let mut log = Vec::new();
-    let mut repeated = Repeated::default();
+    let mut repeated = Repeated::new();
     let mut corrected = false;
     for _ in 0..max_steps {
         let completion = request.complete()?;
@@ -132,20 +132,24 @@ fn rules(event: &Event) -> Result<String> {
     Ok(if more.is_empty() { rules } else { format!("{rules}\n\n{more}") })
 }
 
-/// A model that makes the same call again and again is stuck.
-#[derive(Default)]
+/// A model that makes the same call again and again is stuck. The host ends what goes on after that.
 struct Repeated {
     last: Option<(String, String)>,
     times: u32,
+    max: f64,
 }
 
 impl Repeated {
+    /// Before the first call, when nothing of the limit is used.
+    fn new() -> Self {
+        Self { last: None, times: 0, max: budget::remaining("identical-tool-calls").unwrap_or(3.0) }
+    }
+
     fn check(&mut self, call: &llm::ToolCall) -> Result<()> {
         let this = Some((call.name.clone(), call.arguments_json.clone()));
         self.times = if self.last == this { self.times + 1 } else { 1 };
         self.last = this;
-        let max = budget::remaining("identical-tool-calls").unwrap_or(3.0);
-        if f64::from(self.times) >= max {
+        if f64::from(self.times) >= self.max {
             fail!("the model made the same call {} times in a row: {} {}", self.times, call.name, call.arguments_json);
         }
         Ok(())

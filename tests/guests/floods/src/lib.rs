@@ -7,6 +7,7 @@ fn run(event: &Event) -> Result<()> {
     let leads = model("crm.lead");
     let ids = leads.search(domain![]).unwrap_or_default();
     let large = "x".repeat(1 << 20);
+    let mut talk = llm::Request::new().user("Flood?").tool("wave", "Comes again.", &json!({ "type": "object" }));
     for round in 0_usize.. {
         let id = ids.get(round % ids.len().max(1)).copied().unwrap_or(1);
         // Refused or not: it goes on.
@@ -27,6 +28,17 @@ fn run(event: &Event) -> Result<()> {
             "posts" => leads.record(id).post_note("Flood"),
             "activities" => leads.record(id).schedule_activity(Activity::new("To-Do", "Flood")),
             "llm-calls" => llm::ask("Flood?").map(drop),
+            // A tool loop of its own, which never looks at what the model wants.
+            "identical-tool-calls" => match talk.complete() {
+                Ok(completion) => {
+                    let results = completion.calls.iter().map(|call| call.result("again")).collect();
+                    talk = talk
+                        .message(llm::Message::AssistantCalls((completion.text, completion.calls)))
+                        .message(llm::Message::ToolResults(results));
+                    Ok(())
+                }
+                Err(error) => Err(error),
+            },
             "http-calls" => Request::get("https://flood.example/").send().map(drop),
             _ => fail!("no such flood: {what}"),
         };
