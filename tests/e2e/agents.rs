@@ -691,11 +691,14 @@ fn what_is_grounded_writes_only_numbers_that_were_read() {
     agent.grants.push("crm.lead:read,write:name,expected_revenue,partner_id");
     agent.params.push(("grounded", "true".to_owned()));
     let Value::Number(revenue) = agent.crm.value("crm.lead", 2, "expected_revenue") else { panic!() };
-    let read = json!([["read", { "model": "crm.lead", "ids": [2], "fields": ["expected_revenue"] }]]);
+    agent.crm.write("crm.lead", 2, &[("partner_id", Value::link(12))]);
+    let read = json!([["read", { "model": "crm.lead", "ids": [2], "fields": ["expected_revenue", "partner_id"] }]]);
     let update = |values: Json| json!([["update", { "model": "crm.lead", "id": 1, "values": values }]]);
     let answers = [
         read,
         update(json!({ "expected_revenue": 31415 })),
+        // The number of a record that was read is no figure either.
+        update(json!({ "expected_revenue": 12 })),
         // Numbers of records are no figures.
         update(json!({ "expected_revenue": revenue, "partner_id": 12 })),
         json!("It is up to date."),

@@ -15,12 +15,16 @@ impl Figures {
         self.0.extend(values);
     }
 
+    /// What a tool gives of records. Their numbers are no figures: what is called `id`, and whole numbers in a list.
     pub fn read(&mut self, json: &Json) {
         match json {
             Json::Number(number) => self.0.extend(number.as_f64().map(f64::abs)),
             Json::String(text) => self.read_text(text),
-            Json::Array(items) => items.iter().for_each(|item| self.read(item)),
-            Json::Object(fields) => fields.values().for_each(|value| self.read(value)),
+            Json::Array(items) => items.iter().filter(|item| !item.is_u64()).for_each(|item| self.read(item)),
+            Json::Object(fields) => {
+                let values = fields.iter().filter(|(name, _)| *name != "id").map(|(_, value)| value);
+                values.for_each(|value| self.read(value));
+            }
             Json::Null | Json::Bool(_) => {}
         }
     }
@@ -141,6 +145,18 @@ mod tests {
         {
             assert_eq!(unread(wrong).as_deref(), Some(figure));
         }
+    }
+
+    #[test]
+    fn the_numbers_of_records_are_no_figures() {
+        let mut figures = Figures::default();
+        let record =
+            json!({ "id": 21, "partner_id": { "id": 34, "name": "Hall 9" }, "tag_ids": [55, 56], "total": 78 });
+        figures.read(&json!({ "records": [record], "missing": [90], "total": 12 }));
+        for id in ["21", "34", "55", "56", "90"] {
+            assert_eq!(figures.unread(id), Some(id));
+        }
+        assert_eq!(figures.unread("78 of 12"), None);
     }
 
     #[test]

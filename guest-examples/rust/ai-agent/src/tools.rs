@@ -81,6 +81,13 @@ impl<'a> Tools<'a> {
         }
     }
 
+    /// What the model is shown of records counts as read.
+    pub fn read(&mut self, json: &Json) {
+        if let Some(figures) = &mut self.figures {
+            figures.read(json);
+        }
+    }
+
     /// A figure that the model states and did not read.
     pub fn unread<'t>(&self, text: &'t str) -> Option<&'t str> {
         self.figures.as_ref()?.unread(text)
@@ -125,8 +132,10 @@ impl<'a> Tools<'a> {
             Run::Own(run) => run(self, &arguments)?,
             Run::Script => run_script(&call.name, &arguments)?,
         };
-        if let Some(figures) = &mut self.figures {
-            figures.read(&output);
+        match run {
+            Run::Own(_) => self.read(&output),
+            // Nobody knows which of its numbers are those of records.
+            Run::Script => self.told(&output.to_string()),
         }
         Ok(output)
     }
