@@ -189,7 +189,7 @@ trigger = { on = "created" }
 [[actions]]
 script = "ai-agent"
 agent = "sales"
-parameters = { prompt = "Qualify {{ record.name }}." }
+parameters = { prompt = "Qualify {{ records[0].name }}." }
 grants = [{ model = "crm.lead", operations = ["read", "note"], fields = ["name"] }]
 "#;
 

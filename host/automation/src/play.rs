@@ -22,6 +22,7 @@ use crate::{
     people::Person,
     plan::{self, Planning},
     records::Records,
+    rule::Dispatch,
     runner::RunError,
     tools::{ScriptTool, Toolbox},
 };
@@ -57,6 +58,8 @@ pub struct Task {
     pub now: Timestamp,
     /// The run before this one, when the rule chains.
     pub previous: Option<PreviousRun>,
+    /// How the rule dispatches; none: there is no rule.
+    pub dispatch: Option<Dispatch>,
 }
 
 /// One script of a run.
@@ -244,6 +247,14 @@ fn together(before: Outcome, after: &Outcome) -> Outcome {
 }
 
 fn event(task: &Task, step: &Step) -> Event {
+    let mut more = serde_json::Map::new();
+    if let Some(dispatch) = task.dispatch {
+        more.insert("dispatch".to_owned(), serde_json::json!(dispatch));
+    }
+    if !step.tools.is_empty() {
+        let scripts: Vec<_> = step.tools.iter().map(|tool| tool.told(&step.authority)).collect();
+        more.insert("scripts".to_owned(), scripts.into());
+    }
     Event {
         run_id: task.run_id.clone(),
         rule: task.rule.clone(),
@@ -261,6 +272,6 @@ fn event(task: &Task, step: &Step) -> Event {
         now: task.now.strftime("%Y-%m-%dT%H:%M:%SZ").to_string(),
         parameters: step.parameters.clone(),
         previous: task.previous.clone(),
-        extra_json: step.authority.told(&step.tools.iter().map(|tool| tool.told(&step.authority)).collect::<Vec<_>>()),
+        extra_json: step.authority.told(more),
     }
 }

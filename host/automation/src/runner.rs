@@ -181,6 +181,7 @@ pub(crate) fn task(request: &Request, run_id: &str, attempt: u32) -> Task {
         superuser: request.superuser,
         now: request.now,
         previous: request.previous.clone(),
+        dispatch: None,
     }
 }
 

@@ -63,7 +63,7 @@ const RULES: [(&str, &str); 5] = [
     ("notice-b", "actions = [{ script = \"high-value-order\" }]"),
     (
         "ask",
-        "[[actions]]\nscript = \"ai-agent\"\nagent = \"judge\"\nparameters = { prompt = \"Judge {{ record.client_order_ref }}.\", note = \"true\" }\n\
+        "[[actions]]\nscript = \"ai-agent\"\nagent = \"judge\"\nparameters = { prompt = \"Judge {{ records[0].client_order_ref }}.\", note = \"true\" }\n\
          [[actions.grants]]\nmodel = \"sale.order\"\noperations = [\"read\", \"note\"]\nfields = [\"name\", \"client_order_ref\"]",
     ),
     ("tell", TELLS),

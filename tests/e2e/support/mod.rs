@@ -21,7 +21,7 @@ use triggerbox_model::{
     limits::{Class, LimitRequest, Limits},
     manifest::Manifest,
     schema::Schema,
-    value::{FieldValue, Id, RecordRef, Row, Value},
+    value::{FieldValue, Id, RecordRef, Row, Snapshot, Value},
 };
 use triggerbox_sandbox::{LogLevel, Pool, Sandbox, Script};
 use triggerbox_store::{commit, db::Database, session::Session};
@@ -60,6 +60,7 @@ pub(crate) struct How<'a> {
     pub(crate) user: Option<&'a str>,
     pub(crate) superuser: bool,
     pub(crate) trigger: Option<Trigger>,
+    pub(crate) old_values: &'a [Snapshot],
     pub(crate) params: &'a [(&'a str, &'a str)],
     pub(crate) grants: &'a [&'a str],
     /// The rule grants by name all that the manifest asks for, guarded or not.
@@ -135,7 +136,7 @@ impl Crm {
             trigger: how.trigger.clone().unwrap_or(Trigger::Manual),
             model: (!model.is_empty()).then(|| model.to_owned()),
             records: ids.to_vec(),
-            old_values: Vec::new(),
+            old_values: how.old_values.to_vec(),
             parameters: manifest.parameter_values(&params).unwrap(),
             actor: run_as.clone(),
             run_as,

@@ -1,4 +1,4 @@
-//! What the rule grants: the host tells a script that follows its rule.
+//! What the rule grants, and how it dispatches: the host tells a script that follows its rule.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -9,6 +9,18 @@ use triggerbox::{json, prelude::*, serde_json};
 pub struct Grants {
     models: BTreeMap<String, BTreeMap<String, BTreeSet<String>>>,
     pub scripts: Vec<Script>,
+    /// None: there is no rule.
+    pub dispatch: Option<Dispatch>,
+}
+
+/// How the records of one fire become runs.
+#[derive(Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Dispatch {
+    /// One run with all records.
+    Single,
+    /// One run for each record.
+    PerRecord,
 }
 
 /// A script that the host runs as a tool.
@@ -19,12 +31,12 @@ pub struct Script {
     pub schema: serde_json::Value,
 }
 
-#[derive(Deserialize)]
+#[derive(Default, Deserialize)]
+#[serde(default)]
 struct Told {
-    #[serde(default)]
     grants: Vec<Grant>,
-    #[serde(default)]
     scripts: Vec<Script>,
+    dispatch: Option<Dispatch>,
 }
 
 #[derive(Deserialize)]
@@ -41,7 +53,7 @@ impl Grants {
     pub fn of(event: &Event) -> Result<Self> {
         let told: Told = match &event.extra_json {
             Some(json) => serde_json::from_str(json)?,
-            None => Told { grants: Vec::new(), scripts: Vec::new() },
+            None => Told::default(),
         };
         Ok(Self::from(told))
     }
@@ -55,7 +67,7 @@ impl Grants {
                 models.entry(grant.model.clone()).or_default().extend(names.iter().cloned());
             }
         }
-        Self { models: found, scripts: told.scripts }
+        Self { models: found, scripts: told.scripts, dispatch: told.dispatch }
     }
 
     /// Models that an operation is granted on, each with its fields or methods.

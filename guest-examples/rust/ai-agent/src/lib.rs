@@ -10,6 +10,7 @@ mod plan;
 mod prompt;
 mod tags;
 mod tools;
+mod trigger;
 mod values;
 
 use triggerbox::{budget, json, llm, prelude::*, serde_json::Value as Json};
@@ -40,22 +41,24 @@ fn run(event: &Event) -> Result {
     };
     let planned = plan.as_ref().map(Plan::tools);
 
-    let prompt = Prompt::of(event)?;
+    let trigger = trigger::told(event, &grants);
+    let prompt = Prompt::of(event, &grants, &trigger)?;
     if let Some(error) = &prompt.error {
         warn!("prompt_render_error: {error}; the prompt is used as it is written");
     }
-    let mut task = prompt.text.clone();
-    task += &context::records(event, &grants, &prompt)?;
-    task += &context::previous(event);
     tools.told(&rules);
-    tools.told(&task);
+    tools.told(&prompt.text);
+    let mut task = prompt.text.clone();
+    task += &context::trigger(&trigger, &mut tools);
+    task += &context::records(event, &prompt, &mut tools)?;
+    task += &context::previous(event, &mut tools);
     let mut request = llm::Request::new().system(rules).user(task);
     request.model = model;
     request = tools.offer(request, planned.as_deref());
     let (text, log) = converse(event, request, &mut tools)?;
 
-    if event.param("note")? && event.model.is_some() {
-        for record in event.records()? {
+    if event.param("note")? {
+        for record in context::triggering(event)? {
             record.post_note(text.as_str())?;
         }
     }

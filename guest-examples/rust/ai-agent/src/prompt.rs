@@ -5,9 +5,14 @@ mod lookup;
 use std::collections::BTreeMap;
 
 use minijinja::{Environment, UndefinedBehavior, context};
-use triggerbox::{prelude::*, serde_json};
+use triggerbox::{prelude::*, serde_json, serde_json::Value as Json};
 
-use self::lookup::{Env, Record};
+use self::lookup::{Env, Record, data};
+use crate::{
+    grants::{Dispatch, Grants},
+    trigger,
+    values::parsed,
+};
 
 /// Steps that a template may take. Over it, the prompt is used as it is written.
 const FUEL: u64 = 50_000;
@@ -22,9 +27,10 @@ pub struct Prompt {
 }
 
 impl Prompt {
-    pub fn of(event: &Event) -> Result<Self> {
+    /// With what happened, as `trigger`.
+    pub fn of(event: &Event, grants: &Grants, trigger: &Json) -> Result<Self> {
         let template = choose(event)?;
-        Ok(match render(event, &template) {
+        Ok(match render(event, grants, trigger, &template) {
             Ok(text) => Self { text, template, error: None },
             Err(error) => Self { text: template.clone(), template, error: Some(error.to_string()) },
         })
@@ -48,22 +54,26 @@ pub fn choose(event: &Event) -> Result<String> {
     }
 }
 
-fn render(event: &Event, template: &str) -> Result<String, minijinja::Error> {
+fn render(event: &Event, grants: &Grants, trigger: &Json, template: &str) -> Result<String, minijinja::Error> {
     let mut environment = Environment::new();
     environment.set_fuel(Some(FUEL));
     environment.set_undefined_behavior(UndefinedBehavior::Lenient);
     environment.add_function("may", may);
     let model = event.model.as_deref().unwrap_or_default();
-    let records: Vec<_> = event.records.iter().map(|id| Record::new(model, *id).into_value()).collect();
+    let records: Vec<_> = match &event.trigger {
+        // There is nothing left to be read.
+        Trigger::Deleted(gone) => trigger::records(gone, event, grants).into_iter().map(data).collect(),
+        _ => event.records.iter().map(|id| Record::new(model, *id).into_value()).collect(),
+    };
     // As dispatch has it: one record, or all of them.
     let (record, records) = match records.as_slice() {
-        [record] => (record.clone(), Vec::new()),
+        [record] if grants.dispatch != Some(Dispatch::Single) => (record.clone(), Vec::new()),
         _ => (minijinja::Value::UNDEFINED, records),
     };
     let previous = event.previous.as_ref();
     let tool_log = previous.map(|previous| previous.tool_log.as_slice()).unwrap_or_default().iter().map(|entry| {
-        let [name, arguments, output] = [&entry.name, &entry.arguments_json, &entry.output_json].map(String::as_str);
-        context! { name, arguments, output }
+        let [arguments, output] = [&entry.arguments_json, &entry.output_json].map(|json| data(parsed(json)));
+        context! { name => entry.name.as_str(), arguments, output }
     });
     let [name, login, lang, tz] =
         [&event.run_as.name, &event.run_as.login, &event.run_as.lang, &event.run_as.tz].map(String::as_str);
@@ -71,6 +81,7 @@ fn render(event: &Event, template: &str) -> Result<String, minijinja::Error> {
         template,
         context! {
             record, records,
+            trigger => data(trigger.clone()),
             user => context! { id => event.run_as.id, name, login, lang, tz },
             company => context! { id => event.company.id, name => event.company.name() },
             ctx => context! { lang, tz, rule => event.rule.as_str(), attempt => event.attempt, model },

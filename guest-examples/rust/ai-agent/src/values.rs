@@ -70,7 +70,7 @@ pub fn to_json(value: &Value) -> Json {
         Value::Boolean(value) => json!(value),
         Value::Integer(value) => json!(value),
         Value::Number(value) => json!(value),
-        Value::Text(text) => json!(cut(text)),
+        Value::Text(text) => json!(cut(text, LONGEST_TEXT)),
         Value::Date(text) | Value::Datetime(text) => json!(text),
         Value::Many2one(link) => json!({ "id": link.id, "name": link.name() }),
         Value::Ids(ids) => json!(ids),
@@ -80,8 +80,14 @@ pub fn to_json(value: &Value) -> Json {
     }
 }
 
-fn cut(text: &str) -> String {
-    match text.char_indices().nth(LONGEST_TEXT) {
+/// JSON from a text; a text that is none is itself.
+pub fn parsed(text: &str) -> Json {
+    triggerbox::serde_json::from_str(text).unwrap_or_else(|_| json!(text))
+}
+
+/// At most so many characters of a text.
+pub fn cut(text: &str, longest: usize) -> String {
+    match text.char_indices().nth(longest) {
         Some((at, _)) => format!("{}… (cut)", &text[..at]),
         None => text.to_owned(),
     }

@@ -214,6 +214,7 @@ impl Engine {
             superuser: claim.rule.rule.superuser,
             now,
             previous,
+            dispatch: Some(claim.rule.rule.dispatch),
         })
     }
 

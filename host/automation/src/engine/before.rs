@@ -508,6 +508,7 @@ impl Engine {
             superuser: rule.rule.superuser,
             now,
             previous: None,
+            dispatch: Some(rule.rule.dispatch),
         };
         // No language model and no other service while somebody's save waits.
         Ok(play(self.database(), env, &task, &steps, Keep::Outside, None, Box::new(Lines::default())).await?)

@@ -65,6 +65,7 @@ impl Engine {
             superuser: claim.rule.rule.superuser,
             now,
             previous: None,
+            dispatch: None,
         };
         let log = Box::new(Lines::default());
         let played = play_over(session, &task, &[step], Keep::Outside, None, log).await?;

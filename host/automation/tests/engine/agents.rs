@@ -28,7 +28,7 @@ use triggerbox_store::session::Session;
 
 use crate::{
     model::{ModelServer, Say, texts},
-    world::{ADMIN, READER, SAM, World, block_on, write},
+    world::{ADMIN, READER, SAM, World, block_on, create, write},
 };
 
 /// The engine's clock, for the language models too: sessions live by it.
@@ -481,7 +481,9 @@ fn chained(more: &str) -> String {
         "name = \"again\"\nmodel = \"crm.lead\"\ntrigger = {{ on = \"manual\" }}\ndispatch = \"per-record\"\n\
          chain = true\n{more}\n\
          [[actions]]\nscript = \"ai-agent\"\nagent = \"sales\"\n\
-         parameters = {{ prompt = \"Before: [{{{{ previous_session.last_text }}}}] {{{{ previous_session.tool_log | length }}}}.\" }}\n\
+         parameters = {{ prompt = \"Before: [{{{{ previous_session.last_text }}}}] {{{{ previous_session.tool_log | length }}}}.\
+         {{% for call in previous_session.tool_log %}} {{{{ call.name }}}} {{{{ call.arguments.values.priority }}}}: \
+         {{{{ call.output.done }}}}.{{% endfor %}}\" }}\n\
          grants = [{{ model = \"crm.lead\", operations = [\"read\", \"write\"], fields = [\"name\", \"priority\"] }}]\n"
     )
 }
@@ -504,7 +506,7 @@ fn a_chained_run_knows_the_last_text_and_the_tool_log_and_nothing_more() {
     let first = again(&world, one);
     assert!(task(0).starts_with("Before: [] 0."), "{}", task(0));
     let second = again(&world, one);
-    assert!(task(2).starts_with("Before: [Priority is 2 now.] 1."), "{}", task(2));
+    assert!(task(2).starts_with("Before: [Priority is 2 now.] 1. update 2: True."), "{}", task(2));
     assert!(task(2).contains("The run before this one said: Priority is 2 now.") && task(2).contains("\"update\""));
     assert_eq!(
         server.asked()[2]["messages"].as_array().unwrap().len(),
@@ -708,6 +710,24 @@ fn a_rule_is_never_bolder_than_its_agent() {
     assert_eq!(lead("auto"), (RunState::Succeeded, Value::text("2")));
 }
 
+/// A customer's message on a lead, by mail; the runs that it caused.
+fn incoming(world: &World, lead: u32, body: &str) -> Vec<RunId> {
+    let customer = world.search("res.partner", "[('is_company', '=', True)]")[0];
+    let subtype = world.search("mail.message.subtype", "[('internal', '=', False)]")[0];
+    let message = create(
+        "mail.message",
+        &[
+            ("model", Value::text("crm.lead")),
+            ("res_id", Value::Integer(i32::try_from(lead).unwrap())),
+            ("message_type", Value::text("email")),
+            ("subtype_id", Value::link(subtype)),
+            ("author_id", Value::link(customer)),
+            ("body", Value::text(body)),
+        ],
+    );
+    world.change(vec![message]).runs
+}
+
 // Shows: F099, F113
 #[test]
 fn a_workflow_of_the_examples_recommends_asks_or_acts_as_its_mode_says() {
@@ -727,8 +747,10 @@ fn a_workflow_of_the_examples_recommends_asks_or_acts_as_its_mode_says() {
         let world = World::with(Config { outside: Some(Arc::new(services)), ..Config::default() });
         world.agent(&read("assistant.toml"));
         world.rule(&format!("mode = \"{mode}\"\n{}", read("message-sentiment/rule.toml")));
-        let run = block_on(world.engine.fire("message-sentiment", ADMIN, Trigger::Manual, vec![lead])).unwrap()[0];
+        let run = incoming(&world, lead, "<p>This is the third time. I want my money back!</p>")[0];
         world.settle();
+        let asked = serde_json::to_string(&world.thread(run)).unwrap();
+        assert!(asked.contains("I want my money back!"), "{asked}");
         let raised = || world.value("crm.lead", lead, "priority") == Value::text("3");
         let shown = world.run(run);
         assert_eq!(

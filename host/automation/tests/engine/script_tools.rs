@@ -29,7 +29,7 @@ fn rule(action: &str) -> String {
         [[actions]]
         script = "ai-agent"
         agent = "sales"
-        parameters = {{ prompt = "Score {{{{ record.name }}}}." }}
+        parameters = {{ prompt = "Score {{{{ records[0].name }}}}." }}
         {action}
         [[actions.grants]]
         model = "crm.lead"
@@ -303,7 +303,7 @@ fn a_plan_judges_a_script_by_all_that_it_asks_for() {
         let world = World::with(config(&server));
         world.script(&LEAD_SCORING);
         world.agent("name = \"sales\"\nscripts = [\"lead-scoring\"]");
-        world.rule(&rule.replace("Score {{ record.name }}.\"", "Score {{ record.name }}.\", plan = \"true\""));
+        world.rule(&rule.replace("Score {{ records[0].name }}.\"", "Score {{ records[0].name }}.\", plan = \"true\""));
         world.lead("Chairs");
         world.settle();
         let run = world.run(world.runs_of("ask").remove(0).id);
@@ -334,7 +334,8 @@ fn the_scripts_of_an_agent_are_checked_and_a_rule_can_only_leave_some_out() {
     }
     world.agent("name = \"sales\"\ntools = [\"search\"]\nscripts = [\"lead-scoring\"]");
     let check = |tools: &str| {
-        world.check(&rule("").replace("record.name }}.\"", &format!("record.name }}}}.\", tools = \"{tools}\"")))
+        world
+            .check(&rule("").replace("records[0].name }}.\"", &format!("records[0].name }}}}.\", tools = \"{tools}\"")))
     };
     assert!(check("note").contains(&"no-tools"));
     for good in ["lead-scoring", "search", "search, lead-scoring"] {

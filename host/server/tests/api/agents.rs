@@ -96,7 +96,7 @@ async fn threads_are_pages_for_who_may_see_them() {
     let rule = |name: &str, trigger: &str, script: &str| {
         let more = match script {
             "ai-agent" => {
-                ", agent = \"sales\", parameters = { prompt = \"Look at {{ record.name }}.\" },\n\
+                ", agent = \"sales\", parameters = { prompt = \"Look at {{ records[0].name }}.\" },\n\
                  grants = [{ model = \"crm.lead\", operations = [\"read\", \"write\"], fields = [\"name\"] }]"
             }
             _ => "",

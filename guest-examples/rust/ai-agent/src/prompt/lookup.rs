@@ -91,7 +91,7 @@ impl Record {
                 ids.iter().map(|id| Self::new(&model, *id).into_value()).collect()
             }
             triggerbox::Value::Unset => Value::from(""),
-            other => Value::from(Serde(values::to_json(other))),
+            other => data(values::to_json(other)),
         })
     }
 }
@@ -119,6 +119,11 @@ impl Object for Record {
             Err(_) => write!(f, "{}({})", self.model, self.id),
         }
     }
+}
+
+/// JSON, for a template.
+pub fn data(json: Json) -> Value {
+    Value::from(Serde(json))
 }
 
 fn refused(error: triggerbox::Error) -> Error {
