@@ -34,6 +34,7 @@ use triggerbox_llm::Services;
 use triggerbox_sandbox::Sandbox;
 use triggerbox_store::db::Database;
 
+use self::attempt::Lines;
 pub(crate) use self::backfill::BACKFILL;
 pub use self::{
     backfill::Backfilled,
@@ -83,13 +84,23 @@ struct Inner {
     seats: Arc<Seats>,
     /// How to stop runs that are running here: each try by the fence of its claim. A newer one may begin before an older one has
     /// come to its end.
-    running: Mutex<HashMap<(RunId, i64), oneshot::Sender<()>>>,
+    running: Mutex<HashMap<(RunId, i64), Running>>,
+    /// Some run here logged a line.
+    spoken: watch::Sender<()>,
     /// Something was queued or became due earlier.
     wake: Arc<Notify>,
     /// A run ended.
     ended: Notify,
     /// Who is told of each try.
     observer: OnceLock<Observer>,
+}
+
+/// A try that is under way.
+struct Running {
+    /// How to stop it.
+    cancel: oneshot::Sender<()>,
+    /// What it logged so far.
+    log: Lines,
 }
 
 /// What jobs of the committer need of an engine.
@@ -137,6 +148,7 @@ impl Engine {
                 looked: Mutex::default(),
                 seats,
                 running: Mutex::default(),
+                spoken: watch::Sender::default(),
                 wake: Arc::default(),
                 ended: Notify::new(),
                 observer: OnceLock::new(),

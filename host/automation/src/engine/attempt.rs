@@ -1,8 +1,8 @@
 //! One try of a run: its records, its scripts, and what they came to.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 
-use tokio::sync::oneshot;
+use tokio::sync::{oneshot, watch};
 use triggerbox_llm::{Outside, Seat, Session, Spender};
 use triggerbox_model::{
     changes::ChangeSet,
@@ -18,7 +18,7 @@ use triggerbox_sandbox::{ContentHash, LogLevel};
 use triggerbox_store::{db::Snapshot, env::Env, query::records::Stored, session::Session as View};
 
 use super::{
-    Engine,
+    Engine, Running,
     before::{self, Found, Gate},
     finish::{Ended, Tried},
     lock,
@@ -52,7 +52,8 @@ impl Engine {
     /// One try of a run, from its claim to its end.
     pub(super) async fn attempt(&self, claim: Claim, seat: Arc<Taken>) -> Result<(), EngineError> {
         let (cancel, cancelled) = oneshot::channel();
-        let _at_work = AtWork::begin(self, (claim.id, claim.fence), cancel);
+        let log = Lines::heard(&self.inner.spoken);
+        let _at_work = AtWork::begin(self, (claim.id, claim.fence), Running { cancel, log: log.clone() });
         // Whoever cancelled it before that found nobody to tell.
         let held = self
             .database()
@@ -63,7 +64,7 @@ impl Engine {
             return held.map(|_| ());
         }
         let tried = tokio::select! {
-            tried = self.run_scripts(claim.clone(), &seat) => tried,
+            tried = self.run_scripts(claim.clone(), &seat, log) => tried,
             // Dropping the other future ended the scripts. What is to be kept of the run, the one who cancelled it kept.
             Ok(()) = cancelled => return Ok(()),
         };
@@ -71,9 +72,8 @@ impl Engine {
         self.finish(tried).await
     }
 
-    async fn run_scripts(&self, claim: Claim, seat: &Arc<Taken>) -> Tried {
+    async fn run_scripts(&self, claim: Claim, seat: &Arc<Taken>, log: Lines) -> Tried {
         let started = self.clock().now();
-        let log = Lines::default();
         let mut steps = Vec::new();
         let ended = match self.try_scripts(&claim, &log, Some(seat), &mut steps).await {
             Ok(result) => result,
@@ -333,16 +333,16 @@ impl Engine {
     }
 }
 
-/// A run is at work here for as long as this is there: its lease is prolonged, and it can be told to stop. However its try ends,
-/// if what it came to is not kept, it is found again when its lease is over.
+/// A run is at work here for as long as this is there: its lease is prolonged, it can be told to stop, and what it logs is shown.
+/// However its try ends, if what it came to is not kept, it is found again when its lease is over.
 struct AtWork<'e> {
     engine: &'e Engine,
     claim: (RunId, i64),
 }
 
 impl<'e> AtWork<'e> {
-    fn begin(engine: &'e Engine, claim: (RunId, i64), cancel: oneshot::Sender<()>) -> Self {
-        lock(&engine.inner.running).insert(claim, cancel);
+    fn begin(engine: &'e Engine, claim: (RunId, i64), running: Running) -> Self {
+        lock(&engine.inner.running).insert(claim, running);
         Self { engine, claim }
     }
 }
@@ -385,17 +385,34 @@ fn remaining(conn: &Snapshot, index: &Index, claim: &Claim, now: jiff::Timestamp
 
 /// A run's log, kept line by line.
 #[derive(Clone, Default)]
-pub(super) struct Lines(Arc<Mutex<Vec<LogLine>>>);
+pub(super) struct Lines {
+    all: Arc<Mutex<Vec<LogLine>>>,
+    /// Who is told of each line.
+    heard: Option<watch::Sender<()>>,
+}
 
 impl Lines {
+    /// One of which each line is told.
+    fn heard(by: &watch::Sender<()>) -> Self {
+        Self { heard: Some(by.clone()), ..Self::default() }
+    }
+
     pub(super) fn take(&self) -> Vec<LogLine> {
-        std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner))
+        std::mem::take(&mut *lock(&self.all))
+    }
+
+    /// How many there are, and the newest of them.
+    pub(super) fn newest(&self, most: usize) -> (usize, Vec<LogLine>) {
+        let all = lock(&self.all);
+        (all.len(), all.get(all.len().saturating_sub(most)..).unwrap_or_default().to_vec())
     }
 }
 
 impl LogSink for Lines {
     fn line(&mut self, level: LogLevel, message: &str) {
-        let mut lines = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        lines.push(LogLine { level, message: message.to_owned() });
+        lock(&self.all).push(LogLine { level, message: message.to_owned() });
+        if let Some(heard) = &self.heard {
+            heard.send_replace(());
+        }
     }
 }

@@ -4,13 +4,14 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 use rusqlite::Connection;
+use tokio::sync::watch;
 use triggerbox_model::value::Id;
 
 use super::{Engine, approve::already_applied, lock};
 use crate::{
     error::EngineError,
     proposals, queue,
-    runs::{self, RunDetail, RunId, RunState},
+    runs::{self, LogLine, RunDetail, RunId, RunState},
 };
 
 impl Engine {
@@ -33,11 +34,26 @@ impl Engine {
         self.committer().commit(cancel).await?;
         for (_, running) in lock(&self.inner.running).extract_if(|(id, _), _| *id == run) {
             // A run that ended just now no longer listens.
-            let _ = running.send(());
+            let _ = running.cancel.send(());
         }
         self.inner.wake.notify_one();
         self.inner.ended.notify_waiters();
         Ok(())
+    }
+
+    /// What a run that runs here logged so far: how many lines, and the newest of them, so many at most, as they came. It is kept
+    /// when the try ends.
+    #[must_use]
+    pub fn logged_so_far(&self, run: RunId, most: usize) -> (usize, Vec<LogLine>) {
+        let running = lock(&self.inner.running);
+        let newest = running.iter().filter(|((id, _), _)| *id == run).max_by_key(|((_, fence), _)| *fence);
+        newest.map(|(_, running)| running.log.newest(most)).unwrap_or_default()
+    }
+
+    /// Tells of each line that some run here logs: for whoever shows what they log while they run.
+    #[must_use]
+    pub fn lines(&self) -> watch::Receiver<()> {
+        self.inner.spoken.subscribe()
     }
 
     /// Tries a run again that ended without effect: failed, dead, cancelled, skipped. Where its records are on an Odoo server,

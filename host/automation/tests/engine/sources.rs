@@ -143,10 +143,12 @@ fn what_scripts_log_is_a_table_that_can_be_searched() {
         "name = \"half\"\nmodel = \"sale.order\"\ntrigger = { on = \"manual\" }\n\
          actions = [{ script = \"demo-write-then-trap\" }]",
     );
+    let told = world.engine.lines();
     for order in world.search("sale.order", "[]") {
         block_on(world.engine.fire("half", ADMIN, Trigger::Manual, vec![order])).unwrap();
     }
     world.settle();
+    assert!(told.has_changed().unwrap(), "whoever listened was told of each line");
     let find = |filter: LogFilter| search(&world.engine.database().snapshot().unwrap(), &filter).unwrap();
     let all = find(LogFilter::default());
     assert!(!all.is_empty());

@@ -45,7 +45,7 @@ use crate::{
 /// Bytes of log lines and host calls that a page shows, of all tries together.
 const MOST_BYTES: usize = 100_000;
 
-/// Log lines of a replay that are shown.
+/// Log lines of a replay, or of a run that is at it, that are shown.
 const MOST_LINES: usize = 100;
 
 /// Versions of each script that are offered.
@@ -76,7 +76,7 @@ pub(super) async fn show(State(app): State<App>, visitor: Visitor, At(id): At<Ru
     let title = format!("Run #{id}");
     let share = MOST_BYTES / told.detail.attempts.len().max(1);
     let body = html! {
-        div #live data-live {
+        div #live data-live=(format!("/live?run={id}")) {
             (first_line(&visitor, run, told.detail.attempts.last()))
             div.toolbar {
                 @if visitor.may(Scope::Operate) { (buttons(&visitor, &told)) }
@@ -85,6 +85,7 @@ pub(super) async fn show(State(app): State<App>, visitor: Visitor, At(id): At<Ru
                 }
                 @if told.thread { a.button href=(address(&["threads", &id.to_string()])) { "What was said: its thread" } }
             }
+            @if run.state == RunState::Running { (so_far(&app, id)) }
             div.two {
                 section.card { h2 { "What happened" } (facts(&visitor, &told)) }
                 section.card { h2 { "Limits" } (limits(&told.detail)) }
@@ -329,10 +330,6 @@ fn try_of(visitor: &Visitor, attempt: &AttemptDetail, calls: &First<Entry>, shar
     let tracebacks = attempt.report.get("tracebacks").and_then(Json::as_array);
     let id = format!("{}-{}", attempt.attempt, attempt.action);
     let hash: String = attempt.script.chars().take(12).collect();
-    let line = |line: &LogLine| {
-        let name = line.level.name();
-        html! { li { (badge(level(name), name)) " " (long(&line.message)) } }
-    };
     let (lines, more_lines) = fitting(attempt.log.iter().map(line), share / 3);
     let ended = |one: &Entry| one.time.map_or(0, |time| time.began.saturating_add(time.took));
     let all = calls.elements.iter().map(ended).max().unwrap_or_default();
@@ -374,6 +371,28 @@ fn try_of(visitor: &Visitor, attempt: &AttemptDetail, calls: &First<Entry>, shar
             }
         }
     }
+}
+
+/// What a run that is at it logged so far: the end of it.
+fn so_far(app: &App, run: RunId) -> Markup {
+    let (all, newest) = app.engine().logged_so_far(run, MOST_LINES);
+    let (mut shown, _) = fitting(newest.iter().rev().map(line), MOST_BYTES / 3);
+    shown.reverse();
+    let earlier = all.saturating_sub(shown.len());
+    html! {
+        @if all > 0 {
+            section.card {
+                h2 { "Log so far" }
+                @if earlier > 0 { p.faint { "After " (earlier) " earlier lines:" } }
+                ul.log { @for line in &shown { (line) } }
+            }
+        }
+    }
+}
+
+fn line(line: &LogLine) -> Markup {
+    let name = line.level.name();
+    html! { li { (badge(level(name), name)) " " (long(&line.message)) } }
 }
 
 fn level(name: &str) -> &'static str {

@@ -1,9 +1,12 @@
 //! What single screens tell, and how much of it at once: however much there is, a page stays small, and the rest is a page
 //! farther.
 
-use std::{collections::BTreeSet, sync::Arc};
+use std::{
+    collections::BTreeSet,
+    sync::{Arc, Mutex, mpsc},
+};
 
-use guest_artifacts::LEAD_SCORING;
+use guest_artifacts::{LEAD_SCORING, LOUD};
 use rusqlite::Connection;
 use serde_json::{Value as Json, json};
 use triggerbox_automation::{Clock, EngineError, TestClock, config::Retention, retention};
@@ -18,9 +21,9 @@ use triggerbox_store::db::Database;
 use crate::{
     agents::services,
     browser::{Browser, sound},
-    model::ModelServer,
+    model::{ModelServer, Say},
     pages::upload,
-    world::{ADMIN, MANAGER, READER, SAM, SCORE, World},
+    world::{ADMIN, MANAGER, READER, SAM, SCORE, World, eventually},
 };
 
 /// Lead scoring as another version that says more in its manifest.
@@ -544,6 +547,55 @@ async fn less_of_the_past_is_kept_only_after_it_was_told_what_goes() {
     assert!(kept().await.is_some());
     admin.done("/settings/retention", &[("as-file", "1"), ("sure", "1")]).await;
     assert_eq!((kept().await, lines().await.len()), (None, 3));
+}
+
+// Shows: F064, F089
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_run_logs_is_shown_while_it_runs() {
+    // The model answers once it is let.
+    let (go, wait) = mpsc::channel::<()>();
+    let wait = Mutex::new(wait);
+    let server = ModelServer::start(move |_, _| {
+        let _ = wait.lock().unwrap().recv();
+        Say::This(json!("Looked at it."))
+    });
+    let world = World::with_outside(Config::default(), Some(services(&server))).await;
+    world.script(&LOUD).await;
+    world.call("PUT", "/api/v1/agents/sales", json!({ "name": "sales" })).await.good(201);
+    let says = |text: &str| json!({ "script": "loud", "parameters": { "texts": json!([text]).to_string() } });
+    let asks = || json!({ "script": "ai-agent", "agent": "sales", "parameters": { "prompt": "Look." } });
+    let rule = json!({
+        "name": "slow", "model": "crm.lead", "trigger": { "on": "manual" },
+        "actions": [says("it began"), asks(), says("<b>it goes on</b>"), asks()],
+    });
+    world.call("PUT", "/api/v1/rules/slow", rule).await.good(201);
+    let lead = json!({ "records": [{ "name": "Chairs", "user_id": MANAGER }] });
+    let lead = world.call("POST", "/api/v1/records/crm.lead", lead).await.good(201)["ids"][0].clone();
+    let fired = world.call("POST", "/api/v1/rules/slow/run", json!({ "records": [lead] })).await.good(202);
+    let run = fired["runs"][0].as_i64().unwrap();
+
+    let admin = Browser::of(&world, ADMIN, &[Role::Administrator]).await;
+    let (path, live) = (format!("/runs/{run}"), format!("/live?run={run}"));
+    let shows =
+        async |text: &str| eventually(async || Some(admin.page(&path).await).filter(|page| page.contains(text))).await;
+    let page = shows("it began").await;
+    assert!(page.contains("Log so far") && !page.contains("goes on"), "{page}");
+    assert!(page.contains(&format!("data-live=\"{live}\"")), "{page}");
+    let mut told = admin.request("GET", &live).send().await.unwrap();
+    go.send(()).unwrap();
+    let mut heard = String::new();
+    while !heard.contains("event: changed\ndata: now\n\n") {
+        heard.push_str(&String::from_utf8_lossy(&told.chunk().await.unwrap().unwrap()));
+    }
+    let page = shows("&lt;b&gt;it goes on&lt;/b&gt;").await;
+    assert!(page.contains("It is running") && page.contains("it began"), "{page}");
+    // For whom the run is not there, neither is this.
+    let sam = Browser::of(&world, SAM, &[Role::Operator]).await;
+    assert_eq!([sam.get(&path).await.status, sam.get(&live).await.status], [404, 404]);
+    go.send(()).unwrap();
+    world.ended(run).await;
+    let page = admin.page(&path).await;
+    assert!(page.contains("it began") && page.contains("it goes on") && !page.contains("Log so far"), "{page}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

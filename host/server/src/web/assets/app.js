@@ -34,10 +34,11 @@ const renew = async () => {
   }
 };
 
-if (document.querySelector("[data-live]") && "EventSource" in window) {
+const live = document.querySelector("[data-live]");
+if (live && "EventSource" in window) {
   let waiting = false;
   let again = false;
-  const events = new EventSource("/live");
+  const events = new EventSource(live.dataset.live || "/live");
   const changed = async () => {
     if (waiting) { again = true; return; }
     waiting = true;
