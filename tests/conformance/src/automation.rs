@@ -62,7 +62,7 @@ fn attempt(data: &Data, conn: &Connection, case: &Json) -> Result<Verdict, Error
         (_, true) => {}
     }
 
-    let index = Index::load(conn, system.clone()).map_err(|error| Error::invalid("rules", error.to_string()))?;
+    let index = Index::load(conn, system.clone(), None).map_err(|error| Error::invalid("rules", error.to_string()))?;
     let env = data.env(case)?;
     let (mut records, mut needless, mut clock) = (BTreeMap::new(), None, env.now);
     for (op, wanted) in list(case, "/ops").iter().zip(&steps) {
