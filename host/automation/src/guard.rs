@@ -360,6 +360,8 @@ impl<R: Records> Guard<R> {
                     *domain = DomainSource::Literal(Domain::and(all).to_string());
                 }));
             }
+            // Which fields there are says nothing of any record.
+            Call::FieldsGet { .. } => return Ok(Ok(())),
             Call::Read { ids, .. } | Call::Write { ids, .. } | Call::Unlink { ids, .. } => ids.clone(),
             Call::CallMethod { ids, .. } | Call::HasAccess { ids, .. } => ids.clone(),
             Call::Relate { target, .. }
