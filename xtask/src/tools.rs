@@ -158,9 +158,9 @@ pub(crate) fn deny() -> Result<()> {
             check
                 .arg("--manifest-path")
                 .arg(manifest(folder))
-                .arg("check")
                 .arg("--config")
-                .arg(root().join("deny.toml"));
+                .arg(root().join("deny.toml"))
+                .arg("check");
             status(check.args(what).current_dir(root()))
         })
     };
