@@ -254,7 +254,7 @@ fn each_side_refuses_each_operation_and_says_so() {
             }
         }
     }
-    snapbox::assert_data_eq!(page, snapbox::file!["../../docs/src/write/refusals.md"]);
+    snapbox::assert_data_eq!(page, snapbox::file!["../../docs/write/refusals.md"]);
 }
 
 // Shows: F107

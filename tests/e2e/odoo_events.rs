@@ -1,4 +1,4 @@
-//! What happens on an Odoo server, from a user's write there to the end of a run: recorded, or real. See `docs/src/odoo.md`.
+//! What happens on an Odoo server, from a user's write there to the end of a run: recorded, or real. See `docs/odoo.md`.
 
 use serde_json::json;
 use triggerbox_automation::{

@@ -1,5 +1,5 @@
 //! What rules on an Odoo server wait for besides changes, where they find their records, and what waits for a yes there:
-//! recorded, or real. See `docs/src/odoo.md`.
+//! recorded, or real. See `docs/odoo.md`.
 
 use std::{
     sync::{Arc, Mutex},

@@ -1,4 +1,4 @@
-//! A script that is deployed on the demo CRM, on an Odoo server: recorded, or real. See `docs/src/odoo.md`.
+//! A script that is deployed on the demo CRM, on an Odoo server: recorded, or real. See `docs/odoo.md`.
 
 #![allow(
     clippy::unwrap_used,

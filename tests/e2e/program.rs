@@ -13,7 +13,7 @@ fn triggerbox(folder: &Path) -> Command {
 fn the_reference_page_is_what_the_program_says() {
     let output = triggerbox(Path::new(".")).arg("__markdown-help").output().unwrap();
     let page = String::from_utf8(output.stdout).unwrap();
-    snapbox::assert_data_eq!(page, snapbox::file!["../../docs/src/reference/command-line.md"].raw());
+    snapbox::assert_data_eq!(page, snapbox::file!["../../docs/reference/command-line.md"].raw());
 }
 
 // Shows: F094

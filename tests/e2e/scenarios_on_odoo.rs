@@ -1,4 +1,4 @@
-//! The scenarios of the examples, in memory and on an Odoo server: recorded, or real. See `docs/src/odoo.md`.
+//! The scenarios of the examples, in memory and on an Odoo server: recorded, or real. See `docs/odoo.md`.
 
 #![allow(
     clippy::unwrap_used,

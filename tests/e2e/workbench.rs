@@ -459,7 +459,7 @@ fn the_steps_of_the_page_on_ci_run() {
     let place = tempfile::tempdir().unwrap();
     ends(place.path(), 0, &["new", "big-deals"]);
     let folder = place.path().join("big-deals");
-    let page = include_str!("../../docs/src/ci.md");
+    let page = include_str!("../../docs/ci.md");
     let jobs = steps(page);
     assert_eq!(jobs.iter().map(Vec::len).collect::<Vec<_>>(), [4, 4], "{jobs:#?}");
     let program = Path::new(env!("CARGO_BIN_EXE_triggerbox")).parent().unwrap();

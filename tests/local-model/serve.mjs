@@ -4,7 +4,7 @@
 //   npm install node-llama-cpp
 //   node serve.mjs MODEL.gguf [PORT]
 //
-// PORT 0, the default, is one that the system chooses; the address is printed. docs/src/llm.md says where a small model
+// PORT 0, the default, is one that the system chooses; the address is printed. docs/llm.md says where a small model
 // comes from.
 
 import { createServer } from "node:http";

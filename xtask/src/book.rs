@@ -12,7 +12,7 @@ use crate::{errors, features, links, odoo_tests, step::root, tools};
 /// A page that is made here, and from what.
 type Page = (&'static str, fn() -> Result<String>);
 const PAGES: [Page; 2] =
-    [("docs/src/reference/errors.md", errors::page), ("docs/src/reference/odoo-automation-tests.md", odoo_tests::page)];
+    [("docs/reference/errors.md", errors::page), ("docs/reference/odoo-automation-tests.md", odoo_tests::page)];
 
 /// Fails if a page is out of date, a link is broken or the book does not build.
 pub(crate) fn check() -> Result<()> {

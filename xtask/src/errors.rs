@@ -1,4 +1,4 @@
-//! `docs/src/reference/errors.md`: every stable code with who must act, from `docs/errors.toml`. A code of the sources that
+//! `docs/reference/errors.md`: every stable code with who must act, from `docs/errors.toml`. A code of the sources that
 //! the list lacks is told as such; one that no source uses is refused.
 
 use std::{collections::BTreeSet, fs, path::Path};

@@ -64,7 +64,7 @@ fn collect(list: &List) -> Result<BTreeMap<String, Shown>> {
     for folder in TESTS {
         walk(&root().join(folder), &mut files)?;
     }
-    walk(&root().join("docs/src"), &mut files)?;
+    walk(&root().join("docs"), &mut files)?;
     files.sort();
     for file in files {
         let relative = file.strip_prefix(root())?.to_string_lossy().into_owned();
@@ -76,7 +76,7 @@ fn collect(list: &List) -> Result<BTreeMap<String, Shown>> {
                 let Some(entry) = shown.get_mut(number) else {
                     bail!("{relative}:{}: there is no feature `{number}`", index + 1);
                 };
-                match relative.strip_prefix("docs/src/") {
+                match relative.strip_prefix("docs/") {
                     // No links: the page is read both beside the book and as a part of it.
                     Some(page) => entry.pages.push(format!("`{}`", page.trim_end_matches(".md"))),
                     None => {
@@ -106,7 +106,7 @@ fn walk(folder: &Path, files: &mut Vec<PathBuf>) -> Result<()> {
         let path = entry?.path();
         let name = path.file_name().unwrap_or_default().to_string_lossy();
         let text = ["rs", "md", "toml", "trycmd", "wat"].iter().any(|kind| name.ends_with(&format!(".{kind}")));
-        if path.is_dir() && name != "target" && name != "node_modules" {
+        if path.is_dir() && !["target", "node_modules", "book"].contains(&&*name) {
             walk(&path, files)?;
         } else if text && !path.ends_with("xtask/src/features.rs") {
             files.push(path);
@@ -118,7 +118,7 @@ fn walk(folder: &Path, files: &mut Vec<PathBuf>) -> Result<()> {
 fn render(list: &List, shown: &BTreeMap<String, Shown>) -> String {
     let mut page = "# Features\n\n\
         Made by `cargo xtask features --write` from `docs/features.toml` and from the tests and pages that name a\n\
-        number. CI fails when this page and they disagree. Pages are those of `docs/src`.\n"
+        number. CI fails when this page and they disagree. Pages are those of `docs`.\n"
         .to_owned();
     let done = shown.values().filter(|shown| !shown.tests.is_empty()).count();
     page += &format!("\n{done} of {} are shown by a test.\n", shown.len());

@@ -70,7 +70,7 @@ enum Command {
     },
     /// Long jobs: many generated domains, many kills, long fuzzing.
     Soak,
-    /// The benchmarks of docs/src/performance.md, in release mode, with a script in every language.
+    /// The benchmarks of docs/performance.md, in release mode, with a script in every language.
     Bench,
 }
 

@@ -1,4 +1,4 @@
-//! `docs/src/reference/odoo-automation-tests.md`: Odoo's own tests of automation rules, each with the test here that shows
+//! `docs/reference/odoo-automation-tests.md`: Odoo's own tests of automation rules, each with the test here that shows
 //! the same or the reason why there is none, from `docs/odoo-automation-tests.toml`.
 
 use std::{collections::BTreeSet, fs};

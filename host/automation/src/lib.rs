@@ -1,6 +1,6 @@
 //! Rules fire, runs are durable: from a change to its runs, and from an event to a commit.
 //!
-//! How it fits together is on the page `docs/src/engine.md`.
+//! How it fits together is on the page `docs/engine.md`.
 //!
 //! | module | what it holds |
 //! |---|---|

@@ -1,4 +1,4 @@
-//! `docs/src/reference/limits.md` is what the table of limits says.
+//! `docs/reference/limits.md` is what the table of limits says.
 use std::{fs, path::Path};
 
 use triggerbox_model::limits::{Class, TABLE, Unit};
@@ -6,12 +6,12 @@ use triggerbox_model::limits::{Class, TABLE, Unit};
 #[test]
 fn the_page_of_the_limits_is_current() {
     let made = limits_page();
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/src/reference/limits.md");
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/reference/limits.md");
     if std::env::var("SNAPSHOTS").is_ok_and(|value| value == "overwrite") {
         fs::write(&path, &made).unwrap();
     }
     let kept = fs::read_to_string(&path).unwrap_or_default();
-    assert!(kept == made, "docs/src/reference/limits.md is out of date; run `cargo xtask docs --write`");
+    assert!(kept == made, "docs/reference/limits.md is out of date; run `cargo xtask docs --write`");
 }
 
 fn limits_page() -> String {

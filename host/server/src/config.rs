@@ -1,5 +1,5 @@
 //! The configuration file. Every setting has a default; the whole file, with comments, is on the page
-//! `docs/src/operate/configuration.md`.
+//! `docs/operate/configuration.md`.
 
 use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf, time::Duration};
 
@@ -445,7 +445,7 @@ mod tests {
     // Shows: F129
     #[test]
     fn the_page_with_the_whole_file_says_the_defaults() {
-        let page = include_str!("../../../docs/src/operate/configuration.md");
+        let page = include_str!("../../../docs/operate/configuration.md");
         let file = page.split("```toml\n").nth(1).and_then(|rest| rest.split("```").next()).unwrap();
         let page = Config::parse(file).unwrap();
         assert_eq!(page.policy, policy::Parts::all_of(Policy::default()));
