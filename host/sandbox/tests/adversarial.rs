@@ -235,6 +235,16 @@ fn write_loop() {
 }
 
 #[test]
+fn fan_out() {
+    alone(async {
+        // A run of it does no harm; what its changes fire is the engine's to bound.
+        let run = attack(&guests::FAN_OUT).await;
+        let Ending::Done(_) = &run.ending else { panic!("{:?}", run.ending) };
+        assert_eq!(run.used.get(Limit::RecordsWritten), 5);
+    });
+}
+
+#[test]
 fn waiting_call() {
     alone(async {
         let host = Memory { mood: Mood::Silent, ..Memory::default() };
