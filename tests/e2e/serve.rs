@@ -5,6 +5,7 @@ use std::{
     net::TcpStream,
     path::Path,
     process::{Child, Command, Stdio},
+    sync::{Mutex, mpsc},
 };
 
 use serde_json::{Value as Json, json};
@@ -269,11 +270,19 @@ fn lead_of(request: &Json) -> u64 {
 
 /// The agent's component in a folder, and a server that answers it with a note and a word, with its file of providers.
 fn agent_at_hand(folder: &Path) -> ModelServer {
+    agent_and(folder, ModelServer::of(vec![note(), json!("Noted.")]))
+}
+
+/// A model's wish to note something.
+fn note() -> Json {
+    json!([["note", { "model": "crm.lead", "id": 1, "text": "Hello." }]])
+}
+
+/// The agent's component in a folder, and the file of providers of its model's server.
+fn agent_and(folder: &Path, server: ModelServer) -> ModelServer {
     let agent = &guest_artifacts::AI_AGENT;
     let component = triggerbox_sandbox::inspect::embed_manifest(agent.component, agent.manifest.unwrap());
     std::fs::write(folder.join("ai-agent.wasm"), component.unwrap()).unwrap();
-    let server =
-        ModelServer::of(vec![json!([["note", { "model": "crm.lead", "id": 1, "text": "Hello." }]]), json!("Noted.")]);
     std::fs::write(folder.join("providers.toml"), server.providers()).unwrap();
     server
 }
@@ -285,6 +294,34 @@ fn ask_agent(folder: &Path, prompt: &str) -> Command {
     command.args(["--grant", "crm.lead:read,note:name"]);
     command.env("TEST_KEY", KEY).env_remove("TRIGGERBOX_PROVIDERS");
     command
+}
+
+// Shows: F078
+#[test]
+fn what_a_script_logs_is_shown_while_it_runs() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    let (shown, wait) = mpsc::channel();
+    let wait = Mutex::new(wait);
+    let _server = agent_and(
+        folder,
+        ModelServer::start(move |nth, _| {
+            if nth == 0 {
+                return Say::This(note());
+            }
+            // The model says its last word when what the script did before was read here.
+            let shown = wait.lock().unwrap().recv();
+            Say::This(json!(if shown.is_ok() { "Noted." } else { "Nobody looked." }))
+        }),
+    );
+    let mut command = ask_agent(folder, "prompt=Go.");
+    let mut child = command.args(["--providers", "providers.toml"]).stdout(Stdio::piped()).spawn().unwrap();
+    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines().map(Result::unwrap);
+    let logged = lines.find(|line| line.starts_with("info") && line.contains("note {")).unwrap();
+    shown.send(()).unwrap();
+    let rest: Vec<_> = lines.collect();
+    assert!(rest.iter().any(|line| line.contains("Noted.")), "after {logged}: {rest:?}");
+    assert!(child.wait().unwrap().success());
 }
 
 // Shows: F023, F078

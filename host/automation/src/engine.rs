@@ -257,7 +257,7 @@ impl Shared {
             return Ok(known);
         }
         let env = index::environment(&self.database, self.clock.now())?;
-        let fresh = Arc::new(Index::load(conn, env, Some(self.config.administrator))?);
+        let fresh = Arc::new(Index::load(conn, env, Some(&self.config))?);
         *lock(&self.index) = Arc::clone(&fresh);
         Ok(fresh)
     }

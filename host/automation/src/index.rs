@@ -1,16 +1,13 @@
 //! The active rules, ready to be matched: an in-memory copy of `engine_rule`, by model.
 
-use std::{
-    collections::{HashMap, HashSet},
-    sync::Arc,
-};
+use std::{collections::HashMap, sync::Arc};
 
 use jiff::Timestamp;
 use rusqlite::{Connection, OptionalExtension};
 use triggerbox_model::{
     domain::{Domain, filter::Filter},
     error::Error,
-    limits::Class,
+    limits::{Class, Limit, LimitRequest},
     value::Id,
 };
 use triggerbox_store::{
@@ -20,7 +17,7 @@ use triggerbox_store::{
 };
 
 use crate::{
-    agents,
+    Config, agents,
     error::EngineError,
     people,
     rule::{Environment, Rule, Trigger},
@@ -51,7 +48,8 @@ pub struct Index {
 /// A rule with everything that matching it needs.
 #[derive(Debug)]
 pub struct Armed {
-    /// As it is configured; its mode is the strictest of its own and its agents'.
+    /// As it is configured; its mode is the strictest of its own and its agents', and its records of one fire are the fewest
+    /// that it, its scripts or the host want.
     pub rule: Rule,
     /// Its row.
     pub id: i64,
@@ -111,13 +109,14 @@ impl Armed {
 }
 
 impl Index {
-    /// Reads all rules. The administrator stands in for users who left, if somebody is to.
+    /// Reads all rules, as a host with this configuration has them: its limits narrow them, and its administrator stands in for
+    /// users who left.
     ///
     /// # Errors
     /// What the database says. A rule that makes no sense is no error: it is kept as broken.
-    pub fn load(conn: &Connection, env: Env, administrator: Option<Id>) -> Result<Self, EngineError> {
+    pub fn load(conn: &Connection, env: Env, host: Option<&Config>) -> Result<Self, EngineError> {
         let mut index = Self { revision: revision(conn)?, ..Self::default() };
-        let ask = asking(conn)?;
+        let asked = asked(conn)?;
         let sql = "SELECT id, version, owner, body, paused FROM engine_rule ORDER BY id";
         let mut statement = conn.prepare_cached(sql)?;
         let mut rows = statement.query([])?;
@@ -125,7 +124,9 @@ impl Index {
             let body: String = row.get(3)?;
             let mut rule: Rule = serde_json::from_str(&body)?;
             rule.mode = agents::mode(conn, &rule)?;
-            let asks_model = agents::is_agent_rule(&rule) || ask.contains(&rule.name);
+            let asked = asked.get(&rule.name).copied().unwrap_or_default();
+            let asks_model = agents::is_agent_rule(&rule) || asked.model;
+            rule.max_records = fewest(&rule, asked.records, host);
             let armed = Armed {
                 rule,
                 asks_model,
@@ -139,7 +140,7 @@ impl Index {
                 before: Condition::Always,
                 after: Condition::Always,
             };
-            index.add(armed.prepared(conn, &env, administrator)?);
+            index.add(armed.prepared(conn, &env, host.map(|host| host.administrator))?);
         }
         index.env = Some(env);
         Ok(index)
@@ -298,11 +299,32 @@ impl Condition {
     }
 }
 
-/// Rules with an action whose script asks for questions to a language model.
-fn asking(conn: &Connection) -> rusqlite::Result<HashSet<String>> {
-    let sql = "SELECT b.rule FROM engine_binding b JOIN engine_script s ON s.hash = b.hash \
-               WHERE b.part >= 0 AND s.manifest ->> '$.limits.llm-calls' > 0";
-    conn.prepare_cached(sql)?.query_map([], |row| row.get(0))?.collect()
+/// What the scripts of a rule ask for that counts before any of them runs.
+#[derive(Debug, Clone, Copy, Default)]
+struct Asked {
+    /// Questions to a language model.
+    model: bool,
+    /// The fewest records of one fire; 0: no cap.
+    records: u32,
+}
+
+fn asked(conn: &Connection) -> rusqlite::Result<HashMap<String, Asked>> {
+    let sql = "SELECT b.rule, max(ifnull(s.manifest ->> '$.limits.llm-calls', 0)) > 0, \
+                      ifnull(min(nullif(s.manifest ->> '$.limits.records-per-fire', 0)), 0) \
+               FROM engine_binding b JOIN engine_script s ON s.hash = b.hash WHERE b.part >= 0 GROUP BY b.rule";
+    let asked = |row: &rusqlite::Row<'_>| {
+        let records = row.get::<_, i64>(2)?;
+        Ok((row.get(0)?, Asked { model: row.get(1)?, records: u32::try_from(records).unwrap_or(u32::MAX) }))
+    };
+    conn.prepare_cached(sql)?.query_map([], asked)?.collect()
+}
+
+/// The records of one fire that a rule may have runs for: the fewest that anybody wants; 0: no cap.
+fn fewest(rule: &Rule, scripts: u32, host: Option<&Config>) -> u32 {
+    let of = |limits: &LimitRequest| limits.0.get(&Limit::RecordsPerFire).copied();
+    let asked = rule.actions.iter().map(|action| &action.limits).chain(host.map(|host| &host.limits)).filter_map(of);
+    let asked = asked.map(|most| u32::try_from(most).unwrap_or(u32::MAX)).chain([rule.max_records, scripts]);
+    asked.filter(|most| *most != 0).min().unwrap_or(0)
 }
 
 /// Has copies of the rules be made anew: something changed that they are made from, besides `engine_rule` itself.

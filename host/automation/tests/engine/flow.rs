@@ -1,8 +1,12 @@
 //! From a change to a run to a commit.
 
-use guest_artifacts::{HIGH_VALUE_ORDER, LEAD_SCORING};
-use triggerbox_automation::runs::RunState;
-use triggerbox_model::{event::Trigger, value::Value};
+use guest_artifacts::{Guest, HIGH_VALUE_ORDER, LEAD_SCORING};
+use triggerbox_automation::{Config, runs::RunState};
+use triggerbox_model::{
+    event::Trigger,
+    limits::{Limit, LimitRequest},
+    value::Value,
+};
 use triggerbox_store::db::DbError;
 
 use crate::world::{ADMIN, MANAGER, SAM, World};
@@ -107,6 +111,36 @@ fn a_manual_fire_is_one_run_or_one_for_each_record() {
     let suppressed = world.engine.suppressed(None, Some("button"), 10).unwrap();
     assert!(suppressed[0].reason.starts_with("max-records"), "{suppressed:?}");
     assert_eq!(orders.iter().map(|order| notes(&world, *order)).sum::<usize>(), 3 + 3 + 2);
+}
+
+// Shows: F042
+#[test]
+fn of_the_records_of_one_fire_the_fewest_count_that_the_rule_its_script_or_the_host_wants() {
+    let limits = |most| LimitRequest([(Limit::RecordsPerFire, most)].into());
+    let world = World::with(Config { limits: limits(4), ..Config::default() });
+    let orders: Vec<u32> = (0..6).map(|_| order(&world, 20_000.0)).collect();
+    world.script(&HIGH_VALUE_ORDER);
+    let runs = |action: &str, more: &str| {
+        world.rule(&format!(
+            "name = \"button\"\nmodel = \"sale.order\"\ntrigger = {{ on = \"manual\" }}\ndispatch = \"per-record\"\n\
+             {more}\nactions = [{{ script = \"high-value-order\", limits = {{ {action} }} }}]"
+        ));
+        crate::world::block_on(world.engine.fire("button", ADMIN, Trigger::Manual, orders.clone())).unwrap().len()
+    };
+    assert_eq!(runs("", "max-records = 5"), 4, "the host's");
+    assert_eq!(runs("", "max-records = 0"), 4, "whatever the rule says");
+    assert_eq!(runs("", "max-records = 3"), 3, "the rule's");
+    assert_eq!(runs("records-per-fire = 2", ""), 2, "the action's");
+    assert_eq!(runs("records-per-fire = 0", ""), 4, "no cap of its own");
+    let manifest = HIGH_VALUE_ORDER.manifest.unwrap().replace("[limits]", "[limits]\nrecords-per-fire = 1");
+    let world = World::new();
+    world.script(&Guest { manifest: Some(manifest.leak()), ..HIGH_VALUE_ORDER });
+    world.rule(
+        "name = \"button\"\nmodel = \"sale.order\"\ntrigger = { on = \"manual\" }\ndispatch = \"per-record\"\n\
+         max-records = 0\nactions = [{ script = \"high-value-order\" }]",
+    );
+    let fired = world.engine.fire("button", ADMIN, Trigger::Manual, vec![1, 2, 3]);
+    assert_eq!(crate::world::block_on(fired).unwrap().len(), 1, "the script's");
 }
 
 // Shows: F012
