@@ -326,19 +326,19 @@ impl Config {
     }
 }
 
-fn euro() -> String {
+pub(crate) fn euro() -> String {
     "EUR".to_owned()
 }
 
-fn two_minutes() -> u64 {
+pub(crate) fn two_minutes() -> u64 {
     120
 }
 
-fn four() -> u32 {
+pub(crate) fn four() -> u32 {
     4
 }
 
-fn eight() -> u32 {
+pub(crate) fn eight() -> u32 {
     8
 }
 

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use url::Url;
 
 use crate::{
-    config::{Config, Kind, Model, Provider, Structured},
+    config::{self, Config, Kind, Model, Provider, Structured},
     http::{OURS, Reach, literal, place},
 };
 
@@ -42,7 +42,7 @@ pub struct ProviderSetting {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub key_header: Option<String>,
     /// ISO 4217 code of its prices.
-    #[serde(default = "euro")]
+    #[serde(default = "config::euro")]
     pub currency: String,
     /// Euros for one unit of that currency, where the file has no rate for it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -51,10 +51,10 @@ pub struct ProviderSetting {
     #[serde(default)]
     pub structured: Structured,
     /// Seconds for one try, from connecting to the last byte.
-    #[serde(default = "two_minutes")]
+    #[serde(default = "config::two_minutes")]
     pub timeout: u64,
     /// How often a request is sent again after 429, 5xx or a connection that could not be made.
-    #[serde(default = "four")]
+    #[serde(default = "config::four")]
     pub retries: u32,
     /// Requests a minute; none: as many as come.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -63,7 +63,7 @@ pub struct ProviderSetting {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tokens_per_minute: Option<u32>,
     /// Requests at once.
-    #[serde(default = "eight")]
+    #[serde(default = "config::eight")]
     pub concurrent: u32,
     /// Its models.
     pub models: Vec<Model>,
@@ -233,22 +233,6 @@ fn address(text: &str, reach: Reach) -> Result<Url, String> {
         return Err("only a private address is asked without TLS: begin with https://".to_owned());
     }
     Ok(url)
-}
-
-fn euro() -> String {
-    "EUR".to_owned()
-}
-
-fn two_minutes() -> u64 {
-    120
-}
-
-fn four() -> u32 {
-    4
-}
-
-fn eight() -> u32 {
-    8
 }
 
 #[cfg(test)]
