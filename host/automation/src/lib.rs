@@ -38,6 +38,7 @@
 //! | [`guard`] | judges each call by script, rule and policy |
 //! | [`needs`] | which rights a call needs |
 //! | [`outside`] | keeps calls to language models and other services in the database |
+//! | [`pace`] | counts how the runs of each hour ended |
 //! | [`records`] | where a run's records live: here, or on an Odoo server |
 //! | [`remote`] | one run on an Odoo server |
 //! | [`people`] | finds the user that a run acts for |
@@ -65,6 +66,7 @@ pub mod matcher;
 mod message;
 pub mod needs;
 pub mod outside;
+pub mod pace;
 mod packed;
 pub mod people;
 pub mod plan;

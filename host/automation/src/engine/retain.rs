@@ -4,7 +4,7 @@ use rusqlite::Connection;
 use serde::Serialize;
 
 use super::Engine;
-use crate::{config::Retention, error::EngineError, retention};
+use crate::{config::Retention, error::EngineError, pace, retention};
 
 /// Runs that are let go in one transaction: others wait for no more than these.
 const BATCH: usize = 500;
@@ -56,6 +56,11 @@ impl Engine {
     pub async fn retain(&self) -> Result<Retained, EngineError> {
         let keep = retention::kept(&*self.database().snapshot()?)?.unwrap_or(self.config().retention);
         let now = self.inner.shared.now();
+        // What goes is counted first.
+        let counted = pace::count(&*self.database().snapshot()?, now)?;
+        if let Some(counted) = counted {
+            self.committer().commit(move |conn| pace::keep(conn, &counted)).await?;
+        }
         let mut done = Retained::default();
         for rule in rules(&*self.database().snapshot()?)? {
             for (journals, pick) in [

@@ -4,7 +4,7 @@
 use rusqlite::{Connection, OptionalExtension};
 
 /// The steps from nothing to the newest format. One that was released never changes: a new one is added.
-const STEPS: &[&str] = &[FIRST, LOG, AGENTS, SUPPRESSED, YES, SETTINGS, WHO_SET, AWAY];
+const STEPS: &[&str] = &[FIRST, LOG, AGENTS, SUPPRESSED, YES, SETTINGS, WHO_SET, AWAY, PACE];
 
 /// Key in `tb_meta`.
 const FORMAT_KEY: &str = "engine-format";
@@ -256,6 +256,21 @@ ALTER TABLE engine_setting ADD COLUMN set_at INTEGER;
 const AWAY: &str = "
 ALTER TABLE engine_run ADD COLUMN away_since INTEGER;     -- when it was away for the first time, of a run that waits for it
 CREATE INDEX engine_run_away ON engine_run (away_since) WHERE away_since IS NOT NULL;
+";
+
+/// How the runs of each hour ended. What is in it outlives the runs.
+const PACE: &str = "
+CREATE TABLE engine_pace (
+    hour INTEGER NOT NULL,               -- since 1970 UTC
+    rule TEXT NOT NULL,
+    runs INTEGER NOT NULL, failed INTEGER NOT NULL,
+    PRIMARY KEY (hour, rule)
+) STRICT, WITHOUT ROWID;
+CREATE TABLE engine_paced (
+    until INTEGER NOT NULL,              -- the first hour that is not counted
+    run INTEGER NOT NULL                 -- the first run that may end in it
+) STRICT;
+INSERT INTO engine_paced VALUES (0, 0);
 ";
 
 /// Whether the file has the engine's tables, as this program knows them.

@@ -6,6 +6,7 @@ use guest_artifacts::{HIGH_VALUE_ORDER, LEAD_SCORING};
 use triggerbox_automation::{
     Config,
     config::{Journal, Retention},
+    pace,
     replay::{Verdict, replay},
     retention,
     runs::{RunFilter, RunState},
@@ -49,6 +50,38 @@ fn version(world: &World, from: &str, to: &str) -> Script {
     assert!(manifest.contains(from), "{from}");
     let component = embed_manifest(LEAD_SCORING.component, &manifest.replace(from, to)).unwrap();
     block_on(world.engine.try_out(&component)).unwrap()
+}
+
+#[test]
+fn how_many_runs_ended_each_day_is_known_when_they_are_gone() {
+    let world = scored(Config { retention: Retention { days: Some(1), ..Retention::default() }, ..Config::default() });
+    world.rule(
+        "name = \"broken\"\nmodel = \"crm.lead\"\ntrigger = { on = \"created\" }\n\
+         actions = [{ script = \"lead-scoring\", limits = { fuel = 1 } }]",
+    );
+    let day = Duration::from_secs(24 * 3_600);
+    let paced = |rule: Option<&str>, zone: &str| -> Vec<(u64, u64)> {
+        let snapshot = world.engine.database().snapshot().unwrap();
+        let zone = jiff::tz::TimeZone::get(zone).unwrap();
+        let days = pace::days(&snapshot, rule, world.clock.now(), &zone, 4).unwrap();
+        days.iter().map(|day| (day.good, day.bad)).collect()
+    };
+    lead(&world, "Yesterday", 20_000.0);
+    world.settle();
+    assert_eq!(paced(None, "UTC"), [(0, 0), (0, 0), (0, 0), (1, 1)], "not counted yet, and told");
+    block_on(world.engine.retain()).unwrap();
+    world.pass(day);
+    (0..2).for_each(|at| drop(lead(&world, &format!("Today {at}"), 20_000.0)));
+    world.settle();
+    let told = [(0, 0), (0, 0), (1, 1), (2, 2)];
+    assert_eq!(paced(None, "UTC"), told);
+    world.pass(day + day / 4);
+    assert_eq!(block_on(world.engine.retain()).unwrap().runs, 6);
+    assert_eq!(world.count("SELECT count(*) FROM engine_run"), 0);
+    block_on(world.engine.retain()).unwrap();
+    assert_eq!(paced(None, "UTC"), [(0, 0), (1, 1), (2, 2), (0, 0)]);
+    assert_eq!(paced(Some("broken"), "UTC"), [(0, 0), (0, 1), (0, 2), (0, 0)]);
+    assert_eq!(paced(None, "Pacific/Kiritimati"), [(1, 1), (2, 2), (0, 0), (0, 0)], "it is tomorrow there");
 }
 
 // Shows: F129

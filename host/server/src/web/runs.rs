@@ -8,7 +8,7 @@ use maud::{Markup, html};
 use rusqlite::Connection;
 use serde::Deserialize;
 use triggerbox_automation::{
-    EngineError,
+    EngineError, pace,
     runs::{self, RunFilter, RunId, RunState, RunSummary},
 };
 use triggerbox_model::value::{Id, RecordRef};
@@ -112,11 +112,13 @@ pub(super) async fn list(State(app): State<App>, visitor: Visitor, Asked(query):
     let (rule, now) = (filter.rule.clone(), app.engine().clock().now());
     let zone = visitor.zone.clone();
     let sparse = query.is_sparse();
-    let (mut found, floor, columns, rules) = app
+    let (mut found, floor, columns, weeks, rules) = app
         .read(move |conn| {
             let after = if sparse { floor(conn, filter.before)? } else { None };
             let found = runs::list(conn, &RunFilter { after, ..filter })?;
-            Ok::<_, EngineError>((found, after, chart(conn, rule.as_deref(), now, &zone)?, names(conn)?))
+            let rule = rule.as_deref();
+            let (hours, weeks) = (chart(conn, rule, now, &zone)?, weeks(conn, rule, now, &zone)?);
+            Ok::<_, EngineError>((found, after, hours, weeks, names(conn)?))
         })
         .await?;
     // What the search did not reach is on the next page.
@@ -131,6 +133,7 @@ pub(super) async fn list(State(app): State<App>, visitor: Visitor, Asked(query):
             @let counted: u64 = columns.iter().map(|(_, good, bad)| good + bad).sum();
             @if counted < CHARTED.unsigned_abs() { (parts::chart("Runs in the last 24 hours", &columns)) }
             @else { (parts::chart(&format!("The newest {} runs of the last 24 hours", parts::grouped(CHARTED.unsigned_abs())), &columns)) }
+            (parts::chart("Runs that ended, by day, in the last four weeks", &weeks))
             @if found.is_empty() {
                 @if query.is_empty() && hidden == 0 {
                     (empty("No runs yet", html! {
@@ -251,4 +254,10 @@ fn chart(conn: &Connection, rule: Option<&str>, now: Timestamp, zone: &TimeZone)
         (hour(back), good, bad)
     };
     Ok((0..24).rev().map(column).collect())
+}
+
+/// The last four weeks, day by day.
+fn weeks(conn: &Connection, rule: Option<&str>, now: Timestamp, zone: &TimeZone) -> Result<Vec<Column>, EngineError> {
+    let days = pace::days(conn, rule, now, zone, 28)?;
+    Ok(days.into_iter().map(|day| (day.date.strftime("%-d %b").to_string(), day.good, day.bad)).collect())
 }
