@@ -6,18 +6,20 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value as Object;
 use triggerbox_automation::{
     EngineError,
+    config::Retention,
+    engine::Going,
     policy::{self, Part, Parts},
-    setting,
+    retention, setting,
 };
 use triggerbox_llm::{config::Model, setting::ProviderSetting};
 use triggerbox_model::value::Id;
-use utoipa::ToSchema;
+use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 use crate::{
     app::App,
     auth::Caller,
-    extract::{At, Body},
+    extract::{Asked, At, Body},
     people::audit,
     problem::{FoundWrong, Problem},
     providers as kept, told,
@@ -27,6 +29,7 @@ use crate::{
 pub(super) fn routes() -> OpenApiRouter<App> {
     OpenApiRouter::new()
         .routes(routes!(policy, set_policy, unset_policy))
+        .routes(routes!(kept_so_long, keep_so_long, keep_as_the_file_says))
         .routes(routes!(providers))
         .routes(routes!(set_provider, unset_provider))
         .routes(routes!(set_default_model, unset_default_model))
@@ -109,6 +112,185 @@ pub(crate) async fn keep_policy(app: &App, by: Id, parts: Parts) -> Result<(), P
         Ok::<_, EngineError>(())
     })
     .await
+}
+
+/// The longest time that can be set, in days: a hundred years.
+pub(crate) const LONGEST: u32 = 36_525;
+
+/// How long the past is kept.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "kebab-case")]
+struct RetentionView {
+    /// What is in force.
+    in_force: Kept,
+    /// What the configuration file says, which counts where nothing was set here.
+    file: Kept,
+    /// Who set it (`res.users`); absent: nobody.
+    set_by: Option<Id>,
+    /// When.
+    set_at: Option<Timestamp>,
+}
+
+/// How long the past is kept; null: for ever, or any number. Runs that are not over are always kept.
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+struct Kept {
+    /// Runs with everything that belongs to them, in days.
+    #[schema(minimum = 1, maximum = 36_525)]
+    days: Option<u32>,
+    /// Journals, in days.
+    #[schema(minimum = 1, maximum = 36_525)]
+    journal_days: Option<u32>,
+    /// Runs of each rule.
+    #[schema(minimum = 1)]
+    runs_per_rule: Option<u32>,
+    /// Bytes of each rule's requests, reports, logs and journals.
+    #[schema(minimum = 1)]
+    bytes_per_rule: Option<u64>,
+    /// Keys of deliveries and requests, by which repeated ones are told, in days.
+    #[schema(minimum = 1, maximum = 36_525)]
+    seen_days: u32,
+}
+
+impl From<Retention> for Kept {
+    fn from(keep: Retention) -> Self {
+        let Retention { days, journal_days, runs_per_rule, bytes_per_rule, seen_days } = keep;
+        Self { days, journal_days, runs_per_rule, bytes_per_rule, seen_days }
+    }
+}
+
+impl Kept {
+    fn retention(&self) -> Result<Retention, Problem> {
+        let Self { days, journal_days, runs_per_rule, bytes_per_rule, seen_days } = *self;
+        let most = i64::MAX.unsigned_abs();
+        let numbers = [
+            ("days", days.map(u64::from), LONGEST.into()),
+            ("journal-days", journal_days.map(u64::from), LONGEST.into()),
+            ("runs-per-rule", runs_per_rule.map(u64::from), u32::MAX.into()),
+            ("bytes-per-rule", bytes_per_rule, most),
+            ("seen-days", Some(seen_days.into()), LONGEST.into()),
+        ];
+        let wrong = numbers.into_iter().filter(|(_, number, most)| number.is_some_and(|it| it == 0 || it > *most));
+        let wrong: Vec<_> = wrong
+            .map(|(place, _, most)| FoundWrong::error("out-of-range", place, format!("is a number from 1 to {most}")))
+            .collect();
+        if !wrong.is_empty() {
+            return Err(Problem::bad_setting(wrong));
+        }
+        Ok(Retention { days, journal_days, runs_per_rule, bytes_per_rule, seen_days })
+    }
+}
+
+/// Whether what is let go by it is meant to go.
+#[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+struct Sure {
+    /// What is beyond it is gone within the hour, for good: without this, nothing is set that keeps less of anything.
+    #[serde(default)]
+    sure: bool,
+}
+
+/// How long the past is kept, and who said so.
+#[utoipa::path(get, path = "/api/v1/settings/retention", tag = "settings",
+    responses((status = 200, body = RetentionView), Problem))]
+async fn kept_so_long(State(app): State<App>, _caller: Caller) -> Result<Json<RetentionView>, Problem> {
+    let (file, set) = (app.engine().config().retention, app.read(retention::found).await?);
+    let by = set.as_ref().and_then(|set| set.set);
+    Ok(Json(RetentionView {
+        in_force: set.map_or(file, |set| set.value).into(),
+        file: file.into(),
+        set_by: by.map(|(by, _)| by),
+        set_at: by.map(|(_, at)| at),
+    }))
+}
+
+/// Set how long the past is kept, in place of what the configuration file says.
+#[utoipa::path(put, path = "/api/v1/settings/retention", tag = "settings", params(Sure), request_body = Kept,
+    responses((status = 204), Problem))]
+async fn keep_so_long(
+    State(app): State<App>,
+    caller: Caller,
+    Asked(Sure { sure }): Asked<Sure>,
+    Body(kept): Body<Kept>,
+) -> Result<StatusCode, Problem> {
+    let less = keep_retention(&app, caller.user, Some(kept.retention()?), sure).await?;
+    less.map_or(Ok(StatusCode::NO_CONTENT), |less| Err(less.into()))
+}
+
+/// Take back how long the past is kept: it is as the configuration file says.
+#[utoipa::path(delete, path = "/api/v1/settings/retention", tag = "settings", params(Sure),
+    responses((status = 204), Problem))]
+async fn keep_as_the_file_says(
+    State(app): State<App>,
+    caller: Caller,
+    Asked(Sure { sure }): Asked<Sure>,
+) -> Result<StatusCode, Problem> {
+    let less = keep_retention(&app, caller.user, None, sure).await?;
+    less.map_or(Ok(StatusCode::NO_CONTENT), |less| Err(less.into()))
+}
+
+/// Less would be kept than until now.
+pub(crate) struct Less {
+    /// From then on.
+    pub(crate) new: Retention,
+    /// Until now.
+    pub(crate) was: Retention,
+    /// What would be let go within the hour.
+    pub(crate) going: Going,
+}
+
+impl From<Less> for Problem {
+    fn from(less: Less) -> Self {
+        let Going { runs, journals } = less.going;
+        let detail = format!(
+            "less would be kept than until now ({}): {runs} runs, and the journals of {journals} that stay, would be let go for \
+             good; send it again with `?sure=true`",
+            told::retention(&less.was)
+        );
+        Self::new(StatusCode::CONFLICT, "keeps-less", detail)
+    }
+}
+
+/// Sets how long the past is kept; none: as the configuration file says. Nothing is set that keeps less, unless that is sure:
+/// what would be let go then is returned.
+///
+/// # Errors
+/// What the database says.
+pub(crate) async fn keep_retention(
+    app: &App,
+    by: Id,
+    keep: Option<Retention>,
+    sure: bool,
+) -> Result<Option<Less>, Problem> {
+    let file = app.engine().config().retention;
+    let (line, at) = (audit::here(), app.engine().clock().now());
+    let was = app.read(retention::kept).await?.unwrap_or(file);
+    let new = keep.unwrap_or(file);
+    if shrinks(&new, &was) && !sure {
+        line.forget();
+        let inner = app.clone();
+        let going = app.blocking(move || Ok(inner.engine().going(&new)?)).await?;
+        return Ok(Some(Less { new, was, going }));
+    }
+    app.write(move |conn| {
+        let was = retention::kept(conn)?.unwrap_or(file);
+        retention::set(conn, keep, (by, at))?;
+        let source = if keep.is_some() { "" } else { "as the configuration file says: " };
+        line.say(format!("{source}{}; before: {}", told::retention(&new), told::retention(&was)));
+        Ok::<_, EngineError>(())
+    })
+    .await?;
+    Ok(None)
+}
+
+/// Whether less is kept of anything.
+fn shrinks(new: &Retention, was: &Retention) -> bool {
+    let most = |number: Option<u32>| number.map_or(u64::MAX, u64::from);
+    let all = |keep: &Retention| {
+        let (days, journals, runs) = (most(keep.days), most(keep.journal_days), most(keep.runs_per_rule));
+        [days, journals, runs, keep.bytes_per_rule.unwrap_or(u64::MAX), keep.seen_days.into()]
+    };
+    all(new).into_iter().zip(all(was)).any(|(new, was)| new < was)
 }
 
 /// A provider of language models.

@@ -5,7 +5,7 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use maud::{Markup, html};
-use triggerbox_automation::{EngineError, config::Retention, engine::Going, retention};
+use triggerbox_automation::{config::Retention, engine::Going, retention};
 
 use super::{
     form::Form,
@@ -13,10 +13,12 @@ use super::{
     parts::{bytes, field, grouped, hidden_token},
     visitor::{Visitor, who_set},
 };
-use crate::{app::App, people::audit, problem::Problem, told};
-
-/// The longest time that can be set, in days: a hundred years.
-const LONGEST: u32 = 36_525;
+use crate::{
+    api::settings::{LONGEST, Less, keep_retention},
+    app::App,
+    problem::Problem,
+    told,
+};
 
 /// What the form asks for.
 const NAMES: [&str; 5] = ["days", "journal-days", "runs-per-rule", "bytes-per-rule", "deliveries-days"];
@@ -58,46 +60,21 @@ pub(super) async fn card(app: &App, visitor: &Visitor) -> Result<Markup, Problem
 }
 
 pub(super) async fn save(State(app): State<App>, visitor: Visitor, form: Form) -> Answer<Response> {
-    let file = app.engine().config().retention;
     let keep = if form.is_on("as-file") { None } else { Some(asked(&form)?) };
-    let line = audit::here();
-    let (by, at) = (visitor.caller.user, app.engine().clock().now());
-    let was = app.read(retention::kept).await?.unwrap_or(file);
-    let new = keep.unwrap_or(file);
-    if shrinks(&new, &was) && !form.is_on("sure") {
-        line.forget();
-        let inner = app.clone();
-        let going = app.blocking(move || Ok(inner.engine().going(&new)?)).await?;
-        return Ok(question(&visitor, &form, &new, &was, going).into_response());
+    match keep_retention(&app, visitor.caller.user, keep, form.is_on("sure")).await? {
+        None => Ok(Done::new("/settings#retention", "It is kept so long from now on.").into_response()),
+        Some(less) => Ok(question(&visitor, &form, &less).into_response()),
     }
-    app.write(move |conn| {
-        let was = retention::kept(conn)?.unwrap_or(file);
-        retention::set(conn, keep, (by, at))?;
-        let source = if keep.is_some() { "" } else { "as the configuration file says: " };
-        line.say(format!("{source}{}; before: {}", told::retention(&keep.unwrap_or(file)), told::retention(&was)));
-        Ok::<_, EngineError>(())
-    })
-    .await?;
-    Ok(Done::new("/settings#retention", "It is kept so long from now on.").into_response())
-}
-
-/// Whether less is kept of anything.
-fn shrinks(new: &Retention, was: &Retention) -> bool {
-    let most = |number: Option<u32>| number.map_or(u64::MAX, u64::from);
-    let all = |keep: &Retention| {
-        let (days, journals, runs) = (most(keep.days), most(keep.journal_days), most(keep.runs_per_rule));
-        [days, journals, runs, keep.bytes_per_rule.unwrap_or(u64::MAX), keep.seen_days.into()]
-    };
-    all(new).into_iter().zip(all(was)).any(|(new, was)| new < was)
 }
 
 /// Whether it is really meant: what is let go is gone.
-fn question(visitor: &Visitor, form: &Form, new: &Retention, was: &Retention, going: Going) -> Page {
+fn question(visitor: &Visitor, form: &Form, less: &Less) -> Page {
+    let Less { new, was, going } = less;
     let count = |number: usize| grouped(u64::try_from(number).unwrap_or(u64::MAX));
     let body = html! {
         section.card {
             p.banner.wait role="alert" {
-                @if going == Going::default() { "Nothing that is kept today is older or more than this. What will be is let go, for good." }
+                @if *going == Going::default() { "Nothing that is kept today is older or more than this. What will be is let go, for good." }
                 @else {
                     "Within the hour these are let go, for good: "
                     @if going.runs > 0 { b { (count(going.runs)) " run(s)" } " with everything that belongs to them" }

@@ -447,6 +447,14 @@ async fn each_change_through_the_api_leaves_its_line() {
         "approved-operations: none → create"
     );
     assert_eq!(api.done("DELETE", policy, none()).await, "approved-operations: create → none");
+    let kept = same("/api/v1/settings/retention");
+    let long =
+        json!({ "days": null, "journal-days": null, "runs-per-rule": null, "bytes-per-rule": null, "seen-days": 9 });
+    let told = api.done("PUT", kept, long).await;
+    assert!(told.starts_with("runs for ever, journals for ever, any number of each automation, keys"), "{told}");
+    assert!(told.contains("9 days; before: runs 90 days"), "{told}");
+    let unset = api.done("DELETE", (kept.0, "/api/v1/settings/retention?sure=true"), none()).await;
+    assert!(unset.starts_with("as the configuration file says: runs 90 days"), "{unset}");
     let provider = ("/api/v1/settings/providers/{name}", "/api/v1/settings/providers/second");
     let model = json!({ "name": "large", "input-price": 1, "output-price": 2.5 });
     let mut setting = json!({ "kind": "openai", "base-url": "https://models.example/v1", "models": [model] });

@@ -523,3 +523,34 @@ async fn a_provider_is_set_on_its_page_with_what_is_wrong_beside_the_fields() {
     assert!((0..20).all(|number| page.contains(&format!("href=\"/settings/providers/many-{number}\""))), "{page}");
     refused(&admin.post(new, &form("second", &[])).await, &["20 providers at most"]);
 }
+
+#[tokio::test]
+async fn less_of_the_past_is_kept_only_by_who_is_sure() {
+    const KEPT: &str = "/api/v1/settings/retention";
+    let world = World::new().await;
+    let view = world.get(KEPT).await.good(200);
+    assert_eq!((&view["in-force"], &view["set-by"]), (&view["file"], &Json::Null));
+    let keep = |days: Json| json!({ "days": days, "journal-days": 30, "runs-per-rule": 100_000, "bytes-per-rule": 1 << 30, "seen-days": 7 });
+    world.call("PUT", KEPT, keep(json!(400))).await.good(204);
+    let view = world.get(KEPT).await.good(200);
+    assert_eq!((&view["in-force"], &view["file"]), (&keep(json!(400)), &keep(json!(90))));
+    assert_eq!((&view["set-by"], &view["set-at"]), (&json!(ADMIN), &json!("2026-11-20T09:30:00Z")));
+
+    let before = lines(&world, "api-request").await.len();
+    let refused = world.call("PUT", KEPT, keep(json!(2))).await;
+    assert_eq!(refused.code(409), "keeps-less");
+    assert!(refused.text().contains("0 runs, and the journals of 0 that stay"), "{}", refused.text());
+    assert_eq!(world.call("DELETE", KEPT, json!({})).await.code(409), "keeps-less");
+    for (days, status, code) in
+        [(json!(0), 422, "setting-refused"), (json!(-1), 400, "bad-body"), (json!("2"), 400, "bad-body")]
+    {
+        assert_eq!(world.call("PUT", KEPT, keep(days)).await.code(status), code);
+    }
+    assert_eq!(world.get(KEPT).await.good(200), view);
+    assert_eq!(lines(&world, "api-request").await.len(), before);
+
+    world.call("PUT", &format!("{KEPT}?sure=true"), keep(json!(2))).await.good(204);
+    assert_eq!(world.get(KEPT).await.good(200)["in-force"]["days"], 2);
+    world.call("DELETE", KEPT, json!({})).await.good(204);
+    assert_eq!(world.get(KEPT).await.good(200)["in-force"], keep(json!(90)));
+}
