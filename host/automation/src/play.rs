@@ -214,7 +214,7 @@ pub(crate) async fn play_over<R: Records>(
             script: step.script.hash(),
             ending: run.ending,
             conflict: session.outdated().cloned(),
-            fault: session.fault().cloned(),
+            fault: session.fault(),
             unavailable,
             spent,
             limits: run.limits,

@@ -62,7 +62,7 @@ pub trait Records: Send + 'static {
     fn outdated(&self) -> Option<&Error>;
 
     /// Why the run was ended, if that was Odoo.
-    fn fault(&self) -> Option<&OdooError> {
+    fn fault(&self) -> Option<OdooError> {
         None
     }
 
@@ -157,7 +157,7 @@ impl Records for triggerbox_odoo::Session {
         None
     }
 
-    fn fault(&self) -> Option<&OdooError> {
+    fn fault(&self) -> Option<OdooError> {
         triggerbox_odoo::Session::fault(self)
     }
 

@@ -234,6 +234,11 @@ impl Client {
         }
     }
 
+    /// What it comes to that a request, with its repetitions, has no answer after this time; none: it may still come.
+    pub(crate) fn silent(&self, waited: Duration) -> Option<OdooError> {
+        (waited >= self.timeout).then(|| OdooError::Timeout { server: place(&self.url), seconds: waited.as_secs() })
+    }
+
     /// Doubled with every try; with jitter, so that many runs do not come at once.
     fn back_off(&self, tries: u32) -> Duration {
         self.wait.saturating_mul(1 << tries.min(6)).mul_f64(rand::random_range(0.5..=1.0))

@@ -10,11 +10,12 @@ mod stage;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
 use jiff::Timestamp;
 use serde_json::{Map, Value as Json, json};
+use tokio::time::Instant;
 use triggerbox_model::{
     call::{ASKING, Answer, Call, Reply},
     changes::ChangeSet,
@@ -55,6 +56,8 @@ pub struct Session {
     state: BTreeMap<String, Option<String>>,
     note_subtype: Option<u32>,
     tracebacks: Mutex<Vec<String>>,
+    /// When the request was begun that has no answer yet.
+    asking: Mutex<Option<Instant>>,
     fault: Option<OdooError>,
 }
 
@@ -64,6 +67,10 @@ pub struct Mark {
     mentions: usize,
     overlay: Overlay,
     state: BTreeMap<String, Option<String>>,
+}
+
+fn lock<T>(of_run: &Mutex<T>) -> MutexGuard<'_, T> {
+    of_run.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Why a call has no answer.
@@ -107,6 +114,7 @@ impl Session {
             state: BTreeMap::new(),
             note_subtype: None,
             tracebacks: Mutex::default(),
+            asking: Mutex::default(),
             fault: None,
         }
     }
@@ -355,19 +363,24 @@ impl Session {
     }
 
     async fn ask(&self, model: &str, method: &str, body: Json) -> Result<Json, Fail> {
-        Ok(self.noted(self.backend.client.call(&self.account.caller, model, method, &body).await)?)
+        *lock(&self.asking) = Some(Instant::now());
+        let answer = self.backend.client.call(&self.account.caller, model, method, &body).await;
+        *lock(&self.asking) = None;
+        Ok(self.noted(answer)?)
     }
 
     /// The tracebacks of Odoo's that the run met, the last first: for administrators, never for scripts.
     #[must_use]
     pub fn tracebacks(&self) -> Vec<String> {
-        self.tracebacks.lock().unwrap_or_else(PoisonError::into_inner).iter().rev().cloned().collect()
+        lock(&self.tracebacks).iter().rev().cloned().collect()
     }
 
-    /// Why the run was ended, if that was Odoo.
+    /// Why the run was ended, if that was Odoo: also where its time was over while Odoo was silent for longer than any answer
+    /// may take.
     #[must_use]
-    pub fn fault(&self) -> Option<&OdooError> {
-        self.fault.as_ref()
+    pub fn fault(&self) -> Option<OdooError> {
+        let silent = || self.backend.client.silent(lock(&self.asking).as_ref()?.elapsed());
+        self.fault.clone().or_else(silent)
     }
 
     fn told<T>(&mut self, answer: Result<T, Fail>) -> Result<Result<T, Error>, OdooError> {
@@ -393,7 +406,7 @@ impl Session {
     /// Keeps the traceback of an answer that is an error.
     pub(crate) fn noted<T>(&self, answer: Result<T, OdooError>) -> Result<T, OdooError> {
         if let Some(traceback) = answer.as_ref().err().and_then(OdooError::traceback) {
-            let mut kept = self.tracebacks.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut kept = lock(&self.tracebacks);
             if kept.len() == MOST_TRACEBACKS {
                 kept.remove(0);
             }

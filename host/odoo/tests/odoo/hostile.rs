@@ -3,6 +3,7 @@
 use std::{
     sync::Arc,
     sync::atomic::{AtomicU32, Ordering},
+    time::Duration,
 };
 
 use serde_json::json;
@@ -282,6 +283,9 @@ async fn an_answer_that_drips_ends_when_the_time_is_over() {
     assert!(matches!(error, OdooError::Timeout { .. }), "{error:?}");
 }
 
+/// What a method is answered with that gets no answer.
+const SILENCE: &str = "...";
+
 /// A server that says it is Odoo, and answers methods as it is told: what is asked, and the answer to it.
 async fn pretender(answers: impl Fn(&str) -> Option<String> + Send + Sync + 'static) -> Arc<Backend> {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -299,7 +303,8 @@ async fn pretender(answers: impl Fn(&str) -> Option<String> + Send + Sync + 'sta
             .to_owned()
         });
         let status = if body.starts_with(r#"{"name": ""#) { 500 } else { 200 };
-        async move { Reply::new(status, "application/json", body.into_bytes()) }
+        let silent = body == SILENCE;
+        async move { if silent { Reply::Silence } else { Reply::new(status, "application/json", body.into_bytes()) } }
     }));
     backend(&url, "")
 }
@@ -436,4 +441,34 @@ async fn tracebacks_are_kept_for_administrators_and_bounded() {
     let kept = session.tracebacks();
     assert_eq!(kept.len(), 5);
     assert!(kept.iter().all(|one| one.len() <= 8_200 && one.starts_with('…') && one.ends_with("ValueError: the end")));
+}
+
+#[tokio::test]
+async fn a_run_that_ends_while_odoo_was_silent_for_long_ended_because_of_odoo() {
+    let asked = Arc::new(tokio::sync::Notify::new());
+    let told = Arc::clone(&asked);
+    let backend = pretender(move |method| {
+        (method == "crm.lead/read").then(|| {
+            told.notify_one();
+            SILENCE.to_owned()
+        })
+    })
+    .await;
+    let mut session = session_of(&backend).await;
+    let wait = async |session: &mut triggerbox_odoo::Session, time: Duration| {
+        let call = Call::Read { model: "crm.lead".to_owned(), ids: vec![7], fields: vec!["name".to_owned()] };
+        let mut call = std::pin::pin!(session.call(call));
+        tokio::select! {
+            answer = &mut call => panic!("{answer:?}"),
+            () = asked.notified() => (),
+        }
+        tokio::time::pause();
+        tokio::time::advance(time).await;
+        tokio::time::resume();
+        // The run's own time is over: its call is dropped.
+    };
+    wait(&mut session, Duration::from_secs(29)).await;
+    assert_eq!(session.fault(), None, "it was about to answer: what the run is ended for is the run's");
+    wait(&mut session, Duration::from_secs(60)).await;
+    assert!(matches!(session.fault(), Some(OdooError::Timeout { seconds: 60.., .. })), "{:?}", session.fault());
 }
