@@ -18,7 +18,7 @@ use crate::{
     clock::Clock,
     config::Budgets,
     error::AskError,
-    http::{SendError, Web},
+    http::{Bound, SendError, Web},
     ledger::{Begun, End, Intent, Kind, Ledger, LedgerError},
     models::Models,
     provider::Written,
@@ -39,10 +39,11 @@ pub struct Services {
 }
 
 impl Services {
-    /// The same with other models.
+    /// The same with other models, and with more secrets in requests to other services.
     #[must_use]
-    pub fn with(&self, models: Models) -> Self {
-        Self { models, web: self.web.clone(), budgets: self.budgets.clone(), clock: Arc::clone(&self.clock) }
+    pub fn with(&self, models: Models, secrets: &[Bound]) -> Self {
+        let web = self.web.as_ref().map(|web| web.with(secrets));
+        Self { models, web, budgets: self.budgets.clone(), clock: Arc::clone(&self.clock) }
     }
 }
 

@@ -86,24 +86,24 @@ impl Providers {
         }
         let more: Vec<_> = live.values().map(|one| Arc::clone(&one.connection)).collect();
         *state = State { live, aside };
-        app.engine().set_services(services(app, &more, default.map(|default| default.value)));
+        app.engine().set_services(services(app, &more, default.map(|default| default.value).as_deref()));
         Ok(())
     }
 }
 
-/// All that runs may ask: what the file says, and more providers.
-fn services(app: &App, more: &[Arc<Connection>], default: Option<String>) -> Option<Arc<Services>> {
-    let of_file = app.engine().config().outside.clone();
-    if more.is_empty() && default.is_none() {
+/// All that runs may ask: what the file says, more providers, and more secrets in requests to other services.
+fn services(app: &App, more: &[Arc<Connection>], default: Option<&str>) -> Option<Arc<Services>> {
+    let (of_file, secrets) = (app.engine().config().outside.clone(), app.vault().for_headers());
+    if more.is_empty() && default.is_none() && secrets.is_empty() {
         return of_file;
     }
     match of_file {
-        Some(of_file) => match of_file.models.with(more, default.as_deref()) {
-            Some(models) => Some(Arc::new(of_file.with(models))),
+        Some(of_file) => match of_file.models.with(more, default) {
+            Some(models) => Some(Arc::new(of_file.with(models, &secrets))),
             None => Some(of_file),
         },
         None if more.is_empty() => None,
-        None => Models::off().with(more, default.as_deref()).map(|models| {
+        None => Models::off().with(more, default).map(|models| {
             let budgets = Config::default().budgets;
             Arc::new(Services { models, web: None, budgets, clock: Arc::new(SystemClock) })
         }),

@@ -60,7 +60,7 @@ pub(crate) fn run(args: &ServeArgs) -> Result<Exit, Failure> {
     let live = config.runs.workers.saturating_mul(2).saturating_add(config.runs.waiting);
     let sandbox = script::sandbox(u32::try_from(live).unwrap_or(u32::MAX))?;
     let compile = Compile::Bounded(Arc::new(Bounded { compiler: script::compiler()?, cache: script::cache() }));
-    let outside = config.providers.as_deref().map(services).transpose()?;
+    let outside = Some(services(config.providers.as_deref())?);
     let settings = triggerbox_automation::Config { compile, outside, odoo, ..config.engine() };
     let engine = Engine::open(database, sandbox.clone(), settings, Arc::new(SystemClock)).or_exit(Exit::Backend)?;
     let address = config.listen;
@@ -93,9 +93,10 @@ pub(crate) fn run(args: &ServeArgs) -> Result<Exit, Failure> {
     Ok(Exit::Ok)
 }
 
-/// Language models and other services, as the providers file has them.
-fn services(path: &Path) -> Result<Arc<Services>, Failure> {
-    let config = triggerbox_llm::Config::load(path)?;
+/// Language models and other services, as the providers file has them. Without one there are no models; other services are
+/// reached where a rule grants it.
+fn services(path: Option<&Path>) -> Result<Arc<Services>, Failure> {
+    let config = path.map(triggerbox_llm::Config::load).transpose()?.unwrap_or_default();
     let clock: Arc<dyn triggerbox_llm::Clock> = Arc::new(triggerbox_llm::SystemClock);
     let env = |name: &str| std::env::var(name).ok();
     let web = Web::new(&config.secrets, &env, None)?;

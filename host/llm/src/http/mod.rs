@@ -18,7 +18,7 @@ use triggerbox_model::{
 };
 use url::{Host, Url};
 
-pub use self::address::Lookup;
+pub use self::{address::Lookup, secrets::Bound};
 use self::{address::OutOfReach, secrets::Secrets};
 pub(crate) use self::{
     address::{Guarded, Reach},
@@ -97,6 +97,12 @@ impl Web {
             private: client(Reach::Private)?,
             secrets: Arc::new(Secrets::load(secrets, env)?),
         })
+    }
+
+    /// The same with more secrets. Of one name those count that there are already.
+    #[must_use]
+    pub fn with(&self, more: &[Bound]) -> Self {
+        Self { secrets: Arc::new(self.secrets.and(more)), ..self.clone() }
     }
 
     /// Judges a request and fills in its secrets; nothing is sent.

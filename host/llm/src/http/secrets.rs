@@ -12,16 +12,21 @@ use crate::{
 
 const OPEN: &str = "${secret:";
 
-/// The secrets that may be filled in, each bound to one host and one header.
+/// The secrets that may be filled in.
 #[derive(Debug, Default)]
 pub(crate) struct Secrets(Vec<Bound>);
 
-#[derive(Debug)]
-struct Bound {
-    name: String,
-    host: String,
-    header: HeaderName,
-    value: Secret,
+/// A secret that scripts may have filled in, bound to one host and one header.
+#[derive(Debug, Clone)]
+pub struct Bound {
+    /// Scripts write `${secret:NAME}`.
+    pub name: String,
+    /// The only host that it is sent to, with `:PORT` if that is not the usual one.
+    pub host: String,
+    /// The only header that it is put into.
+    pub header: HeaderName,
+    /// What it is.
+    pub value: Secret,
 }
 
 impl Secrets {
@@ -36,6 +41,12 @@ impl Secrets {
             Ok(Bound { name: secret.name.clone(), host: secret.host.to_ascii_lowercase(), header, value })
         });
         Ok(Self(bound.collect::<Result<_, _>>()?))
+    }
+
+    /// These, and more of other names.
+    pub(crate) fn and(&self, more: &[Bound]) -> Self {
+        let more = more.iter().filter(|one| self.0.iter().all(|bound| bound.name != one.name));
+        Self(self.0.iter().chain(more).cloned().collect())
     }
 
     /// A header's value with its secrets filled in.

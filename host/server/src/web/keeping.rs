@@ -10,7 +10,14 @@ use super::{
     parts::{address, confirmed, field, hidden_token},
     visitor::Visitor,
 };
-use crate::{app::App, extract::At, people::audit, problem::Problem, providers, vault};
+use crate::{
+    app::App,
+    extract::At,
+    people::audit,
+    problem::Problem,
+    providers,
+    vault::{self, Purpose},
+};
 
 /// Both parts of the settings.
 pub(super) fn cards(app: &App, visitor: &Visitor) -> Markup {
@@ -18,10 +25,10 @@ pub(super) fn cards(app: &App, visitor: &Visitor) -> Markup {
     html! {
         section.card #secrets {
             h2 { "Secrets" }
-            p.faint { "What signs webhooks, and the keys of providers that are set here, by name. Written here, never shown again; encrypted in the database with the key of the configuration's " code { "web.key-file" } ". Those of the configuration file sign webhooks too." }
+            p.faint { "What signs webhooks, the keys of providers that are set here, and what scripts have put into their requests as " code { "${secret:NAME}" } ", by name. Written here, never shown again; encrypted in the database with the key of the configuration's " code { "web.key-file" } ". Those of the configuration file sign webhooks too." }
             ul {
                 @for name in app.config().secrets.keys().filter(|name| !written.contains_key(*name)) { li { code { (name) } " " span.faint { "in the configuration" } } }
-                @for (name, host) in &written { li { code { (name) } " " @if let Some(host) = host { span.faint { "a key, only sent to " (host) " " } } (confirmed(visitor, &address(&["settings", "secrets", name, "delete"]), "Delete", "What uses it is refused from now on.")) } }
+                @for (name, purpose) in &written { li { code { (name) } " " span.faint { (told(purpose)) " " } (confirmed(visitor, &address(&["settings", "secrets", name, "delete"]), "Delete", "What uses it is refused from now on.")) } }
             }
             @if app.vault().is_there() {
                 form method="post" action="/settings/secrets" autocomplete="off" {
@@ -30,7 +37,10 @@ pub(super) fn cards(app: &App, visitor: &Visitor) -> Markup {
                         (field("secret-name", "Name", "Lower-case letters, digits and dashes.", &[], html! { input #secret-name type="text" name="name" required autocapitalize="none"; }))
                         (field("secret-text", "Secret", "At least 16 bytes.", &[], html! { input #secret-text type="password" name="secret" required autocomplete="new-password"; }))
                     }
-                    (field("secret-host", "Only sent to the host", "For the key of a provider: api.example.com, with the port if it is not the usual one. Empty: it signs, and is sent nowhere.", &[], html! { input #secret-host type="text" name="host" autocapitalize="none" spellcheck="false"; }))
+                    div.two {
+                        (field("secret-host", "Only sent to the host", "api.example.com, with the port if it is not the usual one. Empty: it signs, and is sent nowhere.", &[], html! { input #secret-host type="text" name="host" autocapitalize="none" spellcheck="false"; }))
+                        (field("secret-header", "Only in the header", "Where scripts have it put: authorization, x-api-key. Empty: it is the key of a provider.", &[], html! { input #secret-header type="text" name="header" autocapitalize="none" spellcheck="false"; }))
+                    }
                     button type="submit" { "Write secret" }
                 }
             } @else { p.banner.wait { "Set " code { "web.key-file" } " to a file of random bytes to write secrets here." } }
@@ -48,17 +58,32 @@ pub(super) fn cards(app: &App, visitor: &Visitor) -> Markup {
     }
 }
 
+/// What a secret is for.
+fn told(purpose: &Purpose) -> String {
+    match purpose {
+        Purpose::Signs => "signs, and is sent nowhere".to_owned(),
+        Purpose::Key { host } => format!("a key, only sent to {host}"),
+        Purpose::Header { host, header } => format!("for scripts, only sent to {host} in the header {header}"),
+    }
+}
+
 pub(super) async fn write_secret(State(app): State<App>, form: Form) -> Answer<Done> {
     let (name, secret) = (form.text("name").to_owned(), form.raw("secret").to_owned());
-    let host = form.some("host").map(|host| host.to_lowercase());
-    let (nonce, sealed) = app.vault().seal(&name, &secret, host.as_deref())?;
+    let (host, header) = (form.some("host").map(|host| host.to_lowercase()), form.some("header"));
+    let purpose = Purpose::of(host.as_deref(), header.as_deref())?;
+    let in_file = matches!(purpose, Purpose::Header { .. })
+        && providers::of_file(&app).secrets.iter().any(|one| one.name == name);
+    if in_file {
+        let text = format!("{} has a secret of this name, which is changed there", providers::file_name(&app));
+        return Err(Problem::invalid("set-in-file", text).into());
+    }
+    let (nonce, sealed) = app.vault().seal(&name, &secret, &purpose)?;
     let again = if app.vault().names().contains_key(&name) { "in place of another one" } else { "a new one" };
-    let only = host.as_ref().map_or_else(String::new, |host| format!(", only sent to {host}"));
-    audit::say(format!("the secret `{name}`, {again}{only}"));
-    let (kept, its_host) = (name.clone(), host.clone());
-    let write = move |conn: &_| Ok::<_, EngineError>(vault::write(conn, &kept, (nonce, &sealed), its_host.as_deref())?);
+    audit::say(format!("the secret `{name}`, {again}: {}", told(&purpose)));
+    let (kept, its) = (name.clone(), purpose.clone());
+    let write = move |conn: &_| Ok::<_, EngineError>(vault::write(conn, &kept, (nonce, &sealed), &its)?);
     app.write(write).await?;
-    app.vault().keep(&name, &secret, host);
+    app.vault().keep(&name, &secret, purpose);
     providers::apply(&app).await?;
     Ok(Done::new("/settings", "The secret is written. It is not shown again."))
 }

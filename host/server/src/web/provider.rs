@@ -24,6 +24,7 @@ use crate::{
     extract::At,
     problem::{FoundWrong, Problem},
     providers,
+    vault::Purpose,
 };
 
 /// Rows of models that a form has at most.
@@ -208,8 +209,11 @@ fn structured(structured: Structured) -> &'static str {
 fn page(app: &App, visitor: &Visitor, name: Option<&str>, form: &Form, wrong: &[FoundWrong]) -> Page {
     let to =
         name.map_or_else(|| "/settings/providers/_new".to_owned(), |name| address(&["settings", "providers", name]));
-    let keys: Vec<(String, String)> =
-        app.vault().names().into_iter().filter_map(|(secret, host)| Some((secret, host?))).collect();
+    let keys = app.vault().names().into_iter().filter_map(|(secret, purpose)| match purpose {
+        Purpose::Key { host } => Some((secret, host)),
+        Purpose::Signs | Purpose::Header { .. } => None,
+    });
+    let keys: Vec<(String, String)> = keys.collect();
     let told = |place: &str| -> Vec<String> {
         wrong.iter().filter(|one| one.place == place).map(|one| sentence(&one.message)).collect()
     };

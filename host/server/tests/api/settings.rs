@@ -8,7 +8,10 @@ use std::{
 use guest_artifacts::LEAD_SCORING;
 use serde_json::{Value as Json, json};
 use triggerbox_automation::EngineError;
-use triggerbox_model::grants::GrantOperation;
+use triggerbox_model::{
+    call::HttpRequest,
+    grants::{Authority, GrantOperation},
+};
 use triggerbox_server::{
     Config,
     people::{Role, audit},
@@ -18,7 +21,7 @@ use triggerbox_server::{
 use crate::{
     agents::services,
     browser::{Browser, sound},
-    model::{ModelServer, Say, texts},
+    model::{ModelServer, Say, Service, texts},
     world::{ADMIN, Answer, READER, SCORE, World, eventually},
 };
 
@@ -553,4 +556,52 @@ async fn less_of_the_past_is_kept_only_by_who_is_sure() {
     assert_eq!(world.get(KEPT).await.good(200)["in-force"]["days"], 2);
     world.call("DELETE", KEPT, json!({})).await.good(204);
     assert_eq!(world.get(KEPT).await.good(200)["in-force"], keep(json!(90)));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_secret_for_scripts_is_written_on_the_page_and_sent_to_its_host_in_its_header() {
+    let folder = tempfile::tempdir().unwrap();
+    let file =
+        "[[secrets]]\nname = \"slack\"\nvalue = { env = \"K\" }\nhost = \"slack.com\"\nheader = \"authorization\"\n";
+    let file = triggerbox_llm::Config::parse(file).unwrap();
+    let web =
+        triggerbox_llm::http::Web::new(&file.secrets, &|_| Some("the token of the file".to_owned()), None).unwrap();
+    let clock: Arc<dyn triggerbox_llm::Clock> = Arc::new(triggerbox_llm::SystemClock);
+    let budgets = file.budgets.clone();
+    let models = triggerbox_llm::Models::live(file, &clock, &|_| None).unwrap();
+    let outside = Arc::new(triggerbox_llm::Services { models, web: Some(web), budgets, clock });
+    let world = World::with_outside(with_a_key(folder.path()), Some(outside)).await;
+    let admin = Browser::of(&world, ADMIN, &[Role::Administrator]).await;
+    let shop = Service::start(|_, _| (200, "the key of the shop, back".to_owned()));
+    let authority = {
+        let grant: Vec<_> = vec![format!("GET {}/* private", shop.url).parse().unwrap()];
+        Authority { script_http: grant.clone(), rule_http: grant, ..Authority::default() }
+    };
+    let ask = async |header: &str| {
+        let headers = vec![(header.to_owned(), "${secret:shop}".to_owned())];
+        let request =
+            HttpRequest { method: "GET".to_owned(), url: format!("{}/a", shop.url), headers, body: Vec::new() };
+        let services = world.app.engine().services().unwrap();
+        let web = services.web.as_ref().unwrap();
+        Ok::<_, triggerbox_model::error::Error>(web.send(web.prepare(&authority, &request)?, Vec::new()).await.unwrap())
+    };
+    assert_eq!(ask("x-key").await.unwrap_err().code, "secret-refused");
+    let written = [("name", "shop"), ("secret", "the key of the shop"), ("host", host(&shop.url)), ("header", "X-Key")];
+    admin.done("/settings/secrets", &written).await;
+    let answer = ask("x-key").await.unwrap();
+    assert_eq!(String::from_utf8(answer.body).unwrap(), "[secret], back");
+    assert!(shop.asked()[0].head.contains("x-key: the key of the shop"), "{}", shop.asked()[0].head);
+    assert_eq!(ask("x-other").await.unwrap_err().code, "secret-refused");
+    let page = admin.page("/settings").await;
+    assert!(page.contains(&format!("only sent to {} in the header x-key", host(&shop.url))), "{page}");
+    assert!(!page.contains("the key of the shop"));
+
+    // What the file says is changed there; what is no header is none.
+    for (name, header, code) in [("slack", "x-key", "set-in-file"), ("other", "x key", "bad-secret-header")] {
+        let form = [("name", name), ("secret", "the key of the shop"), ("host", "shop.example"), ("header", header)];
+        let refused = admin.post("/settings/secrets", &form).await;
+        assert!(refused.status == 400 && refused.text().contains(code), "{}", refused.text());
+    }
+    admin.done("/settings/secrets/shop/delete", &[]).await;
+    assert_eq!(ask("x-key").await.unwrap_err().code, "secret-refused");
 }
