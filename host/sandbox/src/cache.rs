@@ -9,6 +9,7 @@ use std::{
     io::{self, Read, Write},
     os::unix::fs::{OpenOptionsExt, PermissionsExt},
     path::{Path, PathBuf},
+    time::SystemTime,
 };
 
 use cap_std::{ambient_authority, fs::Dir};
@@ -22,10 +23,14 @@ const MAGIC: &[u8; 8] = b"TBXCODE1";
 const MAC_BYTES: usize = 32;
 const KEY_BYTES: usize = 32;
 
+/// Bytes of all artefacts of a folder. What has not been loaded for the longest time goes first.
+const LARGEST: u64 = 2 << 30;
+
 /// A folder of compiled scripts.
 pub struct Cache {
     folder: Dir,
     key: [u8; KEY_BYTES],
+    largest: u64,
 }
 
 /// A compiled script that was in the cache.
@@ -86,17 +91,27 @@ impl Cache {
             }
             read => read,
         };
-        Ok(Self { folder: dir, key: key.map_err(|error| bad_key(error.to_string()))? })
+        Ok(Self { folder: dir, key: key.map_err(|error| bad_key(error.to_string()))?, largest: LARGEST })
+    }
+
+    /// The same with another bound on the bytes of all artefacts together; 2 GiB without it.
+    #[must_use]
+    pub fn largest(self, bytes: u64) -> Self {
+        Self { largest: bytes, ..self }
     }
 
     /// The artefact of a component, if there is one that this host made with this engine.
     #[must_use]
     pub(crate) fn load(&self, hash: ContentHash, fingerprint: &str) -> Option<Artefact> {
-        let bytes = self.folder.read(file_name(hash, fingerprint)).ok()?;
+        let mut file = self.folder.open(file_name(hash, fingerprint)).ok()?.into_std();
+        let mut bytes = Vec::new();
+        file.read_to_end(&mut bytes).ok()?;
         let (head, code) = bytes.split_at_checked(MAGIC.len() + MAC_BYTES)?;
         let mac = head.strip_prefix(MAGIC)?;
         // Compares in constant time.
         self.mac(hash, fingerprint, code).verify_slice(mac).ok()?;
+        // It is not the next to go; in a folder that cannot be written to nothing goes.
+        let _ = file.set_modified(SystemTime::now());
         Some(Artefact { file: bytes })
     }
 
@@ -118,7 +133,37 @@ impl Cache {
         };
         write().inspect_err(|_| {
             let _ = self.folder.remove_file(&unfinished);
-        })
+        })?;
+        self.shrink(&name)
+    }
+
+    /// Lets go what has not been loaded for the longest time, until the rest is small enough. What was cut off while it was
+    /// written goes in its turn; of what another host removes meanwhile there is nothing to remove.
+    fn shrink(&self, newest: &str) -> io::Result<()> {
+        let (mut all, mut bytes) = (Vec::new(), 0_u64);
+        for entry in self.folder.entries()? {
+            let entry = entry?;
+            let (Ok(name), Ok(metadata)) = (entry.file_name().into_string(), entry.metadata()) else { continue };
+            let ours = name.ends_with(".cwasm") || name.ends_with(".new");
+            if !metadata.is_file() || !ours {
+                continue;
+            }
+            bytes = bytes.saturating_add(metadata.len());
+            if name != newest {
+                all.push((metadata.modified()?.into_std(), name, metadata.len()));
+            }
+        }
+        all.sort();
+        for (_, name, size) in all {
+            if bytes <= self.largest {
+                break;
+            }
+            match self.folder.remove_file(&name) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+                _ => bytes = bytes.saturating_sub(size),
+            }
+        }
+        Ok(())
     }
 
     /// The MAC of an artefact, with all that it stands for: nothing of it can be put in another's place.

@@ -166,6 +166,40 @@ async fn a_compiler_that_hangs_swells_chatters_or_crashes_is_ended() {
     assert!(crashes.contains("signal 6"), "{crashes}");
 }
 
+#[tokio::test]
+async fn what_was_not_loaded_for_the_longest_time_makes_room() {
+    let place = Place::new();
+    let cache = place.cache();
+    works(&sandbox().prepare(SCRIPT, Some(&cache), &compiler("")).await.unwrap()).await;
+    let (size, script) = (fs::metadata(place.file()).unwrap().len(), place.file());
+    let script = script.file_name().unwrap().to_string_lossy().into_owned();
+    let small = place.cache().largest(size + 2_500);
+    let folder = place.folder.path().join("cache");
+    // As if each had been made an hour after the one before, long ago; the first of all was cut off.
+    let old = |name: &str, hours: u64| {
+        let long_ago = std::time::UNIX_EPOCH + Duration::from_secs(hours * 3_600);
+        fs::File::options().append(true).open(folder.join(name)).unwrap().set_modified(long_ago).unwrap();
+    };
+    fs::write(folder.join("cut-off.cwasm.0.new"), [0; 1_000]).unwrap();
+    old("cut-off.cwasm.0.new", 1);
+    old(&script, 2);
+    let others: Vec<_> = (0..3_u8).map(|at| ContentHash::of(&[at])).collect();
+    for (hours, other) in (3..).zip(&others[..2]) {
+        cache.store(*other, "engine", &[7; 1_000]).unwrap();
+        old(&format!("{other}-engine.cwasm"), hours);
+    }
+    sandbox().cached(SCRIPT, &cache).expect("it is loaded, and with that the newest");
+    fs::write(folder.join("not-ours.txt"), [0; 9_000]).unwrap();
+    small.store(others[2], "engine", &[7; 1_000]).unwrap();
+    let there = |name: String| folder.join(name).exists();
+    assert!(!there("cut-off.cwasm.0.new".to_owned()) && there("not-ours.txt".to_owned()));
+    let kept = others.iter().map(|other| there(format!("{other}-engine.cwasm")));
+    assert_eq!(kept.collect::<Vec<_>>(), [false, true, true], "there is room for two besides what was loaded");
+    sandbox().cached(SCRIPT, &cache).expect("it was loaded last");
+    place.cache().largest(1_500).store(others[2], "engine", &[8; 1_000]).unwrap();
+    assert!(sandbox().cached(SCRIPT, &cache).is_none() && there(format!("{}-engine.cwasm", others[2])));
+}
+
 /// Prints what loading costs; the bound is generous, for machines that are busy.
 #[tokio::test]
 async fn a_cached_script_loads_fast() {
