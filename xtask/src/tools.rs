@@ -77,7 +77,8 @@ pub(crate) fn tests_and_more() -> Result<()> {
             // The tests do not compile; they say so.
             Err(mpsc::RecvError) => Ok(()),
         });
-        let tests = step::cargo_test(&["--workspace", "--features", ALL_TESTS], move || {
+        // `target/cargo-timings` says what compiling which crate takes.
+        let tests = step::cargo_test(&["--workspace", "--features", ALL_TESTS, "--timings"], move || {
             let _ = running.send(());
         });
         let beside = beside.join().map_err(|_| anyhow::anyhow!("a step beside the tests broke off"))?;
