@@ -37,17 +37,21 @@ impl Tool {
         let program = folder.join("bin").join(self.name);
         if !program.exists() {
             println!("installing {} {}", self.name, self.version);
-            // Unoptimised: compiling such a tool takes far longer than it runs. In a folder of its own, outside of ours:
-            // what it is compiled from is of no further use.
+            // Unoptimised: compiling such a tool takes far longer than it runs.
             let mut install = Command::new("cargo");
             install.args(["install", "--quiet", "--locked", "--debug", "--root"]).arg(&folder);
             install.args(self.flags).args(["--version", self.version, self.name]);
             // Nobody looks into them with a debugger.
             install.env("CARGO_PROFILE_DEV_DEBUG", "0").env("CARGO_INCREMENTAL", "0");
-            status(install.env_remove("CARGO_TARGET_DIR"))?;
+            status(install.env("CARGO_TARGET_DIR", tools_build()))?;
         }
         Ok(program)
     }
+}
+
+/// What tools are compiled in: a folder of their own, where what several of them are made of is compiled once.
+fn tools_build() -> PathBuf {
+    root().join("target/tools/build")
 }
 
 /// All tests: those that take compilers from PyPI and npm, which are installed below `target`, and those that kill. Another
@@ -88,7 +92,12 @@ pub(crate) fn tests_and_more() -> Result<()> {
 
 /// Installs what later steps need.
 pub(crate) fn install() -> Result<()> {
-    [MDBOOK, DENY, FUZZ].iter().try_for_each(|tool| tool.installed().map(drop))
+    [MDBOOK, DENY, FUZZ].iter().try_for_each(|tool| tool.installed().map(drop))?;
+    // What they were compiled from is of no further use.
+    match fs::remove_dir_all(tools_build()) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error).context("target/tools/build"),
+        _ => Ok(()),
+    }
 }
 
 /// Formatting of all workspaces.
