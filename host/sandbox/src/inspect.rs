@@ -92,7 +92,7 @@ pub fn inspect(bytes: &[u8]) -> Inspection {
     }
     inspection.hash = ContentHash::of(bytes);
     match walk::walk(bytes, contract::CONTRACT) {
-        Ok(walk) => inspection.judge(walk),
+        Ok((walk, world)) => inspection.judge(walk, &world),
         Err(finding) => inspection.problems.push(finding),
     }
     inspection.ok = inspection.problems.is_empty();
@@ -112,16 +112,16 @@ impl Inspection {
     }
 
     /// Turns what was found into what it means.
-    fn judge(&mut self, walk: walk::Walk<'_>) {
+    fn judge(&mut self, walk: walk::Walk<'_>, world: &contract::World) {
         self.toolchain = walk.toolchain.into_iter().collect();
         self.debug_info = walk.debug_info;
         self.names = walk.names;
         self.exports = walk.exports.iter().map(|name| (*name).to_owned()).collect();
-        if let Err(finding) = contract::check_run(walk.types.as_ref(), &walk.world) {
+        if let Err(finding) = contract::check_run(walk.types.as_ref(), world) {
             self.problems.push(finding);
         }
         for name in &walk.imports {
-            let import = imports::judge(name, walk.types.as_ref(), &walk.world);
+            let import = imports::judge(name, walk.types.as_ref(), world);
             if import.status == ImportStatus::Missing {
                 self.problem("missing-import", import.note.clone().unwrap_or_default());
             }

@@ -62,16 +62,16 @@ fn with_each(bytes: &[u8], versions: &[(&'static str, &[u8])]) -> Result<Vec<Com
 }
 
 fn with(bytes: &[u8], version: &'static str, contract: &[u8]) -> Result<Compatibility, Finding> {
-    let walk = walk(bytes, contract)?;
+    let (walk, world) = walk(bytes, contract)?;
     let (mut problems, mut linked) = (Vec::new(), true);
-    if let Err(finding) = contract::check_run(walk.types.as_ref(), &walk.world) {
+    if let Err(finding) = contract::check_run(walk.types.as_ref(), &world) {
         problems.push(finding.message);
     }
     for name in walk.imports.iter().filter(|name| name.starts_with(PACKAGE)) {
         let (interface, built_for) = split(name);
         linked &= links(built_for.unwrap_or_default(), version);
-        let theirs = walk.world.imports().into_iter().find(|known| split(known).0 == interface).map(str::to_owned);
-        match theirs.and_then(|theirs| compared(name, &theirs, walk.types.as_ref(), &walk.world)) {
+        let theirs = world.imports().into_iter().find(|known| split(known).0 == interface).map(str::to_owned);
+        match theirs.and_then(|theirs| compared(name, &theirs, walk.types.as_ref(), &world)) {
             None => problems.push(format!("{version} has no `{interface}`")),
             Some(Err(problem)) => problems.push(problem),
             Some(Ok(_)) => {}

@@ -20,7 +20,6 @@ const MAX_TOOLS: usize = 64;
 
 /// What a component is made of.
 pub(super) struct Walk<'a> {
-    pub(super) world: World,
     pub(super) types: Types,
     pub(super) imports: Vec<&'a str>,
     pub(super) exports: Vec<&'a str>,
@@ -32,14 +31,10 @@ pub(super) struct Walk<'a> {
 }
 
 /// Walks over all sections, with a version of the contract to compare with.
-pub(super) fn walk<'a>(bytes: &'a [u8], contract: &[u8]) -> Result<Walk<'a>, Finding> {
+pub(super) fn walk<'a>(bytes: &'a [u8], contract: &[u8]) -> Result<(Walk<'a>, World), Finding> {
     let mut validator = Validator::new_with_features(features());
-    let Some(world) = World::parse(&mut validator, contract) else {
-        return Err(too_much("nothing to be compared with".to_owned()));
-    };
     let mut walk = Walk {
         types: empty_types(&mut validator)?,
-        world,
         imports: Vec::new(),
         exports: Vec::new(),
         manifests: Vec::new(),
@@ -74,7 +69,12 @@ pub(super) fn walk<'a>(bytes: &'a [u8], contract: &[u8]) -> Result<Walk<'a>, Fin
             walk.types = types;
         }
     }
-    Ok(walk)
+    // Last: most of what is no component is known without it, and it takes longer than most of what is looked into.
+    validator.reset();
+    let Some(world) = World::parse(&mut validator, contract) else {
+        return Err(too_much("nothing to be compared with".to_owned()));
+    };
+    Ok((walk, world))
 }
 
 impl<'a> Walk<'a> {
