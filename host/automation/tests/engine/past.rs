@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use guest_artifacts::{HIGH_VALUE_ORDER, LEAD_SCORING};
 use triggerbox_automation::{
-    Config,
+    Clock, Config,
     config::{Journal, Retention},
     pace,
     replay::{Verdict, replay},
@@ -374,7 +374,7 @@ fn a_database_of_the_first_format_gets_its_log_and_threads() {
                      ALTER TABLE engine_proposal DROP COLUMN yes_note; \
                      ALTER TABLE engine_proposal DROP COLUMN yes_open; \
                      ALTER TABLE engine_proposal DROP COLUMN yes_until; \
-                     DROP TABLE engine_setting; \
+                     DROP TABLE engine_setting; DROP TABLE engine_pace; DROP TABLE engine_paced; \
                      DROP INDEX engine_run_away; ALTER TABLE engine_run DROP COLUMN away_since; \
                      UPDATE tb_meta SET value = '1' WHERE key = 'engine-format'";
         conn.execute_batch(older).map_err(DbError::from)
