@@ -3,7 +3,10 @@
 //! Only literals: lists, tuples, dictionaries, strings, numbers, `True`, `False`, `None`. Nothing is evaluated, so a
 //! domain that a user typed can be parsed here and re-emitted wherever a literal is wanted.
 
-use std::fmt::{self, Display, Write as _};
+use std::{
+    borrow::Cow,
+    fmt::{self, Display, Write as _},
+};
 
 use crate::error::Error;
 
@@ -82,16 +85,13 @@ impl Literal {
                 text.len()
             )));
         }
-        let mut parser = Parser { rest: text.chars().peekable(), position: 1 };
+        let mut parser = Parser { rest: text.chars(), position: 1 };
         parser.skip_space();
         let value = parser.value(0)?;
         parser.skip_space();
-        match parser.rest.peek() {
+        match parser.peek() {
             None => Ok(value),
-            Some(found) => {
-                let found = *found;
-                Err(parser.fail(&format!("unexpected `{found}` after the end; remove it")))
-            }
+            Some(found) => Err(parser.fail(&format!("unexpected `{found}` after the end; remove it"))),
         }
     }
 
@@ -260,11 +260,15 @@ fn too_deep() -> Error {
 }
 
 struct Parser<'a> {
-    rest: std::iter::Peekable<std::str::Chars<'a>>,
+    rest: std::str::Chars<'a>,
     position: usize,
 }
 
-impl Parser<'_> {
+impl<'a> Parser<'a> {
+    fn peek(&self) -> Option<char> {
+        self.rest.clone().next()
+    }
+
     fn next(&mut self) -> Option<char> {
         let next = self.rest.next();
         if next.is_some() {
@@ -273,21 +277,33 @@ impl Parser<'_> {
         next
     }
 
+    fn next_if(&mut self, wanted: impl FnOnce(char) -> bool) -> Option<char> {
+        self.peek().filter(|c| wanted(*c))?;
+        self.next()
+    }
+
+    /// The characters up to the first that is not wanted.
+    fn take_while(&mut self, wanted: impl Fn(char) -> bool) -> &'a str {
+        let rest = self.rest.as_str();
+        let (taken, left) = rest.split_at(rest.find(|c| !wanted(c)).unwrap_or(rest.len()));
+        self.rest = left.chars();
+        self.position += taken.chars().count();
+        taken
+    }
+
     fn fail(&self, message: &str) -> Error {
         bad(format!("at character {}: {message}", self.position))
     }
 
     fn skip_space(&mut self) {
-        while self.rest.next_if(|c| c.is_whitespace()).is_some() {
-            self.position += 1;
-        }
+        self.take_while(char::is_whitespace);
     }
 
     fn value(&mut self, depth: usize) -> Result<Literal, Error> {
         if depth > MAX_DEPTH {
             return Err(too_deep());
         }
-        match self.rest.peek().copied() {
+        match self.peek() {
             None => Err(self.fail("the literal ends too early; expected a value")),
             Some('[') => self.list(']', depth),
             Some('(') => self.list(')', depth),
@@ -307,9 +323,9 @@ impl Parser<'_> {
         let mut comma = false;
         loop {
             self.skip_space();
-            match self.rest.peek() {
+            match self.peek() {
                 None => return Err(bad(format!("the list opened at character {open} is not closed; add `{close}`"))),
-                Some(c) if *c == close => {
+                Some(c) if c == close => {
                     self.next();
                     // `(x)` is x itself, `(x,)` a tuple of one.
                     if tuple
@@ -326,10 +342,7 @@ impl Parser<'_> {
             }
             items.push(self.value(depth + 1)?);
             self.skip_space();
-            comma = self.rest.next_if_eq(&',').is_some();
-            if comma {
-                self.position += 1;
-            }
+            comma = self.next_if(|c| c == ',').is_some();
         }
     }
 
@@ -340,7 +353,7 @@ impl Parser<'_> {
         let mut comma = true;
         loop {
             self.skip_space();
-            match self.rest.peek() {
+            match self.peek() {
                 None => return Err(bad(format!("the dictionary opened at character {open} is not closed; add `}}`"))),
                 Some('}') => {
                     self.next();
@@ -360,21 +373,14 @@ impl Parser<'_> {
             items.retain(|(existing, _)| *existing != key);
             items.push((key, item));
             self.skip_space();
-            comma = self.rest.next_if_eq(&',').is_some();
-            if comma {
-                self.position += 1;
-            }
+            comma = self.next_if(|c| c == ',').is_some();
         }
     }
 
     fn word(&mut self) -> Result<Literal, Error> {
         let start = self.position;
-        let mut word = String::new();
-        while let Some(c) = self.rest.next_if(|c| c.is_alphanumeric() || *c == '_') {
-            self.position += 1;
-            word.push(c);
-        }
-        match word.as_str() {
+        let word = self.take_while(|c| c.is_alphanumeric() || c == '_');
+        match word {
             "None" => Ok(Literal::None),
             "True" => Ok(Literal::Bool(true)),
             "False" => Ok(Literal::Bool(false)),
@@ -389,16 +395,17 @@ impl Parser<'_> {
 
     fn number(&mut self) -> Result<Literal, Error> {
         let start = self.position;
-        let mut text = String::new();
-        while let Some(c) = self.rest.next_if(|c| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '+' | '-')) {
-            // A sign belongs to the number only at its start or after an exponent.
-            if matches!(c, '+' | '-') && !(text.is_empty() || text.ends_with(['e', 'E'])) {
-                return Err(self.fail("arithmetic is not evaluated; write the result"));
-            }
-            self.position += 1;
-            text.push(c);
+        let text = self.take_while(|c| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '+' | '-'));
+        // A sign belongs to the number only at its start or after an exponent.
+        let is_between = |pair: &[u8]| matches!(pair, [before, b'+' | b'-'] if !matches!(before, b'e' | b'E'));
+        if let Some(place) = text.as_bytes().windows(2).position(is_between) {
+            let at = start + place + 1;
+            return Err(bad(format!("at character {at}: arithmetic is not evaluated; write the result")));
         }
-        let plain = text.strip_prefix('+').unwrap_or(&text).replace('_', "");
+        let mut plain = Cow::Borrowed(text.strip_prefix('+').unwrap_or(text));
+        if plain.contains('_') {
+            plain = Cow::Owned(plain.replace('_', ""));
+        }
         let whole = plain.strip_prefix('-').unwrap_or(&plain);
         let is_whole = !whole.is_empty() && whole.bytes().all(|c| c.is_ascii_digit());
         if let (true, Ok(number)) = (is_whole, plain.parse::<i64>()) {
@@ -414,7 +421,7 @@ impl Parser<'_> {
     /// One text, or several side by side, which Python joins.
     fn texts(&mut self) -> Result<Literal, Error> {
         let mut text = String::new();
-        while matches!(self.rest.peek(), Some('\'' | '"')) {
+        while matches!(self.peek(), Some('\'' | '"')) {
             self.one_text(&mut text)?;
             self.skip_space();
         }
@@ -425,6 +432,7 @@ impl Parser<'_> {
         let start = self.position;
         let mark = self.next();
         loop {
+            text.push_str(self.take_while(|c| Some(c) != mark && !matches!(c, '\\' | '\n')));
             match self.next() {
                 None | Some('\n') => {
                     return Err(bad(format!("the text opened at character {start} is not closed; add the quote")));
@@ -454,8 +462,7 @@ impl Parser<'_> {
             Some(c @ '0'..='7') => {
                 let mut code = c.to_digit(8).unwrap_or(0);
                 for _ in 0..2 {
-                    let Some(digit) = self.rest.next_if(|c| c.is_digit(8)) else { break };
-                    self.position += 1;
+                    let Some(digit) = self.next_if(|c| c.is_digit(8)) else { break };
                     code = code * 8 + digit.to_digit(8).unwrap_or(0);
                 }
                 text.push(char::from_u32(code).ok_or_else(|| self.fail("not a character"))?);
