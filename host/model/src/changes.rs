@@ -3,7 +3,7 @@
 use std::fmt;
 
 use foldhash::fast::RandomState;
-use indexmap::IndexMap;
+use indexmap::{IndexMap, map::Entry};
 use serde::{Deserialize, Serialize};
 
 use crate::{
@@ -308,32 +308,33 @@ fn printable(text: &str) -> String {
 /// Joins changes of the same record into one: the first old values, the last new ones. What cancels out is gone.
 #[must_use]
 pub fn merge(changes: impl IntoIterator<Item = Change>) -> Vec<Change> {
-    let mut merged: IndexMap<RecordRef, Change, RandomState> = IndexMap::default();
-    for change in changes {
-        let Some(known) = merged.get_mut(&change.record) else {
-            merged.insert(change.record.clone(), change);
-            continue;
-        };
-        match (known.kind, change.kind) {
-            (ChangeKind::Created, ChangeKind::Deleted) => {
-                merged.shift_remove(&change.record);
+    let mut merged: IndexMap<RecordRef, (ChangeKind, Vec<FieldChange>), RandomState> = IndexMap::default();
+    for Change { record, kind, fields } in changes {
+        let place = match merged.entry(record) {
+            Entry::Vacant(place) => {
+                place.insert((kind, fields));
+                continue;
             }
-            (_, kind) => {
-                if known.kind == ChangeKind::Updated || kind == ChangeKind::Created {
-                    known.kind = kind;
-                }
-                for field in change.fields {
-                    match known.fields.iter_mut().find(|earlier| earlier.field == field.field) {
-                        Some(earlier) => earlier.new = field.new,
-                        None => known.fields.push(field),
-                    }
-                }
-                known.fields.retain(|field| field.old != field.new);
+            Entry::Occupied(place) => place,
+        };
+        if (place.get().0, kind) == (ChangeKind::Created, ChangeKind::Deleted) {
+            place.shift_remove();
+            continue;
+        }
+        let (known, known_fields) = place.into_mut();
+        if *known == ChangeKind::Updated || kind == ChangeKind::Created {
+            *known = kind;
+        }
+        for field in fields {
+            match known_fields.iter_mut().find(|earlier| earlier.field == field.field) {
+                Some(earlier) => earlier.new = field.new,
+                None => known_fields.push(field),
             }
         }
+        known_fields.retain(|field| field.old != field.new);
     }
-    merged.retain(|_, change| change.kind != ChangeKind::Updated || !change.fields.is_empty());
-    merged.into_values().collect()
+    merged.retain(|_, (kind, fields)| *kind != ChangeKind::Updated || !fields.is_empty());
+    merged.into_iter().map(|(record, (kind, fields))| Change { record, kind, fields }).collect()
 }
 
 #[cfg(test)]

@@ -36,13 +36,13 @@ pub fn describe(conn: &Connection, env: &Env, changes: &[Change]) -> Result<Diff
     for change in changes {
         let Some(model) = env.schema.models.get(&change.record.model) else { continue };
         if let Some((target, entry)) = words.chatter(model, change)? {
-            words.record(&mut records, &target)?.chatter.extend(entry);
+            words.record(&mut records, target)?.chatter.extend(entry);
             continue;
         }
         if chatter::is_plumbing(&change.record.model) {
             continue;
         }
-        let record = words.record(&mut records, &change.record)?;
+        let record = words.record(&mut records, change.record.clone())?;
         record.kind = Some(change.kind);
         if change.kind == ChangeKind::Deleted {
             record.name = words.last_name(model, change);
@@ -97,7 +97,11 @@ fn names_of(conn: &Connection, env: &Env, changes: &[Change]) -> Result<Known, E
         if change.kind != ChangeKind::Deleted && !chatter::is_plumbing(&model.name) {
             match new_name(model, change) {
                 Some(name) => {
-                    drop(names.entry(model.name.clone()).or_default().insert(change.record.id, name.to_owned()));
+                    let of_model = match names.get_mut(&model.name) {
+                        Some(known) => known,
+                        None => names.entry(model.name.clone()).or_default(),
+                    };
+                    of_model.insert(change.record.id, name.to_owned());
                 }
                 None => drop(wanted.entry(&model.name).or_default().insert(change.record.id)),
             }
@@ -148,14 +152,15 @@ impl Words<'_> {
         })
     }
 
-    fn record<'r>(&self, records: &'r mut Records, record: &RecordRef) -> Result<&'r mut RecordDiff, Error> {
-        Ok(match records.entry(record.clone()) {
+    fn record<'r>(&self, records: &'r mut Records, record: RecordRef) -> Result<&'r mut RecordDiff, Error> {
+        Ok(match records.entry(record) {
             Entry::Occupied(known) => known.into_mut(),
             Entry::Vacant(place) => {
+                let record = place.key().clone();
                 let name = self.name(&record.model, record.id)?;
                 let is_number = name.starts_with(|first: char| first.is_ascii_digit()) && name == record.id.to_string();
                 let name = if is_number { String::new() } else { name };
-                let (record, fields, chatter) = (record.clone(), Vec::new(), Vec::new());
+                let (fields, chatter) = (Vec::new(), Vec::new());
                 place.insert(RecordDiff { record, name, kind: None, fields, chatter })
             }
         })
