@@ -108,7 +108,7 @@ pub fn commit_in(conn: &Connection, env: &Env, changes: &ChangeSet) -> Result<Co
         writer.undone_with_all = true;
         writer.options = options.clone();
         writer.tracking = tracking;
-        events.extend(effect::apply(&mut writer, &staged)?.changes);
+        events.extend(effect::apply(&mut writer, staged)?.changes);
         tracking = std::mem::take(&mut writer.tracking);
         failpoint::hit("effect-applied");
         #[cfg(feature = "failpoints")]
@@ -118,6 +118,7 @@ pub fn commit_in(conn: &Connection, env: &Env, changes: &ChangeSet) -> Result<Co
     writer.undone_with_all = true;
     writer.tracking = tracking;
     events.extend(writer.finish()?);
+    drop(writer);
     let events = merge(events);
     let diff = diff::describe(conn, env, &events)?;
     let progress = Progress { conn, env, place: RefCell::new(&mut place), mentions: &changes.mentions };

@@ -27,55 +27,57 @@ pub(crate) struct Done {
 }
 
 /// Does one effect, all or nothing.
-pub(crate) fn apply(writer: &mut Writer<'_>, effect: &Effect) -> Result<Done, Error> {
+pub(crate) fn apply(writer: &mut Writer<'_>, effect: Effect) -> Result<Done, Error> {
     let ids = match effect {
         Effect::Create { model, values, .. } => {
-            writer.create(model, values.iter().map(|values| write::from_fields(values)).collect())?
+            writer.create(&model, values.into_iter().map(write::into_values).collect())?
         }
-        Effect::Ensure { model, keys, values, id } => vec![ensure(writer, model, keys, values, *id)?],
+        Effect::Ensure { model, keys, values, id } => {
+            vec![ensure(writer, &model, &keys, write::into_values(values), id)?]
+        }
         Effect::Write { model, ids, values } => {
-            writer.write(model, ids, write::from_fields(values))?;
+            writer.write(&model, &ids, write::into_values(values))?;
             Vec::new()
         }
         Effect::Relate { target, field, commands } => {
             let commands: Vec<Command> = commands.iter().map(Command::from).collect();
-            writer.write(&target.model, &[target.id], Values::from([(field.clone(), Input::Commands(commands))]))?;
+            writer.write(&target.model, &[target.id], Values::from_iter([(field, Input::Commands(commands))]))?;
             Vec::new()
         }
         Effect::Unlink { model, ids } => {
-            writer.unlink(model, ids)?;
+            writer.unlink(&model, &ids)?;
             Vec::new()
         }
-        Effect::Copy { target, values, .. } => writer.copy(&target.model, &[target.id], &write::from_fields(values))?,
+        Effect::Copy { target, values, .. } => writer.copy(&target.model, &[target.id], &write::into_values(values))?,
         Effect::CallMethod { model, ids, method, arguments_json } => {
-            methods::call(writer, model, ids, method, arguments_json)?;
+            methods::call(writer, &model, &ids, &method, &arguments_json)?;
             Vec::new()
         }
         Effect::PostMessage { target, message, note } => {
-            let post = post(writer, message, *note)?;
+            let post = post(writer, message, note)?;
             writer.post(&target.model, target.id, post)?;
             Vec::new()
         }
         Effect::ScheduleActivity { target, activity } => {
-            let activity = new_activity(activity, writer.env.user);
+            let activity = new_activity(&activity, writer.env.user);
             writer.schedule(&target.model, target.id, activity)?;
             Vec::new()
         }
         Effect::CompleteActivities { target, kind, feedback } => {
-            let open = writer.open_activities(&target.model, target.id, kind)?;
+            let open = writer.open_activities(&target.model, target.id, &kind)?;
             writer.complete(&open, feedback.as_deref())?;
             open
         }
         Effect::AddFollowers { target, partner_ids } => {
-            writer.add_followers(&target.model, target.id, partner_ids)?;
+            writer.add_followers(&target.model, target.id, &partner_ids)?;
             Vec::new()
         }
         Effect::RemoveFollowers { target, partner_ids } => {
-            writer.remove_followers(&target.model, target.id, partner_ids)?;
+            writer.remove_followers(&target.model, target.id, &partner_ids)?;
             Vec::new()
         }
         Effect::SetState { rule, key, json } => {
-            set_state(writer, rule, key, json.as_deref())?;
+            set_state(writer, &rule, &key, json.as_deref())?;
             Vec::new()
         }
     };
@@ -83,14 +85,8 @@ pub(crate) fn apply(writer: &mut Writer<'_>, effect: &Effect) -> Result<Done, Er
 }
 
 /// Creates the record, unless there is one by now: then that one is meant.
-fn ensure(
-    writer: &mut Writer<'_>,
-    model: &str,
-    keys: &[String],
-    values: &[triggerbox_model::value::FieldValue],
-    provisional: Id,
-) -> Result<Id, Error> {
-    let found = writer.find_by_keys(model, keys, &write::from_fields(values))?;
+fn ensure(writer: &mut Writer<'_>, model: &str, keys: &[String], values: Values, provisional: Id) -> Result<Id, Error> {
+    let found = writer.find_by_keys(model, keys, &values)?;
     if let (Some(found), Place::Committed(committing)) = (found, &mut *writer.place) {
         committing.stands_for(model, found);
         debug_assert_eq!(committing.real(model, provisional), Some(found));
@@ -99,24 +95,23 @@ fn ensure(
     if let Some(found) = found {
         return Ok(found);
     }
-    let ids = writer.create(model, vec![write::from_fields(values)])?;
+    let ids = writer.create(model, vec![values])?;
     ids.first().copied().ok_or_else(|| Error::invalid("no-values", "nothing to create"))
 }
 
 /// A message of the contract as it is posted.
-fn post(writer: &Writer<'_>, message: &Message, note: bool) -> Result<Post, Error> {
+fn post(writer: &Writer<'_>, message: Message, note: bool) -> Result<Post, Error> {
     let body = match message.format {
         BodyFormat::Text => html::escape(&message.body),
-        BodyFormat::Html => message.body.clone(),
+        BodyFormat::Html => message.body,
     };
-    let files =
-        message.attachments.iter().map(|file| (file.name.clone(), file.mime_type.clone(), file.content.clone()));
+    let files = message.attachments.into_iter().map(|file| (file.name, file.mime_type, file.content));
     Ok(Post {
         body,
-        subject: message.subject.clone(),
+        subject: message.subject,
         message_type: "comment".to_owned(),
         subtype: writer.subtype_of(!note)?,
-        partners: message.partner_ids.clone(),
+        partners: message.partner_ids,
         attachments: files.collect(),
         ..Post::default()
     })

@@ -101,7 +101,7 @@ pub fn ask(
         "copy_data" => {
             let given = match arguments.get("default") {
                 Some(Json::Object(given)) => json::values(writer.schema(), described, given)?,
-                _ => Values::new(),
+                _ => Values::default(),
             };
             writer.require_records(model, ids)?;
             let copies = writer.copy_data(model, ids, &given)?;
@@ -281,7 +281,7 @@ impl Call<'_> {
                 writer.check_no_active_user(*id, "archived")?;
             }
             if next != active {
-                let values = Values::from([(field.clone(), Input::Value(Value::Boolean(next)))]);
+                let values = Values::from_iter([(field.clone(), Input::Value(Value::Boolean(next)))]);
                 writer.write(&self.model.name, &[*id], values)?;
             }
         }
@@ -298,7 +298,7 @@ impl Call<'_> {
             }
             other => fault(other),
         })?;
-        self.write(writer, Values::from([("stage_id".to_owned(), Input::Value(Value::link(stage)))]))
+        self.write(writer, Values::from_iter([("stage_id".to_owned(), Input::Value(Value::link(stage)))]))
     }
 
     /// Makes opportunities of leads, for a customer; what is won or lost already stays as it is.
@@ -319,7 +319,7 @@ impl Call<'_> {
                 values.extend(id("partner").map(|partner| ("partner_id".to_owned(), link(partner))));
                 writer.write(&self.model.name, &[*lead], values)?;
             }
-            let mut assigned = Values::new();
+            let mut assigned = Values::default();
             assigned.extend(team.map(|team| ("team_id".to_owned(), link(team))));
             let user = place.checked_rem(users.len()).and_then(|place| users.get(place));
             assigned.extend(user.map(|user| ("user_id".to_owned(), link(*user))));

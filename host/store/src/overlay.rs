@@ -7,7 +7,10 @@
 //!
 //! All of it is made inside the read transaction of the run, and is gone when that is rolled back.
 
-use std::collections::BTreeMap;
+use std::{
+    collections::{BTreeMap, HashSet},
+    sync::atomic::{AtomicBool, Ordering},
+};
 
 use rusqlite::Connection;
 use triggerbox_model::{
@@ -20,9 +23,17 @@ use crate::{db::fault, ddl::quote, write};
 /// Which tables are shadowed, and which provisional ids are given out.
 #[derive(Debug, Default)]
 pub struct Overlay {
-    /// Shadowed tables, and how often each was written since it was last looked at.
-    tables: BTreeMap<String, u32>,
+    tables: BTreeMap<String, Shadowed>,
     next: BTreeMap<String, Id>,
+}
+
+/// A shadowed table.
+#[derive(Debug, Default)]
+struct Shadowed {
+    /// How often it was written.
+    writes: u32,
+    /// Its staged rows have the indexes that the committed ones have.
+    is_indexed: AtomicBool,
 }
 
 impl Overlay {
@@ -55,14 +66,24 @@ impl Overlay {
 
     /// Shadows a table, if it is not yet.
     pub(crate) fn touch(&mut self, conn: &Connection, table: &str) -> Result<(), Error> {
-        let Some(writes) = self.tables.get_mut(table) else {
-            shadow(conn, table).map_err(fault)?;
-            self.tables.insert(table.to_owned(), 0);
-            return Ok(());
-        };
-        *writes = writes.saturating_add(1);
-        if *writes == INDEX_AFTER {
-            index(conn, table).map_err(fault)?;
+        match self.tables.get_mut(table) {
+            Some(known) => known.writes = known.writes.saturating_add(1),
+            None => {
+                shadow(conn, table).map_err(fault)?;
+                self.tables.insert(table.to_owned(), Shadowed::default());
+            }
+        }
+        Ok(())
+    }
+
+    /// A table is about to be searched, or any: where many rows are staged, they get the indexes that the committed ones
+    /// have. Most runs change a few records, and many are never searched.
+    pub(crate) fn index(&self, conn: &Connection, table: Option<&str>) -> Result<(), Error> {
+        for (name, known) in &self.tables {
+            let is_meant = table.is_none_or(|table| table == name);
+            if is_meant && known.writes >= INDEX_FROM && !known.is_indexed.swap(true, Ordering::Relaxed) {
+                index(conn, name).map_err(fault)?;
+            }
         }
         Ok(())
     }
@@ -82,15 +103,18 @@ impl Overlay {
         let mut statement =
             conn.prepare_cached("SELECT name FROM sqlite_temp_schema WHERE type = 'view'").map_err(fault)?;
         let names = statement.query_map([], |row| row.get(0)).map_err(fault)?;
-        let names: Vec<String> = names.collect::<Result<_, _>>().map_err(fault)?;
-        self.tables = names.into_iter().map(|name| (name, 0)).collect();
+        let names: HashSet<String> = names.collect::<Result<_, _>>().map_err(fault)?;
+        self.tables.retain(|name, known| {
+            // So may their indexes.
+            *known.is_indexed.get_mut() = false;
+            names.contains(name)
+        });
         Ok(())
     }
 }
 
-/// Writes of a table after which its staged rows get the indexes that the committed ones have. Most runs change a few
-/// records, and have no use for them.
-const INDEX_AFTER: u32 = 64;
+/// Writes of a table from which on its staged rows are not searched without indexes.
+const INDEX_FROM: u32 = 64;
 
 /// The table of a run's own rows, as SQL takes it. Whoever writes a row by its id writes it there; the triggers of the
 /// view are for statements about other rows.

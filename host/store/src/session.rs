@@ -90,7 +90,7 @@ pub struct Session {
     shown: usize,
     /// The next provisional ids after those effects, as the commit will count them.
     numbered: BTreeMap<String, Id>,
-    /// What the chatter of the records is to begin with that the effect of this number made.
+    /// What is put off that follows from the records that the effect of this number made.
     greeting: Option<(usize, chatter::Greeting)>,
     /// What really changed on the view, in order, each with the number of its effect.
     events: Vec<(usize, Change)>,
@@ -261,7 +261,7 @@ impl Session {
     /// What the run wants to change: to be committed, or kept until somebody approves.
     #[must_use]
     pub fn finish(self) -> ChangeSet {
-        self.changes()
+        ChangeSet { reads: self.reads(), ..self.changes }
     }
 
     /// What the run wants to change so far.
@@ -407,18 +407,20 @@ impl Session {
     pub fn settle(&mut self) -> Result<(), Error> {
         loop {
             self.greet()?;
-            let Some(effect) = self.changes.effects.get(self.shown).cloned() else { return Ok(()) };
+            let Some(effect) = self.changes.effects.get(self.shown).cloned() else { break };
             self.show(self.shown, &effect)?;
             self.shown += 1;
         }
+        self.place.searched(&self.snapshot, None)
     }
 
-    /// Begins the chatter of new records on the view, if that was put off.
+    /// Does on the view what follows from new records, if that was put off.
     fn greet(&mut self) -> Result<(), Error> {
         let Some((index, greeting)) = self.greeting.take() else { return Ok(()) };
         let mut writer = self.writer();
         writer.greet_now(&greeting)?;
         let changes = writer.finish_effect()?;
+        drop(writer);
         self.note(index, changes);
         self.numbered = self.numbering();
         Ok(())
@@ -724,8 +726,9 @@ impl Session {
         self.note_skipped(index);
         let mut writer = self.writer();
         writer.puts_off_greeting = matches!(effect, Effect::Create { .. });
-        let done = effect::apply(&mut writer, effect)?;
+        let done = effect::apply(&mut writer, effect.clone())?;
         let greeting = writer.greeting.take();
+        drop(writer);
         self.greeting = greeting.map(|greeting| (index, greeting));
         self.extra = Extra { written: made_with(effect, &done.changes), deleted: done.left };
         self.note(index, done.changes);
@@ -769,6 +772,7 @@ impl Session {
         if let Some(found) = writer.find_by_keys(&model, &keys, &write::from_fields(&values))? {
             return Ok(Answer::Id(found));
         }
+        drop(writer);
         let ids = self.stage(|_| Effect::Ensure { model, keys, values, id: 0 })?;
         ids.first().copied().map(Answer::Id).ok_or_else(|| Error::invalid("no-values", "nothing to create"))
     }
@@ -797,9 +801,12 @@ impl Session {
         check: impl FnOnce(&Writer<'_>) -> Result<(), Error>,
     ) -> Result<(), Error> {
         // Such rules see what is staged of it, too.
-        if chatter::rules_ask_chatter(&self.snapshot, &self.here, &target.model, Operation::Write)? {
+        let none = chatter::Counts::new();
+        let counts = self.greeting.as_ref().map_or(&none, |(_, greeting)| greeting.counts());
+        if chatter::rules_ask_chatter(&self.snapshot, &self.here, &target.model, Operation::Write, counts)? {
             self.settle()?;
         }
+        self.place.searched(&self.snapshot, None)?;
         let writer = Writer::new(&self.snapshot, &self.here, &mut self.place);
         writer.require_chatter(&target.model, target.id)?;
         rights::check_access(&self.snapshot, &self.here, &target.model, &[target.id], Operation::Write)?;
@@ -838,6 +845,9 @@ impl Session {
     /// record that it stands on.
     fn reads(&self) -> Vec<Seen> {
         let mut written: BTreeSet<RecordRef> = self.events.iter().map(|(_, change)| change.record.clone()).collect();
+        for ((model, _), ids) in self.greeting.iter().flat_map(|(_, greeting)| greeting.counts()) {
+            written.extend(ids.iter().map(|id| RecordRef::new(model, *id)));
+        }
         for effect in &self.changes.effects {
             match effect {
                 Effect::Write { model, ids, .. }

@@ -166,7 +166,7 @@ fn people_change_their_own_preferences_and_nobody_elses() {
     let stranger = env(&conn, &set, STRANGER);
     let write = |user: Id, field: &str, value: &str| {
         let mut place = Place::committed();
-        let values = Values::from([(field.to_owned(), Input::Value(triggerbox_model::value::Value::text(value)))]);
+        let values = Values::from_iter([(field.to_owned(), Input::Value(triggerbox_model::value::Value::text(value)))]);
         Writer::new(&conn, &stranger, &mut place).write("res.users", &[user], values)
     };
     write(STRANGER, "tz", "Europe/Brussels").unwrap();

@@ -514,3 +514,44 @@ fn who_follows_a_new_record_may_post_on_it_where_only_followers_may() {
     ask(&mut run, Call::RemoveFollowers { target: target.clone(), partner_ids: vec![partner.id] });
     assert_eq!(refused(&mut run, note_call(target, "Called.")).code, "record-rule");
 }
+
+#[test]
+fn a_contact_counts_its_new_leads_before_anybody_looks() {
+    let database = demo();
+    let customer = || field("partner_id", Value::link(1));
+    let count = |run: &mut Session| match read(run, "res.partner", 1, "lead_count") {
+        Value::Integer(count) => count,
+        other => panic!("no count: {other:?}"),
+    };
+    let before = count(&mut session(&database));
+    let mut run = session(&database);
+    let leads = vec![vec![text("name", "One"), customer()], vec![text("name", "Two"), customer()]];
+    ask(&mut run, Call::Create { model: "crm.lead".into(), values: leads });
+    assert_eq!(count(&mut run), before + 2);
+    assert!(search(&mut run, "res.partner", &format!("[('lead_count', '=', {})]", before + 2)).contains(&1));
+
+    // What the run read of the contact counts, whether or not it looks at it again.
+    let mut run = session(&database);
+    read(&mut run, "res.partner", 1, "city");
+    create(&mut run, "crm.lead", vec![text("name", "Three"), customer()]);
+    let mut other = session(&database);
+    write(&mut other, "res.partner", 1, vec![text("city", "Ghent")]);
+    commit(&database, &env(&database, ADMIN), &other.finish()).unwrap();
+    let error = commit(&database, &env(&database, ADMIN), &run.finish()).unwrap_err();
+    assert!(matches!(&error, CommitError::Conflict { record, field } if record.id == 1 && field == "city"), "{error}");
+
+    // A rule about the count is asked with the new lead counted.
+    let most = serde_json::json!({
+        "name": "Few leads", "model": "crm.lead", "perm_read": false, "perm_write": false, "perm_unlink": false,
+        "domain_force": format!("[('partner_id.lead_count', '<=', {})]", before + 1),
+    });
+    let rights = database.rights();
+    let rules = rights.rules.iter().cloned().chain([serde_json::from_value(most).unwrap()]).collect();
+    let rights = Arc::new(Rights::new(rights.access.clone(), rules));
+    let snapshot = database.snapshot().unwrap();
+    let sam = Env::for_user(&snapshot, database.schema().clone(), rights, SAM, now()).unwrap();
+    drop(snapshot);
+    let mut run = Session::new(&database, sam).unwrap();
+    create(&mut run, "crm.lead", vec![text("name", "Four"), customer()]);
+    assert_eq!(refused(&mut run, create_call("crm.lead", vec![text("name", "Five"), customer()])).code, "record-rule");
+}

@@ -164,7 +164,7 @@ impl Step<'_> {
             }
             "copy" => {
                 let default = match self.value("default") {
-                    Json::Null => Values::new(),
+                    Json::Null => Values::default(),
                     default => values(&env.schema, &described, &default)?,
                 };
                 let copies = writer.copy(&model, &self.ids(), &default)?;
@@ -295,7 +295,7 @@ impl Step<'_> {
 
 /// What the context says about messages, and its defaults.
 fn options(schema: &Schema, model: &Model, context: &Map<String, Json>) -> Result<Options, Error> {
-    let mut defaults = Values::new();
+    let mut defaults = Values::default();
     for (key, value) in context {
         if let Some(name) = key.strip_prefix("default_")
             && let Some(field) = model.fields.get(name)

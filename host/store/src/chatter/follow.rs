@@ -28,6 +28,7 @@ impl Writer<'_> {
         let (Some(subtype), Some(followers)) = (subtype, self.schema().models.get("mail.followers")) else {
             return Ok(false);
         };
+        self.searched("mail.followers")?;
         let sql = "SELECT id FROM mail_followers WHERE res_model = ?1 AND res_id = ?2 AND partner_id IS NOT ?3";
         let mut statement = self.conn.prepare_cached(sql).map_err(fault)?;
         let found = statement.query_map((model, id, author), |row| row.get(0)).map_err(fault)?;
@@ -126,36 +127,45 @@ impl Writer<'_> {
         if !self.schema().models.contains_key("mail.followers") {
             return Ok(());
         }
+        self.searched("mail.followers")?;
         for partner in partners {
             // A contact may follow a million records, and a record has a few followers: `+` keeps SQLite to those.
             let sql = "SELECT 1 FROM mail_followers WHERE res_model = ?1 AND res_id = ?2 AND +partner_id = ?3";
             if !self.conn.prepare_cached(sql).map_err(fault)?.exists((&model.name, id, partner)).map_err(fault)? {
                 let subtypes = self.default_subtypes(&model.name, *partner)?;
-                self.add_follower(model, id, *partner, &subtypes)?;
+                self.add_follower(model, &[id], *partner, &subtypes)?;
             }
         }
         Ok(())
     }
 
-    /// Makes a partner follow a record who does not.
-    pub(super) fn add_follower(&mut self, model: &Model, id: Id, partner: Id, subtypes: &[Id]) -> Result<(), Error> {
-        let follower = self.add_record(
-            "mail.followers",
-            vec![("res_model", text(&model.name)), ("res_id", link(id)), ("partner_id", link(partner))],
-        )?;
-        self.add_pairs("mail.followers", "subtype_ids", follower, subtypes)
+    /// Makes a partner follow records that they do not follow.
+    pub(super) fn add_follower(
+        &mut self,
+        model: &Model,
+        ids: &[Id],
+        partner: Id,
+        subtypes: &[Id],
+    ) -> Result<(), Error> {
+        let follower =
+            |id: &Id| vec![("res_model", text(&model.name)), ("res_id", link(*id)), ("partner_id", link(partner))];
+        let followers = self.add_records("mail.followers", ids.iter().map(follower))?;
+        self.add_all_pairs("mail.followers", "subtype_ids", &followers, subtypes)
     }
 
-    /// Those of the records that anybody but one partner follows.
+    /// Those of new records that anybody but one partner follows. New records have ids one after the other: they are found
+    /// together.
     pub(super) fn followed(&self, model: &str, ids: &[Id], but: Option<Id>) -> Result<HashSet<Id>, Error> {
-        if !self.schema().models.contains_key("mail.followers") {
+        let (true, Some(first), Some(last)) =
+            (self.schema().models.contains_key("mail.followers"), ids.iter().min(), ids.iter().max())
+        else {
             return Ok(HashSet::new());
-        }
-        let sql = "SELECT res_id FROM mail_followers WHERE res_model = ?1 \
-                   AND res_id IN (SELECT value FROM json_each(?2)) AND partner_id IS NOT ?3";
-        let list = serde_json::Value::from(ids).to_string();
+        };
+        self.searched("mail.followers")?;
+        let sql = "SELECT res_id FROM mail_followers WHERE res_model = ?1 AND res_id BETWEEN ?2 AND ?3 \
+                   AND partner_id IS NOT ?4";
         let mut statement = self.conn.prepare_cached(sql).map_err(fault)?;
-        let found = statement.query_map((model, list, but), |row| row.get(0)).map_err(fault)?;
+        let found = statement.query_map((model, first, last, but), |row| row.get(0)).map_err(fault)?;
         found.collect::<Result<_, _>>().map_err(fault)
     }
 

@@ -1,6 +1,6 @@
 //! Messages and notes.
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 use rusqlite::{Connection, OptionalExtension, types::Value as Cell};
 use triggerbox_model::{
@@ -11,12 +11,12 @@ use triggerbox_model::{
     value::Id,
 };
 
-use super::{MODELS, link, link_or_null, subtype, text};
+use super::{Cells, MODELS, link, link_or_null, subtype, text};
 use crate::{
     db::fault,
     env::Env,
     rights,
-    write::{Values, Writer, html, values},
+    write::{Name, Stale, Values, Writer, html, values},
 };
 
 /// A message to post.
@@ -70,16 +70,34 @@ impl Default for Post {
     }
 }
 
-/// What the chatter of new records is to begin with.
+/// What follows from new records as soon as somebody looks: their chatter begins, and records that they belong to count them.
 #[derive(Debug)]
 pub(crate) struct Greeting {
     model: String,
     ids: Vec<Id>,
-    /// What the caller gave for each.
+    /// Who is made responsible for each.
     given: Vec<Values>,
+    counts: Counts,
 }
 
-/// Whether a record rule for an operation on a model is about followers, messages or activities.
+/// Fields that count, by model, with the records that are to count again.
+pub(crate) type Counts = BTreeMap<(String, String), BTreeSet<Id>>;
+
+impl Greeting {
+    /// What is not counted yet.
+    pub(crate) fn counts(&self) -> &Counts {
+        &self.counts
+    }
+}
+
+/// What is read of given values when a record is greeted.
+pub(crate) fn responsible(given: &Values) -> Values {
+    let told = ["user_id", "user_ids"].into_iter().filter_map(|name| given.get_key_value(name));
+    told.map(|(name, input)| (name.clone(), input.clone())).collect()
+}
+
+/// Whether a record rule for an operation on a model is about followers, messages or activities, or about what is not counted
+/// yet.
 ///
 /// # Errors
 /// What the database says; a rule that makes no sense.
@@ -88,31 +106,35 @@ pub(crate) fn rules_ask_chatter(
     env: &Env,
     model: &str,
     operation: Operation,
+    counts: &Counts,
 ) -> Result<bool, Error> {
     if env.superuser {
         return Ok(false);
     }
-    Ok(asks_chatter(&env.schema, model, &rights::rule_domain(conn, env, model, operation)?))
+    let uncounted: Vec<&str> = counts.keys().map(|(_, field)| field.as_str()).collect();
+    Ok(asks_chatter(&env.schema, model, &rights::rule_domain(conn, env, model, operation)?, &uncounted))
 }
 
 /// Whether a domain on a model looks at followers, messages or activities: through a relation to them, whatever its name, or
-/// by a field that is computed from them.
-fn asks_chatter(schema: &Schema, model: &str, domain: &Domain) -> bool {
+/// by a field that is computed from them. Or at an uncounted field, which may show in another that is not stored.
+fn asks_chatter(schema: &Schema, model: &str, domain: &Domain, uncounted: &[&str]) -> bool {
     let mut asks = false;
     domain.for_each_condition(&mut |condition| {
         let mut reached = model;
         for step in condition.field.split('.') {
             asks |= step.starts_with("message_") || step.starts_with("activity_");
             let field = schema.models.get(reached).and_then(|model| model.fields.get(step));
+            let shown = field.is_some_and(|field| !field.store && field.related.is_some());
+            asks |= !uncounted.is_empty() && (shown || uncounted.contains(&step));
             reached = field.and_then(|field| field.relation.as_deref()).unwrap_or_default();
             asks |= MODELS.contains(&reached);
         }
-        asks |= matches!(&condition.value, Operand::Domain(inner) if asks_chatter(schema, reached, inner));
+        asks |= matches!(&condition.value, Operand::Domain(inner) if asks_chatter(schema, reached, inner, uncounted));
     });
     asks
 }
 
-impl Writer<'_> {
+impl<'a> Writer<'a> {
     /// Posts a message on a record; returns it.
     ///
     /// # Errors
@@ -268,43 +290,69 @@ impl Writer<'_> {
     /// A log note of the system: nobody is notified.
     pub(crate) fn log_note(&mut self, model: &Model, id: Id, body: String) -> Result<Id, Error> {
         let author = self.user_partner()?;
-        let email = self.formatted_email(author)?;
-        let note = self.xmlid(subtype::NOTE)?;
-        let now = self.now_seconds();
-        self.add_record(
-            "mail.message",
-            vec![
-                ("model", text(&model.name)),
-                ("res_id", link(id)),
-                ("body", text(self.sanitized(&body))),
-                ("message_type", text("notification")),
-                ("subtype_id", link_or_null(note)),
-                ("is_internal", Cell::Integer(1)),
-                ("author_id", link_or_null(author)),
-                ("email_from", email.map_or(Cell::Null, text)),
-                ("date", text(now)),
-            ],
-        )
+        let note = self.note(model, id, &body, author)?;
+        self.add_record("mail.message", note)
     }
 
-    /// Begins the chatter of new records, or leaves it to who looks at it first: nothing in it can be refused. The record
-    /// rules look at it at once if they are about followers.
-    pub(crate) fn greet_or_put_off(&mut self, model: &Model, ids: &[Id], given: Vec<Values>) -> Result<(), Error> {
+    fn note(&self, model: &Model, id: Id, body: &str, author: Option<Id>) -> Result<Cells, Error> {
+        let email = self.formatted_email(author)?;
+        let note = self.xmlid(subtype::NOTE)?;
+        Ok(vec![
+            ("model", text(&model.name)),
+            ("res_id", link(id)),
+            ("body", text(self.sanitized(body))),
+            ("message_type", text("notification")),
+            ("subtype_id", link_or_null(note)),
+            ("is_internal", Cell::Integer(1)),
+            ("author_id", link_or_null(author)),
+            ("email_from", email.map_or(Cell::Null, text)),
+            ("date", text(self.now_seconds())),
+        ])
+    }
+
+    /// Does what follows from new records, or leaves it to who looks at it first: nothing in it can be refused. The record
+    /// rules look at it at once if they are about it.
+    pub(crate) fn greet_or_put_off(
+        &mut self,
+        model: &Model,
+        ids: &[Id],
+        given: Vec<Values>,
+        stale: Stale<'a>,
+    ) -> Result<(), Error> {
         /// What a template brings with it has a chatter of its own, which begins after the template's.
         const BRINGS_OTHERS: &str = "product.template";
         // Records that others bring with them (lines, companies) are greeted before those.
         let is_first = self.depth <= 2;
         let at_once = !self.puts_off_greeting || !is_first || model.name == BRINGS_OTHERS;
-        if at_once || rules_ask_chatter(self.conn, self.env, &model.name, Operation::Create)? {
-            return self.greet(model, ids, &given);
+        if !at_once {
+            let (later, now) = if self.may_wait(&stale) { (stale, Stale::new()) } else { (Stale::new(), stale) };
+            self.recompute(now)?;
+            let owned = |((model, field), ids): (&Name<'_>, &BTreeSet<Id>)| {
+                (((*model).to_owned(), (*field).to_owned()), ids.clone())
+            };
+            let counts: Counts = later.iter().map(owned).collect();
+            if !rules_ask_chatter(self.conn, self.env, &model.name, Operation::Create, &counts)? {
+                self.greeting = Some(Greeting { model: model.name.clone(), ids: ids.to_vec(), given, counts });
+                return Ok(());
+            }
+            self.recompute(later)?;
+        } else {
+            self.recompute(stale)?;
         }
-        self.greeting = Some(Greeting { model: model.name.clone(), ids: ids.to_vec(), given });
-        Ok(())
+        self.greet(model, ids, &given)
     }
 
-    /// Begins the chatter of new records that was put off.
+    /// Does what follows from new records that was put off.
     pub(crate) fn greet_now(&mut self, greeting: &Greeting) -> Result<(), Error> {
         self.atomically(|writer| {
+            let mut stale = Stale::new();
+            for ((model, field), ids) in &greeting.counts {
+                let described = writer.schema().model(model)?;
+                if let Some((field, _)) = described.fields.get_key_value(field) {
+                    stale.insert((described.name.as_str(), field.as_str()), ids.clone());
+                }
+            }
+            writer.recompute(stale)?;
             let model = writer.schema().model(&greeting.model)?;
             writer.greet(model, &greeting.ids, &greeting.given)
         })
@@ -323,11 +371,10 @@ impl Writer<'_> {
         {
             let followed = self.followed(&model.name, ids, None)?;
             let subtypes = self.default_subtypes(&model.name, creator)?;
-            for id in ids {
-                match followed.contains(id) {
-                    true => self.subscribe(model, *id, &[creator])?,
-                    false => self.add_follower(model, *id, creator, &subtypes)?,
-                }
+            if followed.is_empty() {
+                self.add_follower(model, ids, creator, &subtypes)?;
+            } else {
+                ids.iter().try_for_each(|id| self.subscribe(model, *id, &[creator]))?;
             }
         }
         for (id, given) in ids.iter().zip(given) {
@@ -342,32 +389,50 @@ impl Writer<'_> {
     /// Says on each record that it was made.
     fn announce(&mut self, model: &Model, ids: &[Id]) -> Result<(), Error> {
         let author = self.user_partner()?;
-        let email_from = self.formatted_email(author)?;
         let mut busy = self.followed(&model.name, ids, author)?;
         busy.extend(self.discussed(&model.name, ids)?);
+        if busy.is_empty() {
+            let notes: Result<Vec<Cells>, Error> =
+                ids.iter().map(|id| self.creation_note(model, *id, author)).collect();
+            return self.add_records("mail.message", notes?).map(drop);
+        }
         for id in ids {
             match self.creation_subtype(model, *id)? {
                 Some((subtype, words)) => {
-                    let body = format!("<div summary=\"o_mail_notification\"><p>{}</p></div>", html::escape(&words));
-                    let email_from = email_from.clone();
-                    let post = Post { body, subtype: Some(subtype), email_from, ..Post::default() };
+                    let post = Post { body: creation_body(&words), subtype: Some(subtype), ..Post::default() };
                     self.post_among(model, *id, post, !busy.contains(id))?;
                 }
-                None => {
-                    let body = html::escape(&format!("{} created", model.description));
-                    self.log_note(model, *id, body)?;
-                }
+                None => drop(self.log_note(model, *id, html::escape(&format!("{} created", model.description)))?),
             }
         }
         Ok(())
     }
 
-    /// Those of the records that have messages.
+    /// What says that a record was made on which there is nothing else.
+    fn creation_note(&self, model: &Model, id: Id, author: Option<Id>) -> Result<Cells, Error> {
+        let Some((subtype, words)) = self.creation_subtype(model, id)? else {
+            return self.note(model, id, &html::escape(&format!("{} created", model.description)), author);
+        };
+        let email = self.formatted_email(author)?;
+        Ok(vec![
+            ("model", text(&model.name)),
+            ("res_id", link(id)),
+            ("body", text(self.sanitized(&creation_body(&words)))),
+            ("message_type", text("notification")),
+            ("subtype_id", link(subtype)),
+            ("author_id", link_or_null(author)),
+            ("email_from", email.map_or(Cell::Null, text)),
+            ("date", text(self.now_seconds())),
+        ])
+    }
+
+    /// Those of new records that have messages.
     fn discussed(&self, model: &str, ids: &[Id]) -> Result<HashSet<Id>, Error> {
-        let sql = "SELECT res_id FROM mail_message WHERE model = ?1 AND res_id IN (SELECT value FROM json_each(?2))";
-        let list = serde_json::Value::from(ids).to_string();
+        let (Some(first), Some(last)) = (ids.iter().min(), ids.iter().max()) else { return Ok(HashSet::new()) };
+        self.searched("mail.message")?;
+        let sql = "SELECT res_id FROM mail_message WHERE model = ?1 AND res_id BETWEEN ?2 AND ?3";
         let mut statement = self.conn.prepare_cached(sql).map_err(fault)?;
-        let found = statement.query_map((model, list), |row| row.get(0)).map_err(fault)?;
+        let found = statement.query_map((model, first, last), |row| row.get(0)).map_err(fault)?;
         found.collect::<Result<_, _>>().map_err(fault)
     }
 
@@ -383,6 +448,7 @@ impl Writer<'_> {
 
     /// The message that a new one hangs under: the latest comment or mail, else the latest of all.
     fn ancestor(&self, model: &str, id: Id) -> Result<Option<Id>, Error> {
+        self.searched("mail.message")?;
         // The latest of each kind is found at the end of the index: one query for both would sort all messages.
         let latest = |kind: &str| -> Result<Option<Id>, Error> {
             let sql = format!(
@@ -432,6 +498,10 @@ impl Writer<'_> {
     }
 }
 
+fn creation_body(words: &str) -> String {
+    format!("<div summary=\"o_mail_notification\"><p>{}</p></div>", html::escape(words))
+}
+
 #[cfg(test)]
 mod tests {
     use serde_json::json;
@@ -460,7 +530,7 @@ mod tests {
             ("[('order_id', 'any', [('to_do', '!=', False)])]", true),
             ("[('order_id.lead_id', 'not any', [('website_message_ids', '=', False)])]", true),
         ] {
-            assert_eq!(asks_chatter(&schema, "lead", &Domain::parse(domain).unwrap()), asks, "{domain}");
+            assert_eq!(asks_chatter(&schema, "lead", &Domain::parse(domain).unwrap(), &[]), asks, "{domain}");
         }
     }
 }

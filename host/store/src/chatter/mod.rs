@@ -21,7 +21,7 @@ pub use self::{
     read::read_messages,
 };
 pub(crate) use self::{
-    message::{Greeting, rules_ask_chatter},
+    message::{Counts, Greeting, responsible, rules_ask_chatter},
     tracking::Tracking,
 };
 use crate::{
@@ -33,6 +33,9 @@ use crate::{
 
 /// Models whose records hang on another record by `(model, res_id)`, in the order in which they go with it.
 pub(crate) const MODELS: [&str; 3] = ["mail.message", "mail.activity", "mail.followers"];
+
+/// Columns of a record of a mail model.
+type Cells = Vec<(&'static str, Cell)>;
 
 impl Writer<'_> {
     /// Fails unless the record is there and its model has a chatter.
@@ -49,23 +52,38 @@ impl Writer<'_> {
     }
 
     /// Adds a record of a mail model; fields that the schema does not have are left out.
-    fn add_record(&mut self, model: &str, cells: Vec<(&str, Cell)>) -> Result<Id, Error> {
+    fn add_record(&mut self, model: &str, cells: Cells) -> Result<Id, Error> {
+        let ids = self.add_records(model, [cells])?;
+        ids.first().copied().ok_or_else(|| Error::invalid("no-values", "nothing to create"))
+    }
+
+    /// Adds records of a mail model.
+    fn add_records(&mut self, model: &str, list: impl IntoIterator<Item = Cells>) -> Result<Vec<Id>, Error> {
         let described = self.schema().model(model)?;
-        self.touch(described)?;
-        let id = self.place.new_id(self.conn, model)?;
-        let mut row: Row = cells
-            .into_iter()
-            .filter(|(name, cell)| *cell != Cell::Null && described.has_column(name))
-            .map(|(name, cell)| (name.to_owned(), cell))
-            .collect();
-        self.add_log_columns(described, &mut row, true);
-        self.insert_row(described, id, &row)?;
-        self.log.created(model, id, row);
-        Ok(id)
+        let mut ids = Vec::new();
+        for cells in list {
+            self.touch(described)?;
+            let id = self.place.new_id(self.conn, model)?;
+            let mut row: Row = cells
+                .into_iter()
+                .filter(|(name, cell)| *cell != Cell::Null && described.has_column(name))
+                .map(|(name, cell)| (name.to_owned(), cell))
+                .collect();
+            self.add_log_columns(described, &mut row, true);
+            self.log.created(model, id, row);
+            ids.push(id);
+        }
+        self.insert_rows(described, &ids)?;
+        Ok(ids)
     }
 
     /// Adds pairs to a many2many field of a record that has none yet.
     fn add_pairs(&mut self, model: &str, field: &str, id: Id, others: &[Id]) -> Result<(), Error> {
+        self.add_all_pairs(model, field, &[id], others)
+    }
+
+    /// Adds the same to a many2many field of records that have none yet.
+    fn add_all_pairs(&mut self, model: &str, field: &str, ids: &[Id], others: &[Id]) -> Result<(), Error> {
         let Some(pairs) = self.schema().model(model)?.fields.get(field).and_then(|field| field.m2m.as_ref()) else {
             return Ok(());
         };
@@ -73,19 +91,13 @@ impl Writer<'_> {
             return Ok(());
         }
         let others: BTreeSet<Id> = others.iter().copied().collect();
-        self.log.ids(model, id, field, &[], Some(others.iter().copied().collect()));
-        self.place.touch_table(self.conn, &pairs.table)?;
-        let sql = format!(
-            "INSERT INTO {} ({}, {}) VALUES (?1, ?2)",
-            quote(&pairs.table),
-            quote(&pairs.column1),
-            quote(&pairs.column2)
-        );
-        let mut statement = self.conn.prepare_cached(&sql).map_err(fault)?;
-        for other in others {
-            statement.execute([id, other]).map_err(fault)?;
+        let mut added = Vec::with_capacity(ids.len() * others.len());
+        for id in ids {
+            self.log.ids(model, *id, field, &[], Some(others.iter().copied().collect()));
+            self.place.touch_table(self.conn, &pairs.table)?;
+            added.extend(others.iter().map(|other| [*id, *other]));
         }
-        Ok(())
+        self.insert_pairs(pairs, &added)
     }
 
     /// What people call a record; empty for none.
@@ -142,6 +154,7 @@ impl Writer<'_> {
     fn hanging(&self, model: &str, owner: &str, id: Id) -> Result<Vec<Id>, Error> {
         let Some(described) = self.schema().models.get(model) else { return Ok(Vec::new()) };
         let Some(column) = described.model_column() else { return Ok(Vec::new()) };
+        self.searched(model)?;
         let sql =
             format!("SELECT id FROM {} WHERE {} = ?1 AND res_id = ?2 ORDER BY id", quote(&table(model)), quote(column));
         let mut statement = self.conn.prepare_cached(&sql).map_err(fault)?;

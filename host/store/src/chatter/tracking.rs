@@ -1,22 +1,23 @@
 //! Tracked fields: what they were when a call began, and the note that tells what changed.
 
+use foldhash::fast::RandomState;
 use indexmap::IndexMap;
 use rusqlite::types::Value as Cell;
 use triggerbox_model::{
     error::Error,
-    schema::{Field, FieldKind, Model},
+    schema::{ByName, Field, FieldKind, Model},
     value::Id,
 };
 
-use super::{link, text};
+use super::{Cells, link, text};
 use crate::write::{Row, Writer, linked_ids, row, values};
 
 /// Values of tracked fields before they first changed; none for records that are not tracked (new ones).
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Tracking {
-    before: IndexMap<(String, Id), Option<IndexMap<String, Before>>>,
+    before: IndexMap<(String, Id), Option<ByName<Before>>, RandomState>,
     /// Lists of records as they are by now, in the order in which they were linked.
-    linked: IndexMap<(String, Id, String), Vec<Id>>,
+    linked: IndexMap<(String, Id, String), Vec<Id>, RandomState>,
 }
 
 #[derive(Debug, Clone, PartialEq)]
@@ -33,7 +34,7 @@ impl Tracking {
     }
 
     fn note(&mut self, model: &str, id: Id, field: &str, before: Before) {
-        if let Some(fields) = self.before.entry((model.to_owned(), id)).or_insert_with(|| Some(IndexMap::new())) {
+        if let Some(fields) = self.before.entry((model.to_owned(), id)).or_insert_with(|| Some(ByName::default())) {
             fields.entry(field.to_owned()).or_insert(before);
         }
     }
@@ -47,9 +48,6 @@ fn sequence(field: &Field) -> Option<i64> {
         _ => None,
     }
 }
-
-/// Columns of a tracking value.
-type Cells = Vec<(&'static str, Cell)>;
 
 impl Writer<'_> {
     fn tracks(&self, model: &Model, field: &Field) -> bool {
@@ -125,13 +123,7 @@ impl Writer<'_> {
     }
 
     /// Posts what differs from before, `now` being the columns as they are.
-    fn post_changes(
-        &mut self,
-        model: &Model,
-        id: Id,
-        fields: &IndexMap<String, Before>,
-        now: &Row,
-    ) -> Result<(), Error> {
+    fn post_changes(&mut self, model: &Model, id: Id, fields: &ByName<Before>, now: &Row) -> Result<(), Error> {
         let mut changed: Vec<(i64, &str, Cells)> = Vec::new();
         for (name, before) in fields {
             let field = model.field(name)?;

@@ -111,7 +111,7 @@ impl Writer<'_> {
     /// The contacts right below one that are not archived.
     fn contacts_below(&self, model: &Model, id: Id) -> Result<Vec<Id>, Error> {
         let mut contacts = Vec::new();
-        for child in columns::ids_where(self.conn, &model.name, PARENT, id)? {
+        for child in self.ids_where(&model.name, PARENT, id)? {
             if !model.has_column("active") || matches!(self.cell(&model.name, "active", child)?, Some(Cell::Integer(1)))
             {
                 contacts.push(child);
@@ -122,7 +122,7 @@ impl Writer<'_> {
 
     /// Writes columns as a user does, with everything that follows.
     fn write_cells(&mut self, model: &Model, id: Id, cells: Vec<(&'static str, Cell)>) -> Result<(), Error> {
-        let mut given = Values::new();
+        let mut given = Values::default();
         for (name, cell) in cells {
             given.insert(name.to_owned(), Input::Value(values::from_cell(model.field(name)?.kind, cell)));
         }

@@ -1,10 +1,14 @@
 //! Reading and writing single rows by column.
 
-use std::collections::{HashMap, hash_map::Entry};
+use std::{collections::HashMap, fmt};
 
 use foldhash::fast::RandomState;
-use rusqlite::{Connection, OptionalExtension, params_from_iter, types::Value as Cell};
-use triggerbox_model::{error::Error, schema::Model, value::Id};
+use rusqlite::{CachedStatement, Connection, OptionalExtension, params_from_iter, types::Value as Cell};
+use triggerbox_model::{
+    error::{Error, ErrorKind},
+    schema::{Model, RelationTable},
+    value::Id,
+};
 
 use super::Row;
 use crate::{
@@ -35,13 +39,13 @@ fn by_id<'c>(model: &str, columns: impl IntoIterator<Item = &'c str>) -> String 
 pub(super) fn row(conn: &Connection, model: &str, columns: &[&str], id: Id) -> Result<Option<Row>, Error> {
     let sql = by_id(model, std::iter::once("id").chain(columns.iter().copied()));
     let mut statement = conn.prepare_cached(&sql).map_err(fault)?;
-    let read = |found: &rusqlite::Row<'_>| {
-        let mut row = Row::new();
-        for (index, column) in columns.iter().enumerate() {
-            row.insert((*column).to_owned(), found.get(index + 1)?);
-        }
-        Ok(row)
-    };
+    let cells = cells(&mut statement, columns.len(), id)?;
+    Ok(cells.map(|cells| columns.iter().map(|column| (*column).to_owned()).zip(cells).collect()))
+}
+
+/// What a query by [`by_id`] for the id and so many columns says of a record.
+fn cells(statement: &mut CachedStatement<'_>, columns: usize, id: Id) -> Result<Option<Vec<Cell>>, Error> {
+    let read = |found: &rusqlite::Row<'_>| (1..=columns).map(|index| found.get(index)).collect();
     statement.query_row([id], read).optional().map_err(fault)
 }
 
@@ -52,74 +56,156 @@ pub(super) fn whole_row(conn: &Connection, model: &Model, id: Id) -> Result<Opti
     row(conn, &model.name, &columns, id)
 }
 
-/// The SQL that writes rows, by table, kept for the rows to come: those that are written together mostly have the same
-/// columns.
-#[derive(Debug, Default)]
-pub(super) struct Texts {
-    inserts: HashMap<String, Text, RandomState>,
-    updates: HashMap<String, Text, RandomState>,
+/// Statements that read and write rows, kept at hand for the rows to come: those that are written together mostly have the
+/// same columns.
+#[derive(Default)]
+pub(super) struct Statements<'c> {
+    reads: Named<'c>,
+    inserts: Named<'c>,
+    /// Of several rows each.
+    bulk: Named<'c>,
+    updates: Named<'c>,
 }
 
-#[derive(Debug)]
-struct Text {
+/// Values that one statement binds at most, where it can be told.
+const MOST_VALUES: usize = 960;
+
+/// By model or table, the latest.
+type Named<'c> = HashMap<String, Ready<'c>, RandomState>;
+
+struct Ready<'c> {
     columns: Vec<String>,
-    sql: String,
+    statement: CachedStatement<'c>,
 }
 
-impl Texts {
+impl fmt::Debug for Statements<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Statements").finish_non_exhaustive()
+    }
+}
+
+impl<'c> Statements<'c> {
+    /// Some columns of one record, in order; none: there is no such record.
+    pub(super) fn read(
+        &mut self,
+        conn: &'c Connection,
+        model: &str,
+        columns: &[&str],
+        id: Id,
+    ) -> Result<Option<Vec<Cell>>, Error> {
+        let names = || columns.iter().copied();
+        let statement =
+            ready(&mut self.reads, conn, model, names(), || by_id(model, std::iter::once("id").chain(names())))?;
+        cells(statement, columns.len(), id)
+    }
+
     /// Adds a row. `table`: as SQL takes it.
-    pub(super) fn insert(&mut self, conn: &Connection, table: &str, id: Id, row: &Row) -> Result<(), Error> {
+    pub(super) fn insert(
+        &mut self,
+        conn: &'c Connection,
+        model: &str,
+        table: impl FnOnce() -> String,
+        id: Id,
+        row: &Row,
+    ) -> Result<(), Error> {
+        let names = || row.keys().map(String::as_str);
+        let sql = || insert(&table(), std::iter::once("id").chain(names()), 1);
+        let statement = ready(&mut self.inserts, conn, model, names(), sql)?;
         let id = Cell::Integer(i64::from(id));
-        execute(conn, text(&mut self.inserts, table, row, insert), std::iter::once(&id).chain(row.values()))
+        statement.execute(params_from_iter(std::iter::once(&id).chain(row.values()))).map_err(fault)?;
+        Ok(())
+    }
+
+    /// Adds rows, many at once where they have the same columns. `table`: as SQL takes it.
+    pub(super) fn insert_all(
+        &mut self,
+        conn: &'c Connection,
+        model: &str,
+        table: impl Fn() -> String,
+        rows: &[(Id, &Row)],
+    ) -> Result<(), Error> {
+        for alike in rows.chunk_by(|(_, one), (_, other)| one.keys().eq(other.keys())) {
+            let Some((_, first)) = alike.first() else { continue };
+            let names = || first.keys().map(String::as_str);
+            let size = MOST_VALUES / (first.len() + 1);
+            let bulk = alike.chunks_exact(size.max(1));
+            let rest = bulk.remainder();
+            for rows in bulk {
+                let sql = || insert(&table(), std::iter::once("id").chain(names()), rows.len());
+                let statement = ready(&mut self.bulk, conn, model, names(), sql)?;
+                let ids: Vec<Cell> = rows.iter().map(|(id, _)| Cell::Integer(i64::from(*id))).collect();
+                let cells = ids.iter().zip(rows).flat_map(|(id, (_, row))| std::iter::once(id).chain(row.values()));
+                statement.execute(params_from_iter(cells)).map_err(fault)?;
+            }
+            rest.iter().try_for_each(|(id, row)| self.insert(conn, model, &table, *id, row))?;
+        }
+        Ok(())
     }
 
     /// Changes columns of a row. `table`: as SQL takes it.
-    pub(super) fn update(&mut self, conn: &Connection, table: &str, id: Id, row: &Row) -> Result<(), Error> {
+    pub(super) fn update(
+        &mut self,
+        conn: &'c Connection,
+        model: &str,
+        table: impl FnOnce() -> String,
+        id: Id,
+        row: &Row,
+    ) -> Result<(), Error> {
+        let names = || row.keys().map(String::as_str);
+        let statement = ready(&mut self.updates, conn, model, names(), || update(&table(), names()))?;
         let id = Cell::Integer(i64::from(id));
-        execute(conn, text(&mut self.updates, table, row, update), row.values().chain(std::iter::once(&id)))
+        statement.execute(params_from_iter(row.values().chain(std::iter::once(&id)))).map_err(fault)?;
+        Ok(())
     }
-}
 
-fn text<'t>(
-    texts: &'t mut HashMap<String, Text, RandomState>,
-    table: &str,
-    row: &Row,
-    write: impl FnOnce(&str, &Row) -> String,
-) -> &'t str {
-    let made = || Text { columns: row.keys().cloned().collect(), sql: write(table, row) };
-    match texts.entry(table.to_owned()) {
-        Entry::Occupied(known) => {
-            let known = known.into_mut();
-            if !known.columns.iter().eq(row.keys()) {
-                *known = made();
-            }
-            &known.sql
+    /// Adds pairs to a table of pairs, many at once.
+    pub(super) fn pairs(
+        &mut self,
+        conn: &'c Connection,
+        pairs: &RelationTable,
+        added: &[[Id; 2]],
+    ) -> Result<(), Error> {
+        let names = || [pairs.column1.as_str(), pairs.column2.as_str()].into_iter();
+        let bulk = added.chunks_exact(MOST_VALUES / 2);
+        let rest = bulk.remainder().chunks(1).map(|one| (one, false));
+        for (added, is_bulk) in bulk.map(|many| (many, true)).chain(rest) {
+            let named = if is_bulk { &mut self.bulk } else { &mut self.inserts };
+            let sql = || insert(&quote(&pairs.table), names(), added.len());
+            let statement = ready(named, conn, &pairs.table, names(), sql)?;
+            statement.execute(params_from_iter(added.as_flattened())).map_err(fault)?;
         }
-        Entry::Vacant(place) => &place.insert(made()).sql,
+        Ok(())
     }
 }
 
-fn insert(table: &str, row: &Row) -> String {
-    let mut sql = format!("INSERT INTO {table} (id");
-    for column in row.keys() {
-        sql.push_str(", ");
-        sql.push_str(&quote(column));
+/// The statement for these columns.
+fn ready<'s, 'c, 'n>(
+    named: &'s mut Named<'c>,
+    conn: &'c Connection,
+    name: &str,
+    columns: impl Iterator<Item = &'n str> + Clone,
+    sql: impl FnOnce() -> String,
+) -> Result<&'s mut CachedStatement<'c>, Error> {
+    let known = named.get(name).is_some_and(|ready| ready.columns.iter().map(String::as_str).eq(columns.clone()));
+    if !known {
+        // The one before goes back first: it may be the same.
+        named.remove(name);
+        let statement = conn.prepare_cached(&sql()).map_err(fault)?;
+        named.insert(name.to_owned(), Ready { columns: columns.map(str::to_owned).collect(), statement });
     }
-    sql.push_str(") VALUES (?");
-    sql.push_str(&", ?".repeat(row.len()));
-    sql.push(')');
-    sql
+    let ready = named.get_mut(name).map(|ready| &mut ready.statement);
+    ready.ok_or_else(|| Error::new(ErrorKind::Other, "database", "a statement was not kept"))
 }
 
-fn update(table: &str, row: &Row) -> String {
-    let columns: Vec<String> = row.keys().map(|column| format!("{} = ?", quote(column))).collect();
+fn insert<'n>(table: &str, columns: impl Iterator<Item = &'n str>, rows: usize) -> String {
+    let columns: Vec<String> = columns.map(quote).collect();
+    let row = format!("({})", vec!["?"; columns.len()].join(", "));
+    format!("INSERT INTO {table} ({}) VALUES {}", columns.join(", "), vec![row; rows].join(", "))
+}
+
+fn update<'n>(table: &str, columns: impl Iterator<Item = &'n str>) -> String {
+    let columns: Vec<String> = columns.map(|column| format!("{} = ?", quote(column))).collect();
     format!("UPDATE {table} SET {} WHERE id = ?", columns.join(", "))
-}
-
-fn execute<'c>(conn: &Connection, sql: &str, cells: impl Iterator<Item = &'c Cell>) -> Result<(), Error> {
-    let mut statement = conn.prepare_cached(sql).map_err(fault)?;
-    statement.execute(params_from_iter(cells)).map_err(fault)?;
-    Ok(())
 }
 
 /// Those of the ids that are records.

@@ -24,20 +24,22 @@ type Computed = (Id, Cell, Cell);
 
 /// Which stored fields depend on which.
 #[derive(Debug, Default)]
-pub(super) struct Triggers {
+pub(super) struct Triggers<'s> {
     /// By model and field that changes.
-    by_field: HashMap<String, HashMap<String, Vec<Dependent>, RandomState>, RandomState>,
+    by_field: HashMap<&'s str, HashMap<&'s str, Vec<Dependent<'s>>, RandomState>, RandomState>,
     /// Fields that are computed on each new record of a model, in order of declaration.
-    computed: HashMap<String, Vec<String>, RandomState>,
+    computed: HashMap<&'s str, Vec<Name<'s>>, RandomState>,
 }
+
+/// A model and a field of it.
+pub(crate) type Name<'s> = (&'s str, &'s str);
 
 /// A field that is to be computed again, and how its records are found from the one that changed.
 #[derive(Debug, Clone)]
-struct Dependent {
-    model: String,
-    field: String,
+struct Dependent<'s> {
+    name: Name<'s>,
     /// Relations from the dependent's record to the one that changed.
-    path: Vec<String>,
+    path: Vec<&'s str>,
 }
 
 /// Whether every step of a path is a field.
@@ -51,30 +53,31 @@ pub(super) fn leads_somewhere(schema: &Schema, model: &Model, path: &str) -> boo
 }
 
 /// Fields to compute again, with their records.
-pub(super) type Stale = BTreeMap<(String, String), BTreeSet<Id>>;
+pub(crate) type Stale<'s> = BTreeMap<Name<'s>, BTreeSet<Id>>;
 
-impl Triggers {
-    fn of(schema: &Schema) -> Self {
+impl<'s> Triggers<'s> {
+    fn of(schema: &'s Schema) -> Self {
         let mut triggers = Self::default();
         for model in schema.models.values() {
             for (name, field) in &model.fields {
                 if !field.has_column() {
                     continue;
                 }
-                let paths: Vec<String> = match (&field.formula, &field.related) {
-                    (Some(Formula::Sum { path }), _) => vec![path.clone()],
-                    (Some(Formula::Count { field }), _) => vec![field.clone()],
-                    (Some(Formula::Concat { fields, .. } | Formula::Product { fields }), _) => fields.clone(),
-                    (None, Some(path)) => vec![path.clone()],
+                let paths: &[String] = match (&field.formula, &field.related) {
+                    (Some(Formula::Sum { path }), _) => std::slice::from_ref(path),
+                    (Some(Formula::Count { field }), _) => std::slice::from_ref(field),
+                    (Some(Formula::Concat { fields, .. } | Formula::Product { fields }), _) => fields,
+                    (None, Some(path)) => std::slice::from_ref(path),
                     (None, None) => continue,
                 };
                 // A path that leads out of the schema cannot be followed: the field is kept as data.
                 if !paths.iter().all(|path| leads_somewhere(schema, model, path)) {
                     continue;
                 }
-                triggers.computed.entry(model.name.clone()).or_default().push(name.clone());
+                let computed = (model.name.as_str(), name.as_str());
+                triggers.computed.entry(&model.name).or_default().push(computed);
                 for path in paths {
-                    triggers.add(schema, model, name, &path);
+                    triggers.add(schema, model, computed, path);
                 }
             }
         }
@@ -82,48 +85,56 @@ impl Triggers {
     }
 
     /// Registers every step of a path: a change anywhere on it makes the field stale.
-    fn add(&mut self, schema: &Schema, model: &Model, field: &str, path: &str) {
+    fn add(&mut self, schema: &'s Schema, model: &'s Model, name: Name<'s>, path: &'s str) {
         let mut holder = model;
-        let mut walked: Vec<String> = Vec::new();
+        let mut walked: Vec<&'s str> = Vec::new();
         for step in path.split('.') {
             let Some(described) = holder.fields.get(step) else { return };
-            self.on(holder, step, model, field, walked.clone());
+            self.on(holder, step, name, walked.clone());
             let Some(related) = described.relation.as_deref().and_then(|name| schema.models.get(name)) else { return };
-            walked.push(step.to_owned());
+            walked.push(step);
             if let (FieldKind::One2many, Some(inverse)) = (described.kind, described.relation_field.as_deref()) {
-                self.on(related, inverse, model, field, walked.clone());
+                self.on(related, inverse, name, walked.clone());
             }
             holder = related;
         }
     }
 
-    fn on(&mut self, holder: &Model, changed: &str, model: &Model, field: &str, path: Vec<String>) {
-        let dependent = Dependent { model: model.name.clone(), field: field.to_owned(), path };
-        self.by_field.entry(holder.name.clone()).or_default().entry(changed.to_owned()).or_default().push(dependent);
+    fn on(&mut self, holder: &'s Model, changed: &'s str, name: Name<'s>, path: Vec<&'s str>) {
+        self.by_field.entry(&holder.name).or_default().entry(changed).or_default().push(Dependent { name, path });
     }
 }
 
-impl Writer<'_> {
-    fn triggers(&mut self) -> Rc<Triggers> {
+impl<'a> Writer<'a> {
+    fn triggers(&mut self) -> Rc<Triggers<'a>> {
         let schema = self.schema();
         Rc::clone(self.triggers.get_or_insert_with(|| Rc::new(Triggers::of(schema))))
     }
 
     /// What depends on these fields of a record as things are now.
-    pub(super) fn dependents(&mut self, model: &str, id: Id, fields: &[&str]) -> Result<Stale, Error> {
+    pub(super) fn dependents(&mut self, model: &str, id: Id, fields: &[&str]) -> Result<Stale<'a>, Error> {
         let triggers = self.triggers();
-        let Some(by_field) = triggers.by_field.get(model) else { return Ok(Stale::new()) };
-        self.stale_by(fields.iter().filter_map(|field| by_field.get(*field)).flatten(), id)
+        let mut stale = Stale::new();
+        if let Some(by_field) = triggers.by_field.get(model) {
+            self.add_stale(fields.iter().filter_map(|field| by_field.get(*field)).flatten(), id, &mut stale)?;
+        }
+        Ok(stale)
     }
 
     /// What is to be computed again when a record changes that these lead to.
-    fn stale_by<'d>(&self, dependents: impl Iterator<Item = &'d Dependent>, id: Id) -> Result<Stale, Error> {
-        let mut stale = Stale::new();
+    fn add_stale<'d>(
+        &self,
+        dependents: impl Iterator<Item = &'d Dependent<'a>>,
+        id: Id,
+        stale: &mut Stale<'a>,
+    ) -> Result<(), Error>
+    where
+        'a: 'd,
+    {
         for dependent in dependents {
-            let ids = self.holders(dependent, id)?;
-            stale.entry((dependent.model.clone(), dependent.field.clone())).or_default().extend(ids);
+            stale.entry(dependent.name).or_default().extend(self.holders(dependent, id)?);
         }
-        Ok(stale)
+        Ok(())
     }
 
     /// Computes what depends on these fields of a record, now that they have changed.
@@ -132,25 +143,55 @@ impl Writer<'_> {
         self.recompute(stale)
     }
 
-    /// Computes all computed fields of a new record. Returns what depends on the record being there, to be computed when
-    /// all that are made together are there.
-    pub(super) fn created(&mut self, model: &Model, id: Id) -> Result<Stale, Error> {
+    /// Computes all computed fields of a new record. Adds to `stale` what depends on the record being there, to be computed
+    /// when all that are made together are there.
+    pub(super) fn created(&mut self, model: &Model, id: Id, stale: &mut Stale<'a>) -> Result<(), Error> {
         let triggers = self.triggers();
-        let all = triggers.by_field.get(&model.name).into_iter().flat_map(HashMap::values).flatten();
-        let mut stale = self.stale_by(all, id)?;
+        let all = triggers.by_field.get(model.name.as_str()).into_iter().flat_map(HashMap::values).flatten();
+        let Some(computed) = triggers.computed.get(model.name.as_str()) else { return self.add_stale(all, id, stale) };
+        let mut others = Stale::new();
+        self.add_stale(all, id, &mut others)?;
         let mut own = Stale::new();
-        for field in triggers.computed.get(&model.name).into_iter().flatten() {
-            let key = (model.name.clone(), field.clone());
-            let mut ids = stale.remove(&key).unwrap_or_default();
+        for name in computed {
+            let mut ids = others.remove(name).unwrap_or_default();
             ids.insert(id);
-            own.insert(key, ids);
+            own.insert(*name, ids);
         }
         self.recompute(own)?;
-        Ok(stale)
+        for (name, ids) in others {
+            stale.entry(name).or_default().extend(ids);
+        }
+        Ok(())
+    }
+
+    /// Whether what depends on a new record of a model is found without looking at its row: none of its own fields, and
+    /// others by what it belongs to.
+    pub(super) fn follows_at_once(&mut self, model: &Model) -> bool {
+        let (schema, triggers) = (self.schema(), self.triggers());
+        let belongs = |dependent: &Dependent<'_>| match (dependent.path.as_slice(), dependent.name) {
+            ([step], (holder, _)) => {
+                let field = schema.models.get(holder).and_then(|holder| holder.fields.get(*step));
+                field.is_some_and(|field| field.kind == FieldKind::One2many)
+            }
+            _ => false,
+        };
+        !triggers.computed.contains_key(model.name.as_str())
+            && triggers.by_field.get(model.name.as_str()).into_iter().flat_map(HashMap::values).flatten().all(belongs)
+    }
+
+    /// Whether fields can be computed later as well: counts, which nothing can refuse and nothing else follows from.
+    pub(crate) fn may_wait(&mut self, stale: &Stale<'a>) -> bool {
+        let triggers = self.triggers();
+        stale.keys().all(|(model, field)| {
+            let Some(described) = self.schema().models.get(*model) else { return false };
+            let formula = described.fields.get(*field).and_then(|field| field.formula.as_ref());
+            let is_followed = triggers.by_field.get(model).is_some_and(|by_field| by_field.contains_key(field));
+            matches!(formula, Some(Formula::Count { .. })) && !is_followed && described.constraints.is_empty()
+        })
     }
 
     /// Computes stale fields, and what becomes stale by that.
-    pub(super) fn recompute(&mut self, stale: Stale) -> Result<(), Error> {
+    pub(crate) fn recompute(&mut self, stale: Stale<'a>) -> Result<(), Error> {
         if stale.is_empty() {
             return Ok(());
         }
@@ -158,7 +199,7 @@ impl Writer<'_> {
             return Err(Error::invalid("circular-formula", "computed fields depend on each other in a circle"));
         }
         self.depth += 1;
-        let result = stale.into_iter().try_for_each(|((model, field), ids)| self.recompute_field(&model, &field, ids));
+        let result = stale.into_iter().try_for_each(|((model, field), ids)| self.recompute_field(model, field, ids));
         self.depth -= 1;
         result
     }
@@ -183,7 +224,7 @@ impl Writer<'_> {
     fn take_value(&mut self, model: &Model, id: Id, name: &str, before: Cell, value: Cell) -> Result<(), Error> {
         if !values::same(model.field(name)?.kind, &before, &value) {
             let (old, row) = (Row::from([(name.to_owned(), before)]), Row::from([(name.to_owned(), value)]));
-            self.update_from(model, id, &old, row, &Values::new())?;
+            self.update_from(model, id, &old, row, &Values::default())?;
         }
         Ok(())
     }
@@ -207,6 +248,7 @@ impl Writer<'_> {
         if !related.has_column(inverse) || related.model_column().is_some() || field.translate {
             return Ok(None);
         }
+        self.searched(&related.name)?;
         let list = serde_json::Value::from_iter(ids.iter().copied()).to_string();
         // Lines are counted here: a view of staged and committed records is searched by its indexes only row by row.
         let sql = format!(
@@ -234,10 +276,10 @@ impl Writer<'_> {
     }
 
     /// Records of the dependent's model from which the path leads to a record.
-    fn holders(&self, dependent: &Dependent, id: Id) -> Result<BTreeSet<Id>, Error> {
+    fn holders(&self, dependent: &Dependent<'a>, id: Id) -> Result<BTreeSet<Id>, Error> {
         let schema = self.schema();
         // Models along the path: the one at index n holds the relation at index n.
-        let mut models = vec![schema.model(&dependent.model)?];
+        let mut models = vec![schema.model(dependent.name.0)?];
         for step in &dependent.path {
             let Some(holder) = models.last() else { break };
             models.push(schema.model(holder.field(step)?.relation.as_deref().unwrap_or_default())?);
@@ -257,7 +299,7 @@ impl Writer<'_> {
     /// Records of `holder` whose relation leads to a record.
     fn pointing(&self, holder: &Model, name: &str, field: &Field, id: Id) -> Result<Vec<Id>, Error> {
         match field.kind {
-            FieldKind::Many2one if field.has_column() => super::columns::ids_where(self.conn, &holder.name, name, id),
+            FieldKind::Many2one if field.has_column() => self.ids_where(&holder.name, name, id),
             FieldKind::One2many => {
                 let related = field.relation.as_deref().unwrap_or_default();
                 let inverse = field.relation_field.as_deref().unwrap_or_default();
@@ -269,6 +311,7 @@ impl Writer<'_> {
             }
             FieldKind::Many2many => {
                 let Some(pairs) = field.m2m.as_ref() else { return Ok(Vec::new()) };
+                self.place.searched(self.conn, Some(&pairs.table))?;
                 let sql = format!(
                     "SELECT {} FROM {} WHERE {} = ?1",
                     quote(&pairs.column1),
@@ -321,7 +364,9 @@ impl Writer<'_> {
     fn sum(&self, model: &Model, path: &str, id: Id) -> Result<Cell, Error> {
         let Some((relation, column)) = path.split_once('.') else { return Ok(Cell::Real(0.0)) };
         let field = model.field(relation)?;
-        let related = quote(&table(field.relation.as_deref().unwrap_or_default()));
+        let relation = field.relation.as_deref().unwrap_or_default();
+        self.searched(relation)?;
+        let related = quote(&table(relation));
         let chosen = match (&field.m2m, field.relation_field.as_deref()) {
             (Some(pairs), _) => {
                 let (pairs_table, one, two) = (quote(&pairs.table), quote(&pairs.column1), quote(&pairs.column2));

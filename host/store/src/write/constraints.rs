@@ -8,7 +8,7 @@ use triggerbox_model::{
     value::{Id, Value},
 };
 
-use super::{Input, Row, Values, Writer, columns, create::is_unset, missing, number, values};
+use super::{Input, Row, Values, Writer, create::is_unset, missing, number, values};
 use crate::{
     db::fault,
     ddl::{quote, table},
@@ -38,7 +38,7 @@ impl Writer<'_> {
         if required.is_empty() {
             return Ok(());
         }
-        let row = columns::row(self.conn, &model.name, &required, id)?.ok_or_else(|| missing(&model.name, id))?;
+        let row = self.row_of(&model.name, &required, id)?.ok_or_else(|| missing(&model.name, id))?;
         for name in required {
             let Some(field) = model.fields.get(name) else { continue };
             if is_unset(field.kind, row.get(name)) {
@@ -97,6 +97,7 @@ impl Writer<'_> {
             cells.push(cell);
         }
         cells.push(Cell::Integer(i64::from(id)));
+        self.searched(&model.name)?;
         let table = quote(&table(&model.name));
         let sql = format!("SELECT 1 FROM {table} WHERE {} AND id <> ? LIMIT 1", conditions.join(" AND "));
         self.conn.prepare_cached(&sql).map_err(fault)?.exists(params_from_iter(cells)).map_err(fault)
@@ -130,6 +131,7 @@ impl Writer<'_> {
             conditions.push(format!("{} IS ?", quote(key)));
             cells.push(cell);
         }
+        self.searched(model)?;
         let sql =
             format!("SELECT id FROM {} WHERE {} ORDER BY id LIMIT 1", quote(&table(model)), conditions.join(" AND "));
         let mut statement = self.conn.prepare_cached(&sql).map_err(fault)?;

@@ -9,7 +9,7 @@ use triggerbox_model::{
     value::{Id, Value},
 };
 
-use super::{Command, Input, Options, Values, Writer, columns, values};
+use super::{Command, Input, Options, Values, Writer, values};
 use crate::query;
 
 /// Fields that say of a copy that it is one, by model.
@@ -102,7 +102,7 @@ impl Writer<'_> {
         for child in self.tasks_below(id)? {
             if self.is_active(TASK, child)? {
                 self.depth += 1;
-                let copy = self.copy_of(model, child, &Values::new());
+                let copy = self.copy_of(model, child, &Values::default());
                 self.depth -= 1;
                 below.push(Command::Create(copy?));
             }
@@ -151,12 +151,12 @@ impl Writer<'_> {
             return Ok(());
         };
         let mut top = Vec::new();
-        for task in self.in_order(tasks, &columns::ids_where(self.conn, TASK, "project_id", id)?)? {
+        for task in self.in_order(tasks, &self.ids_where(TASK, "project_id", id)?)? {
             if !tasks.has_column("parent_id") || self.link_of(TASK, "parent_id", task)?.is_none() {
                 top.push(task);
             }
         }
-        let mut given = Values::from([("project_id".to_owned(), Input::Value(Value::link(copy)))]);
+        let mut given = Values::from_iter([("project_id".to_owned(), Input::Value(Value::link(copy)))]);
         if tasks.has_column("state") {
             given.insert("state".to_owned(), Input::Value(Value::text("01_in_progress")));
         }
@@ -170,9 +170,9 @@ impl Writer<'_> {
         // Tasks below them were copied with the project that they were in.
         let mut above = made?;
         while let Some(task) = above.pop() {
-            for child in columns::ids_where(self.conn, TASK, "parent_id", task)? {
+            for child in self.ids_where(TASK, "parent_id", task)? {
                 if self.link_of(TASK, "project_id", child)? == Some(id) {
-                    let moved = Values::from([("project_id".to_owned(), Input::Value(Value::link(copy)))]);
+                    let moved = Values::from_iter([("project_id".to_owned(), Input::Value(Value::link(copy)))]);
                     self.write_many(TASK, &[child], moved)?;
                 }
                 above.push(child);

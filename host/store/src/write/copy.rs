@@ -79,7 +79,7 @@ impl Writer<'_> {
             return Err(Error::invalid("too-deep", format!("{} {id} has lines within lines without end", model.name)));
         }
         let row = columns::whole_row(self.conn, model, id)?.ok_or_else(|| missing(&model.name, id))?;
-        let mut copied = Values::new();
+        let mut copied = Values::default();
         for (name, field) in &model.fields {
             let inherited = model.inherits.values().any(|link| link == name);
             if !field.copy
@@ -115,7 +115,7 @@ impl Writer<'_> {
                 continue;
             };
             if !given.contains_key(link) {
-                let parts = self.copied_values(parent, id, &Values::new())?;
+                let parts = self.copied_values(parent, id, &Values::default())?;
                 for (name, field) in &model.fields {
                     let path = shown_path(field).and_then(|path| path.split_once('.'));
                     if let Some((first, last)) = path
@@ -136,7 +136,7 @@ impl Writer<'_> {
         self.check_operation(related, Operation::Read, &lines)?;
         let mut commands = Vec::new();
         for line in lines {
-            let values = self.copy_of(related, line, &Values::new())?;
+            let values = self.copy_of(related, line, &Values::default())?;
             commands.push(Command::Create(values));
         }
         Ok(commands)

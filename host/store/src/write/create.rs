@@ -8,24 +8,21 @@ use triggerbox_model::{
 };
 
 use super::{BASE_LANG, Input, Row, Values, Writer, compute::Stale, is_magic, is_translated, shown_path, values};
-use crate::ddl;
+use crate::{chatter::responsible, ddl};
 
-impl Writer<'_> {
+impl<'a> Writer<'a> {
     pub(super) fn create_many(&mut self, model: &str, list: Vec<Values>) -> Result<Vec<Id>, Error> {
         self.atomically(|writer| {
             let described = writer.schema().model(model)?;
             writer.check_operation(described, triggerbox_model::call::Operation::Create, &[])?;
-            let mut ids = Vec::with_capacity(list.len());
-            let mut stale = Stale::new();
-            for values in &list {
-                let (id, dependent) = writer.create_one(described, values.clone())?;
-                ids.push(id);
-                for (field, records) in dependent {
-                    stale.entry(field).or_default().extend(records);
-                }
+            let (mut ids, mut given) = (Vec::with_capacity(list.len()), Vec::with_capacity(list.len()));
+            let (mut stale, mut put_off) = (Stale::new(), writer.asks_nothing(described).then(Vec::new));
+            for values in list {
+                given.push(responsible(&values));
+                ids.push(writer.create_one(described, values, &mut stale, &mut put_off)?);
             }
-            writer.recompute(stale)?;
-            writer.greet_or_put_off(described, &ids, list)?;
+            writer.insert_rows(described, &put_off.unwrap_or_default())?;
+            writer.greet_or_put_off(described, &ids, given, stale)?;
             for id in &ids {
                 writer.finish_creation(described, *id)?;
             }
@@ -36,8 +33,15 @@ impl Writer<'_> {
         })
     }
 
-    /// Makes one record; returns it, and what of others is to be computed again.
-    fn create_one(&mut self, model: &Model, mut given: Values) -> Result<(Id, Stale), Error> {
+    /// Makes one record; returns it. Adds what of others is to be computed again. `put_off`: records whose rows are added
+    /// later, all at once, if that is possible.
+    fn create_one(
+        &mut self,
+        model: &Model,
+        mut given: Values,
+        stale: &mut Stale<'a>,
+        put_off: &mut Option<Vec<Id>>,
+    ) -> Result<Id, Error> {
         check_names(model, &given)?;
         given.retain(|name, _| !is_magic(model, name));
         given.reserve(model.fields.len());
@@ -70,22 +74,39 @@ impl Writer<'_> {
         self.add_new_columns(model, &mut row)?;
         self.tracking.ignore(&model.name, id);
         self.check_unique(model, id, &row)?;
-        self.insert_row(model, id, &row)?;
         let complete = has_required(model, &row);
         self.log.created(&model.name, id, row);
+        match put_off {
+            Some(put_off) if complete && relations.is_empty() && shown.is_empty() => put_off.push(id),
+            Some(put_off) => {
+                put_off.push(id);
+                self.insert_rows(model, &std::mem::take(put_off))?;
+            }
+            None => self.insert_rows(model, &[id])?,
+        }
         self.place_in_tree(model, id, None)?;
         for (name, commands) in relations {
             let field = model.field(&name)?;
             self.relate(model, id, &name, field, commands)?;
         }
         self.write_shown(model, id, shown)?;
-        let stale = self.created(model, id)?;
+        self.created(model, id, stale)?;
         self.finish_known(model, id, &given, None)?;
         if !complete {
             self.check_required(model, id)?;
         }
         self.check_constraints(model, id)?;
-        Ok((id, stale))
+        Ok(id)
+    }
+
+    /// Whether nothing is asked of the rows of new records while others are made with them.
+    fn asks_nothing(&mut self, model: &Model) -> bool {
+        model.constraints.is_empty()
+            && model.inherits.is_empty()
+            && !model.parent_store
+            && !Self::is_finished(model)
+            && self.follows_at_once(model)
+            && !model.fields.values().any(|field| field.relation.as_ref() == Some(&model.name))
     }
 
     /// The column's content for what a caller gave; checks that records it names exist.
@@ -106,7 +127,7 @@ impl Writer<'_> {
     /// Creates or writes the records whose fields this model shows as its own (a user's partner), and sets the link.
     /// Returns what was given for other fields that are only shown.
     fn create_parents(&mut self, model: &Model, given: &mut Values) -> Result<Values, Error> {
-        let mut shown = Values::new();
+        let mut shown = Values::default();
         let is_shown = |(name, field): (&String, &Field)| shown_path(field).is_some() && given.contains_key(name);
         if model.inherits.is_empty() && !model.fields.iter().any(is_shown) {
             return Ok(shown);
@@ -125,7 +146,7 @@ impl Writer<'_> {
             if !self.schema().models.contains_key(parent) {
                 continue;
             }
-            let mut parts = Values::new();
+            let mut parts = Values::default();
             shown.retain(|name, input| {
                 let path = model.fields.get(name).and_then(shown_path).and_then(|path| path.split_once('.'));
                 match path {
@@ -172,7 +193,7 @@ impl Writer<'_> {
                 holder = self.schema().model(holder.field(step)?.relation.as_deref().unwrap_or_default())?;
             }
             if let Some(target) = target {
-                self.write_many(&holder.name, &[target], Values::from([(last.to_owned(), input)]))?;
+                self.write_many(&holder.name, &[target], Values::from_iter([(last.to_owned(), input)]))?;
             }
         }
         Ok(())

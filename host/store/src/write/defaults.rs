@@ -28,7 +28,7 @@ impl Writer<'_> {
     /// `unknown-model`.
     pub fn default_get(&mut self, model: &str, fields: &[String]) -> Result<Values, Error> {
         let described = self.schema().model(model)?;
-        let mut defaults = Values::new();
+        let mut defaults = Values::default();
         for name in fields {
             let Some(field) = described.fields.get(name) else { continue };
             if let Some(input) = self.default_of(described, name, field, false)? {

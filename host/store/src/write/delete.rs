@@ -19,7 +19,7 @@ use crate::{
     rights,
 };
 
-impl Writer<'_> {
+impl<'a> Writer<'a> {
     pub(super) fn unlink_many(&mut self, model: &str, ids: &[Id]) -> Result<(), Error> {
         self.atomically(|writer| {
             let described = writer.schema().model(model)?;
@@ -52,6 +52,7 @@ impl Writer<'_> {
         for name in chatter::MODELS {
             let Some(described) = self.schema().models.get(name) else { continue };
             let Some(column) = described.model_column() else { continue };
+            self.searched(name)?;
             let sql = format!("SELECT id FROM {} WHERE {} = ?1 AND res_id = ?2", quote(&table(name)), quote(column));
             let ids: BTreeSet<Id> = {
                 let mut statement = self.conn.prepare_cached(&sql).map_err(fault)?;
@@ -73,7 +74,7 @@ impl Writer<'_> {
     }
 
     /// Deletes rows with what the database would delete or empty along with them. Returns what is stale by that.
-    fn delete_rows(&mut self, model: &Model, ids: &BTreeSet<Id>) -> Result<Stale, Error> {
+    fn delete_rows(&mut self, model: &Model, ids: &BTreeSet<Id>) -> Result<Stale<'a>, Error> {
         if self.depth >= super::DEEPEST {
             return Err(Error::rejected(
                 "too-deep",
@@ -86,7 +87,7 @@ impl Writer<'_> {
         result
     }
 
-    fn delete_rows_below(&mut self, model: &Model, ids: &BTreeSet<Id>) -> Result<Stale, Error> {
+    fn delete_rows_below(&mut self, model: &Model, ids: &BTreeSet<Id>) -> Result<Stale<'a>, Error> {
         let mut stale = Stale::new();
         let all: Vec<&str> = model.fields.keys().map(String::as_str).collect();
         for id in ids {
@@ -122,7 +123,7 @@ impl Writer<'_> {
         }
         // What is gone itself needs no new values.
         for ((name, _), holders) in &mut stale {
-            if *name == model.name {
+            if **name == *model.name {
                 holders.retain(|id| !ids.contains(id));
             }
         }
@@ -137,11 +138,11 @@ impl Writer<'_> {
         other: &Model,
         name: &str,
         field: &Field,
-        stale: &mut Stale,
+        stale: &mut Stale<'a>,
     ) -> Result<(), Error> {
         let mut pointing = BTreeSet::new();
         for id in ids {
-            pointing.extend(columns::ids_where(self.conn, &other.name, name, *id)?);
+            pointing.extend(self.ids_where(&other.name, name, *id)?);
         }
         if other.name == model.name {
             pointing.retain(|id| !ids.contains(id));
@@ -199,6 +200,7 @@ impl Writer<'_> {
             }
         }
         for (pairs, column) in sides {
+            self.place.searched(self.conn, Some(pairs))?;
             let some = format!("SELECT 1 FROM {} WHERE {} = ?1 LIMIT 1", quote(pairs), quote(column));
             let delete = format!("DELETE FROM {} WHERE {} = ?1", quote(pairs), quote(column));
             for id in ids {

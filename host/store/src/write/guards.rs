@@ -23,7 +23,7 @@ impl Writer<'_> {
             Ok(matches!(cell, Some(Cell::Integer(found)) if found == value) || (value == 0 && cell == Some(Cell::Null)))
         };
         for partner in ids {
-            for user in columns::ids_where(self.conn, "res.users", "partner_id", *partner)? {
+            for user in self.ids_where("res.users", "partner_id", *partner)? {
                 if user != self.env.user && holds("active", user, 1)? && holds("share", user, 0)? {
                     rights::check_access(self.conn, self.env, "res.users", &[user], Operation::Write)?;
                 }

@@ -21,7 +21,7 @@ use super::{
 /// # Errors
 /// `unknown-field`, `wrong-type`, `bad-date`, `bad-number` and others, with the field.
 pub fn values(schema: &Schema, model: &Model, json: &serde_json::Map<String, Json>) -> Result<Values, Error> {
-    let mut values = Values::new();
+    let mut values = Values::default();
     for (name, value) in json {
         if super::is_magic(model, name) {
             continue;

@@ -185,6 +185,12 @@ impl Writer<'_> {
         Ok(())
     }
 
+    /// Whether something follows from new records of a model as they are.
+    pub(super) fn is_finished(model: &Model) -> bool {
+        let finished = ["res.partner", "product.category", "product.template", "sale.order.line", "project.task"];
+        finished.contains(&model.name.as_str())
+    }
+
     /// Stored values that follow from the record as it now is. `changed`: the fields of it that were; none: it is new.
     pub(super) fn finish_known(
         &mut self,
@@ -253,10 +259,10 @@ impl Writer<'_> {
         if model.name != "product.template" || variants.is_none() || self.variant_at_hand {
             return Ok(());
         }
-        if !columns::ids_where(self.conn, "product.product", "product_tmpl_id", id)?.is_empty() {
+        if !self.ids_where("product.product", "product_tmpl_id", id)?.is_empty() {
             return Ok(());
         }
-        let variant = Values::from([("product_tmpl_id".to_owned(), Input::Value(Value::link(id)))]);
+        let variant = Values::from_iter([("product_tmpl_id".to_owned(), Input::Value(Value::link(id)))]);
         self.create_many("product.product", vec![variant])?;
         self.refer_to_variant(model, id)
     }
@@ -268,7 +274,7 @@ impl Writer<'_> {
         }) else {
             return Ok(());
         };
-        let [variant] = columns::ids_where(self.conn, &described.name, "product_tmpl_id", id)?[..] else {
+        let [variant] = self.ids_where(&described.name, "product_tmpl_id", id)?[..] else {
             return Ok(());
         };
         let reference = self.cell(&model.name, REFERENCE, id)?.unwrap_or(Cell::Null);
@@ -283,6 +289,7 @@ impl Writer<'_> {
         else {
             return Ok(None);
         };
+        self.searched("res.partner")?;
         let sql = "SELECT id FROM res_partner WHERE email_normalized = ?1 AND active = 1 ORDER BY id LIMIT 1";
         let mut statement = self.conn.prepare_cached(sql).map_err(fault)?;
         statement.query_row([email], |row| row.get(0)).optional().map_err(fault)
@@ -305,7 +312,7 @@ impl Writer<'_> {
         if !users.has_column("partner_id") {
             return Ok(());
         }
-        for user in columns::ids_where(self.conn, "res.users", "partner_id", partner)? {
+        for user in self.ids_where("res.users", "partner_id", partner)? {
             if matches!(self.cell("res.users", "active", user)?, Some(Cell::Integer(1))) {
                 let message = format!(
                     "contact {partner} cannot be {what}: it belongs to the active user {user}; archive the user first"
@@ -326,7 +333,7 @@ impl Writer<'_> {
         if row.is_empty() {
             return Ok(());
         }
-        self.update_row(model, id, row, &Values::new()).map(drop)
+        self.update_row(model, id, row, &Values::default()).map(drop)
     }
 
     fn text(&self, model: &str, field: &str, id: Id) -> Result<Option<String>, Error> {
@@ -364,16 +371,18 @@ impl Writer<'_> {
         // What else a new record is made of is read with it.
         let soon: Vec<&str> = ASKED_SOON.into_iter().filter(|name| source.has_column(name)).collect();
         let columns: Vec<&str> = wanted.iter().map(|(_, from_field)| *from_field).chain(soon.iter().copied()).collect();
-        let Some(row) = columns::row(self.conn, from, &columns, id)? else { return Ok(()) };
+        let Some(cells) = self.columns_of(from, &columns, id)? else { return Ok(()) };
+        let mut cells = cells.into_iter();
+        for ((to, from_field), cell) in wanted.into_iter().zip(cells.by_ref()) {
+            if cell != Cell::Null {
+                let kind = source.field(from_field)?.kind;
+                given.insert(to.to_owned(), Input::Value(values::from_cell(kind, cell)));
+            }
+        }
         let mut memo = self.memo.borrow_mut();
         memo.keep_cell(from, "id", id, &Some(Cell::Integer(i64::from(id))));
-        for name in soon {
-            memo.keep_cell(from, name, id, &row.get(name).cloned());
-        }
-        for (to, from_field) in wanted {
-            let Some(cell) = row.get(from_field).filter(|cell| **cell != Cell::Null) else { continue };
-            let kind = source.field(from_field)?.kind;
-            given.insert(to.to_owned(), Input::Value(values::from_cell(kind, cell.clone())));
+        for (name, cell) in soon.into_iter().zip(cells) {
+            memo.keep_cell(from, name, id, &Some(cell));
         }
         Ok(())
     }
@@ -433,7 +442,7 @@ impl Writer<'_> {
         let moved = row.get("complete_name") != cells.first().map(|(_, cell)| cell);
         self.set(model, id, cells)?;
         if moved && !created && self.depth < 16 {
-            for child in columns::ids_where(self.conn, "res.partner", "parent_id", id)? {
+            for child in self.ids_where("res.partner", "parent_id", id)? {
                 self.depth += 1;
                 let done = self.finish_partner(model, child, false);
                 self.depth -= 1;
@@ -455,7 +464,7 @@ impl Writer<'_> {
         let moved = self.text(&model.name, "complete_name", id)?.as_deref() != Some(&full);
         self.set(model, id, vec![("complete_name", Cell::Text(full))])?;
         if moved && self.depth < 16 {
-            for child in columns::ids_where(self.conn, &model.name, "parent_id", id)? {
+            for child in self.ids_where(&model.name, "parent_id", id)? {
                 self.depth += 1;
                 let done = self.finish_category(model, child);
                 self.depth -= 1;
@@ -473,7 +482,7 @@ impl Writer<'_> {
             return Ok(());
         }
         let columns: Vec<&str> = COUNT.into_iter().filter(|name| model.has_column(name)).collect();
-        let row = columns::row(self.conn, &model.name, &columns, id)?.unwrap_or_default();
+        let row = self.row_of(&model.name, &columns, id)?.unwrap_or_default();
         let mut cells = vec![("won_status", Cell::Text(self.won_status(&row)?.to_owned()))];
         if given.contains_key("email_from") || changed("email_from") {
             cells.push(("email_normalized", normalized(row.get("email_from"))));
@@ -522,7 +531,7 @@ impl Writer<'_> {
         }
         let now = Cell::Text(self.now());
         let columns: Vec<&str> = ["stage_id", "user_id"].into_iter().filter(|name| model.has_column(name)).collect();
-        let old = columns::row(self.conn, &model.name, &columns, id)?.unwrap_or_default();
+        let old = self.row_of(&model.name, &columns, id)?.unwrap_or_default();
         let mut add = Vec::new();
         let (mut moved, mut won) = (false, false);
         if let Some(stage) = row.get("stage_id") {

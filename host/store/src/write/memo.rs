@@ -34,7 +34,15 @@ impl<T: Clone> Answers<T> {
     }
 
     fn put(&mut self, model: &str, what: &str, id: Id, answer: T) {
-        self.0.entry(model.to_owned()).or_default().entry(what.to_owned()).or_default().insert(id, answer);
+        let of_model = match self.0.get_mut(model) {
+            Some(known) => known,
+            None => self.0.entry(model.to_owned()).or_default(),
+        };
+        let of_what = match of_model.get_mut(what) {
+            Some(known) => known,
+            None => of_model.entry(what.to_owned()).or_default(),
+        };
+        of_what.insert(id, answer);
     }
 }
 

@@ -32,16 +32,16 @@ use std::{
     collections::{BTreeMap, HashSet},
 };
 
-use indexmap::IndexMap;
 use rusqlite::{Connection, types::Value as Cell};
 use triggerbox_model::{
     call,
     changes::Change,
     error::Error,
-    schema::{Field, FieldKind, Model, Schema},
+    schema::{ByName, Field, FieldKind, Model, RelationTable, Schema},
     value::{FieldValue, Id, Value},
 };
 
+pub(crate) use self::compute::{Name, Stale};
 pub(crate) use self::place::{next_provisional, number_from};
 pub use self::{
     copied::copied_with,
@@ -78,12 +78,17 @@ pub enum Command {
 }
 
 /// Values of one record, by field, in the order given.
-pub type Values = IndexMap<String, Input>;
+pub type Values = ByName<Input>;
 
 /// The contract's list of values, by field. A field named twice has the last value.
 #[must_use]
 pub fn from_fields(fields: &[FieldValue]) -> Values {
     fields.iter().map(|field| (field.name.clone(), Input::Value(field.value.clone()))).collect()
+}
+
+/// As [`from_fields`].
+pub(crate) fn into_values(fields: Vec<FieldValue>) -> Values {
+    fields.into_iter().map(|field| (field.name, Input::Value(field.value))).collect()
 }
 
 impl From<&call::Command> for Command {
@@ -158,9 +163,9 @@ pub struct Writer<'a> {
     /// A product that is being made brings its template: the template needs no variant of its own.
     variant_at_hand: bool,
     /// Stored fields that depend on others; built when the first is needed.
-    triggers: Option<std::rc::Rc<compute::Triggers>>,
+    triggers: Option<std::rc::Rc<compute::Triggers<'a>>>,
     pub(crate) memo: RefCell<memo::Memo>,
-    texts: columns::Texts,
+    statements: RefCell<columns::Statements<'a>>,
     /// Whoever called undoes everything if an operation fails: it needs no savepoint, for which SQLite would keep a copy of
     /// each page that it changes.
     pub(crate) undone_with_all: bool,
@@ -191,7 +196,7 @@ impl<'a> Writer<'a> {
             variant_at_hand: false,
             triggers: None,
             memo: RefCell::default(),
-            texts: columns::Texts::default(),
+            statements: RefCell::default(),
             undone_with_all: false,
             puts_off_greeting: false,
             greeting: None,
@@ -245,7 +250,7 @@ impl<'a> Writer<'a> {
         // A name that follows from others (the path of a category) is made by giving the record's own.
         let own = |field: &String| field == "complete_name" && described.fields.contains_key("name");
         let field = Some(field).filter(|field| !own(field)).unwrap_or_else(|| "name".to_owned());
-        let values = Values::from([(field, Input::Value(Value::text(name)))]);
+        let values = Values::from_iter([(field, Input::Value(Value::text(name)))]);
         let ids = self.create(model, vec![values])?;
         ids.first().copied().ok_or_else(|| Error::invalid("no-name", "nothing was created"))
     }
@@ -321,6 +326,20 @@ impl<'a> Writer<'a> {
         self.place.touch_model(self.conn, model)
     }
 
+    /// Announces that a model's table is about to be searched by other columns than the id.
+    pub(crate) fn searched(&self, model: &str) -> Result<(), Error> {
+        match self.place.is_staged() {
+            true => self.place.searched(self.conn, Some(&ddl::table(model))),
+            false => Ok(()),
+        }
+    }
+
+    /// Ids of the records of a model whose column holds a value, in order.
+    pub(crate) fn ids_where(&self, model: &str, column: &str, value: Id) -> Result<Vec<Id>, Error> {
+        self.searched(model)?;
+        columns::ids_where(self.conn, model, column, value)
+    }
+
     /// One column of one record; none: there is no such record.
     pub(crate) fn cell(&self, model: &str, column: &str, id: Id) -> Result<Option<Cell>, Error> {
         if let Some(made) = self.made(model, column, id) {
@@ -346,6 +365,17 @@ impl<'a> Writer<'a> {
             }
             _ => None,
         }
+    }
+
+    /// Some columns of one record, in order; none: there is no such record.
+    fn columns_of(&self, model: &str, columns: &[&str], id: Id) -> Result<Option<Vec<Cell>>, Error> {
+        self.statements.borrow_mut().read(self.conn, model, columns, id)
+    }
+
+    /// Some columns of one record, by name; none: there is no such record.
+    fn row_of(&self, model: &str, columns: &[&str], id: Id) -> Result<Option<Row>, Error> {
+        let cells = self.columns_of(model, columns, id)?;
+        Ok(cells.map(|cells| columns.iter().map(|column| (*column).to_owned()).zip(cells).collect()))
     }
 
     /// Whether a record exists.
@@ -376,27 +406,36 @@ impl<'a> Writer<'a> {
         self.now.get_or_init(stored).clone()
     }
 
-    /// Adds a row as it is. Its model's table can be written.
-    pub(crate) fn insert_row(&mut self, model: &Model, id: Id, row: &Row) -> Result<(), Error> {
-        self.texts.insert(self.conn, &self.place.rows_of(model), id, row)
-    }
-
     /// Changes columns of a row, and nothing else. Its model's table can be written.
     fn set_columns(&mut self, model: &Model, id: Id, row: &Row) -> Result<(), Error> {
         if row.is_empty() {
             return Ok(());
         }
         self.place.take_over(self.conn, model, id)?;
-        self.texts.update(self.conn, &self.place.rows_of(model), id, row)?;
+        let table = || self.place.rows_of(model);
+        self.statements.get_mut().update(self.conn, &model.name, table, id, row)?;
         self.log.became(&model.name, id, row);
         Ok(())
+    }
+
+    /// Adds the rows of new records as the change log has them. Their model's table can be written.
+    pub(crate) fn insert_rows(&mut self, model: &Model, ids: &[Id]) -> Result<(), Error> {
+        let made = ids.iter().filter_map(|id| Some((*id, self.log.made(&model.name, *id)?)));
+        let rows: Vec<(Id, &Row)> = made.collect();
+        let table = || self.place.rows_of(model);
+        self.statements.get_mut().insert_all(self.conn, &model.name, table, &rows)
+    }
+
+    /// Adds pairs to a table of pairs. The table can be written.
+    pub(crate) fn insert_pairs(&mut self, pairs: &RelationTable, added: &[[Id; 2]]) -> Result<(), Error> {
+        self.statements.get_mut().pairs(self.conn, pairs, added)
     }
 
     /// Writes columns of a row of a mail model, with the change log.
     pub(crate) fn set_row(&mut self, model: &str, id: Id, row: Row) -> Result<(), Error> {
         let described = self.schema().model(model)?;
         let row = row.into_iter().filter(|(name, _)| described.has_column(name)).collect();
-        self.update_row(described, id, row, &Values::new()).map(drop)
+        self.update_row(described, id, row, &Values::default()).map(drop)
     }
 
     /// The user's own partner.

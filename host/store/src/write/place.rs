@@ -151,6 +151,14 @@ impl Place {
         }
     }
 
+    /// A table, or any, is about to be searched by other columns than its key.
+    pub(crate) fn searched(&self, conn: &Connection, table: Option<&str>) -> Result<(), Error> {
+        match self {
+            Self::Committed(_) => Ok(()),
+            Self::Staged(overlay) => overlay.index(conn, table),
+        }
+    }
+
     /// Where new rows of a model go, as SQL takes it, once the model's table can be written.
     pub(crate) fn rows_of(&self, model: &Model) -> String {
         let table = ddl::table(&model.name);

@@ -110,10 +110,8 @@ impl Writer<'_> {
         self.track_ids(model, id, name, field, &known, after.into_iter().collect());
         self.place.touch_table(self.conn, &pairs.table)?;
         let (table, one, two) = (quote(&pairs.table), quote(&pairs.column1), quote(&pairs.column2));
-        for other in added {
-            let sql = format!("INSERT INTO {table} ({one}, {two}) VALUES (?1, ?2)");
-            self.conn.prepare_cached(&sql).map_err(fault)?.execute([id, other]).map_err(fault)?;
-        }
+        let added: Vec<[Id; 2]> = added.into_iter().map(|other| [id, other]).collect();
+        self.insert_pairs(pairs, &added)?;
         for other in removed {
             let sql = format!("DELETE FROM {table} WHERE {one} = ?1 AND {two} = ?2");
             self.conn.prepare_cached(&sql).map_err(fault)?.execute([id, other]).map_err(fault)?;
@@ -133,7 +131,7 @@ impl Writer<'_> {
         let inverse = field.relation_field.as_deref().unwrap_or_default();
         let inverse_field = related.field(inverse)?;
         let belongs = inverse_field.belongs();
-        let link = |id: Id| Values::from([(inverse.to_owned(), Input::Value(Value::link(id)))]);
+        let link = |id: Id| Values::from_iter([(inverse.to_owned(), Input::Value(Value::link(id)))]);
         for command in commands {
             match command {
                 Command::Create(mut values) => {
@@ -181,6 +179,7 @@ impl Writer<'_> {
         let inverse = field.relation_field.as_deref().unwrap_or_default();
         match related.model_column() {
             Some(column) if inverse == "res_id" => {
+                self.searched(&related.name)?;
                 let sql = format!(
                     "SELECT id FROM {} WHERE res_id = ?1 AND {} = ?2 ORDER BY id",
                     quote(&table(&related.name)),
@@ -190,7 +189,7 @@ impl Writer<'_> {
                 let ids = statement.query_map((id, &model.name), |row| row.get(0)).map_err(fault)?;
                 ids.collect::<Result<_, _>>().map_err(fault)
             }
-            _ => columns::ids_where(self.conn, &related.name, inverse, id),
+            _ => self.ids_where(&related.name, inverse, id),
         }
     }
 
@@ -202,7 +201,7 @@ impl Writer<'_> {
             self.left = self.left.saturating_add(lines.len() as u64);
             return self.unlink_many(&related.name, lines);
         }
-        self.write_many(&related.name, lines, Values::from([(inverse.to_owned(), Input::Value(Value::Unset))]))
+        self.write_many(&related.name, lines, Values::from_iter([(inverse.to_owned(), Input::Value(Value::Unset))]))
     }
 
     /// Messages and activities also say which model they belong to.

@@ -66,7 +66,7 @@ impl Writer<'_> {
         }
         let Some(row) = columns::whole_row(self.conn, orders, order)? else { return Ok(()) };
         let mut sum = Price::default();
-        for line in columns::ids_where(self.conn, &lines.name, "order_id", order)? {
+        for line in self.ids_where(&lines.name, "order_id", order)? {
             let line_row = columns::whole_row(self.conn, lines, line)?.unwrap_or_default();
             let price = self.price(lines, line, &line_row)?;
             sum.untaxed += price.untaxed;
@@ -139,7 +139,7 @@ impl Writer<'_> {
     fn tell(&mut self, partner: Id, words: &[(&str, Cell)]) -> Result<(), Error> {
         let leads = self.schema().models.get("crm.lead").filter(|leads| leads.has_column("partner_id"));
         let Some(leads) = leads.filter(|_| !words.is_empty()) else { return Ok(()) };
-        for lead in columns::ids_where(self.conn, &leads.name, "partner_id", partner)? {
+        for lead in self.ids_where(&leads.name, "partner_id", partner)? {
             let mut cells = Vec::new();
             for (own, word) in words {
                 let said = if leads.has_column(own) { self.cell(&leads.name, own, lead)? } else { None };
@@ -240,6 +240,7 @@ impl Writer<'_> {
         }
         let active = if teams.has_column("active") { "AND coalesce(active, 0) = 1" } else { "" };
         let order = if teams.has_column("sequence") { "sequence, id" } else { "id" };
+        self.searched("crm.team")?;
         let sql = format!("SELECT id FROM crm_team WHERE user_id = ?1 {active} ORDER BY {order} LIMIT 1");
         let mut statement = self.conn.prepare_cached(&sql).map_err(fault)?;
         let mut rows = statement.query([user]).map_err(fault)?;

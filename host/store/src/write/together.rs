@@ -8,7 +8,7 @@ use triggerbox_model::{
     value::{Id, Value},
 };
 
-use super::{Input, Values, Writer, columns};
+use super::{Input, Values, Writer};
 
 impl Writer<'_> {
     /// Archives, or brings back, what goes with a record that was just archived or brought back.
@@ -76,14 +76,14 @@ impl Writer<'_> {
         if !self.schema().models.get(model).is_some_and(|described| described.has_column("active")) {
             return Ok(());
         }
-        let values = Values::from([("active".to_owned(), Input::Value(Value::Boolean(active)))]);
+        let values = Values::from_iter([("active".to_owned(), Input::Value(Value::Boolean(active)))]);
         self.with_trust(|writer| writer.write_many(model, ids, values))
     }
 
     /// The records whose many2one leads to this one.
     fn below(&self, model: &str, column: &str, id: Id) -> Result<Vec<Id>, Error> {
         match self.schema().models.get(model) {
-            Some(described) if described.has_column(column) => columns::ids_where(self.conn, model, column, id),
+            Some(described) if described.has_column(column) => self.ids_where(model, column, id),
             _ => Ok(Vec::new()),
         }
     }
