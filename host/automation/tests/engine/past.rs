@@ -71,7 +71,9 @@ fn how_many_runs_ended_each_day_is_known_when_they_are_gone() {
     assert_eq!(paced(None, "UTC"), [(0, 0), (0, 0), (0, 0), (1, 1)], "not counted yet, and told");
     block_on(world.engine.retain()).unwrap();
     world.pass(day);
-    (0..2).for_each(|at| drop(lead(&world, &format!("Today {at}"), 20_000.0)));
+    for at in 0..2 {
+        lead(&world, &format!("Today {at}"), 20_000.0);
+    }
     world.settle();
     let told = [(0, 0), (0, 0), (1, 1), (2, 2)];
     assert_eq!(paced(None, "UTC"), told);
