@@ -62,7 +62,7 @@ pub async fn replay(script: &Script, recording: &Recording) -> Replayed {
     let host = Box::new(Player::new(Arc::new(recording.clone())));
     let mut limits = recording.limits;
     // Time is a matter of the machine: a replay has what it needs.
-    for limit in [Limit::WallTime, Limit::CpuTime] {
+    for limit in [Limit::WallTime, Limit::CpuTime, Limit::HttpTime] {
         limits.max.set(limit, limits.get(limit).max(REPLAY_TIME));
     }
     let run = script.run(recording.event.clone(), limits, host).await;
@@ -138,7 +138,7 @@ fn judge(recording: &Recording, player: &Player, ending: &Ending, same_version: 
 /// Ends that are facts of a machine and a moment: they are not derived again.
 fn fact(ending: &Ending) -> Option<String> {
     match ending {
-        Ending::LimitExceeded(breach) if matches!(breach.limit, Limit::WallTime | Limit::CpuTime) => {
+        Ending::LimitExceeded(breach) if matches!(breach.limit, Limit::WallTime | Limit::CpuTime | Limit::HttpTime) => {
             Some(format!("the run was stopped by its limit on {}, which another run may not reach", breach.limit))
         }
         Ending::LimitExceeded(breach)

@@ -261,8 +261,9 @@ impl Config {
             if provider.models.is_empty() {
                 return invalid(place(), "name its models");
             }
-            if provider.timeout == 0 || provider.concurrent == 0 || provider.requests_per_minute == Some(0) {
-                return invalid(place(), "`timeout`, `concurrent` and `requests-per-minute` are at least 1");
+            let paces = [provider.requests_per_minute, provider.tokens_per_minute];
+            if provider.timeout == 0 || provider.concurrent == 0 || paces.contains(&Some(0)) {
+                return invalid(place(), "`timeout`, `concurrent` and what is allowed a minute are at least 1");
             }
             for model in &provider.models {
                 let place = format!("model `{}/{}`", provider.name, model.name);

@@ -56,6 +56,8 @@ pub enum AskError {
         status: u16,
         /// How often it was asked.
         tries: u32,
+        /// When to try again, where it said so.
+        wait: Option<Duration>,
     },
     /// No connection. Time, or an administrator: a wrong address.
     #[error("{provider} cannot be reached: {why}")]
@@ -132,7 +134,8 @@ impl AskError {
     pub fn passes(&self) -> Option<Option<Duration>> {
         match self {
             Self::RateLimited { wait, .. } => Some(Some(*wait)),
-            Self::Failed { .. } | Self::Unreachable { .. } | Self::Timeout { .. } | Self::CutOff { .. } => Some(None),
+            Self::Failed { wait, .. } => Some(*wait),
+            Self::Unreachable { .. } | Self::Timeout { .. } | Self::CutOff { .. } => Some(None),
             _ => None,
         }
     }

@@ -22,6 +22,7 @@ use crate::{
     ledger::{Begun, End, Intent, Kind, Ledger, LedgerError},
     models::Models,
     provider::Written,
+    read,
     said::Said,
     shape::Shape,
 };
@@ -334,7 +335,7 @@ impl Calls {
         let HttpRequest { method, url, body, .. } = request;
         self.leave_seat();
         let sent = web.send(prepared, body).await;
-        self.unavailable = passing(&method, &url, repeatable, &sent);
+        self.unavailable = passing(&method, &url, repeatable, &sent, self.outside.services.clock.now());
         let known = sent.as_ref().err().is_none_or(|failed| !failed.may_have_arrived);
         let reply = sent.map(Answer::Response).map_err(|failed| failed.error);
         let passing = self.unavailable.is_some();
@@ -418,13 +419,19 @@ impl Calls {
 }
 
 /// Whether a request may go better after a while, and may be made again.
-fn passing(method: &str, url: &str, repeatable: bool, sent: &Result<HttpResponse, SendError>) -> Option<Unavailable> {
+fn passing(
+    method: &str,
+    url: &str,
+    repeatable: bool,
+    sent: &Result<HttpResponse, SendError>,
+    now: jiff::Timestamp,
+) -> Option<Unavailable> {
     match sent {
         Ok(response) if repeatable && matches!(response.status, 408 | 429 | 500..=599) => {
             let place = url.split(['?', '#']).next().unwrap_or_default();
             let text = format!("`{method} {place}` was answered with {}", response.status);
             let header = response.headers.iter().find(|(name, _)| name == "retry-after");
-            let wait = header.and_then(|(_, seconds)| seconds.trim().parse().ok()).map(Duration::from_secs);
+            let wait = header.and_then(|(_, text)| read::retry_after(text, now));
             Some(Unavailable { error: Error::unavailable("http-status", text), wait })
         }
         Err(failed) if failed.passes && (repeatable || !failed.may_have_arrived) => {

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use jiff::Timestamp;
 use reqwest::{Client, ClientBuilder, Response, redirect};
 
 /// A client without proxies, cookies, redirects and decompression.
@@ -28,6 +29,16 @@ pub(crate) async fn body(mut response: Response, max: usize) -> Result<Option<Ve
         body.extend_from_slice(&piece);
     }
     Ok(Some(body))
+}
+
+/// How long a `Retry-After` says to wait: seconds, or a date.
+pub(crate) fn retry_after(text: &str, now: Timestamp) -> Option<Duration> {
+    let text = text.trim();
+    if let Ok(seconds) = text.parse::<f64>() {
+        return Duration::try_from_secs_f64(seconds.max(0.0)).ok();
+    }
+    let date = httpdate::parse_http_date(text).ok()?;
+    Some(date.duration_since(now.into()).unwrap_or_default())
 }
 
 /// Why a request failed: the innermost cause, without the address, which may hold what nobody should read.

@@ -561,7 +561,26 @@ async fn a_secret_goes_to_its_host_and_header_only() {
         assert_eq!(error(header, "x").await.code, "bad-header", "{header}");
     }
     assert_eq!(error("x-split", "a\r\nx-injected: b").await.code, "bad-header");
+    assert_eq!(error("x-${secret:shop}", "x").await.code, "bad-header");
+    // Where it would leave its header: in the address, whichever part of it, and in the body.
+    for path in ["/api/${secret:shop}", "/api/x?key=${secret:shop}", "/api/x#${secret:shop}"] {
+        let refused = shop.send(shop.request("GET", path)).await.unwrap_err();
+        assert_eq!((refused.kind, refused.code.as_str()), (ErrorKind::AccessDenied, "secret-refused"), "{path}");
+        assert!(refused.message.contains("the address names a secret"), "{refused}");
+    }
+    let user = shop.server.url.replace("http://", "http://${secret:shop}@");
+    let refused = shop.send(request("GET", &format!("{user}/api/x"))).await.unwrap_err();
+    assert_eq!(refused.code, "secret-refused", "{refused}");
+    let mut asked = shop.request("POST", "/api/x");
+    asked.body = br#"{"token": "${secret:shop}"}"#.to_vec();
+    let refused = shop.send(asked.clone()).await.unwrap_err();
+    assert_eq!(refused.code, "secret-refused", "{refused}");
+    assert!(refused.message.contains("the body names a secret"), "{refused}");
     assert_eq!(shop.server.seen().len(), 0);
+    // What only looks like one is text, such as somebody's message.
+    asked.body = br#"{"text": "${secret:none} ${secret:"}"#.to_vec();
+    assert_eq!(response(shop.send(asked.clone()).await).status, 200);
+    assert_eq!(shop.server.seen()[0].body, asked.body);
 
     let other = Server::start(vec![Step::status(200, "ok")]).await;
     let mut asked = request("GET", &format!("{}/api/x", other.url));
@@ -681,6 +700,64 @@ async fn redirects_are_answers_and_bad_services_are_errors() {
 }
 
 #[tokio::test]
+async fn a_service_has_ten_seconds_for_its_whole_answer() {
+    // Silent in the middle of it, and slow without ever being silent for long.
+    for step in [Step::Stall, Step::Trickle] {
+        let shop = Shop::start(vec![step]).await;
+        let mut sent = std::pin::pin!(shop.send(shop.request("GET", "/api/x")));
+        let begun = tokio::time::Instant::now();
+        while shop.server.seen().is_empty() {
+            tokio::select! {
+                biased;
+                reply = &mut sent => panic!("{reply:?}"),
+                () = tokio::task::yield_now() => {}
+            }
+        }
+        // From here on the clock goes on by itself whenever everybody waits.
+        tokio::time::pause();
+        let error = sent.await.unwrap_err();
+        let took = begun.elapsed();
+        tokio::time::resume();
+        assert_eq!((error.kind, error.code.as_str()), (ErrorKind::Unavailable, "http-timeout"), "{error}");
+        assert!(error.message.contains("no whole answer in 10 s"), "{error}");
+        assert!(took >= Duration::from_secs(10) && took < Duration::from_secs(12), "{took:?}");
+    }
+}
+
+#[tokio::test]
+async fn proxies_of_the_environment_are_not_used() {
+    const ADDRESS: &str = "TRIGGERBOX_TEST_ADDRESS";
+    if let Ok(url) = std::env::var(ADDRESS) {
+        return ask_directly(&url).await;
+    }
+    let server = Server::start(vec![Step::json(&answer("openai", "Hello."))]).await;
+    let proxy = Server::start(vec![Step::status(502, "a proxy")]).await;
+    // This test again, in an environment that names a proxy for everything.
+    let mut child = std::process::Command::new(std::env::current_exe().unwrap());
+    child.args(["outside::proxies_of_the_environment_are_not_used", "--exact"]).env(ADDRESS, &server.url);
+    for name in ["HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY"] {
+        child.env(name, &proxy.url).env(name.to_ascii_lowercase(), &proxy.url);
+    }
+    child.env_remove("NO_PROXY").env_remove("no_proxy").env_remove("REQUEST_METHOD");
+    let output = tokio::task::spawn_blocking(move || child.output().unwrap()).await.unwrap();
+    assert!(output.status.success(), "{output:?}");
+    assert_eq!((server.seen().len(), proxy.seen().len()), (2, 1), "two of ours, and one that takes what it finds");
+}
+
+/// Asks a service and a provider as a run does; and once as a client that takes proxies from its environment.
+async fn ask_directly(url: &str) {
+    let (clock, book, web) = (TestClock::new(), Book::new(), Web::new(&[], &env, None).unwrap());
+    let any: Arc<dyn triggerbox_llm::Clock> = Arc::clone(&clock) as _;
+    let models = Models::live(crate::support::config("openai", url), &any, &env).unwrap();
+    let mut calls = outside(models, Some(web), &book, &clock).start("run-1", 0, &agent_limits());
+    let grants = authority(&[&format!("GET {url}/api private")]);
+    let answer = calls.send(&grants, request("GET", &format!("{url}/api"))).await.unwrap();
+    assert_eq!(response(answer).status, 200);
+    assert_eq!(completion(calls.complete(question("?")).await.unwrap()).text, "Hello.");
+    assert_eq!(reqwest::get(format!("{url}/api")).await.unwrap().status().as_u16(), 502);
+}
+
+#[tokio::test]
 async fn a_write_that_may_have_arrived_is_never_made_twice() {
     let shop = Shop::start(vec![Step::Stall]).await;
     let grants = authority(&[shop.grants[0].as_str()]);
@@ -712,6 +789,24 @@ async fn a_write_that_may_have_arrived_is_never_made_twice() {
         ledger::make_again(&shop.book.0.lock().unwrap(), &run).unwrap();
         die_while_waiting(server, shop.calls(&run).send(&grants, asked)).await;
         assert_eq!(server.seen().len(), before + 1);
+    }
+}
+
+#[tokio::test]
+async fn a_busy_service_says_when_to_come_back() {
+    for (after, seconds) in [("7", Some(7)), ("Fri, 20 Nov 2026 09:30:37 GMT", Some(37)), ("soon", None)] {
+        for (method, key, again) in [("GET", false, true), ("POST", true, true), ("POST", false, false)] {
+            let shop = Shop::start(vec![Step::Say(503, vec![("retry-after", after.into())], String::new())]).await;
+            let mut asked = shop.request(method, "/api/orders");
+            if key {
+                asked.headers.push(("Idempotency-Key".into(), "order-7".into()));
+            }
+            let mut calls = shop.calls("run-1");
+            let reply = calls.send(&authority(&[shop.grants[0].as_str()]), asked).await.unwrap();
+            assert_eq!(response(reply).status, 503);
+            let wait = calls.unavailable().map(|unavailable| unavailable.wait);
+            assert_eq!(wait, again.then(|| seconds.map(Duration::from_secs)), "{method}, {after}");
+        }
     }
 }
 

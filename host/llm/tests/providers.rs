@@ -3,7 +3,8 @@
 use std::{sync::Arc, time::Duration};
 
 use serde_json::json;
-use triggerbox_llm::{Clock, Config, Models};
+use tokio::sync::Semaphore;
+use triggerbox_llm::{Clock, Config, Models, config::Provider};
 use triggerbox_model::call::{Finish, LlmMessage, LlmRequest, Tool, ToolCall, ToolResult};
 
 use crate::support::{KEY, Server, Step, TestClock, answer, config, env, live, question};
@@ -225,6 +226,114 @@ async fn our_own_rate_limit_is_waited_for_and_reported() {
     assert_eq!(clock.waits(), [Duration::from_secs(30)]);
 }
 
+// Shows: F087
+#[tokio::test]
+async fn tokens_a_minute_are_waited_for_at_their_worst_case() {
+    let server = Server::start(vec![Step::json(&answer("openai", "Hello."))]).await;
+    let clock = TestClock::new();
+    let worst = live("openai", &server, &clock).worst_case(&question("?")).unwrap().tokens;
+    assert!(worst > 120, "an answer uses 120");
+    let models = with(&server, &clock, |provider| provider.tokens_per_minute = Some(2 * u32::try_from(worst).unwrap()));
+    for _ in 0..3 {
+        models.ask(&question("?")).await.unwrap();
+    }
+    assert_eq!(clock.waits(), [Duration::from_secs(30)], "two in a minute, and the third when there is room for it");
+    // Longer than anybody should wait: told so, and nothing is sent.
+    let models = with(&server, &clock, |provider| provider.tokens_per_minute = Some(u32::try_from(worst / 2).unwrap()));
+    models.ask(&question("?")).await.unwrap();
+    let (before, error) = (server.seen().len(), models.ask(&question("?")).await.unwrap_err());
+    assert_eq!((error.code(), server.seen().len()), ("llm-rate-limited", before), "{error}");
+    assert!(matches!(error.passes(), Some(Some(wait)) if wait > Duration::from_secs(60)), "{error}");
+}
+
+/// A provider of the file with other settings.
+fn with(server: &Server, clock: &Arc<TestClock>, set: impl FnOnce(&mut Provider)) -> Models {
+    let mut config = config("openai", &server.url);
+    set(&mut config.providers[0]);
+    let clock: Arc<dyn Clock> = Arc::clone(clock) as _;
+    Models::live(config, &clock, &env).unwrap()
+}
+
+// Shows: F087
+#[tokio::test]
+async fn no_more_questions_than_allowed_are_at_a_provider_at_once() {
+    let permits = Arc::new(Semaphore::new(0));
+    let held = Step::Held(Arc::clone(&permits), answer("openai", "Hello.").to_string());
+    let server = Server::start(vec![held]).await;
+    let models = Arc::new(with(&server, &TestClock::new(), |provider| {
+        provider.concurrent = 2;
+        provider.timeout = 60;
+    }));
+    let mut asked = tokio::task::JoinSet::new();
+    for _ in 0..5 {
+        let models = Arc::clone(&models);
+        asked.spawn(async move { models.ask(&question("?")).await });
+    }
+    while server.seen().len() < 2 {
+        tokio::task::yield_now().await;
+    }
+    permits.add_permits(5);
+    while let Some(answered) = asked.join_next().await {
+        assert_eq!(answered.unwrap().unwrap().completion.text, "Hello.");
+    }
+    assert_eq!((server.seen().len(), server.most_at_once()), (5, 2));
+}
+
+#[tokio::test]
+async fn the_key_goes_into_the_header_and_the_bound_into_the_field_that_the_provider_wants() {
+    for kind in KINDS {
+        let server = Server::start(vec![Step::json(&answer(kind, "Hello."))]).await;
+        let mut config = config(kind, &server.url);
+        config.providers[0].key_header = Some("api-key".into());
+        config.providers[0].models[0].max_output_field = "max_completion_tokens".into();
+        let clock: Arc<dyn Clock> = TestClock::new();
+        let models = Models::live(config, &clock, &env).unwrap();
+        models.ask(&LlmRequest { max_tokens: Some(7), ..question("?") }).await.unwrap();
+        let seen = &server.seen()[0];
+        let head = seen.head.to_ascii_lowercase();
+        assert!(head.contains(&format!("\r\napi-key: {KEY}\r\n")), "as it is: {head}");
+        assert_eq!(head.matches(KEY).count(), 1, "{head}");
+        assert!(!head.contains("authorization:") && !head.contains("x-api-key:"), "{head}");
+        let sent = seen.json();
+        // Anthropic's protocol has one name for it.
+        let (field, other) = match kind {
+            "openai" => ("max_completion_tokens", "max_tokens"),
+            _ => ("max_tokens", "max_completion_tokens"),
+        };
+        assert_eq!((&sent[field], sent.get(other)), (&json!(7), None), "{sent}");
+    }
+    let server = Server::start(vec![Step::json(&answer("openai", "Hello."))]).await;
+    let clock: Arc<dyn Clock> = TestClock::new();
+    let mut config = config("openai", &server.url);
+    config.providers[0].key_header = Some("no header".into());
+    let error = Models::live(config, &clock, &env).err().unwrap().to_string();
+    assert!(error.contains("`key-header` is not the name of a header") && !error.contains(KEY), "{error}");
+}
+
+// Shows: F087
+#[tokio::test]
+async fn a_broken_provider_says_when_it_may_be_asked_again() {
+    for kind in KINDS {
+        let down = |status, after: &str| Step::Say(status, vec![("retry-after", after.to_owned())], "down".into());
+        let steps = vec![
+            down(503, "9"),
+            down(502, "Fri, 20 Nov 2026 09:30:29 GMT"),
+            down(500, "0.5"),
+            Step::json(&answer(kind, "Hello.")),
+        ];
+        let server = Server::start(steps).await;
+        let clock = TestClock::new();
+        assert_eq!(live(kind, &server, &clock).ask(&question("?")).await.unwrap().completion.text, "Hello.");
+        assert_eq!(clock.waits(), [9_000, 20_000, 500].map(Duration::from_millis), "{kind}");
+        // Longer than anybody should wait: the run is told when to come back.
+        let server = Server::start(vec![down(503, "3600")]).await;
+        let clock = TestClock::new();
+        let error = live(kind, &server, &clock).ask(&question("?")).await.unwrap_err();
+        assert_eq!((error.code(), server.seen().len(), clock.waits().len()), ("llm-provider-failed", 1, 0), "{error}");
+        assert_eq!(error.passes(), Some(Some(Duration::from_secs(3600))));
+    }
+}
+
 #[tokio::test]
 async fn what_is_not_counted_is_taken_at_its_worst() {
     let mut uncounted = answer("openai", "Hello.");
@@ -249,6 +358,7 @@ fn the_providers_file_says_what_is_wrong_with_it() {
         ("http://127.0.0.1:1/v1", "http://127.0.0.1:1/v1?key=secret-key", "keys go into `key`"),
         ("name = \"test\"", "nmae = \"test\"", "unknown field `nmae`"),
         ("timeout = 1", "timeout = 0", "at least 1"),
+        ("timeout = 1", "timeout = 1\ntokens-per-minute = 0", "at least 1"),
         ("env = \"TEST_KEY\"", "env = \"TEST_KEY\"\nplain = \"secret-key\"", "line"),
     ] {
         let text = good.replace(from, to);

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use triggerbox_model::{
-    call::{Answer, Call, Ran},
+    call::{Answer, Call, Ran, Reply},
     error::Error,
     limits::{Limit, Meter},
 };
@@ -59,10 +59,11 @@ impl State {
         self.console.drain(&mut self.meter, &mut *self.host);
         let to_other_service = matches!(call, Call::Send { .. });
         let outside = to_other_service || matches!(call, Call::Complete { .. });
-        let reply = self.clock.in_host(begin, self.host.call(call)).await.map_err(Stop::from)?;
-        if to_other_service {
-            self.charge(Limit::HttpTime, u64::try_from(begin.elapsed().as_millis()).unwrap_or(u64::MAX))?;
-        }
+        let reply = if to_other_service {
+            self.in_http_time(begin, call).await?
+        } else {
+            self.clock.in_host(begin, self.host.call(call)).await.map_err(Stop::from)?
+        };
         if outside {
             self.clock.in_host(Instant::now(), self.host.go_on()).await;
         }
@@ -70,6 +71,20 @@ impl State {
             self.meter.after(answer).map_err(Stop::from)?;
         }
         Ok(reply.map(Answer::plain))
+    }
+
+    /// Has the host ask another service, no longer than the run may spend on that in all: where the service keeps it waiting,
+    /// the call is dropped.
+    async fn in_http_time(&mut self, begin: Instant, call: Call) -> wasmtime::Result<Reply> {
+        let left = Duration::from_millis(self.meter.remaining(Limit::HttpTime));
+        let over = Stop::Limit(Limit::HttpTime);
+        if left.is_zero() {
+            return Err(over.into());
+        }
+        let answered = self.clock.in_host(begin, self.host.call(call));
+        let reply = tokio::time::timeout(left, answered).await.map_err(|_| over)?;
+        self.charge(Limit::HttpTime, milliseconds(begin.elapsed()))?;
+        Ok(reply.map_err(Stop::from)?)
     }
 
     /// Tells the host what is used so far, for a script that it runs within this run.

@@ -4,7 +4,7 @@ use triggerbox_model::{
     call::{Answer, Call, Ran, Reply},
     event::Failure,
     limits::{Limit, Meter, PerLimit, Writes},
-    value::Value,
+    value::{FieldValue, Value},
 };
 use triggerbox_sandbox::{Ending, Host, HostFault, LogLevel, Pool, Sandbox};
 
@@ -66,6 +66,23 @@ async fn a_refusal_is_the_scripts_to_handle() {
     let run = run(guests::HIGH_VALUE_ORDER.component, limits(&[]), host).await;
     let Ending::Failed(failure) = &run.ending else { panic!("{:?}", run.ending) };
     assert!(failure.message().contains("refuses everything"), "{failure:?}");
+}
+
+#[tokio::test]
+async fn the_time_for_other_services_is_over_where_one_keeps_the_run_waiting_and_all_together() {
+    let mut event = event();
+    event.parameters = vec![FieldValue::new("what", Value::text("http-calls"))];
+    let script = sandbox().compile(guests::FLOODS.component).unwrap();
+    // How often another service is asked until the time is over.
+    for (mood, milliseconds, asked) in [(Mood::Unheard, 50, 1), (Mood::Slow, 12, 3), (Mood::Good, 0, 0)] {
+        let limits = limits(&[(Limit::HttpTime, milliseconds), (Limit::HttpCalls, 1_000)]);
+        let run = script.run(event.clone(), limits, Box::new(Memory { mood, ..Memory::default() })).await;
+        let Ending::LimitExceeded(breach) = &run.ending else { panic!("{:?}", run.ending) };
+        assert_eq!((breach.limit, breach.max), (Limit::HttpTime, milliseconds), "{breach}");
+        assert!(breach.used > milliseconds && run.used.get(Limit::HttpCalls) <= asked.max(1), "{breach}");
+        // One question before all others: which leads there are.
+        assert!(memory(run).asked <= 1 + asked as usize, "asked no more after that");
+    }
 }
 
 #[tokio::test]

@@ -73,6 +73,15 @@ impl Secrets {
         Ok(value)
     }
 
+    /// Whether an address or a body names one of them. There it would never be filled in.
+    pub(crate) fn are_named_in(&self, text: &[u8]) -> bool {
+        let named = |bound: &Bound| {
+            let placeholder = format!("{OPEN}{}}}", bound.name);
+            text.windows(placeholder.len()).any(|part| part == placeholder.as_bytes())
+        };
+        self.0.iter().any(named)
+    }
+
     fn find(&self, name: &str, url: &Url, header: &HeaderName) -> Result<&Bound, Error> {
         let denied = |why: String| Error::denied("secret-refused", format!("secret `{name}` {why}"));
         let bound = self.0.iter().find(|bound| bound.name == name);

@@ -2,7 +2,7 @@
 
 use std::{
     sync::{Arc, Mutex, PoisonError},
-    time::{Duration, SystemTime},
+    time::Duration,
 };
 
 use reqwest::{
@@ -139,7 +139,9 @@ impl Connection {
             let wait = asked_to_wait.unwrap_or_else(|| back_off(tries));
             if tries > self.provider.retries || wait > LONGEST_WAIT {
                 return Err(match error {
-                    AskError::Failed { provider, status, .. } => AskError::Failed { provider, status, tries },
+                    AskError::Failed { provider, status, .. } => {
+                        AskError::Failed { provider, status, tries, wait: asked_to_wait }
+                    }
                     AskError::RateLimited { provider, .. } => AskError::RateLimited { provider, wait },
                     other => other,
                 });
@@ -227,13 +229,14 @@ impl Connection {
     async fn refused(&self, status: StatusCode, response: Response) -> Failed {
         let provider = self.name();
         let code = status.as_u16();
-        let wait = retry_after(response.headers(), self.clock.now().into());
+        let header = response.headers().get(RETRY_AFTER).and_then(|value| value.to_str().ok());
+        let wait = header.and_then(|text| read::retry_after(text, self.clock.now()));
         match code {
             429 => {
                 let error = AskError::RateLimited { provider, wait: wait.unwrap_or_default() };
                 Failed::ForNow { error, wait }
             }
-            408 | 500..=599 => Failed::ForNow { error: AskError::Failed { provider, status: code, tries: 0 }, wait },
+            408 | 500..=599 => Failed::ForNow { error: AskError::Failed { provider, status: code, tries: 0, wait }, wait },
             401 | 403 => Failed::ForGood(AskError::KeyRefused { provider, status: code }),
             300..=399 => {
                 let message = "it sends us elsewhere; set `base-url` to where it answers itself".to_owned();
@@ -291,16 +294,6 @@ fn back_off(tries: u32) -> Duration {
     let longest =
         Duration::from_millis(500).saturating_mul(1 << tries.saturating_sub(1).min(6)).min(Duration::from_secs(30));
     longest.mul_f64(rand::random_range(0.5..=1.0))
-}
-
-/// Seconds, or a date.
-fn retry_after(headers: &HeaderMap, now: SystemTime) -> Option<Duration> {
-    let text = headers.get(RETRY_AFTER)?.to_str().ok()?.trim();
-    if let Ok(seconds) = text.parse::<f64>() {
-        return Duration::try_from_secs_f64(seconds.max(0.0)).ok();
-    }
-    let date = httpdate::parse_http_date(text).ok()?;
-    Some(date.duration_since(now).unwrap_or_default())
 }
 
 #[cfg(test)]

@@ -19,7 +19,7 @@ use serde_json::{Value, json};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::{TcpListener, TcpStream},
-    sync::Notify,
+    sync::{Notify, Semaphore},
 };
 use triggerbox_llm::{
     Clock, Config, Ledger, Models, Outside, Services, Spender,
@@ -51,6 +51,10 @@ pub(crate) enum Step {
     CutOff,
     /// Sends a part of an answer and then nothing, for ever.
     Stall,
+    /// Sends a byte of an answer each second, for ever.
+    Trickle,
+    /// Answers when there is a permit for it.
+    Held(Arc<Semaphore>, String),
     /// Sends so many bytes as one answer, with its length.
     Large(usize),
     /// Sends for ever, without a length.
@@ -87,6 +91,14 @@ pub(crate) struct Server {
     pub(crate) url: String,
     seen: Arc<Mutex<Vec<Seen>>>,
     sent: Arc<Mutex<usize>>,
+    at_once: Arc<Mutex<AtOnce>>,
+}
+
+/// Requests that were read and are not answered yet.
+#[derive(Default)]
+struct AtOnce {
+    now: usize,
+    most: usize,
 }
 
 impl Server {
@@ -95,23 +107,37 @@ impl Server {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
         let (seen, sent) = (Arc::<Mutex<Vec<Seen>>>::default(), Arc::<Mutex<usize>>::default());
-        let (all, count) = (Arc::clone(&seen), Arc::clone(&sent));
+        let at_once = Arc::<Mutex<AtOnce>>::default();
+        let (all, count, open) = (Arc::clone(&seen), Arc::clone(&sent), Arc::clone(&at_once));
         tokio::spawn(async move {
             loop {
                 let (mut stream, _) = listener.accept().await.unwrap();
                 let (all, count, steps) = (Arc::clone(&all), Arc::clone(&count), steps.clone());
+                let open = Arc::clone(&open);
                 tokio::spawn(async move {
                     let Some(request) = read(&mut stream).await else { return };
                     let step = {
                         let mut all = all.lock().unwrap();
                         all.push(request);
+                        let mut open = open.lock().unwrap();
+                        open.now += 1;
+                        open.most = open.most.max(open.now);
                         steps[(all.len() - 1).min(steps.len() - 1)].clone()
                     };
+                    if let Step::Held(permits, _) = &step {
+                        permits.acquire().await.unwrap().forget();
+                    }
+                    open.lock().unwrap().now -= 1;
                     play(&mut stream, step, &count).await;
                 });
             }
         });
-        Self { url, seen, sent }
+        Self { url, seen, sent, at_once }
+    }
+
+    /// How many requests waited for their answers at once, at most.
+    pub(crate) fn most_at_once(&self) -> usize {
+        self.at_once.lock().unwrap().most
     }
 
     pub(crate) fn seen(&self) -> Vec<Seen> {
@@ -179,6 +205,15 @@ async fn play(stream: &mut TcpStream, step: Step, sent: &Mutex<usize>) {
             // Until the other side gives up.
             stream.read(&mut [0; 16]).await.map(drop)
         }
+        Step::Trickle => {
+            let mut sent = stream.write_all(head(200, &[], None).as_bytes()).await;
+            while sent.is_ok() {
+                tokio::time::sleep(Duration::from_secs(1)).await;
+                sent = stream.write_all(b"1\r\n \r\n").await;
+            }
+            sent
+        }
+        Step::Held(_, body) => stream.write_all((head(200, &[], Some(body.len())) + &body).as_bytes()).await,
         Step::Large(size) => {
             let _ = stream.write_all(head(200, &[], Some(size)).as_bytes()).await;
             pour(stream, size, sent, false).await

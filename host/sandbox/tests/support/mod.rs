@@ -40,6 +40,10 @@ pub enum Mood {
     Silent,
     /// Its backend is gone.
     Broken,
+    /// Other services never answer it.
+    Unheard,
+    /// Other services take 5 ms to say no.
+    Slow,
 }
 
 #[async_trait::async_trait]
@@ -50,6 +54,12 @@ impl Host for Memory {
             Mood::Good => {}
             Mood::Refusing => return Ok(Err(Error::denied("denied", "the test's policy refuses everything"))),
             Mood::Silent => std::future::pending().await,
+            Mood::Unheard if matches!(call, Call::Send { .. }) => std::future::pending().await,
+            Mood::Slow if matches!(call, Call::Send { .. }) => {
+                let begun = std::time::Instant::now();
+                while begun.elapsed() < std::time::Duration::from_millis(5) {}
+            }
+            Mood::Unheard | Mood::Slow => {}
             Mood::Broken => return Err(HostFault::new("the database is gone")),
         }
         Ok(Ok(match &call {
