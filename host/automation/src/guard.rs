@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use triggerbox_llm::{Calls, Halt, Unavailable, budget::Amount};
+use triggerbox_llm::{Calls, Halt, Unavailable};
 use triggerbox_model::{
     call::{Answer, Call, DomainSource, HttpRequest, LlmRequest, Page, RUN_SCRIPT, Reply, WITH_CONTEXT},
     domain::{Domain, Literal, Operator},
@@ -99,12 +99,6 @@ impl<R: Records> Guard<R> {
     #[must_use]
     pub fn unavailable(&self) -> Option<&Unavailable> {
         self.outside.as_ref()?.unavailable()
-    }
-
-    /// What this attempt spent on language models.
-    #[must_use]
-    pub fn spent(&self) -> Amount {
-        self.outside.as_ref().map_or_else(Amount::default, Calls::spent)
     }
 
     /// What the run staged, the log's sink, and every refusal that the script met.

@@ -4,7 +4,7 @@
 use std::{sync::Arc, time::Duration};
 
 use jiff::Timestamp;
-use triggerbox_llm::{Outside, Unavailable, budget::Amount};
+use triggerbox_llm::{Outside, Unavailable};
 use triggerbox_model::{
     error::Error,
     event::{Event, Outcome, PreviousRun, Trigger},
@@ -90,8 +90,6 @@ pub struct Done {
     pub fault: Option<OdooError>,
     /// Who was not available when it asked last.
     pub unavailable: Option<Unavailable>,
-    /// What it spent on language models in this attempt.
-    pub spent: Amount,
     /// The limits that were in force.
     pub limits: Limits,
     /// What was used of each.
@@ -130,7 +128,6 @@ impl Done {
             conflict: None,
             fault: None,
             unavailable: None,
-            spent: Amount::default(),
             limits,
             used: PerLimit::ZERO,
             durations,
@@ -192,7 +189,7 @@ pub(crate) async fn play_over<R: Records>(
             return Err(RunError::Backend("the sandbox returned another run's host".to_owned()));
         };
         let (guard, kept) = recorder.into_parts();
-        let (unavailable, spent, plan) = (guard.unavailable().cloned(), guard.spent(), guard.judged().cloned());
+        let (unavailable, plan) = (guard.unavailable().cloned(), guard.judged().cloned());
         let (its_session, its_log, refusals) = guard.into_parts();
         (session, log) = (its_session, its_log);
         outcome = match &run.ending {
@@ -216,7 +213,6 @@ pub(crate) async fn play_over<R: Records>(
             conflict: session.outdated().cloned(),
             fault: session.fault(),
             unavailable,
-            spent,
             limits: run.limits,
             used: run.used,
             durations: run.durations,

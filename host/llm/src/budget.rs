@@ -30,6 +30,16 @@ impl Amount {
         }
     }
 
+    /// What is left without the other.
+    #[must_use]
+    pub fn minus(self, other: Self) -> Self {
+        Self {
+            calls: self.calls.saturating_sub(other.calls),
+            tokens: self.tokens.saturating_sub(other.tokens),
+            micro_euro: self.micro_euro.saturating_sub(other.micro_euro),
+        }
+    }
+
     /// The first limit that `self` is over.
     fn over(self, max: Self) -> Option<(Limit, u64, u64)> {
         let rows = [

@@ -38,6 +38,6 @@ pub use self::{
     config::Config,
     ledger::Ledger,
     models::Models,
-    outside::{Calls, Halt, Outside, Seat, Services, Session, Spender, Unavailable},
+    outside::{Calls, Halt, Outside, Seat, Services, Session, Spender, Spent, Unavailable},
     recording::{Matching, Origin, Recording},
 };

@@ -1,7 +1,11 @@
 //! What one run asks of the outside: intent stored and charged, call made, answer stored, and only then the script
 //! sees it.
 
-use std::{collections::HashMap, sync::Arc, time::Duration};
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
 
 use serde::Serialize;
 use serde_json::json;
@@ -54,8 +58,8 @@ impl std::fmt::Debug for Services {
     }
 }
 
-/// Who spends.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+/// Who spends, and what they spent.
+#[derive(Debug, Clone, Default)]
 pub struct Spender {
     /// The rule.
     pub rule: String,
@@ -65,6 +69,33 @@ pub struct Spender {
     pub session: Option<Session>,
     /// The model of a question that names none; none: the host's default.
     pub model: Option<String>,
+    /// What language models cost so far. One for each attempt.
+    pub spent: Spent,
+}
+
+/// What one attempt spent on language models so far: a call that is under way, or was ended in the middle, at its worst case;
+/// nothing for an answer that an earlier attempt paid for. Clones are the same.
+#[derive(Debug, Clone, Default)]
+pub struct Spent(Arc<Mutex<Amount>>);
+
+impl Spent {
+    /// All of it.
+    #[must_use]
+    pub fn total(&self) -> Amount {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A call begins.
+    fn begin(&self, worst: Amount) {
+        let mut spent = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        *spent = spent.plus(worst);
+    }
+
+    /// It used so much.
+    fn settle(&self, worst: Amount, used: Amount) {
+        let mut spent = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        *spent = spent.minus(worst).plus(used);
+    }
 }
 
 /// What a rule's runs for one record may use together; of a rule that is not chained, one run.
@@ -151,8 +182,6 @@ pub struct Calls {
     written: Written,
     /// The last call came to nothing because somebody was not available.
     unavailable: Option<Unavailable>,
-    /// What this attempt's calls used. Answers that an earlier attempt paid for are not in it.
-    spent: Amount,
 }
 
 impl Calls {
@@ -166,7 +195,6 @@ impl Calls {
             said: Said::default(),
             written: Written::default(),
             unavailable: None,
-            spent: Amount::default(),
         }
     }
 
@@ -183,14 +211,6 @@ impl Calls {
     pub fn after(&mut self, within: Self) {
         self.made = within.made;
         self.unavailable = within.unavailable;
-        self.spent = self.spent.plus(within.spent);
-    }
-
-    /// What this attempt's calls of language models used, as far as they came to an end: the worst case of a call whose answer
-    /// was lost, and nothing for an answer that an earlier attempt paid for.
-    #[must_use]
-    pub fn spent(&self) -> Amount {
-        self.spent
     }
 
     /// Who was not available when the run asked last. A script that fails then may succeed another time.
@@ -275,6 +295,7 @@ impl Calls {
             Begun::Unknown => return Err(Halt::OutcomeUnknown("a model's answer was never known".to_owned())),
         };
         self.leave_seat();
+        self.outside.spender.spent.begin(worst);
         // Dropped here, the call stays an intent, charged at its worst case.
         let answered = self.outside.services.models.go_on(request, &mut self.written).await;
         let (used, known) = match &answered {
@@ -285,7 +306,7 @@ impl Calls {
             Err(error) if error.may_have_cost() => (None, false),
             Err(_) => (Some(Amount::default()), true),
         };
-        self.spent = self.spent.plus(used.unwrap_or(worst));
+        self.outside.spender.spent.settle(worst, used.unwrap_or(worst));
         let wait = answered.as_ref().err().and_then(AskError::passes);
         let reply = answered.map(|answered| answered.completion).map_err(Error::from);
         self.unavailable =

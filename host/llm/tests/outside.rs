@@ -267,18 +267,22 @@ async fn a_question_whose_answer_was_lost_is_charged_at_its_worst_and_asked_agai
     die_while_waiting(&server, outside.start("run-1", 0, &agent_limits()).complete(question("?"))).await;
     assert_eq!(book.calls("run-1")[0].state, "intent");
     assert_eq!(book.used(Scope::Run, "run-1"), worst);
+    let spent = || outside.spender.spent.total();
+    assert_eq!(spent(), worst, "what was ended in the middle is among what is told");
     // The next attempt asks again, visibly, and pays for both.
     let mut second = outside.start("run-1", 0, &agent_limits());
     assert_eq!(completion(second.complete(question("?")).await.unwrap()).text, "Hello.");
     let states: Vec<_> = book.calls("run-1").into_iter().map(|call| call.state).collect();
     assert_eq!(states, ["unknown", "answered"]);
     assert_eq!(book.used(Scope::Run, "run-1").tokens, worst.tokens + 120);
+    assert_eq!((spent().tokens, spent().calls), (worst.tokens + 120, 2), "each once");
     assert_eq!(book.used(Scope::Root, "event-1").calls, 2);
     // Killed after the answer was stored, before the script saw it: the next attempt gets the stored one.
     let mut third = outside.start("run-1", 0, &agent_limits());
     assert_eq!(completion(third.complete(question("?")).await.unwrap()).text, "Hello.");
     assert_eq!(server.seen().len(), 2);
     assert_eq!(book.used(Scope::Run, "run-1").tokens, worst.tokens + 120, "nothing more is charged");
+    assert_eq!(spent().calls, 2);
     // The same question for the second time in one attempt is another call, and so is a different one.
     completion(third.complete(question("?")).await.unwrap());
     completion(third.complete(question("Other?")).await.unwrap());
@@ -354,6 +358,22 @@ async fn answers_that_break_off_stay_charged_and_clear_refusals_do_not() {
     let error = calls.complete(question("2")).await.unwrap().unwrap_err();
     assert_eq!(error.code, "llm-refused");
     assert_eq!(book.used(Scope::Run, "run-1"), worst);
+}
+
+#[tokio::test]
+async fn what_a_script_within_the_run_spent_is_the_attempts_also_when_it_is_cut_off() {
+    let server = Server::start(vec![Step::json(&answer("openai", "Hello.")), Step::Stall]).await;
+    let (clock, book) = (TestClock::new(), Book::new());
+    let outside = outside(live("openai", &server, &clock), None, &book, &clock);
+    let mut calls = outside.start("run-1", 0, &agent_limits());
+    completion(calls.complete(question("1")).await.unwrap());
+    let mut within = calls.within("a");
+    die_while_waiting(&server, within.complete(question("2"))).await;
+    // The script's calls are gone with it.
+    drop(within);
+    let worst = outside.services.models.worst_case(&question("2")).unwrap();
+    assert_eq!(outside.spender.spent.total().tokens, 120 + worst.tokens);
+    assert_eq!(outside.spender.spent.total(), book.used(Scope::Run, "run-1"));
 }
 
 #[tokio::test]

@@ -3,7 +3,7 @@
 use std::sync::{Arc, Mutex};
 
 use tokio::sync::{oneshot, watch};
-use triggerbox_llm::{Outside, Seat, Session, Spender};
+use triggerbox_llm::{Outside, Seat, Session, Spender, Spent};
 use triggerbox_model::{
     changes::ChangeSet,
     domain::eval::Records,
@@ -63,19 +63,23 @@ impl Engine {
         if !matches!(held, Ok(true)) {
             return held.map(|_| ());
         }
+        let (started, spent) = (self.clock().now(), Spent::default());
         let tried = tokio::select! {
-            tried = self.run_scripts(claim.clone(), &seat, log) => tried,
+            tried = self.run_scripts(claim.clone(), &seat, log, &spent) => tried,
             // Dropping the other future ended the scripts. What is to be kept of the run, the one who cancelled it kept.
-            Ok(()) = cancelled => return Ok(()),
+            Ok(()) = cancelled => {
+                let observed = self.observed(&claim, started, &[], spent.total());
+                return observed.map_or(Ok(()), |attempt| self.tell(attempt));
+            }
         };
         crate::failpoint::hit("ran");
         self.finish(tried).await
     }
 
-    async fn run_scripts(&self, claim: Claim, seat: &Arc<Taken>, log: Lines) -> Tried {
+    async fn run_scripts(&self, claim: Claim, seat: &Arc<Taken>, log: Lines, spent: &Spent) -> Tried {
         let started = self.clock().now();
         let mut steps = Vec::new();
-        let ended = match self.try_scripts(&claim, &log, Some(seat), &mut steps).await {
+        let ended = match self.try_scripts(&claim, &log, Some(seat), &mut steps, spent).await {
             Ok(result) => result,
             // What the engine itself asks is answered at once, if anybody is there. Of scripts that did not run nothing is kept:
             // in a day that would be hundreds of tries.
@@ -94,7 +98,7 @@ impl Engine {
             }
             Err(error) => Ended::NotRun(error.into_error()),
         };
-        Tried { claim, started, steps, log: log.take(), ended }
+        Tried { claim, started, steps, spent: spent.total(), log: log.take(), ended }
     }
 
     pub(super) async fn try_scripts(
@@ -103,9 +107,10 @@ impl Engine {
         log: &Lines,
         seat: Option<&Arc<Taken>>,
         done: &mut Vec<Done>,
+        spent: &Spent,
     ) -> Result<Ended, EngineError> {
         if let Some(backend) = self.odoo() {
-            return self.try_remote(backend, claim, log, seat, done).await;
+            return self.try_remote(backend, claim, log, seat, done, spent).await;
         }
         let rule = &claim.rule.rule;
         let now = timestamp(claim.at);
@@ -139,7 +144,7 @@ impl Engine {
         let steps = self.steps(rule, claim.class, &policy).await;
         let session = self.begin_session(claim, &records, &steps).await?;
         let steps = steps?;
-        let outside = self.outside(claim, &records, session, seat);
+        let outside = self.outside(claim, &records, session, seat, spent);
         let task = self.task(claim, records, (actor, run_as), now)?;
         let log = Box::new(log.clone());
         let played = play(self.database(), env.clone(), &task, &steps, self.keep(), outside.as_ref(), log).await?;
@@ -251,6 +256,7 @@ impl Engine {
         records: &[Id],
         session: Option<Session>,
         seat: Option<&Arc<Taken>>,
+        spent: &Spent,
     ) -> Option<Outside> {
         let rule = &claim.rule.rule;
         Some(Outside {
@@ -261,6 +267,7 @@ impl Engine {
                 root: (claim.root != 0).then(|| claim.root.to_string()),
                 session,
                 model: None,
+                spent: spent.clone(),
             },
             only_reads: rule.mode != Mode::Auto || rule.environment == Environment::Test,
             seat: seat.map(|seat| Arc::clone(seat) as Arc<dyn Seat>),

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use triggerbox_llm::Spent;
 use triggerbox_model::{
     changes::Diff,
     event::Trigger,
@@ -92,7 +93,7 @@ impl Engine {
         };
         let log = Lines::default();
         let mut steps = Vec::new();
-        let ended = match self.try_scripts(&claim, &log, None, &mut steps).await {
+        let ended = match self.try_scripts(&claim, &log, None, &mut steps, &Spent::default()).await {
             Err(EngineError::Refused(error)) => Ended::NotRun(error),
             other => other?,
         };

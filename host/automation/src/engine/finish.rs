@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 use rusqlite::Connection;
+use triggerbox_llm::budget::Amount;
 use triggerbox_model::{
     changes::{ChangeSet, Diff},
     error::Error,
@@ -57,6 +58,8 @@ pub(super) struct Tried {
     pub(super) claim: Claim,
     pub(super) started: Timestamp,
     pub(super) steps: Vec<Done>,
+    /// What it spent on language models.
+    pub(super) spent: Amount,
     pub(super) log: Vec<LogLine>,
     pub(super) ended: Ended,
 }
@@ -89,7 +92,7 @@ impl Engine {
         #[cfg(feature = "failpoints")]
         let tried = self.break_in_two(tried).await?;
         let shared = Arc::clone(&self.inner.shared);
-        let observed = self.observed(&tried);
+        let observed = self.observed(&tried.claim, tried.started, &tried.steps, tried.spent);
         // A long conversation is a long journal: it is packed here, where nobody else waits for it.
         let journals = tried.steps.iter().map(journal).collect::<Result<Vec<_>, _>>()?;
         if self.queue(move |conn| shared.finish(conn, &tried, &journals)).await? {

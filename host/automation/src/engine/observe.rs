@@ -7,9 +7,11 @@ use rusqlite::OptionalExtension;
 use triggerbox_llm::budget::Amount;
 use triggerbox_model::limits::{Limits, PerLimit};
 
-use super::{Engine, finish::Tried};
+use super::Engine;
 use crate::{
     error::EngineError,
+    play::Done,
+    queue::Claim,
     runs::{RunId, RunState},
 };
 
@@ -30,7 +32,8 @@ pub struct Attempt {
     pub took: Duration,
     /// For each script: what it might use, and what it used.
     pub usage: Vec<(Limits, PerLimit)>,
-    /// What it spent on language models; answers of earlier tries are given again for nothing.
+    /// What it spent on language models, with the worst case of a call that was ended in the middle; answers of earlier tries
+    /// are given again for nothing.
     pub spent: Amount,
 }
 
@@ -44,18 +47,24 @@ impl Engine {
     }
 
     /// What will be told of a try, but for its end; nothing, if nobody listens.
-    pub(super) fn observed(&self, tried: &Tried) -> Option<Attempt> {
+    pub(super) fn observed(
+        &self,
+        claim: &Claim,
+        started: Timestamp,
+        steps: &[Done],
+        spent: Amount,
+    ) -> Option<Attempt> {
         self.inner.observer.get()?;
         let since = |from: Timestamp, to: Timestamp| Duration::try_from(to.duration_since(from)).unwrap_or_default();
         Some(Attempt {
-            run: tried.claim.id,
-            rule: tried.claim.rule.rule.name.clone(),
+            run: claim.id,
+            rule: claim.rule.rule.name.clone(),
             state: RunState::Running,
             code: String::new(),
-            waited: since(crate::clock::timestamp(tried.claim.at), tried.started),
-            took: since(tried.started, self.clock().now()),
-            usage: tried.steps.iter().map(|step| (step.limits, step.used)).collect(),
-            spent: tried.steps.iter().fold(Amount::default(), |spent, step| spent.plus(step.spent)),
+            waited: since(crate::clock::timestamp(claim.at), started),
+            took: since(started, self.clock().now()),
+            usage: steps.iter().map(|step| (step.limits, step.used)).collect(),
+            spent,
         })
     }
 

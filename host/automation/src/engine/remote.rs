@@ -5,7 +5,7 @@
 use std::sync::Arc;
 
 use jiff::Timestamp;
-use triggerbox_llm::Seat as _;
+use triggerbox_llm::{Seat as _, Spent};
 use triggerbox_model::{
     call::{Answer, Call, DomainSource, Page},
     domain::{Domain, Literal, Operator},
@@ -46,6 +46,7 @@ impl Engine {
         log: &Lines,
         seat: Option<&Arc<Taken>>,
         done: &mut Vec<Done>,
+        spent: &Spent,
     ) -> Result<Ended, EngineError> {
         if let Some(at) = applied_before(backend, claim).await? {
             return Ok(Ended::Applied(at));
@@ -89,7 +90,7 @@ impl Engine {
         let steps = self.steps(rule, claim.class, &policy).await;
         let thread = self.begin_session(claim, &records, &steps).await?;
         let steps = steps?;
-        let outside = self.outside(claim, &records, thread, seat);
+        let outside = self.outside(claim, &records, thread, seat, spent);
         // Whatever the rule says: nobody is superuser on an Odoo server.
         let task = Task { superuser: false, ..self.task(claim, records, (actor, run_as), now)? };
         let played = play_over(session, &task, &steps, self.keep(), outside.as_ref(), Box::new(log.clone())).await?;

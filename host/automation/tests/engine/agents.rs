@@ -475,6 +475,48 @@ fn an_attempt_that_died_gets_its_answers_again_and_repeats_what_it_was_in_the_mi
     assert_eq!(world.notes(lead, "automation.example"), 1, "one note, however often it was tried");
 }
 
+// Shows: F081
+#[test]
+fn a_call_that_is_cut_off_in_flight_is_told_at_its_worst_case_and_once() {
+    let (out, came) = mpsc::channel();
+    let out = std::sync::Mutex::new(out);
+    let (go, gate) = mpsc::channel::<()>();
+    let gate = std::sync::Mutex::new(gate);
+    let server = ModelServer::start(move |nth, request| {
+        if nth > 0 {
+            out.lock().unwrap().send(()).unwrap();
+            let _ = gate.lock().unwrap().recv();
+        }
+        Say::This(update(lead_of(request)))
+    });
+    let world = World::with(config(&server));
+    world.agent(AGENT);
+    world.rule(RULE);
+    world.lead("Chairs");
+    let (tell, told) = mpsc::channel();
+    let tell = std::sync::Mutex::new(tell);
+    assert!(world.engine.observe(Box::new(move |attempt| tell.lock().unwrap().send(attempt.clone()).unwrap())));
+    let run = world.runs_of("qualify").remove(0).id;
+    let engine = world.engine.clone();
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+    let attempt = runtime.spawn(async move { engine.step().await });
+    came.recv().unwrap();
+    block_on(world.engine.cancel(run, ADMIN)).unwrap();
+    block_on(attempt).unwrap().unwrap();
+    go.send(()).unwrap();
+    let attempt = told.recv().unwrap();
+    let thread = world.thread(run);
+    let open = thread.entries.iter().find_map(|entry| match entry.said {
+        Said::Open { worst, .. } => Some(worst),
+        _ => None,
+    });
+    let worst = open.expect("the second question is open");
+    assert_eq!((attempt.run, attempt.state), (run, RunState::Cancelled));
+    assert_eq!((attempt.spent.calls, attempt.spent.tokens), (2, 120 + worst.tokens));
+    assert_eq!(attempt.spent, thread.summary.used, "as the budgets have it");
+    assert!(told.try_recv().is_err(), "told once");
+}
+
 /// A rule by hand on one record, chained.
 fn chained(more: &str) -> String {
     format!(
