@@ -20,7 +20,11 @@ use crate::{
     plan::{Asked, Plan},
     prompt::Prompt,
     tools::Tools,
+    values::cut,
 };
+
+/// Of a tool's answer so many characters are logged.
+const MOST_LOGGED: usize = 2_000;
 
 fn run(event: &Event) -> Result {
     let grants = Grants::of(event)?;
@@ -95,11 +99,12 @@ fn converse(event: &Event, mut request: llm::Request, tools: &mut Tools<'_>) -> 
         for call in &completion.calls {
             repeated.check(call)?;
             let answer = tools.call(call);
-            let (word, output) = match &answer {
-                Ok(json) => ("done", json.clone()),
-                Err(error) => ("refused", json!({ "error": error.text() })),
+            let (said, output) = match &answer {
+                Ok(json) => (json.to_string(), json.clone()),
+                Err(error) => (format!("refused: {}", error.text()), json!({ "error": error.text() })),
             };
-            info!("{} {}: {word}", call.name, call.arguments_json);
+            // The thread shows it where the run ends before the model is told.
+            info!("{} {}: {}", call.name, call.arguments_json, cut(&said, MOST_LOGGED));
             results.push(match &answer {
                 Ok(json) => call.result(json.to_string()),
                 Err(error) => call.failure(error.text()),

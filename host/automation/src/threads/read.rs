@@ -135,6 +135,9 @@ pub fn read(conn: &Connection, thread: RunId) -> Result<Thread, EngineError> {
     for call in ledger::calls(conn, &run.summary.key)? {
         said(&call, &mut tools, &mut entries)?;
     }
+    for call in tools.iter().filter(|call| !call.answered) {
+        entries.extend(logged(call, &run.attempts));
+    }
     for attempt in &run.attempts {
         happened(attempt, &mut entries);
     }
@@ -165,8 +168,18 @@ struct Request {
     url: String,
 }
 
-/// What one call adds. `tools` are the calls that the model made so far, by id.
-fn said(call: &Kept, tools: &mut Vec<(String, String)>, entries: &mut Vec<Entry>) -> Result<(), EngineError> {
+/// A tool that the model asked for.
+struct Tool {
+    at: Timestamp,
+    id: String,
+    name: String,
+    arguments: String,
+    /// A later question says what it answered.
+    answered: bool,
+}
+
+/// What one call adds. `tools` are those that the model asked for so far.
+fn said(call: &Kept, tools: &mut Vec<Tool>, entries: &mut Vec<Entry>) -> Result<(), EngineError> {
     let (begun, ended) = (timestamp(call.at), timestamp(call.ended.unwrap_or(call.at)));
     let mut add = |at, said| entries.push(Entry { at, said });
     if call.kind != "model" {
@@ -190,7 +203,11 @@ fn said(call: &Kept, tools: &mut Vec<(String, String)>, entries: &mut Vec<Entry>
                 }
                 LlmMessage::ToolResults(results) => {
                     for result in results {
-                        let name = tools.iter().rfind(|(id, _)| *id == result.call_id).map(|(_, name)| name.clone());
+                        let asked = tools.iter_mut().rfind(|tool| tool.id == result.call_id);
+                        let name = asked.map(|tool| {
+                            tool.answered = true;
+                            tool.name.clone()
+                        });
                         add(
                             begun,
                             Said::ToolResult {
@@ -210,7 +227,8 @@ fn said(call: &Kept, tools: &mut Vec<(String, String)>, entries: &mut Vec<Entry>
             let (text, model) = (completion.text.clone(), completion.model.clone());
             add(ended, Said::Assistant { text, model, used: call.used });
             for one in &completion.calls {
-                tools.push((one.id.clone(), one.name.clone()));
+                let (id, name, arguments) = (one.id.clone(), one.name.clone(), one.arguments_json.clone());
+                tools.push(Tool { at: ended, id, name, arguments, answered: false });
                 let (id, name, arguments) = (one.id.clone(), one.name.clone(), one.arguments_json.clone());
                 add(ended, Said::ToolCall { id, name, arguments });
             }
@@ -226,6 +244,20 @@ fn said(call: &Kept, tools: &mut Vec<(String, String)>, entries: &mut Vec<Entry>
     }
     Ok(())
 }
+
+/// What a tool answered of which no later question tells: the run was over before it. Agents log each call with its answer.
+fn logged(call: &Tool, attempts: &[AttemptDetail]) -> Option<Entry> {
+    let begins = format!("{} {}: ", call.name, call.arguments);
+    let mut lines = attempts.iter().rev().flat_map(|attempt| attempt.log.iter().rev().map(move |line| (attempt, line)));
+    let (attempt, said) = lines.find_map(|(attempt, line)| Some((attempt, line.message.strip_prefix(&begins)?)))?;
+    let refused = said.strip_prefix(REFUSED);
+    let output = refused.unwrap_or(said).to_owned();
+    let said = Said::ToolResult { id: call.id.clone(), name: call.name.clone(), output, failed: refused.is_some() };
+    Some(Entry { at: attempt.finished.max(call.at), said })
+}
+
+/// How the log of an agent begins what a tool refused.
+const REFUSED: &str = "refused: ";
 
 /// What one try tells besides its calls.
 fn happened(attempt: &AttemptDetail, entries: &mut Vec<Entry>) {

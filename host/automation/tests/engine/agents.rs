@@ -184,6 +184,47 @@ fn an_agent_asks_a_model_acts_and_leaves_a_thread_and_a_note() {
     assert!(world.settle() == 0, "the note fires no rule");
 }
 
+// Shows: F029
+#[test]
+fn what_tools_answered_is_in_the_thread_also_where_the_run_is_over_before_the_model_is_told() {
+    let server = ModelServer::start(|_, request| {
+        let lead = lead_of(request);
+        Say::This(json!([
+            ["update", { "model": "crm.lead", "id": lead, "values": { "priority": "2" } }],
+            ["search", { "model": "crm.lead", "domain": [["id", "=", lead]], "fields": ["name"] }],
+            ["unlink", { "model": "crm.lead", "id": lead }],
+        ]))
+    });
+    let world = World::with(config(&server));
+    world.agent(AGENT);
+    for steps in [1, 2] {
+        let why = format!("not done after {steps} steps");
+        world.rule(&RULE.replace("parameters = { prompt", &format!("parameters = {{ max_steps = \"{steps}\", prompt")));
+        let lead = world.lead("Chairs \"by the dozen\": oak");
+        world.settle();
+        let run = world.runs_of("qualify").into_iter().max_by_key(|run| run.id).unwrap();
+        let message = run.message.clone().unwrap_or_default();
+        assert!(run.state == RunState::Failed && message.contains(&why), "{run:?}");
+        let thread = world.thread(run.id);
+        let calls = kinds(&thread).iter().filter(|kind| *kind == "tool-call").count();
+        let results: Vec<_> = thread
+            .entries
+            .iter()
+            .filter_map(|entry| match &entry.said {
+                Said::ToolResult { name, output, failed, .. } => Some((name.as_str(), output.as_str(), *failed)),
+                _ => None,
+            })
+            .collect();
+        assert_eq!((calls, results.len()), (3 * steps, 3 * steps), "{results:?}");
+        let [update, search, unlink] = results[results.len() - 3..] else { panic!("{results:?}") };
+        assert_eq!(update, ("update", r#"{"done":true}"#, false));
+        assert_eq!((search.0, search.2), ("search", false));
+        assert!(search.1.contains(r#"by the dozen\": oak"#) && search.1.contains(&lead.to_string()), "{search:?}");
+        assert_eq!((unlink.0, unlink.2), ("unlink", true));
+        assert!(unlink.1.contains("there is no tool unlink"), "{unlink:?}");
+    }
+}
+
 #[test]
 fn what_was_said_of_one_person_is_erased_from_threads_too() {
     let server = diligent();
