@@ -10,12 +10,13 @@ use guest_artifacts::DUE_LEADS;
 use jiff::SignedDuration;
 use serde_json::{Value as Json, json};
 use triggerbox_automation::{
-    Clock, Config, TestClock,
+    Clock, Config, SystemClock, TestClock,
     beside::{self, Beside},
     proposals::{ProposalHash, ProposalState},
-    runs::{RunDetail, RunState},
+    runs::{RunDetail, RunId, RunState},
     scripts::{registry, upload},
 };
+use triggerbox_llm::{Models, Services};
 use triggerbox_model::{
     event::Trigger,
     grants::{GrantOperation, Policy},
@@ -24,7 +25,10 @@ use triggerbox_model::{
 use triggerbox_sandbox::inspect::embed_manifest;
 use triggerbox_store::db::DbError;
 
-use crate::odoo_host::{ADMIN, Office, READER, SALES, lab::Cut};
+use crate::{
+    model::ModelServer,
+    odoo_host::{ADMIN, Office, READER, SALES, lab::Cut},
+};
 
 /// A rule on leads of one name, with a ready-made script that writes.
 fn rule(name: &str, watched: &str, trigger: &str, values: &str, more: &str) -> String {
@@ -385,6 +389,79 @@ async fn what_waits_for_a_yes_is_applied_there_exactly_as_it_was_shown() {
     host.settle().await;
     is_settled(late);
     assert_eq!(host.engine.run(refused).unwrap().summary.state, RunState::WaitingApproval, "that was a no");
+    office.close();
+}
+
+/// A host whose scripts may ask this model.
+fn thinking(server: &ModelServer) -> Config {
+    let config = triggerbox_llm::Config::parse(&server.providers()).unwrap();
+    let budgets = config.budgets.clone();
+    let clock: Arc<dyn triggerbox_llm::Clock> = Arc::new(triggerbox_llm::SystemClock);
+    let models = Models::live(config, &clock, &|_| Some("sk-canary-5d41402abc4b".to_owned())).unwrap();
+    let outside = Some(Arc::new(Services { models, web: None, budgets, clock }));
+    Config { outside, links: "https://automation.example".into(), ..Config::default() }
+}
+
+// Shows: F061, F062
+#[tokio::test]
+async fn a_thread_leaves_one_note_on_its_record_there_and_none_where_there_is_no_chatter() {
+    let office = Office::open("rules_mirror", "mirrored").await;
+    let server = ModelServer::of(vec![json!("Looked.")]);
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+    let host = office.host_of(&["crm.lead", "crm.tag"], &office.backend, clock, thinking(&server)).await;
+    host.agent("name = 'clerk'").await;
+    for (rule_name, model) in [("look", "crm.lead"), ("sort", "crm.tag")] {
+        let rule = format!(
+            "name = '{rule_name}'\ntitle = 'Look <closely>'\nmodel = '{model}'\ntrigger = {{ on = 'manual' }}\n\
+             [[actions]]\nscript = 'ai-agent'\nagent = 'clerk'\nparameters = {{ prompt = 'Look.' }}\n\
+             grants = [{{ model = '{model}', operations = ['read'], fields = ['name'] }}]\n"
+        );
+        host.rule(&rule).await.unwrap();
+    }
+    let id = office.lead(json!({ "name": office.name })).await;
+    let run = async |rule: &str, record: Id| {
+        office.lab.asked();
+        let run = host.engine.fire(rule, ADMIN, Trigger::Manual, vec![record]).await.unwrap()[0];
+        host.settle().await;
+        let state = host.engine.run(run).unwrap().summary.state;
+        assert_eq!(state, RunState::Succeeded, "{:?}", host.engine.run(run));
+        run
+    };
+    let notes = async |run: RunId| {
+        let link = format!("https://automation.example/threads/{run}\"");
+        let domain = json!([["model", "=", "crm.lead"], ["res_id", "=", id], ["body", "ilike", link]]);
+        let fields = json!(["body", "subtype_id", "author_id"]);
+        office.admin("mail.message", "search_read", json!({ "domain": domain, "fields": fields })).await
+    };
+    let changes = |asked: Vec<(String, Json)>| asked.iter().filter(|(path, _)| path.ends_with("server/run")).count();
+
+    let first = run("look", id).await;
+    assert_eq!(changes(office.lab.asked()), 1);
+    let found = notes(first).await;
+    let [note] = found.as_array().unwrap().as_slice() else { panic!("{found}") };
+    assert!(note["body"].as_str().unwrap().contains("Look &lt;closely&gt;</a>: succeeded"), "{note}");
+    assert_eq!(note["subtype_id"][1], json!("Note"), "{note}");
+
+    // Odoo does not answer, and the note waits; it has done it, and there is one all the same.
+    for cut in [Cut::Before, Cut::After] {
+        for _ in 0..=office.backend.config().retries {
+            office.lab.cut(cut);
+        }
+        let late = run("look", id).await;
+        let there = usize::from(cut == Cut::After);
+        assert_eq!(notes(late).await.as_array().unwrap().len(), there, "{cut:?}");
+        assert_eq!(host.engine.tick_remote().await.unwrap(), 0);
+        assert_eq!(notes(late).await.as_array().unwrap().len(), 1, "{cut:?}");
+        office.lab.asked();
+        assert_eq!(host.engine.tick_remote().await.unwrap(), 0);
+        assert_eq!(office.lab.asked(), [], "nothing waits any more");
+    }
+
+    let tags = office.admin("crm.tag", "search", json!({ "domain": [], "limit": 1 })).await;
+    run("sort", Id::try_from(tags[0].as_u64().unwrap()).unwrap()).await;
+    assert_eq!(changes(office.lab.asked()), 0);
+    assert_eq!(host.engine.tick_remote().await.unwrap(), 0);
+    assert_eq!(office.lab.asked(), [], "nor is it tried again");
     office.close();
 }
 

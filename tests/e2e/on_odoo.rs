@@ -8,6 +8,8 @@
     reason = "a test may panic, in its helpers too"
 )]
 
+#[path = "support/model.rs"]
+mod model;
 mod odoo_events;
 #[path = "support/odoo_host.rs"]
 mod odoo_host;

@@ -13,6 +13,7 @@ mod dry;
 mod due;
 mod erase;
 mod finish;
+mod mirror;
 mod observe;
 mod odoo;
 mod readable;

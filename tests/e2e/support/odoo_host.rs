@@ -11,7 +11,9 @@ use jiff::Timestamp;
 use serde_json::{Value as Json, json};
 use tempfile::TempDir;
 use triggerbox_automation::{
-    Clock, Config, Engine, SystemClock, TestClock, people,
+    Clock, Config, Engine, SystemClock, TestClock,
+    agents::{Agent, stored as agents},
+    people,
     rule::{
         Ground, Rule,
         stored::{self, Edit, Ownership, RuleError},
@@ -68,7 +70,19 @@ impl Office {
 
     /// The same with other settings.
     pub(crate) async fn host_with(&self, backend: &Arc<Backend>, clock: Arc<dyn Clock>, config: Config) -> Host {
-        Host::open(&self.folder.path().join("rules.db"), backend, &self.name, clock, config).await
+        self.host_of(&["crm.lead"], backend, clock, config).await
+    }
+
+    /// The same for rules on these models.
+    pub(crate) async fn host_of(
+        &self,
+        models: &[&str],
+        backend: &Arc<Backend>,
+        clock: Arc<dyn Clock>,
+        config: Config,
+    ) -> Host {
+        let models = models.iter().map(|model| (*model).to_owned()).collect();
+        Host::open(&self.folder.path().join("rules.db"), models, backend, &self.name, clock, config).await
     }
 
     /// Calls a method as the administrator.
@@ -126,12 +140,19 @@ pub(crate) struct Host {
 }
 
 impl Host {
-    async fn open(path: &Path, backend: &Arc<Backend>, seed: &str, clock: Arc<dyn Clock>, config: Config) -> Self {
+    async fn open(
+        path: &Path,
+        models: BTreeSet<String>,
+        backend: &Arc<Backend>,
+        seed: &str,
+        clock: Arc<dyn Clock>,
+        config: Config,
+    ) -> Self {
         let now = "2026-11-29T10:00:00Z".parse().unwrap();
         if !path.exists() {
             drop(Database::create_demo(path, now).unwrap());
         }
-        let models = backend.models(&BTreeSet::from(["crm.lead".to_owned()])).await.unwrap();
+        let models = backend.models(&models).await.unwrap();
         let database = Database::open(path, Mode::Write).unwrap().for_remote(models).unwrap();
         // Keys of runs are remembered by a real server: each recording has its own.
         let seed = seed.bytes().fold(7_u64, |sum, byte| sum.wrapping_mul(31).wrapping_add(u64::from(byte)));
@@ -162,6 +183,20 @@ impl Host {
             stored::save(ground, &rule, &edit).map(drop)
         });
         saved.await
+    }
+
+    /// Keeps an agent.
+    pub(crate) async fn agent(&self, toml: &str) {
+        let agent: Agent = toml::from_str(toml).unwrap();
+        let now = self.engine.clock().now();
+        let env = people::environment(self.engine.database(), ADMIN, true, now).unwrap();
+        let policy = self.engine.config().policy.clone();
+        let saved = self.engine.committer().commit(move |conn| {
+            let ground = Ground { conn, env: &env, policy: &policy };
+            let edit = Edit { by: ADMIN, at: now, note: "", ownership: Ownership::Take, administrator: true };
+            agents::save(ground, &agent, &edit).map(drop)
+        });
+        saved.await.unwrap();
     }
 
     /// Runs whatever is due.

@@ -73,7 +73,10 @@ impl Engine {
             }
         };
         crate::failpoint::hit("ran");
-        self.finish(tried).await
+        self.finish(tried).await?;
+        // Where Odoo does not answer now, it is asked again with the next look at what is due there.
+        let _ = self.mirror_there().await;
+        Ok(())
     }
 
     async fn run_scripts(&self, claim: Claim, seat: &Arc<Taken>, log: Lines, spent: &Spent) -> Tried {

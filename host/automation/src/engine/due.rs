@@ -71,8 +71,8 @@ impl From<OdooError> for Unasked {
 }
 
 impl Engine {
-    /// Fires time rules on the records of the Odoo server, and ends runs that waited for a yes for too long. How many runs that
-    /// made.
+    /// Fires time rules on the records of the Odoo server, ends runs that waited for a yes for too long, and posts the notes that
+    /// wait for Odoo. How many runs that made.
     ///
     /// # Errors
     /// Odoo cannot be used; what the database says.
@@ -85,6 +85,9 @@ impl Engine {
             // The ledger that cannot be read must not keep rules from their times.
             Err(Unasked::Alone(error)) => failed = Some(error),
             Err(away @ Unasked::Away(_)) => return Err(away.into()),
+        }
+        if let Err(error) = self.mirror_there().await {
+            failed.get_or_insert(error);
         }
         for rule in rules.timed().filter(|rule| !matches!(rule.rule.trigger, Trigger::Schedule(_))) {
             // One rule that cannot be asked about must not keep the others from their times.

@@ -168,8 +168,11 @@ impl Shared {
         }
         let over = self.conclude(conn, tried, verdict, now)?;
         let ready = queue::is_something_ready(conn)?;
-        if over && claim.rule.rule.environment == Environment::Live && self.config.odoo.is_none() {
-            mirror::post(conn, &self.database, &self.config.links, claim.id, now)?;
+        if over && claim.rule.rule.environment == Environment::Live {
+            match self.config.odoo {
+                None => mirror::post(conn, &self.database, &self.config.links, claim.id, now)?,
+                Some(_) => mirror::want(conn, claim.id)?,
+            }
         }
         crate::failpoint::hit("run-recorded");
         let parent = Parent { run: claim.id, root: claim.root, depth: claim.depth };

@@ -32,6 +32,7 @@ use crate::{
     matcher::{self, Fire},
     people, remote,
     seen::{self, Known},
+    threads::mirror::NAMED,
 };
 
 /// Keys of rows that are kept here.
@@ -309,8 +310,10 @@ impl Shared {
     }
 }
 
-/// The run that a mark names. Odoo's code has held it against its ledger; a run that nobody here knows is none.
+/// The run that a mark names: its own, or its note's. Odoo's code has held it against its ledger; a run that nobody here knows
+/// is none.
 fn parent(conn: &Connection, key: &str) -> Result<Option<Parent>, EngineError> {
+    let key = key.strip_suffix(NAMED).unwrap_or(key);
     let sql = "SELECT id, root, depth FROM engine_run WHERE key = ?1";
     let found = conn
         .prepare_cached(sql)?

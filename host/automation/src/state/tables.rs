@@ -4,7 +4,7 @@
 use rusqlite::{Connection, OptionalExtension};
 
 /// The steps from nothing to the newest format. One that was released never changes: a new one is added.
-const STEPS: &[&str] = &[FIRST, LOG, AGENTS, SUPPRESSED, YES, SETTINGS, WHO_SET, AWAY, PACE];
+const STEPS: &[&str] = &[FIRST, LOG, AGENTS, SUPPRESSED, YES, SETTINGS, WHO_SET, AWAY, PACE, MIRROR];
 
 /// Key in `tb_meta`.
 const FORMAT_KEY: &str = "engine-format";
@@ -271,6 +271,11 @@ CREATE TABLE engine_paced (
     run INTEGER NOT NULL                 -- the first run that may end in it
 ) STRICT;
 INSERT INTO engine_paced VALUES (0, 0);
+";
+
+/// Notes are to be posted on records of an Odoo server.
+const MIRROR: &str = "
+CREATE INDEX engine_thread_wanted ON engine_thread (run) WHERE mirrored = 2;
 ";
 
 /// Whether the file has the engine's tables, as this program knows them.
