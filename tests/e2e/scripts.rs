@@ -20,6 +20,7 @@ mod contract;
 mod diagnose;
 mod examples;
 mod grants;
+mod injections;
 // They build their components with compilers from PyPI and npm, which takes minutes on a new machine.
 #[cfg(feature = "languages")]
 mod languages;

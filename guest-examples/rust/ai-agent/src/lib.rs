@@ -6,6 +6,7 @@
 mod context;
 mod figures;
 mod grants;
+mod html;
 mod plan;
 mod prompt;
 mod tags;

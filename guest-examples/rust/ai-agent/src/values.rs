@@ -4,6 +4,8 @@ use std::{cell::RefCell, collections::BTreeMap};
 
 use triggerbox::{Error, FieldInfo, json, prelude::*, serde_json::Value as Json};
 
+use crate::html::shaped;
+
 /// Longer texts are cut: a model pays for each word.
 const LONGEST_TEXT: usize = 4_000;
 
@@ -58,7 +60,8 @@ fn from_json(field: &FieldInfo, value: &Json) -> Result<Value, Error> {
             Value::Ids(ids.ok_or_else(wrong)?)
         }
         "json" => Value::Json(value.to_string()),
-        "char" | "text" | "html" | "selection" => Value::Text(text()?),
+        "char" | "text" | "selection" => Value::Text(text()?),
+        "html" => Value::Text(shaped(&text()?)),
         other => return Err(invalid(format!("{} is {other}, which an agent cannot write", field.name))),
     })
 }
