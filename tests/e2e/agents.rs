@@ -317,6 +317,30 @@ fn an_agent_can_be_kept_to_reading_and_to_search_before_create() {
     assert!(result["tool_log"][0]["output"]["error"].as_str().unwrap().contains("there is no tool create"));
 }
 
+// Shows: F122
+#[test]
+fn where_a_grant_names_keys_an_agent_finds_before_it_creates_and_the_host_refuses_other_ways() {
+    let mut agent = Agent::new("Tag it.");
+    agent.grants = vec!["crm.lead:read,write:name,tag_ids", "crm.tag:read,create:name*,color"];
+    let create = |name: &str| json!(["create", { "model": "crm.tag", "values": { "name": name } }]);
+    let calls = json!([
+        create("Hot"),
+        create("Brand new"),
+        create("Brand new"),
+        ["create", { "model": "crm.tag", "values": { "color": 3 } }],
+    ]);
+    let (report, result) = agent.succeed(&[1], &[calls, json!("Tagged.")]);
+    let output = |entry: usize| &result["tool_log"][entry]["output"];
+    assert_eq!(output(0), &json!({ "id": 5, "new": false }), "found");
+    assert_eq!((output(1)["new"].clone(), output(1)), (json!(true), output(2)), "made once");
+    assert!(output(3)["error"].as_str().unwrap().contains("`name` tells the records of crm.tag apart"), "{result}");
+    assert!(report.refusals.is_empty(), "{:?}", report.refusals);
+    assert_eq!(agent.crm.search("crm.tag", "[('name', '=', 'Hot')]").len(), 1);
+    assert_eq!(agent.crm.search("crm.tag", "[('name', '=', 'Brand new')]").len(), 1);
+    let question = &asked(&agent.crm, &report)[0];
+    assert!(question.contains("\"create\""), "{question}");
+}
+
 #[test]
 fn a_model_that_is_stuck_or_never_done_ends_the_run_and_changes_nothing() {
     let agent = Agent::new("Go on.");

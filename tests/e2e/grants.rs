@@ -414,6 +414,44 @@ fn leaving(target: &RecordRef, field: &str, all: &[Id]) -> Vec<(&'static str, Ca
     ]
 }
 
+// Shows: F122, F108
+#[test]
+fn where_a_grant_names_keys_nothing_is_created_but_by_ensure_with_them() {
+    let crm = Crm::new();
+    let tag = crm.search("crm.tag", "[]")[0];
+    let named = |name: &str| vec![FieldValue::new("name", Value::text(name))];
+    let model = || "crm.tag".to_owned();
+    let ensure = |keys: &[&str]| Call::Ensure {
+        model: model(),
+        keys: keys.iter().map(|key| (*key).to_owned()).collect(),
+        values: vec![FieldValue::new("name", Value::text("Brand new")), FieldValue::new("color", Value::Integer(3))],
+    };
+    let all = ["crm.tag:read,create:name*,color", "crm.lead:read,write:name,tag_ids"];
+    let copied = FieldValue::new("name", Value::text("Hot (copy)"));
+    let others = [
+        Call::Create { model: model(), values: vec![named("Brand new")] },
+        Call::Copy { target: RecordRef::new("crm.tag", tag), values: vec![copied] },
+        Call::Relate {
+            target: RecordRef::new(MODEL, 1),
+            field: "tag_ids".into(),
+            commands: vec![Command::Create(named("Brand new"))],
+        },
+        ensure(&["color"]),
+        ensure(&["color", "name"]),
+    ];
+    for call in others {
+        let refused = ask(&crm, "admin", granted(&all), call.clone()).unwrap_err();
+        assert_eq!(refused.code, "refused-by-script", "{call:?}: {refused}");
+        assert!(refused.message.contains("other than by `ensure` with the keys `name`"), "{call:?}: {refused}");
+        let free = ["crm.tag:read,create:name,color", all[1]];
+        let allowed = ask(&crm, "admin", granted(&free), call.clone());
+        assert!(allowed.is_ok(), "{call:?}: {allowed:?}");
+    }
+    ask(&crm, "admin", granted(&all), ensure(&["name"])).unwrap();
+    let may = Call::HasAccess { model: model(), ids: Vec::new(), operation: Operation::Create };
+    assert_eq!(ask(&crm, "admin", granted(&all), may).unwrap().plain(), Answer::Flag(true));
+}
+
 // Shows: F107, F108
 #[test]
 fn what_cannot_be_without_a_list_that_it_leaves_is_deleted_and_granted_as_that() {

@@ -102,6 +102,13 @@ pub fn needs(schema: &Schema, call: &Call) -> Result<Vec<Need>, Error> {
         | Call::Complete { .. }
         | Call::Send { .. } => {}
     }
+    for need in needs.found.iter_mut().filter(|need| need.operation == GrantOperation::Create) {
+        need.keys = match call {
+            Call::HasAccess { .. } => None,
+            Call::Ensure { keys, .. } if !need.reached => Some(keys.iter().cloned().collect()),
+            _ => Some(BTreeSet::new()),
+        };
+    }
     Ok(needs.found)
 }
 

@@ -359,6 +359,7 @@ fn planned(need: Need) -> Grant {
         model,
         operations: [operation].into_iter().chain(reading).collect(),
         fields,
+        keys: BTreeSet::new(),
         methods: method.into_iter().collect(),
         read_only_methods: BTreeSet::new(),
         domain: None,

@@ -90,6 +90,10 @@ pub struct Grant {
     /// Which fields may be read, written or set on creation. `id` and `display_name` need no grant.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     pub fields: BTreeSet<String>,
+    /// Which of `fields` tell records apart: then one is only created by an `ensure` with these keys, which finds it if it is
+    /// there already.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub keys: BTreeSet<String>,
     /// Which methods may be called.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     pub methods: BTreeSet<String>,
@@ -110,6 +114,7 @@ impl Grant {
         Self {
             model: self.model.clone(),
             fields: kept(&self.fields, fields),
+            keys: kept(&self.keys, operations.contains(&GrantOperation::Create)),
             methods: kept(&self.methods, calls),
             read_only_methods: kept(&self.read_only_methods, calls),
             domain: self.domain.clone(),
@@ -124,6 +129,7 @@ impl Grant {
             .iter()
             .filter(|known| known.model == self.model && known.operations.contains(&operation))
             .filter(|known| known.domain.is_none() || known.domain == self.domain)
+            .filter(|known| operation != GrantOperation::Create || known.keys.is_empty() || known.keys == self.keys)
             .collect();
         let new = |names: &BTreeSet<String>, of: fn(&Self) -> &BTreeSet<String>, counts: bool| -> BTreeSet<String> {
             let names = names.iter().filter(|_| counts);
@@ -134,6 +140,7 @@ impl Grant {
             model: self.model.clone(),
             operations: [operation].into(),
             fields: new(&self.fields, |grant| &grant.fields, operation.names_fields()),
+            keys: if operation == GrantOperation::Create { self.keys.clone() } else { BTreeSet::new() },
             methods: new(&self.methods, |grant| &grant.methods, calls),
             read_only_methods: new(&self.read_only_methods, |grant| &grant.read_only_methods, calls),
             domain: self.domain.clone(),
@@ -141,15 +148,23 @@ impl Grant {
         let nothing = more.fields.is_empty() && more.methods.is_empty() && more.read_only_methods.is_empty();
         (covering.is_empty() || !nothing).then_some(more)
     }
+
+    /// Whether records are created as this grant wants it: those that it tells apart are looked for first.
+    fn looks_first(&self, need: &Need) -> bool {
+        need.operation != GrantOperation::Create
+            || self.keys.is_empty()
+            || need.keys.as_ref().is_none_or(|keys| *keys == self.keys)
+    }
 }
 
 impl fmt::Display for Grant {
-    /// The command line's notation: `crm.lead:read,write:name,priority`.
+    /// The command line's notation: `crm.lead:read,write:name,priority`; a star marks keys, `crm.tag:create:name*`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let operations: Vec<_> = self.operations.iter().map(|operation| operation.name()).collect();
         write!(f, "{}:{}", self.model, operations.join(","))?;
         let names: BTreeSet<_> = self.fields.iter().chain(&self.methods).chain(&self.read_only_methods).collect();
-        let names: Vec<_> = names.into_iter().map(String::as_str).collect();
+        let marked = |name: &String| format!("{name}{}", if self.keys.contains(name) { "*" } else { "" });
+        let names: Vec<_> = names.into_iter().map(marked).collect();
         match (&self.domain, names.is_empty()) {
             (None, true) => Ok(()),
             (None, false) => write!(f, ":{}", names.join(",")),
@@ -211,6 +226,8 @@ pub struct Need {
     pub fields: BTreeSet<String>,
     /// for calls, this method.
     pub method: Option<String>,
+    /// For creations, the keys by which the record is looked for first: none of them, if it is not. None: that is not judged.
+    pub keys: Option<BTreeSet<String>>,
     /// Only a path or a command of the call leads to the records, even if they are of the call's own model: the call does not
     /// name them.
     pub reached: bool,
@@ -219,7 +236,7 @@ pub struct Need {
 impl Need {
     /// A need without fields.
     pub fn new(model: impl Into<String>, operation: GrantOperation) -> Self {
-        Self { model: model.into(), operation, fields: BTreeSet::new(), method: None, reached: false }
+        Self { model: model.into(), operation, fields: BTreeSet::new(), method: None, keys: None, reached: false }
     }
 
     /// Adds fields.
@@ -519,11 +536,18 @@ impl Grants {
                 let kept = |names: &BTreeSet<String>, of: fn(&Grant) -> &BTreeSet<String>| -> BTreeSet<String> {
                     names.iter().filter(|name| bounds.iter().any(|one| of(one).contains(*name))).cloned().collect()
                 };
+                let own = grant.only([*operation].into());
+                let wanted = bounds.first().filter(|_| bounds.iter().all(|one| !one.keys.is_empty()));
+                let keys = match (own.keys.is_empty(), operation, wanted) {
+                    (true, GrantOperation::Create, Some(one)) => one.keys.clone(),
+                    _ => own.keys.clone(),
+                };
                 (!bounds.is_empty()).then(|| Grant {
+                    keys,
                     fields: kept(&grant.fields, |one| &one.fields),
                     methods: kept(&grant.methods, |one| &one.methods),
                     read_only_methods: kept(&grant.read_only_methods, |one| &one.read_only_methods),
-                    ..grant.only([*operation].into())
+                    ..own
                 })
             })
         });
@@ -533,7 +557,13 @@ impl Grants {
     /// The grants that a need may be covered by.
     fn covering(&self, need: &Need) -> Vec<&Grant> {
         let of_model = self.0.iter().filter(|grant| grant.model == need.model);
-        of_model.filter(|grant| grant.operations.contains(&need.operation)).collect()
+        of_model.filter(|grant| grant.operations.contains(&need.operation) && grant.looks_first(need)).collect()
+    }
+
+    /// The keys without which these grants let no record of a model be created.
+    fn wanted_keys(&self, need: &Need) -> Option<&BTreeSet<String>> {
+        let of_model = self.0.iter().filter(|grant| grant.model == need.model);
+        of_model.filter(|grant| grant.operations.contains(&need.operation)).map(|grant| &grant.keys).next()
     }
 
     /// What of a need these grants do not cover, in words; none: they cover it, at least on some records.
@@ -541,7 +571,12 @@ impl Grants {
     pub fn lacks(&self, need: &Need) -> Option<String> {
         let covering = self.covering(need);
         if covering.is_empty() {
-            return Some(format!("`{}` on `{}`", need.operation, need.model));
+            let only_by = |keys: &BTreeSet<String>| {
+                let keys: Vec<_> = keys.iter().map(|key| format!("`{key}`")).collect();
+                format!(" other than by `ensure` with the keys {}", keys.join(", "))
+            };
+            let how = self.wanted_keys(need).map(only_by).unwrap_or_default();
+            return Some(format!("`{}` on `{}`{how}", need.operation, need.model));
         }
         if let Some(method) = &need.method
             && !covering.iter().any(|grant| grant.methods.contains(method) || grant.read_only_methods.contains(method))
@@ -602,7 +637,8 @@ fn as_grant(need: &Need) -> String {
 impl FromStr for Grant {
     type Err = String;
 
-    /// `model:operation,operation[:name,name][:domain]`; names are fields, or methods for `call`.
+    /// `model:operation,operation[:name,name][:domain]`; names are fields, those that are keys with a star, or methods for
+    /// `call`.
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         let shape = "a grant is `model:operation,operation[:field,field][:domain]`, such as `crm.lead:read,write:name,priority`";
         let mut parts = text.splitn(4, ':');
@@ -630,8 +666,14 @@ impl FromStr for Grant {
             return Err(format!("grant `call` apart from other operations: in `{text}` the names are methods"));
         }
         let domain = parts.next().map(str::to_owned).filter(|domain| !domain.is_empty());
+        let keys: BTreeSet<String> = names.iter().filter_map(|name| name.strip_suffix('*')).map(str::to_owned).collect();
+        if !keys.is_empty() && !operations.contains(&GrantOperation::Create) {
+            return Err(format!("a star marks keys of records to create, and `{text}` creates none"));
+        }
+        let names = names.iter().map(|name| name.strip_suffix('*').unwrap_or(name).to_owned()).collect();
         let (fields, methods) = if calls { (BTreeSet::new(), names) } else { (names, BTreeSet::new()) };
-        Ok(Self { model: model.to_owned(), operations, fields, methods, read_only_methods: BTreeSet::new(), domain })
+        let read_only_methods = BTreeSet::new();
+        Ok(Self { model: model.to_owned(), operations, fields, keys, methods, read_only_methods, domain })
     }
 }
 
@@ -719,6 +761,49 @@ mod tests {
         );
         assert_eq!(beyond(&["res.partner:read:name:[('id', '=', 1)]"]), "");
         assert_eq!(beyond(&["res.partner:read:name"]), "res.partner:read:name", "no domain is more than one");
+    }
+
+    #[test]
+    fn what_has_keys_is_created_by_ensure_with_them_alone() {
+        let text = "res.partner:read,create:email*,name,phone";
+        assert_eq!(text.parse::<Grant>().unwrap().to_string(), text);
+        assert!("res.partner:read:email*".parse::<Grant>().is_err());
+        let (keyed, free) = (grants(&[text]), grants(&["res.partner:read,create:email,name,phone"]));
+        let by = |keys: &[&str]| Need {
+            keys: Some(keys.iter().map(|key| (*key).to_owned()).collect()),
+            ..need("res.partner:create:email,name")
+        };
+        let authority = |script: &Grants, rule: &Grants| Authority {
+            script: script.clone(),
+            rule: Some(rule.clone()),
+            ..Authority::default()
+        };
+        let side = |authority: &Authority, keys: &[&str]| authority.allow(&by(keys)).err().map(|refusal| refusal.side);
+        for (authority, refuses) in [
+            (authority(&keyed, &free), Side::Script),
+            (authority(&free, &keyed), Side::Rule),
+            (Authority { agent: Some(keyed.clone()), ..authority(&free, &free) }, Side::Agent),
+        ] {
+            assert_eq!(side(&authority, &["email"]), None);
+            for other in [&[][..], &["name"], &["email", "name"]] {
+                assert_eq!(side(&authority, other), Some(refuses), "{other:?}");
+            }
+            assert!(authority.allow(&need("res.partner:create:email")).is_ok(), "whether there is the right at all");
+        }
+        let refusal = authority(&free, &keyed).allow(&by(&[])).unwrap_err();
+        assert_eq!(
+            refusal.message,
+            "the rule does not grant `create` on `res.partner` other than by `ensure` with the keys `email`; to allow it, \
+             grant: `res.partner:create:email,name`"
+        );
+        // A grant without keys is more; one with other keys is another.
+        assert_eq!(free.beyond(&keyed).to_string(), "res.partner:create:email,name,phone");
+        assert_eq!(keyed.beyond(&free).to_string(), "");
+        // What the script is told of holds for all sides.
+        let told = Authority { agent: Some(keyed.clone()), follows_rule: true, ..authority(&free, &free) };
+        let told: serde_json::Value = serde_json::from_str(&told.told(serde_json::Map::new()).unwrap()).unwrap();
+        let creates = told["grants"].as_array().unwrap().iter().find(|grant| grant["operations"][0] == "create").unwrap();
+        assert_eq!(creates["keys"], serde_json::json!(["email"]));
     }
 
     #[test]

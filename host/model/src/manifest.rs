@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    grants::{Authority, Grant, Grants, Policy},
+    grants::{Authority, Grant, GrantOperation, Grants, Policy},
     limits::LimitRequest,
     outbound::{HttpGrant, is_method},
     value::{FieldValue, Value},
@@ -170,7 +170,7 @@ impl Manifest {
         if name.is_empty() || name.len() > 64 || !name.chars().all(plain) {
             return invalid("script.name".into(), "use 1 to 64 lower-case letters, digits and dashes");
         }
-        for Grant { model, operations, fields, .. } in &self.grants.0 {
+        for Grant { model, operations, fields, keys, .. } in &self.grants.0 {
             let place = format!("grant on `{model}`");
             if !is_technical_name(model) {
                 return invalid(place, "a model is named in full, such as `crm.lead`; there are no wildcards");
@@ -180,6 +180,9 @@ impl Manifest {
             }
             if let Some(field) = fields.iter().find(|field| !is_technical_name(field) || field.contains('.')) {
                 return invalid(place, &format!("`{field}` is not a field name; there are no wildcards or paths"));
+            }
+            if !keys.is_subset(fields) || (!keys.is_empty() && !operations.contains(&GrantOperation::Create)) {
+                return invalid(place, "keys are some of the fields, and go with create");
             }
             if !fields.is_empty() && !operations.iter().any(|operation| operation.names_fields()) {
                 return invalid(place, "fields go with read, write or create");

@@ -189,6 +189,7 @@ fn everything(set: &DataSet) -> Grants {
         model: model.name.clone(),
         operations: GrantOperation::ALL.into(),
         fields: model.fields.keys().cloned().collect(),
+        keys: std::collections::BTreeSet::new(),
         methods: methods.map(str::to_owned).into(),
         read_only_methods: std::collections::BTreeSet::new(),
         domain: None,

@@ -8,6 +8,8 @@ use triggerbox::{json, prelude::*, serde_json};
 /// The rule's grants, by operation and model, and the scripts that are tools.
 pub struct Grants {
     models: BTreeMap<String, BTreeMap<String, BTreeSet<String>>>,
+    /// Models with the fields that tell their records apart: of those, none is created that is there already.
+    pub keys: BTreeMap<String, Vec<String>>,
     pub scripts: Vec<Script>,
     /// None: there is no rule.
     pub dispatch: Option<Dispatch>,
@@ -47,6 +49,8 @@ struct Grant {
     fields: Vec<String>,
     #[serde(default)]
     methods: Vec<String>,
+    #[serde(default)]
+    keys: Vec<String>,
 }
 
 impl Grants {
@@ -60,14 +64,21 @@ impl Grants {
 
     fn from(told: Told) -> Self {
         let mut found: BTreeMap<String, BTreeMap<String, BTreeSet<String>>> = BTreeMap::new();
+        let (mut keys, mut free) = (BTreeMap::new(), BTreeSet::new());
         for grant in told.grants {
+            match (grant.operations.iter().any(|operation| operation == "create"), grant.keys.is_empty()) {
+                (true, true) => _ = free.insert(grant.model.clone()),
+                (true, false) => _ = keys.insert(grant.model.clone(), grant.keys.clone()),
+                (false, _) => {}
+            }
             for operation in grant.operations {
                 let names = if operation == "call" { &grant.methods } else { &grant.fields };
                 let models = found.entry(operation).or_default();
                 models.entry(grant.model.clone()).or_default().extend(names.iter().cloned());
             }
         }
-        Self { models: found, scripts: told.scripts, dispatch: told.dispatch }
+        keys.retain(|model, _| !free.contains(model));
+        Self { models: found, keys, scripts: told.scripts, dispatch: told.dispatch }
     }
 
     /// Models that an operation is granted on, each with its fields or methods.
@@ -111,5 +122,17 @@ mod tests {
         assert_eq!(grants.describe("write"), "crm.lead (name)");
         assert_eq!(grants.describe("call"), "crm.lead (action_set_won)");
         assert_eq!(grants.describe("create"), "");
+    }
+
+    #[test]
+    fn keys_count_where_nothing_grants_to_create_without() {
+        let told = r#"{"grants": [
+            {"model": "crm.tag", "operations": ["create"], "fields": ["name"], "keys": ["name"]},
+            {"model": "res.partner", "operations": ["create"], "fields": ["name", "email"], "keys": ["email"]},
+            {"model": "res.partner", "operations": ["create"], "fields": ["phone"]},
+            {"model": "crm.lead", "operations": ["create"], "fields": ["name"]}
+        ]}"#;
+        let grants = Grants::from(serde_json::from_str(told).unwrap());
+        assert_eq!(grants.keys, BTreeMap::from([("crm.tag".to_owned(), vec!["name".to_owned()])]));
     }
 }

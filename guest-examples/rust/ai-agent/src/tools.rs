@@ -51,7 +51,9 @@ impl<'a> Tools<'a> {
         let wanted: String = event.param("tools")?;
         let wanted: Vec<_> = wanted.split(',').map(str::trim).filter(|name| !name.is_empty()).collect();
         let read_only: bool = event.param("read_only")?;
-        let unique = unique(&event.param::<String>("unique")?)?;
+        let mut unique = unique(&event.param::<String>("unique")?)?;
+        // The host refuses any other way to create them.
+        unique.extend(grants.keys.clone());
         let mut offered = look::offers(grants);
         if !read_only {
             offered.extend(act::offers(grants, &unique));

@@ -13,6 +13,9 @@ pub struct Grant {
     pub operations: Vec<String>,
     /// Which fields may be read, written or set on creation.
     pub fields: Option<Vec<String>>,
+    /// Which of `fields` tell records apart: then one is only created by an `ensure` with these keys, which finds it if it is
+    /// there already.
+    pub keys: Option<Vec<String>>,
     /// Which methods may be called.
     pub methods: Option<Vec<String>>,
     /// Which of `methods` change nothing and may therefore answer at once.

@@ -58,8 +58,8 @@ fn rules_are_as_the_document_says() {
              mode = \"approve\"\ndispatch = \"per-record\"\nsource = {{ script = \"pick\" }}\nmax-records = 7\ndebounce = 5\n\
              concurrency = 2\nenvironment = \"test\"\non-error = \"pass\"\nchain = true\n[trigger]\n{trigger}\n\
              [[actions]]\nscript = \"notify@0123abcd\"\nparameters = {{ text = \"x\" }}\nlimits = {{ fuel = 1000 }}\n\
-             [[actions.grants]]\nmodel = \"crm.lead\"\noperations = [\"read\", \"call\"]\nfields = [\"name\"]\n\
-             methods = [\"action_set_won\"]\nread-only-methods = [\"action_set_won\"]\ndomain = \"[]\"\n\
+             [[actions.grants]]\nmodel = \"crm.lead\"\noperations = [\"create\", \"call\"]\nfields = [\"name\"]\n\
+             keys = [\"name\"]\nmethods = [\"action_set_won\"]\nread-only-methods = [\"action_set_won\"]\ndomain = \"[]\"\n\
              [[actions.http]]\nmethods = [\"GET\"]\nurl = \"https://shop.example/api/*\"\n"
         );
         let rule: triggerbox_automation::rule::Rule =

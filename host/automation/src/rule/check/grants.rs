@@ -1,6 +1,9 @@
 //! Grants: every model, field and domain that they name is there.
 
-use triggerbox_model::{domain::Domain, grants::Grants};
+use triggerbox_model::{
+    domain::Domain,
+    grants::{GrantOperation, Grants},
+};
 use triggerbox_store::query;
 
 use super::{Finding, Ground, Severity};
@@ -26,6 +29,12 @@ pub(crate) fn findings(ground: Ground<'_>, place: &str, grants: &Grants) -> Vec<
             {
                 error("unknown-field", format!("{place}.fields"), unknown.message);
             }
+        }
+        if let Some(key) = grant.keys.iter().find(|key| !grant.fields.contains(*key)) {
+            let message = format!("`{key}` is a key and none of the grant's `fields`: add it there");
+            error("unknown-key", format!("{place}.keys"), message);
+        } else if !grant.keys.is_empty() && !grant.operations.contains(&GrantOperation::Create) {
+            error("unknown-key", format!("{place}.keys"), "keys go with `create`, which is not granted".to_owned());
         }
         if let Some(domain) = &grant.domain {
             let checked = Domain::parse(domain)

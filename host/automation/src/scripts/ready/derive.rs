@@ -35,6 +35,7 @@ impl<'s> Derived<'s> {
                     model,
                     operations: [operation].into(),
                     fields,
+                    keys: BTreeSet::new(),
                     methods: BTreeSet::new(),
                     read_only_methods: BTreeSet::new(),
                     domain: None,
