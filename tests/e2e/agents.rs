@@ -604,10 +604,15 @@ impl Example {
     }
 
     pub(crate) fn load(name: &str) -> Self {
+        Self::with(name, "recording.json")
+    }
+
+    /// With another of its conversations.
+    fn with(name: &str, recording: &str) -> Self {
         let folder = Self::folder(name);
         let text = std::fs::read_to_string(folder.join("rule.toml")).unwrap();
         let rule: Rule = toml::from_str(&text).unwrap_or_else(|error| panic!("{name}: {error}"));
-        let recording = Recording::load(&folder.join("recording.json")).unwrap();
+        let recording = Recording::load(&folder.join(recording)).unwrap();
         assert_eq!((rule.name.as_str(), recording.origin), (name, Origin::HandWritten));
         Self { rule, recording }
     }
@@ -649,7 +654,17 @@ fn example(name: &str, set_up: fn(&Crm) -> Vec<Id>, holds: fn(&Crm) -> bool) -> 
 
 /// The same where something happened to the records. What the agent said, and the first question.
 fn example_of(name: &str, set_up: impl Fn(&Crm) -> (Trigger, Vec<Id>), holds: fn(&Crm) -> bool) -> (String, String) {
-    let example = Example::load(name);
+    talk_of(name, "", set_up, holds)
+}
+
+/// The same of another of its conversations, `-overdue`.
+fn talk_of(
+    name: &str,
+    talk: &str,
+    set_up: impl Fn(&Crm) -> (Trigger, Vec<Id>),
+    holds: fn(&Crm) -> bool,
+) -> (String, String) {
+    let example = Example::with(name, &format!("recording{talk}.json"));
     let run = |recording: &Recording| {
         let crm = Crm::new();
         let (trigger, ids) = set_up(&crm);
@@ -665,7 +680,7 @@ fn example_of(name: &str, set_up: impl Fn(&Crm) -> (Trigger, Vec<Id>), holds: fn
     let Verdict::Applied(outcome) = &report.verdict else { panic!("{name}: {:?}", report.verdict) };
     assert!(report.refusals.is_empty(), "{name}: {:?}", report.refusals);
     assert!(holds(&crm), "{name}: {}\n{}", report.diff, outcome.result_json.as_deref().unwrap_or_default());
-    let expected = Example::folder(name).join("expected.json");
+    let expected = Example::folder(name).join(format!("expected{talk}.json"));
     snapbox::assert_data_eq!(came_to(&report), snapbox::Data::read_from(&expected, Some(DataFormat::Text)).raw());
     for perturbed in dropped(&example.recording) {
         let (crm, _) = run(&perturbed);
@@ -857,6 +872,107 @@ fn an_invoice_is_looked_after() {
     });
 }
 
+// Shows: F074
+#[test]
+fn an_overdue_invoice_is_followed_up_and_a_good_customer_is_offered_a_discount() {
+    let invoice = |crm: &Crm, partner: Id, paid: bool, due: &str| {
+        let fields = [
+            ("partner_id", Value::link(partner)),
+            ("amount_total", Value::Number(2_000.0)),
+            ("payment_state", Value::text(if paid { "paid" } else { "not_paid" })),
+            ("invoice_date_due", Value::Date(due.into())),
+        ];
+        crm.create("account.move", &fields)
+    };
+    talk_of(
+        "invoice-rules",
+        "-overdue",
+        |crm| (Trigger::Manual, vec![invoice(crm, 8, false, "2026-10-01")]),
+        |crm| {
+            let urgent = "[('name', '=', 'Overdue: an invoice of Azure Interior'), ('priority', '=', '1')]";
+            to_do(crm, "account.move", 6, "Overdue: remind the customer") && crm.search("project.task", urgent).len() == 1
+        },
+    );
+    talk_of(
+        "invoice-rules",
+        "-discount",
+        |crm| {
+            invoice(crm, 9, true, "2026-06-01");
+            invoice(crm, 9, true, "2026-08-01");
+            (Trigger::Manual, vec![invoice(crm, 9, false, "2026-12-20")])
+        },
+        |crm| !crm.search("account.move", "[('id', '=', 8)]").is_empty() && body_has(crm, "account.move", 8, "2 % discount"),
+    );
+}
+
+/// A contact, and whether others have its e-mail address.
+fn contact(crm: &Crm, email: &str, more: &[(&str, Value)], twin: bool) -> Vec<Id> {
+    let mut fields =
+        vec![("name", Value::text("Anna Cedar")), ("email", Value::text(email)), ("city", Value::text("Ghent"))];
+    fields.extend(more.iter().cloned());
+    let anna = crm.create("res.partner", &fields);
+    if twin {
+        crm.create("res.partner", &[("name", Value::text("Anna C.")), ("email", Value::text(email))]);
+    }
+    vec![anna]
+}
+
+// Shows: F075
+#[test]
+fn a_contact_is_reviewed_and_has_the_tag_for_as_long_as_something_is_wrong() {
+    let tags = |crm: &Crm| crm.names("res.partner", 37, "category_id", "res.partner.category");
+    let message = example(
+        "contact-review",
+        |crm| {
+            let street = [("street", Value::text("Dok 1")), ("category_id", Value::Ids(vec![1]))];
+            contact(crm, "anna(at)cedar.example", &street, true)
+        },
+        |crm| {
+            !crm.search("res.partner", "[('id', '=', 37)]").is_empty()
+                && crm.names("res.partner", 37, "category_id", "res.partner.category") == ["Prospect", "needs-review"]
+                && task(crm, "Review Anna Cedar").is_some_and(|text| {
+                    ["is no e-mail address", "no phone number", "has no zip", "the same e-mail address"]
+                        .iter()
+                        .all(|problem| text.contains(problem))
+                })
+        },
+    );
+    assert!(message.contains("four problems"), "{message}");
+    talk_of(
+        "contact-review",
+        "-mended",
+        |crm| {
+            let tag = crm.create("res.partner.category", &[("name", Value::text("needs-review"))]);
+            let mended = [
+                ("phone", Value::text("+32 9 123 45 67")),
+                ("street", Value::text("Dok 1")),
+                ("zip", Value::text("9000")),
+                ("country_id", Value::link(1)),
+                ("category_id", Value::Ids(vec![1, tag])),
+            ];
+            let ids = contact(crm, "anna@cedar.example", &mended, false);
+            assert_eq!(tags(crm), ["Prospect", "needs-review"]);
+            (Trigger::Manual, ids)
+        },
+        |crm| {
+            let found = crm.search("res.partner", "[('id', '=', 37)]");
+            !found.is_empty() && crm.names("res.partner", 37, "category_id", "res.partner.category") == ["Prospect"]
+        },
+    );
+    // Its own change of the tags does not fire it again, and it is one task however often the contact is looked at.
+    let example = Example::load("contact-review");
+    let crm = Crm::new();
+    let ids = contact(&crm, "anna(at)cedar.example", &[("category_id", Value::Ids(vec![1]))], true);
+    let category = crm.create("res.partner.category", &[("name", Value::text("needs-review"))]);
+    for _ in 0..2 {
+        assert!(example.run(&crm, Trigger::Updated, &ids).verdict.is_success());
+    }
+    assert_eq!(crm.search("project.task", "[('name', '=', 'Review Anna Cedar')]").len(), 1);
+    assert_eq!(crm.search("res.partner.category", "[('name', '=', 'needs-review')]"), [category]);
+    let triggerbox_automation::rule::Trigger::CreatedOrUpdated(watched) = &example.rule.trigger else { panic!() };
+    assert!(!format!("{watched:?}").contains("category_id"), "{watched:?}");
+}
+
 /// What the embedded store itself says is the truth that a report is held to.
 fn total(crm: &Crm, model: &str, domain: &str, field: &str) -> (usize, f64) {
     let rows = crm.rows(model, domain, &[field]);
@@ -876,6 +992,17 @@ fn a_day_has_one_sales_report() {
                 .is_some_and(|text| text.contains(&format!("{count} confirmed orders, {sum:.2} in all")))
         },
     );
+}
+
+// Shows: F076, F122
+#[test]
+fn a_report_that_is_made_again_on_its_day_is_the_same_one() {
+    let (crm, example) = (Crm::new(), Example::load("daily-sales"));
+    for _ in 0..2 {
+        let report = example.run(&crm, Trigger::Manual, &[]);
+        assert!(report.verdict.is_success(), "{:?}", report.verdict);
+    }
+    assert_eq!(crm.search("project.task", "[('name', '=', 'Sales report 2026-11-20')]").len(), 1);
 }
 
 // Shows: F112

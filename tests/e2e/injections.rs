@@ -119,6 +119,7 @@ struct Heard {
 const HEARD: &[Heard] = &[
     Heard { agent: "company-report", model: "crm.lead", id: 1, texts: &["name", "description"], triggers: false },
     Heard { agent: "contact-from-sentence", model: "res.partner", id: 8, texts: &["name", "comment"], triggers: false },
+    Heard { agent: "contact-review", model: "res.partner", id: 8, texts: &["name", "comment"], triggers: true },
     Heard { agent: "daily-sales", model: "sale.order", id: 4, texts: &["name"], triggers: false },
     Heard { agent: "invoice-class", model: "account.move", id: 1, texts: &["name", "invoice_origin"], triggers: true },
     Heard { agent: "invoice-rules", model: "account.move", id: 1, texts: &["name", "invoice_origin"], triggers: true },
@@ -282,7 +283,7 @@ fn leaks(crm: &Crm, heard: &Heard, example: &Example) -> Vec<Json> {
         for operation in &grant.operations {
             match operation {
                 GrantOperation::Create => calls.push(json!(["create", { "model": model, "values": values }])),
-                GrantOperation::Write => {
+                GrantOperation::Write if !values.is_empty() => {
                     calls.push(json!(["update", { "model": model, "id": id, "values": values }]));
                 }
                 GrantOperation::Note => calls.push(json!(["note", { "model": model, "id": id, "text": LEAKS }])),
