@@ -969,8 +969,8 @@ fn a_contact_is_reviewed_and_has_the_tag_for_as_long_as_something_is_wrong() {
     }
     assert_eq!(crm.search("project.task", "[('name', '=', 'Review Anna Cedar')]").len(), 1);
     assert_eq!(crm.search("res.partner.category", "[('name', '=', 'needs-review')]"), [category]);
-    let triggerbox_automation::rule::Trigger::CreatedOrUpdated(watched) = &example.rule.trigger else { panic!() };
-    assert!(!format!("{watched:?}").contains("category_id"), "{watched:?}");
+    let triggerbox_automation::rule::Trigger::CreatedOrUpdated { fields } = &example.rule.trigger else { panic!() };
+    assert!(!fields.is_empty() && !fields.contains(&"category_id".to_owned()), "{fields:?}");
 }
 
 /// What the embedded store itself says is the truth that a report is held to.
@@ -997,9 +997,10 @@ fn a_day_has_one_sales_report() {
 // Shows: F076, F122
 #[test]
 fn a_report_that_is_made_again_on_its_day_is_the_same_one() {
-    let (crm, example) = (Crm::new(), Example::load("daily-sales"));
+    let (crm, mut example) = (Crm::new(), Example::load("daily-sales"));
     for _ in 0..2 {
         let report = example.run(&crm, Trigger::Manual, &[]);
+        example.recording.exchanges.last_mut().unwrap().answer.text = "The report was there already.".to_owned();
         assert!(report.verdict.is_success(), "{:?}", report.verdict);
     }
     assert_eq!(crm.search("project.task", "[('name', '=', 'Sales report 2026-11-20')]").len(), 1);

@@ -262,6 +262,65 @@ fn a_lead_created_over_http_is_looked_at_by_a_model_and_a_kill_in_the_middle_rep
     assert!(!log.contains(KEY) && !shown.contains(KEY) && !thread.to_string().contains(KEY));
 }
 
+// Shows: F023, F078
+#[test]
+fn a_server_says_where_its_answers_come_from() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    let server = ModelServer::start(|_, request| match texts(request, "tool").is_empty() {
+        true => Say::This(json!([["note", { "model": "crm.lead", "id": lead_of(request), "text": "Looks good." }]])),
+        false => Say::This(json!("Noted.")),
+    });
+    let talk = json!({ "triggerbox-recording": 1, "origin": "hand-written", "exchanges": [
+        { "answer": { "calls": [{ "name": "note", "arguments": { "model": "crm.lead", "id": 21, "text": "By hand." } }] } },
+        { "answer": { "text": "Noted by hand." } },
+    ] });
+    let providers = server.providers();
+    for (name, text) in
+        [("agent.toml", AGENT), ("rule.toml", RULE), ("providers.toml", &providers), ("talk.json", &talk.to_string())]
+    {
+        std::fs::write(folder.join(name), text).unwrap();
+    }
+    run(folder, &["db", "demo", "crm.db"]);
+    run(folder, &["agents", "apply", "agent.toml", "--db", "crm.db"]);
+    run(folder, &["rules", "apply", "rule.toml", "--db", "crm.db"]);
+    let token = run(folder, &["token", "create", "test", "--scope", "read,records,operate", "--db", "crm.db"]);
+    // What becomes of a new lead's run, and what the server has told on its terminal.
+    let ask = |options: &[&str]| {
+        let program = Server::with(folder, options);
+        let body = json!({ "records": [{ "name": "Chairs" }] });
+        let created = program.ask(token.trim(), "POST", "/api/v1/records/crm.lead", &body).1;
+        let path = format!("/api/v1/runs/{}", created["runs"][0]);
+        let ended = loop {
+            let run = program.ask(token.trim(), "GET", &path, &Json::Null).1;
+            if !["queued", "running"].contains(&run["state"].as_str().unwrap()) {
+                break run;
+            }
+        };
+        assert_eq!(program.stop(), Some(0), "{ended}");
+        (ended["message"].as_str().unwrap().to_owned(), std::fs::read_to_string(folder.join("log")).unwrap())
+    };
+    let (message, log) = ask(&["--recording", "talk.json", "--match", "tolerant"]);
+    assert_eq!((message.as_str(), server.asked().len()), ("Noted by hand.", 0));
+    assert!(log.contains("talk.json: a conversation written by hand: no model is asked"), "{log}");
+
+    let live = ["--providers", "providers.toml"];
+    let (message, _) = ask(&[&live[..], &["--llm", "off"]].concat());
+    assert!(message.contains("no language model provider is configured") && server.asked().is_empty(), "{message}");
+    let (message, _) = ask(&[&live[..], &["--llm", "record", "--recording", "new.json"]].concat());
+    assert_eq!((message.as_str(), server.asked().len()), ("Noted.", 2));
+    let recorded = std::fs::read_to_string(folder.join("new.json")).unwrap();
+    assert!(
+        recorded.contains("\"recorded\"") && recorded.contains("Looks good.") && !recorded.contains(KEY),
+        "{recorded}"
+    );
+    let (message, log) = ask(&["--recording", "new.json", "--match", "tolerant", "--llm", "replay"]);
+    assert_eq!(message, "Noted.");
+    assert!(log.contains("new.json: a recorded conversation: no model is asked"), "{log}");
+    assert_eq!(ask(&live).0, "Noted.");
+    assert_eq!(server.asked().len(), 4);
+}
+
 /// The lead that a request is about.
 fn lead_of(request: &Json) -> u64 {
     let task = texts(request, "user").remove(0);

@@ -292,7 +292,7 @@ pub(crate) struct RunArgs {
 }
 
 /// Language models and other services.
-#[derive(Debug, Args)]
+#[derive(Debug, Clone, Args)]
 pub(crate) struct OutsideArgs {
     /// The providers file: language models, prices, keys, budgets, secrets.
     #[arg(long, env = "TRIGGERBOX_PROVIDERS", value_name = "FILE")]

@@ -5,7 +5,7 @@ use std::{net::SocketAddr, path::PathBuf};
 use clap::{Args, Subcommand};
 use triggerbox_server::tokens::Scope;
 
-use super::{Common, DatabaseArgs};
+use super::{Common, DatabaseArgs, OutsideArgs};
 
 /// Options of `serve`.
 #[derive(Debug, Args)]
@@ -21,6 +21,8 @@ pub(crate) struct ServeArgs {
     #[arg(long, value_name = "FILE")]
     pub(crate) odoo: Option<PathBuf>,
     #[command(flatten)]
+    pub(crate) outside: OutsideArgs,
+    #[command(flatten)]
     pub(crate) database: DatabaseArgs,
 }
 
@@ -29,6 +31,7 @@ Examples:
   triggerbox serve
   triggerbox serve --db crm.db --config triggerbox.toml
   triggerbox serve --db rules.db --odoo odoo.toml
+  triggerbox serve --recording talk.json --match tolerant
 
 Without a database: the demo CRM in memory, with a token for it on the terminal. SIGTERM and Ctrl-C drain: no new requests
 and runs are taken, and those there are may end.";

@@ -1,6 +1,6 @@
 //! `triggerbox serve`: the engine over HTTP, until it is told to stop.
 
-use std::{io::Write as _, path::Path, sync::Arc};
+use std::{io::Write as _, sync::Arc};
 
 use anyhow::{Context, anyhow};
 use jiff::Timestamp;
@@ -13,7 +13,6 @@ use triggerbox_automation::{
     Engine, SystemClock,
     config::{Bounded, Compile},
 };
-use triggerbox_llm::{Models, Services, http::Web};
 use triggerbox_server::{
     App, Config,
     config::{Log, LogFormat},
@@ -25,8 +24,8 @@ use triggerbox_server::{
 use triggerbox_store::db::{DbError, Mode};
 
 use crate::{
-    args::ServeArgs,
-    commands::{database, odoo::on_odoo, script, workshop::deed},
+    args::{LlmMode, OutsideArgs, ServeArgs},
+    commands::{database, odoo::on_odoo, outside, script, workshop::deed},
     exit::{Exit, Failure, OrExit},
     text_file,
 };
@@ -49,6 +48,13 @@ pub(crate) fn run(args: &ServeArgs) -> Result<Exit, Failure> {
     if args.odoo.is_some() {
         config.odoo.clone_from(&args.odoo);
     }
+    let asked = OutsideArgs {
+        providers: args.outside.providers.clone().or_else(|| config.providers.clone()),
+        // Without a providers file there may be some that are set while the server runs.
+        llm: args.outside.llm.or_else(|| args.outside.recording.is_none().then_some(LlmMode::Live)),
+        ..args.outside.clone()
+    };
+    config.providers.clone_from(&asked.providers);
     log(&config.log)?;
     let mut database = database::open(&args.database, Mode::Write)?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().or_exit(Exit::Backend)?;
@@ -60,8 +66,9 @@ pub(crate) fn run(args: &ServeArgs) -> Result<Exit, Failure> {
     let live = config.runs.workers.saturating_mul(2).saturating_add(config.runs.waiting);
     let sandbox = script::sandbox(u32::try_from(live).unwrap_or(u32::MAX))?;
     let compile = Compile::Bounded(Arc::new(Bounded { compiler: script::compiler()?, cache: script::cache() }));
-    let outside = Some(services(config.providers.as_deref())?);
-    let settings = triggerbox_automation::Config { compile, outside, odoo, ..config.engine() };
+    // Other services are reached where a rule grants it, whether there are models or not.
+    let services = outside::services(&asked, true)?;
+    let settings = triggerbox_automation::Config { compile, outside: services.clone(), odoo, ..config.engine() };
     let engine = Engine::open(database, sandbox.clone(), settings, Arc::new(SystemClock)).or_exit(Exit::Backend)?;
     let address = config.listen;
     let app = App::new(engine, sandbox, config)?;
@@ -90,19 +97,8 @@ pub(crate) fn run(args: &ServeArgs) -> Result<Exit, Failure> {
             serve(app, listener, stop).await.map_err(|error| anyhow!(error))
         })
         .or_exit(Exit::Backend)?;
+    outside::saved(services.as_deref())?;
     Ok(Exit::Ok)
-}
-
-/// Language models and other services, as the providers file has them. Without one there are no models; other services are
-/// reached where a rule grants it.
-fn services(path: Option<&Path>) -> Result<Arc<Services>, Failure> {
-    let config = path.map(triggerbox_llm::Config::load).transpose()?.unwrap_or_default();
-    let clock: Arc<dyn triggerbox_llm::Clock> = Arc::new(triggerbox_llm::SystemClock);
-    let env = |name: &str| std::env::var(name).ok();
-    let web = Web::new(&config.secrets, &env, None)?;
-    let budgets = config.budgets.clone();
-    let models = Models::live(config, &clock, &env)?;
-    Ok(Arc::new(Services { models, web: Some(web), budgets, clock }))
 }
 
 /// To stderr: stdout says where the server listens.
