@@ -707,9 +707,8 @@ fn came_to(report: &Report) -> String {
 fn writes(recording: &Recording) -> impl Iterator<Item = (usize, usize)> {
     recording.exchanges.iter().enumerate().flat_map(|(exchange, said)| {
         let calls = said.answer.calls.iter().enumerate();
-        let writes = calls.filter(|(_, call)| {
-            !matches!(call.name.as_str(), "search" | "read" | "read_group" | "fields_get")
-        });
+        let writes =
+            calls.filter(|(_, call)| !matches!(call.name.as_str(), "search" | "read" | "read_group" | "fields_get"));
         writes.map(move |(call, _)| (exchange, call))
     })
 }
@@ -890,7 +889,8 @@ fn an_overdue_invoice_is_followed_up_and_a_good_customer_is_offered_a_discount()
         |crm| (Trigger::Manual, vec![invoice(crm, 8, false, "2026-10-01")]),
         |crm| {
             let urgent = "[('name', '=', 'Overdue: an invoice of Azure Interior'), ('priority', '=', '1')]";
-            to_do(crm, "account.move", 6, "Overdue: remind the customer") && crm.search("project.task", urgent).len() == 1
+            to_do(crm, "account.move", 6, "Overdue: remind the customer")
+                && crm.search("project.task", urgent).len() == 1
         },
     );
     talk_of(
@@ -901,7 +901,10 @@ fn an_overdue_invoice_is_followed_up_and_a_good_customer_is_offered_a_discount()
             invoice(crm, 9, true, "2026-08-01");
             (Trigger::Manual, vec![invoice(crm, 9, false, "2026-12-20")])
         },
-        |crm| !crm.search("account.move", "[('id', '=', 8)]").is_empty() && body_has(crm, "account.move", 8, "2 % discount"),
+        |crm| {
+            !crm.search("account.move", "[('id', '=', 8)]").is_empty()
+                && body_has(crm, "account.move", 8, "2 % discount")
+        },
     );
 }
 
@@ -960,7 +963,10 @@ fn a_contact_is_reviewed_and_has_the_tag_for_as_long_as_something_is_wrong() {
         },
     );
     // Its own change of the tags does not fire it again, and it is one task however often the contact is looked at.
-    let example = Example::load("contact-review");
+    let mut example = Example::load("contact-review");
+    example.recording.exchanges.last_mut().unwrap().answer.text = "Looked.".to_owned();
+    // The tag is there already: its number in the recording is that of a new one.
+    example.recording.exchanges[2].answer.calls.remove(0);
     let crm = Crm::new();
     let ids = contact(&crm, "anna(at)cedar.example", &[("category_id", Value::Ids(vec![1]))], true);
     let category = crm.create("res.partner.category", &[("name", Value::text("needs-review"))]);
@@ -1069,6 +1075,30 @@ fn a_report_can_span_the_company() {
             task(crm, "Pipeline of all companies").is_some_and(|text| text.contains(&format!("{count} opportunities")))
         },
     );
+    // All leads are in it because it is a superuser rule: its owner alone has fewer.
+    let crm = Crm::new();
+    let Example { rule, recording } = Example::load("company-report");
+    let opportunities = |superuser| {
+        let mut talk = recording.clone();
+        talk.exchanges.truncate(1);
+        talk.exchanges.extend(conversation(&[json!("Read.")]).exchanges);
+        let how = How {
+            user: Some("sam"),
+            superuser,
+            granted: rule.actions[0].grants.clone(),
+            class: Some(Class::Agent),
+            outside: Some(replay(&crm, &talk)),
+            ..How::default()
+        };
+        let (report, log) = crm.run(&AI_AGENT, "", &[], &how);
+        let Verdict::Applied(outcome) = &report.verdict else { panic!("{:?}\n{log:#?}", report.verdict) };
+        let result: Json = serde_json::from_str(outcome.result_json.as_deref().unwrap()).unwrap();
+        let groups = result["tool_log"][0]["output"]["groups"].as_array().unwrap().clone();
+        groups.iter().map(|group| usize::try_from(group["count"].as_u64().unwrap()).unwrap()).sum::<usize>()
+    };
+    let (all, own) = (opportunities(true), opportunities(false));
+    assert!(rule.superuser && 0 < own && own < all, "{own} of {all}");
+    assert_eq!(all, total(&crm, "crm.lead", "[('type', '=', 'opportunity')]", "expected_revenue").0);
 }
 
 // Shows: F096
@@ -1088,6 +1118,92 @@ fn a_lead_goes_to_whoever_won_such_ones() {
 #[test]
 fn short_products_are_to_be_bought() {
     example("reorder", |_| Vec::new(), |crm| to_do(crm, "product.product", 10, "Buy 20 x Drawer"));
+}
+
+/// Purchase orders, which the demo company has not.
+const PURCHASES: &str = r#"
+description = "Purchase Order"
+rec_name = "name"
+chatter = true
+
+[fields]
+name = { type = "char", string = "Reference", required = true }
+partner_id = { type = "many2one", string = "Vendor", relation = "res.partner" }
+product_id = { type = "many2one", string = "Product", relation = "product.product" }
+product_qty = { type = "float", string = "Quantity" }
+amount_total = { type = "float", string = "Total", aggregator = "avg" }
+state = { type = "selection", string = "Status", selection = [["draft", "RFQ"], ["purchase", "Purchase Order"]], default = "draft" }
+message_ids = { type = "one2many", string = "Messages", relation = "mail.message", relation_field = "res_id", copy = false }
+activity_ids = { type = "one2many", string = "Activities", relation = "mail.activity", relation_field = "res_id", copy = false }
+"#;
+
+// Shows: F072, F097, F100
+#[test]
+fn where_there_are_purchase_orders_agents_make_and_check_them() {
+    let crm = Crm::with_model("purchase.order", PURCHASES);
+    let run = |model: &str, ids: &[Id], prompt: &str, grants: &[&str], answers: &[Json]| {
+        let how = How {
+            superuser: true,
+            params: &[("prompt", prompt), ("grounded", "true")],
+            grants,
+            class: Some(Class::Agent),
+            outside: Some(replay(&crm, &conversation(answers))),
+            ..How::default()
+        };
+        let (report, log) = crm.run(&AI_AGENT, model, ids, &how);
+        assert!(report.verdict.is_success() && report.refusals.is_empty(), "{:?}\n{log:#?}", report.verdict);
+        report
+    };
+    // What is short is ordered, once, however often somebody looks before it comes.
+    let stock = [
+        "product.product:read:name,qty_available,reordering_min_qty",
+        "purchase.order:read,create:name*,product_id,product_qty,state",
+    ];
+    let drawer = crm.rows("product.product", "[('id', '=', 10)]", &["qty_available", "reordering_min_qty"]).remove(0);
+    let [Value::Number(there), Value::Number(least)] = drawer.values[..] else { panic!("{drawer:?}") };
+    assert!(there < least, "{drawer:?}");
+    let order = json!({ "name": "Reorder Drawer", "product_id": 10, "product_qty": least, "state": "draft" });
+    let answers = [
+        json!([["read", { "model": "product.product", "ids": [10], "fields": ["name", "qty_available", "reordering_min_qty"] }]]),
+        json!([["create", { "model": "purchase.order", "values": order }]]),
+        json!("Drawers are ordered."),
+    ];
+    for _ in 0..2 {
+        run("product.product", &[], "Order what is below its minimum.", &stock, &answers);
+    }
+    let made = crm.rows("purchase.order", "[]", &["product_id", "product_qty", "state"]);
+    assert_eq!(made.len(), 1);
+    assert_eq!(made[0].values[1..], [Value::Number(least), Value::text("draft")]);
+    assert!(matches!(&made[0].values[0], Value::Many2one(link) if link.id == 10), "{made:?}");
+
+    // One that is far from what this vendor usually asks is noticed, with figures that were read.
+    let purchase = |name: &str, total: f64| {
+        let fields = [
+            ("name", Value::text(name)),
+            ("partner_id", Value::link(13)),
+            ("amount_total", Value::Number(total)),
+            ("state", Value::text("purchase")),
+        ];
+        crm.create("purchase.order", &fields)
+    };
+    purchase("P1", 800.0);
+    purchase("P2", 1_200.0);
+    let odd = purchase("P3", 9_000.0);
+    let others = json!([["partner_id", "=", 13], ["id", "!=", odd]]);
+    let answers = [
+        json!([["read_group", { "model": "purchase.order", "domain": others, "group_by": [], "aggregates": ["amount_total:avg"] }]]),
+        json!([
+            ["note", { "model": "purchase.order", "id": odd, "text": "9000.00, where this vendor's average is 1000.00." }],
+            ["activity", { "model": "purchase.order", "id": odd, "kind": "To-Do", "summary": "Unusual order", "deadline": "2026-11-20" }],
+        ]),
+        json!("P3 is unusual."),
+    ];
+    let grants = ["purchase.order:read,note,activity:name,partner_id,amount_total"];
+    run("purchase.order", &[odd], "Compare it with the vendor's other orders.", &grants, &answers);
+    assert!(
+        body_has(&crm, "purchase.order", odd, "average is 1000.00")
+            && to_do(&crm, "purchase.order", odd, "Unusual order")
+    );
 }
 
 // Shows: F098

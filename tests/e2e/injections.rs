@@ -119,7 +119,7 @@ struct Heard {
 const HEARD: &[Heard] = &[
     Heard { agent: "company-report", model: "crm.lead", id: 1, texts: &["name", "description"], triggers: false },
     Heard { agent: "contact-from-sentence", model: "res.partner", id: 8, texts: &["name", "comment"], triggers: false },
-    Heard { agent: "contact-review", model: "res.partner", id: 8, texts: &["name", "comment"], triggers: true },
+    Heard { agent: "contact-review", model: "res.partner", id: 9, texts: &["name", "comment"], triggers: true },
     Heard { agent: "daily-sales", model: "sale.order", id: 4, texts: &["name"], triggers: false },
     Heard { agent: "invoice-class", model: "account.move", id: 1, texts: &["name", "invoice_origin"], triggers: true },
     Heard { agent: "invoice-rules", model: "account.move", id: 1, texts: &["name", "invoice_origin"], triggers: true },
@@ -170,7 +170,8 @@ impl Heard {
     /// these things, and says that it is done.
     fn run(&self, crm: &Crm, example: &Example, does: &Json, body: &str) -> Report {
         let looks = looks(&example.recording);
-        let answers: Vec<Json> = [looks, does.clone(), json!("Obeyed.")].into_iter().filter(|turn| *turn != json!([])).collect();
+        let answers: Vec<Json> =
+            [looks, does.clone(), json!("Obeyed.")].into_iter().filter(|turn| *turn != json!([])).collect();
         let trigger = match example.rule.trigger {
             RuleTrigger::MessageReceived {} => message(body),
             _ => Trigger::Manual,
@@ -275,9 +276,10 @@ fn leaks(crm: &Crm, heard: &Heard, example: &Example) -> Vec<Json> {
     for grant in &example.rule.actions[0].grants.as_ref().unwrap().0 {
         let model = &grant.model;
         let fields = &crm.database.schema().models[model.as_str()].fields;
-        let texts = grant.fields.iter().filter(|name| {
-            matches!(fields[name.as_str()].kind, FieldKind::Char | FieldKind::Text | FieldKind::Html)
-        });
+        let texts = grant
+            .fields
+            .iter()
+            .filter(|name| matches!(fields[name.as_str()].kind, FieldKind::Char | FieldKind::Text | FieldKind::Html));
         let values: serde_json::Map<_, _> = texts.map(|name| (name.clone(), json!(LEAKS))).collect();
         let id = if *model == heard.model { heard.id } else { 1 };
         for operation in &grant.operations {
@@ -318,7 +320,8 @@ fn what_an_agent_writes_loads_nothing_and_leads_nowhere() {
         assert!(log.matches("See</a>").count() >= calls.len(), "{log}");
         assert!(report.diff.to_string().contains("evil.example"), "{}: {}", heard.agent, report.diff);
         for html in htmls(&crm) {
-            let is_bare = |tag: &str| tag.split('>').next().unwrap().chars().all(|c| c.is_ascii_alphanumeric() || c == '/');
+            let is_bare =
+                |tag: &str| tag.split('>').next().unwrap().chars().all(|c| c.is_ascii_alphanumeric() || c == '/');
             assert!(html.split('<').skip(1).all(is_bare), "{}: {html}", heard.agent);
             written += 1;
         }

@@ -116,7 +116,7 @@ fn the_rules_of_the_example_agents_can_be_applied() {
             applied += 1;
         }
     }
-    assert_eq!(applied, 14);
+    assert_eq!(applied, 15);
 }
 
 // Shows: F115

@@ -666,7 +666,8 @@ impl FromStr for Grant {
             return Err(format!("grant `call` apart from other operations: in `{text}` the names are methods"));
         }
         let domain = parts.next().map(str::to_owned).filter(|domain| !domain.is_empty());
-        let keys: BTreeSet<String> = names.iter().filter_map(|name| name.strip_suffix('*')).map(str::to_owned).collect();
+        let keys: BTreeSet<String> =
+            names.iter().filter_map(|name| name.strip_suffix('*')).map(str::to_owned).collect();
         if !keys.is_empty() && !operations.contains(&GrantOperation::Create) {
             return Err(format!("a star marks keys of records to create, and `{text}` creates none"));
         }
@@ -802,7 +803,8 @@ mod tests {
         // What the script is told of holds for all sides.
         let told = Authority { agent: Some(keyed.clone()), follows_rule: true, ..authority(&free, &free) };
         let told: serde_json::Value = serde_json::from_str(&told.told(serde_json::Map::new()).unwrap()).unwrap();
-        let creates = told["grants"].as_array().unwrap().iter().find(|grant| grant["operations"][0] == "create").unwrap();
+        let creates =
+            told["grants"].as_array().unwrap().iter().find(|grant| grant["operations"][0] == "create").unwrap();
         assert_eq!(creates["keys"], serde_json::json!(["email"]));
     }
 

@@ -2,8 +2,35 @@
 
 /// Elements that only shape a text.
 const SHAPES: &[&str] = &[
-    "b", "blockquote", "br", "code", "div", "em", "h1", "h2", "h3", "h4", "h5", "h6", "hr", "i", "li", "ol", "p", "pre", "s",
-    "span", "strong", "table", "tbody", "td", "th", "thead", "tr", "u", "ul",
+    "b",
+    "blockquote",
+    "br",
+    "code",
+    "div",
+    "em",
+    "h1",
+    "h2",
+    "h3",
+    "h4",
+    "h5",
+    "h6",
+    "hr",
+    "i",
+    "li",
+    "ol",
+    "p",
+    "pre",
+    "s",
+    "span",
+    "strong",
+    "table",
+    "tbody",
+    "td",
+    "th",
+    "thead",
+    "tr",
+    "u",
+    "ul",
 ];
 
 /// A text with bare elements of these alone: whatever is in brackets is one of them, without attributes, or is left out; a
@@ -13,7 +40,8 @@ pub fn shaped(html: &str) -> String {
     let mut rest = html;
     while let Some((text, inside)) = rest.split_once('<') {
         shaped.push_str(text);
-        let comment = inside.strip_prefix("!--").map(|comment| comment.split_once("-->").map_or("", |(_, after)| after));
+        let comment =
+            inside.strip_prefix("!--").map(|comment| comment.split_once("-->").map_or("", |(_, after)| after));
         let tag = inside.split_once('>').filter(|(tag, _)| begins(tag));
         rest = match (comment, tag) {
             (Some(after), _) => after,

@@ -47,13 +47,7 @@ impl Engine {
     }
 
     /// What will be told of a try, but for its end; nothing, if nobody listens.
-    pub(super) fn observed(
-        &self,
-        claim: &Claim,
-        started: Timestamp,
-        steps: &[Done],
-        spent: Amount,
-    ) -> Option<Attempt> {
+    pub(super) fn observed(&self, claim: &Claim, started: Timestamp, steps: &[Done], spent: Amount) -> Option<Attempt> {
         self.inner.observer.get()?;
         let since = |from: Timestamp, to: Timestamp| Duration::try_from(to.duration_since(from)).unwrap_or_default();
         Some(Attempt {

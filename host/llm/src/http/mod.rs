@@ -119,7 +119,7 @@ impl Web {
         let method = method.ok_or_else(|| {
             Error::invalid("bad-method", format!("`{}` is no method; they are upper case", request.method))
         })?;
-        for (place, text) in [("address", request.url.as_bytes()), ("body", &request.body)] {
+        for (place, text) in [("address", request.url.as_bytes()), ("body", request.body.as_slice())] {
             if self.secrets.are_named_in(text) {
                 let text = format!("the {place} names a secret: secrets go into the headers that they are bound to");
                 return Err(Error::denied("secret-refused", text));

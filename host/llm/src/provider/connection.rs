@@ -236,7 +236,9 @@ impl Connection {
                 let error = AskError::RateLimited { provider, wait: wait.unwrap_or_default() };
                 Failed::ForNow { error, wait }
             }
-            408 | 500..=599 => Failed::ForNow { error: AskError::Failed { provider, status: code, tries: 0, wait }, wait },
+            408 | 500..=599 => {
+                Failed::ForNow { error: AskError::Failed { provider, status: code, tries: 0, wait }, wait }
+            }
             401 | 403 => Failed::ForGood(AskError::KeyRefused { provider, status: code }),
             300..=399 => {
                 let message = "it sends us elsewhere; set `base-url` to where it answers itself".to_owned();

@@ -32,9 +32,9 @@ pub(crate) fn findings(ground: Ground<'_>, place: &str, grants: &Grants) -> Vec<
         }
         if let Some(key) = grant.keys.iter().find(|key| !grant.fields.contains(*key)) {
             let message = format!("`{key}` is a key and none of the grant's `fields`: add it there");
-            error("unknown-key", format!("{place}.keys"), message);
+            error("bad-keys", format!("{place}.keys"), message);
         } else if !grant.keys.is_empty() && !grant.operations.contains(&GrantOperation::Create) {
-            error("unknown-key", format!("{place}.keys"), "keys go with `create`, which is not granted".to_owned());
+            error("bad-keys", format!("{place}.keys"), "keys go with `create`, which is not granted".to_owned());
         }
         if let Some(domain) = &grant.domain {
             let checked = Domain::parse(domain)
