@@ -31,6 +31,10 @@ pub struct ChangeSet {
     /// What others saw who had a say in it: rules that stand before the writes.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub others: Vec<SeenBy>,
+    /// The records that are deleted because they leave a list that they cannot be without, as the rules that stand before
+    /// writes were asked of them; none: no rule does. If another one leaves at commit, the run runs again.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub left: Option<Vec<RecordRef>>,
 }
 
 impl ChangeSet {

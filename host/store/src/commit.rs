@@ -4,7 +4,7 @@ use std::{cell::RefCell, collections::BTreeMap, sync::Arc};
 
 use rusqlite::Connection;
 use triggerbox_model::{
-    changes::{Change, ChangeSet, Diff, Effect, Seen, SeenBy, merge},
+    changes::{Change, ChangeKind, ChangeSet, Diff, Effect, Seen, SeenBy, merge},
     error::{Error, ErrorKind},
     value::{Id, RecordRef, Value, is_provisional},
 };
@@ -13,7 +13,8 @@ use crate::{
     chatter::Tracking,
     context,
     db::{Database, DbError},
-    diff, effect,
+    diff,
+    effect::{self, Done},
     env::Env,
     failpoint,
     mention::Mentions,
@@ -108,7 +109,11 @@ pub fn commit_in(conn: &Connection, env: &Env, changes: &ChangeSet) -> Result<Co
         writer.undone_with_all = true;
         writer.options = options.clone();
         writer.tracking = tracking;
-        events.extend(effect::apply(&mut writer, staged)?.changes);
+        let done = effect::apply(&mut writer, staged)?;
+        if let Some(asked) = &changes.left {
+            refuse_unasked(asked, &done, &events)?;
+        }
+        events.extend(done.changes);
         tracking = std::mem::take(&mut writer.tracking);
         failpoint::hit("effect-applied");
         #[cfg(feature = "failpoints")]
@@ -129,6 +134,23 @@ pub fn commit_in(conn: &Connection, env: &Env, changes: &ChangeSet) -> Result<Co
         Place::Staged(_) => BTreeMap::new(),
     };
     Ok(Committed { ids, events, diff, mentions })
+}
+
+/// Rules that stand before a deletion have seen what leaves a list and is deleted by that: what somebody else put there
+/// meanwhile, they have not. What the change set made itself is nobody else's.
+fn refuse_unasked(asked: &[RecordRef], done: &Done, earlier: &[Change]) -> Result<(), CommitError> {
+    let is = |changes: &[Change], record: &RecordRef, kind: ChangeKind| {
+        changes.iter().any(|change| change.kind == kind && change.record == *record)
+    };
+    let unasked = done.left.iter().find(|record| {
+        !asked.contains(record)
+            && is(&done.changes, record, ChangeKind::Deleted)
+            && !is(earlier, record, ChangeKind::Created)
+    });
+    match unasked {
+        Some(record) => Err(CommitError::Conflict { record: record.clone(), field: "id".to_owned() }),
+        None => Ok(()),
+    }
 }
 
 /// The environment in which somebody else read something for a change.

@@ -5,7 +5,7 @@ use triggerbox_model::{
     call::{Activity, BodyFormat, Message},
     changes::{Change, Effect},
     error::Error,
-    value::Id,
+    value::{Id, RecordRef},
 };
 
 use crate::{
@@ -22,8 +22,8 @@ pub(crate) struct Done {
     pub ids: Vec<Id>,
     /// What really changed.
     pub changes: Vec<Change>,
-    /// How many records left the one that they cannot be without, and were deleted by that.
-    pub left: u64,
+    /// The records that left the one that they cannot be without, and were deleted by that.
+    pub left: Vec<RecordRef>,
 }
 
 /// Does one effect, all or nothing.
@@ -81,7 +81,7 @@ pub(crate) fn apply(writer: &mut Writer<'_>, effect: Effect) -> Result<Done, Err
             Vec::new()
         }
     };
-    Ok(Done { ids, changes: writer.finish_effect()?, left: writer.left })
+    Ok(Done { ids, changes: writer.finish_effect()?, left: std::mem::take(&mut writer.left) })
 }
 
 /// Creates the record, unless there is one by now: then that one is meant.

@@ -57,6 +57,8 @@ pub struct Behind {
     pub changes: Vec<(usize, Change)>,
     /// What they found where they changed something that was there.
     pub found: Vec<Seen>,
+    /// The records among them that are deleted because they leave a list that they cannot be without. No call names them.
+    pub left: Vec<RecordRef>,
 }
 
 /// What a session had staged at a moment, to go back to ([`Session::undo`]).
@@ -94,6 +96,8 @@ pub struct Session {
     greeting: Option<(usize, chatter::Greeting)>,
     /// What really changed on the view, in order, each with the number of its effect.
     events: Vec<(usize, Change)>,
+    /// Records that left a list that they cannot be without, and were deleted by that.
+    left: Vec<RecordRef>,
     /// Values read before this run changed them.
     seen: BTreeMap<(RecordRef, String), Value>,
     /// Fields of committed records that this run has changed: what is read of them from then on is its own doing.
@@ -127,6 +131,7 @@ impl Session {
             numbered: BTreeMap::new(),
             greeting: None,
             events: Vec::new(),
+            left: Vec::new(),
             seen: BTreeMap::new(),
             changed: HashSet::new(),
             has_changed: false,
@@ -258,6 +263,12 @@ impl Session {
         }
     }
 
+    /// How many records left a list that they cannot be without, and were deleted by that.
+    #[must_use]
+    pub fn left(&self) -> usize {
+        self.left.len()
+    }
+
     /// What the run wants to change: to be committed, or kept until somebody approves.
     #[must_use]
     pub fn finish(self) -> ChangeSet {
@@ -304,6 +315,7 @@ impl Session {
         let skipped = std::mem::take(&mut self.changes.skipped);
         self.numbered.clear();
         self.events.clear();
+        self.left.clear();
         self.changed.clear();
         self.pending.clear();
         (self.greeting, self.has_changed) = (None, false);
@@ -367,11 +379,12 @@ impl Session {
     pub fn behind(&mut self) -> Result<Behind, Error> {
         self.renew()?;
         self.settle()?;
-        let mut behind = Behind::default();
+        let mut behind = Behind { left: self.left.clone(), ..Behind::default() };
         let (mut changes, mut last) = (Vec::new(), HashMap::new());
         let mut written = HashSet::new();
         for (index, change) in &self.events {
-            let said = self.changes.effects.get(*index).is_none_or(|effect| says(effect, &change.record));
+            let said = self.changes.effects.get(*index).is_none_or(|effect| says(effect, &change.record))
+                && !(change.kind == ChangeKind::Deleted && self.left.contains(&change.record));
             for field in &change.fields {
                 let is_first = written.insert((&change.record, &field.field));
                 let was_there = change.kind != ChangeKind::Created && !is_provisional(change.record.id);
@@ -730,7 +743,8 @@ impl Session {
         let greeting = writer.greeting.take();
         drop(writer);
         self.greeting = greeting.map(|greeting| (index, greeting));
-        self.extra = Extra { written: made_with(effect, &done.changes), deleted: done.left };
+        self.extra = Extra { written: made_with(effect, &done.changes), deleted: done.left.len() as u64 };
+        self.left.extend(done.left);
         self.note(index, done.changes);
         self.numbered = self.numbering();
         Ok(done.ids)

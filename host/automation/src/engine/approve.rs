@@ -338,7 +338,7 @@ impl Shared {
         self.check_approver(conn, summary, approver)?;
         // Would the approver be allowed to do this? Done as theirs, and taken back. What the run saw is not compared: that says
         // nothing of rights, and the approver may see it otherwise.
-        let unread = ChangeSet { reads: Vec::new(), others: Vec::new(), ..changes.clone() };
+        let unread = ChangeSet { reads: Vec::new(), others: Vec::new(), left: None, ..changes.clone() };
         conn.execute_batch("SAVEPOINT approver")?;
         let theirs = commit::commit_in(conn, &approver.env, &unread);
         conn.execute_batch("ROLLBACK TO approver; RELEASE approver")?;

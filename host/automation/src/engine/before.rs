@@ -59,6 +59,8 @@ pub(super) struct Found {
     own: Vec<Seen>,
     /// By the rules, each with the rights of its own user.
     rules: Vec<SeenBy>,
+    /// What is deleted because it leaves a list that it cannot be without; none: nobody was asked.
+    left: Option<Vec<RecordRef>>,
 }
 
 impl Found {
@@ -66,6 +68,7 @@ impl Found {
     pub(super) fn note_in(self, changes: &mut ChangeSet) {
         changes.reads.extend(self.own);
         changes.others.extend(self.rules);
+        changes.left = self.left;
     }
 
     fn add(&mut self, user: Id, superuser: bool, reads: Vec<Seen>) {
@@ -144,6 +147,7 @@ impl<'e> Gate<'e> {
                 Command::Create(values) => (Write::Create, Vec::new(), values),
                 Command::Update(id, values) => (Write::Update, vec![*id], values),
                 Command::Delete(id) => (Write::Delete, vec![*id], &mut Vec::new()),
+                // What is deleted because it leaves the list is known once they are staged.
                 Command::Link(_) | Command::Unlink(_) | Command::Clear | Command::Replace(_) => continue,
             };
             added |= !self.ask(Asked { kind, model: related, ids: &ids, values }).await?.is_empty();
@@ -206,12 +210,13 @@ impl<'e> Gate<'e> {
         Ok(more)
     }
 
-    /// Has the rules look at what methods, messages, activities and copies write, on whichever model; the writes that they
-    /// add to it. What these found is compared at the commit: they do then what the rules have seen.
+    /// Has the rules look at what methods, messages, activities and copies write, on whichever model, and at what is deleted
+    /// because it leaves a list that it cannot be without; the writes that they add to it. What these found is compared at the commit: they do then what the rules have seen.
     pub(super) async fn pass_behind(&mut self, behind: Behind) -> Result<Vec<Added>, EngineError> {
         let mut more = Vec::new();
         let deleted = behind.changes.iter().filter(|(_, change)| change.kind == ChangeKind::Deleted);
         let gone: Vec<RecordRef> = deleted.map(|(_, change)| change.record.clone()).collect();
+        self.found.left = Some(behind.left);
         self.found.own.extend(behind.found.into_iter().filter(|seen| self.index.stands_before(&seen.record.model)));
         for (effect, Change { record, kind, fields }) in behind.changes {
             if !self.index.stands_before(&record.model) {
@@ -402,6 +407,7 @@ pub(super) fn stage(session: &mut Session, mut added: Vec<Added>) -> Result<(), 
         _ => None,
     });
     let contexts: Vec<(usize, &str, &str)> = set.collect();
+    let left = session.left();
     // How many contexts were set before what is staged next; before the first one it was the run's own.
     let mut here = contexts.len();
     for Added { effect, write } in added {
@@ -420,6 +426,11 @@ pub(super) fn stage(session: &mut Session, mut added: Vec<Added>) -> Result<(), 
             here = wanted;
         }
         session.call(write)??;
+    }
+    if session.left() > left {
+        let text = "a rule that stands before the write wants to take records out of a list that they cannot be without; \
+                    delete them by themselves";
+        return Err(Error::rejected("write-it-by-itself", text).into());
     }
     Ok(())
 }
@@ -524,7 +535,8 @@ fn waits_for(trigger: &Trigger, asked: &Asked<'_>) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use triggerbox_sandbox::{Pool, Sandbox};
+    use guest_artifacts::PHONE_FORMAT;
+    use triggerbox_sandbox::{Pool, Sandbox, inspect::embed_manifest};
     use triggerbox_store::{commit, db::Database};
 
     use super::*;
@@ -535,20 +547,20 @@ mod tests {
             Ground, Rule,
             stored::{self, Edit, Ownership},
         },
+        scripts::{registry, upload},
     };
 
     const ADMIN: Id = 2;
 
-    async fn engine() -> Engine {
+    async fn engine(rule: &str) -> Engine {
         let now = "2026-11-21T10:15:00Z".parse().unwrap();
         let (database, sandbox) = (Database::demo_in_memory(now).unwrap(), Sandbox::new(&Pool::default()).unwrap());
         let engine = Engine::open(database, sandbox, Config::default(), Arc::new(TestClock::at(now))).unwrap();
-        let rule: Rule = toml::from_str(
-            "name = 'known'\nmodel = 'crm.lead'\n\
-             trigger = { on = 'before', writes = ['update'], fields = ['phone', 'active'] }\n\
-             [[actions]]\nscript = 'update-record'\nparameters = { values = 'contact_name = Somebody' }",
-        )
-        .unwrap();
+        let manifest = PHONE_FORMAT.manifest.unwrap();
+        let upload = upload::inspect(embed_manifest(PHONE_FORMAT.component, manifest).unwrap()).unwrap();
+        let store = move |conn: &rusqlite::Connection| registry::store(conn, &upload, ADMIN, now);
+        engine.committer().commit(store).await.unwrap();
+        let rule: Rule = toml::from_str(rule).unwrap();
         let env = people::environment(engine.database(), ADMIN, true, now).unwrap();
         let save = move |conn: &rusqlite::Connection| {
             let ground = Ground { conn, env: &env, policy: &Default::default() };
@@ -560,8 +572,52 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn what_a_run_takes_out_of_a_list_is_deleted_before_the_eyes_of_rules() {
+        // The script knows nothing of deletions, and breaks.
+        let engine = engine(
+            "name = 'keep'\nmodel = 'sale.order.line'\ntrigger = { on = 'before', writes = ['delete'] }\n\
+             [[actions]]\nscript = 'phone-format'",
+        )
+        .await;
+        let env = people::environment(engine.database(), ADMIN, false, engine.clock().now()).unwrap();
+        let sql = "SELECT o.id FROM sale_order o JOIN sale_order_line l ON l.order_id = o.id WHERE o.state = 'draft'";
+        let order: Id = engine.database().snapshot().unwrap().query_row(sql, [], |row| row.get(0)).unwrap();
+        let empty = |lines: Value| Call::Write {
+            model: "sale.order".into(),
+            ids: vec![order],
+            values: vec![FieldValue::new("order_line", lines)],
+        };
+        let mut run = Session::new(engine.database(), env.clone()).unwrap();
+        run.call(empty(Value::Ids(Vec::new()))).unwrap().unwrap();
+        let behind = run.behind().unwrap();
+        assert!(!behind.left.is_empty());
+        let mut gate = Gate::new(&engine, ADMIN, 0).unwrap().unwrap();
+        assert!(gate.pass_all(&run.changes()).await.unwrap().is_empty());
+        assert_eq!(gate.pass_behind(behind).await.err().unwrap().code(), "broken-before-rule");
+
+        // A rule that adds such a write is to delete them itself, so that the rules see it.
+        let mut run = Session::new(engine.database(), env.clone()).unwrap();
+        let added = || vec![Added { effect: 0, write: empty(Value::Unset) }];
+        assert_eq!(stage(&mut run, added()).unwrap_err().code(), "write-it-by-itself");
+
+        // What somebody puts into the list meanwhile is not what the rules were asked about.
+        let mut run = Session::new(engine.database(), env.clone()).unwrap();
+        run.call(empty(Value::Unset)).unwrap().unwrap();
+        let changes = ChangeSet { left: Some(run.behind().unwrap().left), ..run.finish() };
+        let partial = ChangeSet { left: changes.left.clone().map(|left| left[1..].to_vec()), ..changes.clone() };
+        let met = commit::commit(engine.database(), &env, &partial).unwrap_err();
+        assert!(matches!(met, commit::CommitError::Conflict { .. }), "{met:?}");
+        commit::commit(engine.database(), &env, &changes).unwrap();
+    }
+
+    #[tokio::test]
     async fn what_is_added_is_written_in_the_context_of_the_change_that_it_belongs_to() {
-        let engine = engine().await;
+        let engine = engine(
+            "name = 'known'\nmodel = 'crm.lead'\n\
+             trigger = { on = 'before', writes = ['update'], fields = ['phone', 'active'] }\n\
+             [[actions]]\nscript = 'update-record'\nparameters = { values = 'contact_name = Somebody' }",
+        )
+        .await;
         let env = people::environment(engine.database(), ADMIN, false, engine.clock().now()).unwrap();
         let mut run = Session::new(engine.database(), env.clone()).unwrap();
         let sql = "SELECT id FROM crm_lead WHERE active AND contact_name IS NOT 'Somebody' ORDER BY id LIMIT 5";

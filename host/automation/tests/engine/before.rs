@@ -8,7 +8,7 @@ use triggerbox_model::{
 };
 use triggerbox_store::db::DbError;
 
-use crate::world::{ADMIN, MANAGER, SAM, World, block_on, create, write};
+use crate::world::{ADMIN, MANAGER, SAM, World, block_on, create, fields, write};
 
 fn gate(world: &World, script: &str, more: &str) {
     world.script(&PHONE_FORMAT);
@@ -254,6 +254,49 @@ fn it_adds_values_to_what_a_method_writes() {
     };
     assert_eq!(world.try_change(ADMIN, vec![schedule("Write")]).unwrap_err().code(), "write-it-by-itself");
     world.change(vec![schedule("Call")]);
+}
+
+// Shows: F110
+#[test]
+fn it_sees_what_is_deleted_because_it_leaves_a_list() {
+    let world = World::new();
+    world.script(&PHONE_FORMAT);
+    // The script knows nothing of deletions, and breaks.
+    world.rule(
+        "name = \"keep\"\nmodel = \"sale.order.line\"\ntrigger = { on = \"before\", writes = [\"delete\"] }\n\
+         actions = [{ script = \"phone-format\" }]\ndomain = \"[('name', '=', 'Kept')]\"",
+    );
+    let product = world.search("product.product", "[]")[0];
+    let line = |name: &str| fields(&[("name", Value::text(name)), ("product_id", Value::link(product))]);
+    let partner = world.search("res.partner", "[('is_company', '=', True)]")[0];
+    let order = world.create("sale.order", &[("partner_id", Value::link(partner))]);
+    let relate = |commands: Vec<Command>| Call::Relate {
+        target: RecordRef::new("sale.order", order),
+        field: "order_line".into(),
+        commands,
+    };
+    let lines = || world.search("sale.order.line", &format!("[('order_id', '=', {order})]"));
+    let refused = |calls: Vec<Call>| {
+        world.try_change(ADMIN, calls).map_or_else(|error| error.code().to_owned(), |_| String::new())
+    };
+    world.change(vec![relate(vec![Command::Create(line("Kept")), Command::Create(line("Free"))])]);
+    let [kept, free] = lines()[..] else { panic!("{:?}", lines()) };
+    let replaced = |ids: &[u32]| write("sale.order", &[order], &[("order_line", Value::Ids(ids.to_vec()))]);
+    for call in [
+        Call::Unlink { model: "sale.order.line".into(), ids: vec![kept] },
+        relate(vec![Command::Delete(kept)]),
+        relate(vec![Command::Unlink(kept)]),
+        relate(vec![Command::Clear]),
+        relate(vec![Command::Replace(vec![free])]),
+        replaced(&[free]),
+        write("sale.order", &[order], &[("order_line", Value::Unset)]),
+    ] {
+        assert_eq!(refused(vec![call.clone()]), "broken-before-rule", "{call:?}");
+        assert_eq!(lines(), [kept, free], "{call:?}");
+    }
+    // What the rule's domain leaves out may leave, and what goes with a record that is deleted is not asked about.
+    assert_eq!(refused(vec![replaced(&[kept])]), "");
+    assert_eq!(lines(), [kept]);
 }
 
 // Shows: F092, F110

@@ -38,7 +38,7 @@ use triggerbox_model::{
     changes::Change,
     error::Error,
     schema::{ByName, Field, FieldKind, Model, RelationTable, Schema},
-    value::{FieldValue, Id, Value},
+    value::{FieldValue, Id, RecordRef, Value},
 };
 
 pub(crate) use self::compute::{Name, Stale};
@@ -172,8 +172,8 @@ pub struct Writer<'a> {
     /// The chatter of new records may begin later: nobody looks at it yet.
     pub(crate) puts_off_greeting: bool,
     pub(crate) greeting: Option<Greeting>,
-    /// How many records left the one that they cannot be without, and were deleted by that.
-    pub(crate) left: u64,
+    /// The records that left the one that they cannot be without, and were deleted by that.
+    pub(crate) left: Vec<RecordRef>,
     /// The time as stored.
     now: OnceCell<String>,
 }
@@ -200,7 +200,7 @@ impl<'a> Writer<'a> {
             undone_with_all: false,
             puts_off_greeting: false,
             greeting: None,
-            left: 0,
+            left: Vec::new(),
             now: OnceCell::new(),
         }
     }

@@ -6,7 +6,7 @@ use triggerbox_model::{
     call::Operation,
     error::Error,
     schema::{Field, FieldKind, Model, RelationTable},
-    value::{Id, Value},
+    value::{Id, RecordRef, Value},
 };
 
 use super::{Command, Input, Values, Writer, columns, values};
@@ -198,7 +198,7 @@ impl Writer<'_> {
             return Ok(());
         }
         if belongs {
-            self.left = self.left.saturating_add(lines.len() as u64);
+            self.left.extend(lines.iter().map(|line| RecordRef::new(&related.name, *line)));
             return self.unlink_many(&related.name, lines);
         }
         self.write_many(&related.name, lines, Values::from_iter([(inverse.to_owned(), Input::Value(Value::Unset))]))
