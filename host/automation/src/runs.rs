@@ -191,7 +191,7 @@ pub struct RunFilter {
     pub rule: Option<String>,
     /// In this state.
     pub state: Option<RunState>,
-    /// On this record: the first one of each run.
+    /// On this record, whichever of the run's it is.
     pub record: Option<RecordRef>,
     /// Ended so.
     pub code: Option<String>,
@@ -209,15 +209,21 @@ pub struct RunFilter {
     pub limit: u32,
 }
 
-const COLUMNS: &str = "id, key, rule, rule_version, root, parent_run, depth, model, record, class, actor, run_as, superuser, \
-                       at, state, due, blockers, attempt, finished, code, message, away_since";
+const COLUMNS: &str = "r.id, r.key, r.rule, r.rule_version, r.root, r.parent_run, r.depth, r.model, r.record, r.class, \
+                       r.actor, r.run_as, r.superuser, r.at, r.state, r.due, r.blockers, r.attempt, r.finished, r.code, \
+                       r.message, r.away_since";
 
 /// Runs that match, newest first.
 ///
 /// # Errors
 /// What the database says.
 pub fn list(conn: &Connection, filter: &RunFilter) -> Result<Vec<RunSummary>, EngineError> {
-    let mut sql = format!("SELECT {COLUMNS} FROM engine_run WHERE 1");
+    // From whichever side the runs are found, they are in the order of their numbers.
+    let (from, id) = match filter.record {
+        Some(_) => ("engine_about a CROSS JOIN engine_run r ON r.id = a.run", "a.run"),
+        None => ("engine_run r", "r.id"),
+    };
+    let mut sql = format!("SELECT {COLUMNS} FROM {from} WHERE 1");
     let mut params: Vec<Cell> = Vec::new();
     let mut add = |condition: &str, value: Option<Cell>| {
         if let Some(value) = value {
@@ -228,17 +234,17 @@ pub fn list(conn: &Connection, filter: &RunFilter) -> Result<Vec<RunSummary>, En
     };
     let text = |text: &Option<String>| text.clone().map(Cell::Text);
     let time = |time: Option<Timestamp>| time.map(|time| Cell::Integer(time.as_millisecond()));
-    add("rule = ?", text(&filter.rule));
-    add("state = ?", filter.state.map(|state| Cell::Text(state.name().to_owned())));
-    add("model = ?", filter.record.as_ref().map(|record| Cell::Text(record.model.clone())));
-    add("record = ?", filter.record.as_ref().map(|record| Cell::Integer(i64::from(record.id))));
-    add("code = ?", text(&filter.code));
-    add("root = ?", filter.root.map(Cell::Integer));
-    add("at >= ?", time(filter.since));
-    add("at < ?", time(filter.until));
-    add("id < ?", filter.before.map(Cell::Integer));
-    add("id > ?", filter.after.map(Cell::Integer));
-    sql.push_str(" ORDER BY id DESC LIMIT ?");
+    add("a.model = ?", filter.record.as_ref().map(|record| Cell::Text(record.model.clone())));
+    add("a.record = ?", filter.record.as_ref().map(|record| Cell::Integer(i64::from(record.id))));
+    add("r.rule = ?", text(&filter.rule));
+    add("r.state = ?", filter.state.map(|state| Cell::Text(state.name().to_owned())));
+    add("r.code = ?", text(&filter.code));
+    add("r.root = ?", filter.root.map(Cell::Integer));
+    add("r.at >= ?", time(filter.since));
+    add("r.at < ?", time(filter.until));
+    add(&format!("{id} < ?"), filter.before.map(Cell::Integer));
+    add(&format!("{id} > ?"), filter.after.map(Cell::Integer));
+    sql.push_str(&format!(" ORDER BY {id} DESC LIMIT ?"));
     params.push(Cell::Integer(if filter.limit == 0 { 100 } else { i64::from(filter.limit) }));
     let mut statement = conn.prepare_cached(&sql)?;
     let rows = statement.query_map(rusqlite::params_from_iter(params), summary)?;
@@ -250,7 +256,7 @@ pub fn list(conn: &Connection, filter: &RunFilter) -> Result<Vec<RunSummary>, En
 /// # Errors
 /// `unknown-run`; what the database says.
 pub fn detail(conn: &Connection, run: RunId) -> Result<RunDetail, EngineError> {
-    let sql = format!("SELECT {COLUMNS}, request, outcome FROM engine_run WHERE id = ?1");
+    let sql = format!("SELECT {COLUMNS}, r.request, r.outcome FROM engine_run r WHERE r.id = ?1");
     let found = conn
         .prepare_cached(&sql)?
         .query_row([run], |row| {
@@ -271,7 +277,7 @@ pub fn detail(conn: &Connection, run: RunId) -> Result<RunDetail, EngineError> {
 /// # Errors
 /// `unknown-run`; what the database says.
 pub fn head(conn: &Connection, run: RunId) -> Result<RunSummary, EngineError> {
-    let sql = format!("SELECT {COLUMNS} FROM engine_run WHERE id = ?1");
+    let sql = format!("SELECT {COLUMNS} FROM engine_run r WHERE r.id = ?1");
     conn.prepare_cached(&sql)?.query_row([run], summary).optional()?.ok_or_else(|| unknown(run).into())
 }
 
@@ -280,7 +286,7 @@ pub fn head(conn: &Connection, run: RunId) -> Result<RunSummary, EngineError> {
 /// # Errors
 /// What the database says.
 pub fn chain(conn: &Connection, root: i64, most: usize) -> Result<Vec<RunSummary>, EngineError> {
-    let sql = format!("SELECT {COLUMNS} FROM engine_run WHERE root = ?1 ORDER BY id LIMIT ?2");
+    let sql = format!("SELECT {COLUMNS} FROM engine_run r WHERE r.root = ?1 ORDER BY r.id LIMIT ?2");
     let mut statement = conn.prepare_cached(&sql)?;
     let rows = statement.query_map((root, i64::try_from(most).unwrap_or(i64::MAX)), summary)?;
     Ok(rows.collect::<Result<_, _>>()?)

@@ -161,7 +161,7 @@ impl Case<'_> {
 
     fn newest(&self, record: Option<Id>) -> Result<Option<Last>, EngineError> {
         let sql = "SELECT id, state, due, blockers, at, code, message, away_since FROM engine_run r WHERE rule = ?1 \
-                   AND (?2 IS NULL OR record = ?2 OR EXISTS (SELECT 1 FROM json_each(r.request, '$.records') WHERE value = ?2)) \
+                   AND (?2 IS NULL OR EXISTS (SELECT 1 FROM engine_about a WHERE a.model = r.model AND a.record = ?2 AND a.run = r.id)) \
                    ORDER BY id DESC LIMIT 1";
         let read = |row: &rusqlite::Row<'_>| {
             Ok(Last {

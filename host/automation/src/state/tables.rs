@@ -4,7 +4,7 @@
 use rusqlite::{Connection, OptionalExtension};
 
 /// The steps from nothing to the newest format. One that was released never changes: a new one is added.
-const STEPS: &[&str] = &[FIRST, LOG, AGENTS, SUPPRESSED, YES, SETTINGS, WHO_SET, AWAY, PACE, MIRROR];
+const STEPS: &[&str] = &[FIRST, LOG, AGENTS, SUPPRESSED, YES, SETTINGS, WHO_SET, AWAY, PACE, MIRROR, ABOUT];
 
 /// Key in `tb_meta`.
 const FORMAT_KEY: &str = "engine-format";
@@ -276,6 +276,27 @@ INSERT INTO engine_paced VALUES (0, 0);
 /// Notes are to be posted on records of an Odoo server.
 const MIRROR: &str = "
 CREATE INDEX engine_thread_wanted ON engine_thread (run) WHERE mirrored = 2;
+";
+
+/// Runs are found by each of their records; before, by the first one.
+const ABOUT: &str = "
+CREATE TABLE engine_about (
+    model TEXT NOT NULL, record INTEGER NOT NULL, run INTEGER NOT NULL,
+    PRIMARY KEY (model, record, run)
+) STRICT, WITHOUT ROWID;
+INSERT OR IGNORE INTO engine_about
+SELECT r.model, e.value, r.id FROM engine_run r, json_each(r.request, '$.records') e WHERE r.model IS NOT NULL;
+DROP INDEX engine_run_record;
+CREATE TRIGGER engine_run_made AFTER INSERT ON engine_run WHEN NEW.model IS NOT NULL BEGIN
+    INSERT OR IGNORE INTO engine_about SELECT NEW.model, value, NEW.id FROM json_each(NEW.request, '$.records');
+END;
+CREATE TRIGGER engine_run_joined AFTER UPDATE OF request ON engine_run WHEN NEW.model IS NOT NULL BEGIN
+    INSERT OR IGNORE INTO engine_about SELECT NEW.model, value, NEW.id FROM json_each(NEW.request, '$.records');
+END;
+CREATE TRIGGER engine_run_gone AFTER DELETE ON engine_run WHEN OLD.model IS NOT NULL BEGIN
+    DELETE FROM engine_about WHERE model = OLD.model AND run = OLD.id
+    AND record IN (SELECT value FROM json_each(OLD.request, '$.records'));
+END;
 ";
 
 /// Whether the file has the engine's tables, as this program knows them.

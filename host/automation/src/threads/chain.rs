@@ -29,8 +29,9 @@ struct Call {
 
 /// The newest run before this one of the same rule on the same record that had something to say.
 pub(crate) fn previous(conn: &Connection, claim: &Claim, record: Id) -> Result<Option<PreviousRun>, EngineError> {
-    let sql = "SELECT key, outcome FROM engine_run WHERE model = ?1 AND record = ?2 AND rule = ?3 AND id < ?4 \
-               AND state IN ('succeeded', 'waiting-approval') AND code <> 'spread' ORDER BY id DESC LIMIT 1";
+    let sql = "SELECT r.key, r.outcome FROM engine_about a CROSS JOIN engine_run r ON r.id = a.run \
+               WHERE a.model = ?1 AND a.record = ?2 AND a.run < ?4 AND r.record = ?2 AND r.rule = ?3 \
+               AND r.state IN ('succeeded', 'waiting-approval') AND r.code <> 'spread' ORDER BY a.run DESC LIMIT 1";
     let params = (&claim.model, record, &claim.rule.rule.name, claim.id);
     let found = conn
         .prepare_cached(sql)?

@@ -13,12 +13,12 @@ use triggerbox_automation::{
 };
 use triggerbox_model::{
     call::Call,
-    value::{Id, Value},
+    value::{Id, RecordRef, Value},
 };
 use triggerbox_sandbox::{Script, inspect::embed_manifest};
 use triggerbox_store::db::{Database, DbError, Mode};
 
-use crate::world::{ADMIN, NOW, World, block_on, fields};
+use crate::world::{ADMIN, NOW, World, block_on, fields, write};
 
 const SCORED: &str = r#"
     name = "scored"
@@ -363,9 +363,43 @@ fn a_backfill_that_was_interrupted_goes_on_where_it_stopped() {
 }
 
 #[test]
+fn a_run_is_found_by_each_of_its_records() {
+    let world = World::new();
+    world.rule(
+        "name = \"all\"\nmodel = \"crm.lead\"\ntrigger = { on = \"updated\", fields = [\"city\"] }\ndebounce = 60\n\
+         actions = [{ script = \"update-record\", parameters = { values = \"phone = 1\" } }]",
+    );
+    let leads: Vec<Id> = ["Chairs", "Tables", "Lamps"].map(|name| world.lead(name)).to_vec();
+    let on = |lead: Id, rule: Option<&str>| {
+        let record = Some(RecordRef::new("crm.lead", lead));
+        let filter = RunFilter { record, rule: rule.map(str::to_owned), ..RunFilter::default() };
+        world.runs(&filter).iter().map(|run| run.id).collect::<Vec<_>>()
+    };
+    let move_to = |leads: &[Id]| world.change(vec![write("crm.lead", leads, &[("city", Value::text("Ghent"))])]);
+    let runs = move_to(&leads[..2]).runs;
+    assert_eq!(runs.len(), 1);
+    // One that joins a run that waits.
+    assert!(move_to(&leads[2..]).runs.is_empty());
+    for lead in &leads {
+        assert_eq!(on(*lead, None), runs, "{lead}");
+        assert_eq!((on(*lead, Some("all")), on(*lead, Some("none"))), (runs.clone(), vec![]));
+    }
+    world.pass(Duration::from_secs(61));
+    world.settle();
+    assert!(leads.iter().all(|lead| on(*lead, None) == runs));
+    let of_another = RunFilter { record: Some(RecordRef::new("res.partner", leads[0])), ..RunFilter::default() };
+    assert_eq!(world.runs(&of_another), []);
+    // What is let go is not found any more.
+    let nothing = Retention { runs_per_rule: Some(0), ..Retention::default() };
+    let world = World::on(world.engine.database().clone(), Config { retention: nothing, ..Config::default() });
+    block_on(world.engine.retain()).unwrap();
+    assert_eq!(world.count("SELECT count(*) FROM engine_about"), 0);
+}
+
+#[test]
 fn a_database_of_the_first_format_gets_its_log_and_threads() {
     let world = scored(Config::default());
-    lead(&world, "Warehouse", 20_000.0);
+    let first = lead(&world, "Warehouse", 20_000.0);
     world.settle();
     world.commit(|conn| {
         let older = "DROP TABLE engine_log; DROP TABLE engine_agent; DROP TABLE engine_agent_version; \
@@ -378,6 +412,8 @@ fn a_database_of_the_first_format_gets_its_log_and_threads() {
                      ALTER TABLE engine_proposal DROP COLUMN yes_until; \
                      DROP TABLE engine_setting; DROP TABLE engine_pace; DROP TABLE engine_paced; \
                      DROP INDEX engine_run_away; ALTER TABLE engine_run DROP COLUMN away_since; \
+                     DROP TRIGGER engine_run_made; DROP TRIGGER engine_run_joined; DROP TRIGGER engine_run_gone; \
+                     DROP TABLE engine_about; CREATE INDEX engine_run_record ON engine_run (model, record, id); \
                      UPDATE tb_meta SET value = '1' WHERE key = 'engine-format'";
         conn.execute_batch(older).map_err(DbError::from)
     });
@@ -387,4 +423,6 @@ fn a_database_of_the_first_format_gets_its_log_and_threads() {
     let runs = world.runs_of("scored");
     assert!(runs.len() >= 2 && runs.iter().all(|run| run.state == RunState::Succeeded), "{runs:?}");
     assert!(runs.iter().all(|run| world.run(run.id).attempts.len() == 1));
+    let about = RunFilter { record: Some(RecordRef::new("crm.lead", first)), ..RunFilter::default() };
+    assert_eq!(world.runs(&about)[0].id, runs[0].id, "those of that time are found by their records, too");
 }

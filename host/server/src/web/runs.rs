@@ -19,7 +19,10 @@ use super::{
     visitor::Visitor,
 };
 use crate::{
-    api::{cut, runs::visible},
+    api::{
+        cut,
+        runs::{may_ask, visible},
+    },
     app::App,
     extract::Asked,
     problem::Problem,
@@ -112,6 +115,7 @@ pub(super) async fn list(State(app): State<App>, visitor: Visitor, Asked(query):
     let (rule, now) = (filter.rule.clone(), app.engine().clock().now());
     let zone = visitor.zone.clone();
     let sparse = query.is_sparse();
+    let may_ask = may_ask(&app, &visitor.caller, filter.record.as_ref()).await?;
     let (mut found, floor, columns, weeks, rules) = app
         .read(move |conn| {
             let after = if sparse { floor(conn, filter.before)? } else { None };
@@ -121,6 +125,9 @@ pub(super) async fn list(State(app): State<App>, visitor: Visitor, Asked(query):
             Ok::<_, EngineError>((found, after, hours, weeks, names(conn)?))
         })
         .await?;
+    if !may_ask {
+        found.clear();
+    }
     // What the search did not reach is on the next page.
     let older = cut(&mut found, PAGE, |run| run.id);
     let next = older.or(floor.map(|after| after + 1));

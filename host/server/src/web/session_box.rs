@@ -74,7 +74,7 @@ pub(super) async fn show(
     let target = RecordRef { model: model.clone(), id: record };
     let (mut found, mut count) = app
         .read(move |conn| {
-            let sql = "SELECT count(*) FROM (SELECT 1 FROM engine_run WHERE model = ?1 AND record = ?2 LIMIT ?3)";
+            let sql = "SELECT count(*) FROM (SELECT 1 FROM engine_about WHERE model = ?1 AND record = ?2 LIMIT ?3)";
             let limits = (&target.model, target.id, COUNTED + 1);
             let count: u32 = conn.prepare_cached(sql)?.query_row(limits, |row| row.get(0))?;
             let filter = RunFilter { record: Some(target), limit: MOST, ..RunFilter::default() };

@@ -52,7 +52,8 @@ fn fill(conn: &Connection, Past { runs, every, threads }: Past, like: i64, now: 
         ),
         format!("INSERT INTO engine_run (key, rule, rule_version, root, depth, model, record, request, class, actor, run_as, superuser, \
          seed, at, state, due, blockers, attempt, fence, finished, code, message) \
-         SELECT printf('past%016x', n), printf('rule-%d', n % 50), 1, n, 0, 'crm.lead', n % 20 + 1, r.request, 'async', 2, 2, 0, \
+         SELECT printf('past%016x', n), printf('rule-%d', n % 50), 1, n, 0, 'crm.lead', n % 20 + 1, \
+         json_set(r.request, '$.records[0]', n % 20 + 1), 'async', 2, 2, 0, \
          n, ?3 - (?1 - n) * {every}, CASE WHEN n % 5003 = 0 THEN 'dead' WHEN n % 37 = 0 THEN 'failed' WHEN n % 101 = 0 THEN \
          'skipped' WHEN n % 9973 = 0 THEN 'waiting-approval' ELSE 'succeeded' END, 0, 0, 1, 1, ?3 - (?1 - n) * {every} + 90, \
          CASE WHEN n % 37 = 0 THEN 'trapped' ELSE 'applied' END, 'it did what it does' \
