@@ -49,7 +49,7 @@ pub(super) fn routes() -> OpenApiRouter<App> {
 
 /// Routes that have rules do something.
 pub(super) fn operate() -> OpenApiRouter<App> {
-    OpenApiRouter::new().routes(routes!(pause)).routes(routes!(resume)).routes(routes!(run))
+    OpenApiRouter::new().routes(routes!(pause)).routes(routes!(resume)).routes(routes!(run)).routes(routes!(backfill))
 }
 
 /// One rule of a list.
@@ -645,4 +645,45 @@ async fn run(
     audit::say(told::records(&body.records));
     let runs = app.engine().fire(&name, caller.user, Trigger::Manual, body.records).await?;
     Ok((StatusCode::ACCEPTED, Json(Runs { runs })))
+}
+
+/// Which records.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+struct Among {
+    /// Those that match this domain, and the rule's own.
+    #[serde(default = "every_record")]
+    #[schema(default = "[]")]
+    domain: String,
+}
+
+fn every_record() -> String {
+    "[]".to_owned()
+}
+
+/// What was queued.
+#[derive(Debug, Serialize, ToSchema)]
+struct BackfilledView {
+    /// Records that were queued by this call.
+    records: usize,
+    /// Runs that were made for them.
+    runs: usize,
+}
+
+/// Run a rule over all records that were there before it, as runs of the class `batch`. A call that was interrupted is taken up
+/// where it stopped, by the same call. For administrators.
+#[utoipa::path(post, path = "/api/v1/rules/{name}/backfill", tag = "rules", params(("name" = String, Path)),
+    request_body = Among, responses((status = 202, body = BackfilledView), Problem))]
+async fn backfill(
+    State(app): State<App>,
+    caller: Caller,
+    At(name): At<String>,
+    Body(among): Body<Among>,
+) -> Result<(StatusCode, Json<BackfilledView>), Problem> {
+    if !caller.administrator {
+        return Err(Problem::denied("access-denied", "only an administrator runs a rule over all records"));
+    }
+    audit::say(format!("on all records of {}", among.domain));
+    let done = app.engine().backfill(&name, &among.domain, caller.user).await?;
+    Ok((StatusCode::ACCEPTED, Json(BackfilledView { records: done.records, runs: done.runs })))
 }

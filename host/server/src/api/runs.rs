@@ -42,6 +42,7 @@ pub(super) fn routes() -> OpenApiRouter<App> {
         .routes(routes!(suppressed))
         .routes(routes!(logs))
         .routes(routes!(requeue))
+        .routes(routes!(prune))
         .routes(routes!(retry))
         .routes(routes!(cancel))
 }
@@ -662,4 +663,26 @@ async fn requeue(
     audit::say(format!("all runs of {} that are {}", again.rule, again.state.name()));
     let runs = app.engine().requeue(&again.rule, again.state).await?;
     Ok((StatusCode::ACCEPTED, Json(Requeued { runs })))
+}
+
+/// What was let go.
+#[derive(Debug, Serialize, ToSchema)]
+struct PrunedView {
+    /// Runs with everything that was kept of them.
+    runs: usize,
+    /// Runs of which only the journal went.
+    journals: usize,
+    /// By how many bytes the file shrank.
+    bytes: u64,
+}
+
+/// Let go what is older or more than the settings keep, now. For administrators.
+#[utoipa::path(post, path = "/api/v1/prunes", tag = "runs", responses((status = 200, body = PrunedView), Problem))]
+async fn prune(State(app): State<App>, caller: Caller) -> Result<Json<PrunedView>, Problem> {
+    if !caller.administrator {
+        return Err(Problem::denied("access-denied", "only an administrator lets runs go"));
+    }
+    audit::say("what is older or more than the settings keep");
+    let gone = app.engine().retain().await?;
+    Ok(Json(PrunedView { runs: gone.runs, journals: gone.journals, bytes: gone.bytes }))
 }

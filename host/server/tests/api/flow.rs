@@ -3,8 +3,11 @@
 use guest_artifacts::{HIGH_VALUE_ORDER, LEAD_SCORING};
 use serde_json::json;
 
-use crate::world::{ADMIN, READER, SAM, SCORE, World};
-use triggerbox_server::tokens::Scope;
+use crate::{
+    browser::Browser,
+    world::{ADMIN, READER, SAM, SCORE, World},
+};
+use triggerbox_server::{people::Role, tokens::Scope};
 use triggerbox_store::db::DbError;
 
 // Shows: F001, F002, F010, F078, F081
@@ -62,6 +65,72 @@ async fn runs_are_listed_page_by_page() {
     // What was made meanwhile is on no later page.
     let done = world.get("/api/v1/runs?state=succeeded&since=2026-11-20T09:00:00Z").await.good(200);
     assert_eq!(done["runs"].as_array().unwrap().len(), 3);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_run_is_listed_with_each_of_its_records_that_the_caller_may_read() {
+    let world = World::new().await;
+    world.rule(MARK).await.good(201);
+    let leads = [SAM, ADMIN, SAM].map(|user| json!({ "name": "Chairs", "user_id": user }));
+    let leads =
+        world.call("POST", "/api/v1/records/crm.lead", json!({ "records": leads })).await.good(201)["ids"].clone();
+    let leads: Vec<u64> = serde_json::from_value(leads).unwrap();
+    let run = world.call("POST", "/api/v1/rules/mark/run", json!({ "records": leads })).await.good(202)["runs"].clone();
+    let sam = world.token(SAM, &[Scope::Read]).await;
+    let listed = async |token: &str, lead: u64| {
+        let answer = world.get_as(token, &format!("/api/v1/runs?model=crm.lead&record={lead}")).await.good(200);
+        let ids = answer["runs"].as_array().unwrap().iter().map(|run| run["id"].clone()).collect::<Vec<_>>();
+        (serde_json::Value::from(ids), answer["next"].clone())
+    };
+    for lead in &leads {
+        assert_eq!(listed(&world.token, *lead).await, (run.clone(), json!(null)));
+    }
+    // Whose lead the second one is, Sam may not even ask.
+    for (lead, expected) in leads.iter().zip([run.clone(), json!([]), run.clone()]) {
+        assert_eq!(listed(&sam, *lead).await, (expected, json!(null)), "{lead}");
+    }
+    let browser = Browser::of(&world, SAM, &[Role::Operator]).await;
+    for (lead, shown) in leads.iter().zip([true, false, true]) {
+        let page = browser.page(&format!("/runs?model=crm.lead&record={lead}")).await;
+        assert_eq!(page.contains(&format!("/runs/{}", run[0])), shown, "{lead}");
+    }
+    let unknown = world.get_as(&sam, "/api/v1/runs?model=no.such&record=1").await.good(200);
+    assert_eq!(unknown["runs"], json!([]));
+}
+
+/// A rule that is run by hand, on all records at once.
+const MARK: &str = "name = \"mark\"\nmodel = \"crm.lead\"\ntrigger = { on = \"manual\" }\n\
+                    actions = [{ script = \"update-record\", parameters = { values = \"city = Ghent\" } }]";
+
+// Shows: F007, F090
+#[tokio::test(flavor = "multi_thread")]
+async fn a_rule_is_run_over_all_records_on_a_running_server() {
+    let world = World::new().await;
+    world.rule(&format!("dispatch = \"per-record\"\ndomain = \"[('name', '=', 'Chairs')]\"\n{MARK}")).await.good(201);
+    let leads = vec![json!({ "name": "Chairs" }); 520];
+    world.call("POST", "/api/v1/records/crm.lead", json!({ "records": leads })).await.good(201);
+    let no_room = "CREATE TRIGGER no_room BEFORE INSERT ON engine_run WHEN (SELECT count(*) FROM engine_run) >= 500 \
+                   BEGIN SELECT RAISE(ABORT, 'there is no room'); END";
+    world.app.write(move |conn| conn.execute_batch(no_room).map_err(DbError::from)).await.unwrap();
+    let fill = || world.call("POST", "/api/v1/rules/mark/backfill", json!({}));
+    assert!(fill().await.status >= 500);
+    world.app.write(|conn| conn.execute_batch("DROP TRIGGER no_room").map_err(DbError::from)).await.unwrap();
+    assert_eq!(fill().await.good(202), json!({ "records": 20, "runs": 20 }), "taken up where it stopped");
+    let runs = world.get("/api/v1/runs?rule=mark&limit=500").await.good(200);
+    assert!(runs["runs"].as_array().unwrap().iter().all(|run| run["class"] == "batch"), "{runs}");
+    let narrow = json!({ "domain": "[('id', '<', 4)]" });
+    assert_eq!(world.call("POST", "/api/v1/rules/mark/backfill", narrow).await.good(202)["records"], 0);
+
+    let refused = world.call("POST", "/api/v1/rules/mark/backfill", json!({ "domain": "no domain" })).await;
+    assert_eq!(refused.code(400), "bad-domain");
+    assert_eq!(world.call("POST", "/api/v1/rules/none/backfill", json!({})).await.code(404), "unknown-rule");
+    let gone = world.call("POST", "/api/v1/prunes", json!({})).await.good(200);
+    assert_eq!((&gone["runs"], &gone["journals"]), (&json!(0), &json!(0)), "nothing is that old");
+    let operator = world.token(SAM, &[Scope::Read, Scope::Operate]).await;
+    for path in ["rules/mark/backfill", "prunes"] {
+        let refused = world.call_as(&operator, "POST", &format!("/api/v1/{path}"), json!({})).await;
+        assert_eq!(refused.code(403), "access-denied", "{path}");
+    }
 }
 
 // Shows: F082, F085, F093
