@@ -61,7 +61,7 @@ use crate::{
     loader::Loader,
     queue,
     random::Random,
-    runs::{self, RunDetail, RunFilter, RunId, RunSummary, Suppressed},
+    runs::{self, Fires, RunDetail, RunFilter, RunId, RunSummary, Suppressed},
     scripts::ready,
     seats::Seats,
     state::tables,
@@ -246,7 +246,8 @@ impl Engine {
         rule: Option<&str>,
         limit: u32,
     ) -> Result<Vec<Suppressed>, EngineError> {
-        runs::suppressed(&*self.database().snapshot()?, root, rule, limit)
+        let fires = Fires { root, rule: rule.map(str::to_owned), before: None, limit };
+        runs::suppressed(&*self.database().snapshot()?, &fires)
     }
 }
 

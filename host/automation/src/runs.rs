@@ -295,6 +295,9 @@ pub fn chain(conn: &Connection, root: i64, most: usize) -> Result<Vec<RunSummary
 /// A fire that did not become a run.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Suppressed {
+    /// Its number.
+    #[serde(skip)]
+    pub id: i64,
     /// When.
     pub at: Timestamp,
     /// The rule that would have fired.
@@ -310,30 +313,40 @@ pub struct Suppressed {
     pub actor: Id,
 }
 
-/// Fires of a chain that did not become runs; of all chains when none is named. Newest first.
+/// Which fires that did not become runs. What is not said does not matter.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Fires {
+    /// Of this rule.
+    pub rule: Option<String>,
+    /// Of this chain.
+    pub root: Option<i64>,
+    /// Older than this one: the next page.
+    pub before: Option<i64>,
+    /// At most so many.
+    pub limit: u32,
+}
+
+/// Fires that did not become runs, newest first.
 ///
 /// # Errors
 /// What the database says.
-pub fn suppressed(
-    conn: &Connection,
-    root: Option<i64>,
-    rule: Option<&str>,
-    limit: u32,
-) -> Result<Vec<Suppressed>, EngineError> {
-    let mut sql = "SELECT s.at, s.rule, e.model, e.record, s.root, s.reason, e.actor FROM engine_suppressed s \
+pub fn suppressed(conn: &Connection, fires: &Fires) -> Result<Vec<Suppressed>, EngineError> {
+    let mut sql = "SELECT s.at, s.rule, e.model, e.record, s.root, s.reason, e.actor, s.id FROM engine_suppressed s \
                    JOIN engine_event e ON e.id = s.event WHERE 1"
         .to_owned();
     let mut params: Vec<Cell> = Vec::new();
-    if let Some(root) = root {
-        sql.push_str(" AND s.root = ?");
-        params.push(Cell::Integer(root));
-    }
-    if let Some(rule) = rule {
-        sql.push_str(" AND s.rule = ?");
-        params.push(Cell::Text(rule.to_owned()));
+    for (condition, value) in [
+        (" AND s.root = ?", fires.root.map(Cell::Integer)),
+        (" AND s.rule = ?", fires.rule.clone().map(Cell::Text)),
+        (" AND s.id < ?", fires.before.map(Cell::Integer)),
+    ] {
+        if let Some(value) = value {
+            sql.push_str(condition);
+            params.push(value);
+        }
     }
     sql.push_str(" ORDER BY s.id DESC LIMIT ?");
-    params.push(Cell::Integer(i64::from(limit)));
+    params.push(Cell::Integer(i64::from(fires.limit)));
     let mut statement = conn.prepare_cached(&sql)?;
     let rows = statement.query_map(rusqlite::params_from_iter(params), |row| {
         Ok(Suppressed {
@@ -343,6 +356,7 @@ pub fn suppressed(
             root: row.get(4)?,
             reason: row.get(5)?,
             actor: row.get(6)?,
+            id: row.get(7)?,
         })
     })?;
     Ok(rows.collect::<Result<_, _>>()?)

@@ -13,12 +13,14 @@
 //! | `control` | schedules, limits, the stop switch |
 //! | `access` | tokens |
 //! | `settings` | what administrators set while the server runs |
+//! | `paging` | pages of lists |
 
 pub(crate) mod access;
 mod agents;
 pub(crate) mod approvals;
 mod control;
 mod events;
+mod paging;
 mod records;
 pub(crate) mod rules;
 pub(crate) mod runs;

@@ -10,10 +10,11 @@ use triggerbox_model::value::Id;
 use utoipa::ToSchema;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
+use super::paging::Before;
 use crate::{
     app::App,
     auth::Caller,
-    extract::{At, Body},
+    extract::{Asked, At, Body},
     people::audit,
     problem::Problem,
     tokens::{self, NewToken, Scope, Token},
@@ -59,12 +60,18 @@ async fn whoami(State(app): State<App>, caller: Caller) -> Result<Json<Me>, Prob
 struct TokenList {
     /// The newest first.
     tokens: Vec<Token>,
+    /// `before` of the next page; none: this was the last one.
+    next: Option<i64>,
 }
 
 /// All tokens that are not revoked.
-#[utoipa::path(get, path = "/api/v1/tokens", tag = "access", responses((status = 200, body = TokenList), Problem))]
-async fn list(State(app): State<App>, _caller: Caller) -> Result<Json<TokenList>, Problem> {
-    Ok(Json(TokenList { tokens: app.read(tokens::list).await? }))
+#[utoipa::path(get, path = "/api/v1/tokens", tag = "access", params(Before),
+    responses((status = 200, body = TokenList), Problem))]
+async fn list(State(app): State<App>, _caller: Caller, Asked(page): Asked<Before>) -> Result<Json<TokenList>, Problem> {
+    let (from, most) = page.wanted();
+    let (tokens, next) =
+        page.of_numbers(app.read(move |conn| tokens::back_from(conn, from, most)).await?, |token| token.id);
+    Ok(Json(TokenList { tokens, next }))
 }
 
 /// A token to be made.

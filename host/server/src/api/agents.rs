@@ -22,6 +22,7 @@ use triggerbox_model::value::Id;
 use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::{router::OpenApiRouter, routes};
 
+use super::paging::{After, Before};
 use crate::{
     app::App,
     auth::Caller,
@@ -55,6 +56,8 @@ struct AgentView {
 struct AgentList {
     /// By name.
     agents: Vec<AgentView>,
+    /// `after` of the next page; none: this was the last one.
+    next: Option<String>,
 }
 
 fn view(stored: stored::StoredAgent) -> Result<AgentView, Problem> {
@@ -62,10 +65,11 @@ fn view(stored: stored::StoredAgent) -> Result<AgentView, Problem> {
 }
 
 /// List the agents.
-#[utoipa::path(get, path = "/api/v1/agents", tag = "agents", responses((status = 200, body = AgentList), Problem))]
-async fn list(State(app): State<App>, _caller: Caller) -> Result<Json<AgentList>, Problem> {
-    let agents = app.read(stored::all).await?;
-    Ok(Json(AgentList { agents: agents.into_iter().map(view).collect::<Result<_, _>>()? }))
+#[utoipa::path(get, path = "/api/v1/agents", tag = "agents", params(After),
+    responses((status = 200, body = AgentList), Problem))]
+async fn list(State(app): State<App>, _caller: Caller, Asked(page): Asked<After>) -> Result<Json<AgentList>, Problem> {
+    let (agents, next) = page.of_names(app.read(stored::all).await?, |one| &one.agent.name);
+    Ok(Json(AgentList { agents: agents.into_iter().map(view).collect::<Result<_, _>>()?, next }))
 }
 
 /// One agent.
@@ -185,17 +189,21 @@ struct AgentVersionView {
 struct AgentVersions {
     /// The newest first.
     versions: Vec<AgentVersionView>,
+    /// `before` of the next page; none: this was the last one.
+    next: Option<i64>,
 }
 
 /// All versions of an agent, also of a deleted one.
-#[utoipa::path(get, path = "/api/v1/agents/{name}/versions", tag = "agents", params(("name" = String, Path)),
+#[utoipa::path(get, path = "/api/v1/agents/{name}/versions", tag = "agents", params(("name" = String, Path), Before),
     responses((status = 200, body = AgentVersions), Problem))]
 async fn versions(
     State(app): State<App>,
     _caller: Caller,
     At(name): At<String>,
+    Asked(page): Asked<Before>,
 ) -> Result<Json<AgentVersions>, Problem> {
     let found = app.read(move |conn| stored::history(conn, &name)).await?;
+    let (found, next) = page.of_numbers(found, |one| i64::from(one.version));
     let view = |one: stored::AgentVersion| {
         let agent = one.agent.map(serde_json::to_value).transpose()?;
         Ok::<_, Problem>(AgentVersionView {
@@ -206,5 +214,5 @@ async fn versions(
             agent,
         })
     };
-    Ok(Json(AgentVersions { versions: found.into_iter().map(view).collect::<Result<_, _>>()? }))
+    Ok(Json(AgentVersions { versions: found.into_iter().map(view).collect::<Result<_, _>>()?, next }))
 }

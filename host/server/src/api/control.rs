@@ -11,6 +11,7 @@ use triggerbox_model::{
 use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::{router::OpenApiRouter, routes};
 
+use super::paging::After;
 use crate::{
     app::App,
     auth::Caller,
@@ -53,21 +54,27 @@ struct ScheduleView {
 /// Schedules.
 #[derive(Debug, Serialize, ToSchema)]
 struct ScheduleList {
-    /// By the age of their rules.
+    /// By the names of their rules.
     schedules: Vec<ScheduleView>,
+    /// `after` of the next page; none: this was the last one.
+    next: Option<String>,
 }
 
 /// All schedules, with their next times.
-#[utoipa::path(get, path = "/api/v1/schedules", tag = "schedules", params(Ahead),
+#[utoipa::path(get, path = "/api/v1/schedules", tag = "schedules", params(Ahead, After),
     responses((status = 200, body = ScheduleList), Problem))]
 async fn schedules(
     State(app): State<App>,
     _caller: Caller,
     Asked(ahead): Asked<Ahead>,
+    Asked(page): Asked<After>,
 ) -> Result<Json<ScheduleList>, Problem> {
     let rules = app.engine().rules()?;
     let scheduled = rules.all().iter().filter(|armed| matches!(armed.rule.trigger, Trigger::Schedule(_)));
-    let schedules = scheduled.map(|armed| {
+    let mut scheduled: Vec<_> = scheduled.collect();
+    scheduled.sort_unstable_by_key(|armed| armed.rule.name.as_str());
+    let (scheduled, next_page) = page.of_names(scheduled, |armed| &armed.rule.name);
+    let schedules = scheduled.into_iter().map(|armed| {
         // One that cannot be read does not hide the others.
         let next = match app.engine().next_slots(&armed.rule.name, ahead.count.min(100)) {
             Err(EngineError::Refused(_)) => Vec::new(),
@@ -75,7 +82,7 @@ async fn schedules(
         };
         Ok(ScheduleView { rule: armed.rule.name.clone(), live: armed.is_live(), next })
     });
-    Ok(Json(ScheduleList { schedules: schedules.collect::<Result<_, Problem>>()? }))
+    Ok(Json(ScheduleList { schedules: schedules.collect::<Result<_, Problem>>()?, next: next_page }))
 }
 
 /// A limit.
@@ -139,14 +146,17 @@ struct StopView {
 struct StopList {
     /// By model.
     stops: Vec<StopView>,
+    /// `after` of the next page, empty after the stop of all rules; none: this was the last one.
+    next: Option<String>,
 }
 
 /// What is stopped.
-#[utoipa::path(get, path = "/api/v1/stops", tag = "stops", responses((status = 200, body = StopList), Problem))]
-async fn stops(State(app): State<App>, _caller: Caller) -> Result<Json<StopList>, Problem> {
-    let stops = app.engine().stops()?.into_iter();
-    let stops = stops.map(|one| StopView { model: one.model, by: one.by, at: one.at, reason: one.reason });
-    Ok(Json(StopList { stops: stops.collect() }))
+#[utoipa::path(get, path = "/api/v1/stops", tag = "stops", params(After),
+    responses((status = 200, body = StopList), Problem))]
+async fn stops(State(app): State<App>, _caller: Caller, Asked(page): Asked<After>) -> Result<Json<StopList>, Problem> {
+    let (stops, next) = page.of_names(app.engine().stops()?, |one| one.model.as_deref().unwrap_or_default());
+    let stops = stops.into_iter().map(|one| StopView { model: one.model, by: one.by, at: one.at, reason: one.reason });
+    Ok(Json(StopList { stops: stops.collect(), next }))
 }
 
 /// What to stop.

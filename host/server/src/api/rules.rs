@@ -24,6 +24,7 @@ use triggerbox_store::db::DbError;
 use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::{router::OpenApiRouter, routes};
 
+use super::paging::{After, Before};
 use crate::{
     app::App,
     auth::Caller,
@@ -100,13 +101,18 @@ impl From<Stored> for RuleHead {
 struct RuleList {
     /// By name.
     rules: Vec<RuleHead>,
+    /// `after` of the next page; none: this was the last one.
+    next: Option<String>,
 }
 
 /// List the rules.
-#[utoipa::path(get, path = "/api/v1/rules", tag = "rules", responses((status = 200, body = RuleList), Problem))]
-async fn list(State(app): State<App>, _caller: Caller) -> Result<Json<RuleList>, Problem> {
-    let rules = app.read(stored::all).await?;
-    Ok(Json(RuleList { rules: rules.into_iter().map(RuleHead::from).collect() }))
+#[utoipa::path(get, path = "/api/v1/rules", tag = "rules", params(After),
+    responses((status = 200, body = RuleList), Problem))]
+async fn list(State(app): State<App>, _caller: Caller, Asked(page): Asked<After>) -> Result<Json<RuleList>, Problem> {
+    let (from, most) = page.wanted();
+    let rules = app.read(move |conn| stored::from(conn, &from, most)).await?;
+    let (rules, next) = page.of_names(rules, |one| &one.rule.name);
+    Ok(Json(RuleList { rules: rules.into_iter().map(RuleHead::from).collect(), next }))
 }
 
 /// A rule as it is kept.
@@ -388,19 +394,27 @@ struct VersionView {
 struct Versions {
     /// The newest first.
     versions: Vec<VersionView>,
+    /// `before` of the next page; none: this was the last one.
+    next: Option<i64>,
 }
 
 /// All versions of a rule, also of a deleted one.
-#[utoipa::path(get, path = "/api/v1/rules/{name}/versions", tag = "rules", params(("name" = String, Path)),
+#[utoipa::path(get, path = "/api/v1/rules/{name}/versions", tag = "rules", params(("name" = String, Path), Before),
     responses((status = 200, body = Versions), Problem))]
-async fn versions(State(app): State<App>, _caller: Caller, At(name): At<String>) -> Result<Json<Versions>, Problem> {
+async fn versions(
+    State(app): State<App>,
+    _caller: Caller,
+    At(name): At<String>,
+    Asked(page): Asked<Before>,
+) -> Result<Json<Versions>, Problem> {
     let versions = app.read(move |conn| history(conn, &name)).await?;
+    let (versions, next) = page.of_numbers(versions, |one| i64::from(one.version));
     let view = |one: stored::RuleVersion| {
         let rule = one.rule.map(serde_json::to_value).transpose()?;
         let (version, author, at, note, state) = (one.version, one.author, one.at, one.note, one.state);
         Ok::<_, Problem>(VersionView { version, author, at, note, state, rule })
     };
-    Ok(Json(Versions { versions: versions.into_iter().map(view).collect::<Result<_, _>>()? }))
+    Ok(Json(Versions { versions: versions.into_iter().map(view).collect::<Result<_, _>>()?, next }))
 }
 
 fn history(conn: &rusqlite::Connection, name: &str) -> Result<Vec<stored::RuleVersion>, stored::RuleError> {

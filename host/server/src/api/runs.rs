@@ -12,7 +12,7 @@ use serde_json::Value as Object;
 use triggerbox_automation::{
     EngineError,
     logs::{self, LogFilter},
-    runs::{self, RunDetail, RunFilter, RunId, RunState, RunSummary},
+    runs::{self, Fires, RunDetail, RunFilter, RunId, RunState, RunSummary},
 };
 use triggerbox_model::{
     call::{Answer, Call, Operation},
@@ -393,6 +393,8 @@ async fn get(State(app): State<App>, caller: Caller, At(id): At<RunId>) -> Resul
 /// A fire that did not become a run.
 #[derive(Debug, Serialize, ToSchema)]
 struct SuppressedView {
+    /// Its number.
+    id: i64,
     /// When.
     at: Timestamp,
     /// The rule that would have fired.
@@ -410,7 +412,7 @@ struct SuppressedView {
 impl From<runs::Suppressed> for SuppressedView {
     fn from(one: runs::Suppressed) -> Self {
         let (model, record) = (one.record.model, one.record.id);
-        Self { at: one.at, rule: one.rule, model, record, root: one.root, reason: one.reason }
+        Self { id: one.id, at: one.at, rule: one.rule, model, record, root: one.root, reason: one.reason }
     }
 }
 
@@ -419,28 +421,50 @@ impl From<runs::Suppressed> for SuppressedView {
 struct Chain {
     /// In the order in which they were made.
     runs: Vec<RunView>,
-    /// Fires that did not become runs, the newest first.
+    /// Fires that did not become runs, the newest first: a page of them. All are in the list of such fires.
     suppressed: Vec<SuppressedView>,
+    /// `after` of the next page of runs; none: this was the last one.
+    next: Option<RunId>,
+}
+
+/// Which page of a chain.
+#[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+struct Link {
+    /// Made after this run: `next` of the page before.
+    after: Option<RunId>,
+    /// Most runs, up to 500.
+    #[serde(default = "hundred")]
+    #[param(default = 100)]
+    limit: u32,
 }
 
 /// All runs that go back to the same event as this one.
-#[utoipa::path(get, path = "/api/v1/runs/{id}/chain", tag = "runs", params(("id" = i64, Path)),
+#[utoipa::path(get, path = "/api/v1/runs/{id}/chain", tag = "runs", params(("id" = i64, Path), Link),
     responses((status = 200, body = Chain), Problem))]
-async fn chain(State(app): State<App>, caller: Caller, At(id): At<RunId>) -> Result<Json<Chain>, Problem> {
+async fn chain(
+    State(app): State<App>,
+    caller: Caller,
+    At(id): At<RunId>,
+    Asked(link): Asked<Link>,
+) -> Result<Json<Chain>, Problem> {
     let root = seen(&app, &caller, id).await?.summary.root;
-    let (runs, suppressed) = app
+    let limit = link.limit.clamp(1, MOST);
+    let (mut runs, suppressed) = app
         .read(move |conn| {
-            Ok::<_, triggerbox_automation::EngineError>((
-                runs::chain(conn, root, usize::MAX)?,
-                runs::suppressed(conn, Some(root), None, MOST)?,
-            ))
+            let fires = Fires { root: Some(root), limit, ..Fires::default() };
+            Ok::<_, EngineError>((runs::chain(conn, root, usize::MAX)?, runs::suppressed(conn, &fires)?))
         })
         .await?;
+    // A root event has no more runs than the guard against loops lets it have.
+    runs.retain(|run| link.after.is_none_or(|after| run.id > after));
+    let next = cut(&mut runs, limit, |run| run.id);
     let runs = visible(&app, &caller, runs).await?;
     let suppressed = visible_fires(&app, &caller, suppressed).await?;
     Ok(Json(Chain {
         runs: runs.into_iter().map(RunView::from).collect(),
         suppressed: suppressed.into_iter().map(SuppressedView::from).collect(),
+        next,
     }))
 }
 
@@ -493,11 +517,13 @@ async fn journal(
 /// Which fires.
 #[derive(Debug, Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
-struct Fires {
+struct FireQuery {
     /// Of this rule.
     rule: Option<String>,
     /// Going back to this event.
     root: Option<i64>,
+    /// Older than this one: `next` of the page before.
+    before: Option<i64>,
     /// Most of them, up to 500.
     #[serde(default = "hundred")]
     #[param(default = 100)]
@@ -509,20 +535,24 @@ struct Fires {
 struct SuppressedList {
     /// The newest first.
     suppressed: Vec<SuppressedView>,
+    /// `before` of the next page; none: this was the last one.
+    next: Option<i64>,
 }
 
 /// Fires that did not become runs, of records that the caller may read: loops, missed slots, records beyond the most.
-#[utoipa::path(get, path = "/api/v1/suppressed", tag = "runs", params(Fires),
+#[utoipa::path(get, path = "/api/v1/suppressed", tag = "runs", params(FireQuery),
     responses((status = 200, body = SuppressedList), Problem))]
 async fn suppressed(
     State(app): State<App>,
     caller: Caller,
-    Asked(fires): Asked<Fires>,
+    Asked(query): Asked<FireQuery>,
 ) -> Result<Json<SuppressedList>, Problem> {
-    let limit = fires.limit.min(MOST);
-    let found = app.read(move |conn| runs::suppressed(conn, fires.root, fires.rule.as_deref(), limit)).await?;
+    let limit = query.limit.clamp(1, MOST);
+    let fires = Fires { rule: query.rule, root: query.root, before: query.before, limit: limit.saturating_add(1) };
+    let mut found = app.read(move |conn| runs::suppressed(conn, &fires)).await?;
+    let next = cut(&mut found, limit, |fire| fire.id);
     let found = visible_fires(&app, &caller, found).await?;
-    Ok(Json(SuppressedList { suppressed: found.into_iter().map(SuppressedView::from).collect() }))
+    Ok(Json(SuppressedList { suppressed: found.into_iter().map(SuppressedView::from).collect(), next }))
 }
 
 /// Try a run again that ended without effect: failed, dead, cancelled, skipped.

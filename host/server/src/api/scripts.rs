@@ -24,10 +24,11 @@ use triggerbox_model::value::Id;
 use utoipa::ToSchema;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
+use super::paging::{After, Page};
 use crate::{
     app::App,
     auth::Caller,
-    extract::{At, Body},
+    extract::{Asked, At, Body},
     people::audit,
     problem::Problem,
     told,
@@ -92,13 +93,22 @@ impl ScriptView {
 struct ScriptList {
     /// By name, the newest first.
     scripts: Vec<ScriptView>,
+    /// `after` of the next page; none: this was the last one.
+    next: Option<String>,
 }
 
 /// All versions of all scripts.
-#[utoipa::path(get, path = "/api/v1/scripts", tag = "scripts", responses((status = 200, body = ScriptList), Problem))]
-async fn list(State(app): State<App>, _caller: Caller) -> Result<Json<ScriptList>, Problem> {
-    let scripts = app.read(registry::all).await?;
-    Ok(Json(ScriptList { scripts: scripts.into_iter().map(ScriptView::of).collect::<Result<_, _>>()? }))
+#[utoipa::path(get, path = "/api/v1/scripts", tag = "scripts", params(After),
+    responses((status = 200, body = ScriptList), Problem))]
+async fn list(State(app): State<App>, _caller: Caller, Asked(page): Asked<After>) -> Result<Json<ScriptList>, Problem> {
+    let (scripts, next) = paged(&page, app.read(registry::all).await?)?;
+    Ok(Json(ScriptList { scripts, next }))
+}
+
+/// Versions stay for ever, and each is known by its hash.
+fn paged(page: &After, versions: Vec<ScriptVersion>) -> Result<Page<ScriptView>, Problem> {
+    let versions = versions.into_iter().map(ScriptView::of).collect::<Result<Vec<_>, _>>()?;
+    page.of_places(versions, |one| &one.hash)
 }
 
 /// What was uploaded.
@@ -163,14 +173,21 @@ struct ActivationView {
 struct History {
     /// The newest first.
     versions: Vec<ScriptView>,
-    /// The newest first.
+    /// The newest first: at most as many as a page has versions.
     activations: Vec<ActivationView>,
+    /// `after` of the next page of versions; none: this was the last one.
+    next: Option<String>,
 }
 
 /// All versions of a script, and what was active when.
-#[utoipa::path(get, path = "/api/v1/scripts/{name}", tag = "scripts", params(("name" = String, Path)),
+#[utoipa::path(get, path = "/api/v1/scripts/{name}", tag = "scripts", params(("name" = String, Path), After),
     responses((status = 200, body = History), Problem))]
-async fn versions(State(app): State<App>, _caller: Caller, At(name): At<String>) -> Result<Json<History>, Problem> {
+async fn versions(
+    State(app): State<App>,
+    _caller: Caller,
+    At(name): At<String>,
+    Asked(page): Asked<After>,
+) -> Result<Json<History>, Problem> {
     let (versions, activations) = app
         .read(move |conn| {
             Ok::<_, triggerbox_automation::scripts::RegistryError>((
@@ -179,15 +196,13 @@ async fn versions(State(app): State<App>, _caller: Caller, At(name): At<String>)
             ))
         })
         .await?;
-    let activations = activations.into_iter().map(|one| ActivationView {
+    let (versions, next) = paged(&page, versions)?;
+    let activations = activations.into_iter().take(page.size()).map(|one| ActivationView {
         hash: one.hash.map(|hash| hash.to_string()),
         at: one.at,
         by: one.by,
     });
-    Ok(Json(History {
-        versions: versions.into_iter().map(ScriptView::of).collect::<Result<_, _>>()?,
-        activations: activations.collect(),
-    }))
+    Ok(Json(History { versions, activations: activations.collect(), next }))
 }
 
 pub(crate) fn wanted(name: String, hash: String) -> Result<ScriptRef, Problem> {

@@ -11,7 +11,7 @@ use triggerbox_automation::{
     EngineError,
     journal::{Entry, First, Took},
     replay::Verdict,
-    runs::{self, AttemptDetail, LogLine, RunDetail, RunId, RunState, RunSummary, Suppressed},
+    runs::{self, AttemptDetail, Fires, LogLine, RunDetail, RunId, RunState, RunSummary, Suppressed},
     scripts::registry,
     threads,
 };
@@ -122,7 +122,8 @@ async fn look(app: &App, visitor: &Visitor, id: RunId) -> Result<Told, super::pa
                 });
             }
             let chain = if root == 0 { Vec::new() } else { runs::chain(conn, root, MOST_RUNS)? };
-            let suppressed = if root == 0 { Vec::new() } else { runs::suppressed(conn, Some(root), None, 20)? };
+            let fires = Fires { root: Some(root), limit: 20, ..Fires::default() };
+            let suppressed = if root == 0 { Vec::new() } else { runs::suppressed(conn, &fires)? };
             let (versions, thread) = (versions(conn, &scripts)?, threads::of_run(conn, id)?);
             Ok::<_, EngineError>((calls, chain, suppressed, versions, thread))
         })

@@ -23,6 +23,7 @@ mod hooks;
 mod model;
 mod odoo;
 mod pages;
+mod paging;
 mod people;
 mod screens;
 mod settings;

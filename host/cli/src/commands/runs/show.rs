@@ -5,7 +5,7 @@ use serde_json::json;
 use triggerbox_automation::{
     journal::Entry,
     logs::{self, LogFilter},
-    runs::{self, AttemptDetail, RunDetail, RunFilter, RunId, RunState, RunSummary},
+    runs::{self, AttemptDetail, Fires, RunDetail, RunFilter, RunId, RunState, RunSummary},
 };
 use triggerbox_model::{
     changes::Diff,
@@ -54,7 +54,8 @@ pub(super) fn chain(run: RunId, common: &Common) -> Result<Exit, Failure> {
     let conn = workshop.database.snapshot().or_exit(Exit::Backend)?;
     let root = runs::detail(&conn, run).map_err(Failure::from_error)?.summary.root;
     let chain = runs::chain(&conn, root, usize::MAX).map_err(Failure::from_error)?;
-    let suppressed = runs::suppressed(&conn, Some(root), None, SUPPRESSED).map_err(Failure::from_error)?;
+    let fires = Fires { root: Some(root), limit: SUPPRESSED, ..Fires::default() };
+    let suppressed = runs::suppressed(&conn, &fires).map_err(Failure::from_error)?;
     if common.format.json {
         output::json(&json!({ "root": root, "runs": chain, "suppressed": suppressed }))?;
         return Ok(Exit::Ok);
