@@ -15,7 +15,7 @@ use triggerbox_automation::{
         apply::{self, Planned, Step},
         check::check,
         diff::{self, Difference},
-        file,
+        file, model_change,
         stored::{self, Edit, Outcome, Ownership, Saved, Stored, VersionState},
     },
 };
@@ -45,6 +45,7 @@ pub(super) fn routes() -> OpenApiRouter<App> {
         .routes(routes!(differences))
         .routes(routes!(diagnosis))
         .routes(routes!(restore))
+        .routes(routes!(set_model))
         .routes(routes!(decide))
 }
 
@@ -559,6 +560,35 @@ async fn restore(
     let (how, line) = (How { note: body.note, ask_owner: false }, audit::here());
     let saved = edit(&app, &caller, how, move |ground, edit| {
         told::on_rule(ground.conn, &name, &line, || stored::restore(ground, &name, body.version, edit))
+    })
+    .await?;
+    Ok(Json(saved.into()))
+}
+
+/// Another model.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+struct OtherModel {
+    /// Its name.
+    model: String,
+    /// Why, for the history.
+    #[serde(default)]
+    note: String,
+}
+
+/// Bind a rule to another model. What it has for the old one and cannot have for the new one is dropped, and named among the
+/// warnings: actions, domains, watched fields.
+#[utoipa::path(post, path = "/api/v1/rules/{name}/model", tag = "rules", params(("name" = String, Path)),
+    request_body = OtherModel, responses((status = 200, body = SavedView), Problem))]
+async fn set_model(
+    State(app): State<App>,
+    caller: Caller,
+    At(name): At<String>,
+    Body(body): Body<OtherModel>,
+) -> Result<Json<SavedView>, Problem> {
+    let (how, line) = (How { note: body.note, ask_owner: false }, audit::here());
+    let saved = edit(&app, &caller, how, move |ground, edit| {
+        told::on_rule(ground.conn, &name, &line, || model_change::save_on(ground, &name, &body.model, edit))
     })
     .await?;
     Ok(Json(saved.into()))

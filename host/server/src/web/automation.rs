@@ -16,7 +16,7 @@ use triggerbox_automation::{
     rule::{
         Dispatch, Ground, Rule, Trigger,
         check::check,
-        diff,
+        diff, model_change,
         stored::{self, Outcome, RuleVersion, Stored, VersionState},
     },
     runs::{self, LogLine, RunFilter},
@@ -302,17 +302,25 @@ async fn known(app: &App, form: &Form) -> Result<Option<Stored>, Problem> {
 /// Saves what the form says, or shows what is wrong with it beside the fields.
 pub(super) async fn save(State(app): State<App>, visitor: Visitor, form: Form) -> Answer<Response> {
     let stored = known(&app, &form).await?;
-    let draft = Draft::read(&form, stored.as_ref().map(|stored| stored.rule.clone()), app.engine().database().schema());
+    let mut draft =
+        Draft::read(&form, stored.as_ref().map(|stored| stored.rule.clone()), app.engine().database().schema());
+    let dropped = match &stored {
+        Some(stored) if stored.rule.model != draft.rule.model => {
+            on_its_model(&app, &visitor, stored, &mut draft).await?
+        }
+        _ => Vec::new(),
+    };
     if form.is_on("reload") {
         audit::here().forget();
-        return Ok(form_page(&app, &visitor, draft, stored, Vec::new()).await?.status(StatusCode::OK).into_response());
+        return Ok(form_page(&app, &visitor, draft, stored, dropped).await?.status(StatusCode::OK).into_response());
     }
     let rule = {
         let scripts = app.read(scripts).await?;
         draft.granted(&scripts)
     };
     if !draft.unread.is_empty() {
-        let findings = findings(&app, &visitor, rule).await?;
+        let mut findings = findings(&app, &visitor, rule).await?;
+        findings.extend(dropped);
         return Ok(form_page(&app, &visitor, draft, stored, findings).await?.into_response());
     }
     if stored.is_none()
@@ -342,7 +350,8 @@ pub(super) async fn save(State(app): State<App>, visitor: Visitor, form: Form) -
                 Outcome::Unchanged => "Nothing was to be changed.",
                 Outcome::Proposed => "The change is proposed: its owner decides.",
             };
-            let warnings: String = saved.warnings.iter().map(|one| format!(" {}", sentence(&one.message))).collect();
+            let warnings = saved.warnings.iter().map(|one| &one.message).chain(dropped.iter().map(|one| &one.message));
+            let warnings: String = warnings.map(|message| format!(" {}", sentence(message))).collect();
             Ok(Done::new(address(&["automations", &name]), format!("{said}{warnings}")).into_response())
         }
         Ok(None) => {
@@ -350,11 +359,33 @@ pub(super) async fn save(State(app): State<App>, visitor: Visitor, form: Form) -
             Err(Problem::new(StatusCode::CONFLICT, "another-version", text).into())
         }
         Err(problem) if !problem.details().findings.is_empty() => {
-            let findings = problem.details().findings.clone();
+            let mut findings = problem.details().findings.clone();
+            findings.extend(dropped);
             Ok(form_page(&app, &visitor, draft, stored, findings).await?.into_response())
         }
         Err(problem) => Err(problem.into()),
     }
+}
+
+/// Leaves out of a draft on another model what was bound to the old one; what that was.
+async fn on_its_model(
+    app: &App,
+    visitor: &Visitor,
+    stored: &Stored,
+    draft: &mut Draft,
+) -> Result<Vec<FoundWrong>, Problem> {
+    let env = app.env(visitor.caller.user, true)?;
+    let typed = draft.granted(&app.read(scripts).await?);
+    let old = stored.rule.clone();
+    let (rule, dropped) = app.read(move |conn| model_change::moved(conn, &env, &old, typed)).await?;
+    draft.put(rule);
+    let found = dropped.iter().map(|one| {
+        let found = FoundWrong::from(&one.finding());
+        // The other actions have moved up.
+        let place = if found.place.starts_with("actions") { "actions".to_owned() } else { found.place };
+        FoundWrong { place, ..found }
+    });
+    Ok(found.collect())
 }
 
 fn wrong(code: &str, place: &str, message: &str) -> FoundWrong {

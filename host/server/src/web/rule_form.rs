@@ -211,6 +211,16 @@ impl Draft {
         draft
     }
 
+    /// Puts another rule in place of what was typed: one that grants what the form grants. What could not be read stays so.
+    pub(super) fn put(&mut self, rule: Rule) {
+        let unread = std::mem::take(&mut self.unread);
+        let typed = unread.iter().any(|(place, _)| place == "trigger").then(|| std::mem::take(&mut self.trigger));
+        *self = Self { known: self.known, unread, ..Self::of(rule) };
+        if let Some(typed) = typed {
+            self.trigger = typed;
+        }
+    }
+
     /// The rule, with all that its scripts ask for where the form grants that.
     pub(super) fn granted(&self, scripts: &[ScriptVersion]) -> Rule {
         let mut rule = self.rule.clone();
@@ -386,7 +396,7 @@ pub(super) fn inputs(draft: &Draft, known: &Known<'_>) -> Markup {
                 }))
             }
             (field("model", "Model", "", &wrong.take("model"), html! {
-                select #model name="model" {
+                select #model name="model" data-reload[draft.known] {
                     (option("", "None (schedules and webhooks only)", rule.model.as_deref().unwrap_or_default()))
                     @for (name, model) in &known.schema.models {
                         (option(name, &format!("{} ({name})", model.description), rule.model.as_deref().unwrap_or_default()))

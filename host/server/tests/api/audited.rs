@@ -379,6 +379,14 @@ async fn each_change_through_the_api_leaves_its_line() {
         };
         assert_eq!(told, expected);
     }
+    let (route, path) = of("backfill");
+    let told = api.done("POST", (&route, &path), json!({ "domain": "[('id', '=', 0)]" })).await;
+    assert_eq!(told, "on all records of [('id', '=', 0)]");
+    let told = api.done("POST", same("/api/v1/prunes"), none()).await;
+    assert_eq!(told, "what is older or more than the settings keep");
+    let (route, path) = of("model");
+    let told = api.done("POST", (&route, &path), json!({ "model": "crm.lead" })).await;
+    assert_eq!(told, "version 1 as before");
     // Somebody else proposes; the owner says no.
     let mut other = rule.clone();
     other["mode"] = json!("recommend");

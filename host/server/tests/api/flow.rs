@@ -174,6 +174,84 @@ async fn rules_are_versions_that_can_be_compared_and_restored() {
     world.call("POST", "/api/v1/rules/large/restore", json!({ "version": 3 })).await.good(200);
 }
 
+// Shows: F009
+#[tokio::test(flavor = "multi_thread")]
+async fn another_model_drops_what_was_for_the_old_one_and_says_so() {
+    let world = World::new().await;
+    world.script(&HIGH_VALUE_ORDER).await;
+    let rule = |name: &str, more: &str| {
+        format!(
+            "name = \"{name}\"\nmodel = \"sale.order\"\ndomain = \"[('amount_total', '>', 1)]\"\n\
+             trigger = {{ on = \"updated\", fields = [\"name\", \"amount_total\"] }}\n\
+             actions = [{{ script = \"high-value-order\" }}{more}]"
+        )
+    };
+    let notify = ", { script = \"notify\", parameters = { text = \"{name}\" } }";
+    world.rule(&rule("both", notify)).await.good(201);
+    world.rule(&rule("one", "")).await.good(201);
+    let to = |model: &str| json!({ "model": model, "note": "leads, too" });
+    let places = |told: &serde_json::Value, list: &str| {
+        let told = told[list].as_array().unwrap().iter().filter(|one| one["code"] == "dropped");
+        told.map(|one| format!("{} {}", one["place"], one["message"]).replace('"', "")).collect::<Vec<_>>()
+    };
+    let saved = world.call("POST", "/api/v1/rules/both/model", to("crm.lead")).await.good(200);
+    let dropped = places(&saved, "warnings");
+    assert_eq!(dropped.len(), 3, "{saved}");
+    assert_eq!(dropped[0], "actions[0] `high-value-order` is dropped: it works on `sale.order`");
+    assert!(dropped[1].starts_with("domain `[('amount_total', '>', 1)]` is dropped"), "{dropped:?}");
+    assert!(dropped[2].starts_with("trigger.fields[1] `amount_total` is dropped"), "{dropped:?}");
+    let kept = world.get("/api/v1/rules/both").await.good(200);
+    assert_eq!((&kept["version"], &kept["rule"]["model"]), (&json!(2), &json!("crm.lead")));
+    let actions = kept["rule"]["actions"].as_array().unwrap();
+    assert!(actions.len() == 1 && actions[0]["script"] == "notify", "{kept}");
+    let again = world.call("POST", "/api/v1/rules/both/model", to("crm.lead")).await.good(200);
+    assert_eq!((&again["outcome"], places(&again, "warnings").len()), (&json!("unchanged"), 0));
+
+    // Without any script it is no rule: nothing is changed, and it is said what would be dropped.
+    let refused = world.call("POST", "/api/v1/rules/one/model", to("crm.lead")).await;
+    assert_eq!(refused.code(422), "rule-refused");
+    let findings = refused.json();
+    assert!(findings["findings"].as_array().unwrap().iter().any(|one| one["code"] == "no-actions"), "{findings}");
+    assert_eq!(places(&findings, "findings").len(), 3, "{findings}");
+    assert_eq!(world.get("/api/v1/rules/one").await.good(200)["rule"]["model"], "sale.order");
+    assert_eq!(world.call("POST", "/api/v1/rules/none/model", to("crm.lead")).await.code(404), "unknown-rule");
+    assert_eq!(world.call("POST", "/api/v1/rules/one/model", to("no.such")).await.code(422), "rule-refused");
+
+    // The same with the form.
+    world.call("POST", "/api/v1/rules/both/restore", json!({ "version": 1 })).await.good(200);
+    let browser = Browser::of(&world, ADMIN, &[Role::Developer]).await;
+    let fields = |name: &'static str, version: &'static str| {
+        vec![
+            ("known", name),
+            ("version", version),
+            ("model", "crm.lead"),
+            ("active", "1"),
+            ("on", "updated"),
+            ("t.fields", "name, amount_total"),
+            ("max-records", "100"),
+            ("debounce", "0"),
+            ("script", "high-value-order"),
+        ]
+    };
+    let answer = browser.post("/automations/one", &fields("one", "1")).await;
+    assert_eq!(answer.status, 422);
+    let page = answer.text();
+    assert!(page.contains("`high-value-order` is dropped: it works on `sale.order`"), "{page}");
+    let mut form = fields("both", "3");
+    form.extend([("script", "notify"), ("p1.text", "{name}")]);
+    let mut shown = form.clone();
+    shown.push(("reload", "1"));
+    let page = browser.post("/automations/both", &shown).await;
+    assert!(page.status == 200 && page.text().contains("is dropped: it works on"), "{}", page.text());
+    assert_eq!(world.get("/api/v1/rules/both").await.good(200)["rule"]["model"], "sale.order", "only shown");
+    let page = browser.page(&browser.done("/automations/both", &form).await).await;
+    assert!(page.contains("The automation is saved.") && page.contains("is dropped: it works on"), "{page}");
+    let kept = world.get("/api/v1/rules/both").await.good(200);
+    let actions = kept["rule"]["actions"].as_array().unwrap();
+    assert!(actions.len() == 1 && actions[0]["script"] == "notify", "{kept}");
+    assert_eq!(kept["rule"]["trigger"]["fields"], json!(["name"]), "{kept}");
+}
+
 // Shows: F011, F093
 #[tokio::test(flavor = "multi_thread")]
 async fn a_set_of_rules_is_applied_as_a_whole_or_not_at_all() {
