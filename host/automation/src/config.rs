@@ -86,7 +86,7 @@ pub struct Retention {
     pub journal_days: Option<u32>,
     /// Runs of each rule.
     pub runs_per_rule: Option<u32>,
-    /// Bytes of each rule's requests, reports, logs and journals.
+    /// Bytes of each rule's requests, reports, logs, journals and conversations.
     pub bytes_per_rule: Option<u64>,
     /// Keys of deliveries and requests, and times that were met, by which repeated ones are told, in days.
     pub seen_days: u32,

@@ -163,7 +163,9 @@ fn all_but(conn: &Connection, rule: &str, count: u32) -> rusqlite::Result<Vec<i6
 /// Bytes of a run, but for those of its journals.
 const SIZE: &str = "length(r.request) + coalesce((SELECT sum(length(report) + coalesce(length(log), 0)) \
                     FROM engine_attempt WHERE run = r.id), 0) + \
-                    coalesce((SELECT sum(length(message)) FROM engine_log WHERE run = r.id), 0)";
+                    coalesce((SELECT sum(length(message)) FROM engine_log WHERE run = r.id), 0) + \
+                    coalesce((SELECT sum(length(request) + coalesce(length(reply), 0)) FROM llm_call WHERE run = r.key), 0) + \
+                    coalesce((SELECT sum(length(plan)) FROM llm_plan WHERE run = r.key), 0)";
 
 /// Bytes of a run's journals; NULL: there are none.
 const JOURNALS: &str = "(SELECT sum(length(journal)) FROM engine_attempt WHERE run = r.id)";
@@ -244,6 +246,42 @@ fn orphans(conn: &Connection, keep: Retention, now: i64) -> Result<(), EngineErr
     conn.execute(
         "DELETE FROM engine_seen WHERE at < ?1 AND substr(scope, 1, 6) <> 'alert:'",
         [before(now, keep.seen_days)],
+    )?;
+    talk(conn, keep.days.map(|days| before(now, days)))?;
+    Ok(())
+}
+
+/// Lets go sessions, calls of language models, and what was spent, that no run goes back to any more. An open session and an
+/// account that something may still be charged to stay: they bound what may be spent.
+fn talk(conn: &Connection, oldest: Option<i64>) -> rusqlite::Result<()> {
+    // One that is open goes with its rule: another of that name is new.
+    conn.execute(
+        "DELETE FROM engine_session WHERE NOT EXISTS (SELECT 1 FROM engine_thread t WHERE t.session = engine_session.id) \
+         AND (ended IS NOT NULL OR NOT EXISTS (SELECT 1 FROM engine_rule u WHERE u.name = engine_session.rule))",
+        [],
+    )?;
+    if let Some(oldest) = oldest {
+        // What was only tried out is no run.
+        for table in ["llm_call", "llm_plan"] {
+            let sql = format!(
+                "DELETE FROM {table} WHERE at < ?1 AND NOT EXISTS (SELECT 1 FROM engine_run r WHERE r.key = {table}.run)"
+            );
+            conn.execute(&sql, [oldest])?;
+        }
+        conn.execute(
+            "DELETE FROM llm_account WHERE scope IN ('rule-day', 'server-day') \
+             AND substr(key, -10) < date(?1 / 1000, 'unixepoch')",
+            [oldest],
+        )?;
+    }
+    // A session and a chain are known by their numbers, what stands alone by its run.
+    conn.execute(
+        "DELETE FROM llm_account WHERE scope IN ('run', 'session', 'root') \
+         AND NOT EXISTS (SELECT 1 FROM engine_run r WHERE r.key = llm_account.key) \
+         AND NOT EXISTS (SELECT 1 FROM llm_call c WHERE c.run = llm_account.key) \
+         AND NOT (scope = 'session' AND EXISTS (SELECT 1 FROM engine_session s WHERE s.id = CAST(llm_account.key AS INTEGER))) \
+         AND NOT (scope = 'root' AND EXISTS (SELECT 1 FROM engine_event e WHERE e.id = CAST(llm_account.key AS INTEGER)))",
+        [],
     )?;
     Ok(())
 }

@@ -285,6 +285,70 @@ fn the_file_shrinks_when_runs_are_let_go() {
     assert!(full.bytes > 4 << 20 || std::fs::metadata(&path).unwrap().len() < 8 << 20, "{full:?}");
 }
 
+#[test]
+fn what_was_said_and_spent_goes_with_its_runs_and_the_file_shrinks() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("crm.db");
+    drop(Database::create_demo(&path, NOW.parse().unwrap()).unwrap());
+    let retention = Retention { bytes_per_rule: Some(1 << 20), days: Some(30), ..Retention::default() };
+    let world = World::on(Database::open(&path, Mode::Write).unwrap(), Config { retention, ..Config::default() });
+    world.script(&LEAD_SCORING);
+    world.rule(SCORED);
+    for name in ["Warehouse", "Silo"] {
+        lead(&world, name, 20_000.0);
+        world.settle();
+    }
+    // The older run has said much, and what was tried out long ago is of no run at all.
+    let said = format!(
+        "INSERT INTO llm_call (run, rule, root, kind, hash, nth, state, at, request, reply, accounts, worst)
+         SELECT key, rule, root, 'model', x'00', 0, 'answered', at, '{{}}', CASE id WHEN 1 THEN hex(randomblob(4 << 20)) ELSE '' END,
+         '[]', '{{}}' FROM engine_run
+         UNION ALL SELECT 'tried', 'scored', 'tried', 'model', x'00', 0, 'answered', 0, '{{}}', NULL, '[]', '{{}}'
+         UNION ALL SELECT 'now', 'scored', 'now', 'model', x'00', 0, 'answered', {now}, '{{}}', NULL, '[]', '{{}}';
+         INSERT INTO engine_session (rule, model, record, started, ended) VALUES
+         ('scored', 'crm.lead', 1, 0, 1), ('scored', 'crm.lead', 1, 0, NULL), ('scored', 'crm.lead', 2, 0, 1), ('gone', 'crm.lead', 1, 0, NULL);
+         INSERT INTO engine_thread (run, name, session, resume, begun) SELECT id, 'T', CASE id WHEN 1 THEN 1 ELSE 3 END, 0, at FROM engine_run;
+         INSERT INTO llm_account (scope, key, calls, tokens, micro_euro)
+         SELECT 'run', key, 1, 1, 1 FROM engine_run UNION ALL SELECT 'root', root, 1, 1, 1 FROM engine_run
+         UNION ALL SELECT 'session', id, 1, 1, 1 FROM engine_session
+         UNION ALL VALUES ('run', 'tried', 1, 1, 1), ('root', 'tried', 1, 1, 1), ('run', 'now', 1, 1, 1), ('root', 'now', 1, 1, 1),
+         ('rule-day', 'scored@2026-10-01', 1, 1, 1), ('rule-day', 'scored@2026-11-20', 1, 1, 1),
+         ('server-day', '2026-10-01', 1, 1, 1), ('server-day', '2026-11-20', 1, 1, 1);",
+        now = world.engine.clock().now().as_millisecond(),
+    );
+    world.commit(move |conn| conn.execute_batch(&said).map_err(DbError::from));
+    let newest = world.run(2).summary;
+    let size = || std::fs::metadata(&path).unwrap().len();
+    let gone = block_on(world.engine.retain()).unwrap();
+    assert_eq!((gone.runs, world.runs_of("scored")[0].id), (1, 2), "{gone:?}");
+    assert!(gone.bytes > 4 << 20 || size() < 8 << 20, "{gone:?} {}", size());
+    let all = |sql: &str| -> Vec<String> {
+        let conn = world.engine.database().snapshot().unwrap();
+        let mut statement = conn.prepare(sql).unwrap();
+        statement.query_map([], |row| row.get(0)).unwrap().map(Result::unwrap).collect()
+    };
+    assert_eq!(all("SELECT run FROM llm_call ORDER BY id"), [newest.key.as_str(), "now"]);
+    assert_eq!(
+        all("SELECT CAST(id AS TEXT) FROM engine_session ORDER BY id"),
+        ["2", "3"],
+        "what is open, and what is known"
+    );
+    let mut expected = vec![
+        format!("root {}", newest.root),
+        format!("run {}", newest.key),
+        "root now".into(),
+        "run now".into(),
+        "rule-day scored@2026-11-20".into(),
+        "server-day 2026-11-20".into(),
+        "session 2".into(),
+        "session 3".into(),
+    ];
+    expected.sort();
+    let mut accounts = all("SELECT scope || ' ' || key FROM llm_account");
+    accounts.sort();
+    assert_eq!(accounts, expected);
+}
+
 // Shows: F007, F090
 #[test]
 fn a_rule_runs_over_the_records_that_were_there_before_it() {
