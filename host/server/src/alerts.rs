@@ -1,5 +1,5 @@
 //! Telling people of trouble: failures in a row, dead letters, rules that break before writes, changes that wait for a yes,
-//! stuck runs, limits that are nearly reached, schedules that are never due again, rules of users who left. Each goes to the
+//! runs that are stuck or wait too long, limits that are nearly reached, schedules that are never due again, rules of users who left. Each goes to the
 //! log and, signed, to the addresses of the configuration.
 
 use std::{
@@ -17,7 +17,7 @@ use tokio::{
 use triggerbox_automation::{
     EngineError,
     clock::{millis, timestamp},
-    engine::Attempt,
+    engine::{Attempt, stops},
     rule::{OnError, Trigger},
     runs::{RunId, RunState},
     seen::{self, Noted},
@@ -51,7 +51,7 @@ const TOLD: &str = "alert:";
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Trouble {
     /// Stable: `failures-in-a-row`, `dead-letter`, `outcome-unknown`, `before-rule-broken`, `time-rule-broken`,
-    /// `approval-waits`, `stuck-run`, `limit-nearly-reached`, `schedule-over`, `owner-inactive`, `odoo-unreachable`,
+    /// `approval-waits`, `stuck-run`, `queue-waits`, `limit-nearly-reached`, `schedule-over`, `owner-inactive`, `odoo-unreachable`,
     /// `odoo-answers-again`,
     /// `odoo-rule-changed`, `odoo-rules-not-kept`, `odoo-events-set-aside`, `odoo-events-wait`.
     pub kind: &'static str,
@@ -200,6 +200,7 @@ pub fn standing(
 ) -> Result<Vec<Trouble>, EngineError> {
     let mut found = of_failures(app, conn)?;
     found.extend(of_approvals(app, conn)?);
+    found.extend(of_queue(app, conn, now)?);
     found.extend(app.outbox().trouble());
     let minutes = i64::from(app.config().alerts.stuck_minutes);
     if app.engine().odoo().is_some() {
@@ -233,6 +234,48 @@ pub fn standing(
             );
             found.push(Trouble { kind: "owner-inactive", rule: rule.clone(), run: None, message, since });
         }
+    }
+    Ok(found)
+}
+
+/// Rules whose oldest run that could start has waited too long for a worker. What a pause or a stop holds up waits for people,
+/// who said so.
+///
+/// # Errors
+/// What the database says.
+pub fn of_queue(app: &App, conn: &Connection, now: Timestamp) -> Result<Vec<Trouble>, EngineError> {
+    let minutes = i64::from(app.config().alerts.wait_minutes);
+    if minutes == 0 {
+        return Ok(Vec::new());
+    }
+    let stopped: HashSet<String> = stops(conn)?.into_iter().map(|stop| stop.model.unwrap_or_default()).collect();
+    if stopped.contains("") {
+        return Ok(Vec::new());
+    }
+    let rules = app.engine().rules()?;
+    // Each step jumps to the next rule in the index: the number of runs does not matter.
+    let sql = "SELECT min(rule) FROM engine_run WHERE state = 'queued' AND blockers = 0 AND rule > ?1";
+    let mut next = conn.prepare_cached(sql)?;
+    // What waits for an Odoo server is told as that.
+    let sql = "SELECT id, due FROM engine_run WHERE state = 'queued' AND blockers = 0 AND rule = ?1 AND due <= ?2 \
+               AND away_since IS NULL ORDER BY due, id LIMIT 1";
+    let mut oldest = conn.prepare_cached(sql)?;
+    let (mut found, mut last) = (Vec::new(), String::new());
+    while let Some(rule) = next.query_row([&last], |row| row.get::<_, Option<String>>(0))? {
+        last.clone_from(&rule);
+        let Some(armed) = rules.rule(&rule).ok().filter(|armed| armed.is_live()) else { continue };
+        if armed.rule.model.as_ref().is_some_and(|model| stopped.contains(model)) {
+            continue;
+        }
+        let row =
+            oldest.query_row((&rule, millis(now) - minutes * 60_000), |row| Ok((row.get(0)?, row.get::<_, i64>(1)?)));
+        let Some((run, due)) = row.optional()? else { continue };
+        let waited = (millis(now) - due) / 60_000;
+        let message = format!(
+            "run {run} of rule `{rule}` has waited for {waited} minutes to be started: more is due than is worked off; look at \
+             what takes so long, at the rule's `concurrency` and at `runs.workers`"
+        );
+        found.push(Trouble { kind: "queue-waits", rule, run: Some(run), message, since: now });
     }
     Ok(found)
 }

@@ -148,6 +148,8 @@ pub struct Alerts {
     pub failures: u32,
     /// Minutes after which a run that still runs is stuck.
     pub stuck_minutes: u32,
+    /// Minutes after which a run that could start has waited too long for a worker; 0: never.
+    pub wait_minutes: u32,
     /// Percent of a limit that a run used; 0: never.
     pub limit_percent: u32,
     /// Minutes for which the same trouble is not told again.
@@ -255,7 +257,15 @@ impl Default for Webhooks {
 
 impl Default for Alerts {
     fn default() -> Self {
-        Self { to: Vec::new(), secret: None, failures: 3, stuck_minutes: 30, limit_percent: 80, repeat_minutes: 60 }
+        Self {
+            to: Vec::new(),
+            secret: None,
+            failures: 3,
+            stuck_minutes: 30,
+            wait_minutes: 30,
+            limit_percent: 80,
+            repeat_minutes: 60,
+        }
     }
 }
 

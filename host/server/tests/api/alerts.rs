@@ -240,6 +240,49 @@ async fn a_stuck_run_is_trouble() {
     assert_eq!((found[0].kind, found[0].run), ("stuck-run", Some(run)));
 }
 
+// Shows: F083
+#[tokio::test(flavor = "multi_thread")]
+async fn a_run_that_waits_too_long_for_a_worker_is_trouble() {
+    let world = World::new().await;
+    world.script(&guest_artifacts::LEAD_SCORING).await;
+    for rule in [crate::world::SCORE.to_owned(), crate::world::SCORE.replace("\"score\"", "\"again\"")] {
+        world.rule(&rule).await.good(201);
+    }
+    let stop =
+        |model: Json| world.call("POST", "/api/v1/stops", json!({ "reason": "so that it stays", "model": model }));
+    stop(json!(null)).await.good(204);
+    let (_, runs) = world.lead("Waits").await;
+    world.lead("Waits behind it").await;
+    // No worker takes what waits at a time that is not its own.
+    let later = world.clock.now() + jiff::SignedDuration::from_mins(60);
+    let due = triggerbox_automation::clock::millis(later);
+    let put_off =
+        move |conn: &rusqlite::Connection| conn.execute("UPDATE engine_run SET due = ?1", [due]).map_err(DbError::from);
+    world.app.write(put_off).await.unwrap();
+    let look = |minutes: i64| {
+        let now = later + jiff::SignedDuration::from_mins(minutes);
+        let found = alerts::of_queue(&world.app, &world.app.engine().database().snapshot().unwrap(), now).unwrap();
+        found.into_iter().map(|one| (one.kind, one.rule, one.run, one.message)).collect::<Vec<_>>()
+    };
+    assert_eq!(look(90), [], "everything is stopped");
+    world.call("DELETE", "/api/v1/stops", json!({})).await.good(204);
+    assert_eq!(look(29), []);
+    let found = look(31);
+    let told: Vec<_> = found.iter().map(|(kind, rule, run, _)| (*kind, rule.as_str(), *run)).collect();
+    assert_eq!(told, [("queue-waits", "again", Some(runs[1])), ("queue-waits", "score", Some(runs[0]))]);
+    assert!(found[0].3.contains("has waited for 31 minutes"), "{found:?}");
+    world.call("POST", "/api/v1/rules/again/pause", json!({ "reason": "stocktaking" })).await.good(204);
+    assert_eq!(look(31).len(), 1, "who pauses it knows");
+    stop(json!("crm.lead")).await.good(204);
+    assert_eq!(look(31), []);
+    world.call("DELETE", "/api/v1/stops?model=crm.lead", json!({})).await.good(204);
+    let standing = {
+        let now = later + jiff::SignedDuration::from_mins(31);
+        standing(&world.app, &world.app.engine().database().snapshot().unwrap(), &mut Running::new(), now).unwrap()
+    };
+    assert_eq!(standing.iter().map(|one| one.kind).collect::<Vec<_>>(), ["queue-waits"]);
+}
+
 // Shows: F088
 #[tokio::test(flavor = "multi_thread")]
 async fn a_rule_that_breaks_before_a_write_is_trouble() {
