@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use guest_artifacts::{HIGH_VALUE_ORDER, LEAD_SCORING};
+use guest_artifacts::{CONTRACT_CHECK, Guest, HIGH_VALUE_ORDER, LEAD_SCORING};
 use triggerbox_automation::{
     Clock, Config,
     config::{Journal, Retention},
@@ -140,6 +140,70 @@ fn a_backtest_counts_the_runs_of_a_rule() {
     assert_eq!((result.same, result.differs.len(), result.undecidable.len()), (3, 0, 0), "{result:?}");
     let later = "2030-01-01T00:00:00Z".parse().unwrap();
     assert_eq!(block_on(world.engine.backtest("scored", &same, later)).unwrap().same, 0);
+}
+
+// Shows: F093, F094
+#[test]
+fn a_backtest_tells_which_runs_differ_and_how_and_of_which_nothing_can_be_said() {
+    let world = scored(Config::default());
+    for number in 0..3 {
+        lead(&world, &format!("Warehouse {number}"), 20_000.0);
+    }
+    world.settle();
+    let runs: Vec<_> = world.runs_of("scored").iter().map(|run| run.id).collect();
+    let backtest = |guest: &Guest| {
+        let component = embed_manifest(guest.component, guest.manifest.unwrap()).unwrap();
+        let script = block_on(world.engine.try_out(&component)).unwrap();
+        block_on(world.engine.backtest("scored", &script, NOW.parse().unwrap())).unwrap()
+    };
+    // It ends otherwise, and changes nothing.
+    let other = backtest(&HIGH_VALUE_ORDER);
+    assert_eq!((other.same, other.undecidable.len()), (0, 0), "{other:?}");
+    let (found, how): (Vec<_>, Vec<_>) = other.differs.into_iter().unzip();
+    assert_eq!(found, runs);
+    assert!(how.iter().all(|how| how[0].starts_with("change 1: then {\"call\":")), "{how:?}");
+    // It asks what nobody has asked.
+    let curious = backtest(&CONTRACT_CHECK);
+    assert_eq!((curious.same, curious.differs.len()), (0, 0), "{curious:?}");
+    let (found, why): (Vec<_>, Vec<_>) = curious.undecidable.into_iter().unzip();
+    assert_eq!(found, runs);
+    assert!(why.iter().all(|why| why.starts_with("it asks what the recorded run did not ask")), "{why:?}");
+}
+
+// Shows: F129
+#[test]
+fn one_run_in_so_many_is_kept_in_full() {
+    for (times, least, most) in [(1, 40, 40), (4, 1, 39)] {
+        let world = scored(Config { journal: Journal::Sampled(times), ..Config::default() });
+        for number in 0..40 {
+            lead(&world, &format!("Warehouse {number}"), 20_000.0);
+        }
+        world.settle();
+        let runs = world.runs_of("scored");
+        assert_eq!(runs.len(), 40);
+        let mut kept = 0;
+        for run in &runs {
+            let detail = world.run(run.id);
+            let [attempt] = detail.attempts.as_slice() else { panic!("{detail:?}") };
+            match block_on(world.engine.replay(run.id, None)) {
+                // What is kept is whole: it replays.
+                Ok(replayed) => {
+                    assert!(attempt.journaled);
+                    assert_eq!(replayed[0].verdict, Verdict::Same);
+                    kept += 1;
+                }
+                Err(error) => {
+                    assert!(!attempt.journaled);
+                    assert_eq!(error.code(), "not-journaled");
+                }
+            }
+        }
+        assert!((least..=most).contains(&kept), "one in {times}: {kept} of 40");
+        // A backtest counts those that were kept.
+        let same = version(&world, "version = \"0.1.0\"", "version = \"0.1.1\"");
+        let result = block_on(world.engine.backtest("scored", &same, NOW.parse().unwrap())).unwrap();
+        assert_eq!((result.same, result.differs.len(), result.undecidable.len()), (kept, 0, 0), "{result:?}");
+    }
 }
 
 #[test]

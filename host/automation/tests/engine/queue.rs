@@ -44,6 +44,37 @@ fn a_run_whose_lease_is_over_is_given_to_another_worker() {
 }
 
 #[test]
+fn no_more_runs_of_a_rule_work_at_once_than_it_says() {
+    for (says, most) in [("concurrency = 1", 1), ("concurrency = 3", 3), ("", 10)] {
+        let world = World::new();
+        world.script(&HIGH_VALUE_ORDER);
+        for (name, says) in [("button", says), ("other", "")] {
+            world.rule(&format!(
+                "name = \"{name}\"\nmodel = \"sale.order\"\ntrigger = {{ on = \"manual\" }}\ndispatch = \"per-record\"\n{says}\n\
+                 actions = [{{ script = \"high-value-order\" }}]"
+            ));
+        }
+        let orders = world.search("sale.order", "[]")[..12].to_vec();
+        let runs = block_on(world.engine.fire("button", ADMIN, Trigger::Manual, orders.clone())).unwrap();
+        assert_eq!(runs.len(), 12, "on records of their own: no lane keeps one behind another");
+        let (at_work, waiting) = runs.split_at(most);
+        for run in at_work {
+            lose(&world, *run);
+        }
+        assert_eq!(world.settle(), 0, "{says}: as many work as may");
+        assert!(waiting.iter().all(|run| world.run(*run).summary.state == RunState::Queued), "{says}");
+        // That is its own matter.
+        let others = block_on(world.engine.fire("other", ADMIN, Trigger::Manual, orders[..1].to_vec())).unwrap();
+        assert_eq!(world.settle(), 1, "{says}");
+        assert_eq!(world.run(others[0]).summary.state, RunState::Succeeded);
+        // One that ends lets one in, and so on to the last.
+        block_on(world.engine.cancel(at_work[0], ADMIN)).unwrap();
+        assert_eq!(world.settle(), waiting.len(), "{says}");
+        assert!(waiting.iter().all(|run| world.run(*run).summary.state == RunState::Succeeded), "{says}");
+    }
+}
+
+#[test]
 fn a_run_that_takes_its_host_down_again_and_again_is_dead_until_somebody_says_otherwise() {
     let world = World::new();
     let run = queued(&world);

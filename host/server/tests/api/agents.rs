@@ -1,17 +1,22 @@
 //! Agents and threads over HTTP, with a language model that is a real server on loopback.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use guest_artifacts::LEAD_SCORING;
 use serde_json::json;
+use triggerbox_automation::{Engine, Origin};
 use triggerbox_llm::{Models, Services, SystemClock};
+use triggerbox_model::{
+    call::Call,
+    value::{FieldValue, Value},
+};
 use triggerbox_server::{Config, people::Role, tokens::Scope};
 
 use crate::{
     browser::Browser,
-    model::{ModelServer, Say},
+    model::{ModelServer, Say, texts},
     pages::PAYLOADS,
-    world::{ADMIN, SAM, World},
+    world::{ADMIN, SAM, World, eventually},
 };
 
 pub(crate) fn services(server: &ModelServer) -> Arc<Services> {
@@ -74,6 +79,59 @@ async fn agents_are_kept_and_threads_are_read_by_who_may() {
     assert_eq!(world.get("/api/v1/threads/999").await.code(404), "unknown-thread");
     let renew = format!("/api/v1/threads/{}/renew", runs[0]);
     assert_eq!(world.call("POST", &renew, json!(null)).await.code(409), "no-session");
+}
+
+// Shows: F081, F087
+#[tokio::test(flavor = "multi_thread")]
+async fn metrics_tell_of_conflicts_and_of_what_models_cost() {
+    let engine = Arc::new(OnceLock::<(Engine, u32)>::new());
+    let theirs = Arc::clone(&engine);
+    // It raises the lead, and while it thinks somebody else finds its number, once.
+    let server = ModelServer::start(move |nth, request| match texts(request, "tool").len() {
+        0 => Say::This(
+            json!([["update", { "model": "crm.lead", "id": theirs.wait().1, "values": { "priority": "3" } }]]),
+        ),
+        _ => {
+            if nth == 1 {
+                let (engine, lead) = theirs.wait();
+                let phone = vec![FieldValue::new("phone", Value::text("02 555 01 02"))];
+                let write = Call::Write { model: "crm.lead".into(), ids: vec![*lead], values: phone };
+                let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+                runtime.block_on(engine.change(Origin::user(ADMIN), vec![write])).unwrap();
+            }
+            Say::This(json!("Raised."))
+        }
+    });
+    let mut config = Config::default();
+    config.metrics.open = true;
+    let world = World::with_outside(config, Some(services(&server))).await;
+    world.call("PUT", "/api/v1/agents/sales", json!({ "name": "sales" })).await.good(201);
+    let rule = "name = \"raise\"\nmodel = \"crm.lead\"\ntrigger = { on = \"manual\" }\n\
+                actions = [{ script = \"ai-agent\", agent = \"sales\", parameters = { prompt = \"Raise it.\" },\n\
+                grants = [{ model = \"crm.lead\", operations = [\"read\", \"write\"], fields = [\"name\", \"phone\", \"priority\"] }] }]";
+    world.rule(rule).await.good(201);
+    let (lead, _) = world.lead("Chairs").await;
+    assert!(engine.set((world.app.engine().clone(), lead)).is_ok());
+    let fired = world.call("POST", "/api/v1/rules/raise/run", json!({ "records": [lead] })).await.good(202);
+    let run = world.ended(fired["runs"][0].as_i64().unwrap()).await;
+    let codes: Vec<_> = run["attempts"].as_array().unwrap().iter().map(|attempt| &attempt["code"]).collect();
+    assert_eq!((codes, &run["state"]), (vec![&json!("conflict"), &json!("applied")], &json!("succeeded")), "{run}");
+    assert_eq!(server.asked().len(), 4, "asked with the record as it was, and as it is");
+    let page = eventually(async || {
+        let page = world.send(world.request("GET", "/metrics")).await.text();
+        page.contains("triggerbox_tries_total{rule=\"raise\",state=\"succeeded\"} 1").then_some(page)
+    })
+    .await;
+    for line in [
+        "triggerbox_conflicts_total{rule=\"raise\"} 1",
+        "triggerbox_tries_total{rule=\"raise\",state=\"queued\"} 1",
+        "triggerbox_llm_tokens_total{rule=\"raise\"} 480",
+    ] {
+        assert!(page.contains(line), "{line}\n{page}");
+    }
+    // Four answers of 100 tokens at 2 euros a million and 20 at 8, as the ledger has it.
+    let cost = page.split("triggerbox_llm_cost_euros_total{rule=\"raise\"} ").nth(1).unwrap().lines().next().unwrap();
+    assert!((cost.parse::<f64>().unwrap() - 4.0 * 0.000_36).abs() < 1e-9, "{cost}");
 }
 
 /// A schedule, and what it is for.
