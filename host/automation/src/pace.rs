@@ -78,6 +78,19 @@ pub(crate) fn keep(conn: &Connection, counted: &Counted) -> Result<(), EngineErr
     Ok(())
 }
 
+/// Counts runs that are let go before their hour is over.
+pub(crate) fn count_gone(conn: &Connection, runs: &[i64]) -> Result<(), EngineError> {
+    let (until, first) = paced(conn)?;
+    let sql = format!(
+        "INSERT INTO engine_pace (hour, rule, runs, failed) \
+         SELECT finished / {HOUR}, rule, count(*), sum({BADLY}) FROM engine_run \
+         WHERE id IN (SELECT value FROM json_each(?1)) AND id >= ?2 AND finished >= ?3 GROUP BY 1, 2 \
+         ON CONFLICT (hour, rule) DO UPDATE SET runs = runs + excluded.runs, failed = failed + excluded.failed"
+    );
+    conn.prepare_cached(&sql)?.execute((serde_json::to_string(runs)?, first, until * HOUR))?;
+    Ok(())
+}
+
 /// The first hour that is not counted, and the first run that may end in it.
 fn paced(conn: &Connection) -> rusqlite::Result<(i64, i64)> {
     let sql = "SELECT until, run FROM engine_paced";
@@ -85,7 +98,7 @@ fn paced(conn: &Connection) -> rusqlite::Result<(i64, i64)> {
 }
 
 /// How runs ended on the last so many days, today among them, of one rule or of all; the oldest day first. A day is one of this
-/// time zone. A run counts once, when it first ended.
+/// time zone. A run that is tried again after its hour was counted may count again.
 ///
 /// # Errors
 /// What the database says.

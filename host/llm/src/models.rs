@@ -18,10 +18,11 @@ use crate::{
     recording::{Exchange, Matching, Recording, RecordingError, Replay},
 };
 
-/// All models of a host.
+/// All models of a host. Cheap to clone, but for the configuration.
+#[derive(Clone)]
 pub struct Models {
     config: Config,
-    from: From,
+    from: Arc<From>,
 }
 
 /// Where answers come from.
@@ -43,7 +44,7 @@ impl Models {
     /// None: every question fails.
     #[must_use]
     pub fn off() -> Self {
-        Self { config: Config::default(), from: From::Nowhere }
+        Self { config: Config::default(), from: Arc::new(From::Nowhere) }
     }
 
     /// The providers answer.
@@ -56,7 +57,7 @@ impl Models {
         env: &dyn Fn(&str) -> Option<String>,
     ) -> Result<Self, ConfigError> {
         let providers = connect(&config, clock, env)?;
-        Ok(Self { config, from: From::Providers(providers) })
+        Ok(Self { config, from: Arc::new(From::Providers(providers)) })
     }
 
     /// The providers answer, and every exchange is added to a recording that is written to `path`.
@@ -72,20 +73,20 @@ impl Models {
     ) -> Result<Self, ConfigError> {
         let providers = connect(&config, clock, env)?;
         let recorded = Mutex::new(Recorded { recording, unsaved: None });
-        Ok(Self { config, from: From::Recorder { providers, recorded, path } })
+        Ok(Self { config, from: Arc::new(From::Recorder { providers, recorded, path }) })
     }
 
     /// A recording answers. Without a configuration nothing is known of prices but what the recording says.
     #[must_use]
     pub fn replay(config: Config, recording: &Recording, matching: Matching) -> Self {
-        Self { config, from: From::Recording(Mutex::new(Replay::new(recording, matching))) }
+        Self { config, from: Arc::new(From::Recording(Mutex::new(Replay::new(recording, matching)))) }
     }
 
     /// The same with more providers, and a default where the configuration names none. None: a recording answers, or is made,
     /// and nobody else is asked.
     #[must_use]
     pub fn with(&self, more: &[Arc<Connection>], default_model: Option<&str>) -> Option<Self> {
-        let mut providers = match &self.from {
+        let mut providers = match &*self.from {
             From::Nowhere => BTreeMap::new(),
             From::Providers(providers) => providers.clone(),
             From::Recorder { .. } | From::Recording(_) => return None,
@@ -98,7 +99,7 @@ impl Models {
         }
         let known = default_model.filter(|name| config.model_names().iter().any(|model| model == name));
         config.default_model = config.default_model.or_else(|| known.map(str::to_owned));
-        Some(Self { config, from: From::Providers(providers) })
+        Some(Self { config, from: Arc::new(From::Providers(providers)) })
     }
 
     /// The most that a question can use.
@@ -126,7 +127,7 @@ impl Models {
     /// # Errors
     /// [`AskError`]
     pub async fn go_on(&self, request: &LlmRequest, written: &mut Written) -> Result<Answered, AskError> {
-        match &self.from {
+        match &*self.from {
             From::Nowhere => Err(AskError::NotConfigured),
             From::Providers(providers) => self.ask_provider(providers, request, written).await,
             From::Recorder { providers, recorded, path } => {
@@ -154,7 +155,7 @@ impl Models {
     /// Why the recording that is being made is not in its file, as far as it goes. The next exchange is another try.
     #[must_use]
     pub fn unsaved(&self) -> Option<RecordingError> {
-        match &self.from {
+        match &*self.from {
             From::Recorder { recorded, .. } => recorded.lock().unwrap_or_else(PoisonError::into_inner).unsaved.clone(),
             _ => None,
         }
@@ -163,13 +164,13 @@ impl Models {
     /// Whether a recording answers.
     #[must_use]
     pub fn is_replay(&self) -> bool {
-        matches!(self.from, From::Recording(_))
+        matches!(*self.from, From::Recording(_))
     }
 
     /// How many recorded exchanges were not asked for.
     #[must_use]
     pub fn unasked(&self) -> usize {
-        match &self.from {
+        match &*self.from {
             From::Recording(replay) => replay.lock().unwrap_or_else(PoisonError::into_inner).left(),
             _ => 0,
         }

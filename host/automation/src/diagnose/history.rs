@@ -160,9 +160,7 @@ impl Case<'_> {
     }
 
     fn newest(&self, record: Option<Id>) -> Result<Option<Last>, EngineError> {
-        let sql = "SELECT id, state, due, blockers, at, code, message, away_since FROM engine_run r WHERE rule = ?1 \
-                   AND (?2 IS NULL OR EXISTS (SELECT 1 FROM engine_about a WHERE a.model = r.model AND a.record = ?2 AND a.run = r.id)) \
-                   ORDER BY id DESC LIMIT 1";
+        const COLUMNS: &str = "r.id, r.state, r.due, r.blockers, r.at, r.code, r.message, r.away_since";
         let read = |row: &rusqlite::Row<'_>| {
             Ok(Last {
                 id: row.get(0)?,
@@ -175,7 +173,22 @@ impl Case<'_> {
                 away_since: row.get(7)?,
             })
         };
-        Ok(self.conn.prepare_cached(sql)?.query_row((&self.stored.rule.name, record), read).optional()?)
+        let rule = &self.stored.rule;
+        let newest = match record {
+            // Few runs are about one record, and a rule may have many.
+            Some(record) => {
+                let sql = format!(
+                    "SELECT {COLUMNS} FROM engine_about a CROSS JOIN engine_run r ON r.id = a.run \
+                     WHERE a.model = ?1 AND a.record = ?2 AND r.rule = ?3 ORDER BY a.run DESC LIMIT 1"
+                );
+                self.conn.prepare_cached(&sql)?.query_row((&rule.model, record, &rule.name), read)
+            }
+            None => {
+                let sql = format!("SELECT {COLUMNS} FROM engine_run r WHERE r.rule = ?1 ORDER BY r.id DESC LIMIT 1");
+                self.conn.prepare_cached(&sql)?.query_row([&rule.name], read)
+            }
+        };
+        Ok(newest.optional()?)
     }
 
     /// Nothing keeps the rule from firing: says when it last ran.

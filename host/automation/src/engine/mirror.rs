@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use triggerbox_model::call::Call;
-use triggerbox_odoo::{Backend, CommitError};
+use triggerbox_model::{call::Call, error::ErrorKind};
+use triggerbox_odoo::{Backend, CommitError, OdooError};
 
 use super::{
     Engine,
@@ -16,17 +16,21 @@ use crate::{
 
 impl Engine {
     /// Posts the notes that are to be posted there. Of one that Odoo refuses, for its record has no chatter or is gone, there is
-    /// no more word; while Odoo does not answer, notes wait.
+    /// no more word; while Odoo does not answer, notes wait, and so does one whose record others are changing.
     pub(super) async fn mirror_there(&self) -> Result<(), EngineError> {
         let Some(backend) = self.odoo() else { return Ok(()) };
         let notes = mirror::wanted(&*self.database().snapshot()?, &self.config().links)?;
-        for note in notes {
-            let run = note.run;
-            let posted = match self.post_there(backend, note).await {
-                Ok(()) => true,
-                Err(EngineError::Refused(_)) => false,
-                Err(EngineError::Backend(fault)) if fault.needs_a_person() => false,
-                Err(error) => return Err(error),
+        for (run, note) in notes {
+            let posted = match note {
+                None => false,
+                Some(note) => match self.post_there(backend, note).await {
+                    Ok(()) => true,
+                    Err(EngineError::Refused(error)) if error.kind == ErrorKind::Conflict => continue,
+                    Err(EngineError::Refused(_)) => false,
+                    // It would fail again with each look, and keep the others from their turn.
+                    Err(EngineError::Backend(fault)) if fault.needs_a_person() || is_its_own(&fault) => false,
+                    Err(error) => return Err(error),
+                },
             };
             self.committer().commit(move |conn| mirror::settle(conn, run, posted)).await?;
         }
@@ -44,4 +48,9 @@ impl Engine {
             Err(CommitError::Backend(fault) | CommitError::Unclear(fault)) => Err(unavailable(fault)),
         }
     }
+}
+
+/// Whether Odoo failed in code of its own: it is there, and answers.
+fn is_its_own(fault: &OdooError) -> bool {
+    matches!(fault, OdooError::Failed { class, .. } if !class.is_empty()) && !fault.is_away()
 }

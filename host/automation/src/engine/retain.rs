@@ -131,6 +131,9 @@ fn let_go(conn: &Connection, rule: &str, pick: Pick, journals: bool) -> Result<u
             "DELETE FROM engine_run WHERE id = ?1",
         ]
     };
+    if !journals {
+        pace::count_gone(conn, &picked)?;
+    }
     for sql in statements {
         let mut statement = conn.prepare_cached(sql)?;
         for run in &picked {
@@ -160,15 +163,15 @@ fn all_but(conn: &Connection, rule: &str, count: u32) -> rusqlite::Result<Vec<i6
     conn.prepare_cached(&sql)?.query_map((rule, count), |row| row.get(0))?.collect()
 }
 
-/// Bytes of a run, but for those of its journals.
-const SIZE: &str = "length(r.request) + coalesce((SELECT sum(length(report) + coalesce(length(log), 0)) \
+/// Bytes of a run, but for those of its journals. `octet_length` reads no text to tell how long it is.
+const SIZE: &str = "octet_length(r.request) + coalesce((SELECT sum(octet_length(report) + coalesce(octet_length(log), 0)) \
                     FROM engine_attempt WHERE run = r.id), 0) + \
-                    coalesce((SELECT sum(length(message)) FROM engine_log WHERE run = r.id), 0) + \
-                    coalesce((SELECT sum(length(request) + coalesce(length(reply), 0)) FROM llm_call WHERE run = r.key), 0) + \
-                    coalesce((SELECT sum(length(plan)) FROM llm_plan WHERE run = r.key), 0)";
+                    coalesce((SELECT sum(octet_length(message)) FROM engine_log WHERE run = r.id), 0) + \
+                    coalesce((SELECT sum(octet_length(request) + coalesce(octet_length(reply), 0)) FROM llm_call WHERE run = r.key), 0) + \
+                    coalesce((SELECT sum(octet_length(plan)) FROM llm_plan WHERE run = r.key), 0)";
 
 /// Bytes of a run's journals; NULL: there are none.
-const JOURNALS: &str = "(SELECT sum(length(journal)) FROM engine_attempt WHERE run = r.id)";
+const JOURNALS: &str = "(SELECT sum(octet_length(journal)) FROM engine_attempt WHERE run = r.id)";
 
 /// What would be let go of one rule's runs, in the order in which it would be: journals, then runs by age, by number, by bytes.
 fn going(conn: &Connection, rule: &str, keep: &Retention, now: i64) -> rusqlite::Result<Going> {

@@ -30,7 +30,6 @@ pub(crate) const NAMED: &str = "-note";
 
 /// The note of a run that is over.
 pub(crate) struct Note {
-    pub(crate) run: RunId,
     /// The run's.
     pub(crate) key: String,
     /// `res.users`.
@@ -52,7 +51,7 @@ fn note_of(conn: &Connection, links: &str, run: RunId) -> Result<Option<Note>, E
         let message =
             Message { body, format: BodyFormat::Html, subject: None, partner_ids: Vec::new(), attachments: Vec::new() };
         let target = RecordRef { model: row.get(1)?, id: row.get(2)? };
-        Ok(Note { run, key: row.get(5)?, author: row.get(3)?, target, message })
+        Ok(Note { key: row.get(5)?, author: row.get(3)?, target, message })
     });
     Ok(found.optional()?)
 }
@@ -88,28 +87,26 @@ pub(crate) fn post(
 
 /// A run is over whose record is on an Odoo server: its note is to be posted there.
 pub(crate) fn want(conn: &Connection, run: RunId) -> rusqlite::Result<()> {
-    let sql = format!("UPDATE engine_thread SET mirrored = {WANTED} WHERE run = ? AND mirrored = 0");
+    let sql =
+        format!("UPDATE engine_thread SET mirrored = {WANTED} WHERE run = ? AND mirrored = 0 AND record IS NOT NULL");
     conn.prepare_cached(&sql)?.execute([run]).map(drop)
 }
 
-/// Notes that are to be posted on records of an Odoo server, the oldest first.
-pub(crate) fn wanted(conn: &Connection, links: &str) -> Result<Vec<Note>, EngineError> {
+/// Runs whose notes are to be posted on records of an Odoo server, the oldest first; one without a note has none to be posted.
+pub(crate) fn wanted(conn: &Connection, links: &str) -> Result<Vec<(RunId, Option<Note>)>, EngineError> {
     let sql = format!("SELECT run FROM engine_thread WHERE mirrored = {WANTED} ORDER BY run LIMIT {AT_ONCE}");
     let runs: Vec<RunId> =
         conn.prepare_cached(&sql)?.query_map([], |row| row.get(0))?.collect::<rusqlite::Result<_>>()?;
-    let mut notes = Vec::new();
-    for run in runs {
-        notes.extend(note_of(conn, links, run)?);
-    }
-    Ok(notes)
+    runs.into_iter().map(|run| Ok((run, note_of(conn, links, run)?))).collect()
 }
 
 /// So many notes are posted in one look.
 const AT_ONCE: u32 = 100;
 
-/// A note was posted, or cannot be.
+/// A note was posted, or cannot be; what was posted stays so.
 pub(crate) fn settle(conn: &Connection, run: RunId, posted: bool) -> Result<(), EngineError> {
     let mirrored = if posted { POSTED } else { 0 };
-    conn.prepare_cached("UPDATE engine_thread SET mirrored = ?2 WHERE run = ?1")?.execute((run, mirrored))?;
+    let sql = format!("UPDATE engine_thread SET mirrored = ?2 WHERE run = ?1 AND mirrored <> {POSTED}");
+    conn.prepare_cached(&sql)?.execute((run, mirrored))?;
     Ok(())
 }

@@ -86,6 +86,24 @@ fn how_many_runs_ended_each_day_is_known_when_they_are_gone() {
     assert_eq!(paced(None, "Pacific/Kiritimati"), [(1, 1), (2, 2), (0, 0), (0, 0)], "it is tomorrow there");
 }
 
+#[test]
+fn runs_that_are_let_go_within_their_hour_are_counted_all_the_same() {
+    let world =
+        scored(Config { retention: Retention { runs_per_rule: Some(1), ..Retention::default() }, ..Config::default() });
+    let paced = || {
+        let snapshot = world.engine.database().snapshot().unwrap();
+        let days = pace::days(&snapshot, None, world.clock.now(), &jiff::tz::TimeZone::UTC, 1).unwrap();
+        (days[0].good, days[0].bad)
+    };
+    (0..4).for_each(|at| drop(lead(&world, &format!("Silo {at}"), 20_000.0)));
+    world.settle();
+    assert_eq!(block_on(world.engine.retain()).unwrap().runs, 3);
+    assert_eq!(paced(), (4, 0));
+    world.pass(Duration::from_secs(2 * 3_600));
+    block_on(world.engine.retain()).unwrap();
+    assert_eq!((paced(), world.count("SELECT sum(runs) FROM engine_pace")), ((4, 0), 4));
+}
+
 // Shows: F129
 #[test]
 fn a_run_replays_the_same_to_the_last_unit_of_fuel_after_its_records_are_gone() {

@@ -27,9 +27,30 @@ pub(crate) fn outside(args: &RunArgs, database: &Database, rule: &str) -> Result
     }))
 }
 
+/// Whether other services than language models are asked.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Elsewhere {
+    /// They are not.
+    Never,
+    /// They are.
+    Always,
+    /// They are, unless this machine knows nobody to believe in TLS: a slim image may not, and whoever asks nobody needs none.
+    Possibly,
+}
+
+impl From<bool> for Elsewhere {
+    fn from(asked: bool) -> Self {
+        if asked { Self::Always } else { Self::Never }
+    }
+}
+
 /// Language models, and other services if they may be asked; none when nothing is configured.
-pub(crate) fn services(options: &OutsideArgs, web: bool) -> Result<Option<Arc<Services>>, Failure> {
-    if options.providers.is_none() && options.recording.is_none() && !web {
+pub(crate) fn services(
+    options: &OutsideArgs,
+    elsewhere: impl Into<Elsewhere>,
+) -> Result<Option<Arc<Services>>, Failure> {
+    let elsewhere = elsewhere.into();
+    if options.providers.is_none() && options.recording.is_none() && elsewhere == Elsewhere::Never {
         return match mode(options) {
             LlmMode::Off => Ok(None),
             LlmMode::Replay | LlmMode::Record => Err(anyhow!("name the recording with --recording FILE").into()),
@@ -39,7 +60,12 @@ pub(crate) fn services(options: &OutsideArgs, web: bool) -> Result<Option<Arc<Se
     let config = options.providers.as_deref().map(Config::load).transpose()?.unwrap_or_default();
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let env = |name: &str| std::env::var(name).ok();
-    let web = if web { Some(Web::new(&config.secrets, &env, None)?) } else { None };
+    let web = || Web::new(&config.secrets, &env, None);
+    let web = match elsewhere {
+        Elsewhere::Never => None,
+        Elsewhere::Always => Some(web()?),
+        Elsewhere::Possibly => web().ok(),
+    };
     let budgets = config.budgets.clone();
     let models = models(options, config, &clock, &env)?;
     Ok(Some(Arc::new(Services { models, web, budgets, clock })))

@@ -25,7 +25,13 @@ use triggerbox_store::db::{DbError, Mode};
 
 use crate::{
     args::{LlmMode, OutsideArgs, ServeArgs},
-    commands::{database, odoo::on_odoo, outside, script, workshop::deed},
+    commands::{
+        database,
+        odoo::on_odoo,
+        outside::{self, Elsewhere},
+        script,
+        workshop::deed,
+    },
     exit::{Exit, Failure, OrExit},
     text_file,
 };
@@ -67,7 +73,8 @@ pub(crate) fn run(args: &ServeArgs) -> Result<Exit, Failure> {
     let sandbox = script::sandbox(u32::try_from(live).unwrap_or(u32::MAX))?;
     let compile = Compile::Bounded(Arc::new(Bounded { compiler: script::compiler()?, cache: script::cache() }));
     // Other services are reached where a rule grants it, whether there are models or not.
-    let services = outside::services(&asked, true)?;
+    let elsewhere = if asked.providers.is_some() { Elsewhere::Always } else { Elsewhere::Possibly };
+    let services = outside::services(&asked, elsewhere)?;
     let settings = triggerbox_automation::Config { compile, outside: services.clone(), odoo, ..config.engine() };
     let engine = Engine::open(database, sandbox.clone(), settings, Arc::new(SystemClock)).or_exit(Exit::Backend)?;
     let address = config.listen;
