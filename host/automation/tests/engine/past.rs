@@ -95,7 +95,9 @@ fn runs_that_are_let_go_within_their_hour_are_counted_all_the_same() {
         let days = pace::days(&snapshot, None, world.clock.now(), &jiff::tz::TimeZone::UTC, 1).unwrap();
         (days[0].good, days[0].bad)
     };
-    (0..4).for_each(|at| drop(lead(&world, &format!("Silo {at}"), 20_000.0)));
+    for at in 0..4 {
+        lead(&world, &format!("Silo {at}"), 20_000.0);
+    }
     world.settle();
     assert_eq!(block_on(world.engine.retain()).unwrap().runs, 3);
     assert_eq!(paced(), (4, 0));
