@@ -95,6 +95,9 @@ impl Engine {
         let mut steps = Vec::new();
         let ended = match self.try_scripts(&claim, &log, None, &mut steps, &Spent::default()).await {
             Err(EngineError::Refused(error)) => Ended::NotRun(error),
+            Err(EngineError::Database(error)) if steps.last_mut().is_some_and(|step| step.given_up(&error)) => {
+                Ended::Unsuccessful
+            }
             other => other?,
         };
         let usage = steps.iter().map(|step| (step.limits, step.used)).collect();
