@@ -45,7 +45,7 @@ pub use self::{
     draft::DraftAnswer,
     dry::DryRun,
     erase::Erased,
-    observe::{Attempt, Observer},
+    observe::{Attempt, Bookkeeper, Observer},
     odoo::{Drained, SET_ASIDE},
     readable::Readable,
     replay::Backtest,
@@ -94,6 +94,8 @@ struct Inner {
     ended: Notify,
     /// Who is told of each try.
     observer: OnceLock<Observer>,
+    /// Who is told what dry runs spend.
+    bookkeeper: OnceLock<Bookkeeper>,
 }
 
 /// A try that is under way.
@@ -153,6 +155,7 @@ impl Engine {
                 wake: Arc::default(),
                 ended: Notify::new(),
                 observer: OnceLock::new(),
+                bookkeeper: OnceLock::new(),
             }),
         })
     }

@@ -124,11 +124,17 @@ impl Metrics {
             let label = ByRuleAndLimit { rule: attempt.rule.clone(), limit: limit.spec().name };
             self.usage.get_or_create(&label).set(part);
         }
-        let Amount { tokens, micro_euro, .. } = attempt.spent;
+        self.spent(&attempt.rule, attempt.spent);
+    }
+
+    /// Counts what a try or a dry run of a rule spent on language models.
+    pub fn spent(&self, rule: &str, spent: Amount) {
+        let Amount { tokens, micro_euro, .. } = spent;
         if tokens > 0 || micro_euro > 0 {
+            let rule = ByRule { rule: rule.to_owned() };
             #[allow(clippy::cast_precision_loss, reason = "millionths of a euro")]
-            self.llm_cost.get_or_create(&rule()).inc_by(micro_euro as f64 / 1e6);
-            self.llm_tokens.get_or_create(&rule()).inc_by(tokens);
+            self.llm_cost.get_or_create(&rule).inc_by(micro_euro as f64 / 1e6);
+            self.llm_tokens.get_or_create(&rule).inc_by(tokens);
         }
     }
 

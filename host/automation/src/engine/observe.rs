@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use rusqlite::OptionalExtension;
-use triggerbox_llm::budget::Amount;
+use triggerbox_llm::{Spent, budget::Amount};
 use triggerbox_model::limits::{Limits, PerLimit};
 
 use super::Engine;
@@ -40,10 +40,33 @@ pub struct Attempt {
 /// Who is told.
 pub type Observer = Box<dyn Fn(&Attempt) + Send + Sync>;
 
+/// Who is told what dry runs of a rule spent on language models.
+pub type Bookkeeper = Box<dyn Fn(&str, Amount) + Send + Sync>;
+
+/// Tells what a dry run spent when it is over, or when nobody waits for it any more.
+pub(super) struct Paid<'a> {
+    pub(super) engine: &'a Engine,
+    pub(super) rule: &'a str,
+    pub(super) spent: Spent,
+}
+
+impl Drop for Paid<'_> {
+    fn drop(&mut self) {
+        if let Some(bookkeeper) = self.engine.inner.bookkeeper.get() {
+            bookkeeper(self.rule, self.spent.total());
+        }
+    }
+}
+
 impl Engine {
     /// Has an observer told of each try from now on. There is one at most; returns whether it is this one.
     pub fn observe(&self, observer: Observer) -> bool {
         self.inner.observer.set(observer).is_ok()
+    }
+
+    /// Has somebody told from now on what dry runs spend. There is one at most; returns whether it is this one.
+    pub fn observe_dry_runs(&self, bookkeeper: Bookkeeper) -> bool {
+        self.inner.bookkeeper.set(bookkeeper).is_ok()
     }
 
     /// What will be told of a try, but for its end; nothing, if nobody listens.

@@ -153,7 +153,7 @@ impl Engine {
     }
 
     /// Does something that takes a while where it keeps nobody waiting.
-    async fn off_the_way<T: Send + 'static>(
+    pub(super) async fn off_the_way<T: Send + 'static>(
         &self,
         work: impl FnOnce(&Self) -> Result<T, EngineError> + Send + 'static,
     ) -> Result<T, EngineError> {

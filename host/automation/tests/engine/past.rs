@@ -261,6 +261,37 @@ fn runs_are_let_go_by_number_and_by_age() {
     }
 }
 
+#[test]
+fn all_that_is_too_old_goes_however_much_it_is() {
+    let retention = Retention { bytes_per_rule: Some(10_000), days: Some(10), ..Retention::default() };
+    let world = scored(Config { retention, ..Config::default() });
+    lead(&world, "Warehouse", 20_000.0);
+    world.settle();
+    // Each with an event of its own.
+    world.commit(|conn| {
+        let sql = "SELECT group_concat(name) FROM pragma_table_info('engine_run') WHERE name NOT IN ('id', 'key', 'root')";
+        let run: String = conn.query_row(sql, [], |row| row.get(0)).map_err(DbError::from)?;
+        let numbers = "(WITH RECURSIVE n (value) AS (SELECT 1 UNION ALL SELECT value + 1 FROM n WHERE value < 2000) SELECT value FROM n)";
+        let event = "parent_run, depth, at, actor, model, record, kind, change";
+        let many = format!(
+            "INSERT INTO engine_event (id, root, {event}) SELECT 1000 + value, 1000 + value, {event} \
+             FROM engine_event, {numbers} WHERE engine_event.id = (SELECT min(id) FROM engine_event); \
+             INSERT INTO engine_run (key, root, {run}) SELECT 'copy-' || value, 1000 + value, {run} \
+             FROM engine_run, {numbers} WHERE engine_run.id = (SELECT min(id) FROM engine_run)"
+        );
+        conn.execute_batch(&many).map_err(DbError::from)
+    });
+    let gone = block_on(world.engine.retain()).unwrap().runs;
+    let kept = world.count("SELECT count(*) FROM engine_run");
+    assert!(gone > 1_900 && kept > 0, "{gone} went by their size, {kept} stay");
+    assert_eq!(world.count("SELECT count(*) FROM engine_event WHERE id > 1000"), kept);
+    world.pass(Duration::from_secs(11 * 24 * 3600));
+    assert_eq!(block_on(world.engine.retain()).unwrap().runs, kept as usize);
+    for table in ["engine_run", "engine_event", "engine_about", "engine_fired"] {
+        assert_eq!(world.count(&format!("SELECT count(*) FROM {table}")), 0, "{table}");
+    }
+}
+
 // Shows: F129
 #[test]
 fn how_long_the_past_is_kept_can_be_set_while_the_engine_runs() {
