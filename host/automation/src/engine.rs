@@ -8,6 +8,7 @@ mod before;
 mod change;
 mod control;
 mod deliver;
+mod diagnose;
 mod draft;
 mod dry;
 mod due;
@@ -20,6 +21,7 @@ mod readable;
 mod remote;
 mod replay;
 mod retain;
+mod shown;
 mod source;
 mod time;
 mod work;
@@ -50,6 +52,7 @@ pub use self::{
     readable::Readable,
     replay::Backtest,
     retain::{Going, Retained},
+    shown::Fields,
     work::Workers,
 };
 use crate::{

@@ -53,7 +53,7 @@ pub struct Trouble {
     /// Stable: `failures-in-a-row`, `dead-letter`, `outcome-unknown`, `before-rule-broken`, `time-rule-broken`,
     /// `approval-waits`, `stuck-run`, `queue-waits`, `limit-nearly-reached`, `schedule-over`, `owner-inactive`, `odoo-unreachable`,
     /// `odoo-answers-again`,
-    /// `odoo-rule-changed`, `odoo-rules-not-kept`, `odoo-events-set-aside`, `odoo-events-wait`.
+    /// `odoo-rule-changed`, `odoo-rules-not-kept`, `odoo-events-set-aside`, `odoo-events-wait`, `odoo-key-ends`.
     pub kind: &'static str,
     /// The rule.
     pub rule: String,

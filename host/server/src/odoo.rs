@@ -7,7 +7,7 @@ use std::{
 };
 
 use axum::{Router, extract::DefaultBodyLimit, extract::State, http::StatusCode, routing::post};
-use jiff::{SignedDuration, Timestamp};
+use jiff::{SignedDuration, Timestamp, civil::Date, tz::TimeZone};
 use tokio::sync::{Notify, watch};
 use triggerbox_automation::{
     Clock,
@@ -30,6 +30,9 @@ const REST: SignedDuration = SignedDuration::from_secs(1);
 
 /// Odoo's automation rules are compared with the rules here this often.
 const COMPARE: SignedDuration = SignedDuration::from_secs(60);
+
+/// Whether keys end soon is looked up this often.
+const KEYS: SignedDuration = SignedDuration::from_secs(60);
 
 /// Records of time rules are asked for this often.
 const DUE: SignedDuration = SignedDuration::from_secs(60);
@@ -111,9 +114,14 @@ async fn ping(State(app): State<App>) -> Result<StatusCode, Problem> {
 pub(crate) async fn pump(app: App) {
     let Some(odoo) = app.engine().odoo().cloned() else { return };
     let poll = SignedDuration::from_secs(i64::try_from(odoo.config().poll).unwrap_or(i64::MAX));
-    let (mut kept, mut compared, mut due) = (None, Timestamp::MIN, Timestamp::MIN);
+    let (mut kept, mut compared, mut due, mut keys) = (None, Timestamp::MIN, Timestamp::MIN, Timestamp::MIN);
     while !app.is_draining() {
         let now = app.engine().clock().now();
+        if now.duration_since(keys).abs() >= KEYS {
+            keys = now;
+            let ending = ends(&odoo.ending_keys(now), now).map(|message| (message, now));
+            app.outbox().note("odoo-key-ends", ending);
+        }
         let revision = app.engine().rules_revision().ok();
         if revision != kept || kept.is_none() {
             if keep(&app, true).await {
@@ -156,6 +164,24 @@ async fn empty(app: &App) -> bool {
         format!("odoo's outbox is not empty after {LOOKS} looks one after the other: what is left waits its turn");
     app.outbox().note("odoo-events-wait", Some((message, app.engine().clock().now())));
     true
+}
+
+/// Whose keys end soon, or have ended; nothing, if nobody's do. It says the same until there is something else to say: whoever
+/// was told is told then.
+fn ends(keys: &[(String, Date)], now: Timestamp) -> Option<String> {
+    let today = now.to_zoned(TimeZone::UTC).date();
+    let told = keys.iter().map(|(login, day)| {
+        let verb = if *day < today { "ended" } else { "ends" };
+        format!("the key of `{login}` {verb} on {day}")
+    });
+    let told: Vec<_> = told.collect();
+    (!told.is_empty()).then(|| {
+        format!(
+            "{}: make new ones in odoo, put them in place of these, and give the file their `expires`; `triggerbox odoo doctor` \
+             tells whether they are good",
+            told.join(", ")
+        )
+    })
 }
 
 /// One look into the outbox; nothing, when Odoo cannot be used.

@@ -143,6 +143,7 @@ impl Engine {
             if rule.dispatch == Dispatch::PerRecord {
                 return Ok(Ended::Spread(records));
             }
+            self.keep_found(claim, &records).await?;
         }
         let steps = self.steps(rule, claim.class, &policy).await;
         let session = self.begin_session(claim, &records, &steps).await?;

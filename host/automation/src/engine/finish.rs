@@ -251,19 +251,12 @@ impl Shared {
             (_, None) => (RunState::Failed, "no-actions", Some("the rule has no actions".to_owned())),
         };
         queue::end(conn, claim.id, now, state, code, message.as_deref())?;
-        self.count(conn, claim, state, code, message.as_deref())?;
+        self.count(conn, claim, state, code)?;
         Ok(true)
     }
 
     /// Counts failures in a row; too many pause the rule.
-    fn count(
-        &self,
-        conn: &Connection,
-        claim: &Claim,
-        state: RunState,
-        code: &str,
-        message: Option<&str>,
-    ) -> Result<(), EngineError> {
+    fn count(&self, conn: &Connection, claim: &Claim, state: RunState, code: &str) -> Result<(), EngineError> {
         let rule = &claim.rule.rule.name;
         match state {
             RunState::Succeeded | RunState::WaitingApproval => {
@@ -280,7 +273,8 @@ impl Shared {
                     other => other?,
                 };
                 if self.config.pause_after > 0 && failures >= self.config.pause_after {
-                    let why = format!("{failures} runs failed in a row; the last: {code}: {}", message.unwrap_or("-"));
+                    // What it says itself is for who may see the run: this is for whoever sees the rule.
+                    let why = format!("{failures} runs failed in a row; the last: {code}, run {}", claim.id);
                     let sql = "UPDATE engine_rule SET paused = ?2 WHERE name = ?1 AND paused IS NULL";
                     conn.prepare_cached(sql)?.execute((rule, why))?;
                 }

@@ -84,6 +84,7 @@ impl Engine {
             if rule.dispatch == Dispatch::PerRecord {
                 return Ok(Ended::Spread(records));
             }
+            self.keep_found(claim, &records).await?;
         }
         // The run keeps it to its end, whatever is set meanwhile.
         let policy = self.policy()?;

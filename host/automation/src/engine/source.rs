@@ -13,7 +13,7 @@ use crate::{
     journal::Keep,
     people::Person,
     play::{Done, Task, play_over},
-    queue::Claim,
+    queue::{self, Claim},
     records::Records,
     rule::{ScriptRef, Source},
     runner,
@@ -79,6 +79,29 @@ impl Engine {
                 Err(Error::rejected("source-failed", why).into())
             }
         }
+    }
+
+    /// Keeps which records a run's source gave, whatever comes of it: it is about these, and what it says is for who may read
+    /// them. Of a run that is only tried nothing is kept.
+    pub(super) async fn keep_found(&self, claim: &Claim, records: &[Id]) -> Result<(), EngineError> {
+        if claim.id == 0 {
+            return Ok(());
+        }
+        let (run, fence, found) = (claim.id, claim.fence, records.to_vec());
+        let keep = move |conn: &Connection| {
+            if !queue::is_held(conn, run, fence)? {
+                return Ok(());
+            }
+            let sql = "SELECT request FROM engine_run WHERE id = ?1";
+            let request: String = conn.prepare_cached(sql)?.query_row([run], |row| row.get(0))?;
+            let mut firing: Firing = serde_json::from_str(&request)?;
+            // An earlier try may have been about others.
+            firing.found = each_once(firing.found.into_iter().chain(found).collect());
+            let sql = "UPDATE engine_run SET request = ?2 WHERE id = ?1";
+            conn.prepare_cached(sql)?.execute((run, serde_json::to_string(&firing)?))?;
+            Ok::<_, EngineError>(())
+        };
+        self.committer().commit(keep).await
     }
 
     fn by_domain(&self, claim: &Claim, domain: &str, env: &Env) -> Result<Vec<Id>, EngineError> {

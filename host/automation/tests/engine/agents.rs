@@ -24,7 +24,6 @@ use triggerbox_model::{
     event::{Trigger, WebhookCall},
     value::{RecordRef, Value},
 };
-use triggerbox_store::session::Session;
 
 use crate::{
     model::{ModelServer, Say, texts},
@@ -935,10 +934,10 @@ fn a_thread_is_for_whoever_may_read_its_record_or_owns_it() {
     let other = world.create("crm.lead", &[("name", Value::text("Desks")), ("user_id", Value::link(ADMIN))]);
     world.settle();
     let sees = |user: u32| {
-        let env = people::environment(world.engine.database(), user, false, world.clock_now()).unwrap();
-        let mut session = Session::new(world.engine.database(), env).unwrap();
         let found = world.threads(&ThreadFilter::default());
-        let seen = found.into_iter().filter(|thread| threads::may_see(&mut session, thread).unwrap());
+        let records = found.iter().flat_map(|thread| threads::asks_for(user, thread)).collect();
+        let readable = block_on(world.engine.readable_among(user, records)).unwrap();
+        let seen = found.into_iter().filter(|thread| threads::may_see(user, &readable, thread));
         seen.filter_map(|thread| thread.record).collect::<Vec<_>>()
     };
     assert_eq!(sees(ADMIN), [other, lead], "the owner");

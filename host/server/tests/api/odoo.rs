@@ -42,7 +42,7 @@ const PAUSE: Duration = Duration::from_millis(50);
 
 /// What the outbox of the fake holds.
 #[derive(Clone, Copy, PartialEq)]
-enum Outbox {
+pub(crate) enum Outbox {
     Nothing,
     /// As many rows as are asked for, and then more, each time; the first one makes no sense.
     Everything,
@@ -70,7 +70,7 @@ fn backend(listener: &TcpListener, more: &str) -> Arc<Backend> {
 }
 
 /// It takes the parts of automation rules, and has none of them when it is asked for them.
-struct Fake {
+pub(crate) struct Fake {
     outbox: Mutex<Outbox>,
     looks: AtomicU32,
     rows: AtomicU32,
@@ -81,9 +81,11 @@ struct Fake {
     /// How often it was asked which runs it knows.
     ledger: AtomicU32,
     /// Leads that there are, and those that Sam may read.
-    leads: Mutex<(Vec<u64>, Vec<u64>)>,
+    pub(crate) leads: Mutex<(Vec<u64>, Vec<u64>)>,
+    /// Fields of leads that are not for Sam.
+    pub(crate) kept: Mutex<Vec<String>>,
     /// What Sam asked about leads.
-    sam: Mutex<Vec<String>>,
+    pub(crate) sam: Mutex<Vec<String>>,
     /// Whose changes it was to apply.
     applies: Mutex<Vec<Id>>,
     /// What it says to the next ones, in place of having applied them.
@@ -91,12 +93,13 @@ struct Fake {
 }
 
 impl Fake {
-    async fn start(more: &str) -> (Arc<Self>, Arc<Backend>) {
+    pub(crate) async fn start(more: &str) -> (Arc<Self>, Arc<Backend>) {
         let none = AtomicU32::default;
         let outbox = Mutex::new(Outbox::Nothing);
         let (looks, rows, made, asked, ledger) = (none(), none(), none(), none(), none());
-        let (leads, sam, applies, refusals) = (Mutex::default(), Mutex::default(), Mutex::default(), Mutex::default());
-        let fake = Arc::new(Self { outbox, looks, rows, made, asked, ledger, leads, sam, applies, refusals });
+        let (leads, kept, sam) = (Mutex::default(), Mutex::default(), Mutex::default());
+        let (applies, refusals) = (Mutex::default(), Mutex::default());
+        let fake = Arc::new(Self { outbox, looks, rows, made, asked, ledger, leads, kept, sam, applies, refusals });
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let backend = backend(&listener, more);
         let shared = Arc::clone(&fake);
@@ -107,7 +110,7 @@ impl Fake {
         (fake, backend)
     }
 
-    fn set(&self, outbox: Outbox) {
+    pub(crate) fn set(&self, outbox: Outbox) {
         *self.outbox.lock().unwrap() = outbox;
     }
 
@@ -118,7 +121,9 @@ impl Fake {
             return Reply::Nothing;
         }
         let is_sam = request.header("authorization").is_some_and(|key| key.ends_with("of-SAM"));
-        if is_sam && ["crm.lead/has_access", "crm.lead/search", "crm.lead/read"].contains(&method) {
+        if is_sam
+            && ["crm.lead/has_access", "crm.lead/search", "crm.lead/search_count", "crm.lead/read"].contains(&method)
+        {
             self.sam.lock().unwrap().push(method.to_owned());
         }
         let answer = match method {
@@ -128,10 +133,18 @@ impl Fake {
                 let (id, login) = if body["ids"] == json!([SAM]) { (SAM, "sam") } else { (ADMIN, "admin") };
                 json!([{ "id": id, "name": "A", "login": login, "company_id": [1, "C"] }])
             }
-            "crm.lead/fields_get" => json!({
-                "name": { "type": "char", "store": true }, "priority": { "type": "char", "store": true },
-                "create_date": { "type": "datetime", "store": true }, "write_date": { "type": "datetime", "store": true },
-            }),
+            "crm.lead/fields_get" => {
+                let mut fields = json!({
+                    "name": { "type": "char", "store": true }, "priority": { "type": "char", "store": true },
+                    "create_date": { "type": "datetime", "store": true }, "write_date": { "type": "datetime", "store": true },
+                    "company_id": { "type": "many2one", "relation": "res.company", "store": true },
+                });
+                if is_sam {
+                    let kept = self.kept.lock().unwrap();
+                    fields.as_object_mut().unwrap().retain(|name, _| !kept.contains(name));
+                }
+                fields
+            }
             "crm.lead/search_read" => {
                 self.asked.fetch_add(1, Ordering::SeqCst);
                 match *self.outbox.lock().unwrap() {
@@ -191,6 +204,12 @@ impl Fake {
                 }
                 json!(!is_sam || asked.iter().all(|id| sams.contains(id)))
             }
+            "crm.lead/search_count" => {
+                let (all, sams) = &*self.leads.lock().unwrap();
+                json!(if is_sam { sams } else { all }.len())
+            }
+            // None of them has a priority.
+            "crm.lead/search" if body["domain"].to_string().contains("priority") => json!([]),
             "crm.lead/search" => {
                 let (all, sams) = &*self.leads.lock().unwrap();
                 let domain = body["domain"].to_string();
@@ -239,7 +258,7 @@ impl Fake {
     }
 }
 
-const TOUCH: &str = "name = \"touch\"\nmodel = \"crm.lead\"\ntrigger = { on = \"created\" }\n\
+pub(crate) const TOUCH: &str = "name = \"touch\"\nmodel = \"crm.lead\"\ntrigger = { on = \"created\" }\n\
     [[actions]]\nscript = \"update-record\"\nparameters = { values = \"priority = 1\" }\n";
 
 fn trouble(world: &World) -> Vec<Trouble> {
@@ -248,7 +267,7 @@ fn trouble(world: &World) -> Vec<Trouble> {
 }
 
 /// Comes back when people are told of this, or no longer; with what they are told.
-async fn until(world: &World, kind: &str, there: bool) -> Option<String> {
+pub(crate) async fn until(world: &World, kind: &str, there: bool) -> Option<String> {
     eventually(async || {
         let found = trouble(world).into_iter().find(|trouble| trouble.kind == kind);
         (found.is_some() == there).then(|| found.map(|trouble| trouble.message))
@@ -368,7 +387,7 @@ async fn told(heard: &mut UnboundedReceiver<(HeaderMap, Bytes)>, kinds: &[&str])
 }
 
 /// A ping, and the time until the look that it is for.
-async fn ping(world: &World) {
+pub(crate) async fn ping(world: &World) {
     assert_eq!(world.request("POST", "/odoo/ping").send().await.unwrap().status(), 204);
     world.clock.advance(PAUSE);
 }
