@@ -1039,7 +1039,7 @@ fn the_sales_report_of_the_examples_comes_by_itself_once_a_day() {
     let said = Arc::clone(&text);
     let server = ModelServer::start(move |_, request| {
         let task = texts(request, "user").remove(0);
-        let day = task.split_once("the sales report of ").unwrap().1[..10].to_owned();
+        let day = task.split_once("the sales report of ").unwrap().1.get(..10).unwrap().to_owned();
         let text = said.lock().unwrap().clone();
         Say::This(match texts(request, "tool").len() {
             0 => json!([["read_group", { "model": "sale.order", "domain": [["state", "=", "sale"]], "group_by": [],
@@ -1069,6 +1069,7 @@ fn the_sales_report_of_the_examples_comes_by_itself_once_a_day() {
     // The report of one day, however often the clock is looked at, or somebody wants it again.
     let first = sold();
     text.lock().unwrap().clone_from(&first);
+    assert_eq!(world.settle(), 0, "it is not due");
     hours(24);
     assert_eq!(world.settle(), 1);
     hours(2);
