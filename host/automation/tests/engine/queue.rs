@@ -10,7 +10,7 @@ use triggerbox_automation::{
 use triggerbox_model::{event::Trigger, value::Value};
 use triggerbox_store::db::DbError;
 
-use crate::world::{ADMIN, World, block_on, create};
+use crate::world::{ADMIN, World, block_on, create, write};
 
 fn queued(world: &World) -> RunId {
     world.script(&HIGH_VALUE_ORDER);
@@ -90,6 +90,38 @@ fn a_run_that_takes_its_host_down_again_and_again_is_dead_until_somebody_says_ot
     assert_eq!(world.settle(), 1);
     assert_eq!(world.run(run).summary.state, RunState::Succeeded);
     assert_eq!(block_on(world.engine.retry(run)).unwrap_err().code(), "run-not-retriable");
+}
+
+#[test]
+fn no_two_runs_wait_for_each_other() {
+    let world = World::new();
+    world.rule(
+        "name = \"tidy\"\nmodel = \"crm.lead\"\ndebounce = 60\ntrigger = { on = \"updated\", fields = [\"phone\"] }\n\
+         actions = [{ script = \"update-record\", parameters = { values = \"city = Ghent\" } }]",
+    );
+    let (one, other) = (world.lead("Chairs"), world.lead("Tables"));
+    let call = |leads: &[u32], phone: &str| {
+        world.change(vec![write("crm.lead", leads, &[("phone", Value::text(phone))])]).runs
+    };
+    let both = call(&[one, other], "1")[0];
+    block_on(world.engine.cancel(both, ADMIN)).unwrap();
+    let first = call(&[one], "2")[0];
+    // Behind the other one on one record, and alone on the second.
+    block_on(world.engine.retry(both)).unwrap();
+    let behind = call(&[other], "3");
+    assert_eq!(behind.len(), 1, "who joined the first one would have it wait for one that waits for it");
+    assert!(call(&[other], "4").is_empty(), "and those that follow join this one");
+    world.pass(Duration::from_secs(61));
+    assert_eq!(world.settle(), 3);
+    for run in [both, first, behind[0]] {
+        assert_eq!(world.run(run).summary.state, RunState::Succeeded);
+    }
+    // Where nobody stands, a run that waits takes in more records.
+    let first = call(&[one], "5");
+    assert!(call(&[other], "6").is_empty());
+    assert_eq!(world.run(first[0]).firing.records, [one, other]);
+    world.pass(Duration::from_secs(61));
+    assert_eq!((world.settle(), world.count("SELECT count(*) FROM engine_lane")), (1, 0));
 }
 
 #[test]

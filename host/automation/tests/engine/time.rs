@@ -232,6 +232,25 @@ fn a_slot_is_skipped_or_waits_while_an_earlier_one_is_not_finished() {
     }
 }
 
+#[test]
+fn a_slot_that_is_tried_again_is_an_earlier_one_that_is_not_finished() {
+    let world = World::new();
+    schedule(&world, "every = 1\nunit = \"hours\"\nfirst = \"2026-01-01T00:00:00\"\noverlap = \"skip\"");
+    block_on(world.engine.stop(None, ADMIN, "maintenance")).unwrap();
+    world.pass(HOUR);
+    world.settle();
+    let run = world.runs_of("daily")[0].id;
+    block_on(world.engine.cancel(run, ADMIN)).unwrap();
+    block_on(world.engine.retry(run)).unwrap();
+    world.pass(HOUR);
+    world.settle();
+    let skipped = world.engine.suppressed(None, Some("daily"), 10).unwrap();
+    assert!(skipped.len() == 1 && skipped[0].reason.starts_with("overlap"), "{skipped:?}");
+    block_on(world.engine.go(None)).unwrap();
+    assert_eq!((world.settle(), world.runs_of("daily").len()), (1, 1));
+    assert_eq!(world.count("SELECT count(*) FROM engine_lane"), 0);
+}
+
 // Shows: F004
 #[test]
 fn a_date_of_a_record_that_comes_due_fires_once() {
