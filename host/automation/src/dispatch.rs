@@ -251,15 +251,16 @@ impl Dispatcher<'_> {
             .query_row((&rule.name, record), |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))
             .optional()?;
         let Some((run, request, actor)) = found else { return Ok(false) };
-        let mut firing: Firing = serde_json::from_str(&request)?;
+        // One that cannot be read is over when it is its turn.
+        let Ok(mut firing) = serde_json::from_str::<Firing>(&request) else { return Ok(false) };
         if !firing.takes(&batch.firing) {
             return Ok(false);
         }
         let new: Vec<Id> = batch.firing.records.iter().copied().filter(|id| !firing.records.contains(id)).collect();
-        firing.join(batch.firing.clone());
         if lanes::are_taken(self.conn, &rule.name, &new)? {
             return Ok(false);
         }
+        firing.join(batch.firing.clone());
         // They had a hand in it as much as the first one.
         firing::add(&mut firing.also_by, Some(self.cause.actor).filter(|other| *other != actor));
         let sql = "UPDATE engine_run SET request = ?2 WHERE id = ?1";

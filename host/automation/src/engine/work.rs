@@ -206,4 +206,6 @@ impl Engine {
         *lock(&self.inner.line.turn) = turn;
         Ok(claims)
     }
+        // Runs that cannot be claimed are over.
+        self.inner.ended.notify_waiters();
 }

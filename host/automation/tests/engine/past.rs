@@ -13,6 +13,7 @@ use triggerbox_automation::{
 };
 use triggerbox_model::{
     call::Call,
+    event::Trigger,
     value::{Id, RecordRef, Value},
 };
 use triggerbox_sandbox::{Script, inspect::embed_manifest};
@@ -188,6 +189,38 @@ fn a_backtest_tells_which_runs_differ_and_how_and_of_which_nothing_can_be_said()
     let (found, why): (Vec<_>, Vec<_>) = curious.undecidable.into_iter().unzip();
     assert_eq!(found, runs);
     assert!(why.iter().all(|why| why.starts_with("it asks what the recorded run did not ask")), "{why:?}");
+}
+
+#[test]
+fn runs_go_on_whatever_is_erased_from_them() {
+    let world = World::new();
+    world.rule(
+        "name = \"move\"\nmodel = \"crm.lead\"\ntrigger = { on = \"updated\", fields = [\"name\"] }\n\
+         actions = [{ script = \"update-record\", parameters = { values = \"city = Ghent\" } }]",
+    );
+    let lead = world.lead("Manu Fields, kind of recorded");
+    block_on(world.engine.stop(None, ADMIN, "stocktaking")).unwrap();
+    let run = world.write("crm.lead", lead, &[("name", Value::text("Tables"))])[0];
+    let texts = ["manu", "field", "kind", "record", "update", "name"].map(str::to_owned);
+    let erased = block_on(world.engine.erase(&texts)).unwrap();
+    assert!(erased.rows >= 2 && erased.left == 0, "{erased:?}");
+    let firing = world.run(run).firing;
+    assert_eq!((&firing.trigger, &firing.records), (&Trigger::Updated, &vec![lead]));
+    let old = &firing.old_values[0].fields[0];
+    assert_eq!((old.name.as_str(), &old.value), ("name", &Value::text("[erased] [erased]s, [erased] of [erased]ed")));
+    block_on(world.engine.go(None)).unwrap();
+    world.settle();
+    assert_eq!(world.run(run).summary.state, RunState::Succeeded);
+    // What is kept of it can be read as well, only not as it was.
+    let erased = block_on(world.engine.erase(&[texts.to_vec(), vec!["ghent".to_owned()]].concat())).unwrap();
+    assert!(erased.rows >= 1 && erased.left == 0, "{erased:?}");
+    let recording = &world.engine.recordings(run).unwrap()[0];
+    let staged = serde_json::to_string(&recording.entries).unwrap();
+    assert!(
+        staged.contains("\"call\":\"write\"") && staged.contains("\"city\"") && !staged.contains("Ghent"),
+        "{staged}"
+    );
+    assert_eq!(recording.event.records, [lead]);
 }
 
 // Shows: F129

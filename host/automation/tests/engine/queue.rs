@@ -125,6 +125,24 @@ fn no_two_runs_wait_for_each_other() {
 }
 
 #[test]
+fn a_run_whose_request_cannot_be_read_is_over_and_keeps_nobody_from_its_turn() {
+    let world = World::new();
+    let damaged = queued(&world);
+    let order = world.search("sale.order", "[]")[1];
+    let other = block_on(world.engine.fire("button", ADMIN, Trigger::Manual, vec![order])).unwrap()[0];
+    let damage = "UPDATE engine_run SET request = json_set(request, '$.trigger.kind', 'nothing known') WHERE id = ?1";
+    world.commit(move |conn| conn.execute(damage, [damaged]).map_err(DbError::from));
+    let detail = world.run(damaged);
+    assert!(detail.firing.warnings[0].contains("cannot be read any more"), "it can be looked at: {detail:?}");
+    assert_eq!(world.settle(), 1);
+    assert_eq!(world.run(other).summary.state, RunState::Succeeded);
+    let summary = world.run(damaged).summary;
+    assert_eq!((summary.state, summary.code.as_deref()), (RunState::Failed, Some("damaged-run")));
+    assert_eq!(block_on(world.engine.retry(damaged)).unwrap_err().code(), "damaged-run");
+    assert_eq!(world.count("SELECT count(*) FROM engine_lane"), 0);
+}
+
+#[test]
 fn a_record_that_is_named_twice_is_one_record() {
     let world = World::new();
     queued(&world);
