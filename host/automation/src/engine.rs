@@ -45,7 +45,7 @@ pub use self::{
     draft::DraftAnswer,
     dry::DryRun,
     erase::Erased,
-    observe::{Attempt, Bookkeeper, Observer},
+    observe::{Attempt, Bookkeeper, Fault, Observer, Overseer, Work},
     odoo::{Drained, SET_ASIDE},
     readable::Readable,
     replay::Backtest,
@@ -96,6 +96,8 @@ struct Inner {
     observer: OnceLock<Observer>,
     /// Who is told what dry runs spend.
     bookkeeper: OnceLock<Bookkeeper>,
+    /// Who is told what of the engine's own work failed.
+    overseer: OnceLock<Overseer>,
 }
 
 /// A try that is under way.
@@ -156,6 +158,7 @@ impl Engine {
                 ended: Notify::new(),
                 observer: OnceLock::new(),
                 bookkeeper: OnceLock::new(),
+                overseer: OnceLock::new(),
             }),
         })
     }

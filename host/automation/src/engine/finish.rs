@@ -94,12 +94,31 @@ impl Engine {
         let shared = Arc::clone(&self.inner.shared);
         let observed = self.observed(&tried.claim, tried.started, &tried.steps, tried.spent);
         // A long conversation is a long journal: it is packed here, where nobody else waits for it.
-        let journals = tried.steps.iter().map(journal).collect::<Result<Vec<_>, _>>()?;
-        if self.queue(move |conn| shared.finish(conn, &tried, &journals)).await? {
+        let journals = tried.steps.iter().map(journal).collect::<Result<Vec<_>, _>>();
+        let claim = tried.claim.clone();
+        let kept = match journals {
+            Ok(journals) => self.queue(move |conn| shared.finish(conn, &tried, &journals)).await,
+            Err(error) => Err(error),
+        };
+        if let Err(error) = &kept {
+            self.keep_why(claim, error).await;
+        }
+        if kept? {
             self.inner.wake.notify_one();
         }
         self.inner.ended.notify_waiters();
         observed.map_or(Ok(()), |attempt| self.tell(attempt))
+    }
+
+    /// What a try came to could not be kept, and nothing of it was: the run is tried again as after any failure of the backend, and
+    /// says why. If that cannot be kept either, the run is found again when its lease is over.
+    async fn keep_why(&self, claim: Claim, error: &EngineError) {
+        let (shared, why) = (Arc::clone(&self.inner.shared), error.to_string());
+        let keep = move |conn: &Connection| shared.not_kept(conn, &claim, &why);
+        // The first failure is told by whoever has the run tried.
+        let _ = self.committer().commit(keep).await;
+        self.inner.wake.notify_one();
+        self.inner.ended.notify_waiters();
     }
 }
 
@@ -195,6 +214,21 @@ impl Shared {
 
     /// Moves the run on. Whether it is over.
     fn conclude(
+    /// Puts a run back whose try could not be kept, or gives it up after as many as may be.
+    fn not_kept(&self, conn: &Connection, claim: &Claim, why: &str) -> Result<(), EngineError> {
+        if !queue::is_held(conn, claim.id, claim.fence)? {
+            return Ok(());
+        }
+        let (now, verdict) = (self.now(), Verdict::Backend(format!("what it came to could not be kept: {why}")));
+        let (code, message) = (verdict.code(), verdict.message());
+        if claim.retries < MOST_RETRIES {
+            let due = now + self.random.jitter(wait(claim.retries, false));
+            return Ok(queue::again(conn, claim.id, due, code, message.as_deref())?);
+        }
+        queue::end(conn, claim.id, now, RunState::Dead, code, message.as_deref())?;
+        self.count(conn, claim, RunState::Dead, code, message.as_deref())
+    }
+
         &self,
         conn: &Connection,
         tried: &Tried,

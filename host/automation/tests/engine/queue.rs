@@ -5,6 +5,7 @@ use std::time::Duration;
 use guest_artifacts::{DEMO_LOOP_FOREVER, HIGH_VALUE_ORDER};
 use triggerbox_automation::{
     Origin,
+    engine::{Fault, Work},
     runs::{RunId, RunState},
 };
 use triggerbox_model::{event::Trigger, value::Value};
@@ -140,6 +141,44 @@ fn a_run_whose_request_cannot_be_read_is_over_and_keeps_nobody_from_its_turn() {
     assert_eq!((summary.state, summary.code.as_deref()), (RunState::Failed, Some("damaged-run")));
     assert_eq!(block_on(world.engine.retry(damaged)).unwrap_err().code(), "damaged-run");
     assert_eq!(world.count("SELECT count(*) FROM engine_lane"), 0);
+}
+
+#[test]
+fn what_a_try_came_to_and_could_not_be_kept_is_told_and_tried_again() {
+    let world = World::new();
+    let run = queued(&world);
+    let (tell, mut told) = tokio::sync::mpsc::unbounded_channel();
+    let tell = move |fault: &Fault<'_>| tell.send((fault.work, fault.run, fault.error.to_string())).unwrap();
+    assert!(world.engine.observe_faults(Box::new(tell)));
+    let batch = |sql: &'static str| world.commit(move |conn| conn.execute_batch(sql).map_err(DbError::from));
+    batch("CREATE TRIGGER no_room BEFORE INSERT ON engine_attempt BEGIN SELECT RAISE(ABORT, 'there is no room'); END");
+    let why = |run: RunId| {
+        let summary = world.run(run).summary;
+        assert!(summary.message.as_deref().unwrap_or_default().contains("there is no room"), "{summary:?}");
+        (summary.state, summary.attempt, summary.code)
+    };
+    for tries in 1..=9 {
+        assert!(block_on(world.engine.settle()).unwrap_err().to_string().contains("there is no room"));
+        let (work, about, error) = told.try_recv().unwrap();
+        assert_eq!((work, about, error.contains("there is no room")), (Work::Run, Some(run), true));
+        let state = if tries == 9 { RunState::Dead } else { RunState::Queued };
+        assert_eq!(why(run), (state, tries, Some("backend".to_owned())));
+        world.pass(Duration::from_secs(601));
+    }
+    batch("DROP TRIGGER no_room");
+    block_on(world.engine.retry(run)).unwrap();
+    assert_eq!((world.settle(), world.run(run).summary.state), (1, RunState::Succeeded));
+
+    // Rules that cannot be read: nothing is due, and nothing begins.
+    let next = block_on(world.engine.fire("button", ADMIN, Trigger::Manual, vec![world.search("sale.order", "[]")[0]]));
+    batch("UPDATE engine_rule SET body = '{' || body");
+    block_on(async {
+        let workers = world.engine.start();
+        let works = [told.recv().await.unwrap().0, told.recv().await.unwrap().0];
+        assert_eq!(works, [Work::Clock, Work::Queue]);
+        workers.drain().await;
+    });
+    assert_eq!(world.run(next.unwrap()[0]).summary.state, RunState::Queued);
 }
 
 #[test]
