@@ -568,6 +568,7 @@ mod tests {
             stored::save(ground, &rule, &edit)
         };
         engine.committer().commit(save).await.unwrap();
+            parking: None,
         engine
     }
 

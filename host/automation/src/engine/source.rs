@@ -68,6 +68,7 @@ impl Engine {
             dispatch: None,
         };
         let log = Box::new(Lines::default());
+            parking: None,
         let played = play_over(session, &task, &[step], Keep::Outside, None, log).await?;
         match (played.outcome, played.steps.into_iter().last()) {
             (Some(outcome), _) => Ok(outcome.records),
