@@ -191,6 +191,43 @@ fn a_backtest_tells_which_runs_differ_and_how_and_of_which_nothing_can_be_said()
     assert!(why.iter().all(|why| why.starts_with("it asks what the recorded run did not ask")), "{why:?}");
 }
 
+// Shows: F093, F094
+#[test]
+fn of_runs_that_did_not_run_a_script_nothing_is_said_of_its_versions() {
+    let world = scored(Config::default());
+    let two = "actions = [{ script = \"lead-scoring\" }, { script = \"update-record\", \
+               parameters = { values = \"city = Ghent\" } }]";
+    world.rule(&SCORED.replace("actions = [{ script = \"lead-scoring\" }]", two));
+    lead(&world, "Warehouse", 20_000.0);
+    world.settle();
+    let run = world.runs_of("scored")[0].id;
+    let try_out = |guest: &Guest| {
+        let component = embed_manifest(guest.component, guest.manifest.unwrap()).unwrap();
+        block_on(world.engine.try_out(&component)).unwrap()
+    };
+    let other = try_out(&HIGH_VALUE_ORDER);
+    let refused = block_on(world.engine.replay(run, Some(&other))).unwrap_err();
+    assert_eq!(refused.code(), "not-in-rule");
+    assert!(refused.to_string().contains("ran no script called `high-value-order`"), "{refused}");
+    let result = block_on(world.engine.backtest("scored", &other, NOW.parse().unwrap())).unwrap();
+    assert_eq!((result.same, result.differs.len(), result.undecidable.len()), (0, 0, 1), "{result:?}");
+    // One of its scripts is another matter, whichever it is.
+    let same = version(&world, "version = \"0.1.0\"", "version = \"0.1.1\"");
+    assert_eq!(block_on(world.engine.backtest("scored", &same, NOW.parse().unwrap())).unwrap().same, 1);
+    // It did not come to the second one: what is alone in the journal was not alone in the rule.
+    world.rule(
+        &SCORED
+            .replace("actions = [{ script = \"lead-scoring\" }]", &two.replacen(" }", ", limits = { fuel = 1 } }", 1)),
+    );
+    lead(&world, "Silo", 20_000.0);
+    world.settle();
+    let short = world.runs_of("scored")[1].id;
+    assert_eq!(world.engine.recordings(short).unwrap().len(), 1);
+    let second = try_out(&guest_artifacts::UPDATE_RECORD);
+    assert_eq!(block_on(world.engine.replay(short, Some(&second))).unwrap_err().code(), "not-in-rule");
+    assert_eq!(block_on(world.engine.replay(run, Some(&second))).unwrap().len(), 2);
+}
+
 #[test]
 fn runs_go_on_whatever_is_erased_from_them() {
     let world = World::new();
