@@ -137,7 +137,7 @@ impl Engine {
             return Ok(Ended::Nothing("records-gone", why));
         }
         if let Some(source) = rule.source.as_ref().filter(|_| records.is_empty()) {
-            records = match self.source(claim, source, &env, &actor, &run_as).await? {
+            records = match self.source(claim, source, &env, &actor, &run_as, log).await? {
                 Ok(records) => records,
                 Err(problem) => return Ok(Ended::Nothing("no-records", problem)),
             };

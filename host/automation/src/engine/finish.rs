@@ -11,7 +11,7 @@ use triggerbox_model::{
     event::Outcome,
     value::Id,
 };
-use triggerbox_sandbox::Ending;
+use triggerbox_sandbox::{ContentHash, Ending};
 use triggerbox_store::{commit, env::Env};
 
 use super::{Engine, Shared, approve::IN_LEDGER, time::Own};
@@ -185,6 +185,8 @@ impl Shared {
         if let Some(verdict) = &verdict {
             self.keep_attempts(conn, tried, journals, verdict, diff, now)?;
         }
+        // Also of one that ran no script but that of its source.
+        logs::keep(conn, &claim.rule.rule.name, claim.id, claim.attempt, now, &tried.log)?;
         let over = self.conclude(conn, tried, verdict, now)?;
         let ready = queue::is_something_ready(conn)?;
         if over && claim.rule.rule.environment == Environment::Live {
@@ -212,8 +214,6 @@ impl Shared {
         Ok((ready, caused))
     }
 
-    /// Moves the run on. Whether it is over.
-    fn conclude(
     /// Puts a run back whose try could not be kept, or gives it up after as many as may be.
     fn not_kept(&self, conn: &Connection, claim: &Claim, why: &str) -> Result<(), EngineError> {
         if !queue::is_held(conn, claim.id, claim.fence)? {
@@ -229,6 +229,8 @@ impl Shared {
         self.count(conn, claim, RunState::Dead, code, message.as_deref())
     }
 
+    /// Moves the run on. Whether it is over.
+    fn conclude(
         &self,
         conn: &Connection,
         tried: &Tried,
@@ -355,24 +357,36 @@ impl Shared {
                 refusals: step.refusals.clone(),
                 tracebacks: step.tracebacks.clone(),
             };
-            let sql = "INSERT INTO engine_attempt (run, attempt, action, script, started, finished, code, report, journal) \
-                       VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)";
-            conn.prepare_cached(sql)?.execute(rusqlite::params![
-                tried.claim.id,
-                tried.claim.attempt,
-                i64::try_from(action).unwrap_or(i64::MAX),
-                step.script.0,
-                millis(tried.started),
-                now,
-                report.verdict.code(),
-                pack(&report)?,
-                journal,
-            ])?;
+            let place = (tried.claim.id, tried.claim.attempt, action);
+            keep_attempt(conn, place, step.script, (millis(tried.started), now), &report, journal.as_deref())?;
         }
-        let claim = &tried.claim;
-        logs::keep(conn, &claim.rule.rule.name, claim.id, claim.attempt, now, &tried.log)?;
         Ok(())
     }
+}
+
+/// Keeps what became of one script: of which run, in which try, as which action, and from when to when.
+pub(super) fn keep_attempt(
+    conn: &Connection,
+    (run, attempt, action): (RunId, u32, usize),
+    script: ContentHash,
+    (started, finished): (i64, i64),
+    report: &Report,
+    journal: Option<&[u8]>,
+) -> Result<(), EngineError> {
+    let sql = "INSERT INTO engine_attempt (run, attempt, action, script, started, finished, code, report, journal) \
+               VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)";
+    conn.prepare_cached(sql)?.execute(rusqlite::params![
+        run,
+        attempt,
+        i64::try_from(action).unwrap_or(i64::MAX),
+        script.0,
+        started,
+        finished,
+        report.verdict.code(),
+        pack(report)?,
+        journal,
+    ])?;
+    Ok(())
 }
 
 /// What is kept of a script's host calls.

@@ -74,7 +74,7 @@ impl Engine {
                 Source::Domain(domain) => by_domain(&mut session, claim, domain).await,
                 Source::Script(script) => {
                     let its_session = self.session_there(backend, claim.rule.run_as, now).await?.for_rule(&rule.name);
-                    self.by_script(claim, script, its_session, (&actor, &run_as), now).await
+                    self.by_script(claim, script, its_session, (&actor, &run_as), now, log).await
                 }
             };
             records = match found_or_why(found)? {
