@@ -333,7 +333,7 @@ fn runs_are_let_go_by_number_and_by_age() {
 
 #[test]
 fn all_that_is_too_old_goes_however_much_it_is() {
-    let retention = Retention { bytes_per_rule: Some(10_000), days: Some(10), ..Retention::default() };
+    let retention = Retention { bytes_per_rule: Some(4_000), days: Some(10), ..Retention::default() };
     let world = scored(Config { retention, ..Config::default() });
     lead(&world, "Warehouse", 20_000.0);
     world.settle();
