@@ -47,7 +47,7 @@ pub use self::{
     draft::DraftAnswer,
     dry::DryRun,
     erase::Erased,
-    observe::{Attempt, Bookkeeper, Observer},
+    observe::{Attempt, Bookkeeper, Fault, Observer, Overseer, Work},
     odoo::{Drained, SET_ASIDE},
     readable::Readable,
     replay::Backtest,
@@ -99,6 +99,8 @@ struct Inner {
     observer: OnceLock<Observer>,
     /// Who is told what dry runs spend.
     bookkeeper: OnceLock<Bookkeeper>,
+    /// Who is told what of the engine's own work failed.
+    overseer: OnceLock<Overseer>,
 }
 
 /// A try that is under way.
@@ -159,6 +161,7 @@ impl Engine {
                 ended: Notify::new(),
                 observer: OnceLock::new(),
                 bookkeeper: OnceLock::new(),
+                overseer: OnceLock::new(),
             }),
         })
     }

@@ -66,6 +66,15 @@ impl Firing {
         }
     }
 
+    /// The lanes that its run stands in: one for each record. Slots of a schedule without records stand in one of their own, in
+    /// the order of their times.
+    pub(crate) fn lanes(&self) -> Vec<Id> {
+        match self.trigger {
+            Trigger::Scheduled(_) if self.records.is_empty() => vec![0],
+            _ => self.records.clone(),
+        }
+    }
+
     /// Whether another firing can be part of the same run.
     pub(crate) fn takes(&self, other: &Self) -> bool {
         matches!(

@@ -21,5 +21,5 @@ pub use self::{
     list::{ThreadFilter, ThreadSummary, asks_for, count, list, may_see, of_run},
     read::{Entry, Said, Thread, read},
     search::says,
-    session::renew,
+    session::{nearly_over, renew},
 };

@@ -141,7 +141,7 @@ impl Engine {
         }
         self.committer()
             .commit(move |conn| {
-                proposals::waiting(conn, run, None, now)?;
+                proposals::still_waits(conn, run, None, now)?;
                 proposals::none_on_its_way(conn, run, now)?;
                 proposals::decide(conn, run, ProposalState::Rejected, Some(by), now, &note)?;
                 let message = format!("{name} said no{}{note}", if note.is_empty() { "" } else { ": " });

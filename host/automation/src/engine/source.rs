@@ -29,18 +29,19 @@ impl Engine {
         env: &Env,
         actor: &Person,
         run_as: &Person,
+        log: &Lines,
     ) -> Result<Result<Vec<Id>, String>, EngineError> {
         let found = match source {
             Source::Domain(domain) => self.by_domain(claim, domain, env),
             Source::Script(script) => {
                 let session = Session::new(self.database(), env.clone())?.for_rule(&claim.rule.rule.name);
-                self.by_script(claim, script, session, (actor, run_as), env.now).await
+                self.by_script(claim, script, session, (actor, run_as), env.now, log).await
             }
         };
         found_or_why(found)
     }
 
-    /// The records that a script names.
+    /// The records that a script names. What it logs is in the run's log.
     pub(super) async fn by_script<R: Records>(
         &self,
         claim: &Claim,
@@ -48,6 +49,7 @@ impl Engine {
         session: R,
         (actor, run_as): (&Person, &Person),
         now: jiff::Timestamp,
+        log: &Lines,
     ) -> Result<Vec<Id>, EngineError> {
         let step = self.source_step(&claim.rule.rule, script).await?;
         let task = Task {
@@ -66,9 +68,9 @@ impl Engine {
             now,
             previous: None,
             dispatch: None,
+            parking: None,
         };
-        let log = Box::new(Lines::default());
-        let played = play_over(session, &task, &[step], Keep::Outside, None, log).await?;
+        let played = play_over(session, &task, &[step], Keep::Outside, None, Box::new(log.clone())).await?;
         match (played.outcome, played.steps.into_iter().last()) {
             (Some(outcome), _) => Ok(outcome.records),
             // The source is as it should be: the run is tried again.

@@ -1069,7 +1069,7 @@ fn the_sales_report_of_the_examples_comes_by_itself_once_a_day() {
     // The report of one day, however often the clock is looked at, or somebody wants it again.
     let first = sold();
     text.lock().unwrap().clone_from(&first);
-    assert_eq!(world.settle(), 0, "it is not due");
+    assert_eq!(world.settle(), 0, "from now on its slots count");
     hours(24);
     assert_eq!(world.settle(), 1);
     hours(2);
