@@ -226,7 +226,7 @@ impl Shared {
             return Ok(queue::again(conn, claim.id, due, code, message.as_deref())?);
         }
         queue::end(conn, claim.id, now, RunState::Dead, code, message.as_deref())?;
-        self.count(conn, claim, RunState::Dead, code, message.as_deref())
+        self.count(conn, claim, RunState::Dead, code)
     }
 
     /// Moves the run on. Whether it is over.
