@@ -1040,7 +1040,7 @@ fn the_sales_report_of_the_examples_comes_by_itself_once_a_day() {
     let said = Arc::clone(&text);
     let server = ModelServer::start(move |_, request| {
         let task = texts(request, "user").remove(0);
-        let day = task.split_once("the sales report of ").unwrap().1[..10].to_owned();
+        let day: String = task.split_once("the sales report of ").unwrap().1.chars().take(10).collect();
         let text = said.lock().unwrap().clone();
         Say::This(match texts(request, "tool").len() {
             0 => json!([["read_group", { "model": "sale.order", "domain": [["state", "=", "sale"]], "group_by": [],
