@@ -378,6 +378,12 @@ async fn draft(
     At(model): At<String>,
     Body(body): Body<Draft>,
 ) -> Result<Json<Advice>, Problem> {
+    // What rules say to it, they say with their own rights.
+    let of: Vec<Id> = Some(body.id).filter(|id| *id > 0).into_iter().collect();
+    if !app.may_read(caller.user, &model, &of).await? {
+        let text = format!("there is no {model}({}), or you may not read it", body.id);
+        return Err(Problem::not_found("missing-record", text));
+    }
     let draft = triggerbox_model::value::Snapshot { id: body.id, fields: typed(&app, &model, &body.values)? };
     let answer = app.engine().draft(caller.user, &model, &draft, &body.edited).await?;
     Ok(Json(Advice { values: values::told_all(&answer.values), warnings: answer.warnings }))

@@ -3,7 +3,7 @@
 //! What a run did is shown to who may read the records that it was about: to others it does not exist. Administrators see
 //! all.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use axum::{Json, extract::State, http::StatusCode};
 use jiff::Timestamp;
@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value as Object;
 use triggerbox_automation::{
     EngineError,
-    engine::Fields,
+    engine::{Fields, Readable},
     logs::{self, LogFilter, Logged},
     runs::{self, Fires, RunDetail, RunFilter, RunId, RunState, RunSummary},
 };
@@ -206,10 +206,24 @@ pub(crate) async fn may_ask(app: &App, caller: &Caller, record: Option<&RecordRe
     app.may_read(caller.user, &record.model, &[record.id]).await
 }
 
-/// Those that the caller may see: who may read the first record; the run itself is looked at more closely.
+/// Those that the caller may see: who may read the first record; the run itself is looked at more closely. What one says of
+/// itself is for who may see all of it.
 pub(crate) async fn visible(app: &App, caller: &Caller, runs: Vec<RunSummary>) -> Result<Vec<RunSummary>, Problem> {
-    let about = |run: &RunSummary| About::first(run.model.as_deref(), run.record, [run.actor, run.run_as]);
-    readable(app, caller, runs.into_iter().map(|run| (about(&run), run)).collect()).await
+    if caller.administrator {
+        return Ok(runs);
+    }
+    let all = about(app, runs.iter().map(|run| run.id).collect()).await?;
+    let first = |run: &RunSummary| About::first(run.model.as_deref(), run.record, [run.actor, run.run_as]);
+    let runs: Vec<(About, RunSummary)> = runs.into_iter().map(|run| (first(&run), run)).collect();
+    let records = runs.iter().map(|(about, _)| about).chain(all.values()).flat_map(|about| &about.records);
+    let readable = app.readable_among(caller.user, records.cloned().collect()).await?;
+    let shown = runs.into_iter().filter(|(about, _)| about.is_for(caller, &readable)).map(|(_, mut run)| {
+        if !all.get(&run.id).is_some_and(|about| about.is_for(caller, &readable)) {
+            run.message = None;
+        }
+        run
+    });
+    Ok(shown.collect())
 }
 
 /// The same of fires that did not become runs.
@@ -246,6 +260,12 @@ impl About {
         Self { people: records.is_empty().then_some(people), records }
     }
 
+    /// Whether it is for somebody who may read this.
+    fn is_for(&self, caller: &Caller, readable: &Readable) -> bool {
+        self.people.is_none_or(|people| people.contains(&caller.user))
+            && self.records.iter().all(|record| readable.has(record))
+    }
+
     /// All that a run was about, and all that it changed or wanted to change.
     fn all(run: &RunDetail) -> Result<Self, Problem> {
         let RunSummary { model, record, actor, run_as, .. } = &run.summary;
@@ -271,11 +291,23 @@ pub(super) async fn readable<T>(app: &App, caller: &Caller, all: Vec<(About, T)>
     }
     let records = all.iter().flat_map(|(about, _)| about.records.iter().cloned()).collect();
     let readable = app.readable_among(caller.user, records).await?;
-    let may = |about: &About| {
-        about.people.is_none_or(|people| people.contains(&caller.user))
-            && about.records.iter().all(|record| readable.has(record))
-    };
-    Ok(all.into_iter().filter(|(about, _)| may(about)).map(|(_, one)| one).collect())
+    Ok(all.into_iter().filter(|(about, _)| about.is_for(caller, &readable)).map(|(_, one)| one).collect())
+}
+
+/// What each of these runs was about, as far as it is there yet.
+async fn about(app: &App, runs: BTreeSet<RunId>) -> Result<BTreeMap<RunId, About>, Problem> {
+    app.read(move |conn| {
+        let mut all = BTreeMap::new();
+        for run in runs {
+            match runs::detail(conn, run) {
+                Ok(detail) => _ = all.insert(run, About::all(&detail)?),
+                Err(EngineError::Refused(_)) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Ok::<_, Problem>(all)
+    })
+    .await
 }
 
 /// Those of these runs that the caller may see in full: who may read all of their records and all that they changed.
@@ -283,11 +315,8 @@ pub(crate) async fn seen_of(app: &App, caller: &Caller, runs: BTreeSet<RunId>) -
     if caller.administrator {
         return Ok(runs);
     }
-    let about = app.read(move |conn| {
-        let about = |run| About::all(&runs::detail(conn, run)?).map(|about| (about, run));
-        runs.into_iter().map(about).collect::<Result<Vec<_>, Problem>>()
-    });
-    Ok(readable(app, caller, about.await?).await?.into_iter().collect())
+    let all = about(app, runs).await?.into_iter().map(|(run, about)| (about, run)).collect();
+    Ok(readable(app, caller, all).await?.into_iter().collect())
 }
 
 /// One run in full, if the caller may read all of its records and all that it changed.

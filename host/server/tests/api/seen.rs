@@ -99,6 +99,32 @@ async fn what_a_run_logged_is_for_who_may_read_all_of_its_records() {
         assert_eq!(runs.collect::<Vec<_>>(), told);
     }
     assert_eq!(world.get_as(&sam, &format!("/api/v1/runs/{both}")).await.code(404), "unknown-run");
+    // In a list it is seen by its first record, without its words.
+    for (token, says) in [(&world.token, [true, true]), (&sam, [true, false])] {
+        let list = world.get_as(token, "/api/v1/runs?rule=mark").await.good(200);
+        let runs = list["runs"].as_array().unwrap();
+        let told: Vec<_> = runs.iter().map(|run| (run["id"].as_i64().unwrap(), !run["message"].is_null())).collect();
+        assert_eq!(told, [(one, says[0]), (both, says[1])], "{list}");
+    }
+}
+
+// Shows: F105
+#[tokio::test(flavor = "multi_thread")]
+async fn what_rules_say_to_a_form_is_for_who_may_read_its_record() {
+    let world = World::new().await;
+    let rule = "name = \"form\"\nmodel = \"crm.lead\"\ntrigger = { on = \"on-change\", fields = [\"name\"] }\n\
+                actions = [{ script = \"update-record\", parameters = { values = \"city = Ghent\" } }]";
+    world.rule(rule).await.good(201);
+    let leads = leads(&world, &[SAM, ADMIN]).await;
+    let sam = world.token(SAM, &[Scope::Records]).await;
+    let ask = async |id: u64, model: &str| {
+        let body = json!({ "id": id, "values": { "name": "Chairs" }, "edited": ["name"] });
+        world.call_as(&sam, "POST", &format!("/api/v1/drafts/{model}"), body).await
+    };
+    for id in [0, leads[0]] {
+        assert_eq!(ask(id, "crm.lead").await.good(200)["values"], json!({ "city": "Ghent" }), "{id}");
+    }
+    assert_eq!(ask(leads[1], "crm.lead").await.code(404), "missing-record");
 }
 
 // Shows: F105
