@@ -4,6 +4,7 @@ use std::{fmt::Write as _, sync::Arc};
 
 use triggerbox_automation::{guard::Guard, people};
 use triggerbox_model::{
+    allowance::Allowance,
     call::{Activity, Answer, BodyFormat, Call, Command, DomainSource, GroupPage, Message, Operation, Page, Reply},
     grants::{Authority, Grant, Grants, Policy, Side},
     limits::{Class, Limit, LimitRequest, Limits, Meter},
@@ -145,7 +146,7 @@ fn ask(crm: &Crm, user: &str, authority: Authority, call: Call) -> Reply {
     let session = Session::new(&crm.database, env).unwrap();
     let mut guard = Guard::new(session, Arc::new(authority), Box::new(Log::default()));
     let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
-    runtime.block_on(guard.call(call)).unwrap()
+    runtime.block_on(guard.call(call, Allowance::UNLIMITED)).unwrap()
 }
 
 /// A side that is as generous as can be for one grant, and one that gives something else.

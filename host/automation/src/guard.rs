@@ -1,10 +1,11 @@
 //! Stands between a script and its backend: judges every call by the script's request, the rule's grants
 //! and the policy before the backend judges it by the user's rights.
 
-use std::sync::Arc;
+use std::{collections::HashSet, sync::Arc};
 
 use triggerbox_llm::{Calls, Halt, Unavailable, is_reading};
 use triggerbox_model::{
+    allowance::Allowance,
     call::{Answer, Call, DomainSource, HttpRequest, LlmRequest, Page, RUN_SCRIPT, Reply, WITH_CONTEXT},
     domain::{Domain, Literal, Operator},
     error::{Error, ErrorKind},
@@ -49,6 +50,8 @@ pub struct Guard<R = Session> {
     within: Option<Vec<Entry>>,
     /// What the last one asked.
     last_within: Vec<Entry>,
+    /// What the call may use that is being answered.
+    may: Allowance,
 }
 
 impl<R: Records> Guard<R> {
@@ -67,6 +70,7 @@ impl<R: Records> Guard<R> {
             context: None,
             within: None,
             last_within: Vec::new(),
+            may: Allowance::UNLIMITED,
         }
     }
 
@@ -203,7 +207,7 @@ impl<R: Records> Guard<R> {
         };
         // It begins in the run's own context, whatever the script that wants it has set.
         if let Some(context) = self.context.clone()
-            && let Err(error) = self.session.answer(left(context)).await?
+            && let Err(error) = self.session.answer(left(context), self.may).await?
         {
             return Ok(Err(error));
         }
@@ -213,7 +217,9 @@ impl<R: Records> Guard<R> {
         let calls = self.outside.as_mut().map(|calls| calls.within(&within.tool.version()));
         let outer_calls = std::mem::replace(&mut self.outside, calls);
         self.within = Some(Vec::new());
+        let may = self.may;
         let ran = self.serve(&within).await;
+        self.may = may;
         self.last_within = self.within.take().unwrap_or_default();
         self.authority = outer;
         let set = std::mem::replace(&mut self.context, context);
@@ -223,7 +229,7 @@ impl<R: Records> Guard<R> {
         }
         let name = within.tool.name();
         let Some(run) = ran? else {
-            self.session.undo(mark)?;
+            self.session.undo(mark, self.may)?;
             undone(self);
             let text =
                 format!("all places for scripts that run as tools are taken, so that `{name}` did not run; try again");
@@ -244,7 +250,7 @@ impl<R: Records> Guard<R> {
         // Nor does what it set hold for the calls after it.
         if result.is_ok()
             && let Some(call) = self.context.clone().or_else(|| set.map(left))
-            && let Err(error) = self.session.answer(call).await?
+            && let Err(error) = self.session.answer(call, self.may).await?
         {
             result = Err(error);
         }
@@ -253,7 +259,7 @@ impl<R: Records> Guard<R> {
             for id in self.provisional_ids(&error.message) {
                 error.message = error.message.replace(id.as_str(), "(a new record)");
             }
-            self.session.undo(mark)?;
+            self.session.undo(mark, self.may)?;
             undone(self);
         }
         Ok(Ok(Answer::Ran(Box::new(tools::ran(result, &run)))))
@@ -268,11 +274,12 @@ impl<R: Records> Guard<R> {
             tokio::select! {
                 biased;
                 Some(asked) = asked.recv() => match asked {
-                    Asked::Call(call, reply) => {
+                    Asked::Call(call, may, reply) => {
                         let kept = call.clone();
-                        let answer = Host::call(self, call).await;
+                        let answer = Host::call(self, call, may).await;
                         match (&answer, &mut self.within) {
-                            // Whatever ends the script ends the run that it is within.
+                            // Whatever ends the script ends the run that it is within. Its limits are its own.
+                            (Err(HostFault::Over(limit)), _) => return Err(HostFault::Limit(within.breach(*limit))),
                             (Err(fault), _) => return Err(fault.clone()),
                             (Ok(reply), Some(within)) => {
                                 within.push(Entry { call: kept, reply: reply.clone(), within: Vec::new(), time: None });
@@ -324,14 +331,14 @@ impl<R: Records> Guard<R> {
         if let Call::CallMethod { model, method, .. } = &call
             && self.authority.is_read_only(model, method)
         {
-            return self.session.ask_method(call).await;
+            return self.session.ask_method(call, self.may).await;
         }
-        let Some(parking) = self.parking.clone() else { return self.session.answer(call).await };
+        let Some(parking) = self.parking.clone() else { return self.session.answer(call, self.may).await };
         let wanted = parking.wanted(&self.authority.policy, &call, &needs);
         if let Some(Err(error)) = wanted.map(|operation| parking.may_stage(operation)) {
             return Ok(Err(error));
         }
-        let reply = self.session.answer(call).await?;
+        let reply = self.session.answer(call, self.may).await?;
         if wanted.is_some() && reply.is_ok() {
             parking.set_waits(true);
         }
@@ -419,9 +426,9 @@ impl<R: Records> Guard<R> {
                 domain: DomainSource::Literal(Domain::and([named, bound.clone()]).to_string()),
                 page: Page { archived: true, ..Page::default() },
             };
-            let found = match self.session.answer(search).await? {
-                Ok(Answer::Ids(found)) => found,
-                Ok(_) => Vec::new(),
+            let found: HashSet<Id> = match self.session.answer(search, self.may.time_alone()).await? {
+                Ok(Answer::Ids(found)) => found.into_iter().collect(),
+                Ok(_) => HashSet::new(),
                 Err(error) => return Ok(Err(error)),
             };
             if let Some(outside) = ids.iter().find(|id| !found.contains(id)) {
@@ -437,7 +444,8 @@ impl<R: Records> Guard<R> {
 
 #[async_trait::async_trait]
 impl<R: Records> Host for Guard<R> {
-    async fn call(&mut self, call: Call) -> Result<Reply, HostFault> {
+    async fn call(&mut self, call: Call, may: Allowance) -> Result<Reply, HostFault> {
+        self.may = may;
         // Asking whether one may is no attempt.
         let asks = matches!(call, Call::HasAccess { .. });
         let reply = match call {

@@ -11,6 +11,7 @@ use serde::{
     de::{IgnoredAny, SeqAccess, Visitor},
 };
 use triggerbox_model::{
+    allowance::Allowance,
     call::{Answer, Call, RUN_SCRIPT, Reply},
     event::Event,
     limits::{Limit, Limits, Meter},
@@ -49,13 +50,17 @@ impl Entry {
     const OWN_BYTES: u64 = 256;
 
     fn bytes(&self) -> u64 {
-        let answer = match &self.reply {
+        Self::bytes_of(&self.call, &self.reply, &self.within)
+    }
+
+    fn bytes_of(call: &Call, reply: &Reply, within: &[Self]) -> u64 {
+        let answer = match reply {
             Ok(Answer::Response(response)) => response.body.len() as u64,
             Ok(Answer::Completion(completion)) => completion.text.len() as u64,
             Ok(answer) => answer.byte_size(),
             Err(_) => 0,
         };
-        Self::OWN_BYTES + self.call.byte_size() + answer + self.within.iter().map(Self::bytes).sum::<u64>()
+        Self::OWN_BYTES + call.byte_size() + answer + within.iter().map(Self::bytes).sum::<u64>()
     }
 }
 
@@ -187,25 +192,20 @@ impl<R: Records> Recorder<R> {
         (self.guard, self.kept)
     }
 
-    fn add(&mut self, mut entry: Entry, outside: bool) {
-        self.bytes = self.bytes.saturating_add(entry.bytes());
+    /// Whether a call of so many bytes is to be kept.
+    fn has_room(&mut self, bytes: u64, outside: bool) -> bool {
+        self.bytes = self.bytes.saturating_add(bytes);
         if self.bytes > MOST_BYTES {
             self.keep = Keep::Outside;
             self.kept.complete = false;
         }
-        if self.keep == Keep::Outside {
-            if !outside || self.bytes > 2 * MOST_BYTES {
-                return;
-            }
-            entry.within = outside_only(entry.within);
-        }
-        self.kept.entries.push(entry);
+        self.keep == Keep::All || (outside && self.bytes <= 2 * MOST_BYTES)
     }
 }
 
 #[async_trait::async_trait]
 impl<R: Records> Host for Recorder<R> {
-    async fn call(&mut self, call: Call) -> Result<Reply, HostFault> {
+    async fn call(&mut self, call: Call, may: Allowance) -> Result<Reply, HostFault> {
         let outside = match &call {
             Call::Complete { .. } | Call::Send { .. } => true,
             Call::CallMethod { method, .. } => method == RUN_SCRIPT,
@@ -213,13 +213,19 @@ impl<R: Records> Host for Recorder<R> {
         };
         let asked = (self.keep == Keep::All || outside).then(|| call.clone());
         let began = self.begun.elapsed();
-        let reply = self.guard.call(call).await?;
+        let reply = self.guard.call(call, may).await?;
+        let Some(call) = asked else { return Ok(reply) };
+        let mut within = self.guard.take_within();
+        // A large answer is not doubled for nothing.
+        if !self.has_room(Entry::bytes_of(&call, &reply, &within), outside) {
+            return Ok(reply);
+        }
+        if self.keep == Keep::Outside {
+            within = outside_only(within);
+        }
         let micros = |time: Duration| u64::try_from(time.as_micros()).unwrap_or(u64::MAX);
         let time = Some(Took { began: micros(began), took: micros(self.begun.elapsed().saturating_sub(began)) });
-        if let Some(call) = asked {
-            let within = self.guard.take_within();
-            self.add(Entry { call, reply: reply.clone(), within, time }, outside);
-        }
+        self.kept.entries.push(Entry { call, reply: reply.clone(), within, time });
         Ok(reply)
     }
 

@@ -9,6 +9,7 @@ use std::collections::BTreeSet;
 
 use serde::{Deserialize, Serialize};
 use triggerbox_model::{
+    allowance::Allowance,
     call::{Answer, Call, Operation},
     error::Error,
     grants::{Authority, Grant, GrantOperation, Grants, Need, Policy},
@@ -329,7 +330,8 @@ impl Planning {
         if let Err(error) = records.learn(&call).await? {
             return Ok((Some(false), error.message));
         }
-        Ok(match records.answer(call).await? {
+        // No records are looked at.
+        Ok(match records.answer(call, Allowance::UNLIMITED).await? {
             Ok(Answer::Flag(true)) => (Some(true), format!("the user may {} {model}", asked.name())),
             Ok(_) => (Some(false), format!("the user may not {} {model}", asked.name())),
             Err(error) => (Some(false), error.message),

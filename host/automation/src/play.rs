@@ -1,7 +1,10 @@
 //! The scripts of one run, one after the other, over one session: what each does, the next one sees, and all of it is
 //! committed together or not at all.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use jiff::Timestamp;
 use triggerbox_llm::{Outside, Unavailable};
@@ -9,12 +12,16 @@ use triggerbox_model::{
     error::Error,
     event::{Event, Outcome, PreviousRun, Trigger},
     grants::Authority,
-    limits::{Limit, Limits, PerLimit},
+    limits::{Breach, Limit, Limits, PerLimit},
     value::{FieldValue, Id, Snapshot},
 };
 use triggerbox_odoo::OdooError;
 use triggerbox_sandbox::{ContentHash, Durations, Ending, Script};
-use triggerbox_store::{db::Database, env::Env, session::Session};
+use triggerbox_store::{
+    db::{Database, DbError},
+    env::Env,
+    session::Session,
+};
 
 use crate::{
     guard::{Guard, LogSink},
@@ -139,6 +146,21 @@ impl Done {
             tracebacks: Vec::new(),
             recording: None,
         }
+    }
+
+    /// When what the host does for the run after its scripts (showing what would change, asking the rules before writes) is
+    /// given up, if it begins now: it may take as long as the script might.
+    pub(crate) fn until(&self) -> Option<Instant> {
+        Instant::now().checked_add(Duration::from_millis(self.limits.get(Limit::WallTime)))
+    }
+
+    /// Has the script end by its limit on time if an error says that it was given up. Whether it did.
+    pub(crate) fn given_up(&mut self, error: &DbError) -> bool {
+        let Some(limit) = error.limit() else { return false };
+        let breach = Breach::just_over(limit, &self.limits);
+        self.used.set(limit, breach.used);
+        self.ending = Ending::LimitExceeded(breach);
+        true
     }
 }
 
@@ -273,5 +295,24 @@ fn event(task: &Task, step: &Step) -> Event {
         parameters: step.parameters.clone(),
         previous: task.previous.clone(),
         extra_json: step.authority.told(more),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use triggerbox_model::limits::Class;
+
+    use super::*;
+
+    #[test]
+    fn a_script_whose_changes_took_too_long_to_look_at_ended_by_its_limit() {
+        let limits = Limits::resolve(Class::Async, []);
+        let mut done = Done::not_run(ContentHash([0; 32]), limits, String::new());
+        assert!(!done.given_up(&DbError::Busy) && matches!(done.ending, Ending::HostFault(_)));
+        assert!(done.given_up(&DbError::OutOfTime));
+        let Ending::LimitExceeded(breach) = &done.ending else { panic!("{:?}", done.ending) };
+        assert_eq!((breach.limit, breach.used, breach.max), (Limit::WallTime, 60_001, 60_000));
+        assert_eq!(done.used.get(Limit::WallTime), 60_001);
+        assert!(done.until() > Some(Instant::now()));
     }
 }

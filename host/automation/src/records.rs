@@ -1,6 +1,7 @@
 //! Where a run's records live, as far as the rest of a run needs to know: in the embedded store, or on an Odoo server.
 
 use triggerbox_model::{
+    allowance::Allowance,
     call::{Call, Reply},
     error::Error,
     event::Outcome,
@@ -8,7 +9,7 @@ use triggerbox_model::{
 };
 use triggerbox_odoo::OdooError;
 use triggerbox_sandbox::HostFault;
-use triggerbox_store::session::Session;
+use triggerbox_store::{db::DbError, session::Session};
 
 /// One run's view of its records, and what it has staged.
 #[async_trait::async_trait]
@@ -28,8 +29,8 @@ pub trait Records: Send + 'static {
     /// Forgets what was staged since.
     ///
     /// # Errors
-    /// When the backend cannot be used, or the run must start again.
-    fn undo(&mut self, mark: Self::Mark) -> Result<(), HostFault>;
+    /// When the backend cannot be used, or the run must start again; when there is no time for it.
+    fn undo(&mut self, mark: Self::Mark, may: Allowance) -> Result<(), HostFault>;
 
     /// Makes sure that the models that a call reaches are known. The inner error is for the script.
     ///
@@ -40,17 +41,18 @@ pub trait Records: Send + 'static {
     /// The models that are known.
     fn schema(&self) -> &Schema;
 
-    /// Answers a call that rights allow, with what it did besides ([`Answer::Extra`](triggerbox_model::call::Answer)).
+    /// Answers a call that rights allow, with what it did besides ([`Answer::Extra`](triggerbox_model::call::Answer)). Of an
+    /// answer that holds more than the call may bring, only so much is there that this can be seen.
     ///
     /// # Errors
-    /// When the backend cannot be used.
-    async fn answer(&mut self, call: Call) -> Result<Reply, HostFault>;
+    /// When the backend cannot be used; [`HostFault::Over`].
+    async fn answer(&mut self, call: Call, may: Allowance) -> Result<Reply, HostFault>;
 
     /// Answers at once a method that rights allow and that the grants say changes nothing.
     ///
     /// # Errors
-    /// When the backend cannot be used.
-    async fn ask_method(&mut self, call: Call) -> Result<Reply, HostFault>;
+    /// As [`Records::answer`].
+    async fn ask_method(&mut self, call: Call, may: Allowance) -> Result<Reply, HostFault>;
 
     /// The run waits for somebody else, which may take long: nothing is to be held meanwhile.
     ///
@@ -84,8 +86,8 @@ impl Records for Session {
         Session::mark(self)
     }
 
-    fn undo(&mut self, mark: Self::Mark) -> Result<(), HostFault> {
-        Session::undo(self, mark).map_err(|fault| HostFault::new(fault.to_string()))
+    fn undo(&mut self, mark: Self::Mark, may: Allowance) -> Result<(), HostFault> {
+        self.in_time(may.until, |session| session.undo(mark)).map_err(fault)
     }
 
     async fn learn(&mut self, _call: &Call) -> Result<Result<(), Error>, HostFault> {
@@ -96,22 +98,27 @@ impl Records for Session {
         &self.env().schema
     }
 
-    async fn answer(&mut self, call: Call) -> Result<Reply, HostFault> {
-        let reply = self.call(call).map_err(|fault| HostFault::new(fault.to_string()))?;
+    async fn answer(&mut self, call: Call, may: Allowance) -> Result<Reply, HostFault> {
+        let reply = self.call_within(call, may).map_err(fault)?;
         Ok(reply.map(|answer| answer.with(self.extra())))
     }
 
-    async fn ask_method(&mut self, call: Call) -> Result<Reply, HostFault> {
-        Session::ask_method(self, call).map_err(|fault| HostFault::new(fault.to_string()))
+    async fn ask_method(&mut self, call: Call, may: Allowance) -> Result<Reply, HostFault> {
+        Session::ask_method(self, call, may).map_err(fault)
     }
 
     fn rest(&mut self) -> Result<(), HostFault> {
-        Session::rest(self).map_err(|fault| HostFault::new(fault.to_string()))
+        Session::rest(self).map_err(fault)
     }
 
     fn outdated(&self) -> Option<&Error> {
         Session::outdated(self)
     }
+}
+
+/// Why the embedded store could not go on with a run.
+fn fault(error: DbError) -> HostFault {
+    error.limit().map_or_else(|| HostFault::new(error.to_string()), HostFault::Over)
 }
 
 #[async_trait::async_trait]
@@ -126,7 +133,7 @@ impl Records for triggerbox_odoo::Session {
         triggerbox_odoo::Session::mark(self)
     }
 
-    fn undo(&mut self, mark: Self::Mark) -> Result<(), HostFault> {
+    fn undo(&mut self, mark: Self::Mark, _may: Allowance) -> Result<(), HostFault> {
         triggerbox_odoo::Session::undo(self, mark);
         Ok(())
     }
@@ -139,11 +146,12 @@ impl Records for triggerbox_odoo::Session {
         triggerbox_odoo::Session::schema(self)
     }
 
-    async fn answer(&mut self, call: Call) -> Result<Reply, HostFault> {
-        self.call(call).await.map_err(|fault| HostFault::new(fault.to_string()))
+    async fn answer(&mut self, call: Call, may: Allowance) -> Result<Reply, HostFault> {
+        self.call_within(call, may).await.map_err(|fault| HostFault::new(fault.to_string()))
     }
 
-    async fn ask_method(&mut self, call: Call) -> Result<Reply, HostFault> {
+    /// How much a method of Odoo's answers only Odoo knows; the client bounds every answer.
+    async fn ask_method(&mut self, call: Call, _may: Allowance) -> Result<Reply, HostFault> {
         triggerbox_odoo::Session::ask_method(self, call).await.map_err(|fault| HostFault::new(fault.to_string()))
     }
 

@@ -9,6 +9,7 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use serde::Serialize;
 use triggerbox_model::{
+    allowance::Allowance,
     call::{ASKING, Answer, Call, RUN_SCRIPT, Reply},
     limits::Limit,
     value::{FIRST_PROVISIONAL_ID, Id},
@@ -316,7 +317,7 @@ fn after_other_changes(call: &Call) -> String {
 
 #[async_trait::async_trait]
 impl Host for Player {
-    async fn call(&mut self, call: Call) -> Result<Reply, HostFault> {
+    async fn call(&mut self, call: Call, _may: Allowance) -> Result<Reply, HostFault> {
         match self.answer(&call) {
             Ok(reply) => {
                 self.answered.push(Entry { call: call.clone(), reply: reply.clone(), within: Vec::new(), time: None });

@@ -1,6 +1,6 @@
 //! One run: the script in its sandbox, then its changes in one transaction. A conflict starts it again.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Instant};
 
 use jiff::Timestamp;
 use triggerbox_llm::Outside;
@@ -152,13 +152,18 @@ async fn once(
 
     let mut diff = Diff::default();
     let verdict = match &done.ending {
-        Ending::Done(outcome) => match conclude(database, &env, played.session, request.dry_run, outcome.clone()) {
-            Ok((verdict, changed)) => {
-                diff = changed;
-                verdict
+        Ending::Done(outcome) => {
+            let outcome = outcome.clone();
+            let shown_by = request.dry_run.then(|| done.until());
+            match conclude(database, &env, played.session, shown_by, outcome) {
+                Ok((verdict, changed)) => {
+                    diff = changed;
+                    verdict
+                }
+                Err(CommitError::Database(error)) if done.given_up(&error) => unsuccessful_step(&done),
+                Err(error) => refused(error),
             }
-            Err(error) => refused(error),
-        },
+        }
         _ => unsuccessful_step(&done),
     };
     let recording = done.recording.take();
@@ -231,17 +236,17 @@ pub(crate) fn unsuccessful_step(done: &Done) -> Verdict {
     Verdict::Unavailable(Error { message, ..error.clone() })
 }
 
-/// The script succeeded: applies what it staged, or shows what that would be.
+/// The script succeeded: applies what it staged, or shows what that would be, by when.
 fn conclude(
     database: &Database,
     env: &Env,
     mut session: Session,
-    dry_run: bool,
+    shown_by: Option<Option<Instant>>,
     outcome: Outcome,
 ) -> Result<(Verdict, Diff), CommitError> {
     session.check_outcome(&outcome)?;
-    if dry_run {
-        let preview = session.preview()?;
+    if let Some(until) = shown_by {
+        let preview = session.in_time(until, Session::preview)?;
         return Ok((Verdict::DryRun(with_names(outcome, &preview.mentions)), preview.diff));
     }
     // The session's snapshot ends here: what others committed since then is seen under the lock.

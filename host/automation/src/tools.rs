@@ -11,11 +11,12 @@ use serde_json::{Map, Value as Json, json};
 use tokio::sync::{mpsc, oneshot};
 use triggerbox_llm::is_reading;
 use triggerbox_model::{
+    allowance::Allowance,
     call::{Call, Ran, Reply},
     error::{Error, ErrorKind},
     event::{Event, Outcome, Trigger},
     grants::{Authority, GrantOperation, Grants},
-    limits::Meter,
+    limits::{Breach, Limit, Meter},
     manifest::Manifest,
     outbound::HttpGrant,
     value::Id,
@@ -183,6 +184,11 @@ impl Toolbox {
 }
 
 impl Within {
+    /// The breach of a limit of this run that was reached in the middle of a call.
+    pub(crate) fn breach(&self, limit: Limit) -> Breach {
+        Breach::just_over(limit, self.meter.limits())
+    }
+
     /// Begins the run. Its host calls come out of the receiver; it is over when the future is. None: there is no place.
     pub(crate) fn begin(&self) -> (impl Future<Output = Option<Run>> + Send + use<>, mpsc::UnboundedReceiver<Asked>) {
         let (asks, asked) = mpsc::unbounded_channel();
@@ -193,8 +199,8 @@ impl Within {
 
 /// What a script asks that runs within a run.
 pub(crate) enum Asked {
-    /// A host call.
-    Call(Call, oneshot::Sender<Result<Reply, HostFault>>),
+    /// A host call, and what it may use.
+    Call(Call, Allowance, oneshot::Sender<Result<Reply, HostFault>>),
     /// Whether it may go on after it waited.
     GoOn(oneshot::Sender<()>),
     /// It logs.
@@ -206,10 +212,10 @@ struct Messenger(mpsc::UnboundedSender<Asked>);
 
 #[async_trait::async_trait]
 impl Host for Messenger {
-    async fn call(&mut self, call: Call) -> Result<Reply, HostFault> {
+    async fn call(&mut self, call: Call, may: Allowance) -> Result<Reply, HostFault> {
         let (reply, answer) = oneshot::channel();
         // Where nobody listens any more there is no answer either.
-        let _ = self.0.send(Asked::Call(call, reply));
+        let _ = self.0.send(Asked::Call(call, may, reply));
         answer.await.unwrap_or_else(|_| Err(HostFault::new("the run that this one is within is over")))
     }
 

@@ -27,7 +27,10 @@ use triggerbox_automation::{
     runs::{RunDetail, RunState},
 };
 use triggerbox_model::{event::Trigger, value::Value};
-use triggerbox_store::{db::Database, load::DataSet};
+use triggerbox_store::{
+    db::{Database, DbError},
+    load::DataSet,
+};
 use world::{ADMIN, NOW, World, block_on};
 
 static ALONE: Mutex<()> = Mutex::new(());
@@ -154,10 +157,11 @@ fn nothing_of_a_script_that_means_harm_is_kept() {
 }
 
 /// Each flood, with the limit that ends it made small enough to be the first; where its default is, none is given.
-const FLOODS: [(&str, &str, Option<u64>); 15] = [
+const FLOODS: [(&str, &str, Option<u64>); 16] = [
     ("call-bytes", "call-bytes", None),
     ("bytes-sent", "bytes-sent", None),
     ("bytes-staged", "bytes-sent", None),
+    ("bytes-logged", "bytes-sent", None),
     ("host-calls", "host-calls", None),
     ("queries", "queries", None),
     ("records-read", "records-read", Some(1_000)),
@@ -186,6 +190,61 @@ fn every_flood_of_calls_ends_at_its_limit() {
         let why = run.summary.message.as_deref().unwrap_or_default();
         assert!(why.starts_with(&format!("limit exceeded: {limit_name} used ")), "{flood}: {why}");
     }
+}
+
+/// Hard questions about many leads with long descriptions, with the limits of the run, and the one that ends it.
+const QUESTIONS: [(&str, &str, &str); 12] = [
+    ("pattern", "{ wall-time = 1_000 }", "wall-time"),
+    ("conditions", "{ wall-time = 2_000 }", "wall-time"),
+    ("long-pattern", "{}", "bytes-sent"),
+    ("keys", "{}", "queries"),
+    ("key-path", "{}", "queries"),
+    ("aggregates", "{}", "queries"),
+    ("lists", "{ queries = 3 }", "queries"),
+    ("groups", "{}", "bytes-read"),
+    ("table", "{}", "bytes-read"),
+    ("wide", "{}", "records-read"),
+    ("very-wide", "{ queries = 3 }", "queries"),
+    ("names", "{}", "records-read"),
+];
+
+/// So many leads are made for them: fewer than a run may read.
+const LEADS: u32 = 49_000;
+
+#[test]
+fn hard_questions_end_at_a_limit_in_bounded_memory() {
+    let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
+    let office = Office::new();
+    let leads = format!(
+        "WITH RECURSIVE generate(value) AS (SELECT 1 UNION ALL SELECT value + 1 FROM generate WHERE value < {LEADS}) \
+         INSERT INTO crm_lead (name, description, type, active, probability, user_id, team_id, company_id, stage_id) \
+         SELECT 'Lead ' || n.value, replace(hex(zeroblob(350)), '0', 'a'), l.type, 1, l.probability, l.user_id, l.team_id, \
+                l.company_id, l.stage_id \
+         FROM crm_lead AS l, generate AS n WHERE l.id = (SELECT min(id) FROM crm_lead)"
+    );
+    office.world.commit(move |conn| conn.execute_batch(&leads).map_err(DbError::from));
+    let count = || office.world.count("SELECT count(*) FROM crm_lead");
+    let before = count();
+    office.world.script(&guests::HARD_QUESTIONS);
+    for (what, limits, limit_name) in QUESTIONS {
+        let rule = |limits: &str| {
+            office.world.rule(&format!(
+                "name = \"{what}\"\nmodel = \"crm.lead\"\ntrigger = {{ on = \"manual\" }}\n\
+                 actions = [{{ script = \"hard-questions\", limits = {limits}, parameters = {{ what = \"{what}\" }} }}]"
+            ));
+        };
+        // Compiled, which takes memory of its own.
+        rule("{ fuel = 1 }");
+        office.fire(what, 7);
+        rule(limits);
+        let run = bounded(what, || office.fire(what, 7));
+        assert_eq!(run.summary.code.as_deref(), Some("limit-exceeded"), "{what}: {:?}", run.summary);
+        let why = run.summary.message.as_deref().unwrap_or_default();
+        assert!(why.starts_with(&format!("limit exceeded: {limit_name} used ")), "{what}: {why}");
+        let next = office.fire("good", office.order);
+        assert_eq!(next.summary.state, RunState::Succeeded, "after {what}: {next:#?}");
+    }
+    assert_eq!(count(), before);
 }
 
 #[test]

@@ -8,6 +8,7 @@
 //! | [`domain`] | Odoo's domains: parse, print, normalise, judge in memory |
 //! | [`time`] | dates, time zones, relative dates |
 //! | [`call`] | what a script can ask of its host, and what it is answered |
+//! | [`allowance`] | what one such call may still use |
 //! | [`changes`] | what a run wants to change, and what came of it |
 //! | [`event`] | what a script is given, and what it gives back |
 //! | [`error`] | the one error that scripts see |
@@ -16,6 +17,7 @@
 //! | [`outbound`] | which requests to other services are granted |
 //! | [`manifest`] | `triggerbox.toml` |
 
+pub mod allowance;
 pub mod call;
 pub mod changes;
 pub mod domain;

@@ -402,6 +402,15 @@ pub struct Breach {
     pub scope: Scope,
 }
 
+impl Breach {
+    /// A limit of a run of which only the fact is known that it was reached.
+    #[must_use]
+    pub fn just_over(limit: Limit, limits: &Limits) -> Self {
+        let max = limits.get(limit);
+        Self { limit, used: max.saturating_add(1), max, class: limits.class, scope: Scope::Run }
+    }
+}
+
 /// Whose limit it is. All but the run's own are budgets that several runs share.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]

@@ -79,4 +79,9 @@ fn a_hostile_pattern_is_matched_in_bounded_time() {
     let pattern = Pattern::compile(format!("{}b", "%a".repeat(200)), false);
     assert_eq!(pattern.matches(&"a".repeat(20_000)).ok(), Some(false));
     assert!(start.elapsed() < Duration::from_secs(5), "took {:?}", start.elapsed());
+    // What would take longer than anybody waits is refused.
+    let pattern = Pattern::compile(format!("%{}b", "a".repeat(10_000)), false);
+    assert_eq!(pattern.matches(&"a".repeat(100_000)).unwrap_err().code, "bad-domain");
+    assert_eq!(pattern.matches(&("a".repeat(100_000) + "b")).unwrap_err().code, "bad-domain");
+    assert_eq!(pattern.matches(&("c".repeat(1_000_000) + &"a".repeat(10_000) + "b")).ok(), Some(true));
 }

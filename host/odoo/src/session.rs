@@ -17,6 +17,7 @@ use jiff::Timestamp;
 use serde_json::{Map, Value as Json, json};
 use tokio::time::Instant;
 use triggerbox_model::{
+    allowance::Allowance,
     call::{ASKING, Answer, Call, Reply},
     changes::ChangeSet,
     error::{Error, ErrorKind},
@@ -147,11 +148,21 @@ impl Session {
         self.told(learnt)
     }
 
-    /// Answers a host call. The inner result is for the script; the outer one ends the run.
+    /// Answers a call of somebody who is no run, and may have what there is. The inner result is for the caller.
     ///
     /// # Errors
     /// When Odoo cannot be used.
     pub async fn call(&mut self, call: Call) -> Result<Reply, OdooError> {
+        self.call_within(call, Allowance::UNLIMITED).await
+    }
+
+    /// Answers a host call. The inner result is for the script; the outer one ends the run. Of records, Odoo is asked for no
+    /// more than may come back and one.
+    ///
+    /// # Errors
+    /// When Odoo cannot be used.
+    pub async fn call_within(&mut self, mut call: Call, may: Allowance) -> Result<Reply, OdooError> {
+        may.bound(&mut call);
         let answer = match self.learn_paths(&call).await {
             Ok(()) => self.answer(call).await,
             Err(fail) => Err(fail),

@@ -60,6 +60,12 @@ impl Times {
         self.host_calls
     }
 
+    /// When the time from begin to end is over: the first moment that is past it. None: never.
+    pub(crate) fn until(&self, limits: &Limits) -> Option<Instant> {
+        let left = Duration::from_millis(limits.get(Limit::WallTime)).saturating_sub(self.virtual_wait + self.within.1);
+        self.started.checked_add(left + Duration::from_millis(1))
+    }
+
     /// The limit on time that is passed by `now`, if one is.
     pub(crate) fn over(&self, limits: &Limits, now: Instant) -> Option<Limit> {
         let over = |limit, used: Duration| used > Duration::from_millis(limits.get(limit));
@@ -144,9 +150,7 @@ impl RunClock {
             if let Poll::Ready(output) = poll {
                 return Poll::Ready(Ok(output));
             }
-            let left =
-                Duration::from_millis(limits.get(Limit::WallTime)).saturating_sub(times.virtual_wait + times.within.1);
-            let Some(due) = times.started.checked_add(left + Duration::from_millis(1)) else { return Poll::Pending };
+            let Some(due) = times.until(limits) else { return Poll::Pending };
             drop(times);
             // Most runs end in their first turn and never pay for a timer.
             let (set, sleep) = alarm.get_or_insert_with(|| (due, Box::pin(tokio::time::sleep_until(due.into()))));

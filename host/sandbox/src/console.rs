@@ -206,6 +206,7 @@ impl Pollable for Pipe {
 #[cfg(test)]
 mod tests {
     use triggerbox_model::{
+        allowance::Allowance,
         call::{Call, Reply},
         limits::{Class, LimitRequest, Limits},
     };
@@ -218,7 +219,7 @@ mod tests {
 
     #[async_trait::async_trait]
     impl Host for Lines {
-        async fn call(&mut self, _: Call) -> Result<Reply, HostFault> {
+        async fn call(&mut self, _: Call, _: Allowance) -> Result<Reply, HostFault> {
             Err(HostFault::new("not asked here"))
         }
         fn log(&mut self, level: LogLevel, message: &str) {

@@ -4,6 +4,7 @@ use std::any::Any;
 
 use serde::{Deserialize, Serialize};
 use triggerbox_model::{
+    allowance::Allowance,
     call::{Call, Reply},
     limits::{Breach, Limit, Meter},
 };
@@ -11,16 +12,18 @@ use triggerbox_model::{
 /// Answers one run's host calls. It is handed to `Script::run` and comes back in
 /// [`Run::host`](crate::Run::host), so that what it staged can be committed or dropped.
 ///
-/// Calls come one at a time, already metered: a call over a limit never arrives here. The future of a call is
+/// Calls come one at a time, already metered: a call over a limit never arrives here. What only the answer shows (records
+/// and bytes that are read) is metered when it is there: it may end as soon as it is more than `may` says. A host that
+/// computes for long without waiting ends that itself when the time is over ([`HostFault::Over`]). The future of a call is
 /// dropped where it waits when the run's time is over; a host must hold nothing across an `await` that a drop
 /// would leave half done.
 #[async_trait::async_trait]
 pub trait Host: Any + Send {
-    /// Answers a call. An `Ok(Err(…))` is an error that the script sees and may handle.
+    /// Answers a call, which may still use so much. An `Ok(Err(…))` is an error that the script sees and may handle.
     ///
     /// # Errors
     /// [`HostFault`] when the host cannot or must not go on; ends the run.
-    async fn call(&mut self, call: Call) -> Result<Reply, HostFault>;
+    async fn call(&mut self, call: Call, may: Allowance) -> Result<Reply, HostFault>;
 
     /// Called after a call to the outside (a language model, another service) was answered, before the script goes on: a
     /// host that lets others work meanwhile waits here for its turn. That counts as wall time, not as time of the call.
@@ -57,6 +60,9 @@ pub enum HostFault {
     /// It cannot go on: the backend is gone, its disk is full. What happened, on what, what to do; for the operator.
     #[error("{0}")]
     Broken(String),
+    /// The host was in the middle of a call when one of the run's limits was reached. Whoever sets the limit.
+    #[error("limit exceeded: {0}")]
+    Over(Limit),
     /// A budget that only the host keeps is spent. Whoever sets the budget.
     #[error("{0}")]
     Limit(Breach),

@@ -22,7 +22,6 @@ use crate::{
     calendar as zones,
     convert::{IntoModel, IntoWit},
     state::{Fuel, State, wrong_answer},
-    stop::Stop,
 };
 
 type Answered<T> = wasmtime::Result<Result<T, types::Error>>;
@@ -74,7 +73,7 @@ pub(crate) fn link(linker: &mut Linker<State>) -> wasmtime::Result<()> {
 
 #[allow(clippy::cast_precision_loss, reason = "the contract answers in f64; no limit is near 2^53")]
 fn remaining(state: &mut State, name: &str, fuel: u64) -> wasmtime::Result<Option<f64>> {
-    state.charge(Limit::HostCalls, 1)?;
+    state.meter_own(name.len())?;
     let Some(limit) = Limit::from_name(name) else { return Ok(None) };
     let max = state.meter.limits().get(limit);
     let milliseconds = |time: Duration| max.saturating_sub(u64::try_from(time.as_millis()).unwrap_or(u64::MAX));
@@ -260,12 +259,12 @@ impl kept::Host for State {
 
 impl calendar::Host for State {
     fn to_local(&mut self, utc: String, tz: String) -> Answered<String> {
-        self.charge(Limit::HostCalls, 1)?;
+        self.meter_own(utc.len() + tz.len())?;
         Ok(zones::to_local(&utc, &tz).map_err(IntoWit::into_wit))
     }
 
     fn to_utc(&mut self, local: String, tz: String) -> Answered<String> {
-        self.charge(Limit::HostCalls, 1)?;
+        self.meter_own(local.len() + tz.len())?;
         Ok(zones::to_utc(&local, &tz).map_err(IntoWit::into_wit))
     }
 }
@@ -279,9 +278,7 @@ impl budget::Host for State {
 
 impl log::Host for State {
     fn write(&mut self, level: log::Level, message: String) -> wasmtime::Result<()> {
-        self.limiter.stack.look();
-        self.charge(Limit::HostCalls, 1)?;
-        self.meter.raise_to(Limit::CallBytes, message.len() as u64).map_err(Stop::from)?;
+        self.meter_own(message.len())?;
         self.console.log(level.into_model_level(), &message, &mut self.meter, &mut *self.host);
         Ok(())
     }

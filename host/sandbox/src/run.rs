@@ -174,7 +174,7 @@ fn returned(result: Result<events::Outcome, events::Failure>, meter: &mut Meter)
 /// A run that the host ended. Where only the fact of a breach is known, the use is just over the limit.
 fn stopped(stop: Stop, meter: &mut Meter) -> Ending {
     match stop {
-        Stop::Limit(limit) => {
+        Stop::Limit(limit) | Stop::Host(HostFault::Over(limit)) => {
             let _ = meter.raise_to(limit, meter.limits().get(limit).saturating_add(1));
             Ending::LimitExceeded(meter.breach(limit))
         }

@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use triggerbox_model::{
+    allowance::Allowance,
     call::{Answer, Call, Ran, Reply},
     error::Error,
     limits::{Limit, Meter},
@@ -59,10 +60,11 @@ impl State {
         self.console.drain(&mut self.meter, &mut *self.host);
         let to_other_service = matches!(call, Call::Send { .. });
         let outside = to_other_service || matches!(call, Call::Complete { .. });
+        let may = self.allowance();
         let reply = if to_other_service {
-            self.in_http_time(begin, call).await?
+            self.in_http_time(begin, call, may).await?
         } else {
-            self.clock.in_host(begin, self.host.call(call)).await.map_err(Stop::from)?
+            self.clock.in_host(begin, self.host.call(call, may)).await.map_err(Stop::from)?
         };
         if outside {
             self.clock.in_host(Instant::now(), self.host.go_on()).await;
@@ -75,16 +77,25 @@ impl State {
 
     /// Has the host ask another service, no longer than the run may spend on that in all: where the service keeps it waiting,
     /// the call is dropped.
-    async fn in_http_time(&mut self, begin: Instant, call: Call) -> wasmtime::Result<Reply> {
+    async fn in_http_time(&mut self, begin: Instant, call: Call, may: Allowance) -> wasmtime::Result<Reply> {
         let left = Duration::from_millis(self.meter.remaining(Limit::HttpTime));
         let over = Stop::Limit(Limit::HttpTime);
         if left.is_zero() {
             return Err(over.into());
         }
-        let answered = self.clock.in_host(begin, self.host.call(call));
+        let answered = self.clock.in_host(begin, self.host.call(call, may));
         let reply = tokio::time::timeout(left, answered).await.map_err(|_| over)?;
         self.charge(Limit::HttpTime, milliseconds(begin.elapsed()))?;
         Ok(reply.map_err(Stop::from)?)
+    }
+
+    /// What a call that is made now may still use.
+    fn allowance(&self) -> Allowance {
+        Allowance {
+            until: self.clock.times().until(self.meter.limits()),
+            records: self.meter.remaining(Limit::RecordsRead),
+            bytes: self.meter.remaining(Limit::BytesRead),
+        }
     }
 
     /// Tells the host what is used so far, for a script that it runs within this run.
@@ -129,6 +140,18 @@ impl State {
     /// Uses some of a limit.
     pub(crate) fn charge(&mut self, limit: Limit, amount: u64) -> wasmtime::Result<()> {
         Ok(self.meter.charge(limit, amount).map_err(Stop::from)?)
+    }
+
+    /// Meters a call that is answered without asking the host: it carries so many bytes.
+    ///
+    /// # Errors
+    /// A [`Stop`]: a limit.
+    pub(crate) fn meter_own(&mut self, bytes: usize) -> wasmtime::Result<()> {
+        self.limiter.stack.look();
+        self.charge(Limit::HostCalls, 1)?;
+        self.meter.raise_to(Limit::CallBytes, bytes as u64).map_err(Stop::from)?;
+        self.charge(Limit::BytesSent, bytes as u64)?;
+        self.check_time(Instant::now())
     }
 
     /// Ends the run if its time is over by `now`.

@@ -257,6 +257,25 @@ fn waiting_call() {
 }
 
 #[test]
+fn a_host_call_that_computes_is_told_when_the_time_is_over() {
+    alone(async {
+        let host = Memory { mood: Mood::Busy, ..Memory::default() };
+        let run = attack_with(guests::WAITING_CALL.component, limits(&[(Limit::WallTime, 100)]), host).await;
+        assert!(run.durations.host >= Duration::from_millis(100), "{:?}", run.durations);
+        assert_eq!(breach(run).limit, Limit::WallTime);
+    });
+}
+
+#[test]
+fn hard_questions() {
+    alone(async {
+        // How they are answered is its host's to say; host/automation/tests/hostile.rs asks them all.
+        let breach = breach(attack(&guests::HARD_QUESTIONS).await);
+        assert_eq!(breach.limit, Limit::Queries);
+    });
+}
+
+#[test]
 fn long_sleep() {
     alone(async {
         let run = attack(&guests::LONG_SLEEP).await;

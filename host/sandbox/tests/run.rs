@@ -1,6 +1,7 @@
 //! What a run gives: outcome, failure, trap, usage, log.
 use guest_artifacts as guests;
 use triggerbox_model::{
+    allowance::Allowance,
     call::{Answer, Call, Ran, Reply},
     event::Failure,
     limits::{Limit, Meter, PerLimit, Writes},
@@ -193,7 +194,7 @@ struct Runner {
 
 #[async_trait::async_trait]
 impl Host for Runner {
-    async fn call(&mut self, _: Call) -> Result<Reply, HostFault> {
+    async fn call(&mut self, _: Call, _: Allowance) -> Result<Reply, HostFault> {
         let used = self.used.unwrap_or(PerLimit::ZERO);
         Ok(Ok(Answer::Ran(Box::new(Ran { result: Ok(None), used, writes: Writes::new() }))))
     }

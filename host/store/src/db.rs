@@ -5,6 +5,7 @@
 //! their own connection and snapshot.
 
 mod error;
+mod reader;
 mod settings;
 mod upgrade;
 
@@ -17,6 +18,7 @@ use std::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicU64, Ordering},
     },
+    time::Instant,
 };
 
 use rusqlite::{Connection, OpenFlags};
@@ -26,6 +28,7 @@ use triggerbox_model::{
     schema::{Model, Schema},
 };
 
+use self::reader::Reader;
 pub use self::{
     error::{DbError, fault, is_fault},
     upgrade::FORMAT,
@@ -70,7 +73,7 @@ struct Inner {
     immutable: bool,
     schema: Arc<Schema>,
     rights: Arc<Rights>,
-    readers: Mutex<Vec<Connection>>,
+    readers: Mutex<Vec<Reader>>,
     writer: Option<Mutex<Connection>>,
     /// Rows that the writer had changed at the last look at the statistics.
     looked_at: AtomicU64,
@@ -218,11 +221,12 @@ impl Database {
         let conn = self.reader()?;
         let changes = self.inner.changes.load(Ordering::SeqCst);
         begin(&conn)?;
-        Ok(Snapshot { conn: Some(conn), database: self.clone(), version: None, was_let_go: false, statistics, changes })
+        let (database, version, was_let_go) = (self.clone(), None, false);
+        Ok(Snapshot { conn: Some(conn), until: None, database, version, was_let_go, statistics, changes })
     }
 
     /// A read connection that nobody uses.
-    fn reader(&self) -> Result<Connection, DbError> {
+    fn reader(&self) -> Result<Reader, DbError> {
         let idle = lock_mutex(&self.inner.readers).pop();
         idle.map_or_else(|| open_reader(&self.inner.path, self.inner.immutable), Ok)
     }
@@ -357,7 +361,9 @@ impl Drop for Records<'_> {
 /// A read connection inside a transaction; goes back to the pool, without what was staged on it, when dropped.
 #[derive(Debug)]
 pub struct Snapshot {
-    conn: Option<Connection>,
+    conn: Option<Reader>,
+    /// When its statements are given up; none: never.
+    until: Option<Instant>,
     database: Database,
     /// Let go of, at this state of the file.
     version: Option<i64>,
@@ -425,21 +431,30 @@ impl Snapshot {
     }
 
     /// Counts, from now on and `step` by `step`, the instructions of SQLite's machine that are done on this connection, for
-    /// whoever has it later, too. What takes fewer than a step is not counted.
+    /// whoever has it later, too. What takes fewer than a step is not counted. Nothing is given up on it any more.
     ///
     /// # Errors
     /// What SQLite says.
     pub fn count_work(&mut self, step: u16, counter: Arc<AtomicU64>) -> Result<(), DbError> {
         let conn = self.conn.as_mut().ok_or_else(|| DbError::Failed { why: "the connection is gone".to_owned() })?;
-        let count = move || {
-            counter.fetch_add(u64::from(step), Ordering::Relaxed);
-            false
-        };
-        Ok(conn.progress_handler(step.into(), Some(count))?)
+        conn.count_work(step, counter)
     }
 }
 
 impl Snapshot {
+    /// Gives statements up from this time on, with [`DbError::OutOfTime`]; none: never.
+    pub(crate) fn give_up_at(&mut self, until: Option<Instant>) {
+        self.until = until;
+        if let Some(conn) = &self.conn {
+            conn.give_up_at(until);
+        }
+    }
+
+    /// When its statements are given up.
+    pub(crate) fn until(&self) -> Option<Instant> {
+        self.until
+    }
+
     /// Lets go of the committed state that it shows: a checkpoint can pass it. What is staged on it stays. Until
     /// [`Snapshot::renew`] each read sees what is committed by then.
     pub(crate) fn let_go(&mut self) -> Result<(), DbError> {
@@ -465,6 +480,8 @@ impl Snapshot {
     /// Gives the connection back, if others can use it: without anything on it.
     fn put_back(&mut self) {
         let Some(conn) = self.conn.take() else { return };
+        // Before anything else: whoever has it next has other limits.
+        conn.give_up_at(None);
         roll_back(&conn);
         let old = self.statistics != self.database.inner.statistics.load(Ordering::Relaxed);
         // What was staged before it was let go of is not undone by a rollback.
@@ -490,6 +507,7 @@ impl Snapshot {
             None => {
                 self.statistics = self.database.inner.statistics.load(Ordering::Relaxed);
                 let conn = self.conn.insert(self.database.reader()?);
+                conn.give_up_at(self.until);
                 begin(conn)?;
                 data_version(conn)?;
                 true
@@ -520,7 +538,7 @@ impl Deref for Snapshot {
 
     #[allow(clippy::expect_used, reason = "given back, it is taken again before it is read from")]
     fn deref(&self) -> &Connection {
-        self.conn.as_ref().expect("present until it is given back")
+        self.conn.as_deref().expect("present until it is given back")
     }
 }
 
@@ -576,7 +594,7 @@ fn open_writer(path: &Path) -> Result<Connection, DbError> {
     Ok(conn)
 }
 
-fn open_reader(path: &Path, immutable: bool) -> Result<Connection, DbError> {
+fn open_reader(path: &Path, immutable: bool) -> Result<Reader, DbError> {
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let conn = if immutable {
         Connection::open_with_flags(immutable_uri(path), flags | OpenFlags::SQLITE_OPEN_URI)?
@@ -584,11 +602,12 @@ fn open_reader(path: &Path, immutable: bool) -> Result<Connection, DbError> {
         Connection::open_with_flags(path, flags)?
     };
     settings::tune(&conn)?;
+    settings::tune_reader(&conn)?;
     query::functions::register(&conn)?;
     group::functions::register(&conn)?;
     // SQLite opens lazily: the first read says whether it can.
     conn.query_row("SELECT count(*) FROM sqlite_schema", [], |_| Ok(()))?;
-    Ok(conn)
+    Reader::new(conn)
 }
 
 /// `file:` address that tells SQLite that nothing changes the file; characters with a meaning in it are escaped.

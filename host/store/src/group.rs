@@ -21,6 +21,7 @@ use std::collections::BTreeSet;
 
 use rusqlite::{Connection, params_from_iter, types::ValueRef};
 use triggerbox_model::{
+    allowance::Room,
     call::{Group, GroupPage, Operation},
     domain::{Domain, Literal, Operator, filter::Filter},
     error::Error,
@@ -38,15 +39,35 @@ use crate::{
     rights,
 };
 
-/// Groups the records that match a domain.
-///
-/// Weeks start, and datetimes fall into days and hours, as [`Env::group_week_start`] and [`Env::context_tz`] say.
-/// Without `group_by` there is one group of all records; then order and `having` mean nothing, as in Odoo. Without
-/// aggregates either there is nothing.
+/// Keys, aggregates and terms of the order that one grouping may have, each. Of a form for people it would be a few.
+const MOST_TERMS: usize = 32;
+
+/// Keys among them that are a many2many: a record counts once for each pair of their values, so that there are soon more
+/// rows than anybody has records.
+const MOST_PAIRS: usize = 2;
+
+/// Tables that a grouping may join before its order: SQLite joins 64 at most.
+const MOST_TABLES: usize = 48;
+
+/// What is asked of a grouping.
+#[derive(Debug, Clone, Copy)]
+pub struct Grouping<'a> {
+    /// Of records of this model,
+    pub model: &'a str,
+    /// those that match this.
+    pub domain: &'a Domain,
+    /// `stage_id`, `create_date:month`
+    pub group_by: &'a [String],
+    /// `expected_revenue:sum`
+    pub aggregates: &'a [String],
+    /// Which groups, in which order.
+    pub page: &'a GroupPage,
+}
+
+/// Groups the records that match a domain: all groups that the page asks for.
 ///
 /// # Errors
-/// `bad-group`, `bad-aggregate`, `bad-order`, `bad-having`, `unknown-field`; what a search for the domain may say;
-/// `date-range` for buckets outside of the years 1 to 9999.
+/// As [`groups`].
 pub fn read_group(
     conn: &Connection,
     env: &Env,
@@ -56,14 +77,40 @@ pub fn read_group(
     aggregates: &[String],
     page: &GroupPage,
 ) -> Result<Vec<Group>, Error> {
+    groups(conn, env, &Grouping { model, domain, group_by, aggregates, page }, &mut { Room::ENDLESS })
+}
+
+/// Groups the records that match a domain, as far as there is room for the groups.
+///
+/// Weeks start, and datetimes fall into days and hours, as [`Env::group_week_start`] and [`Env::context_tz`] say.
+/// Without `group_by` there is one group of all records; then order and `having` mean nothing, as in Odoo. Without
+/// aggregates either there is nothing.
+///
+/// # Errors
+/// `bad-group`, `bad-aggregate`, `bad-order`, `bad-having`, `unknown-field`; `answer-too-big` when one group's lists are; what a
+/// search for the domain may say; `date-range` for buckets outside of the years 1 to 9999.
+pub fn groups(conn: &Connection, env: &Env, asked: &Grouping<'_>, room: &mut Room) -> Result<Vec<Group>, Error> {
+    let Grouping { model, domain, group_by, aggregates, page } = *asked;
     rights::check_model(env, model, Operation::Read)?;
     let described = env.schema.model(model)?;
     if group_by.is_empty() && aggregates.is_empty() {
         return Ok(Vec::new());
     }
+    check_size(group_by, aggregates)?;
     let filter = query::filter(conn, env, model, domain, page.archived)?;
     let mut columns = Columns::new(conn, env, described);
     let keys = group_by.iter().map(|spec| columns.key(spec)).collect::<Result<Vec<_>, _>>()?;
+    if columns.tables() > MOST_TABLES {
+        return Err(Error::invalid(
+            "bad-group",
+            "the grouping goes through too many related records; group by fewer paths",
+        ));
+    }
+    let pairs = keys.iter().zip(group_by).filter(|(key, _)| matches!(key.form, KeyForm::Pairs { .. }));
+    if let Some((_, one_more)) = pairs.skip(MOST_PAIRS).next() {
+        let why = format!("group by `{one_more}` is one many2many too many; a grouping may have {MOST_PAIRS}");
+        return Err(Error::invalid("bad-group", why));
+    }
     let values = aggregates.iter().map(|spec| columns.aggregate(spec)).collect::<Result<Vec<_>, _>>()?;
     let (terms, conditions) = if keys.is_empty() {
         (Vec::new(), None)
@@ -71,6 +118,10 @@ pub fn read_group(
         let asked = page.order.as_deref().map(str::trim).filter(|order| !order.is_empty());
         let order = asked.map_or_else(|| group_by.join(", "), str::to_owned);
         let terms = spec::parse_order(&order)?;
+        if terms.len() > MOST_TERMS {
+            let why = format!("the order has {} terms; at most {MOST_TERMS} may be given", terms.len());
+            return Err(Error::invalid("bad-order", why));
+        }
         (terms, page.having.as_deref().map(having::parse).transpose()?.flatten())
     };
     let order = terms.iter().map(|term| columns.order_term(term, group_by, &keys)).collect::<Result<Vec<_>, _>>()?;
@@ -135,15 +186,37 @@ pub fn read_group(
         for (index, value) in values.iter().enumerate() {
             group_values.push(value.shape.decode(row.get_ref(1 + keys.len() + index).map_err(fault)?)?);
         }
+        let domain = Domain::and(domains).to_literal().to_string();
+        let weight = group_keys.iter().chain(&group_values).map(Value::byte_size).sum::<u64>();
+        room.take(weight + domain.len() as u64);
+        room.take_record();
         groups.push(Group {
             keys: named(group_by, group_keys),
             aggregates: named(aggregates, group_values),
             count: u32::try_from(count).unwrap_or(u32::MAX),
-            domain: Domain::and(domains).to_literal().to_string(),
+            domain,
         });
+        if room.is_over() {
+            break;
+        }
     }
-    name_links(conn, env, &keys, &mut groups)?;
+    name_links(conn, env, &keys, &mut groups, room)?;
     Ok(groups)
+}
+
+/// Refuses what nobody asks who wants to know: a key that is named twice, and more of anything than there is use for.
+fn check_size(group_by: &[String], aggregates: &[String]) -> Result<(), Error> {
+    for (what, code, list) in [("keys", "bad-group", group_by), ("aggregates", "bad-aggregate", aggregates)] {
+        if list.len() > MOST_TERMS {
+            let why = format!("the grouping has {} {what}; at most {MOST_TERMS} may be given", list.len());
+            return Err(Error::invalid(code, why));
+        }
+    }
+    let mut seen = BTreeSet::new();
+    match group_by.iter().find(|key| !seen.insert(key.as_str())) {
+        Some(twice) => Err(Error::invalid("bad-group", format!("group by `{twice}` is named twice"))),
+        None => Ok(()),
+    }
 }
 
 fn named(specs: &[String], values: Vec<Value>) -> Vec<FieldValue> {
@@ -225,7 +298,7 @@ fn number_literal(number: f64) -> Literal {
 }
 
 /// Fills in the names of related records, whatever the user may see of them.
-fn name_links(conn: &Connection, env: &Env, keys: &[Key], groups: &mut [Group]) -> Result<(), Error> {
+fn name_links(conn: &Connection, env: &Env, keys: &[Key], groups: &mut [Group], room: &mut Room) -> Result<(), Error> {
     for (index, key) in keys.iter().enumerate() {
         let (KeyForm::Link { model } | KeyForm::Pairs { model }) = &key.form else { continue };
         if !env.schema.models.contains_key(model) {
@@ -237,10 +310,15 @@ fn name_links(conn: &Connection, env: &Env, keys: &[Key], groups: &mut [Group]) 
         let ids: Vec<Id> = links(groups).into_iter().collect();
         let names = query::names::display_names(conn, env, model, &ids)?;
         for group in groups.iter_mut() {
+            if room.is_over() {
+                return Ok(());
+            }
             if let Some(key) = group.keys.get_mut(index)
                 && let Some(id) = link_id(&key.value)
             {
-                key.value = Value::Many2one(Link { id, name: names.get(&id).cloned() });
+                let name = names.get(&id).cloned();
+                room.take(name.as_ref().map_or(0, String::len) as u64);
+                key.value = Value::Many2one(Link { id, name });
             }
         }
     }

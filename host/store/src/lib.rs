@@ -43,6 +43,7 @@ pub mod overlay;
 pub mod query;
 mod remap;
 pub mod rights;
+mod seen;
 pub mod session;
 pub mod write;
 pub mod written;

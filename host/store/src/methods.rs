@@ -3,6 +3,7 @@
 use rusqlite::types::Value as Cell;
 use serde_json::{Map, Value as Json};
 use triggerbox_model::{
+    allowance::Room,
     error::{Error, ErrorKind},
     schema::Model,
     text::nearest,
@@ -76,7 +77,10 @@ pub fn call(
     writer.atomically(|writer| Call { model: described, ids, arguments: &arguments }.run(writer, method))
 }
 
-/// Asks what a method of every model says; it changes nothing. In Odoo's JSON form.
+/// Records of which `copy_data` is told at once.
+const COPIES_AT_ONCE: usize = 50;
+
+/// Asks what a method of every model says; it changes nothing. In Odoo's JSON form, as far as there is room for it.
 ///
 /// # Errors
 /// `unknown-method`, `bad-arguments`; as [`Writer::default_get`] and [`Writer::copy_data`].
@@ -86,7 +90,8 @@ pub fn ask(
     ids: &[Id],
     method: &str,
     arguments_json: &str,
-) -> Result<Json, Error> {
+    room: &mut Room,
+) -> Result<String, Error> {
     let arguments = arguments_of(method, arguments_json)?;
     let described = writer.schema().model(model)?;
     match method {
@@ -96,7 +101,7 @@ pub fn ask(
             let fields: Vec<String> = serde_json::from_value(fields.unwrap_or_default())
                 .map_err(|_| Error::invalid("bad-arguments", "`fields` is no list of names"))?;
             let defaults = writer.default_get(model, &fields)?;
-            Ok(json::object(writer.schema(), described, &defaults))
+            Ok(json::object(writer.schema(), described, &defaults).to_string())
         }
         "copy_data" => {
             let given = match arguments.get("default") {
@@ -104,8 +109,20 @@ pub fn ask(
                 _ => Values::default(),
             };
             writer.require_records(model, ids)?;
-            let copies = writer.copy_data(model, ids, &given)?;
-            Ok(copies.iter().map(|values| json::object(writer.schema(), described, values)).collect())
+            let mut copies = String::from("[");
+            // Also of no records what is given is looked at.
+            for ids in ids.chunks(COPIES_AT_ONCE).chain(ids.is_empty().then_some(ids)) {
+                for values in &writer.copy_data(model, ids, &given)? {
+                    let copy = json::object(writer.schema(), described, values).to_string();
+                    let comma = if copies.len() > 1 { "," } else { "" };
+                    copies.extend([comma, copy.as_str()]);
+                    room.take(copy.len() as u64);
+                }
+                if room.is_over() {
+                    break;
+                }
+            }
+            Ok(copies + "]")
         }
         _ => Err(Error::not_found("unknown-method", format!("`{method}` answers nothing at once"))),
     }

@@ -24,6 +24,7 @@ pub mod sql;
 
 use rusqlite::{Connection, params_from_iter, types::Value};
 use triggerbox_model::{
+    allowance::Room,
     call::{Operation, Page},
     domain::{Domain, Operator, filter::Filter, resolve},
     error::{Error, ErrorKind},
@@ -69,6 +70,14 @@ pub(crate) fn fault(error: rusqlite::Error) -> Error {
     {
         return Error::invalid("bad-domain", message);
     }
+    if let rusqlite::Error::SqliteFailure(_, Some(message)) = &error
+        && let Some(message) = message.strip_prefix(functions::TOO_BIG)
+    {
+        return Error::invalid("answer-too-big", message);
+    }
+    if error.sqlite_error_code() == Some(rusqlite::ErrorCode::OperationInterrupted) {
+        return crate::db::fault(error);
+    }
     Error::new(ErrorKind::Other, "database", error.to_string())
 }
 
@@ -97,7 +106,7 @@ pub fn search_count(conn: &Connection, env: &Env, model: &str, domain: &Domain) 
     statement.query_row(params_from_iter(params), |row| row.get(0)).map_err(fault)
 }
 
-/// Matching records with fields; Odoo's `search_read`.
+/// Matching records with fields, as far as there is room for them; Odoo's `search_read`.
 ///
 /// # Errors
 /// As [`search`] and [`read::read`].
@@ -108,9 +117,10 @@ pub fn search_read(
     domain: &Domain,
     fields: &[String],
     page: &Page,
+    room: &mut Room,
 ) -> Result<Vec<Row>, Error> {
     let ids = search(conn, env, model, domain, page)?;
-    read::read_visible(conn, env, model, &ids, fields)
+    read::read_visible(conn, env, model, &ids, fields, room)
 }
 
 /// Records that a text may mean, with their names; Odoo's `name_search`.
@@ -127,8 +137,31 @@ pub fn name_search(
     limit: u32,
 ) -> Result<Vec<Link>, Error> {
     let ids = names::search(conn, env, model, text, operator, domain, limit)?;
-    let names = names::display_names(conn, env, model, &ids)?;
-    Ok(ids.into_iter().map(|id| Link { id, name: names.get(&id).cloned() }).collect())
+    links(conn, env, model, ids, &mut { Room::ENDLESS })
+}
+
+/// Records with their names, as far as there is room for them.
+pub(crate) fn links(
+    conn: &Connection,
+    env: &Env,
+    model: &str,
+    ids: Vec<Id>,
+    room: &mut Room,
+) -> Result<Vec<Link>, Error> {
+    let mut links = Vec::new();
+    for ids in ids.chunks(read::AT_ONCE) {
+        let mut names = names::display_names(conn, env, model, ids)?;
+        for id in ids {
+            let link = Link { id: *id, name: names.remove(id) };
+            room.take(link.name.as_ref().map_or(0, String::len) as u64 + size_of::<Id>() as u64);
+            room.take_record();
+            links.push(link);
+        }
+        if room.is_over() {
+            break;
+        }
+    }
+    Ok(links)
 }
 
 /// What a search for a domain looks for: archived records left out as the environment says, record rules applied.

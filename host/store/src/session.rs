@@ -16,6 +16,7 @@ use std::{
 
 use serde_json::Value as Json;
 use triggerbox_model::{
+    allowance::{Allowance, Room},
     call::{ASKING, Answer, Call, Command, DomainSource, Extra, Message, Operation, Reply, WITH_CONTEXT},
     changes::{Change, ChangeKind, ChangeSet, Diff, Effect, Seen, Skipped, merge},
     domain::{Domain, Operand, Operator},
@@ -30,11 +31,12 @@ use crate::{
     db::{Database, DbError, Snapshot},
     diff, effect,
     env::Env,
-    group,
+    group::{self, Grouping},
     mention::{self, Mentions},
     methods,
     overlay::Overlay,
     query, rights,
+    seen::Read,
     write::{self, Options, Place, Writer, values::PENDING},
     xmlid,
 };
@@ -99,7 +101,7 @@ pub struct Session {
     /// Records that left a list that they cannot be without, and were deleted by that.
     left: Vec<RecordRef>,
     /// Values read before this run changed them.
-    seen: BTreeMap<(RecordRef, String), Value>,
+    seen: Read,
     /// Fields of committed records that this run has changed: what is read of them from then on is its own doing.
     changed: HashSet<(RecordRef, String)>,
     /// Whether it has changed any field of any record.
@@ -132,7 +134,7 @@ impl Session {
             greeting: None,
             events: Vec::new(),
             left: Vec::new(),
-            seen: BTreeMap::new(),
+            seen: Read::default(),
             changed: HashSet::new(),
             has_changed: false,
             pending: BTreeSet::new(),
@@ -187,13 +189,9 @@ impl Session {
             return Ok(());
         }
         // On a connection of its own: on the run's, staged records hide the committed ones. It is never older.
-        let committed = self.snapshot.database().snapshot()?;
-        let seen = self.seen.iter().map(|((record, field), value)| Seen {
-            record: record.clone(),
-            field: field.clone(),
-            value: value.clone(),
-        });
-        match commit::compare(&committed, &self.env, &seen.collect::<Vec<_>>()) {
+        let mut committed = self.snapshot.database().snapshot()?;
+        committed.give_up_at(self.snapshot.until());
+        match commit::compare(&committed, &self.env, &self.seen.all()) {
             Ok(()) => Ok(()),
             Err(commit::CommitError::Database(error)) => Err(error),
             Err(differs) => {
@@ -216,20 +214,43 @@ impl Session {
         &self.snapshot
     }
 
-    /// Answers a host call. The inner result is for the script; the outer one ends the run.
+    /// Answers a call of somebody who is no run, and may use what there is. The inner result is for the caller.
     ///
     /// # Errors
     /// When the database itself fails.
     pub fn call(&mut self, call: Call) -> Result<Reply, DbError> {
+        self.call_within(call, Allowance::UNLIMITED)
+    }
+
+    /// Answers a host call. The inner result is for the script; the outer one ends the run. Of an answer that holds more than
+    /// the call may bring, only so much is there that this can be seen.
+    ///
+    /// # Errors
+    /// When the database itself fails; [`DbError::OutOfTime`].
+    pub fn call_within(&mut self, mut call: Call, may: Allowance) -> Result<Reply, DbError> {
         self.extra = Extra::default();
-        self.renew()?;
-        match self.answer(call) {
+        may.bound(&mut call);
+        let answer = self.in_time(may.until, |session| {
+            session.renew()?;
+            Ok::<_, DbError>(session.answer(call, may))
+        })?;
+        match answer {
             Ok(answer) => Ok(Ok(answer)),
             Err(error) => match DbError::behind(&error) {
                 Some(fault) => Err(fault),
                 None => Ok(Err(error)),
             },
         }
+    }
+
+    /// Does something that is given up when it is later than `until`: it fails with [`DbError::OutOfTime`] then, and the
+    /// session is good for nothing more. Within something that has a time of its own, the earlier of the two counts.
+    pub fn in_time<T>(&mut self, until: Option<Instant>, work: impl FnOnce(&mut Self) -> T) -> T {
+        let before = self.snapshot.until();
+        self.snapshot.give_up_at(before.into_iter().chain(until).min());
+        let done = work(self);
+        self.snapshot.give_up_at(before);
+        done
     }
 
     /// What the last call did besides what it says.
@@ -250,8 +271,8 @@ impl Session {
     /// something.
     ///
     /// # Errors
-    /// As [`Session::call`].
-    pub fn ask_method(&mut self, call: Call) -> Result<Reply, DbError> {
+    /// As [`Session::call_within`].
+    pub fn ask_method(&mut self, call: Call, may: Allowance) -> Result<Reply, DbError> {
         match &call {
             Call::CallMethod { model, method, .. } if !ASKING.contains(&method.as_str()) => {
                 let known = self.here.schema.model(model).and_then(|model| methods::check(model, method));
@@ -259,7 +280,7 @@ impl Session {
                     format!("`{method}` of `{model}` changes records: grant it among `methods`, not as read-only");
                 Ok(Err(known.err().unwrap_or_else(|| Error::denied("not-read-only", why))))
             }
-            _ => self.call(call),
+            _ => self.call_within(call, may),
         }
     }
 
@@ -351,9 +372,7 @@ impl Session {
     /// is right only as long as all of it holds.
     #[must_use]
     pub fn seen(&self) -> Vec<Seen> {
-        let seen = self.seen.iter();
-        seen.map(|((record, field), value)| Seen { record: record.clone(), field: field.clone(), value: value.clone() })
-            .collect()
+        self.seen.all()
     }
 
     /// What would change, in words and as events. For dry runs and approvals: a commit tells it too.
@@ -439,7 +458,7 @@ impl Session {
         Ok(())
     }
 
-    fn answer(&mut self, call: Call) -> Result<Answer, Error> {
+    fn answer(&mut self, call: Call, may: Allowance) -> Result<Answer, Error> {
         if let Some(model) = call.model() {
             // A misspelt model is the script's mistake, not a matter of rights.
             self.here.schema.model(model)?;
@@ -452,8 +471,9 @@ impl Session {
             Call::SearchRead { model, domain, fields, page } => {
                 require_fields(&fields)?;
                 let domain = self.ask(&model, &domain, page.order.as_deref())?;
-                let rows = query::search_read(&self.snapshot, &self.here, &model, &domain, &fields, &page)?;
-                Ok(Answer::Rows(self.read_rows(&model, &fields, rows)))
+                let (conn, env, mut room) = (&self.snapshot, &self.here, may.room());
+                let rows = query::search_read(conn, env, &model, &domain, &fields, &page, &mut room)?;
+                Ok(Answer::Rows(self.read_rows(&model, &fields, rows, room)))
             }
             Call::SearchCount { model, domain } => {
                 let domain = self.ask(&model, &domain, None)?;
@@ -462,8 +482,9 @@ impl Session {
             Call::Read { model, ids, fields } => {
                 require_fields(&fields)?;
                 self.settle()?;
-                let rows = query::read::read(&self.snapshot, &self.here, &model, &ids, &fields)?;
-                Ok(Answer::Rows(self.read_rows(&model, &fields, rows)))
+                let (conn, env, mut room) = (&self.snapshot, &self.here, may.room());
+                let rows = query::read::read_within(conn, env, &model, &ids, &fields, &mut room)?;
+                Ok(Answer::Rows(self.read_rows(&model, &fields, rows, room)))
             }
             Call::NameSearch { model, text, limit } => {
                 self.settle()?;
@@ -471,25 +492,18 @@ impl Session {
                 if let Some(name) = &described.rec_name {
                     self.refuse_pending(&model, name)?;
                 }
-                let links = query::name_search(
-                    &self.snapshot,
-                    &self.here,
-                    &model,
-                    &text,
-                    Operator::Ilike,
-                    &Domain::Always,
-                    limit,
-                )?;
-                Ok(Answer::Links(links))
+                let (conn, env, operator) = (&self.snapshot, &self.here, Operator::Ilike);
+                let ids = query::names::search(conn, env, &model, &text, operator, &Domain::Always, limit)?;
+                Ok(Answer::Links(query::links(conn, env, &model, ids, &mut may.room())?))
             }
             Call::ReadGroup { model, domain, group_by, aggregates, page } => {
                 let domain = self.ask(&model, &domain, None)?;
                 for item in group_by.iter().chain(&aggregates) {
                     self.refuse_pending_path(&model, item.split(':').next().unwrap_or_default())?;
                 }
-                let (conn, env) = (&self.snapshot, &self.here);
-                let groups = group::read_group(conn, env, &model, &domain, &group_by, &aggregates, &page)?;
-                Ok(Answer::Groups(groups))
+                let (model, domain, group_by, aggregates, page) = (&model, &domain, &group_by, &aggregates, &page);
+                let grouping = Grouping { model, domain, group_by, aggregates, page };
+                Ok(Answer::Groups(group::groups(&self.snapshot, &self.here, &grouping, &mut may.room())?))
             }
             Call::FieldsGet { model, fields } => {
                 let described = self.here.schema.model(&model)?;
@@ -539,8 +553,8 @@ impl Session {
                 if ASKING.contains(&method.as_str()) {
                     self.settle()?;
                     let mut writer = self.writer();
-                    let answer = methods::ask(&mut writer, &model, &ids, &method, &arguments_json)?;
-                    return Ok(Answer::OptionalText(Some(answer.to_string())));
+                    let answer = methods::ask(&mut writer, &model, &ids, &method, &arguments_json, &mut may.room())?;
+                    return Ok(Answer::OptionalText(Some(answer)));
                 }
                 if method != WITH_CONTEXT {
                     methods::check(self.here.schema.model(&model)?, &method)?;
@@ -593,7 +607,8 @@ impl Session {
                 let writer = Writer::new(&self.snapshot, &self.here, &mut self.place);
                 writer.require_chatter(&target.model, target.id)?;
                 rights::check_access(&self.snapshot, &self.here, &target.model, &[target.id], Operation::Read)?;
-                Ok(Answer::Messages(chatter::read_messages(&self.snapshot, &self.here, &target, limit)?))
+                let room = &mut may.room();
+                Ok(Answer::Messages(chatter::read_messages(&self.snapshot, &self.here, &target, limit, room)?))
             }
             Call::StateGet { key } => {
                 self.settle()?;
@@ -680,9 +695,12 @@ impl Session {
     }
 
     /// Notes what was read, and says so where a value is not known yet.
-    fn read_rows(&mut self, model: &str, fields: &[String], mut rows: Vec<Row>) -> Vec<Row> {
+    fn read_rows(&mut self, model: &str, fields: &[String], mut rows: Vec<Row>, room: Room) -> Vec<Row> {
+        // The run ends by it: nothing is decided on it.
+        if room.is_over() {
+            return rows;
+        }
         for row in &mut rows {
-            let record = RecordRef::new(model, row.id);
             // What is not stored follows from other records, which this run may have changed.
             let follows = |field: &String| {
                 let known = self.here.schema.models.get(model);
@@ -708,9 +726,10 @@ impl Session {
                     }
                     _ => {}
                 }
-                let key = (record.clone(), field.clone());
-                if !is_provisional(row.id) && !self.changed.contains(&key) && !follows(field) && !foreign(field) {
-                    self.seen.entry(key).or_insert_with(|| bare(value));
+                let changed = || self.changed.contains(&(RecordRef::new(model, row.id), field.clone()));
+                let own = !self.changed.is_empty() && changed();
+                if !is_provisional(row.id) && !own && !follows(field) && !foreign(field) {
+                    self.seen.note(model, row.id, field, value);
                 }
             }
         }
@@ -886,9 +905,7 @@ impl Session {
                 Effect::Create { .. } | Effect::Ensure { .. } | Effect::Copy { .. } | Effect::SetState { .. } => {}
             }
         }
-        let seen = self.seen.iter().filter(|((record, _), _)| written.contains(record));
-        seen.map(|((record, field), value)| Seen { record: record.clone(), field: field.clone(), value: value.clone() })
-            .collect()
+        self.seen.of_records(&written)
     }
 }
 

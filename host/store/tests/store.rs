@@ -10,6 +10,7 @@
 
 mod common;
 
+mod allowance;
 mod bad_input;
 mod database;
 mod groups;

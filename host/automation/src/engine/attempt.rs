@@ -1,6 +1,9 @@
 //! One try of a run: its records, its scripts, and what they came to.
 
-use std::sync::{Arc, Mutex};
+use std::{
+    sync::{Arc, Mutex},
+    time::Instant,
+};
 
 use tokio::sync::{oneshot, watch};
 use triggerbox_llm::{Outside, Seat, Session, Spender, Spent, ledger};
@@ -90,6 +93,10 @@ impl Engine {
             Err(EngineError::Backend(error)) if error.is_away() || matches!(error, OdooError::Timeout { .. }) => {
                 Ended::Elsewhere(Concluded::without_effect(Verdict::Away(error.to_string())))
             }
+            // What its scripts staged took too long to look at.
+            Err(EngineError::Database(error)) if steps.last_mut().is_some_and(|step| step.given_up(&error)) => {
+                Ended::Unsuccessful
+            }
             // Nobody here is to blame: it is tried again.
             Err(error @ (EngineError::Backend(_) | EngineError::Database(_))) => {
                 let not_run = Done::not_run(ContentHash([0; 32]), Limits::resolve(claim.class, []), error.to_string());
@@ -162,15 +169,16 @@ impl Engine {
         done.extend(played);
         let Some(outcome) = outcome else { return Ok(Ended::Unsuccessful) };
         session.check_outcome(&outcome)?;
-        let found = self.pass_gate(claim, &mut session).await?;
+        let until = done.last().and_then(Done::until);
+        let found = self.pass_gate(claim, &mut session, until).await?;
         if rule.environment == Environment::Test {
-            let preview = session.preview()?;
+            let preview = session.in_time(until, View::preview)?;
             return Ok(Ended::Show(preview.diff, outcome));
         }
         let wants_yes = proposals::wants_yes(&policy, rule, &session.changes(), session.deletes());
         if rule.mode != Mode::Auto || wants_yes {
             self.has_sent_nothing(claim)?;
-            let preview = session.preview()?;
+            let preview = session.in_time(until, View::preview)?;
             let proposed = Proposed::Here(with_found(session, found));
             return Ok(Ended::Propose(proposed, preview.diff, outcome));
         }
@@ -190,12 +198,12 @@ impl Engine {
     }
 
     /// Has the rules before writes look at what a run staged, and stages what they add. What they read for it.
-    async fn pass_gate(&self, claim: &Claim, session: &mut View) -> Result<Found, EngineError> {
+    async fn pass_gate(&self, claim: &Claim, session: &mut View, until: Option<Instant>) -> Result<Found, EngineError> {
         let Some(mut gate) = Gate::new(self, claim.rule.run_as, claim.depth)? else { return Ok(Found::default()) };
-        let behind = session.behind()?;
+        let behind = session.in_time(until, View::behind)?;
         let mut added = gate.pass_all(&session.changes()).await?;
         added.extend(gate.pass_behind(behind).await?);
-        before::stage(session, added)?;
+        session.in_time(until, |session| before::stage(session, added))?;
         Ok(gate.found)
     }
 

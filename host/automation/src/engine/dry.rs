@@ -96,6 +96,9 @@ impl Engine {
         let paid = Paid { engine: self, rule, spent: Spent::default() };
         let ended = match self.try_scripts(&claim, &log, None, &mut steps, &paid.spent).await {
             Err(EngineError::Refused(error)) => Ended::NotRun(error),
+            Err(EngineError::Database(error)) if steps.last_mut().is_some_and(|step| step.given_up(&error)) => {
+                Ended::Unsuccessful
+            }
             other => other?,
         };
         let usage = steps.iter().map(|step| (step.limits, step.used)).collect();

@@ -5,6 +5,10 @@
 
 use crate::error::Error;
 
+/// Characters that are looked at to match one text before the match is refused. A text of 4 MiB is looked at once for a pattern
+/// as people write them; one that almost matches everywhere would be looked at as often as the pattern is long.
+const MOST_STEPS: u32 = 20_000_000;
+
 /// A compiled pattern.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Pattern {
@@ -102,13 +106,21 @@ impl Pattern {
     /// Whether a text matches.
     ///
     /// # Errors
-    /// `bad-domain`: the match reached a `\` at the end of the pattern.
+    /// `bad-domain`: the match reached a `\` at the end of the pattern; it takes more than [`MOST_STEPS`].
     pub fn matches(&self, text: &str) -> Result<bool, Error> {
         let mut rest = text.chars();
         let mut at = 0;
         // Where to go on after a `%` when the rest did not match: the token after it, and the text it has not eaten.
         let mut retry: Option<(usize, std::str::Chars<'_>)> = None;
+        let mut steps: u32 = 0;
         loop {
+            steps += 1;
+            if steps > MOST_STEPS {
+                let start: String = self.text.chars().take(50).collect();
+                let why =
+                    format!("a pattern takes too long to match with a long text; write a shorter one: `{start}…`");
+                return Err(Error::invalid("bad-domain", why));
+            }
             let token = self.tokens.get(at).copied();
             match token {
                 Some(Token::Many) => {

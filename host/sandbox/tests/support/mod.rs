@@ -1,10 +1,11 @@
 //! A host in memory and an event, for tests and benches of the sandbox.
 #![allow(dead_code, unreachable_pub, reason = "each test binary uses its part")]
-#![allow(clippy::unwrap_used, reason = "a test may panic")]
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test may panic")]
 
 use std::sync::{Arc, Mutex};
 
 use triggerbox_model::{
+    allowance::Allowance,
     call::{Answer, Call, Reply},
     error::Error,
     event::{Event, Trigger, User},
@@ -38,6 +39,8 @@ pub enum Mood {
     Refusing,
     /// It never answers.
     Silent,
+    /// It computes for as long as it may, without a pause.
+    Busy,
     /// Its backend is gone.
     Broken,
     /// Other services never answer it.
@@ -48,12 +51,17 @@ pub enum Mood {
 
 #[async_trait::async_trait]
 impl Host for Memory {
-    async fn call(&mut self, call: Call) -> Result<Reply, HostFault> {
+    async fn call(&mut self, call: Call, may: Allowance) -> Result<Reply, HostFault> {
         self.asked += 1;
         match self.mood {
             Mood::Good => {}
             Mood::Refusing => return Ok(Err(Error::denied("denied", "the test's policy refuses everything"))),
             Mood::Silent => std::future::pending().await,
+            Mood::Busy => {
+                let until = may.until.expect("a run has a limit on time");
+                while std::time::Instant::now() < until {}
+                return Err(HostFault::Over(Limit::WallTime));
+            }
             Mood::Unheard if matches!(call, Call::Send { .. }) => std::future::pending().await,
             Mood::Slow if matches!(call, Call::Send { .. }) => {
                 let begun = std::time::Instant::now();

@@ -28,6 +28,7 @@ use std::{
 use jiff::Timestamp;
 use rusqlite::Connection;
 use triggerbox_model::{
+    allowance::Room,
     call::{Answer, Call, DomainSource, GroupPage, Page},
     changes::{ChangeSet, Effect},
     domain::Domain,
@@ -166,7 +167,11 @@ impl Bench {
             let sql = format!("SELECT id FROM crm_lead WHERE stage_id = 2{VISIBLE} {ORDER} LIMIT {limit}");
             self.compare(
                 what,
-                |conn| query::search_read(conn, &self.env, "crm.lead", &domain, &fields, &page).unwrap().len(),
+                |conn| {
+                    query::search_read(conn, &self.env, "crm.lead", &domain, &fields, &page, &mut { Room::ENDLESS })
+                        .unwrap()
+                        .len()
+                },
                 |hand| hand.leads(&sql).len(),
             );
         }

@@ -2,6 +2,7 @@
 
 use rusqlite::{Connection, types::Value as Cell};
 use triggerbox_model::{
+    allowance::Room,
     call::Posted,
     error::Error,
     schema::FieldKind,
@@ -24,11 +25,18 @@ pub struct Tracked {
     pub new: String,
 }
 
-/// The newest messages and notes of a record. The system's notifications to single people are not among them.
+/// The newest messages and notes of a record, as far as there is room for them. The system's notifications to single people
+/// are not among them.
 ///
 /// # Errors
 /// What the database says.
-pub fn read_messages(conn: &Connection, env: &Env, target: &RecordRef, limit: u32) -> Result<Vec<Posted>, Error> {
+pub fn read_messages(
+    conn: &Connection,
+    env: &Env,
+    target: &RecordRef,
+    limit: u32,
+    room: &mut Room,
+) -> Result<Vec<Posted>, Error> {
     let sql = "SELECT m.id, m.author_id, m.email_from, m.date, m.body, \
                       coalesce(m.is_internal, 0) OR m.subtype_id IS (SELECT id FROM tb_xmlid WHERE xmlid = ?3) \
                FROM mail_message m WHERE m.model = ?1 AND m.res_id = ?2 AND m.message_type <> 'user_notification' \
@@ -53,7 +61,12 @@ pub fn read_messages(conn: &Connection, env: &Env, target: &RecordRef, limit: u3
         if let Some(author) = author {
             posted.author = names::display_name(conn, env, "res.partner", author)?;
         }
+        room.take(posted.body.len() as u64);
+        room.take_record();
         messages.push(posted);
+        if room.is_over() {
+            break;
+        }
     }
     Ok(messages)
 }

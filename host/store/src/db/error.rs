@@ -3,7 +3,10 @@
 use std::path::PathBuf;
 
 use rusqlite::ErrorCode;
-use triggerbox_model::error::{Error, ErrorKind};
+use triggerbox_model::{
+    error::{Error, ErrorKind},
+    limits::Limit,
+};
 
 /// Why a database cannot be opened, read or written. [`DbError::code`] is stable.
 #[derive(Debug, thiserror::Error)]
@@ -87,6 +90,9 @@ pub enum DbError {
     /// A lock inside the database was not free in time. Nobody: try again.
     #[error("the database was busy for too long; try again")]
     Busy,
+    /// The run's time was over in the middle of a statement. Whoever sets its limits.
+    #[error("the time was over before the database had the answer")]
+    OutOfTime,
     /// What a run has read is not what is there any more. Nobody: the run runs again.
     #[error("{why}")]
     Outdated {
@@ -136,6 +142,7 @@ impl DbError {
             Self::Full => "disk-full",
             Self::Corrupt { .. } => "corrupt",
             Self::Busy => "busy",
+            Self::OutOfTime => "out-of-time",
             Self::Outdated { .. } => "outdated",
             Self::Io { .. } => "io",
             Self::Description { .. } => "description",
@@ -161,6 +168,7 @@ impl From<rusqlite::Error> for DbError {
             Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => Self::Busy,
             Some(ErrorCode::SystemIoFailure | ErrorCode::CannotOpen | ErrorCode::PermissionDenied) => Self::Io { why },
             Some(ErrorCode::TooBig) => Self::TooBig,
+            Some(ErrorCode::OperationInterrupted) => Self::OutOfTime,
             _ => Self::Failed { why },
         }
     }
@@ -186,6 +194,12 @@ impl From<DbError> for Error {
 }
 
 impl DbError {
+    /// The limit of the run that was reached, if it was that.
+    #[must_use]
+    pub fn limit(&self) -> Option<Limit> {
+        matches!(self, Self::OutOfTime).then_some(Limit::WallTime)
+    }
+
     /// The failure of the database behind an error, if it is one.
     #[must_use]
     pub fn behind(error: &Error) -> Option<Self> {
@@ -198,6 +212,7 @@ impl DbError {
             "corrupt" => Self::Corrupt { why },
             "read-only" => Self::ReadOnly { why },
             "busy" => Self::Busy,
+            "out-of-time" => Self::OutOfTime,
             "outdated" => Self::Outdated { why },
             "io" => Self::Io { why },
             "too-big" => Self::TooBig,

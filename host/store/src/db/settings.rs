@@ -31,7 +31,7 @@ pub(super) fn tune(conn: &Connection) -> Result<(), DbError> {
     conn.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)?;
     // Writers look after references themselves, as Odoo words the refusals.
     conn.pragma_update(None, "foreign_keys", false)?;
-    // Staged changes live in temporary tables: they must not touch the disk.
+    // What a transaction can be rolled back by, as far as it is no file of the database's own.
     conn.pragma_update(None, "temp_store", "MEMORY")?;
     // 16 MiB of pages for each connection; the operating system caches the rest.
     conn.pragma_update(None, "cache_size", -16 * 1024)?;
@@ -39,6 +39,18 @@ pub(super) fn tune(conn: &Connection) -> Result<(), DbError> {
     conn.set_limit(Limit::SQLITE_LIMIT_LENGTH, 256 << 20)?;
     // No file can be attached to read or write outside of this one.
     conn.set_limit(Limit::SQLITE_LIMIT_ATTACHED, 0)?;
+    Ok(())
+}
+
+/// What a reading connection needs besides.
+pub(super) fn tune_reader(conn: &Connection) -> Result<(), DbError> {
+    // What a question sorts or keeps aside is written to a file without a name once it is large: as much as a question may
+    // take time for would not fit into memory.
+    conn.pragma_update(None, "temp_store", "FILE")?;
+    // Staged changes live in temporary tables. They are not to touch the disk unless a run stages more than 32 MiB, and what
+    // undoes them is kept in memory.
+    conn.pragma_update(Some("temp"), "cache_size", -32 * 1024)?;
+    conn.pragma_update_and_check(Some("temp"), "journal_mode", "MEMORY", |_| Ok(()))?;
     Ok(())
 }
 

@@ -1,5 +1,7 @@
 //! Keys and aggregates as SQL: which column of which table, what is done to it, and how its value reads.
 
+use std::collections::HashSet;
+
 use rusqlite::{Connection, types::ValueRef};
 use triggerbox_model::{
     call::Operation,
@@ -18,7 +20,7 @@ use crate::{
     rights,
 };
 
-/// Longest chain of fields that show other fields.
+/// Longest chain of fields that show other fields, and longest path of a key.
 const MAX_STEPS: usize = 16;
 
 /// A key of the grouping.
@@ -198,6 +200,11 @@ impl<'a> Columns<'a> {
         format!("\"j{}\"", self.joins.len())
     }
 
+    /// How many tables are joined so far.
+    pub(super) fn tables(&self) -> usize {
+        1 + self.joins.len()
+    }
+
     /// A key: `stage_id`, `create_date:month`, `order_id.partner_id`.
     pub(super) fn key(&mut self, text: &str) -> Result<Key, Error> {
         let spec = Spec::parse(text)
@@ -205,6 +212,9 @@ impl<'a> Columns<'a> {
         let mut names: Vec<&str> = vec![spec.field];
         names.extend(spec.rest.into_iter().flat_map(|rest| rest.split('.')));
         let (last, steps) = names.split_last().ok_or_else(|| bad_group(text, "is empty"))?;
+        if steps.len() > MAX_STEPS {
+            return Err(Error::invalid("bad-group", format!("a path to group by has more than {MAX_STEPS} steps")));
+        }
         let (mut model, mut alias) = (self.model, "\"t\"".to_owned());
         let mut path = Vec::new();
         for step in steps {
@@ -647,13 +657,8 @@ impl Shape {
             Self::Truth => Value::Boolean(raw.as_i64().map_err(misfit)? != 0),
             Self::Ids => {
                 let all: Vec<Option<Id>> = serde_json::from_str(raw.as_str().map_err(misfit)?).map_err(misfit)?;
-                let mut ids: Vec<Id> = Vec::new();
-                for id in all.into_iter().flatten() {
-                    if !ids.contains(&id) {
-                        ids.push(id);
-                    }
-                }
-                Value::Ids(ids)
+                let mut seen = HashSet::new();
+                Value::Ids(all.into_iter().flatten().filter(|id| seen.insert(*id)).collect())
             }
             Self::List(field) => Value::Json(list(field, raw.as_str().map_err(misfit)?)?),
             Self::Field(field) => read::decode(field, raw).map_err(misfit)?,
@@ -672,6 +677,9 @@ fn real(raw: ValueRef<'_>) -> Result<f64, Error> {
 /// A JSON list of column values as scripts read them: truths as truths, times as the contract writes them.
 fn list(field: &Field, text: &str) -> Result<String, Error> {
     use serde_json::Value as Json;
+    if !matches!(field.kind, FieldKind::Boolean | FieldKind::Datetime | FieldKind::Json) {
+        return Ok(text.to_owned());
+    }
     let Json::Array(values) = serde_json::from_str(text).map_err(misfit)? else { return Err(misfit("no list")) };
     let values = values.into_iter().map(|value| {
         Ok(match (field.kind, value) {

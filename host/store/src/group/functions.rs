@@ -1,5 +1,10 @@
 //! SQL functions of groupings; each connection must have them.
 
+use std::sync::{
+    Arc,
+    atomic::{AtomicUsize, Ordering},
+};
+
 use jiff::tz::TimeZone;
 use rusqlite::{
     Connection, Error, Result,
@@ -10,7 +15,7 @@ use serde_json::Value as Json;
 use triggerbox_model::time;
 
 use super::bucket::Granularity;
-use crate::query::functions::REFUSED;
+use crate::query::functions::{REFUSED, TOO_BIG};
 
 /// Registers them on a connection.
 ///
@@ -21,7 +26,7 @@ pub fn register(conn: &Connection) -> Result<()> {
     // `tb_bucket('week', value, zone or NULL, first day of the week)`: the bucket's start, in the zone.
     conn.create_scalar_function("tb_bucket", 4, flags, bucket)?;
     // `tb_array(value)`: all values as a JSON list, unset ones too; numbers keep every digit.
-    conn.create_aggregate_function("tb_array", 1, flags, Array)?;
+    conn.create_aggregate_function("tb_array", 1, flags, Array(Arc::default()))?;
     // `tb_float_sum(value)`, `tb_float_avg(value)`: as PostgreSQL does with double precision.
     conn.create_aggregate_function("tb_float_sum", 1, flags, Floats { average: false })?;
     conn.create_aggregate_function("tb_float_avg", 1, flags, Floats { average: true })
@@ -87,24 +92,54 @@ fn bucket(context: &Context<'_>) -> Result<Option<String>> {
     Ok(Some(time::datetime_text(granularity.start(local, week_start).map_err(refused)?)))
 }
 
-struct Array;
+/// Bytes of the lists that one connection makes at once, which are those of one group.
+const MOST_LISTED: usize = 16 << 20;
 
-impl Aggregate<Vec<Json>, Option<String>> for Array {
-    fn init(&self, _: &mut Context<'_>) -> Result<Vec<Json>> {
-        Ok(Vec::new())
+/// Makes lists. How many bytes of them are being made on this connection, its calls have in common.
+struct Array(Arc<AtomicUsize>);
+
+/// A list in the making: its text without the bracket at its end.
+struct List {
+    text: String,
+    /// What all lists of the connection take.
+    all: Arc<AtomicUsize>,
+}
+
+impl Drop for List {
+    fn drop(&mut self) {
+        self.all.fetch_sub(self.text.len(), Ordering::Relaxed);
+    }
+}
+
+impl Aggregate<List, Option<String>> for Array {
+    fn init(&self, _: &mut Context<'_>) -> Result<List> {
+        Ok(List { text: String::new(), all: Arc::clone(&self.0) })
     }
 
-    fn step(&self, context: &mut Context<'_>, values: &mut Vec<Json>) -> Result<()> {
-        values.push(match context.get_raw(0) {
+    fn step(&self, context: &mut Context<'_>, list: &mut List) -> Result<()> {
+        let value = match context.get_raw(0) {
             ValueRef::Null | ValueRef::Blob(_) => Json::Null,
             ValueRef::Integer(number) => Json::from(number),
             ValueRef::Real(number) => Json::from(number),
             ValueRef::Text(text) => Json::from(String::from_utf8_lossy(text)),
-        });
+        };
+        let value = value.to_string();
+        let all = list.all.fetch_add(value.len() + 1, Ordering::Relaxed);
+        list.text.push(if list.text.is_empty() { '[' } else { ',' });
+        list.text.push_str(&value);
+        if all > MOST_LISTED {
+            let most = MOST_LISTED >> 20;
+            let why = format!("{TOO_BIG}the lists of one group take more than {most} MiB; group by more, or count");
+            return Err(Error::UserFunctionError(why.into()));
+        }
         Ok(())
     }
 
-    fn finalize(&self, _: &mut Context<'_>, values: Option<Vec<Json>>) -> Result<Option<String>> {
-        Ok(values.map(|values| Json::Array(values).to_string()))
+    fn finalize(&self, _: &mut Context<'_>, list: Option<List>) -> Result<Option<String>> {
+        Ok(list.filter(|list| !list.text.is_empty()).map(|mut list| {
+            // What was counted is given back, and the bracket is not.
+            list.all.fetch_sub(list.text.len(), Ordering::Relaxed);
+            std::mem::take(&mut list.text) + "]"
+        }))
     }
 }

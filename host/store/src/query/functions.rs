@@ -20,6 +20,9 @@ use triggerbox_model::{
 /// Starts the message of an error that is the question's fault, not the database's.
 pub const REFUSED: &str = "refused: ";
 
+/// Starts the message of an error about what would be larger than an answer may be.
+pub const TOO_BIG: &str = "too big: ";
+
 /// Registers everything on a connection.
 ///
 /// # Errors

@@ -1,9 +1,10 @@
 //! Fields of records: Odoo's `read`.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use rusqlite::{Connection, params_from_iter, types::ValueRef};
 use triggerbox_model::{
+    allowance::Room,
     call::Operation,
     domain::{
         filter::{Cell, Check, Filter, LinkStorage, Subject},
@@ -22,19 +23,40 @@ use crate::{
     rights,
 };
 
+/// Records that are read together: what is made on the way to their values is let go of before the next ones.
+pub(super) const AT_ONCE: usize = 1_000;
+
+/// Values that one answer may hold, whatever they weigh: each takes some tens of bytes on its way to a script.
+const MOST_VALUES: usize = 1_000_000;
+
 /// The named fields of records, in the order of `ids`. Ids that do not exist are left out.
 ///
 /// # Errors
 /// `unknown-field`; `access-denied` when the user may not see a field or one of the records; what the database says.
 pub fn read(conn: &Connection, env: &Env, model: &str, ids: &[Id], fields: &[String]) -> Result<Vec<Row>, Error> {
-    if rights::is_own_preference(env, model, ids, fields.iter().map(String::as_str), Operation::Read) {
-        return read_visible(conn, &env.clone().sudo(), model, ids, fields);
-    }
-    access::check_read(conn, env, model, ids)?;
-    read_visible(conn, env, model, ids, fields)
+    read_within(conn, env, model, ids, fields, &mut { Room::ENDLESS })
 }
 
-/// As [`read`], of records that a search of the same user has just found.
+/// The same as far as there is room: once there is none left, no more is read.
+///
+/// # Errors
+/// As [`read`].
+pub(crate) fn read_within(
+    conn: &Connection,
+    env: &Env,
+    model: &str,
+    ids: &[Id],
+    fields: &[String],
+    room: &mut Room,
+) -> Result<Vec<Row>, Error> {
+    if rights::is_own_preference(env, model, ids, fields.iter().map(String::as_str), Operation::Read) {
+        return read_visible(conn, &env.clone().sudo(), model, ids, fields, room);
+    }
+    access::check_read(conn, env, model, ids)?;
+    read_visible(conn, env, model, ids, fields, room)
+}
+
+/// As [`read_within`], of records that a search of the same user has just found.
 ///
 /// # Errors
 /// As [`read`].
@@ -44,6 +66,7 @@ pub(crate) fn read_visible(
     model: &str,
     ids: &[Id],
     fields: &[String],
+    room: &mut Room,
 ) -> Result<Vec<Row>, Error> {
     let found = env.schema.model(model)?;
     if fields.is_empty() {
@@ -54,13 +77,41 @@ pub(crate) fn read_visible(
             access::check_field(env, found, name, field)?;
         }
     }
-    let mut rows = read_raw(conn, env, found, ids, fields)?;
-    name_links(conn, env, found, fields, &mut rows)?;
+    let once;
+    let ids = if ids.len() > AT_ONCE {
+        let mut seen = HashSet::with_capacity(ids.len());
+        once = ids.iter().copied().filter(|id| seen.insert(*id)).collect::<Vec<_>>();
+        once.as_slice()
+    } else {
+        ids
+    };
+    let mut rows = Vec::new();
+    // Also of no records the fields are looked at.
+    for ids in ids.chunks(AT_ONCE).chain(ids.is_empty().then_some(ids)) {
+        if !room.is_endless() && fields.len().saturating_mul(rows.len() + ids.len()) > MOST_VALUES {
+            let why = format!("the answer has more than {MOST_VALUES} values; read fewer records or fields at once");
+            return Err(Error::invalid("answer-too-big", why));
+        }
+        let mut some = raw(conn, env, found, ids, fields, room)?;
+        name_links(conn, env, found, fields, &mut some, room)?;
+        some.iter().for_each(|_| room.take_record());
+        rows.append(&mut some);
+        if room.is_over() {
+            break;
+        }
+    }
     Ok(rows)
 }
 
 /// Fills the names of many2one values.
-fn name_links(conn: &Connection, env: &Env, model: &Model, fields: &[String], rows: &mut [Row]) -> Result<(), Error> {
+fn name_links(
+    conn: &Connection,
+    env: &Env,
+    model: &Model,
+    fields: &[String],
+    rows: &mut [Row],
+    room: &mut Room,
+) -> Result<(), Error> {
     for (index, name) in fields.iter().enumerate() {
         let Some(relation) = relation_of(env, model, name) else { continue };
         let wanted: BTreeSet<Id> = rows.iter().filter_map(|row| linked(row.values.get(index))).collect();
@@ -70,8 +121,14 @@ fn name_links(conn: &Connection, env: &Env, model: &Model, fields: &[String], ro
         let wanted: Vec<Id> = wanted.into_iter().collect();
         let names = names::display_names(conn, env, &relation, &wanted)?;
         for row in rows.iter_mut() {
+            // Many records may name one with a long name.
+            if room.is_over() {
+                return Ok(());
+            }
             if let Some(Value::Many2one(link)) = row.values.get_mut(index) {
-                link.name = Some(names.get(&link.id).cloned().unwrap_or_default());
+                let name = names.get(&link.id).cloned().unwrap_or_default();
+                room.take(name.len() as u64);
+                link.name = Some(name);
             }
         }
     }
@@ -101,16 +158,27 @@ pub(crate) fn read_raw(
     ids: &[Id],
     fields: &[String],
 ) -> Result<Vec<Row>, Error> {
+    raw(conn, env, model, ids, fields, &mut { Room::ENDLESS })
+}
+
+fn raw(
+    conn: &Connection,
+    env: &Env,
+    model: &Model,
+    ids: &[Id],
+    fields: &[String],
+    room: &mut Room,
+) -> Result<Vec<Row>, Error> {
     let mut columns = Vec::new();
     for name in fields {
         columns.push(source(env, model, name)?);
     }
-    let mut values = stored_values(conn, env, model, ids, &columns)?;
+    let mut values = stored_values(conn, env, model, ids, &columns, room)?;
     let mut computed: Vec<HashMap<Id, Value>> = Vec::new();
     for column in &columns {
         computed.push(match column {
             Source::Stored(..) | Source::Id => HashMap::new(),
-            Source::Many(name, field) => many(conn, env, model, ids, name, field)?,
+            Source::Many(name, field) => many(conn, env, (model, name, field), ids, room)?,
             Source::Path(path) => follow(conn, env, model, ids, path)?,
             Source::Name => names::display_names(conn, env, &model.name, ids)?
                 .into_iter()
@@ -129,7 +197,11 @@ pub(crate) fn read_raw(
                 Source::Stored(..) => stored.next().unwrap_or(Value::Unset),
                 Source::Id => Value::Integer(i32::try_from(*id).unwrap_or(i32::MAX)),
                 Source::Many(..) => computed.remove(id).unwrap_or_else(|| Value::Ids(Vec::new())),
-                Source::Path(_) | Source::Name | Source::Computed(_) => computed.remove(id).unwrap_or(Value::Unset),
+                Source::Path(_) | Source::Name | Source::Computed(_) => {
+                    let value = computed.remove(id).unwrap_or(Value::Unset);
+                    room.take(value.byte_size());
+                    value
+                }
             });
         }
         rows.push(row);
@@ -176,13 +248,14 @@ fn source<'a>(env: &'a Env, model: &'a Model, name: &'a str) -> Result<Source<'a
     })
 }
 
-/// Columns of the records that exist.
+/// Columns of the records that exist, as far as there is room for them.
 fn stored_values(
     conn: &Connection,
     env: &Env,
     model: &Model,
     ids: &[Id],
     columns: &[Source<'_>],
+    room: &mut Room,
 ) -> Result<HashMap<Id, Vec<Value>>, Error> {
     let mut sql = Sql::new(conn);
     sql.push("SELECT t.\"id\"");
@@ -210,9 +283,14 @@ fn stored_values(
         let mut values = Vec::with_capacity(fields.len());
         for (index, (name, field)) in fields.iter().enumerate() {
             let raw = row.get_ref(index + 1).map_err(fault)?;
-            values.push(decode(field, raw).map_err(|why| bad_data(model, name, &why))?);
+            let value = decode(field, raw).map_err(|why| bad_data(model, name, &why))?;
+            room.take(value.byte_size());
+            values.push(value);
         }
         found.insert(row.get(0).map_err(fault)?, values);
+        if room.is_over() {
+            break;
+        }
     }
     Ok(found)
 }
@@ -267,14 +345,13 @@ pub fn decode(field: &Field, raw: ValueRef<'_>) -> Result<Value, String> {
     })
 }
 
-/// Records of a one2many or many2many, in the related model's order.
+/// Records of a one2many or many2many, in the related model's order, as far as there is room for them.
 fn many(
     conn: &Connection,
     env: &Env,
-    model: &Model,
+    (model, name, field): (&Model, &str, &Field),
     ids: &[Id],
-    name: &str,
-    field: &Field,
+    room: &mut Room,
 ) -> Result<HashMap<Id, Value>, Error> {
     let related = env.schema.model(field.relation.as_deref().unwrap_or_default())?;
     let (link, filter) = resolving(conn, env, |context| resolve::members(context, &model.name, name))?;
@@ -313,6 +390,10 @@ fn many(
     let mut found: HashMap<Id, Vec<Id>> = HashMap::new();
     while let Some(row) = rows.next().map_err(fault)? {
         found.entry(row.get(0).map_err(fault)?).or_default().push(row.get(1).map_err(fault)?);
+        room.take(size_of::<Id>() as u64);
+        if room.is_over() {
+            break;
+        }
     }
     Ok(found.into_iter().map(|(id, others)| (id, Value::Ids(others))).collect())
 }

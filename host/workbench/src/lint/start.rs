@@ -1,6 +1,7 @@
 //! What it costs to start a script: measured, on this machine.
 
 use triggerbox_model::{
+    allowance::Allowance,
     call::{Call, Reply},
     event::{Event, Trigger, User},
     limits::{Class, Limit, Limits},
@@ -42,7 +43,7 @@ struct Nobody;
 
 #[async_trait::async_trait]
 impl Host for Nobody {
-    async fn call(&mut self, _: Call) -> Result<Reply, HostFault> {
+    async fn call(&mut self, _: Call, _: Allowance) -> Result<Reply, HostFault> {
         Err(HostFault::new("only the start was wanted"))
     }
 

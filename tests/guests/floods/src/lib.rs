@@ -14,6 +14,10 @@ fn run(event: &Event) -> Result<()> {
         let _ = match what.as_str() {
             "call-bytes" => state::get::<String>(&large.repeat(5)).map(drop),
             "bytes-sent" => state::get::<String>(&large).map(drop),
+            "bytes-logged" => {
+                triggerbox::log::write(triggerbox::log::Level::Info, &large);
+                Ok(())
+            }
             "host-calls" => state::get::<String>("key").map(drop),
             "queries" => leads.count(domain![]).map(drop),
             "records-read" | "bytes-read" => leads.search_read(domain![], &["name", "description"]).map(drop),
