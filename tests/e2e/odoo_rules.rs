@@ -15,6 +15,7 @@ use triggerbox_automation::{
     proposals::{ProposalHash, ProposalState},
     runs::{RunDetail, RunId, RunState},
     scripts::{registry, upload},
+    threads::list,
 };
 use triggerbox_llm::{Models, Services};
 use triggerbox_model::{
@@ -164,22 +165,27 @@ async fn post(office: &Office, id: Id, more: Json) {
     office.admin("crm.lead", "message_post", body).await;
 }
 
-/// An automation rule of Odoo's own, on messages from outside, which posts a note.
-async fn noter(office: &Office) -> Json {
+/// An automation rule of Odoo's own, on leads of this name.
+async fn automation(office: &Office, trigger: &str, domain: &str, code: &str) -> Json {
     let model = json!({ "domain": [["model", "=", "crm.lead"]] });
     let model = office.admin("ir.model", "search", model).await[0].clone();
     let values = json!({
-        "name": "TB note", "model_id": model, "trigger": "on_message_received",
-        "filter_pre_domain": format!("[('name', '=', '{}')]", office.name),
+        "name": "TB note", "model_id": model, "trigger": trigger,
+        domain: format!("[('name', '=', '{}')]", office.name),
     });
     let rule = office.admin("base.automation", "create", json!({ "vals_list": [values] })).await[0].clone();
-    let code = "record.message_post(body='seen', message_type='comment', subtype_xmlid='mail.mt_note')";
     let action = json!({
         "name": "TB note", "state": "code", "code": code, "usage": "base_automation", "model_id": model,
         "base_automation_id": rule,
     });
     office.admin("ir.actions.server", "create", json!({ "vals_list": [action] })).await;
     rule
+}
+
+/// One on messages from outside, which posts a note.
+async fn noter(office: &Office) -> Json {
+    let code = "record.message_post(body='seen', message_type='comment', subtype_xmlid='mail.mt_note')";
+    automation(office, "on_message_received", "filter_pre_domain", code).await
 }
 
 #[tokio::test]
@@ -392,6 +398,30 @@ async fn what_waits_for_a_yes_is_applied_there_exactly_as_it_was_shown() {
     office.close();
 }
 
+// Shows: F035
+#[tokio::test]
+async fn what_odoo_refuses_whoever_says_yes_in_its_own_words_is_not_sent() {
+    let office = Office::open("rules_approver", "guarded").await;
+    let host = office.host().await;
+    host.rule(&rule("ask", &office.name, "on = 'manual'", "priority = 3", "mode = 'approve'")).await.unwrap();
+    let sales = office.backend.account("tb_sales").await.unwrap().user.id;
+    let id = office.lead(json!({ "name": office.name, "user_id": sales })).await;
+    // An automation of Odoo's own, which has nothing to do with rights.
+    let code = format!("if env.uid == {sales}:\n    raise UserError('Sellers do not prioritise')");
+    let guard = automation(&office, "on_create_or_write", "filter_domain", &code).await;
+    let run = host.engine.fire("ask", ADMIN, Trigger::Manual, vec![id]).await.unwrap()[0];
+    host.settle().await;
+    let shown = host.engine.proposal(run).unwrap().unwrap();
+    let error = host.engine.approve(run, shown.hash, SALES, "").await.unwrap_err();
+    assert!(error.code() == "odoo-refused" && error.to_string().contains("Sellers do not"), "{error}");
+    assert_eq!(office.field(id, "priority").await, json!("0"));
+    assert_eq!(host.engine.proposal(run).unwrap().unwrap().state, ProposalState::Waiting);
+    office.admin("base.automation", "unlink", json!({ "ids": [guard] })).await;
+    host.engine.approve(run, shown.hash, SALES, "").await.unwrap();
+    assert_eq!(office.field(id, "priority").await, json!("3"));
+    office.close();
+}
+
 /// A host whose scripts may ask this model.
 fn thinking(server: &ModelServer) -> Config {
     let config = triggerbox_llm::Config::parse(&server.providers()).unwrap();
@@ -433,8 +463,28 @@ async fn a_thread_leaves_one_note_on_its_record_there_and_none_where_there_is_no
         let fields = json!(["body", "subtype_id", "author_id"]);
         office.admin("mail.message", "search_read", json!({ "domain": domain, "fields": fields })).await
     };
+    // Threads of a rule without a model are about no record.
+    host.rule(
+        "name = 'think'\ntrigger = { on = 'schedule', cron = '0 0 1 1 *' }\n\
+         [[actions]]\nscript = 'ai-agent'\nagent = 'clerk'\nparameters = { prompt = 'Think.' }\n",
+    )
+    .await
+    .unwrap();
+    let think = async || {
+        office.lab.asked();
+        let run = host.engine.fire("think", ADMIN, Trigger::Manual, Vec::new()).await.unwrap()[0];
+        host.settle().await;
+        assert_eq!(host.engine.run(run).unwrap().summary.state, RunState::Succeeded, "{:?}", host.engine.run(run));
+        let conn = host.engine.database().snapshot().unwrap();
+        let thread = list::of_run(&conn, run).unwrap().unwrap();
+        assert_eq!((thread.model, thread.record), (None, None));
+        let wants = "SELECT mirrored FROM engine_thread WHERE run = ?1";
+        assert_eq!(conn.query_row(wants, [run], |row| row.get(0)), Ok(0), "no note");
+        office.lab.asked()
+    };
     let changes = |asked: Vec<(String, Json)>| asked.iter().filter(|(path, _)| path.ends_with("server/run")).count();
 
+    assert_eq!(think().await, [], "odoo hears nothing of it");
     let first = run("look", id).await;
     assert_eq!(changes(office.lab.asked()), 1);
     let found = notes(first).await;
@@ -443,14 +493,18 @@ async fn a_thread_leaves_one_note_on_its_record_there_and_none_where_there_is_no
     assert_eq!(note["subtype_id"][1], json!("Note"), "{note}");
 
     // Odoo does not answer, and the note waits; it has done it, and there is one all the same.
-    for cut in [Cut::Before, Cut::After] {
+    for (cut, is_by_thought) in [(Cut::Before, false), (Cut::After, false), (Cut::Before, true)] {
         for _ in 0..=office.backend.config().retries {
             office.lab.cut(cut);
         }
         let late = run("look", id).await;
         let there = usize::from(cut == Cut::After);
         assert_eq!(notes(late).await.as_array().unwrap().len(), there, "{cut:?}");
-        assert_eq!(host.engine.tick_remote().await.unwrap(), 0);
+        // Its turn is the next look, or the end of the next run, also of one that has no note of its own.
+        match is_by_thought {
+            true => assert_eq!(changes(think().await), 1),
+            false => assert_eq!(host.engine.tick_remote().await.unwrap(), 0),
+        }
         assert_eq!(notes(late).await.as_array().unwrap().len(), 1, "{cut:?}");
         office.lab.asked();
         assert_eq!(host.engine.tick_remote().await.unwrap(), 0);

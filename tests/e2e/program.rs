@@ -3,6 +3,7 @@
 use std::{ffi::OsStr, fs, os::unix::ffi::OsStrExt, path::Path};
 
 use snapbox::cmd::{Command, cargo_bin};
+use triggerbox_store::db::{Database, Mode};
 
 fn triggerbox(folder: &Path) -> Command {
     let program = Command::new(cargo_bin!("triggerbox")).current_dir(folder);
@@ -34,6 +35,14 @@ fn a_new_script_builds_passes_its_tests_and_runs() {
     let report = run(&["run", "big-deals/big-deals.wasm", "--model", "crm.lead", "--ids", "1", "--dry-run"]);
     assert!(report.contains("leads noted"), "{report}");
     run(&["db", "demo", "crm.db"]);
+    {
+        // Whoever only shows what would change does so beside the one who changes.
+        let _held = Database::open(&folder.path().join("crm.db"), Mode::Write).unwrap();
+        let dry =
+            ["run", "big-deals/big-deals.wasm", "--model", "crm.lead", "--ids", "1", "--db", "crm.db", "--dry-run"];
+        assert!(run(&dry).contains("leads noted"));
+        triggerbox(folder.path()).args(&dry[..dry.len() - 1]).assert().failure();
+    }
     run(&["scripts", "upload", "big-deals/big-deals.wasm", "--db", "crm.db"]);
     run(&["rules", "apply", "big-deals/rules", "--db", "crm.db"]);
     let standing = run(&["rules", "diagnose", "big-deals", "--db", "crm.db"]);

@@ -21,6 +21,7 @@ use crate::{
     error::EngineError,
     index::{self, Armed, Index},
     rule::stored::{self, Stored},
+    runs::RunId,
 };
 
 /// One cause.
@@ -32,6 +33,9 @@ pub struct Cause {
     pub sentence: String,
     /// What to do about it.
     pub remedy: String,
+    /// The run that the sentence repeats the words of: for who may see that run.
+    #[serde(skip)]
+    pub run: Option<RunId>,
 }
 
 /// What a diagnosis goes by.
@@ -41,6 +45,8 @@ struct Case<'a> {
     policy: &'a Policy,
     stored: Stored,
     armed: &'a Armed,
+    /// Whether the record matches the rule's domain where it is; none: that is looked up here, if records are here.
+    holds: Option<bool>,
     causes: Vec<Cause>,
 }
 
@@ -56,12 +62,23 @@ pub fn diagnose(
     record: Option<Id>,
     now: Timestamp,
 ) -> Result<Vec<Cause>, EngineError> {
+    diagnose_known(database, policy, rule, (record, None), now)
+}
+
+/// The same of a record of which it is known elsewhere whether it matches the rule's domain.
+pub(crate) fn diagnose_known(
+    database: &Database,
+    policy: &Policy,
+    rule: &str,
+    (record, holds): (Option<Id>, Option<bool>),
+    now: Timestamp,
+) -> Result<Vec<Cause>, EngineError> {
     let conn = database.snapshot()?;
     let env = index::environment(database, now)?;
     let stored = stored::get(&conn, rule)?;
     let index = Index::load(&conn, env.clone(), None)?;
     let armed = index.rule(rule)?;
-    let mut case = Case { conn: &conn, env: &env, policy, stored, armed, causes: Vec::new() };
+    let mut case = Case { conn: &conn, env: &env, policy, stored, armed, holds, causes: Vec::new() };
     case.standing()?;
     match record {
         Some(record) => case.record(record)?,
@@ -75,6 +92,6 @@ pub fn diagnose(
 
 impl Case<'_> {
     fn found(&mut self, code: &'static str, sentence: impl Into<String>, remedy: impl Into<String>) {
-        self.causes.push(Cause { code, sentence: sentence.into(), remedy: remedy.into() });
+        self.causes.push(Cause { code, sentence: sentence.into(), remedy: remedy.into(), run: None });
     }
 }

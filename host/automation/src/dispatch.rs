@@ -226,19 +226,16 @@ impl Dispatcher<'_> {
             due,
         ])?;
         let run = self.conn.last_insert_rowid();
-        let blockers = lanes::enter(self.conn, &rule.rule.name, run, &firing.records)?;
+        let blockers = lanes::enter(self.conn, &rule.rule.name, run, &firing.lanes())?;
         if blockers > 0 {
-            self.block(run, blockers)?;
+            let sql = "UPDATE engine_run SET blockers = ?2 WHERE id = ?1";
+            self.conn.prepare_cached(sql)?.execute((run, blockers))?;
         }
         Ok(run)
     }
 
-    pub(crate) fn block(&self, run: i64, blockers: u32) -> rusqlite::Result<()> {
-        let sql = "UPDATE engine_run SET blockers = blockers + ?2 WHERE id = ?1";
-        self.conn.prepare_cached(sql)?.execute((run, blockers)).map(drop)
-    }
-
-    /// Adds a batch to a run of the same rule that was not started yet, if there is one.
+    /// Adds a batch to a run of the same rule that was not started yet, if there is one that has the new records to itself:
+    /// behind a run that waits for it in another lane it would wait for ever.
     fn join_waiting(&self, batch: &Batch) -> Result<bool, EngineError> {
         let rule = &batch.rule.rule;
         let record = match rule.dispatch {
@@ -254,20 +251,21 @@ impl Dispatcher<'_> {
             .query_row((&rule.name, record), |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))
             .optional()?;
         let Some((run, request, actor)) = found else { return Ok(false) };
-        let mut firing: Firing = serde_json::from_str(&request)?;
+        // One that cannot be read is over when it is its turn.
+        let Ok(mut firing) = serde_json::from_str::<Firing>(&request) else { return Ok(false) };
         if !firing.takes(&batch.firing) {
             return Ok(false);
         }
         let new: Vec<Id> = batch.firing.records.iter().copied().filter(|id| !firing.records.contains(id)).collect();
+        if lanes::are_taken(self.conn, &rule.name, &new)? {
+            return Ok(false);
+        }
         firing.join(batch.firing.clone());
         // They had a hand in it as much as the first one.
         firing::add(&mut firing.also_by, Some(self.cause.actor).filter(|other| *other != actor));
         let sql = "UPDATE engine_run SET request = ?2 WHERE id = ?1";
         self.conn.prepare_cached(sql)?.execute((run, serde_json::to_string(&firing)?))?;
-        let blockers = lanes::enter(self.conn, &rule.name, run, &new)?;
-        if blockers > 0 {
-            self.block(run, blockers)?;
-        }
+        lanes::enter(self.conn, &rule.name, run, &new)?;
         Ok(true)
     }
 

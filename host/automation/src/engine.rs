@@ -8,6 +8,7 @@ mod before;
 mod change;
 mod control;
 mod deliver;
+mod diagnose;
 mod draft;
 mod dry;
 mod due;
@@ -20,6 +21,7 @@ mod readable;
 mod remote;
 mod replay;
 mod retain;
+mod shown;
 mod source;
 mod time;
 mod work;
@@ -45,11 +47,12 @@ pub use self::{
     draft::DraftAnswer,
     dry::DryRun,
     erase::Erased,
-    observe::{Attempt, Observer},
+    observe::{Attempt, Bookkeeper, Fault, Observer, Overseer, Work},
     odoo::{Drained, SET_ASIDE},
     readable::Readable,
     replay::Backtest,
     retain::{Going, Retained},
+    shown::Fields,
     work::Workers,
 };
 use crate::{
@@ -94,6 +97,10 @@ struct Inner {
     ended: Notify,
     /// Who is told of each try.
     observer: OnceLock<Observer>,
+    /// Who is told what dry runs spend.
+    bookkeeper: OnceLock<Bookkeeper>,
+    /// Who is told what of the engine's own work failed.
+    overseer: OnceLock<Overseer>,
 }
 
 /// A try that is under way.
@@ -153,6 +160,8 @@ impl Engine {
                 wake: Arc::default(),
                 ended: Notify::new(),
                 observer: OnceLock::new(),
+                bookkeeper: OnceLock::new(),
+                overseer: OnceLock::new(),
             }),
         })
     }

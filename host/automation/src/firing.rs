@@ -18,6 +18,9 @@ pub struct Firing {
     /// To which records of the rule's model, each once.
     #[serde(default, skip_serializing_if = "Vec::is_empty", deserialize_with = "read_once")]
     pub records: Vec<Id>,
+    /// Those that the rule's source gave, where the event brought none: with them, it is about these.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub found: Vec<Id>,
     /// The changed fields as they were.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub old_values: Vec<Snapshot>,
@@ -39,6 +42,7 @@ impl Firing {
         Self {
             trigger,
             records: each_once(records),
+            found: Vec::new(),
             old_values: Vec::new(),
             actor: None,
             also_by: Vec::new(),
@@ -59,6 +63,15 @@ impl Firing {
             ChangeKind::Created => Self::new(Trigger::Created, vec![record]),
             ChangeKind::Deleted => Self::new(Trigger::Deleted(vec![before()]), vec![record]),
             ChangeKind::Updated => Self { old_values: vec![before()], ..Self::new(Trigger::Updated, vec![record]) },
+        }
+    }
+
+    /// The lanes that its run stands in: one for each record. Slots of a schedule without records stand in one of their own, in
+    /// the order of their times.
+    pub(crate) fn lanes(&self) -> Vec<Id> {
+        match self.trigger {
+            Trigger::Scheduled(_) if self.records.is_empty() => vec![0],
+            _ => self.records.clone(),
         }
     }
 

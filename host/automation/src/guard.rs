@@ -3,7 +3,7 @@
 
 use std::{collections::HashSet, sync::Arc};
 
-use triggerbox_llm::{Calls, Halt, Unavailable};
+use triggerbox_llm::{Calls, Halt, Unavailable, is_reading};
 use triggerbox_model::{
     allowance::Allowance,
     call::{Answer, Call, DomainSource, HttpRequest, LlmRequest, Page, RUN_SCRIPT, Reply, WITH_CONTEXT},
@@ -20,6 +20,7 @@ use triggerbox_store::session::Session;
 use crate::{
     journal::Entry,
     needs::needs,
+    parking::Parking,
     plan::{Judged, Planning, Stage},
     records::Records,
     tools::{self, Asked, Toolbox, Within},
@@ -41,6 +42,8 @@ pub struct Guard<R = Session> {
     planning: Option<Planning>,
     judged: Option<Judged>,
     tools: Option<Toolbox>,
+    /// How far the run is, where policy may want a yes for a part of it.
+    parking: Option<Arc<Parking>>,
     /// The call that set the context that its calls are made in now, of a run that has tools.
     context: Option<Call>,
     /// A script of the tools runs, and this is what it has asked so far.
@@ -63,6 +66,7 @@ impl<R: Records> Guard<R> {
             planning: None,
             judged: None,
             tools: None,
+            parking: None,
             context: None,
             within: None,
             last_within: Vec::new(),
@@ -86,6 +90,12 @@ impl<R: Records> Guard<R> {
     #[must_use]
     pub(crate) fn with_tools(self, tools: Option<Toolbox>) -> Self {
         Self { tools, ..self }
+    }
+
+    /// Has what waits for a yes and what is sent keep apart.
+    #[must_use]
+    pub(crate) fn with_parking(self, parking: Option<Arc<Parking>>) -> Self {
+        Self { parking, ..self }
     }
 
     /// What the script asked that was run by the last call.
@@ -150,9 +160,19 @@ impl<R: Records> Guard<R> {
         if let Some(Err(error)) = self.planning.as_ref().map(Planning::may_send) {
             return Ok(Err(error));
         }
+        let parking = self.parking.clone().filter(|_| !is_reading(&request.method));
+        if let Some(Err(error)) = parking.as_ref().map(|parking| parking.may_send(&request.method)) {
+            return Ok(Err(error));
+        }
         self.rest()?;
         match &mut self.outside {
-            Some(outside) => outside.send(&self.authority, request).await.map_err(fault),
+            Some(outside) => {
+                let reply = outside.send(&self.authority, request).await.map_err(fault);
+                if let Some(parking) = parking.filter(|_| outside.wrote()) {
+                    parking.set_sent();
+                }
+                reply
+            }
             None => Ok(Err(Error::unavailable(
                 "http-not-configured",
                 "no host is granted for HTTP requests; an administrator can grant one by name",
@@ -179,6 +199,12 @@ impl<R: Records> Guard<R> {
             Err(error) => return Ok(Err(error)),
         };
         let mark = self.session.mark();
+        let waited = self.parking.as_ref().is_some_and(|parking| parking.waits());
+        let undone = |guard: &Self| {
+            if let Some(parking) = &guard.parking {
+                parking.set_waits(waited);
+            }
+        };
         // It begins in the run's own context, whatever the script that wants it has set.
         if let Some(context) = self.context.clone()
             && let Err(error) = self.session.answer(left(context), self.may).await?
@@ -204,6 +230,7 @@ impl<R: Records> Guard<R> {
         let name = within.tool.name();
         let Some(run) = ran? else {
             self.session.undo(mark, self.may)?;
+            undone(self);
             let text =
                 format!("all places for scripts that run as tools are taken, so that `{name}` did not run; try again");
             return Ok(Err(Error::unavailable("no-place", text)));
@@ -233,6 +260,7 @@ impl<R: Records> Guard<R> {
                 error.message = error.message.replace(id.as_str(), "(a new record)");
             }
             self.session.undo(mark, self.may)?;
+            undone(self);
         }
         Ok(Ok(Answer::Ran(Box::new(tools::ran(result, &run)))))
     }
@@ -296,19 +324,29 @@ impl<R: Records> Guard<R> {
     }
 
     async fn answer(&mut self, mut call: Call) -> Result<Reply, HostFault> {
-        if let Err(error) = self.judge(&mut call).await? {
+        let needs = match self.judge(&mut call).await? {
+            Ok(needs) => needs,
+            Err(error) => return Ok(Err(error)),
+        };
+        if let Call::CallMethod { model, method, .. } = &call
+            && self.authority.is_read_only(model, method)
+        {
+            return self.session.ask_method(call, self.may).await;
+        }
+        let Some(parking) = self.parking.clone() else { return self.session.answer(call, self.may).await };
+        let wanted = parking.wanted(&self.authority.policy, &call, &needs);
+        if let Some(Err(error)) = wanted.map(|operation| parking.may_stage(operation)) {
             return Ok(Err(error));
         }
-        match &call {
-            Call::CallMethod { model, method, .. } if self.authority.is_read_only(model, method) => {
-                self.session.ask_method(call, self.may).await
-            }
-            _ => self.session.answer(call, self.may).await,
+        let reply = self.session.answer(call, self.may).await?;
+        if wanted.is_some() && reply.is_ok() {
+            parking.set_waits(true);
         }
+        Ok(reply)
     }
 
-    /// Whether the three sides allow a call; narrows it to the records that they allow.
-    async fn judge(&mut self, call: &mut Call) -> Result<Result<(), Error>, HostFault> {
+    /// Whether the three sides allow a call, and what it needs; narrows it to the records that they allow.
+    async fn judge(&mut self, call: &mut Call) -> Result<Result<Vec<Need>, Error>, HostFault> {
         // Before anything is asked of the backend.
         if let Some(Err(error)) = self.planning.as_ref().map(Planning::planned) {
             return Ok(Err(error));
@@ -336,7 +374,7 @@ impl<R: Records> Guard<R> {
                 return Ok(Err(error));
             }
         }
-        Ok(Ok(()))
+        Ok(Ok(needs))
     }
 
     /// Searches get the grants' domains added; calls that name records are refused when one is outside of them.

@@ -1,4 +1,5 @@
-//! Order: a run stands in one lane for each of its records, and starts when it is first in all of them.
+//! Order: a run stands in one lane for each of its records, and starts when it is first in all of them. It enters them all at
+//! once, or later ones only where nobody stands: no two runs wait for each other.
 
 use rusqlite::{Connection, OptionalExtension};
 use triggerbox_model::value::Id;
@@ -15,6 +16,17 @@ pub(crate) fn enter(conn: &Connection, rule: &str, run: i64, records: &[Id]) -> 
         blockers += u32::from(before.is_some());
     }
     Ok(blockers)
+}
+
+/// Whether a run stands in one of these lanes.
+pub(crate) fn are_taken(conn: &Connection, rule: &str, records: &[Id]) -> rusqlite::Result<bool> {
+    let mut taken = conn.prepare_cached("SELECT 1 FROM engine_lane WHERE rule = ?1 AND record = ?2 LIMIT 1")?;
+    for record in records {
+        if taken.exists((rule, record))? {
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }
 
 /// Takes a run out of its lanes. Who becomes the first in one has a blocker less.

@@ -36,6 +36,7 @@
 //! | [`runner`] | one run without an engine: attempts, commit or dry run |
 //! | [`report`] | what came of it |
 //! | [`guard`] | judges each call by script, rule and policy |
+//! | [`parking`] | what waits for a yes has sent nothing |
 //! | [`needs`] | which rights a call needs |
 //! | [`outside`] | keeps calls to language models and other services in the database |
 //! | [`pace`] | counts how the runs of each hour ended |
@@ -68,6 +69,7 @@ pub mod needs;
 pub mod outside;
 pub mod pace;
 mod packed;
+pub mod parking;
 pub mod people;
 pub mod plan;
 pub mod play;

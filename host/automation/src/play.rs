@@ -26,6 +26,7 @@ use triggerbox_store::{
 use crate::{
     guard::{Guard, LogSink},
     journal::{Keep, Recorder, Recording},
+    parking::Parking,
     people::Person,
     plan::{self, Planning},
     records::Records,
@@ -67,6 +68,8 @@ pub struct Task {
     pub previous: Option<PreviousRun>,
     /// How the rule dispatches; none: there is no rule.
     pub dispatch: Option<Dispatch>,
+    /// How far the try is, where policy may want a yes for a part of it.
+    pub parking: Option<Arc<Parking>>,
 }
 
 /// One script of a run.
@@ -204,6 +207,7 @@ pub(crate) async fn play_over<R: Records>(
         let guard = Guard::new(session, Arc::clone(&step.authority), log)
             .with_outside(calls)
             .with_planning(planning)
+            .with_parking(task.parking.clone())
             .with_tools(Toolbox::new(step.tools.clone(), event.clone()));
         let recorder = Recorder::new(guard, keep);
         let run = step.script.run(event.clone(), step.limits, Box::new(recorder)).await;

@@ -237,7 +237,14 @@ fn select(conn: &Connection, condition: &str, params: impl rusqlite::Params) -> 
     let mut found = Vec::new();
     for row in rows {
         let (proposal, diff) = row?;
-        found.push(Proposal { diff: unpack(&diff)?, ..proposal });
+        // One that is damaged must not hide the others; nobody can say yes to it.
+        found.push(match unpack(&diff) {
+            Ok(diff) => Proposal { diff, ..proposal },
+            Err(error) => {
+                let why = format!("{}; what it would change cannot be shown any more: {error}", proposal.why);
+                Proposal { why, ..proposal }
+            }
+        });
     }
     Ok(found)
 }
@@ -249,7 +256,24 @@ pub(crate) fn waiting(
     shown: Option<ProposalHash>,
     now: i64,
 ) -> Result<Proposed, EngineError> {
-    let sql = "SELECT state, hash, changes, expires FROM engine_proposal WHERE run = ?1";
+    let (changes, diff) = still_waits(conn, run, shown, now)?;
+    // Nobody can have looked at what cannot be shown.
+    unpack::<Diff>(&diff).and_then(|_| unpack(&changes)).map_err(|error| {
+        let text = format!(
+            "what run {run} proposes cannot be read any more; reject it, and have the run tried again: {error}"
+        );
+        Error::rejected("damaged-proposal", text).into()
+    })
+}
+
+/// Refuses where a proposal does not wait any more, or is not the one that was shown. Its changes and its diff, packed.
+pub(crate) fn still_waits(
+    conn: &Connection,
+    run: RunId,
+    shown: Option<ProposalHash>,
+    now: i64,
+) -> Result<(Vec<u8>, Vec<u8>), EngineError> {
+    let sql = "SELECT state, hash, changes, expires, diff FROM engine_proposal WHERE run = ?1";
     let mut statement = conn.prepare_cached(sql)?;
     let mut rows = statement.query([run])?;
     let Some(row) = rows.next()? else {
@@ -268,7 +292,7 @@ pub(crate) fn waiting(
         let text = format!("the proposal of run {run} is another one by now; look at it again");
         return Err(Error::rejected("another-proposal", text).into());
     }
-    unpack(&changes)
+    Ok((changes, row.get(4)?))
 }
 
 /// What a yes to a run's proposal would apply; none, if it proposes nothing.

@@ -78,16 +78,17 @@ pub(crate) fn claim(
     }
     let mut claims = Vec::new();
     while claims.len() < most {
-        let before = claims.len();
+        let mut met = false;
         for (rule, queue) in &mut queues {
             if claims.len() < most
                 && let Some(run) = queue.next()
             {
-                claims.push(take(conn, rule, run, now)?);
+                claims.extend(take(conn, rule, run, now)?);
                 after.clone_from(&rule.rule.name);
+                met = true;
             }
         }
-        if claims.len() == before {
+        if !met {
             break;
         }
     }
@@ -128,7 +129,8 @@ fn due(conn: &Connection, rule: &Armed, now: i64, most: usize) -> Result<Vec<Run
     Ok(rows.into_iter().take(room).map(|(run, _)| run).collect())
 }
 
-fn take(conn: &Connection, rule: &Arc<Armed>, run: RunId, now: i64) -> Result<Claim, EngineError> {
+/// Claims a run. One whose request cannot be read is over instead: it must not keep the others from their turn.
+fn take(conn: &Connection, rule: &Arc<Armed>, run: RunId, now: i64) -> Result<Option<Claim>, EngineError> {
     let sql = "UPDATE engine_run SET state = 'running', fence = fence + 1, attempt = attempt + 1, rule_version = ?2, \
                lease_until = ?3, run_as = ?4, superuser = ?5 WHERE id = ?1 \
                RETURNING fence, key, attempt, retries, root, depth, model, request, class, actor, seed, at, away_since";
@@ -155,7 +157,23 @@ fn take(conn: &Connection, rule: &Arc<Armed>, run: RunId, now: i64) -> Result<Cl
         };
         Ok((claim, row.get::<_, String>(7)?))
     })?;
-    Ok(Claim { firing: serde_json::from_str(&request)?, ..claim })
+    match serde_json::from_str(&request) {
+        Ok(firing) => Ok(Some(Claim { firing, ..claim })),
+        Err(error) => {
+            let (code, message) = damaged(&error);
+            end(conn, run, now, RunState::Failed, code, Some(&message))?;
+            Ok(None)
+        }
+    }
+}
+
+/// What is said of a run whose request cannot be read.
+fn damaged(error: &serde_json::Error) -> (&'static str, String) {
+    let message = format!(
+        "what it was fired with cannot be read any more, so that it cannot run: {error}; whoever changed the database file \
+         knows why"
+    );
+    ("damaged-run", message)
 }
 
 fn class_of(name: &str) -> Class {
@@ -296,8 +314,11 @@ pub(crate) fn requeue(conn: &Connection, run: RunId, now: i64) -> Result<(), Eng
     if state == RunState::OutcomeUnknown {
         ledger::make_again(conn, &key)?;
     }
-    let firing: Firing = serde_json::from_str(&request)?;
-    let blockers = lanes::enter(conn, &rule, run, &firing.records)?;
+    let firing: Firing = serde_json::from_str(&request).map_err(|error| {
+        let (code, message) = damaged(&error);
+        Error::rejected(code, format!("run {run}: {message}"))
+    })?;
+    let blockers = lanes::enter(conn, &rule, run, &firing.lanes())?;
     let sql = "UPDATE engine_run SET state = 'queued', due = ?2, retries = 0, crashes = 0, blockers = ?3, finished = NULL, \
                code = NULL, message = NULL, outcome = NULL WHERE id = ?1";
     conn.prepare_cached(sql)?.execute((run, now, blockers))?;

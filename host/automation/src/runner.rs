@@ -187,6 +187,7 @@ pub(crate) fn task(request: &Request, run_id: &str, attempt: u32) -> Task {
         now: request.now,
         previous: request.previous.clone(),
         dispatch: None,
+        parking: None,
     }
 }
 

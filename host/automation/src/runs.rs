@@ -5,7 +5,7 @@ use rusqlite::{Connection, OptionalExtension, Row, types::Value as Cell};
 use serde::{Deserialize, Serialize};
 use triggerbox_model::{
     error::Error,
-    event::Outcome,
+    event::{Outcome, Trigger},
     value::{Id, RecordRef},
 };
 
@@ -266,10 +266,16 @@ pub fn detail(conn: &Connection, run: RunId) -> Result<RunDetail, EngineError> {
     let Some((summary, request, outcome)) = found else { return Err(unknown(run).into()) };
     Ok(RunDetail {
         summary,
-        firing: serde_json::from_str(&request)?,
-        outcome: outcome.map(|json| serde_json::from_str(&json)).transpose()?,
+        firing: serde_json::from_str(&request).unwrap_or_else(|error| unreadable(&error)),
+        outcome: outcome.and_then(|json| serde_json::from_str(&json).ok()),
         attempts: attempts(conn, run)?,
     })
+}
+
+/// What is shown in place of a request that cannot be read: the rest of the run can.
+fn unreadable(error: &serde_json::Error) -> Firing {
+    let warning = format!("what it was fired with cannot be read any more: {error}");
+    Firing { warnings: vec![warning], ..Firing::new(Trigger::Other("damaged".to_owned()), Vec::new()) }
 }
 
 /// One run, as lists show it.

@@ -97,7 +97,7 @@ pub fn note(conn: &Connection, scope: &str, key: &str, now: i64) -> rusqlite::Re
     conn.prepare_cached(sql)?.execute((scope, key, now)).map(drop)
 }
 
-/// Where it is noted that a rule before a write broke; the key is the rule.
+/// Where it is noted that a rule broke that was asked before a write, or while a form was edited; the key is the rule.
 pub const BROKEN_BEFORE: &str = "before";
 
 /// Where it is noted that a rule was paused because its times could not be told; the key is the rule, the answer the reason

@@ -18,8 +18,8 @@ pub mod session;
 
 pub use self::{
     chain::remembered,
-    list::{ThreadFilter, ThreadSummary, count, list, may_see, of_run},
+    list::{ThreadFilter, ThreadSummary, asks_for, count, list, may_see, of_run},
     read::{Entry, Said, Thread, read},
     search::says,
-    session::renew,
+    session::{nearly_over, renew},
 };

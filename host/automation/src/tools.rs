@@ -9,6 +9,7 @@ use std::{collections::HashMap, sync::Arc};
 use serde::Deserialize;
 use serde_json::{Map, Value as Json, json};
 use tokio::sync::{mpsc, oneshot};
+use triggerbox_llm::is_reading;
 use triggerbox_model::{
     allowance::Allowance,
     call::{Call, Ran, Reply},
@@ -102,11 +103,6 @@ impl ScriptTool {
             ..outer.clone()
         }
     }
-}
-
-/// Whether a request by this method only reads.
-pub(crate) fn is_reading(method: &str) -> bool {
-    matches!(method, "GET" | "HEAD")
 }
 
 /// The scripts that a run may run, and what their runs are made of.

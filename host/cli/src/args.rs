@@ -308,6 +308,13 @@ pub(crate) struct OutsideArgs {
     pub(crate) matching: MatchingName,
 }
 
+impl OutsideArgs {
+    /// Whether any of them is given.
+    pub(crate) fn asks(&self) -> bool {
+        self.providers.is_some() || self.llm.is_some() || self.recording.is_some()
+    }
+}
+
 /// Where answers of language models come from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum LlmMode {

@@ -224,6 +224,16 @@ pub fn make_again(conn: &Connection, run: &str) -> rusqlite::Result<()> {
     conn.prepare_cached(sql)?.execute([run]).map(drop)
 }
 
+/// Whether some attempt of a run sent a request that changes something elsewhere, or may have.
+///
+/// # Errors
+/// What SQLite says.
+pub fn wrote(conn: &Connection, run: &str) -> rusqlite::Result<bool> {
+    let sql = "SELECT 1 FROM llm_call WHERE run = ? AND kind = 'http' AND state <> 'failed' \
+               AND request ->> '$.method' NOT IN ('GET', 'HEAD')";
+    conn.prepare_cached(sql)?.exists([run])
+}
+
 /// Stores the plan of a run, with what was judged of it, as JSON.
 ///
 /// # Errors

@@ -38,6 +38,6 @@ pub use self::{
     config::Config,
     ledger::Ledger,
     models::Models,
-    outside::{Calls, Halt, Outside, Seat, Services, Session, Spender, Spent, Unavailable},
+    outside::{Calls, Halt, Outside, Seat, Services, Session, Spender, Spent, Unavailable, is_reading},
     recording::{Matching, Origin, Recording},
 };

@@ -41,10 +41,16 @@ struct Recorded {
 }
 
 impl Models {
-    /// None: every question fails.
+    /// Nobody is asked, whoever is set later: every question fails.
     #[must_use]
     pub fn off() -> Self {
         Self { config: Config::default(), from: Arc::new(From::Nowhere) }
+    }
+
+    /// No provider yet: every question fails until there is one.
+    #[must_use]
+    pub fn none() -> Self {
+        Self { config: Config::default(), from: Arc::new(From::Providers(BTreeMap::new())) }
     }
 
     /// The providers answer.
@@ -83,13 +89,12 @@ impl Models {
     }
 
     /// The same with more providers, and a default where the configuration names none. None: a recording answers, or is made,
-    /// and nobody else is asked.
+    /// or models are off, and nobody else is asked.
     #[must_use]
     pub fn with(&self, more: &[Arc<Connection>], default_model: Option<&str>) -> Option<Self> {
         let mut providers = match &*self.from {
-            From::Nowhere => BTreeMap::new(),
             From::Providers(providers) => providers.clone(),
-            From::Recorder { .. } | From::Recording(_) => return None,
+            From::Nowhere | From::Recorder { .. } | From::Recording(_) => return None,
         };
         let mut config = self.config.clone();
         for connection in more {
@@ -165,6 +170,12 @@ impl Models {
     #[must_use]
     pub fn is_replay(&self) -> bool {
         matches!(*self.from, From::Recording(_))
+    }
+
+    /// Whether nobody is asked.
+    #[must_use]
+    pub fn is_off(&self) -> bool {
+        matches!(*self.from, From::Nowhere)
     }
 
     /// How many recorded exchanges were not asked for.

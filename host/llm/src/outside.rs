@@ -182,6 +182,8 @@ pub struct Calls {
     written: Written,
     /// The last call came to nothing because somebody was not available.
     unavailable: Option<Unavailable>,
+    /// A request that changes something elsewhere was sent, or may have been.
+    wrote: bool,
 }
 
 impl Calls {
@@ -195,6 +197,7 @@ impl Calls {
             said: Said::default(),
             written: Written::default(),
             unavailable: None,
+            wrote: false,
         }
     }
 
@@ -211,12 +214,19 @@ impl Calls {
     pub fn after(&mut self, within: Self) {
         self.made = within.made;
         self.unavailable = within.unavailable;
+        self.wrote |= within.wrote;
     }
 
     /// Who was not available when the run asked last. A script that fails then may succeed another time.
     #[must_use]
     pub fn unavailable(&self) -> Option<&Unavailable> {
         self.unavailable.as_ref()
+    }
+
+    /// Whether a request that changes something elsewhere was sent, or may have been.
+    #[must_use]
+    pub fn wrote(&self) -> bool {
+        self.wrote
     }
 
     /// To be called when a call is answered, before the script goes on: waits for a seat.
@@ -329,7 +339,8 @@ impl Calls {
             Ok(prepared) => prepared,
             Err(error) => return Ok(Err(error)),
         };
-        if self.outside.only_reads && !matches!(request.method.as_str(), "GET" | "HEAD") {
+        let writes = !is_reading(&request.method);
+        if self.outside.only_reads && writes {
             let text = format!("a run whose changes are not applied sends no {}", request.method);
             return Ok(Err(Error::unavailable("http-not-sent", text)));
         }
@@ -340,7 +351,10 @@ impl Calls {
         let intent = self.intent(kind, hash, kept, Vec::new(), Amount::default());
         let call = match self.outside.ledger.begin(intent).await? {
             Begun::Go(call) => call,
-            Begun::Known(reply) => return Ok(reply),
+            Begun::Known(reply) => {
+                self.wrote |= writes;
+                return Ok(reply);
+            }
             Begun::Over(breach) => return Err(Halt::Over(breach)),
             Begun::Unknown => {
                 let place = request.url.split(['?', '#']).next().unwrap_or_default();
@@ -358,6 +372,7 @@ impl Calls {
         let sent = web.send(prepared, body).await;
         self.unavailable = passing(&method, &url, repeatable, &sent, self.outside.services.clock.now());
         let known = sent.as_ref().err().is_none_or(|failed| !failed.may_have_arrived);
+        self.wrote |= writes && (sent.is_ok() || !known);
         let reply = sent.map(Answer::Response).map_err(|failed| failed.error);
         let passing = self.unavailable.is_some();
         let end = End { at: self.now(), used: Some(Amount::default()), known, reply: reply.clone(), passing };
@@ -437,6 +452,12 @@ impl Calls {
     fn now(&self) -> i64 {
         self.outside.services.clock.now().as_millisecond()
     }
+}
+
+/// Whether a request by this method only reads.
+#[must_use]
+pub fn is_reading(method: &str) -> bool {
+    matches!(method, "GET" | "HEAD")
 }
 
 /// Whether a request may go better after a while, and may be made again.

@@ -134,6 +134,17 @@ pub enum Command {
     Update(Id, Vec<FieldValue>),
 }
 
+impl Command {
+    /// What it writes on the related record.
+    #[must_use]
+    pub fn values(&self) -> &[FieldValue] {
+        match self {
+            Self::Create(values) | Self::Update(_, values) => values,
+            Self::Link(_) | Self::Unlink(_) | Self::Delete(_) | Self::Clear | Self::Replace(_) => &[],
+        }
+    }
+}
+
 /// An operation that rights are about.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -527,7 +538,7 @@ impl Answer {
 pub struct Extra {
     /// Lines that were copied with their record.
     pub written: u64,
-    /// Records that left a list, and were deleted because they cannot be without it.
+    /// Records that were deleted with others, because they cannot be without them or without the list that they left.
     pub deleted: u64,
 }
 

@@ -610,7 +610,16 @@ impl Meter {
         }
         match call {
             Call::Write { model, ids, .. } => self.write_records(model, ids),
-            Call::Relate { target, .. } => self.write_records(&target.model, &[target.id]),
+            Call::Relate { target, field, commands } => {
+                self.write_records(&target.model, &[target.id])?;
+                let lines = commands.iter().filter_map(|command| match command {
+                    Command::Update(line, _) => Some(*line),
+                    _ => None,
+                });
+                // Of which model the lines are, the call does not say: they are counted by the list that they are in.
+                self.write_records(&format!("{}.{field}", target.model), &lines.collect::<Vec<_>>())
+            }
+            Call::CallMethod { model, ids, method, .. } if changes_records(method) => self.write_records(model, ids),
             Call::Complete { request } => {
                 self.repeated = Repeated::of(&request.messages);
                 Ok(())
@@ -666,6 +675,11 @@ pub fn micro_euro(euro: f64) -> u64 {
     if euro.is_finite() { (euro.max(0.0) * EURO as f64).ceil() as u64 } else { u64::MAX }
 }
 
+/// Whether a method may change the records that it is called on.
+fn changes_records(method: &str) -> bool {
+    method != WITH_CONTEXT && method != RUN_SCRIPT && !ASKING.contains(&method)
+}
+
 /// What a call costs besides being a host call.
 fn charges(call: &Call) -> Vec<(Limit, u64)> {
     let len = |n: usize| n as u64;
@@ -680,8 +694,8 @@ fn charges(call: &Call) -> Vec<(Limit, u64)> {
         Call::Create { values, .. } => vec![(Limit::WriteCalls, 1), (Limit::RecordsWritten, len(values.len()))],
         Call::Ensure { .. } => vec![(Limit::Queries, 1), (Limit::WriteCalls, 1), (Limit::RecordsWritten, 1)],
         // What a script does that is run is counted as it does it.
-        Call::CallMethod { method, .. } if method == WITH_CONTEXT || method == RUN_SCRIPT => Vec::new(),
         Call::CallMethod { method, .. } if ASKING.contains(&method.as_str()) => vec![(Limit::Queries, 1)],
+        Call::CallMethod { method, .. } if !changes_records(method) => Vec::new(),
         Call::Write { ids, .. } | Call::CallMethod { ids, .. } => {
             vec![(Limit::WriteCalls, 1), (Limit::RecordsWritten, len(ids.len()))]
         }
@@ -772,6 +786,29 @@ mod tests {
         let breach = meter.before(&relate).unwrap_err();
         assert_eq!((breach.limit, breach.used, breach.max), (Limit::WritesPerRecord, 13, 12));
         meter.before(&write(vec![7])).unwrap();
+    }
+
+    #[test]
+    fn methods_and_lines_are_writes_of_records_too() {
+        let method = |method: &str| Call::CallMethod {
+            model: "crm.lead".into(),
+            ids: vec![7],
+            method: method.into(),
+            arguments_json: "{}".into(),
+        };
+        let mut meter = Meter::new(Limits::resolve(Class::Async, []));
+        for _ in 0..12 {
+            meter.before(&method("toggle_active")).unwrap();
+            meter.before(&method(ASKING[0])).unwrap();
+        }
+        assert_eq!(meter.before(&method("toggle_active")).unwrap_err().limit, Limit::WritesPerRecord);
+        let mut meter = Meter::new(Limits::resolve(Class::Async, []));
+        let lines = Call::Relate {
+            target: crate::value::RecordRef::new("sale.order", 8),
+            field: "order_line".into(),
+            commands: vec![Command::Update(3, Vec::new()); 13],
+        };
+        assert_eq!(meter.before(&lines).unwrap_err().limit, Limit::WritesPerRecord);
     }
 
     #[test]

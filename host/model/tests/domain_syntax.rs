@@ -197,6 +197,12 @@ fn too_many_or_too_deep_is_an_error() {
     assert!(refused(&nested).contains("deeper"));
     let lists = "[".repeat(100_000);
     assert!(refused(&lists).contains("deeper"));
+    // Each step of a path is a level as well.
+    let path = |steps: usize| format!("[('{}id', '=', 1)]", "a.".repeat(steps));
+    assert!(Domain::parse(&path(60)).is_ok());
+    for steps in [64, 400_000] {
+        assert!(refused(&path(steps)).contains("nests deeper"));
+    }
 }
 
 #[test]

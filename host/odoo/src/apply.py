@@ -13,9 +13,16 @@ for key in env.context:
 plain['triggerbox_chain'] = env.context.get('triggerbox_chain') or run
 here = env(context=plain)
 new = {}
+# Records that the run made or found, with their models: numbers of two models may be the same.
+own = []
 names = {}
 looks = []
 last = {}
+
+
+def keep(key, record):
+    new[key] = record.id
+    own.append([record._name, record.id])
 
 
 def name_of(index):
@@ -116,7 +123,7 @@ def ensure(op):
         domain.append((key, '=', values.get(key, False)))
     found = here[op['model']].with_context(active_test=False).search(domain, limit=1)
     if found:
-        if op['written'] and found.id not in new.values():
+        if op['written'] and [op['model'], found.id] not in own:
             conflict(op['model'], found.id, op['keys'][0])
         return found
     # Two runs that ensure the same at once meet at this row: the second one starts again, and finds the record.
@@ -160,6 +167,8 @@ def done(op):
     ]).action_feedback(feedback=resolve(op['feedback']) or False)
 
 
+# What a rule remembers is the rule's, whatever user it runs as, and it may be another user tomorrow. Nothing tells a run from a
+# member of the group who does this by hand.
 def state(op):
     mark = 'state %s %s' % (op['rule'], op['key'])
     row = ledger.search([('x_name', '=', mark)], limit=1)
@@ -252,15 +261,15 @@ def apply(op):
     model = here[op['model']] if op.get('model') else None
     if kind == 'create':
         for key, record in zip(op['new'], model.create(resolve(op['values']))):
-            new[key] = record.id
+            keep(key, record)
     elif kind == 'ensure':
-        new[op['new']] = ensure(op).id
+        keep(op['new'], ensure(op))
     elif kind == 'write':
         model.browse(resolve(op['ids'])).write(resolve(op['values']))
     elif kind == 'unlink':
         model.browse(resolve(op['ids'])).unlink()
     elif kind == 'copy':
-        new[op['new']] = model.browse(resolve(op['id'])).copy(resolve(op['values'])).id
+        keep(op['new'], model.browse(resolve(op['id'])).copy(resolve(op['values'])))
     elif kind == 'call':
         method = METHODS.get('%s.%s' % (op['model'], op['method']))
         if not method:

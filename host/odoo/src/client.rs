@@ -266,12 +266,14 @@ impl Caller {
         Self::new(String::new(), Key::new(String::new()), None)
     }
 
-    /// Odoo says the same of a wrong key and of one that is over.
+    /// Odoo says the same of a wrong key, of one that is over and of one that is for something else.
     fn why_refused(&self) -> String {
         let today = jiff::Timestamp::now().to_zoned(jiff::tz::TimeZone::UTC).date();
         match self.expires {
             Some(day) if day <= today => format!("it expired on {day}; make a new one"),
-            _ => "it is wrong, was removed, or has expired; look under Preferences, Security in odoo".to_owned(),
+            _ => "it is wrong, was removed, has expired, or is not of the scope `rpc`; look under Preferences, Security in \
+                  odoo"
+                .to_owned(),
         }
     }
 }

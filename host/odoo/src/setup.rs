@@ -12,7 +12,7 @@ use serde_json::{Value as Json, json};
 use sha2::{Digest, Sha256};
 use triggerbox_model::value::Id;
 
-use self::parts::{Cell, ONCE, PING, Part, parts};
+use self::parts::{ONCE, PING, Part, parts};
 use crate::{
     backend::{Backend, refusal},
     client::{Again, Caller},
@@ -95,7 +95,7 @@ impl Backend {
         let admin = self.administrator().await?;
         let ours = self.ours(admin).await?;
         let mut findings = Vec::new();
-        for part in parts(&self.config) {
+        for part in parts(&self.config, self.administrators(admin).await?) {
             findings.push(self.look(admin, &part, &ours).await?);
         }
         for group in GROUPS {
@@ -115,7 +115,7 @@ impl Backend {
         let admin = self.administrator().await?;
         self.require_json(admin).await?;
         let mut done = Vec::new();
-        for part in parts(&self.config) {
+        for part in parts(&self.config, self.administrators(admin).await?) {
             let ours = self.ours(admin).await?;
             let finding = self.look(admin, &part, &ours).await?;
             if finding.state != State::Ok {
@@ -166,8 +166,7 @@ impl Backend {
         ];
         for model in order {
             for (name, (_, id)) in ours.iter().filter(|(_, (of, _))| of == model) {
-                let search = json!({ "domain": [["id", "=", id]] });
-                if self.client.call(admin, model, "search_count", &search).await? != json!(0) {
+                if self.is_there(admin, model, *id).await? {
                     self.client.call(admin, model, "unlink", &json!({ "ids": [id] })).await?;
                     gone.push(format!("{model} {name}"));
                 }
@@ -218,6 +217,20 @@ impl Backend {
         rows.collect::<Option<_>>().ok_or_else(|| refusal(odd("a search")))
     }
 
+    /// Odoo's own group of those who may change settings.
+    async fn administrators(&self, admin: &Caller) -> Result<Id, OdooError> {
+        let domain = json!([["module", "=", "base"], ["name", "=", "group_system"]]);
+        let body = json!({ "domain": domain, "fields": ["res_id"], "limit": 1 });
+        let rows = self.client.call(admin, "ir.model.data", "search_read", &body).await?;
+        rows.pointer("/0/res_id").and_then(value::id).ok_or_else(|| refusal(odd("a search")))
+    }
+
+    /// Whether there is such a record, archived or not: what is archived by hand is no less there.
+    async fn is_there(&self, admin: &Caller, model: &str, id: Id) -> Result<bool, OdooError> {
+        let search = json!({ "domain": [["id", "=", id]], "context": { "active_test": false } });
+        Ok(self.client.call(admin, model, "search_count", &search).await? != json!(0))
+    }
+
     /// Whether a part is there and as it should be.
     async fn look(&self, admin: &Caller, part: &Part, ours: &Ours) -> Result<Finding, OdooError> {
         let Some((_, id)) = ours.get(part.name.as_str()) else { return Ok(part.found(None, ours)) };
@@ -230,8 +243,7 @@ impl Backend {
         let values: serde_json::Map<String, Json> =
             part.fields.iter().map(|(field, value)| ((*field).to_owned(), value.written(ours))).collect();
         if let Some((model, id)) = ours.get(part.name.as_str()) {
-            let exists = json!({ "domain": [["id", "=", id]] });
-            if model == part.model && self.client.call(admin, model, "search_count", &exists).await? != json!(0) {
+            if model == part.model && self.is_there(admin, model, *id).await? {
                 let changeable: serde_json::Map<String, Json> =
                     values.into_iter().filter(|(field, _)| !part.fixed.contains(&field.as_str())).collect();
                 let body = json!({ "ids": [id], "vals": changeable });
@@ -354,9 +366,6 @@ impl Part {
         let finding = |state, detail: String| Finding { what: self.what.clone(), state, detail };
         let Some(row) = row else { return finding(State::Missing, String::new()) };
         for (field, wanted) in &self.fields {
-            if matches!(wanted, Cell::Theirs(_)) {
-                continue;
-            }
             let wanted = wanted.json(ours);
             let found = row.get(*field).unwrap_or(&Json::Null);
             if !alike(&wanted, found) {

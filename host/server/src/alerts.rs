@@ -1,5 +1,5 @@
-//! Telling people of trouble: failures in a row, dead letters, rules that break before writes, changes that wait for a yes,
-//! runs that are stuck or wait too long, limits that are nearly reached, schedules that are never due again, rules of users who left. Each goes to the
+//! Telling people of trouble: failures in a row, dead letters, rules that break when they are asked, changes that wait for a yes,
+//! runs that are stuck or wait too long, limits and budgets that are nearly used up, schedules that are never due again, rules of users who left. Each goes to the
 //! log and, signed, to the addresses of the configuration.
 
 use std::{
@@ -21,8 +21,13 @@ use triggerbox_automation::{
     rule::{OnError, Trigger},
     runs::{RunId, RunState},
     seen::{self, Noted},
+    threads,
 };
-use triggerbox_model::{limits::Limit, value::Id};
+use triggerbox_llm::budget::{self, Amount};
+use triggerbox_model::{
+    limits::{Limit, Scope},
+    value::Id,
+};
 use triggerbox_store::db::DbError;
 
 use crate::{
@@ -50,10 +55,10 @@ const TOLD: &str = "alert:";
 /// Something that somebody should look at.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Trouble {
-    /// Stable: `failures-in-a-row`, `dead-letter`, `outcome-unknown`, `before-rule-broken`, `time-rule-broken`,
-    /// `approval-waits`, `stuck-run`, `queue-waits`, `limit-nearly-reached`, `schedule-over`, `owner-inactive`, `odoo-unreachable`,
+    /// Stable: `failures-in-a-row`, `dead-letter`, `outcome-unknown`, `before-rule-broken`, `form-rule-broken`,
+    /// `time-rule-broken`, `approval-waits`, `stuck-run`, `queue-waits`, `limit-nearly-reached`, `budget-nearly-spent`, `session-nearly-over`, `schedule-over`, `owner-inactive`, `odoo-unreachable`,
     /// `odoo-answers-again`,
-    /// `odoo-rule-changed`, `odoo-rules-not-kept`, `odoo-events-set-aside`, `odoo-events-wait`.
+    /// `odoo-rule-changed`, `odoo-rules-not-kept`, `odoo-events-set-aside`, `odoo-events-wait`, `odoo-key-ends`.
     pub kind: &'static str,
     /// The rule.
     pub rule: String,
@@ -82,7 +87,7 @@ pub fn of_attempt(app: &App, attempt: &Attempt) -> Vec<Trouble> {
 }
 
 /// Runs that were given up or wait for somebody to look, rules whose runs fail one after the other, and rules that broke before
-/// a write or when they were to be due.
+/// a write, while a form was edited, or when they were to be due.
 ///
 /// # Errors
 /// What the database says.
@@ -132,13 +137,16 @@ pub fn of_failures(app: &App, conn: &Connection) -> Result<Vec<Trouble>, EngineE
     let rules = app.engine().rules()?;
     for Noted { key: rule, at, .. } in seen::all_noted(conn, seen::BROKEN_BEFORE)? {
         let Ok(armed) = rules.rule(&rule) else { continue };
-        let then = match armed.rule.on_error {
-            OnError::Refuse => "writes that it stands before are refused",
-            OnError::Pass => "writes go on without it",
+        let (kind, when, then) = match (&armed.rule.trigger, armed.rule.on_error) {
+            (Trigger::OnChange { .. }, _) => ("form-rule-broken", "while a form was edited", "forms go on without it"),
+            (_, OnError::Refuse) => {
+                ("before-rule-broken", "before a write", "writes that it stands before are refused")
+            }
+            (_, OnError::Pass) => ("before-rule-broken", "before a write", "writes go on without it"),
         };
         let run = last.query_row([&rule], |row| row.get(0)).optional()?;
-        let message = format!("rule `{rule}` broke before a write; {then} until it is mended");
-        found.push(Trouble { kind: "before-rule-broken", rule, run, message, since: timestamp(at) });
+        let message = format!("rule `{rule}` broke {when}; {then} until it is mended");
+        found.push(Trouble { kind, rule, run, message, since: timestamp(at) });
     }
     for Noted { key: rule, at, answer } in seen::all_noted(conn, seen::BROKEN_TIMES)? {
         // Whoever has it go on has looked; that somebody pauses it later for another reason is no trouble.
@@ -201,6 +209,7 @@ pub fn standing(
     let mut found = of_failures(app, conn)?;
     found.extend(of_approvals(app, conn)?);
     found.extend(of_queue(app, conn, now)?);
+    found.extend(of_budgets(app, conn, now)?);
     found.extend(app.outbox().trouble());
     let minutes = i64::from(app.config().alerts.stuck_minutes);
     if app.engine().odoo().is_some() {
@@ -278,6 +287,55 @@ pub fn of_queue(app: &App, conn: &Connection, now: Timestamp) -> Result<Vec<Trou
         found.push(Trouble { kind: "queue-waits", rule, run: Some(run), message, since: now });
     }
     Ok(found)
+}
+
+/// Budgets of language models that are nearly spent: today's of all rules and of each, and those of open sessions. What they are
+/// about is told to nobody here.
+///
+/// # Errors
+/// What the database says.
+pub fn of_budgets(app: &App, conn: &Connection, now: Timestamp) -> Result<Vec<Trouble>, EngineError> {
+    let percent = app.config().alerts.limit_percent;
+    let Some(services) = app.engine().services().filter(|_| percent > 0) else { return Ok(Vec::new()) };
+    let day = services.clock.now().strftime("%Y-%m-%d").to_string();
+    // Once a day, and once for each run of a session.
+    let began = format!("{day}T00:00:00Z").parse().unwrap_or(now);
+    let mut found = Vec::new();
+    let mut add = |kind, rule: &str, (used, max), since, whose: &str| {
+        if let Some((limit, part)) = most_used(used, max).filter(|(_, part)| part * 100.0 >= f64::from(percent)) {
+            let name = limit.spec().name;
+            let message =
+                format!("{whose} used {:.0} % of the budget {name}; at its end no model is asked", part * 100.0);
+            found.push(Trouble { kind, rule: rule.to_owned(), run: None, message, since });
+        }
+    };
+    let today = |scope, key: &str| budget::used(conn, scope, key);
+    let server = (today(Scope::ServerDay, &day)?, services.budgets.server_day.amount());
+    add("budget-nearly-spent", "", server, began, "all rules together have today");
+    let rules = app.engine().rules()?;
+    for armed in rules.all().iter().filter(|armed| armed.asks_model) {
+        let rule = &armed.rule.name;
+        let own = (today(Scope::RuleDay, &format!("{rule}@{day}"))?, services.budgets.rule_day.amount());
+        add("budget-nearly-spent", rule, own, began, &format!("rule `{rule}` has today"));
+        if let Some(near) = threads::nearly_over(conn, &armed.rule, app.config().sessions, percent)? {
+            let whose = format!("{} open session(s) of rule `{rule}` are nearly over: one", near.sessions);
+            add("session-nearly-over", rule, (near.used, near.max), timestamp(near.since), &whose);
+        }
+    }
+    Ok(found)
+}
+
+/// The budget that the greatest part is used of.
+fn most_used(used: Amount, max: Amount) -> Option<(Limit, f64)> {
+    let all = [
+        (Limit::LlmCalls, used.calls, max.calls),
+        (Limit::LlmTokens, used.tokens, max.tokens),
+        (Limit::LlmCost, used.micro_euro, max.micro_euro),
+    ];
+    #[allow(clippy::cast_precision_loss, reason = "a part, for people")]
+    let parts =
+        all.into_iter().filter(|(.., max)| *max > 0).map(|(limit, used, max)| (limit, used as f64 / max as f64));
+    parts.max_by(|one, other| one.1.total_cmp(&other.1))
 }
 
 /// A user who is archived: what they signed in with, and when that was written last.

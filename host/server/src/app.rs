@@ -4,10 +4,14 @@ use std::{collections::BTreeSet, sync::Arc};
 
 use rusqlite::Connection;
 use tokio::sync::{Semaphore, watch};
-use triggerbox_automation::{Engine, EngineError, people, seen};
+use triggerbox_automation::{
+    Engine, EngineError,
+    engine::{Fields, Readable},
+    people, seen,
+};
 use triggerbox_model::{
     call::{Answer, Call, Operation},
-    value::Id,
+    value::{Id, RecordRef},
 };
 use triggerbox_sandbox::Sandbox;
 use triggerbox_store::{db::DbError, env::Env, session::Session};
@@ -306,6 +310,33 @@ impl App {
             },
         };
         Ok(matches!(answer, Answer::Flag(true)))
+    }
+
+    /// Whether a user may read all of these records. Whether there are such records, or such a model, is told to nobody here.
+    ///
+    /// # Errors
+    /// That the backend cannot say: it is away, or failed.
+    pub async fn may_read(&self, user: Id, model: &str, ids: &[Id]) -> Result<bool, Problem> {
+        match self.may(user, Operation::Read, model, ids).await {
+            Err(problem) if problem.details().status < 500 => Ok(false),
+            may => may,
+        }
+    }
+
+    /// What a user may read of records, of whichever models: one answer of the backend for each model, or two.
+    ///
+    /// # Errors
+    /// What the backend says, but that something is not there or not for them.
+    pub async fn readable_among(&self, user: Id, records: Vec<RecordRef>) -> Result<Readable, Problem> {
+        Ok(self.engine().readable_among(user, records).await?)
+    }
+
+    /// The fields of these models that a user may read.
+    ///
+    /// # Errors
+    /// What the backend says.
+    pub async fn readable_fields(&self, user: Id, models: BTreeSet<String>) -> Result<Fields, Problem> {
+        Ok(self.engine().readable_fields(user, models).await?)
     }
 
     /// Those of these records of a model that a user may read; none: nothing of the model is for them.

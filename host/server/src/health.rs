@@ -22,12 +22,13 @@ async fn alive() -> &'static str {
     "ok\n"
 }
 
-/// It takes requests, and its database can be read and written.
+/// It takes requests, its database can be read and written, and its rules can be read.
 async fn ready(State(app): State<App>) -> Result<&'static str, Problem> {
     if app.is_draining() {
         return Err(Problem::new(StatusCode::SERVICE_UNAVAILABLE, "draining", "the server is being stopped"));
     }
-    app.read(|conn| conn.query_row("SELECT count(*) FROM engine_revision", [], |row| row.get::<_, i64>(0))).await?;
+    let engine = app.engine().clone();
+    app.blocking(move || Ok(engine.rules().map(drop)?)).await?;
     app.write(|_| Ok::<_, DbError>(())).await?;
     Ok("ok\n")
 }

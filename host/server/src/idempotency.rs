@@ -29,6 +29,10 @@ const REPLAYED: &str = "idempotency-replayed";
 /// The longest key.
 const LONGEST: usize = 255;
 
+/// Marks an answer that holds a secret: it is told once, whoever asks again, and nothing of it is kept.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct ToldOnce;
+
 /// An answer as it is kept.
 #[derive(Serialize, Deserialize)]
 struct Kept {
@@ -114,6 +118,10 @@ fn told_again(kept: &Kept, fingerprint: &str) -> Result<Response, Problem> {
 
 /// Keeps the answer. What may go better another time is not kept, unless something was done all the same.
 async fn keep(app: &App, scope: String, key: String, request: String, response: Response) -> Result<Response, Problem> {
+    // What was done stays noted: its key does nothing a second time.
+    if response.extensions().get::<ToldOnce>().is_some() {
+        return Ok(response);
+    }
     let (parts, body) = response.into_parts();
     let body = to_bytes(body, usize::MAX).await.unwrap_or_default();
     let passing = parts.status.is_server_error()

@@ -12,7 +12,11 @@ use prometheus_client::{
     registry::{Registry, Unit},
 };
 use rusqlite::Connection;
-use triggerbox_automation::{EngineError, engine::Attempt, runs::RunState};
+use triggerbox_automation::{
+    EngineError,
+    engine::{Attempt, Work},
+    runs::RunState,
+};
 use triggerbox_llm::budget::Amount;
 use triggerbox_model::limits::Limit;
 
@@ -39,6 +43,11 @@ struct ByState {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ByWork {
+    work: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct ByStatus {
     method: String,
     route: String,
@@ -55,6 +64,7 @@ pub struct Metrics {
     usage: Family<ByRuleAndLimit, Gauge<f64, std::sync::atomic::AtomicU64>>,
     llm_cost: Family<ByRule, Counter<f64, std::sync::atomic::AtomicU64>>,
     llm_tokens: Family<ByRule, Counter>,
+    faults: Family<ByWork, Counter>,
     requests: Family<ByStatus, Counter>,
     refused: Counter,
     queue: Family<ByState, Gauge>,
@@ -80,6 +90,7 @@ impl Default for Metrics {
             usage: Family::default(),
             llm_cost: Family::default(),
             llm_tokens: Family::default(),
+            faults: Family::default(),
             requests: Family::default(),
             refused: Counter::default(),
             queue: Family::default(),
@@ -95,6 +106,7 @@ impl Default for Metrics {
         registry.register("limit_usage_ratio", "Used part of a limit, by the last try", metrics.usage.clone());
         registry.register("llm_cost_euros", "What language models cost", metrics.llm_cost.clone());
         registry.register("llm_tokens", "Tokens of language models, in and out", metrics.llm_tokens.clone());
+        registry.register("engine_faults", "What of the engine's own work failed", metrics.faults.clone());
         registry.register("http_requests", "Requests that were answered", metrics.requests.clone());
         registry.register(
             "deliveries_refused",
@@ -124,12 +136,23 @@ impl Metrics {
             let label = ByRuleAndLimit { rule: attempt.rule.clone(), limit: limit.spec().name };
             self.usage.get_or_create(&label).set(part);
         }
-        let Amount { tokens, micro_euro, .. } = attempt.spent;
+        self.spent(&attempt.rule, attempt.spent);
+    }
+
+    /// Counts what a try or a dry run of a rule spent on language models.
+    pub fn spent(&self, rule: &str, spent: Amount) {
+        let Amount { tokens, micro_euro, .. } = spent;
         if tokens > 0 || micro_euro > 0 {
+            let rule = ByRule { rule: rule.to_owned() };
             #[allow(clippy::cast_precision_loss, reason = "millionths of a euro")]
-            self.llm_cost.get_or_create(&rule()).inc_by(micro_euro as f64 / 1e6);
-            self.llm_tokens.get_or_create(&rule()).inc_by(tokens);
+            self.llm_cost.get_or_create(&rule).inc_by(micro_euro as f64 / 1e6);
+            self.llm_tokens.get_or_create(&rule).inc_by(tokens);
         }
+    }
+
+    /// Counts that something of the engine's own work failed.
+    pub(crate) fn failed(&self, work: Work) {
+        self.faults.get_or_create(&ByWork { work: work.name() }).inc();
     }
 
     /// Counts an answer.

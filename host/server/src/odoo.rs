@@ -7,7 +7,7 @@ use std::{
 };
 
 use axum::{Router, extract::DefaultBodyLimit, extract::State, http::StatusCode, routing::post};
-use jiff::{SignedDuration, Timestamp};
+use jiff::{SignedDuration, Timestamp, civil::Date, tz::TimeZone};
 use tokio::sync::{Notify, watch};
 use triggerbox_automation::{
     Clock,
@@ -21,8 +21,18 @@ use crate::{alerts::Trouble, app::App, outage, problem::Problem};
 /// is not asked for anything until it has.
 const PAUSE: SignedDuration = SignedDuration::from_millis(50);
 
+/// So many looks into the outbox are made one after the other.
+const LOOKS: u32 = 100;
+
+/// From as many looks that did not empty the outbox to the next one, whoever pings: what never ends leaves room for everything
+/// else.
+const REST: SignedDuration = SignedDuration::from_secs(1);
+
 /// Odoo's automation rules are compared with the rules here this often.
 const COMPARE: SignedDuration = SignedDuration::from_secs(60);
+
+/// Whether keys end soon is looked up this often.
+const KEYS: SignedDuration = SignedDuration::from_secs(60);
 
 /// Records of time rules are asked for this often.
 const DUE: SignedDuration = SignedDuration::from_secs(60);
@@ -104,9 +114,14 @@ async fn ping(State(app): State<App>) -> Result<StatusCode, Problem> {
 pub(crate) async fn pump(app: App) {
     let Some(odoo) = app.engine().odoo().cloned() else { return };
     let poll = SignedDuration::from_secs(i64::try_from(odoo.config().poll).unwrap_or(i64::MAX));
-    let (mut kept, mut compared, mut due) = (None, Timestamp::MIN, Timestamp::MIN);
+    let (mut kept, mut compared, mut due, mut keys) = (None, Timestamp::MIN, Timestamp::MIN, Timestamp::MIN);
     while !app.is_draining() {
         let now = app.engine().clock().now();
+        if now.duration_since(keys).abs() >= KEYS {
+            keys = now;
+            let ending = ends(&odoo.ending_keys(now), now).map(|message| (message, now));
+            app.outbox().note("odoo-key-ends", ending);
+        }
         let revision = app.engine().rules_revision().ok();
         if revision != kept || kept.is_none() {
             if keep(&app, true).await {
@@ -117,11 +132,7 @@ pub(crate) async fn pump(app: App) {
             keep(&app, false).await;
             compared = now;
         }
-        while let Some(drained) = drain(&app).await {
-            if !drained.more || drained.full || app.is_draining() {
-                break;
-            }
-        }
+        let is_left = empty(&app).await;
         if now.duration_since(due).abs() >= DUE {
             due = now;
             if let Err(error) = app.engine().tick_remote().await {
@@ -129,15 +140,48 @@ pub(crate) async fn pump(app: App) {
             }
         }
         let (clock, outbox) = (app.engine().clock().as_ref(), app.outbox());
-        let next = clock.now().saturating_add(poll).unwrap_or(Timestamp::MAX);
+        let wait = if is_left { REST } else { poll };
+        let next = clock.now().saturating_add(wait).unwrap_or(Timestamp::MAX);
         tokio::select! {
-            () = outbox.wanted(clock) => {}
+            () = outbox.wanted(clock), if !is_left => {}
             () = reach(clock, next) => {}
             () = app.drained() => return,
         }
         // A ping from here on is for another look.
         outbox.pinged.send_replace(None);
     }
+}
+
+/// Looks into the outbox until nothing more can be taken. Whether there is something left after as many looks as are made.
+async fn empty(app: &App) -> bool {
+    for _ in 0..LOOKS {
+        match drain(app).await {
+            Some(drained) if drained.more && !drained.full && !app.is_draining() => {}
+            _ => return false,
+        }
+    }
+    let message =
+        format!("odoo's outbox is not empty after {LOOKS} looks one after the other: what is left waits its turn");
+    app.outbox().note("odoo-events-wait", Some((message, app.engine().clock().now())));
+    true
+}
+
+/// Whose keys end soon, or have ended; nothing, if nobody's do. It says the same until there is something else to say: whoever
+/// was told is told then.
+fn ends(keys: &[(String, Date)], now: Timestamp) -> Option<String> {
+    let today = now.to_zoned(TimeZone::UTC).date();
+    let told = keys.iter().map(|(login, day)| {
+        let verb = if *day < today { "ended" } else { "ends" };
+        format!("the key of `{login}` {verb} on {day}")
+    });
+    let told: Vec<_> = told.collect();
+    (!told.is_empty()).then(|| {
+        format!(
+            "{}: make new ones in odoo, put them in place of these, and give the file their `expires`; `triggerbox odoo doctor` \
+             tells whether they are good",
+            told.join(", ")
+        )
+    })
 }
 
 /// One look into the outbox; nothing, when Odoo cannot be used.
@@ -161,8 +205,12 @@ async fn drain(app: &App) -> Option<Drained> {
                 );
                 app.outbox().note("odoo-events-set-aside", Some((message, now)));
             }
-            let full = drained.full.then(|| ("so many runs wait that events stay in odoo's outbox".to_owned(), now));
-            app.outbox().note("odoo-events-wait", full);
+            // That some wait is over when none is left.
+            if drained.full || !drained.more {
+                let full =
+                    drained.full.then(|| ("so many runs wait that events stay in odoo's outbox".to_owned(), now));
+                app.outbox().note("odoo-events-wait", full);
+            }
             if drained.events > 0 {
                 tracing::info!(
                     events = drained.events,

@@ -99,12 +99,12 @@ fn services(app: &App, more: &[Arc<Connection>], default: Option<&str>) -> Optio
     }
     match of_file {
         Some(of_file) => {
-            // Where a recording answers, or is made, nobody else is asked.
+            // Where a recording answers, or is made, or models are off, nobody else is asked.
             let models = of_file.models.with(more, default).unwrap_or_else(|| of_file.models.clone());
             Some(Arc::new(of_file.with(models, &secrets)))
         }
         None if more.is_empty() => None,
-        None => Models::off().with(more, default).map(|models| {
+        None => Models::none().with(more, default).map(|models| {
             let budgets = Config::default().budgets;
             Arc::new(Services { models, web: None, budgets, clock: Arc::new(SystemClock) })
         }),

@@ -109,6 +109,14 @@ pub async fn serve(app: App, listener: TcpListener, stop: impl Future<Output = (
         // Nobody listens any more: the server is being stopped.
         let _ = attempts.send(attempt.clone());
     }));
+    let metrics = std::sync::Arc::clone(app.metrics());
+    app.engine().observe_dry_runs(Box::new(move |rule, spent| metrics.spent(rule, spent)));
+    let metrics = std::sync::Arc::clone(app.metrics());
+    app.engine().observe_faults(Box::new(move |fault| {
+        metrics.failed(fault.work);
+        let (work, code) = (fault.work.name(), fault.error.code());
+        tracing::error!(work, run = fault.run, code, error = %fault.error, "the engine's own work failed");
+    }));
     let watch = tokio::spawn(alerts::watch(app.clone(), heard));
     let workers = app.engine().start();
     let pump = tokio::spawn(odoo::pump(app.clone()));

@@ -105,6 +105,10 @@ impl Database {
             return Err(DbError::Exists { path: path.to_owned() });
         }
         let lock = lock(path)?;
+        // Another process may have made it, and be gone.
+        if path.exists() {
+            return Err(DbError::Exists { path: path.to_owned() });
+        }
         let made = make(path, data, fill);
         if let Err(error) = made {
             // A half-made file would only be in the way of the next attempt.
@@ -379,7 +383,12 @@ impl Database {
         if to.exists() {
             return Err(DbError::Exists { path: to.to_owned() });
         }
-        Ok(self.snapshot()?.backup("main", to, None::<fn(rusqlite::backup::Progress)>)?)
+        let copied = self.snapshot()?.backup("main", to, None::<fn(rusqlite::backup::Progress)>);
+        if copied.is_err() {
+            // What there is of it is of no use, and would be in the way of the next try.
+            let _ = std::fs::remove_file(to);
+        }
+        Ok(copied?)
     }
 
     /// Gives pages that hold nothing any more back to the system; returns by how many bytes the file shrank.

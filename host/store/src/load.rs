@@ -76,6 +76,9 @@ pub struct Records {
     /// Model and name of fields that records point to by id.
     #[serde(default)]
     pub field_ids: IndexMap<String, (String, String)>,
+    /// The next id of a model, where ids after its last record were given out already: none is used twice.
+    #[serde(default, skip_serializing_if = "IndexMap::is_empty")]
+    pub next_ids: IndexMap<String, Id>,
     /// Records by model, in any order.
     #[serde(default)]
     pub records: IndexMap<String, Vec<Record>>,

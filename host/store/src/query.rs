@@ -44,8 +44,27 @@ use crate::{
     rights,
 };
 
-/// A failure of the database itself. Errors of our own SQL functions come through as what they are.
+/// How SQLite begins to say that a statement is larger than it takes.
+const TOO_LARGE: [&str; 7] = [
+    "Expression tree is too large",
+    "too many SQL variables",
+    "at most 64 tables in a join",
+    "too many terms in",
+    "too many columns in",
+    "parser stack overflow",
+    "string or blob too big",
+];
+
+/// A failure of the database itself. Errors of our own SQL functions come through as what they are, and so does a question that
+/// is too large for it.
 pub(crate) fn fault(error: rusqlite::Error) -> Error {
+    if let rusqlite::Error::SqliteFailure(_, Some(message)) | rusqlite::Error::SqlInputError { msg: message, .. } =
+        &error
+        && let Some(why) = TOO_LARGE.iter().find(|why| message.starts_with(**why))
+    {
+        let message = format!("this asks more at once than the database takes ({why}): ask in parts");
+        return Error::invalid("too-large", message);
+    }
     if let rusqlite::Error::SqliteFailure(_, Some(message)) = &error
         && let Some(message) = message.strip_prefix(functions::REFUSED)
     {

@@ -17,7 +17,7 @@ use std::{
 use serde_json::Value as Json;
 use triggerbox_model::{
     allowance::{Allowance, Room},
-    call::{ASKING, Answer, Call, DomainSource, Extra, Message, Operation, Reply, WITH_CONTEXT},
+    call::{ASKING, Answer, Call, Command, DomainSource, Extra, Message, Operation, Reply, WITH_CONTEXT},
     changes::{Change, ChangeKind, ChangeSet, Diff, Effect, Seen, Skipped, merge},
     domain::{Domain, Operand, Operator},
     error::{Error, ErrorKind},
@@ -506,7 +506,14 @@ impl Session {
                 Ok(Answer::Groups(group::groups(&self.snapshot, &self.here, &grouping, &mut may.room())?))
             }
             Call::FieldsGet { model, fields } => {
-                Ok(Answer::Fields(self.here.schema.model(&model)?.fields_get(&fields)?))
+                let described = self.here.schema.model(&model)?;
+                let mut told = described.fields_get(&fields)?;
+                // Of fields that the user may not see there is no word, as in Odoo.
+                told.retain(|info| match described.fields.get(&info.name) {
+                    Some(field) => rights::check_field(&self.here, &model, &info.name, field, Operation::Read).is_ok(),
+                    None => true,
+                });
+                Ok(Answer::Fields(told))
             }
             Call::HasAccess { model, ids, operation } => {
                 self.settle()?;
@@ -525,6 +532,7 @@ impl Session {
                 Ok(Answer::Done)
             }
             Call::Relate { target, field, commands } => {
+                self.check_texts(commands.iter().flat_map(Command::values))?;
                 self.stage(|_| Effect::Relate { target, field, commands })?;
                 Ok(Answer::Done)
             }
@@ -762,7 +770,7 @@ impl Session {
         let greeting = writer.greeting.take();
         drop(writer);
         self.greeting = greeting.map(|greeting| (index, greeting));
-        self.extra = Extra { written: made_with(effect, &done.changes), deleted: done.left.len() as u64 };
+        self.extra = Extra { written: made_with(effect, &done.changes), deleted: went_with(effect, &done.changes) };
         self.left.extend(done.left);
         self.note(index, done.changes);
         self.numbered = self.numbering();
@@ -926,6 +934,20 @@ fn made_with(effect: &Effect, changes: &[Change]) -> u64 {
     let Effect::Copy { .. } = effect else { return 0 };
     let made = changes.iter().filter(|change| change.kind == ChangeKind::Created && !is_chatter(&change.record));
     made.count().saturating_sub(1) as u64
+}
+
+/// Records that an effect deleted besides those that it names: lines that left their list, and what cannot be without what
+/// is gone.
+fn went_with(effect: &Effect, changes: &[Change]) -> u64 {
+    let named = match effect {
+        Effect::Unlink { ids, .. } => ids.len(),
+        Effect::Relate { commands, .. } => {
+            commands.iter().filter(|command| matches!(command, Command::Delete(_))).count()
+        }
+        _ => 0,
+    };
+    let gone = changes.iter().filter(|change| change.kind == ChangeKind::Deleted && !is_chatter(&change.record));
+    gone.count().saturating_sub(named) as u64
 }
 
 fn is_chatter(record: &RecordRef) -> bool {

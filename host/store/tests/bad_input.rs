@@ -1,7 +1,7 @@
 //! Everything that can be wrong with a call: a clear error each, and nothing changed.
 
 use triggerbox_model::{
-    call::{Activity, Answer, Call, Command, DomainSource, Operand, Page, Term},
+    call::{Activity, Answer, Call, Command, DomainSource, GroupPage, Operand, Page, Term},
     error::ErrorKind,
     value::{FieldValue, RecordRef, Value},
 };
@@ -186,6 +186,45 @@ fn domains_that_are_too_deep_or_too_long_are_refused_or_answered() {
     if let Err(error) = s.call(call).unwrap() {
         assert_eq!(error.kind, ErrorKind::Invalid);
     }
+    // A path, on a stack of two MiB: as long as it may be, and longer.
+    let path = |steps: usize| format!("[('{}parent_id', 'ilike', 'azure')]", "parent_id.".repeat(steps));
+    assert_eq!(search(s, "res.partner", &path(20)), [0; 0]);
+    check(s, search_call("res.partner", &path(62)), "too-large", "ask in parts");
+    check(s, search_call("res.partner", &path(400_000)), "bad-domain", "nests deeper");
+    // Patterns that are looked up in an index: more than SQLite takes values.
+    let patterns = (0..15_000).map(|n| format!("('name', '=like', 'a{n}%')")).collect::<Vec<_>>();
+    let any = format!("[{}{}]", "'|', ".repeat(patterns.len() - 1), patterns.join(", "));
+    check(s, search_call("crm.lead", &any), "too-large", "ask in parts");
+}
+
+#[test]
+fn a_having_that_is_too_long_is_refused() {
+    let database = demo();
+    let s = &mut session(&database);
+    for marks in ["'!', ".repeat(500_000), "('__count', '>', 0), ".repeat(200_000)] {
+        let page = GroupPage { having: Some(format!("[{marks}('__count', '>', 0)]")), ..GroupPage::default() };
+        let call = Call::ReadGroup {
+            model: "crm.lead".into(),
+            domain: DomainSource::Literal("[]".into()),
+            group_by: vec!["stage_id".into()],
+            aggregates: vec!["__count".into()],
+            page,
+        };
+        check(s, call, "bad-having", "conditions and operators");
+    }
+}
+
+#[test]
+fn parents_that_are_in_a_circle_already_are_told_and_end_no_call() {
+    let database = demo();
+    database
+        .transaction(|conn| {
+            let circle = "UPDATE res_partner SET parent_id = CASE id WHEN 10 THEN 11 ELSE 10 END WHERE id IN (10, 11)";
+            Ok::<_, DbError>(conn.execute(circle, [])?)
+        })
+        .unwrap();
+    let s = &mut session(&database);
+    check(s, write_call("res.partner", 12, vec![field("parent_id", Value::link(10))]), "cycle", "mend that first");
 }
 
 #[test]

@@ -51,12 +51,15 @@ fn what_was_imported_is_exported() {
         "translations": {"shelf": {"1": {"name": "Étagère"}}},
         "xmlids": {"shelf": {"base.shelf": 1}},
         "field_ids": {"1030": ["shelf", "name"]},
+        "next_ids": {"shelf": 9},
         "records": {
             "shelf": [
                 {"id": 1, "name": "Shelf", "parent_id": false, "owner_id": 3, "sound": true, "height": 1.5,
                     "since": "2026-02-28", "cleaned": "2026-06-17 13:05:00.000001", "photo": "aGk=", "notes": {"a": [1]},
                     "about": "shelf.tag,2", "tag_ids": [1, 2]},
                 {"id": 5, "name": "", "parent_id": 1, "owner_id": false, "sound": false, "height": 0.0, "since": false,
+                    "cleaned": false, "photo": false, "notes": false, "about": false, "tag_ids": []},
+                {"id": 6, "name": false, "parent_id": false, "owner_id": false, "sound": null, "height": null, "since": false,
                     "cleaned": false, "photo": false, "notes": false, "about": false, "tag_ids": []}],
             "shelf.tag": [{"id": 1, "name": false, "shelf_ids": [1]}, {"id": 2, "name": "b", "shelf_ids": [1]}]}
     });
@@ -68,7 +71,9 @@ fn what_was_imported_is_exported() {
     let one = |sql: &str| conn.query_row(sql, [], |row| row.get::<_, String>(0)).unwrap();
     assert_eq!(one("SELECT parent_path FROM shelf WHERE id = 5"), "1/5/");
     assert_eq!(one(r#"SELECT "name$i18n" FROM shelf WHERE id = 1"#), r#"{"fr_FR":"Étagère"}"#);
-    assert_eq!(one("SELECT CAST(next AS TEXT) FROM tb_sequence WHERE name = 'shelf'").as_str(), "6");
+    assert_eq!(one("SELECT CAST(next AS TEXT) FROM tb_sequence WHERE name = 'shelf'").as_str(), "9");
+    assert_eq!(one("SELECT CAST(next AS TEXT) FROM tb_sequence WHERE name = 'shelf.tag'").as_str(), "3");
+    assert_eq!(one("SELECT typeof(height) FROM shelf WHERE id = 6"), "null");
 
     let folder = tempfile::tempdir().unwrap();
     set.write(folder.path()).unwrap();

@@ -9,6 +9,7 @@ use triggerbox_model::{
     value::{FieldValue, Id, RecordRef, Value, is_provisional},
 };
 use triggerbox_store::{
+    chatter::{Tracked, read_tracked},
     commit::{CommitError, commit},
     env::Env,
     rights::{Rights, Rule},
@@ -178,6 +179,11 @@ fn a_provisional_id_is_refused_in_texts_and_welcome_in_relations() {
         note_call(target.clone(), &format!("see partner {partner}")),
         write_call("crm.lead", lead, vec![text("referred", &partner.to_string())]),
         Call::StateSet { key: "last".into(), json: Some(format!("{{\"id\": {partner}}}")) },
+        Call::Relate {
+            target: RecordRef::new("res.partner", 1),
+            field: "child_ids".into(),
+            commands: vec![Command::Create(vec![text("name", &format!("below {partner}"))])],
+        },
     ] {
         assert_eq!(refused(&mut run, call).code, "provisional-id");
     }
@@ -226,6 +232,54 @@ fn changes_of_other_fields_and_other_records_are_no_conflict() {
     let mut after = session(&database);
     assert_eq!(read(&mut after, "crm.lead", 1, "referred"), Value::text("a friend"));
     assert_eq!(read(&mut after, "crm.lead", 1, "city"), Value::text("Ghent"));
+}
+
+#[test]
+fn what_messages_tell_of_fields_is_read_in_words() {
+    let database = demo();
+    let mut run = session(&database);
+    write(
+        &mut run,
+        "crm.lead",
+        1,
+        vec![
+            field("stage_id", Value::link(2)),
+            field("expected_revenue", Value::Number(30_000.0)),
+            field("date_deadline", Value::Date("2026-12-24".into())),
+        ],
+    );
+    commit(&database, &env(&database, ADMIN), &run.finish()).unwrap();
+    let target = RecordRef::new("crm.lead", 1);
+    let Answer::Messages(messages) = ask(&mut session(&database), Call::ReadMessages { target, limit: 9 }) else {
+        panic!()
+    };
+    let ids: Vec<Id> = messages.iter().map(|message| message.id).collect();
+    let told = |user: Id| {
+        let conn = database.snapshot().unwrap();
+        let tracked = read_tracked(&conn, &env(&database, user), &ids).unwrap();
+        assert!(tracked.iter().all(|tracked| tracked.message == ids[0]));
+        tracked.into_iter().map(|Tracked { field, old, new, .. }| format!("{field}: {old} → {new}")).collect::<Vec<_>>()
+    };
+    let mut seen = told(ADMIN);
+    seen.sort();
+    assert_eq!(seen, ["Expected Revenue: 24000 → 30000", "Stage: New → Qualified"]);
+    assert_eq!(told(SAM).len(), seen.len());
+}
+
+#[test]
+fn what_goes_with_a_record_is_counted() {
+    let database = demo();
+    let mut run = session(&database);
+    let category = |run: &mut Session, name: &str, above: Vec<FieldValue>| {
+        create(run, "res.partner.category", [vec![text("name", name)], above].concat())
+    };
+    let top = category(&mut run, "Top", vec![]);
+    for name in ["One", "Two"] {
+        let middle = category(&mut run, name, vec![field("parent_id", Value::link(top))]);
+        category(&mut run, &format!("Below {name}"), vec![field("parent_id", Value::link(middle))]);
+    }
+    ask(&mut run, Call::Unlink { model: "res.partner.category".into(), ids: vec![top] });
+    assert_eq!(run.extra().deleted, 4);
 }
 
 // Shows: F018

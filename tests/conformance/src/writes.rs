@@ -320,7 +320,7 @@ pub(crate) type State = IndexMap<String, IndexMap<Id, Record>>;
 pub(crate) fn state(conn: &Connection) -> Result<State, Error> {
     let mut set = load::export(conn)?;
     put_in_order(conn, &mut set)?;
-    let records = set.records.records;
+    let records = std::mem::take(&mut set.records.records);
     let fields: BTreeMap<Id, String> = {
         let mut statement = conn.prepare("SELECT id, model || '.' || name FROM tb_field").map_err(database)?;
         let rows = statement.query_map([], |row| Ok((row.get(0)?, row.get(1)?))).map_err(database)?;
@@ -328,7 +328,16 @@ pub(crate) fn state(conn: &Connection) -> Result<State, Error> {
     };
     let mut state = State::new();
     for (model, rows) in records {
+        let numbers = set.schema.models.get(&model).map(|model| &model.fields);
         let by_id = rows.into_iter().filter_map(|mut record| {
+            // The server's answers say 0 for a number that is not set.
+            for (name, value) in record.iter_mut().filter(|(_, value)| value.is_null()) {
+                *value = match numbers.and_then(|fields| fields.get(name)).map(|field| field.kind) {
+                    Some(FieldKind::Integer) => json!(0),
+                    Some(FieldKind::Float | FieldKind::Monetary) => json!(0.0),
+                    _ => Json::Bool(false),
+                };
+            }
             let id = record.get("id").and_then(Json::as_u64).and_then(|id| Id::try_from(id).ok())?;
             if model == "mail.tracking.value" {
                 let field = record.get("field_id").and_then(Json::as_u64).and_then(|id| Id::try_from(id).ok());

@@ -1,12 +1,12 @@
 //! What is wrong with an agent: all findings at once, before anything changes.
 
+use triggerbox_llm::is_reading;
 use triggerbox_model::{grants::GrantOperation, manifest::Manifest, value::Id};
 
 use super::{Agent, TOOLS};
 use crate::{
     rule::check::{Finding, Ground, Severity, grants, is_plain_name},
     scripts::{ready::is_ready_made, registry},
-    tools::is_reading,
 };
 
 /// Everything that there is to say about an agent.

@@ -64,6 +64,13 @@ impl Case<'_> {
             return Ok(());
         }
         let Some(last) = last else { return Ok(()) };
+        let before = self.causes.len();
+        self.became(&last)?;
+        self.causes.iter_mut().skip(before).for_each(|cause| cause.run = Some(last.id));
+        Ok(())
+    }
+
+    fn became(&mut self, last: &Last) -> Result<(), EngineError> {
         let run = format!("its last run, {},", last.id);
         let message = last.message.clone().unwrap_or_default();
         let code = last.code.as_deref().unwrap_or_default();

@@ -19,8 +19,7 @@ impl Case<'_> {
         };
         let env = self.env;
         let model = env.schema.model(&name)?;
-        let table = ddl::quote(&ddl::table(&name));
-        let there = self.conn.prepare(&format!("SELECT 1 FROM {table} WHERE id = ?"))?.exists([record])?;
+        let there = self.is_there(model, record)?;
         if !there && !matches!(self.stored.rule.trigger, Trigger::Deleted {}) {
             self.found("record-gone", format!("there is no {name}({record}), or not any more"), "nothing");
             return self.last_run(Some(record));
@@ -30,12 +29,32 @@ impl Case<'_> {
         if self.causes.len() > before || !self.stored.rule.trigger.is_on_record_change() {
             return self.domain_now(&name, record, there);
         }
+        if env.schema.remote {
+            // What Odoo told of the record's changes, it told of those that matched.
+            self.domain_now(&name, record, there)?;
+            if self.causes.len() > before {
+                return Ok(());
+            }
+        }
         self.last_change(model, record, there)
+    }
+
+    /// Whether there is such a record. Where it is on another server, whoever asks has looked there.
+    fn is_there(&self, model: &Model, record: Id) -> Result<bool, EngineError> {
+        if self.env.schema.remote {
+            return Ok(true);
+        }
+        let table = ddl::quote(&ddl::table(&model.name));
+        Ok(self.conn.prepare(&format!("SELECT 1 FROM {table} WHERE id = ?"))?.exists([record])?)
     }
 
     /// Whether the domain holds now. For a rule that waits for changes the last change counts, if it is known.
     fn domain_now(&mut self, model: &str, record: Id, there: bool) -> Result<(), EngineError> {
-        if there && !matcher::record_holds(self.conn, self.env, self.armed, model, record)? {
+        let holds = match self.holds {
+            Some(holds) => holds,
+            None => !there || matcher::record_holds(self.conn, self.env, self.armed, model, record)?,
+        };
+        if !holds {
             let domain = self.stored.rule.domain.clone().unwrap_or_default();
             self.found(
                 "domain-false",
@@ -146,9 +165,9 @@ impl Case<'_> {
         Ok(())
     }
 
-    /// When the record was last changed, if that is kept.
+    /// When the record was last changed, if that is kept here.
     fn changed_at(&self, model: &Model, record: Id) -> Result<Option<i64>, EngineError> {
-        if !model.log_access || !model.has_column("write_date") {
+        if self.env.schema.remote || !model.log_access || !model.has_column("write_date") {
             return Ok(None);
         }
         let table = ddl::quote(&ddl::table(&model.name));

@@ -7,12 +7,13 @@ use std::{
 
 use jiff::Timestamp;
 use rusqlite::Connection;
+use serde_json::Value as Json;
 use triggerbox_model::{
     changes::ChangeSet,
     error::{Error, ErrorKind},
     value::Id,
 };
-use triggerbox_odoo::{Backend, CommitError as CommitThere, Config};
+use triggerbox_odoo::{Backend, CommitError as CommitThere, Committed, Config};
 use triggerbox_store::{
     commit::{self, CommitError, Overtaken},
     env::Env,
@@ -140,7 +141,7 @@ impl Engine {
         }
         self.committer()
             .commit(move |conn| {
-                proposals::waiting(conn, run, None, now)?;
+                proposals::still_waits(conn, run, None, now)?;
                 proposals::none_on_its_way(conn, run, now)?;
                 proposals::decide(conn, run, ProposalState::Rejected, Some(by), now, &note)?;
                 let message = format!("{name} said no{}{note}", if note.is_empty() { "" } else { ": " });
@@ -173,41 +174,25 @@ impl Engine {
         };
         // Would the approver be allowed to do this? Odoo does it as theirs, and takes it back.
         let theirs = self.session_there(backend, approver.env.user, now).await?;
-        match theirs.try_request(&key, &request).await {
+        let met = match theirs.try_request(&key, &request).await {
+            Ok(()) => None,
+            // How far their rights go is not known then: nothing is sent, and the run runs again.
+            Err(CommitThere::Conflict(error)) => match self.settle_applied(&[id]).await?.contains(&id) {
+                true => return Err(already_applied(id)),
+                false => Some(error),
+            },
             Err(CommitThere::Refused(error)) if error.kind == ErrorKind::AccessDenied => {
                 return Err(lacks_rights(&error.to_string()));
             }
+            // Odoo may refuse what it allows others, in whatever words.
+            Err(CommitThere::Refused(error)) => return Err(error.into()),
             Err(CommitThere::Backend(error) | CommitThere::Unclear(error)) => return Err(unavailable(error)),
-            _ => {}
-        }
-        let session = self.session_there(backend, run.summary.run_as, now).await?;
-        // From here on nobody else decides until there is an answer. If it is lost, it is known whose yes it was.
-        let (by, said, shared) = (approver.env.user, note.clone(), Arc::clone(&self.inner.shared));
-        let longest = longest(backend.config());
-        let (told, sent) = (beside::current(), beside::current());
-        let send = move |conn: &Connection| {
-            let now = shared.now();
-            proposals::waiting(conn, id, Some(shown), now)?;
-            proposals::send_yes(conn, id, by, &said, now.saturating_add(longest))?;
-            became(&sent, SENT.0, SENT.1);
-            Ok::<_, EngineError>(())
         };
-        self.committer().commit(send).await?;
-        let applied = session.commit_request(&key, &request).await;
-        let failed = match &applied {
-            Err(CommitThere::Refused(error)) => Some(error.code.clone()),
-            Err(CommitThere::Backend(error)) => Some(unavailable(error.clone()).code().to_owned()),
-            _ => None,
+        let told = beside::current();
+        let applied = match met {
+            Some(conflict) => Err(CommitThere::Conflict(conflict)),
+            None => self.send_yes(backend, &run, (shown, &request), &approver, &note, now).await?,
         };
-        if let Some(code) = failed {
-            let told = told.clone();
-            let take_back = move |conn: &Connection| {
-                proposals::take_yes_back(conn, id)?;
-                became(&told, NOT_APPLIED, &format!("odoo applied nothing of it: {code}"));
-                Ok::<_, EngineError>(())
-            };
-            self.committer().commit(take_back).await?;
-        }
         let (conflict, at) = match applied {
             Ok(committed) => (None, committed.at),
             Err(CommitThere::Conflict(error)) => (Some(error), None),
@@ -235,6 +220,48 @@ impl Engine {
         self.inner.wake.notify_one();
         self.inner.ended.notify_waiters();
         conflict.map_or_else(|| Ok(Changed::default()), |conflict| Err(EngineError::Conflict(conflict)))
+    }
+
+    /// Has Odoo apply a proposal with the run's own rights. The inner error says what it did not do; whose yes it was is taken
+    /// back then, but where the answer is lost.
+    async fn send_yes(
+        &self,
+        backend: &Arc<Backend>,
+        run: &RunDetail,
+        (shown, request): (ProposalHash, &Json),
+        approver: &Approver,
+        note: &str,
+        now: Timestamp,
+    ) -> Result<Result<Committed, CommitThere>, EngineError> {
+        let id = run.summary.id;
+        let session = self.session_there(backend, run.summary.run_as, now).await?;
+        // From here on nobody else decides until there is an answer. If it is lost, it is known whose yes it was.
+        let (by, said, shared) = (approver.env.user, note.to_owned(), Arc::clone(&self.inner.shared));
+        let longest = longest(backend.config());
+        let (told, sent) = (beside::current(), beside::current());
+        let send = move |conn: &Connection| {
+            let now = shared.now();
+            proposals::waiting(conn, id, Some(shown), now)?;
+            proposals::send_yes(conn, id, by, &said, now.saturating_add(longest))?;
+            became(&sent, SENT.0, SENT.1);
+            Ok::<_, EngineError>(())
+        };
+        self.committer().commit(send).await?;
+        let applied = session.commit_request(&run.summary.key, request).await;
+        let failed = match &applied {
+            Err(CommitThere::Refused(error)) => Some(error.code.clone()),
+            Err(CommitThere::Backend(error)) => Some(unavailable(error.clone()).code().to_owned()),
+            _ => None,
+        };
+        if let Some(code) = failed {
+            let take_back = move |conn: &Connection| {
+                proposals::take_yes_back(conn, id)?;
+                became(&told, NOT_APPLIED, &format!("odoo applied nothing of it: {code}"));
+                Ok::<_, EngineError>(())
+            };
+            self.committer().commit(take_back).await?;
+        }
+        Ok(applied)
     }
 
     /// Keeps of those of these runs that Odoo's ledger has, though nobody here knows it, that they have succeeded: the answer

@@ -6,7 +6,7 @@ use std::{
 };
 
 use tokio::sync::{oneshot, watch};
-use triggerbox_llm::{Outside, Seat, Session, Spender, Spent};
+use triggerbox_llm::{Outside, Seat, Session, Spender, Spent, ledger};
 use triggerbox_model::{
     changes::ChangeSet,
     domain::eval::Records,
@@ -36,6 +36,7 @@ use crate::{
     journal::Keep,
     matcher,
     outside::RunLedger,
+    parking::{self, Parking},
     people,
     play::{Done, Played, Step, Task, play},
     policy,
@@ -143,19 +144,21 @@ impl Engine {
             return Ok(Ended::Nothing("records-gone", why));
         }
         if let Some(source) = rule.source.as_ref().filter(|_| records.is_empty()) {
-            records = match self.source(claim, source, &env, &actor, &run_as).await? {
+            records = match self.source(claim, source, &env, &actor, &run_as, log).await? {
                 Ok(records) => records,
                 Err(problem) => return Ok(Ended::Nothing("no-records", problem)),
             };
             if rule.dispatch == Dispatch::PerRecord {
                 return Ok(Ended::Spread(records));
             }
+            self.keep_found(claim, &records).await?;
         }
         let steps = self.steps(rule, claim.class, &policy).await;
         let session = self.begin_session(claim, &records, &steps).await?;
         let steps = steps?;
         let outside = self.outside(claim, &records, session, seat, spent);
-        let task = self.task(claim, records, (actor, run_as), now)?;
+        let parking = self.parking(claim, &policy)?;
+        let task = Task { parking, ..self.task(claim, records, (actor, run_as), now)? };
         let log = Box::new(log.clone());
         let played = play(self.database(), env.clone(), &task, &steps, self.keep(), outside.as_ref(), log).await?;
         // One that was ended while it waited has none.
@@ -174,6 +177,7 @@ impl Engine {
         }
         let wants_yes = proposals::wants_yes(&policy, rule, &session.changes(), session.deletes());
         if rule.mode != Mode::Auto || wants_yes {
+            self.has_sent_nothing(claim)?;
             let preview = session.in_time(until, View::preview)?;
             let proposed = Proposed::Here(with_found(session, found));
             return Ok(Ended::Propose(proposed, preview.diff, outcome));
@@ -231,6 +235,7 @@ impl Engine {
             now,
             previous,
             dispatch: Some(claim.rule.rule.dispatch),
+            parking: None,
         })
     }
 
@@ -283,6 +288,26 @@ impl Engine {
             only_reads: rule.mode != Mode::Auto || rule.environment == Environment::Test,
             seat: seat.map(|seat| Arc::clone(seat) as Arc<dyn Seat>),
         })
+    }
+
+    /// What keeps the try of a run from sending what cannot be taken back and waiting for a yes at once; none: nothing of it may
+    /// have to wait, or nothing is sent whatever it does.
+    pub(super) fn parking(&self, claim: &Claim, policy: &Policy) -> Result<Option<Arc<Parking>>, EngineError> {
+        let rule = &claim.rule.rule;
+        if rule.mode != Mode::Auto || rule.environment == Environment::Test {
+            return Ok(None);
+        }
+        let sent = claim.attempt > 1 && ledger::wrote(&*self.database().snapshot()?, &claim.key)?;
+        Ok(Parking::new(policy, agents::is_agent_rule(rule), sent).map(Arc::new))
+    }
+
+    /// Refuses to have a run wait for a yes that has sent something: what came behind its changes wants the yes, which nobody could
+    /// know before.
+    pub(super) fn has_sent_nothing(&self, claim: &Claim) -> Result<(), EngineError> {
+        match claim.rule.rule.mode == Mode::Auto && ledger::wrote(&*self.database().snapshot()?, &claim.key)? {
+            true => Err(parking::sent_already("what follows from its changes").into()),
+            false => Ok(()),
+        }
     }
 
     /// Makes the actions of a rule ready to run.

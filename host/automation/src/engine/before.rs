@@ -6,10 +6,10 @@ use std::{collections::HashMap, sync::Arc};
 use jiff::Timestamp;
 use triggerbox_model::{
     call::{Call, Command, WITH_CONTEXT},
-    changes::{Change, ChangeKind, ChangeSet, Effect, Seen, SeenBy},
+    changes::{Change, ChangeKind, ChangeSet, Diff, Effect, Seen, SeenBy},
     domain::memory::Changed,
     error::Error,
-    event::{Failure, Trigger as Happened},
+    event::{Failure, Outcome, Trigger as Happened},
     grants::{GrantOperation, Need},
     limits::Class,
     value::{FieldValue, Id, RecordRef, Snapshot, Value, is_provisional},
@@ -21,7 +21,7 @@ use triggerbox_store::{
     session::{Behind, Session},
 };
 
-use super::{Engine, attempt::Lines};
+use super::{Engine, attempt::Lines, finish};
 use crate::{
     beside,
     dispatch::{Cause, Dispatcher},
@@ -29,9 +29,10 @@ use crate::{
     firing::Firing,
     index::{Armed, Index},
     journal::Keep,
-    people,
-    play::{Played, Task, play},
+    logs, people,
+    play::{Done, Task, play},
     queue,
+    report::{Report, Verdict},
     rule::{OnError, Trigger, trigger::Write},
     runner,
     runs::RunState,
@@ -346,7 +347,8 @@ impl<'e> Gate<'e> {
         };
         let (actor, depth, now) = (self.actor, self.depth, self.now);
         let question = Question { actor, depth, now, trigger, records: ids, old_values };
-        match self.engine.ask_scripts(rule, question).await {
+        let mut heard = Heard::default();
+        match self.engine.ask_scripts(rule, question, &mut heard).await {
             Ok(Answered::Values(values, reads)) => {
                 self.found.add(rule.run_as, rule.rule.superuser, reads);
                 self.check_grants(rule, asked, &values).await?;
@@ -355,7 +357,7 @@ impl<'e> Gate<'e> {
             Ok(Answered::Refused(text)) => Err(Error::rejected("refused-before-write", text).into()),
             Err(EngineError::Database(error)) => Err(error.into()),
             Err(error) => {
-                self.engine.note_broken(rule, self.actor, &error).await?;
+                self.engine.note_broken(rule, self.actor, &error, heard).await?;
                 if rule.rule.on_error == OnError::Pass {
                     Ok(Vec::new())
                 } else {
@@ -454,19 +456,65 @@ pub(super) enum Answered {
     Refused(String),
 }
 
+/// What scripts that were asked did besides answering.
+#[derive(Default)]
+pub(super) struct Heard {
+    log: Lines,
+    /// What became of each, as far as they ran.
+    steps: Vec<Done>,
+}
+
+impl Heard {
+    /// How the last one ended.
+    pub(super) fn ending(&self) -> Option<Ending> {
+        self.steps.last().map(|step| step.ending.clone())
+    }
+}
+
+/// Why a rule gave no answer whose scripts ended so.
+pub(super) fn no_answer(ending: Option<Ending>) -> EngineError {
+    let error = match ending.map(runner::unsuccessful) {
+        Some(verdict) => Error::rejected(verdict.code(), verdict.message().unwrap_or_default()),
+        None => Error::invalid("no-actions", "the rule has no actions"),
+    };
+    error.into()
+}
+
 impl Engine {
-    /// Keeps in the history that a rule broke before a write, whatever becomes of the write.
-    async fn note_broken(&self, rule: &Arc<Armed>, actor: Id, error: &EngineError) -> Result<(), EngineError> {
+    /// Keeps in the history that a rule broke when it was asked, before a write or while a form was edited, whatever becomes of
+    /// that; with the script that broke, and what was logged.
+    pub(super) async fn note_broken(
+        &self,
+        rule: &Arc<Armed>,
+        actor: Id,
+        error: &EngineError,
+        heard: Heard,
+    ) -> Result<(), EngineError> {
         let (shared, rule) = (Arc::clone(&self.inner.shared), Arc::clone(rule));
         let (code, message) = (error.code().to_owned(), error.to_string());
+        let (lines, step) = (heard.log.take(), heard.steps.into_iter().last());
+        let asked = if matches!(rule.rule.trigger, Trigger::OnChange { .. }) { "on-change" } else { "before" };
         let note = move |conn: &rusqlite::Connection| {
             let now = shared.now();
             let cause = Cause { actor, at: now, parent: None };
             let dispatcher = Dispatcher { conn, random: &shared.random, cause };
             let model = rule.rule.model.as_deref().unwrap_or_default();
-            let (_, root) = dispatcher.event(&RecordRef::new(model, 0), "before", "{}")?;
-            let firing = Firing::new(Happened::Other("before".to_owned()), Vec::new());
+            let (_, root) = dispatcher.event(&RecordRef::new(model, 0), asked, "{}")?;
+            let firing = Firing::new(Happened::Other(asked.to_owned()), Vec::new());
             let run = dispatcher.insert(&rule, root, &firing, Class::Sync, now)?;
+            if let Some(step) = step {
+                conn.prepare_cached("UPDATE engine_run SET attempt = 1 WHERE id = ?1")?.execute([run])?;
+                let told = step.recording.as_ref().map(|kept| kept.event.run_id.clone()).unwrap_or_default();
+                let verdict = match &step.ending {
+                    // It answered, and what it did besides was refused.
+                    Ending::Done(_) => Verdict::Rejected(Error::rejected(&code, message.clone())),
+                    _ => runner::unsuccessful_step(&step),
+                };
+                let script = step.script;
+                let report = Report::of(&told, 1, step, verdict, Diff::default());
+                finish::keep_attempt(conn, (run, 1, 0), script, (now, now), &report, None)?;
+            }
+            logs::keep(conn, &rule.rule.name, run, 1, now, &lines)?;
             seen::note(conn, seen::BROKEN_BEFORE, &rule.rule.name, now)?;
             Ok::<_, EngineError>(queue::end(conn, run, now, RunState::Failed, &code, Some(&message))?)
         };
@@ -474,29 +522,29 @@ impl Engine {
     }
 
     /// Runs a rule's scripts on something that has not happened yet: they may read and answer, and change nothing.
-    async fn ask_scripts(&self, rule: &Armed, question: Question) -> Result<Answered, EngineError> {
-        let played = self.try_answer(rule, question).await?;
-        let Some(outcome) = played.outcome else {
-            let ending = played.steps.into_iter().last().map(|step| step.ending);
-            return match ending {
+    async fn ask_scripts(&self, rule: &Armed, question: Question, heard: &mut Heard) -> Result<Answered, EngineError> {
+        let (outcome, session) = self.try_answer(rule, question, heard).await?;
+        let Some(outcome) = outcome else {
+            return match heard.ending() {
                 Some(Ending::Failed(Failure::UserError(text))) => Ok(Answered::Refused(text)),
-                Some(ending) => {
-                    let verdict = runner::unsuccessful(ending);
-                    let text = verdict.message().unwrap_or_default();
-                    Err(Error::rejected(verdict.code(), text).into())
-                }
-                None => Err(Error::invalid("no-actions", "the rule has no actions").into()),
+                ending => Err(no_answer(ending)),
             };
         };
-        let seen = played.session.seen();
-        if !played.session.finish().is_empty() {
+        let seen = session.seen();
+        if !session.finish().is_empty() {
             let text = "a rule that is asked before something happens changes nothing itself; it answers with values";
             return Err(Error::rejected("not-in-before", text).into());
         }
         Ok(Answered::Values(outcome.values, seen))
     }
 
-    pub(super) async fn try_answer(&self, rule: &Armed, question: Question) -> Result<Played, EngineError> {
+    /// What they answer together, if all of them do, and their view of the records.
+    pub(super) async fn try_answer(
+        &self,
+        rule: &Armed,
+        question: Question,
+        heard: &mut Heard,
+    ) -> Result<(Option<Outcome>, Session), EngineError> {
         let Question { actor, depth, now, trigger, records, old_values } = question;
         let env = people::environment(self.database(), rule.run_as, rule.rule.superuser, now)?;
         let steps = self.steps(&rule.rule, Class::Sync, &self.policy()?).await?;
@@ -520,9 +568,13 @@ impl Engine {
             now,
             previous: None,
             dispatch: Some(rule.rule.dispatch),
+            parking: None,
         };
         // No language model and no other service while somebody's save waits.
-        Ok(play(self.database(), env, &task, &steps, Keep::Outside, None, Box::new(Lines::default())).await?)
+        let log = Box::new(heard.log.clone());
+        let played = play(self.database(), env, &task, &steps, Keep::Outside, None, log).await?;
+        heard.steps = played.steps;
+        Ok((played.outcome, played.session))
     }
 }
 

@@ -9,8 +9,10 @@ use triggerbox_model::value::Id;
 
 use super::{Engine, approve::already_applied, lock};
 use crate::{
+    clock::timestamp,
     error::EngineError,
     proposals, queue,
+    rule::stored,
     runs::{self, LogLine, RunDetail, RunId, RunState},
 };
 
@@ -168,9 +170,7 @@ impl Engine {
         self.committer()
             .commit(move |conn: &Connection| {
                 shared.rules(conn)?.rule(&rule).map_err(EngineError::from)?;
-                let sql = "UPDATE engine_rule SET paused = ?2, failures = 0 WHERE name = ?1";
-                conn.execute(sql, (rule, why))?;
-                Ok::<_, EngineError>(())
+                Ok::<_, EngineError>(stored::pause(conn, &rule, why.as_deref(), timestamp(shared.now()))?)
             })
             .await
     }
@@ -193,7 +193,7 @@ pub fn stops(conn: &Connection) -> Result<Vec<Stop>, EngineError> {
     let rows = statement.query_map([], |row| {
         let model: String = row.get(0)?;
         let model = Some(model).filter(|model| !model.is_empty());
-        Ok(Stop { model, by: row.get(1)?, at: crate::clock::timestamp(row.get(2)?), reason: row.get(3)? })
+        Ok(Stop { model, by: row.get(1)?, at: timestamp(row.get(2)?), reason: row.get(3)? })
     })?;
     Ok(rows.collect::<Result<_, _>>()?)
 }

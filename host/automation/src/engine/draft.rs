@@ -9,8 +9,11 @@ use triggerbox_model::{
 use triggerbox_sandbox::Ending;
 use triggerbox_store::query::records::Stored;
 
-use super::{Engine, before::Question};
-use crate::{error::EngineError, rule::Trigger, runner};
+use super::{
+    Engine,
+    before::{Heard, Question, no_answer},
+};
+use crate::{error::EngineError, rule::Trigger};
 
 /// What rules say to an edit in a form.
 #[derive(Debug, Clone, Default, PartialEq, Serialize)]
@@ -23,7 +26,7 @@ pub struct DraftAnswer {
 
 impl Engine {
     /// Asks the rules that answer to edits of these fields. `draft` is the form as it is: the record it is of (0 for one that
-    /// is not created yet) with all its values. Nothing is changed. A rule that is broken says so in a warning.
+    /// is not created yet) with all its values. Nothing is changed. A rule that is broken says so in a warning, and in the history.
     ///
     /// # Errors
     /// What the database says.
@@ -59,16 +62,9 @@ impl Engine {
             let records = if draft.id == 0 { Vec::new() } else { vec![draft.id] };
             let trigger = Happened::OnChange(draft.clone());
             let question = Question { actor: user, depth: 0, now, trigger, records, old_values: Vec::new() };
-            let played = match self.try_answer(rule, question).await {
-                Ok(played) => played,
-                Err(EngineError::Database(error)) => return Err(error.into()),
-                Err(error) => {
-                    answer.warnings.push(format!("rule `{}` is broken: {error}", rule.rule.name));
-                    continue;
-                }
-            };
-            match (played.outcome, played.steps.into_iter().last().map(|step| step.ending)) {
-                (Some(outcome), _) => {
+            let mut heard = Heard::default();
+            let broken = match self.try_answer(rule, question, &mut heard).await {
+                Ok((Some(outcome), _)) => {
                     answer.warnings.extend(outcome.warning);
                     for value in outcome.values {
                         for list in [&mut draft.fields, &mut answer.values] {
@@ -76,14 +72,21 @@ impl Engine {
                             list.push(value.clone());
                         }
                     }
+                    continue;
                 }
-                (None, Some(Ending::Failed(Failure::UserError(text)))) => answer.warnings.push(text),
-                (None, ending) => {
-                    let why = ending.map(runner::unsuccessful).and_then(|verdict| verdict.message());
-                    let why = why.unwrap_or_else(|| "it has no actions".to_owned());
-                    answer.warnings.push(format!("rule `{}` is broken: {why}", rule.rule.name));
-                }
-            }
+                Ok((None, _)) => match heard.ending() {
+                    Some(Ending::Failed(Failure::UserError(text))) => {
+                        answer.warnings.push(text);
+                        continue;
+                    }
+                    ending => no_answer(ending),
+                },
+                Err(EngineError::Database(error)) => return Err(error.into()),
+                Err(error) => error,
+            };
+            // Whoever edits the form is seldom the one who can mend the rule.
+            self.note_broken(rule, user, &broken, heard).await?;
+            answer.warnings.push(format!("rule `{}` is broken: {broken}", rule.rule.name));
         }
         Ok(answer)
     }

@@ -10,7 +10,7 @@ use triggerbox_model::{
     value::Id,
 };
 
-use super::{Engine, attempt::Lines, finish::Ended};
+use super::{Engine, attempt::Lines, finish::Ended, observe::Paid};
 use crate::{
     error::EngineError,
     firing::Firing,
@@ -93,7 +93,8 @@ impl Engine {
         };
         let log = Lines::default();
         let mut steps = Vec::new();
-        let ended = match self.try_scripts(&claim, &log, None, &mut steps, &Spent::default()).await {
+        let paid = Paid { engine: self, rule, spent: Spent::default() };
+        let ended = match self.try_scripts(&claim, &log, None, &mut steps, &paid.spent).await {
             Err(EngineError::Refused(error)) => Ended::NotRun(error),
             Err(EngineError::Database(error)) if steps.last_mut().is_some_and(|step| step.given_up(&error)) => {
                 Ended::Unsuccessful

@@ -1,15 +1,26 @@
 //! Taking one person's data out of what is kept of runs: requests, reports, logs, journals, conversations. Records are not
 //! touched: whoever keeps them erases them there.
+//!
+//! Much of it is JSON that the program reads again: there the texts go out of what was said and written, and the program's own
+//! words, such as names of fields, stay.
 
 use rusqlite::{Connection, types::Value as Cell};
-use serde::Serialize;
+use serde::{Serialize, de::DeserializeOwned};
 use serde_json::Value as Json;
-use triggerbox_model::error::Error;
+use triggerbox_model::{
+    call::{LlmMessage, Reply},
+    changes::{Change, ChangeSet, Diff},
+    error::Error,
+    event::Outcome,
+};
 
 use super::Engine;
 use crate::{
     error::EngineError,
+    firing::Firing,
+    journal::Recording,
     packed::{pack, unpack},
+    runs::LogLine,
 };
 
 /// What stands in place of what was erased.
@@ -28,28 +39,76 @@ pub struct Erased {
     pub rows: usize,
     /// Proposals that hold something of it and wait for a yes: they are decided first.
     pub waiting: usize,
+    /// Rows that hold something of it and could not be read without: they are as they were.
+    pub left: usize,
 }
 
-/// A table with the columns that hold texts from records, plain and packed.
+/// What a column holds.
+#[derive(Clone, Copy)]
+enum Form {
+    /// A text, or JSON that is not the program's own.
+    Free,
+    /// JSON that the program reads again, if it still can.
+    Read(fn(&Json) -> bool),
+    /// The same, packed.
+    Packed(fn(&Json) -> bool),
+}
+
+/// A table with the columns that hold texts from records.
 struct Place {
     table: &'static str,
-    plain: &'static [&'static str],
-    packed: &'static [&'static str],
+    columns: &'static [(&'static str, Form)],
 }
 
 static PLACES: [Place; 10] = [
-    Place { table: "engine_run", plain: &["request", "message", "outcome"], packed: &[] },
-    Place { table: "engine_event", plain: &["change"], packed: &[] },
-    Place { table: "engine_attempt", plain: &[], packed: &["report", "log", "journal"] },
-    Place { table: "engine_log", plain: &["message"], packed: &[] },
-    Place { table: "engine_proposal", plain: &["why", "note", "yes_note"], packed: &["changes", "diff"] },
-    Place { table: "engine_seen", plain: &["answer"], packed: &[] },
-    Place { table: "engine_thread", plain: &["name"], packed: &[] },
+    Place {
+        table: "engine_run",
+        columns: &[
+            ("request", Form::Read(reads::<Firing>)),
+            ("message", Form::Free),
+            ("outcome", Form::Read(reads::<Outcome>)),
+        ],
+    },
+    Place { table: "engine_event", columns: &[("change", Form::Read(reads::<Change>))] },
+    Place {
+        table: "engine_attempt",
+        columns: &[
+            ("report", Form::Packed(|_| true)),
+            ("log", Form::Packed(reads::<Vec<LogLine>>)),
+            ("journal", Form::Packed(reads::<Recording>)),
+        ],
+    },
+    Place { table: "engine_log", columns: &[("message", Form::Free)] },
+    Place {
+        table: "engine_proposal",
+        columns: &[
+            ("why", Form::Free),
+            ("note", Form::Free),
+            ("yes_note", Form::Free),
+            ("changes", Form::Packed(reads::<ChangeSet>)),
+            ("diff", Form::Packed(reads::<Diff>)),
+        ],
+    },
+    Place { table: "engine_seen", columns: &[("answer", Form::Read(|_| true))] },
+    Place { table: "engine_thread", columns: &[("name", Form::Free)] },
     // What scripts keep for their next run.
-    Place { table: "tb_state", plain: &["json"], packed: &[] },
-    Place { table: "llm_call", plain: &["request", "reply"], packed: &[] },
-    Place { table: "llm_plan", plain: &["plan"], packed: &[] },
+    Place { table: "tb_state", columns: &[("json", Form::Free)] },
+    Place {
+        table: "llm_call",
+        columns: &[("request", Form::Read(is_question)), ("reply", Form::Read(reads::<Reply>))],
+    },
+    Place { table: "llm_plan", columns: &[("plan", Form::Read(|_| true))] },
 ];
+
+/// Whether JSON is of a type.
+fn reads<T: DeserializeOwned>(json: &Json) -> bool {
+    T::deserialize(json).is_ok()
+}
+
+/// Whether JSON is what a language model, or another service, was asked.
+fn is_question(json: &Json) -> bool {
+    json.get("messages").is_none_or(reads::<Vec<LlmMessage>>)
+}
 
 impl Engine {
     /// Takes texts, whatever their case, out of all that is kept of runs. A run that held one no longer replays as it was.
@@ -72,6 +131,7 @@ impl Engine {
                 let (done, last) = self.committer().commit(work).await?;
                 erased.rows += done.rows;
                 erased.waiting += done.waiting;
+                erased.left += done.left;
                 match last {
                     Some(last) => after = Some(last),
                     None => break,
@@ -97,7 +157,7 @@ fn batch(
     texts: &[Vec<char>],
 ) -> Result<(Erased, Option<Vec<Cell>>), EngineError> {
     let key = keys.join(", ");
-    let columns: Vec<&str> = place.plain.iter().chain(place.packed).copied().collect();
+    let columns: Vec<&str> = place.columns.iter().map(|(column, _)| *column).collect();
     let marks = |count: usize| vec!["?"; count].join(", ");
     let from = after.map_or_else(String::new, |_| format!("WHERE ({key}) > ({})", marks(keys.len())));
     let waits = if place.table == "engine_proposal" { "state = 'waiting'" } else { "0" };
@@ -114,13 +174,16 @@ fn batch(
         seen += 1;
         let id: Vec<Cell> = (0..keys.len()).map(|at| row.get(at)).collect::<Result<_, _>>()?;
         last = Some(id.clone());
-        let mut set = Vec::new();
-        for (at, column) in columns.iter().enumerate() {
+        let (mut set, mut left) = (Vec::new(), false);
+        for (at, (column, form)) in place.columns.iter().enumerate() {
             let cell: Cell = row.get(keys.len() + 1 + at)?;
-            if let Some(clean) = cleaned(&cell, place.packed.contains(column), texts)? {
-                set.push((*column, clean));
+            match cleaned(&cell, *form, texts)? {
+                Cleaned::Clean(clean) => set.push((*column, clean)),
+                Cleaned::Left => left = true,
+                Cleaned::Untouched => {}
             }
         }
+        erased.left += usize::from(left);
         if set.is_empty() {
             continue;
         }
@@ -141,21 +204,89 @@ fn batch(
     Ok((erased, last.filter(|_| seen == BATCH)))
 }
 
-/// A cell without the texts; nothing, if it has none of them.
-fn cleaned(cell: &Cell, packed: bool, texts: &[Vec<char>]) -> Result<Option<Cell>, EngineError> {
-    Ok(match cell {
-        Cell::Blob(bytes) if packed => {
+/// What became of a cell.
+enum Cleaned {
+    /// It has none of the texts.
+    Untouched,
+    /// It had, and is without them now.
+    Clean(Cell),
+    /// It has, and the program could not read it without them.
+    Left,
+}
+
+/// A cell without the texts.
+fn cleaned(cell: &Cell, form: Form, texts: &[Vec<char>]) -> Result<Cleaned, EngineError> {
+    let of = |clean: Option<String>| clean.map_or(Cleaned::Untouched, |text| Cleaned::Clean(Cell::Text(text)));
+    Ok(match (cell, form) {
+        (Cell::Blob(bytes), Form::Packed(reads)) => {
             let mut json: Json = unpack(bytes)?;
-            if scrub(&mut json, texts) { Some(Cell::Blob(pack(&json)?)) } else { None }
-        }
-        Cell::Text(text) => match serde_json::from_str::<Json>(text) {
-            Ok(mut json) if json.is_object() || json.is_array() => {
-                scrub(&mut json, texts).then(|| Cell::Text(json.to_string()))
+            match scrub_own(&mut json, "", texts) {
+                false => Cleaned::Untouched,
+                // What could not be read before is no worse now.
+                true if reads(&json) || !reads(&unpack(bytes)?) => Cleaned::Clean(Cell::Blob(pack(&json)?)),
+                true => Cleaned::Left,
             }
-            _ => without(text, texts).map(Cell::Text),
+        }
+        (Cell::Text(text), form) => match (serde_json::from_str::<Json>(text), form) {
+            (Ok(mut json), Form::Read(reads)) if json.is_object() || json.is_array() => {
+                match scrub_own(&mut json, "", texts) {
+                    false => Cleaned::Untouched,
+                    true if reads(&json) || !reads(&serde_json::from_str(text)?) => of(Some(json.to_string())),
+                    true => Cleaned::Left,
+                }
+            }
+            (Ok(mut json), _) if json.is_object() || json.is_array() => {
+                of(scrub(&mut json, texts).then(|| json.to_string()))
+            }
+            _ => of(without(text, texts)),
         },
-        _ => None,
+        _ => Cleaned::Untouched,
     })
+}
+
+/// Takes the texts out of JSON of the program's own: names stay, and so do the program's words. `under`: the name that it
+/// stands under. Whether there was one.
+fn scrub_own(json: &mut Json, under: &str, texts: &[Vec<char>]) -> bool {
+    match json {
+        Json::String(text) if is_word(under, text) => false,
+        Json::Array(list) if under == "body" && list.iter().all(Json::is_u64) => scrub_bytes(list, texts),
+        Json::Array(list) => list.iter_mut().fold(false, |found, one| scrub_own(one, under, texts) | found),
+        Json::Object(map) => {
+            // Of a field's value, a tool's call and a tool the name is the program's; of anybody else it is theirs.
+            let named = ["value", "arguments_json", "parameters_schema"].iter().any(|beside| map.contains_key(*beside));
+            map.iter_mut().fold(false, |found, (name, one)| {
+                let under = if named && name == "name" { "field" } else { name.as_str() };
+                scrub_own(one, under, texts) | found
+            })
+        }
+        other => scrub(other, texts),
+    }
+}
+
+/// Whether a text is a word of the program: a fixed one, or the name of a model, a field, a method, by what it stands under.
+fn is_word(under: &str, text: &str) -> bool {
+    #[rustfmt::skip]
+    const PLACES: &[&str] = &[
+        "aggregates", "answer", "call", "call_id", "chatter", "class", "code", "commands", "data", "effect", "ending",
+        "engine", "failure", "field", "fields", "finish", "format", "group_by", "keys", "kind", "lang", "layer", "level",
+        "limit", "method", "model", "operation", "operations", "order", "relation", "request", "role", "rule", "run_id",
+        "scope", "script", "side", "state", "terms", "tool", "tools", "type", "tz", "verdict", "xmlid",
+    ];
+    let plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || "_-.:/+".contains(c);
+    PLACES.contains(&under) && text.chars().all(plain)
+}
+
+/// The bytes of what was sent, if they are a text.
+fn scrub_bytes(list: &mut Vec<Json>, texts: &[Vec<char>]) -> bool {
+    let bytes: Option<Vec<u8>> = list.iter().map(|one| one.as_u64().and_then(|byte| u8::try_from(byte).ok())).collect();
+    let text = bytes.and_then(|bytes| String::from_utf8(bytes).ok()).unwrap_or_default();
+    match without(&text, texts).or_else(|| within(&text, texts)) {
+        Some(clean) => {
+            *list = clean.bytes().map(Json::from).collect();
+            true
+        }
+        None => false,
+    }
 }
 
 /// Takes the texts out of all strings; whether there was one.
@@ -234,6 +365,11 @@ fn folded(text: &str) -> Vec<char> {
 
 #[cfg(test)]
 mod tests {
+    use triggerbox_model::{
+        event::{Trigger, WebhookCall},
+        value::{FieldValue, Link, Snapshot, Value},
+    };
+
     use super::*;
 
     #[test]
@@ -247,5 +383,52 @@ mod tests {
         let mut json = serde_json::json!({ "Ada Cedar": 1, "said": "{\"to\": \"\\u0041da Cedar\"}", "path": "a\\b" });
         assert!(scrub(&mut json, &texts));
         assert_eq!(json, serde_json::json!({ "[erased]": 1, "said": "{\"to\":\"[erased]\"}", "path": "a\\b" }));
+    }
+
+    #[test]
+    fn what_the_program_reads_again_it_can_still_read() {
+        let link = Link { id: 12, name: Some("Webhook Manu".to_owned()) };
+        let value = |name: &str, value: Value| FieldValue::new(name, value);
+        let firing = Firing {
+            old_values: vec![Snapshot {
+                id: 7,
+                fields: vec![value("field_kind", Value::text("webhook")), value("manual", Value::Many2one(link))],
+            }],
+            warnings: vec!["Kind of manual".to_owned()],
+            ..Firing::new(
+                Trigger::Webhook(WebhookCall {
+                    method: "POST".to_owned(),
+                    headers: vec![("x-from".to_owned(), "manu@cedar.example".to_owned())],
+                    query: Vec::new(),
+                    body: b"{\"from\": \"Manu\"}".to_vec(),
+                }),
+                vec![7],
+            )
+        };
+        let texts = ["Field", "Kind", "Hook", "Manu", "record"].map(folded);
+        let cell = Cell::Text(serde_json::to_string(&firing).unwrap());
+        let Cleaned::Clean(Cell::Text(clean)) = cleaned(&cell, Form::Read(reads::<Firing>), &texts).unwrap() else {
+            panic!("it holds some of them")
+        };
+        let clean: Firing = serde_json::from_str(&clean).unwrap();
+        let Trigger::Webhook(call) = &clean.trigger else { panic!("{clean:?}") };
+        assert_eq!(
+            (call.headers[0].1.as_str(), &call.body[..]),
+            ("[erased]@cedar.example", &b"{\"from\": \"[erased]\"}"[..])
+        );
+        assert_eq!(clean.records, [7]);
+        let names: Vec<_> = clean.old_values[0].fields.iter().map(|field| field.name.as_str()).collect();
+        assert_eq!(names, ["field_kind", "manual"]);
+        assert_eq!(clean.old_values[0].fields[0].value, Value::text("web[erased]"));
+        let told = format!("{:?} {:?}", clean.old_values[0].fields[1].value, clean.warnings);
+        assert!(told.contains("Web[erased] [erased]") && told.contains("[erased] of [erased]al"), "{told}");
+
+        // What would be something else without it stays, and is told.
+        let odd = Cell::Text("{\"trigger\":{\"kind\":\"manual\"},\"records\":[7]}".to_owned());
+        let never = cleaned(&odd, Form::Read(|json| json["records"] == serde_json::json!(["x"])), &texts).unwrap();
+        assert!(matches!(never, Cleaned::Untouched), "nothing of it is a text");
+        let strict: fn(&Json) -> bool = |json| json["text"] == "Manu";
+        let left = cleaned(&Cell::Text("{\"text\":\"Manu\"}".to_owned()), Form::Read(strict), &texts).unwrap();
+        assert!(matches!(left, Cleaned::Left));
     }
 }

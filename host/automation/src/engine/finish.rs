@@ -11,7 +11,7 @@ use triggerbox_model::{
     event::Outcome,
     value::Id,
 };
-use triggerbox_sandbox::Ending;
+use triggerbox_sandbox::{ContentHash, Ending};
 use triggerbox_store::{commit, env::Env};
 
 use super::{Engine, Shared, approve::IN_LEDGER, time::Own};
@@ -94,12 +94,31 @@ impl Engine {
         let shared = Arc::clone(&self.inner.shared);
         let observed = self.observed(&tried.claim, tried.started, &tried.steps, tried.spent);
         // A long conversation is a long journal: it is packed here, where nobody else waits for it.
-        let journals = tried.steps.iter().map(journal).collect::<Result<Vec<_>, _>>()?;
-        if self.queue(move |conn| shared.finish(conn, &tried, &journals)).await? {
+        let journals = tried.steps.iter().map(journal).collect::<Result<Vec<_>, _>>();
+        let claim = tried.claim.clone();
+        let kept = match journals {
+            Ok(journals) => self.queue(move |conn| shared.finish(conn, &tried, &journals)).await,
+            Err(error) => Err(error),
+        };
+        if let Err(error) = &kept {
+            self.keep_why(claim, error).await;
+        }
+        if kept? {
             self.inner.wake.notify_one();
         }
         self.inner.ended.notify_waiters();
         observed.map_or(Ok(()), |attempt| self.tell(attempt))
+    }
+
+    /// What a try came to could not be kept, and nothing of it was: the run is tried again as after any failure of the backend, and
+    /// says why. If that cannot be kept either, the run is found again when its lease is over.
+    async fn keep_why(&self, claim: Claim, error: &EngineError) {
+        let (shared, why) = (Arc::clone(&self.inner.shared), error.to_string());
+        let keep = move |conn: &Connection| shared.not_kept(conn, &claim, &why);
+        // The first failure is told by whoever has the run tried.
+        let _ = self.committer().commit(keep).await;
+        self.inner.wake.notify_one();
+        self.inner.ended.notify_waiters();
     }
 }
 
@@ -166,6 +185,8 @@ impl Shared {
         if let Some(verdict) = &verdict {
             self.keep_attempts(conn, tried, journals, verdict, diff, now)?;
         }
+        // Also of one that ran no script but that of its source.
+        logs::keep(conn, &claim.rule.rule.name, claim.id, claim.attempt, now, &tried.log)?;
         let over = self.conclude(conn, tried, verdict, now)?;
         let ready = queue::is_something_ready(conn)?;
         if over && claim.rule.rule.environment == Environment::Live {
@@ -191,6 +212,21 @@ impl Shared {
         }
         crate::failpoint::hit("events-written");
         Ok((ready, caused))
+    }
+
+    /// Puts a run back whose try could not be kept, or gives it up after as many as may be.
+    fn not_kept(&self, conn: &Connection, claim: &Claim, why: &str) -> Result<(), EngineError> {
+        if !queue::is_held(conn, claim.id, claim.fence)? {
+            return Ok(());
+        }
+        let (now, verdict) = (self.now(), Verdict::Backend(format!("what it came to could not be kept: {why}")));
+        let (code, message) = (verdict.code(), verdict.message());
+        if claim.retries < MOST_RETRIES {
+            let due = now + self.random.jitter(wait(claim.retries, false));
+            return Ok(queue::again(conn, claim.id, due, code, message.as_deref())?);
+        }
+        queue::end(conn, claim.id, now, RunState::Dead, code, message.as_deref())?;
+        self.count(conn, claim, RunState::Dead, code)
     }
 
     /// Moves the run on. Whether it is over.
@@ -251,19 +287,12 @@ impl Shared {
             (_, None) => (RunState::Failed, "no-actions", Some("the rule has no actions".to_owned())),
         };
         queue::end(conn, claim.id, now, state, code, message.as_deref())?;
-        self.count(conn, claim, state, code, message.as_deref())?;
+        self.count(conn, claim, state, code)?;
         Ok(true)
     }
 
     /// Counts failures in a row; too many pause the rule.
-    fn count(
-        &self,
-        conn: &Connection,
-        claim: &Claim,
-        state: RunState,
-        code: &str,
-        message: Option<&str>,
-    ) -> Result<(), EngineError> {
+    fn count(&self, conn: &Connection, claim: &Claim, state: RunState, code: &str) -> Result<(), EngineError> {
         let rule = &claim.rule.rule.name;
         match state {
             RunState::Succeeded | RunState::WaitingApproval => {
@@ -280,7 +309,8 @@ impl Shared {
                     other => other?,
                 };
                 if self.config.pause_after > 0 && failures >= self.config.pause_after {
-                    let why = format!("{failures} runs failed in a row; the last: {code}: {}", message.unwrap_or("-"));
+                    // What it says itself is for who may see the run: this is for whoever sees the rule.
+                    let why = format!("{failures} runs failed in a row; the last: {code}, run {}", claim.id);
                     let sql = "UPDATE engine_rule SET paused = ?2 WHERE name = ?1 AND paused IS NULL";
                     conn.prepare_cached(sql)?.execute((rule, why))?;
                 }
@@ -321,24 +351,36 @@ impl Shared {
                 refusals: step.refusals.clone(),
                 tracebacks: step.tracebacks.clone(),
             };
-            let sql = "INSERT INTO engine_attempt (run, attempt, action, script, started, finished, code, report, journal) \
-                       VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)";
-            conn.prepare_cached(sql)?.execute(rusqlite::params![
-                tried.claim.id,
-                tried.claim.attempt,
-                i64::try_from(action).unwrap_or(i64::MAX),
-                step.script.0,
-                millis(tried.started),
-                now,
-                report.verdict.code(),
-                pack(&report)?,
-                journal,
-            ])?;
+            let place = (tried.claim.id, tried.claim.attempt, action);
+            keep_attempt(conn, place, step.script, (millis(tried.started), now), &report, journal.as_deref())?;
         }
-        let claim = &tried.claim;
-        logs::keep(conn, &claim.rule.rule.name, claim.id, claim.attempt, now, &tried.log)?;
         Ok(())
     }
+}
+
+/// Keeps what became of one script: of which run, in which try, as which action, and from when to when.
+pub(super) fn keep_attempt(
+    conn: &Connection,
+    (run, attempt, action): (RunId, u32, usize),
+    script: ContentHash,
+    (started, finished): (i64, i64),
+    report: &Report,
+    journal: Option<&[u8]>,
+) -> Result<(), EngineError> {
+    let sql = "INSERT INTO engine_attempt (run, attempt, action, script, started, finished, code, report, journal) \
+               VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)";
+    conn.prepare_cached(sql)?.execute(rusqlite::params![
+        run,
+        attempt,
+        i64::try_from(action).unwrap_or(i64::MAX),
+        script.0,
+        started,
+        finished,
+        report.verdict.code(),
+        pack(report)?,
+        journal,
+    ])?;
+    Ok(())
 }
 
 /// What is kept of a script's host calls.

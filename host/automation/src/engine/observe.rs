@@ -1,10 +1,11 @@
-//! Telling somebody what became of each try: for metrics and alerts. Nothing that must happen hangs on it.
+//! Telling somebody what became of each try, and what of the engine's own work failed: for the log, metrics and alerts. Nothing
+//! that must happen hangs on it.
 
 use std::time::Duration;
 
 use jiff::Timestamp;
 use rusqlite::OptionalExtension;
-use triggerbox_llm::budget::Amount;
+use triggerbox_llm::{Spent, budget::Amount};
 use triggerbox_model::limits::{Limits, PerLimit};
 
 use super::Engine;
@@ -40,10 +41,88 @@ pub struct Attempt {
 /// Who is told.
 pub type Observer = Box<dyn Fn(&Attempt) + Send + Sync>;
 
+/// Who is told what dry runs of a rule spent on language models.
+pub type Bookkeeper = Box<dyn Fn(&str, Amount) + Send + Sync>;
+
+/// Something of the engine's own work failed. It is tried again, for the file is as it was.
+#[derive(Debug)]
+pub struct Fault<'a> {
+    /// What.
+    pub work: Work,
+    /// The run that it was about.
+    pub run: Option<RunId>,
+    /// Why.
+    pub error: &'a EngineError,
+}
+
+/// A part of the engine's own work.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Work {
+    /// Firing what is due.
+    Clock,
+    /// Giving runs to workers.
+    Queue,
+    /// A try of a run, and keeping what it came to.
+    Run,
+}
+
+impl Work {
+    /// The stable name, `clock`.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Clock => "clock",
+            Self::Queue => "queue",
+            Self::Run => "run",
+        }
+    }
+}
+
+/// Who is told what of the engine's own work failed.
+pub type Overseer = Box<dyn Fn(&Fault<'_>) + Send + Sync>;
+
+/// Tells what a dry run spent when it is over, or when nobody waits for it any more.
+pub(super) struct Paid<'a> {
+    pub(super) engine: &'a Engine,
+    pub(super) rule: &'a str,
+    pub(super) spent: Spent,
+}
+
+impl Drop for Paid<'_> {
+    fn drop(&mut self) {
+        if let Some(bookkeeper) = self.engine.inner.bookkeeper.get() {
+            bookkeeper(self.rule, self.spent.total());
+        }
+    }
+}
+
 impl Engine {
     /// Has an observer told of each try from now on. There is one at most; returns whether it is this one.
     pub fn observe(&self, observer: Observer) -> bool {
         self.inner.observer.set(observer).is_ok()
+    }
+
+    /// Has somebody told from now on what dry runs spend. There is one at most; returns whether it is this one.
+    pub fn observe_dry_runs(&self, bookkeeper: Bookkeeper) -> bool {
+        self.inner.bookkeeper.set(bookkeeper).is_ok()
+    }
+
+    /// Has somebody told from now on what of the engine's own work failed. There is one at most; returns whether it is this one.
+    pub fn observe_faults(&self, overseer: Overseer) -> bool {
+        self.inner.overseer.set(overseer).is_ok()
+    }
+
+    /// Tells that something failed, if it did.
+    pub(super) fn oversee<T>(
+        &self,
+        work: Work,
+        run: Option<RunId>,
+        done: Result<T, EngineError>,
+    ) -> Result<T, EngineError> {
+        if let (Err(error), Some(overseer)) = (&done, self.inner.overseer.get()) {
+            overseer(&Fault { work, run, error });
+        }
+        done
     }
 
     /// What will be told of a try, but for its end; nothing, if nobody listens.

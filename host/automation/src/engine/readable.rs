@@ -1,12 +1,12 @@
-//! What somebody may read of what waits for a yes: the records' rights are asked once for each model, however many records
-//! there are, and once more where not all is for them.
+//! What somebody may read of records that something is about, where the records are: their rights are asked once for each
+//! model, however many records there are, and once more where not all is for them.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use triggerbox_model::{
     call::{Answer, Call, DomainSource, Operand, Operation, Page, Term},
     error::ErrorKind,
-    value::{Id, Value, is_provisional},
+    value::{Id, RecordRef, Value, is_provisional},
 };
 use triggerbox_store::{db::DbError, session::Session};
 
@@ -24,7 +24,7 @@ const SEARCHED: usize = 1_000;
 /// Proposals that are read at once.
 const BATCH: u32 = 100;
 
-/// What somebody may read of the records that proposals change.
+/// What somebody may read of the records that were asked about.
 #[derive(Debug, Clone)]
 pub enum Readable {
     /// All of it.
@@ -34,15 +34,29 @@ pub enum Readable {
 }
 
 impl Readable {
-    /// Whether all records that a proposal changes are among it. New ones are where their model is.
+    /// Whether a record is among it. One that is new, or has no number, is where its model is.
+    #[must_use]
+    pub fn has(&self, record: &RecordRef) -> bool {
+        let Self::These(these) = self else { return true };
+        let known = these.get(&record.model).and_then(Option::as_ref);
+        known.is_some_and(|ids| !is_kept(record.id) || ids.contains(&record.id))
+    }
+
+    /// Whether all records that a proposal changes are among it.
     #[must_use]
     pub fn all_of(&self, proposal: &Proposal) -> bool {
-        let Self::These(these) = self else { return true };
-        proposal.diff.records.iter().map(|one| &one.record).all(|record| {
-            let known = these.get(&record.model).and_then(Option::as_ref);
-            known.is_some_and(|ids| is_provisional(record.id) || ids.contains(&record.id))
-        })
+        proposal.diff.records.iter().all(|one| self.has(&one.record))
     }
+}
+
+/// Whether asking again would be answered in the same way. A model that cannot be asked about hides the others from nobody.
+pub(super) fn is_no(kind: ErrorKind) -> bool {
+    matches!(kind, ErrorKind::AccessDenied | ErrorKind::NotFound | ErrorKind::Invalid | ErrorKind::Rejected)
+}
+
+/// Whether a number is that of a record that is kept: not of a new one, nor of none.
+fn is_kept(id: Id) -> bool {
+    id > 0 && !is_provisional(id)
 }
 
 impl Engine {
@@ -51,14 +65,26 @@ impl Engine {
     /// # Errors
     /// What the backend says.
     pub async fn readable_of(&self, user: Id, proposals: &[Proposal]) -> Result<Readable, EngineError> {
-        let mut wanted: BTreeMap<&str, BTreeSet<Id>> = BTreeMap::new();
-        for record in proposals.iter().flat_map(|one| &one.diff.records).map(|one| &one.record) {
-            let ids = wanted.entry(&record.model).or_default();
-            ids.extend(Some(record.id).filter(|id| !is_provisional(*id)));
+        let records = proposals.iter().flat_map(|one| &one.diff.records).map(|one| one.record.clone());
+        self.readable_among(user, records.collect()).await
+    }
+
+    /// What a user may read of these records, of whichever models.
+    ///
+    /// # Errors
+    /// What the backend says. Whoever has no key for the records may read none of them.
+    pub async fn readable_among(&self, user: Id, records: Vec<RecordRef>) -> Result<Readable, EngineError> {
+        let mut wanted: BTreeMap<String, BTreeSet<Id>> = BTreeMap::new();
+        for RecordRef { model, id } in records {
+            // What is about no model is no record.
+            if !model.is_empty() {
+                wanted.entry(model).or_default().extend(Some(id).filter(|id| is_kept(*id)));
+            }
         }
         let mut these = BTreeMap::new();
         for (model, ids) in wanted {
-            these.insert(model.to_owned(), self.readable(user, model, &ids).await?);
+            let readable = self.readable(user, &model, &ids).await?;
+            these.insert(model, readable);
         }
         Ok(Readable::These(these))
     }
@@ -132,16 +158,14 @@ impl Engine {
         })
     }
 
-    /// What a user is answered; none: there is no such thing, or it is not for them.
+    /// What a user is answered; none: there is no such thing, it is not for them, or the question makes no sense there.
     async fn told(&self, user: Id, call: Call) -> Result<Option<Answer>, EngineError> {
         let answer = match self.odoo() {
             None => self.off_the_way(move |engine| engine.ask_here(user, call)).await,
             Some(_) => self.ask_there(user, call).await,
         };
         match answer {
-            Err(EngineError::Refused(error)) if matches!(error.kind, ErrorKind::AccessDenied | ErrorKind::NotFound) => {
-                Ok(None)
-            }
+            Err(EngineError::Refused(error)) if is_no(error.kind) => Ok(None),
             answer => answer.map(Some),
         }
     }
@@ -153,7 +177,7 @@ impl Engine {
     }
 
     /// Does something that takes a while where it keeps nobody waiting.
-    async fn off_the_way<T: Send + 'static>(
+    pub(super) async fn off_the_way<T: Send + 'static>(
         &self,
         work: impl FnOnce(&Self) -> Result<T, EngineError> + Send + 'static,
     ) -> Result<T, EngineError> {

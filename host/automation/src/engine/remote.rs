@@ -74,7 +74,7 @@ impl Engine {
                 Source::Domain(domain) => by_domain(&mut session, claim, domain).await,
                 Source::Script(script) => {
                     let its_session = self.session_there(backend, claim.rule.run_as, now).await?.for_rule(&rule.name);
-                    self.by_script(claim, script, its_session, (&actor, &run_as), now).await
+                    self.by_script(claim, script, its_session, (&actor, &run_as), now, log).await
                 }
             };
             records = match found_or_why(found)? {
@@ -84,6 +84,7 @@ impl Engine {
             if rule.dispatch == Dispatch::PerRecord {
                 return Ok(Ended::Spread(records));
             }
+            self.keep_found(claim, &records).await?;
         }
         // The run keeps it to its end, whatever is set meanwhile.
         let policy = self.policy()?;
@@ -92,7 +93,8 @@ impl Engine {
         let steps = steps?;
         let outside = self.outside(claim, &records, thread, seat, spent);
         // Whatever the rule says: nobody is superuser on an Odoo server.
-        let task = Task { superuser: false, ..self.task(claim, records, (actor, run_as), now)? };
+        let parking = self.parking(claim, &policy)?;
+        let task = Task { superuser: false, parking, ..self.task(claim, records, (actor, run_as), now)? };
         let played = play_over(session, &task, &steps, self.keep(), outside.as_ref(), Box::new(log.clone())).await?;
         if let Some(seat) = seat {
             seat.take().await;
@@ -104,7 +106,10 @@ impl Engine {
         let deletes = needs::may_delete(session.schema(), session.changes());
         let wants_yes = proposals::wants_yes(&policy, rule, session.changes(), deletes);
         let ended = match !only_shown && (rule.mode != Mode::Auto || wants_yes) {
-            true => propose(&mut session, outcome).await,
+            true => match self.has_sent_nothing(claim) {
+                Ok(()) => propose(&mut session, outcome).await,
+                Err(error) => Err(error),
+            },
             false => Ok(conclude(&mut session, claim, only_shown, outcome).await),
         };
         if let Some(last) = done.last_mut() {

@@ -1,7 +1,7 @@
 //! Runs of the past on a version of their script: one replayed, or all of a rule counted.
 
 use jiff::Timestamp;
-use rusqlite::Connection;
+use rusqlite::{Connection, OptionalExtension};
 use serde::Serialize;
 use triggerbox_model::error::Error;
 use triggerbox_sandbox::Script;
@@ -35,17 +35,32 @@ impl Engine {
     /// same name.
     ///
     /// # Errors
-    /// `unknown-run`; `not-journaled` when nothing was kept of it; `broken-script`.
+    /// `unknown-run`; `not-journaled` when nothing was kept of it; `not-in-rule` when it ran no script of that name;
+    /// `broken-script`.
     pub async fn replay(&self, run: RunId, version: Option<&Script>) -> Result<Vec<Replayed>, EngineError> {
         let recordings = self.recordings(run)?;
-        let mut replayed = Vec::new();
+        let is_alone = recordings.len() == 1 && actions(&*self.database().snapshot()?, run)? <= 1;
+        let mut scripts = Vec::new();
+        let mut replaced = false;
         for recording in &recordings {
             let own = self.recorded_script(recording).await;
-            let script = match version {
-                Some(version) if is_version_of(version, own.as_ref().ok(), recordings.len()) => version.clone(),
+            scripts.push(match version {
+                Some(version) if is_version_of(version, own.as_ref().ok(), is_alone) => {
+                    replaced = true;
+                    version.clone()
+                }
                 _ => own?,
-            };
-            replayed.push(replay(&script, recording).await);
+            });
+        }
+        if let Some(version) = version.filter(|_| !replaced) {
+            let name = name(version).unwrap_or_default();
+            let text =
+                format!("run {run} ran no script called `{name}`, so that nothing can be said of this version of it");
+            return Err(Error::rejected("not-in-rule", text).into());
+        }
+        let mut replayed = Vec::new();
+        for (script, recording) in scripts.iter().zip(&recordings) {
+            replayed.push(replay(script, recording).await);
         }
         Ok(replayed)
     }
@@ -58,7 +73,8 @@ impl Engine {
         last_recordings(&*self.database().snapshot()?, run)
     }
 
-    /// Replays all runs of a rule since a time, as far as they were kept in full, on a version of one of its scripts.
+    /// Replays all runs of a rule since a time, as far as they were kept in full, on a version of one of its scripts. Of those that
+    /// ran no script of that name nothing can be said.
     ///
     /// # Errors
     /// What the database says.
@@ -97,9 +113,20 @@ impl Engine {
 
 /// Whether a version takes the place of a recorded script: one of the same name does. The only action of a rule is replaced
 /// whatever it was called.
-fn is_version_of(version: &Script, own: Option<&Script>, actions: usize) -> bool {
-    let name = |script: &Script| script.manifest().map(|manifest| manifest.script.name.clone());
-    actions == 1 || own.is_none_or(|own| name(own) == name(version))
+fn is_version_of(version: &Script, own: Option<&Script>, is_alone: bool) -> bool {
+    is_alone || own.is_none_or(|own| name(own) == name(version))
+}
+
+fn name(script: &Script) -> Option<&str> {
+    script.manifest().map(|manifest| manifest.script.name.as_str())
+}
+
+/// How many actions a run's rule had then; 0: that is not known any more.
+fn actions(conn: &Connection, run: RunId) -> Result<u32, EngineError> {
+    let sql = "SELECT json_array_length(v.body, '$.actions') FROM engine_run r \
+               JOIN engine_rule_version v ON v.rule = r.rule AND v.version = r.rule_version WHERE r.id = ?1 AND v.body <> ''";
+    let found: Option<Option<u32>> = conn.prepare_cached(sql)?.query_row([run], |row| row.get(0)).optional()?;
+    Ok(found.flatten().unwrap_or_default())
 }
 
 fn count(result: &mut Backtest, run: RunId, replayed: Vec<Replayed>) {

@@ -1,13 +1,18 @@
 //! How long the past is kept: by age, by number and by bytes for each rule. What is let go frees its place in the file.
 
-use rusqlite::Connection;
+use std::sync::Arc;
+
+use rusqlite::{Connection, params_from_iter, types::Value};
 use serde::Serialize;
 
 use super::Engine;
 use crate::{config::Retention, error::EngineError, pace, retention};
 
-/// Runs that are let go in one transaction: others wait for no more than these.
+/// Runs, or rows of what belongs to them, that are let go in one transaction: others wait for no more than these.
 const BATCH: usize = 500;
+
+/// Rows of one table that are looked up at once.
+const FOUND: usize = 50_000;
 
 /// Runs that are over and wait for nobody. Failed ones count as well: whoever must see them has seen an alert.
 const OVER: &str = "state IN ('succeeded', 'failed', 'skipped', 'cancelled')";
@@ -70,23 +75,38 @@ impl Engine {
                 (false, keep.bytes_per_rule.map(Pick::Beyond)),
             ] {
                 let Some(pick) = pick else { continue };
-                loop {
-                    let rule = rule.clone();
-                    let count = self.committer().commit(move |conn| let_go(conn, &rule, pick, journals)).await?;
-                    if journals {
-                        done.journals += count
-                    } else {
-                        done.runs += count
-                    }
-                    if count < BATCH {
-                        break;
-                    }
+                let rule = rule.clone();
+                let picked = self
+                    .off_the_way(move |engine| Ok(picked(&*engine.database().snapshot()?, &rule, pick, journals)?))
+                    .await?;
+                for runs in picked.chunks(BATCH) {
+                    let runs = runs.to_vec();
+                    let count = self.committer().commit_beside(move |conn| let_go(conn, &runs, journals)).await?;
+                    *(if journals { &mut done.journals } else { &mut done.runs }) += count;
                 }
             }
         }
-        self.committer().commit(move |conn| orphans(conn, keep, now)).await?;
+        for unneeded in unneeded(keep, now) {
+            self.let_go_of(unneeded).await?;
+        }
         done.bytes = self.database().reclaim()?;
         Ok(done)
+    }
+
+    /// Lets go all rows of a table that are not needed.
+    async fn let_go_of(&self, unneeded: Unneeded) -> Result<(), EngineError> {
+        let unneeded = Arc::new(unneeded);
+        loop {
+            let which = unneeded.clone();
+            let found = self.off_the_way(move |engine| Ok(which.find(&*engine.database().snapshot()?)?)).await?;
+            for rows in found.chunks(BATCH) {
+                let (which, rows) = (unneeded.clone(), rows.to_vec());
+                self.committer().commit_beside(move |conn| Ok::<_, EngineError>(which.delete(conn, rows)?)).await?;
+            }
+            if found.len() < FOUND {
+                return Ok(());
+            }
+        }
     }
 }
 
@@ -110,13 +130,21 @@ fn rules(conn: &Connection) -> rusqlite::Result<Vec<String>> {
     statement.query_map([], |row| row.get(0))?.collect()
 }
 
-/// Lets go up to [`BATCH`] runs, or only their journals; returns how many.
-fn let_go(conn: &Connection, rule: &str, pick: Pick, journals: bool) -> Result<usize, EngineError> {
-    let picked = match pick {
-        Pick::OlderThan(time) => older_than(conn, rule, time, journals)?,
-        Pick::AllBut(count) => all_but(conn, rule, count)?,
-        Pick::Beyond(bytes) => beyond(conn, rule, bytes)?,
-    };
+/// The runs of a rule that go, or whose journals go; the oldest first.
+fn picked(conn: &Connection, rule: &str, pick: Pick, journals: bool) -> rusqlite::Result<Vec<i64>> {
+    match pick {
+        Pick::OlderThan(time) => older_than(conn, rule, time, journals),
+        Pick::AllBut(count) => all_but(conn, rule, count),
+        Pick::Beyond(bytes) => beyond(conn, rule, bytes),
+    }
+}
+
+/// Lets go runs, or only their journals; returns how many. One that was taken up again since it was picked stays.
+fn let_go(conn: &Connection, picked: &[i64], journals: bool) -> Result<usize, EngineError> {
+    let sql = format!("SELECT id FROM engine_run WHERE id IN (SELECT value FROM json_each(?1)) AND {OVER} ORDER BY id");
+    let mut still = conn.prepare_cached(&sql)?;
+    let runs: Vec<i64> =
+        still.query_map([serde_json::to_string(picked)?], |row| row.get(0))?.collect::<rusqlite::Result<_>>()?;
     let statements: &[&str] = if journals {
         &["UPDATE engine_attempt SET journal = NULL WHERE run = ?1"]
     } else {
@@ -132,15 +160,15 @@ fn let_go(conn: &Connection, rule: &str, pick: Pick, journals: bool) -> Result<u
         ]
     };
     if !journals {
-        pace::count_gone(conn, &picked)?;
+        pace::count_gone(conn, &runs)?;
     }
     for sql in statements {
         let mut statement = conn.prepare_cached(sql)?;
-        for run in &picked {
+        for run in &runs {
             statement.execute([run])?;
         }
     }
-    Ok(picked.len())
+    Ok(runs.len())
 }
 
 fn older_than(conn: &Connection, rule: &str, time: i64, journals: bool) -> rusqlite::Result<Vec<i64>> {
@@ -149,16 +177,14 @@ fn older_than(conn: &Connection, rule: &str, time: i64, journals: bool) -> rusql
     } else {
         ""
     };
-    let sql = format!(
-        "SELECT id FROM engine_run WHERE rule = ?1 AND {OVER} AND finished < ?2 {kept} ORDER BY id LIMIT {BATCH}"
-    );
+    let sql = format!("SELECT id FROM engine_run WHERE rule = ?1 AND {OVER} AND finished < ?2 {kept} ORDER BY id");
     conn.prepare_cached(&sql)?.query_map((rule, time), |row| row.get(0))?.collect()
 }
 
 fn all_but(conn: &Connection, rule: &str, count: u32) -> rusqlite::Result<Vec<i64>> {
     let sql = format!(
         "SELECT id FROM engine_run WHERE rule = ?1 AND {OVER} AND id <= \
-         (SELECT id FROM engine_run WHERE rule = ?1 AND {OVER} ORDER BY id DESC LIMIT 1 OFFSET ?2) ORDER BY id LIMIT {BATCH}"
+         (SELECT id FROM engine_run WHERE rule = ?1 AND {OVER} ORDER BY id DESC LIMIT 1 OFFSET ?2) ORDER BY id"
     );
     conn.prepare_cached(&sql)?.query_map((rule, count), |row| row.get(0))?.collect()
 }
@@ -218,73 +244,105 @@ fn beyond(conn: &Connection, rule: &str, bytes: u64) -> rusqlite::Result<Vec<i64
             picked.push(row.get(0)?);
         }
     }
-    // The oldest first.
     picked.reverse();
-    picked.truncate(BATCH);
     Ok(picked)
 }
 
-/// Lets go events, chain marks, times and deliveries that no run goes back to any more.
-fn orphans(conn: &Connection, keep: Retention, now: i64) -> Result<(), EngineError> {
-    conn.execute(
-        "DELETE FROM engine_suppressed WHERE event IN (SELECT e.id FROM engine_event e WHERE NOT EXISTS \
-         (SELECT 1 FROM engine_run r WHERE r.root = e.root)) AND at < ?1",
-        [before(now, keep.days.unwrap_or(u32::MAX))],
-    )?;
-    conn.execute(
-        "DELETE FROM engine_event WHERE NOT EXISTS (SELECT 1 FROM engine_run r WHERE r.root = engine_event.root) \
-         AND NOT EXISTS (SELECT 1 FROM engine_suppressed s WHERE s.event = engine_event.id)",
-        [],
-    )?;
-    conn.execute(
-        "DELETE FROM engine_fired WHERE NOT EXISTS (SELECT 1 FROM engine_run r WHERE r.root = engine_fired.root)",
-        [],
-    )?;
-    // Times that are done, and that no clock that is put back within reason meets again.
-    conn.execute(
-        "DELETE FROM engine_slot WHERE due < ?1 \
-         AND due <= coalesce((SELECT c.done_until FROM engine_clock c WHERE c.rule = engine_slot.rule), due)",
-        [before(now, keep.seen_days)],
-    )?;
-    conn.execute(
-        "DELETE FROM engine_seen WHERE at < ?1 AND substr(scope, 1, 6) <> 'alert:'",
-        [before(now, keep.seen_days)],
-    )?;
-    talk(conn, keep.days.map(|days| before(now, days)))?;
-    Ok(())
+/// Rows that no run goes back to any more.
+struct Unneeded {
+    table: &'static str,
+    /// The columns of its primary key.
+    key: &'static [&'static str],
+    /// SQL: which rows.
+    which: String,
 }
 
-/// Lets go sessions, calls of language models, and what was spent, that no run goes back to any more. An open session and an
-/// account that something may still be charged to stay: they bound what may be spent.
-fn talk(conn: &Connection, oldest: Option<i64>) -> rusqlite::Result<()> {
-    // One that is open goes with its rule: another of that name is new.
-    conn.execute(
-        "DELETE FROM engine_session WHERE NOT EXISTS (SELECT 1 FROM engine_thread t WHERE t.session = engine_session.id) \
-         AND (ended IS NOT NULL OR NOT EXISTS (SELECT 1 FROM engine_rule u WHERE u.name = engine_session.rule))",
-        [],
-    )?;
+impl Unneeded {
+    /// The keys of up to [`FOUND`] such rows.
+    fn find(&self, conn: &Connection) -> rusqlite::Result<Vec<Vec<Value>>> {
+        let Self { table, key, which } = self;
+        let sql = format!("SELECT {} FROM {table} WHERE {which} LIMIT {FOUND}", key.join(", "));
+        let mut statement = conn.prepare_cached(&sql)?;
+        statement.query_map([], |row| (0..key.len()).map(|at| row.get(at)).collect())?.collect()
+    }
+
+    /// Lets go those of these rows that are still not needed.
+    fn delete(&self, conn: &Connection, rows: Vec<Vec<Value>>) -> rusqlite::Result<()> {
+        let Self { table, key, which } = self;
+        let row = key.iter().map(|column| format!("{column} = ? AND ")).collect::<String>();
+        let mut statement = conn.prepare_cached(&format!("DELETE FROM {table} WHERE {row} ({which})"))?;
+        rows.into_iter().try_for_each(|row| statement.execute(params_from_iter(row)).map(drop))
+    }
+}
+
+/// Events, chain marks, times, deliveries, sessions, calls of language models and what was spent, that no run goes back to any
+/// more; in the order in which they let go of each other.
+fn unneeded(keep: Retention, now: i64) -> Vec<Unneeded> {
+    let of = |table, key, which: &str| Unneeded { table, key, which: which.to_owned() };
+    let oldest = keep.days.map(|days| before(now, days));
+    let seen = before(now, keep.seen_days);
+    let mut all = Vec::new();
+    if let Some(oldest) = oldest {
+        all.push(of(
+            "engine_suppressed",
+            &["id"],
+            &format!(
+                "at < {oldest} AND event IN (SELECT e.id FROM engine_event e \
+                 WHERE NOT EXISTS (SELECT 1 FROM engine_run r WHERE r.root = e.root))"
+            ),
+        ));
+    }
+    all.extend([
+        of(
+            "engine_event",
+            &["id"],
+            "NOT EXISTS (SELECT 1 FROM engine_run r WHERE r.root = engine_event.root) \
+             AND NOT EXISTS (SELECT 1 FROM engine_suppressed s WHERE s.event = engine_event.id)",
+        ),
+        of(
+            "engine_fired",
+            &["root", "rule", "model", "record", "fields"],
+            "NOT EXISTS (SELECT 1 FROM engine_run r WHERE r.root = engine_fired.root)",
+        ),
+        // Times that are done, and that no clock that is put back within reason meets again.
+        of(
+            "engine_slot",
+            &["rule", "due", "record"],
+            &format!(
+                "due < {seen} AND due <= coalesce((SELECT c.done_until FROM engine_clock c WHERE c.rule = engine_slot.rule), due)"
+            ),
+        ),
+        of("engine_seen", &["scope", "key"], &format!("at < {seen} AND substr(scope, 1, 6) <> 'alert:'")),
+        // An open session bounds what may be spent. It goes with its rule: another of that name is new.
+        of(
+            "engine_session",
+            &["id"],
+            "NOT EXISTS (SELECT 1 FROM engine_thread t WHERE t.session = engine_session.id) \
+             AND (ended IS NOT NULL OR NOT EXISTS (SELECT 1 FROM engine_rule u WHERE u.name = engine_session.rule))",
+        ),
+    ]);
     if let Some(oldest) = oldest {
         // What was only tried out is no run.
-        for table in ["llm_call", "llm_plan"] {
-            let sql = format!(
-                "DELETE FROM {table} WHERE at < ?1 AND NOT EXISTS (SELECT 1 FROM engine_run r WHERE r.key = {table}.run)"
-            );
-            conn.execute(&sql, [oldest])?;
-        }
-        conn.execute(
-            "DELETE FROM llm_account WHERE scope IN ('rule-day', 'server-day') \
-             AND substr(key, -10) < date(?1 / 1000, 'unixepoch')",
-            [oldest],
-        )?;
+        all.extend(["llm_call", "llm_plan"].map(|table| {
+            let without_run = format!("NOT EXISTS (SELECT 1 FROM engine_run r WHERE r.key = {table}.run)");
+            of(table, &["id"], &format!("at < {oldest} AND {without_run}"))
+        }));
+        all.push(of(
+            "llm_account",
+            &["scope", "key"],
+            &format!("scope IN ('rule-day', 'server-day') AND substr(key, -10) < date({oldest} / 1000, 'unixepoch')"),
+        ));
     }
-    // A session and a chain are known by their numbers, what stands alone by its run.
-    conn.execute(
-        "DELETE FROM llm_account WHERE scope IN ('run', 'session', 'root') \
+    // An account that something may still be charged to stays. A session and a chain are known by their numbers, what stands
+    // alone by its run.
+    all.push(of(
+        "llm_account",
+        &["scope", "key"],
+        "scope IN ('run', 'session', 'root') \
          AND NOT EXISTS (SELECT 1 FROM engine_run r WHERE r.key = llm_account.key) \
          AND NOT EXISTS (SELECT 1 FROM llm_call c WHERE c.run = llm_account.key) \
          AND NOT (scope = 'session' AND EXISTS (SELECT 1 FROM engine_session s WHERE s.id = CAST(llm_account.key AS INTEGER))) \
          AND NOT (scope = 'root' AND EXISTS (SELECT 1 FROM engine_event e WHERE e.id = CAST(llm_account.key AS INTEGER)))",
-        [],
-    )?;
-    Ok(())
+    ));
+    all
 }

@@ -13,7 +13,7 @@ use crate::{
     journal::Keep,
     people::Person,
     play::{Done, Task, play_over},
-    queue::Claim,
+    queue::{self, Claim},
     records::Records,
     rule::{ScriptRef, Source},
     runner,
@@ -29,18 +29,19 @@ impl Engine {
         env: &Env,
         actor: &Person,
         run_as: &Person,
+        log: &Lines,
     ) -> Result<Result<Vec<Id>, String>, EngineError> {
         let found = match source {
             Source::Domain(domain) => self.by_domain(claim, domain, env),
             Source::Script(script) => {
                 let session = Session::new(self.database(), env.clone())?.for_rule(&claim.rule.rule.name);
-                self.by_script(claim, script, session, (actor, run_as), env.now).await
+                self.by_script(claim, script, session, (actor, run_as), env.now, log).await
             }
         };
         found_or_why(found)
     }
 
-    /// The records that a script names.
+    /// The records that a script names. What it logs is in the run's log.
     pub(super) async fn by_script<R: Records>(
         &self,
         claim: &Claim,
@@ -48,6 +49,7 @@ impl Engine {
         session: R,
         (actor, run_as): (&Person, &Person),
         now: jiff::Timestamp,
+        log: &Lines,
     ) -> Result<Vec<Id>, EngineError> {
         let step = self.source_step(&claim.rule.rule, script).await?;
         let task = Task {
@@ -66,9 +68,9 @@ impl Engine {
             now,
             previous: None,
             dispatch: None,
+            parking: None,
         };
-        let log = Box::new(Lines::default());
-        let played = play_over(session, &task, &[step], Keep::Outside, None, log).await?;
+        let played = play_over(session, &task, &[step], Keep::Outside, None, Box::new(log.clone())).await?;
         match (played.outcome, played.steps.into_iter().last()) {
             (Some(outcome), _) => Ok(outcome.records),
             // The source is as it should be: the run is tried again.
@@ -79,6 +81,29 @@ impl Engine {
                 Err(Error::rejected("source-failed", why).into())
             }
         }
+    }
+
+    /// Keeps which records a run's source gave, whatever comes of it: it is about these, and what it says is for who may read
+    /// them. Of a run that is only tried nothing is kept.
+    pub(super) async fn keep_found(&self, claim: &Claim, records: &[Id]) -> Result<(), EngineError> {
+        if claim.id == 0 {
+            return Ok(());
+        }
+        let (run, fence, found) = (claim.id, claim.fence, records.to_vec());
+        let keep = move |conn: &Connection| {
+            if !queue::is_held(conn, run, fence)? {
+                return Ok(());
+            }
+            let sql = "SELECT request FROM engine_run WHERE id = ?1";
+            let request: String = conn.prepare_cached(sql)?.query_row([run], |row| row.get(0))?;
+            let mut firing: Firing = serde_json::from_str(&request)?;
+            // An earlier try may have been about others.
+            firing.found = each_once(firing.found.into_iter().chain(found).collect());
+            let sql = "UPDATE engine_run SET request = ?2 WHERE id = ?1";
+            conn.prepare_cached(sql)?.execute((run, serde_json::to_string(&firing)?))?;
+            Ok::<_, EngineError>(())
+        };
+        self.committer().commit(keep).await
     }
 
     fn by_domain(&self, claim: &Claim, domain: &str, env: &Env) -> Result<Vec<Id>, EngineError> {

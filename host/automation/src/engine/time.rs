@@ -21,7 +21,6 @@ use crate::{
     error::EngineError,
     firing::Firing,
     index::{Armed, Index},
-    lanes,
     loops::Suppression,
     matcher, queue,
     rule::{
@@ -222,9 +221,6 @@ impl Shared {
         let due_text = due.last.strftime("%Y-%m-%dT%H:%M:%SZ").to_string();
         let firing = Firing::new(Happened::Scheduled(Slot { due: due_text, missed: due.missed }), Vec::new());
         let run = dispatcher.insert(rule, root, &firing, Class::Batch, millis(due.last))?;
-        // Slots that wait stand in one lane, in the order of their times.
-        let blockers = lanes::enter(conn, &rule.rule.name, run, &[0])?;
-        dispatcher.block(run, blockers)?;
         let sql = "UPDATE engine_slot SET run = ?3 WHERE rule = ?1 AND due = ?2 AND record = 0";
         conn.prepare_cached(sql)?.execute((&rule.rule.name, millis(due.last), run))?;
         Ok(1)

@@ -12,7 +12,7 @@ use tokio::{
     task::JoinSet,
 };
 
-use super::{Engine, ahead::Begun, lock};
+use super::{Engine, ahead::Begun, lock, observe::Work};
 use crate::{
     clock::timestamp,
     error::EngineError,
@@ -110,8 +110,9 @@ impl Engine {
         // Kept while other things happen: whoever stands in line for a seat keeps the place.
         let mut seats = line();
         while !*stopped.borrow() {
-            // What fails here is the database; it is tried again when there is something to do, or in a while.
-            let _ = self.tick().await;
+            // What fails here is the database; it is tried again when there is something to do, or in a while. Whoever listens has
+            // been told.
+            let _ = self.oversee(Work::Clock, None, self.tick().await);
             let looked = self.inner.shared.now();
             tokio::select! {
                 biased;
@@ -119,7 +120,8 @@ impl Engine {
                     seats = line();
                     // With seats left nothing else is due that may start now.
                     let offered = free.len();
-                    if self.begin_due(free, &mut at_work.tries).await.unwrap_or_default() < offered {
+                    let begun = self.oversee(Work::Queue, None, self.begin_due(free, &mut at_work.tries).await);
+                    if begun.unwrap_or_default() < offered {
                         self.something(&mut at_work, looked, &mut stopped).await;
                     }
                 }
@@ -173,7 +175,8 @@ impl Engine {
     fn begin(&self, begun: Begun, tries: &mut Tries) {
         let seat = self.inner.seats.give(begun.seat, &begun.claim.rule.rule.name);
         let engine = self.clone();
-        tries.spawn(async move { engine.attempt(begun.claim, seat).await });
+        let run = begun.claim.id;
+        tries.spawn(async move { engine.oversee(Work::Run, Some(run), engine.attempt(begun.claim, seat).await) });
     }
 
     /// When something is due next that was not when the queue was looked at.
@@ -203,6 +206,8 @@ impl Engine {
             })
             .await?;
         crate::failpoint::hit("after-lease");
+        // Runs that cannot be claimed are over.
+        self.inner.ended.notify_waiters();
         *lock(&self.inner.line.turn) = turn;
         Ok(claims)
     }

@@ -264,7 +264,7 @@ pub fn save(ground: Ground<'_>, rule: &Rule, edit: &Edit<'_>) -> Result<Saved, R
     }
     let owner = if harmless { known.owner } else { edit.by };
     let version = write_version(ground.conn, rule, edit, VersionState::Accepted)?;
-    put(ground.conn, rule, version, owner, &parts)?;
+    put(ground.conn, &known.rule, rule, (version, owner), &parts, edit.at)?;
     Ok(saved(version, Outcome::Updated))
 }
 
@@ -289,7 +289,7 @@ pub fn decide(ground: Ground<'_>, name: &str, version: u32, yes: bool, edit: &Ed
             return Err(RuleError::Refused(findings));
         }
         let parts = wanted(ground.conn, &rule, Some(&known), edit)?;
-        put(ground.conn, &rule, version, known.owner, &parts)?;
+        put(ground.conn, &known.rule, &rule, (version, known.owner), &parts, edit.at)?;
     }
     ground.conn.execute(
         "UPDATE engine_rule_version SET state = ? WHERE rule = ? AND version = ?",
@@ -338,15 +338,26 @@ pub fn set_active(ground: Ground<'_>, name: &str, active: bool, edit: &Edit<'_>)
     save(ground, &Rule { active, ..known.rule }, edit)
 }
 
-/// Pauses a rule, with a reason, or lets it go on. What is queued waits.
+/// Pauses a rule, with a reason, or lets it go on; its failures are counted anew. What is queued waits.
 ///
 /// # Errors
 /// [`RuleError::Unknown`]
-pub fn pause(conn: &Connection, name: &str, reason: Option<&str>) -> Result<(), RuleError> {
-    match conn.execute("UPDATE engine_rule SET paused = ? WHERE name = ?", (reason, name))? {
-        0 => Err(unknown(conn, name)),
-        _ => Ok(()),
+pub fn pause(conn: &Connection, name: &str, reason: Option<&str>, at: Timestamp) -> Result<(), RuleError> {
+    let sql = "SELECT paused IS NOT NULL FROM engine_rule WHERE name = ?";
+    let was_paused: Option<bool> = conn.prepare_cached(sql)?.query_row([name], |row| row.get(0)).optional()?;
+    let Some(was_paused) = was_paused else { return Err(unknown(conn, name)) };
+    if was_paused && reason.is_none() {
+        begin_times(conn, name, at)?;
     }
+    conn.execute("UPDATE engine_rule SET paused = ?, failures = 0 WHERE name = ?", (reason, name))?;
+    Ok(())
+}
+
+/// A rule that did not fire goes on: what came due meanwhile is nothing that it makes up for.
+fn begin_times(conn: &Connection, name: &str, at: Timestamp) -> Result<(), RuleError> {
+    let sql = "UPDATE engine_clock SET done_until = max(done_until, ?2) WHERE rule = ?1";
+    conn.execute(sql, (name, at.as_millisecond()))?;
+    Ok(())
 }
 
 /// All versions of a rule, the newest first; also of a deleted one.
@@ -466,13 +477,19 @@ fn lending(rule: &Rule, known: Option<&Stored>, edit: &Edit<'_>) -> Vec<Finding>
     findings
 }
 
+/// Keeps a rule in place of what it was.
 fn put(
     conn: &Connection,
+    was: &Rule,
     rule: &Rule,
-    version: u32,
-    owner: Id,
+    (version, owner): (u32, Id),
     parts: &[(i64, triggerbox_sandbox::ContentHash)],
+    at: Timestamp,
 ) -> Result<(), RuleError> {
+    let fires = |rule: &Rule| rule.active && rule.trigger.is_timed();
+    if fires(rule) && !fires(was) {
+        begin_times(conn, &rule.name, at)?;
+    }
     conn.execute(
         "UPDATE engine_rule SET version = ?, owner = ?, body = ? WHERE name = ?",
         (version, owner, body(rule)?, &rule.name),

@@ -5,14 +5,13 @@ use rusqlite::{Connection, OptionalExtension, Row, types::Value as Cell};
 use serde::{Deserialize, Serialize};
 use triggerbox_llm::budget::{self, Amount};
 use triggerbox_model::{
-    call::{Answer, Call, Operation},
     limits::Scope,
     value::{Id, RecordRef},
 };
-use triggerbox_store::session::Session;
 
 use crate::{
     clock::timestamp,
+    engine::Readable,
     error::EngineError,
     runs::{RunId, RunState},
 };
@@ -116,18 +115,24 @@ pub fn count(conn: &Connection, filter: &ThreadFilter) -> Result<u32, EngineErro
     Ok(conn.prepare_cached(&sql)?.query_row(rusqlite::params_from_iter(params), |row| row.get(0))?)
 }
 
-/// Whether somebody may see a thread: who owns it, and who may read all records that it is about. One that was not bound by
-/// anybody's rights is for its owner alone. Administrators see all of them without asking here.
-///
-/// # Errors
-/// What the backend says.
-pub fn may_see(session: &mut Session, thread: &ThreadSummary) -> Result<bool, EngineError> {
-    if thread.owner == session.env().user {
-        return Ok(true);
+/// The records that somebody must be able to read to see a thread; none: whoever else may see it, they are not asked for.
+#[must_use]
+pub fn asks_for(user: Id, thread: &ThreadSummary) -> Vec<RecordRef> {
+    match &thread.model {
+        Some(model) if thread.owner != user && !thread.superuser => {
+            thread.records.iter().map(|id| RecordRef::new(model, *id)).collect()
+        }
+        _ => Vec::new(),
     }
-    let (Some(model), false) = (&thread.model, thread.superuser || thread.records.is_empty()) else { return Ok(false) };
-    let call = Call::HasAccess { model: model.clone(), ids: thread.records.clone(), operation: Operation::Read };
-    Ok(matches!(session.call(call)?, Ok(Answer::Flag(true))))
+}
+
+/// Whether somebody may see a thread: who owns it, and who may read all records that it is about, by what they may read of
+/// them. One that was not bound by anybody's rights is for its owner alone. Administrators see all of them without asking
+/// here.
+#[must_use]
+pub fn may_see(user: Id, readable: &Readable, thread: &ThreadSummary) -> bool {
+    let records = asks_for(user, thread);
+    thread.owner == user || (!records.is_empty() && records.iter().all(|record| readable.has(record)))
 }
 
 /// The thread of a run, if it left one.

@@ -2,10 +2,16 @@
 //! has the next one begin a new one.
 
 use rusqlite::{Connection, OptionalExtension};
-use triggerbox_llm::outside::Session;
+use triggerbox_llm::{budget::Amount, outside::Session};
 use triggerbox_model::{error::Error, value::Id};
 
-use crate::{error::EngineError, queue::Claim, rule::Caps, runs::RunId};
+use crate::{
+    agents,
+    error::EngineError,
+    queue::Claim,
+    rule::{Caps, Rule},
+    runs::RunId,
+};
 
 /// Where a run stands in its session.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -93,6 +99,53 @@ impl Place {
         }
         Ok(Session { key: self.key.clone(), max: caps.amount(), since: self.since, until })
     }
+}
+
+/// Sessions of a rule that have used much of what they may.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NearlyOver {
+    /// What the one that is the farthest used.
+    pub used: Amount,
+    /// What each may use.
+    pub max: Amount,
+    /// When its last run began, in milliseconds.
+    pub since: i64,
+    /// How many there are.
+    pub sessions: u32,
+}
+
+/// The open sessions of a rule that have used so many percent of their tokens, or of their money; none: there are none.
+///
+/// # Errors
+/// What the database says.
+pub fn nearly_over(
+    conn: &Connection,
+    rule: &Rule,
+    server: Caps,
+    percent: u32,
+) -> Result<Option<NearlyOver>, EngineError> {
+    if !rule.chain {
+        return Ok(None);
+    }
+    let max = Caps::effective(rule.caps, agents::caps(conn, rule)?, server).amount();
+    let part =
+        |most: u64| i64::try_from(most.saturating_mul(u64::from(percent)).div_ceil(100)).unwrap_or(i64::MAX).max(1);
+    // SQLite takes the other columns from the row that has the maximum.
+    let sql = "SELECT a.calls, a.tokens, a.micro_euro, (SELECT max(begun) FROM engine_thread t WHERE t.session = s.id), \
+               count(*), max(max(1.0 * a.tokens / ?2, 1.0 * a.micro_euro / ?3)) \
+               FROM engine_session s JOIN llm_account a ON a.scope = 'session' AND a.key = CAST(s.id AS TEXT) \
+               WHERE s.rule = ?1 AND s.ended IS NULL AND (a.tokens >= ?2 OR a.micro_euro >= ?3)";
+    let mut statement = conn.prepare_cached(sql)?;
+    let found = statement.query_row((&rule.name, part(max.tokens), part(max.micro_euro)), |row| {
+        let sessions = row.get(4)?;
+        if sessions == 0 {
+            return Ok(None);
+        }
+        let number = |at: usize| row.get::<_, i64>(at).map(|number| u64::try_from(number).unwrap_or_default());
+        let used = Amount { calls: number(0)?, tokens: number(1)?, micro_euro: number(2)? };
+        Ok(Some(NearlyOver { used, max, since: row.get::<_, Option<i64>>(3)?.unwrap_or_default(), sessions }))
+    });
+    Ok(found?)
 }
 
 /// Ends the session of a thread, so that the next run on its record begins a new one. Whether there was one to end.

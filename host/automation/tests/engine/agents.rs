@@ -1,7 +1,7 @@
 //! Rules with agents, on a real HTTP server that plays the language model: from a change to an answer to a commit.
 
 use std::{
-    sync::{Arc, mpsc},
+    sync::{Arc, Mutex, mpsc},
     time::Duration,
 };
 
@@ -24,7 +24,6 @@ use triggerbox_model::{
     event::{Trigger, WebhookCall},
     value::{RecordRef, Value},
 };
-use triggerbox_store::session::Session;
 
 use crate::{
     model::{ModelServer, Say, texts},
@@ -935,10 +934,10 @@ fn a_thread_is_for_whoever_may_read_its_record_or_owns_it() {
     let other = world.create("crm.lead", &[("name", Value::text("Desks")), ("user_id", Value::link(ADMIN))]);
     world.settle();
     let sees = |user: u32| {
-        let env = people::environment(world.engine.database(), user, false, world.clock_now()).unwrap();
-        let mut session = Session::new(world.engine.database(), env).unwrap();
         let found = world.threads(&ThreadFilter::default());
-        let seen = found.into_iter().filter(|thread| threads::may_see(&mut session, thread).unwrap());
+        let records = found.iter().flat_map(|thread| threads::asks_for(user, thread)).collect();
+        let readable = block_on(world.engine.readable_among(user, records)).unwrap();
+        let seen = found.into_iter().filter(|thread| threads::may_see(user, &readable, thread));
         seen.filter_map(|thread| thread.record).collect::<Vec<_>>()
     };
     assert_eq!(sees(ADMIN), [other, lead], "the owner");
@@ -1031,4 +1030,67 @@ fn agents_and_the_rules_that_pick_them_are_checked() {
     };
     let refused: Result<(), EngineError> = world.engine.committer().commit_blocking(delete);
     assert_eq!(refused.unwrap_err().code(), "agent-in-use");
+}
+
+// Shows: F033, F076, F122
+#[test]
+fn the_sales_report_of_the_examples_comes_by_itself_once_a_day() {
+    let text = Arc::new(Mutex::new(String::new()));
+    let said = Arc::clone(&text);
+    let server = ModelServer::start(move |_, request| {
+        let task = texts(request, "user").remove(0);
+        let day = task.split_once("the sales report of ").unwrap().1.get(..10).unwrap().to_owned();
+        let text = said.lock().unwrap().clone();
+        Say::This(match texts(request, "tool").len() {
+            0 => json!([["read_group", { "model": "sale.order", "domain": [["state", "=", "sale"]], "group_by": [],
+                                         "aggregates": ["amount_total:sum", "__count"] }]]),
+            1 => json!([["create", { "model": "project.task", "values": {
+                "name": format!("Sales report {day}"), "project_id": 2, "description": format!("<p>{text}</p>") } }]]),
+            _ => json!(text),
+        })
+    });
+    let world = World::with(config(&server));
+    world.agent(include_str!("../../../../guest-examples/agents/assistant.toml"));
+    world.rule(include_str!("../../../../guest-examples/agents/daily-sales/rule.toml"));
+    let hours = |hours: u64| world.pass(Duration::from_secs(hours * 3_600));
+    let sold = || {
+        let orders = world.search("sale.order", "[('state', '=', 'sale')]");
+        let amounts = orders.iter().map(|order| match world.value("sale.order", *order, "amount_total") {
+            Value::Number(amount) => amount,
+            other => panic!("{other:?}"),
+        });
+        format!("{} confirmed orders, {:.2} in all.", orders.len(), amounts.sum::<f64>())
+    };
+    let reports = |day: &str| {
+        let found = world.search("project.task", &format!("[('name', '=', 'Sales report {day}')]"));
+        found.iter().map(|task| format!("{:?}", world.value("project.task", *task, "description"))).collect::<Vec<_>>()
+    };
+
+    // The report of one day, however often the clock is looked at, or somebody wants it again.
+    let first = sold();
+    text.lock().unwrap().clone_from(&first);
+    assert_eq!(world.settle(), 0, "from now on its slots count");
+    hours(24);
+    assert_eq!(world.settle(), 1);
+    hours(2);
+    assert_eq!(world.settle(), 0);
+    let started = block_on(world.engine.fire("daily-sales", ADMIN, Trigger::Manual, Vec::new()));
+    assert!(started.is_ok(), "{started:?}");
+    world.settle();
+    let states: Vec<_> = world.runs_of("daily-sales").iter().map(|run| run.state).collect();
+    assert_eq!(states, [RunState::Succeeded; 2], "{:?}", world.runs_of("daily-sales"));
+    let [report] = reports("2026-11-21").try_into().unwrap();
+    assert!(report.contains(&first), "{report}");
+
+    // The next day has its own, with what was sold meanwhile.
+    let order = world.search("sale.order", "[('state', '=', 'draft')]")[0];
+    world.write("sale.order", order, &[("state", Value::text("sale"))]);
+    let second = sold();
+    assert_ne!(first, second);
+    text.lock().unwrap().clone_from(&second);
+    hours(22);
+    assert_eq!(world.settle(), 1);
+    let [report] = reports("2026-11-22").try_into().unwrap();
+    assert!(report.contains(&second), "{report}");
+    assert_eq!((reports("2026-11-21").len(), reports("2026-11-20").len()), (1, 0));
 }

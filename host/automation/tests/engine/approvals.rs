@@ -1,6 +1,6 @@
 //! Changes that somebody must say yes to.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use guest_artifacts::LEAD_SCORING;
 use triggerbox_automation::{
@@ -9,13 +9,18 @@ use triggerbox_automation::{
     runs::{RunId, RunState},
     scripts::{registry, upload},
 };
+use triggerbox_llm::{Models, Services, config::Budgets, http::Web};
 use triggerbox_model::{
+    event::Trigger,
     grants::{GrantOperation, Policy},
     value::{Id, Value},
 };
 use triggerbox_sandbox::inspect::embed_manifest;
 
-use crate::world::{ADMIN, MANAGER, READER, SAM, World, block_on};
+use crate::{
+    provider,
+    world::{ADMIN, MANAGER, READER, SAM, World, block_on},
+};
 
 /// Sam's lead, and the run that wants to score it.
 fn proposed(world: &World, mode: &str) -> (Id, RunId, Proposal) {
@@ -249,4 +254,91 @@ fn a_proposal_is_refused_or_expires() {
     let summary = world_of_another.run(other).summary;
     assert_eq!((summary.state, summary.code.as_deref()), (RunState::Cancelled, Some("approval-expired")));
     assert_eq!(description(&world, lead), Value::Unset);
+}
+
+/// A rule on new leads whose actions are these; `hook` sends them to a service.
+fn sender(world: &World, name: &str, url: &str, actions: &[&str]) {
+    let hook = format!(
+        "{{ script = \"call-webhook\", parameters = {{ url = \"{url}/hook\" }}, \
+         http = [{{ methods = [\"POST\"], url = \"{url}/hook\", private = true }}] }}"
+    );
+    let all: Vec<_> = actions.iter().map(|action| if *action == "hook" { hook.as_str() } else { *action }).collect();
+    world.rule(&format!(
+        "name = \"{name}\"\nmodel = \"crm.lead\"\ntrigger = {{ on = \"manual\" }}\nactions = [{}]",
+        all.join(", ")
+    ));
+}
+
+// Shows: F035, F125
+#[test]
+fn what_waits_for_a_yes_has_sent_nothing() {
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+    let server = runtime.block_on(provider::Server::start(vec![provider::Step::status(200, "")]));
+    let web = Some(Web::new(&[], &provider::env, None).unwrap());
+    let services =
+        Services { models: Models::off(), web, budgets: Budgets::default(), clock: provider::TestClock::new() };
+    let approved_operations = [GrantOperation::Activity, GrantOperation::Write].into();
+    let policy = Policy { approved_operations, ..Policy::default() };
+    let world = World::with(Config { policy, outside: Some(Arc::new(services)), ..Config::default() });
+    let notify =
+        |how: &str| format!("{{ script = \"notify\", parameters = {{ how = \"{how}\", text = \"call them\" }} }}");
+    let (note, activity) = (notify("note"), notify("activity"));
+    let make =
+        "{ script = \"create-record\", parameters = { model = \"res.partner\", values = \"name = Chair & Co\" } }";
+    sender(&world, "free", &server.url, &[note.as_str(), "hook"]);
+    sender(&world, "hook-last", &server.url, &[activity.as_str(), "hook"]);
+    sender(&world, "hook-first", &server.url, &["hook", activity.as_str()]);
+    sender(&world, "behind", &server.url, &[make, "hook"]);
+    sender(&world, "waits", &server.url, &[activity.as_str()]);
+    // What it adds to the new company is a write, which nobody knows while the scripts run.
+    world.rule(
+        "name = \"stamp\"\nmodel = \"res.partner\"\ntrigger = { on = \"before\", writes = [\"create\"] }\n\
+         actions = [{ script = \"update-record\", parameters = { values = \"city = Ghent\" } }]",
+    );
+    let lead = world.lead("Chairs");
+    let ran = |rule: &str| {
+        let run = block_on(world.engine.fire(rule, ADMIN, Trigger::Manual, vec![lead])).unwrap()[0];
+        world.settle();
+        let detail = world.run(run);
+        let refused = detail.attempts.iter().any(|attempt| attempt.report.to_string().contains("sent-already"));
+        let message = detail.summary.message.unwrap_or_default();
+        (detail.summary.state, message.contains("policy wants somebody's yes"), refused)
+    };
+    let sent = || server.seen().len();
+    assert_eq!((ran("free"), sent()), ((RunState::Succeeded, false, false), 1));
+    assert_eq!((ran("hook-last"), sent()), ((RunState::Failed, true, false), 1), "nothing is sent");
+    assert_eq!((ran("hook-first"), sent()), ((RunState::Failed, true, true), 2), "nothing waits");
+    assert_eq!((ran("behind"), sent()), ((RunState::Failed, true, true), 3));
+    assert_eq!((ran("waits"), sent()), ((RunState::WaitingApproval, false, false), 3));
+    assert!(world.search("res.partner", "[('name', '=', 'Chair & Co')]").is_empty());
+    let waiting = world.engine.proposals(None, None, 10).unwrap();
+    assert_eq!(waiting.iter().map(|one| one.rule.as_str()).collect::<Vec<_>>(), ["waits"]);
+
+    // A try that has sent something is followed by none that waits.
+    let first = world.runs_of("free")[0].id;
+    sender(&world, "free", &server.url, &[activity.as_str()]);
+    let again = "UPDATE engine_run SET state = 'failed' WHERE id = ?1";
+    world.commit(move |conn| conn.execute(again, [first]).map_err(triggerbox_store::db::DbError::from));
+    block_on(world.engine.retry(first)).unwrap();
+    world.settle();
+    let summary = world.run(first).summary;
+    assert_eq!((summary.state, summary.attempt), (RunState::Failed, 2), "{summary:?}");
+    assert!(summary.message.unwrap_or_default().contains("has sent a request"));
+}
+
+#[test]
+fn a_proposal_that_cannot_be_read_hides_no_others_and_is_only_rejected() {
+    let world = World::new();
+    let (_, run, proposal) = proposed(&world, "approve");
+    world.lead("Chairs for two halls");
+    world.settle();
+    let damage = "UPDATE engine_proposal SET diff = x'00' WHERE run = ?1";
+    world.commit(move |conn| conn.execute(damage, [run]).map_err(triggerbox_store::db::DbError::from));
+    let all = world.engine.proposals(Some(ProposalState::Waiting), None, 10).unwrap();
+    assert_eq!(all.len(), 2);
+    assert!(all[1].why.contains("cannot be shown any more") && !all[0].why.contains("cannot be shown"), "{all:?}");
+    let refused = block_on(world.engine.approve(run, proposal.hash, MANAGER, "")).unwrap_err();
+    assert_eq!(refused.code(), "damaged-proposal");
+    block_on(world.engine.reject(run, MANAGER, "")).unwrap();
+    assert_eq!(world.run(run).summary.state, RunState::Cancelled);
 }

@@ -1,9 +1,10 @@
 //! Rules that stand before a write, and rules that answer to a form.
 
-use guest_artifacts::{DEMO_LOOP_FOREVER, PHONE_FORMAT};
+use guest_artifacts::{DEMO_LOOP_FOREVER, DEMO_WRITE_THEN_TRAP, PHONE_FORMAT};
 use triggerbox_automation::{Clock, diagnose::diagnose, runs::RunState};
 use triggerbox_model::{
     call::{Activity, BodyFormat, Call, Command, Message},
+    event::Trigger,
     value::{FieldValue, RecordRef, Snapshot, Value},
 };
 use triggerbox_store::db::DbError;
@@ -158,6 +159,40 @@ fn a_form_that_is_edited_gets_values_and_warnings_and_nothing_is_saved() {
     assert_eq!(ask("opportunity", "soon", "phone"), Default::default(), "the domain does not hold");
     assert_eq!(ask("lead", "soon", "name"), Default::default(), "another field");
     assert_eq!(world.count("SELECT count(*) FROM engine_run"), 0);
+}
+
+// Shows: F005
+#[test]
+fn a_broken_rule_on_change_is_in_the_history_with_what_it_logged() {
+    let world = World::new();
+    world.script(&DEMO_WRITE_THEN_TRAP);
+    let rule = |trigger: &str| {
+        world.rule(&format!(
+            "name = \"form\"\nmodel = \"sale.order\"\ntrigger = {{ {trigger} }}\n\
+             actions = [{{ script = \"demo-write-then-trap\" }}]"
+        ));
+    };
+    let order = world.search("sale.order", "[]")[0];
+    let note = vec![FieldValue::new("note", Value::text("x"))];
+    let broken = |nth: usize, kind: &str| {
+        let run = world.run(world.runs_of("form")[nth].id);
+        let summary = &run.summary;
+        assert_eq!((summary.state, summary.code.as_deref()), (RunState::Failed, Some("trapped")), "{run:?}");
+        assert_eq!((run.firing.trigger, summary.class.as_str()), (Trigger::Other(kind.into()), "sync"));
+        let [attempt] = run.attempts.as_slice() else { panic!("{:?}", run.attempts) };
+        assert_eq!(attempt.code, "trapped");
+        assert!(attempt.log.iter().any(|line| line.message.contains("half done")), "{:?}", attempt.log);
+    };
+    rule("on = \"on-change\", fields = [\"note\"]");
+    let draft = Snapshot { id: order, fields: note.clone() };
+    let answer = block_on(world.engine.draft(SAM, "sale.order", &draft, &["note".to_owned()])).unwrap();
+    assert!(answer.warnings[0].starts_with("rule `form` is broken"), "{answer:?}");
+    broken(0, "on-change");
+    rule("on = \"before\", writes = [\"update\"], fields = [\"note\"]");
+    let refused =
+        world.try_change(ADMIN, vec![Call::Write { model: "sale.order".into(), ids: vec![order], values: note }]);
+    assert_eq!(refused.unwrap_err().code(), "broken-before-rule");
+    broken(1, "before");
 }
 
 // Shows: F110

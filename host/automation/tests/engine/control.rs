@@ -1,7 +1,7 @@
 //! What happens to runs besides running: failures, retries, stops.
 
 use guest_artifacts::{DEMO_WRITE_THEN_TRAP, HIGH_VALUE_ORDER};
-use triggerbox_automation::{Clock, Config, runs::RunState, scripts::binding};
+use triggerbox_automation::{Clock, Config, rule::stored, runs::RunState, scripts::binding};
 use triggerbox_model::{event::Trigger, value::Value};
 
 use crate::world::{ADMIN, World, block_on};
@@ -37,6 +37,18 @@ fn a_script_that_traps_changes_nothing_and_its_run_says_why() {
     assert_eq!(fire().unwrap_err().code(), "rule-paused");
     let why = world.engine.rules().unwrap().rule("button").unwrap().paused.clone().unwrap();
     assert!(why.starts_with("2 runs failed in a row; the last: trapped"), "{why}");
+    block_on(world.engine.resume("button")).unwrap();
+    fire().unwrap();
+    world.settle();
+    // Whoever has it go on counts anew, on the command line, too.
+    fire().unwrap();
+    world.settle();
+    assert_eq!(fire().unwrap_err().code(), "rule-paused");
+    let at = world.clock.now();
+    world.commit(move |conn| stored::pause(conn, "button", None, at));
+    fire().unwrap();
+    world.settle();
+    assert_eq!(world.engine.rules().unwrap().rule("button").unwrap().paused, None);
     block_on(world.engine.resume("button")).unwrap();
     fire().unwrap();
 

@@ -13,6 +13,7 @@ use triggerbox_automation::{
 };
 use triggerbox_model::{
     call::Call,
+    event::Trigger,
     value::{Id, RecordRef, Value},
 };
 use triggerbox_sandbox::{Script, inspect::embed_manifest};
@@ -190,6 +191,75 @@ fn a_backtest_tells_which_runs_differ_and_how_and_of_which_nothing_can_be_said()
     assert!(why.iter().all(|why| why.starts_with("it asks what the recorded run did not ask")), "{why:?}");
 }
 
+// Shows: F093, F094
+#[test]
+fn of_runs_that_did_not_run_a_script_nothing_is_said_of_its_versions() {
+    let world = scored(Config::default());
+    let two = "actions = [{ script = \"lead-scoring\" }, { script = \"update-record\", \
+               parameters = { values = \"city = Ghent\" } }]";
+    world.rule(&SCORED.replace("actions = [{ script = \"lead-scoring\" }]", two));
+    lead(&world, "Warehouse", 20_000.0);
+    world.settle();
+    let run = world.runs_of("scored")[0].id;
+    let try_out = |guest: &Guest| {
+        let component = embed_manifest(guest.component, guest.manifest.unwrap()).unwrap();
+        block_on(world.engine.try_out(&component)).unwrap()
+    };
+    let other = try_out(&HIGH_VALUE_ORDER);
+    let refused = block_on(world.engine.replay(run, Some(&other))).unwrap_err();
+    assert_eq!(refused.code(), "not-in-rule");
+    assert!(refused.to_string().contains("ran no script called `high-value-order`"), "{refused}");
+    let result = block_on(world.engine.backtest("scored", &other, NOW.parse().unwrap())).unwrap();
+    assert_eq!((result.same, result.differs.len(), result.undecidable.len()), (0, 0, 1), "{result:?}");
+    // One of its scripts is another matter, whichever it is.
+    let same = version(&world, "version = \"0.1.0\"", "version = \"0.1.1\"");
+    assert_eq!(block_on(world.engine.backtest("scored", &same, NOW.parse().unwrap())).unwrap().same, 1);
+    // It did not come to the second one: what is alone in the journal was not alone in the rule.
+    world.rule(
+        &SCORED
+            .replace("actions = [{ script = \"lead-scoring\" }]", &two.replacen(" }", ", limits = { fuel = 1 } }", 1)),
+    );
+    lead(&world, "Silo", 20_000.0);
+    world.settle();
+    let short = world.runs_of("scored")[1].id;
+    assert_eq!(world.engine.recordings(short).unwrap().len(), 1);
+    let second = try_out(&guest_artifacts::UPDATE_RECORD);
+    assert_eq!(block_on(world.engine.replay(short, Some(&second))).unwrap_err().code(), "not-in-rule");
+    assert_eq!(block_on(world.engine.replay(run, Some(&second))).unwrap().len(), 2);
+}
+
+#[test]
+fn runs_go_on_whatever_is_erased_from_them() {
+    let world = World::new();
+    world.rule(
+        "name = \"move\"\nmodel = \"crm.lead\"\ntrigger = { on = \"updated\", fields = [\"name\"] }\n\
+         actions = [{ script = \"update-record\", parameters = { values = \"city = Ghent\" } }]",
+    );
+    let lead = world.lead("Manu Fields, kind of recorded");
+    block_on(world.engine.stop(None, ADMIN, "stocktaking")).unwrap();
+    let run = world.write("crm.lead", lead, &[("name", Value::text("Tables"))])[0];
+    let texts = ["manu", "field", "kind", "record", "update", "name"].map(str::to_owned);
+    let erased = block_on(world.engine.erase(&texts)).unwrap();
+    assert!(erased.rows >= 2 && erased.left == 0, "{erased:?}");
+    let firing = world.run(run).firing;
+    assert_eq!((&firing.trigger, &firing.records), (&Trigger::Updated, &vec![lead]));
+    let old = &firing.old_values[0].fields[0];
+    assert_eq!((old.name.as_str(), &old.value), ("name", &Value::text("[erased] [erased]s, [erased] of [erased]ed")));
+    block_on(world.engine.go(None)).unwrap();
+    world.settle();
+    assert_eq!(world.run(run).summary.state, RunState::Succeeded);
+    // What is kept of it can be read as well, only not as it was.
+    let erased = block_on(world.engine.erase(&[texts.to_vec(), vec!["ghent".to_owned()]].concat())).unwrap();
+    assert!(erased.rows >= 1 && erased.left == 0, "{erased:?}");
+    let recording = &world.engine.recordings(run).unwrap()[0];
+    let staged = serde_json::to_string(&recording.entries).unwrap();
+    assert!(
+        staged.contains("\"call\":\"write\"") && staged.contains("\"city\"") && !staged.contains("Ghent"),
+        "{staged}"
+    );
+    assert_eq!(recording.event.records, [lead]);
+}
+
 // Shows: F129
 #[test]
 fn one_run_in_so_many_is_kept_in_full() {
@@ -257,6 +327,37 @@ fn runs_are_let_go_by_number_and_by_age() {
     world.pass(Duration::from_secs(6 * 24 * 3600));
     assert_eq!(block_on(world.engine.retain()).unwrap().runs, 4);
     for table in ["engine_run", "engine_attempt", "engine_log", "engine_event", "engine_fired"] {
+        assert_eq!(world.count(&format!("SELECT count(*) FROM {table}")), 0, "{table}");
+    }
+}
+
+#[test]
+fn all_that_is_too_old_goes_however_much_it_is() {
+    let retention = Retention { bytes_per_rule: Some(4_000), days: Some(10), ..Retention::default() };
+    let world = scored(Config { retention, ..Config::default() });
+    lead(&world, "Warehouse", 20_000.0);
+    world.settle();
+    // Each with an event of its own.
+    world.commit(|conn| {
+        let sql = "SELECT group_concat(name) FROM pragma_table_info('engine_run') WHERE name NOT IN ('id', 'key', 'root')";
+        let run: String = conn.query_row(sql, [], |row| row.get(0)).map_err(DbError::from)?;
+        let numbers = "(WITH RECURSIVE n (value) AS (SELECT 1 UNION ALL SELECT value + 1 FROM n WHERE value < 2000) SELECT value FROM n)";
+        let event = "parent_run, depth, at, actor, model, record, kind, change";
+        let many = format!(
+            "INSERT INTO engine_event (id, root, {event}) SELECT 1000 + value, 1000 + value, {event} \
+             FROM engine_event, {numbers} WHERE engine_event.id = (SELECT min(id) FROM engine_event); \
+             INSERT INTO engine_run (key, root, {run}) SELECT 'copy-' || value, 1000 + value, {run} \
+             FROM engine_run, {numbers} WHERE engine_run.id = (SELECT min(id) FROM engine_run)"
+        );
+        conn.execute_batch(&many).map_err(DbError::from)
+    });
+    let gone = block_on(world.engine.retain()).unwrap().runs;
+    let kept = world.count("SELECT count(*) FROM engine_run");
+    assert!(gone > 1_500 && kept > 0, "{gone} went by their size, {kept} stay");
+    assert_eq!(world.count("SELECT count(*) FROM engine_event WHERE id > 1000"), kept);
+    world.pass(Duration::from_secs(11 * 24 * 3600));
+    assert_eq!(block_on(world.engine.retain()).unwrap().runs, kept as usize);
+    for table in ["engine_run", "engine_event", "engine_about", "engine_fired"] {
         assert_eq!(world.count(&format!("SELECT count(*) FROM {table}")), 0, "{table}");
     }
 }

@@ -5,12 +5,13 @@ use std::time::Duration;
 use guest_artifacts::{DEMO_LOOP_FOREVER, HIGH_VALUE_ORDER};
 use triggerbox_automation::{
     Origin,
+    engine::{Fault, Work},
     runs::{RunId, RunState},
 };
 use triggerbox_model::{event::Trigger, value::Value};
 use triggerbox_store::db::DbError;
 
-use crate::world::{ADMIN, World, block_on, create};
+use crate::world::{ADMIN, World, block_on, create, write};
 
 fn queued(world: &World) -> RunId {
     world.script(&HIGH_VALUE_ORDER);
@@ -90,6 +91,94 @@ fn a_run_that_takes_its_host_down_again_and_again_is_dead_until_somebody_says_ot
     assert_eq!(world.settle(), 1);
     assert_eq!(world.run(run).summary.state, RunState::Succeeded);
     assert_eq!(block_on(world.engine.retry(run)).unwrap_err().code(), "run-not-retriable");
+}
+
+#[test]
+fn no_two_runs_wait_for_each_other() {
+    let world = World::new();
+    world.rule(
+        "name = \"tidy\"\nmodel = \"crm.lead\"\ndebounce = 60\ntrigger = { on = \"updated\", fields = [\"phone\"] }\n\
+         actions = [{ script = \"update-record\", parameters = { values = \"city = Ghent\" } }]",
+    );
+    let (one, other) = (world.lead("Chairs"), world.lead("Tables"));
+    let call = |leads: &[u32], phone: &str| {
+        world.change(vec![write("crm.lead", leads, &[("phone", Value::text(phone))])]).runs
+    };
+    let both = call(&[one, other], "1")[0];
+    block_on(world.engine.cancel(both, ADMIN)).unwrap();
+    let first = call(&[one], "2")[0];
+    // Behind the other one on one record, and alone on the second.
+    block_on(world.engine.retry(both)).unwrap();
+    let behind = call(&[other], "3");
+    assert_eq!(behind.len(), 1, "who joined the first one would have it wait for one that waits for it");
+    assert!(call(&[other], "4").is_empty(), "and those that follow join this one");
+    world.pass(Duration::from_secs(61));
+    assert_eq!(world.settle(), 3);
+    for run in [both, first, behind[0]] {
+        assert_eq!(world.run(run).summary.state, RunState::Succeeded);
+    }
+    // Where nobody stands, a run that waits takes in more records.
+    let first = call(&[one], "5");
+    assert!(call(&[other], "6").is_empty());
+    assert_eq!(world.run(first[0]).firing.records, [one, other]);
+    world.pass(Duration::from_secs(61));
+    assert_eq!((world.settle(), world.count("SELECT count(*) FROM engine_lane")), (1, 0));
+}
+
+#[test]
+fn a_run_whose_request_cannot_be_read_is_over_and_keeps_nobody_from_its_turn() {
+    let world = World::new();
+    let damaged = queued(&world);
+    let order = world.search("sale.order", "[]")[1];
+    let other = block_on(world.engine.fire("button", ADMIN, Trigger::Manual, vec![order])).unwrap()[0];
+    let damage = "UPDATE engine_run SET request = json_set(request, '$.trigger.kind', 'nothing known') WHERE id = ?1";
+    world.commit(move |conn| conn.execute(damage, [damaged]).map_err(DbError::from));
+    let detail = world.run(damaged);
+    assert!(detail.firing.warnings[0].contains("cannot be read any more"), "it can be looked at: {detail:?}");
+    assert_eq!(world.settle(), 1);
+    assert_eq!(world.run(other).summary.state, RunState::Succeeded);
+    let summary = world.run(damaged).summary;
+    assert_eq!((summary.state, summary.code.as_deref()), (RunState::Failed, Some("damaged-run")));
+    assert_eq!(block_on(world.engine.retry(damaged)).unwrap_err().code(), "damaged-run");
+    assert_eq!(world.count("SELECT count(*) FROM engine_lane"), 0);
+}
+
+#[test]
+fn what_a_try_came_to_and_could_not_be_kept_is_told_and_tried_again() {
+    let world = World::new();
+    let run = queued(&world);
+    let (tell, mut told) = tokio::sync::mpsc::unbounded_channel();
+    let tell = move |fault: &Fault<'_>| tell.send((fault.work, fault.run, fault.error.to_string())).unwrap();
+    assert!(world.engine.observe_faults(Box::new(tell)));
+    let batch = |sql: &'static str| world.commit(move |conn| conn.execute_batch(sql).map_err(DbError::from));
+    batch("CREATE TRIGGER no_room BEFORE INSERT ON engine_attempt BEGIN SELECT RAISE(ABORT, 'there is no room'); END");
+    let why = |run: RunId| {
+        let summary = world.run(run).summary;
+        assert!(summary.message.as_deref().unwrap_or_default().contains("there is no room"), "{summary:?}");
+        (summary.state, summary.attempt, summary.code)
+    };
+    for tries in 1..=9 {
+        assert!(block_on(world.engine.settle()).unwrap_err().to_string().contains("there is no room"));
+        let (work, about, error) = told.try_recv().unwrap();
+        assert_eq!((work, about, error.contains("there is no room")), (Work::Run, Some(run), true));
+        let state = if tries == 9 { RunState::Dead } else { RunState::Queued };
+        assert_eq!(why(run), (state, tries, Some("backend".to_owned())));
+        world.pass(Duration::from_secs(601));
+    }
+    batch("DROP TRIGGER no_room");
+    block_on(world.engine.retry(run)).unwrap();
+    assert_eq!((world.settle(), world.run(run).summary.state), (1, RunState::Succeeded));
+
+    // Rules that cannot be read: nothing is due, and nothing begins.
+    let next = block_on(world.engine.fire("button", ADMIN, Trigger::Manual, vec![world.search("sale.order", "[]")[0]]));
+    batch("UPDATE engine_rule SET body = '{' || body");
+    block_on(async {
+        let workers = world.engine.start();
+        let works = [told.recv().await.unwrap().0, told.recv().await.unwrap().0];
+        assert_eq!(works, [Work::Clock, Work::Queue]);
+        workers.drain().await;
+    });
+    assert_eq!(world.run(next.unwrap()[0]).summary.state, RunState::Queued);
 }
 
 #[test]

@@ -1,8 +1,9 @@
 //! Rules that find their records themselves: by a script, across companies or not; and starts that fail.
 
-use guest_artifacts::{DEMO_WRITE_THEN_TRAP, DUE_LEADS, HIGH_VALUE_ORDER};
+use guest_artifacts::{DEMO_WRITE_THEN_TRAP, DUE_LEADS, EVENT_LOG, HIGH_VALUE_ORDER};
 use triggerbox_automation::{
     Origin,
+    logs::{LogFilter, search},
     runs::{RunDetail, RunState},
 };
 use triggerbox_model::{event::Trigger, value::Value};
@@ -68,6 +69,12 @@ fn a_source_that_breaks_or_says_nothing_gives_no_records_and_the_run_says_so() {
         assert!(run.attempts.is_empty());
     }
     assert_eq!(cities(), before);
+    // What it logs is in the run's log, though no action ran.
+    world.script(&EVENT_LOG);
+    sweep(&world, "source = { script = \"event-log\" }");
+    let filter = LogFilter { run: Some(fired(&world).summary.id), ..LogFilter::default() };
+    let logged = search(&world.engine.database().snapshot().unwrap(), &filter).unwrap();
+    assert!(logged.iter().any(|line| line.message.starts_with("records: crm.lead")), "{logged:?}");
 }
 
 // Shows: F042
@@ -135,7 +142,6 @@ fn a_start_that_fails_is_on_the_run_and_not_in_the_way_of_the_save() {
 // Shows: F089
 #[test]
 fn what_scripts_log_is_a_table_that_can_be_searched() {
-    use triggerbox_automation::logs::{LogFilter, search};
     use triggerbox_sandbox::LogLevel;
     let world = World::new();
     world.script(&DEMO_WRITE_THEN_TRAP);

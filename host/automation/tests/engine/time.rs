@@ -232,6 +232,76 @@ fn a_slot_is_skipped_or_waits_while_an_earlier_one_is_not_finished() {
     }
 }
 
+#[test]
+fn a_slot_that_is_tried_again_is_an_earlier_one_that_is_not_finished() {
+    let world = World::new();
+    schedule(&world, "every = 1\nunit = \"hours\"\nfirst = \"2026-01-01T00:00:00\"\noverlap = \"skip\"");
+    block_on(world.engine.stop(None, ADMIN, "maintenance")).unwrap();
+    world.pass(HOUR);
+    world.settle();
+    let run = world.runs_of("daily")[0].id;
+    block_on(world.engine.cancel(run, ADMIN)).unwrap();
+    block_on(world.engine.retry(run)).unwrap();
+    world.pass(HOUR);
+    world.settle();
+    let skipped = world.engine.suppressed(None, Some("daily"), 10).unwrap();
+    assert!(skipped.len() == 1 && skipped[0].reason.starts_with("overlap"), "{skipped:?}");
+    block_on(world.engine.go(None)).unwrap();
+    assert_eq!((world.settle(), world.runs_of("daily").len()), (1, 1));
+    assert_eq!(world.count("SELECT count(*) FROM engine_lane"), 0);
+}
+
+// Shows: F004, F006, F082
+#[test]
+fn what_came_due_while_a_rule_was_off_or_paused_is_not_made_up_for() {
+    type Switch = fn(&World, &str, bool);
+    let paused: Switch = |world, rule, on| {
+        block_on(async {
+            match on {
+                true => world.engine.resume(rule).await,
+                false => world.engine.pause(rule, "we are on holiday").await,
+            }
+        })
+        .unwrap();
+    };
+    // As the command line does it, where no server has the file.
+    let paused_beside: Switch = |world, rule, on| {
+        let (rule, at) = (rule.to_owned(), world.clock.now());
+        let why = (!on).then_some("we are on holiday");
+        world.commit(move |conn| stored::pause(conn, &rule, why, at));
+    };
+    let active: Switch = World::set_active;
+    for (how, switch) in [("paused", paused), ("paused beside it", paused_beside), ("off", active)] {
+        let world = World::new();
+        schedule(&world, "every = 1\nunit = \"hours\"\nfirst = \"2026-01-01T00:00:00\"\ncatch-up = 1440");
+        deadlines(&world, "");
+        world.pass(HOUR);
+        assert_eq!(world.settle(), 1, "{how}");
+        for rule in ["daily", "late"] {
+            switch(&world, rule, false);
+        }
+        due(&world, "2026-11-21");
+        world.pass(15 * HOUR);
+        assert_eq!(world.settle(), 0, "{how}");
+        for rule in ["daily", "late"] {
+            switch(&world, rule, true);
+        }
+        assert_eq!(world.settle(), 0, "{how}");
+        let next = due(&world, "2026-11-22");
+        world.pass(HOUR);
+        assert_eq!(world.settle(), 1, "{how}");
+        assert_eq!(slots(&world)[1], ("2026-11-21T02:00:00Z".to_owned(), 0), "{how}");
+        world.pass(23 * HOUR);
+        world.settle();
+        assert_eq!(late(&world), [next], "{how}");
+        // Whoever has a rule go on that fires anyhow takes nothing from it.
+        world.pass(3 * HOUR);
+        switch(&world, "daily", true);
+        assert_eq!(world.settle(), 1, "{how}");
+        assert_eq!(slots(&world).last().unwrap().1, 2, "{how}: an outage is made up for");
+    }
+}
+
 // Shows: F004
 #[test]
 fn a_date_of_a_record_that_comes_due_fires_once() {

@@ -90,6 +90,16 @@ impl World {
         self.engine.committer().commit_blocking(edit).unwrap();
     }
 
+    /// Switches a rule on or off.
+    pub(crate) fn set_active(&self, rule: &str, active: bool) {
+        let env = people::environment(self.engine.database(), ADMIN, true, self.clock.now()).unwrap();
+        let (rule, policy) = (rule.to_owned(), self.engine.config().policy.clone());
+        self.commit(move |conn| {
+            let edit = Edit { by: ADMIN, at: env.now, note: "", ownership: Ownership::Take, administrator: true };
+            stored::set_active(Ground { conn, env: &env, policy: &policy }, &rule, active, &edit)
+        });
+    }
+
     /// What is wrong with a rule.
     pub(crate) fn check(&self, toml: &str) -> Vec<&'static str> {
         let rule: Rule = toml::from_str(toml).unwrap();

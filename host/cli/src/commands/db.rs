@@ -11,9 +11,10 @@ use triggerbox_model::{
     call::{Answer, Call, DomainSource, Page, Posted},
     error::Error,
     schema::{FieldKind, Schema},
-    value::{RecordRef, Row, Value},
+    value::{Id, RecordRef, Row, Value},
 };
 use triggerbox_store::{
+    chatter::{self, Tracked},
     db::{Database, Mode},
     load::DataSet,
     session::Session,
@@ -186,8 +187,22 @@ fn show(args: &ShowArgs) -> Result<Exit, Failure> {
             _ => Vec::new(),
         },
     };
+    let tracked = tracked(&database, &args.common.user, &messages)?;
+    let activities = if chatter { activities(&mut session, &args.model, args.id)? } else { Vec::new() };
     if args.common.format.json {
-        output::json(&json!({ "id": row.id, "values": as_json(&row, &fields), "messages": messages }))?;
+        let told = messages.iter().map(|message| {
+            let changes = tracked.iter().filter(|tracked| tracked.message == message.id);
+            let changes =
+                changes.map(|Tracked { field, old, new, .. }| json!({ "field": field, "old": old, "new": new }));
+            let mut told = json!(message);
+            told["changes"] = changes.collect();
+            told
+        });
+        let messages: Vec<_> = told.collect();
+        let activities = activities.iter().map(|activity| as_json(activity, &ACTIVITY.map(str::to_owned)));
+        let activities: Vec<_> = activities.collect();
+        let values = as_json(&row, &fields);
+        output::json(&json!({ "id": row.id, "values": values, "activities": activities, "messages": messages }))?;
         return Ok(Exit::Ok);
     }
     anstream::println!("{}", styled(BOLD, format!("{} {}", args.model, args.id)));
@@ -197,14 +212,61 @@ fn show(args: &ShowArgs) -> Result<Exit, Failure> {
         anstream::println!("  {name:<width$}  {}", one_line(&shown(value)));
     }
     if chatter {
+        if !activities.is_empty() {
+            anstream::println!("\n{}", styled(BOLD, "activities"));
+        }
+        for Row { values, .. } in &activities {
+            let [kind, deadline, who, summary] =
+                values.iter().map(shown).collect::<Vec<_>>().try_into().unwrap_or_default();
+            anstream::println!("  {}  {}", styled(DIM, format!("{deadline} {kind}, {who}")), one_line(&summary));
+        }
         anstream::println!("\n{}", styled(BOLD, "chatter, newest first"));
-        // Odoo posts tracked changes as messages without a text.
-        messages
-            .iter()
-            .filter(|message| !output::without_tags(&message.body).trim().is_empty())
-            .for_each(print_message);
+        for message in &messages {
+            let changes: Vec<_> = tracked.iter().filter(|tracked| tracked.message == message.id).collect();
+            // Odoo posts tracked changes as messages without a text.
+            if !changes.is_empty() || !output::without_tags(&message.body).trim().is_empty() {
+                print_message(message);
+            }
+            for Tracked { field, old, new, .. } in changes {
+                anstream::println!(
+                    "    {}: {} → {}",
+                    printable(field),
+                    one_line(&printable(old)),
+                    one_line(&printable(new))
+                );
+            }
+        }
     }
     Ok(Exit::Ok)
+}
+
+/// What messages tell of fields.
+fn tracked(database: &Database, login: &str, messages: &[Posted]) -> Result<Vec<Tracked>, Failure> {
+    if messages.is_empty() {
+        return Ok(Vec::new());
+    }
+    let now = Timestamp::now();
+    let env = people::environment(database, people::find(database, login, now)?.user.id, false, now)?;
+    let ids: Vec<_> = messages.iter().map(|message| message.id).collect();
+    let conn = database.snapshot().or_exit(Exit::Backend)?;
+    chatter::read_tracked(&conn, &env, &ids).map_err(refused)
+}
+
+/// What is shown of an activity.
+const ACTIVITY: [&str; 4] = ["activity_type_id", "date_deadline", "user_id", "summary"];
+
+/// What is still to be done about a record.
+fn activities(session: &mut Session, model: &str, id: Id) -> Result<Vec<Row>, Failure> {
+    let call = Call::SearchRead {
+        model: "mail.activity".to_owned(),
+        domain: DomainSource::Literal(format!("[('res_model', '=', '{model}'), ('res_id', '=', {id})]")),
+        fields: ACTIVITY.map(str::to_owned).to_vec(),
+        page: Page::default(),
+    };
+    match ask(session, call)? {
+        Answer::Rows(rows) => Ok(rows),
+        _ => Ok(Vec::new()),
+    }
 }
 
 /// All fields that a person would want to see: bytes are left out, and messages and followers, which the chatter shows.

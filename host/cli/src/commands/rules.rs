@@ -101,7 +101,7 @@ fn pause(name: &str, reason: Option<&str>, common: &Common) -> Result<Exit, Fail
         let was = stored::get(conn, name)?.paused;
         let was = was.map_or_else(|| "was not paused".to_owned(), |why| format!("was paused: {why}"));
         line.say(reason.map_or(was, |reason| format!("because {reason}")));
-        stored::pause(conn, name, reason)
+        stored::pause(conn, name, reason, workshop.now)
     })?;
     done(common, name, if reason.is_some() { "paused" } else { "no longer paused" })
 }

@@ -40,7 +40,9 @@ pub(crate) fn run(args: &RunArgs) -> Result<Exit, Failure> {
     if let Some(config) = &args.odoo {
         return runtime.block_on(on_odoo(args, config, loaded));
     }
-    let database = database::open(&args.database, Mode::Write)?;
+    // What is only shown needs no place to be kept, unless others are asked: what they answer is.
+    let keeps = !args.dry_run || args.outside.asks() || !args.http.is_empty();
+    let database = database::open(&args.database, if keeps { Mode::Write } else { Mode::Read })?;
 
     let rule = args.script.file_name().unwrap_or_default().to_string_lossy().into_owned();
     let request = Request {

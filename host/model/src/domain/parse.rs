@@ -142,10 +142,17 @@ impl Domain {
             Self::And(parts) | Self::Or(parts) => 1 + parts.iter().map(Self::depth).max().unwrap_or(0),
             Self::Not(inner) => 1 + inner.depth(),
             Self::Condition(condition) => match &condition.value {
-                Operand::Literal(_) => 1,
-                Operand::Domain(domain) => 1 + domain.depth(),
+                Operand::Literal(_) => condition.steps(),
+                Operand::Domain(domain) => condition.steps() + domain.depth(),
             },
         }
+    }
+}
+
+impl Condition {
+    /// How many records its path goes through: each is a level, as a sub-domain is.
+    fn steps(&self) -> usize {
+        1 + self.field.bytes().filter(|&byte| byte == b'.').count()
     }
 }
 

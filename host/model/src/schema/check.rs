@@ -1,6 +1,9 @@
 //! Whether a schema holds together.
 
-use std::{collections::HashMap, fmt};
+use std::{
+    collections::{HashMap, HashSet},
+    fmt, iter,
+};
 
 use crate::domain::Domain;
 
@@ -148,6 +151,9 @@ impl<'a> Check<'a> {
                 Ok(Some(kind)) if !related_fits(field.kind, kind) => {
                     self.error(name, format!("is {}, but shows `{path}`, which is {}", field.kind.name(), kind.name()));
                 }
+                Ok(_) if self.shows_itself(name) => {
+                    self.error(name, format!("shows `{path}`, which in the end shows this field"));
+                }
                 Ok(_) => {}
             }
         }
@@ -270,6 +276,29 @@ impl<'a> Check<'a> {
         }
     }
 
+    /// Whether what a field shows is, in the end, shown from itself.
+    fn shows_itself(&self, name: &str) -> bool {
+        let start = (self.model.name.as_str(), name);
+        let (mut seen, mut open) = (HashSet::new(), vec![start]);
+        while let Some((model, name)) = open.pop() {
+            let model = self.schema.models.get(model);
+            let path = model.and_then(|model| model.fields.get(name)).and_then(|field| field.related.as_deref());
+            let mut current = model;
+            for name in path.unwrap_or_default().split('.') {
+                let Some((holder, field)) = current.and_then(|model| self.schema.holder(model, name)) else { break };
+                let step = (holder.name.as_str(), name);
+                if step == start {
+                    return true;
+                }
+                if field.related.is_some() && seen.insert(step) {
+                    open.push(step);
+                }
+                current = field.relation.as_ref().and_then(|relation| self.schema.models.get(relation));
+            }
+        }
+        false
+    }
+
     /// Follows a dotted path. The kind is none where the path leaves the schema's models.
     fn walk(&self, path: &str) -> Result<Option<FieldKind>, String> {
         let mut model = Some(self.model);
@@ -297,10 +326,13 @@ impl Schema {
     /// A field of a model, or of a model that it inherits from by delegation.
     #[must_use]
     pub fn shown_field<'a>(&'a self, model: &'a Model, name: &str) -> Option<&'a Field> {
-        model.fields.get(name).or_else(|| {
-            let mut parents = model.inherits.keys().filter_map(|parent| self.models.get(parent));
-            parents.find_map(|parent| parent.fields.get(name))
-        })
+        self.holder(model, name).map(|(_, field)| field)
+    }
+
+    /// The same with the model that has it.
+    fn holder<'a>(&'a self, model: &'a Model, name: &str) -> Option<(&'a Model, &'a Field)> {
+        let mut models = iter::once(model).chain(model.inherits.keys().filter_map(|parent| self.models.get(parent)));
+        models.find_map(|model| Some((model, model.fields.get(name)?)))
     }
 }
 

@@ -38,8 +38,6 @@ pub(super) enum Cell {
     Id(Id),
     /// Records of Odoo's own.
     Ids(Vec<Id>),
-    /// A group of Odoo's own, by external id; compared as nothing.
-    Theirs(&'static str),
 }
 
 impl Cell {
@@ -56,7 +54,6 @@ impl Cell {
             Self::List(name) => json!([Self::id(ours, name)]),
             Self::Id(id) => json!(id),
             Self::Ids(ids) => json!(ids),
-            Self::Theirs(_) => Json::Null,
         }
     }
 
@@ -74,7 +71,7 @@ impl Cell {
         match self {
             Self::Plain(_) | Self::Nothing => field.to_owned(),
             Self::Ours(_) | Self::Id(_) | Self::Ids(_) => format!("{field}/.id"),
-            Self::List(_) | Self::Theirs(_) => format!("{field}/id"),
+            Self::List(_) => format!("{field}/id"),
         }
     }
 
@@ -88,20 +85,21 @@ impl Cell {
             Self::List(name) => json!(format!("{MODULE}.{name}")),
             Self::Id(id) => json!(id.to_string()),
             Self::Ids(ids) => json!(ids.iter().map(ToString::to_string).collect::<Vec<_>>().join(",")),
-            Self::Theirs(name) => json!(name),
         }
     }
 }
 
-/// All parts, in the order in which they are made.
-pub(super) fn parts(config: &Config) -> Vec<Part> {
+/// All parts, in the order in which they are made. `administrators` is Odoo's own group of those who may change settings.
+pub(super) fn parts(config: &Config, administrators: Id) -> Vec<Part> {
     let text = |text: &str| Cell::Plain(json!(text));
     let ours = |name: &str| Cell::Ours(name.to_owned());
     let mut parts = vec![
         Part {
             name: "group_scripts".to_owned(),
             model: "res.groups",
-            what: "group `Triggerbox: may apply changes`, whose members do so with their own rights".to_owned(),
+            what: "group `Triggerbox: may apply changes`, whose members do so with their own rights, and may read and \
+                   change by hand what rules remember"
+                .to_owned(),
             fields: vec![("name", text("Triggerbox: may apply changes"))],
             fixed: &[],
         },
@@ -139,13 +137,13 @@ pub(super) fn parts(config: &Config) -> Vec<Part> {
         fields: vec![
             ("name", text("Triggerbox run: read by administrators")),
             ("model_id", ours("model_run")),
-            ("group_id", Cell::Theirs("base.group_system")),
+            ("group_id", Cell::Id(administrators)),
             ("perm_read", Cell::Plain(json!(true))),
             ("perm_write", Cell::Plain(json!(false))),
             ("perm_create", Cell::Plain(json!(false))),
             ("perm_unlink", Cell::Plain(json!(false))),
         ],
-        fixed: &["group_id", "model_id"],
+        fixed: &[],
     });
     parts.push(Part {
         name: "action_apply".to_owned(),
@@ -221,7 +219,7 @@ fn outbox(config: &Config) -> Vec<Part> {
             ("perm_create", Cell::Plain(json!(false))),
             ("perm_unlink", Cell::Plain(json!(true))),
         ],
-        fixed: &["group_id", "model_id"],
+        fixed: &[],
     });
     let name = "Triggerbox: tell of deleted records and messages";
     parts.push(Part {

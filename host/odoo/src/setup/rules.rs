@@ -228,8 +228,7 @@ impl Backend {
                     self.make(admin, &part, &ours).await?;
                 }
                 Mend::Remove(model, id) => {
-                    let search = json!({ "domain": [["id", "=", id]], "context": { "active_test": false } });
-                    if self.client.call(admin, &model, "search_count", &search).await? != json!(0) {
+                    if self.is_there(admin, &model, id).await? {
                         self.client.call(admin, &model, "unlink", &json!({ "ids": [id] })).await?;
                     }
                 }

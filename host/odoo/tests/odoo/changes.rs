@@ -206,6 +206,38 @@ async fn what_somebody_changed_meanwhile_is_a_conflict() {
 }
 
 #[tokio::test]
+async fn what_somebody_made_meanwhile_is_not_taken_for_the_runs_own_of_the_same_number() {
+    let lab = Lab::open("same_number").await;
+    let backend = lab.prepared().await;
+    let mark = lab.unique("number");
+    // The next lead and the next contact have one number.
+    let code = "env.cr.execute(\"SELECT setval('crm_lead_id_seq', n, false), setval('res_partner_id_seq', n, false) FROM \
+                (SELECT 10 + greatest((SELECT max(id) FROM crm_lead), (SELECT max(id) FROM res_partner)) AS n) AS next\")";
+    lab::run_code(&lab, &backend, code, &[]).await;
+    let mut session = lab.session(&backend, "admin").await;
+    lab::create(&mut session, "crm.lead", &[("name", Value::text(&mark))]).await;
+    let ensure = Call::Ensure {
+        model: "res.partner".to_owned(),
+        keys: vec!["ref".to_owned()],
+        values: lab::values(&[("ref", Value::text(&mark)), ("name", Value::text("Ours"))]),
+    };
+    let Ok(Answer::Id(ours)) = call(&mut session, ensure).await else { panic!() };
+    lab::write(&mut session, "res.partner", ours, &[("city", Value::text("Ghent"))]).await;
+    let theirs = json!({"vals_list": [{"ref": mark, "name": "Theirs"}]});
+    let theirs = lab.admin(&backend, "res.partner", "create", theirs).await.unwrap()[0].clone();
+    match session.commit(&lab.unique("run")).await.unwrap_err() {
+        CommitError::Conflict(error) => assert!(error.message.contains(&format!("res.partner({theirs})")), "{error}"),
+        other => panic!("{other:?}"),
+    }
+    let fields = json!({"ids": [theirs], "fields": ["city"]});
+    assert_eq!(lab.admin(&backend, "res.partner", "read", fields).await.unwrap()[0]["city"], json!(false));
+    // The lead that was undone had that number: numbers are not given twice.
+    let next = lab::lead(&lab, &backend, json!({"name": mark})).await;
+    assert_eq!(json!(next - 1), theirs);
+    lab.close();
+}
+
+#[tokio::test]
 async fn a_connection_that_is_cut_applies_the_changes_once() {
     let lab = Lab::open("cuts").await;
     let backend = lab.prepared().await;

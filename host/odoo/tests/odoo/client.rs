@@ -27,7 +27,7 @@ async fn a_user_is_found_by_their_key() {
 
 // Shows: F131
 #[tokio::test]
-async fn a_wrong_key_an_expired_one_and_somebody_elses_say_so() {
+async fn a_wrong_key_an_expired_one_one_of_another_scope_and_somebody_elses_say_so() {
     let lab = Lab::open("keys").await;
     let client = Client::new(&lab.config("")).unwrap();
     let ask = async |key: &str, expires: Option<&str>| {
@@ -36,7 +36,10 @@ async fn a_wrong_key_an_expired_one_and_somebody_elses_say_so() {
         client.call(&caller, "res.users", "context_get", &json!({})).await
     };
     let wrong = ask("not-a-key", None).await.unwrap_err().to_string();
-    assert!(wrong.contains("does not take the key of `ada`: it is wrong, was removed, or has expired"), "{wrong}");
+    let why = "does not take the key of `ada`: it is wrong, was removed, has expired, or is not of the scope `rpc`";
+    assert!(wrong.contains(why), "{wrong}");
+    // Odoo does not tell them apart.
+    assert_eq!(ask(lab::OTHER_SCOPE.0, None).await.unwrap_err().to_string(), wrong);
     let over = ask("not-a-key", Some("2026-01-31")).await.unwrap_err().to_string();
     assert!(over.contains("it expired on 2026-01-31; make a new one"), "{over}");
 

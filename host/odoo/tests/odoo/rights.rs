@@ -93,6 +93,26 @@ async fn a_restricted_user_sees_and_changes_no_more_by_a_script_than_by_hand() {
     lab.close();
 }
 
+// It is why no user's own rights bound it: `docs/odoo.md` says so.
+#[tokio::test]
+async fn what_a_rule_remembers_is_the_rules_whatever_user_it_runs_as() {
+    let lab = Lab::open("state").await;
+    let backend = lab.prepared().await;
+    let (rule, other) = (lab.unique("rule"), lab.unique("rule"));
+    let session = async |login: &str, rule: &str| lab.session(&backend, login).await.for_rule(rule);
+    let get = Call::StateGet { key: "seen".to_owned() };
+    for (login, next, said) in [("admin", "tb_sales", "1"), ("tb_sales", "admin", "2")] {
+        let mut before = session(login, &rule).await;
+        let set = Call::StateSet { key: "seen".to_owned(), json: Some(said.to_owned()) };
+        call(&mut before, set).await.unwrap();
+        before.commit(&lab.unique("run")).await.unwrap();
+        let known = call(&mut session(next, &rule).await, get.clone()).await;
+        assert_eq!(known, Ok(Answer::OptionalText(Some(said.to_owned()))));
+    }
+    assert_eq!(call(&mut session("admin", &other).await, get).await, Ok(Answer::OptionalText(None)));
+    lab.close();
+}
+
 #[tokio::test]
 async fn the_action_and_the_ledger_are_closed_to_everybody_else() {
     let lab = Lab::open("closed").await;

@@ -3,7 +3,7 @@
 use serde_json::json;
 use triggerbox_odoo::{
     OdooError,
-    setup::{MODULE, State, fingerprint},
+    setup::{MODULE, State, Want, Watch, fingerprint},
 };
 
 use crate::lab::Lab;
@@ -24,7 +24,7 @@ async fn the_set_up_is_made_once_mended_and_taken_away() {
     assert!(status.iter().any(|finding| finding.detail == fingerprint(&code)));
     assert_eq!(backend.set_up().await.unwrap(), [], "a second time it has nothing to do");
 
-    // Somebody edits the action and takes a user out of the group.
+    // Somebody edits the action, takes a user out of the group and lets everybody read the ledger.
     let ours = json!({"domain": [["module", "=", MODULE]], "fields": ["name", "res_id"]});
     let ours = lab.admin(&backend, "ir.model.data", "search_read", ours).await.unwrap();
     let id = |name: &str| ours.as_array().unwrap().iter().find(|row| row["name"] == name).unwrap()["res_id"].clone();
@@ -32,6 +32,8 @@ async fn the_set_up_is_made_once_mended_and_taken_away() {
     lab.admin(&backend, "ir.actions.server", "write", edit).await.unwrap();
     let out = json!({"ids": [id("group_scripts")], "vals": {"user_ids": [[3, 2]]}});
     lab.admin(&backend, "res.groups", "write", out).await.unwrap();
+    let open = json!({"ids": [id("access_run")], "vals": {"group_id": false}});
+    lab.admin(&backend, "ir.model.access", "write", open).await.unwrap();
     let wrong: Vec<_> =
         backend.status().await.unwrap().into_iter().filter(|finding| finding.state != State::Ok).collect();
     assert!(
@@ -39,6 +41,7 @@ async fn the_set_up_is_made_once_mended_and_taken_away() {
         "{wrong:?}"
     );
     assert!(wrong.iter().any(|finding| finding.what.contains("`admin` in the group")), "{wrong:?}");
+    assert!(wrong.iter().any(|finding| finding.detail.starts_with("`group_id` is false, not ")), "{wrong:?}");
     backend.set_up().await.unwrap();
     let status = backend.status().await.unwrap();
     assert!(status.iter().all(|finding| finding.state == State::Ok), "{status:?}");
@@ -48,8 +51,18 @@ async fn the_set_up_is_made_once_mended_and_taken_away() {
     let made = backend.set_up().await.unwrap();
     assert_eq!(made.len(), 1, "{made:?}");
 
+    // What is archived by hand is taken away, too.
+    let (rule, title, model) = ("kept".to_owned(), "Kept".to_owned(), "crm.lead".to_owned());
+    let kept =
+        Watch { rule, title, model, want: Want::Created, fields: vec![], told: false, before: None, after: None };
+    backend.rules_apply(&[kept]).await.unwrap();
+    let rule = json!({"domain": [["module", "=", MODULE], ["name", "=", "rule_kept"]], "fields": ["res_id"]});
+    let rule = lab.admin(&backend, "ir.model.data", "search_read", rule).await.unwrap()[0]["res_id"].clone();
+    lab.admin(&backend, "base.automation", "write", json!({"ids": [rule], "vals": {"active": false}})).await.unwrap();
+
     backend.tear_down().await.unwrap();
     for (model, domain) in [
+        ("base.automation", json!([["name", "ilike", "triggerbox"]])),
         ("ir.model.data", json!([["module", "=", MODULE]])),
         ("ir.model", json!([["model", "like", "triggerbox"]])),
         ("ir.actions.server", json!([["name", "ilike", "triggerbox"]])),
@@ -57,7 +70,8 @@ async fn the_set_up_is_made_once_mended_and_taken_away() {
         ("ir.model.access", json!([["name", "ilike", "triggerbox"]])),
         ("ir.model.fields", json!([["model", "like", "triggerbox"]])),
     ] {
-        let left = lab.admin(&backend, model, "search_count", json!({"domain": domain})).await.unwrap();
+        let body = json!({"domain": domain, "context": {"active_test": false}});
+        let left = lab.admin(&backend, model, "search_count", body).await.unwrap();
         assert_eq!(left, json!(0), "{model}");
     }
     assert_eq!(backend.tear_down().await.unwrap(), Vec::<String>::new(), "a second time it has nothing to do");

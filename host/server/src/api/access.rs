@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use axum::{Json, extract::State, http::StatusCode};
+use axum::{Extension, Json, extract::State, http::StatusCode};
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 use triggerbox_automation::{EngineError, people};
@@ -15,6 +15,7 @@ use crate::{
     app::App,
     auth::Caller,
     extract::{Asked, At, Body},
+    idempotency::ToldOnce,
     people::audit,
     problem::Problem,
     tokens::{self, NewToken, Scope, Token},
@@ -104,9 +105,9 @@ async fn create(
     State(app): State<App>,
     caller: Caller,
     Body(body): Body<New>,
-) -> Result<(StatusCode, Json<Made>), Problem> {
+) -> Result<(StatusCode, Extension<ToldOnce>, Json<Made>), Problem> {
     let (token, secret) = make(&app, &caller, body).await?;
-    Ok((StatusCode::CREATED, Json(Made { token, secret })))
+    Ok((StatusCode::CREATED, Extension(ToldOnce), Json(Made { token, secret })))
 }
 
 /// Makes a token, and says so in the audit log. The text is never to be had again.

@@ -8,7 +8,7 @@ use triggerbox_automation::{
     proposals::{Proposal, ProposalState},
     runs::RunId,
 };
-use triggerbox_model::value::Id;
+use triggerbox_model::{changes::Diff, value::Id};
 use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::{router::OpenApiRouter, routes};
 
@@ -103,7 +103,21 @@ pub(crate) async fn page(
     before: Option<RunId>,
     size: usize,
 ) -> Result<(Vec<Proposal>, Option<RunId>), Problem> {
-    Ok(app.engine().proposals_for((caller.user, caller.administrator), state, before, size).await?)
+    let (mut found, next) =
+        app.engine().proposals_for((caller.user, caller.administrator), state, before, size).await?;
+    leave_out(app, caller, found.iter_mut().map(|one| &mut one.diff).collect()).await?;
+    Ok((found, next))
+}
+
+/// Leaves out of these what they tell of fields that the caller may not read.
+pub(crate) async fn leave_out(app: &App, caller: &Caller, diffs: Vec<&mut Diff>) -> Result<(), Problem> {
+    if caller.administrator {
+        return Ok(());
+    }
+    let models = diffs.iter().flat_map(|diff| &diff.records).map(|one| one.record.model.clone()).collect();
+    let fields = app.readable_fields(caller.user, models).await?;
+    diffs.into_iter().for_each(|diff| fields.keep_in(diff));
+    Ok(())
 }
 
 /// List the changes that wait for a yes, or were decided about; those of records that the caller may read.
@@ -126,12 +140,16 @@ async fn list(
 pub(crate) async fn seen(app: &App, caller: &Caller, run: i64) -> Result<Proposal, Problem> {
     let found = app.engine().proposal(run)?;
     let missing = || Problem::not_found("unknown-proposal", format!("run {run} proposes nothing that you may see"));
-    let proposal = found.ok_or_else(missing)?;
+    let mut proposal = found.ok_or_else(missing)?;
     if caller.administrator {
         return Ok(proposal);
     }
     let readable = app.engine().readable_of(caller.user, std::slice::from_ref(&proposal)).await?;
-    if readable.all_of(&proposal) { Ok(proposal) } else { Err(missing()) }
+    if !readable.all_of(&proposal) {
+        return Err(missing());
+    }
+    leave_out(app, caller, vec![&mut proposal.diff]).await?;
+    Ok(proposal)
 }
 
 /// What a run wants to change, or wanted.

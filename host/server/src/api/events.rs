@@ -5,16 +5,13 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::Value as Object;
 use triggerbox_automation::events::{self, EventFilter};
-use triggerbox_model::{
-    call::{Answer, Call, Operation},
-    value::Id,
-};
+use triggerbox_model::value::{Id, RecordRef};
 use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 use super::{
     cut,
-    runs::{MOST, hundred},
+    runs::{About, MOST, hundred, leave_out_of, may_ask, readable},
 };
 use crate::{app::App, auth::Caller, extract::Asked, problem::Problem};
 
@@ -89,34 +86,31 @@ async fn list(State(app): State<App>, caller: Caller, Asked(query): Asked<Query>
         before: query.before,
         limit: limit.saturating_add(1),
     };
+    let record = filter.model.clone().zip(filter.record).map(|(model, id)| RecordRef { model, id });
+    if !may_ask(&app, &caller, record.as_ref()).await? {
+        return Ok(Json(EventList { events: Vec::new(), next: None }));
+    }
     let mut events = app.read(move |conn| events::list(conn, &filter)).await?;
     let next = cut(&mut events, limit, |event| event.id);
-    let inner = app.clone();
-    let shown = app.blocking(move || {
-        let mut session = inner.session(caller.user)?;
-        let mut shown = Vec::new();
-        for event in events {
-            let call = Call::HasAccess {
-                model: event.record.model.clone(),
-                ids: Some(event.record.id).into_iter().filter(|id| *id > 0).collect(),
-                operation: Operation::Read,
-            };
-            if caller.administrator || matches!(session.call(call)?, Ok(Answer::Flag(true))) {
-                shown.push(EventView {
-                    id: event.id,
-                    root: event.root,
-                    parent: event.parent,
-                    depth: event.depth,
-                    at: event.at,
-                    actor: event.actor,
-                    model: event.record.model,
-                    record: event.record.id,
-                    kind: event.kind,
-                    change: event.change,
-                });
-            }
-        }
-        Ok(shown)
+    let about = |event: &events::Event| About::of(event.record.clone());
+    let events = events.into_iter().map(|event| (about(&event), event)).collect();
+    let mut events: Vec<events::Event> = readable(&app, &caller, events).await?;
+    if !caller.administrator {
+        let models = events.iter().map(|event| event.record.model.clone()).collect();
+        let fields = app.readable_fields(caller.user, models).await?;
+        events.iter_mut().for_each(|event| leave_out_of(&fields, &event.record.model, &mut event.change));
+    }
+    let events = events.into_iter().map(|event| EventView {
+        id: event.id,
+        root: event.root,
+        parent: event.parent,
+        depth: event.depth,
+        at: event.at,
+        actor: event.actor,
+        model: event.record.model,
+        record: event.record.id,
+        kind: event.kind,
+        change: event.change,
     });
-    Ok(Json(EventList { events: shown.await?, next }))
+    Ok(Json(EventList { events: events.collect(), next }))
 }

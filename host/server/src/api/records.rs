@@ -1,4 +1,5 @@
-//! Records, so that a change can come from outside. The token's user's rights bind every call, and rules fire.
+//! Records, so that a change can come from outside. The token's user's rights bind every call, and rules fire. Where the
+//! records are on an Odoo server, only the people who sign in here and their groups are.
 
 use axum::extract::State;
 use axum::{Json, http::StatusCode};
@@ -7,6 +8,7 @@ use serde_json::{Map, Value as Object};
 use triggerbox_automation::{Changed, Origin};
 use triggerbox_model::{
     call::{Answer, BodyFormat, Call, DomainSource, Message, Page},
+    error::Error,
     value::{Id, RecordRef},
 };
 use utoipa::{IntoParams, ToSchema};
@@ -29,6 +31,21 @@ pub(super) fn routes() -> OpenApiRouter<App> {
         .routes(routes!(call))
         .routes(routes!(post))
         .routes(routes!(draft))
+}
+
+/// Models whose records are here though the others are on an Odoo server: who may sign in, and as what.
+const HERE: [&str; 2] = ["res.users", "res.groups"];
+
+/// Refuses what would be answered from here, and changed here, though the records are on an Odoo server.
+fn are_here(app: &App, model: &str) -> Result<(), Problem> {
+    if app.engine().odoo().is_none() || HERE.contains(&model) {
+        return Ok(());
+    }
+    let text = format!(
+        "the records of `{model}` are on the odoo server: read and change them there; here are only those of {}",
+        HERE.join(" and ")
+    );
+    Err(Error::rejected("records-elsewhere", text).into())
 }
 
 /// Most records of one answer.
@@ -95,6 +112,7 @@ async fn search(
     At(model): At<String>,
     Asked(search): Asked<Search>,
 ) -> Result<Json<Found>, Problem> {
+    are_here(&app, &model)?;
     let limit = search.limit.min(MOST);
     let fields = names(&search.fields);
     let page = Page {
@@ -134,6 +152,7 @@ async fn read(
     At((model, id)): At<(String, Id)>,
     Asked(asked): Asked<Fields>,
 ) -> Result<Json<Map<String, Object>>, Problem> {
+    are_here(&app, &model)?;
     let fields = names(&asked.fields);
     let call = Call::Read { model: model.clone(), ids: vec![id], fields: fields.clone() };
     let Answer::Rows(rows) = app.ask(caller.user, call).await? else { return Err(failed()) };
@@ -167,6 +186,7 @@ async fn count(
     At(model): At<String>,
     Asked(which): Asked<Which>,
 ) -> Result<Json<Count>, Problem> {
+    are_here(&app, &model)?;
     let call = Call::SearchCount { model, domain: DomainSource::Literal(which.domain) };
     let Answer::Count(count) = app.ask(caller.user, call).await? else { return Err(failed()) };
     Ok(Json(Count { count }))
@@ -197,6 +217,7 @@ impl Done {
 }
 
 async fn change(app: &App, caller: &Caller, call: Call) -> Result<Json<Done>, Problem> {
+    are_here(app, call.model().unwrap_or_default())?;
     Done::of(app.engine().change(Origin::user(caller.user), vec![call]).await?)
 }
 
@@ -205,6 +226,7 @@ fn typed(
     model: &str,
     object: &Map<String, Object>,
 ) -> Result<Vec<triggerbox_model::value::FieldValue>, Problem> {
+    are_here(app, model)?;
     Ok(values::read(app.engine().database().schema().model(model)?, object)?)
 }
 
@@ -356,6 +378,12 @@ async fn draft(
     At(model): At<String>,
     Body(body): Body<Draft>,
 ) -> Result<Json<Advice>, Problem> {
+    // What rules say to it, they say with their own rights.
+    let of: Vec<Id> = Some(body.id).filter(|id| *id > 0).into_iter().collect();
+    if !app.may_read(caller.user, &model, &of).await? {
+        let text = format!("there is no {model}({}), or you may not read it", body.id);
+        return Err(Problem::not_found("missing-record", text));
+    }
     let draft = triggerbox_model::value::Snapshot { id: body.id, fields: typed(&app, &model, &body.values)? };
     let answer = app.engine().draft(caller.user, &model, &draft, &body.edited).await?;
     Ok(Json(Advice { values: values::told_all(&answer.values), warnings: answer.warnings }))

@@ -9,7 +9,7 @@ use axum::{
 use serde::{Deserialize, Serialize};
 use serde_json::Value as Object;
 use triggerbox_automation::{
-    diagnose::diagnose,
+    diagnose::Cause,
     rule::{
         Ground, Rule,
         apply::{self, Planned, Step},
@@ -24,7 +24,10 @@ use triggerbox_store::db::DbError;
 use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::{router::OpenApiRouter, routes};
 
-use super::paging::{After, Before};
+use super::{
+    paging::{After, Before},
+    runs::seen_of,
+};
 use crate::{
     app::App,
     auth::Caller,
@@ -524,17 +527,22 @@ async fn diagnosis(
             format!("there is no {model}({record}), or you may not read it"),
         ));
     }
-    let inner = app.clone();
-    let causes = app.blocking(move || {
-        let (engine, policy) = (inner.engine(), inner.engine().policy()?);
-        Ok(diagnose(engine.database(), &policy, &name, about.record, engine.clock().now())?)
-    });
-    let view = |cause: triggerbox_automation::diagnose::Cause| CauseView {
-        code: cause.code.to_owned(),
-        sentence: cause.sentence,
-        remedy: cause.remedy,
-    };
-    Ok(Json(Diagnosis { causes: causes.await?.into_iter().map(view).collect() }))
+    let view = |cause: Cause| CauseView { code: cause.code.to_owned(), sentence: cause.sentence, remedy: cause.remedy };
+    let causes = causes(&app, &caller, &name, about.record).await?;
+    Ok(Json(Diagnosis { causes: causes.into_iter().map(view).collect() }))
+}
+
+/// Why a rule did not fire, or why its last run failed. What a run says of itself is for who may see it.
+pub(crate) async fn causes(app: &App, caller: &Caller, rule: &str, record: Option<Id>) -> Result<Vec<Cause>, Problem> {
+    let mut causes = app.engine().diagnose(caller.user, rule, record).await?;
+    let seen = seen_of(app, caller, causes.iter().filter_map(|cause| cause.run).collect()).await?;
+    for cause in &mut causes {
+        if let Some(run) = cause.run.filter(|run| !seen.contains(run)) {
+            cause.sentence =
+                format!("its last run, {run}, is about records that you may not read, and says why itself");
+        }
+    }
+    Ok(causes)
 }
 
 /// A version.

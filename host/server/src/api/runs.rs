@@ -11,13 +11,11 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value as Object;
 use triggerbox_automation::{
     EngineError,
-    logs::{self, LogFilter},
+    engine::{Fields, Readable},
+    logs::{self, LogFilter, Logged},
     runs::{self, Fires, RunDetail, RunFilter, RunId, RunState, RunSummary},
 };
-use triggerbox_model::{
-    call::{Answer, Call, Operation},
-    value::{Id, RecordRef},
-};
+use triggerbox_model::value::{Id, RecordRef};
 use triggerbox_sandbox::LogLevel;
 use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::{router::OpenApiRouter, routes};
@@ -205,18 +203,27 @@ async fn list(State(app): State<App>, caller: Caller, Asked(query): Asked<Query>
 /// Whether the caller may ask for the runs on a record: who may read it. A run that is shown may be about others, too.
 pub(crate) async fn may_ask(app: &App, caller: &Caller, record: Option<&RecordRef>) -> Result<bool, Problem> {
     let Some(record) = record.filter(|_| !caller.administrator) else { return Ok(true) };
-    match app.may(caller.user, Operation::Read, &record.model, &[record.id]).await {
-        // Whether there is such a model is told to nobody here.
-        Err(problem) if problem.details().status < 500 => Ok(false),
-        may => may,
-    }
+    app.may_read(caller.user, &record.model, &[record.id]).await
 }
 
-/// Those that the caller may see: who may read the first record; the run itself is looked at more closely.
+/// Those that the caller may see: who may read the first record; the run itself is looked at more closely. What one says of
+/// itself is for who may see all of it.
 pub(crate) async fn visible(app: &App, caller: &Caller, runs: Vec<RunSummary>) -> Result<Vec<RunSummary>, Problem> {
-    let about =
-        |run: &RunSummary| About { model: run.model.clone(), record: run.record, people: [run.actor, run.run_as] };
-    readable(app, caller, runs, about).await
+    if caller.administrator {
+        return Ok(runs);
+    }
+    let all = about(app, runs.iter().map(|run| run.id).collect()).await?;
+    let first = |run: &RunSummary| About::first(run.model.as_deref(), run.record, [run.actor, run.run_as]);
+    let runs: Vec<(About, RunSummary)> = runs.into_iter().map(|run| (first(&run), run)).collect();
+    let records = runs.iter().map(|(about, _)| about).chain(all.values()).flat_map(|about| &about.records);
+    let readable = app.readable_among(caller.user, records.cloned().collect()).await?;
+    let shown = runs.into_iter().filter(|(about, _)| about.is_for(caller, &readable)).map(|(_, mut run)| {
+        if !all.get(&run.id).is_some_and(|about| about.is_for(caller, &readable)) {
+            run.message = None;
+        }
+        run
+    });
+    Ok(shown.collect())
 }
 
 /// The same of fires that did not become runs.
@@ -226,52 +233,90 @@ pub(crate) async fn visible_fires(
     fires: Vec<runs::Suppressed>,
 ) -> Result<Vec<runs::Suppressed>, Problem> {
     let about = |fire: &runs::Suppressed| {
-        let RecordRef { model, id } = fire.record.clone();
-        About { model: (!model.is_empty()).then_some(model), record: Some(id), people: [fire.actor; 2] }
+        let model = Some(fire.record.model.as_str()).filter(|model| !model.is_empty());
+        About::first(model, Some(fire.record.id), [fire.actor; 2])
     };
-    readable(app, caller, fires, about).await
+    readable(app, caller, fires.into_iter().map(|fire| (about(&fire), fire)).collect()).await
 }
 
 /// What something in the history is about.
-struct About {
-    model: Option<String>,
-    /// The first record; 0 for none.
-    record: Option<Id>,
-    /// Whose it is, if it is about no model.
-    people: [Id; 2],
+pub(super) struct About {
+    /// Who sees it may read all of these. One without a number is any of its model.
+    pub(super) records: BTreeSet<RecordRef>,
+    /// Who alone may see it; none: whoever may read the records.
+    pub(super) people: Option<[Id; 2]>,
 }
 
-/// Those of these that the caller may see.
-async fn readable<T: Send + 'static>(
-    app: &App,
-    caller: &Caller,
-    all: Vec<T>,
-    about: impl Fn(&T) -> About + Send + 'static,
-) -> Result<Vec<T>, Problem> {
-    if caller.administrator {
-        return Ok(all);
+impl About {
+    /// One record. What is about none is shown to those alone who see all.
+    pub(super) fn of(record: RecordRef) -> Self {
+        Self { records: [record].into(), people: None }
     }
-    let (inner, user) = (app.clone(), caller.user);
-    app.blocking(move || {
-        let mut session = inner.session(user)?;
-        let mut shown = Vec::new();
-        for one in all {
-            let About { model, record, people } = about(&one);
-            let may = match model {
-                None => people.contains(&user),
-                Some(model) => {
-                    let ids = record.into_iter().filter(|id| *id > 0).collect();
-                    let call = Call::HasAccess { model, ids, operation: Operation::Read };
-                    matches!(session.call(call)?, Ok(Answer::Flag(true)))
-                }
-            };
-            if may {
-                shown.push(one);
+
+    /// The first record; without one its model, and without a model these people alone.
+    fn first(model: Option<&str>, record: Option<Id>, people: [Id; 2]) -> Self {
+        let records: BTreeSet<_> =
+            model.map(|model| RecordRef::new(model, record.unwrap_or_default())).into_iter().collect();
+        Self { people: records.is_empty().then_some(people), records }
+    }
+
+    /// Whether it is for somebody who may read this.
+    fn is_for(&self, caller: &Caller, readable: &Readable) -> bool {
+        self.people.is_none_or(|people| people.contains(&caller.user))
+            && self.records.iter().all(|record| readable.has(record))
+    }
+
+    /// All that a run was about, and all that it changed or wanted to change.
+    fn all(run: &RunDetail) -> Result<Self, Problem> {
+        let RunSummary { model, record, actor, run_as, .. } = &run.summary;
+        let mut about = Self::first(model.as_deref(), *record, [*actor, *run_as]);
+        if let Some(model) = model {
+            let all = run.firing.records.iter().chain(&run.firing.found);
+            about.records.extend(all.map(|id| RecordRef::new(model, *id)));
+        }
+        for attempt in &run.attempts {
+            let changed = attempt.report.pointer("/diff/records").and_then(Object::as_array);
+            for record in changed.into_iter().flatten().filter_map(|one| one.get("record")) {
+                about.records.insert(RecordRef::deserialize(record)?);
             }
         }
-        Ok(shown)
+        Ok(about)
+    }
+}
+
+/// Those of these that the caller may see. What may be read is asked where the records are: once for each model, or twice.
+pub(super) async fn readable<T>(app: &App, caller: &Caller, all: Vec<(About, T)>) -> Result<Vec<T>, Problem> {
+    if caller.administrator {
+        return Ok(all.into_iter().map(|(_, one)| one).collect());
+    }
+    let records = all.iter().flat_map(|(about, _)| about.records.iter().cloned()).collect();
+    let readable = app.readable_among(caller.user, records).await?;
+    Ok(all.into_iter().filter(|(about, _)| about.is_for(caller, &readable)).map(|(_, one)| one).collect())
+}
+
+/// What each of these runs was about, as far as it is there yet.
+async fn about(app: &App, runs: BTreeSet<RunId>) -> Result<BTreeMap<RunId, About>, Problem> {
+    app.read(move |conn| {
+        let mut all = BTreeMap::new();
+        for run in runs {
+            match runs::detail(conn, run) {
+                Ok(detail) => _ = all.insert(run, About::all(&detail)?),
+                Err(EngineError::Refused(_)) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Ok::<_, Problem>(all)
     })
     .await
+}
+
+/// Those of these runs that the caller may see in full: who may read all of their records and all that they changed.
+pub(crate) async fn seen_of(app: &App, caller: &Caller, runs: BTreeSet<RunId>) -> Result<BTreeSet<RunId>, Problem> {
+    if caller.administrator {
+        return Ok(runs);
+    }
+    let all = about(app, runs).await?.into_iter().map(|(run, about)| (about, run)).collect();
+    Ok(readable(app, caller, all).await?.into_iter().collect())
 }
 
 /// One run in full, if the caller may read all of its records and all that it changed.
@@ -286,30 +331,39 @@ pub(crate) async fn seen(app: &App, caller: &Caller, run: RunId) -> Result<RunDe
             report.remove("tracebacks");
         }
     }
+    let about = About::all(&detail)?;
+    let models = about.records.iter().map(|record| record.model.clone()).collect();
+    let shown = readable(app, caller, vec![(about, detail)]).await?.pop();
     let hidden = || Problem::not_found("unknown-run", format!("there is no run {run}, or you may not see it"));
-    if visible(app, caller, vec![detail.summary.clone()]).await?.is_empty() {
-        return Err(hidden());
+    let mut shown = shown.ok_or_else(hidden)?;
+    leave_out(&app.readable_fields(caller.user, models).await?, &mut shown);
+    Ok(shown)
+}
+
+/// Leaves out what a run tells of other fields than these.
+fn leave_out(fields: &Fields, run: &mut RunDetail) {
+    if let Some(model) = &run.summary.model {
+        fields.keep_by(model, &mut run.firing);
     }
-    let mut touched: BTreeMap<String, BTreeSet<Id>> = BTreeMap::new();
-    if let Some(model) = &detail.summary.model {
-        touched.entry(model.clone()).or_default().extend(&detail.firing.records);
-    }
-    for attempt in &detail.attempts {
-        let records = attempt.report.pointer("/diff/records").and_then(Object::as_array);
-        for record in records.into_iter().flatten().filter_map(|one| one.get("record")) {
-            let record = RecordRef::deserialize(record)?;
-            if !triggerbox_model::value::is_provisional(record.id) {
-                touched.entry(record.model).or_default().insert(record.id);
-            }
+    for attempt in &mut run.attempts {
+        let changed = attempt.report.pointer_mut("/diff/records").and_then(Object::as_array_mut);
+        for one in changed.into_iter().flatten() {
+            let model = one.pointer("/record/model").and_then(Object::as_str).unwrap_or_default().to_owned();
+            leave_out_of(fields, &model, one);
         }
     }
-    for (model, ids) in touched {
-        let ids: Vec<Id> = ids.into_iter().collect();
-        if !app.may(caller.user, Operation::Read, &model, &ids).await? {
-            return Err(hidden());
-        }
-    }
-    Ok(detail)
+}
+
+/// Leaves out what a change of a record tells of other fields than these.
+pub(super) fn leave_out_of(fields: &Fields, model: &str, change: &mut Object) {
+    let told = change.get_mut("fields").and_then(Object::as_array_mut);
+    let name = |one: &Object| one.get("field").and_then(Object::as_str).unwrap_or_default().to_owned();
+    told.into_iter().for_each(|told| told.retain(|one| fields.has(model, &name(one))));
+}
+
+/// Whether somebody may see what a run read: administrators, and whom it had the rights of.
+pub(crate) fn may_see_journal(caller: &Caller, run: &RunSummary) -> bool {
+    caller.administrator || (run.run_as == caller.user && !run.superuser)
 }
 
 /// One run in full.
@@ -501,7 +555,7 @@ async fn journal(
     At((id, attempt, action)): At<(RunId, u32, u32)>,
 ) -> Result<Json<Journal>, Problem> {
     let detail = seen(&app, &caller, id).await?;
-    if !caller.administrator && (detail.summary.run_as != caller.user || detail.summary.superuser) {
+    if !may_see_journal(&caller, &detail.summary) {
         let detail = "a journal is shown to administrators and to whom the run had the rights of";
         return Err(Problem::denied("access-denied", detail));
     }
@@ -637,19 +691,10 @@ async fn logs(State(app): State<App>, caller: Caller, Asked(query): Asked<LogQue
         contains: query.contains,
         since: query.since,
         before: query.before,
-        limit: limit.saturating_add(1),
+        limit,
     };
-    let (mut lines, runs) = app
-        .read(move |conn| {
-            let lines = logs::search(conn, &filter)?;
-            let ids: BTreeSet<RunId> = lines.iter().map(|line| line.run).collect();
-            let runs = ids.into_iter().map(|run| runs::head(conn, run)).collect::<Result<Vec<_>, _>>()?;
-            Ok::<_, EngineError>((lines, runs))
-        })
-        .await?;
-    let next = cut(&mut lines, limit, |line| line.id);
-    let seen: BTreeSet<RunId> = visible(&app, &caller, runs).await?.iter().map(|run| run.id).collect();
-    let lines = lines.into_iter().filter(|line| seen.contains(&line.run)).map(|line| LoggedView {
+    let (lines, next) = logged(&app, &caller, filter, limit).await?;
+    let lines = lines.into_iter().map(|line| LoggedView {
         id: line.id,
         at: line.at,
         rule: line.rule,
@@ -659,6 +704,28 @@ async fn logs(State(app): State<App>, caller: Caller, Asked(query): Asked<LogQue
         message: line.message,
     });
     Ok(Json(LogList { lines: lines.collect(), next }))
+}
+
+/// A page of lines, and `before` of the next one. Rights come first: what others logged decides nothing that can be seen, not
+/// even whether there is another page with such a text.
+async fn logged(
+    app: &App,
+    caller: &Caller,
+    filter: LogFilter,
+    limit: u32,
+) -> Result<(Vec<Logged>, Option<i64>), Problem> {
+    let text = if caller.administrator { None } else { filter.contains.clone() };
+    let size = if text.is_some() { MOST } else { limit };
+    let contains = filter.contains.filter(|_| text.is_none());
+    let filter = LogFilter { contains, limit: size.saturating_add(1), ..filter };
+    let mut lines = app.read(move |conn| logs::search(conn, &filter)).await?;
+    let next = cut(&mut lines, size, |line| line.id);
+    let seen = seen_of(app, caller, lines.iter().map(|line| line.run).collect()).await?;
+    let is_wanted = |line: &Logged| text.as_ref().is_none_or(|text| line.message.contains(text));
+    lines.retain(|line| seen.contains(&line.run) && is_wanted(line));
+    // More of them than a page has: the next one begins behind the last that is shown.
+    let next = cut(&mut lines, limit, |line| line.id).or(next);
+    Ok((lines, next))
 }
 
 /// Which runs of a rule.

@@ -19,7 +19,7 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 
 use super::{
     cut,
-    runs::{MOST, hundred},
+    runs::{MOST, hundred, may_ask},
 };
 use crate::{
     app::App,
@@ -153,8 +153,10 @@ async fn list(State(app): State<App>, caller: Caller, Asked(query): Asked<Query>
         after: None,
         limit: limit.saturating_add(1),
     };
+    let may_ask = may_ask(&app, &caller, filter.record.as_ref()).await?;
     let mut found = app.read(move |conn| threads::list(conn, &filter)).await?;
-    let next = cut(&mut found, limit, |thread| thread.id);
+    // How many there are about a record is for who may read it.
+    let next = cut(&mut found, limit, |thread| thread.id).filter(|_| may_ask);
     let threads = visible(&app, &caller, found).await?;
     Ok(Json(ThreadList { threads: threads.into_iter().map(ThreadView::of).collect::<Result<_, _>>()?, next }))
 }
@@ -168,18 +170,9 @@ pub(crate) async fn visible(
     if caller.administrator {
         return Ok(found);
     }
-    let (inner, user) = (app.clone(), caller.user);
-    app.blocking(move || {
-        let mut session = inner.session(user)?;
-        let mut shown = Vec::new();
-        for thread in found {
-            if threads::may_see(&mut session, &thread)? {
-                shown.push(thread);
-            }
-        }
-        Ok(shown)
-    })
-    .await
+    let records = found.iter().flat_map(|thread| threads::asks_for(caller.user, thread)).collect();
+    let readable = app.readable_among(caller.user, records).await?;
+    Ok(found.into_iter().filter(|thread| threads::may_see(caller.user, &readable, thread)).collect())
 }
 
 /// One thread, if the caller may see it.

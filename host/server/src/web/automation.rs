@@ -1,7 +1,5 @@
 //! One automation: its form, its history, and the buttons that have it do something.
 
-use std::collections::BTreeMap;
-
 use axum::{
     extract::State,
     http::StatusCode,
@@ -11,7 +9,6 @@ use maud::{Markup, html};
 use triggerbox_automation::{
     EngineError,
     agents::{self, Agent},
-    diagnose::diagnose,
     engine::DryRun,
     rule::{
         Dispatch, Ground, Rule, Trigger,
@@ -26,11 +23,9 @@ use triggerbox_automation::{
 use triggerbox_model::{
     call::{Answer as Answered, Call, DomainSource, Operation, Page as Part},
     changes::Diff,
-    domain::Domain,
     event::Trigger as Happened,
-    value::{Id, is_provisional},
+    value::{Id, RecordRef},
 };
-use triggerbox_store::query;
 
 use super::{
     automations::{asks_models, standing, title, trigger},
@@ -43,7 +38,8 @@ use super::{
 };
 use crate::{
     api::{
-        rules::{How, edit},
+        approvals::leave_out,
+        rules::{How, causes, edit},
         runs::visible,
     },
     app::{App, failed},
@@ -82,16 +78,24 @@ fn agents(conn: &rusqlite::Connection) -> Result<Vec<(String, String)>, EngineEr
     Ok(all.map(titled).collect())
 }
 
-/// How many records match what is typed, or why that cannot be said.
-fn matching(app: &App, user: Id, rule: &Rule) -> Option<Result<u32, String>> {
-    let (model, text) = (rule.model.as_deref()?, rule.domain.as_deref().unwrap_or("[]"));
-    let count = || {
-        // With the visitor's own rights: a count tells of records, too.
-        let env = app.env(user, false).map_err(EngineError::into_error)?;
-        let conn = app.engine().database().snapshot()?;
-        query::search_count(&conn, &env, model, &Domain::parse(text)?)
-    };
-    Some(count().map_err(|error: triggerbox_model::error::Error| sentence(&error.message)))
+/// How many records match what is typed, or why that cannot be said. With the visitor's own rights: a count tells of records,
+/// too.
+async fn matching(app: &App, user: Id, rule: &Rule) -> Option<Result<u32, String>> {
+    let (model, text) = (rule.model.clone()?, rule.domain.as_deref().unwrap_or("[]"));
+    let call = Call::SearchCount { model, domain: DomainSource::Literal(text.to_owned()) };
+    Some(match ask(app, user, call).await {
+        Ok(Answered::Count(count)) => Ok(count),
+        Ok(_) => Err(sentence(&failed().details().detail)),
+        Err(problem) => Err(sentence(&problem.details().detail)),
+    })
+}
+
+/// Answers a call that changes nothing, as a user, where the records are.
+async fn ask(app: &App, user: Id, call: Call) -> Result<Answered, Problem> {
+    match app.engine().odoo() {
+        None => app.ask(user, call).await,
+        Some(_) => Ok(app.engine().ask_there(user, call).await?),
+    }
 }
 
 /// The next times of a schedule, or why there are none.
@@ -119,6 +123,7 @@ async fn form_page(
     } else {
         StatusCode::OK
     };
+    let matching = matching(app, visitor.caller.user, &draft.rule).await;
     let (draft, form) = app
         .blocking(move || {
             let (scripts, agents) = {
@@ -131,7 +136,7 @@ async fn form_page(
                 policy: &policy,
                 scripts: &scripts,
                 agents: &agents,
-                matching: matching(&inner, looker.caller.user, &draft.rule),
+                matching,
                 next: next(&inner, &looker, &draft.rule),
                 findings: &findings,
             };
@@ -180,7 +185,11 @@ async fn around(app: &App, visitor: &Visitor, stored: &Stored) -> Result<(Markup
             Ok::<_, EngineError>((versions, runs::list(conn, &filter)?, asks_models(conn, &asked)))
         })
         .await?;
-    let found = visible(app, &visitor.caller, found).await?;
+    // Who has to pause it need not wait for whoever says whose records they are.
+    let found = match visible(app, &visitor.caller, found).await {
+        Err(problem) if problem.details().status >= 500 => Err(sentence(&problem.details().detail)),
+        found => Ok(found?),
+    };
     let people = names(app, versions.iter().map(|one| one.author).chain([stored.owner]))?;
     let person = |id: Id| people.get(&id).cloned().unwrap_or_default();
     let to = |what: &str| address(&["automations", &rule.name, what]);
@@ -207,8 +216,11 @@ async fn around(app: &App, visitor: &Visitor, stored: &Stored) -> Result<(Markup
     let below = html! {
         section.card #live data-live {
             h2 { "Newest runs" }
-            @if found.is_empty() { p.faint { "It has not run yet. Change a record that it is for, or press “Run now”." } }
-            @else { (table(&found, &visitor.zone)) }
+            @match &found {
+                Err(why) => p.banner.wait { "What ran is not shown, for whose records it was about cannot be told: " (long(why)) },
+                Ok(found) if found.is_empty() => p.faint { "It has not run yet. Change a record that it is for, or press “Run now”." },
+                Ok(found) => { (table(found, &visitor.zone)) },
+            }
         }
         section.card {
             details { summary { b { "History: " (versions.len()) " versions" } } (history(visitor, rule, &versions, &person)) }
@@ -271,13 +283,13 @@ pub(super) async fn show(State(app): State<App>, visitor: Visitor, At(name): At<
 }
 
 /// What the form says beside itself while it is typed: how many records match, and when it is due.
-pub(super) async fn ask(State(app): State<App>, visitor: Visitor, form: Form) -> Answer {
+pub(super) async fn says(State(app): State<App>, visitor: Visitor, form: Form) -> Answer {
     let stored = known(&app, &form).await?;
     let draft = Draft::read(&form, stored.map(|stored| stored.rule), app.engine().database().schema());
+    let matching = matching(&app, visitor.caller.user, &draft.rule).await;
     let inner = app.clone();
     let body = app
         .blocking(move || {
-            let matching = matching(&inner, visitor.caller.user, &draft.rule);
             let next = next(&inner, &visitor, &draft.rule);
             Ok(html! {
                 p #matching {
@@ -457,16 +469,11 @@ pub(super) async fn test(State(app): State<App>, visitor: Visitor, At(name): At<
     let mut all = Vec::new();
     for fire in fires {
         let mut shown = app.engine().dry_run(&name, visitor.caller.user, fire.clone()).await?;
-        withhold(&app, &visitor, &mut shown).await?;
+        withhold(&app, &visitor, &name, &fire, &mut shown).await?;
         all.push((fire, shown));
     }
     let (shown, left) = fitting(all.iter().map(|(fire, shown)| would_do(shown, fire)), MOST_BYTES);
-    let (inner, named) = (app.clone(), name.clone());
-    let causes = app.blocking(move || {
-        let (engine, policy) = (inner.engine(), inner.engine().policy()?);
-        Ok(diagnose(engine.database(), &policy, &named, record, engine.clock().now())?)
-    });
-    let causes = causes.await?;
+    let causes = causes(&app, &visitor.caller, &name, record).await?;
     let back = address(&["automations", &name]);
     let body = html! {
         p.banner.wait { "A dry run: nothing was changed."
@@ -495,36 +502,40 @@ pub(super) async fn test(State(app): State<App>, visitor: Visitor, At(name): At<
 async fn matching_now(app: &App, user: Id, rule: &Rule) -> Result<(Vec<Id>, u64), Problem> {
     let Some(model) = rule.model.clone() else { return Ok((Vec::new(), 0)) };
     let domain = || DomainSource::Literal(rule.domain.clone().unwrap_or_else(|| "[]".to_owned()));
-    let ask = async |call: Call| match app.engine().odoo() {
-        None => app.ask(user, call).await,
-        Some(_) => Ok(app.engine().ask_there(user, call).await?),
-    };
     let page = Part { limit: Some(TRIED), ..Part::default() };
-    let found = ask(Call::Search { model: model.clone(), domain: domain(), page }).await?;
-    let count = ask(Call::SearchCount { model, domain: domain() }).await?;
+    let found = ask(app, user, Call::Search { model: model.clone(), domain: domain(), page }).await?;
+    let count = ask(app, user, Call::SearchCount { model, domain: domain() }).await?;
     let (Answered::Ids(ids), Answered::Count(count)) = (found, count) else { return Err(failed()) };
     let others = u64::from(count).saturating_sub(u64::try_from(ids.len()).unwrap_or_default());
     Ok((ids, others))
 }
 
-/// Keeps what a dry run shows from who may not read all the records that it is about: it ran with the rule's rights.
-pub(super) async fn withhold(app: &App, visitor: &Visitor, shown: &mut DryRun) -> Result<(), Problem> {
+/// Keeps what a dry run of a rule on these records shows from who may not read all that it is about: it ran with the rule's
+/// rights.
+pub(super) async fn withhold(
+    app: &App,
+    visitor: &Visitor,
+    rule: &str,
+    records: &[Id],
+    shown: &mut DryRun,
+) -> Result<(), Problem> {
     if visitor.caller.administrator {
         return Ok(());
     }
-    let mut touched: BTreeMap<String, Vec<Id>> = BTreeMap::new();
-    for one in shown.diff.records.iter().filter(|one| !is_provisional(one.record.id)) {
-        touched.entry(one.record.model.clone()).or_default().push(one.record.id);
+    // Which records its source gave is known to whom it has the rights of.
+    let sourced = {
+        let rules = app.engine().rules()?;
+        let armed = rules.rule(rule)?;
+        let own = armed.run_as == visitor.caller.user && !armed.rule.superuser;
+        armed.rule.source.is_some() && armed.rule.dispatch != Dispatch::PerRecord && records.is_empty() && !own
+    };
+    let changed: Vec<RecordRef> = shown.diff.records.iter().map(|one| one.record.clone()).collect();
+    let readable = app.readable_among(visitor.caller.user, changed).await?;
+    if sourced || !shown.diff.records.iter().all(|one| readable.has(&one.record)) {
+        (shown.diff, shown.log) = (Diff::default(), Vec::new());
+        shown.message = Some("it is about records that you may not read, and what it would change is not shown".into());
     }
-    for (model, ids) in touched {
-        if !app.may(visitor.caller.user, Operation::Read, &model, &ids).await? {
-            (shown.diff, shown.log) = (Diff::default(), Vec::new());
-            shown.message =
-                Some("it is about records that you may not read, and what it would change is not shown".into());
-            return Ok(());
-        }
-    }
-    Ok(())
+    leave_out(app, &visitor.caller, vec![&mut shown.diff]).await
 }
 
 /// What a dry run on some records came to.

@@ -113,9 +113,13 @@ pub(super) async fn erase(State(app): State<App>, form: Form) -> Answer<Done> {
     // The line stands there before the first row is changed, and stays if the work is cut short.
     audit::say(format!("by request {request}: {} text(s)", texts.len()));
     let erased = app.engine().erase(&texts).await?;
-    let left = match erased.waiting {
+    let mut left = match erased.waiting {
         0 => String::new(),
         count => format!(" {count} proposal(s) that wait for a yes hold it too: decide about them, then erase again."),
     };
+    if erased.left > 0 {
+        let count = erased.left;
+        left += &format!(" {count} place(s) could not be read without it, and still hold it until they are let go.");
+    }
     Ok(Done::new("/settings", format!("Erased from {} place(s).{left}", erased.rows)))
 }

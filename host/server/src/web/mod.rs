@@ -98,7 +98,7 @@ pub fn routes() -> Vec<Route> {
         look("/automations", Scope::Read, get(automations::list)),
         look("/automations/_new", Scope::Rules, get(automation::fresh)),
         act("/automations/_new", Scope::Rules, "rule-created", post(automation::save)),
-        act("/automations/_ask", Scope::Read, "", post(automation::ask)),
+        act("/automations/_ask", Scope::Read, "", post(automation::says)),
         look("/automations/{name}", Scope::Read, get(automation::show)),
         act("/automations/{name}", Scope::Rules, "rule-saved", post(automation::save)),
         act("/automations/{name}/pause", Scope::Operate, "rule-paused", post(automation::pause)),

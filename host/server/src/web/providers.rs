@@ -66,7 +66,7 @@ pub(super) async fn card(app: &App, visitor: &Visitor) -> Result<Markup, Problem
             Some(provider) => one(&config, provider, heard.get(&provider.name), visitor, Some(&more)),
             None => html! { section.diff {
                 h3 { (set.name) " " (badge("bad", "not asked")) }
-                p.banner.wait { (sentence(set.aside.as_deref().unwrap_or("a recording answers"))) }
+                p.banner.wait { (sentence(set.aside.as_deref().unwrap_or("no provider is asked"))) }
                 (more.0)
             } },
         });
@@ -87,6 +87,7 @@ pub(super) async fn card(app: &App, visitor: &Visitor) -> Result<Markup, Problem
                 @if let Some(default) = &default { "Who names no model asks " code { (default) } "." }
             }
             @if services.as_ref().is_some_and(|services| services.models.is_replay()) { p.banner.wait { "A recording answers: no provider is asked." } }
+            @if services.as_ref().is_some_and(|services| services.models.is_off()) { p.banner.wait { "Language models are switched off where the server was started: no provider is asked." } }
             @for section in &shown { (section) }
             @if left > 0 { p { "And " (left) " more: " @for set in &kept { a href=(address(&["settings", "providers", &set.name])) { (set.name) } " " } } }
             p { a.button href="/settings/providers/_new" { "New provider" } }

@@ -32,7 +32,7 @@ use super::{
 use crate::{
     api::{
         self,
-        runs::{seen, visible, visible_fires},
+        runs::{may_see_journal, seen, visible, visible_fires},
     },
     app::App,
     extract::At,
@@ -106,12 +106,11 @@ pub(super) async fn show(State(app): State<App>, visitor: Visitor, At(id): At<Ru
 async fn look(app: &App, visitor: &Visitor, id: RunId) -> Result<Told, super::page::Oops> {
     let detail = seen(app, &visitor.caller, id).await?;
     let root = detail.summary.root;
-    // As the API: what a run read is for administrators and for whom it had the rights of.
-    let journals =
-        visitor.caller.administrator || (detail.summary.run_as == visitor.caller.user && !detail.summary.superuser);
+    let journals = may_see_journal(&visitor.caller, &detail.summary);
     let tries: Vec<(u32, u32)> = detail.attempts.iter().map(|one| (one.attempt, one.action)).collect();
-    let scripts: Vec<String> =
-        detail.attempts.iter().filter(|one| one.journaled).map(|one| one.script.clone()).collect();
+    // Another version may tell whatever the run read.
+    let journaled = detail.attempts.iter().filter(|one| one.journaled && journals);
+    let scripts: Vec<String> = journaled.map(|one| one.script.clone()).collect();
     let (calls, chain, suppressed, versions, thread) = app
         .read(move |conn| {
             let mut calls = Vec::new();
@@ -134,10 +133,11 @@ async fn look(app: &App, visitor: &Visitor, id: RunId) -> Result<Told, super::pa
     let people = names(app, [detail.summary.actor, detail.summary.run_as])?;
     let name = |id| people.get(&id).cloned().unwrap_or_default();
     let (actor, run_as) = (name(detail.summary.actor), name(detail.summary.run_as));
-    let proposed = match detail.summary.state {
+    let mut proposed = match detail.summary.state {
         RunState::WaitingApproval => app.engine().proposal(id)?.map(|proposal| proposal.diff),
         _ => None,
     };
+    api::approvals::leave_out(app, &visitor.caller, proposed.iter_mut().collect()).await?;
     Ok(Told { detail, calls, chain, suppressed, actor, run_as, proposed, thread, versions })
 }
 
@@ -273,7 +273,8 @@ fn facts(visitor: &Visitor, told: &Told) -> Markup {
     let run = &told.detail.summary;
     let trigger = serde_json::to_value(&told.detail.firing.trigger).unwrap_or_default();
     let kind = trigger.get("kind").and_then(Json::as_str).unwrap_or_default().replace('-', " ");
-    let records = &told.detail.firing.records;
+    let firing = &told.detail.firing;
+    let records = if firing.records.is_empty() { &firing.found } else { &firing.records };
     html! {
         dl.facts {
             dt { "State" } dd { (parts::state(run.state)) @if let Some(code) = &run.code { " " code.faint { (code) } } }
@@ -499,7 +500,7 @@ pub(super) async fn dry_run(State(app): State<App>, visitor: Visitor, At(id): At
     audit::say(format!("{}; nothing is changed", told::run(&run)));
     let records: Vec<_> = run.record.into_iter().collect();
     let mut shown = app.engine().dry_run_again(id).await?;
-    withhold(&app, &visitor, &mut shown).await?;
+    withhold(&app, &visitor, &run.rule, &records, &mut shown).await?;
     let back = address(&["runs", &id.to_string()]);
     let body = html! {
         p.banner.wait { "A dry run of what fired run #" (id) ", with the automation and the records as they are now: nothing was changed." }
@@ -509,10 +510,17 @@ pub(super) async fn dry_run(State(app): State<App>, visitor: Visitor, At(id): At
     Ok(Page::new(Tab::Runs, "Dry run", body).under("Runs", "/runs").under(&format!("Run #{id}"), &back))
 }
 
-/// Replays a run from what was kept of it, on its own version or another one: nothing is changed, nothing is sent.
+/// Replays a run from what was kept of it, on its own version or another one: nothing is changed, nothing is sent. What it
+/// comes to in words is for who may see what the run read.
 pub(super) async fn replay(State(app): State<App>, visitor: Visitor, At(id): At<RunId>, form: Form) -> Answer {
     let detail = seen(&app, &visitor.caller, id).await?;
     let wanted = form.some("version");
+    let told = may_see_journal(&visitor.caller, &detail.summary);
+    if wanted.is_some() && !told {
+        let text =
+            "another version may tell what a run read: administrators replay it, and whom the run had the rights of";
+        return Err(Problem::denied("access-denied", text).into());
+    }
     let on = wanted.as_deref().map_or_else(String::new, |wanted| format!(", on version {wanted}"));
     audit::say(format!("{}{on}; nothing is changed", told::run(&detail.summary)));
     let (script, name) = match wanted {
@@ -547,13 +555,14 @@ pub(super) async fn replay(State(app): State<App>, visitor: Visitor, At(id): At<
                 @match &one.verdict {
                     Verdict::Same => p { (badge("good", "same")) " It does exactly what it did then." },
                     Verdict::Differs(how) => {
-                        p { (badge("bad", "differs")) " It does something else now:" }
-                        ul { @for one in how.iter().take(50) { li { (long(one)) } } }
+                        p { (badge("bad", "differs")) " It does something else now" @if told { ":" } @else { "." } }
+                        @if told { ul { @for one in how.iter().take(50) { li { (long(one)) } } } }
                     },
-                    Verdict::Undecidable(why) => p { (badge("wait", "undecidable")) " " (long(&sentence(why))) },
+                    Verdict::Undecidable(why) => p { (badge("wait", "undecidable")) @if told { " " (long(&sentence(why))) } },
                 }
                 p.faint { "Instructions then: " (parts::grouped(one.fuel_then)) ", now: " (parts::grouped(one.fuel)) }
-                @if !one.log.is_empty() {
+                @if !told { p.faint { "More is told to administrators and to whom the run had the rights of." } }
+                @else if !one.log.is_empty() {
                     ul.log { @for (kind, line) in one.log.iter().take(MOST_LINES) { li { (badge(level(kind.name()), kind.name())) " " (long(line)) } } }
                 }
             }

@@ -1,5 +1,7 @@
 //! Scripts and versions: uploading, what each asks for, which one is active, and back.
 
+use std::collections::BTreeSet;
+
 use axum::{
     Json,
     extract::{Multipart, State},
@@ -12,7 +14,9 @@ use serde::Deserialize;
 use serde_json::json;
 use triggerbox_automation::{
     EngineError,
+    engine::Backtest,
     rule::stored,
+    runs::{self, RunId},
     scripts::{
         RegistryError, ScriptVersion,
         asks::{Asked as Wanted, Raised},
@@ -31,7 +35,10 @@ use super::{
     visitor::{Visitor, names},
 };
 use crate::{
-    api::scripts::{switched_off, take_in, wanted},
+    api::{
+        runs::{may_see_journal, seen_of},
+        scripts::{switched_off, take_in, wanted},
+    },
     app::App,
     extract::{Asked, At},
     people::audit,
@@ -46,6 +53,9 @@ const VERSIONS: usize = 20;
 
 /// Bytes of what a page tells of them.
 const MOST_BYTES: usize = 120_000;
+
+/// Runs of each kind of which a backtest says more than their number.
+const TOLD: usize = 20;
 
 /// Days of runs that a backtest looks at.
 const BACKTEST_DAYS: i64 = 14;
@@ -420,6 +430,22 @@ pub(super) async fn deactivate(State(app): State<App>, visitor: Visitor, At(name
     Ok(Done::new(address(&["scripts", &name]), "It is switched off."))
 }
 
+/// The first runs on which a version does something else, or of which it cannot be said: how, or why.
+fn first_of(result: &Backtest) -> impl Iterator<Item = (RunId, String)> {
+    let differs = result.differs.iter().take(TOLD).map(|(run, how)| (*run, how.join("; ")));
+    differs.chain(result.undecidable.iter().take(TOLD).cloned())
+}
+
+/// Those of them of which the visitor is told how: a version says what it likes of all that the run read.
+async fn told_of(app: &App, visitor: &Visitor, all: &[(String, Backtest)]) -> Result<BTreeSet<RunId>, Problem> {
+    let runs: BTreeSet<RunId> = all.iter().flat_map(|(_, result)| first_of(result)).map(|(run, _)| run).collect();
+    let heads = app
+        .read(move |conn| runs.into_iter().map(|run| runs::head(conn, run)).collect::<Result<Vec<_>, EngineError>>())
+        .await?;
+    let own = heads.iter().filter(|run| may_see_journal(&visitor.caller, run)).map(|run| run.id);
+    seen_of(app, &visitor.caller, own.collect()).await
+}
+
 /// What a version would have done with the runs of late: nothing is changed.
 pub(super) async fn backtest(State(app): State<App>, visitor: Visitor, At(name): At<String>, form: Form) -> Answer {
     let wanted = wanted(name.clone(), form.text("hash").to_owned())?;
@@ -445,6 +471,7 @@ pub(super) async fn backtest(State(app): State<App>, visitor: Visitor, At(name):
     }
     let (by, hash, told) = (visitor.caller.user, version.hash, results.clone());
     app.write(move |conn| Ok::<_, EngineError>(verdicts::keep(conn, hash, &told, by, now)?)).await?;
+    let told = told_of(&app, &visitor, &results).await?;
     let back = address(&["scripts", &name]);
     let count = |list: usize| u32::try_from(list).unwrap_or(u32::MAX);
     let body = html! {
@@ -453,10 +480,9 @@ pub(super) async fn backtest(State(app): State<App>, visitor: Visitor, At(name):
             section.card {
                 h2 { (rule) }
                 p { (counts(result.same, count(result.differs.len()), count(result.undecidable.len()))) }
-                ul {
-                    @for (run, how) in result.differs.iter().take(20) { li { a href=(address(&["runs", &run.to_string()])) { "Run #" (run) } ": " (long(&how.join("; "))) } }
-                    @for (run, why) in result.undecidable.iter().take(20) { li { a href=(address(&["runs", &run.to_string()])) { "Run #" (run) } ": " (long(why)) } }
-                }
+                @let shown: Vec<(RunId, String)> = first_of(result).filter(|(run, _)| told.contains(run)).collect();
+                ul { @for (run, how) in &shown { li { a href=(address(&["runs", &run.to_string()])) { "Run #" (run) } ": " (long(how)) } } }
+                @if shown.len() < first_of(result).count() { p.faint { "What the others come to is told to administrators, and to whom those runs had the rights of." } }
             }
         }
         p.toolbar {

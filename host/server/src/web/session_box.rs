@@ -17,10 +17,7 @@ use triggerbox_automation::{
     runs::{self, RunFilter, RunId, RunSummary},
     threads,
 };
-use triggerbox_model::{
-    call::Operation,
-    value::{Id, RecordRef},
-};
+use triggerbox_model::value::{Id, RecordRef};
 
 use super::{
     automations::title,
@@ -65,12 +62,7 @@ pub(super) async fn show(
     At((model, record)): At<(String, Id)>,
 ) -> Answer<Response> {
     let user = visitor.caller.user;
-    let reads = match app.may(user, Operation::Read, &model, &[record]).await {
-        Ok(reads) => reads,
-        // Whether there is such a model is told to nobody here.
-        Err(problem) if problem.details().status < 500 => false,
-        Err(problem) => return Err(problem.into()),
-    };
+    let reads = app.may_read(user, &model, &[record]).await?;
     let target = RecordRef { model: model.clone(), id: record };
     let (mut found, mut count) = app
         .read(move |conn| {

@@ -194,6 +194,16 @@ fn new_token(visitor: &Visitor) -> Markup {
     }
 }
 
+/// Refuses to lend somebody else's rights by an account, as by a token: only administrators of the records do.
+fn lending(visitor: &Visitor, user: Id) -> Result<(), Problem> {
+    if visitor.caller.administrator || user == visitor.caller.user {
+        return Ok(());
+    }
+    let detail =
+        "only an administrator of the records lets somebody sign in with the rights of another user than their own";
+    Err(Problem::denied("access-denied", detail))
+}
+
 /// Users of the records by sign-in name or id.
 async fn user(app: &App, text: &str) -> Result<Id, Problem> {
     let (app, text) = (app.clone(), text.to_owned());
@@ -209,6 +219,7 @@ fn chosen(form: &Form) -> Result<BTreeSet<Role>, Problem> {
 
 pub(super) async fn create_account(State(app): State<App>, visitor: Visitor, headers: HeaderMap, form: Form) -> Answer {
     let (user, roles, login) = (user(&app, form.text("user")).await?, chosen(&form)?, form.text("login").to_owned());
+    lending(&visitor, user)?;
     let (now, name) = (app.engine().clock().now(), login.clone());
     audit::say(told::account(&login, user, &roles, false));
     let secret = app
@@ -221,12 +232,13 @@ pub(super) async fn create_account(State(app): State<App>, visitor: Visitor, hea
 }
 
 pub(super) async fn make_link(State(app): State<App>, visitor: Visitor, headers: HeaderMap, At(id): At<i64>) -> Answer {
-    let (now, line) = (app.engine().clock().now(), audit::here());
+    let (now, line, by) = (app.engine().clock().now(), audit::here(), visitor.clone());
     let (login, secret) = app
         .write(move |conn| {
             let account = accounts::get(conn, id)??;
+            lending(&by, account.user)?;
             line.say(format!("a link that sets a password of {}, good for {} hours", account.login, invites::HOURS));
-            Ok::<_, EngineError>((account.login, invites::create(conn, id, now)?))
+            Ok::<_, Problem>((account.login, invites::create(conn, id, now)?))
         })
         .await?;
     Ok(link_page(&app, &visitor, &headers, &login, &secret))
@@ -247,12 +259,20 @@ fn link_page(app: &App, _visitor: &Visitor, headers: &HeaderMap, login: &str, se
     Page::new(Tab::Settings, "A link for one person", body).under("Settings", "/settings")
 }
 
-pub(super) async fn change_account(State(app): State<App>, At(id): At<i64>, form: Form) -> Answer<Done> {
+pub(super) async fn change_account(
+    State(app): State<App>,
+    visitor: Visitor,
+    At(id): At<i64>,
+    form: Form,
+) -> Answer<Done> {
     let (user, roles) = (user(&app, form.text("user")).await?, chosen(&form)?);
     let disabled = form.is_on("disabled").then(|| app.engine().clock().now());
     let line = audit::here();
     app.write(move |conn| {
         let old = accounts::get(conn, id)??;
+        if user != old.user {
+            lending(&visitor, user)?;
+        }
         let now = told::account(&old.login, user, &roles, disabled.is_some());
         let was = told::account(&old.login, old.user, &old.roles, old.disabled.is_some());
         line.say(format!("{now}; before: {was}"));
@@ -260,7 +280,7 @@ pub(super) async fn change_account(State(app): State<App>, At(id): At<i64>, form
         if disabled.is_some() {
             sessions::end_all(conn, id)?;
         }
-        Ok::<_, EngineError>(())
+        Ok::<_, Problem>(())
     })
     .await?;
     Ok(Done::new("/settings", "The account is saved."))

@@ -22,6 +22,7 @@ use super::{
 use crate::{
     api::{
         cut,
+        runs::may_ask,
         threads::{renewed, seen, visible},
     },
     app::App,
@@ -106,6 +107,7 @@ struct Found {
 
 async fn find(app: &App, visitor: &Visitor, query: &Query) -> Result<Found, Problem> {
     let filter = query.filter();
+    let may_ask = may_ask(app, &visitor.caller, filter.record.as_ref()).await?;
     let text = query.text.trim().to_owned();
     let (mut all, floor) = app
         .read(move |conn| {
@@ -122,7 +124,11 @@ async fn find(app: &App, visitor: &Visitor, query: &Query) -> Result<Found, Prob
         let count = all.len();
         let threads = visible(app, &visitor.caller, all).await?;
         let hidden = count - threads.len();
-        return Ok(Found { threads, next, hidden });
+        // How many there are about a record is for who may read it.
+        return Ok(match may_ask {
+            true => Found { threads, next, hidden },
+            false => Found { threads, next: None, hidden: 0 },
+        });
     }
     // Rights come first: what others said decides nothing that can be seen, not even whether there is another page.
     let last = all

@@ -16,7 +16,7 @@ use super::{
     parts::{self, action, address, badge, bar, empty, euro, field, fitting, grouped, hidden_token, long, time, took},
     visitor::{Visitor, names},
 };
-use crate::{app::App, people::audit, problem::Problem, tokens::Scope, told};
+use crate::{api::runs::seen_of, app::App, people::audit, problem::Problem, tokens::Scope, told};
 
 /// The newest runs that are counted.
 const COUNTED: i64 = 2_000;
@@ -358,11 +358,12 @@ pub(super) async fn retry_dead(State(app): State<App>, visitor: Visitor) -> Answ
         triggerbox_automation::runs::RunFilter { state: Some(RunState::Dead), limit: 100, ..Default::default() };
     let inner = app.clone();
     let dead = app.blocking(move || Ok(inner.engine().runs(&filter)?)).await?;
-    let dead = crate::api::runs::visible(&app, &visitor.caller, dead).await?;
-    let ids: Vec<_> = dead.iter().map(|run| run.id).collect();
+    // As each by itself: by who may see all of it.
+    let seen = seen_of(&app, &visitor.caller, dead.iter().map(|run| run.id).collect()).await?;
+    let ids: Vec<_> = seen.into_iter().rev().collect();
     audit::say(told::runs(&ids));
-    for run in &dead {
-        app.engine().retry(run.id).await?;
+    for run in &ids {
+        app.engine().retry(*run).await?;
     }
-    Ok(Done::new("/usage", format!("{} run(s) are tried again.", dead.len())))
+    Ok(Done::new("/usage", format!("{} run(s) are tried again.", ids.len())))
 }

@@ -132,6 +132,12 @@ async fn metrics_tell_of_conflicts_and_of_what_models_cost() {
     // Four answers of 100 tokens at 2 euros a million and 20 at 8, as the ledger has it.
     let cost = page.split("triggerbox_llm_cost_euros_total{rule=\"raise\"} ").nth(1).unwrap().lines().next().unwrap();
     assert!((cost.parse::<f64>().unwrap() - 4.0 * 0.000_36).abs() < 1e-9, "{cost}");
+    // What is only tried costs as much.
+    let admin = Browser::of(&world, ADMIN, &[Role::Administrator]).await;
+    let shown = admin.post(&format!("/runs/{}/dry-run", run["id"]), &[]).await.text();
+    assert_eq!(server.asked().len(), 6, "{shown}");
+    let page = world.send(world.request("GET", "/metrics")).await.text();
+    assert!(page.contains("triggerbox_llm_tokens_total{rule=\"raise\"} 720"), "{page}");
 }
 
 /// A schedule, and what it is for.

@@ -1,10 +1,13 @@
 //! Trouble is told to the configured address, signed.
 
+use std::{pin::Pin, sync::Arc};
+
 use axum::{Router, body::Bytes, http::HeaderMap, routing::post};
 use guest_artifacts::DEMO_WRITE_THEN_TRAP;
 use serde_json::{Value as Json, json};
 use tokio::{net::TcpListener, sync::mpsc};
 use triggerbox_automation::{Clock, seen};
+use triggerbox_model::value::{FieldValue, Snapshot, Value};
 use triggerbox_server::{
     Config,
     alerts::{self, Running, of_failures, standing},
@@ -296,6 +299,100 @@ async fn a_rule_that_breaks_before_a_write_is_trouble() {
     let [trouble] = found.as_slice() else { panic!("{found:?}") };
     assert_eq!((trouble.kind, trouble.rule.as_str(), trouble.since), ("before-rule-broken", "gate", world.clock.now()));
     assert!(trouble.run.is_some() && trouble.message.contains("writes go on without it"), "{trouble:?}");
+}
+
+// Shows: F005, F088
+#[tokio::test(flavor = "multi_thread")]
+async fn a_rule_that_breaks_while_a_form_is_edited_is_trouble() {
+    let world = World::new().await;
+    world.script(&guest_artifacts::DEMO_LOOP_FOREVER).await;
+    let rule = "name = \"form\"\nmodel = \"crm.lead\"\ntrigger = { on = \"on-change\", fields = [\"phone\"] }\n\
+                actions = [{ script = \"demo-loop-forever\" }]";
+    world.rule(rule).await.good(201);
+    let draft = Snapshot { id: 0, fields: vec![FieldValue::new("phone", Value::text("1"))] };
+    let answer = world.app.engine().draft(SAM, "crm.lead", &draft, &["phone".to_owned()]).await.unwrap();
+    assert!(answer.warnings[0].contains("is broken"), "{answer:?}");
+    let found = of_failures(&world.app, &world.app.engine().database().snapshot().unwrap()).unwrap();
+    let [trouble] = found.as_slice() else { panic!("{found:?}") };
+    assert_eq!((trouble.kind, trouble.rule.as_str(), trouble.since), ("form-rule-broken", "form", world.clock.now()));
+    assert!(trouble.run.is_some() && trouble.message.contains("forms go on without it"), "{trouble:?}");
+}
+
+/// The clock of a model's provider, which stands.
+struct Standing;
+
+impl triggerbox_llm::Clock for Standing {
+    fn now(&self) -> jiff::Timestamp {
+        crate::world::NOW.parse().unwrap()
+    }
+
+    fn sleep<'a, 'b>(&'a self, _: std::time::Duration) -> Pin<Box<dyn Future<Output = ()> + Send + 'b>>
+    where
+        'a: 'b,
+        Self: 'b,
+    {
+        Box::pin(async {})
+    }
+}
+
+// Shows: F055, F056, F081
+#[tokio::test(flavor = "multi_thread")]
+async fn budgets_that_are_nearly_spent_are_trouble() {
+    let budget = |calls, tokens, cost| triggerbox_llm::config::Budget { calls, tokens, cost };
+    let budgets = triggerbox_llm::config::Budgets {
+        rule_day: budget(10, 1_000_000, 5.0),
+        server_day: budget(100, 1_000_000, 10.0),
+        ..Default::default()
+    };
+    let services = triggerbox_llm::Services {
+        models: triggerbox_llm::Models::off(),
+        web: None,
+        budgets,
+        clock: Arc::new(Standing),
+    };
+    let world = World::with_outside(Config::default(), Some(Arc::new(services))).await;
+    world.call("PUT", "/api/v1/agents/sales", json!({ "name": "sales" })).await.good(201);
+    let rule = "name = \"look\"\nmodel = \"crm.lead\"\ntrigger = { on = \"manual\" }\nchain = true\ncaps = { tokens = 1000 }\n\
+                actions = [{ script = \"ai-agent\", agent = \"sales\", parameters = { prompt = \"Look.\" },\n\
+                grants = [{ model = \"crm.lead\", operations = [\"read\"], fields = [\"name\"] }] }]";
+    world.rule(rule).await.good(201);
+    let spend = async |sql: &'static str| {
+        world.app.write(move |conn| Ok::<_, DbError>(conn.execute_batch(sql)?)).await.unwrap();
+        let now = world.clock.now();
+        let conn = world.app.engine().database().snapshot().unwrap();
+        let mut found = standing(&world.app, &conn, &mut Running::new(), now).unwrap();
+        found.sort_by(|one, other| (one.kind, &one.rule).cmp(&(other.kind, &other.rule)));
+        found.into_iter().map(|one| (one.kind, one.rule, one.message, one.since)).collect::<Vec<_>>()
+    };
+    let used = "INSERT INTO llm_account (scope, key, calls, tokens, micro_euro) VALUES \
+                ('rule-day', 'look@2026-11-20', 7, 500, 1000), ('rule-day', 'look@2026-11-19', 10, 500, 1000), \
+                ('server-day', '2026-11-20', 7, 500, 7900000), ('session', '1', 7, 799, 1), ('session', '2', 7, 999, 1); \
+                INSERT INTO engine_session (rule, model, record, started, ended) VALUES \
+                ('look', 'crm.lead', 1, 0, NULL), ('look', 'crm.lead', 2, 0, 1)";
+    assert_eq!(spend(used).await, []);
+    let found = spend(
+        "UPDATE llm_account SET calls = 8 WHERE key = 'look@2026-11-20'; \
+         UPDATE llm_account SET micro_euro = 8500000 WHERE scope = 'server-day'; \
+         UPDATE llm_account SET tokens = 900 WHERE key = '1'; \
+         INSERT INTO engine_thread (run, name, session, resume, begun) VALUES (1, 'T', 1, 0, 7000)",
+    )
+    .await;
+    let told: Vec<_> = found.iter().map(|(kind, rule, ..)| (*kind, rule.as_str())).collect();
+    let all = [("budget-nearly-spent", ""), ("budget-nearly-spent", "look"), ("session-nearly-over", "look")];
+    assert_eq!(told, all);
+    for ((_, _, message, _), part) in found.iter().zip([
+        "85 % of the budget llm-cost",
+        "80 % of the budget llm-calls",
+        "90 % of the budget llm-tokens",
+    ]) {
+        assert!(message.contains(part), "{message}");
+    }
+    let since: Vec<_> = found.iter().map(|(.., since)| since.to_string()).collect();
+    assert_eq!(
+        since,
+        ["2026-11-20T00:00:00Z", "2026-11-20T00:00:00Z", "1970-01-01T00:00:07Z"],
+        "once a day, once a run"
+    );
 }
 
 // Shows: F035, F088

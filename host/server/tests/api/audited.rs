@@ -437,17 +437,20 @@ async fn each_change_through_the_api_leaves_its_line() {
     assert_eq!(told, "crm.lead: a test");
     api.done("DELETE", ("/api/v1/stops", "/api/v1/stops?model=crm.lead"), none()).await;
 
-    // A request that is told its answer again does nothing, and nothing is told of it.
     let new = json!({ "name": "ci", "user": "maya", "scopes": ["read"] });
-    let keyed =
-        || world.json("POST", "/api/v1/tokens", &new).bearer_auth(&world.token).header("idempotency-key", "one");
-    let told = api.sent("POST", same("/api/v1/tokens"), keyed()).await;
+    let told = api.done("POST", same("/api/v1/tokens"), new).await;
     assert!(told.contains(&format!("`ci`: user {MANAGER}, read, until it is revoked")), "{told}");
+    let token = format!("/api/v1/tokens/{}", told.split(' ').nth(1).unwrap());
+    api.done("DELETE", ("/api/v1/tokens/{id}", &token), none()).await;
+
+    // A request that is told its answer again does nothing, and nothing is told of it.
+    let stop = json!({ "model": "sale.order", "reason": "another test" });
+    let keyed =
+        || world.json("POST", "/api/v1/stops", &stop).bearer_auth(&world.token).header("idempotency-key", "one");
+    api.sent("POST", same("/api/v1/stops"), keyed()).await;
     let before = newest(&world).await;
     assert_eq!(world.send(keyed()).await.header("idempotency-replayed"), "true");
     assert_eq!(newest(&world).await, before);
-    let token = format!("/api/v1/tokens/{}", told.split(' ').nth(1).unwrap());
-    api.done("DELETE", ("/api/v1/tokens/{id}", &token), none()).await;
 
     let policy = same("/api/v1/settings/policy");
     assert_eq!(

@@ -129,3 +129,29 @@ async fn metrics_tell_of_runs_queue_and_limits() {
         assert!(page.contains(line), "{line}\n{page}");
     }
 }
+
+// Shows: F081
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_cannot_read_its_rules_is_not_ready_and_counts_what_failed() {
+    let mut config = Config::default();
+    config.metrics.open = true;
+    let world = World::with(config).await;
+    let rule = "name = \"greet\"\nmodel = \"crm.lead\"\ntrigger = { on = \"created\" }\n\
+                actions = [{ script = \"notify\", parameters = { text = \"x\" } }]";
+    world.rule(rule).await.good(201);
+    let ready = async || world.send(world.request("GET", "/readyz")).await.status;
+    assert_eq!(ready().await, 200);
+    let write = async |sql: &'static str| {
+        world.app.write(move |conn| Ok::<_, triggerbox_store::db::DbError>(conn.execute(sql, [])?)).await.unwrap();
+    };
+    write("UPDATE engine_rule SET body = '{' || body").await;
+    assert_eq!(ready().await, 500);
+    world.clock.advance(std::time::Duration::from_secs(90));
+    eventually(async || {
+        let page = world.send(world.request("GET", "/metrics")).await.text();
+        page.contains("triggerbox_engine_faults_total{work=\"clock\"}").then_some(())
+    })
+    .await;
+    write("UPDATE engine_rule SET body = substr(body, 2)").await;
+    assert_eq!(ready().await, 200);
+}

@@ -6,7 +6,7 @@
 mod http;
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, VecDeque},
     sync::{
         Arc, Mutex,
         atomic::{AtomicU32, Ordering},
@@ -23,7 +23,7 @@ use triggerbox_automation::{
     runs::{RunFilter, RunState},
     seen,
 };
-use triggerbox_model::event::Trigger;
+use triggerbox_model::{event::Trigger, value::Id};
 use triggerbox_odoo::{Backend, Config};
 use triggerbox_server::{
     alerts::{self, Running, Trouble, standing},
@@ -42,10 +42,12 @@ const PAUSE: Duration = Duration::from_millis(50);
 
 /// What the outbox of the fake holds.
 #[derive(Clone, Copy, PartialEq)]
-enum Outbox {
+pub(crate) enum Outbox {
     Nothing,
     /// As many rows as are asked for, and then more, each time; the first one makes no sense.
     Everything,
+    /// The same, and none of them makes sense.
+    Nonsense,
     /// Odoo itself fails.
     Broken,
     /// Nobody answers for it.
@@ -68,7 +70,7 @@ fn backend(listener: &TcpListener, more: &str) -> Arc<Backend> {
 }
 
 /// It takes the parts of automation rules, and has none of them when it is asked for them.
-struct Fake {
+pub(crate) struct Fake {
     outbox: Mutex<Outbox>,
     looks: AtomicU32,
     rows: AtomicU32,
@@ -79,18 +81,25 @@ struct Fake {
     /// How often it was asked which runs it knows.
     ledger: AtomicU32,
     /// Leads that there are, and those that Sam may read.
-    leads: Mutex<(Vec<u64>, Vec<u64>)>,
+    pub(crate) leads: Mutex<(Vec<u64>, Vec<u64>)>,
+    /// Fields of leads that are not for Sam.
+    pub(crate) kept: Mutex<Vec<String>>,
     /// What Sam asked about leads.
-    sam: Mutex<Vec<String>>,
+    pub(crate) sam: Mutex<Vec<String>>,
+    /// Whose changes it was to apply.
+    applies: Mutex<Vec<Id>>,
+    /// What it says to the next ones, in place of having applied them.
+    refusals: Mutex<VecDeque<&'static str>>,
 }
 
 impl Fake {
-    async fn start(more: &str) -> (Arc<Self>, Arc<Backend>) {
+    pub(crate) async fn start(more: &str) -> (Arc<Self>, Arc<Backend>) {
         let none = AtomicU32::default;
         let outbox = Mutex::new(Outbox::Nothing);
         let (looks, rows, made, asked, ledger) = (none(), none(), none(), none(), none());
-        let (leads, sam) = (Mutex::default(), Mutex::default());
-        let fake = Arc::new(Self { outbox, looks, rows, made, asked, ledger, leads, sam });
+        let (leads, kept, sam) = (Mutex::default(), Mutex::default(), Mutex::default());
+        let (applies, refusals) = (Mutex::default(), Mutex::default());
+        let fake = Arc::new(Self { outbox, looks, rows, made, asked, ledger, leads, kept, sam, applies, refusals });
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let backend = backend(&listener, more);
         let shared = Arc::clone(&fake);
@@ -101,7 +110,7 @@ impl Fake {
         (fake, backend)
     }
 
-    fn set(&self, outbox: Outbox) {
+    pub(crate) fn set(&self, outbox: Outbox) {
         *self.outbox.lock().unwrap() = outbox;
     }
 
@@ -112,7 +121,9 @@ impl Fake {
             return Reply::Nothing;
         }
         let is_sam = request.header("authorization").is_some_and(|key| key.ends_with("of-SAM"));
-        if is_sam && ["crm.lead/has_access", "crm.lead/search", "crm.lead/read"].contains(&method) {
+        if is_sam
+            && ["crm.lead/has_access", "crm.lead/search", "crm.lead/search_count", "crm.lead/read"].contains(&method)
+        {
             self.sam.lock().unwrap().push(method.to_owned());
         }
         let answer = match method {
@@ -122,10 +133,18 @@ impl Fake {
                 let (id, login) = if body["ids"] == json!([SAM]) { (SAM, "sam") } else { (ADMIN, "admin") };
                 json!([{ "id": id, "name": "A", "login": login, "company_id": [1, "C"] }])
             }
-            "crm.lead/fields_get" => json!({
-                "name": { "type": "char", "store": true }, "priority": { "type": "char", "store": true },
-                "create_date": { "type": "datetime", "store": true }, "write_date": { "type": "datetime", "store": true },
-            }),
+            "crm.lead/fields_get" => {
+                let mut fields = json!({
+                    "name": { "type": "char", "store": true }, "priority": { "type": "char", "store": true },
+                    "create_date": { "type": "datetime", "store": true }, "write_date": { "type": "datetime", "store": true },
+                    "company_id": { "type": "many2one", "relation": "res.company", "store": true },
+                });
+                if is_sam {
+                    let kept = self.kept.lock().unwrap();
+                    fields.as_object_mut().unwrap().retain(|name, _| !kept.contains(name));
+                }
+                fields
+            }
             "crm.lead/search_read" => {
                 self.asked.fetch_add(1, Ordering::SeqCst);
                 match *self.outbox.lock().unwrap() {
@@ -147,10 +166,21 @@ impl Fake {
                 match *self.outbox.lock().unwrap() {
                     Outbox::Nothing | Outbox::Away | Outbox::Gone | Outbox::Unreadable => json!([]),
                     Outbox::Broken => return Reply::new(500, "text/html", b"<h1>Internal Server Error</h1>".to_vec()),
-                    Outbox::Everything => self.rows(body["limit"].as_u64().unwrap() + 10),
+                    Outbox::Everything => self.rows(body["limit"].as_u64().unwrap() + 10, 1),
+                    Outbox::Nonsense => self.rows(body["limit"].as_u64().unwrap() + 10, u64::MAX),
                 }
             }
             "x_triggerbox_event/unlink" => json!(true),
+            "ir.actions.server/run" => {
+                self.applies.lock().unwrap().push(if is_sam { SAM } else { ADMIN });
+                if let Some(message) = self.refusals.lock().unwrap().pop_front() {
+                    let name = "odoo.exceptions.UserError";
+                    let error = json!({ "name": name, "message": message, "debug": "" });
+                    return Reply::new(422, "application/json", error.to_string().into_bytes());
+                }
+                let done = json!({ "new": {}, "names": {}, "at": "2026-11-20 09:30:00" });
+                json!({ "triggerbox": 1, "again": false, "done": done })
+            }
             "x_triggerbox_run/search_read" => {
                 self.ledger.fetch_add(1, Ordering::SeqCst);
                 match *self.outbox.lock().unwrap() {
@@ -174,6 +204,12 @@ impl Fake {
                 }
                 json!(!is_sam || asked.iter().all(|id| sams.contains(id)))
             }
+            "crm.lead/search_count" => {
+                let (all, sams) = &*self.leads.lock().unwrap();
+                json!(if is_sam { sams } else { all }.len())
+            }
+            // None of them has a priority.
+            "crm.lead/search" if body["domain"].to_string().contains("priority") => json!([]),
             "crm.lead/search" => {
                 let (all, sams) = &*self.leads.lock().unwrap();
                 let domain = body["domain"].to_string();
@@ -208,10 +244,11 @@ impl Fake {
         eventually(async || (self.looks.load(Ordering::SeqCst) >= wanted).then_some(())).await;
     }
 
-    fn rows(&self, count: u64) -> Json {
+    /// Rows, of which so many make no sense.
+    fn rows(&self, count: u64, odd: u64) -> Json {
         let row = |index: u64| {
             let id = self.rows.fetch_add(1, Ordering::SeqCst) + 1;
-            let kind = if index == 0 { "exploded" } else { "created" };
+            let kind = if index < odd { "exploded" } else { "created" };
             json!({
                 "id": id, "x_name": "touch", "x_model": "crm.lead", "x_record": id, "x_kind": kind, "x_user": 2,
                 "x_transaction": id.to_string(), "x_chain": false, "x_values": false,
@@ -221,7 +258,7 @@ impl Fake {
     }
 }
 
-const TOUCH: &str = "name = \"touch\"\nmodel = \"crm.lead\"\ntrigger = { on = \"created\" }\n\
+pub(crate) const TOUCH: &str = "name = \"touch\"\nmodel = \"crm.lead\"\ntrigger = { on = \"created\" }\n\
     [[actions]]\nscript = \"update-record\"\nparameters = { values = \"priority = 1\" }\n";
 
 fn trouble(world: &World) -> Vec<Trouble> {
@@ -230,7 +267,7 @@ fn trouble(world: &World) -> Vec<Trouble> {
 }
 
 /// Comes back when people are told of this, or no longer; with what they are told.
-async fn until(world: &World, kind: &str, there: bool) -> Option<String> {
+pub(crate) async fn until(world: &World, kind: &str, there: bool) -> Option<String> {
     eventually(async || {
         let found = trouble(world).into_iter().find(|trouble| trouble.kind == kind);
         (found.is_some() == there).then(|| found.map(|trouble| trouble.message))
@@ -301,6 +338,43 @@ async fn an_outbox_that_never_ends_fills_the_queue_up_to_its_cap_and_people_are_
     assert_eq!(until(&world, "odoo-events-wait", false).await, None);
 }
 
+// Shows: F081
+#[tokio::test(flavor = "multi_thread")]
+async fn an_outbox_of_nonsense_that_never_ends_leaves_room_for_everything_else() {
+    let (fake, backend) = Fake::start("poll = 86400\nmost-events = 5").await;
+    let world = World::on_odoo(backend).await;
+    fake.looked(1).await;
+    ping(&world).await;
+    fake.looked(2).await;
+    let trigger = "{ on = \"after-creation\", delay = 1, unit = \"hours\" }";
+    world.rule(&TOUCH.replace("{ on = \"created\" }", trigger)).await.good(201);
+    assert_eq!(world.app.engine().tick_remote().await.unwrap(), 0, "from now on");
+    fake.set(Outbox::Nonsense);
+    ping(&world).await;
+    let told = until(&world, "odoo-events-wait", true).await.unwrap();
+    assert!(told.contains("is not empty after 100 looks"), "{told}");
+    assert_eq!(fake.looks.load(Ordering::SeqCst), 102);
+    // Then it rests, whoever pings, and goes on; leads that come due are asked for in between.
+    for _ in 0..3 {
+        ping(&world).await;
+    }
+    assert_eq!(fake.looks.load(Ordering::SeqCst), 102);
+    let rested = || world.clock.advance(Duration::from_secs(1));
+    world.clock.advance(Duration::from_secs(7_200));
+    eventually(async || {
+        rested();
+        (fake.asked.load(Ordering::SeqCst) > 0).then_some(())
+    })
+    .await;
+    fake.set(Outbox::Nothing);
+    eventually(async || {
+        rested();
+        trouble(&world).iter().all(|one| one.kind != "odoo-events-wait").then_some(())
+    })
+    .await;
+    assert_eq!(world.app.engine().runs(&RunFilter::default()).unwrap(), [], "nothing came of any of them");
+}
+
 /// What is told where alerts go, by its kind, until all of these were.
 async fn told(heard: &mut UnboundedReceiver<(HeaderMap, Bytes)>, kinds: &[&str]) -> BTreeMap<String, String> {
     let mut told = BTreeMap::new();
@@ -313,7 +387,7 @@ async fn told(heard: &mut UnboundedReceiver<(HeaderMap, Bytes)>, kinds: &[&str])
 }
 
 /// A ping, and the time until the look that it is for.
-async fn ping(world: &World) {
+pub(crate) async fn ping(world: &World) {
     assert_eq!(world.request("POST", "/odoo/ping").send().await.unwrap().status(), 204);
     world.clock.advance(PAUSE);
 }
@@ -564,6 +638,44 @@ async fn whose_leads_wait_for_a_yes_is_asked_of_odoo_once_for_each_hundred_of_th
     let (found, asked) = listed().await;
     assert_eq!(found, BTreeMap::from([(all[0], 100)]));
     assert_eq!(asked, [both, both, both].concat());
+}
+
+// Shows: F035
+#[tokio::test(flavor = "multi_thread")]
+async fn what_odoo_refuses_whoever_says_yes_is_not_sent() {
+    let (fake, backend) = Fake::start("poll = 86400\n[[user]]\nlogin = 'sam'\nkey = { env = 'SAM' }").await;
+    let world = World::on_odoo(backend).await;
+    let asking = TOUCH.replace("created", "manual").replace("[[actions]]", "mode = \"approve\"\n[[actions]]");
+    world.rule(&asking).await.good(201);
+    *fake.leads.lock().unwrap() = (vec![7], vec![7]);
+    let run = world.app.engine().fire("touch", ADMIN, Trigger::Manual, vec![7]).await.unwrap()[0];
+    let sam = world.token(SAM, &[Scope::Read, Scope::Approve]).await;
+    let path = format!("/api/v1/approvals/{run}");
+    let yes = async || {
+        assert_eq!(world.ended(run).await["state"], "waiting-approval");
+        let shown = world.get(&path).await.good(200)["hash"].clone();
+        let answer = world.call_as(&sam, "POST", &format!("{path}/approve"), json!({ "hash": shown })).await;
+        (answer, std::mem::take(&mut *fake.applies.lock().unwrap()))
+    };
+    let says = |message| fake.refusals.lock().unwrap().push_back(message);
+
+    // In words of its own, which say nothing of rights.
+    says("Only Ada prioritises leads");
+    let (answer, applies) = yes().await;
+    let code = answer.code(422);
+    assert_eq!((code.as_str(), applies), ("odoo-refused", vec![SAM]));
+    assert_eq!(world.get(&path).await.good(200)["state"], "waiting");
+
+    // What keeps it from finding out how far Sam's rights go: the run runs again, and asks anew.
+    says("TRIGGERBOX conflict crm.tag(5) was changed by somebody else: name is not what the run saw");
+    let (answer, applies) = yes().await;
+    assert_eq!((answer.code(409).as_str(), applies), ("conflict", vec![SAM]));
+    assert_eq!(fake.ledger.load(Ordering::SeqCst), 1, "whether an earlier yes arrived");
+
+    let (answer, applies) = yes().await;
+    answer.good(200);
+    assert_eq!(applies, [SAM, ADMIN]);
+    assert_eq!(world.get(&path).await.good(200)["state"], "approved");
 }
 
 #[tokio::test(flavor = "multi_thread")]

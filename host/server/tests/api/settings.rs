@@ -395,6 +395,23 @@ async fn what_the_providers_file_says_is_not_set_elsewhere() {
     assert_eq!(world.get(PROVIDERS).await.good(200)["default-model-in-file"], true);
 }
 
+// Shows: F106
+#[tokio::test(flavor = "multi_thread")]
+async fn where_models_are_switched_off_no_provider_that_is_set_is_asked() {
+    let other = ModelServer::of(vec![json!("Done.")]);
+    let clock: Arc<dyn triggerbox_llm::Clock> = Arc::new(triggerbox_llm::SystemClock);
+    let budgets = triggerbox_llm::Config::default().budgets;
+    let off = triggerbox_llm::Services { models: triggerbox_llm::Models::off(), web: None, budgets, clock };
+    let world = World::with_outside(Config::default(), Some(Arc::new(off))).await;
+    let admin = Browser::of(&world, ADMIN, &[Role::Administrator]).await;
+    qualify(&world).await;
+    world.call("PUT", &format!("{PROVIDERS}/near"), near(&other.url, None)).await.good(204);
+    assert!(run(&world).await.to_string().contains("llm-not-configured"));
+    assert_eq!(other.asked().len(), 0);
+    let page = admin.page("/settings").await;
+    assert!(page.contains("switched off where the server was started") && page.contains("not asked"), "{page}");
+}
+
 /// A form of a provider.
 fn form<'a>(name: &'a str, more: &[(&'a str, &'a str)]) -> Vec<(&'a str, &'a str)> {
     let all = [

@@ -18,7 +18,7 @@ use triggerbox_model::{error::Error, schema::Model, value::Id};
 pub use self::{
     activity::NewActivity,
     message::{Author, Post},
-    read::read_messages,
+    read::{Tracked, read_messages, read_tracked},
 };
 pub(crate) use self::{
     message::{Counts, Greeting, responsible, rules_ask_chatter},

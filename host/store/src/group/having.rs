@@ -6,6 +6,9 @@ use triggerbox_model::{domain::Literal, error::Error};
 use super::columns::{Aggregate, Columns, Shape};
 use crate::query::sql::Sql;
 
+/// Conditions and operators at most: what is joined is a level deeper each time.
+const MOST: usize = 100;
+
 /// Conditions, joined.
 #[derive(Debug)]
 pub(super) enum Tree<T> {
@@ -37,6 +40,9 @@ pub(super) struct Test {
 /// Reads conditions; none at all are none.
 pub(super) fn parse(text: &str) -> Result<Option<Tree<Test>>, Error> {
     let Literal::List(items) = Literal::parse(text)? else { return Err(bad(text, "is no list of conditions")) };
+    if items.len() > MOST {
+        return Err(bad(text, &format!("has {} conditions and operators; there may be {MOST}", items.len())));
+    }
     // Prefix notation, read from its end.
     let mut stack: Vec<Tree<Test>> = Vec::new();
     for item in items.iter().rev() {
@@ -167,5 +173,9 @@ pub(super) fn push_condition(tree: &Tree<Named>, sql: &mut Sql<'_>) {
 }
 
 fn bad(text: &str, why: &str) -> Error {
-    Error::invalid("bad-having", format!("having `{text}` {why}"))
+    let (shown, more) = match text.char_indices().nth(200) {
+        Some((end, _)) => (text.get(..end).unwrap_or_default(), "…"),
+        None => (text, ""),
+    };
+    Error::invalid("bad-having", format!("having `{shown}{more}` {why}"))
 }

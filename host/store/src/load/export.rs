@@ -1,7 +1,7 @@
 //! A database as a data set.
 
 use indexmap::IndexMap;
-use rusqlite::Connection;
+use rusqlite::{Connection, OptionalExtension};
 use serde_json::Value as Json;
 use triggerbox_model::{
     error::Error,
@@ -27,10 +27,22 @@ pub fn export(conn: &Connection) -> Result<DataSet, Error> {
     };
     for model in schema.models.values() {
         let rows = model_records(conn, model, &mut records)?;
+        if let Some(next) = next_id(conn, model).map_err(fault)? {
+            records.next_ids.insert(model.name.clone(), next);
+        }
         records.records.insert(model.name.clone(), rows);
     }
     own_tables(conn, &mut records).map_err(fault)?;
     Ok(DataSet { schema, records, rights, models_version: None })
+}
+
+/// The next id of a model, unless it is the one after the last record.
+fn next_id(conn: &Connection, model: &Model) -> rusqlite::Result<Option<Id>> {
+    let sql = format!(
+        "SELECT next FROM tb_sequence WHERE name = ?1 AND next > (SELECT coalesce(max(id), 0) + 1 FROM {})",
+        quote(&table(&model.name))
+    );
+    conn.query_row(&sql, [&model.name], |row| row.get(0)).optional()
 }
 
 fn own_tables(conn: &Connection, records: &mut Records) -> rusqlite::Result<()> {

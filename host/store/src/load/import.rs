@@ -49,6 +49,7 @@ fn fill(conn: &Connection, data: &DataSet) -> Result<(), Error> {
             keep_paths(conn, model)?;
         }
         let next = ids.last().map_or(1, |last| i64::from(*last) + 1);
+        let next = next.max(records.next_ids.get(&model.name).copied().unwrap_or(0).into());
         conn.execute("INSERT INTO tb_sequence (name, next) VALUES (?1, ?2)", params![model.name, next])
             .map_err(fault)?;
     }

@@ -62,8 +62,10 @@ pub fn from_sql(field: &Field, value: ValueRef<'_>) -> Result<Json, String> {
     let unfit = || format!("the column holds {}, which is no {}", value.data_type(), field.kind.name());
     Ok(match (field.kind, value) {
         (FieldKind::Boolean, ValueRef::Integer(number)) => Json::Bool(number != 0),
-        (FieldKind::Integer, ValueRef::Null) => Json::from(0),
-        (FieldKind::Float | FieldKind::Monetary, ValueRef::Null) => Json::from(0.0),
+        // An unset number is another than 0: it comes last, and is in no average.
+        (FieldKind::Boolean | FieldKind::Integer | FieldKind::Float | FieldKind::Monetary, ValueRef::Null) => {
+            Json::Null
+        }
         (_, ValueRef::Null) => Json::Bool(false),
         (FieldKind::Integer | FieldKind::Many2one, ValueRef::Integer(number)) => Json::from(number),
         (FieldKind::Float | FieldKind::Monetary, ValueRef::Real(number)) => Json::from(number),

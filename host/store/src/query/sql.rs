@@ -275,15 +275,7 @@ impl<'c> Sql<'c> {
 
     fn member(&mut self, alias: &str, subject: &Subject, values: &[Cell], negated: bool) {
         if matches!(subject, Subject::Json(_)) {
-            let (operator, between) = if negated { ("<>", " AND ") } else { ("=", " OR ") };
-            self.push("(");
-            for (index, value) in values.iter().enumerate() {
-                if index > 0 {
-                    self.push(between);
-                }
-                self.compare(alias, subject, operator, value);
-            }
-            self.push(")");
+            self.json_member(alias, subject, values, negated);
             return;
         }
         if let [only] = values {
@@ -306,6 +298,22 @@ impl<'c> Sql<'c> {
             }
         }
         self.push(")");
+    }
+
+    /// `a = 1 OR a = 2 OR …` as a balanced tree.
+    fn json_member(&mut self, alias: &str, subject: &Subject, values: &[Cell], negated: bool) {
+        match values {
+            [] => self.push(if negated { "1" } else { "0" }),
+            [only] => self.compare(alias, subject, if negated { "<>" } else { "=" }, only),
+            _ => {
+                let (left, right) = values.split_at(values.len() / 2);
+                self.push("(");
+                self.json_member(alias, subject, left, negated);
+                self.push(if negated { " AND " } else { " OR " });
+                self.json_member(alias, subject, right, negated);
+                self.push(")");
+            }
+        }
     }
 
     fn related(&mut self, alias: &str, related: &Related) -> Result<(), Error> {

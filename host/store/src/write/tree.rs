@@ -1,5 +1,7 @@
 //! Hierarchies: no record is its own ancestor, and the stored path to the root is kept.
 
+use std::collections::HashSet;
+
 use rusqlite::types::Value as Cell;
 use triggerbox_model::{error::Error, schema::Model, value::Id};
 
@@ -16,8 +18,13 @@ impl Writer<'_> {
         if model.parent().is_none() {
             return Ok(());
         }
-        let mut above = Some(parent);
+        let (mut above, mut seen) = (Some(parent), HashSet::new());
         while let Some(ancestor) = above {
+            if !seen.insert(ancestor) {
+                let message =
+                    format!("{} {parent} is its own ancestor, or below one that is: mend that first", model.name);
+                return Err(Error::rejected("cycle", message).with_field(&model.parent_name));
+            }
             if ancestor == id {
                 let message = format!("{} {id} cannot be below {parent}: it would be its own ancestor", model.name);
                 return Err(Error::rejected("cycle", message).with_field(&model.parent_name));

@@ -9,6 +9,7 @@
 )]
 
 mod agreement;
+mod asked;
 mod plans;
 mod reading;
 mod rules;

@@ -106,3 +106,15 @@ fn thousands_of_terms_run_in_bounded_time() {
     }
     assert!(start.elapsed().as_secs() < 60, "took {:?}", start.elapsed());
 }
+
+#[test]
+fn a_long_list_of_json_values_is_answered() {
+    let mut world = World::new();
+    world.add("thing", 1, &[("data", text("1500"))]);
+    let list = (1_000..3_000).map(|n| n.to_string()).collect::<Vec<_>>().join(", ");
+    let found = |operator: &str| {
+        let domain = Domain::parse(&format!("[('data', '{operator}', [{list}])]")).unwrap();
+        query::search(&world.conn, &world.env, "thing", &domain, &Page { archived: true, ..Page::default() }).unwrap()
+    };
+    assert_eq!((found("in"), found("not in")), (vec![1], vec![]));
+}

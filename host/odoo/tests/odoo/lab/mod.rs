@@ -25,6 +25,9 @@ use self::http::{Reply, Request};
 /// Users of the tests: what the configuration calls their key, and the variable with the real one.
 const USERS: [(&str, &str); 2] = [("admin", "TRIGGERBOX_ODOO_KEY"), ("tb_sales", "TRIGGERBOX_ODOO_SALES_KEY")];
 
+/// What the tests call a good key of the administrator's that is not for calls, and the variable with the real one.
+pub(crate) const OTHER_SCOPE: (&str, &str) = ("of-another-scope", "TRIGGERBOX_ODOO_OTHER_KEY");
+
 /// Where a connection is cut.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Cut {
@@ -207,7 +210,7 @@ impl Lab {
 }
 
 fn real_key(login: &str) -> Option<String> {
-    let variable = USERS.iter().find(|(name, _)| *name == login)?.1;
+    let variable = USERS.iter().chain([&OTHER_SCOPE]).find(|(name, _)| *name == login)?.1;
     Some(env::var(variable).unwrap_or_else(|_| panic!("{variable} is not set")))
 }
 
@@ -280,8 +283,8 @@ async fn pass_on(url: &str, who: &str, request: &Request, body: Json) -> Exchang
         }
     }
     if !who.is_empty() {
-        let key = USERS.iter().any(|(login, _)| *login == who).then(|| real_key(who).unwrap());
-        asked = asked.header("authorization", format!("bearer {}", key.unwrap_or_else(|| who.to_owned())));
+        let key = real_key(who).unwrap_or_else(|| who.to_owned());
+        asked = asked.header("authorization", format!("bearer {key}"));
     }
     let response = asked.send().await.unwrap();
     let status = response.status().as_u16();

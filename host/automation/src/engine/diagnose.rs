@@ -1,0 +1,47 @@
+//! Why a rule did not fire, where the records may be on an Odoo server.
+
+use triggerbox_model::{
+    call::{Answer, Call, DomainSource, Page},
+    domain::{Domain, Literal, Operator},
+    value::Id,
+};
+
+use super::Engine;
+use crate::{
+    diagnose::{Cause, diagnose_known},
+    error::EngineError,
+};
+
+impl Engine {
+    /// Every cause that keeps a rule from firing, or made its last run fail, as [`diagnose`](crate::diagnose::diagnose) says
+    /// it. Whether a record on an Odoo server matches the rule's domain is asked there, with the rights of who wants to know.
+    ///
+    /// # Errors
+    /// `unknown-rule`; what the backend says.
+    pub async fn diagnose(&self, user: Id, rule: &str, record: Option<Id>) -> Result<Vec<Cause>, EngineError> {
+        let holds = match record.filter(|_| self.odoo().is_some()) {
+            Some(record) => self.holds_there(user, rule, record).await?,
+            None => None,
+        };
+        let (rule, policy, now) = (rule.to_owned(), self.policy()?, self.clock().now());
+        self.off_the_way(move |engine| diagnose_known(engine.database(), &policy, &rule, (record, holds), now)).await
+    }
+
+    /// Whether a record there matches a rule's domain; none: there is nothing to match, or Odoo does not tell this user.
+    async fn holds_there(&self, user: Id, rule: &str, record: Id) -> Result<Option<bool>, EngineError> {
+        let (model, domain) = {
+            let rules = self.rules()?;
+            let rule = &rules.rule(rule)?.rule;
+            let (Some(model), Some(domain)) = (&rule.model, &rule.domain) else { return Ok(None) };
+            (model.clone(), Domain::parse(domain)?)
+        };
+        let this = Domain::condition("id", Operator::In, Literal::List(vec![Literal::Integer(i64::from(record))]));
+        let domain = DomainSource::Literal(Domain::and([this, domain]).to_string());
+        let page = Page { archived: true, ..Page::default() };
+        match self.ask_there(user, Call::Search { model, domain, page }).await {
+            Ok(Answer::Ids(found)) => Ok(Some(!found.is_empty())),
+            Ok(_) | Err(EngineError::Refused(_)) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+}
