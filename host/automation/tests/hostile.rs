@@ -193,10 +193,12 @@ fn every_flood_of_calls_ends_at_its_limit() {
 }
 
 /// Hard questions about many leads with long descriptions, with the limits of the run, and the one that ends it.
-const QUESTIONS: [(&str, &str, &str); 12] = [
+const QUESTIONS: [(&str, &str, &str); 14] = [
     ("pattern", "{ wall-time = 1_000 }", "wall-time"),
     ("conditions", "{ wall-time = 2_000 }", "wall-time"),
     ("long-pattern", "{}", "bytes-sent"),
+    ("path", "{ queries = 3 }", "queries"),
+    ("having", "{ queries = 3 }", "queries"),
     ("keys", "{}", "queries"),
     ("key-path", "{}", "queries"),
     ("aggregates", "{}", "queries"),

@@ -106,8 +106,8 @@ pub fn groups(conn: &Connection, env: &Env, asked: &Grouping<'_>, room: &mut Roo
             "the grouping goes through too many related records; group by fewer paths",
         ));
     }
-    let pairs = keys.iter().zip(group_by).filter(|(key, _)| matches!(key.form, KeyForm::Pairs { .. }));
-    if let Some((_, one_more)) = pairs.skip(MOST_PAIRS).next() {
+    let mut pairs = keys.iter().zip(group_by).filter(|(key, _)| matches!(key.form, KeyForm::Pairs { .. }));
+    if let Some((_, one_more)) = pairs.nth(MOST_PAIRS) {
         let why = format!("group by `{one_more}` is one many2many too many; a grouping may have {MOST_PAIRS}");
         return Err(Error::invalid("bad-group", why));
     }
