@@ -118,7 +118,9 @@ impl Office {
     }
 
     fn program(&self) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_triggerbox"));
+        let program =
+            env::var("TRIGGERBOX_ODOO_PROGRAM").unwrap_or_else(|_| env!("CARGO_BIN_EXE_triggerbox").to_owned());
+        let mut command = Command::new(program);
         command.current_dir(self.folder.path()).env("TRIGGERBOX_CACHE", self.folder.path().join("cache"));
         command
     }
