@@ -242,14 +242,15 @@ impl Backend {
     async fn make(&self, admin: &Caller, part: &Part, ours: &Ours) -> Result<(), OdooError> {
         let values: serde_json::Map<String, Json> =
             part.fields.iter().map(|(field, value)| ((*field).to_owned(), value.written(ours))).collect();
-        if let Some((model, id)) = ours.get(part.name.as_str()) {
-            if model == part.model && self.is_there(admin, model, *id).await? {
-                let changeable: serde_json::Map<String, Json> =
-                    values.into_iter().filter(|(field, _)| !part.fixed.contains(&field.as_str())).collect();
-                let body = json!({ "ids": [id], "vals": changeable });
-                self.client.call(admin, part.model, "write", &body).await?;
-                return Ok(());
-            }
+        if let Some((model, id)) = ours.get(part.name.as_str())
+            && model == part.model
+            && self.is_there(admin, model, *id).await?
+        {
+            let changeable: serde_json::Map<String, Json> =
+                values.into_iter().filter(|(field, _)| !part.fixed.contains(&field.as_str())).collect();
+            let body = json!({ "ids": [id], "vals": changeable });
+            self.client.call(admin, part.model, "write", &body).await?;
+            return Ok(());
         }
         let mut columns = vec!["id".to_owned()];
         let mut row = vec![json!(part.name)];
