@@ -712,11 +712,15 @@ fn charges(call: &Call) -> Vec<(Limit, u64)> {
         }
         Call::Unlink { ids, .. } => vec![(Limit::WriteCalls, 1), (Limit::RecordsDeleted, len(ids.len()))],
         Call::Copy { .. } => vec![(Limit::WriteCalls, 1), (Limit::RecordsWritten, 1)],
-        Call::PostMessage { .. } | Call::PostNote { .. } => vec![(Limit::Posts, 1)],
-        Call::ScheduleActivity { .. } => vec![(Limit::Activities, 1)],
-        Call::CompleteActivities { .. } | Call::AddFollowers { .. } | Call::RemoveFollowers { .. } => {
-            vec![(Limit::WriteCalls, 1)]
+        // Each partner who is named is told, or follows: a record of its own.
+        Call::PostMessage { message, .. } | Call::PostNote { message, .. } => {
+            vec![(Limit::Posts, 1), (Limit::RecordsWritten, len(message.partner_ids.len()))]
         }
+        Call::ScheduleActivity { .. } => vec![(Limit::Activities, 1)],
+        Call::AddFollowers { partner_ids, .. } | Call::RemoveFollowers { partner_ids, .. } => {
+            vec![(Limit::WriteCalls, 1), (Limit::RecordsWritten, len(partner_ids.len()))]
+        }
+        Call::CompleteActivities { .. } => vec![(Limit::WriteCalls, 1)],
         Call::StateSet { .. } => vec![(Limit::WriteCalls, 1)],
         Call::Complete { .. } => vec![(Limit::LlmCalls, 1)],
         Call::Send { .. } => vec![(Limit::HttpCalls, 1)],
@@ -786,6 +790,16 @@ mod tests {
         let breach = meter.before(&relate).unwrap_err();
         assert_eq!((breach.limit, breach.used, breach.max), (Limit::WritesPerRecord, 13, 12));
         meter.before(&write(vec![7])).unwrap();
+    }
+
+    #[test]
+    fn whoever_is_named_is_a_record_of_its_own() {
+        let mut meter = Meter::new(Limits::resolve(Class::Async, []));
+        let target = crate::value::RecordRef::new("crm.lead", 8);
+        let most = usize::try_from(meter.limits.get(Limit::RecordsWritten)).unwrap();
+        let follow = |count: usize| Call::AddFollowers { target: target.clone(), partner_ids: vec![1; count] };
+        meter.before(&follow(most)).unwrap();
+        assert_eq!(meter.before(&follow(1)).unwrap_err().limit, Limit::RecordsWritten);
     }
 
     #[test]

@@ -182,12 +182,7 @@ impl Model {
         if names.is_empty() {
             return Ok(self.fields.iter().map(|(name, field)| describe(name, field)).collect());
         }
-        let one = |name: &String| match (self.fields.get(name), name.as_str()) {
-            (None, "id") => Ok(given("id", "ID", FieldKind::Integer, true)),
-            (None, "display_name") => Ok(given("display_name", "Display Name", FieldKind::Char, false)),
-            _ => Ok(describe(name, self.field(name)?)),
-        };
-        names.iter().map(one).collect()
+        names.iter().map(|name| Ok(describe(name, self.field(name)?))).collect()
     }
 
     /// The many2one of the hierarchy, if the model has one.
@@ -210,21 +205,6 @@ impl Model {
             };
             Error::invalid("unknown-field", format!("unknown field `{name}` on `{}`{hint}", self.name)).with_field(name)
         })
-    }
-}
-
-/// A field that every model has and none declares.
-fn given(name: &str, label: &str, kind: FieldKind, stored: bool) -> FieldInfo {
-    FieldInfo {
-        name: name.to_owned(),
-        label: label.to_owned(),
-        kind: kind.name().to_owned(),
-        relation: None,
-        required: false,
-        readonly: true,
-        stored,
-        selection: Vec::new(),
-        help: None,
     }
 }
 

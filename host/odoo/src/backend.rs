@@ -24,6 +24,9 @@ use crate::{
     value,
 };
 
+/// Models, as users see them, that are kept at once: each user's of a server with all of Odoo's modules.
+const MOST_MODELS: usize = 5_000;
+
 /// How long models and the set-up are taken to be as they were.
 const FRESH: Duration = Duration::from_secs(600);
 /// So many people are remembered.
@@ -215,7 +218,15 @@ impl Backend {
         let body = json!({ "attributes": ATTRIBUTES, "context": account.context });
         let answer = self.client.call(&account.caller, name, "fields_get", &body).await?;
         let model = Arc::new(described(name, &answer).map_err(refusal)?);
-        self.known().models.insert(key, (Arc::clone(&model), Instant::now()));
+        let mut known = self.known();
+        if known.models.len() >= MOST_MODELS {
+            known.models.retain(|_, (_, since)| since.elapsed() < FRESH);
+        }
+        // A server that has so many at once makes them up: nothing is kept of them.
+        if known.models.len() < MOST_MODELS {
+            known.models.insert(key, (Arc::clone(&model), Instant::now()));
+        }
+        drop(known);
         Ok(model)
     }
 

@@ -65,10 +65,11 @@ impl Case<'_> {
         Ok(())
     }
 
-    /// The last thing that happened to the record, judged as the rule judges it.
+    /// The last thing that happened to the record, judged as the rule judges it. Of a run's own update that a time rule does not
+    /// wait for, nothing is kept but that it was.
     fn last_change(&mut self, model: &Model, record: Id, there: bool) -> Result<(), EngineError> {
         let sql = "SELECT change, at, depth FROM engine_event WHERE model = ?1 AND record = ?2 \
-                   AND kind IN ('created', 'updated', 'deleted') ORDER BY id DESC LIMIT 1";
+                   AND kind IN ('created', 'updated', 'deleted') AND change <> '{}' ORDER BY id DESC LIMIT 1";
         let found: Option<(String, i64)> = self
             .conn
             .prepare_cached(sql)?
