@@ -194,9 +194,9 @@ fn show(args: &ShowArgs) -> Result<Exit, Failure> {
             let changes = tracked.iter().filter(|tracked| tracked.message == message.id);
             let changes =
                 changes.map(|Tracked { field, old, new, .. }| json!({ "field": field, "old": old, "new": new }));
-            let mut told = json!(message);
-            told["changes"] = changes.collect();
-            told
+            let Posted { id, author, date, body, is_note } = message;
+            let changes: Vec<_> = changes.collect();
+            json!({ "id": id, "author": author, "date": date, "body": body, "is_note": is_note, "changes": changes })
         });
         let messages: Vec<_> = told.collect();
         let activities = activities.iter().map(|activity| as_json(activity, &ACTIVITY.map(str::to_owned)));
