@@ -1,7 +1,7 @@
 //! Stands between a script and its backend: judges every call by the script's request, the rule's grants
 //! and the policy before the backend judges it by the user's rights.
 
-use std::{collections::HashSet, sync::Arc};
+use std::{collections::HashSet, sync::Arc, time::Instant};
 
 use triggerbox_llm::{Calls, Halt, Unavailable, is_reading};
 use triggerbox_model::{
@@ -218,7 +218,7 @@ impl<R: Records> Guard<R> {
         let outer_calls = std::mem::replace(&mut self.outside, calls);
         self.within = Some(Vec::new());
         let may = self.may;
-        let ran = self.serve(&within).await;
+        let ran = self.serve(&within, may.until).await;
         self.may = may;
         self.last_within = self.within.take().unwrap_or_default();
         self.authority = outer;
@@ -265,8 +265,9 @@ impl<R: Records> Guard<R> {
         Ok(Ok(Answer::Ran(Box::new(tools::ran(result, &run)))))
     }
 
-    /// Answers what a script asks that runs within the run, until it is over.
-    async fn serve(&mut self, within: &Within) -> Result<Option<Run>, HostFault> {
+    /// Answers what a script asks that runs within the run, until it is over. A call is given up when the run's own time is over:
+    /// a script that is over its own is ended by its own clock, and the run goes on.
+    async fn serve(&mut self, within: &Within, until: Option<Instant>) -> Result<Option<Run>, HostFault> {
         let (run, mut asked) = within.begin();
         let mut run = std::pin::pin!(run);
         let name = within.tool.name();
@@ -276,10 +277,9 @@ impl<R: Records> Guard<R> {
                 Some(asked) = asked.recv() => match asked {
                     Asked::Call(call, may, reply) => {
                         let kept = call.clone();
-                        let answer = Host::call(self, call, may).await;
+                        let answer = Host::call(self, call, Allowance { until, ..may }).await;
                         match (&answer, &mut self.within) {
-                            // Whatever ends the script ends the run that it is within. Its limits are its own.
-                            (Err(HostFault::Over(limit)), _) => return Err(HostFault::Limit(within.breach(*limit))),
+                            // Whatever ends the script here ends the run that it is within.
                             (Err(fault), _) => return Err(fault.clone()),
                             (Ok(reply), Some(within)) => {
                                 within.push(Entry { call: kept, reply: reply.clone(), within: Vec::new(), time: None });

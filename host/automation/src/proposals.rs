@@ -132,6 +132,9 @@ pub struct Proposal {
     pub decided_at: Option<Timestamp>,
     /// What they said to it.
     pub note: Option<String>,
+    /// What it would change cannot be read any more: nobody can tell who may see it.
+    #[serde(skip)]
+    pub is_damaged: bool,
 }
 
 /// Keeps what a run wants to change, in place of what an earlier try of it wanted.
@@ -231,6 +234,7 @@ fn select(conn: &Connection, condition: &str, params: impl rusqlite::Params) -> 
             decided_by: row.get(7)?,
             decided_at: row.get::<_, Option<i64>>(8)?.map(timestamp),
             note: row.get(9)?,
+            is_damaged: false,
         };
         Ok((proposal, diff))
     })?;
@@ -242,7 +246,7 @@ fn select(conn: &Connection, condition: &str, params: impl rusqlite::Params) -> 
             Ok(diff) => Proposal { diff, ..proposal },
             Err(error) => {
                 let why = format!("{}; what it would change cannot be shown any more: {error}", proposal.why);
-                Proposal { why, ..proposal }
+                Proposal { why, is_damaged: true, ..proposal }
             }
         });
     }
@@ -256,23 +260,33 @@ pub(crate) fn waiting(
     shown: Option<ProposalHash>,
     now: i64,
 ) -> Result<Proposed, EngineError> {
-    let (changes, diff) = still_waits(conn, run, shown, now)?;
-    // Nobody can have looked at what cannot be shown.
-    unpack::<Diff>(&diff).and_then(|_| unpack(&changes)).map_err(|error| {
-        let text = format!(
-            "what run {run} proposes cannot be read any more; reject it, and have the run tried again: {error}"
-        );
+    let Kept { hash, changes, diff } = still_waits(conn, run, shown, now)?;
+    let damaged = |why: String| {
+        let text =
+            format!("what run {run} proposes cannot be read any more; reject it, and have the run tried again: {why}");
         Error::rejected("damaged-proposal", text).into()
-    })
+    };
+    if hash != <[u8; 32]>::from(Sha256::digest(&changes)) {
+        return Err(damaged("it is not what was kept".to_owned()));
+    }
+    // Nobody can have looked at what cannot be shown.
+    unpack::<Diff>(&diff).and_then(|_| unpack(&changes)).map_err(|error| damaged(error.to_string()))
 }
 
-/// Refuses where a proposal does not wait any more, or is not the one that was shown. Its changes and its diff, packed.
+/// What is kept of a proposal: its changes and its diff, packed.
+pub(crate) struct Kept {
+    hash: [u8; 32],
+    changes: Vec<u8>,
+    diff: Vec<u8>,
+}
+
+/// Refuses where a proposal does not wait any more, or is not the one that was shown.
 pub(crate) fn still_waits(
     conn: &Connection,
     run: RunId,
     shown: Option<ProposalHash>,
     now: i64,
-) -> Result<(Vec<u8>, Vec<u8>), EngineError> {
+) -> Result<Kept, EngineError> {
     let sql = "SELECT state, hash, changes, expires, diff FROM engine_proposal WHERE run = ?1";
     let mut statement = conn.prepare_cached(sql)?;
     let mut rows = statement.query([run])?;
@@ -288,11 +302,11 @@ pub(crate) fn still_waits(
         let text = format!("the proposal of run {run} has expired; retry the run for a new one");
         return Err(Error::rejected("approval-expired", text).into());
     }
-    if shown.is_some_and(|shown| shown.0 != hash) || hash != <[u8; 32]>::from(Sha256::digest(&changes)) {
+    if shown.is_some_and(|shown| shown.0 != hash) {
         let text = format!("the proposal of run {run} is another one by now; look at it again");
         return Err(Error::rejected("another-proposal", text).into());
     }
-    Ok((changes, row.get(4)?))
+    Ok(Kept { hash, changes, diff: row.get(4)? })
 }
 
 /// What a yes to a run's proposal would apply; none, if it proposes nothing.

@@ -58,9 +58,23 @@ pub(crate) fn claim(
     after: &mut String,
 ) -> Result<Vec<Claim>, EngineError> {
     let stopped = stops(conn)?;
-    if most == 0 || stopped.contains("") {
-        return Ok(Vec::new());
+    let mut claims = Vec::new();
+    if stopped.contains("") {
+        return Ok(claims);
     }
+    // What a damaged run left, its lane and its place, is another's at once.
+    while claims.len() < most && !claim_more(conn, (index, held_back, &stopped), now, most, (&mut claims, after))? {}
+    Ok(claims)
+}
+
+/// Takes more runs that are due, up to so many in all. Whether that is all there is; not, if one was over instead.
+fn claim_more(
+    conn: &Connection,
+    (index, held_back, stopped): (&Index, &HashSet<String>, &BTreeSet<String>),
+    now: i64,
+    most: usize,
+    (claims, after): (&mut Vec<Claim>, &mut String),
+) -> Result<bool, EngineError> {
     let mut queues = Vec::new();
     for rule in ready_rules(conn, after)? {
         let Ok(armed) = index.rule(&rule) else {
@@ -71,19 +85,22 @@ pub(crate) fn claim(
         if held || !armed.is_live() || held_back.contains(&rule) {
             continue;
         }
-        let due = due(conn, armed, now, most)?;
+        let due = due(conn, armed, now, most - claims.len())?;
         if !due.is_empty() {
             queues.push((Arc::clone(armed), due.into_iter()));
         }
     }
-    let mut claims = Vec::new();
+    let mut is_all = true;
     while claims.len() < most {
         let mut met = false;
         for (rule, queue) in &mut queues {
             if claims.len() < most
                 && let Some(run) = queue.next()
             {
-                claims.extend(take(conn, rule, run, now)?);
+                match take(conn, rule, run, now)? {
+                    Some(claim) => claims.push(claim),
+                    None => is_all = false,
+                }
                 after.clone_from(&rule.rule.name);
                 met = true;
             }
@@ -92,7 +109,7 @@ pub(crate) fn claim(
             break;
         }
     }
-    Ok(claims)
+    Ok(is_all)
 }
 
 /// Rules with runs that nothing blocks, those behind `after` first.

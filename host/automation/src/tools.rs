@@ -16,7 +16,7 @@ use triggerbox_model::{
     error::{Error, ErrorKind},
     event::{Event, Outcome, Trigger},
     grants::{Authority, GrantOperation, Grants},
-    limits::{Breach, Limit, Meter},
+    limits::Meter,
     manifest::Manifest,
     outbound::HttpGrant,
     value::Id,
@@ -184,11 +184,6 @@ impl Toolbox {
 }
 
 impl Within {
-    /// The breach of a limit of this run that was reached in the middle of a call.
-    pub(crate) fn breach(&self, limit: Limit) -> Breach {
-        Breach::just_over(limit, self.meter.limits())
-    }
-
     /// Begins the run. Its host calls come out of the receiver; it is over when the future is. None: there is no place.
     pub(crate) fn begin(&self) -> (impl Future<Output = Option<Run>> + Send + use<>, mpsc::UnboundedReceiver<Asked>) {
         let (asks, asked) = mpsc::unbounded_channel();

@@ -619,7 +619,6 @@ impl Meter {
                 // Of which model the lines are, the call does not say: they are counted by the list that they are in.
                 self.write_records(&format!("{}.{field}", target.model), &lines.collect::<Vec<_>>())
             }
-            Call::CallMethod { model, ids, method, .. } if changes_records(method) => self.write_records(model, ids),
             Call::Complete { request } => {
                 self.repeated = Repeated::of(&request.messages);
                 Ok(())
@@ -803,19 +802,7 @@ mod tests {
     }
 
     #[test]
-    fn methods_and_lines_are_writes_of_records_too() {
-        let method = |method: &str| Call::CallMethod {
-            model: "crm.lead".into(),
-            ids: vec![7],
-            method: method.into(),
-            arguments_json: "{}".into(),
-        };
-        let mut meter = Meter::new(Limits::resolve(Class::Async, []));
-        for _ in 0..12 {
-            meter.before(&method("toggle_active")).unwrap();
-            meter.before(&method(ASKING[0])).unwrap();
-        }
-        assert_eq!(meter.before(&method("toggle_active")).unwrap_err().limit, Limit::WritesPerRecord);
+    fn lines_are_written_too() {
         let mut meter = Meter::new(Limits::resolve(Class::Async, []));
         let lines = Call::Relate {
             target: crate::value::RecordRef::new("sale.order", 8),

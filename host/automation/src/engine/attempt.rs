@@ -169,16 +169,17 @@ impl Engine {
         done.extend(played);
         let Some(outcome) = outcome else { return Ok(Ended::Unsuccessful) };
         session.check_outcome(&outcome)?;
-        let until = done.last().and_then(Done::until);
+        let last = done.last();
+        let until = || last.and_then(Done::until);
         let found = self.pass_gate(claim, &mut session, until).await?;
         if rule.environment == Environment::Test {
-            let preview = session.in_time(until, View::preview)?;
+            let preview = session.in_time(until(), View::preview)?;
             return Ok(Ended::Show(preview.diff, outcome));
         }
         let wants_yes = proposals::wants_yes(&policy, rule, &session.changes(), session.deletes());
         if rule.mode != Mode::Auto || wants_yes {
             self.has_sent_nothing(claim)?;
-            let preview = session.in_time(until, View::preview)?;
+            let preview = session.in_time(until(), View::preview)?;
             let proposed = Proposed::Here(with_found(session, found));
             return Ok(Ended::Propose(proposed, preview.diff, outcome));
         }
@@ -197,13 +198,19 @@ impl Engine {
         }
     }
 
-    /// Has the rules before writes look at what a run staged, and stages what they add. What they read for it.
-    async fn pass_gate(&self, claim: &Claim, session: &mut View, until: Option<Instant>) -> Result<Found, EngineError> {
+    /// Has the rules before writes look at what a run staged, and stages what they add. What they read for it. `until`: when what
+    /// begins now is given up. How long those rules take is not the run's doing.
+    async fn pass_gate(
+        &self,
+        claim: &Claim,
+        session: &mut View,
+        until: impl Fn() -> Option<Instant>,
+    ) -> Result<Found, EngineError> {
         let Some(mut gate) = Gate::new(self, claim.rule.run_as, claim.depth)? else { return Ok(Found::default()) };
-        let behind = session.in_time(until, View::behind)?;
+        let behind = session.in_time(until(), View::behind)?;
         let mut added = gate.pass_all(&session.changes()).await?;
         added.extend(gate.pass_behind(behind).await?);
-        session.in_time(until, |session| before::stage(session, added))?;
+        session.in_time(until(), |session| before::stage(session, added))?;
         Ok(gate.found)
     }
 

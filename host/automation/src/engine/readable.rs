@@ -45,6 +45,9 @@ impl Readable {
     /// Whether all records that a proposal changes are among it.
     #[must_use]
     pub fn all_of(&self, proposal: &Proposal) -> bool {
+        if proposal.is_damaged {
+            return matches!(self, Self::All);
+        }
         proposal.diff.records.iter().all(|one| self.has(&one.record))
     }
 }

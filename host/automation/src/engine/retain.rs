@@ -287,8 +287,8 @@ fn unneeded(keep: Retention, now: i64) -> Vec<Unneeded> {
             "engine_suppressed",
             &["id"],
             &format!(
-                "at < {oldest} AND event IN (SELECT e.id FROM engine_event e \
-                 WHERE NOT EXISTS (SELECT 1 FROM engine_run r WHERE r.root = e.root))"
+                "at < {oldest} AND EXISTS (SELECT 1 FROM engine_event e WHERE e.id = engine_suppressed.event \
+                 AND NOT EXISTS (SELECT 1 FROM engine_run r WHERE r.root = e.root))"
             ),
         ));
     }

@@ -5,6 +5,7 @@ use std::{sync::Arc, time::Duration};
 use guest_artifacts::LEAD_SCORING;
 use triggerbox_automation::{
     Clock, Config,
+    engine::Readable,
     proposals::{Proposal, ProposalHash, ProposalState},
     runs::{RunId, RunState},
     scripts::{registry, upload},
@@ -337,6 +338,13 @@ fn a_proposal_that_cannot_be_read_hides_no_others_and_is_only_rejected() {
     let all = world.engine.proposals(Some(ProposalState::Waiting), None, 10).unwrap();
     assert_eq!(all.len(), 2);
     assert!(all[1].why.contains("cannot be shown any more") && !all[0].why.contains("cannot be shown"), "{all:?}");
+    let refused = block_on(world.engine.approve(run, proposal.hash, MANAGER, "")).unwrap_err();
+    assert_eq!(refused.code(), "damaged-proposal");
+    // Nobody can tell whose it is.
+    let nobodys = Readable::These(std::collections::BTreeMap::new());
+    assert!(Readable::All.all_of(&all[1]) && !nobodys.all_of(&all[1]));
+    let also = "UPDATE engine_proposal SET changes = x'00' WHERE run = ?1";
+    world.commit(move |conn| conn.execute(also, [run]).map_err(triggerbox_store::db::DbError::from));
     let refused = block_on(world.engine.approve(run, proposal.hash, MANAGER, "")).unwrap_err();
     assert_eq!(refused.code(), "damaged-proposal");
     block_on(world.engine.reject(run, MANAGER, "")).unwrap();

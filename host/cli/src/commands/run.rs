@@ -19,7 +19,7 @@ use triggerbox_model::{
 use triggerbox_sandbox::LogLevel;
 use triggerbox_server::values;
 use triggerbox_store::{
-    db::{Database, Mode},
+    db::{Database, DbError, Mode},
     session::Session,
 };
 
@@ -42,7 +42,13 @@ pub(crate) fn run(args: &RunArgs) -> Result<Exit, Failure> {
     }
     // What is only shown needs no place to be kept, unless others are asked: what they answer is.
     let keeps = !args.dry_run || args.outside.asks() || !args.http.is_empty();
-    let database = database::open(&args.database, if keeps { Mode::Write } else { Mode::Read })?;
+    let database = match database::open(&args.database, if keeps { Mode::Write } else { Mode::Read }) {
+        // An older file is brought up to date, which whoever only reads cannot do.
+        Err(failure) if matches!(failure.error.downcast_ref(), Some(DbError::Older { .. })) => {
+            database::open(&args.database, Mode::Write)?
+        }
+        opened => opened?,
+    };
 
     let rule = args.script.file_name().unwrap_or_default().to_string_lossy().into_owned();
     let request = Request {

@@ -7,7 +7,7 @@ use crate::error::Error;
 
 /// Characters that are looked at to match one text before the match is refused. A text of 4 MiB is looked at once for a pattern
 /// as people write them; one that almost matches everywhere would be looked at as often as the pattern is long.
-const MOST_STEPS: u32 = 20_000_000;
+const MOST_STEPS: u32 = 5_000_000;
 
 /// A compiled pattern.
 #[derive(Debug, Clone, PartialEq)]

@@ -148,6 +148,10 @@ impl Session {
         if is_provisional(target.id) || self.reaches_record(target, "message_ids").await? {
             return Err(pending(format!("the messages of {target} are known only when the run is applied")).into());
         }
+        if limit == 0 {
+            // For Odoo that is all of them.
+            return Ok(Answer::Messages(Vec::new()));
+        }
         if self.note_subtype.is_none() {
             self.note_subtype = Some(self.xmlid("mail.mt_note").await?.id);
         }

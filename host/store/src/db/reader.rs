@@ -14,9 +14,9 @@ use rusqlite::Connection;
 
 use super::{DbError, lock_mutex};
 
-/// Instructions of SQLite's machine between two looks at the clock: a read of a few records is done before the first, and what
-/// is long looks some thousand times a second. Functions of our own count as one instruction each, however long they take.
-const LOOK_EVERY: c_int = 1_000;
+/// Instructions of SQLite's machine between two looks at the clock. Functions of our own count as one instruction each, however
+/// long they take: a scan calls one some twenty times between two looks, and the longest takes milliseconds.
+const LOOK_EVERY: c_int = 200;
 
 /// A read connection.
 #[derive(Debug)]
