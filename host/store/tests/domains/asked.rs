@@ -141,6 +141,7 @@ fn answered<T>(answer: Result<T, Error>, question: &str) -> Result<(), TestCaseE
 #[test]
 fn whatever_is_asked_is_answered_or_refused_for_what_it_is() {
     let mut world = World::new();
+    group::functions::register(&world.conn).unwrap();
     for id in 1..=3 {
         let cells = [
             ("name", text(&format!("thing {id}"))),
