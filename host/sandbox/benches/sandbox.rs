@@ -76,7 +76,9 @@ mod bare {
             let (engine, _) = engine(Mode::Run, pool).unwrap();
             let component = Component::new(&engine, component).unwrap();
             let mut linker = Linker::<Held>::new(&engine);
-            if wasi {
+            // A script that asks for nothing of it is given none, here as there.
+            let described = component.component_type();
+            if wasi || described.imports(&engine).any(|(name, _)| name.starts_with("wasi:")) {
                 wasmtime_wasi::p2::add_to_linker_async(&mut linker).unwrap();
             }
             // What it imports of the contract is there; two functions answer.
