@@ -193,7 +193,7 @@ fn every_flood_of_calls_ends_at_its_limit() {
 }
 
 /// Hard questions about many leads with long descriptions, with the limits of the run, and the one that ends it.
-const QUESTIONS: [(&str, &str, &str); 14] = [
+const QUESTIONS: [(&str, &str, &str); 15] = [
     ("pattern", "{ wall-time = 1_000 }", "wall-time"),
     ("conditions", "{ wall-time = 2_000 }", "wall-time"),
     ("long-pattern", "{}", "bytes-sent"),
@@ -205,6 +205,7 @@ const QUESTIONS: [(&str, &str, &str); 14] = [
     ("lists", "{ queries = 3 }", "queries"),
     ("groups", "{}", "bytes-read"),
     ("table", "{}", "bytes-read"),
+    ("full", "{}", "bytes-read"),
     ("wide", "{}", "records-read"),
     ("very-wide", "{ queries = 3 }", "queries"),
     ("names", "{}", "records-read"),
