@@ -86,9 +86,9 @@ const OF_EMAILS: [&str; 12] = [
 /// # Errors
 /// `unknown-method`
 pub(crate) fn known(model: &Model, method: &str) -> Result<&'static [&'static str], Error> {
-    let of_model = || METHODS.iter().filter(|(owner, ..)| *owner == "*" || *owner == model.name);
+    let of_model = || METHODS.iter().filter(move |(owner, ..)| *owner == "*" || *owner == model.name);
     if let Some((_, _, arguments)) = of_model().find(|(_, name, _)| *name == method) {
-        return Ok(arguments);
+        return Ok(*arguments);
     }
     let names: Vec<&str> = of_model().map(|(_, name, _)| *name).collect();
     let hint = match nearest(method, names.iter().copied()) {

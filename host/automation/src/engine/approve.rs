@@ -97,8 +97,8 @@ impl Engine {
     ///
     /// # Errors
     /// `unknown-proposal`, `already-decided`, `approval-expired`, `another-proposal`; `may-not-approve` for the rule's
-    /// owner, now or when it ran, who caused the event and who uploaded a script of it; `access-denied` when the approver may not do what
-    /// the change does; a conflict; what the data refuses.
+    /// owner, now or when it ran, who caused the event and who uploaded a script of it; `access-denied` when the approver
+    /// may not do what the change does; a conflict; what the data refuses.
     pub async fn approve(&self, run: RunId, shown: ProposalHash, by: Id, note: &str) -> Result<Changed, EngineError> {
         let (shared, note) = (Arc::clone(&self.inner.shared), note.to_owned());
         let now = self.clock().now();

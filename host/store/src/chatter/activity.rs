@@ -12,7 +12,7 @@ use crate::{
 /// An activity to schedule.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NewActivity {
-    /// Its type ([`Writer::activity_type`]).
+    /// Its type (`mail.activity.type`).
     pub kind: Id,
     /// One line; empty: the type's.
     pub summary: String,
