@@ -304,7 +304,8 @@ pub fn decide(ground: Ground<'_>, name: &str, version: u32, yes: bool, edit: &Ed
     };
     let state = if yes { VersionState::Accepted } else { VersionState::Rejected };
     if yes {
-        if base(ground.conn, name, version)?.is_none_or(|base| base != known.version) {
+        let base = base(ground.conn, name, version)?;
+        if base.map_or(known.version > version, |base| base != known.version) {
             return Err(RuleError::Overtaken { name: name.to_owned(), version, now: known.version });
         }
         let findings = check(ground, &rule)?;
