@@ -87,6 +87,26 @@ fn a_failed_upgrade_leaves_everything_as_it_was() {
 }
 
 #[test]
+fn what_need_not_be_unique_any_more_is_not_kept_so() {
+    let conn = Connection::open_in_memory().unwrap();
+    let with = |unique: &[&str]| {
+        let mut schema = schema(json!({"name": {"type": "char"}, "code": {"type": "char"}}));
+        for field in unique {
+            let constraint = json!({"kind": "unique", "fields": [field], "message": "once"});
+            schema.models["box"].constraints.push(serde_json::from_value(constraint).unwrap());
+        }
+        schema
+    };
+    import(&conn, &DataSet::new(with(&["name", "code"]), Default::default(), Default::default()).unwrap()).unwrap();
+    let add = |name: &str, code: &str| conn.execute("INSERT INTO box (name, code) VALUES (?1, ?2)", [name, code]);
+    add("a", "1").unwrap();
+    assert!(add("a", "2").is_err() && add("b", "1").is_err());
+    to(&conn, &with(&["code"]), 1).unwrap();
+    add("a", "2").unwrap();
+    assert!(add("b", "1").is_err(), "the other one stays");
+}
+
+#[test]
 fn a_schema_has_a_fingerprint() {
     let one = fingerprint(&schema(before())).unwrap();
     assert_eq!(one, fingerprint(&schema(before())).unwrap());
@@ -170,6 +190,27 @@ fn the_version_is_raised_whenever_the_models_change() {
         (2, "e494b5f52ad05ee01f793da2ea57b158f25b8fb98742376f0365032859ceb9ee"),
         "raise `models::VERSION`, and note here the fingerprint that goes with it"
     );
+}
+
+#[test]
+fn a_copy_in_an_older_format_can_be_made_and_made_a_database_of() {
+    let folder = tempfile::tempdir().unwrap();
+    let [old, copy, restored, newer] = ["old", "copy", "restored", "newer"].map(|name| folder.path().join(name));
+    drop(Database::create(&old, &models::base().unwrap()).unwrap());
+    let set = |path: &Path, sql: &str| Connection::open(path).unwrap().execute_batch(sql).unwrap();
+    set(&old, "DROP INDEX mail_message__model__res_id__date__index; PRAGMA user_version = 1");
+    Database::backup_of(&old, &copy).unwrap();
+    assert_eq!(Database::open(&copy, Mode::Read).unwrap_err().code(), "older-database", "as it was");
+    drop(Database::restore(&copy, &restored).unwrap());
+    Database::open(&restored, Mode::Read).unwrap();
+    assert_eq!(Database::restore(&copy, &restored).unwrap_err().code(), "file-exists");
+
+    // What cannot be brought up to date is not there at all.
+    set(&copy, "UPDATE tb_meta SET value = '99' WHERE key = 'schema_version'");
+    let refused = Database::restore(&copy, &newer).unwrap_err();
+    assert_eq!((refused.code(), newer.exists()), ("newer-schema", false), "{refused}");
+    set(&copy, "PRAGMA user_version = 99");
+    assert_eq!(Database::backup_of(&copy, &newer).unwrap_err().code(), "newer-database");
 }
 
 #[test]

@@ -10,7 +10,7 @@ use triggerbox_model::{
     domain::memory::Changed,
     error::Error,
     event::{Failure, Outcome, Trigger as Happened},
-    grants::{GrantOperation, Need},
+    grants::{Authority, GrantOperation, Need},
     limits::Class,
     value::{FieldValue, Id, RecordRef, Snapshot, Value, is_provisional},
 };
@@ -27,11 +27,13 @@ use crate::{
     dispatch::{Cause, Dispatcher},
     error::EngineError,
     firing::Firing,
+    guard::{all_within, among, domain_of, unbounded},
     index::{Armed, Index},
     journal::Keep,
     logs, people,
     play::{Done, Task, play},
     queue,
+    refusals::{self, Refusal},
     report::{Report, Verdict},
     rule::{OnError, Trigger, trigger::Write},
     runner,
@@ -45,7 +47,8 @@ pub(super) struct Gate<'e> {
     index: Arc<Index>,
     env: Env,
     actor: Id,
-    depth: u32,
+    /// How deep the run that changes something is in its chain; none: it is somebody's own change.
+    depth: Option<u32>,
     now: Timestamp,
     /// What records that this very change makes will hold.
     made: HashMap<(String, Id), Vec<FieldValue>>,
@@ -98,7 +101,7 @@ pub(super) struct Added {
 
 impl<'e> Gate<'e> {
     /// The gate of a change; none, when no rule stands before any write.
-    pub(super) fn new(engine: &'e Engine, actor: Id, depth: u32) -> Result<Option<Self>, EngineError> {
+    pub(super) fn new(engine: &'e Engine, actor: Id, depth: Option<u32>) -> Result<Option<Self>, EngineError> {
         let (index, now) = (engine.rules()?, engine.clock().now());
         if !index.has_before_rules() {
             return Ok(None);
@@ -345,16 +348,22 @@ impl<'e> Gate<'e> {
             }
             Write::Delete => Happened::BeforeDelete,
         };
-        let (actor, depth, now) = (self.actor, self.depth, self.now);
+        let (actor, depth, now, first) = (self.actor, self.depth.unwrap_or(0), self.now, ids.first().copied());
         let question = Question { actor, depth, now, trigger, records: ids, old_values };
         let mut heard = Heard::default();
         match self.engine.ask_scripts(rule, question, &mut heard).await {
-            Ok(Answered::Values(values, reads)) => {
-                self.found.add(rule.run_as, rule.rule.superuser, reads);
-                self.check_grants(rule, asked, &values).await?;
+            Ok(Answered::Values(values, mut session)) => {
+                check_grants(asked, &heard, &mut session)?;
+                self.found.add(rule.run_as, rule.rule.superuser, session.seen());
                 Ok(values)
             }
-            Ok(Answered::Refused(text)) => Err(Error::rejected("refused-before-write", text).into()),
+            Ok(Answered::Refused(text)) => {
+                // A run that is refused says so itself.
+                if self.depth.is_none() {
+                    self.note_refusal(rule, (asked.kind, first), &text).await?;
+                }
+                Err(Error::rejected("refused-before-write", text).into())
+            }
             Err(EngineError::Database(error)) => Err(error.into()),
             Err(error) => {
                 self.engine.note_broken(rule, self.actor, &error, heard).await?;
@@ -368,28 +377,81 @@ impl<'e> Gate<'e> {
         }
     }
 
-    /// A rule adds only what its script asked for, and what rule and policy let it.
-    async fn check_grants(&self, rule: &Armed, asked: &Asked<'_>, values: &[FieldValue]) -> Result<(), EngineError> {
-        if values.is_empty() {
-            return Ok(());
-        }
-        // Whoever may write a field may also say what a record that somebody else makes has in it.
-        let operations: &[GrantOperation] = match asked.kind {
-            Write::Create => &[GrantOperation::Create, GrantOperation::Write],
-            Write::Update | Write::Delete => &[GrantOperation::Write],
+    /// Keeps that a rule refused a write, whatever becomes of that. It is no failure of the rule's.
+    async fn note_refusal(
+        &self,
+        rule: &Armed,
+        (kind, record): (Write, Option<Id>),
+        text: &str,
+    ) -> Result<(), EngineError> {
+        let kind = match kind {
+            Write::Create => "create",
+            Write::Update => "update",
+            Write::Delete => "delete",
         };
-        let mut refusal = None;
-        for step in self.engine.steps(&rule.rule, Class::Sync, &self.engine.policy()?).await? {
-            for operation in operations {
-                let need = Need::new(asked.model, *operation).with_fields(values.iter().map(|value| &value.name));
-                match step.authority.allow(&need) {
-                    Ok(_) => return Ok(()),
-                    Err(refused) => refusal = Some(refused),
-                }
+        let refusal =
+            Refusal { at: self.now, actor: self.actor, kind: kind.to_owned(), record, message: text.to_owned() };
+        let name = rule.rule.name.clone();
+        let note = move |conn: &rusqlite::Connection| {
+            refusals::note(conn, &name, &refusal)?;
+            Ok::<_, EngineError>(())
+        };
+        beside::apart(self.engine.committer().commit_beside(note)).await
+    }
+}
+
+/// Each script of a rule adds only what it asked for, and what rule and policy let it, on the records that they let it.
+fn check_grants(asked: &Asked<'_>, heard: &Heard, session: &mut Session) -> Result<(), EngineError> {
+    // Whoever may write a field may also say what a record that somebody else makes has in it.
+    let operations: &[GrantOperation] = match asked.kind {
+        Write::Create => &[GrantOperation::Create, GrantOperation::Write],
+        Write::Update | Write::Delete => &[GrantOperation::Write],
+    };
+    for (authority, step) in heard.authorities.iter().zip(&heard.steps) {
+        let Ending::Done(Outcome { values, .. }) = &step.ending else { continue };
+        if values.is_empty() {
+            continue;
+        }
+        let mut judged = Ok(());
+        for operation in operations {
+            let need = Need::new(asked.model, *operation).with_fields(values.iter().map(|value| &value.name));
+            judged = may_add(authority, &need, asked.ids, session)?;
+            if judged.is_ok() {
+                break;
             }
         }
-        refusal.map_or(Ok(()), |refused| Err(Error::from(refused).into()))
+        judged?;
     }
+    Ok(())
+}
+
+/// Whether the sides let a script add values to all of these records; to one that is not there yet, if there are none.
+fn may_add(
+    authority: &Authority,
+    need: &Need,
+    ids: &[Id],
+    session: &mut Session,
+) -> Result<Result<(), Error>, EngineError> {
+    let allowed = match authority.allow(need) {
+        Ok(allowed) => allowed,
+        Err(refusal) => return Ok(Err(refusal.into())),
+    };
+    for bound in &allowed.bounds {
+        // A record that this very change makes is somebody else's, and is not there yet to be matched.
+        if ids.is_empty() || ids.iter().any(|id| is_provisional(*id)) {
+            return Ok(Err(unbounded(need, bound.side)));
+        }
+        let domain = match domain_of(bound) {
+            Ok(domain) => domain,
+            Err(error) => return Ok(Err(error)),
+        };
+        let judged = session.call(among(need, ids, &domain))?;
+        let judged = judged.and_then(|found| all_within(need, ids, (bound.side, &domain), found));
+        if judged.is_err() {
+            return Ok(judged);
+        }
+    }
+    Ok(Ok(()))
 }
 
 /// The arguments that set the run's own context again.
@@ -450,8 +512,8 @@ pub(super) struct Question {
 
 /// What scripts say to something that has not happened yet.
 pub(super) enum Answered {
-    /// These values are to be added. What was read to find them.
-    Values(Vec<FieldValue>, Vec<Seen>),
+    /// These values are to be added. The view of the records that they were found with.
+    Values(Vec<FieldValue>, Box<Session>),
     /// No, with a text for the user.
     Refused(String),
 }
@@ -460,6 +522,8 @@ pub(super) enum Answered {
 #[derive(Default)]
 pub(super) struct Heard {
     log: Lines,
+    /// What each may do.
+    authorities: Vec<Arc<Authority>>,
     /// What became of each, as far as they ran.
     steps: Vec<Done>,
 }
@@ -530,12 +594,11 @@ impl Engine {
                 ending => Err(no_answer(ending)),
             };
         };
-        let seen = session.seen();
-        if !session.finish().is_empty() {
+        if !session.changes().is_empty() {
             let text = "a rule that is asked before something happens changes nothing itself; it answers with values";
             return Err(Error::rejected("not-in-before", text).into());
         }
-        Ok(Answered::Values(outcome.values, seen))
+        Ok(Answered::Values(outcome.values, Box::new(session)))
     }
 
     /// What they answer together, if all of them do, and their view of the records.
@@ -548,6 +611,7 @@ impl Engine {
         let Question { actor, depth, now, trigger, records, old_values } = question;
         let env = people::environment(self.database(), rule.run_as, rule.rule.superuser, now)?;
         let steps = self.steps(&rule.rule, Class::Sync, &self.policy()?).await?;
+        heard.authorities = steps.iter().map(|step| Arc::clone(&step.authority)).collect();
         let (actor, run_as) = {
             let snapshot = self.database().snapshot()?;
             (people::by_id(&snapshot, &env, actor)?, people::by_id(&snapshot, &env, rule.run_as)?)
@@ -643,7 +707,7 @@ mod tests {
         run.call(empty(Value::Ids(Vec::new()))).unwrap().unwrap();
         let behind = run.behind().unwrap();
         assert!(!behind.left.is_empty());
-        let mut gate = Gate::new(&engine, ADMIN, 0).unwrap().unwrap();
+        let mut gate = Gate::new(&engine, ADMIN, None).unwrap().unwrap();
         assert!(gate.pass_all(&run.changes()).await.unwrap().is_empty());
         assert_eq!(gate.pass_behind(behind).await.err().unwrap().code(), "broken-before-rule");
 
@@ -700,7 +764,7 @@ mod tests {
         ] {
             run.call(call).unwrap().unwrap();
         }
-        let mut gate = Gate::new(&engine, ADMIN, 0).unwrap().unwrap();
+        let mut gate = Gate::new(&engine, ADMIN, None).unwrap().unwrap();
         let mut added = gate.pass_all(&run.changes()).await.unwrap();
         added.extend(gate.pass_behind(run.behind().unwrap()).await.unwrap());
         assert_eq!(added.len(), 5);

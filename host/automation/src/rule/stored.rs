@@ -16,10 +16,14 @@ use super::{
     Rule,
     check::{Finding, Ground, Severity, check},
 };
-use crate::scripts::{
-    RegistryError,
-    binding::{self, Bound},
-    registry,
+use crate::{
+    engine, proposals, queue, refusals,
+    scripts::{
+        RegistryError,
+        binding::{self, Bound},
+        registry,
+    },
+    seen,
 };
 
 /// A rule as it is kept.
@@ -143,6 +147,19 @@ pub enum RuleError {
         /// Which one.
         what: String,
     },
+    /// The rule was changed since a version was proposed, and a yes would take that back. The owner.
+    #[error(
+        "rule `{name}` was changed since version {version} was proposed, and is version {now} by now: say no to it, and have \
+             it proposed again on what the rule is now (`triggerbox rules diff {name} {now} {version}` compares them)"
+    )]
+    Overtaken {
+        /// The rule.
+        name: String,
+        /// The proposed version.
+        version: u32,
+        /// The version that counts.
+        now: u32,
+    },
     /// Only the owner may do this.
     #[error("rule `{name}` belongs to user {owner}; only its owner says yes or no to a proposal")]
     NotTheOwner {
@@ -181,6 +198,7 @@ impl RuleError {
             Self::Refused(_) => "rule-refused",
             Self::Unknown { .. } => "unknown-rule",
             Self::NoVersion { .. } => "unknown-version",
+            Self::Overtaken { .. } => "proposal-overtaken",
             Self::NotTheOwner { .. } => "not-the-owner",
             Self::Script(error) => error.code(),
             Self::Damaged { .. } => "damaged-rule",
@@ -245,7 +263,7 @@ pub fn save(ground: Ground<'_>, rule: &Rule, edit: &Edit<'_>) -> Result<Saved, R
     let parts = wanted(ground.conn, rule, known.as_ref(), edit)?;
     let saved = |version, outcome| Saved { rule: rule.name.clone(), version, outcome, warnings: findings.clone() };
     let Some(known) = known else {
-        let version = write_version(ground.conn, rule, edit, VersionState::Accepted)?;
+        let version = write_version(ground.conn, rule, edit, VersionState::Accepted, (edit.by, None))?;
         ground.conn.execute(
             "INSERT INTO engine_rule (name, version, owner, body) VALUES (?, ?, ?, ?)",
             (&rule.name, version, edit.by, body(rule)?),
@@ -259,11 +277,12 @@ pub fn save(ground: Ground<'_>, rule: &Rule, edit: &Edit<'_>) -> Result<Saved, R
     }
     let harmless = is_harmless(&known.rule, rule);
     if !harmless && known.owner != edit.by && edit.ownership == Ownership::Ask {
-        let version = write_version(ground.conn, rule, edit, VersionState::Proposed)?;
+        let version =
+            write_version(ground.conn, rule, edit, VersionState::Proposed, (known.owner, Some(known.version)))?;
         return Ok(saved(version, Outcome::Proposed));
     }
     let owner = if harmless { known.owner } else { edit.by };
-    let version = write_version(ground.conn, rule, edit, VersionState::Accepted)?;
+    let version = write_version(ground.conn, rule, edit, VersionState::Accepted, (owner, Some(known.version)))?;
     put(ground.conn, &known.rule, rule, (version, owner), &parts, edit.at)?;
     Ok(saved(version, Outcome::Updated))
 }
@@ -271,7 +290,8 @@ pub fn save(ground: Ground<'_>, rule: &Rule, edit: &Edit<'_>) -> Result<Saved, R
 /// The owner says yes to a proposed version, or no.
 ///
 /// # Errors
-/// [`RuleError::NotTheOwner`], [`RuleError::NoVersion`]; [`RuleError::Refused`] when the proposal no longer makes sense.
+/// [`RuleError::NotTheOwner`], [`RuleError::NoVersion`]; for a yes, [`RuleError::Overtaken`], and [`RuleError::Refused`] when the
+/// proposal no longer makes sense.
 pub fn decide(ground: Ground<'_>, name: &str, version: u32, yes: bool, edit: &Edit<'_>) -> Result<Stored, RuleError> {
     let known = get(ground.conn, name)?;
     if known.owner != edit.by {
@@ -284,6 +304,10 @@ pub fn decide(ground: Ground<'_>, name: &str, version: u32, yes: bool, edit: &Ed
     };
     let state = if yes { VersionState::Accepted } else { VersionState::Rejected };
     if yes {
+        let base = base(ground.conn, name, version)?;
+        if base.map_or(known.version > version, |base| base != known.version) {
+            return Err(RuleError::Overtaken { name: name.to_owned(), version, now: known.version });
+        }
         let findings = check(ground, &rule)?;
         if findings.iter().any(|finding| finding.severity == Severity::Error) {
             return Err(RuleError::Refused(findings));
@@ -292,26 +316,40 @@ pub fn decide(ground: Ground<'_>, name: &str, version: u32, yes: bool, edit: &Ed
         put(ground.conn, &known.rule, &rule, (version, known.owner), &parts, edit.at)?;
     }
     ground.conn.execute(
-        "UPDATE engine_rule_version SET state = ? WHERE rule = ? AND version = ?",
-        (state.name(), name, version),
+        "UPDATE engine_rule_version SET state = ?, owner = ? WHERE rule = ? AND version = ?",
+        (state.name(), known.owner, name, version),
     )?;
     get(ground.conn, name)
 }
 
-/// Deletes a rule. Its history stays, and can be restored; its times and how far it was backfilled are forgotten, so that one of
-/// the same name is new.
+/// Deletes a rule. Its history stays, and can be restored; what else is known of it is forgotten, so that one of the same name is
+/// new. Its runs that wait end, and what they propose is withdrawn.
 ///
 /// # Errors
 /// [`RuleError::Unknown`]
 pub fn delete(conn: &Connection, name: &str, edit: &Edit<'_>) -> Result<(), RuleError> {
     let known = get(conn, name)?;
-    write_version(conn, &known.rule, edit, VersionState::Deleted)?;
+    write_version(conn, &known.rule, edit, VersionState::Deleted, (known.owner, Some(known.version)))?;
     conn.execute("DELETE FROM engine_rule WHERE name = ?", [name])?;
-    let fills = format!("{}{name} ", crate::engine::BACKFILL);
-    conn.execute("DELETE FROM engine_clock WHERE rule = ?1 OR substr(rule, 1, length(?2)) = ?2", (name, fills))?;
-    conn.execute("DELETE FROM engine_slot WHERE rule = ?", [name])?;
+    let at = edit.at.as_millisecond();
+    proposals::withdraw_all(conn, name, edit.by, at)?;
+    queue::skip_orphans(conn, name, at)?;
+    forget(conn, name, at)?;
     binding::bind(conn, name, &[])?;
     Ok(())
+}
+
+/// Forgets a rule's times, how far it was backfilled, what its scripts keep, what was delivered to it, what it refused, and that
+/// it broke; its sessions are over.
+fn forget(conn: &Connection, name: &str, at: i64) -> rusqlite::Result<()> {
+    let fills = format!("{}{name} ", engine::BACKFILL);
+    conn.execute("DELETE FROM engine_clock WHERE rule = ?1 OR substr(rule, 1, length(?2)) = ?2", (name, fills))?;
+    conn.execute("DELETE FROM engine_slot WHERE rule = ?", [name])?;
+    conn.execute("DELETE FROM tb_state WHERE rule = ?", [name])?;
+    conn.execute("DELETE FROM engine_seen WHERE scope = ?", [engine::deliveries(name)])?;
+    conn.execute("UPDATE engine_session SET ended = ?2 WHERE rule = ?1 AND ended IS NULL", (name, at))?;
+    refusals::forget(conn, name)?;
+    [seen::BROKEN_BEFORE, seen::BROKEN_TIMES].iter().try_for_each(|scope| seen::remove(conn, scope, name))
 }
 
 /// Makes an earlier version the newest one: of a rule that is there, or of one that was deleted.
@@ -498,13 +536,32 @@ fn put(
     Ok(())
 }
 
-fn write_version(conn: &Connection, rule: &Rule, edit: &Edit<'_>, state: VersionState) -> Result<u32, RuleError> {
+/// Whether a rule was deleted after a version of it: one of its name is another.
+pub(crate) fn is_deleted_since(conn: &Connection, name: &str, version: i64) -> rusqlite::Result<bool> {
+    let sql = "SELECT 1 FROM engine_rule_version WHERE rule = ?1 AND version > ?2 AND state = 'deleted'";
+    conn.prepare_cached(sql)?.exists((name, version))
+}
+
+/// The version of a rule that counted when this one was made.
+fn base(conn: &Connection, name: &str, version: u32) -> rusqlite::Result<Option<u32>> {
+    let sql = "SELECT base FROM engine_rule_version WHERE rule = ? AND version = ?";
+    conn.query_row(sql, (name, version), |row| row.get(0))
+}
+
+fn write_version(
+    conn: &Connection,
+    rule: &Rule,
+    edit: &Edit<'_>,
+    state: VersionState,
+    (owner, base): (Id, Option<u32>),
+) -> Result<u32, RuleError> {
     let sql = "SELECT coalesce(max(version), 0) + 1 FROM engine_rule_version WHERE rule = ?";
     let version = conn.query_row(sql, [&rule.name], |row| row.get(0))?;
     let body = if state == VersionState::Deleted { String::new() } else { body(rule)? };
     conn.execute(
-        "INSERT INTO engine_rule_version (rule, version, author, at, note, state, body) VALUES (?, ?, ?, ?, ?, ?, ?)",
-        (&rule.name, version, edit.by, edit.at.as_millisecond(), edit.note, state.name(), body),
+        "INSERT INTO engine_rule_version (rule, version, author, at, note, state, body, owner, base) \
+         VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        (&rule.name, version, edit.by, edit.at.as_millisecond(), edit.note, state.name(), body, owner, base),
     )?;
     Ok(version)
 }

@@ -4,7 +4,8 @@
 use rusqlite::{Connection, OptionalExtension};
 
 /// The steps from nothing to the newest format. One that was released never changes: a new one is added.
-const STEPS: &[&str] = &[FIRST, LOG, AGENTS, SUPPRESSED, YES, SETTINGS, WHO_SET, AWAY, PACE, MIRROR, ABOUT];
+const STEPS: &[&str] =
+    &[FIRST, LOG, AGENTS, SUPPRESSED, YES, SETTINGS, WHO_SET, AWAY, PACE, MIRROR, ABOUT, OWNERS, JOINED, REFUSALS];
 
 /// Key in `tb_meta`.
 const FORMAT_KEY: &str = "engine-format";
@@ -297,6 +298,29 @@ CREATE TRIGGER engine_run_gone AFTER DELETE ON engine_run WHEN OLD.model IS NOT 
     DELETE FROM engine_about WHERE model = OLD.model AND run = OLD.id
     AND record IN (SELECT value FROM json_each(OLD.request, '$.records'));
 END;
+";
+
+/// Who owned a rule with each of its versions, of earlier ones as far as it can be told; and on which one each was made.
+const OWNERS: &str = "
+ALTER TABLE engine_rule_version ADD COLUMN owner INTEGER NOT NULL DEFAULT 0;  -- res.users
+ALTER TABLE engine_rule_version ADD COLUMN base INTEGER;  -- the version that counted when it was made; of earlier ones unknown
+UPDATE engine_rule_version SET owner = coalesce(
+    (SELECT r.owner FROM engine_rule r WHERE r.name = rule AND r.version = engine_rule_version.version), author);
+";
+
+/// Whoever adds records to a run that waits says which: before, all of them were looked up at each.
+const JOINED: &str = "DROP TRIGGER engine_run_joined;";
+
+/// What rules before writes refused last.
+const REFUSALS: &str = "
+CREATE TABLE engine_refusal (
+    rule TEXT NOT NULL, nth INTEGER NOT NULL,   -- from 1; the newest few are kept
+    at INTEGER NOT NULL, actor INTEGER NOT NULL,
+    kind TEXT NOT NULL,                  -- create, update, delete
+    record INTEGER,                      -- the first; none: a new one
+    message TEXT NOT NULL,
+    PRIMARY KEY (rule, nth)
+) STRICT, WITHOUT ROWID;
 ";
 
 /// Whether the file has the engine's tables, as this program knows them.

@@ -452,6 +452,31 @@ fn what_would_be_let_go_is_what_is_let_go() {
 }
 
 #[test]
+fn what_nobody_saw_to_is_kept_for_a_year_at_least_and_not_for_ever() {
+    let none = Retention { bytes_per_rule: Some(0), runs_per_rule: Some(0), ..Retention::default() };
+    let world = scored(Config { retention: none, ..Config::default() });
+    for name in ["Warehouse", "Silo", "Barn"] {
+        lead(&world, name, 20_000.0);
+    }
+    world.settle();
+    let unsettled =
+        "UPDATE engine_run SET state = CASE id WHEN 1 THEN 'dead' WHEN 2 THEN 'outcome-unknown' ELSE state END";
+    world.commit(move |conn| conn.execute(unsettled, []).map_err(DbError::from));
+    let kept = || {
+        let (before, going) = (world.count("SELECT count(*) FROM engine_run"), world.engine.going(&none).unwrap().runs);
+        let gone = block_on(world.engine.retain()).unwrap().runs;
+        let after = world.count("SELECT count(*) FROM engine_run");
+        assert_eq!((going, before - after), (gone, u32::try_from(gone).unwrap()));
+        after
+    };
+    assert_eq!(kept(), 2);
+    world.pass(Duration::from_secs(364 * 86_400));
+    assert_eq!(kept(), 2);
+    world.pass(Duration::from_secs(2 * 86_400));
+    assert_eq!(kept(), 0);
+}
+
+#[test]
 fn the_file_shrinks_when_runs_are_let_go() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("crm.db");
@@ -611,6 +636,22 @@ fn a_backfill_that_was_interrupted_goes_on_where_it_stopped() {
     assert_eq!(fill().unwrap().records, 520, "it came to its end, and begins anew");
 }
 
+// Shows: F090
+#[test]
+fn of_two_equal_backfills_at_once_each_record_is_queued_by_one() {
+    let world = World::new();
+    marked(&world);
+    let leads: Vec<Id> = (0..2).map(|_| world.lead("Chairs")).collect();
+    // The second one meets the end that the first one has yet to find.
+    let done = block_on(async {
+        let fill = || world.engine.backfill("mark", "[]", ADMIN);
+        tokio::join!(fill(), fill())
+    });
+    assert_eq!(done.0.unwrap().records + done.1.unwrap().records, leads.len());
+    assert_eq!(world.runs_of("mark").len(), leads.len());
+    assert_eq!(block_on(world.engine.backfill("mark", "[]", ADMIN)).unwrap().records, leads.len(), "a new one");
+}
+
 #[test]
 fn a_run_is_found_by_each_of_its_records() {
     let world = World::new();
@@ -661,14 +702,17 @@ fn a_database_of_the_first_format_gets_its_log_and_threads() {
                      ALTER TABLE engine_proposal DROP COLUMN yes_until; \
                      DROP TABLE engine_setting; DROP TABLE engine_pace; DROP TABLE engine_paced; \
                      DROP INDEX engine_run_away; ALTER TABLE engine_run DROP COLUMN away_since; \
-                     DROP TRIGGER engine_run_made; DROP TRIGGER engine_run_joined; DROP TRIGGER engine_run_gone; \
+                     DROP TRIGGER engine_run_made; DROP TRIGGER engine_run_gone; \
                      DROP TABLE engine_about; CREATE INDEX engine_run_record ON engine_run (model, record, id); \
+                     DROP TABLE engine_refusal; ALTER TABLE engine_rule_version DROP COLUMN owner; \
+                     ALTER TABLE engine_rule_version DROP COLUMN base; \
                      UPDATE tb_meta SET value = '1' WHERE key = 'engine-format'";
         conn.execute_batch(older).map_err(DbError::from)
     });
     let world = World::on(world.engine.database().clone(), Config::default());
     lead(&world, "Silo", 20_000.0);
     world.settle();
+    assert_eq!(world.count("SELECT owner FROM engine_rule_version"), ADMIN);
     let runs = world.runs_of("scored");
     assert!(runs.len() >= 2 && runs.iter().all(|run| run.state == RunState::Succeeded), "{runs:?}");
     assert!(runs.iter().all(|run| world.run(run.id).attempts.len() == 1));

@@ -4,14 +4,14 @@ use std::time::Duration;
 
 use guest_artifacts::{DEMO_LOOP_FOREVER, HIGH_VALUE_ORDER};
 use triggerbox_automation::{
-    Origin,
+    Config, Origin,
     engine::{Fault, Work},
     runs::{RunId, RunState},
 };
-use triggerbox_model::{event::Trigger, value::Value};
+use triggerbox_model::{call::Call, event::Trigger, value::Value};
 use triggerbox_store::db::DbError;
 
-use crate::world::{ADMIN, World, block_on, create, write};
+use crate::world::{ADMIN, World, block_on, create, fields, write};
 
 fn queued(world: &World) -> RunId {
     world.script(&HIGH_VALUE_ORDER);
@@ -42,6 +42,36 @@ fn a_run_whose_lease_is_over_is_given_to_another_worker() {
     assert_eq!(world.settle(), 1);
     let summary = world.run(run).summary;
     assert_eq!((summary.state, summary.attempt), (RunState::Succeeded, 2));
+}
+
+// Shows: F009
+#[test]
+fn a_run_that_waits_is_skipped_when_its_rule_is_on_another_model_by_then() {
+    let world = World::with(Config { pause_after: 1, ..Config::default() });
+    let rule = |model: &str, field: &str| {
+        world.rule(&format!(
+            "name = \"tidy\"\nmodel = \"{model}\"\ndebounce = 60\ntrigger = {{ on = \"updated\" }}\n\
+             actions = [{{ script = \"update-record\", parameters = {{ values = \"{field} = Ghent\" }} }}]"
+        ));
+    };
+    let leads = world.search("crm.lead", "[]");
+    let order = world.search("sale.order", "[]").into_iter().find(|order| leads.contains(order)).unwrap();
+    let city = world.value("crm.lead", order, "city");
+    rule("sale.order", "note");
+    let before = world.write("sale.order", order, &[("client_order_ref", Value::text("7"))]);
+    rule("crm.lead", "city");
+    // A lead does not join the run of an order.
+    let other = leads.into_iter().find(|lead| *lead != order).unwrap();
+    let after = world.write("crm.lead", other, &[("phone", Value::text("7"))]);
+    assert_eq!((before.len(), after.len()), (1, 1));
+    world.pass(Duration::from_secs(61));
+    world.settle();
+    let ended = |run: RunId| world.run(run).summary;
+    let skipped = ended(before[0]);
+    assert_eq!((skipped.state, skipped.code.as_deref()), (RunState::Skipped, Some("model-changed")));
+    assert!(skipped.message.unwrap().contains("on `sale.order`, and the rule is on `crm.lead` now"));
+    assert_eq!(world.value("crm.lead", order, "city"), city);
+    assert_eq!(ended(after[0]).state, RunState::Succeeded, "that was no failure of the rule");
 }
 
 #[test]
@@ -100,7 +130,7 @@ fn no_two_runs_wait_for_each_other() {
         "name = \"tidy\"\nmodel = \"crm.lead\"\ndebounce = 60\ntrigger = { on = \"updated\", fields = [\"phone\"] }\n\
          actions = [{ script = \"update-record\", parameters = { values = \"city = Ghent\" } }]",
     );
-    let (one, other) = (world.lead("Chairs"), world.lead("Tables"));
+    let [one, other, third] = ["Chairs", "Tables", "Lamps"].map(|name| world.lead(name));
     let call = |leads: &[u32], phone: &str| {
         world.change(vec![write("crm.lead", leads, &[("phone", Value::text(phone))])]).runs
     };
@@ -109,7 +139,7 @@ fn no_two_runs_wait_for_each_other() {
     let first = call(&[one], "2")[0];
     // Behind the other one on one record, and alone on the second.
     block_on(world.engine.retry(both)).unwrap();
-    let behind = call(&[other], "3");
+    let behind = call(&[third, other], "3");
     assert_eq!(behind.len(), 1, "who joined the first one would have it wait for one that waits for it");
     assert!(call(&[other], "4").is_empty(), "and those that follow join this one");
     world.pass(Duration::from_secs(61));
@@ -123,6 +153,36 @@ fn no_two_runs_wait_for_each_other() {
     assert_eq!(world.run(first[0]).firing.records, [one, other]);
     world.pass(Duration::from_secs(61));
     assert_eq!((world.settle(), world.count("SELECT count(*) FROM engine_lane")), (1, 0));
+}
+
+// Shows: F086
+#[test]
+fn a_run_that_waits_takes_in_others_up_to_a_thousand_records() {
+    let world = World::new();
+    world.rule(
+        "name = \"tidy\"\nmodel = \"crm.lead\"\ndebounce = 60\ntrigger = { on = \"updated\", fields = [\"phone\"] }\n\
+         actions = [{ script = \"update-record\", parameters = { values = \"city = Ghent\" } }]",
+    );
+    let new = vec![fields(&[("name", Value::text("Chairs"))]); 1_002];
+    world.change(vec![Call::Create { model: "crm.lead".to_owned(), values: new }]);
+    let mut leads = world.search("crm.lead", "[('name', '=', 'Chairs')]");
+    leads.sort_unstable();
+    let call = |leads: &[u32], phone: &str| {
+        world.change(vec![write("crm.lead", leads, &[("phone", Value::text(phone))])]).runs
+    };
+    let first = call(&leads[..999], "1")[0];
+    assert!(call(&leads[999..1_000], "2").is_empty(), "there is room for one more");
+    let second = call(&leads[1_000..1_001], "3");
+    assert_eq!(second.len(), 1, "and for no other");
+    // Each record's next fire joins the run that it is in; what is new joins the newest.
+    assert!(call(&leads[..1], "4").is_empty());
+    assert!(call(&leads[1_001..], "5").is_empty());
+    for (run, records) in [(first, &leads[..1_000]), (second[0], &leads[1_000..])] {
+        let detail = world.run(run);
+        assert_eq!((detail.firing.records.as_slice(), detail.summary.class.as_str()), (records, "async"));
+        let about = world.count(&format!("SELECT count(*) FROM engine_about WHERE run = {run}"));
+        assert_eq!(usize::try_from(about).unwrap(), records.len());
+    }
 }
 
 #[test]

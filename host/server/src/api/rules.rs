@@ -221,11 +221,14 @@ pub(crate) async fn edit<T: Send + 'static, E: From<DbError> + Into<Problem> + S
     let policy = app.engine().policy()?;
     let (by, administrator, at) = (caller.user, caller.administrator, app.engine().clock().now());
     let ownership = if how.ask_owner { Ownership::Ask } else { Ownership::Take };
-    app.write(move |conn| {
-        let edit = Edit { by, at, note: &how.note, ownership, administrator };
-        work(Ground { conn, env: &env, policy: &policy }, &edit)
-    })
-    .await
+    let done = app
+        .write(move |conn| {
+            let edit = Edit { by, at, note: &how.note, ownership, administrator };
+            work(Ground { conn, env: &env, policy: &policy }, &edit)
+        })
+        .await?;
+    app.engine().rules_changed();
+    Ok(done)
 }
 
 /// A set of rules.
@@ -537,6 +540,9 @@ pub(crate) async fn causes(app: &App, caller: &Caller, rule: &str, record: Optio
     let mut causes = app.engine().diagnose(caller.user, rule, record).await?;
     let seen = seen_of(app, caller, causes.iter().filter_map(|cause| cause.run).collect()).await?;
     for cause in &mut causes {
+        if let Some(sentence) = cause.for_others.take().filter(|_| !caller.administrator) {
+            cause.sentence = sentence;
+        }
         if let Some(run) = cause.run.filter(|run| !seen.contains(run)) {
             cause.sentence =
                 format!("its last run, {run}, is about records that you may not read, and says why itself");
