@@ -360,6 +360,45 @@ async fn answers_that_break_off_stay_charged_and_clear_refusals_do_not() {
     assert_eq!(book.used(Scope::Run, "run-1"), worst);
 }
 
+// Shows: F055, F059
+#[tokio::test]
+async fn each_try_that_a_model_may_have_answered_is_charged_and_one_that_a_budget_has_not_is_not_made() {
+    // What a proxy says while the model behind it works on; who is too busy has not begun.
+    let steps = vec![
+        Step::status(504, "late"),
+        Step::status(503, "busy"),
+        Step::status(408, "late"),
+        Step::json(&answer("openai", "Hello.")),
+        Step::status(500, "oops"),
+    ];
+    let server = Server::start(steps).await;
+    let (clock, book) = (TestClock::new(), Book::new());
+    let outside = outside(live("openai", &server, &clock), None, &book, &clock);
+    let worst = outside.services.models.worst_case(&question("?")).unwrap();
+    let mut calls = outside.start("run-1", 0, &agent_limits());
+    assert_eq!(completion(calls.complete(question("?")).await.unwrap()).text, "Hello.");
+    let answered = Amount { calls: 1, tokens: 120, micro_euro: 180 };
+    let charged = worst.plus(worst).plus(answered);
+    assert_eq!(book.used(Scope::Run, "run-1"), charged, "two that may have cost, and the answer");
+    assert_eq!(outside.spender.spent.total(), charged);
+    let states: Vec<_> = book.calls("run-1").into_iter().map(|call| call.state).collect();
+    assert_eq!(states, ["unknown", "unknown", "answered"]);
+    // Another attempt has the answer for nothing.
+    let mut again = outside.start("run-1", 0, &agent_limits());
+    assert_eq!(completion(again.complete(question("?")).await.unwrap()).text, "Hello.");
+    assert_eq!((book.used(Scope::Run, "run-1"), server.seen().len()), (charged, 4));
+    // It fails to the end: each of the four tries is charged.
+    let error = calls.complete(question("!")).await.unwrap().unwrap_err();
+    assert_eq!((error.code.as_str(), server.seen().len()), ("llm-provider-failed", 8), "{error}");
+    assert_eq!(book.used(Scope::Run, "run-1").tokens, charged.tokens + 4 * worst.tokens);
+    // Where the budget has only two, there is no third.
+    let mut narrow = outside.start("run-2", 0, &limits("llm-calls", 2));
+    let over = breach(narrow.complete(question("?")).await.unwrap_err());
+    assert_eq!((over.limit, over.scope, over.max), (Limit::LlmCalls, Scope::Run, 2), "{over}");
+    assert_eq!(server.seen().len(), 10);
+    assert_eq!(book.used(Scope::Run, "run-2").calls, 2);
+}
+
 #[tokio::test]
 async fn what_a_script_within_the_run_spent_is_the_attempts_also_when_it_is_cut_off() {
     let server = Server::start(vec![Step::json(&answer("openai", "Hello.")), Step::Stall]).await;

@@ -124,24 +124,29 @@ async fn a_busy_provider_is_asked_again_when_it_says() {
 
 #[tokio::test]
 async fn a_provider_that_stays_busy_or_broken_is_given_up() {
-    for (step, code, text, tries) in [
+    for (step, code, text, tries, may_have_cost) in [
         (
             Step::Say(429, vec![("retry-after", "3".into())], "{}".into()),
             "llm-rate-limited",
             "takes requests again in 3 s",
             4,
+            false,
         ),
         // Longer than anybody should wait.
-        (Step::Say(429, vec![("retry-after", "3600".into())], "{}".into()), "llm-rate-limited", "in 3600 s", 1),
-        (Step::status(500, "oops"), "llm-provider-failed", "test failed (500) 4 times in a row", 4),
-        (Step::status(529, "overloaded"), "llm-provider-failed", "(529)", 4),
+        (Step::Say(429, vec![("retry-after", "3600".into())], "{}".into()), "llm-rate-limited", "in 3600 s", 1, false),
+        (Step::status(500, "oops"), "llm-provider-failed", "test failed (500) 4 times in a row", 4, true),
+        (Step::status(408, "late"), "llm-provider-failed", "(408)", 4, true),
+        (Step::status(504, "late"), "llm-provider-failed", "(504)", 4, true),
+        // Too busy to begin.
+        (Step::status(503, "busy"), "llm-provider-failed", "(503)", 4, false),
+        (Step::status(529, "overloaded"), "llm-provider-failed", "(529)", 4, false),
     ] {
         let server = Server::start(vec![step]).await;
         let error = live("anthropic", &server, &TestClock::new()).ask(&question("?")).await.unwrap_err();
         assert_eq!(error.code(), code, "{error}");
         assert!(error.to_string().contains(text), "{error}");
         assert_eq!(server.seen().len(), tries);
-        assert!(!error.may_have_cost());
+        assert_eq!(error.may_have_cost(), may_have_cost, "{error}");
     }
 }
 
