@@ -101,6 +101,45 @@ async fn tools_go_out_and_tool_calls_come_back() {
     assert_eq!(sent["tools"][0]["input_schema"], json!({ "type": "object" }));
 }
 
+// Shows: F036
+#[tokio::test]
+async fn calls_of_an_answer_that_was_cut_are_none() {
+    let call = |arguments: &str| json!({ "id": "t1", "function": { "name": "update", "arguments": arguments } });
+    let openai = json!({
+        "model": "small", "usage": { "prompt_tokens": 1, "completion_tokens": 1 },
+        "choices": [{ "finish_reason": "length", "message": {
+            "content": "Both.", "tool_calls": [call("{\"ids\":[7]}"), call("{\"ids\":[7"), { "id": "t3" }],
+        } }],
+    });
+    let block = |input| json!({ "type": "tool_use", "id": "t1", "name": "update", "input": input });
+    let anthropic = |stop: &str| {
+        json!({
+            "model": "small", "stop_reason": stop, "usage": { "input_tokens": 1, "output_tokens": 1 },
+            "content": [{ "type": "text", "text": "Both." }, block(json!({ "ids": [7] })), block(json!({}))],
+        })
+    };
+    let cut = [
+        ("openai", openai),
+        ("anthropic", anthropic("max_tokens")),
+        ("anthropic", anthropic("model_context_window_exceeded")),
+    ];
+    for (kind, answer) in cut {
+        let server = Server::start(vec![Step::json(&answer)]).await;
+        let completion = live(kind, &server, &TestClock::new()).ask(&tool_question()).await.unwrap().completion;
+        assert_eq!((completion.text.as_str(), completion.finish), ("Both.", Finish::Length), "{kind}");
+        assert_eq!(completion.calls, [], "{kind}");
+    }
+    // An answer by a schema, too, says that it was cut.
+    let structured = json!({
+        "model": "small", "stop_reason": "max_tokens", "usage": { "input_tokens": 1, "output_tokens": 1 },
+        "content": [{ "type": "tool_use", "id": "t1", "name": "answer", "input": { "score": 7 } }],
+    });
+    let server = Server::start(vec![Step::json(&structured)]).await;
+    let request = LlmRequest { output_schema: Some(r#"{"type":"object"}"#.into()), ..question("?") };
+    let completion = live("anthropic", &server, &TestClock::new()).ask(&request).await.unwrap().completion;
+    assert_eq!((completion.text.as_str(), completion.finish), (r#"{"score":7}"#, Finish::Length));
+}
+
 // Shows: F087
 #[tokio::test]
 async fn a_busy_provider_is_asked_again_when_it_says() {
