@@ -290,13 +290,23 @@ impl Calls {
     /// One question and its answer, through the ledger.
     async fn ask(&mut self, request: &LlmRequest) -> Result<Result<Completion, Error>, Halt> {
         self.unavailable = None;
-        let worst = match self.outside.services.models.worst_case(request) {
-            Ok(worst) => worst,
-            Err(error) => return Ok(Err(error.into())),
-        };
+        let worst = self.outside.services.models.worst_case(request);
         let kept = self.what_is_new(request);
         let hash = self.said.hash(&self.script, request);
-        let mut intent = self.intent(Kind::Model, hash, kept, self.accounts(), worst);
+        let charged = worst.as_ref().copied().unwrap_or_default();
+        let mut intent = self.intent(Kind::Model, hash, kept, self.accounts(), charged);
+        let worst = match worst {
+            Ok(worst) => worst,
+            // Nobody can be asked any more; an answer that is paid for counts all the same.
+            Err(error) => {
+                if let Some(reply) = self.outside.ledger.known(intent).await? {
+                    return Ok(reply.and_then(completion));
+                }
+                // It is kept nowhere: whatever is asked next is kept whole.
+                (self.said, self.written) = (Said::default(), Written::default());
+                return Ok(Err(error.into()));
+            }
+        };
         let mut tries = 0;
         let (call, answered) = loop {
             self.in_time()?;

@@ -291,6 +291,44 @@ async fn a_question_whose_answer_was_lost_is_charged_at_its_worst_and_asked_agai
 
 // Shows: F059
 #[tokio::test]
+async fn a_stored_answer_counts_also_when_its_model_is_configured_no_more() {
+    let server = Server::start(vec![Step::json(&answer("openai", "Hello."))]).await;
+    let (clock, book) = (TestClock::new(), Book::new());
+    let named = |text: &str| LlmRequest { model: Some("test/small".into()), ..question(text) };
+    let before = outside(live("openai", &server, &clock), None, &book, &clock);
+    completion(before.start("run-1", 0, &agent_limits()).complete(named("?")).await.unwrap());
+    let spent = book.used(Scope::Run, "run-1");
+    // The host is started anew, with other models; then with none.
+    let mut other = crate::support::config("openai", &server.url);
+    other.providers[0].models[0].name = "large".into();
+    let any: Arc<dyn triggerbox_llm::Clock> = Arc::clone(&clock) as _;
+    for (models, code) in
+        [(Models::live(other, &any, &env).unwrap(), "unknown-llm-model"), (Models::none(), "llm-not-configured")]
+    {
+        let mut calls = outside(models, None, &book, &clock).start("run-1", 0, &agent_limits());
+        assert_eq!(completion(calls.complete(named("?")).await.unwrap()).text, "Hello.");
+        let error = calls.complete(named("Another?")).await.unwrap().unwrap_err();
+        assert_eq!(error.code, code, "{error}");
+    }
+    assert_eq!((server.seen().len(), book.calls("run-1").len()), (1, 1));
+    assert_eq!(book.used(Scope::Run, "run-1"), spent, "paid for once");
+}
+
+#[tokio::test]
+async fn a_question_that_nobody_was_asked_is_kept_with_the_next_one() {
+    let server = Server::start(vec![Step::json(&answer("openai", "Hello."))]).await;
+    let (clock, book) = (TestClock::new(), Book::new());
+    let mut calls = outside(live("openai", &server, &clock), None, &book, &clock).start("run-1", 0, &agent_limits());
+    let mut request = LlmRequest { model: Some("test/gone".into()), ..question("Who are you?") };
+    assert_eq!(calls.complete(request.clone()).await.unwrap().unwrap_err().code, "unknown-llm-model");
+    request.model = None;
+    completion(calls.complete(request).await.unwrap());
+    assert!(book.calls("run-1")[0].request.contains("Who are you?"), "{:?}", book.calls("run-1"));
+    assert!(server.seen()[0].json().to_string().contains("Who are you?"));
+}
+
+// Shows: F059
+#[tokio::test]
 async fn at_whatever_step_a_host_dies_the_next_attempt_does_what_the_rule_says() {
     let deaths = [Death::BeforeIntent, Death::IntentStored, Death::Answered, Death::AnswerStored];
     // Requests that went out in all, by step; where it is known that none did, none more than that.
