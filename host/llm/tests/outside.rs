@@ -641,6 +641,23 @@ async fn a_secret_is_filled_in_by_the_host_and_taken_out_of_answers() {
 }
 
 #[tokio::test]
+async fn an_answer_in_which_a_secret_cannot_be_looked_for_is_refused() {
+    for (encoding, refused) in [("gzip", true), ("br", true), ("Identity", false)] {
+        let packed = Step::Say(200, vec![("content-encoding", encoding.to_owned())], "packed".into());
+        let shop = Shop::start(vec![packed]).await;
+        // Without a secret, what is packed is the script's to unpack.
+        assert_eq!(response(shop.send(shop.request("GET", "/api/plain")).await).body, b"packed", "{encoding}");
+        let mut asked = shop.request("GET", "/api/orders");
+        asked.headers = vec![("Authorization".into(), "Bearer ${secret:shop}".into())];
+        let reply = shop.send(asked).await;
+        assert_eq!(reply.as_ref().err().map(|error| error.code.as_str()), refused.then_some("http-answer-packed"));
+        for seen in shop.server.seen() {
+            assert!(seen.head.to_ascii_lowercase().contains("accept-encoding: identity"), "{}", seen.head);
+        }
+    }
+}
+
+#[tokio::test]
 async fn a_secret_goes_to_its_host_and_header_only() {
     let shop = Shop::start(vec![Step::status(200, "ok")]).await;
     let error = |header: &str, value: &str| {
@@ -654,7 +671,17 @@ async fn a_secret_goes_to_its_host_and_header_only() {
     assert!(refused.message.contains("another header than `x-other`"));
     assert!(error("authorization", "${secret:none}").await.message.contains("is not configured"));
     assert!(error("authorization", "${secret:shop").await.message.contains("has no end"));
-    for header in ["Host", "content-length", "Transfer-Encoding", "proxy-authorization", "bad name", ""] {
+    for header in [
+        "Host",
+        "content-length",
+        "Transfer-Encoding",
+        "proxy-authorization",
+        "Accept-Encoding",
+        "range",
+        "If-Range",
+        "bad name",
+        "",
+    ] {
         assert_eq!(error(header, "x").await.code, "bad-header", "{header}");
     }
     assert_eq!(error("x-split", "a\r\nx-injected: b").await.code, "bad-header");
