@@ -241,6 +241,11 @@ fn a_server_action_is_refused_with_line_and_reason() {
     for (code, reason) in [
         ("x = 1\nimport os", "line 2: there is no import"),
         ("record.name = 'x'", "line 1: attributes cannot be assigned; write record['name'] = "),
+        ("x = 1\nx = record.__class__", "line 2: the name '__class__' is forbidden"),
+        // Letters that Python takes for others.
+        ("x = 1\nx = record._\u{ff3f}class_\u{ff3f}", "line 2: the name '__class__' is forbidden"),
+        ("x = list.\u{ff4d}ro", "line 1: the name 'mro' is forbidden"),
+        ("match 1:\n    case a__b:\n        pass", "line 2: the name 'a__b' is forbidden"),
         ("def f(a):\n    return records.filtered(lambda r: r.id > a)", "line 2: 'a' belongs to the function around"),
         ("log(record.name)\nenv.cr.commit()", "env.cr.commit() would apply half of a run"),
         ("record.write({'name': 'x'})\nlog(str(record.nothing_such))", "has no attribute"),
