@@ -329,6 +329,22 @@ fn a_server_action_finds_a_webhook_s_payload() {
 }
 
 #[test]
+fn a_server_action_maps_no_records_as_odoo_does() {
+    let crm = Crm::new();
+    let lead = crm.create("crm.lead", &[("name", Value::text("A lead"))]);
+    let code = "none = model.browse()\n\
+                log(str(none.mapped(lambda r: r.partner_id)))\n\
+                log(str(none.mapped(lambda r: r.expected_revenue * 2)))\n\
+                log(str(none.mapped('partner_id')))\n\
+                log(str(none.mapped('name')))\n\
+                log(str([records.mapped('') == records, none.mapped('') == none, records.mapped('name')]))";
+    let (report, log) = server_action(&crm, &[lead], code);
+    assert!(matches!(report.verdict, Verdict::Applied(_)), "{:?}", report.verdict);
+    let wanted = ["info res.partner()", "info []", "info res.partner()", "info []", "info [True, True, ['A lead']]"];
+    assert_eq!(log, wanted);
+}
+
+#[test]
 fn a_server_action_makes_archived_lines_with_lists_of_their_own() {
     let crm = Crm::new();
     let grants = [

@@ -144,11 +144,15 @@ class Recordset(Methods):
         return value
 
     def mapped(self, what):
+        if not what:
+            return self
         if not isinstance(what, str):
+            if not self._ids:
+                # Of which model the result is, only the function can tell.
+                found = what(self)
+                return found if isinstance(found, Recordset) else []
             found = [what(record) for record in self]
-            if found and isinstance(found[0], Recordset):
-                return found[0].union(*found[1:])
-            return found or self
+            return found[0].union(*found[1:]) if isinstance(found[0], Recordset) else found
         current = self
         for name in what.split("."):
             info = self.env._store.fields(current._name).get(name)
