@@ -234,6 +234,28 @@ fn a_thousand_records_and_three_of_their_fields_are_four_host_calls() {
     assert!(calls <= 4, "{calls} host calls");
 }
 
+// Shows: F014
+#[test]
+fn many_records_are_made_in_one_host_call_and_given_the_same_list_in_one() {
+    let crm = Crm::new();
+    let grants = ["res.partner:read,write,create:name,category_id", "res.partner.category:read,create:name"];
+    let code = "tags = env['res.partner.category'].create([{'name': name} for name in ('Old', 'Both', 'New')])\n\
+                old, both, new = tags\n\
+                many = model.create([{'name': 'One of many', 'category_id': [(4, old.id), (4, both.id)]}] * 200)\n\
+                log(str([len(many), len(model.create([]))]))\n\
+                many[100:].write({'category_id': [(5, 0, 0), (4, new.id), (4, both.id), (3, new.id)]})";
+    let how = How { grants: &grants, ..How::default() };
+    let (report, log) = action_in(&crm, "res.partner", &[], code, &how);
+    assert!(matches!(report.verdict, Verdict::Applied(_)), "{:?} {log:?}", report.verdict);
+    assert_eq!(log, ["info [200, 0]"]);
+    assert_eq!(report.used.get(Limit::WriteCalls), 3, "the tags, the partners, and half of them again");
+    let made = crm.search("res.partner", "[('name', '=', 'One of many')]");
+    assert_eq!(made.len(), 200);
+    let tags = |id: &u32| crm.names("res.partner", *id, "category_id", "res.partner.category");
+    let count = |wanted: &[&str]| made.iter().filter(|id| tags(id) == wanted).count();
+    assert_eq!((count(&["Both", "Old"]), count(&["Both"])), (100, 100));
+}
+
 #[test]
 fn a_server_action_is_refused_with_line_and_reason() {
     let crm = Crm::new();
