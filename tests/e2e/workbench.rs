@@ -193,6 +193,16 @@ fn a_run_becomes_a_scenario() {
     let said = ends(folder, 0, &["test", "lead-scoring.wasm"]);
     assert!(said.contains("ok      run-1"), "{said}");
 
+    // Budgets of other limits hold, too.
+    let budgets = "host-calls = 1\nrecords-read = 100\nwrite-calls = 0\nmemory = 1\n";
+    fs::write(folder.join("scenarios/run-1.toml"), format!("{scenario}{budgets}")).unwrap();
+    let said = ends(folder, 1, &["test", "lead-scoring.wasm"]);
+    for limit in ["host-calls", "write-calls", "memory"] {
+        assert!(said.contains(&format!("budget {limit}\n")), "{limit}: {said}");
+    }
+    assert!(!said.contains("budget records-read") && !said.contains(": recording"), "{said}");
+    fs::write(folder.join("scenarios/run-1.toml"), scenario).unwrap();
+
     // Another script does not do the same, and the place of the recording is told.
     component(folder, &HIGH_VALUE_ORDER);
     let said = ends(folder, 1, &["test", "high-value-order.wasm"]);

@@ -11,7 +11,7 @@ use serde::Serialize;
 use triggerbox_model::{
     allowance::Allowance,
     call::{ASKING, Answer, Call, RUN_SCRIPT, Reply},
-    limits::Limit,
+    limits::{Limit, PerLimit},
     value::{FIRST_PROVISIONAL_ID, Id},
 };
 use triggerbox_sandbox::{Ending, Host, HostFault, LogLevel, Script};
@@ -54,6 +54,9 @@ pub struct Replayed {
     pub fuel_then: u64,
     /// The fuel that it used this time.
     pub fuel: u64,
+    /// What it used of each limit this time; the host's time for its calls is not that of the run.
+    #[serde(skip)]
+    pub used: PerLimit,
     /// What it logged.
     pub log: Vec<(LogLevel, String)>,
 }
@@ -67,14 +70,14 @@ pub async fn replay(script: &Script, recording: &Recording) -> Replayed {
         limits.max.set(limit, limits.get(limit).max(REPLAY_TIME));
     }
     let run = script.run(recording.event.clone(), limits, host).await;
-    let fuel = run.used.get(Limit::Fuel);
+    let (used, fuel) = (run.used, run.used.get(Limit::Fuel));
     let Some(player) = run.host.downcast::<Player>() else {
         let verdict = Verdict::Undecidable("the sandbox returned another run's host".to_owned());
-        return Replayed { verdict, ending: run.ending, fuel_then: recording.fuel, fuel, log: Vec::new() };
+        return Replayed { verdict, ending: run.ending, fuel_then: recording.fuel, fuel, used, log: Vec::new() };
     };
     let same_version = script.hash().to_string() == recording.script && script.fingerprint() == recording.engine;
     let verdict = judge(recording, &player, &run.ending, same_version, fuel);
-    Replayed { verdict, ending: run.ending, fuel_then: recording.fuel, fuel, log: player.log }
+    Replayed { verdict, ending: run.ending, fuel_then: recording.fuel, fuel, used, log: player.log }
 }
 
 /// Runs a script on what was recorded, and records it again: for recordings whose answers were changed, so that the script
