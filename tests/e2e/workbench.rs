@@ -233,6 +233,37 @@ fn what_came_is_accepted_where_it_is_blessed() {
     assert_eq!((&json["passed"], &json["tests"][0]["result"]), (&Json::from(1), &Json::from("passed")));
 }
 
+// Shows: F078
+#[test]
+fn what_blessing_does_not_mend_still_fails_and_keeps_no_other_file_from_it() {
+    let place = tempfile::tempdir().unwrap();
+    let folder = place.path();
+    component(folder, &HIGH_VALUE_ORDER);
+    let write = |name: &str, text: &str| {
+        fs::create_dir_all(folder.join("scenarios")).unwrap();
+        fs::write(folder.join("scenarios").join(name), text).unwrap();
+    };
+    let when = "[when]\nrecords = [\"@demo.order_3\"]\nparameters = { threshold = 1 }\n";
+    let old = "\n[expect]\nmessage = \"old\"\n";
+    // In a form that nothing can be written into.
+    write("a-inline.toml", &format!("expect = {{ message = \"old\" }}\n{when}"));
+    write("b-budget.toml", &format!("{when}{old}\n[budgets]\nfuel = 1\n"));
+    write("c-unsent.toml", &format!("{when}\n[[answers]]\nrequest = \"GET https://example.com/\"\n{old}"));
+    write("d-good.toml", &format!("{when}{old}"));
+    let said = ends(folder, 2, &["test", "high-value-order.wasm", "--bless"]);
+    assert!(said.contains("broken  a-inline") && said.contains("cannot be rewritten"), "{said}");
+    let blessed = fs::read_to_string(folder.join("scenarios/b-budget.toml")).unwrap();
+    assert!(blessed.contains("1 of 1 orders over 1"), "what came is accepted all the same: {blessed}");
+    let line = blessed.lines().position(|line| line == "fuel = 1").unwrap() + 1;
+    assert!(said.contains("FAILED  b-budget"), "{said}");
+    assert!(said.contains(&format!("scenarios/b-budget.toml:{line}: budget fuel\n    -at most 1\n")), "{said}");
+    assert!(said.contains("FAILED  c-unsent") && said.contains("`GET https://example.com/` was not sent"), "{said}");
+    assert!(said.contains("blessed d-good") && said.contains("1 passed, 3 failed"), "{said}");
+    // Without the file that is wrong, what failed is the script's.
+    fs::remove_file(folder.join("scenarios/a-inline.toml")).unwrap();
+    ends(folder, 1, &["test", "high-value-order.wasm", "--bless"]);
+}
+
 /// `call-webhook` with rights of its own: as one of the program's own scripts it has those that its parameters name.
 const SENDER: &str = r#"
 [script]
