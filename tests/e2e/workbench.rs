@@ -383,6 +383,24 @@ fn grants_are_held_against_what_the_component_imports_and_what_its_scenarios_nee
     assert_eq!(about_grants(folder, all, total), []);
 }
 
+// Shows: F094
+#[test]
+fn a_scenario_that_cannot_be_run_is_a_finding_among_the_others() {
+    let place = tempfile::tempdir().unwrap();
+    let folder = place.path();
+    let name = component(folder, &HIGH_VALUE_ORDER);
+    fs::create_dir(folder.join("scenarios")).unwrap();
+    fs::write(folder.join("scenarios/a.toml"), "[when]\nx = 1\n").unwrap();
+    fs::write(folder.join("scenarios/b.toml"), "[when]\nrecords = [\"@demo.order_1\"]\n\n[expect]\n").unwrap();
+    let said = ends(folder, 1, &["check", &name]);
+    assert!(said.contains("problem: scenarios/a.toml:2:1: unknown field `x`"), "{said}");
+    assert!(said.contains("compiles in ") && said.contains("may read, note sale.order"), "{said}");
+    let found: Json = serde_json::from_str(&ends(folder, 1, &["check", &name, "--json"])).unwrap();
+    let codes: Vec<_> = found["findings"].as_array().unwrap().iter().map(|finding| &finding["code"]).collect();
+    assert!(codes.contains(&&Json::from("broken-scenario")), "{codes:?}");
+    assert!(!codes.contains(&&Json::from("untested-grant")), "what it would need is not known: {codes:?}");
+}
+
 #[test]
 fn a_component_of_another_line_of_the_contract_is_told_which_versions_it_fits() {
     let place = tempfile::tempdir().unwrap();
