@@ -439,6 +439,22 @@ fn findings_in_sarif_follow_its_schema() {
         ends(folder, code, &["check", name, "--sarif", "findings.sarif"]);
         serde_json::from_str(&fs::read_to_string(folder.join("findings.sarif")).unwrap()).unwrap()
     });
+    // From wherever it is called, and whatever folders and files are called.
+    fs::create_dir_all(folder.join("my scripts/ä#1%")).unwrap();
+    for name in ["undescribed.wasm", "triggerbox.toml"] {
+        fs::copy(folder.join(name), folder.join("my scripts/ä#1%").join(name)).unwrap();
+    }
+    let absolute = folder.canonicalize().unwrap().join("my scripts/ä#1%/undescribed.wasm");
+    for path in [absolute.to_str().unwrap(), "./my scripts/ä#1%/undescribed.wasm"] {
+        let report: Json = serde_json::from_str(&ends(folder, 0, &["check", path, "--format", "sarif"])).unwrap();
+        let results = report["runs"][0]["results"].as_array().unwrap();
+        let uri = |result: &Json| result["locations"][0]["physicalLocation"]["artifactLocation"]["uri"].clone();
+        let uris: std::collections::BTreeSet<_> =
+            results.iter().map(|it| uri(it).as_str().unwrap().to_owned()).collect();
+        let wanted = ["triggerbox.toml", "undescribed.wasm"].map(|name| format!("my%20scripts/%C3%A4%231%25/{name}"));
+        assert_eq!(uris, wanted.into(), "{path}");
+    }
+
     let results = reports.iter().flat_map(|report| report["runs"][0]["results"].as_array().unwrap());
     let levels: Vec<_> = results.map(|result| result["level"].as_str().unwrap()).collect();
     for level in ["note", "warning", "error"] {

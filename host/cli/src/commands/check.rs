@@ -21,6 +21,7 @@ use triggerbox_workbench::{
     lint::{Finding, Known, Severity, Start, lint, sarif, start},
     scenario::{self, BadScenario, Bench, FOLDER, ScenarioFile},
 };
+use url::Url;
 
 use crate::{
     args::{CheckArgs, CheckFormat, Deny},
@@ -128,10 +129,20 @@ impl Checked<'_> {
     fn sarif(&self) -> impl serde::Serialize {
         let manifest = self.args.component.with_file_name("triggerbox.toml");
         let text = fs::read_to_string(&manifest).ok();
-        let (file, manifest) = (self.args.component.to_string_lossy(), manifest.to_string_lossy().into_owned());
-        let manifest = text.as_ref().map(|text| (manifest.as_str(), text.as_str()));
-        sarif(&file.replace('\\', "/"), manifest, &self.findings)
+        let manifest = text.as_ref().map(|text| (uri(&manifest), text.as_str()));
+        sarif(&uri(&self.args.component), manifest.as_ref().map(|(uri, text)| (uri.as_str(), *text)), &self.findings)
     }
+}
+
+/// A file as code hosts look for it: from the working folder, escaped as a part of an address.
+fn uri(path: &Path) -> String {
+    let relative = || {
+        let file = Url::from_file_path(std::path::absolute(path).ok()?).ok()?;
+        let folder = Url::from_directory_path(std::env::current_dir().ok()?).ok()?;
+        // Of another drive, there is only the whole.
+        Some(folder.make_relative(&file).unwrap_or_else(|| file.into()))
+    };
+    relative().unwrap_or_else(|| path.to_string_lossy().replace('\\', "/"))
 }
 
 /// A file's bytes, up to just more than a component may have, and its size: what is larger is refused by its size alone.
