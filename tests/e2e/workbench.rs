@@ -537,6 +537,13 @@ fn the_steps_of_the_page_on_ci_run() {
     let page = include_str!("../../docs/ci.md");
     let jobs = steps(page);
     assert_eq!(jobs.iter().map(Vec::len).collect::<Vec<_>>(), [4, 4], "{jobs:#?}");
+    // What a job did not come to is not uploaded, and nothing is for a fork.
+    let (_, upload) = page.split_once("upload-sarif@v3\n").unwrap();
+    let (condition, _) = upload.split_once("with:").unwrap();
+    for part in ["hashFiles('findings.sarif') != ''", "head.repo.full_name == github.repository"] {
+        assert!(condition.contains(part), "{condition}");
+    }
+    assert!(jobs[0].iter().any(|step| step.ends_with("--sarif findings.sarif")), "{jobs:#?}");
     let program = Path::new(env!("CARGO_BIN_EXE_triggerbox")).parent().unwrap();
     let path = std::env::join_paths(
         std::iter::once(program.to_owned()).chain(std::env::split_paths(&std::env::var_os("PATH").unwrap())),
