@@ -31,6 +31,24 @@ pub enum Verdict {
 }
 
 impl Verdict {
+    /// That of a run of several scripts: where one of them differs, the run does, whatever is not known of the others.
+    #[must_use]
+    pub fn of_all(scripts: impl IntoIterator<Item = Self>) -> Self {
+        let (mut differences, mut undecidable) = (Vec::new(), None);
+        for verdict in scripts {
+            match verdict {
+                Self::Same => {}
+                Self::Differs(how) => differences.extend(how),
+                Self::Undecidable(why) => undecidable = undecidable.or(Some(why)),
+            }
+        }
+        match undecidable {
+            _ if !differences.is_empty() => Self::Differs(differences),
+            Some(why) => Self::Undecidable(why),
+            None => Self::Same,
+        }
+    }
+
     /// The stable word.
     #[must_use]
     pub fn code(&self) -> &'static str {
@@ -344,5 +362,24 @@ impl Host for Player {
         let then = self.recording.measured.get(self.measured).copied();
         self.measured += 1;
         then.unwrap_or(left)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_run_differs_where_one_of_its_scripts_does() {
+        let differs = |how: &str| Verdict::Differs(vec![how.to_owned()]);
+        let undecidable = |why: &str| Verdict::Undecidable(why.to_owned());
+        assert_eq!(Verdict::of_all([]), Verdict::Same);
+        assert_eq!(Verdict::of_all([Verdict::Same, Verdict::Same]), Verdict::Same);
+        assert_eq!(Verdict::of_all([Verdict::Same, undecidable("a"), undecidable("b")]), undecidable("a"));
+        for verdicts in [[differs("a"), undecidable("b")], [undecidable("b"), differs("a")]] {
+            assert_eq!(Verdict::of_all(verdicts), differs("a"));
+        }
+        let both = Verdict::Differs(vec!["a".to_owned(), "b".to_owned()]);
+        assert_eq!(Verdict::of_all([differs("a"), Verdict::Same, differs("b")]), both);
     }
 }

@@ -65,7 +65,7 @@ pub(crate) fn backtest(args: &BacktestArgs) -> Result<Exit, Failure> {
     for file in files {
         let exported = Exported::load(&file)?;
         let judged = match runtime.block_on(exported.replay_on(&script)) {
-            Ok(replayed) => judge(replayed.into_iter().map(|action| action.verdict)),
+            Ok(replayed) => Verdict::of_all(replayed.into_iter().map(|action| action.verdict)),
             Err(why) => Verdict::Undecidable(why),
         };
         match judged {
@@ -90,23 +90,6 @@ pub(crate) fn backtest(args: &BacktestArgs) -> Result<Exit, Failure> {
     Ok(if ok { Exit::Ok } else { Exit::ScriptFailed })
 }
 
-/// Several scripts of one run as one: where one of them differs, the run does, whatever is not known of the others.
-fn judge(verdicts: impl IntoIterator<Item = Verdict>) -> Verdict {
-    let (mut differences, mut undecidable) = (Vec::new(), None);
-    for verdict in verdicts {
-        match verdict {
-            Verdict::Same => {}
-            Verdict::Differs(how) => differences.extend(how),
-            Verdict::Undecidable(why) => undecidable = undecidable.or(Some(why)),
-        }
-    }
-    match undecidable {
-        _ if !differences.is_empty() => Verdict::Differs(differences),
-        Some(why) => Verdict::Undecidable(why),
-        None => Verdict::Same,
-    }
-}
-
 fn runtime() -> Result<tokio::runtime::Runtime, Failure> {
     tokio::runtime::Builder::new_current_thread().enable_all().build().or_exit(Exit::Backend)
 }
@@ -123,23 +106,4 @@ fn files(folder: &Path) -> Result<Vec<PathBuf>, Failure> {
         );
     }
     Ok(files)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_run_differs_where_one_of_its_scripts_does() {
-        let differs = |how: &str| Verdict::Differs(vec![how.to_owned()]);
-        let undecidable = |why: &str| Verdict::Undecidable(why.to_owned());
-        assert_eq!(judge([]), Verdict::Same);
-        assert_eq!(judge([Verdict::Same, Verdict::Same]), Verdict::Same);
-        assert_eq!(judge([Verdict::Same, undecidable("a"), undecidable("b")]), undecidable("a"));
-        for verdicts in [[differs("a"), undecidable("b")], [undecidable("b"), differs("a")]] {
-            assert_eq!(judge(verdicts), differs("a"));
-        }
-        let both = Verdict::Differs(vec!["a".to_owned(), "b".to_owned()]);
-        assert_eq!(judge([differs("a"), Verdict::Same, differs("b")]), both);
-    }
 }
