@@ -248,9 +248,7 @@ def replacement(kind, ids, changes):
     they do more than that."""
     if len(changes) == 1 and changes[0][0] == 6:
         return tuple(int(one) for one in changes[0][2])
-    if any(code in (0, 1, 2) for code, _, _ in changes):
-        return None
-    return linked(kind, ids, changes)
+    return linked(kind, ids, changes) if all(code in (3, 4, 5, 6) for code, _, _ in changes) else None
 
 
 def linked(kind, ids, changes):
