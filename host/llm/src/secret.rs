@@ -59,7 +59,7 @@ impl Secret {
             // Three bytes are four letters: how it is written depends on how many bytes of such a group stand before it.
             shapes.extend((0..3).map(|before| within(&alphabet, secret, before)));
         }
-        shapes.sort_by_key(|shape| std::cmp::Reverse(shape.len()));
+        shapes.sort_by(|a, b| b.len().cmp(&a.len()).then_with(|| a.cmp(b)));
         shapes.dedup();
         shapes
     }
