@@ -1031,8 +1031,8 @@ fn what_is_grounded_states_only_figures_that_were_read() {
     assert_eq!(report.diff.records.len(), 1, "{}", report.diff);
     let question = asked(&agent.crm, &report).pop().unwrap();
     assert!(question.contains("You did not read 31415"), "{question}");
-    // Who insists has nothing done.
-    let (report, _) = agent.run(&[1], &[read, note(&good), json!("31415 in all."), json!("31415, I say.")]);
+    // Who insists, however it is written, has nothing done.
+    let (report, _) = agent.run(&[1], &[read, note(&good), json!("EUR31415 in all."), json!("３１４１５, I say.")]);
     assert_eq!(report.verdict.message().as_deref(), Some("the answer states 31415, which was not read"));
     assert!(report.diff.is_empty());
 }

@@ -38,6 +38,7 @@ const NOT_OFFERED: &[(&str, &str)] = &[
     ("llm.complete", "llm-not-configured"),
     ("http.send", "http-not-configured"),
     ("http.post", "http-not-configured"),
+    ("http.json", "http-not-configured"),
 ];
 
 /// What a script must make of the answers that [`services`] give.
@@ -201,7 +202,7 @@ fn assert_same(language: &str, run: &Run, in_rust: &Run, refused: &[(&str, &str)
 
 /// Every kind of turn arrived, and headers and bytes as they were sent.
 fn assert_asked(language: &str, asked: &[Asked]) {
-    let [first, told, length, refused, other, get, post] = asked else { panic!("{language}: {asked:#?}") };
+    let [first, told, length, refused, other, get, post, typed @ ..] = asked else { panic!("{language}: {asked:#?}") };
     let question = json!({ "role": "user", "content": "What is a contract?" });
     let schema = json!({ "type": "object", "properties": {} });
     let first = json_of(first);
@@ -231,6 +232,14 @@ fn assert_asked(language: &str, asked: &[Asked]) {
     assert!(get.head.contains("accept: text/plain") && get.body.is_empty(), "{language}: {get:?}");
     assert!(post.head.contains("content-type: application/octet-stream"), "{language}: {post:?}");
     assert_eq!(post.body, [0, 255, 10, 0], "{language}");
+    // Libraries that say of a body that it is JSON leave that to a script that says it itself.
+    assert_eq!(typed.len(), usize::from(["python", "typescript"].contains(&language)), "{language}");
+    for typed in typed {
+        let head = typed.head.to_ascii_lowercase();
+        let types: Vec<_> = head.lines().filter(|line| line.starts_with("content-type:")).collect();
+        assert_eq!(types, ["content-type: application/vnd.api+json"], "{language}");
+        assert_eq!(typed.body, b"[1]", "{language}");
+    }
 }
 
 // Shows: F014, F123, F124, F127

@@ -234,6 +234,28 @@ fn a_thousand_records_and_three_of_their_fields_are_four_host_calls() {
     assert!(calls <= 4, "{calls} host calls");
 }
 
+// Shows: F014
+#[test]
+fn many_records_are_made_in_one_host_call_and_given_the_same_list_in_one() {
+    let crm = Crm::new();
+    let grants = ["res.partner:read,write,create:name,category_id", "res.partner.category:read,create:name"];
+    let code = "tags = env['res.partner.category'].create([{'name': name} for name in ('Old', 'Both', 'New')])\n\
+                old, both, new = tags\n\
+                many = model.create([{'name': 'One of many', 'category_id': [(4, old.id), (4, both.id)]}] * 200)\n\
+                log(str([len(many), len(model.create([]))]))\n\
+                many[100:].write({'category_id': [(5, 0, 0), (4, new.id), (4, both.id), (3, new.id)]})";
+    let how = How { grants: &grants, ..How::default() };
+    let (report, log) = action_in(&crm, "res.partner", &[], code, &how);
+    assert!(matches!(report.verdict, Verdict::Applied(_)), "{:?} {log:?}", report.verdict);
+    assert_eq!(log, ["info [200, 0]"]);
+    assert_eq!(report.used.get(Limit::WriteCalls), 3, "the tags, the partners, and half of them again");
+    let made = crm.search("res.partner", "[('name', '=', 'One of many')]");
+    assert_eq!(made.len(), 200);
+    let tags = |id: &u32| crm.names("res.partner", *id, "category_id", "res.partner.category");
+    let count = |wanted: &[&str]| made.iter().filter(|id| tags(id) == wanted).count();
+    assert_eq!((count(&["Both", "Old"]), count(&["Both"])), (100, 100));
+}
+
 #[test]
 fn a_server_action_is_refused_with_line_and_reason() {
     let crm = Crm::new();
@@ -241,6 +263,11 @@ fn a_server_action_is_refused_with_line_and_reason() {
     for (code, reason) in [
         ("x = 1\nimport os", "line 2: there is no import"),
         ("record.name = 'x'", "line 1: attributes cannot be assigned; write record['name'] = "),
+        ("x = 1\nx = record.__class__", "line 2: the name '__class__' is forbidden"),
+        // Letters that Python takes for others.
+        ("x = 1\nx = record._\u{ff3f}class_\u{ff3f}", "line 2: the name '__class__' is forbidden"),
+        ("x = list.\u{ff4d}ro", "line 1: the name 'mro' is forbidden"),
+        ("match 1:\n    case a__b:\n        pass", "line 2: the name 'a__b' is forbidden"),
         ("def f(a):\n    return records.filtered(lambda r: r.id > a)", "line 2: 'a' belongs to the function around"),
         ("log(record.name)\nenv.cr.commit()", "env.cr.commit() would apply half of a run"),
         ("record.write({'name': 'x'})\nlog(str(record.nothing_such))", "has no attribute"),
@@ -312,14 +339,31 @@ fn a_server_action_finds_a_webhook_s_payload() {
     assert!(matches!(report.verdict, Verdict::Applied(_)), "{:?}", report.verdict);
     assert_eq!(log, ["info Byron"]);
 
-    let (report, _) = run("name=Ada", &[]);
-    let Verdict::Failed(failure) = report.verdict else { panic!("{:?}", report.verdict) };
-    assert_eq!(failure.message(), "the request's body is no JSON");
+    // What is no JSON counts as nothing, such as a form.
+    let (report, log) = run("name=Ada", &[("name", "Clara")]);
+    assert!(matches!(report.verdict, Verdict::Applied(_)), "{:?}", report.verdict);
+    assert_eq!(log, ["info Clara"]);
 
     // Of any other trigger there is none.
     let (report, _) = server_action(&crm, &[], "log(str(payload))");
     let Verdict::Failed(failure) = report.verdict else { panic!("{:?}", report.verdict) };
     assert!(failure.message().contains("name 'payload' is not defined"), "{}", failure.message());
+}
+
+#[test]
+fn a_server_action_maps_no_records_as_odoo_does() {
+    let crm = Crm::new();
+    let lead = crm.create("crm.lead", &[("name", Value::text("A lead"))]);
+    let code = "none = model.browse()\n\
+                log(str(none.mapped(lambda r: r.partner_id)))\n\
+                log(str(none.mapped(lambda r: r.expected_revenue * 2)))\n\
+                log(str(none.mapped('partner_id')))\n\
+                log(str(none.mapped('name')))\n\
+                log(str([records.mapped('') == records, none.mapped('') == none, records.mapped('name')]))";
+    let (report, log) = server_action(&crm, &[lead], code);
+    assert!(matches!(report.verdict, Verdict::Applied(_)), "{:?}", report.verdict);
+    let wanted = ["info res.partner()", "info []", "info res.partner()", "info []", "info [True, True, ['A lead']]"];
+    assert_eq!(log, wanted);
 }
 
 #[test]

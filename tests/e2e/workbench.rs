@@ -193,6 +193,16 @@ fn a_run_becomes_a_scenario() {
     let said = ends(folder, 0, &["test", "lead-scoring.wasm"]);
     assert!(said.contains("ok      run-1"), "{said}");
 
+    // Budgets of other limits hold, too.
+    let budgets = "host-calls = 1\nrecords-read = 100\nwrite-calls = 0\nmemory = 1\n";
+    fs::write(folder.join("scenarios/run-1.toml"), format!("{scenario}{budgets}")).unwrap();
+    let said = ends(folder, 1, &["test", "lead-scoring.wasm"]);
+    for limit in ["host-calls", "write-calls", "memory"] {
+        assert!(said.contains(&format!("budget {limit}\n")), "{limit}: {said}");
+    }
+    assert!(!said.contains("budget records-read") && !said.contains(": recording"), "{said}");
+    fs::write(folder.join("scenarios/run-1.toml"), scenario).unwrap();
+
     // Another script does not do the same, and the place of the recording is told.
     component(folder, &HIGH_VALUE_ORDER);
     let said = ends(folder, 1, &["test", "high-value-order.wasm"]);
@@ -221,6 +231,37 @@ fn what_came_is_accepted_where_it_is_blessed() {
     assert!(junit.starts_with("<?xml") && junit.contains("tests=\"1\" failures=\"0\""), "{junit}");
     let json: Json = serde_json::from_str(&ends(folder, 0, &["test", "high-value-order.wasm", "--json"])).unwrap();
     assert_eq!((&json["passed"], &json["tests"][0]["result"]), (&Json::from(1), &Json::from("passed")));
+}
+
+// Shows: F078
+#[test]
+fn what_blessing_does_not_mend_still_fails_and_keeps_no_other_file_from_it() {
+    let place = tempfile::tempdir().unwrap();
+    let folder = place.path();
+    component(folder, &HIGH_VALUE_ORDER);
+    let write = |name: &str, text: &str| {
+        fs::create_dir_all(folder.join("scenarios")).unwrap();
+        fs::write(folder.join("scenarios").join(name), text).unwrap();
+    };
+    let when = "[when]\nrecords = [\"@demo.order_3\"]\nparameters = { threshold = 1 }\n";
+    let old = "\n[expect]\nmessage = \"old\"\n";
+    // In a form that nothing can be written into.
+    write("a-inline.toml", &format!("expect = {{ message = \"old\" }}\n{when}"));
+    write("b-budget.toml", &format!("{when}{old}\n[budgets]\nfuel = 1\n"));
+    write("c-unsent.toml", &format!("{when}\n[[answers]]\nrequest = \"GET https://example.com/\"\n{old}"));
+    write("d-good.toml", &format!("{when}{old}"));
+    let said = ends(folder, 2, &["test", "high-value-order.wasm", "--bless"]);
+    assert!(said.contains("broken  a-inline") && said.contains("cannot be rewritten"), "{said}");
+    let blessed = fs::read_to_string(folder.join("scenarios/b-budget.toml")).unwrap();
+    assert!(blessed.contains("1 of 1 orders over 1"), "what came is accepted all the same: {blessed}");
+    let line = blessed.lines().position(|line| line == "fuel = 1").unwrap() + 1;
+    assert!(said.contains("FAILED  b-budget"), "{said}");
+    assert!(said.contains(&format!("scenarios/b-budget.toml:{line}: budget fuel\n    -at most 1\n")), "{said}");
+    assert!(said.contains("FAILED  c-unsent") && said.contains("`GET https://example.com/` was not sent"), "{said}");
+    assert!(said.contains("blessed d-good") && said.contains("1 passed, 3 failed"), "{said}");
+    // Without the file that is wrong, what failed is the script's.
+    fs::remove_file(folder.join("scenarios/a-inline.toml")).unwrap();
+    ends(folder, 1, &["test", "high-value-order.wasm", "--bless"]);
 }
 
 /// `call-webhook` with rights of its own: as one of the program's own scripts it has those that its parameters name.
@@ -342,6 +383,24 @@ fn grants_are_held_against_what_the_component_imports_and_what_its_scenarios_nee
     assert_eq!(about_grants(folder, all, total), []);
 }
 
+// Shows: F094
+#[test]
+fn a_scenario_that_cannot_be_run_is_a_finding_among_the_others() {
+    let place = tempfile::tempdir().unwrap();
+    let folder = place.path();
+    let name = component(folder, &HIGH_VALUE_ORDER);
+    fs::create_dir(folder.join("scenarios")).unwrap();
+    fs::write(folder.join("scenarios/a.toml"), "[when]\nx = 1\n").unwrap();
+    fs::write(folder.join("scenarios/b.toml"), "[when]\nrecords = [\"@demo.order_1\"]\n\n[expect]\n").unwrap();
+    let said = ends(folder, 1, &["check", &name]);
+    assert!(said.contains("problem: scenarios/a.toml:2:1: unknown field `x`"), "{said}");
+    assert!(said.contains("compiles in ") && said.contains("may read, note sale.order"), "{said}");
+    let found: Json = serde_json::from_str(&ends(folder, 1, &["check", &name, "--json"])).unwrap();
+    let codes: Vec<_> = found["findings"].as_array().unwrap().iter().map(|finding| &finding["code"]).collect();
+    assert!(codes.contains(&&Json::from("broken-scenario")), "{codes:?}");
+    assert!(!codes.contains(&&Json::from("untested-grant")), "what it would need is not known: {codes:?}");
+}
+
 #[test]
 fn a_component_of_another_line_of_the_contract_is_told_which_versions_it_fits() {
     let place = tempfile::tempdir().unwrap();
@@ -380,6 +439,22 @@ fn findings_in_sarif_follow_its_schema() {
         ends(folder, code, &["check", name, "--sarif", "findings.sarif"]);
         serde_json::from_str(&fs::read_to_string(folder.join("findings.sarif")).unwrap()).unwrap()
     });
+    // From wherever it is called, and whatever folders and files are called.
+    fs::create_dir_all(folder.join("my scripts/ä#1%")).unwrap();
+    for name in ["undescribed.wasm", "triggerbox.toml"] {
+        fs::copy(folder.join(name), folder.join("my scripts/ä#1%").join(name)).unwrap();
+    }
+    let absolute = folder.canonicalize().unwrap().join("my scripts/ä#1%/undescribed.wasm");
+    for path in [absolute.to_str().unwrap(), "./my scripts/ä#1%/undescribed.wasm"] {
+        let report: Json = serde_json::from_str(&ends(folder, 0, &["check", path, "--format", "sarif"])).unwrap();
+        let results = report["runs"][0]["results"].as_array().unwrap();
+        let uri = |result: &Json| result["locations"][0]["physicalLocation"]["artifactLocation"]["uri"].clone();
+        let uris: std::collections::BTreeSet<_> =
+            results.iter().map(|it| uri(it).as_str().unwrap().to_owned()).collect();
+        let wanted = ["triggerbox.toml", "undescribed.wasm"].map(|name| format!("my%20scripts/%C3%A4%231%25/{name}"));
+        assert_eq!(uris, wanted.into(), "{path}");
+    }
+
     let results = reports.iter().flat_map(|report| report["runs"][0]["results"].as_array().unwrap());
     let levels: Vec<_> = results.map(|result| result["level"].as_str().unwrap()).collect();
     for level in ["note", "warning", "error"] {
@@ -462,6 +537,13 @@ fn the_steps_of_the_page_on_ci_run() {
     let page = include_str!("../../docs/ci.md");
     let jobs = steps(page);
     assert_eq!(jobs.iter().map(Vec::len).collect::<Vec<_>>(), [4, 4], "{jobs:#?}");
+    // What a job did not come to is not uploaded, and nothing is for a fork.
+    let (_, upload) = page.split_once("upload-sarif@v3\n").unwrap();
+    let (condition, _) = upload.split_once("with:").unwrap();
+    for part in ["hashFiles('findings.sarif') != ''", "head.repo.full_name == github.repository"] {
+        assert!(condition.contains(part), "{condition}");
+    }
+    assert!(jobs[0].iter().any(|step| step.ends_with("--sarif findings.sarif")), "{jobs:#?}");
     let program = Path::new(env!("CARGO_BIN_EXE_triggerbox")).parent().unwrap();
     let path = std::env::join_paths(
         std::iter::once(program.to_owned()).chain(std::env::split_paths(&std::env::var_os("PATH").unwrap())),

@@ -194,6 +194,7 @@ def other_service(event):
     response("http.send", http.get, url, headers={"accept": "text/plain"})
     headers = {"content-type": "application/octet-stream"}
     response("http.post", http.post, url, headers=headers, body=bytes([0, 255, 10, 0]))
+    note("http.json", http.post, url, headers={"Content-Type": "application/vnd.api+json"}, json=[1])
 
 
 def response(name, *request, **options):

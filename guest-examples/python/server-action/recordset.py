@@ -9,6 +9,7 @@ from domains import joined, literal
 from errors import NotHere, refusable
 from fields import SEVERAL, as_id, commands, for_host, from_host, id_of, to_date, to_datetime
 from methods import Methods, host_call, plain
+from store import replacement
 from triggerbox import AccessDenied, Error
 from triggerbox.errors import fallible
 from triggerbox.values import PENDING
@@ -144,11 +145,15 @@ class Recordset(Methods):
         return value
 
     def mapped(self, what):
+        if not what:
+            return self
         if not isinstance(what, str):
+            if not self._ids:
+                # Of which model the result is, only the function can tell.
+                found = what(self)
+                return found if isinstance(found, Recordset) else []
             found = [what(record) for record in self]
-            if found and isinstance(found[0], Recordset):
-                return found[0].union(*found[1:])
-            return found or self
+            return found[0].union(*found[1:]) if isinstance(found[0], Recordset) else found
         current = self
         for name in what.split("."):
             info = self.env._store.fields(current._name).get(name)
@@ -507,13 +512,12 @@ class Recordset(Methods):
         defaults = {key[8:]: value for key, value in self.env.context.items() if key.startswith("default_")}
         infos = self.env._store.fields(self._name)
         defaults = {name: value for name, value in defaults.items() if name in infos}
-        made = []
-        for one in values if several else [values]:
-            given, later = self._split(named({**defaults, **one}))
-            [id] = self.env.ask(host_create, self._name, [given])
+        split = [self._split(named({**defaults, **one}), ()) for one in (values if several else [values])]
+        # However many they are, in one call. What is made or changed in their lists follows.
+        made = self.env.ask(host_create, self._name, [given for given, _ in split]) if split else []
+        for id, (_, later) in zip(made, split):
             for name, changes in later:
                 self._relate(id, name, changes)
-            made.append(id)
         self.env._store.changed(self._name, made)
         return Recordset(self.env, self._name, made)
 
@@ -566,8 +570,9 @@ class Recordset(Methods):
         self.env._store.changed(self._name, copies)
         return Recordset(self.env, self._name, copies)
 
-    def _split(self, values):
-        """Values as the contract has them, and apart from them the commands for relations."""
+    def _split(self, values, before=None):
+        """Values as the contract has them, and apart from them the commands for relations. `before`: what their lists of records
+        hold; none: nobody knows."""
         infos = self.env._store.fields(self._name)
         given, later = [], []
         for name, value in values.items():
@@ -579,10 +584,11 @@ class Recordset(Methods):
                 raise ValueError(f"Invalid field {name!r} in {self._name!r}")
             if info.kind in SEVERAL:
                 changes = commands(value)
-                if len(changes) == 1 and changes[0][0] == 6:
-                    given.append(types.Field(name, types.Value_Ids([int(id) for id in changes[0][2]])))
-                else:
+                ids = replacement(info.kind, before, changes)
+                if ids is None:
                     later.append((name, changes))
+                else:
+                    given.append(types.Field(name, types.Value_Ids(list(ids))))
             else:
                 given.append(types.Field(name, for_host(info, value)))
         return given, later

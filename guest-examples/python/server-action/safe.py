@@ -72,9 +72,11 @@ def compile_action(text):
     except SyntaxError as error:
         line = (error.text or "").strip()
         raise Refused(f"line {error.lineno}: {error.msg}: {line}") from None
-    if any(word in text for word in SUSPICIOUS) or not harmless(code):
+    # Python reads the letters of a name in their plain form: `＿` is `_`, which a text does not show.
+    if not text.isascii() or any(word in text for word in SUSPICIOUS) or not harmless(code):
         check(ast.parse(text, "action"), text)
         check_functions(code, text)
+        check_names(code)
     return code
 
 
@@ -93,6 +95,17 @@ def said(code):
         if isinstance(inner, CodeType):
             names |= said(inner)
     return names
+
+
+def check_names(code):
+    """The names that the compiled code has, whichever way they got there."""
+    for name in sorted(said(code)):
+        if is_forbidden(name):
+            raise Refused(f"line {code.co_firstlineno}: the name {name!r} is forbidden")
+
+
+def is_forbidden(name):
+    return "__" in name or name in INNER
 
 
 def check_functions(code, text):
@@ -135,7 +148,7 @@ def refusal(node):
     if isinstance(node, ast.Starred) and isinstance(node.ctx, ast.Store):
         return "there is no starred assignment"
     for name in spoken(node):
-        if "__" in name or name in INNER:
+        if is_forbidden(name):
             return f"the name {name!r} is forbidden"
     return None
 
@@ -152,7 +165,7 @@ def spoken(node):
         yield node.arg
     elif isinstance(node, ast.keyword) and node.arg:
         yield node.arg
-    elif isinstance(node, ast.ExceptHandler) and node.name:
+    elif isinstance(node, (ast.ExceptHandler, ast.MatchAs)) and node.name:
         yield node.name
 
 

@@ -243,17 +243,25 @@ def reading(context):
     return {name: context[name] for name in READING if name in context}
 
 
+def replacement(kind, ids, changes):
+    """All that commands leave in a list that holds `ids`, or nobody knows what; none where that depends on what it holds, or
+    they do more than that."""
+    if len(changes) == 1 and changes[0][0] == 6:
+        return tuple(int(one) for one in changes[0][2])
+    return linked(kind, ids, changes) if all(code in (3, 4, 5, 6) for code, _, _ in changes) else None
+
+
 def linked(kind, ids, changes):
     """A list of ids after commands; none where that is for the host to say."""
     if changes is None:
         return None
     for code, id, argument in changes:
-        if code == 6 and kind == "many2many":
+        if code == 5 and kind == "many2many":
+            ids = ()
+        elif code == 6 and kind == "many2many":
             ids = tuple(int(one) for one in argument)
         elif ids is None or code in (0, 2) or kind != "many2many" and code != 1:
             return None
-        elif code == 5:
-            ids = ()
         elif code == 3:
             ids = tuple(other for other in ids if other != int(id))
         elif code == 4 and int(id) not in ids:

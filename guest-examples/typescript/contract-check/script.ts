@@ -197,6 +197,8 @@ function otherService(event: Event): void {
   response("http.send", () => http.get(url, { headers: { accept: "text/plain" } }));
   const headers = { "content-type": "application/octet-stream" };
   response("http.post", () => http.post(url, { headers, body: Uint8Array.from([0, 255, 10, 0]) }));
+  const typed = { "Content-Type": "application/vnd.api+json" };
+  note("http.json", () => http.post(url, { headers: typed, json: [1] }));
 }
 
 function response(name: string, send: () => http.Response): void {

@@ -8,7 +8,7 @@ import { decode, encode } from "./text.ts";
 export interface Options {
   headers?: Record<string, string>;
   body?: string | Uint8Array;
-  /** Sent as the body, with its content type. */
+  /** Sent as the body, with its content type unless `headers` has one. */
   json?: unknown;
 }
 
@@ -36,7 +36,8 @@ export class Response {
 /** Sends a request. */
 export function send(method: string, url: string, { headers, body, json }: Options = {}): Response {
   const all: Record<string, string> = { ...headers };
-  if (json !== undefined) all["content-type"] ??= "application/json";
+  const typed = Object.keys(all).some((name) => name.toLowerCase() === "content-type");
+  if (json !== undefined && !typed) all["content-type"] = "application/json";
   const content = json === undefined ? body ?? "" : JSON.stringify(json);
   const bytes = typeof content === "string" ? encode(content) : content;
   const answer = ask(() => http.send({ method: method.toUpperCase(), url, headers: Object.entries(all), body: bytes }));

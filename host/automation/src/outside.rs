@@ -7,7 +7,10 @@ use std::sync::{
 };
 
 use triggerbox_llm::ledger::{self, Begun, End, Intent, Kind, Ledger, LedgerError};
-use triggerbox_model::{call::Answer, value::Id};
+use triggerbox_model::{
+    call::{Answer, Reply},
+    value::Id,
+};
 use triggerbox_store::db::{Database, DbError};
 
 use crate::{engine::Engine, error::EngineError, queue::Claim, threads::session};
@@ -31,6 +34,10 @@ impl DatabaseLedger {
 impl Ledger for DatabaseLedger {
     async fn begin(&self, intent: Intent) -> Result<Begun, LedgerError> {
         self.0.transaction_beside(|conn, _| ledger::begin(conn, &intent).map_err(DbError::from)).map_err(failed)
+    }
+
+    async fn known(&self, intent: Intent) -> Result<Option<Reply>, LedgerError> {
+        self.0.transaction_beside(|conn, _| ledger::known(conn, &intent).map_err(DbError::from)).map_err(failed)
     }
 
     async fn end(&self, call: i64, end: End) -> Result<(), LedgerError> {
@@ -73,6 +80,11 @@ impl Ledger for RunLedger {
         self.begun.fetch_or(begins, Ordering::Relaxed);
         crate::failpoint::hit(if is_model { "intent-stored" } else { "http-intent-stored" });
         Ok(begun)
+    }
+
+    async fn known(&self, intent: Intent) -> Result<Option<Reply>, LedgerError> {
+        let work = move |conn: &rusqlite::Connection| ledger::known(conn, &intent).map_err(DbError::from);
+        self.engine.committer().commit_beside(work).await.map_err(failed)
     }
 
     async fn end(&self, call: i64, end: End) -> Result<(), LedgerError> {

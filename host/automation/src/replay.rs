@@ -11,7 +11,7 @@ use serde::Serialize;
 use triggerbox_model::{
     allowance::Allowance,
     call::{ASKING, Answer, Call, RUN_SCRIPT, Reply},
-    limits::Limit,
+    limits::{Limit, PerLimit},
     value::{FIRST_PROVISIONAL_ID, Id},
 };
 use triggerbox_sandbox::{Ending, Host, HostFault, LogLevel, Script};
@@ -31,6 +31,24 @@ pub enum Verdict {
 }
 
 impl Verdict {
+    /// That of a run of several scripts: where one of them differs, the run does, whatever is not known of the others.
+    #[must_use]
+    pub fn of_all(scripts: impl IntoIterator<Item = Self>) -> Self {
+        let (mut differences, mut undecidable) = (Vec::new(), None);
+        for verdict in scripts {
+            match verdict {
+                Self::Same => {}
+                Self::Differs(how) => differences.extend(how),
+                Self::Undecidable(why) => undecidable = undecidable.or(Some(why)),
+            }
+        }
+        match undecidable {
+            _ if !differences.is_empty() => Self::Differs(differences),
+            Some(why) => Self::Undecidable(why),
+            None => Self::Same,
+        }
+    }
+
     /// The stable word.
     #[must_use]
     pub fn code(&self) -> &'static str {
@@ -54,6 +72,9 @@ pub struct Replayed {
     pub fuel_then: u64,
     /// The fuel that it used this time.
     pub fuel: u64,
+    /// What it used of each limit this time; the host's time for its calls is not that of the run.
+    #[serde(skip)]
+    pub used: PerLimit,
     /// What it logged.
     pub log: Vec<(LogLevel, String)>,
 }
@@ -67,14 +88,14 @@ pub async fn replay(script: &Script, recording: &Recording) -> Replayed {
         limits.max.set(limit, limits.get(limit).max(REPLAY_TIME));
     }
     let run = script.run(recording.event.clone(), limits, host).await;
-    let fuel = run.used.get(Limit::Fuel);
+    let (used, fuel) = (run.used, run.used.get(Limit::Fuel));
     let Some(player) = run.host.downcast::<Player>() else {
         let verdict = Verdict::Undecidable("the sandbox returned another run's host".to_owned());
-        return Replayed { verdict, ending: run.ending, fuel_then: recording.fuel, fuel, log: Vec::new() };
+        return Replayed { verdict, ending: run.ending, fuel_then: recording.fuel, fuel, used, log: Vec::new() };
     };
     let same_version = script.hash().to_string() == recording.script && script.fingerprint() == recording.engine;
     let verdict = judge(recording, &player, &run.ending, same_version, fuel);
-    Replayed { verdict, ending: run.ending, fuel_then: recording.fuel, fuel, log: player.log }
+    Replayed { verdict, ending: run.ending, fuel_then: recording.fuel, fuel, used, log: player.log }
 }
 
 /// Runs a script on what was recorded, and records it again: for recordings whose answers were changed, so that the script
@@ -341,5 +362,24 @@ impl Host for Player {
         let then = self.recording.measured.get(self.measured).copied();
         self.measured += 1;
         then.unwrap_or(left)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_run_differs_where_one_of_its_scripts_does() {
+        let differs = |how: &str| Verdict::Differs(vec![how.to_owned()]);
+        let undecidable = |why: &str| Verdict::Undecidable(why.to_owned());
+        assert_eq!(Verdict::of_all([]), Verdict::Same);
+        assert_eq!(Verdict::of_all([Verdict::Same, Verdict::Same]), Verdict::Same);
+        assert_eq!(Verdict::of_all([Verdict::Same, undecidable("a"), undecidable("b")]), undecidable("a"));
+        for verdicts in [[differs("a"), undecidable("b")], [undecidable("b"), differs("a")]] {
+            assert_eq!(Verdict::of_all(verdicts), differs("a"));
+        }
+        let both = Verdict::Differs(vec!["a".to_owned(), "b".to_owned()]);
+        assert_eq!(Verdict::of_all([differs("a"), Verdict::Same, differs("b")]), both);
     }
 }

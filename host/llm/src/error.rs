@@ -52,7 +52,7 @@ pub enum AskError {
     Failed {
         /// Which one.
         provider: String,
-        /// 5xx.
+        /// 408 or 5xx.
         status: u16,
         /// How often it was asked.
         tries: u32,
@@ -140,10 +140,15 @@ impl AskError {
         }
     }
 
-    /// Whether the provider may have charged for it: the request arrived, and what became of it is not known.
+    /// Whether the provider may have charged for it: the request arrived, and what became of it is not known. Who is too
+    /// busy (503, 529) says so before any work; after every other failure a model may have answered all the same.
     #[must_use]
     pub fn may_have_cost(&self) -> bool {
-        matches!(self, Self::Timeout { .. } | Self::CutOff { .. } | Self::TooLarge { .. } | Self::Malformed { .. })
+        match self {
+            Self::Failed { status, .. } => !matches!(status, 503 | 529),
+            Self::Timeout { .. } | Self::CutOff { .. } | Self::TooLarge { .. } | Self::Malformed { .. } => true,
+            _ => false,
+        }
     }
 }
 

@@ -121,6 +121,12 @@ pub trait Ledger: Send + Sync {
     /// The store fails; the run ends.
     async fn begin(&self, intent: Intent) -> Result<Begun, LedgerError>;
 
+    /// [`known`]: reads, and changes nothing.
+    ///
+    /// # Errors
+    /// The store fails; the run ends.
+    async fn known(&self, intent: Intent) -> Result<Option<Reply>, LedgerError>;
+
     /// [`end`] in a transaction.
     ///
     /// # Errors
@@ -185,6 +191,17 @@ pub fn begin(conn: &Connection, intent: &Intent) -> rusqlite::Result<Begun> {
         to_json(&intent.worst)?
     ])?;
     Ok(Begun::Go(conn.last_insert_rowid()))
+}
+
+/// What an earlier attempt was answered, if it was: for a question that nobody could be asked now.
+///
+/// # Errors
+/// What SQLite says.
+pub fn known(conn: &Connection, intent: &Intent) -> rusqlite::Result<Option<Reply>> {
+    match newest(conn, intent)? {
+        Some((_, state, Some(reply))) if state == "answered" => from_json(&reply).map(Some),
+        _ => Ok(None),
+    }
 }
 
 fn newest(conn: &Connection, intent: &Intent) -> rusqlite::Result<Option<(i64, String, Option<String>)>> {

@@ -14,7 +14,7 @@ use crate::{
     config::{Config, ConfigError, Model, Provider},
     error::AskError,
     price,
-    provider::{Answered, Connection, Written},
+    provider::{Answered, Asked, Connection, Written},
     recording::{Exchange, Matching, Recording, RecordingError, Replay},
 };
 
@@ -119,34 +119,41 @@ impl Models {
         }
     }
 
-    /// Asks once. Dropping the future ends it.
+    /// Asks once, and keeps no account of it. Dropping the future ends it.
     ///
     /// # Errors
     /// [`AskError`]
     pub async fn ask(&self, request: &LlmRequest) -> Result<Answered, AskError> {
-        self.go_on(request, &mut Written::default()).await
+        let (mut written, mut tries) = (Written::default(), 0);
+        loop {
+            if let Asked::Answered(answered) = self.go_on(request, &mut written, &mut tries).await? {
+                return Ok(answered);
+            }
+        }
     }
 
-    /// Asks a question that goes on with a conversation, of which so much is written.
+    /// Asks a question that goes on with a conversation, of which so much is written, after so many tries.
     ///
     /// # Errors
     /// [`AskError`]
-    pub async fn go_on(&self, request: &LlmRequest, written: &mut Written) -> Result<Answered, AskError> {
+    pub async fn go_on(&self, request: &LlmRequest, written: &mut Written, tries: &mut u32) -> Result<Asked, AskError> {
         match &*self.from {
             From::Nowhere => Err(AskError::NotConfigured),
-            From::Providers(providers) => self.ask_provider(providers, request, written).await,
+            From::Providers(providers) => self.ask_provider(providers, request, written, tries).await,
             From::Recorder { providers, recorded, path } => {
-                let answered = self.ask_provider(providers, request, written).await?;
-                let mut recorded = recorded.lock().unwrap_or_else(PoisonError::into_inner);
-                let answer = answered.completion.clone();
-                recorded.recording.exchanges.push(Exchange { request: Some(request.clone()), answer });
-                // The answer is paid for, whatever becomes of the file.
-                recorded.unsaved = recorded.recording.save(path).err();
-                Ok(answered)
+                let asked = self.ask_provider(providers, request, written, tries).await?;
+                if let Asked::Answered(answered) = &asked {
+                    let mut recorded = recorded.lock().unwrap_or_else(PoisonError::into_inner);
+                    let answer = answered.completion.clone();
+                    recorded.recording.exchanges.push(Exchange { request: Some(request.clone()), answer });
+                    // The answer is paid for, whatever becomes of the file.
+                    recorded.unsaved = recorded.recording.save(path).err();
+                }
+                Ok(asked)
             }
             From::Recording(replay) => {
                 let completion = replay.lock().unwrap_or_else(PoisonError::into_inner).answer(request)?;
-                Ok(Answered { tokens: tokens(&completion), completion })
+                Ok(Asked::Answered(Answered { tokens: tokens(&completion), completion }))
             }
         }
     }
@@ -192,10 +199,11 @@ impl Models {
         providers: &BTreeMap<String, Arc<Connection>>,
         request: &LlmRequest,
         written: &mut Written,
-    ) -> Result<Answered, AskError> {
+        tries: &mut u32,
+    ) -> Result<Asked, AskError> {
         let (provider, model) = self.find(request)?;
         let connection = providers.get(&provider.name).ok_or(AskError::NotConfigured)?;
-        connection.ask(model, request, written).await
+        connection.ask(model, request, written, tries).await
     }
 
     fn find(&self, request: &LlmRequest) -> Result<(&Provider, &Model), AskError> {

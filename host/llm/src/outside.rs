@@ -25,7 +25,7 @@ use crate::{
     http::{Bound, SendError, Web},
     ledger::{Begun, End, Intent, Kind, Ledger, LedgerError},
     models::Models,
-    provider::Written,
+    provider::{Asked, Written},
     read,
     said::Said,
     shape::Shape,
@@ -290,24 +290,47 @@ impl Calls {
     /// One question and its answer, through the ledger.
     async fn ask(&mut self, request: &LlmRequest) -> Result<Result<Completion, Error>, Halt> {
         self.unavailable = None;
-        let worst = match self.outside.services.models.worst_case(request) {
-            Ok(worst) => worst,
-            Err(error) => return Ok(Err(error.into())),
-        };
-        self.in_time()?;
+        let worst = self.outside.services.models.worst_case(request);
         let kept = self.what_is_new(request);
         let hash = self.said.hash(&self.script, request);
-        let intent = self.intent(Kind::Model, hash, kept, self.accounts(), worst);
-        let call = match self.outside.ledger.begin(intent).await? {
-            Begun::Go(call) => call,
-            Begun::Known(reply) => return Ok(reply.and_then(completion)),
-            Begun::Over(breach) => return Err(Halt::Over(breach)),
-            Begun::Unknown => return Err(Halt::OutcomeUnknown("a model's answer was never known".to_owned())),
+        let charged = worst.as_ref().copied().unwrap_or_default();
+        let mut intent = self.intent(Kind::Model, hash, kept, self.accounts(), charged);
+        let worst = match worst {
+            Ok(worst) => worst,
+            // Nobody can be asked any more; an answer that is paid for counts all the same.
+            Err(error) => {
+                if let Some(reply) = self.outside.ledger.known(intent).await? {
+                    return Ok(reply.and_then(completion));
+                }
+                // It is kept nowhere: whatever is asked next is kept whole.
+                (self.said, self.written) = (Said::default(), Written::default());
+                return Ok(Err(error.into()));
+            }
         };
-        self.leave_seat();
-        self.outside.spender.spent.begin(worst);
-        // Dropped here, the call stays an intent, charged at its worst case.
-        let answered = self.outside.services.models.go_on(request, &mut self.written).await;
+        let mut tries = 0;
+        let (call, answered) = loop {
+            self.in_time()?;
+            let call = match self.outside.ledger.begin(intent.clone()).await? {
+                Begun::Go(call) => call,
+                Begun::Known(reply) => return Ok(reply.and_then(completion)),
+                Begun::Over(breach) => return Err(Halt::Over(breach)),
+                Begun::Unknown => return Err(Halt::OutcomeUnknown("a model's answer was never known".to_owned())),
+            };
+            self.leave_seat();
+            self.outside.spender.spent.begin(worst);
+            // Dropped here, the call stays an intent, charged at its worst case.
+            match self.outside.services.models.go_on(request, &mut self.written, &mut tries).await {
+                Ok(Asked::Answered(answered)) => break (call, Ok(answered)),
+                Err(error) => break (call, Err(error)),
+                // It stays charged, too: the next try is a call of its own, and is made if a budget has it.
+                Ok(Asked::Lost(error)) => {
+                    let reply = Err(Error::from(error));
+                    let end = End { at: self.now(), used: None, known: false, reply, passing: false };
+                    self.outside.ledger.end(call, end).await?;
+                    intent.at = self.now();
+                }
+            }
+        };
         let (used, known) = match &answered {
             Ok(answered) => {
                 let micro_euro = triggerbox_model::limits::micro_euro(answered.completion.usage.cost);

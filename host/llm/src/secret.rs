@@ -42,23 +42,36 @@ impl Secret {
         self.shapes().iter().fold(bytes, |bytes, shape| replace(bytes, shape.as_bytes()))
     }
 
-    /// As it is, as JSON and addresses escape it, and as base64, longest first.
+    /// As it is, as JSON and addresses escape it, and as base64 of either alphabet, alone or within something longer; longest
+    /// first.
     fn shapes(&self) -> Vec<String> {
-        use base64::{Engine, engine::general_purpose::STANDARD_NO_PAD};
+        use base64::{
+            Engine,
+            engine::general_purpose::{STANDARD_NO_PAD, URL_SAFE_NO_PAD},
+        };
         let secret = self.expose();
         let json = serde_json::to_string(secret).unwrap_or_default();
         let percent: String = url::form_urlencoded::byte_serialize(secret.as_bytes()).collect();
-        let mut shapes = vec![
-            secret.to_owned(),
-            json.trim_matches('"').to_owned(),
-            percent.replace('+', "%20"),
-            percent,
-            STANDARD_NO_PAD.encode(secret),
-        ];
-        shapes.sort_by_key(|shape| std::cmp::Reverse(shape.len()));
+        let mut shapes =
+            vec![secret.to_owned(), json.trim_matches('"').to_owned(), percent.replace('+', "%20"), percent];
+        for alphabet in [STANDARD_NO_PAD, URL_SAFE_NO_PAD] {
+            shapes.push(alphabet.encode(secret));
+            // Three bytes are four letters: how it is written depends on how many bytes of such a group stand before it.
+            shapes.extend((0..3).map(|before| within(&alphabet, secret, before)));
+        }
+        shapes.sort_by(|a, b| b.len().cmp(&a.len()).then_with(|| a.cmp(b)));
         shapes.dedup();
         shapes
     }
+}
+
+/// The letters that only this text has a part in, where so many bytes of a group of three stand before it.
+fn within(alphabet: &impl base64::Engine, text: &str, before: usize) -> String {
+    let all = alphabet.encode([vec![0; before].as_slice(), text.as_bytes()].concat());
+    let shared_first = if before == 0 { 0 } else { before + 1 };
+    let shared_last = usize::from(!(before + text.len()).is_multiple_of(3));
+    let own = all.len().saturating_sub(shared_first + shared_last);
+    all.chars().skip(shared_first).take(own).collect()
 }
 
 fn replace(bytes: Vec<u8>, secret: &[u8]) -> Vec<u8> {
@@ -115,5 +128,36 @@ impl Source {
             return missing(format!("it must be one line of at least {SHORTEST} characters"));
         }
         Ok(Secret::new(text.to_owned()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use base64::{
+        Engine,
+        engine::general_purpose::{STANDARD, URL_SAFE},
+    };
+
+    use super::*;
+
+    #[test]
+    fn a_secret_is_found_in_base64_wherever_it_stands() {
+        // Bytes that the two alphabets write differently, and keys of each length in a group.
+        for key in ["sk->>>???~~~ÿÿÿ-7f3a", "sk->>>???~~~ÿÿÿ-7f3a1", "sk->>>???~~~ÿÿÿ-7f3a12"] {
+            let secret = Secret::new(key.to_owned());
+            for (before, after) in ["", "u", "me", "you", "user"].into_iter().zip(["", ":", "!!", "end", "."]) {
+                for text in [format!("{before}{key}{after}"), format!("{after}{key}{before}")] {
+                    for encoded in [STANDARD.encode(&text), URL_SAFE.encode(&text)] {
+                        let clean = String::from_utf8(secret.scrub_bytes(encoded.clone().into_bytes())).expect("text");
+                        let (start, end) = clean.split_once("[secret]").expect("it is found");
+                        // What stands beside it, and the letters that it shares with that.
+                        assert!(start.len() + end.len() <= encoded.len() - key.len(), "{encoded}: {clean}");
+                        assert!(encoded.starts_with(start) && encoded.ends_with(end), "{encoded}: {clean}");
+                    }
+                }
+            }
+        }
+        let other = b"c2stbm90aGluZyBvZiB0aGUga2luZA==".to_vec();
+        assert_eq!(Secret::new("sk-7f3a91c2e5d8".to_owned()).scrub_bytes(other.clone()), other);
     }
 }

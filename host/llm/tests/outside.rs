@@ -291,6 +291,44 @@ async fn a_question_whose_answer_was_lost_is_charged_at_its_worst_and_asked_agai
 
 // Shows: F059
 #[tokio::test]
+async fn a_stored_answer_counts_also_when_its_model_is_configured_no_more() {
+    let server = Server::start(vec![Step::json(&answer("openai", "Hello."))]).await;
+    let (clock, book) = (TestClock::new(), Book::new());
+    let named = |text: &str| LlmRequest { model: Some("test/small".into()), ..question(text) };
+    let before = outside(live("openai", &server, &clock), None, &book, &clock);
+    completion(before.start("run-1", 0, &agent_limits()).complete(named("?")).await.unwrap());
+    let spent = book.used(Scope::Run, "run-1");
+    // The host is started anew, with other models; then with none.
+    let mut other = crate::support::config("openai", &server.url);
+    other.providers[0].models[0].name = "large".into();
+    let any: Arc<dyn triggerbox_llm::Clock> = Arc::clone(&clock) as _;
+    for (models, code) in
+        [(Models::live(other, &any, &env).unwrap(), "unknown-llm-model"), (Models::none(), "llm-not-configured")]
+    {
+        let mut calls = outside(models, None, &book, &clock).start("run-1", 0, &agent_limits());
+        assert_eq!(completion(calls.complete(named("?")).await.unwrap()).text, "Hello.");
+        let error = calls.complete(named("Another?")).await.unwrap().unwrap_err();
+        assert_eq!(error.code, code, "{error}");
+    }
+    assert_eq!((server.seen().len(), book.calls("run-1").len()), (1, 1));
+    assert_eq!(book.used(Scope::Run, "run-1"), spent, "paid for once");
+}
+
+#[tokio::test]
+async fn a_question_that_nobody_was_asked_is_kept_with_the_next_one() {
+    let server = Server::start(vec![Step::json(&answer("openai", "Hello."))]).await;
+    let (clock, book) = (TestClock::new(), Book::new());
+    let mut calls = outside(live("openai", &server, &clock), None, &book, &clock).start("run-1", 0, &agent_limits());
+    let mut request = LlmRequest { model: Some("test/gone".into()), ..question("Who are you?") };
+    assert_eq!(calls.complete(request.clone()).await.unwrap().unwrap_err().code, "unknown-llm-model");
+    request.model = None;
+    completion(calls.complete(request).await.unwrap());
+    assert!(book.calls("run-1")[0].request.contains("Who are you?"), "{:?}", book.calls("run-1"));
+    assert!(server.seen()[0].json().to_string().contains("Who are you?"));
+}
+
+// Shows: F059
+#[tokio::test]
 async fn at_whatever_step_a_host_dies_the_next_attempt_does_what_the_rule_says() {
     let deaths = [Death::BeforeIntent, Death::IntentStored, Death::Answered, Death::AnswerStored];
     // Requests that went out in all, by step; where it is known that none did, none more than that.
@@ -358,6 +396,45 @@ async fn answers_that_break_off_stay_charged_and_clear_refusals_do_not() {
     let error = calls.complete(question("2")).await.unwrap().unwrap_err();
     assert_eq!(error.code, "llm-refused");
     assert_eq!(book.used(Scope::Run, "run-1"), worst);
+}
+
+// Shows: F055, F059
+#[tokio::test]
+async fn each_try_that_a_model_may_have_answered_is_charged_and_one_that_a_budget_has_not_is_not_made() {
+    // What a proxy says while the model behind it works on; who is too busy has not begun.
+    let steps = vec![
+        Step::status(504, "late"),
+        Step::status(503, "busy"),
+        Step::status(408, "late"),
+        Step::json(&answer("openai", "Hello.")),
+        Step::status(500, "oops"),
+    ];
+    let server = Server::start(steps).await;
+    let (clock, book) = (TestClock::new(), Book::new());
+    let outside = outside(live("openai", &server, &clock), None, &book, &clock);
+    let worst = outside.services.models.worst_case(&question("?")).unwrap();
+    let mut calls = outside.start("run-1", 0, &agent_limits());
+    assert_eq!(completion(calls.complete(question("?")).await.unwrap()).text, "Hello.");
+    let answered = Amount { calls: 1, tokens: 120, micro_euro: 180 };
+    let charged = worst.plus(worst).plus(answered);
+    assert_eq!(book.used(Scope::Run, "run-1"), charged, "two that may have cost, and the answer");
+    assert_eq!(outside.spender.spent.total(), charged);
+    let states: Vec<_> = book.calls("run-1").into_iter().map(|call| call.state).collect();
+    assert_eq!(states, ["unknown", "unknown", "answered"]);
+    // Another attempt has the answer for nothing.
+    let mut again = outside.start("run-1", 0, &agent_limits());
+    assert_eq!(completion(again.complete(question("?")).await.unwrap()).text, "Hello.");
+    assert_eq!((book.used(Scope::Run, "run-1"), server.seen().len()), (charged, 4));
+    // It fails to the end: each of the four tries is charged.
+    let error = calls.complete(question("!")).await.unwrap().unwrap_err();
+    assert_eq!((error.code.as_str(), server.seen().len()), ("llm-provider-failed", 8), "{error}");
+    assert_eq!(book.used(Scope::Run, "run-1").tokens, charged.tokens + 4 * worst.tokens);
+    // Where the budget has only two, there is no third.
+    let mut narrow = outside.start("run-2", 0, &limits("llm-calls", 2));
+    let over = breach(narrow.complete(question("?")).await.unwrap_err());
+    assert_eq!((over.limit, over.scope, over.max), (Limit::LlmCalls, Scope::Run, 2), "{over}");
+    assert_eq!(server.seen().len(), 10);
+    assert_eq!(book.used(Scope::Run, "run-2").calls, 2);
 }
 
 #[tokio::test]
@@ -564,6 +641,23 @@ async fn a_secret_is_filled_in_by_the_host_and_taken_out_of_answers() {
 }
 
 #[tokio::test]
+async fn an_answer_in_which_a_secret_cannot_be_looked_for_is_refused() {
+    for (encoding, refused) in [("gzip", true), ("br", true), ("Identity", false)] {
+        let packed = Step::Say(200, vec![("content-encoding", encoding.to_owned())], "packed".into());
+        let shop = Shop::start(vec![packed]).await;
+        // Without a secret, what is packed is the script's to unpack.
+        assert_eq!(response(shop.send(shop.request("GET", "/api/plain")).await).body, b"packed", "{encoding}");
+        let mut asked = shop.request("GET", "/api/orders");
+        asked.headers = vec![("Authorization".into(), "Bearer ${secret:shop}".into())];
+        let reply = shop.send(asked).await;
+        assert_eq!(reply.as_ref().err().map(|error| error.code.as_str()), refused.then_some("http-answer-packed"));
+        for seen in shop.server.seen() {
+            assert!(seen.head.to_ascii_lowercase().contains("accept-encoding: identity"), "{}", seen.head);
+        }
+    }
+}
+
+#[tokio::test]
 async fn a_secret_goes_to_its_host_and_header_only() {
     let shop = Shop::start(vec![Step::status(200, "ok")]).await;
     let error = |header: &str, value: &str| {
@@ -577,7 +671,17 @@ async fn a_secret_goes_to_its_host_and_header_only() {
     assert!(refused.message.contains("another header than `x-other`"));
     assert!(error("authorization", "${secret:none}").await.message.contains("is not configured"));
     assert!(error("authorization", "${secret:shop").await.message.contains("has no end"));
-    for header in ["Host", "content-length", "Transfer-Encoding", "proxy-authorization", "bad name", ""] {
+    for header in [
+        "Host",
+        "content-length",
+        "Transfer-Encoding",
+        "proxy-authorization",
+        "Accept-Encoding",
+        "range",
+        "If-Range",
+        "bad name",
+        "",
+    ] {
         assert_eq!(error(header, "x").await.code, "bad-header", "{header}");
     }
     assert_eq!(error("x-split", "a\r\nx-injected: b").await.code, "bad-header");

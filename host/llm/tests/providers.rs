@@ -101,6 +101,45 @@ async fn tools_go_out_and_tool_calls_come_back() {
     assert_eq!(sent["tools"][0]["input_schema"], json!({ "type": "object" }));
 }
 
+// Shows: F036
+#[tokio::test]
+async fn calls_of_an_answer_that_was_cut_are_none() {
+    let call = |arguments: &str| json!({ "id": "t1", "function": { "name": "update", "arguments": arguments } });
+    let openai = json!({
+        "model": "small", "usage": { "prompt_tokens": 1, "completion_tokens": 1 },
+        "choices": [{ "finish_reason": "length", "message": {
+            "content": "Both.", "tool_calls": [call("{\"ids\":[7]}"), call("{\"ids\":[7"), { "id": "t3" }],
+        } }],
+    });
+    let block = |input| json!({ "type": "tool_use", "id": "t1", "name": "update", "input": input });
+    let anthropic = |stop: &str| {
+        json!({
+            "model": "small", "stop_reason": stop, "usage": { "input_tokens": 1, "output_tokens": 1 },
+            "content": [{ "type": "text", "text": "Both." }, block(json!({ "ids": [7] })), block(json!({}))],
+        })
+    };
+    let cut = [
+        ("openai", openai),
+        ("anthropic", anthropic("max_tokens")),
+        ("anthropic", anthropic("model_context_window_exceeded")),
+    ];
+    for (kind, answer) in cut {
+        let server = Server::start(vec![Step::json(&answer)]).await;
+        let completion = live(kind, &server, &TestClock::new()).ask(&tool_question()).await.unwrap().completion;
+        assert_eq!((completion.text.as_str(), completion.finish), ("Both.", Finish::Length), "{kind}");
+        assert_eq!(completion.calls, [], "{kind}");
+    }
+    // An answer by a schema, too, says that it was cut.
+    let structured = json!({
+        "model": "small", "stop_reason": "max_tokens", "usage": { "input_tokens": 1, "output_tokens": 1 },
+        "content": [{ "type": "tool_use", "id": "t1", "name": "answer", "input": { "score": 7 } }],
+    });
+    let server = Server::start(vec![Step::json(&structured)]).await;
+    let request = LlmRequest { output_schema: Some(r#"{"type":"object"}"#.into()), ..question("?") };
+    let completion = live("anthropic", &server, &TestClock::new()).ask(&request).await.unwrap().completion;
+    assert_eq!((completion.text.as_str(), completion.finish), (r#"{"score":7}"#, Finish::Length));
+}
+
 // Shows: F087
 #[tokio::test]
 async fn a_busy_provider_is_asked_again_when_it_says() {
@@ -124,24 +163,29 @@ async fn a_busy_provider_is_asked_again_when_it_says() {
 
 #[tokio::test]
 async fn a_provider_that_stays_busy_or_broken_is_given_up() {
-    for (step, code, text, tries) in [
+    for (step, code, text, tries, may_have_cost) in [
         (
             Step::Say(429, vec![("retry-after", "3".into())], "{}".into()),
             "llm-rate-limited",
             "takes requests again in 3 s",
             4,
+            false,
         ),
         // Longer than anybody should wait.
-        (Step::Say(429, vec![("retry-after", "3600".into())], "{}".into()), "llm-rate-limited", "in 3600 s", 1),
-        (Step::status(500, "oops"), "llm-provider-failed", "test failed (500) 4 times in a row", 4),
-        (Step::status(529, "overloaded"), "llm-provider-failed", "(529)", 4),
+        (Step::Say(429, vec![("retry-after", "3600".into())], "{}".into()), "llm-rate-limited", "in 3600 s", 1, false),
+        (Step::status(500, "oops"), "llm-provider-failed", "test failed (500) 4 times in a row", 4, true),
+        (Step::status(408, "late"), "llm-provider-failed", "(408)", 4, true),
+        (Step::status(504, "late"), "llm-provider-failed", "(504)", 4, true),
+        // Too busy to begin.
+        (Step::status(503, "busy"), "llm-provider-failed", "(503)", 4, false),
+        (Step::status(529, "overloaded"), "llm-provider-failed", "(529)", 4, false),
     ] {
         let server = Server::start(vec![step]).await;
         let error = live("anthropic", &server, &TestClock::new()).ask(&question("?")).await.unwrap_err();
         assert_eq!(error.code(), code, "{error}");
         assert!(error.to_string().contains(text), "{error}");
         assert_eq!(server.seen().len(), tries);
-        assert!(!error.may_have_cost());
+        assert_eq!(error.may_have_cost(), may_have_cost, "{error}");
     }
 }
 

@@ -239,6 +239,16 @@ impl PerLimit {
         }
     }
 
+    /// What two runs used together: of what counts at its largest the larger, else the sum.
+    #[must_use]
+    pub fn plus(mut self, other: &Self) -> Self {
+        for (limit, number) in other.iter() {
+            let own = self.get(limit);
+            self.set(limit, if limit.is_highest() { own.max(number) } else { own.saturating_add(number) });
+        }
+        self
+    }
+
     /// All limits with their numbers, in the table's order.
     pub fn iter(&self) -> impl Iterator<Item = (Limit, u64)> + '_ {
         TABLE.iter().map(|spec| (spec.limit, self.get(spec.limit)))

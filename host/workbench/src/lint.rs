@@ -10,6 +10,8 @@ use serde::Serialize;
 use triggerbox_model::grants::Need;
 use triggerbox_sandbox::inspect::Inspection;
 
+use crate::scenario::BadScenario;
+
 pub use self::{
     grants::used,
     sarif::sarif,
@@ -70,7 +72,13 @@ pub struct Rule {
 }
 
 /// All codes of the linter's own. What keeps a component from running has codes of its own, too; they are errors.
-pub const RULES: [Rule; 14] = [
+pub const RULES: [Rule; 15] = [
+    rule(
+        "broken-scenario",
+        Severity::Error,
+        "A scenario cannot be run: its file is wrong.",
+        "put the file right; nothing is said of untested grants until then",
+    ),
     rule(
         "unused-grant",
         Severity::Warning,
@@ -174,8 +182,10 @@ pub struct Known<'a> {
     pub inspection: &'a Inspection,
     /// How one start went; none: it was not tried.
     pub start: Option<&'a Start>,
-    /// Rights that its scenarios needed; none: there are no scenarios.
+    /// Rights that its scenarios needed; none: there are no scenarios, or not all of them can be run.
     pub needed: Option<&'a [Need]>,
+    /// Scenarios that cannot be run.
+    pub broken: &'a [BadScenario],
 }
 
 /// Judges.
@@ -196,6 +206,7 @@ pub fn lint(known: &Known<'_>) -> Vec<Finding> {
     if inspection.refusal().is_some() {
         return findings;
     }
+    findings.extend(known.broken.iter().map(|scenario| found("broken-scenario", scenario.to_string(), None)));
     findings.extend(inspection.warnings.iter().map(|warning| found(warning.code, warning.message.clone(), None)));
     if let Some(manifest) = &inspection.manifest {
         manifest::judge(manifest, &mut findings);
@@ -231,13 +242,14 @@ mod tests {
         inspect::{self, Import, ImportStatus, Inspection, inspect},
     };
 
-    use super::{Finding, Known, RULES, Severity, Start, lint, sarif};
+    use super::{BadScenario, Finding, Known, RULES, Severity, Start, lint, sarif};
 
     /// What is known of a script that nothing is to be said of.
     struct Script {
         inspection: Inspection,
         start: Start,
         needed: Vec<Need>,
+        broken: Vec<BadScenario>,
     }
 
     const MANIFEST: &str = r#"
@@ -281,6 +293,7 @@ mod tests {
                     Need { fields: ["name".to_owned()].into(), ..Need::new("crm.lead", GrantOperation::Read) },
                     Need::new("crm.lead", GrantOperation::Note),
                 ],
+                broken: Vec::new(),
             };
             script.manifest(|text| text);
             script
@@ -293,7 +306,8 @@ mod tests {
         }
 
         fn findings(&self) -> Vec<Finding> {
-            lint(&Known { inspection: &self.inspection, start: Some(&self.start), needed: Some(&self.needed) })
+            let Self { inspection, start, needed, broken } = self;
+            lint(&Known { inspection, start: Some(start), needed: Some(needed), broken })
         }
     }
 
@@ -302,6 +316,11 @@ mod tests {
         let inspection = &mut script.inspection;
         let with = |from: &'static str, to: &'static str| move |text: String| text.replace(from, to);
         match code {
+            "broken-scenario" => script.broken.push(BadScenario {
+                path: "scenarios/first.toml".into(),
+                at: Some((1, 1)),
+                problem: "unknown field `x`".to_owned(),
+            }),
             "unused-grant" => script.manifest(with("\"note\"]", "\"note\", \"follow\"]")),
             "missing-grant" => {
                 inspection.imports.push(import("triggerbox:automation/chatter@0.1.0", &["add-followers"]))

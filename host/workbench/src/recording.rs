@@ -48,21 +48,45 @@ pub struct Action {
     pub recording: Recording,
 }
 
-/// What a replay of an exported run can tell.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+/// What a replay of an exported run can tell. What tells less is greater.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Decides {
     /// All that the run itself can: its own version does the same on it.
     All,
     /// Whether another version does the same as the run's own would on these answers, which are not those of the run.
     Anew,
-    /// Little: its own version asks what the file does not answer any more; says what.
-    Little(String),
     /// Not known: the run's own version was not there to try.
     Untried,
+    /// Little: its own version asks what the file does not answer any more; says what.
+    Little(String),
+}
+
+impl Action {
+    /// Runs a script on what was redacted. Where it wants something else than it did, that is recorded in place of it.
+    async fn try_again(&mut self, script: &Script) -> Decides {
+        match replay::replay(script, &self.recording).await.verdict {
+            Verdict::Same => Decides::All,
+            Verdict::Differs(_) => match replay::record_again(script, &self.recording).await {
+                Ok(again) => {
+                    self.recording = again;
+                    Decides::Anew
+                }
+                Err(why) => Decides::Little(why),
+            },
+            Verdict::Undecidable(why) => Decides::Little(why),
+        }
+    }
 }
 
 impl Decides {
+    /// Of several scripts, the whole tells no more than the one that tells least.
+    fn limit(&mut self, of_one: Self) {
+        if of_one > *self {
+            *self = of_one;
+        }
+    }
+
     /// In words, for people.
     #[must_use]
     pub fn describe(&self) -> String {
@@ -103,21 +127,11 @@ impl Exported {
         self.redacted = true;
         for (index, action) in self.actions.iter_mut().enumerate() {
             action.recording = redactor.recording(&action.recording)?;
-            let Some(script) = scripts.get(index).and_then(Option::as_ref) else {
-                self.decides = Decides::Untried;
-                continue;
+            let decides = match scripts.get(index).and_then(Option::as_ref) {
+                Some(script) => action.try_again(script).await,
+                None => Decides::Untried,
             };
-            match replay::replay(script, &action.recording).await.verdict {
-                Verdict::Same => {}
-                Verdict::Differs(_) => match replay::record_again(script, &action.recording).await {
-                    Ok(again) => {
-                        action.recording = again;
-                        self.decides = Decides::Anew;
-                    }
-                    Err(why) => self.decides = Decides::Little(why),
-                },
-                Verdict::Undecidable(why) => self.decides = Decides::Little(why),
-            }
+            self.decides.limit(decides);
         }
         Ok(())
     }
@@ -187,4 +201,23 @@ impl Exported {
 #[must_use]
 pub fn packed(component: &[u8]) -> String {
     STANDARD.encode(component)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Decides;
+
+    #[test]
+    fn a_run_of_several_scripts_tells_what_the_least_of_them_does() {
+        let little = || Decides::Little("it asks for more".to_owned());
+        let order = [Decides::All, Decides::Anew, Decides::Untried, little()];
+        for (place, one) in order.iter().enumerate() {
+            for (other_place, other) in order.iter().enumerate() {
+                let mut whole = Decides::All;
+                whole.limit(one.clone());
+                whole.limit(other.clone());
+                assert_eq!(Some(&whole), order.get(place.max(other_place)), "{one:?}, then {other:?}");
+            }
+        }
+    }
 }

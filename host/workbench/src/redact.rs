@@ -209,7 +209,9 @@ impl<'a> Personal<'a> {
         for part in parts(text).filter(|(_, is_moment)| !is_moment).map(|(part, _)| part) {
             for (word, _) in pieces(part).filter(|(_, is_word)| *is_word) {
                 let a_number = word.chars().all(char::is_numeric);
-                if !a_number && word.chars().count() > 1 && !self.known.contains(word) {
+                // A single letter of the alphabet is nobody's; a single sign of another script may be a name.
+                let a_letter = word.len() == 1;
+                if !a_number && !a_letter && !self.known.contains(word) {
                     self.words.insert(word.to_lowercase());
                 }
             }
@@ -385,6 +387,13 @@ mod tests {
             &Personal { words: HashSet::new(), ..personal },
         );
         assert_eq!(kept, "80 of 100, 12.50, 2026-11-30 12:00, 2026-12-01T10:15:00.5Z");
+    }
+
+    #[test]
+    fn a_word_of_one_sign_is_somebody_s_and_a_letter_is_not() {
+        let new = redacted(&redactor(), &["A: 李 and Ö, b_1"]).remove(0);
+        assert!(new.starts_with("A: ") && !new.contains(['李', 'Ö']), "{new}");
+        assert_eq!(new.chars().count(), "A: 李 and Ö, b_1".chars().count());
     }
 
     #[test]

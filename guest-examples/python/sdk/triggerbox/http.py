@@ -26,11 +26,12 @@ class Response:
 
 
 def send(method, url, *, headers=None, body=b"", json=None):
-    """Sends a request. `json` is sent as the body, with its content type."""
+    """Sends a request. `json` is sent as the body, with its content type unless `headers` has one."""
     headers = dict(headers or {})
     if json is not None:
         body = json_module.dumps(json).encode()
-        headers.setdefault("content-type", "application/json")
+        if all(name.lower() != "content-type" for name in headers):
+            headers["content-type"] = "application/json"
     response = host_send(host.Request(method.upper(), url, list(headers.items()), bytes(body)))
     return Response(response.status, {name.lower(): value for name, value in response.headers}, response.body)
 

@@ -91,7 +91,7 @@ impl<'a> Tools<'a> {
     }
 
     /// A figure that the model states and did not read.
-    pub fn unread<'t>(&self, text: &'t str) -> Option<&'t str> {
+    pub fn unread(&self, text: &str) -> Option<String> {
         self.figures.as_ref()?.unread(text)
     }
 
@@ -142,12 +142,12 @@ impl<'a> Tools<'a> {
         Ok(output)
     }
 
-    /// What the arguments of a tool state: all but the numbers of records.
+    /// What the arguments of a tool state: all but the numbers of records, and names of models and methods.
     fn stated(&self, arguments: &Json) -> Json {
         let mut stated = arguments.clone();
         let Some(object) = stated.as_object_mut() else { return stated };
         let model = object.get("model").and_then(Json::as_str).unwrap_or_default().to_owned();
-        object.retain(|name, _| !matches!(name.as_str(), "id" | "ids" | "user_id"));
+        object.retain(|name, _| !matches!(name.as_str(), "id" | "ids" | "user_id" | "model" | "method"));
         if let Some(values) = object.get_mut("values").and_then(Json::as_object_mut) {
             let links = |name: &str| self.fields.get(&model, name).is_ok_and(|field| field.relation.is_some());
             values.retain(|name, value| value.is_string() || !links(name));

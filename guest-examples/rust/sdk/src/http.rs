@@ -23,9 +23,13 @@ impl Request {
         Self::new("POST", url)
     }
 
-    /// With a header.
+    /// With a header; a content type comes in place of another.
     pub fn header(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
-        self.headers.push((name.into(), value.into()));
+        let header = (name.into(), value.into());
+        if is_content_type(&header) {
+            self.headers.retain(|other| !is_content_type(other));
+        }
+        self.headers.push(header);
         self
     }
 
@@ -35,10 +39,12 @@ impl Request {
         self
     }
 
-    /// With a JSON body and its content type.
+    /// With a JSON body, and its content type unless there is one.
     pub fn json<T: Serialize>(self, body: &T) -> Result<Self, Error> {
         let body = serde_json::to_vec(body).map_err(bad_json)?;
-        Ok(self.header("content-type", "application/json").body(body))
+        let typed = self.headers.iter().any(is_content_type);
+        let request = if typed { self } else { self.header("content-type", "application/json") };
+        Ok(request.body(body))
     }
 
     /// Sends. Any status is an answer; see [`Response::ok`].
@@ -73,6 +79,28 @@ impl Response {
     }
 }
 
+fn is_content_type((name, _): &(String, String)) -> bool {
+    name.eq_ignore_ascii_case("content-type")
+}
+
 fn bad_json(error: serde_json::Error) -> Error {
     Error::new(ErrorKind::Invalid, "bad-json", error.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_request_has_one_content_type_and_the_script_s_wins() {
+        let types = |request: Request| -> Vec<String> {
+            request.headers.into_iter().filter(is_content_type).map(|(_, value)| value).collect()
+        };
+        let post = || Request::post("https://example.com/").header("accept", "text/plain");
+        assert_eq!(types(post().json(&[1]).unwrap()), ["application/json"]);
+        let own = "application/vnd.api+json";
+        assert_eq!(types(post().header("Content-Type", own).json(&[1]).unwrap()), [own]);
+        assert_eq!(types(post().json(&[1]).unwrap().header("Content-Type", own)), [own]);
+        assert_eq!(post().json(&[1]).unwrap().headers.len(), 2, "other headers stay");
+    }
 }

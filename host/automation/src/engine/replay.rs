@@ -130,18 +130,10 @@ fn actions(conn: &Connection, run: RunId) -> Result<u32, EngineError> {
 }
 
 fn count(result: &mut Backtest, run: RunId, replayed: Vec<Replayed>) {
-    let (mut differences, mut unknown) = (Vec::new(), None);
-    for action in replayed {
-        match action.verdict {
-            Verdict::Same => {}
-            Verdict::Differs(more) => differences.extend(more),
-            Verdict::Undecidable(why) => unknown = Some(why),
-        }
-    }
-    match unknown {
-        Some(why) => result.undecidable.push((run, why)),
-        None if differences.is_empty() => result.same += 1,
-        None => result.differs.push((run, differences)),
+    match Verdict::of_all(replayed.into_iter().map(|action| action.verdict)) {
+        Verdict::Same => result.same += 1,
+        Verdict::Differs(how) => result.differs.push((run, how)),
+        Verdict::Undecidable(why) => result.undecidable.push((run, why)),
     }
 }
 

@@ -19,8 +19,9 @@ use triggerbox_sandbox::inspect::{
 };
 use triggerbox_workbench::{
     lint::{Finding, Known, Severity, Start, lint, sarif, start},
-    scenario::{self, Bench, FOLDER, ScenarioFile},
+    scenario::{self, BadScenario, Bench, FOLDER, ScenarioFile},
 };
+use url::Url;
 
 use crate::{
     args::{CheckArgs, CheckFormat, Deny},
@@ -39,18 +40,31 @@ enum Trial {
     Refused(String),
 }
 
+/// What was tried, and what its scenarios told.
+struct Tried {
+    trial: Trial,
+    needed: Option<Vec<Need>>,
+    broken: Vec<BadScenario>,
+}
+
+impl From<Trial> for Tried {
+    fn from(trial: Trial) -> Self {
+        Self { trial, needed: None, broken: Vec::new() }
+    }
+}
+
 pub(crate) fn run(args: &CheckArgs) -> Result<Exit, Failure> {
     let (bytes, size) = read(&args.component)?;
     let inspection = Inspection { size, ..inspect(&bytes) };
-    let (trial, needed) = match args.no_compile || !inspection.ok {
-        true => (Trial::Skipped, None),
+    let Tried { trial, needed, broken } = match args.no_compile || !inspection.ok {
+        true => Trial::Skipped.into(),
         false => attempt(args, &bytes, inspection.manifest.as_ref())?,
     };
     let start = match &trial {
         Trial::Compiled { start, .. } => Some(start),
         Trial::Skipped | Trial::Refused(_) => None,
     };
-    let findings = lint(&Known { inspection: &inspection, start, needed: needed.as_deref() });
+    let findings = lint(&Known { inspection: &inspection, start, needed: needed.as_deref(), broken: &broken });
     let compatibility = match args.compat.then(|| compatibility(&bytes)) {
         None => Vec::new(),
         Some(Ok(versions)) => versions,
@@ -115,10 +129,20 @@ impl Checked<'_> {
     fn sarif(&self) -> impl serde::Serialize {
         let manifest = self.args.component.with_file_name("triggerbox.toml");
         let text = fs::read_to_string(&manifest).ok();
-        let (file, manifest) = (self.args.component.to_string_lossy(), manifest.to_string_lossy().into_owned());
-        let manifest = text.as_ref().map(|text| (manifest.as_str(), text.as_str()));
-        sarif(&file.replace('\\', "/"), manifest, &self.findings)
+        let manifest = text.as_ref().map(|text| (uri(&manifest), text.as_str()));
+        sarif(&uri(&self.args.component), manifest.as_ref().map(|(uri, text)| (uri.as_str(), *text)), &self.findings)
     }
+}
+
+/// A file as code hosts look for it: from the working folder, escaped as a part of an address.
+fn uri(path: &Path) -> String {
+    let relative = || {
+        let file = Url::from_file_path(std::path::absolute(path).ok()?).ok()?;
+        let folder = Url::from_directory_path(std::env::current_dir().ok()?).ok()?;
+        // Of another drive, there is only the whole.
+        Some(folder.make_relative(&file).unwrap_or_else(|| file.into()))
+    };
+    relative().unwrap_or_else(|| path.to_string_lossy().replace('\\', "/"))
 }
 
 /// A file's bytes, up to just more than a component may have, and its size: what is larger is refused by its size alone.
@@ -135,30 +159,31 @@ fn read(path: &Path) -> Result<(Vec<u8>, u64), Failure> {
 
 /// Compiles anew, past the cache: this is about the component, not about what was kept of it. Then starts it, and runs its
 /// scenarios for the rights that they need.
-fn attempt(args: &CheckArgs, bytes: &[u8], manifest: Option<&Manifest>) -> Result<(Trial, Option<Vec<Need>>), Failure> {
+fn attempt(args: &CheckArgs, bytes: &[u8], manifest: Option<&Manifest>) -> Result<Tried, Failure> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().or_exit(Exit::Backend)?;
     let sandbox = script::sandbox(1)?;
     let begin = Instant::now();
     let script = match runtime.block_on(sandbox.prepare(bytes, None, &script::compiler()?)) {
         Ok(script) => script,
-        Err(error) => return Ok((Trial::Refused(error.to_string()), None)),
+        Err(error) => return Ok(Trial::Refused(error.to_string()).into()),
     };
     let time = begin.elapsed();
     let start = runtime.block_on(start(&script));
     let folder = args.scenarios.clone().unwrap_or_else(|| args.component.with_file_name(FOLDER));
     let files = scenario::files(&folder).with_context(|| format!("cannot read {}", folder.display()))?;
-    let needed = match manifest.filter(|_| !files.is_empty()) {
-        None => None,
-        Some(manifest) => {
-            let bench = Bench { script, manifest: manifest.clone() };
-            let mut needed = Vec::new();
-            for file in files {
-                needed.extend(runtime.block_on(bench.play(&ScenarioFile::read(&file)?))?.needs);
-            }
-            Some(needed)
+    let trial = Trial::Compiled { time, start };
+    let Some(manifest) = manifest.filter(|_| !files.is_empty()) else { return Ok(trial.into()) };
+    let bench = Bench { script, manifest: manifest.clone() };
+    let (mut needed, mut broken) = (Vec::new(), Vec::new());
+    for file in files {
+        match ScenarioFile::read(&file).and_then(|file| runtime.block_on(bench.play(&file))) {
+            Ok(played) => needed.extend(played.needs),
+            Err(scenario) => broken.push(scenario),
         }
-    };
-    Ok((Trial::Compiled { time, start }, needed))
+    }
+    // What those need that cannot be run, nobody knows.
+    let needed = broken.is_empty().then_some(needed);
+    Ok(Tried { trial, needed, broken })
 }
 
 fn print(checked: &Checked<'_>) {

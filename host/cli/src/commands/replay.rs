@@ -7,7 +7,7 @@ use std::{
 
 use anyhow::{Context, anyhow};
 use serde_json::json;
-use triggerbox_automation::replay::{Replayed, Verdict};
+use triggerbox_automation::replay::Verdict;
 use triggerbox_sandbox::Script;
 use triggerbox_workbench::recording::Exported;
 
@@ -65,7 +65,7 @@ pub(crate) fn backtest(args: &BacktestArgs) -> Result<Exit, Failure> {
     for file in files {
         let exported = Exported::load(&file)?;
         let judged = match runtime.block_on(exported.replay_on(&script)) {
-            Ok(replayed) => judge(replayed),
+            Ok(replayed) => Verdict::of_all(replayed.into_iter().map(|action| action.verdict)),
             Err(why) => Verdict::Undecidable(why),
         };
         match judged {
@@ -88,19 +88,6 @@ pub(crate) fn backtest(args: &BacktestArgs) -> Result<Exit, Failure> {
     }
     let ok = differs.is_empty() && (undecidable.is_empty() || !args.strict);
     Ok(if ok { Exit::Ok } else { Exit::ScriptFailed })
-}
-
-/// Several scripts of one run as one.
-fn judge(replayed: Vec<Replayed>) -> Verdict {
-    let mut differences = Vec::new();
-    for action in replayed {
-        match action.verdict {
-            Verdict::Same => {}
-            Verdict::Differs(how) => differences.extend(how),
-            undecidable @ Verdict::Undecidable(_) => return undecidable,
-        }
-    }
-    if differences.is_empty() { Verdict::Same } else { Verdict::Differs(differences) }
 }
 
 fn runtime() -> Result<tokio::runtime::Runtime, Failure> {

@@ -1,7 +1,7 @@
 //! Tells that files of a folder changed, once they are quiet again.
 
 use std::{
-    path::{Component, Path},
+    path::{Component, Path, PathBuf},
     sync::mpsc::{Receiver, RecvTimeoutError, channel},
     time::Duration,
 };
@@ -18,25 +18,28 @@ const BUILT: [&str; 6] = ["target", ".triggerbox", ".git", "node_modules", "__py
 /// Watches a folder until it is dropped.
 pub(crate) struct Watch {
     _watcher: RecommendedWatcher,
+    /// As events name it.
+    folder: PathBuf,
     events: Receiver<notify::Result<Event>>,
 }
 
 impl Watch {
     /// Begins to watch.
     pub(crate) fn new(folder: &Path) -> anyhow::Result<Self> {
+        let folder = folder.canonicalize().with_context(|| format!("cannot watch {}", folder.display()))?;
         let (sender, events) = channel();
         let mut watcher = notify::recommended_watcher(sender).context("this system cannot watch files")?;
         watcher
-            .watch(folder, RecursiveMode::Recursive)
+            .watch(&folder, RecursiveMode::Recursive)
             .with_context(|| format!("cannot watch {}", folder.display()))?;
-        Ok(Self { _watcher: watcher, events })
+        Ok(Self { _watcher: watcher, folder, events })
     }
 
     /// Waits for a change of a source file. Changes since the last wait count.
     pub(crate) fn wait(&self) -> anyhow::Result<()> {
         loop {
             let event = self.events.recv().context("files are watched no more")?;
-            if is_change(&event.context("files cannot be watched")?) {
+            if is_change(&event.context("files cannot be watched")?, &self.folder) {
                 break;
             }
         }
@@ -49,12 +52,12 @@ impl Watch {
     }
 }
 
-fn is_change(event: &Event) -> bool {
+fn is_change(event: &Event, folder: &Path) -> bool {
     let changed = matches!(event.kind, EventKind::Create(_) | EventKind::Modify(_) | EventKind::Remove(_));
-    changed && event.paths.iter().any(|path| is_source(path))
+    changed && event.paths.iter().any(|path| is_source(path.strip_prefix(folder).unwrap_or(path)))
 }
 
-/// Whether a file is one that people write.
+/// Whether a file is one that people write. The folder that is watched may itself be called as it likes.
 fn is_source(path: &Path) -> bool {
     let built = |part: Component<'_>| BUILT.iter().any(|name| part.as_os_str() == *name);
     !path.components().any(built) && path.extension().is_none_or(|extension| extension != "wasm" && extension != "new")
@@ -62,15 +65,32 @@ fn is_source(path: &Path) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use notify::event::CreateKind;
+
     use super::*;
 
     #[test]
     fn what_builds_write_is_no_change() {
-        for source in ["/s/src/lib.rs", "/s/triggerbox.toml", "/s/scenarios/a.toml", "/s/script.py"] {
-            assert!(is_source(Path::new(source)), "{source}");
+        for folder in ["/s", "/home/ada/target/s", "/builds/node_modules/.git"] {
+            let folder = Path::new(folder);
+            let is_change = |name: &str| {
+                is_change(&Event::new(EventKind::Create(CreateKind::File)).add_path(folder.join(name)), folder)
+            };
+            for source in ["src/lib.rs", "triggerbox.toml", "scenarios/a.toml", "script.py"] {
+                assert!(is_change(source), "{}: {source}", folder.display());
+            }
+            for built in ["target/x/lib.rs", "s.wasm", ".triggerbox/build/x.py", "Cargo.lock"] {
+                assert!(!is_change(built), "{}: {built}", folder.display());
+            }
         }
-        for built in ["/s/target/x/lib.rs", "/s/s.wasm", "/s/.triggerbox/build/x.py", "/s/Cargo.lock"] {
-            assert!(!is_source(Path::new(built)), "{built}");
-        }
+    }
+
+    #[test]
+    fn a_folder_is_watched_as_events_name_it() {
+        let home = tempfile::tempdir().expect("a folder");
+        let folder = home.path().join("target").join("script");
+        std::fs::create_dir_all(&folder).expect("a folder");
+        let watch = Watch::new(&folder.join("..").join("script")).expect("it can be watched");
+        assert_eq!(watch.folder, folder.canonicalize().expect("it is there"));
     }
 }

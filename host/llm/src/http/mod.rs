@@ -8,7 +8,7 @@ use std::{net::IpAddr, sync::Arc, time::Duration};
 
 use reqwest::{
     Client, Method,
-    header::{HeaderMap, HeaderName},
+    header::{ACCEPT_ENCODING, CONTENT_ENCODING, HeaderMap, HeaderName, HeaderValue},
 };
 use triggerbox_model::{
     call::{HttpRequest, HttpResponse},
@@ -33,7 +33,8 @@ use crate::{
 pub const LARGEST_ANSWER: usize = 4 << 20;
 /// How long one request may take.
 pub const LONGEST: Duration = Duration::from_secs(10);
-/// Headers that belong to the connection, not to the script.
+/// Headers that belong to the connection, not to the script; and those that would have an answer come packed or in parts,
+/// where no secret is found in it.
 pub(crate) const OURS: &[&str] = &[
     "host",
     "content-length",
@@ -46,6 +47,9 @@ pub(crate) const OURS: &[&str] = &[
     "expect",
     "proxy-authorization",
     "proxy-connection",
+    "accept-encoding",
+    "range",
+    "if-range",
 ];
 
 /// Sends requests of scripts. Cheap to clone.
@@ -62,6 +66,8 @@ pub struct Prepared {
     url: Url,
     headers: HeaderMap,
     reach: Reach,
+    /// A secret was filled in.
+    secret: bool,
     /// It may be sent twice: it only reads, or says how the service can tell.
     pub repeatable: bool,
 }
@@ -141,8 +147,10 @@ impl Web {
                 .ok_or_else(|| Error::invalid("bad-header", format!("`{name}` is no header that a script may set")))?;
             headers.append(name.clone(), self.secrets.fill(&url, &name, value)?);
         }
+        let secret = headers.values().any(HeaderValue::is_sensitive);
         let repeatable = method.is_safe() || headers.contains_key("idempotency-key");
-        Ok(Prepared { method, url, headers, reach, repeatable })
+        headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
+        Ok(Prepared { method, url, headers, reach, secret, repeatable })
     }
 
     /// Sends it and reads the answer, whatever its status. Redirects are answers. Dropping the future ends it.
@@ -150,7 +158,7 @@ impl Web {
     /// # Errors
     /// [`SendError`]
     pub async fn send(&self, prepared: Prepared, body: Vec<u8>) -> Result<HttpResponse, SendError> {
-        let Prepared { method, url, headers, reach, .. } = prepared;
+        let Prepared { method, url, headers, reach, secret, .. } = prepared;
         let host = secrets::place(&url);
         let client = if reach == Reach::Private { &self.private } else { &self.public };
         let no_body = method == Method::HEAD;
@@ -158,6 +166,12 @@ impl Web {
         let sent = client.request(method, url).headers(headers).body(body).send().await;
         let response = sent.map_err(|error| failed(&error))?;
         let status = response.status().as_u16();
+        let packed = |value: &HeaderValue| !value.as_bytes().eq_ignore_ascii_case(b"identity");
+        if secret && response.headers().get_all(CONTENT_ENCODING).iter().any(packed) {
+            let text = format!("`{host}` packed its answer, in which the secret that it was sent cannot be looked for");
+            let error = Error::unavailable("http-answer-packed", text);
+            return Err(SendError { error, may_have_arrived: true, passes: false });
+        }
         let text = |bytes: &[u8]| String::from_utf8_lossy(&self.secrets.scrub(bytes.to_vec())).into_owned();
         let headers =
             response.headers().iter().map(|(name, value)| (name.as_str().to_owned(), text(value.as_bytes()))).collect();

@@ -125,6 +125,8 @@ pub(super) fn parse(answer: &Value, request: &LlmRequest) -> Result<Parsed, Stri
     let mut said = String::new();
     let mut calls = Vec::new();
     let mut structured = None;
+    let stop = answer.get("stop_reason").and_then(Value::as_str);
+    let cut = matches!(stop, Some("max_tokens" | "model_context_window_exceeded"));
     for block in blocks {
         match block.get("type").and_then(Value::as_str) {
             Some("text") => said.push_str(&block.get("text").map(text).unwrap_or_default()),
@@ -141,11 +143,15 @@ pub(super) fn parse(answer: &Value, request: &LlmRequest) -> Result<Parsed, Stri
             _ => {}
         }
     }
-    let finish = match answer.get("stop_reason").and_then(Value::as_str) {
+    if cut {
+        // The last of them is not whole.
+        calls.clear();
+    }
+    let finish = match stop {
+        _ if cut => Finish::Length,
         _ if structured.is_some() => Finish::Stop,
         _ if !calls.is_empty() => Finish::ToolCalls,
         Some("end_turn" | "stop_sequence") => Finish::Stop,
-        Some("max_tokens") => Finish::Length,
         Some("refusal") => Finish::Refused,
         _ => Finish::Other,
     };

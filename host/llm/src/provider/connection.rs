@@ -14,7 +14,7 @@ use tokio::sync::Semaphore;
 use triggerbox_model::call::LlmRequest;
 use url::Url;
 
-use super::{Answered, Written, anthropic, body, pace::Pace, parse};
+use super::{Asked, Written, anthropic, body, pace::Pace, parse};
 use crate::{
     clock::Clock,
     config::{ConfigError, Kind, Model, Provider},
@@ -118,35 +118,45 @@ impl Connection {
         &self.provider
     }
 
-    /// Asks a model once, with as many tries as the provider's configuration allows. Dropping the future ends it.
+    /// Asks a model once, with as many tries as the provider's configuration allows; `tries` counts them. After one that may
+    /// have cost, it is whoever pays who asks again. Dropping the future ends it.
     ///
     /// # Errors
     /// [`AskError`]
-    pub async fn ask(&self, model: &Model, request: &LlmRequest, written: &mut Written) -> Result<Answered, AskError> {
+    pub async fn ask(
+        &self,
+        model: &Model,
+        request: &LlmRequest,
+        written: &mut Written,
+        tries: &mut u32,
+    ) -> Result<Asked, AskError> {
         let body = body(&self.provider, model, request, written)?;
         let worst = price::worst_case(model, self.rate, request).tokens;
         // The semaphore is never closed.
         let _room = self.room.acquire().await.ok();
-        let mut tries = 0;
         loop {
             self.turn(worst).await?;
-            tries += 1;
+            *tries += 1;
             let (error, asked_to_wait) = match self.once(body.clone()).await {
-                Ok(answer) => return parse(&self.provider, model, self.rate, request, &answer),
+                Ok(answer) => return parse(&self.provider, model, self.rate, request, &answer).map(Asked::Answered),
                 Err(Failed::ForGood(error)) => return Err(error),
                 Err(Failed::ForNow { error, wait }) => (error, wait),
             };
-            let wait = asked_to_wait.unwrap_or_else(|| back_off(tries));
-            if tries > self.provider.retries || wait > LONGEST_WAIT {
-                return Err(match error {
-                    AskError::Failed { provider, status, .. } => {
-                        AskError::Failed { provider, status, tries, wait: asked_to_wait }
-                    }
-                    AskError::RateLimited { provider, .. } => AskError::RateLimited { provider, wait },
-                    other => other,
-                });
+            let wait = asked_to_wait.unwrap_or_else(|| back_off(*tries));
+            let error = match error {
+                AskError::Failed { provider, status, .. } => {
+                    AskError::Failed { provider, status, tries: *tries, wait: asked_to_wait }
+                }
+                AskError::RateLimited { provider, .. } => AskError::RateLimited { provider, wait },
+                other => other,
+            };
+            if *tries > self.provider.retries || wait > LONGEST_WAIT {
+                return Err(error);
             }
             self.clock.sleep(wait).await;
+            if error.may_have_cost() {
+                return Ok(Asked::Lost(error));
+            }
         }
     }
 
@@ -322,7 +332,7 @@ mod tests {
             temperature: None,
             max_tokens: None,
         };
-        let error = connection.ask(model, &request, &mut Written::default()).await.unwrap_err();
+        let error = connection.ask(model, &request, &mut Written::default(), &mut 0).await.unwrap_err();
         assert!(
             matches!(&error, AskError::Unreachable { why, .. } if why.contains("not set as a private one")),
             "{error:?}"

@@ -34,6 +34,15 @@ pub struct Answered {
     pub tokens: u64,
 }
 
+/// What came of asking.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Asked {
+    /// The answer.
+    Answered(Answered),
+    /// The provider failed, and may have charged for it. It may be asked again at once: the wait is over.
+    Lost(AskError),
+}
+
 /// A conversation as a provider is sent it. Each message is written once, however often the conversation goes on.
 #[derive(Debug, Default)]
 pub struct Written {

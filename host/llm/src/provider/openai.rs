@@ -119,12 +119,15 @@ pub(super) fn parse(answer: &Value) -> Result<Parsed, String> {
     let choice = answer.pointer("/choices/0").ok_or("it has no `choices`")?;
     let message = choice.get("message").filter(|message| message.is_object()).ok_or("its choice has no `message`")?;
     let refusal = message.get("refusal").and_then(Value::as_str).filter(|text| !text.is_empty());
+    let stop = choice.get("finish_reason").and_then(Value::as_str);
     let calls = match message.get("tool_calls") {
+        // The last of them is not whole.
+        _ if stop == Some("length") => Vec::new(),
         None | Some(Value::Null) => Vec::new(),
         Some(Value::Array(calls)) => calls.iter().enumerate().map(tool_call).collect::<Result<_, _>>()?,
         Some(_) => return Err("its `tool_calls` are no list".to_owned()),
     };
-    let finish = match choice.get("finish_reason").and_then(Value::as_str) {
+    let finish = match stop {
         _ if refusal.is_some() => Finish::Refused,
         _ if !calls.is_empty() => Finish::ToolCalls,
         Some("stop") | None => Finish::Stop,

@@ -29,7 +29,7 @@ use triggerbox_llm::{
     ledger::{self, Begun, End, Intent, LedgerError},
 };
 use triggerbox_model::{
-    call::{LlmMessage, LlmRequest},
+    call::{LlmMessage, LlmRequest, Reply},
     limits::{Class, Limits, Scope},
 };
 
@@ -374,6 +374,10 @@ impl Ledger for Book {
         self.transaction(|conn| ledger::begin(conn, &intent))
     }
 
+    async fn known(&self, intent: Intent) -> Result<Option<Reply>, LedgerError> {
+        self.transaction(|conn| ledger::known(conn, &intent))
+    }
+
     async fn end(&self, call: i64, end: End) -> Result<(), LedgerError> {
         self.transaction(|conn| ledger::end(conn, call, &end))
     }
@@ -419,6 +423,10 @@ impl Ledger for Deadly {
         let begun = self.book.begin(intent).await;
         self.pass(Death::IntentStored).await;
         begun
+    }
+
+    async fn known(&self, intent: Intent) -> Result<Option<Reply>, LedgerError> {
+        self.book.known(intent).await
     }
 
     async fn end(&self, call: i64, end: End) -> Result<(), LedgerError> {

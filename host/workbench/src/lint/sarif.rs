@@ -10,7 +10,8 @@ use super::{Finding, RULES, Severity};
 /// The schema that the output follows.
 const SCHEMA: &str = "https://json.schemastore.org/sarif-2.1.0.json";
 
-/// The findings on a file. With the manifest's path and text, findings on the manifest get their line there.
+/// The findings on a file, by its address. With the manifest's address and text, findings on the manifest get their line
+/// there.
 #[must_use]
 pub fn sarif(file: &str, manifest: Option<(&str, &str)>, findings: &[Finding]) -> Sarif {
     let results: Vec<Reported> = findings.iter().map(|finding| reported(file, manifest, finding)).collect();

@@ -90,6 +90,10 @@ impl Ledger for Scripted {
         Ok(Begun::Known(self.answer(&format!("{} {}", request.method, request.url))))
     }
 
+    async fn known(&self, _: Intent) -> Result<Option<Reply>, LedgerError> {
+        Ok(None)
+    }
+
     async fn end(&self, _: i64, _: End) -> Result<(), LedgerError> {
         Ok(())
     }

@@ -10,7 +10,7 @@ use triggerbox_automation::{
     replay::{Verdict, record_again},
     runner,
 };
-use triggerbox_model::{grants::Need, limits::Limit, manifest::Manifest, schema::Schema};
+use triggerbox_model::{grants::Need, manifest::Manifest, schema::Schema};
 use triggerbox_sandbox::{LogLevel, Script};
 
 use super::{
@@ -101,7 +101,7 @@ impl Bench {
         let mut observed = Observed::default();
         let mut failures = Vec::new();
         for action in replayed {
-            observed.used.set(Limit::Fuel, observed.used.get(Limit::Fuel).saturating_add(action.fuel));
+            observed.used = observed.used.plus(&action.used);
             observed.log.extend(action.log.iter().map(|(level, text)| format!("{} {text}", level.name())));
             let diff = match action.verdict {
                 Verdict::Same => continue,
