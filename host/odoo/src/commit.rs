@@ -41,6 +41,7 @@ pub enum CommitError {
 impl From<OdooError> for CommitError {
     fn from(error: OdooError) -> Self {
         match error {
+            OdooError::Busy(refusal) => Self::Conflict(refusal.error),
             OdooError::Refused(refusal) if refusal.error.kind == ErrorKind::Conflict => Self::Conflict(refusal.error),
             OdooError::Refused(refusal) => Self::Refused(refusal.error),
             error if error.is_unclear() => Self::Unclear(error),

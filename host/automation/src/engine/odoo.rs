@@ -41,7 +41,7 @@ const TAKEN: &str = "odoo:event";
 /// What a rule fired on: transactions with the record.
 const FIRED: &str = "odoo:fired";
 
-/// Rows that made no sense, with the reason.
+/// Rows that made no sense, with the reason; the answer is what they told.
 pub const SET_ASIDE: &str = "odoo:aside";
 
 /// So many of them are remembered.
@@ -208,14 +208,17 @@ impl Shared {
                 drained.repeated += 1;
                 continue;
             }
-            let odd = |why: String| Odd { row: event.row, why };
+            let odd = |why: String| {
+                let told = serde_json::to_string(&event.change)?;
+                Ok::<_, EngineError>(Odd::new(event.row, why, &told))
+            };
             let Ok(armed) = index.rule(&event.rule) else {
-                drained.aside.push(odd(format!("there is no rule `{}` here", event.rule)));
+                drained.aside.push(odd(format!("there is no rule `{}` here", event.rule))?);
                 continue;
             };
             if armed.rule.model.as_ref() != Some(&event.change.record.model) {
                 let why = format!("rule `{}` is not about `{}`", event.rule, event.change.record.model);
-                drained.aside.push(odd(why));
+                drained.aside.push(odd(why)?);
                 continue;
             }
             drained.events += 1;
@@ -334,7 +337,9 @@ fn set_aside(conn: &Connection, odd: &Odd, now: i64) -> Result<(), EngineError> 
     let known: i64 = conn.prepare_cached(sql)?.query_row([SET_ASIDE], |row| row.get(0))?;
     if known < MOST_ASIDE {
         let why: String = odd.why.chars().take(300).collect();
-        seen::note(conn, SET_ASIDE, &format!("row {}: {why}", odd.row), now)?;
+        let key = format!("row {}: {why}", odd.row);
+        seen::note(conn, SET_ASIDE, &key, now)?;
+        seen::answer(conn, SET_ASIDE, &key, &odd.told)?;
     }
     Ok(())
 }

@@ -437,6 +437,9 @@ fn an_odoo_that_answers_with_an_error_of_its_own_is_not_away() {
     for how in [
         How::Status(404, "<p>No database is selected</p>"),
         How::Error(500, "builtins.ZeroDivisionError", "division by zero"),
+        // While it loads its modules anew.
+        How::Error(500, "builtins.KeyError", "'crm.lead'"),
+        How::Error(409, "werkzeug.exceptions.Conflict", "could not serialize access due to concurrent update"),
         How::Status(429, ""),
     ] {
         office.fake.fails("crm.lead/", how);

@@ -191,7 +191,7 @@ impl Fake {
             "crm.lead/search" if *self.outbox.lock().unwrap() == Outbox::Unreadable => json!([7]),
             "crm.lead/read" if *self.outbox.lock().unwrap() == Outbox::Unreadable => {
                 let debug = "Traceback (most recent call last):\n  File \"inside.py\"\nValueError: inside";
-                let error = json!({ "name": "builtins.ValueError", "message": "inside", "debug": debug });
+                let error = json!({ "name": "builtins.ValueError", "message": "Invalid inside", "debug": debug });
                 return Reply::new(500, "application/json", error.to_string().into_bytes());
             }
             "crm.lead/has_access" => {
