@@ -154,7 +154,8 @@ impl Backend {
         Ok(account)
     }
 
-    /// Whoever did something in Odoo, as the administrator sees them; who is gone is a number.
+    /// Whoever did something in Odoo, as the administrator sees them; who is gone, or not for the administrator to see, is a
+    /// number.
     ///
     /// # Errors
     /// [`OdooError`]
@@ -166,7 +167,15 @@ impl Backend {
         }
         let caller = self.caller(&self.config.administrator).map_err(refusal)?;
         let body = json!({ "ids": [id], "fields": ["name", "login", "lang", "tz", "company_id"] });
-        let rows = self.client.call(caller, "res.users", "read", &body).await?;
+        let rows = match self.client.call(caller, "res.users", "read", &body).await {
+            // Record rules and companies bind the administrator, too.
+            Err(OdooError::Refused(refusal))
+                if matches!(refusal.error.code.as_str(), "no-access" | "missing-record") =>
+            {
+                Json::Null
+            }
+            answer => answer?,
+        };
         let text = |name: &str| rows.pointer(&format!("/0/{name}")).and_then(Json::as_str).map(str::to_owned);
         let user = User {
             id,
