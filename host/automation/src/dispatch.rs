@@ -85,6 +85,11 @@ impl Dispatcher<'_> {
                 Some(known) => *known,
                 None => *events.entry(fire.change).or_insert(self.note(change, &fire)?),
             };
+            // Here no such rule fires; an Odoo server may have noted it before.
+            if let Some(why) = &fire.rule.paused {
+                self.suppress(event, &fire.rule, &Suppression::Paused(why.clone()))?;
+                continue;
+            }
             if let Some(error) = &fire.broken {
                 self.suppress(event, &fire.rule, &Suppression::Broken(error.message.clone()))?;
                 continue;

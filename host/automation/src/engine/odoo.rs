@@ -222,7 +222,8 @@ impl Shared {
                 continue;
             }
             drained.events += 1;
-            if armed.is_live() {
+            // What one that is paused or broken cannot do is noted.
+            if armed.rule.active {
                 self.sort_in(conn, &mut happened, armed, event, now)?;
             }
         }
@@ -295,13 +296,13 @@ impl Shared {
             for one in all {
                 let (change, record) = (changes.len(), one.change.record.id);
                 fires.extend(one.fires.into_iter().map(|(rule, fields)| Fire {
+                    broken: rule.broken.clone(),
                     rule,
                     change,
                     record,
                     message: one.message.clone(),
                     fields,
                     actor: Some(user),
-                    broken: None,
                 }));
                 changes.push(one.change);
             }

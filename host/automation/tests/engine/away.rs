@@ -52,6 +52,8 @@ pub(crate) struct Fake {
     applies: Mutex<u32>,
     /// Rows of its outbox.
     pub(crate) outbox: Mutex<Vec<Json>>,
+    /// How many there were.
+    rows: Mutex<u32>,
     /// Whom the administrator may see besides themselves: number and sign-in name.
     pub(crate) people: Mutex<Vec<(Id, &'static str)>>,
 }
@@ -62,9 +64,10 @@ pub(crate) const SAM_THERE: Id = 44;
 impl Fake {
     /// Notes that somebody there gave the lead another name, for a rule that waits for that.
     pub(crate) fn tells(&self, rule: &str, user: Id) {
-        let mut outbox = self.outbox.lock().unwrap();
-        let id = outbox.len() + 1;
-        outbox.push(json!({
+        let mut rows = self.rows.lock().unwrap();
+        *rows += 1;
+        let id = *rows;
+        self.outbox.lock().unwrap().push(json!({
             "id": id, "x_name": rule, "x_model": "crm.lead", "x_record": LEAD, "x_kind": "updated", "x_user": user,
             "x_transaction": id.to_string(), "x_chain": false, "x_values": r#"{"name": ["Loom", "Looms"]}"#,
         }));

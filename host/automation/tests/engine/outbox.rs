@@ -1,6 +1,7 @@
 //! What the outbox of an Odoo server comes to here. The Odoo is the fake of `away.rs`; `tests/e2e/odoo_events.rs` has a real one.
 
-use triggerbox_automation::{people, runs::RunState};
+use triggerbox_automation::{diagnose::diagnose, people, runs::RunState};
+use triggerbox_model::grants::Policy;
 
 use crate::{
     away::{Office, rule},
@@ -26,4 +27,29 @@ fn whom_the_administrator_may_not_see_is_a_number_and_keeps_no_event_from_its_ru
     assert_eq!(runs.iter().map(|run| run.actor).collect::<Vec<_>>(), [people::SYSTEM, ADMIN]);
     assert!(runs.iter().all(|run| run.state == RunState::Succeeded), "{runs:?}");
     assert!(office.fake.outbox.lock().unwrap().is_empty());
+}
+
+// Shows: F088
+#[test]
+fn what_a_paused_rule_would_have_fired_on_is_noted() {
+    let office = Office::new();
+    office.world.rule(&rule("heard", RENAMED, ""));
+    office.world.rule(&rule("gone", RENAMED, ""));
+    // Told before the pause, and taken after it.
+    office.fake.tells("heard", ADMIN);
+    office.fake.tells("gone", ADMIN);
+    block_on(office.world.engine.pause("heard", "its script is mended")).unwrap();
+    office.world.set_active("gone", false);
+    let drained = block_on(office.world.engine.drain()).unwrap();
+    assert_eq!((drained.events, drained.runs), (2, 0), "{drained:?}");
+    let stopped = office.world.engine.suppressed(None, None, 10).unwrap();
+    assert_eq!(stopped.iter().map(|one| one.rule.as_str()).collect::<Vec<_>>(), ["heard"], "{stopped:?}");
+    assert!(stopped[0].reason.ends_with("its script is mended"), "{stopped:?}");
+    let (engine, now) = (&office.world.engine, office.world.engine.clock().now());
+    let causes = diagnose(engine.database(), &Policy::default(), "heard", None, now).unwrap();
+    assert!(causes.iter().any(|cause| cause.remedy.contains("rules backfill")), "{causes:?}");
+
+    block_on(engine.resume("heard")).unwrap();
+    office.fake.tells("heard", ADMIN);
+    assert_eq!(block_on(engine.drain()).unwrap().runs, 1);
 }
