@@ -174,6 +174,11 @@ impl Engine {
         };
         // Would the approver be allowed to do this? Odoo does it as theirs, and takes it back.
         let theirs = self.session_there(backend, approver.env.user, now).await?;
+        // Who was called otherwise when it happened is nobody here.
+        if run.firing.is_by(theirs.account().user.id) {
+            let text = format!("{} caused the event, and somebody else must approve run {id}", approver.name);
+            return Err(Error::denied("may-not-approve", text).into());
+        }
         let met = match theirs.try_request(&key, &request).await {
             Ok(()) => None,
             // How far their rights go is not known then: nothing is sent, and the run runs again.

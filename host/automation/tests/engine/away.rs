@@ -81,7 +81,7 @@ impl Fake {
         *self.trouble.lock().unwrap() = None;
     }
 
-    fn ledger(&self) -> Vec<String> {
+    pub(crate) fn ledger(&self) -> Vec<String> {
         self.ledger.lock().unwrap().clone()
     }
 

@@ -1,11 +1,13 @@
 //! What the outbox of an Odoo server comes to here. The Odoo is the fake of `away.rs`; `tests/e2e/odoo_events.rs` has a real one.
 
+use std::time::Duration;
+
 use triggerbox_automation::{diagnose::diagnose, people, runs::RunState};
 use triggerbox_model::grants::Policy;
 
 use crate::{
-    away::{Office, rule},
-    world::{ADMIN, block_on},
+    away::{Office, SAM_THERE, rule},
+    world::{ADMIN, SAM, block_on},
 };
 
 const RENAMED: &str = "{ on = \"updated\", fields = [\"name\"] }";
@@ -52,4 +54,37 @@ fn what_a_paused_rule_would_have_fired_on_is_noted() {
     block_on(engine.resume("heard")).unwrap();
     office.fake.tells("heard", ADMIN);
     assert_eq!(block_on(engine.drain()).unwrap().runs, 1);
+}
+
+// Shows: F035
+#[test]
+fn whoever_was_called_otherwise_when_they_caused_it_does_not_approve_it() {
+    let office = Office::new();
+    let called = |name| *office.fake.people.lock().unwrap() = vec![(SAM_THERE, name)];
+    office.world.rule(&rule("ask", RENAMED, "mode = \"approve\""));
+    office.world.rule(&rule("together", RENAMED, "mode = \"approve\"\ndebounce = 1"));
+    called("samuel");
+    office.fake.tells("ask", SAM_THERE);
+    // The second one joins the run of the first.
+    office.fake.tells("together", ADMIN);
+    office.fake.tells("together", SAM_THERE);
+    assert_eq!(block_on(office.world.engine.drain()).unwrap().runs, 2);
+    office.world.pass(Duration::from_secs(1));
+    office.world.settle();
+    called("sam");
+    for rule in ["ask", "together"] {
+        let run = office.world.runs_of(rule).remove(0);
+        assert_eq!((run.state, run.actor == SAM), (RunState::WaitingApproval, false), "{run:?}");
+        let shown = office.world.engine.proposal(run.id).unwrap().unwrap().hash;
+        let error = block_on(office.world.engine.approve(run.id, shown, SAM, "")).unwrap_err();
+        assert_eq!(error.code(), "may-not-approve", "{error}");
+    }
+    assert!(office.fake.ledger().is_empty(), "nothing was sent");
+    // What somebody else caused is for them to approve.
+    office.fake.tells("ask", ADMIN);
+    block_on(office.world.engine.drain()).unwrap();
+    office.world.settle();
+    let run = office.world.runs_of("ask").remove(1).id;
+    let shown = office.world.engine.proposal(run).unwrap().unwrap().hash;
+    block_on(office.world.engine.approve(run, shown, SAM, "")).unwrap();
 }
