@@ -10,7 +10,7 @@ use axum::{Router, extract::DefaultBodyLimit, extract::State, http::StatusCode, 
 use jiff::{SignedDuration, Timestamp, civil::Date, tz::TimeZone};
 use tokio::sync::{Notify, watch};
 use triggerbox_automation::{
-    Clock,
+    Clock, EngineError,
     clock::{millis, reach},
     engine::Drained,
 };
@@ -221,10 +221,12 @@ async fn drain(app: &App) -> Option<Drained> {
             }
             Some(drained)
         }
-        Err(error) => {
+        Err(error @ (EngineError::Backend(_) | EngineError::Refused(_))) => {
             is_away(app, &error.to_string(), now).await;
             None
         }
+        // What failed is here, and told as what else fails of the engine's own work.
+        Err(_) => None,
     }
 }
 

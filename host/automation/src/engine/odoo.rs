@@ -24,7 +24,7 @@ use triggerbox_odoo::{
     setup::Finding,
 };
 
-use super::{Engine, Shared};
+use super::{Engine, Shared, Work};
 use crate::{
     dispatch::{Cause, Dispatcher, Parent},
     error::EngineError,
@@ -136,6 +136,15 @@ impl Engine {
     /// # Errors
     /// `odoo-…`: Odoo cannot be used, and the rows stay where they are; what the database says.
     pub async fn drain(&self) -> Result<Drained, EngineError> {
+        let drained = self.take_outbox().await;
+        match drained {
+            Ok(_) | Err(EngineError::Backend(_) | EngineError::Refused(_)) => drained,
+            // That is not Odoo's.
+            Err(_) => self.oversee(Work::Events, None, drained),
+        }
+    }
+
+    async fn take_outbox(&self) -> Result<Drained, EngineError> {
         let Some(backend) = self.odoo() else { return Ok(Drained::default()) };
         let waiting: u32 = {
             let conn = self.database().snapshot()?;

@@ -419,6 +419,29 @@ async fn trouble_with_odoo_is_told_where_all_trouble_is() {
     assert!(told["odoo-events-wait"].contains("stay in odoo's outbox"), "{told:?}");
 }
 
+// Shows: F081
+#[tokio::test(flavor = "multi_thread")]
+async fn what_fails_here_is_not_told_as_odoos_absence() {
+    let (fake, backend) = Fake::start("poll = 86400\nmost-events = 1").await;
+    let mut config = triggerbox_server::Config::default();
+    config.metrics.open = true;
+    let world = World::on_odoo_with(backend, config).await;
+    world.rule(TOUCH).await.good(201);
+    let write = async |sql: &'static str| {
+        world.app.write(move |conn| Ok::<_, triggerbox_store::db::DbError>(conn.execute(sql, [])?)).await.unwrap();
+    };
+    write("UPDATE engine_rule SET body = '{' || body").await;
+    fake.set(Outbox::Everything);
+    ping(&world).await;
+    eventually(async || {
+        let page = world.send(world.request("GET", "/metrics")).await.text();
+        page.contains("triggerbox_engine_faults_total{work=\"events\"}").then_some(())
+    })
+    .await;
+    write("UPDATE engine_rule SET body = substr(body, 2)").await;
+    assert_eq!(until(&world, "odoo-unreachable", false).await, None);
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn with_odoo_away_no_rule_waits_for_it_after_another() {
     // It asks nothing by itself here.
