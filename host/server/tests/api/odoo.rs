@@ -90,6 +90,8 @@ pub(crate) struct Fake {
     applies: Mutex<Vec<Id>>,
     /// What it says to the next ones, in place of having applied them.
     refusals: Mutex<VecDeque<&'static str>>,
+    /// Fields of leads that are not what they were.
+    others: Mutex<BTreeMap<String, Json>>,
 }
 
 impl Fake {
@@ -98,8 +100,9 @@ impl Fake {
         let outbox = Mutex::new(Outbox::Nothing);
         let (looks, rows, made, asked, ledger) = (none(), none(), none(), none(), none());
         let (leads, kept, sam) = (Mutex::default(), Mutex::default(), Mutex::default());
-        let (applies, refusals) = (Mutex::default(), Mutex::default());
-        let fake = Arc::new(Self { outbox, looks, rows, made, asked, ledger, leads, kept, sam, applies, refusals });
+        let (applies, refusals, others) = (Mutex::default(), Mutex::default(), Mutex::default());
+        let fake = Self { outbox, looks, rows, made, asked, ledger, leads, kept, sam, applies, refusals, others };
+        let fake = Arc::new(fake);
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let backend = backend(&listener, more);
         let shared = Arc::clone(&fake);
@@ -217,7 +220,9 @@ impl Fake {
                 json!(of.iter().filter(|id| domain.contains(&id.to_string())).collect::<Vec<_>>())
             }
             "crm.lead/read" => {
+                let others = self.others.lock().unwrap();
                 let value = |field: &Json| match field.as_str().unwrap() {
+                    other if others.contains_key(other) => others[other].clone(),
                     "priority" => json!("0"),
                     "create_date" | "write_date" => json!("2026-11-20 09:00:00"),
                     _ => json!("A lead"),
@@ -700,6 +705,32 @@ async fn what_odoo_refuses_whoever_says_yes_is_not_sent() {
     answer.good(200);
     assert_eq!(applies, [SAM, ADMIN]);
     assert_eq!(world.get(&path).await.good(200)["state"], "approved");
+}
+
+// Shows: F125
+#[tokio::test(flavor = "multi_thread")]
+async fn what_changed_there_meanwhile_is_told_before_somebody_decides() {
+    let (fake, backend) = Fake::start("poll = 86400\n[[user]]\nlogin = 'sam'\nkey = { env = 'SAM' }").await;
+    let world = World::on_odoo(backend).await;
+    let asking = TOUCH.replace("created", "manual").replace("[[actions]]", "mode = \"approve\"\n[[actions]]");
+    world.rule(&asking).await.good(201);
+    *fake.leads.lock().unwrap() = (vec![7], vec![7]);
+    let run = world.app.engine().fire("touch", ADMIN, Trigger::Manual, vec![7]).await.unwrap()[0];
+    assert_eq!(world.ended(run).await["state"], "waiting-approval");
+    let sam = Browser::of(&world, SAM, &[Role::Approver]).await;
+    let admin = Browser::of(&world, ADMIN, &[Role::Administrator]).await;
+    let path = format!("/approvals/{run}");
+    let page = sam.page(&path).await;
+    assert!(!page.contains("Changed meanwhile") && page.contains("Approve and apply"), "{page}");
+    fake.others.lock().unwrap().insert("priority".to_owned(), json!("3"));
+    let page = sam.page(&path).await;
+    assert!(page.contains("A lead (priority)") && page.contains("nothing is overwritten"), "{page}");
+    *fake.leads.lock().unwrap() = (Vec::new(), Vec::new());
+    let page = admin.page(&path).await;
+    assert!(page.contains("A lead (it is gone)"), "{page}");
+    fake.set(Outbox::Gone);
+    let page = admin.page(&path).await;
+    assert!(page.contains("cannot be told: "), "{page}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
