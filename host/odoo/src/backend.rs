@@ -27,7 +27,7 @@ use crate::{
 /// Models, as users see them, that are kept at once: each user's of a server with all of Odoo's modules.
 const MOST_MODELS: usize = 5_000;
 
-/// How long models and the set-up are taken to be as they were.
+/// How long models, users and the set-up are taken to be as they were.
 const FRESH: Duration = Duration::from_secs(600);
 /// So many people are remembered.
 const MOST_PEOPLE: usize = 10_000;
@@ -45,7 +45,7 @@ pub struct Backend {
 
 #[derive(Debug, Default)]
 struct Known {
-    users: HashMap<String, Arc<Account>>,
+    users: HashMap<String, (Arc<Account>, Instant)>,
     models: HashMap<(String, String), (Arc<Described>, Instant)>,
     action: Option<(Id, Instant)>,
     people: HashMap<Id, (Arc<Seen>, Instant)>,
@@ -81,7 +81,7 @@ impl Backend {
         config.check()?;
         let callers = config.users.iter().map(|user| {
             let key = user.read_key(env)?;
-            Ok((user.login.clone(), Caller::new(user.login.clone(), key, user.expires)))
+            Ok((user.login.clone(), Caller::new(user.login.clone(), key, user.expires).configured(user)))
         });
         Ok(Self {
             client: Client::new(&config)?,
@@ -116,12 +116,14 @@ impl Backend {
         })
     }
 
-    /// A user, asked of Odoo once: that the server is Odoo 19, that the key is good, and that it is theirs.
+    /// A user, asked of Odoo once in a while: that the server is Odoo 19, that the key is good, and that it is theirs.
     ///
     /// # Errors
     /// [`OdooError`]
     pub async fn account(&self, login: &str) -> Result<Arc<Account>, OdooError> {
-        if let Some(known) = self.known().users.get(login) {
+        if let Some((known, since)) = self.known().users.get(login)
+            && since.elapsed() < FRESH
+        {
             return Ok(Arc::clone(known));
         }
         let caller = self.caller(login).map_err(refusal)?;
@@ -150,7 +152,7 @@ impl Backend {
         let company = row.get("company_id").and_then(value::link).ok_or_else(|| odd("the user has no company"))?;
         let context = json!({ "lang": user.lang, "tz": user.tz });
         let account = Arc::new(Account { user, company, caller: caller.clone(), context });
-        self.known().users.insert(login.to_owned(), Arc::clone(&account));
+        self.known().users.insert(login.to_owned(), (Arc::clone(&account), Instant::now()));
         Ok(account)
     }
 

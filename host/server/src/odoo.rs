@@ -178,7 +178,8 @@ fn ends(keys: &[(String, Date)], now: Timestamp) -> Option<String> {
     (!told.is_empty()).then(|| {
         format!(
             "{}: make new ones in odoo, put them in place of these, and give the file their `expires`; `triggerbox odoo doctor` \
-             tells whether they are good",
+             tells whether they are good. This server reads a file with a key anew when odoo refuses the old one; a variable, \
+             and `expires`, when it is started anew",
             told.join(", ")
         )
     })

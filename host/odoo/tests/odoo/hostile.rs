@@ -13,7 +13,10 @@ use triggerbox_model::{
     error::Error,
     value::Value,
 };
-use triggerbox_odoo::{Backend, Config, OdooError, client::Again};
+use triggerbox_odoo::{
+    Backend, Config, OdooError,
+    client::{Again, Caller},
+};
 
 use crate::lab::http::{self, Reply};
 
@@ -339,6 +342,59 @@ async fn an_answer_that_drips_ends_when_the_time_is_over() {
     let error =
         backend.client().call_as(caller, "res.users", "read", &json!({}), Again::Never, once).await.unwrap_err();
     assert!(matches!(error, OdooError::Timeout { .. }), "{error:?}");
+}
+
+#[tokio::test]
+async fn a_key_that_is_refused_is_read_again_and_must_still_be_their_own() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    let asked = Arc::new(AtomicU32::new(0));
+    let count = Arc::clone(&asked);
+    tokio::spawn(http::serve(listener, move |request| {
+        count.fetch_add(1, Ordering::SeqCst);
+        let owner = match request.header("authorization").unwrap() {
+            "bearer second-key" => Some("admin"),
+            "bearer third-key" => Some("bob"),
+            _ => None,
+        };
+        let answer = match request.path.rsplit('/').next().unwrap() {
+            "context_get" => json!({ "uid": 2 }),
+            _ => json!([{ "id": 2, "login": owner }]),
+        };
+        let status = if owner.is_some() { 200 } else { 401 };
+        async move { Reply::new(status, "application/json", answer.to_string().into_bytes()) }
+    }));
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("key");
+    let put = |key: &str| std::fs::write(&file, key).unwrap();
+    put("first-key");
+    let config = format!(
+        "url = '{url}'\ndatabase = 'x'\nretries = 0\n[[user]]\nlogin = 'admin'\nkey = {{ file = '{}' }}\n",
+        file.display()
+    );
+    let opened = || Backend::new(Config::parse(&config).unwrap(), &|_| None).unwrap();
+    let read = async |backend: &Backend, caller: &Caller| {
+        let answer = backend.client().call(caller, "res.users", "read", &json!({})).await;
+        (answer, asked.swap(0, Ordering::SeqCst))
+    };
+    let backend = opened();
+    let caller = backend.caller("admin").unwrap().clone();
+    let (answer, times) = read(&backend, &caller).await;
+    assert!(matches!(answer, Err(OdooError::KeyRefused { .. })) && times == 1, "the same key is not tried again");
+    put("second-key\n");
+    let (answer, times) = read(&backend, &caller).await;
+    assert!(answer.is_ok() && times == 4, "refused, whose the other is, and again: {answer:?} {times}");
+    // All have it by now.
+    let (answer, times) = read(&backend, backend.caller("admin").unwrap()).await;
+    assert!(answer.is_ok() && times == 1, "{answer:?} {times}");
+
+    put("first-key");
+    let backend = opened();
+    put("third-key");
+    for _ in 0..2 {
+        let (answer, _) = read(&backend, backend.caller("admin").unwrap()).await;
+        assert!(matches!(&answer, Err(OdooError::WrongLogin { owner, .. }) if owner == "bob"), "{answer:?}");
+    }
 }
 
 /// What a method is answered with that gets no answer.
