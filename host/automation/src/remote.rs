@@ -1,6 +1,7 @@
 //! One run on an Odoo server: the script in its sandbox here, then its changes in one request there. A conflict starts it
 //! again, as everywhere.
 
+pub mod home;
 mod watch;
 
 use std::sync::Arc;

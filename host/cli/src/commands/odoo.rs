@@ -17,8 +17,10 @@ use triggerbox_odoo::{
 };
 
 use triggerbox_automation::{
+    EngineError,
     index::Index,
-    people, remote,
+    people,
+    remote::{self, home},
     rule::{Rule, stored},
     state::tables,
 };
@@ -39,6 +41,7 @@ pub(crate) fn run(args: &OdooArgs) -> Result<Exit, Failure> {
             OdooCommand::Setup { yes } => set_up(&backend, *yes, args.format.json).await,
             OdooCommand::Status { db } => status(&backend, db.as_deref(), args.format.json).await,
             OdooCommand::Doctor => doctor(&backend, args.format.json).await,
+            OdooCommand::Moved { db, here } => moved(db, (!here).then_some(&*backend), args.format.json),
             OdooCommand::Teardown { yes } => tear_down(&backend, *yes, args.format.json).await,
         }
     })
@@ -92,6 +95,28 @@ pub(crate) async fn on_odoo(database: Database, backend: &Backend, rules: &[Rule
     }
     let models = backend.models(&names).await.map_err(failed)?;
     database.for_remote(models).or_exit(Exit::Backend)
+}
+
+/// Fails where the records of a database are elsewhere than on this server, or in the database itself.
+pub(crate) fn at_home(database: &Database, odoo: Option<&Backend>) -> Result<(), Failure> {
+    database.transaction(|conn| home::keep(conn, odoo.map(Backend::config))).map_err(Failure::from_error)
+}
+
+fn moved(db: &Path, odoo: Option<&Backend>, json: bool) -> Result<Exit, Failure> {
+    let database = Database::open(db, Mode::Write).or_exit(Exit::Backend)?;
+    let place = database.transaction(|conn| {
+        home::move_to(conn, odoo.map(Backend::config))?;
+        Ok::<_, EngineError>(home::noted(conn)?)
+    });
+    let place = place.map_err(Failure::from_error)?;
+    match json {
+        true => output::json(&serde_json::json!({ "records": place }))?,
+        false => {
+            let place = place.unwrap_or_else(|| "the file itself".to_owned());
+            anstream::println!("the records of {} are in {} from now on", db.display(), printable(&place));
+        }
+    }
+    Ok(Exit::Ok)
 }
 
 async fn status(backend: &Backend, rules: Option<&Path>, json: bool) -> Result<Exit, Failure> {

@@ -4,7 +4,7 @@ mod export;
 pub(crate) mod past;
 mod show;
 
-use std::{path::Path, sync::Arc};
+use std::sync::Arc;
 
 use anyhow::anyhow;
 use jiff::{SignedDuration, Timestamp};
@@ -21,7 +21,6 @@ use triggerbox_model::{
     error::ErrorKind,
     value::RecordRef,
 };
-use triggerbox_odoo::Backend;
 use triggerbox_sandbox::LogLevel;
 use triggerbox_server::{
     people::audit::{self, Telling},
@@ -34,7 +33,7 @@ use triggerbox_store::{
 
 pub(crate) use self::export::exported;
 use crate::{
-    args::{Common, RunsCommand},
+    args::{Common, RunsCommand, There},
     commands::{
         odoo, outside, script,
         workshop::{FromError, Workshop, deed},
@@ -63,14 +62,14 @@ pub(crate) fn run(command: &RunsCommand) -> Result<Exit, Failure> {
         RunsCommand::Show { run, common } => show::one(*run, common),
         RunsCommand::Journal { run, attempt, action, common } => show::journal(*run, *attempt, *action, common),
         RunsCommand::Chain { run, common } => show::chain(*run, common),
-        RunsCommand::Retry { run, common } => {
-            let desk = Desk::open(common)?;
+        RunsCommand::Retry { run, there, common } => {
+            let desk = Desk::on(common, there)?;
             let was = told::run(&desk.engine.run(*run).map_err(Failure::from_error)?.summary);
             desk.change(("run-retried", &run.to_string()), was, desk.engine.retry(*run))?;
             done(common, *run, "is queued again; `triggerbox serve` or `triggerbox runs work` runs it")
         }
-        RunsCommand::Requeue { rule, state, common } => {
-            let desk = Desk::open(common)?;
+        RunsCommand::Requeue { rule, state, there, common } => {
+            let desk = Desk::on(common, there)?;
             let queued = desk.engine.requeue(rule, state_named(state)?);
             let runs = desk.change(("runs-retried", rule), format!("all that are {state}"), queued)?;
             if common.format.json {
@@ -92,8 +91,8 @@ pub(crate) fn run(command: &RunsCommand) -> Result<Exit, Failure> {
             };
             show::logs(&filter, common)
         }
-        RunsCommand::Cancel { run, common } => {
-            let desk = Desk::open(common)?;
+        RunsCommand::Cancel { run, there, common } => {
+            let desk = Desk::on(common, there)?;
             let was = told::run(&desk.engine.run(*run).map_err(Failure::from_error)?.summary);
             desk.change(("run-cancelled", &run.to_string()), was, desk.engine.cancel(*run, desk.user))?;
             done(common, *run, "is cancelled")
@@ -103,15 +102,19 @@ pub(crate) fn run(command: &RunsCommand) -> Result<Exit, Failure> {
             export::run(*run, out.as_deref(), *plain, *with_scripts, common)
         }
         RunsCommand::Backtest { version, rule, since, common } => past::backtest(version, rule, since, common),
-        RunsCommand::Work { outside, common } => {
+        RunsCommand::Work { outside, there, common } => {
             let services = outside::services(outside, outside.providers.is_some())?;
-            let desk = Desk::with(common, services.clone())?;
+            let desk = Desk::with(common, there, services.clone())?;
+            // What happened on an Odoo server, and what came due there: here, both are known by themselves.
+            desk.block_on(desk.engine.drain())?;
+            let due = desk.block_on(desk.engine.tick_remote());
             let count = desk.block_on(desk.engine.settle())?;
             if common.format.json {
                 output::json(&serde_json::json!({ "tried": count }))?;
             } else {
                 anstream::println!("{} tried; nothing is due any more", output::count(count, "run"));
             }
+            due?;
             outside::saved(services.as_deref())?;
             Ok(Exit::Ok)
         }
@@ -127,26 +130,32 @@ pub(crate) struct Desk {
 }
 
 impl Desk {
+    /// For what the file alone knows: no run is run, wherever its records are.
     pub(crate) fn open(common: &Common) -> Result<Self, Failure> {
-        Self::with(common, None)
+        Self::opened(common, None, None)
     }
 
-    /// With the Odoo server that the records are on, if they are on one.
-    pub(crate) fn on(common: &Common, odoo: Option<&Path>) -> Result<Self, Failure> {
-        Self::opened(common, None, odoo.map(odoo::open_for_runs).transpose()?)
+    /// For what concerns records: on the Odoo server that they are on, if they are on one.
+    pub(crate) fn on(common: &Common, there: &There) -> Result<Self, Failure> {
+        Self::opened(common, Some(there), None)
     }
 
-    /// With language models and other services.
-    pub(crate) fn with(common: &Common, outside: Option<Arc<Services>>) -> Result<Self, Failure> {
-        Self::opened(common, outside, None)
+    /// The same, with language models and other services.
+    pub(crate) fn with(common: &Common, there: &There, outside: Option<Arc<Services>>) -> Result<Self, Failure> {
+        Self::opened(common, Some(there), outside)
     }
 
-    fn opened(common: &Common, outside: Option<Arc<Services>>, odoo: Option<Arc<Backend>>) -> Result<Self, Failure> {
+    fn opened(common: &Common, there: Option<&There>, outside: Option<Arc<Services>>) -> Result<Self, Failure> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        let file = there.and_then(|there| there.odoo.as_deref());
+        let odoo = file.map(odoo::open_for_runs).transpose()?;
         let workshop = Workshop::open_as(common, Mode::Write, |database| match &odoo {
             Some(backend) => runtime.block_on(odoo::on_odoo(database, backend, &[])),
             None => Ok(database),
         })?;
+        if there.is_some() {
+            odoo::at_home(&workshop.database, odoo.as_deref())?;
+        }
         let bounded = Bounded { compiler: script::compiler()?, cache: script::cache() };
         let config = Config { compile: Compile::Bounded(Arc::new(bounded)), outside, odoo, ..Config::default() };
         let sandbox = script::sandbox(u32::try_from(config.workers).unwrap_or(u32::MAX))?;
@@ -160,13 +169,19 @@ impl Desk {
         Ok(Self { engine, user, runtime })
     }
 
-    /// Whether whoever runs the command may read these records.
+    /// Whether whoever runs the command may read these records, where they are.
     pub(crate) fn may_read(&self, model: &str, ids: &[u32]) -> Result<(), Failure> {
-        let env =
-            people::environment(self.engine.database(), self.user, false, Timestamp::now()).or_exit(Exit::Backend)?;
-        let mut session = Session::new(self.engine.database(), env).or_exit(Exit::Backend)?;
         let call = Call::HasAccess { model: model.to_owned(), ids: ids.to_vec(), operation: Operation::Read };
-        match session.call(call).or_exit(Exit::Backend)?? {
+        let answer = match self.engine.odoo() {
+            Some(_) => self.block_on(self.engine.ask_there(self.user, call))?,
+            None => {
+                let env = people::environment(self.engine.database(), self.user, false, Timestamp::now());
+                let env = env.or_exit(Exit::Backend)?;
+                let mut session = Session::new(self.engine.database(), env).or_exit(Exit::Backend)?;
+                session.call(call).or_exit(Exit::Backend)??
+            }
+        };
+        match answer {
             Answer::Flag(true) => Ok(()),
             _ => Err(anyhow!("user {} may not read all of these records of {model}", self.user)).or_exit(Exit::Policy),
         }

@@ -27,7 +27,7 @@ use crate::{
     args::{LlmMode, OutsideArgs, ServeArgs},
     commands::{
         database,
-        odoo::on_odoo,
+        odoo::{at_home, on_odoo},
         outside::{self, Elsewhere},
         script,
         workshop::deed,
@@ -68,6 +68,7 @@ pub(crate) fn run(args: &ServeArgs) -> Result<Exit, Failure> {
     if let Some(backend) = &odoo {
         database = runtime.block_on(on_odoo(database, backend, &[]))?;
     }
+    at_home(&database, odoo.as_deref())?;
     // Room for runs that work, for runs that wait, and for what does not go through the queue: rules before writes, dry runs.
     let live = config.runs.workers.saturating_mul(2).saturating_add(config.runs.waiting);
     let sandbox = script::sandbox(u32::try_from(live).unwrap_or(u32::MAX))?;
