@@ -201,10 +201,26 @@ impl Backend {
     /// # Errors
     /// [`OdooError`]; `unknown-model`
     pub async fn models(&self, names: &BTreeSet<String>) -> Result<Vec<Model>, OdooError> {
+        let (models, missing) = self.models_there(names).await?;
+        let unknown = |name| Error::not_found("unknown-model", format!("odoo has no model `{name}`"));
+        missing.first().map_or(Ok(models), |name| Err(refusal(unknown(name))))
+    }
+
+    /// The same of those that there are, and which of them there are not.
+    ///
+    /// # Errors
+    /// [`OdooError`]
+    pub async fn models_there(&self, names: &BTreeSet<String>) -> Result<(Vec<Model>, BTreeSet<String>), OdooError> {
         let account = self.account(&self.config.administrator).await?;
-        let mut models = Vec::new();
+        let (mut models, mut missing) = (Vec::new(), BTreeSet::new());
         for name in names {
-            models.push(self.model(&account, name).await?.model.clone());
+            match self.model(&account, name).await {
+                Ok(model) => models.push(model.model.clone()),
+                Err(OdooError::Refused(refusal)) if refusal.error.code == "unknown-model" => {
+                    missing.insert(name.clone());
+                }
+                Err(error) => return Err(error),
+            }
         }
         let leads: BTreeSet<String> = models
             .iter()
@@ -212,7 +228,7 @@ impl Backend {
             .filter(|name| !names.contains(name))
             .collect();
         models.extend(leads.iter().map(|name| empty(name)));
-        Ok(models)
+        Ok((models, missing))
     }
 
     /// A model as a user sees it.

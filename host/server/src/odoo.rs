@@ -15,6 +15,8 @@ use triggerbox_automation::{
     engine::Drained,
 };
 
+use triggerbox_odoo::setup;
+
 use crate::{alerts::Trouble, app::App, outage, problem::Problem};
 
 /// From a ping to the look into the outbox, however many pings there are: Odoo pings before it answers the user who wrote, and
@@ -259,6 +261,8 @@ async fn keep(app: &App, mend: bool) -> bool {
     let now = app.engine().clock().now();
     match app.engine().keep_rules(mend).await {
         Ok(found) => {
+            let (broken, found): (Vec<_>, Vec<_>) =
+                found.into_iter().partition(|finding| finding.state == setup::State::Impossible);
             for finding in &found {
                 match mend {
                     true => tracing::info!(what = finding.what, detail = finding.detail, "made or mended in odoo"),
@@ -276,7 +280,14 @@ async fn keep(app: &App, mend: bool) -> bool {
                 (message, now)
             });
             app.outbox().note("odoo-rule-changed", first);
-            app.outbox().note("odoo-rules-not-kept", None);
+            let first = broken.first().map(|first| {
+                let (count, what, why) = (broken.len(), &first.what, &first.detail);
+                let message = format!(
+                    "odoo cannot be told of {count} broken rules, such as {what} ({why}); mend them, or switch them off"
+                );
+                (message, now)
+            });
+            app.outbox().note("odoo-rules-not-kept", first);
             true
         }
         Err(error) => {

@@ -1,13 +1,14 @@
 //! What the outbox of an Odoo server comes to here. The Odoo is the fake of `away.rs`; `tests/e2e/odoo_events.rs` has a real one.
 
-use std::time::Duration;
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
-use triggerbox_automation::{diagnose::diagnose, people, runs::RunState};
-use triggerbox_model::grants::Policy;
+use triggerbox_automation::{Config, diagnose::diagnose, people, remote, runs::RunState};
+use triggerbox_model::{grants::Policy, schema::Model};
+use triggerbox_store::db::{Database, Mode};
 
 use crate::{
     away::{Office, SAM_THERE, rule},
-    world::{ADMIN, SAM, block_on},
+    world::{ADMIN, NOW, SAM, World, block_on},
 };
 
 const RENAMED: &str = "{ on = \"updated\", fields = [\"name\"] }";
@@ -87,4 +88,46 @@ fn whoever_was_called_otherwise_when_they_caused_it_does_not_approve_it() {
     let run = office.world.runs_of("ask").remove(1).id;
     let shown = office.world.engine.proposal(run).unwrap().unwrap().hash;
     block_on(office.world.engine.approve(run, shown, SAM, "")).unwrap();
+}
+
+// Shows: F088
+#[test]
+fn a_rule_whose_field_or_model_is_gone_is_broken_and_the_others_go_on() {
+    let office = Office::new();
+    let backend = Arc::clone(office.world.engine.odoo().unwrap());
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("rules.db");
+    drop(Database::create_demo(&path, NOW.parse().unwrap()).unwrap());
+    let opened = |models: &[Model], missing: &[&str]| {
+        let missing = missing.iter().map(|name| (*name).to_owned()).collect();
+        let database = Database::open(&path, Mode::Write).unwrap().for_remote(models.to_vec(), &missing).unwrap();
+        World::on(database, Config { odoo: Some(Arc::clone(&backend)), ..Config::default() })
+    };
+    let mut models = block_on(backend.models(&BTreeSet::from(["crm.lead".to_owned()]))).unwrap();
+    let before = opened(&models, &[]);
+    before.rule(&rule("heard", RENAMED, ""));
+    before.rule(&rule("due", "{ on = \"time\", field = \"date_deadline\", delay = 1, unit = \"days\" }", ""));
+    before.rule(&rule("made", "{ on = \"created\" }", ""));
+    before.rule(&rule("sold", "{ on = \"created\" }", "").replace("crm.lead", "sale.order"));
+    drop(before);
+
+    // They were deleted there, and an app is not installed any more that the demo company here has.
+    for field in ["name", "date_deadline"] {
+        models[0].fields.shift_remove(field).unwrap();
+    }
+    let world = opened(&models, &["sale.order"]);
+    let rules = world.engine.rules().unwrap();
+    let broken = ["heard", "due", "made", "sold"].map(|name| rules.rule(name).unwrap().broken.clone());
+    let codes = broken.map(|broken| broken.map(|error| error.code).unwrap_or_default());
+    assert_eq!(codes, ["unknown-field", "unknown-field", "", "unknown-model"]);
+    // What Odoo has of them is left there.
+    let watches = remote::watches(&rules, world.engine.database().schema());
+    let told: Vec<_> = watches.iter().map(|watch| (watch.rule.as_str(), watch.wrong.is_some())).collect();
+    assert_eq!(told, [("heard", true), ("due", true), ("made", false), ("sold", true)]);
+    // What it tells for them is noted.
+    office.fake.tells("heard", ADMIN);
+    assert_eq!(block_on(world.engine.drain()).unwrap().runs, 0);
+    let stopped = world.engine.suppressed(None, None, 10).unwrap();
+    assert_eq!(stopped.len(), 1);
+    assert!(stopped[0].rule == "heard" && stopped[0].reason.starts_with("broken: "), "{stopped:?}");
 }

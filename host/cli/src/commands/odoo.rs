@@ -82,10 +82,11 @@ pub(crate) fn watches(database: &Database) -> Result<Vec<Watch>, Failure> {
 }
 
 /// A database as the memory of a host whose records are on an Odoo server: with the models there that its rules, these
-/// rules and the configuration name.
+/// rules and the configuration name. Rules of the database whose model Odoo does not have any more are broken.
 pub(crate) async fn on_odoo(database: Database, backend: &Backend, rules: &[Rule]) -> Result<Database, Failure> {
     let mut names: BTreeSet<String> = backend.config().models.iter().cloned().collect();
     names.extend(rules.iter().filter_map(|rule| rule.model.clone()));
+    let wanted = names.clone();
     {
         let conn = database.snapshot().or_exit(Exit::Backend)?;
         if tables::exist(&conn).or_exit(Exit::Backend)? {
@@ -93,8 +94,11 @@ pub(crate) async fn on_odoo(database: Database, backend: &Backend, rules: &[Rule
             names.extend(known.into_iter().filter_map(|known| known.rule.model));
         }
     }
-    let models = backend.models(&names).await.map_err(failed)?;
-    database.for_remote(models).or_exit(Exit::Backend)
+    let (models, missing) = backend.models_there(&names).await.map_err(failed)?;
+    if let Some(name) = missing.intersection(&wanted).next() {
+        return Err(anyhow!("odoo has no model `{name}`; is its app installed?").into());
+    }
+    database.for_remote(models, &missing).or_exit(Exit::Backend)
 }
 
 /// Fails where the records of a database are elsewhere than on this server, or in the database itself.
@@ -242,6 +246,7 @@ fn show(findings: &[Finding], json: bool) -> Result<(), Failure> {
             State::Ok => styled(GREEN, "ok     "),
             State::Missing => styled(YELLOW, "missing"),
             State::Changed => styled(RED, "changed"),
+            State::Impossible => styled(RED, "broken "),
         };
         let detail = if detail.is_empty() { String::new() } else { format!(" ({})", printable(detail)) };
         anstream::println!("  {word} {}{detail}", styled(BOLD, printable(what)));

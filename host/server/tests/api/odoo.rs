@@ -447,6 +447,25 @@ async fn what_fails_here_is_not_told_as_odoos_absence() {
     assert_eq!(until(&world, "odoo-unreachable", false).await, None);
 }
 
+// Shows: F088
+#[tokio::test(flavor = "multi_thread")]
+async fn a_field_that_is_gone_there_is_told_and_keeps_no_other_rule_from_being_kept() {
+    let (fake, backend) = Fake::start("poll = 86400").await;
+    let world = World::on_odoo(backend).await;
+    fake.looked(1).await;
+    // The model was looked at when the server started; of its fields the fake has none by now.
+    let renamed = TOUCH.replace("touch", "renamed").replace("\"created\"", "\"updated\", fields = [\"name\"]");
+    world.rule(&renamed).await.good(201);
+    world.rule(TOUCH).await.good(201);
+    ping(&world).await;
+    let told = until(&world, "odoo-rules-not-kept", true).await.unwrap();
+    assert!(told.contains("rule `renamed` (odoo has no field `name` of `crm.lead`)"), "{told}");
+    eventually(async || (fake.made.load(Ordering::SeqCst) == 2).then_some(())).await;
+    world.call("DELETE", "/api/v1/rules/renamed", Json::Null).await.good(204);
+    ping(&world).await;
+    assert_eq!(until(&world, "odoo-rules-not-kept", false).await, None);
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn with_odoo_away_no_rule_waits_for_it_after_another() {
     // It asks nothing by itself here.
