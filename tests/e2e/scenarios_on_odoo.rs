@@ -254,6 +254,9 @@ async fn rules_of_records_on_an_odoo_server_are_run_there_and_nowhere_else() {
     refused("runs work --odoo other.toml", "triggerbox odoo moved").await;
     does("odoo moved --db rules.db --config other.toml", "the database `test` of the odoo server").await;
     does("runs work --odoo other.toml", "0 runs tried").await;
+    // A server's configuration names it, too.
+    fs::write(folder.path().join("server.toml"), "odoo = 'other.toml'\n").unwrap();
+    does("runs work --config server.toml", "0 runs tried").await;
     does("odoo moved --here --db rules.db --config other.toml", "are in the file itself").await;
     does("runs work", "0 runs tried").await;
 }

@@ -170,6 +170,9 @@ pub(crate) enum RunsCommand {
     },
     /// Work on what is due, until nothing is; without a server.
     Work {
+        /// The configuration file of the server that otherwise does it: its settings count, and so does what was set on its pages.
+        #[arg(long, value_name = "FILE")]
+        config: Option<PathBuf>,
         #[command(flatten)]
         outside: OutsideArgs,
         #[command(flatten)]

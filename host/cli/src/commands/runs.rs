@@ -4,7 +4,7 @@ mod export;
 pub(crate) mod past;
 mod show;
 
-use std::sync::Arc;
+use std::{path::Path, sync::Arc};
 
 use anyhow::anyhow;
 use jiff::{SignedDuration, Timestamp};
@@ -15,14 +15,14 @@ use triggerbox_automation::{
     people,
     runs::{RunFilter, RunId, RunState},
 };
-use triggerbox_llm::Services;
 use triggerbox_model::{
     call::{Answer, Call, Operation},
     error::ErrorKind,
     value::RecordRef,
 };
-use triggerbox_sandbox::LogLevel;
+use triggerbox_sandbox::{LogLevel, Sandbox};
 use triggerbox_server::{
+    App,
     people::audit::{self, Telling},
     told,
 };
@@ -33,9 +33,9 @@ use triggerbox_store::{
 
 pub(crate) use self::export::exported;
 use crate::{
-    args::{Common, RunsCommand, There},
+    args::{Common, OutsideArgs, RunsCommand, There},
     commands::{
-        odoo, outside, script,
+        odoo, outside, script, serve,
         workshop::{FromError, Workshop, deed},
     },
     exit::{Exit, Failure, OrExit},
@@ -102,50 +102,59 @@ pub(crate) fn run(command: &RunsCommand) -> Result<Exit, Failure> {
             export::run(*run, out.as_deref(), *plain, *with_scripts, common)
         }
         RunsCommand::Backtest { version, rule, since, common } => past::backtest(version, rule, since, common),
-        RunsCommand::Work { outside, there, common } => {
-            let services = outside::services(outside, outside.providers.is_some())?;
-            let desk = Desk::with(common, there, services.clone())?;
-            // What happened on an Odoo server, and what came due there: here, both are known by themselves.
-            desk.block_on(desk.engine.drain())?;
-            let due = desk.block_on(desk.engine.tick_remote());
-            let count = desk.block_on(desk.engine.settle())?;
-            if common.format.json {
-                output::json(&serde_json::json!({ "tried": count }))?;
-            } else {
-                anstream::println!("{} tried; nothing is due any more", output::count(count, "run"));
-            }
-            due?;
-            outside::saved(services.as_deref())?;
-            Ok(Exit::Ok)
-        }
+        RunsCommand::Work { config, outside, there, common } => work(config.as_deref(), outside, there, common),
         RunsCommand::Prune { common } => past::prune(common),
     }
+}
+
+fn work(config: Option<&Path>, options: &OutsideArgs, there: &There, common: &Common) -> Result<Exit, Failure> {
+    let config = config.map(serve::configured).transpose()?;
+    let services = match &config {
+        Some(config) => {
+            let (asked, elsewhere) = serve::asked(options, config);
+            outside::services(&asked, elsewhere)?
+        }
+        None => outside::services(options, options.providers.is_some())?,
+    };
+    let settings = config.as_ref().map(triggerbox_server::Config::engine).unwrap_or_default();
+    let odoo = there.odoo.clone().or_else(|| config.as_ref()?.odoo.clone());
+    let desk = Desk::opened(common, Some(&There { odoo }), Config { outside: services.clone(), ..settings })?;
+    // What was set on the pages of a server is what its engine asks from here on.
+    let _server = config.map(|config| App::new(desk.engine.clone(), desk.sandbox.clone(), config)).transpose()?;
+    // What happened on an Odoo server, and what came due there: here, both are known by themselves.
+    desk.block_on(desk.engine.drain())?;
+    let due = desk.block_on(desk.engine.tick_remote());
+    let count = desk.block_on(desk.engine.settle())?;
+    if common.format.json {
+        output::json(&serde_json::json!({ "tried": count }))?;
+    } else {
+        anstream::println!("{} tried; nothing is due any more", output::count(count, "run"));
+    }
+    outside::saved(services.as_deref())?;
+    due?;
+    Ok(Exit::Ok)
 }
 
 /// An engine on a database file, for one command.
 pub(crate) struct Desk {
     pub(crate) engine: Engine,
     pub(crate) user: u32,
+    sandbox: Sandbox,
     runtime: tokio::runtime::Runtime,
 }
 
 impl Desk {
     /// For what the file alone knows: no run is run, wherever its records are.
     pub(crate) fn open(common: &Common) -> Result<Self, Failure> {
-        Self::opened(common, None, None)
+        Self::opened(common, None, Config::default())
     }
 
     /// For what concerns records: on the Odoo server that they are on, if they are on one.
     pub(crate) fn on(common: &Common, there: &There) -> Result<Self, Failure> {
-        Self::opened(common, Some(there), None)
+        Self::opened(common, Some(there), Config::default())
     }
 
-    /// The same, with language models and other services.
-    pub(crate) fn with(common: &Common, there: &There, outside: Option<Arc<Services>>) -> Result<Self, Failure> {
-        Self::opened(common, Some(there), outside)
-    }
-
-    fn opened(common: &Common, there: Option<&There>, outside: Option<Arc<Services>>) -> Result<Self, Failure> {
+    fn opened(common: &Common, there: Option<&There>, settings: Config) -> Result<Self, Failure> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let file = there.and_then(|there| there.odoo.as_deref());
         let odoo = file.map(odoo::open_for_runs).transpose()?;
@@ -157,16 +166,16 @@ impl Desk {
             odoo::at_home(&workshop.database, odoo.as_deref())?;
         }
         let bounded = Bounded { compiler: script::compiler()?, cache: script::cache() };
-        let config = Config { compile: Compile::Bounded(Arc::new(bounded)), outside, odoo, ..Config::default() };
+        let config = Config { compile: Compile::Bounded(Arc::new(bounded)), odoo, ..settings };
         let sandbox = script::sandbox(u32::try_from(config.workers).unwrap_or(u32::MAX))?;
         let user = workshop.person.user.id;
         workshop
             .database
             .transaction(|conn| audit::create_table(conn).map_err(DbError::from))
             .or_exit(Exit::Backend)?;
-        let engine =
-            Engine::open(workshop.database, sandbox, config, Arc::new(SystemClock)).map_err(Failure::from_error)?;
-        Ok(Self { engine, user, runtime })
+        let engine = Engine::open(workshop.database, sandbox.clone(), config, Arc::new(SystemClock));
+        let engine = engine.map_err(Failure::from_error)?;
+        Ok(Self { engine, user, sandbox, runtime })
     }
 
     /// Whether whoever runs the command may read these records, where they are.
