@@ -202,7 +202,7 @@ impl Backend {
     /// [`OdooError`]; `unknown-model`
     pub async fn models(&self, names: &BTreeSet<String>) -> Result<Vec<Model>, OdooError> {
         let (models, missing) = self.models_there(names).await?;
-        let unknown = |name| Error::not_found("unknown-model", format!("odoo has no model `{name}`"));
+        let unknown = |name: &str| Error::not_found("unknown-model", format!("odoo has no model `{name}`"));
         missing.first().map_or(Ok(models), |name| Err(refusal(unknown(name))))
     }
 

@@ -87,7 +87,7 @@ impl Engine {
                 let compare = move |engine: &Self| {
                     let conn = engine.database().snapshot()?;
                     let run_as = people::environment_in(&conn, head.run_as, head.superuser, now)?;
-                    Ok(commit::overtaken(&conn, &run_as, &changes)?)
+                    Ok::<_, EngineError>(commit::overtaken(&conn, &run_as, &changes)?)
                 };
                 return self.off_the_way(compare).await;
             }
