@@ -149,11 +149,10 @@ impl Client {
 
     /// Whether a key is the caller's, and nobody else's.
     async fn check_owner(&self, caller: &Caller, key: &Key, timeout: Duration) -> Result<(), OdooError> {
-        let ask = async |method: &'static str, body: Json| {
-            self.once((caller, key), ("res.users", method), body.to_string(), timeout).await
-        };
-        let uid = ask("context_get", json!({})).await?.get("uid").and_then(value::id);
-        let rows = ask("read", json!({ "ids": [uid], "fields": ["login"] })).await?;
+        let context = self.once((caller, key), ("res.users", "context_get"), "{}".to_owned(), timeout).await?;
+        let uid = context.get("uid").and_then(value::id);
+        let body = json!({ "ids": [uid], "fields": ["login"] }).to_string();
+        let rows = self.once((caller, key), ("res.users", "read"), body, timeout).await?;
         let owner = rows.pointer("/0/login").and_then(Json::as_str).unwrap_or_default().to_owned();
         match owner == caller.login {
             true => Ok(()),
