@@ -3,8 +3,10 @@
 use std::{path::Path, process::Command};
 
 use guest_artifacts::HIGH_VALUE_ORDER;
-use serde_json::Value as Json;
+use serde_json::{Value as Json, json};
 use triggerbox_sandbox::inspect::embed_manifest;
+
+use crate::model::ModelServer;
 
 /// Runs the program in a folder; its one JSON document.
 fn json(folder: &Path, arguments: &[&str]) -> Json {
@@ -117,6 +119,38 @@ fn the_rules_of_the_example_agents_can_be_applied() {
         }
     }
     assert_eq!(applied, 15);
+}
+
+// Shows: F023
+#[test]
+fn who_works_without_the_server_asks_whom_was_set_on_its_pages() {
+    let server = ModelServer::of(vec![json!("Done.")]);
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    json(folder, &["db", "demo", "crm.db"]);
+    let rule = "name = \"qualify\"\nmodel = \"crm.lead\"\ntrigger = { on = \"manual\" }\n\
+                actions = [{ script = \"ai-agent\", agent = \"sales\", parameters = { prompt = \"Qualify.\" },\n\
+                grants = [{ model = \"crm.lead\", operations = [\"read\", \"write\"], fields = [\"name\", \"priority\"] }] }]";
+    for (file, text) in [("qualify.toml", rule), ("sales.toml", "name = \"sales\"\n"), ("server.toml", "")] {
+        std::fs::write(folder.join(file), text).unwrap();
+    }
+    json(folder, &["agents", "apply", "sales.toml"]);
+    json(folder, &["rules", "apply", "qualify.toml"]);
+    json(folder, &["rules", "run", "qualify", "--ids", "1"]);
+    // As the page leaves it.
+    let model = json!({ "name": "small", "input-price": 2.0, "output-price": 8.0, "max-output": 1000 });
+    let url = format!("{}/v1", server.url);
+    let near = json!({ "kind": "openai", "base-url": url, "private": true, "retries": 0, "models": [model] });
+    let set = "INSERT INTO engine_setting (name, value) VALUES ('provider/near', ?1)";
+    rusqlite::Connection::open(folder.join("crm.db")).unwrap().execute(set, [near.to_string()]).unwrap();
+    json(folder, &["runs", "work"]);
+    let shown = json(folder, &["runs", "show", "1"]);
+    assert!(shown["state"] == "failed" && shown.to_string().contains("llm-not-configured"), "{shown}");
+    json(folder, &["runs", "retry", "1"]);
+    json(folder, &["runs", "work", "--config", "server.toml"]);
+    let shown = json(folder, &["runs", "show", "1"]);
+    assert_eq!(shown["state"], "succeeded", "{shown}");
+    assert_eq!(server.asked().len(), 1);
 }
 
 // Shows: F115

@@ -171,3 +171,92 @@ async fn the_program_tests_a_script_on_an_odoo_server() {
     assert!(output.status.success());
     lab.close();
 }
+
+/// An Odoo that has leads, of which there is none with a city, and nothing in its outbox.
+fn leads_only(request: &lab::http::Request) -> lab::http::Reply {
+    let answer = match request.path.trim_start_matches("/json/2/").trim_start_matches("/json/") {
+        "version" => json!({ "version": "19.0" }),
+        "res.users/context_get" => json!({ "uid": 2 }),
+        "res.users/read" => json!([{ "id": 2, "name": "A", "login": "admin", "company_id": [1, "C"] }]),
+        "crm.lead/fields_get" => {
+            json!({ "name": { "type": "char", "store": true }, "city": { "type": "char", "store": true } })
+        }
+        "ir.actions.server/has_access" | "crm.lead/has_access" => json!(true),
+        _ => json!([]),
+    };
+    lab::http::Reply::new(200, "application/json", answer.to_string().into_bytes())
+}
+
+// Shows: F083, F131
+#[tokio::test(flavor = "multi_thread")]
+async fn rules_of_records_on_an_odoo_server_are_run_there_and_nowhere_else() {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    tokio::spawn(lab::http::serve(listener, |request| {
+        let reply = leads_only(&request);
+        async { reply }
+    }));
+    let folder = tempfile::tempdir().unwrap();
+    for (file, database) in [("odoo.toml", "prod"), ("other.toml", "test")] {
+        let config = format!(
+            "url = '{url}'\ndatabase = '{database}'\nretries = 0\n[[user]]\nlogin = 'admin'\nkey = {{ env = 'ADMIN_KEY' }}\n"
+        );
+        fs::write(folder.path().join(file), config).unwrap();
+    }
+    let rule = "name = 'touch'\nmodel = 'crm.lead'\ndomain = \"[('city', '!=', False)]\"\ntrigger = { on = 'manual' }\n\
+                [[actions]]\nscript = 'update-record'\nparameters = { values = 'city = Ghent' }\n";
+    fs::write(folder.path().join("touch.toml"), rule).unwrap();
+    let program = async |arguments: &str| {
+        let mut program = Command::new(env!("CARGO_BIN_EXE_triggerbox"));
+        program.current_dir(folder.path()).args(arguments.split(' ')).env("ADMIN_KEY", "some-long-key");
+        program
+            .env("TRIGGERBOX_CACHE", folder.path().join("cache"))
+            .env("TRIGGERBOX_DB", folder.path().join("rules.db"));
+        let output = tokio::task::spawn_blocking(move || program.output()).await.unwrap().unwrap();
+        let told = |text: &[u8]| String::from_utf8_lossy(text).into_owned();
+        (output.status.success(), told(&output.stdout) + &told(&output.stderr))
+    };
+    let does = async |arguments: &str, says: &str| {
+        let (done, told) = program(arguments).await;
+        assert!(done && told.contains(says), "{arguments}: {told}");
+    };
+    let refused = async |arguments: &str, says: &str| {
+        let (done, told) = program(arguments).await;
+        assert!(
+            !done && told.contains("the database `prod` of the odoo server") && told.contains(says),
+            "{arguments}: {told}"
+        );
+    };
+    does("db demo rules.db", "").await;
+    does("rules apply touch.toml --odoo odoo.toml", "touch").await;
+    for what in [
+        "rules apply touch.toml",
+        "rules run touch --ids 1",
+        "rules backfill touch",
+        "rules diagnose touch 1",
+        "runs work",
+        "runs requeue --rule touch",
+        "approvals list",
+    ] {
+        refused(what, "--odoo FILE").await;
+    }
+    // What is in the file alone is shown all the same.
+    does("rules list", "touch").await;
+    does("rules diagnose touch", "nothing-in-the-way").await;
+    does("runs list", "").await;
+
+    does("rules run touch --ids 1 --odoo odoo.toml", "queued as run 1").await;
+    does("rules diagnose touch 1 --odoo odoo.toml", "domain-false").await;
+    does("runs work --odoo odoo.toml", "1 run tried").await;
+    does("runs show 1", "skipped").await;
+    does("approvals list --odoo odoo.toml", "no changes are waiting").await;
+
+    refused("runs work --odoo other.toml", "triggerbox odoo moved").await;
+    does("odoo moved --db rules.db --config other.toml", "the database `test` of the odoo server").await;
+    does("runs work --odoo other.toml", "0 runs tried").await;
+    // A server's configuration names it, too.
+    fs::write(folder.path().join("server.toml"), "odoo = 'other.toml'\n").unwrap();
+    does("runs work --config server.toml", "0 runs tried").await;
+    does("odoo moved --here --db rules.db --config other.toml", "are in the file itself").await;
+    does("runs work", "0 runs tried").await;
+}

@@ -14,13 +14,22 @@ mod standing;
 use jiff::Timestamp;
 use rusqlite::Connection;
 use serde::Serialize;
-use triggerbox_model::{grants::Policy, value::Id};
+use triggerbox_model::{
+    call::{Call, DomainSource, Page},
+    domain::{Domain, Literal, Operator},
+    error::Error,
+    grants::Policy,
+    value::Id,
+};
 use triggerbox_store::{db::Database, env::Env};
 
 use crate::{
     error::EngineError,
     index::{self, Armed, Index},
-    rule::stored::{self, Stored},
+    rule::{
+        Rule,
+        stored::{self, Stored},
+    },
     runs::RunId,
 };
 
@@ -69,7 +78,10 @@ pub fn diagnose(
 }
 
 /// The same of a record of which it is known elsewhere whether it matches the rule's domain.
-pub(crate) fn diagnose_known(
+///
+/// # Errors
+/// As [`diagnose`].
+pub fn diagnose_known(
     database: &Database,
     policy: &Policy,
     rule: &str,
@@ -92,6 +104,18 @@ pub(crate) fn diagnose_known(
         case.nothing(record)?;
     }
     Ok(case.causes)
+}
+
+/// What tells whether a record that is elsewhere matches a rule's domain: whether it is found. None: there is nothing to match.
+///
+/// # Errors
+/// The domain makes no sense.
+pub fn question(rule: &Rule, record: Id) -> Result<Option<Call>, Error> {
+    let (Some(model), Some(domain)) = (&rule.model, &rule.domain) else { return Ok(None) };
+    let this = Domain::condition("id", Operator::In, Literal::List(vec![Literal::Integer(i64::from(record))]));
+    let domain = DomainSource::Literal(Domain::and([this, Domain::parse(domain)?]).to_string());
+    let page = Page { archived: true, ..Page::default() };
+    Ok(Some(Call::Search { model: model.clone(), domain, page }))
 }
 
 impl Case<'_> {

@@ -88,6 +88,11 @@ impl Dispatcher<'_> {
                 Some(known) => *known,
                 None => *events.entry(fire.change).or_insert(self.note(change, &fire)?),
             };
+            // Here no such rule fires; an Odoo server may have noted it before.
+            if let Some(why) = &fire.rule.paused {
+                self.suppress(event, &fire.rule, &Suppression::Paused(why.clone()))?;
+                continue;
+            }
             if let Some(error) = &fire.broken {
                 self.suppress(event, &fire.rule, &Suppression::Broken(error.message.clone()))?;
                 continue;
@@ -148,6 +153,8 @@ impl Dispatcher<'_> {
     /// One batch for all fires of a rule, or one for each.
     fn batches(&self, changes: &[Change], fires: Vec<Noted>) -> Result<Vec<Batch>, EngineError> {
         let also_by = self.also_behind()?;
+        let is_elsewhere = fires.iter().any(|noted| noted.fire.actor.is_some());
+        let also_there = if is_elsewhere { self.also_behind_there()? } else { Vec::new() };
         let mut batches: Vec<Batch> = Vec::new();
         let mut more = Vec::new();
         for Noted { fire, event, root } in fires {
@@ -159,7 +166,8 @@ impl Dispatcher<'_> {
                 continue;
             }
             let firing = Firing::of(change, fire.record, fire.message.as_ref());
-            let firing = Firing { actor: fire.actor, also_by: also_by.clone(), ..firing };
+            let (also_by, also_there) = (also_by.clone(), also_there.clone());
+            let firing = Firing { actor: fire.actor, also_by, also_there, ..firing };
             match batches.last_mut().filter(|_| !apart) {
                 Some(batch) => {
                     more.push(firing);
@@ -297,6 +305,14 @@ impl Dispatcher<'_> {
         let mut statement = self.conn.prepare_cached(sql)?;
         let behind = statement.query_map([parent.run], |row| row.get(0))?;
         Ok(behind.collect::<rusqlite::Result<Vec<Id>>>()?.into_iter().filter(|id| *id != self.cause.actor).collect())
+    }
+
+    /// The same, where people are on another server.
+    fn also_behind_there(&self) -> rusqlite::Result<Vec<Id>> {
+        let Some(parent) = &self.cause.parent else { return Ok(Vec::new()) };
+        let sql = "SELECT request ->> '$.actor' AS there FROM engine_run WHERE id = ?1 AND there IS NOT NULL \
+                   UNION SELECT b.value FROM engine_run r, json_each(r.request, '$.also-there') b WHERE r.id = ?1";
+        self.conn.prepare_cached(sql)?.query_map([parent.run], |row| row.get(0))?.collect()
     }
 
     /// Notes a change that a rule wanted to know of; returns the event and its root.

@@ -30,6 +30,9 @@ pub struct Firing {
     /// Who else is behind it (`res.users` here): whoever caused a fire that joined it, or that it follows from.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub also_by: Vec<Id>,
+    /// The same, where people are on another server (`res.users` there): names change, numbers do not.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub also_there: Vec<Id>,
     /// What somebody should know about this run besides its result.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub warnings: Vec<String>,
@@ -46,6 +49,7 @@ impl Firing {
             old_values: Vec::new(),
             actor: None,
             also_by: Vec::new(),
+            also_there: Vec::new(),
             warnings: Vec::new(),
         }
     }
@@ -75,6 +79,11 @@ impl Firing {
         }
     }
 
+    /// Whether a user of the other server is behind it.
+    pub(crate) fn is_by(&self, there: Id) -> bool {
+        self.actor == Some(there) || self.also_there.contains(&there)
+    }
+
     /// Whether another firing can be part of the same run.
     pub(crate) fn takes(&self, other: &Self) -> bool {
         matches!(
@@ -92,6 +101,8 @@ impl Firing {
         for other in others {
             self.records.extend(other.records.into_iter().filter(|id| records.insert(*id)));
             add(&mut self.also_by, other.also_by);
+            add(&mut self.also_there, other.actor.filter(|there| self.actor != Some(*there)));
+            add(&mut self.also_there, other.also_there);
             if let (Trigger::Deleted(mine), Trigger::Deleted(theirs)) = (&mut self.trigger, other.trigger) {
                 mine.extend(theirs);
             }

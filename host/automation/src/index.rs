@@ -19,7 +19,7 @@ use triggerbox_store::{
 use crate::{
     Config, agents,
     error::EngineError,
-    people,
+    people, remote,
     rule::{Environment, Rule, Trigger},
 };
 
@@ -265,9 +265,9 @@ impl Armed {
                 self.left = Some(std::mem::replace(&mut self.run_as, administrator));
             }
             let Some(model) = &self.rule.model else { return Ok(()) };
-            // The other server judges, in the transaction of the change.
+            // The other server judges, in the transaction of the change; what it does not have any more it cannot judge.
             if env.schema.remote {
-                return Ok(());
+                return remote::check(&self.rule, env.schema.model(model)?);
             }
             self.before = Condition::new(conn, env, model, self.rule.before_domain.as_deref())?;
             self.after = Condition::new(conn, env, model, self.rule.domain.as_deref())?;

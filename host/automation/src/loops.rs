@@ -24,6 +24,7 @@ pub(crate) enum Suppression {
     Overlap,
     Missed(u32),
     OwnUpdate,
+    Paused(String),
     Broken(String),
 }
 
@@ -40,6 +41,7 @@ impl fmt::Display for Suppression {
             Self::Missed(slots) => {
                 write!(f, "missed: {slots} slots passed while nobody ran this, too long ago to catch up")
             }
+            Self::Paused(why) => write!(f, "paused: the rule was paused when this was told: {why}"),
             Self::Broken(problem) => write!(f, "broken: its conditions cannot be judged: {problem}"),
             Self::OwnUpdate => f.write_str("own-update: the record was last changed by this very rule"),
         }

@@ -1,6 +1,7 @@
 //! One run on an Odoo server: the script in its sandbox here, then its changes in one request there. A conflict starts it
 //! again, as everywhere.
 
+pub mod home;
 mod watch;
 
 use std::sync::Arc;
@@ -10,7 +11,7 @@ use triggerbox_model::{changes::Diff, error::Error, event::Outcome};
 use triggerbox_odoo::{Backend, CommitError, Session, trial::Look};
 use triggerbox_sandbox::Ending;
 
-pub(crate) use self::watch::refusals;
+pub(crate) use self::watch::{check, refusals};
 pub use self::watch::{watch, watches};
 use crate::{
     guard::LogSink,

@@ -13,7 +13,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use triggerbox_model::{grants::Grant, limits::Limit, outbound::HttpGrant};
 
 pub(crate) use self::agents::{AgentsArgs, AgentsCommand, ThreadsArgs, ThreadsCommand};
-pub(crate) use self::odoo::{OdooArgs, OdooCommand};
+pub(crate) use self::odoo::{OdooArgs, OdooCommand, There};
 pub(crate) use self::rules::{ApplyArgs, Common, RulesArgs, RulesCommand, ScriptsArgs, ScriptsCommand};
 pub(crate) use self::runs::{ApprovalsArgs, ApprovalsCommand, RunsArgs, RunsCommand};
 pub(crate) use self::serve::{ServeArgs, TokenArgs, TokenCommand};

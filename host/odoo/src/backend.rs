@@ -27,7 +27,7 @@ use crate::{
 /// Models, as users see them, that are kept at once: each user's of a server with all of Odoo's modules.
 const MOST_MODELS: usize = 5_000;
 
-/// How long models and the set-up are taken to be as they were.
+/// How long models, users and the set-up are taken to be as they were.
 const FRESH: Duration = Duration::from_secs(600);
 /// So many people are remembered.
 const MOST_PEOPLE: usize = 10_000;
@@ -45,7 +45,7 @@ pub struct Backend {
 
 #[derive(Debug, Default)]
 struct Known {
-    users: HashMap<String, Arc<Account>>,
+    users: HashMap<String, (Arc<Account>, Instant)>,
     models: HashMap<(String, String), (Arc<Described>, Instant)>,
     action: Option<(Id, Instant)>,
     people: HashMap<Id, (Arc<Seen>, Instant)>,
@@ -81,7 +81,7 @@ impl Backend {
         config.check()?;
         let callers = config.users.iter().map(|user| {
             let key = user.read_key(env)?;
-            Ok((user.login.clone(), Caller::new(user.login.clone(), key, user.expires)))
+            Ok((user.login.clone(), Caller::new(user.login.clone(), key, user.expires).configured(user)))
         });
         Ok(Self {
             client: Client::new(&config)?,
@@ -116,12 +116,14 @@ impl Backend {
         })
     }
 
-    /// A user, asked of Odoo once: that the server is Odoo 19, that the key is good, and that it is theirs.
+    /// A user, asked of Odoo once in a while: that the server is Odoo 19, that the key is good, and that it is theirs.
     ///
     /// # Errors
     /// [`OdooError`]
     pub async fn account(&self, login: &str) -> Result<Arc<Account>, OdooError> {
-        if let Some(known) = self.known().users.get(login) {
+        if let Some((known, since)) = self.known().users.get(login)
+            && since.elapsed() < FRESH
+        {
             return Ok(Arc::clone(known));
         }
         let caller = self.caller(login).map_err(refusal)?;
@@ -150,11 +152,12 @@ impl Backend {
         let company = row.get("company_id").and_then(value::link).ok_or_else(|| odd("the user has no company"))?;
         let context = json!({ "lang": user.lang, "tz": user.tz });
         let account = Arc::new(Account { user, company, caller: caller.clone(), context });
-        self.known().users.insert(login.to_owned(), Arc::clone(&account));
+        self.known().users.insert(login.to_owned(), (Arc::clone(&account), Instant::now()));
         Ok(account)
     }
 
-    /// Whoever did something in Odoo, as the administrator sees them; who is gone is a number.
+    /// Whoever did something in Odoo, as the administrator sees them; who is gone, or not for the administrator to see, is a
+    /// number.
     ///
     /// # Errors
     /// [`OdooError`]
@@ -166,7 +169,15 @@ impl Backend {
         }
         let caller = self.caller(&self.config.administrator).map_err(refusal)?;
         let body = json!({ "ids": [id], "fields": ["name", "login", "lang", "tz", "company_id"] });
-        let rows = self.client.call(caller, "res.users", "read", &body).await?;
+        let rows = match self.client.call(caller, "res.users", "read", &body).await {
+            // Record rules and companies bind the administrator, too.
+            Err(OdooError::Refused(refusal))
+                if matches!(refusal.error.code.as_str(), "no-access" | "missing-record") =>
+            {
+                Json::Null
+            }
+            answer => answer?,
+        };
         let text = |name: &str| rows.pointer(&format!("/0/{name}")).and_then(Json::as_str).map(str::to_owned);
         let user = User {
             id,
@@ -190,10 +201,26 @@ impl Backend {
     /// # Errors
     /// [`OdooError`]; `unknown-model`
     pub async fn models(&self, names: &BTreeSet<String>) -> Result<Vec<Model>, OdooError> {
+        let (models, missing) = self.models_there(names).await?;
+        let unknown = |name: &str| Error::not_found("unknown-model", format!("odoo has no model `{name}`"));
+        missing.first().map_or(Ok(models), |name| Err(refusal(unknown(name))))
+    }
+
+    /// The same of those that there are, and which of them there are not.
+    ///
+    /// # Errors
+    /// [`OdooError`]
+    pub async fn models_there(&self, names: &BTreeSet<String>) -> Result<(Vec<Model>, BTreeSet<String>), OdooError> {
         let account = self.account(&self.config.administrator).await?;
-        let mut models = Vec::new();
+        let (mut models, mut missing) = (Vec::new(), BTreeSet::new());
         for name in names {
-            models.push(self.model(&account, name).await?.model.clone());
+            match self.model(&account, name).await {
+                Ok(model) => models.push(model.model.clone()),
+                Err(OdooError::Refused(refusal)) if refusal.error.code == "unknown-model" => {
+                    missing.insert(name.clone());
+                }
+                Err(error) => return Err(error),
+            }
         }
         let leads: BTreeSet<String> = models
             .iter()
@@ -201,7 +228,7 @@ impl Backend {
             .filter(|name| !names.contains(name))
             .collect();
         models.extend(leads.iter().map(|name| empty(name)));
-        Ok(models)
+        Ok((models, missing))
     }
 
     /// A model as a user sees it.

@@ -1,6 +1,9 @@
 //! One JSON-2 call: `POST /json/2/<model>/<method>` with a user's key, within limits of time, size and number.
 
-use std::time::Duration;
+use std::{
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
 
 use reqwest::{
     Client as Http, Response, StatusCode,
@@ -8,13 +11,14 @@ use reqwest::{
     redirect,
 };
 use rustls::CertificateError as Why;
-use serde_json::Value as Json;
+use serde_json::{Value as Json, json};
 use tokio::sync::Semaphore;
 use url::Url;
 
 use crate::{
-    config::{Config, ConfigError, Key, is_method, is_name},
+    config::{Config, ConfigError, Key, Source, UserConfig, is_method, is_name},
     error::{OdooError, Told, refused},
+    value,
 };
 
 /// Of an answer that says what went wrong, this much is read.
@@ -100,29 +104,59 @@ impl Client {
             };
             return Err(refused(404, told));
         }
-        let mut url = self.url.clone();
-        url.set_path(&format!("{}/json/2/{model}/{method}", self.url.path().trim_end_matches('/')));
-        let headers = self.headers(caller)?;
         let body = body.to_string();
         // The semaphore is never closed.
         let _room = self.room.acquire().await.ok();
-        let mut tries = 0;
+        let (mut tries, mut key) = (0, caller.key());
         loop {
-            let request = self.http.post(url.clone()).headers(headers.clone()).body(body.clone()).timeout(timeout);
-            let answer = match request.send().await {
-                Ok(response) => self.read(response, caller, timeout).await,
-                Err(error) => Err(self.broken(&error, timeout)),
-            };
-            let error = match answer {
+            let error = match self.once((caller, &key), (model, method), body.clone(), timeout).await {
                 Ok(answer) => return Ok(answer),
                 Err(error) => error,
             };
+            // Nothing was done then. Where the key is kept, there may be another one by now.
+            if matches!(error, OdooError::KeyRefused { .. })
+                && let Some(other) = caller.another_key(&key)
+            {
+                self.check_owner(caller, &other, timeout).await?;
+                caller.keep(other.clone());
+                key = other;
+                continue;
+            }
             let unsent = matches!(error, OdooError::Unreachable { .. });
             if tries == self.retries || !error.is_passing() || !(unsent || again == Again::Safe) {
                 return Err(error);
             }
             tokio::time::sleep(self.back_off(tries)).await;
             tries += 1;
+        }
+    }
+
+    /// One request.
+    async fn once(
+        &self,
+        (caller, key): (&Caller, &Key),
+        (model, method): (&str, &str),
+        body: String,
+        timeout: Duration,
+    ) -> Result<Json, OdooError> {
+        let mut url = self.url.clone();
+        url.set_path(&format!("{}/json/2/{model}/{method}", self.url.path().trim_end_matches('/')));
+        match self.http.post(url).headers(self.headers(key)?).body(body).timeout(timeout).send().await {
+            Ok(response) => self.read(response, caller, timeout).await,
+            Err(error) => Err(self.broken(&error, timeout)),
+        }
+    }
+
+    /// Whether a key is the caller's, and nobody else's.
+    async fn check_owner(&self, caller: &Caller, key: &Key, timeout: Duration) -> Result<(), OdooError> {
+        let context = self.once((caller, key), ("res.users", "context_get"), "{}".to_owned(), timeout).await?;
+        let uid = context.get("uid").and_then(value::id);
+        let body = json!({ "ids": [uid], "fields": ["login"] }).to_string();
+        let rows = self.once((caller, key), ("res.users", "read"), body, timeout).await?;
+        let owner = rows.pointer("/0/login").and_then(Json::as_str).unwrap_or_default().to_owned();
+        match owner == caller.login {
+            true => Ok(()),
+            false => Err(OdooError::WrongLogin { login: caller.login.clone(), owner }),
         }
     }
 
@@ -158,9 +192,9 @@ impl Client {
         }
     }
 
-    fn headers(&self, caller: &Caller) -> Result<HeaderMap, OdooError> {
+    fn headers(&self, key: &Key) -> Result<HeaderMap, OdooError> {
         let bad = |what: &str| OdooError::NotSetUp(format!("{what} holds characters that no header takes"));
-        let mut key = HeaderValue::try_from(format!("bearer {}", caller.key.expose())).map_err(|_| bad("the key"))?;
+        let mut key = HeaderValue::try_from(format!("bearer {}", key.expose())).map_err(|_| bad("the key"))?;
         key.set_sensitive(true);
         let database = HeaderValue::try_from(&self.database).map_err(|_| bad("the database's name"))?;
         Ok(HeaderMap::from_iter([
@@ -250,7 +284,10 @@ impl Client {
 pub struct Caller {
     /// Sign-in name, for messages.
     pub login: String,
-    pub(crate) key: Key,
+    /// All who call as them have the same.
+    key: Arc<Mutex<Key>>,
+    /// The file that the key is in, where it can change.
+    file: Option<UserConfig>,
     /// The last day of the key, where it is configured.
     pub(crate) expires: Option<jiff::civil::Date>,
 }
@@ -259,7 +296,29 @@ impl Caller {
     /// A user with their key.
     #[must_use]
     pub fn new(login: String, key: Key, expires: Option<jiff::civil::Date>) -> Self {
-        Self { login, key, expires }
+        Self { login, key: Arc::new(Mutex::new(key)), file: None, expires }
+    }
+
+    /// The same with what is configured for the user: a key that is in a file is read again when Odoo refuses it.
+    #[must_use]
+    pub fn configured(self, user: &UserConfig) -> Self {
+        let file = Some(user.clone()).filter(|user| matches!(user.key, Source::File(_)));
+        Self { file, ..self }
+    }
+
+    fn key(&self) -> Key {
+        self.key.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn keep(&self, key: Key) {
+        *self.key.lock().unwrap_or_else(PoisonError::into_inner) = key;
+    }
+
+    /// Another key than this one, if there is one by now.
+    fn another_key(&self, refused: &Key) -> Option<Key> {
+        let is_other = |key: &Key| key.expose() != refused.expose();
+        let in_file = || self.file.as_ref()?.read_key(&|_| None).ok();
+        Some(self.key()).filter(is_other).or_else(in_file).filter(is_other)
     }
 
     fn nobody() -> Self {

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use base64::{Engine, engine::general_purpose::STANDARD};
 use jiff::Timestamp;
+use serde::Deserialize;
 use serde_json::{Map, Value as Json, json};
 use triggerbox_model::{
     call::{BodyFormat, Command},
@@ -41,6 +42,7 @@ pub enum CommitError {
 impl From<OdooError> for CommitError {
     fn from(error: OdooError) -> Self {
         match error {
+            OdooError::Busy(refusal) => Self::Conflict(refusal.error),
             OdooError::Refused(refusal) if refusal.error.kind == ErrorKind::Conflict => Self::Conflict(refusal.error),
             OdooError::Refused(refusal) => Self::Refused(refusal.error),
             error if error.is_unclear() => Self::Unclear(error),
@@ -128,6 +130,34 @@ impl Session {
             request.insert("reads".to_owned(), json!([]));
         }
         self.committed_as(&self.send(run, &request).await?).map(drop)
+    }
+
+    /// What a request's run saw that is not so any more, as this user sees it now: records with a field, or with `id`, if they
+    /// are gone. The apply action compares the same.
+    ///
+    /// # Errors
+    /// Odoo cannot be used; the user may not read it.
+    pub async fn overtaken(&self, request: &Json) -> Result<Vec<(RecordRef, String)>, OdooError> {
+        let mut found = Vec::new();
+        for seen in request.get("reads").and_then(Json::as_array).into_iter().flatten() {
+            let odd = |_| refusal(crate::session::odd("a proposal"));
+            let Seen { model, ids, fields, values } = Seen::deserialize(seen).map_err(odd)?;
+            // Of linked records their numbers alone.
+            let body = json!({ "ids": ids, "fields": fields, "load": null, "context": self.context(false) });
+            let rows = self.noted(self.backend.client.call(&self.account.caller, &model, "read", &body).await)?;
+            for record in ids {
+                let row = rows.as_array().into_iter().flatten().find(|row| row.get("id").and_then(id) == Some(record));
+                let differs = |(field, seen): &(&String, &Json)| row.is_some_and(|row| row.get(*field) != Some(*seen));
+                let known = values.get(&record.to_string()).into_iter().flatten();
+                let mut others: Vec<String> =
+                    fields.iter().zip(known).filter(differs).map(|(field, _)| field.clone()).collect();
+                if row.is_none() {
+                    others.push("id".to_owned());
+                }
+                found.extend(others.into_iter().map(|field| (RecordRef::new(&model, record), field)));
+            }
+        }
+        Ok(found)
     }
 
     /// Sends a request, if it is not too large.
@@ -252,6 +282,16 @@ impl Session {
         changed.retain(|record| !is_provisional(record.id));
         changed
     }
+}
+
+/// What was read of records that are alike, as it stands in a request.
+#[derive(Deserialize)]
+struct Seen {
+    model: String,
+    ids: Vec<Id>,
+    fields: Vec<String>,
+    /// By the number of the record, in the order of the fields.
+    values: BTreeMap<String, Vec<Json>>,
 }
 
 /// Effects as the apply action takes them.

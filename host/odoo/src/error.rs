@@ -113,6 +113,9 @@ pub enum OdooError {
         /// Odoo's traceback, for administrators only.
         traceback: String,
     },
+    /// Others hold the same records for the moment. Nobody: try again.
+    #[error("{0}")]
+    Busy(Refusal),
     /// Odoo says no, for a reason that the contract has a word for.
     #[error("{0}")]
     Refused(Refusal),
@@ -142,9 +145,8 @@ impl OdooError {
     #[must_use]
     pub fn is_passing(&self) -> bool {
         match self {
-            Self::Unreachable { .. } | Self::Timeout { .. } | Self::CutOff { .. } => true,
+            Self::Unreachable { .. } | Self::Timeout { .. } | Self::CutOff { .. } | Self::Busy(_) => true,
             Self::Failed { status, .. } => matches!(status, 429 | 502..=504),
-            Self::Refused(refusal) => refusal.error.code == BUSY,
             _ => false,
         }
     }
@@ -184,7 +186,7 @@ impl OdooError {
     #[must_use]
     pub fn code(&self) -> &str {
         match self {
-            Self::Refused(refusal) => &refusal.error.code,
+            Self::Refused(refusal) | Self::Busy(refusal) => &refusal.error.code,
             Self::Unreachable { .. } => "odoo-unreachable",
             Self::Certificate { .. } => "odoo-certificate",
             Self::Timeout { .. } => "odoo-timeout",
@@ -205,7 +207,7 @@ impl OdooError {
     #[must_use]
     pub fn into_error(self) -> Error {
         match self {
-            Self::Refused(refusal) => refusal.error,
+            Self::Refused(refusal) | Self::Busy(refusal) => refusal.error,
             error => Error::unavailable(error.code(), error.to_string()),
         }
     }
@@ -214,9 +216,9 @@ impl OdooError {
     #[must_use]
     pub fn traceback(&self) -> Option<&str> {
         match self {
-            Self::Refused(Refusal { traceback, .. }) | Self::Failed { traceback, .. } => {
-                Some(traceback.as_str()).filter(|text| !text.is_empty())
-            }
+            Self::Refused(Refusal { traceback, .. })
+            | Self::Busy(Refusal { traceback, .. })
+            | Self::Failed { traceback, .. } => Some(traceback.as_str()).filter(|text| !text.is_empty()),
             _ => None,
         }
     }
@@ -235,9 +237,9 @@ pub(crate) fn refused(status: u16, told: Told) -> OdooError {
         }
         (_, "AccessError" | "AccessDenied") | (403, _) => Error::denied("no-access", message),
         (_, "MissingError") => Error::not_found("missing-record", message),
-        (_, "LockError") | (409, _) => Error::new(ErrorKind::Conflict, BUSY, message),
+        (_, "LockError") | (409, _) => return busy(&message, told.debug),
         (_, "SerializationFailure" | "DeadlockDetected" | "LockNotAvailable") => {
-            Error::new(ErrorKind::Conflict, BUSY, "others changed the same records meanwhile")
+            return busy("others changed the same records meanwhile", told.debug);
         }
         (404, _) if message.starts_with("the model") => Error::not_found("unknown-model", message),
         (404, _) => Error::not_found("unknown-method", message),
@@ -251,10 +253,16 @@ pub(crate) fn refused(status: u16, told: Told) -> OdooError {
         (500, "ValueError" | "KeyError" | "TypeError") if message.starts_with("Invalid field") => {
             Error::invalid("unknown-field", message)
         }
-        (500, "ValueError" | "KeyError" | "TypeError" | "AttributeError") => Error::invalid("bad-call", message),
+        // So begins what it says of a domain or an order that it cannot make sense of. Whatever else fails in its own code may
+        // go better later: while it loads its modules anew, it does not find its models.
+        (500, "ValueError") if message.starts_with("Invalid ") => Error::invalid("bad-call", message),
         _ => return OdooError::Failed { status, class: told.name, message, traceback: told.debug },
     };
     OdooError::Refused(Refusal { error, traceback: told.debug })
+}
+
+fn busy(message: &str, traceback: String) -> OdooError {
+    OdooError::Busy(Refusal { error: Error::new(ErrorKind::Conflict, BUSY, message), traceback })
 }
 
 /// What the apply action says in its own words.
@@ -262,7 +270,7 @@ fn ours(message: &str, traceback: &str) -> Option<OdooError> {
     let (kind, text) = message.strip_prefix(OURS)?.split_once(' ')?;
     let error = match kind {
         "conflict" => Error::new(ErrorKind::Conflict, "conflict", text),
-        "taken" => Error::new(ErrorKind::Conflict, BUSY, text),
+        "taken" => return Some(busy(text, traceback.to_owned())),
         "method-not-set-up" => return Some(OdooError::NotSetUp(text.to_owned())),
         "unknown-activity-type" => Error::not_found("unknown-activity-type", text),
         "bad-request" => return Some(OdooError::NotSetUp(text.to_owned())),

@@ -27,6 +27,9 @@ const FIELDS: [&str; 8] = ["x_name", "x_model", "x_record", "x_kind", "x_values"
 /// Characters of a text that the outbox keeps; longer ones are cut there (`outbox.py`).
 const LONGEST_TEXT: usize = 100_000;
 
+/// Characters that are kept of a row that makes no sense.
+const LONGEST_ODD: usize = 16 << 10;
+
 /// Fields of one change, at most.
 const MOST_FIELDS: usize = 2_000;
 
@@ -58,6 +61,16 @@ pub struct Odd {
     pub row: Id,
     /// What is wrong with it.
     pub why: String,
+    /// What it tells, as JSON that may be cut.
+    pub told: String,
+}
+
+impl Odd {
+    /// A row with what it tells, as far as that is kept.
+    #[must_use]
+    pub fn new(row: Id, why: String, told: &str) -> Self {
+        Self { row, why, told: told.chars().take(LONGEST_ODD).collect() }
+    }
 }
 
 /// What the outbox held, in its order.
@@ -95,7 +108,7 @@ impl Backend {
             let Some(id) = row.get("id").and_then(value::id) else { continue };
             match self.understood(id, row, &mut models).await? {
                 Ok(event) => taken.events.push(event),
-                Err(why) => taken.odd.push(Odd { row: id, why }),
+                Err(why) => taken.odd.push(Odd::new(id, why, &row.to_string())),
             }
         }
         Ok(taken)
@@ -114,7 +127,8 @@ impl Backend {
         let ids = self.client.call(caller, OUTBOX, "search", &body).await?;
         let odd = ids.as_array().into_iter().flatten().filter_map(value::id);
         let why = format!("it is larger than {} bytes", self.config.largest_answer);
-        Ok(Taken { odd: odd.map(|row| Odd { row, why: why.clone() }).collect(), more: true, ..Taken::default() })
+        let odd = odd.map(|row| Odd::new(row, why.clone(), ""));
+        Ok(Taken { odd: odd.collect(), more: true, ..Taken::default() })
     }
 
     /// Removes rows that are kept here. Those that are gone already are no error.
@@ -175,7 +189,8 @@ impl Backend {
             let account = self.account(&self.config.administrator).await?;
             let known = match self.model(&account, &name).await {
                 Ok(known) => Some(known.model.clone()),
-                Err(OdooError::Refused(_)) => None,
+                // Nothing else says so for good: the row waits for another answer.
+                Err(OdooError::Refused(refusal)) if refusal.error.code == "unknown-model" => None,
                 Err(error) => return Err(error),
             };
             models.insert(name.clone(), known);

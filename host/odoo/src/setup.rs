@@ -64,6 +64,8 @@ pub enum State {
     Missing,
     /// Somebody changed it, or it is of another version: the set-up mends it.
     Changed,
+    /// It cannot be made as it should be; what is there is left as it is. Whoever keeps the rule.
+    Impossible,
 }
 
 /// A record of ours in Odoo.

@@ -10,10 +10,12 @@ use axum::{Router, extract::DefaultBodyLimit, extract::State, http::StatusCode, 
 use jiff::{SignedDuration, Timestamp, civil::Date, tz::TimeZone};
 use tokio::sync::{Notify, watch};
 use triggerbox_automation::{
-    Clock,
+    Clock, EngineError,
     clock::{millis, reach},
     engine::Drained,
 };
+
+use triggerbox_odoo::setup;
 
 use crate::{alerts::Trouble, app::App, outage, problem::Problem};
 
@@ -178,7 +180,8 @@ fn ends(keys: &[(String, Date)], now: Timestamp) -> Option<String> {
     (!told.is_empty()).then(|| {
         format!(
             "{}: make new ones in odoo, put them in place of these, and give the file their `expires`; `triggerbox odoo doctor` \
-             tells whether they are good",
+             tells whether they are good. This server reads a file with a key anew when odoo refuses the old one; a variable, \
+             and `expires`, when it is started anew",
             told.join(", ")
         )
     })
@@ -221,10 +224,12 @@ async fn drain(app: &App) -> Option<Drained> {
             }
             Some(drained)
         }
-        Err(error) => {
+        Err(error @ (EngineError::Backend(_) | EngineError::Refused(_))) => {
             is_away(app, &error.to_string(), now).await;
             None
         }
+        // What failed is here, and told as what else fails of the engine's own work.
+        Err(_) => None,
     }
 }
 
@@ -256,6 +261,8 @@ async fn keep(app: &App, mend: bool) -> bool {
     let now = app.engine().clock().now();
     match app.engine().keep_rules(mend).await {
         Ok(found) => {
+            let (broken, found): (Vec<_>, Vec<_>) =
+                found.into_iter().partition(|finding| finding.state == setup::State::Impossible);
             for finding in &found {
                 match mend {
                     true => tracing::info!(what = finding.what, detail = finding.detail, "made or mended in odoo"),
@@ -273,7 +280,14 @@ async fn keep(app: &App, mend: bool) -> bool {
                 (message, now)
             });
             app.outbox().note("odoo-rule-changed", first);
-            app.outbox().note("odoo-rules-not-kept", None);
+            let first = broken.first().map(|first| {
+                let (count, what, why) = (broken.len(), &first.what, &first.detail);
+                let message = format!(
+                    "odoo cannot be told of {count} broken rules, such as {what} ({why}); mend them, or switch them off"
+                );
+                (message, now)
+            });
+            app.outbox().note("odoo-rules-not-kept", first);
             true
         }
         Err(error) => {

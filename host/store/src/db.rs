@@ -11,6 +11,7 @@ mod upgrade;
 
 use std::{
     cell::Cell,
+    collections::BTreeSet,
     fs::{File, TryLockError},
     ops::Deref,
     path::{Path, PathBuf},
@@ -160,11 +161,16 @@ impl Database {
 
     /// The same database as the memory of a host whose records are on another server, which has these models.
     ///
-    /// Tables are not touched: of models that are here too, fields that only the other server has are known by name.
+    /// Tables are not touched: of models that are here too, fields that only the other server has are known by name. Models that
+    /// it is missing are not known, whether or not they are here.
     ///
     /// # Errors
     /// The database is in use already.
-    pub fn for_remote(mut self, models: impl IntoIterator<Item = Model>) -> Result<Self, DbError> {
+    pub fn for_remote(
+        mut self,
+        models: impl IntoIterator<Item = Model>,
+        missing: &BTreeSet<String>,
+    ) -> Result<Self, DbError> {
         let inner = Arc::get_mut(&mut self.inner)
             .ok_or_else(|| DbError::Failed { why: "its models are asked for while it is in use".to_owned() })?;
         let mut schema = Schema::clone(&inner.schema);
@@ -180,6 +186,9 @@ impl Database {
                 model = Model { fields: model.fields, ..known.clone() };
             }
             schema.models.insert(model.name.clone(), model);
+        }
+        for name in missing.iter().filter(|name| !is_kept(name)) {
+            schema.models.shift_remove(name);
         }
         inner.schema = Arc::new(schema);
         Ok(self)

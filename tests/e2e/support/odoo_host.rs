@@ -153,7 +153,7 @@ impl Host {
             drop(Database::create_demo(path, now).unwrap());
         }
         let models = backend.models(&models).await.unwrap();
-        let database = Database::open(path, Mode::Write).unwrap().for_remote(models).unwrap();
+        let database = Database::open(path, Mode::Write).unwrap().for_remote(models, &BTreeSet::new()).unwrap();
         // Keys of runs are remembered by a real server: each recording has its own.
         let seed = seed.bytes().fold(7_u64, |sum, byte| sum.wrapping_mul(31).wrapping_add(u64::from(byte)));
         // One run at a time: what is asked is a sequence.

@@ -51,6 +51,9 @@ impl Case<'_> {
                 "slots-missed",
                 "have the server run when the schedule is due, or raise `catch-up`; run the rule by hand for what was missed",
             ),
+            "paused" => {
+                ("suppressed", "run it by hand on the record, or on all that it missed: `triggerbox rules backfill`")
+            }
             "broken" => {
                 ("domain-broken", "mend the rule's domains or the record that they name; then change the record again")
             }

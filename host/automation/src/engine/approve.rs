@@ -69,17 +69,33 @@ impl Engine {
         proposals::of_run(&*self.database().snapshot()?, run)
     }
 
-    /// What is not any more as a run saw it that wants to change something: a yes would apply nothing, and the run would run
-    /// again. None: that is found out on the Odoo server, when somebody says yes.
+    /// What is not any more as a run saw it that wants to change something, with the run's rights: a yes would apply nothing, and
+    /// the run would run again.
     ///
     /// # Errors
-    /// `unknown-run`; what the database says.
-    pub fn overtaken(&self, run: RunId) -> Result<Option<Vec<Overtaken>>, EngineError> {
-        let conn = self.database().snapshot()?;
-        let Some(Proposed::Here(changes)) = proposals::proposed(&conn, run)? else { return Ok(None) };
-        let (head, now) = (runs::head(&conn, run)?, self.clock().now());
-        let run_as = people::environment_in(&conn, head.run_as, head.superuser, now)?;
-        Ok(Some(commit::overtaken(&conn, &run_as, &changes)?))
+    /// `unknown-run`; what the backend says.
+    pub async fn overtaken(&self, run: RunId) -> Result<Vec<Overtaken>, EngineError> {
+        let now = self.clock().now();
+        let (proposed, head) = {
+            let conn = self.database().snapshot()?;
+            (proposals::proposed(&conn, run)?, runs::head(&conn, run)?)
+        };
+        let request = match proposed {
+            None => return Ok(Vec::new()),
+            Some(Proposed::There(request)) => request,
+            Some(Proposed::Here(changes)) => {
+                let compare = move |engine: &Self| {
+                    let conn = engine.database().snapshot()?;
+                    let run_as = people::environment_in(&conn, head.run_as, head.superuser, now)?;
+                    Ok::<_, EngineError>(commit::overtaken(&conn, &run_as, &changes)?)
+                };
+                return self.off_the_way(compare).await;
+            }
+        };
+        let backend = self.odoo().ok_or_else(|| elsewhere(run))?;
+        let session = self.session_there(backend, head.run_as, now).await?;
+        let found = session.overtaken(&request).await.map_err(unavailable)?;
+        Ok(found.into_iter().map(|(record, field)| Overtaken { record, field }).collect())
     }
 
     /// Why somebody may not approve what a run wants to change, if they may not: nobody approves what they had a hand in.
@@ -174,6 +190,11 @@ impl Engine {
         };
         // Would the approver be allowed to do this? Odoo does it as theirs, and takes it back.
         let theirs = self.session_there(backend, approver.env.user, now).await?;
+        // Who was called otherwise when it happened is nobody here.
+        if run.firing.is_by(theirs.account().user.id) {
+            let text = format!("{} caused the event, and somebody else must approve run {id}", approver.name);
+            return Err(Error::denied("may-not-approve", text).into());
+        }
         let met = match theirs.try_request(&key, &request).await {
             Ok(()) => None,
             // How far their rights go is not known then: nothing is sent, and the run runs again.

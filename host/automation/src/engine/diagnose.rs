@@ -1,14 +1,10 @@
 //! Why a rule did not fire, where the records may be on an Odoo server.
 
-use triggerbox_model::{
-    call::{Answer, Call, DomainSource, Page},
-    domain::{Domain, Literal, Operator},
-    value::Id,
-};
+use triggerbox_model::{call::Answer, value::Id};
 
 use super::Engine;
 use crate::{
-    diagnose::{Cause, diagnose_known},
+    diagnose::{Cause, diagnose_known, question},
     error::EngineError,
 };
 
@@ -29,16 +25,8 @@ impl Engine {
 
     /// Whether a record there matches a rule's domain; none: there is nothing to match, or Odoo does not tell this user.
     async fn holds_there(&self, user: Id, rule: &str, record: Id) -> Result<Option<bool>, EngineError> {
-        let (model, domain) = {
-            let rules = self.rules()?;
-            let rule = &rules.rule(rule)?.rule;
-            let (Some(model), Some(domain)) = (&rule.model, &rule.domain) else { return Ok(None) };
-            (model.clone(), Domain::parse(domain)?)
-        };
-        let this = Domain::condition("id", Operator::In, Literal::List(vec![Literal::Integer(i64::from(record))]));
-        let domain = DomainSource::Literal(Domain::and([this, domain]).to_string());
-        let page = Page { archived: true, ..Page::default() };
-        match self.ask_there(user, Call::Search { model, domain, page }).await {
+        let Some(question) = question(&self.rules()?.rule(rule)?.rule, record)? else { return Ok(None) };
+        match self.ask_there(user, question).await {
             Ok(Answer::Ids(found)) => Ok(Some(!found.is_empty())),
             Ok(_) | Err(EngineError::Refused(_)) => Ok(None),
             Err(error) => Err(error),

@@ -64,6 +64,8 @@ pub enum Work {
     Queue,
     /// A try of a run, and keeping what it came to.
     Run,
+    /// Keeping what happened on an Odoo server.
+    Events,
 }
 
 impl Work {
@@ -74,6 +76,7 @@ impl Work {
             Self::Clock => "clock",
             Self::Queue => "queue",
             Self::Run => "run",
+            Self::Events => "events",
         }
     }
 }

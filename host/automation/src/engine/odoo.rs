@@ -24,7 +24,7 @@ use triggerbox_odoo::{
     setup::Finding,
 };
 
-use super::{Engine, Shared};
+use super::{Engine, Shared, Work};
 use crate::{
     dispatch::{Cause, Dispatcher, Parent},
     error::EngineError,
@@ -41,7 +41,7 @@ const TAKEN: &str = "odoo:event";
 /// What a rule fired on: transactions with the record.
 const FIRED: &str = "odoo:fired";
 
-/// Rows that made no sense, with the reason.
+/// Rows that made no sense, with the reason; the answer is what they told.
 pub const SET_ASIDE: &str = "odoo:aside";
 
 /// So many of them are remembered.
@@ -136,6 +136,15 @@ impl Engine {
     /// # Errors
     /// `odoo-…`: Odoo cannot be used, and the rows stay where they are; what the database says.
     pub async fn drain(&self) -> Result<Drained, EngineError> {
+        let drained = self.take_outbox().await;
+        match drained {
+            Ok(_) | Err(EngineError::Backend(_) | EngineError::Refused(_)) => drained,
+            // That is not Odoo's.
+            Err(_) => self.oversee(Work::Events, None, drained),
+        }
+    }
+
+    async fn take_outbox(&self) -> Result<Drained, EngineError> {
         let Some(backend) = self.odoo() else { return Ok(Drained::default()) };
         let waiting: u32 = {
             let conn = self.database().snapshot()?;
@@ -208,18 +217,22 @@ impl Shared {
                 drained.repeated += 1;
                 continue;
             }
-            let odd = |why: String| Odd { row: event.row, why };
+            let odd = |why: String| {
+                let told = serde_json::to_string(&event.change)?;
+                Ok::<_, EngineError>(Odd::new(event.row, why, &told))
+            };
             let Ok(armed) = index.rule(&event.rule) else {
-                drained.aside.push(odd(format!("there is no rule `{}` here", event.rule)));
+                drained.aside.push(odd(format!("there is no rule `{}` here", event.rule))?);
                 continue;
             };
             if armed.rule.model.as_ref() != Some(&event.change.record.model) {
                 let why = format!("rule `{}` is not about `{}`", event.rule, event.change.record.model);
-                drained.aside.push(odd(why));
+                drained.aside.push(odd(why)?);
                 continue;
             }
             drained.events += 1;
-            if armed.is_live() {
+            // What one that is paused or broken cannot do is noted.
+            if armed.rule.active {
                 self.sort_in(conn, &mut happened, armed, event, now)?;
             }
         }
@@ -292,13 +305,13 @@ impl Shared {
             for one in all {
                 let (change, record) = (changes.len(), one.change.record.id);
                 fires.extend(one.fires.into_iter().map(|(rule, fields)| Fire {
+                    broken: rule.broken.clone(),
                     rule,
                     change,
                     record,
                     message: one.message.clone(),
                     fields,
                     actor: Some(user),
-                    broken: None,
                 }));
                 changes.push(one.change);
             }
@@ -334,7 +347,9 @@ fn set_aside(conn: &Connection, odd: &Odd, now: i64) -> Result<(), EngineError> 
     let known: i64 = conn.prepare_cached(sql)?.query_row([SET_ASIDE], |row| row.get(0))?;
     if known < MOST_ASIDE {
         let why: String = odd.why.chars().take(300).collect();
-        seen::note(conn, SET_ASIDE, &format!("row {}: {why}", odd.row), now)?;
+        let key = format!("row {}: {why}", odd.row);
+        seen::note(conn, SET_ASIDE, &key, now)?;
+        seen::answer(conn, SET_ASIDE, &key, &odd.told)?;
     }
     Ok(())
 }

@@ -10,6 +10,7 @@ use triggerbox_odoo::setup::{Want, Watch};
 use crate::{
     index::Index,
     rule::{Rule, Trigger},
+    timed,
 };
 
 /// Why a rule cannot be had for records on an Odoo server: code, place, reason.
@@ -86,7 +87,19 @@ pub fn watch(rule: &Rule, model: &Model) -> Result<Option<Watch>, Error> {
         told,
         before: parsed(&rule.before_domain)?,
         after: parsed(&rule.domain)?,
+        wrong: None,
     }))
+}
+
+/// Whether a model has what a rule waits for: what it had when the rule was made may be gone.
+///
+/// # Errors
+/// `unknown-field`, `nothing-to-watch`; a domain that makes no sense.
+pub(crate) fn check(rule: &Rule, model: &Model) -> Result<(), Error> {
+    match timed::Watch::of(rule) {
+        Some(timed) => model.field(timed.field).map(drop),
+        None => watch(rule, model).map(drop),
+    }
 }
 
 /// The named fields; without any, all that people change.
@@ -100,14 +113,32 @@ fn some_or_all(fields: &[String], model: &Model) -> Vec<String> {
     stored.map(|(name, _)| name.clone()).collect()
 }
 
-/// What Odoo must know of all rules. Those that are broken here are not among them.
+/// What Odoo must know of all rules; of those that are broken here, why it cannot be told.
 #[must_use]
 pub fn watches(index: &Index, schema: &Schema) -> Vec<Watch> {
-    let live = index.all().iter().filter(|armed| armed.rule.active && armed.broken.is_none());
-    let live = live.filter(|armed| refusals(&armed.rule).is_empty());
-    live.filter_map(|armed| {
-        let model = schema.models.get(armed.rule.model.as_deref()?)?;
-        watch(&armed.rule, model).ok().flatten()
-    })
-    .collect()
+    let active = index.all().iter().filter(|armed| armed.rule.active && refusals(&armed.rule).is_empty());
+    active
+        .filter_map(|armed| {
+            let told = match (&armed.broken, &armed.rule.model) {
+                (Some(error), _) => Err(error.clone()),
+                (None, Some(model)) => schema.model(model).and_then(|model| watch(&armed.rule, model)),
+                (None, None) => Ok(None),
+            };
+            told.unwrap_or_else(|error| Some(broken(&armed.rule, error)))
+        })
+        .collect()
+}
+
+fn broken(rule: &Rule, error: Error) -> Watch {
+    Watch {
+        rule: rule.name.clone(),
+        title: rule.title.clone(),
+        model: rule.model.clone().unwrap_or_default(),
+        want: Want::Created,
+        fields: Vec::new(),
+        told: false,
+        before: None,
+        after: None,
+        wrong: Some(error),
+    }
 }

@@ -232,9 +232,9 @@ fn an_operation_that_policy_wants_approved_waits_whatever_the_rule_says() {
 fn a_proposal_that_others_overtook_is_made_anew() {
     let world = World::new();
     let (lead, run, proposal) = proposed(&world, "approve");
-    assert_eq!(world.engine.overtaken(run).unwrap(), Some(Vec::new()));
+    assert_eq!(block_on(world.engine.overtaken(run)).unwrap(), Vec::new());
     world.write("crm.lead", lead, &[("email_from", Value::text("grace@cedar.example"))]);
-    let overtaken = world.engine.overtaken(run).unwrap().unwrap();
+    let overtaken = block_on(world.engine.overtaken(run)).unwrap();
     let told: Vec<_> = overtaken.iter().map(|one| (one.record.id, one.field.as_str())).collect();
     assert_eq!(told, [(lead, "email_from")], "told before somebody decides");
     let error = block_on(world.engine.approve(run, proposal.hash, MANAGER, "")).unwrap_err();

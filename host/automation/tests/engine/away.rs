@@ -24,7 +24,7 @@ use crate::{
     world::{ADMIN, World, block_on},
 };
 
-const LEAD: Id = 7;
+pub(crate) const LEAD: Id = 7;
 
 /// How it fails.
 #[derive(Clone, Copy)]
@@ -41,18 +41,38 @@ enum How {
     Error(u16, &'static str, &'static str),
 }
 
-/// An Odoo with one lead and a ledger.
+/// An Odoo with one lead, an outbox and a ledger.
 #[derive(Default)]
-struct Fake {
+pub(crate) struct Fake {
     /// What fails, by the beginning of model and method, and how.
     trouble: Mutex<Option<(&'static str, How)>>,
     /// The keys of the runs that it has applied.
     ledger: Mutex<Vec<String>>,
     /// How often it was asked to apply something.
     applies: Mutex<u32>,
+    /// Rows of its outbox.
+    pub(crate) outbox: Mutex<Vec<Json>>,
+    /// How many there were.
+    rows: Mutex<u32>,
+    /// Whom the administrator may see besides themselves: number and sign-in name.
+    pub(crate) people: Mutex<Vec<(Id, &'static str)>>,
 }
 
+/// Sam's number there.
+pub(crate) const SAM_THERE: Id = 44;
+
 impl Fake {
+    /// Notes that somebody there gave the lead another name, for a rule that waits for that.
+    pub(crate) fn tells(&self, rule: &str, user: Id) {
+        let mut rows = self.rows.lock().unwrap();
+        *rows += 1;
+        let id = *rows;
+        self.outbox.lock().unwrap().push(json!({
+            "id": id, "x_name": rule, "x_model": "crm.lead", "x_record": LEAD, "x_kind": "updated", "x_user": user,
+            "x_transaction": id.to_string(), "x_chain": false, "x_values": r#"{"name": ["Loom", "Looms"]}"#,
+        }));
+    }
+
     fn fails(&self, what: &'static str, how: How) {
         *self.trouble.lock().unwrap() = Some((what, how));
     }
@@ -61,7 +81,7 @@ impl Fake {
         *self.trouble.lock().unwrap() = None;
     }
 
-    fn ledger(&self) -> Vec<String> {
+    pub(crate) fn ledger(&self) -> Vec<String> {
         self.ledger.lock().unwrap().clone()
     }
 
@@ -90,15 +110,32 @@ impl Fake {
         }
         let answer = match method {
             "version" => json!({ "version": "19.0" }),
-            "res.users/context_get" => json!({ "uid": ADMIN }),
-            "res.users/read" => json!([{ "id": ADMIN, "name": "A", "login": "admin", "company_id": [1, "C"] }]),
+            "res.users/context_get" => {
+                let is_sam = request.header("authorization").is_some_and(|key| key.ends_with("of-SAM"));
+                json!({ "uid": if is_sam { SAM_THERE } else { ADMIN } })
+            }
+            "res.users/read" => {
+                let people = self.people.lock().unwrap().clone();
+                let one = [(ADMIN, "admin")].into_iter().chain(people).find(|(id, _)| body["ids"] == json!([id]));
+                let Some((id, login)) = one else {
+                    let name = "odoo.exceptions.AccessError";
+                    let error = json!({ "name": name, "message": "not in your companies", "debug": "" });
+                    return Reply::new(403, "application/json", error.to_string().into_bytes());
+                };
+                json!([{ "id": id, "name": "A", "login": login, "company_id": [1, "C"] }])
+            }
             "crm.lead/fields_get" => json!({
                 "name": { "type": "char", "store": true, "searchable": true, "sortable": true },
                 "city": { "type": "char", "store": true, "searchable": true, "sortable": true },
                 "date_deadline": { "type": "date", "store": true, "searchable": true, "sortable": true },
             }),
             "crm.lead/search" => json!([LEAD]),
-            "crm.lead/read" => json!([{ "id": LEAD, "name": "Looms", "city": "Ghent" }]),
+            "crm.lead/read" => json!([{ "id": LEAD, "name": "Looms", "city": "Ghent", "display_name": "Looms" }]),
+            "x_triggerbox_event/search_read" => json!(*self.outbox.lock().unwrap()),
+            "x_triggerbox_event/unlink" => {
+                self.outbox.lock().unwrap().retain(|row| !body["ids"].as_array().unwrap().contains(&row["id"]));
+                json!(true)
+            }
             "ir.model.data/search_read" => json!([{ "id": 1, "res_id": 9 }]),
             "ir.actions.server/run" => {
                 let run = body["context"]["triggerbox_run"].as_str().unwrap().to_owned();
@@ -124,19 +161,20 @@ impl Fake {
     }
 }
 
-struct Office {
-    world: World,
-    fake: Arc<Fake>,
+pub(crate) struct Office {
+    pub(crate) world: World,
+    pub(crate) fake: Arc<Fake>,
     /// The fake's.
     _runtime: tokio::runtime::Runtime,
 }
 
 impl Office {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
         let listener = runtime.block_on(TcpListener::bind("127.0.0.1:0")).unwrap();
         let config = format!(
-            "url = 'http://{}'\ndatabase = 'x'\nretries = 0\ntimeout = 1\n[[user]]\nlogin = 'admin'\nkey = {{ env = 'K' }}\n",
+            "url = 'http://{}'\ndatabase = 'x'\nretries = 0\ntimeout = 1\n[[user]]\nlogin = 'admin'\nkey = {{ env = 'K' }}\n\
+             [[user]]\nlogin = 'sam'\nkey = {{ env = 'SAM' }}\n",
             listener.local_addr().unwrap()
         );
         let fake = Arc::new(Fake::default());
@@ -146,7 +184,7 @@ impl Office {
             async { reply }
         }));
         let config = triggerbox_odoo::Config::parse(&config).unwrap();
-        let backend = Backend::new(config, &|_| Some("some-long-key".to_owned())).unwrap();
+        let backend = Backend::new(config, &|name| Some(format!("some-long-key-of-{name}"))).unwrap();
         let world = World::with(Config { odoo: Some(Arc::new(backend)), ..Config::default() });
         // It reads the lead, and writes it.
         world.rule(&rule("copy", "{ on = \"manual\" }", ""));
@@ -205,7 +243,7 @@ impl Office {
     }
 }
 
-fn rule(name: &str, trigger: &str, more: &str) -> String {
+pub(crate) fn rule(name: &str, trigger: &str, more: &str) -> String {
     format!(
         "name = \"{name}\"\nmodel = \"crm.lead\"\ntrigger = {trigger}\n{more}\n[[actions]]\nscript = \"update-record\"\n\
          parameters = {{ values = \"city = {{name}}\" }}\n"
@@ -437,6 +475,9 @@ fn an_odoo_that_answers_with_an_error_of_its_own_is_not_away() {
     for how in [
         How::Status(404, "<p>No database is selected</p>"),
         How::Error(500, "builtins.ZeroDivisionError", "division by zero"),
+        // While it loads its modules anew.
+        How::Error(500, "builtins.KeyError", "'crm.lead'"),
+        How::Error(409, "werkzeug.exceptions.Conflict", "could not serialize access due to concurrent update"),
         How::Status(429, ""),
     ] {
         office.fake.fails("crm.lead/", how);

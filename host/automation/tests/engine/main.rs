@@ -21,6 +21,7 @@ mod loops;
 #[path = "../../../../tests/e2e/support/model.rs"]
 mod model;
 mod odoo;
+mod outbox;
 mod outside;
 mod past;
 #[path = "../../../llm/tests/support/mod.rs"]

@@ -18,6 +18,14 @@ pub(crate) struct OdooArgs {
     pub(crate) format: Format,
 }
 
+/// Where the records are.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct There {
+    /// The file of the Odoo server that the records are on, if they are on one.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) odoo: Option<PathBuf>,
+}
+
 /// What to do with an Odoo.
 #[derive(Debug, Subcommand)]
 pub(crate) enum OdooCommand {
@@ -35,6 +43,15 @@ pub(crate) enum OdooCommand {
     },
     /// Find out why it does not work: address, version, keys, set-up.
     Doctor,
+    /// Say that the records of a database are on this server from now on: they moved, or the first one was named by mistake.
+    Moved {
+        /// The database.
+        #[arg(long, value_name = "FILE")]
+        db: PathBuf,
+        /// They are in the database itself, and on no Odoo server.
+        #[arg(long)]
+        here: bool,
+    },
     /// Take everything away again that `setup` made.
     Teardown {
         /// Do not ask.

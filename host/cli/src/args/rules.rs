@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
 
-use super::{DatabaseArgs, Format};
+use super::{DatabaseArgs, Format, There};
 
 /// Options that all of these commands have.
 #[derive(Debug, Clone, Args)]
@@ -138,6 +138,8 @@ pub(crate) enum RulesCommand {
         #[arg(long, value_delimiter = ',')]
         ids: Vec<u32>,
         #[command(flatten)]
+        there: There,
+        #[command(flatten)]
         common: Common,
     },
     /// Run a rule over all records that were there before it, in batches. Taken up where it stopped by the same command.
@@ -147,9 +149,8 @@ pub(crate) enum RulesCommand {
         /// Only records that match, besides the rule's own domain.
         #[arg(long, default_value = "[]")]
         domain: String,
-        /// The file of the Odoo server that the records are on: they are looked for there, with the rights of the rule.
-        #[arg(long, value_name = "FILE")]
-        odoo: Option<PathBuf>,
+        #[command(flatten)]
+        there: There,
         #[command(flatten)]
         common: Common,
     },
@@ -193,6 +194,8 @@ pub(crate) enum RulesCommand {
         name: String,
         /// A record that it was expected to fire on.
         record: Option<u32>,
+        #[command(flatten)]
+        there: There,
         #[command(flatten)]
         common: Common,
     },

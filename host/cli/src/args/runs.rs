@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
 
-use super::{Common, OutsideArgs};
+use super::{Common, OutsideArgs, There};
 
 /// Options of `runs`.
 #[derive(Debug, Args)]
@@ -80,6 +80,8 @@ pub(crate) enum RunsCommand {
         /// The run.
         run: i64,
         #[command(flatten)]
+        there: There,
+        #[command(flatten)]
         common: Common,
     },
     /// Queue all runs of a rule again that were given up.
@@ -90,6 +92,8 @@ pub(crate) enum RunsCommand {
         /// In another state than `dead`: failed, cancelled, skipped, outcome-unknown.
         #[arg(long, default_value = "dead")]
         state: String,
+        #[command(flatten)]
+        there: There,
         #[command(flatten)]
         common: Common,
     },
@@ -120,6 +124,8 @@ pub(crate) enum RunsCommand {
     Cancel {
         /// The run.
         run: i64,
+        #[command(flatten)]
+        there: There,
         #[command(flatten)]
         common: Common,
     },
@@ -164,8 +170,13 @@ pub(crate) enum RunsCommand {
     },
     /// Work on what is due, until nothing is; without a server.
     Work {
+        /// The configuration file of the server that otherwise does it: its settings count, and so does what was set on its pages.
+        #[arg(long, value_name = "FILE")]
+        config: Option<PathBuf>,
         #[command(flatten)]
         outside: OutsideArgs,
+        #[command(flatten)]
+        there: There,
         #[command(flatten)]
         common: Common,
     },
@@ -192,12 +203,16 @@ pub(crate) enum ApprovalsCommand {
         #[arg(long, default_value = "waiting")]
         state: String,
         #[command(flatten)]
+        there: There,
+        #[command(flatten)]
         common: Common,
     },
     /// Show what a run wants to change, with the hash that a yes names.
     Show {
         /// The run.
         run: i64,
+        #[command(flatten)]
+        there: There,
         #[command(flatten)]
         common: Common,
     },
@@ -212,6 +227,8 @@ pub(crate) enum ApprovalsCommand {
         #[arg(long, default_value = "")]
         note: String,
         #[command(flatten)]
+        there: There,
+        #[command(flatten)]
         common: Common,
     },
     /// Say no: the run is over, without effect.
@@ -221,6 +238,8 @@ pub(crate) enum ApprovalsCommand {
         /// Why.
         #[arg(long, default_value = "")]
         note: String,
+        #[command(flatten)]
+        there: There,
         #[command(flatten)]
         common: Common,
     },

@@ -7,7 +7,7 @@ use triggerbox_server::told;
 
 use super::{runs::Desk, workshop::FromError};
 use crate::{
-    args::{ApprovalsCommand, Common},
+    args::{ApprovalsCommand, Common, There},
     exit::{Exit, Failure, OrExit},
     output::{self, BOLD, DIM, printable, styled},
 };
@@ -17,10 +17,10 @@ const MOST: usize = 500;
 
 pub(crate) fn run(command: &ApprovalsCommand) -> Result<Exit, Failure> {
     match command {
-        ApprovalsCommand::List { state, common } => list(state, common),
-        ApprovalsCommand::Show { run, common } => show(*run, common),
-        ApprovalsCommand::Approve { run, hash, note, common } => {
-            let desk = Desk::open(common)?;
+        ApprovalsCommand::List { state, there, common } => list(state, there, common),
+        ApprovalsCommand::Show { run, there, common } => show(*run, there, common),
+        ApprovalsCommand::Approve { run, hash, note, there, common } => {
+            let desk = Desk::on(common, there)?;
             let hash: ProposalHash = hash.parse()?;
             let proposal = proposal(&desk, *run)?;
             may_see(&desk, &proposal)?;
@@ -29,8 +29,8 @@ pub(crate) fn run(command: &ApprovalsCommand) -> Result<Exit, Failure> {
             let changed = desk.change(("change-approved", &run_name), detail, approved)?;
             done(common, *run, "approved", &changed.runs)
         }
-        ApprovalsCommand::Reject { run, note, common } => {
-            let desk = Desk::open(common)?;
+        ApprovalsCommand::Reject { run, note, there, common } => {
+            let desk = Desk::on(common, there)?;
             let proposal = proposal(&desk, *run)?;
             may_see(&desk, &proposal)?;
             let (run_name, detail) = (run.to_string(), told::decision(&proposal.rule, None, note));
@@ -40,8 +40,8 @@ pub(crate) fn run(command: &ApprovalsCommand) -> Result<Exit, Failure> {
     }
 }
 
-fn list(state: &str, common: &Common) -> Result<Exit, Failure> {
-    let desk = Desk::open(common)?;
+fn list(state: &str, there: &There, common: &Common) -> Result<Exit, Failure> {
+    let desk = Desk::on(common, there)?;
     let state = ProposalState::ALL.into_iter().find(|one| one.name() == state).ok_or_else(|| {
         let all = ProposalState::ALL.map(ProposalState::name).join(", ");
         anyhow!("there is no state `{state}`; there are {all}")
@@ -77,8 +77,8 @@ fn list(state: &str, common: &Common) -> Result<Exit, Failure> {
     Ok(Exit::Ok)
 }
 
-fn show(run: i64, common: &Common) -> Result<Exit, Failure> {
-    let desk = Desk::open(common)?;
+fn show(run: i64, there: &There, common: &Common) -> Result<Exit, Failure> {
+    let desk = Desk::on(common, there)?;
     let proposal = proposal(&desk, run)?;
     may_see(&desk, &proposal)?;
     if common.format.json {

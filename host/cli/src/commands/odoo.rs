@@ -17,8 +17,10 @@ use triggerbox_odoo::{
 };
 
 use triggerbox_automation::{
+    EngineError,
     index::Index,
-    people, remote,
+    people,
+    remote::{self, home},
     rule::{Rule, stored},
     state::tables,
 };
@@ -39,6 +41,7 @@ pub(crate) fn run(args: &OdooArgs) -> Result<Exit, Failure> {
             OdooCommand::Setup { yes } => set_up(&backend, *yes, args.format.json).await,
             OdooCommand::Status { db } => status(&backend, db.as_deref(), args.format.json).await,
             OdooCommand::Doctor => doctor(&backend, args.format.json).await,
+            OdooCommand::Moved { db, here } => moved(db, (!here).then_some(&*backend), args.format.json),
             OdooCommand::Teardown { yes } => tear_down(&backend, *yes, args.format.json).await,
         }
     })
@@ -79,10 +82,11 @@ pub(crate) fn watches(database: &Database) -> Result<Vec<Watch>, Failure> {
 }
 
 /// A database as the memory of a host whose records are on an Odoo server: with the models there that its rules, these
-/// rules and the configuration name.
+/// rules and the configuration name. Rules of the database whose model Odoo does not have any more are broken.
 pub(crate) async fn on_odoo(database: Database, backend: &Backend, rules: &[Rule]) -> Result<Database, Failure> {
     let mut names: BTreeSet<String> = backend.config().models.iter().cloned().collect();
     names.extend(rules.iter().filter_map(|rule| rule.model.clone()));
+    let wanted = names.clone();
     {
         let conn = database.snapshot().or_exit(Exit::Backend)?;
         if tables::exist(&conn).or_exit(Exit::Backend)? {
@@ -90,8 +94,33 @@ pub(crate) async fn on_odoo(database: Database, backend: &Backend, rules: &[Rule
             names.extend(known.into_iter().filter_map(|known| known.rule.model));
         }
     }
-    let models = backend.models(&names).await.map_err(failed)?;
-    database.for_remote(models).or_exit(Exit::Backend)
+    let (models, missing) = backend.models_there(&names).await.map_err(failed)?;
+    if let Some(name) = missing.intersection(&wanted).next() {
+        return Err(anyhow!("odoo has no model `{name}`; is its app installed?").into());
+    }
+    database.for_remote(models, &missing).or_exit(Exit::Backend)
+}
+
+/// Fails where the records of a database are elsewhere than on this server, or in the database itself.
+pub(crate) fn at_home(database: &Database, odoo: Option<&Backend>) -> Result<(), Failure> {
+    database.transaction(|conn| home::keep(conn, odoo.map(Backend::config))).map_err(Failure::from_error)
+}
+
+fn moved(db: &Path, odoo: Option<&Backend>, json: bool) -> Result<Exit, Failure> {
+    let database = Database::open(db, Mode::Write).or_exit(Exit::Backend)?;
+    let place = database.transaction(|conn| {
+        home::move_to(conn, odoo.map(Backend::config))?;
+        Ok::<_, EngineError>(home::noted(conn)?)
+    });
+    let place = place.map_err(Failure::from_error)?;
+    match json {
+        true => output::json(&serde_json::json!({ "records": place }))?,
+        false => {
+            let place = place.unwrap_or_else(|| "the file itself".to_owned());
+            anstream::println!("the records of {} are in {} from now on", db.display(), printable(&place));
+        }
+    }
+    Ok(Exit::Ok)
 }
 
 async fn status(backend: &Backend, rules: Option<&Path>, json: bool) -> Result<Exit, Failure> {
@@ -217,6 +246,7 @@ fn show(findings: &[Finding], json: bool) -> Result<(), Failure> {
             State::Ok => styled(GREEN, "ok     "),
             State::Missing => styled(YELLOW, "missing"),
             State::Changed => styled(RED, "changed"),
+            State::Impossible => styled(RED, "broken "),
         };
         let detail = if detail.is_empty() { String::new() } else { format!(" ({})", printable(detail)) };
         anstream::println!("  {word} {}{detail}", styled(BOLD, printable(what)));

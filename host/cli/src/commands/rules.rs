@@ -36,13 +36,13 @@ pub(crate) fn run(command: &RulesCommand) -> Result<Exit, Failure> {
         RulesCommand::Pause { name, reason, common } => pause(name, Some(reason), common),
         RulesCommand::Resume { name, common } => pause(name, None, common),
         RulesCommand::SetModel { name, model, dry_run, common } => set_model(name, model, *dry_run, common),
-        RulesCommand::Run { name, ids, common } => queue::run(name, ids, common),
-        RulesCommand::Backfill { name, domain, odoo, common } => queue::backfill(name, domain, odoo.as_deref(), common),
+        RulesCommand::Run { name, ids, there, common } => queue::run(name, ids, there, common),
+        RulesCommand::Backfill { name, domain, there, common } => queue::backfill(name, domain, there, common),
         RulesCommand::Stop { model, reason, common } => queue::stop(model.as_deref(), Some(reason), common),
         RulesCommand::Go { model, common } => queue::stop(model.as_deref(), None, common),
         RulesCommand::Stops { common } => queue::stops(common),
         RulesCommand::Next { name, count, common } => next::run(name.as_deref(), *count, common),
-        RulesCommand::Diagnose { name, record, common } => diagnose::run(name, *record, common),
+        RulesCommand::Diagnose { name, record, there, common } => diagnose::run(name, *record, there, common),
     }
 }
 

@@ -15,15 +15,14 @@ use triggerbox_automation::{
     people,
     runs::{RunFilter, RunId, RunState},
 };
-use triggerbox_llm::Services;
 use triggerbox_model::{
     call::{Answer, Call, Operation},
     error::ErrorKind,
     value::RecordRef,
 };
-use triggerbox_odoo::Backend;
-use triggerbox_sandbox::LogLevel;
+use triggerbox_sandbox::{LogLevel, Sandbox};
 use triggerbox_server::{
+    App,
     people::audit::{self, Telling},
     told,
 };
@@ -34,9 +33,9 @@ use triggerbox_store::{
 
 pub(crate) use self::export::exported;
 use crate::{
-    args::{Common, RunsCommand},
+    args::{Common, OutsideArgs, RunsCommand, There},
     commands::{
-        odoo, outside, script,
+        odoo, outside, script, serve,
         workshop::{FromError, Workshop, deed},
     },
     exit::{Exit, Failure, OrExit},
@@ -63,14 +62,14 @@ pub(crate) fn run(command: &RunsCommand) -> Result<Exit, Failure> {
         RunsCommand::Show { run, common } => show::one(*run, common),
         RunsCommand::Journal { run, attempt, action, common } => show::journal(*run, *attempt, *action, common),
         RunsCommand::Chain { run, common } => show::chain(*run, common),
-        RunsCommand::Retry { run, common } => {
-            let desk = Desk::open(common)?;
+        RunsCommand::Retry { run, there, common } => {
+            let desk = Desk::on(common, there)?;
             let was = told::run(&desk.engine.run(*run).map_err(Failure::from_error)?.summary);
             desk.change(("run-retried", &run.to_string()), was, desk.engine.retry(*run))?;
             done(common, *run, "is queued again; `triggerbox serve` or `triggerbox runs work` runs it")
         }
-        RunsCommand::Requeue { rule, state, common } => {
-            let desk = Desk::open(common)?;
+        RunsCommand::Requeue { rule, state, there, common } => {
+            let desk = Desk::on(common, there)?;
             let queued = desk.engine.requeue(rule, state_named(state)?);
             let runs = desk.change(("runs-retried", rule), format!("all that are {state}"), queued)?;
             if common.format.json {
@@ -92,8 +91,8 @@ pub(crate) fn run(command: &RunsCommand) -> Result<Exit, Failure> {
             };
             show::logs(&filter, common)
         }
-        RunsCommand::Cancel { run, common } => {
-            let desk = Desk::open(common)?;
+        RunsCommand::Cancel { run, there, common } => {
+            let desk = Desk::on(common, there)?;
             let was = told::run(&desk.engine.run(*run).map_err(Failure::from_error)?.summary);
             desk.change(("run-cancelled", &run.to_string()), was, desk.engine.cancel(*run, desk.user))?;
             done(common, *run, "is cancelled")
@@ -103,70 +102,95 @@ pub(crate) fn run(command: &RunsCommand) -> Result<Exit, Failure> {
             export::run(*run, out.as_deref(), *plain, *with_scripts, common)
         }
         RunsCommand::Backtest { version, rule, since, common } => past::backtest(version, rule, since, common),
-        RunsCommand::Work { outside, common } => {
-            let services = outside::services(outside, outside.providers.is_some())?;
-            let desk = Desk::with(common, services.clone())?;
-            let count = desk.block_on(desk.engine.settle())?;
-            if common.format.json {
-                output::json(&serde_json::json!({ "tried": count }))?;
-            } else {
-                anstream::println!("{} tried; nothing is due any more", output::count(count, "run"));
-            }
-            outside::saved(services.as_deref())?;
-            Ok(Exit::Ok)
-        }
+        RunsCommand::Work { config, outside, there, common } => work(config.as_deref(), outside, there, common),
         RunsCommand::Prune { common } => past::prune(common),
     }
+}
+
+fn work(config: Option<&Path>, options: &OutsideArgs, there: &There, common: &Common) -> Result<Exit, Failure> {
+    let config = config.map(serve::configured).transpose()?;
+    let services = match &config {
+        Some(config) => {
+            let (asked, elsewhere) = serve::asked(options, config);
+            outside::services(&asked, elsewhere)?
+        }
+        None => outside::services(options, options.providers.is_some())?,
+    };
+    let settings = config.as_ref().map(triggerbox_server::Config::engine).unwrap_or_default();
+    let odoo = there.odoo.clone().or_else(|| config.as_ref()?.odoo.clone());
+    let desk = Desk::opened(common, Some(&There { odoo }), Config { outside: services.clone(), ..settings })?;
+    // What was set on the pages of a server is what its engine asks from here on.
+    let _server = config.map(|config| App::new(desk.engine.clone(), desk.sandbox.clone(), config)).transpose()?;
+    // What happened on an Odoo server, and what came due there: here, both are known by themselves.
+    desk.block_on(desk.engine.drain())?;
+    let due = desk.block_on(desk.engine.tick_remote());
+    let count = desk.block_on(desk.engine.settle())?;
+    if common.format.json {
+        output::json(&serde_json::json!({ "tried": count }))?;
+    } else {
+        anstream::println!("{} tried; nothing is due any more", output::count(count, "run"));
+    }
+    outside::saved(services.as_deref())?;
+    due?;
+    Ok(Exit::Ok)
 }
 
 /// An engine on a database file, for one command.
 pub(crate) struct Desk {
     pub(crate) engine: Engine,
     pub(crate) user: u32,
+    sandbox: Sandbox,
     runtime: tokio::runtime::Runtime,
 }
 
 impl Desk {
+    /// For what the file alone knows: no run is run, wherever its records are.
     pub(crate) fn open(common: &Common) -> Result<Self, Failure> {
-        Self::with(common, None)
+        Self::opened(common, None, Config::default())
     }
 
-    /// With the Odoo server that the records are on, if they are on one.
-    pub(crate) fn on(common: &Common, odoo: Option<&Path>) -> Result<Self, Failure> {
-        Self::opened(common, None, odoo.map(odoo::open_for_runs).transpose()?)
+    /// For what concerns records: on the Odoo server that they are on, if they are on one.
+    pub(crate) fn on(common: &Common, there: &There) -> Result<Self, Failure> {
+        Self::opened(common, Some(there), Config::default())
     }
 
-    /// With language models and other services.
-    pub(crate) fn with(common: &Common, outside: Option<Arc<Services>>) -> Result<Self, Failure> {
-        Self::opened(common, outside, None)
-    }
-
-    fn opened(common: &Common, outside: Option<Arc<Services>>, odoo: Option<Arc<Backend>>) -> Result<Self, Failure> {
+    fn opened(common: &Common, there: Option<&There>, settings: Config) -> Result<Self, Failure> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        let file = there.and_then(|there| there.odoo.as_deref());
+        let odoo = file.map(odoo::open_for_runs).transpose()?;
         let workshop = Workshop::open_as(common, Mode::Write, |database| match &odoo {
             Some(backend) => runtime.block_on(odoo::on_odoo(database, backend, &[])),
             None => Ok(database),
         })?;
+        if there.is_some() {
+            odoo::at_home(&workshop.database, odoo.as_deref())?;
+        }
         let bounded = Bounded { compiler: script::compiler()?, cache: script::cache() };
-        let config = Config { compile: Compile::Bounded(Arc::new(bounded)), outside, odoo, ..Config::default() };
+        let config = Config { compile: Compile::Bounded(Arc::new(bounded)), odoo, ..settings };
         let sandbox = script::sandbox(u32::try_from(config.workers).unwrap_or(u32::MAX))?;
         let user = workshop.person.user.id;
         workshop
             .database
             .transaction(|conn| audit::create_table(conn).map_err(DbError::from))
             .or_exit(Exit::Backend)?;
-        let engine =
-            Engine::open(workshop.database, sandbox, config, Arc::new(SystemClock)).map_err(Failure::from_error)?;
-        Ok(Self { engine, user, runtime })
+        let engine = Engine::open(workshop.database, sandbox.clone(), config, Arc::new(SystemClock));
+        let engine = engine.map_err(Failure::from_error)?;
+        Ok(Self { engine, user, sandbox, runtime })
     }
 
-    /// Whether whoever runs the command may read these records.
+    /// Whether whoever runs the command may read these records, where they are.
     pub(crate) fn may_read(&self, model: &str, ids: &[u32]) -> Result<(), Failure> {
-        let env =
-            people::environment(self.engine.database(), self.user, false, Timestamp::now()).or_exit(Exit::Backend)?;
-        let mut session = Session::new(self.engine.database(), env).or_exit(Exit::Backend)?;
         let call = Call::HasAccess { model: model.to_owned(), ids: ids.to_vec(), operation: Operation::Read };
-        match session.call(call).or_exit(Exit::Backend)?? {
+        let answer = match self.engine.odoo() {
+            Some(_) => self.block_on(self.engine.ask_there(self.user, call))?,
+            None => {
+                let env = people::environment(self.engine.database(), self.user, false, Timestamp::now());
+                let env = env.or_exit(Exit::Backend)?;
+                let mut session = Session::new(self.engine.database(), env).or_exit(Exit::Backend)?;
+                session.call(call).or_exit(Exit::Backend)??
+            }
+        };
+        match answer {
             Answer::Flag(true) => Ok(()),
             _ => Err(anyhow!("user {} may not read all of these records of {model}", self.user)).or_exit(Exit::Policy),
         }

@@ -1,6 +1,6 @@
 //! `triggerbox serve`: the engine over HTTP, until it is told to stop.
 
-use std::{io::Write as _, sync::Arc};
+use std::{io::Write as _, path::Path, sync::Arc};
 
 use anyhow::{Context, anyhow};
 use jiff::Timestamp;
@@ -27,7 +27,7 @@ use crate::{
     args::{LlmMode, OutsideArgs, ServeArgs},
     commands::{
         database,
-        odoo::on_odoo,
+        odoo::{at_home, on_odoo},
         outside::{self, Elsewhere},
         script,
         workshop::deed,
@@ -40,26 +40,14 @@ use crate::{
 const ADMINISTRATOR: u32 = 2;
 
 pub(crate) fn run(args: &ServeArgs) -> Result<Exit, Failure> {
-    let mut config = match &args.config {
-        None => Config::default(),
-        Some(path) => {
-            let text = text_file::read(path)?;
-            let parsed = Config::parse(&text).with_context(|| path.display().to_string())?;
-            Config { file: Some(path.clone()), ..parsed }
-        }
-    };
+    let mut config = args.config.as_deref().map(configured).transpose()?.unwrap_or_default();
     if let Some(listen) = args.listen {
         config.listen = listen;
     }
     if args.odoo.is_some() {
         config.odoo.clone_from(&args.odoo);
     }
-    let asked = OutsideArgs {
-        providers: args.outside.providers.clone().or_else(|| config.providers.clone()),
-        // Without a providers file there may be some that are set while the server runs.
-        llm: args.outside.llm.or_else(|| args.outside.recording.is_none().then_some(LlmMode::Live)),
-        ..args.outside.clone()
-    };
+    let (asked, elsewhere) = asked(&args.outside, &config);
     config.providers.clone_from(&asked.providers);
     log(&config.log)?;
     let mut database = database::open(&args.database, Mode::Write)?;
@@ -68,12 +56,11 @@ pub(crate) fn run(args: &ServeArgs) -> Result<Exit, Failure> {
     if let Some(backend) = &odoo {
         database = runtime.block_on(on_odoo(database, backend, &[]))?;
     }
+    at_home(&database, odoo.as_deref())?;
     // Room for runs that work, for runs that wait, and for what does not go through the queue: rules before writes, dry runs.
     let live = config.runs.workers.saturating_mul(2).saturating_add(config.runs.waiting);
     let sandbox = script::sandbox(u32::try_from(live).unwrap_or(u32::MAX))?;
     let compile = Compile::Bounded(Arc::new(Bounded { compiler: script::compiler()?, cache: script::cache() }));
-    // Other services are reached where a rule grants it, whether there are models or not.
-    let elsewhere = if asked.providers.is_some() { Elsewhere::Always } else { Elsewhere::Possibly };
     let services = outside::services(&asked, elsewhere)?;
     let settings = triggerbox_automation::Config { compile, outside: services.clone(), odoo, ..config.engine() };
     let engine = Engine::open(database, sandbox.clone(), settings, Arc::new(SystemClock)).or_exit(Exit::Backend)?;
@@ -106,6 +93,26 @@ pub(crate) fn run(args: &ServeArgs) -> Result<Exit, Failure> {
         .or_exit(Exit::Backend)?;
     outside::saved(services.as_deref())?;
     Ok(Exit::Ok)
+}
+
+/// A server's configuration.
+pub(super) fn configured(path: &Path) -> anyhow::Result<Config> {
+    let text = text_file::read(path)?;
+    let parsed = Config::parse(&text).with_context(|| path.display().to_string())?;
+    Ok(Config { file: Some(path.to_owned()), ..parsed })
+}
+
+/// Whom a server with this configuration asks, with what is said besides.
+pub(super) fn asked(args: &OutsideArgs, config: &Config) -> (OutsideArgs, Elsewhere) {
+    let asked = OutsideArgs {
+        providers: args.providers.clone().or_else(|| config.providers.clone()),
+        // Without a providers file there may be some that are set while the server runs.
+        llm: args.llm.or_else(|| args.recording.is_none().then_some(LlmMode::Live)),
+        ..args.clone()
+    };
+    // Other services are reached where a rule grants it, whether there are models or not.
+    let elsewhere = if asked.providers.is_some() { Elsewhere::Always } else { Elsewhere::Possibly };
+    (asked, elsewhere)
 }
 
 /// To stderr: stdout says where the server listens.

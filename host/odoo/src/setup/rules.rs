@@ -9,13 +9,7 @@ use super::{
     CHANGED, Finding, MODULE, OUTBOX, Ours, State,
     parts::{Cell, Part},
 };
-use crate::{
-    backend::{Backend, refusal},
-    client::Caller,
-    config::is_name,
-    error::OdooError,
-    value,
-};
+use crate::{backend::Backend, client::Caller, config::is_name, error::OdooError, value};
 
 /// External ids of automation rules begin so; the rule's name follows.
 const RULE: &str = "rule_";
@@ -63,6 +57,8 @@ pub struct Watch {
     pub before: Option<Domain>,
     /// Records that match this after it.
     pub after: Option<Domain>,
+    /// Why Odoo cannot be told of it: what there is of it there is left as it is, until the rule is mended or switched off.
+    pub wrong: Option<Error>,
 }
 
 /// Odoo's numbers for models and fields.
@@ -106,6 +102,9 @@ impl Watch {
     }
 
     fn parts(&self, numbers: &Numbers) -> Result<[Part; 2], Error> {
+        if let Some(error) = &self.wrong {
+            return Err(error.clone());
+        }
         let number = |found: Option<&Id>, what: String| {
             found.copied().ok_or_else(|| Error::not_found("unknown-name", format!("odoo has no {what}")))
         };
@@ -208,20 +207,22 @@ impl Backend {
         Ok(other.collect())
     }
 
-    /// Makes, mends and removes Odoo's automation rules, until they are as the rules here want. What was done.
+    /// Makes, mends and removes Odoo's automation rules, until they are as the rules here want. What was done, and which rules
+    /// cannot be had, as of a model or field that Odoo does not have.
     ///
     /// # Errors
-    /// As [`Backend::rules_status`]; a model or field that Odoo does not have.
+    /// As [`Backend::rules_status`]
     pub async fn rules_apply(&self, wanted: &[Watch]) -> Result<Vec<Finding>, OdooError> {
         let admin = self.administrator().await?;
         let ours = self.ours(admin).await?;
-        if !wanted.is_empty() && !ours.contains_key("model_event") {
+        if wanted.iter().any(|watch| watch.wrong.is_none()) && !ours.contains_key("model_event") {
             return Err(OdooError::NotSetUp("odoo does not have the outbox for events".to_owned()));
         }
         let mut done = Vec::new();
         for (finding, mend) in self.differences(admin, &ours, wanted).await? {
             match mend {
-                Mend::Nothing => continue,
+                Mend::Nothing if finding.state == State::Ok => continue,
+                Mend::Nothing => {}
                 Mend::Make(part) => {
                     // An action that is new stands on a rule that is new.
                     let ours = self.ours(admin).await?;
@@ -263,9 +264,12 @@ impl Backend {
         wanted: &[Watch],
     ) -> Result<Vec<(Finding, Mend)>, OdooError> {
         let numbers = self.numbers(admin, wanted).await?;
-        let mut parts = Vec::new();
+        let (mut parts, mut impossible) = (Vec::new(), Vec::new());
         for watch in wanted {
-            parts.extend(watch.parts(&numbers).map_err(refusal)?);
+            match watch.parts(&numbers) {
+                Ok(both) => parts.extend(both),
+                Err(error) => impossible.push((watch, error)),
+            }
         }
         let mut rows = BTreeMap::new();
         for model in ["base.automation", "ir.actions.server"] {
@@ -280,14 +284,18 @@ impl Backend {
             }
         }
         let mut found = Vec::new();
-        let names: BTreeSet<&str> = parts.iter().map(|part| part.name.as_str()).collect();
+        let names: BTreeSet<String> = wanted.iter().flat_map(names).collect();
         // Actions go with their rules, but a rule that lost its action must not stand there without.
         for (name, (model, id)) in ours.iter().rev() {
-            if (name.starts_with(RULE) || name.starts_with(ACTION)) && !names.contains(name.as_str()) {
+            if (name.starts_with(RULE) || name.starts_with(ACTION)) && !names.contains(name) {
                 let what = format!("{model} `{name}`");
                 let detail = "no active rule wants it any more".to_owned();
                 found.push((Finding { what, state: State::Changed, detail }, Mend::Remove(model.clone(), *id)));
             }
+        }
+        for (watch, error) in impossible {
+            let what = format!("rule `{}`", watch.rule);
+            found.push((Finding { what, state: State::Impossible, detail: error.message }, Mend::Nothing));
         }
         for part in parts {
             let row = ours.get(part.name.as_str()).and_then(|(_, id)| rows.get(&(part.model, *id)));
@@ -300,6 +308,7 @@ impl Backend {
 
     async fn numbers(&self, admin: &Caller, wanted: &[Watch]) -> Result<Numbers, OdooError> {
         let mut numbers = Numbers::default();
+        let wanted: Vec<&Watch> = wanted.iter().filter(|watch| watch.wrong.is_none()).collect();
         if wanted.is_empty() {
             return Ok(numbers);
         }
@@ -363,6 +372,7 @@ mod tests {
             told: true,
             before: None,
             after: domain.map(|text| Domain::parse(text).unwrap()),
+            wrong: None,
         }
     }
 

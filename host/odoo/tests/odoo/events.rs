@@ -20,6 +20,7 @@ fn watch(rule: &str, want: Want, fields: &[&str], name: &str) -> Watch {
         told: false,
         before: None,
         after: Some(Domain::parse(&format!("[('name', 'like', '{name}')]")).unwrap()),
+        wrong: None,
     }
 }
 

@@ -13,7 +13,10 @@ use triggerbox_model::{
     error::Error,
     value::Value,
 };
-use triggerbox_odoo::{Backend, Config, OdooError, client::Again};
+use triggerbox_odoo::{
+    Backend, Config, OdooError,
+    client::{Again, Caller},
+};
 
 use crate::lab::http::{self, Reply};
 
@@ -175,7 +178,11 @@ async fn outbox(more: &str, rows: Vec<serde_json::Value>) -> Arc<Backend> {
             "fields_get" if request.path.contains("crm.lead") => {
                 json!({ "name": { "type": "char", "store": true }, "day": { "type": "datetime", "store": true } })
             }
-            _ => json!({ "name": "werkzeug.exceptions.NotFound", "message": "no", "debug": "" }),
+            method => {
+                let what = if method == "fields_get" { "model" } else { "method" };
+                let message = format!("the {what} of {} does not exist", request.path);
+                json!({ "name": "werkzeug.exceptions.NotFound", "message": message, "debug": "" })
+            }
         };
         let status = if answer.get("debug").is_some() { 404 } else { 200 };
         async move { Reply::new(status, "application/json", answer.to_string().into_bytes()) }
@@ -227,7 +234,61 @@ async fn hostile_rows_of_the_outbox_are_set_aside_and_the_others_taken() {
     assert_eq!(taken.odd.iter().map(|odd| odd.row).collect::<Vec<_>>(), (2..=16).chain([19]).collect::<Vec<u32>>());
     assert_eq!(taken.events[2].message.as_ref().map(|message| message.body.as_str()), Some("<p>Hi</p>"));
     assert!(taken.odd.iter().all(|odd| !odd.why.is_empty() && odd.why.len() < 300));
+    let told: Vec<serde_json::Value> =
+        taken.odd.iter().filter_map(|odd| serde_json::from_str(&odd.told).ok()).collect();
+    assert!(told.iter().all(|told| told["x_name"].is_string() || told["id"] == 2), "what was not taken is kept");
+    assert_eq!(told.len(), taken.odd.len(), "{told:?}");
     assert_eq!(taken.events[0].change.fields.len(), 2, "{:?}", taken.events[0].change);
+}
+
+#[tokio::test]
+async fn rows_wait_for_an_odoo_that_does_not_find_its_models_for_the_moment() {
+    // While it loads its modules anew; and what says nothing of the model.
+    for (status, name, message) in [
+        (500, "builtins.KeyError", "'crm.lead'"),
+        (500, "builtins.AttributeError", "'crm.lead' object has no attribute '_fields'"),
+        (409, "werkzeug.exceptions.Conflict", "concurrent update"),
+        (403, "odoo.exceptions.AccessError", "You are not allowed to access this"),
+    ] {
+        let told = json!({ "name": name, "message": message, "debug": "" }).to_string();
+        let row = r#"[{"id": 1, "x_name": "r", "x_model": "crm.lead", "x_record": 5, "x_kind": "updated", "x_user": 2,
+            "x_transaction": "9", "x_values": "{}"}]"#;
+        let backend = pretender_with(move |method| match method {
+            "x_triggerbox_event/search_read" => Some((200, row.to_owned())),
+            "crm.lead/fields_get" => Some((status, told.clone())),
+            _ => None,
+        })
+        .await;
+        backend.events().await.unwrap_err();
+    }
+}
+
+#[tokio::test]
+async fn an_odoo_that_fails_in_its_own_code_may_do_better_later_and_one_that_is_busy_too() {
+    let answer = async |status: u16, name: &'static str, message: &'static str| {
+        let told = json!({ "name": name, "message": message, "debug": "" }).to_string();
+        let (backend, asked) =
+            server("", move || Reply::new(status, "application/json", told.clone().into_bytes())).await;
+        (ask(&backend).await, asked.load(Ordering::SeqCst))
+    };
+    for (name, message) in [
+        ("builtins.KeyError", "'crm.lead'"),
+        ("builtins.AttributeError", "'NoneType' object has no attribute 'id'"),
+        ("builtins.TypeError", "'NoneType' object is not callable"),
+        ("builtins.ValueError", "Expected singleton: crm.lead(1, 2)"),
+    ] {
+        let (error, _) = answer(500, name, message).await;
+        assert!(matches!(error, OdooError::Failed { .. }) && !error.is_away(), "{error:?}");
+    }
+    for (message, code) in [("Invalid field 'x' on 'crm.lead'", "unknown-field"), ("Invalid domain: 7", "bad-call")] {
+        let (error, _) = answer(500, "builtins.ValueError", message).await;
+        assert!(matches!(&error, OdooError::Refused(_)) && error.code() == code, "{error:?}");
+    }
+    for (status, name) in [(409, "werkzeug.exceptions.Conflict"), (500, "psycopg2.errors.SerializationFailure")] {
+        let (error, tries) = answer(status, name, "could not serialize access").await;
+        assert!(matches!(&error, OdooError::Busy(_)) && error.code() == "odoo-busy", "{error:?}");
+        assert_eq!(tries, 3);
+    }
 }
 
 #[tokio::test]
@@ -283,26 +344,87 @@ async fn an_answer_that_drips_ends_when_the_time_is_over() {
     assert!(matches!(error, OdooError::Timeout { .. }), "{error:?}");
 }
 
+#[tokio::test]
+async fn a_key_that_is_refused_is_read_again_and_must_still_be_their_own() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    let asked = Arc::new(AtomicU32::new(0));
+    let count = Arc::clone(&asked);
+    tokio::spawn(http::serve(listener, move |request| {
+        count.fetch_add(1, Ordering::SeqCst);
+        let owner = match request.header("authorization").unwrap() {
+            "bearer second-key" => Some("admin"),
+            "bearer third-key" => Some("bob"),
+            _ => None,
+        };
+        let answer = match request.path.rsplit('/').next().unwrap() {
+            "context_get" => json!({ "uid": 2 }),
+            _ => json!([{ "id": 2, "login": owner }]),
+        };
+        let status = if owner.is_some() { 200 } else { 401 };
+        async move { Reply::new(status, "application/json", answer.to_string().into_bytes()) }
+    }));
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("key");
+    let put = |key: &str| std::fs::write(&file, key).unwrap();
+    put("first-key");
+    let config = format!(
+        "url = '{url}'\ndatabase = 'x'\nretries = 0\n[[user]]\nlogin = 'admin'\nkey = {{ file = '{}' }}\n",
+        file.display()
+    );
+    let opened = || Backend::new(Config::parse(&config).unwrap(), &|_| None).unwrap();
+    let read = async |backend: &Backend, caller: &Caller| {
+        let answer = backend.client().call(caller, "res.users", "read", &json!({})).await;
+        (answer, asked.swap(0, Ordering::SeqCst))
+    };
+    let backend = opened();
+    let caller = backend.caller("admin").unwrap().clone();
+    let (answer, times) = read(&backend, &caller).await;
+    assert!(matches!(answer, Err(OdooError::KeyRefused { .. })) && times == 1, "the same key is not tried again");
+    put("second-key\n");
+    let (answer, times) = read(&backend, &caller).await;
+    assert!(answer.is_ok() && times == 4, "refused, whose the other is, and again: {answer:?} {times}");
+    // All have it by now.
+    let (answer, times) = read(&backend, backend.caller("admin").unwrap()).await;
+    assert!(answer.is_ok() && times == 1, "{answer:?} {times}");
+
+    put("first-key");
+    let backend = opened();
+    put("third-key");
+    for _ in 0..2 {
+        let (answer, _) = read(&backend, backend.caller("admin").unwrap()).await;
+        assert!(matches!(&answer, Err(OdooError::WrongLogin { owner, .. }) if owner == "bob"), "{answer:?}");
+    }
+}
+
 /// What a method is answered with that gets no answer.
 const SILENCE: &str = "...";
 
 /// A server that says it is Odoo, and answers methods as it is told: what is asked, and the answer to it.
 async fn pretender(answers: impl Fn(&str) -> Option<String> + Send + Sync + 'static) -> Arc<Backend> {
+    pretender_with(move |method| {
+        let body = answers(method)?;
+        Some((if body.starts_with(r#"{"name": ""#) { 500 } else { 200 }, body))
+    })
+    .await
+}
+
+/// The same with the status of the answer.
+async fn pretender_with(answers: impl Fn(&str) -> Option<(u16, String)> + Send + Sync + 'static) -> Arc<Backend> {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
     tokio::spawn(http::serve(listener, move |request| {
         let method = request.path.trim_start_matches("/json/2/").trim_start_matches("/json/").to_owned();
-        let body = answers(&method).unwrap_or_else(|| {
-            match method.as_str() {
+        let (status, body) = answers(&method).unwrap_or_else(|| {
+            let body = match method.as_str() {
                 "version" => r#"{"version": "19.0"}"#,
                 "res.users/context_get" => r#"{"uid": 2}"#,
                 "res.users/read" => r#"[{"id": 2, "login": "admin", "name": "A", "company_id": [1, "C"]}]"#,
                 "crm.lead/fields_get" => MODEL,
                 _ => "null",
-            }
-            .to_owned()
+            };
+            (200, body.to_owned())
         });
-        let status = if body.starts_with(r#"{"name": ""#) { 500 } else { 200 };
         let silent = body == SILENCE;
         async move { if silent { Reply::Silence } else { Reply::new(status, "application/json", body.into_bytes()) } }
     }));
@@ -430,7 +552,7 @@ async fn a_model_that_changed_since_it_was_looked_at_is_looked_at_again() {
 async fn tracebacks_are_kept_for_administrators_and_bounded() {
     let long =
         format!("Traceback (most recent call last):\n{}ValueError: the end", "  a line of it é\n".repeat(10_000));
-    let body = format!(r#"{{"name": "builtins.ValueError", "message": "no", "debug": {}}}"#, json!(long));
+    let body = format!(r#"{{"name": "builtins.ValueError", "message": "Invalid thing", "debug": {}}}"#, json!(long));
     let backend = pretender(move |method| (method == "crm.lead/read").then(|| body.clone())).await;
     let mut session = session_of(&backend).await;
     for _ in 0..20 {

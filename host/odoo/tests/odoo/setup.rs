@@ -53,8 +53,8 @@ async fn the_set_up_is_made_once_mended_and_taken_away() {
 
     // What is archived by hand is taken away, too.
     let (rule, title, model) = ("kept".to_owned(), "Kept".to_owned(), "crm.lead".to_owned());
-    let kept =
-        Watch { rule, title, model, want: Want::Created, fields: vec![], told: false, before: None, after: None };
+    let (want, fields) = (Want::Created, vec![]);
+    let kept = Watch { rule, title, model, want, fields, told: false, before: None, after: None, wrong: None };
     backend.rules_apply(&[kept]).await.unwrap();
     let rule = json!({"domain": [["module", "=", MODULE], ["name", "=", "rule_kept"]], "fields": ["res_id"]});
     let rule = lab.admin(&backend, "ir.model.data", "search_read", rule).await.unwrap()[0]["res_id"].clone();

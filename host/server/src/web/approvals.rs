@@ -1,6 +1,6 @@
 //! Approvals: what runs want to change, who asked and why, yes or no.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use axum::extract::State;
 use jiff::tz::TimeZone;
@@ -8,6 +8,7 @@ use maud::{Markup, html};
 use serde::Deserialize;
 use triggerbox_automation::{
     EngineError,
+    engine::Fields,
     proposals::{Proposal, ProposalState},
     runs::RunId,
 };
@@ -138,20 +139,21 @@ pub(super) async fn show(State(app): State<App>, visitor: Visitor, At(run): At<i
     let proposal = seen(&app, &visitor.caller, run).await?;
     let is_waiting = proposal.state == ProposalState::Waiting;
     let (inner, user) = (app.clone(), visitor.caller.user);
-    let (summary, hand, overtaken) = app
+    let (summary, hand) = app
         .blocking(move || {
             let engine = inner.engine();
-            let hand = engine.hand_in(run, user)?;
-            // A user who is gone, or lost their rights, is told of to whoever says yes.
-            let overtaken = match is_waiting.then(|| engine.overtaken(run)) {
-                Some(Err(EngineError::Refused(error))) => Overtaken::Unknown(error.message),
-                Some(Ok(None)) => Overtaken::AskedLater,
-                Some(found) => Overtaken::Since(found?.unwrap_or_default()),
-                None => Overtaken::Since(Vec::new()),
-            };
-            Ok((engine.run(run)?.summary, hand, overtaken))
+            Ok((engine.run(run)?.summary, engine.hand_in(run, user)?))
         })
         .await?;
+    // A user who is gone, or lost their rights, is told of to whoever says yes; so is an Odoo that is away.
+    let overtaken = match is_waiting {
+        false => Overtaken::Since(Vec::new()),
+        true => match app.engine().overtaken(run).await {
+            Err(EngineError::Refused(error)) => Overtaken::Unknown(error.message),
+            Err(EngineError::Backend(error)) => Overtaken::Unknown(error.to_string()),
+            found => Overtaken::Since(found?),
+        },
+    };
     let changed = match &overtaken {
         Overtaken::Since(found) => in_words(&app, &visitor, &proposal, found).await?,
         _ => Vec::new(),
@@ -165,7 +167,6 @@ pub(super) async fn show(State(app): State<App>, visitor: Visitor, At(run): At<i
                 div.banner.wait role="alert" { p { b { "Changed meanwhile: " } (changed.join(", ")) ". If you approve, nothing is overwritten: the automation runs again and proposes anew." } }
             }
             @match &overtaken {
-                Overtaken::AskedLater => p.faint { "Whether its records changed meanwhile is not checked until you decide: Odoo compares them then, and overwrites nothing." },
                 Overtaken::Unknown(why) => p.banner.wait { "Whether its records changed meanwhile cannot be told: " (long(&sentence(why))) },
                 Overtaken::Since(_) => {},
             }
@@ -210,8 +211,6 @@ fn decision(visitor: &Visitor, proposal: &Proposal, hand: Option<&str>) -> Marku
 enum Overtaken {
     /// These values are others now: with them, nothing is applied.
     Since(Vec<commit::Overtaken>),
-    /// They are on an Odoo server, which compares them when somebody says yes.
-    AskedLater,
     /// They cannot be compared.
     Unknown(String),
 }
@@ -227,6 +226,13 @@ async fn in_words(
     for one in found {
         fields.entry(one.record.clone()).or_default().push(&one.field);
     }
+    let may = match visitor.caller.administrator {
+        true => Fields::All,
+        false => {
+            let models = fields.keys().map(|record| record.model.clone()).collect();
+            app.readable_fields(visitor.caller.user, models).await?
+        }
+    };
     let mut told = Vec::new();
     for (record, fields) in fields.into_iter().take(MOST_RECORDS) {
         let named = proposal.diff.records.iter().find(|one| one.record == record);
@@ -239,7 +245,14 @@ async fn in_words(
         let name = name.unwrap_or_else(|| record.to_string());
         told.push(match fields.as_slice() {
             ["id"] => format!("{name} (it is gone)"),
-            fields => format!("{name} ({})", fields.join(", ")),
+            fields => {
+                let told = fields.iter().map(|field| match may.has(&record.model, field) {
+                    true => *field,
+                    false => "what you may not read",
+                });
+                let told: BTreeSet<&str> = told.collect();
+                format!("{name} ({})", told.into_iter().collect::<Vec<_>>().join(", "))
+            }
         });
     }
     Ok(told)

@@ -90,6 +90,8 @@ pub(crate) struct Fake {
     applies: Mutex<Vec<Id>>,
     /// What it says to the next ones, in place of having applied them.
     refusals: Mutex<VecDeque<&'static str>>,
+    /// Fields of leads that are not what they were.
+    others: Mutex<BTreeMap<String, Json>>,
 }
 
 impl Fake {
@@ -98,8 +100,9 @@ impl Fake {
         let outbox = Mutex::new(Outbox::Nothing);
         let (looks, rows, made, asked, ledger) = (none(), none(), none(), none(), none());
         let (leads, kept, sam) = (Mutex::default(), Mutex::default(), Mutex::default());
-        let (applies, refusals) = (Mutex::default(), Mutex::default());
-        let fake = Arc::new(Self { outbox, looks, rows, made, asked, ledger, leads, kept, sam, applies, refusals });
+        let (applies, refusals, others) = (Mutex::default(), Mutex::default(), Mutex::default());
+        let fake = Self { outbox, looks, rows, made, asked, ledger, leads, kept, sam, applies, refusals, others };
+        let fake = Arc::new(fake);
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let backend = backend(&listener, more);
         let shared = Arc::clone(&fake);
@@ -191,7 +194,7 @@ impl Fake {
             "crm.lead/search" if *self.outbox.lock().unwrap() == Outbox::Unreadable => json!([7]),
             "crm.lead/read" if *self.outbox.lock().unwrap() == Outbox::Unreadable => {
                 let debug = "Traceback (most recent call last):\n  File \"inside.py\"\nValueError: inside";
-                let error = json!({ "name": "builtins.ValueError", "message": "inside", "debug": debug });
+                let error = json!({ "name": "builtins.ValueError", "message": "Invalid inside", "debug": debug });
                 return Reply::new(500, "application/json", error.to_string().into_bytes());
             }
             "crm.lead/has_access" => {
@@ -217,7 +220,9 @@ impl Fake {
                 json!(of.iter().filter(|id| domain.contains(&id.to_string())).collect::<Vec<_>>())
             }
             "crm.lead/read" => {
+                let others = self.others.lock().unwrap();
                 let value = |field: &Json| match field.as_str().unwrap() {
+                    other if others.contains_key(other) => others[other].clone(),
                     "priority" => json!("0"),
                     "create_date" | "write_date" => json!("2026-11-20 09:00:00"),
                     _ => json!("A lead"),
@@ -417,6 +422,48 @@ async fn trouble_with_odoo_is_told_where_all_trouble_is() {
     let told = told(&mut heard, &["odoo-events-set-aside", "odoo-events-wait"]).await;
     assert!(told["odoo-events-set-aside"].contains("`exploded` is nothing that happens to records"), "{told:?}");
     assert!(told["odoo-events-wait"].contains("stay in odoo's outbox"), "{told:?}");
+}
+
+// Shows: F081
+#[tokio::test(flavor = "multi_thread")]
+async fn what_fails_here_is_not_told_as_odoos_absence() {
+    let (fake, backend) = Fake::start("poll = 86400\nmost-events = 1").await;
+    let mut config = triggerbox_server::Config::default();
+    config.metrics.open = true;
+    let world = World::on_odoo_with(backend, config).await;
+    world.rule(TOUCH).await.good(201);
+    let write = async |sql: &'static str| {
+        world.app.write(move |conn| Ok::<_, triggerbox_store::db::DbError>(conn.execute(sql, [])?)).await.unwrap();
+    };
+    write("UPDATE engine_rule SET body = '{' || body").await;
+    fake.set(Outbox::Everything);
+    ping(&world).await;
+    eventually(async || {
+        let page = world.send(world.request("GET", "/metrics")).await.text();
+        page.contains("triggerbox_engine_faults_total{work=\"events\"}").then_some(())
+    })
+    .await;
+    write("UPDATE engine_rule SET body = substr(body, 2)").await;
+    assert_eq!(until(&world, "odoo-unreachable", false).await, None);
+}
+
+// Shows: F088
+#[tokio::test(flavor = "multi_thread")]
+async fn a_field_that_is_gone_there_is_told_and_keeps_no_other_rule_from_being_kept() {
+    let (fake, backend) = Fake::start("poll = 86400").await;
+    let world = World::on_odoo(backend).await;
+    fake.looked(1).await;
+    // The model was looked at when the server started; of its fields the fake has none by now.
+    let renamed = TOUCH.replace("touch", "renamed").replace("\"created\"", "\"updated\", fields = [\"name\"]");
+    world.rule(&renamed).await.good(201);
+    world.rule(TOUCH).await.good(201);
+    ping(&world).await;
+    let told = until(&world, "odoo-rules-not-kept", true).await.unwrap();
+    assert!(told.contains("rule `renamed` (odoo has no field `name` of `crm.lead`)"), "{told}");
+    eventually(async || (fake.made.load(Ordering::SeqCst) == 2).then_some(())).await;
+    world.call("DELETE", "/api/v1/rules/renamed", Json::Null).await.good(204);
+    ping(&world).await;
+    assert_eq!(until(&world, "odoo-rules-not-kept", false).await, None);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -677,6 +724,32 @@ async fn what_odoo_refuses_whoever_says_yes_is_not_sent() {
     answer.good(200);
     assert_eq!(applies, [SAM, ADMIN]);
     assert_eq!(world.get(&path).await.good(200)["state"], "approved");
+}
+
+// Shows: F125
+#[tokio::test(flavor = "multi_thread")]
+async fn what_changed_there_meanwhile_is_told_before_somebody_decides() {
+    let (fake, backend) = Fake::start("poll = 86400\n[[user]]\nlogin = 'sam'\nkey = { env = 'SAM' }").await;
+    let world = World::on_odoo(backend).await;
+    let asking = TOUCH.replace("created", "manual").replace("[[actions]]", "mode = \"approve\"\n[[actions]]");
+    world.rule(&asking).await.good(201);
+    *fake.leads.lock().unwrap() = (vec![7], vec![7]);
+    let run = world.app.engine().fire("touch", ADMIN, Trigger::Manual, vec![7]).await.unwrap()[0];
+    assert_eq!(world.ended(run).await["state"], "waiting-approval");
+    let sam = Browser::of(&world, SAM, &[Role::Approver]).await;
+    let admin = Browser::of(&world, ADMIN, &[Role::Administrator]).await;
+    let path = format!("/approvals/{run}");
+    let page = sam.page(&path).await;
+    assert!(!page.contains("Changed meanwhile") && page.contains("Approve and apply"), "{page}");
+    fake.others.lock().unwrap().insert("priority".to_owned(), json!("3"));
+    let page = sam.page(&path).await;
+    assert!(page.contains("A lead (priority)") && page.contains("nothing is overwritten"), "{page}");
+    *fake.leads.lock().unwrap() = (Vec::new(), Vec::new());
+    let page = admin.page(&path).await;
+    assert!(page.contains("A lead (it is gone)"), "{page}");
+    fake.set(Outbox::Gone);
+    let page = admin.page(&path).await;
+    assert!(page.contains("cannot be told: "), "{page}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

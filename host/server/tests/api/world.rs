@@ -112,7 +112,7 @@ impl World {
     pub(crate) async fn on_odoo_with(backend: Arc<triggerbox_odoo::Backend>, config: Config) -> Self {
         let clock = Arc::new(TestClock::at(NOW.parse().unwrap()));
         let models = backend.models(&BTreeSet::from(["crm.lead".to_owned()])).await.unwrap();
-        let database = Database::demo_in_memory(clock.now()).unwrap().for_remote(models).unwrap();
+        let database = Database::demo_in_memory(clock.now()).unwrap().for_remote(models, &BTreeSet::new()).unwrap();
         let engine = triggerbox_automation::Config { odoo: Some(backend), ..config.engine() };
         Self::opened(database, clock, config, engine).await
     }

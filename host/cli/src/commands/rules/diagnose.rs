@@ -1,18 +1,48 @@
 //! `triggerbox rules diagnose`: why a rule did not fire, or why it failed.
 
-use triggerbox_automation::{EngineError, diagnose::diagnose};
+use std::sync::Arc;
+
+use anyhow::anyhow;
+use triggerbox_automation::{
+    EngineError,
+    diagnose::{diagnose_known, question},
+    remote::home,
+    rule::{Rule, stored},
+};
+use triggerbox_model::call::{Answer, Call, Operation};
+use triggerbox_odoo::{Backend, Session};
 use triggerbox_store::db::Mode;
 
 use crate::{
-    args::Common,
-    commands::workshop::Workshop,
-    exit::{Exit, Failure},
+    args::{Common, There},
+    commands::{
+        odoo,
+        workshop::{FromError, Workshop},
+    },
+    exit::{Exit, Failure, OrExit},
     output::{self, BOLD, DIM, printable, styled},
 };
 
-pub(super) fn run(name: &str, record: Option<u32>, common: &Common) -> Result<Exit, Failure> {
-    let workshop = Workshop::open(common, Mode::Read)?;
-    let found = diagnose(&workshop.database, &workshop.policy, name, record, workshop.now);
+pub(super) fn run(name: &str, record: Option<u32>, there: &There, common: &Common) -> Result<Exit, Failure> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let odoo = there.odoo.as_deref().map(odoo::open_for_runs).transpose()?;
+    let workshop = Workshop::open_as(common, Mode::Read, |database| match &odoo {
+        Some(backend) => runtime.block_on(odoo::on_odoo(database, backend, &[])),
+        None => Ok(database),
+    })?;
+    let (rule, place) = {
+        let conn = workshop.database.snapshot().or_exit(Exit::Backend)?;
+        let rule = stored::get(&conn, name).map_err(Failure::from_error)?.rule;
+        (rule, home::noted(&conn).or_exit(Exit::Backend)?)
+    };
+    let holds = match (record, &odoo, place) {
+        (Some(record), Some(backend), _) => runtime.block_on(holds(&workshop, backend, &rule, record))?,
+        (Some(_), None, Some(place)) => {
+            return Err(anyhow!("the record is in {place}: name the file that describes it with --odoo FILE").into());
+        }
+        _ => None,
+    };
+    let found = diagnose_known(&workshop.database, &workshop.policy, name, (record, holds), workshop.now);
     let causes = found.map_err(|error| Failure {
         exit: if matches!(error, EngineError::Database(_)) { Exit::Backend } else { Exit::Usage },
         error: error.into(),
@@ -28,4 +58,21 @@ pub(super) fn run(name: &str, record: Option<u32>, common: &Common) -> Result<Ex
         }
     }
     Ok(Exit::Ok)
+}
+
+/// Whether a record on the Odoo server matches the rule's domain, for whoever may read it; none: there is nothing to match.
+async fn holds(workshop: &Workshop, backend: &Arc<Backend>, rule: &Rule, record: u32) -> Result<Option<bool>, Failure> {
+    let Some(model) = rule.model.clone() else { return Ok(None) };
+    let login = &workshop.person.user.login;
+    let account = backend.account(login).await.map_err(odoo::failed)?;
+    let mut session = Session::new(Arc::clone(backend), account, workshop.now);
+    let may = Call::HasAccess { model, ids: vec![record], operation: Operation::Read };
+    if session.call(may).await.map_err(odoo::failed)?? != Answer::Flag(true) {
+        return Err(anyhow!("`{login}` may not read record {record} in odoo")).or_exit(Exit::Policy);
+    }
+    let Some(question) = question(rule, record)? else { return Ok(None) };
+    match session.call(question).await.map_err(odoo::failed)?? {
+        Answer::Ids(found) => Ok(Some(!found.is_empty())),
+        _ => Ok(None),
+    }
 }

@@ -99,6 +99,7 @@ pub(super) fn apply(args: &ApplyArgs) -> Result<Exit, Failure> {
         Some(backend) => runtime.block_on(odoo::on_odoo(database, backend, &rules)),
         None => Ok(database),
     })?;
+    odoo::at_home(&workshop.database, odoo.as_deref())?;
     let edit = workshop.edit(&args.note, args.ask);
     let work = if args.dry_run { apply::plan } else { apply::apply };
     let applied = workshop.transaction("rules-applied", &args.path.display().to_string(), |conn, line| {

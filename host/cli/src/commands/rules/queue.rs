@@ -1,7 +1,5 @@
 //! Having rules run, or not.
 
-use std::path::Path;
-
 use anyhow::anyhow;
 use serde_json::json;
 use triggerbox_automation::engine;
@@ -10,7 +8,7 @@ use triggerbox_server::told;
 use triggerbox_store::db::Mode;
 
 use crate::{
-    args::Common,
+    args::{Common, There},
     commands::{
         runs::Desk,
         workshop::{FromError, Workshop, login},
@@ -22,8 +20,8 @@ use crate::{
 /// What to do about runs that are queued here.
 const NEXT: &str = "`triggerbox serve` or `triggerbox runs work` runs them";
 
-pub(super) fn run(name: &str, ids: &[u32], common: &Common) -> Result<Exit, Failure> {
-    let desk = Desk::open(common)?;
+pub(super) fn run(name: &str, ids: &[u32], there: &There, common: &Common) -> Result<Exit, Failure> {
+    let desk = Desk::on(common, there)?;
     let model = desk.engine.rules().and_then(|rules| Ok(rules.rule(name)?.rule.model.clone()));
     if let Some(model) = model.map_err(Failure::from_error)? {
         desk.may_read(&model, ids)?;
@@ -39,8 +37,8 @@ pub(super) fn run(name: &str, ids: &[u32], common: &Common) -> Result<Exit, Fail
     Ok(Exit::Ok)
 }
 
-pub(super) fn backfill(name: &str, domain: &str, odoo: Option<&Path>, common: &Common) -> Result<Exit, Failure> {
-    let desk = Desk::on(common, odoo)?;
+pub(super) fn backfill(name: &str, domain: &str, there: &There, common: &Common) -> Result<Exit, Failure> {
+    let desk = Desk::on(common, there)?;
     let filled = desk.engine.backfill(name, domain, desk.user);
     let done = desk.change(("rule-backfilled", name), format!("on all records of {domain}"), filled)?;
     if common.format.json {
