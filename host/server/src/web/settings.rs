@@ -57,12 +57,15 @@ pub(super) struct Query {
 pub(super) async fn show(State(app): State<App>, visitor: Visitor, Asked(query): Asked<Query>) -> Answer {
     let now = app.engine().clock().now();
     let (login, newest) = (query.account.clone(), query.token.unwrap_or(i64::MAX));
-    let (mut all, open, mut tokens) = app
+    let (mut all, open, mut tokens, opened) = app
         .read(move |conn| {
             let all = accounts::from(conn, &login, ACCOUNTS + 1)?;
             let counts = all.iter().map(|one| Ok((one.id, sessions::count(conn, one.id, now)?)));
             let counts: HashMap<i64, u32> = counts.collect::<rusqlite::Result<_>>()?;
-            Ok::<_, EngineError>((all, counts, tokens::back_from(conn, newest, TOKENS + 1)?))
+            let tokens = tokens::back_from(conn, newest, TOKENS + 1)?;
+            let opened = tokens.iter().map(|one| Ok((one.user, accounts::opened_for(conn, one.user)?)));
+            let opened: HashMap<Id, Option<BTreeSet<Scope>>> = opened.collect::<rusqlite::Result<_>>()?;
+            Ok::<_, EngineError>((all, counts, tokens, opened))
         })
         .await?;
     let next_account = beyond(&mut all, ACCOUNTS).map(|one| format!("/settings?account={}", encoded(&one.login)));
@@ -92,7 +95,7 @@ pub(super) async fn show(State(app): State<App>, visitor: Visitor, Asked(query):
             @if tokens.is_empty() { p.faint { "None. Programs that use the API carry one." } }
             @else { div.scroll tabindex="0" role="region" aria-label="Tokens" { table.stack {
                 thead { tr { th scope="col" { "Token" } th scope="col" { "Acts as" } th scope="col" { "For" } th scope="col" { "Made" } th scope="col" { "Good until" } th scope="col" { span.unseen { "Actions" } } } }
-                tbody { @for one in &tokens { (token(&visitor, one, name(one.user), now)) } }
+                tbody { @for one in &tokens { (token(&visitor, one, name(one.user), opened.get(&one.user).and_then(Option::as_ref), now)) } }
             } } }
             @if let Some(next) = &next_token { p { a.button href=(next) { "Older tokens" } } }
             details { summary { b { "New token" } } (new_token(&visitor)) }
@@ -129,7 +132,7 @@ fn account(visitor: &Visitor, one: &Account, name: &str, open: u32) -> Markup {
                 (field(&format!("user-{}", one.id), "User", "Sign-in name or id of the user whose rights it has.", &[], html! {
                     input id=(format!("user-{}", one.id)) type="text" name="user" value=(one.user) required;
                 }))
-                div.field.row { input id=(format!("off-{}", one.id)) type="checkbox" name="disabled" value="1" checked[one.disabled.is_some()]; " " label for=(format!("off-{}", one.id)) { "Switched off: nobody signs in with it" } }
+                div.field.row { input id=(format!("off-{}", one.id)) type="checkbox" name="disabled" value="1" checked[one.disabled.is_some()]; " " label for=(format!("off-{}", one.id)) { "Switched off: nobody signs in with it, and tokens of its user are refused" } }
                 button.primary type="submit" { "Save" }
             }
             p.toolbar {
@@ -163,12 +166,17 @@ fn new_account(visitor: &Visitor) -> Markup {
     }
 }
 
-fn token(visitor: &Visitor, one: &Token, name: &str, now: Timestamp) -> Markup {
+/// A token, with what the accounts of its user open, if there are any.
+fn token(visitor: &Visitor, one: &Token, name: &str, opened: Option<&BTreeSet<Scope>>, now: Timestamp) -> Markup {
+    let holds = |scope: &Scope| opened.is_none_or(|opened| opened.contains(scope));
     html! {
         tr {
             th.name scope="row" { (one.name) }
             td { (name) }
-            td { @for scope in &one.scopes { (badge("calm", scope.name())) " " } }
+            td {
+                @for scope in one.scopes.iter().filter(|scope| holds(scope)) { (badge("calm", scope.name())) " " }
+                @if !one.scopes.iter().all(holds) { (badge("wait", "held back by the account")) }
+            }
             td { (time(one.created, &visitor.zone)) }
             td { @match one.expires { Some(at) if at <= now => { (badge("bad", "expired")) }, Some(at) => { (time(at, &visitor.zone)) }, None => { "revoked" } } }
             td { (confirmed(visitor, &address(&["settings", "tokens", &one.id.to_string(), "revoke"]), "Revoke", "Programs that carry it are refused from now on.")) }
@@ -182,7 +190,7 @@ fn new_token(visitor: &Visitor) -> Markup {
             (hidden_token(&visitor.key))
             div.two {
                 (field("token-name", "Name", "What it is for.", &[], html! { input #token-name type="text" name="name" required maxlength="100"; }))
-                (field("token-user", "Acts as", "Sign-in name or id of a user.", &[], html! { input #token-user type="text" name="user" required; }))
+                (field("token-user", "Acts as", "Sign-in name or id of a user. Where they have an account, it opens no more than the account's roles.", &[], html! { input #token-user type="text" name="user" required; }))
                 (field("days", "Good for days", "Empty: until it is revoked.", &[], html! { input #days type="text" inputmode="numeric" name="days" value="90"; }))
             }
             fieldset { legend { "For" } div.checks { @for scope in Scope::ALL {

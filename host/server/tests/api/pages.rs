@@ -562,7 +562,7 @@ async fn the_box_of_a_record_is_for_those_who_may_read_it() {
         world.ended(more["runs"][0].as_i64().unwrap()).await;
     }
     let path = format!("/sessions/crm.lead/{lead}");
-    let admin = Browser::of(&world, ADMIN, &[Role::Reader]).await;
+    let admin = Browser::of(&world, ADMIN, &[Role::Administrator]).await;
     let page = admin.page(&path).await;
     assert!(page.contains("View all 12") && page.contains("Succeeded"), "{page}");
     let told = admin.send(admin.request("GET", &path).header("accept", "application/json")).await.good(200);
@@ -590,7 +590,7 @@ async fn the_box_of_a_record_is_for_those_who_may_read_it() {
 async fn open_pages_are_told_of_each_change() {
     let mut world = World::new().await;
     {
-        let admin = Browser::of(&world, ADMIN, &[Role::Reader]).await;
+        let admin = Browser::of(&world, ADMIN, &[Role::Administrator]).await;
         let mut live = admin.request("GET", "/live").send().await.unwrap();
         assert_eq!(live.headers()["content-type"], "text/event-stream");
         world.lead("Something new").await;
@@ -627,11 +627,11 @@ async fn accounts_and_tokens_are_made_changed_and_ended() {
     assert_eq!(maya.get("/account").await.status, 303, "signed out at once");
 
     let made =
-        admin.post("/settings/tokens", &[("name", "ci"), ("user", "maya"), ("scope", "read"), ("days", "1")]).await;
+        admin.post("/settings/tokens", &[("name", "ci"), ("user", "sam"), ("scope", "read"), ("days", "1")]).await;
     let secret = made.text().split("value=\"tb_").nth(1).unwrap().split('"').next().unwrap().to_owned();
     let token = format!("tb_{secret}");
     let me = world.get_as(&token, "/api/v1/me").await.good(200);
-    assert_eq!((&me["login"], &me["token"]["name"]), (&json!("maya"), &json!("ci")));
+    assert_eq!((&me["login"], &me["token"]["name"]), (&json!("sam"), &json!("ci")));
     assert!(!admin.page("/settings").await.contains(&secret), "shown once");
     let id = me["token"]["id"].as_i64().unwrap();
     admin.done(&format!("/settings/tokens/{id}/revoke"), &[]).await;
