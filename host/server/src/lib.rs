@@ -19,6 +19,7 @@
 //! | `outage` | since when it is away |
 //! | [`people`] | accounts, roles, sessions, the audit log |
 //! | [`told`] | what the audit log is told of changes |
+//! | `shown` | what a form was made from |
 //! | [`verdicts`] | what backtests said |
 //! | [`vault`] | secrets, encrypted at rest |
 //! | `providers` | where language models are asked, as it is set while the server runs |
@@ -44,6 +45,7 @@ pub mod people;
 pub mod problem;
 mod providers;
 pub mod serve;
+mod shown;
 pub mod signature;
 pub mod tokens;
 pub mod told;

@@ -234,6 +234,12 @@ pub fn retention(keep: &Retention) -> String {
     )
 }
 
+/// All that a policy says.
+#[must_use]
+pub fn whole_policy(policy: &Policy) -> String {
+    Part::ALL.iter().map(|part| format!("{}: {}", part.name(), part.words(policy))).collect::<Vec<_>>().join("; ")
+}
+
 /// What of the policy is different now.
 #[must_use]
 pub fn policy(was: &Policy, now: &Policy) -> String {

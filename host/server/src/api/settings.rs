@@ -22,7 +22,7 @@ use crate::{
     extract::{Asked, At, Body},
     people::audit,
     problem::{FoundWrong, Problem},
-    providers as kept, told,
+    providers as kept, shown, told,
 };
 
 /// The routes.
@@ -75,22 +75,22 @@ async fn policy(State(app): State<App>, _caller: Caller) -> Result<Json<PolicyVi
 #[utoipa::path(put, path = "/api/v1/settings/policy", tag = "settings", request_body = Parts,
     responses((status = 204), Problem))]
 async fn set_policy(State(app): State<App>, caller: Caller, Body(parts): Body<Parts>) -> Result<StatusCode, Problem> {
-    keep_policy(&app, caller.user, parts).await?;
+    keep_policy(&app, caller.user, parts, None).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 
 /// Take back what was set of the policy: it is as the configuration file says, and else as by default.
 #[utoipa::path(delete, path = "/api/v1/settings/policy", tag = "settings", responses((status = 204), Problem))]
 async fn unset_policy(State(app): State<App>, caller: Caller) -> Result<StatusCode, Problem> {
-    keep_policy(&app, caller.user, Parts::default()).await?;
+    keep_policy(&app, caller.user, Parts::default(), None).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 
-/// Sets parts of the policy, and says in the audit log what is different then.
+/// Sets parts of the policy, and says in the audit log what is different then. `seen`: the version that they were chosen from.
 ///
 /// # Errors
-/// `setting-refused`, with what is wrong with which part; what the database says.
-pub(crate) async fn keep_policy(app: &App, by: Id, parts: Parts) -> Result<(), Problem> {
+/// `setting-refused`, with what is wrong with which part; `another-version`; what the database says.
+pub(crate) async fn keep_policy(app: &App, by: Id, parts: Parts, seen: Option<String>) -> Result<(), Problem> {
     let (fixed, file) = (&app.engine().config().fixed, app.config().name());
     let set_there = Part::ALL.into_iter().filter(|part| fixed.says(*part) && parts.says(*part));
     let set_there = set_there
@@ -104,12 +104,13 @@ pub(crate) async fn keep_policy(app: &App, by: Id, parts: Parts) -> Result<(), P
     app.write(move |conn| {
         let config = inner.engine().config();
         let was = policy::in_force(conn, config)?;
+        shown::is_still(seen.as_deref(), &told::whole_policy(&was))?;
         match parts == Parts::default() {
             true => setting::unset(conn, policy::NAME)?,
             false => setting::set(conn, policy::NAME, &parts, (by, at))?,
         }
         line.say(told::policy(&was, &policy::in_force(conn, config)?));
-        Ok::<_, EngineError>(())
+        Ok::<_, Problem>(())
     })
     .await
 }
@@ -213,7 +214,7 @@ async fn keep_so_long(
     Asked(Sure { sure }): Asked<Sure>,
     Body(kept): Body<Kept>,
 ) -> Result<StatusCode, Problem> {
-    let less = keep_retention(&app, caller.user, Some(kept.retention()?), sure).await?;
+    let less = keep_retention(&app, caller.user, Some(kept.retention()?), sure, None).await?;
     less.map_or(Ok(StatusCode::NO_CONTENT), |less| Err(less.into()))
 }
 
@@ -225,7 +226,7 @@ async fn keep_as_the_file_says(
     caller: Caller,
     Asked(Sure { sure }): Asked<Sure>,
 ) -> Result<StatusCode, Problem> {
-    let less = keep_retention(&app, caller.user, None, sure).await?;
+    let less = keep_retention(&app, caller.user, None, sure, None).await?;
     less.map_or(Ok(StatusCode::NO_CONTENT), |less| Err(less.into()))
 }
 
@@ -252,15 +253,16 @@ impl From<Less> for Problem {
 }
 
 /// Sets how long the past is kept; none: as the configuration file says. Nothing is set that keeps less, unless that is sure:
-/// what would be let go then is returned.
+/// what would be let go then is returned. `seen`: the version that it was chosen from.
 ///
 /// # Errors
-/// What the database says.
+/// `another-version`; what the database says.
 pub(crate) async fn keep_retention(
     app: &App,
     by: Id,
     keep: Option<Retention>,
     sure: bool,
+    seen: Option<String>,
 ) -> Result<Option<Less>, Problem> {
     let file = app.engine().config().retention;
     let (line, at) = (audit::here(), app.engine().clock().now());
@@ -274,10 +276,11 @@ pub(crate) async fn keep_retention(
     }
     app.write(move |conn| {
         let was = retention::kept(conn)?.unwrap_or(file);
+        shown::is_still(seen.as_deref(), &told::retention(&was))?;
         retention::set(conn, keep, (by, at))?;
         let source = if keep.is_some() { "" } else { "as the configuration file says: " };
         line.say(format!("{source}{}; before: {}", told::retention(&new), told::retention(&was)));
-        Ok::<_, EngineError>(())
+        Ok::<_, Problem>(())
     })
     .await?;
     Ok(None)

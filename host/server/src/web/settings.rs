@@ -13,7 +13,7 @@ use super::{
     automation::number,
     form::Form,
     page::{Answer, Done, Page, Tab},
-    parts::{action, address, badge, confirmed, encoded, field, hidden_token, time},
+    parts::{action, address, badge, confirmed, encoded, field, hidden_token, hidden_version, time},
     visitor::{Visitor, names},
 };
 use crate::{
@@ -22,6 +22,7 @@ use crate::{
     extract::{Asked, At},
     people::{Account, Role, accounts, audit, invites, sessions},
     problem::Problem,
+    shown,
     tokens::{self, Scope, Token},
     told,
 };
@@ -128,6 +129,7 @@ fn account(visitor: &Visitor, one: &Account, name: &str, open: u32) -> Markup {
             }
             form method="post" action=(address(&["settings", "accounts", &one.id.to_string()])) {
                 (hidden_token(&visitor.key))
+                (hidden_version(&shown::version(&words(one))))
                 (roles(&one.roles, one.id))
                 (field(&format!("user-{}", one.id), "User", "Sign-in name or id of the user whose rights it has.", &[], html! {
                     input id=(format!("user-{}", one.id)) type="text" name="user" value=(one.user) required;
@@ -141,6 +143,11 @@ fn account(visitor: &Visitor, one: &Account, name: &str, open: u32) -> Markup {
             }
         }
     }
+}
+
+/// An account in words: whose rights it has, and what it may do.
+fn words(one: &Account) -> String {
+    told::account(&one.login, one.user, &one.roles, one.disabled.is_some())
 }
 
 fn roles(chosen: &BTreeSet<Role>, id: i64) -> Markup {
@@ -275,15 +282,15 @@ pub(super) async fn change_account(
 ) -> Answer<Done> {
     let (user, roles) = (user(&app, form.text("user")).await?, chosen(&form)?);
     let disabled = form.is_on("disabled").then(|| app.engine().clock().now());
-    let line = audit::here();
+    let (seen, line) = (form.some(shown::FIELD), audit::here());
     app.write(move |conn| {
         let old = accounts::get(conn, id)??;
+        shown::is_still(seen.as_deref(), &words(&old))?;
         if user != old.user {
             lending(&visitor, user)?;
         }
         let now = told::account(&old.login, user, &roles, disabled.is_some());
-        let was = told::account(&old.login, old.user, &old.roles, old.disabled.is_some());
-        line.say(format!("{now}; before: {was}"));
+        line.say(format!("{now}; before: {}", words(&old)));
         accounts::change(conn, id, user, &roles, disabled)??;
         if disabled.is_some() {
             sessions::end_all(conn, id)?;

@@ -544,6 +544,55 @@ async fn a_provider_is_set_on_its_page_with_what_is_wrong_beside_the_fields() {
     refused(&admin.post(new, &form("second", &[])).await, &["20 providers at most"]);
 }
 
+// Shows: F106, F115
+#[tokio::test(flavor = "multi_thread")]
+async fn a_form_that_others_were_faster_than_changes_nothing() {
+    let world = World::new().await;
+    let admin = Browser::of(&world, ADMIN, &[Role::Administrator]).await;
+    let _reader = Browser::of(&world, READER, &[Role::Reader]).await;
+    let retention = |days: &'static str| {
+        [
+            ("days", days),
+            ("journal-days", "0"),
+            ("runs-per-rule", "0"),
+            ("bytes-per-rule", "0"),
+            ("deliveries-days", "9"),
+        ]
+    };
+    let user = READER.to_string();
+    let account = [("user", user.as_str()), ("role", "reader")];
+    for (path, first, later) in [
+        ("/settings/accounts/2", [&account[..], &[("disabled", "1")]].concat(), account.to_vec()),
+        (
+            "/settings/policy",
+            vec![("part", "forbidden-models"), ("forbidden-models", "hr.*")],
+            vec![("part", "forbidden-models"), ("forbidden-models", "")],
+        ),
+        ("/settings/retention", retention("400").to_vec(), retention("500").to_vec()),
+    ] {
+        let page = admin.page("/settings").await;
+        let form = page.split(&format!("action=\"{path}\"")).nth(1).unwrap().split("</form>").next().unwrap();
+        let version = form.split("name=\"version\" value=\"").nth(1).unwrap().split('"').next().unwrap();
+        let with = |fields: &[(&'static str, &str)]| -> Vec<(&'static str, String)> {
+            let version = [("version", version)];
+            fields.iter().chain(&version).map(|(name, value)| (*name, (*value).to_owned())).collect()
+        };
+        let post = async |fields: Vec<(&'static str, String)>| {
+            let fields: Vec<_> = fields.iter().map(|(name, value)| (*name, value.as_str())).collect();
+            admin.post(path, &fields).await
+        };
+        assert_eq!(post(with(&first)).await.status, 303, "{path}");
+        // Another tab still shows what was before.
+        let stale = post(with(&later)).await;
+        assert_eq!(stale.status, 409, "{path}: {}", stale.text());
+        assert!(stale.text().contains("another-version") && stale.text().contains("load the page again"), "{path}");
+    }
+    assert!(admin.page("/settings").await.contains("switched off"));
+    assert_eq!(world.get(POLICY).await.good(200)["set"], json!({ "forbidden-models": ["hr.*"] }));
+    assert_eq!(world.get("/api/v1/settings/retention").await.good(200)["in-force"]["days"], 400);
+    assert_eq!(lines(&world, "account-changed").await.len(), 1, "what was not done is not told");
+}
+
 #[tokio::test]
 async fn less_of_the_past_is_kept_only_by_who_is_sure() {
     const KEPT: &str = "/api/v1/settings/retention";
