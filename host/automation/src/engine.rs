@@ -46,7 +46,7 @@ pub use self::{
     deliver::Delivered,
     draft::DraftAnswer,
     dry::DryRun,
-    erase::Erased,
+    erase::{Erased, Erasing},
     observe::{Attempt, Bookkeeper, Fault, Observer, Overseer, Work},
     odoo::{Drained, SET_ASIDE},
     readable::Readable,

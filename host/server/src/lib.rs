@@ -21,6 +21,7 @@
 //! | [`told`] | what the audit log is told of changes |
 //! | `shown` | what a form was made from |
 //! | [`verdicts`] | what backtests said |
+//! | `erasure` | erasing one person in the background |
 //! | [`vault`] | secrets, encrypted at rest |
 //! | `providers` | where language models are asked, as it is set while the server runs |
 //! | [`web`] | the pages |
@@ -34,6 +35,7 @@ pub mod app;
 pub mod auth;
 pub mod config;
 mod connections;
+mod erasure;
 pub mod extract;
 pub mod health;
 pub mod hook;

@@ -2,16 +2,17 @@
 
 use axum::extract::State;
 use maud::{Markup, html};
-use triggerbox_automation::EngineError;
+use triggerbox_automation::{EngineError, engine::Erasing};
 
 use super::{
     form::Form,
     page::{Answer, Done},
-    parts::{address, confirmed, field, hidden_token},
+    parts::{address, confirmed, field, grouped, hidden_token, long, time},
     visitor::Visitor,
 };
 use crate::{
     app::App,
+    erasure::{self, Erasure},
     extract::At,
     people::audit,
     problem::Problem,
@@ -20,9 +21,12 @@ use crate::{
 };
 
 /// Both parts of the settings.
-pub(super) fn cards(app: &App, visitor: &Visitor) -> Markup {
-    let written = app.vault().names();
-    html! {
+///
+/// # Errors
+/// What the database says.
+pub(super) async fn cards(app: &App, visitor: &Visitor) -> Result<Markup, Problem> {
+    let (written, erasures) = (app.vault().names(), app.read(erasure::open).await?);
+    Ok(html! {
         section.card #secrets {
             h2 { "Secrets" }
             p.faint { "What signs webhooks, the keys of providers that are set here, and what scripts have put into their requests as " code { "${secret:NAME}" } ", by name. Written here, never shown again; encrypted in the database with the key of the configuration's " code { "web.key-file" } ". Those of the configuration file sign webhooks too." }
@@ -47,13 +51,25 @@ pub(super) fn cards(app: &App, visitor: &Visitor) -> Markup {
         }
         section.card #erase {
             h2 { "Erase one person" }
-            p.faint { "Takes texts, whatever their case, out of all that is kept of runs: requests, reports, logs, journals, conversations. Records are not touched. A run that held one no longer replays as it was." }
+            p.faint { "Takes texts, whatever their case, out of all that is kept of runs: requests, reports, logs, journals, conversations. Records are not touched. A run that held one no longer replays as it was. It is done in the background, and goes on after a restart; the " a href="/settings/audit?text=erasure-done" { "audit log" } " tells what came of it." }
             form method="post" action="/settings/erase" {
                 (hidden_token(&visitor.key))
                 (field("texts", "Texts", "One a line: name, e-mail address, telephone number.", &[], html! { textarea #texts name="texts" rows="3" required {} }))
                 (field("request", "By which request", "For the audit log; without the person's data.", &[], html! { input #request type="text" name="request" required; }))
                 button.danger type="submit" { "Erase" }
             }
+            div #erasing data-live[!erasures.is_empty()] { @for one in &erasures { (progress(one, visitor)) } }
+        }
+    })
+}
+
+/// How far an erasure has come.
+fn progress(one: &Erasure, visitor: &Visitor) -> Markup {
+    let (tables, looked) = (one.so_far.tables, grouped(one.so_far.looked));
+    html! {
+        p.banner.wait role="status" {
+            "By request " (long(&one.request)) ", since " (time(one.began, &visitor.zone)) ": "
+            (tables) " of " (Erasing::all_tables()) " tables are done, " (looked) " rows were looked at."
         }
     }
 }
@@ -98,7 +114,7 @@ pub(super) async fn delete_secret(State(app): State<App>, At(name): At<String>) 
     Ok(Done::new("/settings", "The secret is deleted."))
 }
 
-pub(super) async fn erase(State(app): State<App>, form: Form) -> Answer<Done> {
+pub(super) async fn erase(State(app): State<App>, visitor: Visitor, form: Form) -> Answer<Done> {
     let texts: Vec<String> =
         form.raw("texts").lines().map(|line| line.trim().to_owned()).filter(|line| !line.is_empty()).collect();
     let request = form.some("request");
@@ -110,16 +126,9 @@ pub(super) async fn erase(State(app): State<App>, form: Form) -> Answer<Done> {
         )
         .into());
     }
-    // The line stands there before the first row is changed, and stays if the work is cut short.
+    // The line stands there before the first row is changed; another one tells what came of it.
     audit::say(format!("by request {request}: {} text(s)", texts.len()));
-    let erased = app.engine().erase(&texts).await?;
-    let mut left = match erased.waiting {
-        0 => String::new(),
-        count => format!(" {count} proposal(s) that wait for a yes hold it too: decide about them, then erase again."),
-    };
-    if erased.left > 0 {
-        let count = erased.left;
-        left += &format!(" {count} place(s) could not be read without it, and still hold it until they are let go.");
-    }
-    Ok(Done::new("/settings", format!("Erased from {} place(s).{left}", erased.rows)))
+    erasure::begin(&app, &texts, request, visitor.deed("", "")).await?;
+    let said = "It is being erased. How far that has come is told here, and what came of it in the audit log.";
+    Ok(Done::new("/settings#erase", said))
 }

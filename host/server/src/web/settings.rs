@@ -74,6 +74,7 @@ pub(super) async fn show(State(app): State<App>, visitor: Visitor, Asked(query):
     let people = names(&app, all.iter().map(|one| one.user).chain(tokens.iter().map(|one| one.user)))?;
     let name = |user: Id| people.get(&user).map_or("", String::as_str);
     let providers = super::providers::card(&app, &visitor).await?;
+    let keeping = super::keeping::cards(&app, &visitor).await?;
     let retention = super::retention::card(&app, &visitor).await?;
     let policy = super::policy::card(&app, &visitor).await?;
     let body = html! {
@@ -102,7 +103,7 @@ pub(super) async fn show(State(app): State<App>, visitor: Visitor, Asked(query):
             details { summary { b { "New token" } } (new_token(&visitor)) }
         }
         (providers)
-        (super::keeping::cards(&app, &visitor))
+        (keeping)
         (retention)
         (policy)
         (super::standing::cards(&app))

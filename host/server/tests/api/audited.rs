@@ -18,7 +18,7 @@ use crate::{
     browser::Browser,
     model::ModelServer,
     pages::{RULE, upload, version},
-    world::{ADMIN, Answer, MANAGER, SCORE, World},
+    world::{ADMIN, Answer, MANAGER, SCORE, World, eventually},
 };
 
 /// A rule that asks a model, in one session for each record.
@@ -213,7 +213,13 @@ async fn each_change_through_a_page_leaves_its_line() {
     pages.done(&admin, "/settings/secrets", "/settings/secrets", &secret).await;
     pages.done(&admin, "/settings/secrets/{name}/delete", "/settings/secrets/shop/delete", &[]).await;
     let erase = [("texts", "Zoë Unforgettable"), ("request", "request 17")];
-    pages.done(&admin, "/settings/erase", "/settings/erase", &erase).await;
+    let before = newest(&world).await;
+    admin.done("/settings/erase", &erase).await;
+    // It is done in the background, and its end is told, too.
+    let both = async || Some(since(&world, before).await).filter(|lines| lines.len() == 2);
+    let lines = eventually(both).await;
+    assert!(one_line(&lines[..1], "erasure-done", "/settings/erase").starts_with("by request request 17: erased from"));
+    pages.tell("/settings/erase", one_line(&lines[1..], "person-erased", "/settings/erase"));
     let keep = [
         ("days", "30"),
         ("journal-days", "0"),
