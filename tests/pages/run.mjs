@@ -171,7 +171,7 @@ try {
   await page.route("**/live", (route) => route.fulfill({ status: 503 }), { times: 1 });
   await page.goto(`${base}/runs`);
   const { runs: [later] } = await lead("While nobody listened");
-  await page.locator("#live").getByRole("link", { name: `#${later}` }).waitFor();
+  await page.locator("#live").getByRole("link", { name: `#${later}`, exact: true }).waitFor();
   wanted(503);
   const sight = (hidden) => page.evaluate((hidden) => {
     Object.defineProperty(document, "hidden", { configurable: true, get: () => hidden });
