@@ -22,7 +22,7 @@ const busy = (part) => part.contains(document.activeElement) && document.activeE
   || part.querySelector("details.confirm[open]");
 
 const renew = async () => {
-  const fresh = await page(location.href);
+  const fresh = await page(location.href, { headers: { "X-Renewal": "1" } });
   if (!fresh) return;
   for (const part of document.querySelectorAll("[data-live]")) {
     const other = fresh.getElementById(part.id);
