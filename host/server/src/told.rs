@@ -18,6 +18,7 @@ use triggerbox_automation::{
     runs::RunSummary,
     scripts::{ScriptVersion, binding::Switched},
 };
+use triggerbox_llm::config::{Budget, Budgets};
 use triggerbox_model::{grants::Policy, value::Id};
 
 use crate::{
@@ -247,6 +248,14 @@ pub fn policy(was: &Policy, now: &Policy) -> String {
     let differ = differ.filter(|(_, was, now)| was != now);
     let told: Vec<_> = differ.map(|(part, was, now)| format!("{}: {was} → {now}", part.name())).collect();
     if told.is_empty() { "as before".to_owned() } else { told.join("; ") }
+}
+
+/// What runs may use of language models together.
+#[must_use]
+pub fn budgets(all: &Budgets) -> String {
+    let words = |Budget { calls, tokens, cost }: Budget| format!("{calls} calls, {tokens} tokens, {cost} euros");
+    let Budgets { root, rule_day, server_day } = all;
+    format!("root {}; rule-day {}; server-day {}", words(*root), words(*rule_day), words(*server_day))
 }
 
 /// What of a setting is different now.

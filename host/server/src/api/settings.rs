@@ -11,7 +11,11 @@ use triggerbox_automation::{
     policy::{self, Part, Parts},
     retention, setting,
 };
-use triggerbox_llm::{config::Model, setting::ProviderSetting};
+use triggerbox_llm::{
+    BudgetSetting,
+    config::{Budgets, Model},
+    setting::ProviderSetting,
+};
 use triggerbox_model::value::Id;
 use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::{router::OpenApiRouter, routes};
@@ -33,6 +37,7 @@ pub(super) fn routes() -> OpenApiRouter<App> {
         .routes(routes!(providers))
         .routes(routes!(set_provider, unset_provider))
         .routes(routes!(set_default_model, unset_default_model))
+        .routes(routes!(budgets, set_budgets, unset_budgets))
 }
 
 /// The policy: what nobody's script may do unless a rule grants it by name.
@@ -416,5 +421,59 @@ async fn set_default_model(
 #[utoipa::path(delete, path = "/api/v1/settings/default-model", tag = "settings", responses((status = 204), Problem))]
 async fn unset_default_model(State(app): State<App>, caller: Caller) -> Result<StatusCode, Problem> {
     kept::set_default_model(&app, &caller, None).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// What runs may use of language models together.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "kebab-case")]
+struct BudgetsView {
+    /// What is in force for runs that begin now: `root`, `rule-day` and `server-day`, each with `calls`, `tokens` and `cost`.
+    #[schema(value_type = Object)]
+    in_force: Budgets,
+    /// What the providers file says: nothing else can be set of these.
+    #[schema(value_type = Object)]
+    fixed: BudgetSetting,
+    /// What was set here; the others are as by default.
+    #[schema(value_type = Object)]
+    set: BudgetSetting,
+    /// Who set it (`res.users`); absent: nobody.
+    set_by: Option<Id>,
+    /// When.
+    set_at: Option<Timestamp>,
+}
+
+/// What runs may use of language models together: the budgets in force, and who says so.
+#[utoipa::path(get, path = "/api/v1/settings/budgets", tag = "settings",
+    responses((status = 200, body = BudgetsView), Problem))]
+async fn budgets(State(app): State<App>, _caller: Caller) -> Result<Json<BudgetsView>, Problem> {
+    let (set, by) = app.read(kept::kept_budgets).await?.map_or_else(Default::default, |kept| (kept.value, kept.set));
+    Ok(Json(BudgetsView {
+        in_force: kept::budgets(&app, &set),
+        fixed: kept::of_file(&app).said,
+        set,
+        set_by: by.map(|(by, _)| by),
+        set_at: by.map(|(_, at)| at),
+    }))
+}
+
+/// Set budgets, in place of all that were set before; the others are as by default. They are in force for runs that begin from now
+/// on; what was spent before counts.
+#[utoipa::path(put, path = "/api/v1/settings/budgets", tag = "settings",
+    request_body(content = Object, description = "`root`, `rule-day` and `server-day`, or some of them, each with `calls`, `tokens` and \
+    `cost` (euros)"), responses((status = 204), Problem))]
+async fn set_budgets(
+    State(app): State<App>,
+    caller: Caller,
+    Body(set): Body<BudgetSetting>,
+) -> Result<StatusCode, Problem> {
+    kept::set_budgets(&app, caller.user, set, None).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// Take back budgets that were set: they are as the providers file says, and else as by default.
+#[utoipa::path(delete, path = "/api/v1/settings/budgets", tag = "settings", responses((status = 204), Problem))]
+async fn unset_budgets(State(app): State<App>, caller: Caller) -> Result<StatusCode, Problem> {
+    kept::set_budgets(&app, caller.user, BudgetSetting::default(), None).await?;
     Ok(StatusCode::NO_CONTENT)
 }

@@ -249,6 +249,13 @@ async fn each_change_through_a_page_leaves_its_line() {
     let default = "/settings/default-model";
     pages.done(&admin, default, default, &[("model", "second/large")]).await;
     assert_eq!(pages.told[default], "the first there is → second/large");
+    let budgets = [("server-day.calls", "7"), ("server-day.tokens", "8"), ("server-day.cost", "0.5")];
+    pages.done(&admin, "/settings/budgets", "/settings/budgets", &budgets).await;
+    assert!(
+        pages.told["/settings/budgets"].contains("server-day.calls: 2000 → 7"),
+        "{}",
+        pages.told["/settings/budgets"]
+    );
     pages.done(&admin, "/settings/providers/{name}/delete", "/settings/providers/second/delete", &[]).await;
     let token = [("name", "ci"), ("user", "maya"), ("scope", "read"), ("scope", "rules"), ("days", "1")];
     pages.done(&admin, "/settings/tokens", "/settings/tokens", &token).await;
@@ -472,6 +479,10 @@ async fn each_change_through_the_api_leaves_its_line() {
     assert!(told.contains("9 days; before: runs 90 days"), "{told}");
     let unset = api.done("DELETE", (kept.0, "/api/v1/settings/retention?sure=true"), none()).await;
     assert!(unset.starts_with("as the configuration file says: runs 90 days"), "{unset}");
+    let budgets = same("/api/v1/settings/budgets");
+    let root = json!({ "root": { "calls": 9, "tokens": 1_000_000, "cost": 5.0 } });
+    assert_eq!(api.done("PUT", budgets, root).await, "root.calls: 50 → 9");
+    assert_eq!(api.done("DELETE", budgets, none()).await, "root.calls: 9 → 50");
     let provider = ("/api/v1/settings/providers/{name}", "/api/v1/settings/providers/second");
     let model = json!({ "name": "large", "input-price": 1, "output-price": 2.5 });
     let mut setting = json!({ "kind": "openai", "base-url": "https://models.example/v1", "models": [model] });
