@@ -17,7 +17,8 @@ pub(super) const TABLE: &str = "CREATE TABLE IF NOT EXISTS server_account (
     password TEXT,                       -- Argon2; none until the first one is set
     created INTEGER NOT NULL,
     disabled INTEGER                     -- since when it is
-) STRICT";
+) STRICT;
+CREATE INDEX IF NOT EXISTS server_account_user ON server_account (user)";
 
 /// Somebody who may sign in.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -7,7 +7,7 @@ use triggerbox_automation::{EngineError, engine::Erasing};
 use super::{
     form::Form,
     page::{Answer, Done},
-    parts::{address, confirmed, field, grouped, hidden_token, long, time},
+    parts::{address, confirmed, encoded, field, grouped, hidden_token, long, time},
     visitor::Visitor,
 };
 use crate::{
@@ -20,20 +20,26 @@ use crate::{
     vault::{self, Purpose},
 };
 
-/// Both parts of the settings.
+/// Secrets of one page.
+const SECRETS: usize = 40;
+
+/// Both parts of the settings; the secrets from this name on.
 ///
 /// # Errors
 /// What the database says.
-pub(super) async fn cards(app: &App, visitor: &Visitor) -> Result<Markup, Problem> {
+pub(super) async fn cards(app: &App, visitor: &Visitor, from: &str) -> Result<Markup, Problem> {
     let (written, erasures) = (app.vault().names(), app.read(erasure::open).await?);
+    let here = || written.iter().filter(|(name, _)| name.as_str() >= from);
+    let next = here().nth(SECRETS).map(|(name, _)| format!("/settings?secret={}#secrets", encoded(name)));
     Ok(html! {
         section.card #secrets {
             h2 { "Secrets" }
             p.faint { "What signs webhooks, the keys of providers that are set here, and what scripts have put into their requests as " code { "${secret:NAME}" } ", by name. Written here, never shown again; encrypted in the database with the key of the configuration's " code { "web.key-file" } ". Those of the configuration file sign webhooks too." }
             ul {
                 @for name in app.config().secrets.keys().filter(|name| !written.contains_key(*name)) { li { code { (name) } " " span.faint { "in the configuration" } } }
-                @for (name, purpose) in &written { li { code { (name) } " " span.faint { (told(purpose)) " " } (confirmed(visitor, &address(&["settings", "secrets", name, "delete"]), "Delete", "What uses it is refused from now on.")) } }
+                @for (name, purpose) in here().take(SECRETS) { li { code { (name) } " " span.faint { (told(purpose)) " " } (confirmed(visitor, &address(&["settings", "secrets", name, "delete"]), "Delete", "What uses it is refused from now on.")) } }
             }
+            @if let Some(next) = next { p { a.button href=(next) { "More secrets" } } }
             @if app.vault().is_there() {
                 form method="post" action="/settings/secrets" autocomplete="off" {
                     (hidden_token(&visitor.key))

@@ -17,7 +17,7 @@ use triggerbox_model::grants::GrantOperation;
 use super::{
     form::Form,
     page::{Answer, Done, Page, Tab, sentence},
-    parts::{badge, field, hidden_token, hidden_version},
+    parts::{badge, field, hidden_token, hidden_version, long},
     visitor::{Visitor, who_set},
 };
 use crate::{
@@ -68,7 +68,7 @@ pub(super) async fn card(app: &App, visitor: &Visitor) -> Result<Markup, Problem
                 @if let Some(kept) = &kept { (who_set(app, visitor, kept.set)?) }
             }
             dl.facts { @for part in Part::ALL {
-                dt { (label(part).0) " " (source(part)) } dd { (part.words(&policy)) " " code.faint { (part.name()) } }
+                dt { (label(part).0) " " (source(part)) } dd { (long(&part.words(&policy))) " " code.faint { (part.name()) } }
             } }
             @if Part::ALL.iter().all(|part| fixed.says(*part)) { p.faint { "The file says all of it." } }
             @else { details { summary { b { "Change the policy" } } (form(app, visitor, &all, kept.is_some(), &shown::version(&told::whole_policy(&policy)), &[])) } }

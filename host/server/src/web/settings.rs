@@ -45,7 +45,7 @@ const PARTS: [(&str, &str); 8] = [
     ("limits", "Limits"),
 ];
 
-/// Which accounts and tokens.
+/// Which accounts, tokens and secrets.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
 pub(super) struct Query {
@@ -53,6 +53,8 @@ pub(super) struct Query {
     account: String,
     /// The token that the tokens begin with.
     token: Option<i64>,
+    /// The name that the secrets begin with.
+    secret: String,
 }
 
 pub(super) async fn show(State(app): State<App>, visitor: Visitor, Asked(query): Asked<Query>) -> Answer {
@@ -64,7 +66,8 @@ pub(super) async fn show(State(app): State<App>, visitor: Visitor, Asked(query):
             let counts = all.iter().map(|one| Ok((one.id, sessions::count(conn, one.id, now)?)));
             let counts: HashMap<i64, u32> = counts.collect::<rusqlite::Result<_>>()?;
             let tokens = tokens::back_from(conn, newest, TOKENS + 1)?;
-            let opened = tokens.iter().map(|one| Ok((one.user, accounts::opened_for(conn, one.user)?)));
+            let users: BTreeSet<Id> = tokens.iter().map(|one| one.user).collect();
+            let opened = users.into_iter().map(|user| Ok((user, accounts::opened_for(conn, user)?)));
             let opened: HashMap<Id, Option<BTreeSet<Scope>>> = opened.collect::<rusqlite::Result<_>>()?;
             Ok::<_, EngineError>((all, counts, tokens, opened))
         })
@@ -74,7 +77,7 @@ pub(super) async fn show(State(app): State<App>, visitor: Visitor, Asked(query):
     let people = names(&app, all.iter().map(|one| one.user).chain(tokens.iter().map(|one| one.user)))?;
     let name = |user: Id| people.get(&user).map_or("", String::as_str);
     let providers = super::providers::card(&app, &visitor).await?;
-    let keeping = super::keeping::cards(&app, &visitor).await?;
+    let keeping = super::keeping::cards(&app, &visitor, &query.secret).await?;
     let retention = super::retention::card(&app, &visitor).await?;
     let policy = super::policy::card(&app, &visitor).await?;
     let body = html! {

@@ -412,6 +412,28 @@ async fn where_models_are_switched_off_no_provider_that_is_set_is_asked() {
     assert!(page.contains("switched off where the server was started") && page.contains("not asked"), "{page}");
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn however_many_secrets_there_are_the_page_leads_to_each() {
+    let folder = tempfile::tempdir().unwrap();
+    let world = World::with(with_a_key(folder.path())).await;
+    let admin = Browser::of(&world, ADMIN, &[Role::Administrator]).await;
+    for number in 0..50 {
+        let name = format!("key-{number:02}");
+        admin.done("/settings/secrets", &[("name", &name), ("secret", "a secret of sixteen")]).await;
+    }
+    let long = format!("hr.{}", "x".repeat(100));
+    let many: Vec<_> = (100..300).map(|number| format!("{long}{number}")).collect();
+    world.call("PUT", POLICY, json!({ "guarded-models": many, "forbidden-models": many })).await.good(204);
+    let listed = |page: &str| page.matches("<li><code>key-").count();
+    let first = admin.page("/settings").await;
+    assert!(listed(&first) == 40 && first.contains("<code>key-39</code>"), "{first}");
+    let next = first.split(">More secrets<").next().unwrap().rsplit("href=\"").next().unwrap();
+    let next = next.split('"').next().unwrap();
+    assert_eq!(next, "/settings?secret=key-40#secrets");
+    let last = admin.page("/settings?secret=key-40").await;
+    assert!(listed(&last) == 10 && last.contains("<code>key-49</code>") && !last.contains("More secrets"), "{last}");
+}
+
 /// A form of a provider.
 fn form<'a>(name: &'a str, more: &[(&'a str, &'a str)]) -> Vec<(&'a str, &'a str)> {
     let all = [
