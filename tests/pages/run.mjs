@@ -167,6 +167,21 @@ try {
   await change("POST", "/api/v1/rules/score/run", { records: [scored] });
   await page.locator("#sessions .count", { hasText: /^2$/ }).waitFor();
 
+  // A stream that is refused, as by a server that is started anew, is asked for again; so is that of a page that was out of sight.
+  await page.route("**/live", (route) => route.fulfill({ status: 503 }), { times: 1 });
+  await page.goto(`${base}/runs`);
+  const { runs: [later] } = await lead("While nobody listened");
+  await page.locator("#live").getByRole("link", { name: `#${later}`, exact: true }).waitFor();
+  wanted(503);
+  const sight = (hidden) => page.evaluate((hidden) => {
+    Object.defineProperty(document, "hidden", { configurable: true, get: () => hidden });
+    document.dispatchEvent(new Event("visibilitychange"));
+  }, hidden);
+  await sight(true);
+  const asked = page.waitForRequest("**/live");
+  await sight(false);
+  await asked;
+
   // What a language model said, found by a word of it.
   await change("PUT", "/api/v1/agents/sales", { name: "sales", title: "Sales assistant", system: "Be brief." });
   await change("PUT", "/api/v1/rules/ask", {

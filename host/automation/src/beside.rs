@@ -40,6 +40,19 @@ pub(crate) async fn apart<T>(work: impl Future<Output = T>) -> T {
     CURRENT.scope(All::new(), work).await
 }
 
+/// Does work that is not given up with whoever waits for it, in a task of its own that writes beside its changes what this one
+/// does.
+pub(crate) async fn to_its_end<T: Send + 'static>(work: impl Future<Output = T> + Send + 'static) -> T {
+    match tokio::spawn(CURRENT.scope(current(), work)).await {
+        Ok(done) => done,
+        Err(error) => match error.try_into_panic() {
+            Ok(panic) => std::panic::resume_unwind(panic),
+            // The runtime ends, and with it whoever waits here.
+            Err(_) => std::future::pending().await,
+        },
+    }
+}
+
 /// What the current task writes.
 pub(crate) fn current() -> All {
     CURRENT.try_with(Clone::clone).unwrap_or_default()

@@ -46,10 +46,10 @@ pub use self::{
     deliver::Delivered,
     draft::DraftAnswer,
     dry::DryRun,
-    erase::Erased,
+    erase::{Erased, Erasing},
     observe::{Attempt, Bookkeeper, Fault, Observer, Overseer, Work},
     odoo::{Drained, SET_ASIDE},
-    readable::Readable,
+    readable::{Readable, renewing},
     replay::Backtest,
     retain::{Going, Retained},
     shown::Fields,
@@ -95,6 +95,8 @@ struct Inner {
     wake: Arc<Notify>,
     /// A run ended.
     ended: Notify,
+    /// What people were told of late that they may read.
+    told: Mutex<readable::Told>,
     /// Who is told of each try.
     observer: OnceLock<Observer>,
     /// Who is told what dry runs spend.
@@ -159,6 +161,7 @@ impl Engine {
                 spoken: watch::Sender::default(),
                 wake: Arc::default(),
                 ended: Notify::new(),
+                told: Mutex::default(),
                 observer: OnceLock::new(),
                 bookkeeper: OnceLock::new(),
                 overseer: OnceLock::new(),

@@ -343,11 +343,13 @@ pub(crate) fn environment(database: &Database, now: Timestamp) -> Result<Env, En
     Ok(people::environment(database, people::SYSTEM, true, now)?)
 }
 
-/// Has copies of the rules be made anew, too, when users come and go.
+/// Has copies of the rules be made anew, too, when users come and go, or are called otherwise.
 pub(crate) fn watch_users(conn: &Connection) -> rusqlite::Result<()> {
     let revise = "BEGIN UPDATE engine_revision SET number = random(); END";
     conn.execute_batch(&format!(
         "CREATE TRIGGER IF NOT EXISTS engine_user_changed AFTER UPDATE OF active ON res_users {revise}; \
+         CREATE TRIGGER IF NOT EXISTS engine_user_renamed AFTER UPDATE OF login ON res_users {revise}; \
+         CREATE TRIGGER IF NOT EXISTS engine_user_came AFTER INSERT ON res_users {revise}; \
          CREATE TRIGGER IF NOT EXISTS engine_user_gone AFTER DELETE ON res_users {revise};"
     ))
 }

@@ -132,6 +132,9 @@ pub struct Proposal {
     pub decided_at: Option<Timestamp>,
     /// What they said to it.
     pub note: Option<String>,
+    /// Whose yes was sent to an Odoo server and has no answer yet.
+    #[serde(skip)]
+    pub yes_by: Option<Id>,
     /// What it would change cannot be read any more: nobody can tell who may see it.
     #[serde(skip)]
     pub is_damaged: bool,
@@ -217,7 +220,8 @@ pub fn of_run(conn: &Connection, run: RunId) -> Result<Option<Proposal>, EngineE
 
 fn select(conn: &Connection, condition: &str, params: impl rusqlite::Params) -> Result<Vec<Proposal>, EngineError> {
     let sql = format!(
-        "SELECT p.run, r.rule, p.hash, p.diff, p.why, p.state, p.expires, p.decided_by, p.decided_at, p.note \
+        "SELECT p.run, r.rule, p.hash, p.diff, p.why, p.state, p.expires, p.decided_by, p.decided_at, p.note, \
+         iif(p.state = 'waiting' AND p.yes_open > 0, p.yes_by, NULL) \
          FROM engine_proposal p JOIN engine_run r ON r.id = p.run WHERE {condition}"
     );
     let mut statement = conn.prepare_cached(&sql)?;
@@ -234,6 +238,7 @@ fn select(conn: &Connection, condition: &str, params: impl rusqlite::Params) -> 
             decided_by: row.get(7)?,
             decided_at: row.get::<_, Option<i64>>(8)?.map(timestamp),
             note: row.get(9)?,
+            yes_by: row.get(10)?,
             is_damaged: false,
         };
         Ok((proposal, diff))
@@ -385,6 +390,19 @@ pub(crate) fn applied(conn: &Connection, run: RunId, now: i64) -> rusqlite::Resu
     conn.prepare_cached(sql)?.execute((run, now)).map(drop)
 }
 
+/// Runs whose proposals may have been applied by a yes that has no answer, or waited for too long.
+pub(crate) fn open(conn: &Connection, now: i64) -> rusqlite::Result<Vec<RunId>> {
+    let sql = "SELECT run FROM engine_proposal WHERE state = 'waiting' AND (yes_open > 0 OR expires <= ?1)";
+    conn.prepare_cached(sql)?.query_map([now], |row| row.get(0))?.collect()
+}
+
+/// Takes back each yes that was sent, is not on its way any more, and applied nothing.
+pub(crate) fn none_arrived(conn: &Connection, now: i64) -> rusqlite::Result<()> {
+    let sql = "UPDATE engine_proposal SET yes_open = 0, yes_by = NULL, yes_note = NULL \
+               WHERE state = 'waiting' AND yes_open > 0 AND yes_until <= ?1";
+    conn.prepare_cached(sql)?.execute([now]).map(drop)
+}
+
 /// Runs whose proposals waited for too long, with no yes on its way.
 pub(crate) fn expired(conn: &Connection, now: i64) -> rusqlite::Result<Vec<RunId>> {
     let sql = "SELECT run FROM engine_proposal \
@@ -523,6 +541,19 @@ mod tests {
         assert!(is_free(0));
         applied(&conn, RUN, LATE).unwrap();
         assert_eq!(decision(&conn), ("approved".to_owned(), None, None), "none of theirs was it");
+    }
+
+    #[test]
+    fn a_yes_without_an_answer_is_looked_for_until_it_cannot_arrive_any_more() {
+        let (conn, _) = asked();
+        assert!(open(&conn, 0).unwrap().is_empty());
+        send_yes(&conn, RUN, ALICE, "fine", LATE).unwrap();
+        none_arrived(&conn, LATE - 1).unwrap();
+        assert_eq!(open(&conn, 0).unwrap(), [RUN]);
+        none_arrived(&conn, LATE).unwrap();
+        assert!(open(&conn, 0).unwrap().is_empty());
+        none_on_its_way(&conn, RUN, 0).unwrap();
+        assert_eq!(open(&conn, LATE).unwrap(), [RUN], "it waited for too long");
     }
 
     // Shows: F125

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use triggerbox_model::limits::{Class, Limit};
 use url::Url;
 
-use crate::{budget::Amount, secret::Source};
+use crate::{budget::Amount, budget_setting::BudgetSetting, secret::Source};
 
 /// The whole file. TOML.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -19,6 +19,9 @@ pub struct Config {
     pub rates: BTreeMap<String, f64>,
     /// What runs may use together.
     pub budgets: Budgets,
+    /// Which of them the file itself says.
+    #[serde(skip)]
+    pub said: BudgetSetting,
     /// Where models are asked.
     pub providers: Vec<Provider>,
     /// What scripts may put into headers without knowing it.
@@ -171,6 +174,13 @@ impl Default for Budgets {
     }
 }
 
+/// The file once more, for what it says of budgets and what it leaves as by default.
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct Says {
+    budgets: BudgetSetting,
+}
+
 /// What is wrong with the providers file. The administrator mends it.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ConfigError {
@@ -218,11 +228,12 @@ impl Config {
     /// [`ConfigError`]
     pub fn parse(text: &str) -> Result<Self, ConfigError> {
         // The parser's message quotes the line at fault, which may hold a key that somebody pasted.
-        let config: Self = toml::from_str(text).map_err(|error| {
+        let mut config: Self = toml::from_str(text).map_err(|error| {
             let line = error.span().map_or(0, |span| text.bytes().take(span.start).filter(|b| *b == b'\n').count() + 1);
             ConfigError::Syntax(format!("line {line}: {}", error.message()))
         })?;
         config.check()?;
+        config.said = toml::from_str(text).map(|Says { budgets }| budgets).unwrap_or_default();
         Ok(config)
     }
 

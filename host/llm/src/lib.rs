@@ -10,6 +10,7 @@
 //! | [`recording`] | recorded conversations |
 //! | [`price`] | what a call costs, at worst and really |
 //! | [`budget`] | accounts that several runs share |
+//! | [`budget_setting`] | budgets that are set while the host runs |
 //! | [`ledger`] | intents and answers, stored around each call |
 //! | [`http`] | requests to other services: grants, addresses, secrets |
 //! | [`outside`] | all of it, for one run |
@@ -17,6 +18,7 @@
 //! | [`clock`] | where time comes from |
 
 pub mod budget;
+pub mod budget_setting;
 pub mod clock;
 pub mod config;
 pub mod error;
@@ -34,6 +36,7 @@ pub mod setting;
 mod shape;
 
 pub use self::{
+    budget_setting::BudgetSetting,
     clock::{Clock, SystemClock},
     config::Config,
     ledger::Ledger,

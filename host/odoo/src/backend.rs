@@ -49,6 +49,8 @@ struct Known {
     models: HashMap<(String, String), (Arc<Described>, Instant)>,
     action: Option<(Id, Instant)>,
     people: HashMap<Id, (Arc<Seen>, Instant)>,
+    /// How often something was forgotten.
+    forgotten: u64,
 }
 
 /// A user of Odoo's of whom nothing but the number may be known.
@@ -262,6 +264,13 @@ impl Backend {
         let mut known = self.known();
         known.models.clear();
         known.action = None;
+        known.forgotten = known.forgotten.wrapping_add(1);
+    }
+
+    /// Another number after each time that something was forgotten: whoever keeps what Odoo said forgets it, too.
+    #[must_use]
+    pub fn forgotten(&self) -> u64 {
+        self.known().forgotten
     }
 
     /// The action that applies changes.

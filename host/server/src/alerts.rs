@@ -1,5 +1,5 @@
 //! Telling people of trouble: failures in a row, dead letters, rules that break when they are asked, changes that wait for a yes,
-//! runs that are stuck or wait too long, limits and budgets that are nearly used up, schedules that are never due again, rules of users who left. Each goes to the
+//! runs that are stuck or wait too long, limits and budgets that are nearly used up, schedules that are never due again, rules that make no sense any more or are of users who left. Each goes to the
 //! log and, signed, to the addresses of the configuration.
 
 use std::{
@@ -56,7 +56,7 @@ const TOLD: &str = "alert:";
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Trouble {
     /// Stable: `failures-in-a-row`, `dead-letter`, `outcome-unknown`, `before-rule-broken`, `form-rule-broken`,
-    /// `time-rule-broken`, `approval-waits`, `stuck-run`, `queue-waits`, `limit-nearly-reached`, `budget-nearly-spent`, `session-nearly-over`, `schedule-over`, `owner-inactive`, `odoo-unreachable`,
+    /// `time-rule-broken`, `approval-waits`, `stuck-run`, `queue-waits`, `limit-nearly-reached`, `budget-nearly-spent`, `session-nearly-over`, `schedule-over`, `rule-broken`, `owner-inactive`, `odoo-unreachable`,
     /// `odoo-answers-again`,
     /// `odoo-rule-changed`, `odoo-rules-not-kept`, `odoo-events-set-aside`, `odoo-events-wait`, `odoo-key-ends`.
     pub kind: &'static str,
@@ -228,6 +228,12 @@ pub fn standing(
         }
     }
     let rules = app.engine().rules()?;
+    let meant = rules.all().iter().filter(|armed| armed.rule.active && armed.paused.is_none());
+    for (armed, why) in meant.filter_map(|armed| Some((armed, armed.broken.as_ref()?))) {
+        let rule = &armed.rule.name;
+        let message = format!("rule `{rule}` is active and cannot fire: {why}; change it, or what it names");
+        found.push(Trouble { kind: "rule-broken", rule: rule.clone(), run: None, message, since: now });
+    }
     for armed in rules.all().iter().filter(|armed| armed.is_live()) {
         let rule = &armed.rule.name;
         // One that makes no sense any more is paused when it is looked at, and told then.

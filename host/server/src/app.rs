@@ -3,7 +3,7 @@
 use std::{collections::BTreeSet, sync::Arc};
 
 use rusqlite::Connection;
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::{Mutex, Semaphore, watch};
 use triggerbox_automation::{
     Engine, EngineError,
     engine::{Fields, Readable},
@@ -18,7 +18,7 @@ use triggerbox_store::{db::DbError, env::Env, session::Session};
 
 use crate::{
     config::{Config, ConfigError, Secrets},
-    idempotency,
+    erasure, idempotency,
     metrics::Metrics,
     odoo::Outbox,
     people::{
@@ -52,6 +52,7 @@ struct Inner {
     vault: Vault,
     providers: Providers,
     outbox: Outbox,
+    erasing: Mutex<()>,
 }
 
 /// Why a server cannot start.
@@ -88,6 +89,7 @@ impl App {
             seen::give_all_back(conn, idempotency::SCOPES)?;
             tokens::create_table(conn)?;
             vault::create_table(conn)?;
+            erasure::create_table(conn)?;
             conn.execute_batch(verdicts::TABLE)?;
             Ok::<_, DbError>(accounts::create_tables(conn)?)
         })?;
@@ -105,6 +107,7 @@ impl App {
             vault,
             providers: Providers::default(),
             outbox: Outbox::default(),
+            erasing: Mutex::default(),
         };
         let app = Self { inner: Arc::new(inner) };
         Providers::apply(&app)?;
@@ -160,6 +163,11 @@ impl App {
     /// The providers that were set on the pages.
     pub(crate) fn providers(&self) -> &Providers {
         &self.inner.providers
+    }
+
+    /// Who takes a person out of what is kept has this meanwhile.
+    pub(crate) fn erasing(&self) -> &Mutex<()> {
+        &self.inner.erasing
     }
 
     /// What is known of the Odoo server, if there is one.

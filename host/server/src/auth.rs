@@ -11,7 +11,10 @@ use triggerbox_model::value::Id;
 
 use crate::{
     app::{App, failed},
-    people::audit::{Deed, Telling},
+    people::{
+        accounts,
+        audit::{Deed, Telling},
+    },
     problem::Problem,
     tokens::{self, Scope, Token},
     web::place,
@@ -53,7 +56,8 @@ pub async fn guard(State(door): State<Door>, mut request: Request, next: Next) -
     let reads = matches!(*request.method(), Method::GET | Method::HEAD) && door.scope != Scope::Admin;
     let needed = if reads { Scope::Read } else { door.scope };
     if !caller.token.scopes.contains(&needed) {
-        let detail = format!("the token `{}` lacks the scope `{needed}`", caller.token.name);
+        let detail =
+            format!("the token `{}`, or the account of its user, lacks the scope `{needed}`", caller.token.name);
         return Err(Problem::denied("token-lacks-scope", detail));
     }
     request.extensions_mut().insert(caller);
@@ -106,10 +110,22 @@ pub async fn authenticate(app: &App, headers: &HeaderMap) -> Result<Caller, Prob
     app.clone()
         .blocking(move || {
             let now = app.engine().clock().now();
-            let token = tokens::find(&*app.engine().database().snapshot()?, &text, now)?;
             // The same text for all: whoever guesses learns nothing.
-            let bad = || refuse("bad-token", "the token is unknown, revoked or expired, or its user is gone");
-            let token = token.ok_or_else(bad)?;
+            let told =
+                "the token is unknown, revoked or expired, or its user is gone or has an account that is switched off";
+            let bad = || refuse("bad-token", told);
+            let token = {
+                let conn = app.engine().database().snapshot()?;
+                let mut token = tokens::find(&conn, &text, now)?.ok_or_else(bad)?;
+                // Whoever has an account does no more with a token than with that.
+                if let Some(open) = accounts::opened_for(&conn, token.user)? {
+                    if open.is_empty() {
+                        return Err(bad());
+                    }
+                    token.scopes.retain(|scope| open.contains(scope));
+                }
+                token
+            };
             people::find(app.engine().database(), &token.user.to_string(), now).map_err(|_| bad())?;
             let administrator = is_administrator(&app, token.user)?;
             Ok(Caller { user: token.user, administrator, token })

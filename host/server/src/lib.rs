@@ -19,7 +19,9 @@
 //! | `outage` | since when it is away |
 //! | [`people`] | accounts, roles, sessions, the audit log |
 //! | [`told`] | what the audit log is told of changes |
+//! | `shown` | what a form was made from |
 //! | [`verdicts`] | what backtests said |
+//! | `erasure` | erasing one person in the background |
 //! | [`vault`] | secrets, encrypted at rest |
 //! | `providers` | where language models are asked, as it is set while the server runs |
 //! | [`web`] | the pages |
@@ -33,6 +35,7 @@ pub mod app;
 pub mod auth;
 pub mod config;
 mod connections;
+mod erasure;
 pub mod extract;
 pub mod health;
 pub mod hook;
@@ -44,6 +47,7 @@ pub mod people;
 pub mod problem;
 mod providers;
 pub mod serve;
+mod shown;
 pub mod signature;
 pub mod tokens;
 pub mod told;

@@ -12,19 +12,20 @@ use triggerbox_automation::{
     setting::{self, Setting},
 };
 use triggerbox_llm::{
-    Config, Models, Services, SystemClock,
-    config::ConfigError,
+    BudgetSetting, Config, Models, Services, SystemClock,
+    config::{Budgets, ConfigError},
     provider::Connection,
     secret::Secret,
     setting::{ProviderSetting, Sound},
 };
+use triggerbox_model::value::Id;
 
 use crate::{
     app::App,
     auth::Caller,
     people::audit,
     problem::{FoundWrong, Problem},
-    told,
+    shown, told,
 };
 
 /// Providers that are set at most.
@@ -32,6 +33,9 @@ const MOST: usize = 20;
 
 /// What one is kept as: this and its name.
 const KEPT: &str = "provider/";
+
+/// What budgets are kept as.
+const BUDGETS: &str = "budgets";
 
 /// What the model is kept as that those ask who name none.
 const DEFAULT_MODEL: &str = "default-model";
@@ -72,9 +76,9 @@ impl Providers {
     pub(crate) fn apply(app: &App) -> Result<(), EngineError> {
         // Whoever comes last has seen all that was kept before.
         let mut state = app.providers().state();
-        let (kept, default) = {
+        let (kept, default, budgets) = {
             let conn = app.engine().database().snapshot()?;
-            (setting::under::<ProviderSetting>(&conn, KEPT)?, default_model(&conn)?)
+            (setting::under::<ProviderSetting>(&conn, KEPT)?, default_model(&conn)?, kept_budgets(&conn)?)
         };
         let (mut live, mut aside) = (BTreeMap::new(), BTreeMap::new());
         for (name, Setting { value: setting, .. }) in kept {
@@ -86,29 +90,41 @@ impl Providers {
         }
         let more: Vec<_> = live.values().map(|one| Arc::clone(&one.connection)).collect();
         *state = State { live, aside };
-        app.engine().set_services(services(app, &more, default.map(|default| default.value).as_deref()));
+        let (default, budgets) = (default.map(|default| default.value), budgets.map(|budgets| budgets.value));
+        app.engine().set_services(services(app, &more, default.as_deref(), budgets.as_ref()));
         Ok(())
     }
 }
 
-/// All that runs may ask: what the file says, more providers, and more secrets in requests to other services.
-fn services(app: &App, more: &[Arc<Connection>], default: Option<&str>) -> Option<Arc<Services>> {
+/// All that runs may ask, and what they may use of it together: what the file says, and what was set besides.
+fn services(
+    app: &App,
+    more: &[Arc<Connection>],
+    default: Option<&str>,
+    set: Option<&BudgetSetting>,
+) -> Option<Arc<Services>> {
     let (of_file, secrets) = (app.engine().config().outside.clone(), app.vault().for_headers());
-    if more.is_empty() && default.is_none() && secrets.is_empty() {
+    if more.is_empty() && default.is_none() && secrets.is_empty() && set.is_none() {
         return of_file;
     }
+    let budgets = budgets(app, set.unwrap_or(&BudgetSetting::default()));
     match of_file {
         Some(of_file) => {
             // Where a recording answers, or is made, or models are off, nobody else is asked.
             let models = of_file.models.with(more, default).unwrap_or_else(|| of_file.models.clone());
-            Some(Arc::new(of_file.with(models, &secrets)))
+            Some(Arc::new(Services { budgets, ..of_file.with(models, &secrets) }))
         }
         None if more.is_empty() => None,
-        None => Models::none().with(more, default).map(|models| {
-            let budgets = Config::default().budgets;
-            Arc::new(Services { models, web: None, budgets, clock: Arc::new(SystemClock) })
-        }),
+        None => Models::none()
+            .with(more, default)
+            .map(|models| Arc::new(Services { models, web: None, budgets, clock: Arc::new(SystemClock) })),
     }
+}
+
+/// The budgets that are in force with what was set of them: what the file says nobody changes elsewhere.
+pub(crate) fn budgets(app: &App, set: &BudgetSetting) -> Budgets {
+    let unset = app.engine().config().outside.as_ref().map(|services| services.budgets.clone()).unwrap_or_default();
+    of_file(app).said.over(&set.over(&unset))
 }
 
 /// What the providers file says; nothing, where there is none.
@@ -245,6 +261,46 @@ pub(crate) async fn unset(app: &App, name: &str) -> Result<(), Problem> {
         let was = setting::find::<ProviderSetting>(conn, &key)?.ok_or_else(|| unknown(&named))?;
         setting::unset(conn, &key)?;
         line.say(format!("{named}: {}", told::setting(Some(&was.value), None)));
+        Ok::<_, Problem>(())
+    })
+    .await?;
+    apply(app).await
+}
+
+/// The budgets that were set.
+///
+/// # Errors
+/// What the database says.
+pub(crate) fn kept_budgets(conn: &Database) -> Result<Option<Setting<BudgetSetting>>, EngineError> {
+    setting::find(conn, BUDGETS)
+}
+
+/// Sets budgets, in place of all that were set before, and says in the audit log what is different then. `seen`: the version that
+/// they were chosen from.
+///
+/// # Errors
+/// `setting-refused`, with what is wrong with what; `another-version`; what the database says.
+pub(crate) async fn set_budgets(app: &App, by: Id, set: BudgetSetting, seen: Option<String>) -> Result<(), Problem> {
+    let (said, file) = (of_file(app).said, file_name(app));
+    let mut wrong: Vec<_> = set
+        .each()
+        .into_iter()
+        .filter(|(name, budget)| budget.is_some() && said.says(name))
+        .map(|(name, _)| FoundWrong::error("set-in-file", name, format!("is set in {file}, and changed there")))
+        .collect();
+    wrong.extend(set.wrong().iter().map(|one| FoundWrong::error("out-of-range", &one.place, &one.message)));
+    if !wrong.is_empty() {
+        return Err(Problem::bad_setting(wrong));
+    }
+    let (inner, line, at) = (app.clone(), audit::here(), app.engine().clock().now());
+    app.write(move |conn| {
+        let was = budgets(&inner, &kept_budgets(conn)?.map(|was| was.value).unwrap_or_default());
+        shown::is_still(seen.as_deref(), &told::budgets(&was))?;
+        match set == BudgetSetting::default() {
+            true => setting::unset(conn, BUDGETS)?,
+            false => setting::set(conn, BUDGETS, &set, (by, at))?,
+        }
+        line.say(told::setting(Some(&was), Some(&budgets(&inner, &set))));
         Ok::<_, Problem>(())
     })
     .await?;

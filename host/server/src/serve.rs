@@ -17,7 +17,7 @@ use tower_http::catch_panic::CatchPanicLayer;
 use crate::{
     alerts, api,
     app::{App, failed},
-    connections, health, hook, odoo,
+    connections, erasure, health, hook, odoo,
     problem::Problem,
     web,
 };
@@ -119,6 +119,7 @@ pub async fn serve(app: App, listener: TcpListener, stop: impl Future<Output = (
     }));
     let watch = tokio::spawn(alerts::watch(app.clone(), heard));
     let workers = app.engine().start();
+    tokio::spawn(erasure::go_on(app.clone()));
     let pump = tokio::spawn(odoo::pump(app.clone()));
     let drained = app.clone();
     let head = Duration::from_secs(app.config().http.head_timeout);

@@ -18,6 +18,7 @@ use triggerbox_automation::{
     runs::RunSummary,
     scripts::{ScriptVersion, binding::Switched},
 };
+use triggerbox_llm::config::{Budget, Budgets};
 use triggerbox_model::{grants::Policy, value::Id};
 
 use crate::{
@@ -234,6 +235,12 @@ pub fn retention(keep: &Retention) -> String {
     )
 }
 
+/// All that a policy says.
+#[must_use]
+pub fn whole_policy(policy: &Policy) -> String {
+    Part::ALL.iter().map(|part| format!("{}: {}", part.name(), part.words(policy))).collect::<Vec<_>>().join("; ")
+}
+
 /// What of the policy is different now.
 #[must_use]
 pub fn policy(was: &Policy, now: &Policy) -> String {
@@ -241,6 +248,14 @@ pub fn policy(was: &Policy, now: &Policy) -> String {
     let differ = differ.filter(|(_, was, now)| was != now);
     let told: Vec<_> = differ.map(|(part, was, now)| format!("{}: {was} → {now}", part.name())).collect();
     if told.is_empty() { "as before".to_owned() } else { told.join("; ") }
+}
+
+/// What runs may use of language models together.
+#[must_use]
+pub fn budgets(all: &Budgets) -> String {
+    let words = |Budget { calls, tokens, cost }: Budget| format!("{calls} calls, {tokens} tokens, {cost} euros");
+    let Budgets { root, rule_day, server_day } = all;
+    format!("root {}; rule-day {}; server-day {}", words(*root), words(*rule_day), words(*server_day))
 }
 
 /// What of a setting is different now.

@@ -109,14 +109,19 @@ impl Engine {
     }
 
     /// Applies a proposal, exactly as it was shown. If its records changed since, nothing is applied and the run runs
-    /// again, for a new proposal.
+    /// again, for a new proposal. Whoever stops waiting for it takes nothing back: it may have been applied already.
     ///
     /// # Errors
     /// `unknown-proposal`, `already-decided`, `approval-expired`, `another-proposal`; `may-not-approve` for the rule's
     /// owner, now or when it ran, who caused the event and who uploaded a script of it; `access-denied` when the approver
     /// may not do what the change does; a conflict; what the data refuses.
     pub async fn approve(&self, run: RunId, shown: ProposalHash, by: Id, note: &str) -> Result<Changed, EngineError> {
-        let (shared, note) = (Arc::clone(&self.inner.shared), note.to_owned());
+        let (engine, note) = (self.clone(), note.to_owned());
+        beside::to_its_end(async move { engine.say_yes(run, shown, by, note).await }).await
+    }
+
+    async fn say_yes(&self, run: RunId, shown: ProposalHash, by: Id, note: String) -> Result<Changed, EngineError> {
+        let shared = Arc::clone(&self.inner.shared);
         let now = self.clock().now();
         // Who left the house decides nothing more in it.
         let name = people::find(self.database(), &by.to_string(), now)?.user.name;
@@ -315,19 +320,24 @@ impl Engine {
         Ok(heads.into_iter().filter(is_unsettled).map(|run| (run.key, run.id)).collect())
     }
 
-    /// Ends runs whose changes to the records of an Odoo server waited for a yes for too long.
-    pub(super) async fn expire_there(&self) -> Result<(), Unasked> {
+    /// Keeps of changes to the records of an Odoo server that they were applied, where the answer to a yes was lost, and ends
+    /// runs whose changes waited for a yes for too long.
+    pub(super) async fn settle_there(&self) -> Result<(), Unasked> {
         let now = self.inner.shared.now();
-        let expired = {
+        let open = {
             let conn = self.database().snapshot().map_err(EngineError::from)?;
-            proposals::expired(&conn, now).map_err(EngineError::from)?
+            proposals::open(&conn, now).map_err(EngineError::from)?
         };
-        if expired.is_empty() {
+        if open.is_empty() {
             return Ok(());
         }
-        self.settle_applied(&expired).await?;
+        self.settle_applied(&open).await?;
         let shared = Arc::clone(&self.inner.shared);
-        self.committer().commit(move |conn| shared.expire_proposals(conn, now)).await?;
+        let settle = move |conn: &Connection| {
+            proposals::none_arrived(conn, now)?;
+            shared.expire_proposals(conn, now)
+        };
+        self.committer().commit(settle).await?;
         self.inner.ended.notify_waiters();
         Ok(())
     }

@@ -71,8 +71,8 @@ impl From<OdooError> for Unasked {
 }
 
 impl Engine {
-    /// Fires time rules on the records of the Odoo server, ends runs that waited for a yes for too long, and posts the notes that
-    /// wait for Odoo. How many runs that made.
+    /// Fires time rules on the records of the Odoo server, finds out what became of yeses whose answers were lost, ends runs that
+    /// waited for a yes for too long, and posts the notes that wait for Odoo. How many runs that made.
     ///
     /// # Errors
     /// Odoo cannot be used; what the database says.
@@ -80,7 +80,7 @@ impl Engine {
         let Some(backend) = self.odoo() else { return Ok(0) };
         let (rules, now) = (self.rules()?, self.clock().now());
         let (mut made, mut failed) = (0, None);
-        match self.expire_there().await {
+        match self.settle_there().await {
             Ok(()) => {}
             // The ledger that cannot be read must not keep rules from their times.
             Err(Unasked::Alone(error)) => failed = Some(error),

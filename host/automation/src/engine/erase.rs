@@ -4,8 +4,11 @@
 //! Much of it is JSON that the program reads again: there the texts go out of what was said and written, and the program's own
 //! words, such as names of fields, stay.
 
-use rusqlite::{Connection, types::Value as Cell};
-use serde::{Serialize, de::DeserializeOwned};
+use rusqlite::{
+    Connection, ToSql,
+    types::{FromSql, FromSqlResult, ToSqlOutput, Value as Cell, ValueRef},
+};
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use serde_json::Value as Json;
 use triggerbox_model::{
     call::{LlmMessage, Reply},
@@ -30,17 +33,67 @@ const ERASED: &str = "[erased]";
 const SHORTEST: usize = 4;
 
 /// Rows that are looked at in one transaction.
-const BATCH: i64 = 200;
+const BATCH: u64 = 200;
 
 /// What was erased.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Erased {
     /// Rows that held something of it.
     pub rows: usize,
     /// Proposals that hold something of it and wait for a yes: they are decided first.
     pub waiting: usize,
-    /// Rows that hold something of it and could not be read without: they are as they were.
+    /// Rows that could not be read, or hold something of it and could not be read without: they are as they were.
     pub left: usize,
+}
+
+/// How far an erasure has come, and so where it goes on.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Erasing {
+    /// Tables that it is through with.
+    pub tables: usize,
+    /// Rows that it looked at.
+    pub looked: u64,
+    /// What it came to.
+    pub erased: Erased,
+    /// The key of the row that it looked at last in the next table, if it has begun with it.
+    after: Option<Vec<Key>>,
+}
+
+impl Erasing {
+    /// The tables that there are.
+    #[must_use]
+    pub fn all_tables() -> usize {
+        PLACES.len()
+    }
+
+    /// Whether it is through with all of them.
+    #[must_use]
+    pub fn is_over(&self) -> bool {
+        self.tables >= PLACES.len()
+    }
+}
+
+/// A part of the key of a row.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(untagged)]
+enum Key {
+    Number(i64),
+    Text(String),
+}
+
+impl FromSql for Key {
+    fn column_result(value: ValueRef<'_>) -> FromSqlResult<Self> {
+        i64::column_result(value).map(Self::Number).or_else(|_| String::column_result(value).map(Self::Text))
+    }
+}
+
+impl ToSql for Key {
+    fn to_sql(&self) -> rusqlite::Result<ToSqlOutput<'_>> {
+        match self {
+            Self::Number(number) => number.to_sql(),
+            Self::Text(text) => text.to_sql(),
+        }
+    }
 }
 
 /// What a column holds.
@@ -115,52 +168,70 @@ impl Engine {
     /// Takes texts, whatever their case, out of all that is kept of runs. A run that held one no longer replays as it was.
     ///
     /// # Errors
-    /// `too-short-to-erase`; what the database says. What is done until then stays done: doing it again goes on.
+    /// As [`Engine::erase_more`].
     pub async fn erase(&self, texts: &[String]) -> Result<Erased, EngineError> {
-        let texts: Vec<Vec<char>> = texts.iter().map(|text| folded(text.trim())).collect();
-        if texts.is_empty() || texts.iter().any(|text| text.len() < SHORTEST) {
-            let text = format!("each text has at least {SHORTEST} characters, or it is found everywhere");
-            return Err(Error::invalid("too-short-to-erase", text).into());
+        let mut so_far = Erasing::default();
+        while !so_far.is_over() {
+            so_far = self.erase_more(texts, so_far, |_, _| Ok(())).await?;
         }
-        let mut erased = Erased::default();
-        for place in &PLACES {
-            let keys = keys(&*self.database().snapshot()?, place)?;
-            let mut after: Option<Vec<Cell>> = None;
-            loop {
-                let (texts, keys, from) = (texts.clone(), keys.clone(), after.take());
-                let work = move |conn: &Connection| batch(conn, place, &keys, from.as_deref(), &texts);
-                let (done, last) = self.committer().commit(work).await?;
-                erased.rows += done.rows;
-                erased.waiting += done.waiting;
-                erased.left += done.left;
-                match last {
-                    Some(last) => after = Some(last),
-                    None => break,
-                }
-            }
-        }
-        Ok(erased)
+        Ok(so_far.erased)
     }
+
+    /// Takes texts out of some more of it, from where it had come to. How far it has come then; `keep` writes that down in the
+    /// same transaction.
+    ///
+    /// # Errors
+    /// `too-short-to-erase`; what the database says. What was done before stays done.
+    pub async fn erase_more(
+        &self,
+        texts: &[String],
+        mut so_far: Erasing,
+        keep: impl FnOnce(&Connection, &Erasing) -> Result<(), EngineError> + Send + 'static,
+    ) -> Result<Erasing, EngineError> {
+        let texts = wanted(texts)?;
+        let work = move |conn: &Connection| {
+            if let Some(place) = PLACES.get(so_far.tables) {
+                batch(conn, place, &texts, &mut so_far)?;
+            }
+            keep(conn, &so_far)?;
+            Ok::<_, EngineError>(so_far)
+        };
+        self.committer().commit(work).await
+    }
+
+    /// Refuses texts that would be found everywhere.
+    ///
+    /// # Errors
+    /// `too-short-to-erase`
+    pub fn check_texts(texts: &[String]) -> Result<(), EngineError> {
+        wanted(texts).map(drop)
+    }
+}
+
+/// Texts as they are looked for.
+fn wanted(texts: &[String]) -> Result<Vec<Vec<char>>, EngineError> {
+    let texts: Vec<Vec<char>> = texts.iter().map(|text| folded(text.trim())).collect();
+    if texts.is_empty() || texts.iter().any(|text| text.len() < SHORTEST) {
+        let text = format!("each text has at least {SHORTEST} characters, or it is found everywhere");
+        return Err(Error::invalid("too-short-to-erase", text).into());
+    }
+    Ok(texts)
 }
 
 /// The columns that tell rows of a table apart.
 fn keys(conn: &Connection, place: &Place) -> rusqlite::Result<Vec<String>> {
     let sql = "SELECT name FROM pragma_table_info(?1) WHERE pk > 0 ORDER BY pk";
-    conn.prepare(sql)?.query_map([place.table], |row| row.get(0))?.collect()
+    conn.prepare_cached(sql)?.query_map([place.table], |row| row.get(0))?.collect()
 }
 
-/// One batch of a table; the key of its last row, if there are more.
-fn batch(
-    conn: &Connection,
-    place: &Place,
-    keys: &[String],
-    after: Option<&[Cell]>,
-    texts: &[Vec<char>],
-) -> Result<(Erased, Option<Vec<Cell>>), EngineError> {
+/// One batch of a table, from where it had come to.
+fn batch(conn: &Connection, place: &Place, texts: &[Vec<char>], so_far: &mut Erasing) -> Result<(), EngineError> {
+    let keys = keys(conn, place)?;
     let key = keys.join(", ");
     let columns: Vec<&str> = place.columns.iter().map(|(column, _)| *column).collect();
     let marks = |count: usize| vec!["?"; count].join(", ");
-    let from = after.map_or_else(String::new, |_| format!("WHERE ({key}) > ({})", marks(keys.len())));
+    let after = so_far.after.take();
+    let from = after.as_ref().map_or_else(String::new, |_| format!("WHERE ({key}) > ({})", marks(keys.len())));
     let waits = if place.table == "engine_proposal" { "state = 'waiting'" } else { "0" };
     let sql = format!(
         "SELECT {key}, {waits}, {} FROM {} {from} ORDER BY {key} LIMIT {BATCH}",
@@ -169,11 +240,11 @@ fn batch(
     );
     let mut statement = conn.prepare_cached(&sql)?;
     let mut rows = statement.query(rusqlite::params_from_iter(after.unwrap_or_default()))?;
-    let (mut erased, mut last, mut seen) = (Erased::default(), None, 0);
+    let (mut last, mut seen) = (None, 0);
     let mut updates = Vec::new();
     while let Some(row) = rows.next()? {
         seen += 1;
-        let id: Vec<Cell> = (0..keys.len()).map(|at| row.get(at)).collect::<Result<_, _>>()?;
+        let id: Vec<Key> = (0..keys.len()).map(|at| row.get(at)).collect::<Result<_, _>>()?;
         last = Some(id.clone());
         let (mut set, mut left) = (Vec::new(), false);
         for (at, (column, form)) in place.columns.iter().enumerate() {
@@ -184,25 +255,32 @@ fn batch(
                 Cleaned::Untouched => {}
             }
         }
-        erased.left += usize::from(left);
+        so_far.erased.left += usize::from(left);
         if set.is_empty() {
             continue;
         }
         // What waits is applied exactly as it was shown, or not at all.
         if row.get(keys.len())? {
-            erased.waiting += 1;
+            so_far.erased.waiting += 1;
             continue;
         }
-        erased.rows += 1;
+        so_far.erased.rows += 1;
         updates.push((id, set));
     }
     for (id, set) in updates {
         let assigned: Vec<String> = set.iter().map(|(column, _)| format!("{column} = ?")).collect();
         let sql = format!("UPDATE {} SET {} WHERE ({key}) = ({})", place.table, assigned.join(", "), marks(keys.len()));
-        let values = set.into_iter().map(|(_, cell)| cell).chain(id);
-        conn.prepare_cached(&sql)?.execute(rusqlite::params_from_iter(values))?;
+        let cells = set.iter().map(|(_, cell)| cell as &dyn ToSql);
+        conn.prepare_cached(&sql)?
+            .execute(rusqlite::params_from_iter(cells.chain(id.iter().map(|part| part as &dyn ToSql))))?;
     }
-    Ok((erased, last.filter(|_| seen == BATCH)))
+    so_far.looked += seen;
+    if seen == BATCH {
+        so_far.after = last;
+    } else {
+        so_far.tables += 1;
+    }
+    Ok(())
 }
 
 /// What became of a cell.
@@ -211,7 +289,7 @@ enum Cleaned {
     Untouched,
     /// It had, and is without them now.
     Clean(Cell),
-    /// It has, and the program could not read it without them.
+    /// It cannot be read, or has some and the program could not read it without them.
     Left,
 }
 
@@ -220,7 +298,8 @@ fn cleaned(cell: &Cell, form: Form, texts: &[Vec<char>]) -> Result<Cleaned, Engi
     let of = |clean: Option<String>| clean.map_or(Cleaned::Untouched, |text| Cleaned::Clean(Cell::Text(text)));
     Ok(match (cell, form) {
         (Cell::Blob(bytes), Form::Packed(reads)) => {
-            let mut json: Json = unpack(bytes)?;
+            // Nobody can read one that is damaged, and it keeps the others from nothing.
+            let Ok(mut json) = unpack::<Json>(bytes) else { return Ok(Cleaned::Left) };
             match scrub_own(&mut json, "", texts) {
                 false => Cleaned::Untouched,
                 // What could not be read before is no worse now.

@@ -1,7 +1,7 @@
 //! What somebody may read of records that something is about, where the records are: their rights are asked once for each
 //! model, however many records there are, and once more where not all is for them.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use triggerbox_model::{
     call::{Answer, Call, DomainSource, Operand, Operation, Page, Term},
@@ -10,8 +10,9 @@ use triggerbox_model::{
 };
 use triggerbox_store::{db::DbError, session::Session};
 
-use super::Engine;
+use super::{Engine, lock};
 use crate::{
+    clock::millis,
     error::EngineError,
     people,
     proposals::{Proposal, ProposalState},
@@ -23,6 +24,63 @@ const SEARCHED: usize = 1_000;
 
 /// Proposals that are read at once.
 const BATCH: u32 = 100;
+
+/// For so long, in milliseconds, a page that renews itself is not asked about again.
+const REMEMBERED: i64 = 10_000;
+
+/// Answers that are remembered at most.
+const MOST: usize = 20_000;
+
+tokio::task_local! {
+    static RENEWS: ();
+}
+
+/// Shows again what was shown a moment ago: of an Odoo server is asked only what it did not answer of late. For what changes
+/// nothing.
+pub async fn renewing<T>(work: impl Future<Output = T>) -> T {
+    RENEWS.scope((), work).await
+}
+
+/// What an Odoo server said of late of who may read what.
+#[derive(Debug, Default)]
+pub(super) struct Told {
+    /// What the backend had forgotten by then.
+    forgotten: u64,
+    /// By user and model: of each record, and of number 0, which is the model itself, whether they may read it, and when that
+    /// was said.
+    answers: HashMap<(Id, String), HashMap<Id, (bool, i64)>>,
+    count: usize,
+}
+
+impl Told {
+    /// Forgets all of it, if the backend has forgotten something meanwhile.
+    fn as_of(&mut self, forgotten: u64) -> &mut Self {
+        if self.forgotten != forgotten {
+            *self = Self { forgotten, ..Self::default() };
+        }
+        self
+    }
+
+    /// What is known of these records; none: not of all of them.
+    fn of(&self, user: Id, model: &str, ids: &BTreeSet<Id>, now: i64) -> Option<Option<BTreeSet<Id>>> {
+        let known = self.answers.get(&(user, model.to_owned()))?;
+        let of = |id: Id| known.get(&id).filter(|(_, at)| (0..REMEMBERED).contains(&(now - at))).map(|(may, _)| *may);
+        let is_open = of(0)?;
+        let each = ids.iter().map(|id| Some((*id, of(*id)?))).collect::<Option<Vec<_>>>()?;
+        Some(is_open.then(|| each.into_iter().filter(|(_, may)| *may).map(|(id, _)| id).collect()))
+    }
+
+    fn keep(&mut self, user: Id, model: &str, ids: &BTreeSet<Id>, readable: Option<&BTreeSet<Id>>, now: i64) {
+        if self.count + ids.len() >= MOST {
+            *self = Self { forgotten: self.forgotten, ..Self::default() };
+        }
+        let known = self.answers.entry((user, model.to_owned())).or_default();
+        let each = ids.iter().map(|id| (*id, readable.is_some_and(|readable| readable.contains(id))));
+        for (id, may) in each.chain([(0, readable.is_some())]) {
+            self.count += usize::from(known.insert(id, (may, now)).is_none());
+        }
+    }
+}
 
 /// What somebody may read of the records that were asked about.
 #[derive(Debug, Clone)]
@@ -140,6 +198,18 @@ impl Engine {
         model: &str,
         ids: &BTreeSet<Id>,
     ) -> Result<Option<BTreeSet<Id>>, EngineError> {
+        let Some(backend) = self.odoo() else { return self.asked(user, model, ids).await };
+        let (now, forgotten) = (millis(self.clock().now()), backend.forgotten());
+        let known = || lock(&self.inner.told).as_of(forgotten).of(user, model, ids, now);
+        if let Some(known) = RENEWS.try_with(|()| ()).ok().and_then(|()| known()) {
+            return Ok(known);
+        }
+        let readable = self.asked(user, model, ids).await?;
+        lock(&self.inner.told).as_of(forgotten).keep(user, model, ids, readable.as_ref(), now);
+        Ok(readable)
+    }
+
+    async fn asked(&self, user: Id, model: &str, ids: &BTreeSet<Id>) -> Result<Option<BTreeSet<Id>>, EngineError> {
         let all: Vec<Id> = ids.iter().copied().collect();
         let call = Call::HasAccess { model: model.to_owned(), ids: all.clone(), operation: Operation::Read };
         if let Some(Answer::Flag(true)) = self.told(user, call).await? {

@@ -4,8 +4,9 @@ use std::time::Duration;
 
 use guest_artifacts::{CONTRACT_CHECK, Guest, HIGH_VALUE_ORDER, LEAD_SCORING};
 use triggerbox_automation::{
-    Clock, Config,
+    Clock, Config, EngineError,
     config::{Journal, Retention},
+    engine::Erasing,
     pace,
     replay::{Verdict, replay},
     retention,
@@ -13,6 +14,7 @@ use triggerbox_automation::{
 };
 use triggerbox_model::{
     call::Call,
+    error::Error,
     event::Trigger,
     value::{Id, RecordRef, Value},
 };
@@ -258,6 +260,38 @@ fn runs_go_on_whatever_is_erased_from_them() {
         "{staged}"
     );
     assert_eq!(recording.event.records, [lead]);
+}
+
+#[test]
+fn an_erasure_goes_on_where_it_was_cut_short() {
+    let world = World::new();
+    let fill = |conn: &rusqlite::Connection| {
+        let sql =
+            "INSERT INTO engine_log (at, rule, run, attempt, level, message) VALUES (0, 'r', ?1, 1, 1, 'of Zoe Cedar')";
+        (0..450).try_for_each(|run| conn.execute(sql, [run]).map(drop))?;
+        let sql = "INSERT INTO engine_seen (scope, key, at, answer) VALUES ('s', ?1, 0, '{\"to\":\"Zoe Cedar\"}')";
+        (0..450).try_for_each(|key| conn.execute(sql, [format!("key {key}")]).map(drop))?;
+        Ok::<_, DbError>(())
+    };
+    block_on(world.engine.committer().commit(fill)).unwrap();
+    let texts = ["zoe cedar".to_owned()];
+    let mut so_far = Erasing::default();
+    let mut steps = 0;
+    while !so_far.is_over() {
+        // What was kept of it is all that the next one knows, and a step that cannot be kept is not done.
+        let kept = serde_json::to_string(&so_far).unwrap();
+        let refuse = |_: &rusqlite::Connection, _: &Erasing| Err::<(), EngineError>(Error::invalid("no", "no").into());
+        block_on(world.engine.erase_more(&texts, serde_json::from_str(&kept).unwrap(), refuse)).unwrap_err();
+        let next = serde_json::from_str(&kept).unwrap();
+        so_far = block_on(world.engine.erase_more(&texts, next, |_, _| Ok(()))).unwrap();
+        steps += 1;
+    }
+    assert_eq!((so_far.erased.rows, so_far.erased.left), (900, 0), "each once");
+    assert!(steps == Erasing::all_tables() + 4 && so_far.looked < 1_000, "{steps} {so_far:?}");
+    let conn = world.engine.database().snapshot().unwrap();
+    let sql = "SELECT (SELECT count(*) FROM engine_log WHERE message = 'of [erased]') \
+               + (SELECT count(*) FROM engine_seen WHERE answer = '{\"to\":\"[erased]\"}')";
+    assert_eq!(conn.query_row(sql, [], |row| row.get::<_, i64>(0)).unwrap(), 900);
 }
 
 // Shows: F129

@@ -11,7 +11,11 @@ use triggerbox_automation::{
     policy::{self, Part, Parts},
     retention, setting,
 };
-use triggerbox_llm::{config::Model, setting::ProviderSetting};
+use triggerbox_llm::{
+    BudgetSetting,
+    config::{Budgets, Model},
+    setting::ProviderSetting,
+};
 use triggerbox_model::value::Id;
 use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::{router::OpenApiRouter, routes};
@@ -22,7 +26,7 @@ use crate::{
     extract::{Asked, At, Body},
     people::audit,
     problem::{FoundWrong, Problem},
-    providers as kept, told,
+    providers as kept, shown, told,
 };
 
 /// The routes.
@@ -33,6 +37,7 @@ pub(super) fn routes() -> OpenApiRouter<App> {
         .routes(routes!(providers))
         .routes(routes!(set_provider, unset_provider))
         .routes(routes!(set_default_model, unset_default_model))
+        .routes(routes!(budgets, set_budgets, unset_budgets))
 }
 
 /// The policy: what nobody's script may do unless a rule grants it by name.
@@ -75,22 +80,22 @@ async fn policy(State(app): State<App>, _caller: Caller) -> Result<Json<PolicyVi
 #[utoipa::path(put, path = "/api/v1/settings/policy", tag = "settings", request_body = Parts,
     responses((status = 204), Problem))]
 async fn set_policy(State(app): State<App>, caller: Caller, Body(parts): Body<Parts>) -> Result<StatusCode, Problem> {
-    keep_policy(&app, caller.user, parts).await?;
+    keep_policy(&app, caller.user, parts, None).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 
 /// Take back what was set of the policy: it is as the configuration file says, and else as by default.
 #[utoipa::path(delete, path = "/api/v1/settings/policy", tag = "settings", responses((status = 204), Problem))]
 async fn unset_policy(State(app): State<App>, caller: Caller) -> Result<StatusCode, Problem> {
-    keep_policy(&app, caller.user, Parts::default()).await?;
+    keep_policy(&app, caller.user, Parts::default(), None).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 
-/// Sets parts of the policy, and says in the audit log what is different then.
+/// Sets parts of the policy, and says in the audit log what is different then. `seen`: the version that they were chosen from.
 ///
 /// # Errors
-/// `setting-refused`, with what is wrong with which part; what the database says.
-pub(crate) async fn keep_policy(app: &App, by: Id, parts: Parts) -> Result<(), Problem> {
+/// `setting-refused`, with what is wrong with which part; `another-version`; what the database says.
+pub(crate) async fn keep_policy(app: &App, by: Id, parts: Parts, seen: Option<String>) -> Result<(), Problem> {
     let (fixed, file) = (&app.engine().config().fixed, app.config().name());
     let set_there = Part::ALL.into_iter().filter(|part| fixed.says(*part) && parts.says(*part));
     let set_there = set_there
@@ -104,12 +109,13 @@ pub(crate) async fn keep_policy(app: &App, by: Id, parts: Parts) -> Result<(), P
     app.write(move |conn| {
         let config = inner.engine().config();
         let was = policy::in_force(conn, config)?;
+        shown::is_still(seen.as_deref(), &told::whole_policy(&was))?;
         match parts == Parts::default() {
             true => setting::unset(conn, policy::NAME)?,
             false => setting::set(conn, policy::NAME, &parts, (by, at))?,
         }
         line.say(told::policy(&was, &policy::in_force(conn, config)?));
-        Ok::<_, EngineError>(())
+        Ok::<_, Problem>(())
     })
     .await
 }
@@ -214,7 +220,7 @@ async fn keep_so_long(
     Asked(Sure { sure }): Asked<Sure>,
     Body(kept): Body<Kept>,
 ) -> Result<StatusCode, Problem> {
-    let less = keep_retention(&app, caller.user, Some(kept.retention()?), sure).await?;
+    let less = keep_retention(&app, caller.user, Some(kept.retention()?), sure, None).await?;
     less.map_or(Ok(StatusCode::NO_CONTENT), |less| Err(less.into()))
 }
 
@@ -226,7 +232,7 @@ async fn keep_as_the_file_says(
     caller: Caller,
     Asked(Sure { sure }): Asked<Sure>,
 ) -> Result<StatusCode, Problem> {
-    let less = keep_retention(&app, caller.user, None, sure).await?;
+    let less = keep_retention(&app, caller.user, None, sure, None).await?;
     less.map_or(Ok(StatusCode::NO_CONTENT), |less| Err(less.into()))
 }
 
@@ -253,15 +259,16 @@ impl From<Less> for Problem {
 }
 
 /// Sets how long the past is kept; none: as the configuration file says. Nothing is set that keeps less, unless that is sure:
-/// what would be let go then is returned.
+/// what would be let go then is returned. `seen`: the version that it was chosen from.
 ///
 /// # Errors
-/// What the database says.
+/// `another-version`; what the database says.
 pub(crate) async fn keep_retention(
     app: &App,
     by: Id,
     keep: Option<Retention>,
     sure: bool,
+    seen: Option<String>,
 ) -> Result<Option<Less>, Problem> {
     let file = app.engine().config().retention;
     let (line, at) = (audit::here(), app.engine().clock().now());
@@ -275,10 +282,11 @@ pub(crate) async fn keep_retention(
     }
     app.write(move |conn| {
         let was = retention::kept(conn)?.unwrap_or(file);
+        shown::is_still(seen.as_deref(), &told::retention(&was))?;
         retention::set(conn, keep, (by, at))?;
         let source = if keep.is_some() { "" } else { "as the configuration file says: " };
         line.say(format!("{source}{}; before: {}", told::retention(&new), told::retention(&was)));
-        Ok::<_, EngineError>(())
+        Ok::<_, Problem>(())
     })
     .await?;
     Ok(None)
@@ -414,5 +422,59 @@ async fn set_default_model(
 #[utoipa::path(delete, path = "/api/v1/settings/default-model", tag = "settings", responses((status = 204), Problem))]
 async fn unset_default_model(State(app): State<App>, caller: Caller) -> Result<StatusCode, Problem> {
     kept::set_default_model(&app, &caller, None).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// What runs may use of language models together.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "kebab-case")]
+struct BudgetsView {
+    /// What is in force for runs that begin now: `root`, `rule-day` and `server-day`, each with `calls`, `tokens` and `cost`.
+    #[schema(value_type = Object)]
+    in_force: Budgets,
+    /// What the providers file says: nothing else can be set of these.
+    #[schema(value_type = Object)]
+    fixed: BudgetSetting,
+    /// What was set here; the others are as by default.
+    #[schema(value_type = Object)]
+    set: BudgetSetting,
+    /// Who set it (`res.users`); absent: nobody.
+    set_by: Option<Id>,
+    /// When.
+    set_at: Option<Timestamp>,
+}
+
+/// What runs may use of language models together: the budgets in force, and who says so.
+#[utoipa::path(get, path = "/api/v1/settings/budgets", tag = "settings",
+    responses((status = 200, body = BudgetsView), Problem))]
+async fn budgets(State(app): State<App>, _caller: Caller) -> Result<Json<BudgetsView>, Problem> {
+    let (set, by) = app.read(kept::kept_budgets).await?.map_or_else(Default::default, |kept| (kept.value, kept.set));
+    Ok(Json(BudgetsView {
+        in_force: kept::budgets(&app, &set),
+        fixed: kept::of_file(&app).said,
+        set,
+        set_by: by.map(|(by, _)| by),
+        set_at: by.map(|(_, at)| at),
+    }))
+}
+
+/// Set budgets, in place of all that were set before; the others are as by default. They are in force for runs that begin from now
+/// on; what was spent before counts.
+#[utoipa::path(put, path = "/api/v1/settings/budgets", tag = "settings",
+    request_body(content = Object, description = "`root`, `rule-day` and `server-day`, or some of them, each with `calls`, `tokens` and \
+    `cost` (euros)"), responses((status = 204), Problem))]
+async fn set_budgets(
+    State(app): State<App>,
+    caller: Caller,
+    Body(set): Body<BudgetSetting>,
+) -> Result<StatusCode, Problem> {
+    kept::set_budgets(&app, caller.user, set, None).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// Take back budgets that were set: they are as the providers file says, and else as by default.
+#[utoipa::path(delete, path = "/api/v1/settings/budgets", tag = "settings", responses((status = 204), Problem))]
+async fn unset_budgets(State(app): State<App>, caller: Caller) -> Result<StatusCode, Problem> {
+    kept::set_budgets(&app, caller.user, BudgetSetting::default(), None).await?;
     Ok(StatusCode::NO_CONTENT)
 }

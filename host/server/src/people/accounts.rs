@@ -6,7 +6,8 @@ use jiff::Timestamp;
 use rusqlite::{Connection, OptionalExtension, Row};
 use triggerbox_model::{error::Error, value::Id};
 
-use super::Role;
+use super::{Role, roles::scopes};
+use crate::tokens::Scope;
 
 pub(super) const TABLE: &str = "CREATE TABLE IF NOT EXISTS server_account (
     id INTEGER PRIMARY KEY AUTOINCREMENT,
@@ -16,7 +17,8 @@ pub(super) const TABLE: &str = "CREATE TABLE IF NOT EXISTS server_account (
     password TEXT,                       -- Argon2; none until the first one is set
     created INTEGER NOT NULL,
     disabled INTEGER                     -- since when it is
-) STRICT";
+) STRICT;
+CREATE INDEX IF NOT EXISTS server_account_user ON server_account (user)";
 
 /// Somebody who may sign in.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -97,6 +99,18 @@ pub fn list(conn: &Connection) -> rusqlite::Result<Vec<Account>> {
 pub fn from(conn: &Connection, login: &str, limit: u32) -> rusqlite::Result<Vec<Account>> {
     let sql = format!("{COLUMNS} WHERE login >= ? ORDER BY login LIMIT ?");
     conn.prepare_cached(&sql)?.query_map((login.trim(), limit), read)?.collect()
+}
+
+/// What the accounts of a user open together: nothing, where all of them are switched off. None: the user has no account.
+///
+/// # Errors
+/// What SQLite says.
+pub fn opened_for(conn: &Connection, user: Id) -> rusqlite::Result<Option<BTreeSet<Scope>>> {
+    let mut statement = conn.prepare_cached(&format!("{COLUMNS} WHERE user = ?"))?;
+    let all: Vec<Account> = statement.query_map([user], read)?.collect::<Result<_, _>>()?;
+    let on = all.iter().filter(|one| one.disabled.is_none());
+    let roles = on.flat_map(|one| &one.roles).copied().collect();
+    Ok((!all.is_empty()).then(|| scopes(&roles)))
 }
 
 /// Sets a password's hash.

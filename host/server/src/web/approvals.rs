@@ -96,7 +96,7 @@ fn row(one: &Proposal, zone: &TimeZone) -> Markup {
             td.name { (one.rule) }
             td.quiet { (what(one)) }
             td { (one.why) }
-            td { (standing(one.state)) }
+            td { (standing(one)) }
             td { @if let Some(at) = one.expires { (time(at, zone)) } }
         }
     }
@@ -125,14 +125,17 @@ fn word(state: ProposalState) -> &'static str {
     }
 }
 
-fn standing(state: ProposalState) -> Markup {
-    let class = match state {
+fn standing(one: &Proposal) -> Markup {
+    if one.yes_by.is_some() {
+        return badge("busy", "On its way");
+    }
+    let class = match one.state {
         ProposalState::Waiting => "wait",
         ProposalState::Approved => "good",
         ProposalState::Rejected => "bad",
         ProposalState::Expired | ProposalState::Stale | ProposalState::Recommended => "calm",
     };
-    badge(class, word(state))
+    badge(class, word(one.state))
 }
 
 pub(super) async fn show(State(app): State<App>, visitor: Visitor, At(run): At<i64>) -> Answer {
@@ -159,7 +162,8 @@ pub(super) async fn show(State(app): State<App>, visitor: Visitor, At(run): At<i
         _ => Vec::new(),
     };
     let expired = proposal.expires.is_some_and(|at| at <= app.engine().clock().now());
-    let people = names(&app, [summary.actor, summary.run_as].into_iter().chain(proposal.decided_by))?;
+    let people =
+        names(&app, [summary.actor, summary.run_as].into_iter().chain(proposal.decided_by).chain(proposal.yes_by))?;
     let person = |id: Id| people.get(&id).cloned().unwrap_or_default();
     let body = html! {
         div #live data-live {
@@ -170,10 +174,11 @@ pub(super) async fn show(State(app): State<App>, visitor: Visitor, At(run): At<i
                 Overtaken::Unknown(why) => p.banner.wait { "Whether its records changed meanwhile cannot be told: " (long(&sentence(why))) },
                 Overtaken::Since(_) => {},
             }
+            @if let Some(by) = proposal.yes_by { p.banner.wait role="status" { b { (person(by)) } " said yes: Odoo is asked to apply it, and its answer decides. Should that be lost, Odoo is asked whether it applied it." } }
             @if is_waiting && expired { p.banner.wait role="status" { "It has expired: nobody decided in time. Retry the run for a new proposal." } }
             section.card {
                 dl.facts {
-                    dt { "State" } dd { (standing(proposal.state)) }
+                    dt { "State" } dd { (standing(&proposal)) }
                     dt { "Automation" } dd { a href=(address(&["automations", &proposal.rule])) { (proposal.rule) } ", " a href=(address(&["runs", &run.to_string()])) { "run #" (run) } }
                     dt { "Caused by" } dd { (person(summary.actor)) }
                     dt { "With the rights of" } dd { (person(summary.run_as)) @if summary.superuser { " " (badge("red", "superuser")) } }

@@ -194,8 +194,10 @@ async fn around(app: &App, visitor: &Visitor, stored: &Stored) -> Result<(Markup
     let person = |id: Id| people.get(&id).cloned().unwrap_or_default();
     let to = |what: &str| address(&["automations", &rule.name, what]);
     let operates = visitor.may(Scope::Operate);
+    let rules = app.engine().rules()?;
+    let broken = rules.rule(&rule.name).ok().and_then(|armed| armed.broken.as_ref());
     let above = html! {
-        p { (standing(stored)) " " (trigger(&rule.trigger)) @if let Some(model) = &rule.model { " · " (model) } " · owned by " (person(stored.owner)) }
+        p { (standing(stored, broken)) " " (trigger(&rule.trigger)) @if let Some(model) = &rule.model { " · " (model) } " · owned by " (person(stored.owner)) }
         @if let Some(why) = &stored.paused { div.banner.wait role="status" { p { "It is paused and does not fire: " (long(why)) } } }
         @if operates {
             div.toolbar {

@@ -15,10 +15,11 @@ use triggerbox_automation::{
     runs::RunState,
     scripts::registry,
 };
+use triggerbox_model::error::Error;
 
 use super::{
-    page::{Answer, Page, Tab},
-    parts::{address, badge, empty, encoded, fitting, state, time},
+    page::{Answer, Page, Tab, sentence},
+    parts::{address, badge, empty, encoded, fitting, long, state, time},
     visitor::Visitor,
 };
 use crate::{app::App, extract::Asked, problem::Problem, tokens::Scope};
@@ -84,7 +85,9 @@ pub(super) async fn list(State(app): State<App>, visitor: Visitor, Asked(query):
     }
     let asked = query.clone();
     let Found { rows, next, any } = app.read(move |conn| find(conn, &asked)).await?;
-    let (lines, cut) = fitting(rows.iter().map(|row| line(row, &visitor)), MOST_BYTES);
+    let rules = app.engine().rules()?;
+    let broken = |row: &Row| rules.rule(&row.stored.rule.name).ok().and_then(|armed| armed.broken.as_ref());
+    let (lines, cut) = fitting(rows.iter().map(|row| line(row, broken(row), &visitor)), MOST_BYTES);
     // What has no room here is on the next page.
     let next = rows.get(lines.len()).filter(|_| cut > 0).map(|row| row.stored.rule.name.clone()).or(next);
     let next = next.map(|name| {
@@ -163,7 +166,7 @@ pub(super) fn asks_models(conn: &Connection, rule: &Rule) -> bool {
     rule.actions.iter().any(|action| imports(action).iter().any(|one| one == "llm"))
 }
 
-fn line(row: &Row, visitor: &Visitor) -> Markup {
+fn line(row: &Row, broken: Option<&Error>, visitor: &Visitor) -> Markup {
     let rule = &row.stored.rule;
     html! {
         tr {
@@ -175,7 +178,7 @@ fn line(row: &Row, visitor: &Visitor) -> Markup {
             td { (rule.model.as_deref().unwrap_or("none")) }
             td.quiet { (trigger(&rule.trigger)) }
             td.quiet { @for (at, action) in rule.actions.iter().enumerate() { @if at > 0 { " + " } (action.script.name) } }
-            td { (standing(&row.stored)) }
+            td { (standing(&row.stored, broken)) }
             td {
                 @if let Some((at, name)) = &row.last {
                     (state(RunState::ALL.into_iter().find(|state| state.name() == name).unwrap_or(RunState::Failed)))
@@ -191,12 +194,13 @@ pub(super) fn title(rule: &Rule) -> &str {
     if rule.title.is_empty() { &rule.name } else { &rule.title }
 }
 
-/// Whether it fires, and whether in earnest.
-pub(super) fn standing(stored: &Stored) -> Markup {
+/// Whether it fires, and whether in earnest. `broken`: why it cannot.
+pub(super) fn standing(stored: &Stored, broken: Option<&Error>) -> Markup {
     let rule = &stored.rule;
     html! {
         @if !rule.active { (badge("calm", "Off")) }
         @else if stored.paused.is_some() { (badge("wait", "Paused")) }
+        @else if let Some(why) = broken { (badge("bad", "Broken")) " " span.faint { (long(&sentence(&why.to_string()))) } }
         @else { (badge("good", "Active")) }
         @if rule.environment == Environment::Test { " " (badge("busy", "Test: commits nothing")) }
         @match rule.mode {

@@ -13,6 +13,7 @@ use axum::{
 use axum_extra::extract::cookie::{Cookie, CookieJar, SameSite};
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use reqwest::Url;
+use triggerbox_automation::engine::renewing;
 
 use super::{
     page::{Frame, Oops, Page, Said},
@@ -56,6 +57,9 @@ impl Names {
 
 /// How long browsers that came over TLS once come in no other way, in seconds: a year.
 const STRICT: &str = "max-age=31536000";
+
+/// The header of a page that renews itself.
+const RENEWS: &str = "x-renewal";
 
 /// The field that each form carries.
 pub(super) const FORM_TOKEN: &str = "form-token";
@@ -109,6 +113,7 @@ pub(super) async fn gate(State(gate): State<Gate>, request: Request, next: Next)
     let address = place(&gate.app, &request);
     let (uri, method) = (request.uri().clone(), request.method().clone());
     let secure = is_secure(&gate.app, request.headers());
+    let renews = method == Method::GET && request.headers().contains_key(RENEWS);
     let mut visitor = None;
     let mut guest = None;
     let names = Names::of(secure);
@@ -124,6 +129,7 @@ pub(super) async fn gate(State(gate): State<Gate>, request: Request, next: Next)
                     let line = Telling::of(visitor.deed(gate.action, what(&uri)), gate.app.engine().clock().now());
                     audited(&gate.app, &line, next.run(request)).await
                 }
+                None if renews => renewing(next.run(request)).await,
                 None => next.run(request).await,
             }
         }

@@ -2,16 +2,17 @@
 
 use axum::extract::State;
 use maud::{Markup, html};
-use triggerbox_automation::EngineError;
+use triggerbox_automation::{EngineError, engine::Erasing};
 
 use super::{
     form::Form,
     page::{Answer, Done},
-    parts::{address, confirmed, field, hidden_token},
+    parts::{address, confirmed, encoded, field, grouped, hidden_token, long, time},
     visitor::Visitor,
 };
 use crate::{
     app::App,
+    erasure::{self, Erasure},
     extract::At,
     people::audit,
     problem::Problem,
@@ -19,17 +20,26 @@ use crate::{
     vault::{self, Purpose},
 };
 
-/// Both parts of the settings.
-pub(super) fn cards(app: &App, visitor: &Visitor) -> Markup {
-    let written = app.vault().names();
-    html! {
+/// Secrets of one page.
+const SECRETS: usize = 40;
+
+/// Both parts of the settings; the secrets from this name on.
+///
+/// # Errors
+/// What the database says.
+pub(super) async fn cards(app: &App, visitor: &Visitor, from: &str) -> Result<Markup, Problem> {
+    let (written, erasures) = (app.vault().names(), app.read(erasure::open).await?);
+    let here = || written.iter().filter(|(name, _)| name.as_str() >= from);
+    let next = here().nth(SECRETS).map(|(name, _)| format!("/settings?secret={}#secrets", encoded(name)));
+    Ok(html! {
         section.card #secrets {
             h2 { "Secrets" }
             p.faint { "What signs webhooks, the keys of providers that are set here, and what scripts have put into their requests as " code { "${secret:NAME}" } ", by name. Written here, never shown again; encrypted in the database with the key of the configuration's " code { "web.key-file" } ". Those of the configuration file sign webhooks too." }
             ul {
                 @for name in app.config().secrets.keys().filter(|name| !written.contains_key(*name)) { li { code { (name) } " " span.faint { "in the configuration" } } }
-                @for (name, purpose) in &written { li { code { (name) } " " span.faint { (told(purpose)) " " } (confirmed(visitor, &address(&["settings", "secrets", name, "delete"]), "Delete", "What uses it is refused from now on.")) } }
+                @for (name, purpose) in here().take(SECRETS) { li { code { (name) } " " span.faint { (told(purpose)) " " } (confirmed(visitor, &address(&["settings", "secrets", name, "delete"]), "Delete", "What uses it is refused from now on.")) } }
             }
+            @if let Some(next) = next { p { a.button href=(next) { "More secrets" } } }
             @if app.vault().is_there() {
                 form method="post" action="/settings/secrets" autocomplete="off" {
                     (hidden_token(&visitor.key))
@@ -47,13 +57,25 @@ pub(super) fn cards(app: &App, visitor: &Visitor) -> Markup {
         }
         section.card #erase {
             h2 { "Erase one person" }
-            p.faint { "Takes texts, whatever their case, out of all that is kept of runs: requests, reports, logs, journals, conversations. Records are not touched. A run that held one no longer replays as it was." }
+            p.faint { "Takes texts, whatever their case, out of all that is kept of runs: requests, reports, logs, journals, conversations. Records are not touched. A run that held one no longer replays as it was. It is done in the background, and goes on after a restart; the " a href="/settings/audit?text=erasure-done" { "audit log" } " tells what came of it." }
             form method="post" action="/settings/erase" {
                 (hidden_token(&visitor.key))
                 (field("texts", "Texts", "One a line: name, e-mail address, telephone number.", &[], html! { textarea #texts name="texts" rows="3" required {} }))
                 (field("request", "By which request", "For the audit log; without the person's data.", &[], html! { input #request type="text" name="request" required; }))
                 button.danger type="submit" { "Erase" }
             }
+            div #erasing data-live[!erasures.is_empty()] { @for one in &erasures { (progress(one, visitor)) } }
+        }
+    })
+}
+
+/// How far an erasure has come.
+fn progress(one: &Erasure, visitor: &Visitor) -> Markup {
+    let (tables, looked) = (one.so_far.tables, grouped(one.so_far.looked));
+    html! {
+        p.banner.wait role="status" {
+            "By request " (long(&one.request)) ", since " (time(one.began, &visitor.zone)) ": "
+            (tables) " of " (Erasing::all_tables()) " tables are done, " (looked) " rows were looked at."
         }
     }
 }
@@ -98,7 +120,7 @@ pub(super) async fn delete_secret(State(app): State<App>, At(name): At<String>) 
     Ok(Done::new("/settings", "The secret is deleted."))
 }
 
-pub(super) async fn erase(State(app): State<App>, form: Form) -> Answer<Done> {
+pub(super) async fn erase(State(app): State<App>, visitor: Visitor, form: Form) -> Answer<Done> {
     let texts: Vec<String> =
         form.raw("texts").lines().map(|line| line.trim().to_owned()).filter(|line| !line.is_empty()).collect();
     let request = form.some("request");
@@ -110,16 +132,9 @@ pub(super) async fn erase(State(app): State<App>, form: Form) -> Answer<Done> {
         )
         .into());
     }
-    // The line stands there before the first row is changed, and stays if the work is cut short.
+    // The line stands there before the first row is changed; another one tells what came of it.
     audit::say(format!("by request {request}: {} text(s)", texts.len()));
-    let erased = app.engine().erase(&texts).await?;
-    let mut left = match erased.waiting {
-        0 => String::new(),
-        count => format!(" {count} proposal(s) that wait for a yes hold it too: decide about them, then erase again."),
-    };
-    if erased.left > 0 {
-        let count = erased.left;
-        left += &format!(" {count} place(s) could not be read without it, and still hold it until they are let go.");
-    }
-    Ok(Done::new("/settings", format!("Erased from {} place(s).{left}", erased.rows)))
+    erasure::begin(&app, &texts, request, visitor.deed("", "")).await?;
+    let said = "It is being erased. How far that has come is told here, and what came of it in the audit log.";
+    Ok(Done::new("/settings#erase", said))
 }

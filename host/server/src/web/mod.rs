@@ -14,6 +14,7 @@ mod approvals;
 mod audit;
 mod automation;
 mod automations;
+mod budgets;
 mod domain_rows;
 mod form;
 mod gate;
@@ -143,6 +144,7 @@ pub fn routes() -> Vec<Route> {
         act("/settings/providers/{name}", Scope::Admin, "provider-changed", post(provider::save)),
         act("/settings/providers/{name}/delete", Scope::Admin, "provider-deleted", post(provider::delete)),
         act("/settings/default-model", Scope::Admin, "default-model-changed", post(providers::save_default)),
+        act("/settings/budgets", Scope::Admin, "budgets-changed", post(budgets::save)),
         act("/settings/tokens", Scope::Admin, "token-made", post(settings::create_token)),
         act("/settings/tokens/{id}/revoke", Scope::Admin, "token-revoked", post(settings::revoke_token)),
     ]

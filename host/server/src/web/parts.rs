@@ -13,7 +13,7 @@ use triggerbox_model::{
 };
 
 use super::visitor::Visitor;
-use crate::people::SessionKey;
+use crate::{people::SessionKey, shown};
 
 /// Texts from outside are shown up to this many characters; the rest is told to be there.
 const LONGEST: usize = 2_000;
@@ -48,6 +48,12 @@ pub(super) fn encoded(part: &str) -> String {
 #[must_use]
 pub(super) fn hidden_token(key: &SessionKey) -> Markup {
     html! { input type="hidden" name="form-token" value=(key.form_token()); }
+}
+
+/// The field by which a form says what it was made from.
+#[must_use]
+pub(super) fn hidden_version(version: &str) -> Markup {
+    html! { input type="hidden" name=(shown::FIELD) value=(version); }
 }
 
 /// A button that does one thing.

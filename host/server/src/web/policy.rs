@@ -17,13 +17,14 @@ use triggerbox_model::grants::GrantOperation;
 use super::{
     form::Form,
     page::{Answer, Done, Page, Tab, sentence},
-    parts::{badge, field, hidden_token},
+    parts::{badge, field, hidden_token, hidden_version, long},
     visitor::{Visitor, who_set},
 };
 use crate::{
     api::settings::keep_policy,
     app::App,
     problem::{FoundWrong, Problem},
+    shown, told,
 };
 
 /// What a part is called, and what it does.
@@ -67,22 +68,23 @@ pub(super) async fn card(app: &App, visitor: &Visitor) -> Result<Markup, Problem
                 @if let Some(kept) = &kept { (who_set(app, visitor, kept.set)?) }
             }
             dl.facts { @for part in Part::ALL {
-                dt { (label(part).0) " " (source(part)) } dd { (part.words(&policy)) " " code.faint { (part.name()) } }
+                dt { (label(part).0) " " (source(part)) } dd { (long(&part.words(&policy))) " " code.faint { (part.name()) } }
             } }
             @if Part::ALL.iter().all(|part| fixed.says(*part)) { p.faint { "The file says all of it." } }
-            @else { details { summary { b { "Change the policy" } } (form(app, visitor, &all, kept.is_some(), &[])) } }
+            @else { details { summary { b { "Change the policy" } } (form(app, visitor, &all, kept.is_some(), &shown::version(&told::whole_policy(&policy)), &[])) } }
         }
     })
 }
 
 /// What can be set, with what is wrong with it beside it.
-fn form(app: &App, visitor: &Visitor, shown: &Parts, is_set: bool, wrong: &[FoundWrong]) -> Markup {
+fn form(app: &App, visitor: &Visitor, shown: &Parts, is_set: bool, version: &str, wrong: &[FoundWrong]) -> Markup {
     let fixed = &app.engine().config().fixed;
     let of = |part: Part| wrong.iter().filter(move |one| one.place == part.name()).map(|one| sentence(&one.message));
     let open = |part: &Part| !fixed.says(*part) || of(*part).next().is_some();
     html! {
         form method="post" action="/settings/policy" {
             (hidden_token(&visitor.key))
+            (hidden_version(version))
             @for part in Part::ALL.into_iter().filter(open) {
                 input type="hidden" name="part" value=(part.name());
                 @let wrong: Vec<String> = of(part).collect();
@@ -132,12 +134,12 @@ pub(super) async fn save(State(app): State<App>, visitor: Visitor, form: Form) -
     let asked = if form.is_on("as-file") { Parts::default() } else { asked(&form)? };
     // What is as by default is not set: another default would count then.
     let parts = asked.clone().unlike(&app.engine().config().policy);
-    match keep_policy(&app, visitor.caller.user, parts).await {
+    match keep_policy(&app, visitor.caller.user, parts, form.some(shown::FIELD)).await {
         Ok(()) => {
             Ok(Done::new("/settings#policy", "It is in force, for each run that begins from now on.").into_response())
         }
         Err(problem) if !problem.details().findings.is_empty() => {
-            let form = self::form(&app, &visitor, &asked, false, &problem.details().findings);
+            let form = self::form(&app, &visitor, &asked, false, form.text(shown::FIELD), &problem.details().findings);
             let page = Page::new(Tab::Settings, "Policy", html! { section.card { (form) } });
             let page = page.under("Settings", "/settings").status(StatusCode::UNPROCESSABLE_ENTITY);
             Ok(page.into_response())

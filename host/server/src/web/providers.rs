@@ -56,6 +56,7 @@ pub(super) async fn card(app: &App, visitor: &Visitor) -> Result<Markup, Problem
     let default = config.find(None).map(|(provider, model)| format!("{}/{}", provider.name, model.name));
     let file = app.config().providers.as_ref().map(|path| path.display().to_string());
     let by_name = |name: &str| config.providers.iter().find(|one| one.name == name);
+    let budgets = super::budgets::part(app, visitor).await?;
     let mut sections = Vec::new();
     for provider in &of_file.providers {
         sections.push(one(&config, provider, heard.get(&provider.name), visitor, None));
@@ -92,7 +93,7 @@ pub(super) async fn card(app: &App, visitor: &Visitor) -> Result<Markup, Problem
             @if left > 0 { p { "And " (left) " more: " @for set in &kept { a href=(address(&["settings", "providers", &set.name])) { (set.name) } " " } } }
             p { a.button href="/settings/providers/_new" { "New provider" } }
             @if !config.providers.is_empty() { (default_form(app, visitor, &config, &of_file, set_default.map(|set| set.value))) }
-            @if services.is_some() { (budgets(&config)) }
+            @if services.is_some() { (budgets) }
             (secrets(&config))
         }
     })
@@ -179,21 +180,6 @@ fn one(
             } }
             @if let Some((more, _)) = set { (more) }
         }
-    }
-}
-
-/// What runs may use together.
-fn budgets(config: &Config) -> Markup {
-    let all = [
-        ("One event from outside, with all that follows from it", "budgets.root", &config.budgets.root),
-        ("One automation in a day", "budgets.rule-day", &config.budgets.rule_day),
-        ("All automations in a day", "budgets.server-day", &config.budgets.server_day),
-    ];
-    html! {
-        h3 { "Budgets" }
-        dl.facts { @for (label, key, budget) in all {
-            (fact(label, key, &format!("{} calls, {} tokens, €{:.2}", grouped(budget.calls), grouped(budget.tokens), budget.cost)))
-        } }
     }
 }
 

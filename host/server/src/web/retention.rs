@@ -10,14 +10,14 @@ use triggerbox_automation::{config::Retention, engine::Going, retention};
 use super::{
     form::Form,
     page::{Answer, Done, Page, Tab},
-    parts::{bytes, field, grouped, hidden_token},
+    parts::{bytes, field, grouped, hidden_token, hidden_version},
     visitor::{Visitor, who_set},
 };
 use crate::{
     api::settings::{LONGEST, Less, keep_retention},
     app::App,
     problem::Problem,
-    told,
+    shown, told,
 };
 
 /// What the form asks for.
@@ -45,6 +45,7 @@ pub(super) async fn card(app: &App, visitor: &Visitor) -> Result<Markup, Problem
             }
             form method="post" action="/settings/retention" {
                 (hidden_token(&visitor.key))
+                (hidden_version(&shown::version(&told::retention(&keep))))
                 div.two {
                     (ask("days", "Runs with everything that belongs to them, in days", "0: for ever.", &some(keep.days)))
                     (ask("journal-days", "Journals, in days", "0: as long as their runs.", &some(keep.journal_days)))
@@ -61,7 +62,7 @@ pub(super) async fn card(app: &App, visitor: &Visitor) -> Result<Markup, Problem
 
 pub(super) async fn save(State(app): State<App>, visitor: Visitor, form: Form) -> Answer<Response> {
     let keep = if form.is_on("as-file") { None } else { Some(asked(&form)?) };
-    match keep_retention(&app, visitor.caller.user, keep, form.is_on("sure")).await? {
+    match keep_retention(&app, visitor.caller.user, keep, form.is_on("sure"), form.some(shown::FIELD)).await? {
         None => Ok(Done::new("/settings#retention", "It is kept so long from now on.").into_response()),
         Some(less) => Ok(question(&visitor, &form, &less).into_response()),
     }
@@ -90,7 +91,7 @@ fn question(visitor: &Visitor, form: &Form, less: &Less) -> Page {
             form method="post" action="/settings/retention" {
                 (hidden_token(&visitor.key))
                 @if form.is_on("as-file") { input type="hidden" name="as-file" value="1"; }
-                @for name in NAMES { @if let Some(value) = form.some(name) { input type="hidden" name=(name) value=(value); } }
+                @for name in NAMES.into_iter().chain([shown::FIELD]) { @if let Some(value) = form.some(name) { input type="hidden" name=(name) value=(value); } }
                 button.danger type="submit" name="sure" value="1" { "Yes, keep less" } " "
                 a.button href="/settings#retention" { "No, leave it as it is" }
             }

@@ -13,7 +13,7 @@ use super::{
     automation::number,
     form::Form,
     page::{Answer, Done, Page, Tab},
-    parts::{action, address, badge, confirmed, encoded, field, hidden_token, time},
+    parts::{action, address, badge, confirmed, encoded, field, hidden_token, hidden_version, time},
     visitor::{Visitor, names},
 };
 use crate::{
@@ -22,6 +22,7 @@ use crate::{
     extract::{Asked, At},
     people::{Account, Role, accounts, audit, invites, sessions},
     problem::Problem,
+    shown,
     tokens::{self, Scope, Token},
     told,
 };
@@ -44,7 +45,7 @@ const PARTS: [(&str, &str); 8] = [
     ("limits", "Limits"),
 ];
 
-/// Which accounts and tokens.
+/// Which accounts, tokens and secrets.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
 pub(super) struct Query {
@@ -52,17 +53,23 @@ pub(super) struct Query {
     account: String,
     /// The token that the tokens begin with.
     token: Option<i64>,
+    /// The name that the secrets begin with.
+    secret: String,
 }
 
 pub(super) async fn show(State(app): State<App>, visitor: Visitor, Asked(query): Asked<Query>) -> Answer {
     let now = app.engine().clock().now();
     let (login, newest) = (query.account.clone(), query.token.unwrap_or(i64::MAX));
-    let (mut all, open, mut tokens) = app
+    let (mut all, open, mut tokens, opened) = app
         .read(move |conn| {
             let all = accounts::from(conn, &login, ACCOUNTS + 1)?;
             let counts = all.iter().map(|one| Ok((one.id, sessions::count(conn, one.id, now)?)));
             let counts: HashMap<i64, u32> = counts.collect::<rusqlite::Result<_>>()?;
-            Ok::<_, EngineError>((all, counts, tokens::back_from(conn, newest, TOKENS + 1)?))
+            let tokens = tokens::back_from(conn, newest, TOKENS + 1)?;
+            let users: BTreeSet<Id> = tokens.iter().map(|one| one.user).collect();
+            let opened = users.into_iter().map(|user| Ok((user, accounts::opened_for(conn, user)?)));
+            let opened: HashMap<Id, Option<BTreeSet<Scope>>> = opened.collect::<rusqlite::Result<_>>()?;
+            Ok::<_, EngineError>((all, counts, tokens, opened))
         })
         .await?;
     let next_account = beyond(&mut all, ACCOUNTS).map(|one| format!("/settings?account={}", encoded(&one.login)));
@@ -70,6 +77,7 @@ pub(super) async fn show(State(app): State<App>, visitor: Visitor, Asked(query):
     let people = names(&app, all.iter().map(|one| one.user).chain(tokens.iter().map(|one| one.user)))?;
     let name = |user: Id| people.get(&user).map_or("", String::as_str);
     let providers = super::providers::card(&app, &visitor).await?;
+    let keeping = super::keeping::cards(&app, &visitor, &query.secret).await?;
     let retention = super::retention::card(&app, &visitor).await?;
     let policy = super::policy::card(&app, &visitor).await?;
     let body = html! {
@@ -92,13 +100,13 @@ pub(super) async fn show(State(app): State<App>, visitor: Visitor, Asked(query):
             @if tokens.is_empty() { p.faint { "None. Programs that use the API carry one." } }
             @else { div.scroll tabindex="0" role="region" aria-label="Tokens" { table.stack {
                 thead { tr { th scope="col" { "Token" } th scope="col" { "Acts as" } th scope="col" { "For" } th scope="col" { "Made" } th scope="col" { "Good until" } th scope="col" { span.unseen { "Actions" } } } }
-                tbody { @for one in &tokens { (token(&visitor, one, name(one.user), now)) } }
+                tbody { @for one in &tokens { (token(&visitor, one, name(one.user), opened.get(&one.user).and_then(Option::as_ref), now)) } }
             } } }
             @if let Some(next) = &next_token { p { a.button href=(next) { "Older tokens" } } }
             details { summary { b { "New token" } } (new_token(&visitor)) }
         }
         (providers)
-        (super::keeping::cards(&app, &visitor))
+        (keeping)
         (retention)
         (policy)
         (super::standing::cards(&app))
@@ -125,11 +133,12 @@ fn account(visitor: &Visitor, one: &Account, name: &str, open: u32) -> Markup {
             }
             form method="post" action=(address(&["settings", "accounts", &one.id.to_string()])) {
                 (hidden_token(&visitor.key))
+                (hidden_version(&shown::version(&words(one))))
                 (roles(&one.roles, one.id))
                 (field(&format!("user-{}", one.id), "User", "Sign-in name or id of the user whose rights it has.", &[], html! {
                     input id=(format!("user-{}", one.id)) type="text" name="user" value=(one.user) required;
                 }))
-                div.field.row { input id=(format!("off-{}", one.id)) type="checkbox" name="disabled" value="1" checked[one.disabled.is_some()]; " " label for=(format!("off-{}", one.id)) { "Switched off: nobody signs in with it" } }
+                div.field.row { input id=(format!("off-{}", one.id)) type="checkbox" name="disabled" value="1" checked[one.disabled.is_some()]; " " label for=(format!("off-{}", one.id)) { "Switched off: nobody signs in with it, and tokens of its user are refused" } }
                 button.primary type="submit" { "Save" }
             }
             p.toolbar {
@@ -138,6 +147,11 @@ fn account(visitor: &Visitor, one: &Account, name: &str, open: u32) -> Markup {
             }
         }
     }
+}
+
+/// An account in words: whose rights it has, and what it may do.
+fn words(one: &Account) -> String {
+    told::account(&one.login, one.user, &one.roles, one.disabled.is_some())
 }
 
 fn roles(chosen: &BTreeSet<Role>, id: i64) -> Markup {
@@ -163,12 +177,17 @@ fn new_account(visitor: &Visitor) -> Markup {
     }
 }
 
-fn token(visitor: &Visitor, one: &Token, name: &str, now: Timestamp) -> Markup {
+/// A token, with what the accounts of its user open, if there are any.
+fn token(visitor: &Visitor, one: &Token, name: &str, opened: Option<&BTreeSet<Scope>>, now: Timestamp) -> Markup {
+    let holds = |scope: &Scope| opened.is_none_or(|opened| opened.contains(scope));
     html! {
         tr {
             th.name scope="row" { (one.name) }
             td { (name) }
-            td { @for scope in &one.scopes { (badge("calm", scope.name())) " " } }
+            td {
+                @for scope in one.scopes.iter().filter(|scope| holds(scope)) { (badge("calm", scope.name())) " " }
+                @if !one.scopes.iter().all(holds) { (badge("wait", "held back by the account")) }
+            }
             td { (time(one.created, &visitor.zone)) }
             td { @match one.expires { Some(at) if at <= now => { (badge("bad", "expired")) }, Some(at) => { (time(at, &visitor.zone)) }, None => { "revoked" } } }
             td { (confirmed(visitor, &address(&["settings", "tokens", &one.id.to_string(), "revoke"]), "Revoke", "Programs that carry it are refused from now on.")) }
@@ -182,7 +201,7 @@ fn new_token(visitor: &Visitor) -> Markup {
             (hidden_token(&visitor.key))
             div.two {
                 (field("token-name", "Name", "What it is for.", &[], html! { input #token-name type="text" name="name" required maxlength="100"; }))
-                (field("token-user", "Acts as", "Sign-in name or id of a user.", &[], html! { input #token-user type="text" name="user" required; }))
+                (field("token-user", "Acts as", "Sign-in name or id of a user. Where they have an account, it opens no more than the account's roles.", &[], html! { input #token-user type="text" name="user" required; }))
                 (field("days", "Good for days", "Empty: until it is revoked.", &[], html! { input #days type="text" inputmode="numeric" name="days" value="90"; }))
             }
             fieldset { legend { "For" } div.checks { @for scope in Scope::ALL {
@@ -267,15 +286,15 @@ pub(super) async fn change_account(
 ) -> Answer<Done> {
     let (user, roles) = (user(&app, form.text("user")).await?, chosen(&form)?);
     let disabled = form.is_on("disabled").then(|| app.engine().clock().now());
-    let line = audit::here();
+    let (seen, line) = (form.some(shown::FIELD), audit::here());
     app.write(move |conn| {
         let old = accounts::get(conn, id)??;
+        shown::is_still(seen.as_deref(), &words(&old))?;
         if user != old.user {
             lending(&visitor, user)?;
         }
         let now = told::account(&old.login, user, &roles, disabled.is_some());
-        let was = told::account(&old.login, old.user, &old.roles, old.disabled.is_some());
-        line.say(format!("{now}; before: {was}"));
+        line.say(format!("{now}; before: {}", words(&old)));
         accounts::change(conn, id, user, &roles, disabled)??;
         if disabled.is_some() {
             sessions::end_all(conn, id)?;

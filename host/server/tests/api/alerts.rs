@@ -12,11 +12,15 @@ use triggerbox_server::{
     Config,
     alerts::{self, Running, of_failures, standing},
     config::Secret,
+    people::Role,
     signature::{SIGNATURE, TIMESTAMP, check},
 };
 use triggerbox_store::db::DbError;
 
-use crate::world::{SAM, World, eventually};
+use crate::{
+    browser::Browser,
+    world::{ADMIN, SAM, World, eventually},
+};
 
 const SECRET: &str = "a secret of thirty-two characters";
 
@@ -145,6 +149,41 @@ async fn a_rule_of_a_user_who_left_is_trouble_once() {
     assert_eq!((found[0].kind, found[0].rule.as_str(), found.len()), ("owner-inactive", "greet", 1), "{found:?}");
     assert!(found[0].message.contains("had the rights of `sam`, who is archived"), "{found:?}");
     assert_eq!(found[0].since, since, "what was told after it is not told again");
+}
+
+// Shows: F022, F083
+#[tokio::test(flavor = "multi_thread")]
+async fn a_rule_whose_user_is_called_otherwise_is_shown_as_broken_and_told() {
+    let world = World::new().await;
+    let rule = "name = \"greet\"\nmodel = \"crm.lead\"\nrun-as = \"sam\"\ntrigger = { on = \"created\" }\n\
+                actions = [{ script = \"notify\", parameters = { text = \"x\" } }]";
+    world.rule(rule).await.good(201);
+    let admin = Browser::of(&world, ADMIN, &[Role::Administrator]).await;
+    let look = || {
+        let now = world.clock.now();
+        standing(&world.app, &world.app.engine().database().snapshot().unwrap(), &mut Running::new(), now).unwrap()
+    };
+    let called = async |login: &str| {
+        world.call("PATCH", &format!("/api/v1/records/res.users/{SAM}"), json!({ "login": login })).await.good(200);
+    };
+    for (login, is_broken) in [("sam", false), ("samuel", true), ("sam", false)] {
+        called(login).await;
+        let found = look();
+        assert_eq!(found.iter().any(|one| one.kind == "rule-broken" && one.rule == "greet"), is_broken, "{found:?}");
+        assert!(found.iter().all(|one| one.message.contains("there is no user `sam`")), "{found:?}");
+        for path in ["/automations", "/automations/greet"] {
+            let page = admin.page(path).await;
+            assert_eq!(
+                page.contains("badge bad\">Broken<") && page.contains("There is no user `sam`"),
+                is_broken,
+                "{path}: {page}"
+            );
+            assert_eq!(page.contains("badge good\">Active<"), !is_broken, "{path}: {page}");
+        }
+    }
+    called("samuel").await;
+    world.call("POST", "/api/v1/rules/greet/pause", json!({ "reason": "it is looked at" })).await.good(204);
+    assert_eq!(look(), [], "who paused it knows");
 }
 
 // Shows: F083, F088

@@ -18,7 +18,7 @@ use crate::{
     browser::Browser,
     model::ModelServer,
     pages::{RULE, upload, version},
-    world::{ADMIN, Answer, MANAGER, SCORE, World},
+    world::{ADMIN, Answer, MANAGER, SCORE, World, eventually},
 };
 
 /// A rule that asks a model, in one session for each record.
@@ -213,7 +213,13 @@ async fn each_change_through_a_page_leaves_its_line() {
     pages.done(&admin, "/settings/secrets", "/settings/secrets", &secret).await;
     pages.done(&admin, "/settings/secrets/{name}/delete", "/settings/secrets/shop/delete", &[]).await;
     let erase = [("texts", "Zoë Unforgettable"), ("request", "request 17")];
-    pages.done(&admin, "/settings/erase", "/settings/erase", &erase).await;
+    let before = newest(&world).await;
+    admin.done("/settings/erase", &erase).await;
+    // It is done in the background, and its end is told, too.
+    let both = async || Some(since(&world, before).await).filter(|lines| lines.len() == 2);
+    let lines = eventually(both).await;
+    assert!(one_line(&lines[..1], "erasure-done", "/settings/erase").starts_with("by request request 17: erased from"));
+    pages.tell("/settings/erase", one_line(&lines[1..], "person-erased", "/settings/erase"));
     let keep = [
         ("days", "30"),
         ("journal-days", "0"),
@@ -243,6 +249,13 @@ async fn each_change_through_a_page_leaves_its_line() {
     let default = "/settings/default-model";
     pages.done(&admin, default, default, &[("model", "second/large")]).await;
     assert_eq!(pages.told[default], "the first there is → second/large");
+    let budgets = [("server-day.calls", "7"), ("server-day.tokens", "8"), ("server-day.cost", "0.5")];
+    pages.done(&admin, "/settings/budgets", "/settings/budgets", &budgets).await;
+    assert!(
+        pages.told["/settings/budgets"].contains("server-day.calls: 2000 → 7"),
+        "{}",
+        pages.told["/settings/budgets"]
+    );
     pages.done(&admin, "/settings/providers/{name}/delete", "/settings/providers/second/delete", &[]).await;
     let token = [("name", "ci"), ("user", "maya"), ("scope", "read"), ("scope", "rules"), ("days", "1")];
     pages.done(&admin, "/settings/tokens", "/settings/tokens", &token).await;
@@ -466,6 +479,10 @@ async fn each_change_through_the_api_leaves_its_line() {
     assert!(told.contains("9 days; before: runs 90 days"), "{told}");
     let unset = api.done("DELETE", (kept.0, "/api/v1/settings/retention?sure=true"), none()).await;
     assert!(unset.starts_with("as the configuration file says: runs 90 days"), "{unset}");
+    let budgets = same("/api/v1/settings/budgets");
+    let root = json!({ "root": { "calls": 9, "tokens": 1_000_000, "cost": 5.0 } });
+    assert_eq!(api.done("PUT", budgets, root).await, "root.calls: 50 → 9");
+    assert_eq!(api.done("DELETE", budgets, none()).await, "root.calls: 9 → 50");
     let provider = ("/api/v1/settings/providers/{name}", "/api/v1/settings/providers/second");
     let model = json!({ "name": "large", "input-price": 1, "output-price": 2.5 });
     let mut setting = json!({ "kind": "openai", "base-url": "https://models.example/v1", "models": [model] });

@@ -20,7 +20,8 @@ use serde_json::{Value as Json, json};
 use tokio::{net::TcpListener, sync::mpsc::UnboundedReceiver, task::JoinSet};
 use triggerbox_automation::{
     Clock,
-    runs::{RunFilter, RunState},
+    proposals::ProposalState,
+    runs::{RunFilter, RunId, RunState},
     seen,
 };
 use triggerbox_model::{event::Trigger, value::Id};
@@ -92,6 +93,10 @@ pub(crate) struct Fake {
     refusals: Mutex<VecDeque<&'static str>>,
     /// Fields of leads that are not what they were.
     others: Mutex<BTreeMap<String, Json>>,
+    /// It says what it applied while this is free.
+    answers: Arc<tokio::sync::Mutex<()>>,
+    /// Its answers to those who may apply something are lost, and its ledger has these.
+    lost: Mutex<Option<Vec<String>>>,
 }
 
 impl Fake {
@@ -101,14 +106,36 @@ impl Fake {
         let (looks, rows, made, asked, ledger) = (none(), none(), none(), none(), none());
         let (leads, kept, sam) = (Mutex::default(), Mutex::default(), Mutex::default());
         let (applies, refusals, others) = (Mutex::default(), Mutex::default(), Mutex::default());
-        let fake = Self { outbox, looks, rows, made, asked, ledger, leads, kept, sam, applies, refusals, others };
+        let (answers, lost) = (Arc::default(), Mutex::default());
+        let fake = Self {
+            outbox,
+            looks,
+            rows,
+            made,
+            asked,
+            ledger,
+            leads,
+            kept,
+            sam,
+            applies,
+            refusals,
+            others,
+            answers,
+            lost,
+        };
         let fake = Arc::new(fake);
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let backend = backend(&listener, more);
         let shared = Arc::clone(&fake);
         tokio::spawn(http::serve(listener, move |request| {
             let reply = shared.answer(&request);
-            async { reply }
+            let held = request.path.ends_with("/ir.actions.server/run").then(|| Arc::clone(&shared.answers));
+            async move {
+                if let Some(answers) = held {
+                    drop(answers.lock().await);
+                }
+                reply
+            }
         }));
         (fake, backend)
     }
@@ -181,14 +208,21 @@ impl Fake {
                     let error = json!({ "name": name, "message": message, "debug": "" });
                     return Reply::new(422, "application/json", error.to_string().into_bytes());
                 }
+                if let Some(ledger) = self.lost.lock().unwrap().as_mut().filter(|_| !is_sam) {
+                    ledger.push(body["context"]["triggerbox_run"].as_str().unwrap_or_default().to_owned());
+                    return Reply::Nothing;
+                }
                 let done = json!({ "new": {}, "names": {}, "at": "2026-11-20 09:30:00" });
                 json!({ "triggerbox": 1, "again": false, "done": done })
             }
             "x_triggerbox_run/search_read" => {
                 self.ledger.fetch_add(1, Ordering::SeqCst);
+                let lost = self.lost.lock().unwrap();
+                let names = lost.iter().flatten().map(|run| format!("run {run}"));
+                let rows = names.map(|name| json!({ "x_name": name, "create_date": "2026-11-20 09:30:00" }));
                 match *self.outbox.lock().unwrap() {
                     Outbox::Away => return Reply::new(503, "text/html", b"<h1>Service Unavailable</h1>".to_vec()),
-                    _ => json!([]),
+                    _ => rows.collect(),
                 }
             }
             "crm.lead/search" if *self.outbox.lock().unwrap() == Outbox::Unreadable => json!([7]),
@@ -690,12 +724,9 @@ async fn whose_leads_wait_for_a_yes_is_asked_of_odoo_once_for_each_hundred_of_th
 // Shows: F035
 #[tokio::test(flavor = "multi_thread")]
 async fn what_odoo_refuses_whoever_says_yes_is_not_sent() {
-    let (fake, backend) = Fake::start("poll = 86400\n[[user]]\nlogin = 'sam'\nkey = { env = 'SAM' }").await;
+    let (fake, backend) = Fake::start(WITH_SAM).await;
     let world = World::on_odoo(backend).await;
-    let asking = TOUCH.replace("created", "manual").replace("[[actions]]", "mode = \"approve\"\n[[actions]]");
-    world.rule(&asking).await.good(201);
-    *fake.leads.lock().unwrap() = (vec![7], vec![7]);
-    let run = world.app.engine().fire("touch", ADMIN, Trigger::Manual, vec![7]).await.unwrap()[0];
+    let run = asking(&fake, &world).await;
     let sam = world.token(SAM, &[Scope::Read, Scope::Approve]).await;
     let path = format!("/api/v1/approvals/{run}");
     let yes = async || {
@@ -726,16 +757,72 @@ async fn what_odoo_refuses_whoever_says_yes_is_not_sent() {
     assert_eq!(world.get(&path).await.good(200)["state"], "approved");
 }
 
-// Shows: F125
-#[tokio::test(flavor = "multi_thread")]
-async fn what_changed_there_meanwhile_is_told_before_somebody_decides() {
-    let (fake, backend) = Fake::start("poll = 86400\n[[user]]\nlogin = 'sam'\nkey = { env = 'SAM' }").await;
-    let world = World::on_odoo(backend).await;
+/// A run that wants to change lead 7, which a fake Odoo has, and waits for a yes.
+async fn asking(fake: &Fake, world: &World) -> RunId {
     let asking = TOUCH.replace("created", "manual").replace("[[actions]]", "mode = \"approve\"\n[[actions]]");
     world.rule(&asking).await.good(201);
     *fake.leads.lock().unwrap() = (vec![7], vec![7]);
     let run = world.app.engine().fire("touch", ADMIN, Trigger::Manual, vec![7]).await.unwrap()[0];
     assert_eq!(world.ended(run).await["state"], "waiting-approval");
+    run
+}
+
+const WITH_SAM: &str = "poll = 86400\n[[user]]\nlogin = 'sam'\nkey = { env = 'SAM' }";
+
+// Shows: F125
+#[tokio::test(flavor = "multi_thread")]
+async fn a_yes_is_done_though_whoever_said_it_goes_away() {
+    let (fake, backend) = Fake::start(WITH_SAM).await;
+    let world = World::on_odoo(backend).await;
+    let run = asking(&fake, &world).await;
+    let engine = world.app.engine();
+    let shown = engine.proposal(run).unwrap().unwrap().hash;
+    let answers = fake.answers.lock().await;
+    let sent = engine.clone();
+    let yes = tokio::spawn(async move { sent.approve(run, shown, SAM, "").await });
+    // It is asked whether Sam may, and does not answer before Sam is gone.
+    eventually(async || (!fake.applies.lock().unwrap().is_empty()).then_some(())).await;
+    yes.abort();
+    assert!(yes.await.unwrap_err().is_cancelled());
+    drop(answers);
+    let decided = async || engine.proposal(run).unwrap().filter(|one| one.state == ProposalState::Approved);
+    assert_eq!(eventually(decided).await.decided_by, Some(SAM));
+    assert_eq!(world.ended(run).await["state"], "succeeded");
+    assert_eq!(*fake.applies.lock().unwrap(), [SAM, ADMIN]);
+}
+
+// Shows: F125
+#[tokio::test(flavor = "multi_thread")]
+async fn what_became_of_a_yes_whose_answer_was_lost_is_found_out_by_itself() {
+    let (fake, backend) = Fake::start(WITH_SAM).await;
+    let world = World::on_odoo(backend).await;
+    let run = asking(&fake, &world).await;
+    let engine = world.app.engine();
+    let shown = engine.proposal(run).unwrap().unwrap().hash;
+    *fake.lost.lock().unwrap() = Some(Vec::new());
+    let error = engine.approve(run, shown, SAM, "fine").await.unwrap_err();
+    assert_eq!(error.code(), "outcome-unknown");
+    let admin = Browser::of(&world, ADMIN, &[Role::Administrator]).await;
+    for path in ["/approvals".to_owned(), format!("/approvals/{run}")] {
+        let page = admin.page(&path).await;
+        assert!(page.contains("On its way"), "{page}");
+    }
+    engine.tick_remote().await.unwrap();
+    let found = engine.proposal(run).unwrap().unwrap();
+    assert_eq!(
+        (found.state, found.decided_by, found.note.as_deref()),
+        (ProposalState::Approved, Some(SAM), Some("fine"))
+    );
+    assert_eq!(world.ended(run).await["state"], "succeeded");
+    assert!(!admin.page(&format!("/approvals/{run}")).await.contains("On its way"));
+}
+
+// Shows: F125
+#[tokio::test(flavor = "multi_thread")]
+async fn what_changed_there_meanwhile_is_told_before_somebody_decides() {
+    let (fake, backend) = Fake::start(WITH_SAM).await;
+    let world = World::on_odoo(backend).await;
+    let run = asking(&fake, &world).await;
     let sam = Browser::of(&world, SAM, &[Role::Approver]).await;
     let admin = Browser::of(&world, ADMIN, &[Role::Administrator]).await;
     let path = format!("/approvals/{run}");

@@ -1,14 +1,19 @@
 //! The pages: what an administrator does with them, and what nobody gets done with them.
 
+use std::sync::Arc;
+
 use guest_artifacts::{LEAD_SCORING, LOUD};
 use serde_json::json;
 use triggerbox_automation::EngineError;
 use triggerbox_sandbox::inspect::embed_manifest;
-use triggerbox_server::people::{Role, audit};
+use triggerbox_server::{
+    Config,
+    people::{Role, audit},
+};
 
 use crate::{
     browser::{Browser, encoded, isolated, sound},
-    world::{ADMIN, Answer, MANAGER, READER, SAM, SCORE, World},
+    world::{ADMIN, Answer, MANAGER, READER, SAM, SCORE, World, eventually},
 };
 
 pub(crate) fn component() -> Vec<u8> {
@@ -562,7 +567,7 @@ async fn the_box_of_a_record_is_for_those_who_may_read_it() {
         world.ended(more["runs"][0].as_i64().unwrap()).await;
     }
     let path = format!("/sessions/crm.lead/{lead}");
-    let admin = Browser::of(&world, ADMIN, &[Role::Reader]).await;
+    let admin = Browser::of(&world, ADMIN, &[Role::Administrator]).await;
     let page = admin.page(&path).await;
     assert!(page.contains("View all 12") && page.contains("Succeeded"), "{page}");
     let told = admin.send(admin.request("GET", &path).header("accept", "application/json")).await.good(200);
@@ -590,7 +595,7 @@ async fn the_box_of_a_record_is_for_those_who_may_read_it() {
 async fn open_pages_are_told_of_each_change() {
     let mut world = World::new().await;
     {
-        let admin = Browser::of(&world, ADMIN, &[Role::Reader]).await;
+        let admin = Browser::of(&world, ADMIN, &[Role::Administrator]).await;
         let mut live = admin.request("GET", "/live").send().await.unwrap();
         assert_eq!(live.headers()["content-type"], "text/event-stream");
         world.lead("Something new").await;
@@ -627,11 +632,11 @@ async fn accounts_and_tokens_are_made_changed_and_ended() {
     assert_eq!(maya.get("/account").await.status, 303, "signed out at once");
 
     let made =
-        admin.post("/settings/tokens", &[("name", "ci"), ("user", "maya"), ("scope", "read"), ("days", "1")]).await;
+        admin.post("/settings/tokens", &[("name", "ci"), ("user", "sam"), ("scope", "read"), ("days", "1")]).await;
     let secret = made.text().split("value=\"tb_").nth(1).unwrap().split('"').next().unwrap().to_owned();
     let token = format!("tb_{secret}");
     let me = world.get_as(&token, "/api/v1/me").await.good(200);
-    assert_eq!((&me["login"], &me["token"]["name"]), (&json!("maya"), &json!("ci")));
+    assert_eq!((&me["login"], &me["token"]["name"]), (&json!("sam"), &json!("ci")));
     assert!(!admin.page("/settings").await.contains(&secret), "shown once");
     let id = me["token"]["id"].as_i64().unwrap();
     admin.done(&format!("/settings/tokens/{id}/revoke"), &[]).await;
@@ -666,10 +671,52 @@ async fn secrets_are_written_and_one_person_is_erased() {
     assert_eq!(told.status, 400, "the log is never shortened");
     assert_eq!(admin.post("/settings/erase", &[("texts", "zoë"), ("request", "17")]).await.status, 400, "too short");
     admin.done("/settings/erase", &[("texts", "zoë unforgettable"), ("request", "request 17")]).await;
+    let told = erased(&admin).await;
+    assert!(told.contains("by request request 17: erased from ") && told.contains("account0"), "{told}");
     let page = admin.page(&run).await;
     assert!(!page.contains("Unforgettable") && page.contains("[erased]"), "{page}");
     let log = admin.page("/settings/audit?text=person-erased").await;
     assert!(log.contains("request 17") && !log.contains("Unforgettable"), "{log}");
+}
+
+/// The page that tells what came of an erasure, once it is over.
+async fn erased(admin: &Browser<'_>) -> String {
+    let over =
+        async || Some(admin.page("/settings/audit?text=erasure-done").await).filter(|log| log.contains("erased from"));
+    let log = eventually(over).await;
+    assert!(!admin.page("/settings").await.contains("tables are done"));
+    log
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_person_is_erased_though_the_server_ends_meanwhile() {
+    let mut world = World::new().await;
+    world.script(&LEAD_SCORING).await;
+    world.rule(SCORE).await.good(201);
+    let (_, runs) = world.lead("Zoë Unforgettable").await;
+    world.ended(runs[0]).await;
+    world.stop().await;
+    // What a server leaves that ended in the middle of it.
+    let left = |conn: &rusqlite::Connection| {
+        let so_far =
+            json!({ "tables": 0, "looked": 0, "erased": { "rows": 0, "waiting": 0, "left": 0 }, "after": null });
+        let sql = "INSERT INTO server_erasure (texts, request, who, user, address, began, so_far) \
+                   VALUES ('[\"zoë unforgettable\"]', 'request 18', 'maya', 3, '127.0.0.1', 0, ?)";
+        Ok::<_, EngineError>(conn.execute(sql, [so_far.to_string()])?)
+    };
+    world.app.write(left).await.unwrap();
+    let admin = Browser::of(&world, ADMIN, &[Role::Administrator]).await;
+    let cookie = admin.cookie("tb_session").unwrap();
+    let again = World::on(world.app.engine().database().clone(), Arc::clone(&world.clock), Config::default()).await;
+    let admin = Browser::new(&again);
+    admin.keep("tb_session", &cookie);
+    assert!(erased(&admin).await.contains("by request request 18"));
+    let page = admin.page(&format!("/runs/{}", runs[0])).await;
+    assert!(!page.contains("Unforgettable") && page.contains("[erased]"), "{page}");
+    let kept = |conn: &rusqlite::Connection| {
+        Ok::<_, EngineError>(conn.query_row("SELECT count(*) FROM server_erasure", [], |row| row.get::<_, i64>(0))?)
+    };
+    assert_eq!(again.app.read(kept).await.unwrap(), 0, "nothing of it is kept");
 }
 
 // Shows: F068

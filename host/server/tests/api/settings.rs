@@ -412,6 +412,28 @@ async fn where_models_are_switched_off_no_provider_that_is_set_is_asked() {
     assert!(page.contains("switched off where the server was started") && page.contains("not asked"), "{page}");
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn however_many_secrets_there_are_the_page_leads_to_each() {
+    let folder = tempfile::tempdir().unwrap();
+    let world = World::with(with_a_key(folder.path())).await;
+    let admin = Browser::of(&world, ADMIN, &[Role::Administrator]).await;
+    for number in 0..50 {
+        let name = format!("key-{number:02}");
+        admin.done("/settings/secrets", &[("name", &name), ("secret", "a secret of sixteen")]).await;
+    }
+    let long = format!("hr.{}", "x".repeat(100));
+    let many: Vec<_> = (100..300).map(|number| format!("{long}{number}")).collect();
+    world.call("PUT", POLICY, json!({ "guarded-models": many, "forbidden-models": many })).await.good(204);
+    let listed = |page: &str| page.matches("<li><code>key-").count();
+    let first = admin.page("/settings").await;
+    assert!(listed(&first) == 40 && first.contains("<code>key-39</code>"), "{first}");
+    let next = first.split(">More secrets<").next().unwrap().rsplit("href=\"").next().unwrap();
+    let next = next.split('"').next().unwrap();
+    assert_eq!(next, "/settings?secret=key-40#secrets");
+    let last = admin.page("/settings?secret=key-40").await;
+    assert!(listed(&last) == 10 && last.contains("<code>key-49</code>") && !last.contains("More secrets"), "{last}");
+}
+
 /// A form of a provider.
 fn form<'a>(name: &'a str, more: &[(&'a str, &'a str)]) -> Vec<(&'a str, &'a str)> {
     let all = [
@@ -542,6 +564,127 @@ async fn a_provider_is_set_on_its_page_with_what_is_wrong_beside_the_fields() {
     let page = admin.page("/settings").await;
     assert!((0..20).all(|number| page.contains(&format!("href=\"/settings/providers/many-{number}\""))), "{page}");
     refused(&admin.post(new, &form("second", &[])).await, &["20 providers at most"]);
+}
+
+// Shows: F023, F106
+#[tokio::test(flavor = "multi_thread")]
+async fn budgets_are_set_where_the_file_says_nothing() {
+    const BUDGETS: &str = "/api/v1/settings/budgets";
+    let server = ModelServer::start(|_, request| {
+        let done = !texts(request, "tool").is_empty();
+        Say::This(if done { json!("Done.") } else { update(lead_of(request)) })
+    });
+    let said = "\n[budgets]\nrule-day = { calls = 500, tokens = 10_000_000, cost = 50.0 }\n";
+    let config = triggerbox_llm::Config::parse(&format!("{}{said}", server.providers())).unwrap();
+    let clock: Arc<dyn triggerbox_llm::Clock> = Arc::new(triggerbox_llm::SystemClock);
+    let budgets = config.budgets.clone();
+    let models = triggerbox_llm::Models::live(config, &clock, &|_| Some("a-key-for-tests".to_owned())).unwrap();
+    let outside = Arc::new(triggerbox_llm::Services { models, web: None, budgets, clock });
+    let config = Config { providers: Some("/etc/triggerbox/providers.toml".into()), ..Config::default() };
+    let mut world = World::with_outside(config.clone(), Some(Arc::clone(&outside))).await;
+    let admin = Browser::of(&world, ADMIN, &[Role::Administrator]).await;
+    qualify(&world).await;
+    let budget = |calls: u64| json!({ "calls": calls, "tokens": 1_000_000, "cost": 5.0 });
+    let view = world.get(BUDGETS).await.good(200);
+    assert_eq!((&view["in-force"]["root"], &view["set"]), (&budget(50), &json!({})));
+    assert_eq!(view["fixed"], json!({ "rule-day": { "calls": 500, "tokens": 10_000_000, "cost": 50.0 } }));
+
+    // What the file says is changed there, though it says the default; what makes no sense is refused.
+    let refused = world.call("PUT", BUDGETS, json!({ "rule-day": budget(1), "root": budget(1 << 40) })).await;
+    assert_eq!(refused.code(422), "setting-refused");
+    let pair = |place: &str, code: &str| (place.to_owned(), code.to_owned());
+    assert_eq!(wrong(&refused.json()), [pair("rule-day", "set-in-file"), pair("root.calls", "out-of-range")]);
+    assert!(refused.text().contains("/etc/triggerbox/providers.toml"), "{}", refused.text());
+    for body in [json!({ "root": { "calls": 1 } }), json!({ "month": budget(1) }), json!({ "root": budget(1), "x": 1 })]
+    {
+        assert_eq!(world.call("PUT", BUDGETS, body).await.code(400), "bad-body");
+    }
+    let bad = [("root.calls", "-1"), ("root.tokens", "1"), ("root.cost", "1")];
+    assert_eq!(admin.post("/settings/budgets", &bad).await.status, 400);
+    assert_eq!(world.get(BUDGETS).await.good(200), view);
+
+    // It holds for the next run, and on the page.
+    world.call("PUT", BUDGETS, json!({ "root": budget(1) })).await.good(204);
+    let ended = run(&world).await;
+    assert!(ended.to_string().contains("limit-exceeded"), "{ended}");
+    let page = admin.page("/settings").await;
+    let part = page.split("id=\"budgets\"").nth(1).unwrap().split("</section>").next().unwrap();
+    for told in ["set here", "set in /etc/triggerbox/providers.toml", "default", "name=\"root.calls\" value=\"1\""] {
+        assert!(part.contains(told), "{told}: {part}");
+    }
+    assert!(!part.contains("name=\"rule-day.calls\""), "{part}");
+    let form = [
+        ("root.calls", "20"),
+        ("root.tokens", "1 000 000"),
+        ("root.cost", "5"),
+        ("server-day.calls", "2000"),
+        ("server-day.tokens", "40000000"),
+        ("server-day.cost", "200"),
+    ];
+    assert_eq!(admin.done("/settings/budgets", &form).await, "/settings#budgets");
+    let view = world.get(BUDGETS).await.good(200);
+    assert_eq!((&view["set"], &view["set-by"]), (&json!({ "root": budget(20) }), &json!(ADMIN)), "what differs");
+    assert_eq!(lines(&world, "budgets-changed").await[0].detail, "root.calls: 1 → 20");
+    assert_eq!(run(&world).await["state"], "succeeded");
+
+    // After a restart it is as before, until it is taken back.
+    world.stop().await;
+    let engine = triggerbox_automation::Config { outside: Some(outside), ..config.engine() };
+    let (database, clock) = (world.app.engine().database().clone(), Arc::clone(&world.clock));
+    let again = World::on_with_engine(database, clock, config, engine).await;
+    assert_eq!(again.app.engine().services().unwrap().budgets.root.calls, 20);
+    again.call("DELETE", BUDGETS, json!(null)).await.good(204);
+    assert_eq!(again.app.engine().services().unwrap().budgets.root.calls, 50);
+    assert_eq!(again.get(BUDGETS).await.good(200)["set"], json!({}));
+}
+
+// Shows: F106, F115
+#[tokio::test(flavor = "multi_thread")]
+async fn a_form_that_others_were_faster_than_changes_nothing() {
+    let world = World::new().await;
+    let admin = Browser::of(&world, ADMIN, &[Role::Administrator]).await;
+    let _reader = Browser::of(&world, READER, &[Role::Reader]).await;
+    let retention = |days: &'static str| {
+        [
+            ("days", days),
+            ("journal-days", "0"),
+            ("runs-per-rule", "0"),
+            ("bytes-per-rule", "0"),
+            ("deliveries-days", "9"),
+        ]
+    };
+    let user = READER.to_string();
+    let account = [("user", user.as_str()), ("role", "reader")];
+    for (path, first, later) in [
+        ("/settings/accounts/2", [&account[..], &[("disabled", "1")]].concat(), account.to_vec()),
+        (
+            "/settings/policy",
+            vec![("part", "forbidden-models"), ("forbidden-models", "hr.*")],
+            vec![("part", "forbidden-models"), ("forbidden-models", "")],
+        ),
+        ("/settings/retention", retention("400").to_vec(), retention("500").to_vec()),
+    ] {
+        let page = admin.page("/settings").await;
+        let form = page.split(&format!("action=\"{path}\"")).nth(1).unwrap().split("</form>").next().unwrap();
+        let version = form.split("name=\"version\" value=\"").nth(1).unwrap().split('"').next().unwrap();
+        let with = |fields: &[(&'static str, &str)]| -> Vec<(&'static str, String)> {
+            let version = [("version", version)];
+            fields.iter().chain(&version).map(|(name, value)| (*name, (*value).to_owned())).collect()
+        };
+        let post = async |fields: Vec<(&'static str, String)>| {
+            let fields: Vec<_> = fields.iter().map(|(name, value)| (*name, value.as_str())).collect();
+            admin.post(path, &fields).await
+        };
+        assert_eq!(post(with(&first)).await.status, 303, "{path}");
+        // Another tab still shows what was before.
+        let stale = post(with(&later)).await;
+        assert_eq!(stale.status, 409, "{path}: {}", stale.text());
+        assert!(stale.text().contains("another-version") && stale.text().contains("load the page again"), "{path}");
+    }
+    assert!(admin.page("/settings").await.contains("switched off"));
+    assert_eq!(world.get(POLICY).await.good(200)["set"], json!({ "forbidden-models": ["hr.*"] }));
+    assert_eq!(world.get("/api/v1/settings/retention").await.good(200)["in-force"]["days"], 400);
+    assert_eq!(lines(&world, "account-changed").await.len(), 1, "what was not done is not told");
 }
 
 #[tokio::test]

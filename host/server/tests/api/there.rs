@@ -176,6 +176,43 @@ async fn while_odoo_is_away_nobody_is_shown_what_only_it_can_tell() {
     browser.done("/automations/touch/pause", &[]).await;
 }
 
+// Shows: F105
+#[tokio::test(flavor = "multi_thread")]
+async fn a_page_that_renews_itself_does_not_ask_odoo_each_time_who_may_read_what() {
+    let (fake, world, [_, (there, shown)]) = two_leads().await;
+    let browser = Browser::of(&world, SAM, &[Role::Operator]).await;
+    let see = async |path: &str, header: &'static str| {
+        fake.sam.lock().unwrap().clear();
+        let answer = browser.send(browser.request("GET", path).header(header, "1")).await;
+        (answer.text().contains(&there.to_string()), !fake.sam.lock().unwrap().is_empty())
+    };
+    for path in ["/runs".to_owned(), format!("/runs/{shown}"), "/approvals".to_owned(), "/threads".to_owned()] {
+        let (read, renewed) = (async || see(&path, "x-other").await, async || see(&path, "x-renewal").await);
+        let leads = fake.leads.lock().unwrap().1.clone();
+        let (seen, asked) = read().await;
+        assert_eq!((seen || path == "/approvals", asked), (true, true), "{path}");
+        assert_eq!(renewed().await, (seen, false), "{path}");
+        // For ten seconds nothing else is shown; then, and whenever somebody asks for it, it is.
+        fake.leads.lock().unwrap().1.clear();
+        assert_eq!(renewed().await, (seen, false), "{path}");
+        world.clock.advance(Duration::from_secs(10));
+        assert_eq!(renewed().await, (false, true), "{path}");
+        fake.leads.lock().unwrap().1 = leads;
+        assert_eq!(read().await, (seen, true), "{path}");
+        assert_eq!(renewed().await, (seen, false), "{path}");
+        // What the backend forgets is forgotten here.
+        world.app.engine().odoo().unwrap().forget();
+        assert!(renewed().await.1, "{path}");
+    }
+
+    // What is done is never done by what was said earlier.
+    see("/runs", "x-other").await;
+    fake.leads.lock().unwrap().1.clear();
+    let path = format!("/runs/{shown}/cancel");
+    let cancel = browser.form(&path, &[]).header("x-renewal", "1");
+    assert_eq!(browser.send(cancel).await.status, 404);
+}
+
 // Shows: F131
 #[tokio::test(flavor = "multi_thread")]
 async fn the_form_counts_the_records_that_are_there() {

@@ -4,9 +4,12 @@ use std::time::Duration;
 
 use guest_artifacts::LEAD_SCORING;
 use serde_json::json;
-use triggerbox_server::tokens::Scope;
+use triggerbox_server::{people::Role, tokens::Scope};
 
-use crate::world::{ADMIN, SAM, SCORE, World};
+use crate::{
+    browser::Browser,
+    world::{ADMIN, SAM, SCORE, World},
+};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn no_route_of_the_api_answers_without_a_good_token() {
@@ -84,6 +87,35 @@ async fn tokens_are_made_shown_once_expire_and_are_revoked() {
         })
     });
     assert_eq!(none.await.unwrap(), 0, "no text of a token is kept");
+}
+
+// Shows: F104, F105
+#[tokio::test(flavor = "multi_thread")]
+async fn a_token_opens_no_more_than_the_account_of_its_user() {
+    let world = World::new().await;
+    let admin = Browser::of(&world, ADMIN, &[Role::Administrator]).await;
+    let token = world.token(SAM, &Scope::ALL).await;
+    let stop = async || world.call_as(&token, "POST", "/api/v1/stops", json!({ "reason": "so" })).await;
+    stop().await.good(204);
+    world.get_as(&token, "/api/v1/tokens").await.good(200);
+
+    let _sam = Browser::of(&world, SAM, &[Role::Operator]).await;
+    stop().await.good(204);
+    assert_eq!(world.get_as(&token, "/api/v1/tokens").await.code(403), "token-lacks-scope");
+    assert_eq!(world.get_as(&token, "/api/v1/me").await.good(200)["token"]["scopes"], json!(["read", "operate"]));
+    assert!(admin.page("/settings").await.contains("held back by the account"));
+
+    let save = async |fields: &[(&str, &str)]| {
+        let fields: Vec<_> = fields.iter().copied().chain([("user", "sam")]).collect();
+        admin.done("/settings/accounts/2", &fields).await
+    };
+    save(&[("role", "reader")]).await;
+    assert_eq!(stop().await.code(403), "token-lacks-scope");
+    world.get_as(&token, "/api/v1/me").await.good(200);
+    save(&[("role", "reader"), ("disabled", "1")]).await;
+    assert_eq!(world.get_as(&token, "/api/v1/me").await.code(401), "bad-token");
+    save(&[("role", "operator")]).await;
+    stop().await.good(204);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -103,6 +103,16 @@ impl World {
         Self::opened(database, clock, config, engine).await
     }
 
+    /// The same with an engine of other settings.
+    pub(crate) async fn on_with_engine(
+        database: Database,
+        clock: Arc<TestClock>,
+        config: Config,
+        engine: triggerbox_automation::Config,
+    ) -> Self {
+        Self::opened(database, clock, config, engine).await
+    }
+
     /// With leads on another server.
     pub(crate) async fn on_odoo(backend: Arc<triggerbox_odoo::Backend>) -> Self {
         Self::on_odoo_with(backend, Config::default()).await

@@ -22,7 +22,7 @@ const busy = (part) => part.contains(document.activeElement) && document.activeE
   || part.querySelector("details.confirm[open]");
 
 const renew = async () => {
-  const fresh = await page(location.href);
+  const fresh = await page(location.href, { headers: { "X-Renewal": "1" } });
   if (!fresh) return;
   for (const part of document.querySelectorAll("[data-live]")) {
     const other = fresh.getElementById(part.id);
@@ -38,17 +38,36 @@ const live = document.querySelector("[data-live]");
 if (live && "EventSource" in window) {
   let waiting = false;
   let again = false;
-  const events = new EventSource(live.dataset.live || "/live");
   const changed = async () => {
     if (waiting) { again = true; return; }
     waiting = true;
     do { again = false; await renew().catch(() => {}); } while (again);
     waiting = false;
   };
-  events.addEventListener("changed", changed);
-  // What changed before anybody listened, or while the connection was gone.
-  events.addEventListener("open", changed);
-  addEventListener("pagehide", () => events.close());
+  let events = null;
+  let timer = 0;
+  let failures = 0;
+  const rest = () => { clearTimeout(timer); events?.close(); events = null; };
+  const listen = () => {
+    if (events || document.hidden) return;
+    clearTimeout(timer);
+    events = new EventSource(live.dataset.live || "/live");
+    events.addEventListener("changed", changed);
+    // What changed before anybody listened, or while the connection was gone.
+    events.addEventListener("open", () => { failures = 0; changed(); });
+    // Where nobody answers, the browser asks again by itself; where something else than a stream is answered, by a server that is being
+    // stopped or by a proxy without one, it never does. Whoever is signed out meanwhile is led away by the page.
+    events.addEventListener("error", () => {
+      if (events?.readyState !== EventSource.CLOSED) return;
+      rest();
+      timer = setTimeout(async () => { await changed(); listen(); }, Math.min(60_000, 1_000 * 2 ** failures++));
+    });
+  };
+  // A stream is a connection, of which a browser has six for one server: nobody looks at a page that is out of sight.
+  document.addEventListener("visibilitychange", () => document.hidden ? rest() : listen());
+  addEventListener("pagehide", rest);
+  addEventListener("pageshow", listen);
+  listen();
 }
 
 for (const form of document.querySelectorAll("form[data-ask]")) {
