@@ -8,6 +8,8 @@ use triggerbox_model::error::{Error, ErrorKind};
 const OURS: &str = "TRIGGERBOX ";
 /// Somebody else holds the record for the moment.
 const BUSY: &str = "odoo-busy";
+/// So begins what it says of a domain, an order or a name that it cannot make sense of.
+const ASKED: [&str; 2] = ["Invalid ", "External ID not found"];
 /// Longest text that is taken over from Odoo, in characters.
 const LONGEST: usize = 500;
 
@@ -253,9 +255,10 @@ pub(crate) fn refused(status: u16, told: Told) -> OdooError {
         (500, "ValueError" | "KeyError" | "TypeError") if message.starts_with("Invalid field") => {
             Error::invalid("unknown-field", message)
         }
-        // So begins what it says of a domain or an order that it cannot make sense of. Whatever else fails in its own code may
-        // go better later: while it loads its modules anew, it does not find its models.
-        (500, "ValueError") if message.starts_with("Invalid ") => Error::invalid("bad-call", message),
+        // Whatever else fails in its own code may go better later: while it loads its modules anew, it does not find its models.
+        (500, "ValueError") if ASKED.iter().any(|said| message.starts_with(said)) => {
+            Error::invalid("bad-call", message)
+        }
         _ => return OdooError::Failed { status, class: told.name, message, traceback: told.debug },
     };
     OdooError::Refused(Refusal { error, traceback: told.debug })
