@@ -13,7 +13,7 @@ use triggerbox_automation::{
     matcher,
     rule::{Ground, Rule, Severity, check},
     state::tables,
-    timed::{self, Watch},
+    timed,
 };
 use triggerbox_model::{
     changes::{Change, ChangeKind, merge},
@@ -114,9 +114,9 @@ fn due(
 ) -> Result<Vec<Fire>, Error> {
     let mut fires = Vec::new();
     for armed in index.timed() {
-        let (Some(watch), Some(model)) = (Watch::of(&armed.rule), &armed.rule.model) else { continue };
+        let Some(model) = &armed.rule.model else { continue };
         let env = Env { now: until, ..env.clone() };
-        for (id, _) in timed::due(conn, &env, model, &watch, after, until).map_err(EngineError::into_error)? {
+        for (id, _) in timed::due(conn, &env, &armed.rule, after, until).map_err(EngineError::into_error)? {
             if matcher::record_holds(conn, &env, armed, model, id)? {
                 let tag = names.get(&armed.rule.name).cloned().unwrap_or_default();
                 fires.push((tag, RecordRef::new(model, id)));
