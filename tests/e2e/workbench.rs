@@ -1,6 +1,7 @@
 //! What developers and CI do with scripts: scenarios, exported runs, the linter's reports, watching.
 
 use std::{
+    collections::BTreeSet,
     fs,
     io::{BufRead, BufReader},
     path::Path,
@@ -449,10 +450,9 @@ fn findings_in_sarif_follow_its_schema() {
         let report: Json = serde_json::from_str(&ends(folder, 0, &["check", path, "--format", "sarif"])).unwrap();
         let results = report["runs"][0]["results"].as_array().unwrap();
         let uri = |result: &Json| result["locations"][0]["physicalLocation"]["artifactLocation"]["uri"].clone();
-        let uris: std::collections::BTreeSet<_> =
-            results.iter().map(|it| uri(it).as_str().unwrap().to_owned()).collect();
+        let uris: BTreeSet<_> = results.iter().map(|it| uri(it).as_str().unwrap().to_owned()).collect();
         let wanted = ["triggerbox.toml", "undescribed.wasm"].map(|name| format!("my%20scripts/%C3%A4%231%25/{name}"));
-        assert_eq!(uris, wanted.into(), "{path}");
+        assert_eq!(uris, BTreeSet::from(wanted), "{path}");
     }
 
     let results = reports.iter().flat_map(|report| report["runs"][0]["results"].as_array().unwrap());
