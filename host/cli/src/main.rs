@@ -9,11 +9,16 @@ mod text_file;
 use std::process::ExitCode;
 
 use clap::Parser;
+use mimalloc::MiMalloc;
 
 use crate::{
     args::{Cli, Command},
     exit::{Exit, Failure},
 };
+
+/// A change of many records asks for and gives back millions of small pieces of memory.
+#[global_allocator]
+static MEMORY: MiMalloc = MiMalloc;
 
 fn main() -> ExitCode {
     let command = Cli::parse().command;

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     call::{Activity, Command, Message},
+    shared::SharedText,
     value::{FieldValue, Id, RecordRef, Value},
 };
 
@@ -114,7 +115,7 @@ pub enum ChangeKind {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct FieldChange {
     /// The field.
-    pub field: String,
+    pub field: SharedText,
     /// Before; unset for a new record.
     pub old: Value,
     /// After; unset for a deleted record.
@@ -171,9 +172,9 @@ pub struct RecordDiff {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct FieldDiff {
     /// Technical name.
-    pub field: String,
+    pub field: SharedText,
     /// Label.
-    pub label: String,
+    pub label: SharedText,
     /// Value before.
     pub old: Value,
     /// Value after.
@@ -347,7 +348,7 @@ mod tests {
 
     fn change(kind: ChangeKind, fields: &[(&str, i32, i32)]) -> Change {
         let fields = fields.iter().map(|(name, old, new)| FieldChange {
-            field: (*name).to_owned(),
+            field: (*name).into(),
             old: Value::Integer(*old),
             new: Value::Integer(*new),
         });
@@ -376,8 +377,8 @@ mod tests {
                 name: "Chairs\u{1b}[31m".to_owned(),
                 kind: Some(ChangeKind::Updated),
                 fields: vec![FieldDiff {
-                    field: "priority".to_owned(),
-                    label: "Priority".to_owned(),
+                    field: "priority".into(),
+                    label: "Priority".into(),
                     old: Value::text("0"),
                     new: Value::text("2"),
                     old_text: "Low".to_owned(),

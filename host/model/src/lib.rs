@@ -16,6 +16,7 @@
 //! | [`grants`] | what a script may do, and who refused |
 //! | [`outbound`] | which requests to other services are granted |
 //! | [`manifest`] | `triggerbox.toml` |
+//! | [`shared`] | texts of which many copies are kept |
 
 pub mod allowance;
 pub mod call;
@@ -28,6 +29,7 @@ pub mod limits;
 pub mod manifest;
 pub mod outbound;
 pub mod schema;
+pub mod shared;
 pub mod text;
 pub mod time;
 pub mod value;

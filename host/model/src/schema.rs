@@ -198,7 +198,16 @@ impl Model {
     /// # Errors
     /// `unknown-field`, with the nearest name there is.
     pub fn field(&self, name: &str) -> Result<&Field, Error> {
-        self.fields.get(name).ok_or_else(|| {
+        self.named_field(name).map(|(_, field)| field)
+    }
+
+    /// A field, and its name as the model keeps it.
+    ///
+    /// # Errors
+    /// As [`Model::field`].
+    pub fn named_field(&self, name: &str) -> Result<(&str, &Field), Error> {
+        let found = self.fields.get_key_value(name).map(|(name, field)| (name.as_str(), field));
+        found.ok_or_else(|| {
             let hint = match nearest(name, self.fields.keys().map(String::as_str)) {
                 Some(near) => format!("; did you mean `{near}`?"),
                 None => String::new(),

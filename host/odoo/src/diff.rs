@@ -159,8 +159,8 @@ impl Words<'_> {
                     let record = self.record(model, *id);
                     record.kind.get_or_insert(ChangeKind::Updated);
                     record.fields.push(FieldDiff {
-                        field: method.clone(),
-                        label: format!("{method}()"),
+                        field: method.as_str().into(),
+                        label: format!("{method}()").into(),
                         old: Value::Unset,
                         new: Value::Pending,
                         old_text: String::new(),
@@ -235,8 +235,8 @@ impl Words<'_> {
         match record.fields.iter_mut().find(|changed| changed.field == name) {
             Some(changed) => (changed.new, changed.new_text) = (new, new_text),
             None => record.fields.push(FieldDiff {
-                field: name.to_owned(),
-                label: if field.string.is_empty() { name.to_owned() } else { field.string },
+                field: name.into(),
+                label: if field.string.is_empty() { name.into() } else { field.string.into() },
                 old: old.unwrap_or(Value::Pending),
                 new,
                 old_text,

@@ -273,7 +273,7 @@ fn fields(model: &Model, values: &Json) -> Result<Vec<FieldChange>, Error> {
             }
             json => value::from_json(&model.name, name, field.kind, json),
         };
-        changed.push(FieldChange { field: name.clone(), old: side(old)?, new: side(new)? });
+        changed.push(FieldChange { field: name.as_str().into(), old: side(old)?, new: side(new)? });
     }
     Ok(changed)
 }
@@ -332,7 +332,7 @@ mod tests {
             fields(&model, &json!({ field: pair }))
         };
         let changed = cut("tag_ids", LONGEST_TEXT).unwrap();
-        let told = FieldChange { field: "tag_ids".to_owned(), old: Value::Pending, new: Value::Ids(vec![7]) };
+        let told = FieldChange { field: "tag_ids".into(), old: Value::Pending, new: Value::Ids(vec![7]) };
         assert_eq!(changed, [told]);
         let known = cut("tag_ids", whole.len()).unwrap();
         assert!(matches!(&known[0].old, Value::Ids(ids) if ids.len() == 29_999));

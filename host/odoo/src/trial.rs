@@ -267,8 +267,9 @@ fn fields(model: &Model, old: &Map<String, Json>, new: &Map<String, Json>) -> Ve
             Some(old) => shown(model, name, field, old)?,
             None => (Value::Unset, String::new()),
         };
-        let label = if field.string.is_empty() { name.clone() } else { field.string.clone() };
-        Some(FieldDiff { field: name.clone(), label, old, new, old_text, new_text })
+        let label = if field.string.is_empty() { name } else { &field.string };
+        let (field, label) = (name.as_str().into(), label.as_str().into());
+        Some(FieldDiff { field, label, old, new, old_text, new_text })
     });
     diffs.filter(|diff| diff.old != Value::Unset || !is_empty(&diff.new)).collect()
 }

@@ -92,7 +92,7 @@ pub fn commit_in(conn: &Connection, env: &Env, changes: &ChangeSet) -> Result<Co
     }
     failpoint::hit("compared");
     let mut place = Place::committed();
-    let mut events = Vec::new();
+    let mut events: Vec<Vec<Change>> = Vec::new();
     let mut tracking = Tracking::default();
     let (home, mut here, mut options) = (env, env.clone(), Options::default());
     for (index, staged) in changes.effects.iter().enumerate() {
@@ -111,9 +111,9 @@ pub fn commit_in(conn: &Connection, env: &Env, changes: &ChangeSet) -> Result<Co
         writer.tracking = tracking;
         let done = effect::apply(&mut writer, staged)?;
         if let Some(asked) = &changes.left {
-            refuse_unasked(asked, &done, &events)?;
+            refuse_unasked(asked, &done, events.iter().flatten())?;
         }
-        events.extend(done.changes);
+        events.push(done.changes);
         tracking = std::mem::take(&mut writer.tracking);
         failpoint::hit("effect-applied");
         #[cfg(feature = "failpoints")]
@@ -122,15 +122,20 @@ pub fn commit_in(conn: &Connection, env: &Env, changes: &ChangeSet) -> Result<Co
     let mut writer = Writer::new(conn, env, &mut place);
     writer.undone_with_all = true;
     writer.tracking = tracking;
-    events.extend(writer.finish()?);
+    events.push(writer.finish()?);
     drop(writer);
-    let events = merge(events);
+    events.retain(|changes| !changes.is_empty());
+    // What changed at once is told once for each record already.
+    let events = match <[Vec<Change>; 1]>::try_from(events) {
+        Ok([changes]) => changes,
+        Err(events) => merge(events.into_iter().flatten()),
+    };
     let diff = diff::describe(conn, env, &events)?;
     let progress = Progress { conn, env, place: RefCell::new(&mut place), mentions: &changes.mentions };
     let mentions =
         Mentions((0..changes.mentions.len()).map(|index| progress.mention(index)).collect::<Result<_, _>>()?);
     let ids = match place {
-        Place::Committed(committing) => committing.ids,
+        Place::Committed(committing) => committing.into_ids(),
         Place::Staged(_) => BTreeMap::new(),
     };
     Ok(Committed { ids, events, diff, mentions })
@@ -138,14 +143,16 @@ pub fn commit_in(conn: &Connection, env: &Env, changes: &ChangeSet) -> Result<Co
 
 /// Rules that stand before a deletion have seen what leaves a list and is deleted by that: what somebody else put there
 /// meanwhile, they have not. What the change set made itself is nobody else's.
-fn refuse_unasked(asked: &[RecordRef], done: &Done, earlier: &[Change]) -> Result<(), CommitError> {
-    let is = |changes: &[Change], record: &RecordRef, kind: ChangeKind| {
-        changes.iter().any(|change| change.kind == kind && change.record == *record)
-    };
+fn refuse_unasked<'c>(
+    asked: &[RecordRef],
+    done: &Done,
+    earlier: impl Iterator<Item = &'c Change> + Clone,
+) -> Result<(), CommitError> {
     let unasked = done.left.iter().find(|record| {
+        let is = |change: &Change, kind: ChangeKind| change.kind == kind && change.record == **record;
         !asked.contains(record)
-            && is(&done.changes, record, ChangeKind::Deleted)
-            && !is(earlier, record, ChangeKind::Created)
+            && done.changes.iter().any(|change| is(change, ChangeKind::Deleted))
+            && !earlier.clone().any(|change| is(change, ChangeKind::Created))
     });
     match unasked {
         Some(record) => Err(CommitError::Conflict { record: record.clone(), field: "id".to_owned() }),
@@ -242,7 +249,7 @@ fn refuse_late_writes(
     let mut scratch = Place::committed();
     let writer = Writer::new(conn, env, &mut scratch);
     let Some(found) = writer.find_by_keys(model, keys, &crate::write::from_fields(values))? else { return Ok(()) };
-    if matches!(place, Place::Committed(committing) if committing.ids.values().any(|made| *made == found)) {
+    if matches!(place, Place::Committed(committing) if committing.gave_out(found)) {
         return Ok(());
     }
     let later = changes.effects.iter().skip(index + 1);

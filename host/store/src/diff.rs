@@ -22,6 +22,7 @@ use crate::{
     mention::has_token,
     names::display_name,
     query::names::{Names, display_names, name_field},
+    shared::FieldTexts,
     write::{html, values::PENDING},
 };
 
@@ -30,8 +31,9 @@ use crate::{
 /// # Errors
 /// What the database says.
 pub fn describe(conn: &Connection, env: &Env, changes: &[Change]) -> Result<Diff, Error> {
-    let mut records = Records::default();
+    let mut records = Records::with_capacity_and_hasher(changes.len(), RandomState::default());
     let (names, note) = (names_of(conn, env, changes)?, chatter::note_subtype(conn)?);
+    let mut labels = FieldTexts::default();
     let words = Words { conn, env, names, note, bodies: RefCell::default() };
     for change in changes {
         let Some(model) = env.schema.models.get(&change.record.model) else { continue };
@@ -49,11 +51,17 @@ pub fn describe(conn: &Connection, env: &Env, changes: &[Change]) -> Result<Diff
             continue;
         }
         let mut fields = Vec::with_capacity(change.fields.len());
-        for changed in &change.fields {
-            let Some(field) = model.fields.get(&changed.field) else { continue };
+        let labels = labels.of(model);
+        for (at, changed) in change.fields.iter().enumerate() {
+            let Some(place) = labels.place(model, at, &changed.field) else { continue };
+            let Some((_, field)) = model.fields.get_index(place) else { continue };
+            let label = || match field.string.as_str() {
+                "" => changed.field.clone(),
+                label => label.into(),
+            };
             fields.push(FieldDiff {
                 field: changed.field.clone(),
-                label: if field.string.is_empty() { changed.field.clone() } else { field.string.clone() },
+                label: labels.get(place, label),
                 old_text: words.value(field, &changed.old)?,
                 new_text: words.value(field, &changed.new)?,
                 old: changed.old.clone(),
@@ -114,7 +122,7 @@ fn names_of(conn: &Connection, env: &Env, changes: &[Change]) -> Result<Known, E
             if links.clone().next().is_none() {
                 continue;
             }
-            let relation = model.fields.get(&changed.field).and_then(|field| field.relation.as_deref());
+            let relation = model.fields.get(changed.field.as_str()).and_then(|field| field.relation.as_deref());
             if let Some(related) = relation.and_then(|relation| env.schema.models.get(relation)) {
                 wanted.entry(&related.name).or_default().extend(links);
             }

@@ -45,6 +45,7 @@ mod remap;
 pub mod rights;
 mod seen;
 pub mod session;
+mod shared;
 pub mod write;
 pub mod written;
 pub mod xmlid;

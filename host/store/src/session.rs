@@ -409,7 +409,7 @@ impl Session {
                 let was_there = change.kind != ChangeKind::Created && !is_provisional(change.record.id);
                 // Lists of ids have no order of their own.
                 if !said && is_first && was_there && !matches!(field.old, Value::Ids(_)) {
-                    let (record, field, value) = (change.record.clone(), field.field.clone(), field.old.clone());
+                    let (record, field, value) = (change.record.clone(), String::from(&field.field), field.old.clone());
                     behind.found.push(Seen { record, field, value });
                 }
             }
@@ -791,11 +791,12 @@ impl Session {
         for change in &changes {
             self.has_changed |= !change.fields.is_empty();
             if !is_provisional(change.record.id) {
-                self.changed.extend(change.fields.iter().map(|field| (change.record.clone(), field.field.clone())));
+                self.changed
+                    .extend(change.fields.iter().map(|field| (change.record.clone(), String::from(&field.field))));
             }
             for field in &change.fields {
                 if matches!(&field.new, Value::Pending) {
-                    self.pending.insert((change.record.model.clone(), field.field.clone()));
+                    self.pending.insert((change.record.model.clone(), String::from(&field.field)));
                 }
             }
         }
@@ -884,23 +885,27 @@ impl Session {
     /// (a message, an activity, a follower) counts: it was decided on what was read, and a note must not contradict the
     /// record that it stands on.
     fn reads(&self) -> Vec<Seen> {
-        let mut written: BTreeSet<RecordRef> = self.events.iter().map(|(_, change)| change.record.clone()).collect();
+        if self.seen.is_empty() {
+            return Vec::new();
+        }
+        let changed = self.events.iter().map(|(_, Change { record, .. })| (record.model.as_str(), record.id));
+        let mut written: HashSet<(&str, Id)> = changed.collect();
         for ((model, _), ids) in self.greeting.iter().flat_map(|(_, greeting)| greeting.counts()) {
-            written.extend(ids.iter().map(|id| RecordRef::new(model, *id)));
+            written.extend(ids.iter().map(|id| (model.as_str(), *id)));
         }
         for effect in &self.changes.effects {
             match effect {
                 Effect::Write { model, ids, .. }
                 | Effect::Unlink { model, ids }
                 | Effect::CallMethod { model, ids, .. } => {
-                    written.extend(ids.iter().map(|id| RecordRef::new(model, *id)));
+                    written.extend(ids.iter().map(|id| (model.as_str(), *id)));
                 }
                 Effect::Relate { target, .. }
                 | Effect::PostMessage { target, .. }
                 | Effect::ScheduleActivity { target, .. }
                 | Effect::CompleteActivities { target, .. }
                 | Effect::AddFollowers { target, .. }
-                | Effect::RemoveFollowers { target, .. } => drop(written.insert(target.clone())),
+                | Effect::RemoveFollowers { target, .. } => drop(written.insert((target.model.as_str(), target.id))),
                 Effect::Create { .. } | Effect::Ensure { .. } | Effect::Copy { .. } | Effect::SetState { .. } => {}
             }
         }

@@ -229,7 +229,7 @@ impl<'e> Gate<'e> {
             let is_gone = gone.contains(&record);
             let RecordRef { model, id } = record;
             let known = fields.into_iter().filter(|field| field.new != Value::Pending);
-            let mut values: Vec<_> = known.map(|field| FieldValue::new(field.field, field.new)).collect();
+            let mut values: Vec<_> = known.map(|field| FieldValue::new(&field.field, field.new)).collect();
             let kind = match kind {
                 ChangeKind::Created => Write::Create,
                 ChangeKind::Updated => Write::Update,

@@ -26,6 +26,7 @@ use std::{
 };
 
 use jiff::Timestamp;
+use mimalloc::MiMalloc;
 use rusqlite::Connection;
 use triggerbox_model::{
     allowance::Room,
@@ -43,6 +44,10 @@ use triggerbox_store::{
 };
 
 use by_hand::Hand;
+
+/// The memory that the program has; for both sides.
+#[global_allocator]
+static MEMORY: MiMalloc = MiMalloc;
 
 /// How often each side is measured; the median counts.
 const ROUNDS: usize = 5;

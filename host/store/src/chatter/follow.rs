@@ -148,7 +148,7 @@ impl Writer<'_> {
         subtypes: &[Id],
     ) -> Result<(), Error> {
         let follower =
-            |id: &Id| vec![("res_model", text(&model.name)), ("res_id", link(*id)), ("partner_id", link(partner))];
+            |id: &Id| vec![("partner_id", link(partner)), ("res_id", link(*id)), ("res_model", text(&model.name))];
         let followers = self.add_records("mail.followers", ids.iter().map(follower))?;
         self.add_all_pairs("mail.followers", "subtype_ids", &followers, subtypes)
     }

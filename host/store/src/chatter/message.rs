@@ -304,16 +304,17 @@ impl<'a> Writer<'a> {
     fn note(&self, model: &Model, id: Id, body: &str, author: Option<Id>) -> Result<Cells, Error> {
         let email = self.formatted_email(author)?;
         let note = self.xmlid(subtype::NOTE)?;
+        // In the order in which a row keeps them.
         Ok(vec![
+            ("author_id", link_or_null(author)),
+            ("body", text(self.sanitized(body))),
+            ("date", text(self.now_seconds())),
+            ("email_from", email.map_or(Cell::Null, text)),
+            ("is_internal", Cell::Integer(1)),
+            ("message_type", text("notification")),
             ("model", text(&model.name)),
             ("res_id", link(id)),
-            ("body", text(self.sanitized(body))),
-            ("message_type", text("notification")),
             ("subtype_id", link_or_null(note)),
-            ("is_internal", Cell::Integer(1)),
-            ("author_id", link_or_null(author)),
-            ("email_from", email.map_or(Cell::Null, text)),
-            ("date", text(self.now_seconds())),
         ])
     }
 
@@ -399,12 +400,12 @@ impl<'a> Writer<'a> {
         let mut busy = self.followed(&model.name, ids, author)?;
         busy.extend(self.discussed(&model.name, ids)?);
         if busy.is_empty() {
-            let notes: Result<Vec<Cells>, Error> =
-                ids.iter().map(|id| self.creation_note(model, *id, author)).collect();
-            return self.add_records("mail.message", notes?).map(drop);
+            let notes = self.creation_notes(model, ids, author)?;
+            let notes = notes.iter().flat_map(|(note, ids)| ids.iter().map(|id| on_record(note, *id)));
+            return self.add_records("mail.message", notes).map(drop);
         }
         for id in ids {
-            match self.creation_subtype(model, *id)? {
+            match self.creation_subtype(model, self.creation_about(model, *id)?)? {
                 Some((subtype, words)) => {
                     let post = Post { body: creation_body(&words), subtype: Some(subtype), ..Post::default() };
                     self.post_among(model, *id, post, !busy.contains(id))?;
@@ -415,21 +416,35 @@ impl<'a> Writer<'a> {
         Ok(())
     }
 
-    /// What says that a record was made on which there is nothing else.
-    fn creation_note(&self, model: &Model, id: Id, author: Option<Id>) -> Result<Cells, Error> {
-        let Some((subtype, words)) = self.creation_subtype(model, id)? else {
+    /// What says of records that they were made, where there is nothing else: the same of those that follow each other, mostly.
+    fn creation_notes(&self, model: &Model, ids: &[Id], author: Option<Id>) -> Result<Vec<(Cells, Vec<Id>)>, Error> {
+        let mut notes: Vec<(Cells, Vec<Id>)> = Vec::new();
+        let mut last = None;
+        for id in ids {
+            let about = self.creation_about(model, *id)?;
+            match notes.last_mut().filter(|_| last == Some(about)) {
+                Some((_, ids)) => ids.push(*id),
+                None => notes.push((self.creation_note(model, *id, about, author)?, vec![*id])),
+            }
+            last = Some(about);
+        }
+        Ok(notes)
+    }
+
+    fn creation_note(&self, model: &Model, id: Id, about: Option<Id>, author: Option<Id>) -> Result<Cells, Error> {
+        let Some((subtype, words)) = self.creation_subtype(model, about)? else {
             return self.note(model, id, &html::escape(&format!("{} created", model.description)), author);
         };
         let email = self.formatted_email(author)?;
         Ok(vec![
+            ("author_id", link_or_null(author)),
+            ("body", text(self.sanitized(&creation_body(&words)))),
+            ("date", text(self.now_seconds())),
+            ("email_from", email.map_or(Cell::Null, text)),
+            ("message_type", text("notification")),
             ("model", text(&model.name)),
             ("res_id", link(id)),
-            ("body", text(self.sanitized(&creation_body(&words)))),
-            ("message_type", text("notification")),
             ("subtype_id", link(subtype)),
-            ("author_id", link_or_null(author)),
-            ("email_from", email.map_or(Cell::Null, text)),
-            ("date", text(self.now_seconds())),
         ])
     }
 
@@ -503,6 +518,12 @@ impl<'a> Writer<'a> {
     pub(super) fn path_cell(&self, model: &Model, path: &str, id: Id) -> Result<Cell, Error> {
         Ok(self.follow_path(model, path, id)?.filter(|cell| values::as_id(cell).is_some()).unwrap_or(Cell::Null))
     }
+}
+
+/// A note as it is said on another record.
+fn on_record(note: &Cells, id: Id) -> Cells {
+    let cell = |(name, cell): &(&'static str, Cell)| (*name, if *name == "res_id" { link(id) } else { cell.clone() });
+    note.iter().map(cell).collect()
 }
 
 fn creation_body(words: &str) -> String {

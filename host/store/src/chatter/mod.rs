@@ -28,7 +28,7 @@ use crate::{
     db::fault,
     ddl::{quote, table},
     names,
-    write::{Row, Writer},
+    write::{LOG_COLUMNS, Row, Writer},
 };
 
 /// Models whose records hang on another record by `(model, res_id)`, in the order in which they go with it.
@@ -60,16 +60,25 @@ impl Writer<'_> {
     /// Adds records of a mail model.
     fn add_records(&mut self, model: &str, list: impl IntoIterator<Item = Cells>) -> Result<Vec<Id>, Error> {
         let described = self.schema().model(model)?;
-        let mut ids = Vec::new();
+        let list = list.into_iter();
+        let mut ids = Vec::with_capacity(list.size_hint().0);
+        self.log.reserve(list.size_hint().0);
+        let logged = self.log_columns(described, true);
+        // Records that are added together have the same columns.
+        let mut columns: Vec<(&'static str, bool)> = Vec::new();
+        let mut has_column = |name: &'static str| match columns.iter().find(|(known, _)| *known == name) {
+            Some((_, has)) => *has,
+            None => {
+                columns.push((name, described.has_column(name)));
+                described.has_column(name)
+            }
+        };
         for cells in list {
             self.touch(described)?;
             let id = self.place.new_id(self.conn, model)?;
-            let mut row: Row = cells
-                .into_iter()
-                .filter(|(name, cell)| *cell != Cell::Null && described.has_column(name))
-                .map(|(name, cell)| (name.to_owned(), cell))
-                .collect();
-            self.add_log_columns(described, &mut row, true);
+            let mut row = Row::with_capacity(cells.len() + LOG_COLUMNS);
+            row.extend(cells.into_iter().filter(|(name, cell)| *cell != Cell::Null && has_column(name)));
+            row.extend(logged.iter().cloned());
             self.log.created(model, id, row);
             ids.push(id);
         }

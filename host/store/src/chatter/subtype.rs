@@ -13,8 +13,21 @@ pub(super) const COMMENT: &str = "mail.mt_comment";
 pub(super) const ACTIVITIES: &str = "mail.mt_activities";
 
 impl Writer<'_> {
-    /// The subtype of a record's creation, with its text; none: a plain log note.
-    pub(super) fn creation_subtype(&self, model: &Model, id: Id) -> Result<Option<(Id, String)>, Error> {
+    /// The record that the note of a new record's creation names: a lead's team, a task's project.
+    pub(super) fn creation_about(&self, model: &Model, id: Id) -> Result<Option<Id>, Error> {
+        let field = match model.name.as_str() {
+            "crm.lead" => "team_id",
+            "project.task" => "project_id",
+            _ => return Ok(None),
+        };
+        match model.has_column(field) {
+            true => Ok(self.cell(&model.name, field, id)?.as_ref().and_then(values::as_id)),
+            false => Ok(None),
+        }
+    }
+
+    /// The subtype of a record's creation, with its text; none: a plain log note. `about`: as [`Self::creation_about`] says.
+    pub(super) fn creation_subtype(&self, model: &Model, about: Option<Id>) -> Result<Option<(Id, String)>, Error> {
         let xmlid = match model.name.as_str() {
             "crm.lead" => "crm.mt_lead_create",
             "project.task" => "project.mt_task_new",
@@ -22,11 +35,11 @@ impl Writer<'_> {
         };
         let Some(subtype) = self.xmlid(xmlid)? else { return Ok(None) };
         let words = match model.name.as_str() {
-            "crm.lead" => match self.related_name(model, id, "team_id")? {
+            "crm.lead" => match self.related_name(model, "team_id", about)? {
                 Some(team) => format!("A new lead has been created for the team \"{team}\"."),
                 None => "A new lead has been created and is not assigned to any team.".to_owned(),
             },
-            _ => match self.related_name(model, id, "project_id")? {
+            _ => match self.related_name(model, "project_id", about)? {
                 Some(project) => format!("A new task has been created in the \"{project}\" project."),
                 None => "A new task has been created and is not part of any project.".to_owned(),
             },
@@ -70,9 +83,8 @@ impl Writer<'_> {
         self.xmlid(xmlid)
     }
 
-    fn related_name(&self, model: &Model, id: Id, field: &str) -> Result<Option<String>, Error> {
-        let Some(described) = model.fields.get(field).filter(|field| field.has_column()) else { return Ok(None) };
-        let Some(target) = self.cell(&model.name, field, id)?.as_ref().and_then(values::as_id) else { return Ok(None) };
+    fn related_name(&self, model: &Model, field: &str, target: Option<Id>) -> Result<Option<String>, Error> {
+        let (Some(described), Some(target)) = (model.fields.get(field), target) else { return Ok(None) };
         self.name_of(described.relation.as_deref().unwrap_or_default(), target).map(Some)
     }
 }

@@ -15,7 +15,7 @@ use crate::write::{Row, Writer, linked_ids, row, values};
 /// Values of tracked fields before they first changed; none for records that are not tracked (new ones).
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Tracking {
-    before: IndexMap<(String, Id), Option<ByName<Before>>, RandomState>,
+    before: IndexMap<(String, Id), Option<Box<ByName<Before>>>, RandomState>,
     /// Lists of records as they are by now, in the order in which they were linked.
     linked: IndexMap<(String, Id, String), Vec<Id>, RandomState>,
 }
@@ -34,7 +34,7 @@ impl Tracking {
     }
 
     fn note(&mut self, model: &str, id: Id, field: &str, before: Before) {
-        if let Some(fields) = self.before.entry((model.to_owned(), id)).or_insert_with(|| Some(ByName::default())) {
+        if let Some(fields) = self.before.entry((model.to_owned(), id)).or_insert_with(|| Some(Box::default())) {
             fields.entry(field.to_owned()).or_insert(before);
         }
     }
@@ -123,7 +123,7 @@ impl Writer<'_> {
     }
 
     /// Posts what differs from before, `now` being the columns as they are.
-    fn post_changes(&mut self, model: &Model, id: Id, fields: &ByName<Before>, now: &Row) -> Result<(), Error> {
+    fn post_changes(&mut self, model: &Model, id: Id, fields: &ByName<Before>, now: &Row<'_>) -> Result<(), Error> {
         let mut changed: Vec<(i64, &str, Cells)> = Vec::new();
         for (name, before) in fields {
             let field = model.field(name)?;
@@ -161,7 +161,7 @@ impl Writer<'_> {
         id: Id,
         (name, field): (&str, &Field),
         before: &Before,
-        now: &Row,
+        now: &Row<'_>,
     ) -> Result<Option<Cells>, Error> {
         let before = match before {
             Before::Cell(cell) => cell,

@@ -61,7 +61,7 @@ impl Writer<'_> {
         id: Id,
         changed: &[&str],
         is_commercial: bool,
-        row: &Row,
+        row: &Row<'_>,
     ) -> Result<(), Error> {
         let of = |names: &[&'static str]| -> Vec<&'static str> {
             names.iter().copied().filter(|name| changed.contains(name)).collect()
@@ -97,7 +97,7 @@ impl Writer<'_> {
     }
 
     /// A company without an address has that of its first contact.
-    fn first_contact(&mut self, model: &Model, parent: Id, row: &Row) -> Result<(), Error> {
+    fn first_contact(&mut self, model: &Model, parent: Id, row: &Row<'_>) -> Result<(), Error> {
         let above = columns::whole_row(self.conn, model, parent)?.unwrap_or_default();
         let whole = matches!(above.get("is_company"), Some(Cell::Integer(1)))
             || above.get(PARENT).and_then(values::as_id).is_none();
@@ -131,18 +131,18 @@ impl Writer<'_> {
 }
 
 /// The named columns of a row that the model has, empty ones too.
-fn taken(model: &Model, row: &Row, names: &[&'static str]) -> Vec<(&'static str, Cell)> {
+fn taken(model: &Model, row: &Row<'_>, names: &[&'static str]) -> Vec<(&'static str, Cell)> {
     let known = names.iter().filter(|name| model.has_column(name));
     known.map(|name| (*name, row.get(*name).cloned().unwrap_or(Cell::Null))).collect()
 }
 
 /// Those of them that say something.
-fn said(model: &Model, row: &Row, names: &[&'static str]) -> Vec<(&'static str, Cell)> {
+fn said(model: &Model, row: &Row<'_>, names: &[&'static str]) -> Vec<(&'static str, Cell)> {
     let mut cells = taken(model, row, names);
     cells.retain(|(_, cell)| !matches!(cell, Cell::Null) && !matches!(cell, Cell::Text(text) if text.is_empty()));
     cells
 }
 
-fn differ(model: &Model, one: &Row, other: &Row, names: &[&'static str]) -> bool {
+fn differ(model: &Model, one: &Row<'_>, other: &Row<'_>, names: &[&'static str]) -> bool {
     taken(model, one, names) != taken(model, other, names)
 }

@@ -36,11 +36,15 @@ fn by_id<'c>(model: &str, columns: impl IntoIterator<Item = &'c str>) -> String 
 }
 
 /// Some columns of one record; none: there is no such record.
-pub(super) fn row(conn: &Connection, model: &str, columns: &[&str], id: Id) -> Result<Option<Row>, Error> {
+pub(super) fn row(conn: &Connection, model: &str, columns: &[&str], id: Id) -> Result<Option<Row<'static>>, Error> {
+    let cells = read(conn, model, columns, id)?;
+    Ok(cells.map(|cells| columns.iter().map(|column| (*column).to_owned()).zip(cells).collect()))
+}
+
+fn read(conn: &Connection, model: &str, columns: &[&str], id: Id) -> Result<Option<Vec<Cell>>, Error> {
     let sql = by_id(model, std::iter::once("id").chain(columns.iter().copied()));
     let mut statement = conn.prepare_cached(&sql).map_err(fault)?;
-    let cells = cells(&mut statement, columns.len(), id)?;
-    Ok(cells.map(|cells| columns.iter().map(|column| (*column).to_owned()).zip(cells).collect()))
+    cells(&mut statement, columns.len(), id)
 }
 
 /// What a query by [`by_id`] for the id and so many columns says of a record.
@@ -50,10 +54,11 @@ fn cells(statement: &mut CachedStatement<'_>, columns: usize, id: Id) -> Result<
 }
 
 /// All columns of one record that hold fields.
-pub(super) fn whole_row(conn: &Connection, model: &Model, id: Id) -> Result<Option<Row>, Error> {
+pub(super) fn whole_row<'m>(conn: &Connection, model: &'m Model, id: Id) -> Result<Option<Row<'m>>, Error> {
     let columns: Vec<&str> =
         model.fields.iter().filter(|(_, field)| field.has_column()).map(|(name, _)| name.as_str()).collect();
-    row(conn, &model.name, &columns, id)
+    let cells = read(conn, &model.name, &columns, id)?;
+    Ok(cells.map(|cells| columns.into_iter().zip(cells).collect()))
 }
 
 /// Statements that read and write rows, kept at hand for the rows to come: those that are written together mostly have the
@@ -106,9 +111,9 @@ impl<'c> Statements<'c> {
         model: &str,
         table: impl FnOnce() -> String,
         id: Id,
-        row: &Row,
+        row: &Row<'_>,
     ) -> Result<(), Error> {
-        let names = || row.keys().map(String::as_str);
+        let names = || row.keys();
         let sql = || insert(&table(), std::iter::once("id").chain(names()), 1);
         let statement = ready(&mut self.inserts, conn, model, names(), sql)?;
         let id = Cell::Integer(i64::from(id));
@@ -122,11 +127,11 @@ impl<'c> Statements<'c> {
         conn: &'c Connection,
         model: &str,
         table: impl Fn() -> String,
-        rows: &[(Id, &Row)],
+        rows: &[(Id, &Row<'_>)],
     ) -> Result<(), Error> {
         for alike in rows.chunk_by(|(_, one), (_, other)| one.keys().eq(other.keys())) {
             let Some((_, first)) = alike.first() else { continue };
-            let names = || first.keys().map(String::as_str);
+            let names = || first.keys();
             let size = MOST_VALUES / (first.len() + 1);
             let bulk = alike.chunks_exact(size.max(1));
             let rest = bulk.remainder();
@@ -149,9 +154,9 @@ impl<'c> Statements<'c> {
         model: &str,
         table: impl FnOnce() -> String,
         id: Id,
-        row: &Row,
+        row: &Row<'_>,
     ) -> Result<(), Error> {
-        let names = || row.keys().map(String::as_str);
+        let names = || row.keys();
         let statement = ready(&mut self.updates, conn, model, names(), || update(&table(), names()))?;
         let id = Cell::Integer(i64::from(id));
         statement.execute(params_from_iter(row.values().chain(std::iter::once(&id)))).map_err(fault)?;

@@ -52,7 +52,7 @@ impl Writer<'_> {
 
     /// Fails when another record has the same values in the fields of a unique constraint. Asked before the row is
     /// written: the index behind the constraint knows no words. Unset values are never the same.
-    pub(super) fn check_unique(&self, model: &Model, id: Id, row: &Row) -> Result<(), Error> {
+    pub(super) fn check_unique(&self, model: &Model, id: Id, row: &Row<'_>) -> Result<(), Error> {
         for constraint in &model.constraints {
             let Constraint::Unique { fields, message } = constraint else { continue };
             if !fields.iter().any(|field| row.contains_key(field)) || !self.is_taken(model, id, fields, row)? {
@@ -82,7 +82,7 @@ impl Writer<'_> {
     }
 
     /// Whether another record has the values that this one is about to have in all of these fields.
-    fn is_taken(&self, model: &Model, id: Id, fields: &[String], row: &Row) -> Result<bool, Error> {
+    fn is_taken(&self, model: &Model, id: Id, fields: &[String], row: &Row<'_>) -> Result<bool, Error> {
         let mut conditions = Vec::new();
         let mut cells = Vec::new();
         for field in fields {
@@ -139,7 +139,7 @@ impl Writer<'_> {
     }
 
     /// Rounds monetary values to the currency they are in: the one written with them, else the record's.
-    pub(super) fn round_money(&self, model: &Model, row: &mut Row, id: Option<Id>) -> Result<(), Error> {
+    pub(super) fn round_money(&self, model: &Model, row: &mut Row<'_>, id: Option<Id>) -> Result<(), Error> {
         let money = model.fields.iter().filter_map(|(name, field)| Some((name, field.currency_field.as_ref()?)));
         for (name, currency_field) in money {
             let Some(Cell::Real(amount)) = row.get(name).cloned() else { continue };
@@ -194,7 +194,7 @@ impl Writer<'_> {
     }
 
     /// The currency of a record's company, or of the user's: what a currency shows that is not kept with the record.
-    fn currency_of_company(&self, model: &Model, row: &Row, id: Option<Id>) -> Result<Option<Cell>, Error> {
+    fn currency_of_company(&self, model: &Model, row: &Row<'_>, id: Option<Id>) -> Result<Option<Cell>, Error> {
         let companies = self.schema().models.get("res.company");
         if !model.has_column("company_id") || !companies.is_some_and(|found| found.has_column("currency_id")) {
             return Ok(None);

@@ -17,6 +17,7 @@ impl<'a> Writer<'a> {
             writer.check_operation(described, triggerbox_model::call::Operation::Create, &[])?;
             let (mut ids, mut given) = (Vec::with_capacity(list.len()), Vec::with_capacity(list.len()));
             let (mut stale, mut put_off) = (Stale::new(), writer.asks_nothing(described).then(Vec::new));
+            writer.log.reserve(list.len());
             for values in list {
                 given.push(responsible(&values));
                 ids.push(writer.create_one(described, values, &mut stale, &mut put_off)?);
@@ -37,7 +38,7 @@ impl<'a> Writer<'a> {
     /// later, all at once, if that is possible.
     fn create_one(
         &mut self,
-        model: &Model,
+        model: &'a Model,
         mut given: Values,
         stale: &mut Stale<'a>,
         put_off: &mut Option<Vec<Id>>,
@@ -52,12 +53,13 @@ impl<'a> Writer<'a> {
         self.touch(model)?;
         let id = self.place.new_id(self.conn, &model.name)?;
 
-        let mut row = Row::new();
+        // Besides what is given, who did it and when, and what follows.
+        let mut row = Row::with_capacity(given.len() + LOG_COLUMNS + 4);
         let mut relations = Vec::new();
         for (name, input) in &given {
-            let field = model.field(name)?;
+            let (name, field) = model.named_field(name)?;
             if field.kind.is_x2many() {
-                relations.push((name.clone(), Self::commands(model, name, input.clone())?));
+                relations.push((name, Self::commands(model, name, input.clone())?));
                 continue;
             }
             if !field.has_column() {
@@ -67,7 +69,7 @@ impl<'a> Writer<'a> {
             if is_translated(field, &self.env.lang) && self.env.translates(field)? && cell != Cell::Null {
                 row.insert(ddl::translations_column(name), translations(&self.env.lang, &cell, None));
             }
-            row.insert(name.clone(), cell);
+            row.insert(name, cell);
         }
         self.round_money(model, &mut row, None)?;
         self.add_log_columns(model, &mut row, true);
@@ -86,8 +88,7 @@ impl<'a> Writer<'a> {
         }
         self.place_in_tree(model, id, None)?;
         for (name, commands) in relations {
-            let field = model.field(&name)?;
-            self.relate(model, id, &name, field, commands)?;
+            self.relate(model, id, name, model.field(name)?, commands)?;
         }
         self.write_shown(model, id, shown)?;
         self.created(model, id, stale)?;
@@ -199,22 +200,30 @@ impl<'a> Writer<'a> {
         Ok(())
     }
 
+    /// Adds who did it and when.
+    pub(super) fn add_log_columns(&self, model: &Model, row: &mut Row<'_>, created: bool) {
+        row.extend(self.log_columns(model, created));
+    }
+
     /// Who did it and when.
-    pub(crate) fn add_log_columns(&self, model: &Model, row: &mut Row, created: bool) {
+    pub(crate) fn log_columns(&self, model: &Model, created: bool) -> Vec<(&'static str, Cell)> {
         if !model.log_access {
-            return;
+            return Vec::new();
         }
-        let user = Cell::Integer(i64::from(self.env.user));
-        let now = Cell::Text(self.now());
-        let columns: &[(&str, &Cell)] =
-            &[("write_uid", &user), ("write_date", &now), ("create_uid", &user), ("create_date", &now)];
-        for (name, cell) in columns.iter().take(if created { 4 } else { 2 }) {
-            if model.has_column(name) {
-                row.insert((*name).to_owned(), (*cell).clone());
-            }
+        let user = || Cell::Integer(i64::from(self.env.user));
+        let now = || Cell::Text(self.now());
+        let mut columns = Vec::with_capacity(LOG_COLUMNS);
+        if created {
+            columns.extend([("create_date", now()), ("create_uid", user())]);
         }
+        columns.extend([("write_date", now()), ("write_uid", user())]);
+        columns.retain(|(name, _)| model.has_column(name));
+        columns
     }
 }
+
+/// Who did it and when, of a new record.
+pub(crate) const LOG_COLUMNS: usize = 4;
 
 /// Fails for a field that the model does not have.
 pub(super) fn check_names(model: &Model, given: &Values) -> Result<(), Error> {
@@ -239,7 +248,7 @@ pub(super) fn translations(lang: &str, cell: &Cell, known: Option<&Cell>) -> Cel
 }
 
 /// Whether a new row has a value for every field that must have one: then nothing else needs to be asked.
-fn has_required(model: &Model, row: &Row) -> bool {
+fn has_required(model: &Model, row: &Row<'_>) -> bool {
     let mut required = model.fields.iter().filter(|(_, field)| field.required && field.has_column());
     required.all(|(name, field)| !is_unset(field.kind, row.get(name)))
 }

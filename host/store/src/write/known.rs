@@ -18,13 +18,13 @@ use super::{
 
 use crate::db::fault;
 
-/// What is asked of a contact or task besides what a new record takes over from it.
-const ASKED_SOON: [&str; 3] = ["name", "is_company", "company_id"];
+/// What else is soon asked of a contact or task that a new record takes values over from.
+const ASKED_SOON: &str = "company_id";
 
 /// What people call a product by besides its name.
 const REFERENCE: &str = "default_code";
 
-impl Writer<'_> {
+impl<'a> Writer<'a> {
     /// Values that follow from the given ones before a record is made.
     pub(super) fn add_known_values(&mut self, model: &Model, given: &mut Values) -> Result<(), Error> {
         match model.name.as_str() {
@@ -39,7 +39,14 @@ impl Writer<'_> {
             "res.country" => tidy(given, "code", str::to_uppercase),
             "res.partner" => {
                 tidy(given, "website", web_address);
-                self.take_over(model, given, "parent_id", "res.partner", &[("user_id", "user_id"), ("lang", "lang")])?;
+                self.take_over(
+                    model,
+                    given,
+                    "parent_id",
+                    "res.partner",
+                    &[("user_id", "user_id"), ("lang", "lang")],
+                    &[],
+                )?;
                 preset(model, given, "lang", || Value::text(&self.env.lang));
             }
             "crm.lead" => {
@@ -54,10 +61,10 @@ impl Writer<'_> {
                     ("function", "function"),
                     ("website", "website"),
                 ];
-                self.take_over(model, given, "partner_id", "res.partner", &fields)?;
-                if let Some(partner) = linked(given, "partner_id")
-                    && !matches!(self.cell("res.partner", "is_company", partner)?, Some(Cell::Integer(1)))
-                    && let Some(name) = self.text("res.partner", "name", partner)?
+                let contact =
+                    self.take_over(model, given, "partner_id", "res.partner", &fields, &["is_company", "name"])?;
+                if let Ok([is_company, Cell::Text(name)]) = <[Cell; 2]>::try_from(contact)
+                    && is_company != Cell::Integer(1)
                 {
                     preset(model, given, "contact_name", || Value::Text(name));
                 }
@@ -76,10 +83,10 @@ impl Writer<'_> {
                         preset(model, given, address, || partner);
                     }
                 }
-                self.take_over(model, given, "partner_id", "res.partner", &[("user_id", "user_id")])?;
+                self.take_over(model, given, "partner_id", "res.partner", &[("user_id", "user_id")], &[])?;
             }
             "project.task" => {
-                self.take_over(model, given, "parent_id", "project.task", &[("project_id", "project_id")])?;
+                self.take_over(model, given, "parent_id", "project.task", &[("project_id", "project_id")], &[])?;
                 if let (Some(project), false) = (linked(given, "project_id"), given.contains_key("stage_id"))
                     && let Some(stage) = self.first_stage(project)?
                 {
@@ -222,7 +229,7 @@ impl Writer<'_> {
     }
 
     /// Columns of a row that is about to be made which follow from the others.
-    pub(super) fn add_new_columns(&self, model: &Model, row: &mut Row) -> Result<(), Error> {
+    pub(super) fn add_new_columns(&self, model: &Model, row: &mut Row<'_>) -> Result<(), Error> {
         if model.name != "crm.lead" {
             return Ok(());
         }
@@ -235,14 +242,12 @@ impl Writer<'_> {
         if !closed && self.is_won(row.get("stage_id"))? {
             cells.push(("date_closed", Cell::Text(self.now())));
         }
-        row.extend(
-            cells.into_iter().filter(|(name, _)| model.has_column(name)).map(|(name, cell)| (name.to_owned(), cell)),
-        );
+        row.extend(cells.into_iter().filter(|(name, _)| model.has_column(name)));
         Ok(())
     }
 
     /// A lead is won in a won stage at 100 %, and lost when it is archived at 0 %.
-    fn won_status(&self, row: &Row) -> Result<&'static str, Error> {
+    fn won_status(&self, row: &Row<'_>) -> Result<&'static str, Error> {
         let probability = as_number(row.get("probability"));
         let active = !matches!(row.get("active"), Some(Cell::Integer(0)));
         Ok(match active {
@@ -325,7 +330,7 @@ impl Writer<'_> {
 
     /// Sets columns that the schema has, where they differ.
     pub(super) fn set(&mut self, model: &Model, id: Id, cells: Vec<(&str, Cell)>) -> Result<(), Error> {
-        let row: Row = cells
+        let row: Row<'a> = cells
             .into_iter()
             .filter(|(name, _)| model.has_column(name))
             .map(|(name, cell)| (name.to_owned(), cell))
@@ -348,10 +353,12 @@ impl Writer<'_> {
 
     /// The time as the contract has it.
     pub(super) fn now_value(&self) -> Value {
-        Value::Datetime(format!("{}Z", self.now_seconds().replacen(' ', "T", 1)))
+        let told = || format!("{}Z", self.now_seconds().replacen(' ', "T", 1));
+        Value::Datetime(self.now_told.get_or_init(told).clone())
     }
 
-    /// Copies values of the record that a many2one names into fields that are not given.
+    /// Copies values of the record that a many2one names into fields that are not given. Returns the cells of others that are
+    /// asked for, if there is such a record.
     fn take_over(
         &self,
         model: &Model,
@@ -359,8 +366,11 @@ impl Writer<'_> {
         link: &str,
         from: &str,
         fields: &[(&str, &str)],
-    ) -> Result<(), Error> {
-        let (Some(id), Some(source)) = (linked(given, link), self.schema().models.get(from)) else { return Ok(()) };
+        others: &[&str],
+    ) -> Result<Vec<Cell>, Error> {
+        let (Some(id), Some(source)) = (linked(given, link), self.schema().models.get(from)) else {
+            return Ok(Vec::new());
+        };
         // An explicit empty value stays empty; only a default gives way.
         let wanted = |(to, from_field): &&(&str, &str)| {
             given_value(given, to).is_none_or(|value| *value == Value::Unset)
@@ -368,10 +378,10 @@ impl Writer<'_> {
                 && source.has_column(from_field)
         };
         let wanted: Vec<(&str, &str)> = fields.iter().filter(wanted).copied().collect();
-        // What else a new record is made of is read with it.
-        let soon: Vec<&str> = ASKED_SOON.into_iter().filter(|name| source.has_column(name)).collect();
-        let columns: Vec<&str> = wanted.iter().map(|(_, from_field)| *from_field).chain(soon.iter().copied()).collect();
-        let Some(cells) = self.columns_of(from, &columns, id)? else { return Ok(()) };
+        // All of it is read at once.
+        let besides = || others.iter().copied().chain([ASKED_SOON]).filter(|name| source.has_column(name));
+        let columns: Vec<&str> = wanted.iter().map(|(_, from_field)| *from_field).chain(besides()).collect();
+        let Some(cells) = self.columns_of(from, &columns, id)? else { return Ok(Vec::new()) };
         let mut cells = cells.into_iter();
         for ((to, from_field), cell) in wanted.into_iter().zip(cells.by_ref()) {
             if cell != Cell::Null {
@@ -381,10 +391,14 @@ impl Writer<'_> {
         }
         let mut memo = self.memo.borrow_mut();
         memo.keep_cell(from, "id", id, &Some(Cell::Integer(i64::from(id))));
-        for (name, cell) in soon.into_iter().zip(cells) {
-            memo.keep_cell(from, name, id, &Some(cell));
+        let mut asked = Vec::with_capacity(others.len());
+        for name in others {
+            asked.push(if source.has_column(name) { cells.next().unwrap_or(Cell::Null) } else { Cell::Null });
         }
-        Ok(())
+        if let Some(cell) = cells.next() {
+            memo.keep_cell(from, ASKED_SOON, id, &Some(cell));
+        }
+        Ok(asked)
     }
 
     fn finish_partner(&mut self, model: &Model, id: Id, created: bool) -> Result<(), Error> {
@@ -497,7 +511,7 @@ impl Writer<'_> {
     }
 
     /// Columns that are written along with the given ones.
-    pub(super) fn add_known_columns(&mut self, model: &Model, id: Id, row: &mut Row) -> Result<(), Error> {
+    pub(super) fn add_known_columns(&mut self, model: &Model, id: Id, row: &mut Row<'_>) -> Result<(), Error> {
         match model.name.as_str() {
             "crm.lead" => {
                 self.add_contact_columns(model, row)?;
@@ -513,7 +527,7 @@ impl Writer<'_> {
                 if let Some(partner @ Cell::Integer(_)) = row.get("partner_id").cloned() {
                     for address in ["partner_invoice_id", "partner_shipping_id"] {
                         if model.has_column(address) {
-                            row.entry(address.to_owned()).or_insert_with(|| partner.clone());
+                            row.insert_new(address, partner.clone());
                         }
                     }
                 }
@@ -524,7 +538,7 @@ impl Writer<'_> {
     }
 
     /// A lead that reaches a won stage is won; one that is closed or opened again keeps the day.
-    fn add_lead_columns(&mut self, model: &Model, id: Id, row: &mut Row) -> Result<(), Error> {
+    fn add_lead_columns(&mut self, model: &Model, id: Id, row: &mut Row<'_>) -> Result<(), Error> {
         const COUNT: [&str; 4] = ["stage_id", "user_id", "probability", "active"];
         if !COUNT.into_iter().any(|name| row.contains_key(name)) {
             return Ok(());
@@ -568,7 +582,7 @@ impl Writer<'_> {
         }
         for (name, cell) in add {
             if model.has_column(name) {
-                row.entry(name.to_owned()).or_insert(cell);
+                row.insert_new(name, cell);
             }
         }
         Ok(())

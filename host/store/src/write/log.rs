@@ -11,20 +11,22 @@ use triggerbox_model::{
 };
 
 use super::{Row, columns, values};
+use crate::shared::{FieldTexts, OfModel};
 
 /// What changed since the last [`ChangeLog::take`].
 #[derive(Debug, Clone, Default)]
-pub(crate) struct ChangeLog {
-    entries: IndexMap<(String, Id), Entry, RandomState>,
+pub(crate) struct ChangeLog<'s> {
+    entries: IndexMap<(String, Id), Entry<'s>, RandomState>,
 }
 
 #[derive(Debug, Clone)]
-struct Entry {
+struct Entry<'s> {
     kind: ChangeKind,
-    /// Values before, of the fields that were written; of a deleted record all of them.
-    old: ByName<Old>,
+    /// Values before, of the fields that were written; of a deleted record all of them. Most entries are of new records,
+    /// which have none.
+    old: Option<Box<ByName<Old>>>,
     /// The row of a new record, as long as it is known without asking.
-    row: Option<Row>,
+    row: Option<Row<'s>>,
 }
 
 /// A record, to look its entry up.
@@ -37,9 +39,13 @@ impl Equivalent<(String, Id)> for Key<'_> {
     }
 }
 
-impl Entry {
+impl Entry<'_> {
     fn new(kind: ChangeKind) -> Self {
-        Self { kind, old: ByName::default(), row: None }
+        Self { kind, old: None, row: None }
+    }
+
+    fn old(&mut self) -> &mut ByName<Old> {
+        self.old.get_or_insert_default()
     }
 }
 
@@ -50,34 +56,45 @@ enum Old {
     Ids(Vec<Id>, Option<Vec<Id>>),
 }
 
-impl ChangeLog {
+impl<'s> ChangeLog<'s> {
+    /// The same, with names of its own: for a writer in another environment.
+    pub(super) fn into_owned<'o>(self) -> ChangeLog<'o> {
+        let owned = |Entry { kind, old, row }: Entry<'s>| Entry { kind, old, row: row.map(Row::into_owned) };
+        ChangeLog { entries: self.entries.into_iter().map(|(key, entry)| (key, owned(entry))).collect() }
+    }
+
+    /// So many records are about to be made.
+    pub(crate) fn reserve(&mut self, records: usize) {
+        self.entries.reserve(records);
+    }
+
     /// A record is being made.
-    pub(crate) fn created(&mut self, model: &str, id: Id, row: Row) {
+    pub(crate) fn created(&mut self, model: &str, id: Id, row: Row<'s>) {
         let entry = Entry { row: Some(row), ..Entry::new(ChangeKind::Created) };
         self.entries.insert((model.to_owned(), id), entry);
     }
 
     /// The row of a record that was made since the last end, as it is now.
-    pub(super) fn made(&self, model: &str, id: Id) -> Option<&Row> {
+    pub(super) fn made(&self, model: &str, id: Id) -> Option<&Row<'s>> {
         self.entries.get(&Key(model, id))?.row.as_ref()
     }
 
     /// A column is about to change. What it becomes is told by [`Self::became`].
     pub(crate) fn cell(&mut self, model: &str, id: Id, field: &str, old: &Cell) {
-        match self.entry(model, id).old.entry(field.to_owned()).or_insert_with(|| Old::Cell(old.clone(), None)) {
+        match self.entry(model, id).old().entry(field.to_owned()).or_insert_with(|| Old::Cell(old.clone(), None)) {
             Old::Cell(_, now) => *now = None,
             Old::Ids(..) => {}
         }
     }
 
     /// Columns of a record have been written.
-    pub(super) fn became(&mut self, model: &str, id: Id, columns: &Row) {
+    pub(super) fn became(&mut self, model: &str, id: Id, columns: &Row<'s>) {
         let Some(entry) = self.entries.get_mut(&Key(model, id)) else { return };
-        for (name, cell) in columns {
+        for (name, cell) in columns.iter() {
             if let Some(row) = &mut entry.row {
                 row.insert(name.clone(), cell.clone());
             }
-            if let Some(Old::Cell(_, now)) = entry.old.get_mut(name) {
+            if let Some(Old::Cell(_, now)) = entry.old.as_mut().and_then(|old| old.get_mut(&**name)) {
                 *now = Some(cell.clone());
             }
         }
@@ -85,7 +102,7 @@ impl ChangeLog {
 
     /// A many2many field is about to change. `new`: what it becomes, in order; none: that is to be asked.
     pub(crate) fn ids(&mut self, model: &str, id: Id, field: &str, old: &[Id], new: Option<Vec<Id>>) {
-        match self.entry(model, id).old.entry(field.to_owned()).or_insert_with(|| Old::Ids(old.to_vec(), None)) {
+        match self.entry(model, id).old().entry(field.to_owned()).or_insert_with(|| Old::Ids(old.to_vec(), None)) {
             Old::Ids(_, now) => *now = new,
             Old::Cell(..) => {}
         }
@@ -93,7 +110,7 @@ impl ChangeLog {
 
     /// Pairs of many2many fields were taken out: which those are now is to be asked.
     pub(super) fn pairs_deleted(&mut self) {
-        for old in self.entries.values_mut().flat_map(|entry| entry.old.values_mut()) {
+        for old in self.entries.values_mut().filter_map(|entry| entry.old.as_mut()).flat_map(|old| old.values_mut()) {
             if let Old::Ids(_, now) = old {
                 *now = None;
             }
@@ -101,7 +118,7 @@ impl ChangeLog {
     }
 
     /// A record is about to be deleted; `row` is all of it.
-    pub(crate) fn deleted(&mut self, model: &str, id: Id, row: &Row) {
+    pub(crate) fn deleted(&mut self, model: &str, id: Id, row: &Row<'_>) {
         let key = (model.to_owned(), id);
         if self.entries.get(&key).is_some_and(|entry| entry.kind == ChangeKind::Created) {
             // Made and deleted by the same call: nothing happened.
@@ -110,22 +127,23 @@ impl ChangeLog {
         }
         let entry = self.entry(model, id);
         entry.kind = ChangeKind::Deleted;
-        for (field, cell) in row {
-            entry.old.entry(field.clone()).or_insert_with(|| Old::Cell(cell.clone(), None));
+        for (field, cell) in row.iter() {
+            entry.old().entry((**field).to_owned()).or_insert_with(|| Old::Cell(cell.clone(), None));
         }
     }
 
-    fn entry(&mut self, model: &str, id: Id) -> &mut Entry {
+    fn entry(&mut self, model: &str, id: Id) -> &mut Entry<'s> {
         self.entries.entry((model.to_owned(), id)).or_insert_with(|| Entry::new(ChangeKind::Updated))
     }
 
     /// Ends the log: what changed in the end, fields in the model's order.
     pub(crate) fn take(&mut self, conn: &Connection, schema: &Schema) -> Result<Vec<Change>, Error> {
         let mut changes = Vec::with_capacity(self.entries.len());
+        let mut names = FieldTexts::default();
         for ((model, id), entry) in std::mem::take(&mut self.entries) {
             let Some(described) = schema.models.get(&model) else { continue };
             let kind = entry.kind;
-            let fields = changed_fields(conn, described, id, entry)?;
+            let fields = changed_fields(conn, described, names.of(described), id, entry)?;
             if kind != ChangeKind::Updated || !fields.is_empty() {
                 changes.push(Change { record: RecordRef { model, id }, kind, fields });
             }
@@ -135,8 +153,15 @@ impl ChangeLog {
 }
 
 /// What changed in the fields of one record, in the model's order.
-fn changed_fields(conn: &Connection, model: &Model, id: Id, entry: Entry) -> Result<Vec<FieldChange>, Error> {
+fn changed_fields(
+    conn: &Connection,
+    model: &Model,
+    names: &mut OfModel,
+    id: Id,
+    entry: Entry<'_>,
+) -> Result<Vec<FieldChange>, Error> {
     let Entry { kind, old, row } = entry;
+    let old = old.map_or_else(ByName::default, |old| *old);
     let current = match (kind, row) {
         (ChangeKind::Deleted, _) => None,
         (_, Some(row)) => Some(row),
@@ -154,13 +179,19 @@ fn changed_fields(conn: &Connection, model: &Model, id: Id, entry: Entry) -> Res
         let (place, name, field) = model.fields.get_full(name)?;
         (!super::is_magic(model, name)).then_some((place, field))
     };
-    let mut fields = Vec::with_capacity(current.len().max(old.len()));
+    let set = current.values().filter(|cell| **cell != Cell::Null).count();
+    let mut fields = Vec::with_capacity(set.max(old.len()));
     if kind == ChangeKind::Created {
-        for (name, cell) in std::mem::take(&mut current) {
-            let Some((place, field)) = find(&name) else { continue };
+        for (at, (name, cell)) in std::mem::take(&mut current).into_iter().enumerate() {
+            let Some(place) = names.place(model, at, &name) else { continue };
+            let Some((_, field)) = model.fields.get_index(place).filter(|(name, _)| !super::is_magic(model, name))
+            else {
+                continue;
+            };
             if !values::same(field.kind, &cell, &Cell::Null) {
                 let new = values::from_cell(field.kind, cell);
-                fields.push((place, FieldChange { field: name, old: Value::Unset, new }));
+                let field = names.get(place, || name);
+                fields.push((place, FieldChange { field, old: Value::Unset, new }));
             }
         }
     }
@@ -184,7 +215,7 @@ fn changed_fields(conn: &Connection, model: &Model, id: Id, entry: Entry) -> Res
                 .filter(|new| !values::same(field.kind, &before, new))
                 .map(|new| (values::from_cell(field.kind, before), values::from_cell(field.kind, new))),
         };
-        fields.extend(change.map(|(old, new)| (place, FieldChange { field: name, old, new })));
+        fields.extend(change.map(|(old, new)| (place, FieldChange { field: names.get(place, || name), old, new })));
     }
     fields.sort_unstable_by_key(|(place, _)| *place);
     Ok(fields.into_iter().map(|(_, field)| field).collect())

@@ -21,6 +21,7 @@ pub(crate) mod memo;
 mod number;
 mod place;
 mod relations;
+mod row;
 mod sales;
 mod together;
 mod tree;
@@ -29,7 +30,7 @@ pub(crate) mod values;
 
 use std::{
     cell::{OnceCell, RefCell},
-    collections::{BTreeMap, HashSet},
+    collections::HashSet,
 };
 
 use rusqlite::{Connection, types::Value as Cell};
@@ -42,7 +43,9 @@ use triggerbox_model::{
 };
 
 pub(crate) use self::compute::{Name, Stale};
+pub(crate) use self::create::LOG_COLUMNS;
 pub(crate) use self::place::{next_provisional, number_from};
+pub(crate) use self::row::Row;
 pub use self::{
     copied::copied_with,
     number::{round_digits, round_step},
@@ -154,7 +157,7 @@ pub struct Writer<'a> {
     pub(crate) place: &'a mut Place,
     /// See [`Options`].
     pub options: Options,
-    pub(crate) log: log::ChangeLog,
+    pub(crate) log: log::ChangeLog<'a>,
     pub(crate) tracking: Tracking,
     /// How deep operations are nested: records created by commands, copies of lines, known models' followers.
     pub(crate) depth: u8,
@@ -174,8 +177,9 @@ pub struct Writer<'a> {
     pub(crate) greeting: Option<Greeting>,
     /// The records that left the one that they cannot be without, and were deleted by that.
     pub(crate) left: Vec<RecordRef>,
-    /// The time as stored.
+    /// The time as stored, and as the contract has it.
     now: OnceCell<String>,
+    now_told: OnceCell<String>,
 }
 
 /// Nesting beyond this is refused: commands in commands, cascades of computations.
@@ -202,6 +206,7 @@ impl<'a> Writer<'a> {
             greeting: None,
             left: Vec::new(),
             now: OnceCell::new(),
+            now_told: OnceCell::new(),
         }
     }
 
@@ -373,7 +378,7 @@ impl<'a> Writer<'a> {
     }
 
     /// Some columns of one record, by name; none: there is no such record.
-    fn row_of(&self, model: &str, columns: &[&str], id: Id) -> Result<Option<Row>, Error> {
+    fn row_of(&self, model: &str, columns: &[&str], id: Id) -> Result<Option<Row<'static>>, Error> {
         let cells = self.columns_of(model, columns, id)?;
         Ok(cells.map(|cells| columns.iter().map(|column| (*column).to_owned()).zip(cells).collect()))
     }
@@ -407,7 +412,7 @@ impl<'a> Writer<'a> {
     }
 
     /// Changes columns of a row, and nothing else. Its model's table can be written.
-    fn set_columns(&mut self, model: &Model, id: Id, row: &Row) -> Result<(), Error> {
+    fn set_columns(&mut self, model: &Model, id: Id, row: &Row<'a>) -> Result<(), Error> {
         if row.is_empty() {
             return Ok(());
         }
@@ -421,7 +426,7 @@ impl<'a> Writer<'a> {
     /// Adds the rows of new records as the change log has them. Their model's table can be written.
     pub(crate) fn insert_rows(&mut self, model: &Model, ids: &[Id]) -> Result<(), Error> {
         let made = ids.iter().filter_map(|id| Some((*id, self.log.made(&model.name, *id)?)));
-        let rows: Vec<(Id, &Row)> = made.collect();
+        let rows: Vec<(Id, &Row<'a>)> = made.collect();
         let table = || self.place.rows_of(model);
         self.statements.get_mut().insert_all(self.conn, &model.name, table, &rows)
     }
@@ -432,7 +437,7 @@ impl<'a> Writer<'a> {
     }
 
     /// Writes columns of a row of a mail model, with the change log.
-    pub(crate) fn set_row(&mut self, model: &str, id: Id, row: Row) -> Result<(), Error> {
+    pub(crate) fn set_row(&mut self, model: &str, id: Id, row: Row<'a>) -> Result<(), Error> {
         let described = self.schema().model(model)?;
         let row = row.into_iter().filter(|(name, _)| described.has_column(name)).collect();
         self.update_row(described, id, row, &Values::default()).map(drop)
@@ -461,7 +466,7 @@ pub(crate) fn column(conn: &Connection, model: &str, name: &str, id: Id) -> Resu
 }
 
 /// Some columns of one record; none: there is no such record.
-pub(crate) fn row(conn: &Connection, model: &str, names: &[&str], id: Id) -> Result<Option<Row>, Error> {
+pub(crate) fn row(conn: &Connection, model: &str, names: &[&str], id: Id) -> Result<Option<Row<'static>>, Error> {
     columns::row(conn, model, names, id)
 }
 
@@ -490,6 +495,3 @@ pub(crate) fn is_translated(field: &Field, lang: &str) -> bool {
 
 /// The language of base columns.
 pub(crate) const BASE_LANG: &str = "en_US";
-
-/// Columns and what they hold, by name.
-pub(crate) type Row = BTreeMap<String, Cell>;

@@ -32,7 +32,7 @@ pub enum Place {
 #[derive(Debug, Default)]
 pub struct Committing {
     /// Provisional ids and what they became, by model.
-    pub ids: BTreeMap<(String, Id), Id>,
+    ids: BTreeMap<String, BTreeMap<Id, Id>>,
     next_provisional: BTreeMap<String, Id>,
     /// Ids that are taken out of the numbering and not used yet, by model; none between steps.
     reserved: BTreeMap<String, Reserved>,
@@ -52,13 +52,29 @@ impl Committing {
     /// Says what a provisional id became without creating a record: one that another run created meanwhile.
     pub fn stands_for(&mut self, model: &str, id: Id) {
         let provisional = next_provisional(&mut self.next_provisional, model);
-        self.ids.insert((model.to_owned(), provisional), id);
+        match self.ids.get_mut(model) {
+            Some(ids) => drop(ids.insert(provisional, id)),
+            None => drop(self.ids.insert(model.to_owned(), BTreeMap::from([(provisional, id)]))),
+        }
     }
 
     /// The real id behind a provisional one.
     #[must_use]
     pub fn real(&self, model: &str, id: Id) -> Option<Id> {
-        self.ids.get(&(model.to_owned(), id)).copied()
+        self.ids.get(model)?.get(&id).copied()
+    }
+
+    /// Whether a record of this number was made, or found.
+    pub(crate) fn gave_out(&self, id: Id) -> bool {
+        self.ids.values().flat_map(BTreeMap::values).any(|made| *made == id)
+    }
+
+    /// Provisional ids and what they became, by model.
+    pub(crate) fn into_ids(self) -> BTreeMap<(String, Id), Id> {
+        let of_model = |(model, ids): (String, BTreeMap<Id, Id>)| {
+            ids.into_iter().map(move |(provisional, id)| ((model.clone(), provisional), id))
+        };
+        self.ids.into_iter().flat_map(of_model).collect()
     }
 }
 

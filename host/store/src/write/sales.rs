@@ -82,7 +82,7 @@ impl Writer<'_> {
         self.set(orders, order, cells)
     }
 
-    fn price(&self, model: &Model, id: Id, row: &Row) -> Result<Price, Error> {
+    fn price(&self, model: &Model, id: Id, row: &Row<'_>) -> Result<Price, Error> {
         let amount = |name: &str| as_number(row.get(name));
         let untaxed = amount("product_uom_qty") * amount("price_unit") * (1.0 - amount("discount") / 100.0);
         let mut price = Price { untaxed, tax: 0.0 };
@@ -101,7 +101,7 @@ impl Writer<'_> {
     }
 
     /// To what the amounts of a record with a currency are rounded.
-    fn step(&self, row: &Row) -> Result<f64, Error> {
+    fn step(&self, row: &Row<'_>) -> Result<f64, Error> {
         let step = match row.get("currency_id").and_then(values::as_id) {
             Some(currency) => self.rounding(currency)?,
             None => None,
@@ -190,12 +190,12 @@ impl Writer<'_> {
     }
 
     /// Columns that a lead gets with a contact, where they are not written themselves. Without one, it names nobody.
-    pub(super) fn add_contact_columns(&self, model: &Model, row: &mut Row) -> Result<(), Error> {
+    pub(super) fn add_contact_columns(&self, model: &Model, row: &mut Row<'_>) -> Result<(), Error> {
         let Some(partner) = row.get("partner_id") else { return Ok(()) };
         let Some(partner) = values::as_id(partner) else {
             for name in ["contact_name", "partner_name"] {
                 if model.has_column(name) {
-                    row.entry(name.to_owned()).or_insert(Cell::Null);
+                    row.insert_new(name, Cell::Null);
                 }
             }
             return Ok(());
@@ -204,7 +204,7 @@ impl Writer<'_> {
         let Some(contact) = columns::whole_row(self.conn, partners, partner)? else { return Ok(()) };
         let said = |theirs: &str| contact.get(theirs).filter(|word| is_said(word)).cloned();
         let words = SHARED.into_iter().chain(OF_CONTACT).filter_map(|(own, theirs)| Some((own, said(theirs)?)));
-        let mut cells: Vec<(&str, Cell)> = words.collect();
+        let mut cells: Vec<(&'static str, Cell)> = words.collect();
         let parent = match contact.get("parent_id").and_then(values::as_id) {
             Some(parent) => self.cell(&partners.name, "name", parent)?.filter(is_said),
             None => None,
@@ -221,7 +221,7 @@ impl Writer<'_> {
         }
         for (name, cell) in cells {
             if model.fields.get(name).is_some_and(|field| field.has_column() && field.kind != FieldKind::One2many) {
-                row.entry(name.to_owned()).or_insert(cell);
+                row.insert_new(name, cell);
             }
         }
         Ok(())

@@ -13,7 +13,7 @@ use crate::{
 
 impl Writer<'_> {
     /// Fails when the columns to be written would make a record its own ancestor.
-    pub(super) fn check_cycle(&self, model: &Model, id: Id, sets: &Row) -> Result<(), Error> {
+    pub(super) fn check_cycle(&self, model: &Model, id: Id, sets: &Row<'_>) -> Result<(), Error> {
         let Some(parent) = sets.get(&model.parent_name).and_then(values::as_id) else { return Ok(()) };
         if model.parent().is_none() {
             return Ok(());

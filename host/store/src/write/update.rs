@@ -11,7 +11,7 @@ use triggerbox_model::{
 use super::{Command, Input, Row, Values, Writer, create, is_magic, is_translated, missing, shown_path, values};
 use crate::{ddl, rights};
 
-impl Writer<'_> {
+impl<'a> Writer<'a> {
     pub(super) fn write_many(&mut self, model: &str, ids: &[Id], given: Values) -> Result<(), Error> {
         self.atomically(|writer| {
             let described = writer.schema().model(model)?;
@@ -102,8 +102,14 @@ impl Writer<'_> {
     }
 
     /// Writes columns of one row: only those that differ, with everything that follows from it. Returns them.
-    pub(super) fn update_row(&mut self, model: &Model, id: Id, row: Row, given: &Values) -> Result<Vec<String>, Error> {
-        let mut read: Vec<String> = row.keys().cloned().collect();
+    pub(super) fn update_row(
+        &mut self,
+        model: &Model,
+        id: Id,
+        row: Row<'a>,
+        given: &Values,
+    ) -> Result<Vec<String>, Error> {
+        let mut read: Vec<String> = row.keys().map(str::to_owned).collect();
         for name in row.keys() {
             if model.fields.get(name).is_some_and(|field| field.translate) {
                 read.push(ddl::translations_column(name));
@@ -119,8 +125,8 @@ impl Writer<'_> {
         &mut self,
         model: &Model,
         id: Id,
-        old: &Row,
-        row: Row,
+        old: &Row<'_>,
+        row: Row<'a>,
         given: &Values,
     ) -> Result<Vec<String>, Error> {
         let env = self.env;
@@ -132,7 +138,7 @@ impl Writer<'_> {
         let mut sets = Row::new();
         let mut changed = Vec::new();
         for (name, new) in row {
-            let Some(field) = model.fields.get(&name) else { continue };
+            let Some(field) = model.fields.get(&*name) else { continue };
             let before = old.get(&name).unwrap_or(&null);
             if translated(&name) && new != Cell::Null && *before != Cell::Null {
                 let column = ddl::translations_column(&name);
@@ -152,7 +158,7 @@ impl Writer<'_> {
             if field.translate && new == Cell::Null {
                 sets.insert(ddl::translations_column(&name), Cell::Null);
             }
-            changed.push(name.clone());
+            changed.push((*name).to_owned());
             self.log.cell(&model.name, id, &name, before);
             self.track_cell(model, id, &name, field, before);
             sets.insert(name, new);

@@ -169,7 +169,7 @@ fn changed(
         Some(FieldKind::Html) => Toml::String(field.new_text.clone()),
         _ => data(&field.new, &field.new_text),
     };
-    let fields = record.fields.iter().map(|field| (field.field.clone(), value(field)));
+    let fields = record.fields.iter().map(|field| (String::from(&field.field), value(field)));
     let (values, consequences): (Table, Table) =
         fields.partition(|(name, _)| own.is_some_and(|own| own.contains(name.as_str())));
     Changed { record: name, deleted: kind == ChangeKind::Deleted, values, consequences }
