@@ -164,11 +164,9 @@ fn a_script_has_what_is_left_of_the_runs_limits_and_no_more_than_it_asks_for() {
     // By its own clock, however much of the rest it has: the run goes on.
     let hurried = "[limits]\nwall-time = 50\ncpu-time = 60_000\nfuel = 900_000_000\n\n[script]";
     let hurried = remade(&DEMO_LOOP_FOREVER, "[script]", hurried);
-    let (world, _, run) = office(&loops(), &[&hurried], "limits = { wall-time = 60_000, cpu-time = 60_000 }");
+    let (_, _, run) = office(&loops(), &[&hurried], "limits = { wall-time = 60_000, cpu-time = 60_000 }");
     assert_eq!(run.summary.state, RunState::Succeeded, "{run:#?}");
     assert!(message(&run).contains("limit exceeded: wall-time"), "{}", message(&run));
-    let replayed = block_on(world.engine.replay(run.summary.id, None)).unwrap().remove(0);
-    assert!(matches!(replayed.verdict, Verdict::Undecidable(_)), "{replayed:#?}");
     // By what the run had left: the run is over, for no script can catch a limit.
     let (_, _, run) = office(&loops(), &[&DEMO_LOOP_FOREVER], "limits = { fuel = 200_000_000 }");
     assert_eq!(
