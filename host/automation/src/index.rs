@@ -267,7 +267,7 @@ impl Armed {
             let Some(model) = &self.rule.model else { return Ok(()) };
             // The other server judges, in the transaction of the change; what it does not have any more it cannot judge.
             if env.schema.remote {
-                return remote::check(&self.rule, env.schema.model(model)?);
+                return remote::watchable(&self.rule, env.schema.model(model)?);
             }
             self.before = Condition::new(conn, env, model, self.rule.before_domain.as_deref())?;
             self.after = Condition::new(conn, env, model, self.rule.domain.as_deref())?;

@@ -11,7 +11,7 @@ use triggerbox_model::{changes::Diff, error::Error, event::Outcome};
 use triggerbox_odoo::{Backend, CommitError, Session, trial::Look};
 use triggerbox_sandbox::Ending;
 
-pub(crate) use self::watch::{check, refusals};
+pub(crate) use self::watch::{refusals, watchable};
 pub use self::watch::{watch, watches};
 use crate::{
     guard::LogSink,

@@ -95,7 +95,7 @@ pub fn watch(rule: &Rule, model: &Model) -> Result<Option<Watch>, Error> {
 ///
 /// # Errors
 /// `unknown-field`, `nothing-to-watch`; a domain that makes no sense.
-pub(crate) fn check(rule: &Rule, model: &Model) -> Result<(), Error> {
+pub(crate) fn watchable(rule: &Rule, model: &Model) -> Result<(), Error> {
     match timed::Watch::of(rule) {
         Some(timed) => model.field(timed.field).map(drop),
         None => watch(rule, model).map(drop),
