@@ -228,7 +228,7 @@ mod tests {
     };
     use triggerbox_sandbox::{
         Durations,
-        inspect::{self, Import, ImportStatus, Inspection, inspect},
+        inspect::{self, Import, ImportStatus, Inspection, full_name, inspect},
     };
 
     use super::{Finding, Known, RULES, Severity, Start, lint, sarif};
@@ -258,9 +258,9 @@ mod tests {
         help = "What it notes."
     "#;
 
-    fn import(name: &str, functions: &[&str]) -> Import {
+    fn import(interface: &str, functions: &[&str]) -> Import {
         let functions = functions.iter().map(|name| (*name).to_owned()).collect();
-        Import { name: name.to_owned(), status: ImportStatus::Offered, functions, note: None }
+        Import { name: full_name(interface), status: ImportStatus::Offered, functions, note: None }
     }
 
     impl Script {
@@ -269,11 +269,8 @@ mod tests {
             inspection.problems.clear();
             inspection.ok = true;
             inspection.debug_info = true;
-            inspection.imports = vec![
-                import("triggerbox:automation/records@0.1.0", &["read"]),
-                import("triggerbox:automation/chatter@0.1.0", &["post-note"]),
-                import("triggerbox:automation/http@0.1.0", &["send"]),
-            ];
+            inspection.imports =
+                vec![import("records", &["read"]), import("chatter", &["post-note"]), import("http", &["send"])];
             let mut script = Self {
                 inspection,
                 start: Start { durations: Durations::default(), memory: 1 << 20 },
@@ -303,12 +300,10 @@ mod tests {
         let with = |from: &'static str, to: &'static str| move |text: String| text.replace(from, to);
         match code {
             "unused-grant" => script.manifest(with("\"note\"]", "\"note\", \"follow\"]")),
-            "missing-grant" => {
-                inspection.imports.push(import("triggerbox:automation/chatter@0.1.0", &["add-followers"]))
-            }
+            "missing-grant" => inspection.imports.push(import("chatter", &["add-followers"])),
             "untested-grant" => script.needed.truncate(1),
             "wide-grant" => {
-                inspection.imports.push(import("triggerbox:automation/records@0.1.0", &["unlink"]));
+                inspection.imports.push(import("records", &["unlink"]));
                 script.needed.push(Need::new("crm.lead", GrantOperation::Unlink));
                 script.manifest(with("\"note\"]", "\"note\", \"unlink\"]"));
             }
