@@ -69,7 +69,7 @@ fn main() {
     fs::write(out.join("guests.rs"), code).unwrap();
 }
 
-/// Contracts that were never published, encoded: what a component comes to on a host of another one.
+/// The first contract, and some that were never published, encoded: what a component comes to on a host of another one.
 #[cfg(feature = "adversarial")]
 mod contracts {
     use super::{Path, fs};
@@ -82,19 +82,29 @@ mod contracts {
         let stateless = format!("{before}{after}").replace("  import state;\n", "");
         let other_rows = own.replace("  record row {\n    id: u32,", "  record row {\n    id: u64,");
         assert_ne!(other_rows, own, "the contract has rows");
-        let contracts =
-            [("0.1.0", &own), ("0.1.1", &own), ("0.2.0", &own), ("0.3.0", &stateless), ("0.4.0", &other_rows)];
+        let first = fs::read_to_string(root.join("wit/published/0.1.0/automation.wit")).unwrap();
+        let contracts = [
+            ("0.1.0", &first),
+            ("0.1.1", &own),
+            ("0.1.2", &own),
+            ("0.2.0", &own),
+            ("0.3.0", &stateless),
+            ("0.4.0", &other_rows),
+        ];
         let items = contracts.map(|(version, contract)| {
             let mut resolve = wit_parser::Resolve::default();
-            let contract = contract.replace("automation@0.1.0", &format!("automation@{version}"));
+            let (before, after) =
+                contract.split_once("package triggerbox:automation@").expect("the contract has a name");
+            let (_, after) = after.split_once(';').expect("it ends");
+            let contract = format!("{before}package triggerbox:automation@{version};{after}");
             let package = resolve.push_str("automation.wit", &contract).expect("it parses");
             let file = out.join(format!("contract-{version}.wasm"));
             fs::write(&file, wit_component::encode(&resolve, package).expect("it encodes")).unwrap();
             format!("({version:?}, include_bytes!({file:?}))")
         });
         format!(
-            "/// Contracts that were never published, encoded, by version: 0.3.0 has no `state`, and the rows of 0.4.0 have \
-             other ids.\npub static CONTRACTS: &[(&str, &[u8])] = &[{}];\n",
+            "/// The first contract, and some that were never published, encoded, by version: 0.3.0 has no `state`, and the \
+             rows of 0.4.0 have other ids.\npub static CONTRACTS: &[(&str, &[u8])] = &[{}];\n",
             items.join(", ")
         )
     }
@@ -164,14 +174,15 @@ fn for_each<'a>(names: impl Iterator<Item = &'a String>) -> String {
 }
 
 /// Guests that are written as text: core modules in `tests/guests/wat` that export the contract's `run` in its
-/// lowered form.
+/// lowered form. They are built for the first published contract, so that each test of one shows, too, that what was built
+/// for it still runs.
 #[cfg(feature = "adversarial")]
 mod text {
     use super::{BTreeMap, Path, PathBuf, fs};
 
     pub(super) fn compile(root: &Path, out: &Path) -> BTreeMap<String, PathBuf> {
         let mut resolve = wit_parser::Resolve::default();
-        let (package, _) = resolve.push_path(root.join("wit")).unwrap();
+        let (package, _) = resolve.push_path(root.join("wit/published/0.1.0")).unwrap();
         let world = resolve.select_world(&[package], Some("automation")).unwrap();
         let files = fs::read_dir(root.join("tests/guests/wat")).unwrap().map(|entry| entry.unwrap().path());
         files

@@ -53,6 +53,10 @@ const ANSWERS: &[&str] = &[
     "http.post: 201 | application/json | [0,255,10,0]",
 ];
 
+/// What a script must make of what there is to say of fields.
+const DETAILS: &str = "records.describe-fields: x_amount float 10/3 literal 1.5 copied 0 groups \
+    | x_owner_id many2one function user cascade 0 groups | x_login char shows x_owner_id.login 2 groups";
+
 /// One run of such a script.
 struct Run {
     outcome: Outcome,
@@ -246,8 +250,9 @@ fn assert_asked(language: &str, asked: &[Asked]) {
 #[test]
 fn every_call_is_answered_and_every_value_comes_back_as_it_went() {
     assert_contract("rust", &CONTRACT_CHECK);
-    // The script compares what it reads with what it wrote, and says so.
     let [bare, _] = &*RUST;
+    assert!(bare.answers().contains(DETAILS), "{:#?}", bare.log);
+    // The script compares what it reads with what it wrote, and says so.
     let compared: Vec<_> = bare.log.iter().filter(|line| line.contains("values.x_")).collect();
     assert_eq!(compared.len(), 22, "11 kinds, full and empty: {compared:#?}");
     assert!(compared.iter().all(|line| line.ends_with("same\"")), "{compared:#?}");

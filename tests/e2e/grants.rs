@@ -104,6 +104,11 @@ fn calls(lead: u32) -> Vec<(&'static str, &'static str, Call)> {
         ),
         ("name search", "crm.lead:read:name", Call::NameSearch { model: MODEL.into(), text: "a".into(), limit: 3 }),
         (
+            "describe fields",
+            "crm.lead:read:name",
+            Call::DescribeFields { model: MODEL.into(), fields: vec!["name".into()] },
+        ),
+        (
             "ask for access",
             "crm.lead:write:name",
             Call::HasAccess { model: MODEL.into(), ids: vec![lead], operation: Operation::Write },
@@ -186,6 +191,8 @@ fn is_right(level: &str, call: &Call, answer: &Answer, lead: Id) -> bool {
     match (level, call, answer) {
         // They are about records, and about no field of theirs.
         ("field", Call::NameSearch { .. } | Call::HasAccess { .. } | Call::Mention { .. }, _) => true,
+        // Which fields there are says nothing of any record, and Odoo tells it to whoever asks.
+        ("field" | "record" | "access", Call::DescribeFields { .. }, _) => true,
         // Other records are found.
         ("record", Call::Search { .. }, Answer::Ids(ids)) => !ids.contains(&lead),
         ("record", Call::SearchRead { .. }, Answer::Rows(rows)) => rows.iter().all(|row| row.id != lead),
@@ -283,6 +290,17 @@ fn a_user_is_refused_by_access_by_rule_and_by_field() {
         assert_eq!(ask(&crm, "sam", may(), call).unwrap_err().code, "restricted-field");
     }
     assert!(ask(&crm, "admin", may(), read("phone")).is_ok());
+    // There is no word of it either. Who sees it is told whom it is for.
+    let (model, fields) = (|| MODEL.to_owned(), || vec!["name".to_owned(), "phone".to_owned()]);
+    let described = |who: &str| match ask(&crm, who, may(), Call::DescribeFields { model: model(), fields: fields() }) {
+        Ok(Answer::Details(told)) => told.into_iter().map(|field| (field.info.name, field.groups)).collect::<Vec<_>>(),
+        other => panic!("{other:?}"),
+    };
+    let name = ("name".to_owned(), Some(Vec::new()));
+    assert_eq!(described("sam"), [name.clone()]);
+    assert_eq!(described("admin"), [name, ("phone".to_owned(), Some(vec!["base.group_system".to_owned()]))]);
+    let told = ask(&crm, "sam", may(), Call::FieldsGet { model: model(), fields: fields() });
+    assert!(matches!(told, Ok(Answer::Fields(told)) if told.len() == 1));
 }
 
 #[test]

@@ -376,6 +376,12 @@ bool tb_fields_get(const char *model, const char *fields, tb_field_infos *found)
   return triggerbox_automation_records_fields_get(&name, &names, found, &tb_error);
 }
 
+bool tb_describe_fields(const char *model, const char *fields, tb_field_details *found) {
+  tb_str name = tb_s(model);
+  automation_list_string_t names = tb_names(fields);
+  return triggerbox_automation_records_describe_fields(&name, &names, found, &tb_error);
+}
+
 bool tb_has_access(const char *model, tb_ids ids, tb_operation operation, bool *may) {
   tb_str name = tb_s(model);
   return triggerbox_automation_records_has_access(&name, &ids, operation, may, &tb_error);

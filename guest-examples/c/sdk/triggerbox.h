@@ -35,6 +35,7 @@ typedef triggerbox_automation_chatter_activity_t tb_activity;
 typedef triggerbox_automation_chatter_list_posted_t tb_posted;
 typedef triggerbox_automation_records_list_link_t tb_links;
 typedef triggerbox_automation_records_list_field_info_t tb_field_infos;
+typedef triggerbox_automation_records_list_field_details_t tb_field_details;
 typedef triggerbox_automation_records_operation_t tb_operation;
 
 // The script's own function.
@@ -123,6 +124,8 @@ bool tb_mention(const char *model, uint32_t id, const char **text);
 bool tb_name_search(const char *model, const char *text, uint32_t limit, tb_links *found);
 // Describes these fields; all of them for `""`.
 bool tb_fields_get(const char *model, const char *fields, tb_field_infos *found);
+// All that is known of these fields: digits, default, what a computed one follows from and so on; of all of them for `""`.
+bool tb_describe_fields(const char *model, const char *fields, tb_field_details *found);
 // Whether the run may do this to all of these records; for no ids, to the model at all.
 bool tb_has_access(const char *model, tb_ids ids, tb_operation operation, bool *may);
 // The record behind an external id: `base.main_company`.

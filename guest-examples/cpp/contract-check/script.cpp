@@ -250,6 +250,28 @@ static void other_service(const tb_event *event) {
   responded("http.post", ok, &response);
 }
 
+// What there is to say of fields besides their type.
+static void details() {
+  tb_field_details found;
+  if (!note("records.describe-fields", tb_describe_fields("x_contract", "x_amount,x_owner_id,x_login", &found))) return;
+  const char *rules[] = {"set-null", "restrict", "cascade"}, *told = "";
+  for (size_t index = 0; index < found.len; index++) {
+    const triggerbox_automation_records_field_details_t *field = &found.ptr[index];
+    told = tb_format("%s%s%s %s", told, index ? " | " : "", tb_c(field->info.name), tb_c(field->info.kind));
+    if (field->digits.is_some) told = tb_format("%s %u/%u", told, (unsigned)field->digits.val.f0, (unsigned)field->digits.val.f1);
+    if (field->default_.is_some) {
+      bool is_literal = field->default_.val.tag == TRIGGERBOX_AUTOMATION_RECORDS_FIELD_DEFAULT_LITERAL;
+      told = is_literal ? tb_format("%s literal %s", told, tb_c(field->default_.val.val.literal))
+                        : tb_format("%s function %s", told, tb_c(field->default_.val.val.function));
+    }
+    if (field->on_delete.is_some) told = tb_format("%s %s", told, rules[field->on_delete.val]);
+    if (field->copied.is_some && field->copied.val) told = tb_format("%s copied", told);
+    if (field->related.is_some) told = tb_format("%s shows %s", told, tb_option(field->related));
+    told = tb_format("%s %u groups", told, field->groups.is_some ? (unsigned)field->groups.val.len : 0);
+  }
+  show("records.describe-fields", told);
+}
+
 // Every kind of value, to a record and back, and as the right-hand side of a condition.
 static void round_trip(const tb_event *event) {
   const char *names = "x_boolean,x_integer,x_float,x_text,x_date,x_datetime,x_partner_id,x_tag_ids,x_reference,x_binary,x_json";
@@ -321,6 +343,7 @@ bool tb_run(const tb_event *event, tb_outcome *outcome) {
   state_and_runtime(event);
   language_model();
   other_service(event);
+  details();
   round_trip(event);
   results += "}";
   const tb_named values[] = {{"name", tb_text("from the outcome")}};

@@ -314,6 +314,41 @@ func compared(name string, read, wanted any) {
 	}
 }
 
+// details shows what there is to say of fields besides their type.
+func details() {
+	found, err := triggerbox.DescribeFields("x_contract", "x_amount", "x_owner_id", "x_login")
+	var told []string
+	for _, field := range answer("records.describe-fields", found, err) {
+		told = append(told, inWords(field))
+	}
+	show("records.describe-fields", told...)
+}
+
+func inWords(field triggerbox.FieldDetails) string {
+	words := []string{field.Info.Name, field.Info.Kind}
+	if digits, ok := field.Digits.Get(); ok {
+		words = append(words, fmt.Sprintf("%d/%d", digits.F0, digits.F1))
+	}
+	if value, ok := field.Default.Get(); ok {
+		if value.Tag() == triggerbox_automation_records.FieldDefault_Literal {
+			words = append(words, "literal", value.Literal())
+		} else {
+			words = append(words, "function", value.Function())
+		}
+	}
+	if rule, ok := field.OnDelete.Get(); ok {
+		words = append(words, [...]string{"set-null", "restrict", "cascade"}[rule])
+	}
+	if copied, _ := field.Copied.Get(); copied {
+		words = append(words, "copied")
+	}
+	if path, ok := field.Related.Get(); ok {
+		words = append(words, "shows", path)
+	}
+	groups, _ := field.Groups.Get()
+	return strings.Join(append(words, fmt.Sprintf("%d groups", len(groups))), " ")
+}
+
 // roundTrip writes every kind of value to a record, reads it back, and asks for it in a condition.
 func roundTrip(event triggerbox.Event) {
 	full, empty := triggerbox.Values{"x_name": "full, by " + event.Host.Rule}, triggerbox.Values{"x_name": "empty"}
@@ -362,6 +397,7 @@ func Run(event triggerbox.Event) (triggerbox.Outcome, error) {
 	stateAndRuntime(event)
 	languageModel()
 	otherService(event)
+	details()
 	roundTrip(event)
 	result, err := json.Marshal(results)
 	return triggerbox.Outcome{

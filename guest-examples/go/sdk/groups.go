@@ -66,6 +66,15 @@ func FieldsGet(model string, fields ...string) ([]FieldInfo, error) {
 	return Checked(triggerbox_automation_records.FieldsGet(model, fields))
 }
 
+// FieldDetails is all that is known of a field.
+type FieldDetails = triggerbox_automation_records.FieldDetails
+
+// DescribeFields tells all that is known of these fields, or of all for none: digits, default, what a computed one follows
+// from and so on.
+func DescribeFields(model string, fields ...string) ([]FieldDetails, error) {
+	return Checked(triggerbox_automation_records.DescribeFields(model, fields))
+}
+
 // Operation is what rights are about.
 type Operation = triggerbox_automation_records.Operation
 

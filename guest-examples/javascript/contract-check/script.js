@@ -42,6 +42,7 @@ export function run(event) {
   stateAndRuntime(event);
   languageModel();
   otherService(event);
+  details();
   roundTrip(event);
   const codes = Object.values(results);
   return {
@@ -218,6 +219,24 @@ const KINDS = {
 };
 /** What empty fields read as, where that is not null. */
 const EMPTY = { x_boolean: false, x_integer: 0, x_float: 0, x_tag_ids: [] };
+
+/** What there is to say of fields besides their type. */
+function details() {
+  const told = note("records.describe-fields", () => (
+    model("x_contract").describeFields("x_amount", "x_owner_id", "x_login")
+  ));
+  show("records.describe-fields", (told ?? []).map(inWords));
+}
+
+function inWords(field) {
+  const words = [field.info.name, field.info.kind];
+  if (field.digits) words.push(Array.from(field.digits).join("/"));
+  if (field.default) words.push(field.default.tag, field.default.val);
+  if (field.onDelete) words.push(field.onDelete);
+  if (field.copied) words.push("copied");
+  if (field.related) words.push(`shows ${field.related}`);
+  return [...words, `${field.groups?.length} groups`].join(" ");
+}
 
 /** Every kind of value, to a record and back, and as the right-hand side of a condition. */
 function roundTrip(event) {

@@ -12,9 +12,9 @@ import time
 from datetime import date, datetime, timezone
 
 from triggerbox import (
-    Activity, Command, Error, Json, Link, Outcome, Record, Reference, budget, calendar, call, create, ensure, escape,
-    fields_get, has_access, html, http, llm, log, name_search, read, read_group, ref, search, search_count, search_ids,
-    state,
+    Activity, Command, Error, Json, Link, Outcome, Record, Reference, budget, calendar, call, create, describe_fields,
+    ensure, escape, fields_get, has_access, html, http, llm, log, name_search, read, read_group, ref, search,
+    search_count, search_ids, state,
 )
 
 results = {}
@@ -49,6 +49,7 @@ def run(event):
     state_and_runtime(event)
     language_model()
     other_service(event)
+    details()
     round_trip(event)
     failed = sum(code != "ok" for code in results.values())
     return Outcome(
@@ -217,6 +218,27 @@ KINDS = {
     "x_json": {"a": [1, 2.5, None, "b"]},
 }
 EMPTY = {"x_boolean": False, "x_integer": 0, "x_float": 0.0, "x_tag_ids": []}
+
+
+def details():
+    """What there is to say of fields besides their type."""
+    told = note("records.describe-fields", describe_fields, "x_contract", "x_amount", "x_owner_id", "x_login")
+    show("records.describe-fields", *map(in_words, (told or {}).values()))
+
+
+def in_words(field):
+    words = [field.info.name, field.info.kind]
+    if field.digits:
+        words.append("/".join(map(str, field.digits)))
+    if field.default:
+        words += [type(field.default).__name__.removeprefix("FieldDefault_").lower(), field.default.value]
+    if field.on_delete is not None:
+        words.append(field.on_delete.name.lower())
+    if field.copied:
+        words.append("copied")
+    if field.related:
+        words.append(f"shows {field.related}")
+    return " ".join([*words, f"{len(field.groups)} groups"])
 
 
 def round_trip(event):

@@ -6,8 +6,8 @@
 // together of parts, another line shows what this language made of them: it is the same one in every language.
 
 import {
-  addDays, budget, calendar, command, date, type Event, escape, HostError, http, json, llm, log, Model, model,
-  type Outcome, ref, state, type Value,
+  addDays, budget, calendar, command, date, type Event, escape, type FieldDetails, HostError, http, json, llm, log, Model,
+  model, type Outcome, ref, state, type Value,
 } from "triggerbox";
 
 const results: Record<string, string> = {};
@@ -43,6 +43,7 @@ export function run(event: Event): Outcome {
   stateAndRuntime(event);
   languageModel();
   otherService(event);
+  details();
   roundTrip(event);
   const codes = Object.values(results);
   return {
@@ -221,6 +222,24 @@ const KINDS: Record<string, Value> = {
 };
 /** What empty fields read as, where that is not null. */
 const EMPTY: Record<string, unknown> = { x_boolean: false, x_integer: 0, x_float: 0, x_tag_ids: [] };
+
+/** What there is to say of fields besides their type. */
+function details(): void {
+  const told = note("records.describe-fields", () => (
+    model("x_contract").describeFields("x_amount", "x_owner_id", "x_login")
+  ));
+  show("records.describe-fields", (told ?? []).map(inWords));
+}
+
+function inWords(field: FieldDetails): string {
+  const words = [field.info.name, field.info.kind];
+  if (field.digits) words.push(Array.from(field.digits).join("/"));
+  if (field.default) words.push(field.default.tag, field.default.val);
+  if (field.onDelete) words.push(field.onDelete);
+  if (field.copied) words.push("copied");
+  if (field.related) words.push(`shows ${field.related}`);
+  return [...words, `${field.groups?.length} groups`].join(" ");
+}
 
 /** Every kind of value, to a record and back, and as the right-hand side of a condition. */
 function roundTrip(event: Event): void {

@@ -1,6 +1,6 @@
 // Time zones, and days. The host keeps the tables.
 
-import calendar from "triggerbox:automation/calendar@0.1.0";
+import calendar from "triggerbox:automation/calendar@0.1.1";
 
 import { ask } from "./errors.ts";
 import { utcText } from "./values.ts";

@@ -1,7 +1,7 @@
 // Values as their fields have them: a plain number leaves open whether it is an id or an amount, a plain text whether it is
 // a day or a text.
 
-import records from "triggerbox:automation/records@0.1.0";
+import records from "triggerbox:automation/records@0.1.1";
 
 import { HostError, ask } from "./errors.ts";
 import { date, fields, type Value, type Values } from "./values.ts";

@@ -41,6 +41,15 @@ declare module "triggerbox:host" {
     name: string; label: string; kind: string; relation: string | null; required: boolean; readonly: boolean;
     stored: boolean; selection: [string, string][]; help: string | null;
   }
+  export type FieldDefault = Tagged<"literal" | "function", string>;
+  export interface FieldDetails {
+    info: FieldInfo; digits: [number, number] | null; size: number | null; currencyField: string | null;
+    relationField: string | null; relationTable: string | null; onDelete: "set-null" | "restrict" | "cascade" | null;
+    default: FieldDefault | null; related: string | null; computed: boolean; depends: string[]; formula: string | null;
+    groups: string[] | null; aggregator: string | null; copied: boolean | null; translated: boolean | null;
+    tracked: boolean | null; indexed: boolean | null; searchable: boolean | null; sortable: boolean | null;
+    groupable: boolean | null; extraJson: string | null;
+  }
   export interface Group { keys: Field[]; aggregates: Field[]; count: number; domain: string }
   export type Command =
     | Tagged<"link" | "unlink" | "delete", number> | Bare<"clear"> | Tagged<"replace", number[]>
@@ -65,7 +74,7 @@ declare module "triggerbox:script" {
   export function run(event: import("triggerbox").Event): import("triggerbox").Answer;
 }
 
-declare module "triggerbox:automation/records@0.1.0" {
+declare module "triggerbox:automation/records@0.1.1" {
   import type * as host from "triggerbox:host";
   const records: {
     search(model: string, domain: host.Domain, page: host.Page): number[];
@@ -77,6 +86,7 @@ declare module "triggerbox:automation/records@0.1.0" {
     ): host.Group[];
     nameSearch(model: string, text: string, limit: number): host.Link[];
     fieldsGet(model: string, fields: string[]): host.FieldInfo[];
+    describeFields(model: string, fields: string[]): host.FieldDetails[];
     hasAccess(model: string, ids: number[], operation: string): boolean;
     resolveXmlid(xmlid: string): host.RecordRef;
     create(model: string, values: host.Field[][]): number[];
@@ -91,7 +101,7 @@ declare module "triggerbox:automation/records@0.1.0" {
   export default records;
 }
 
-declare module "triggerbox:automation/chatter@0.1.0" {
+declare module "triggerbox:automation/chatter@0.1.1" {
   import type * as host from "triggerbox:host";
   const chatter: {
     postMessage(target: host.RecordRef, message: host.Message): void;
@@ -107,7 +117,7 @@ declare module "triggerbox:automation/chatter@0.1.0" {
   export default chatter;
 }
 
-declare module "triggerbox:automation/llm@0.1.0" {
+declare module "triggerbox:automation/llm@0.1.1" {
   import type * as host from "triggerbox:host";
   const llm: {
     complete(request: {
@@ -122,7 +132,7 @@ declare module "triggerbox:automation/llm@0.1.0" {
   export default llm;
 }
 
-declare module "triggerbox:automation/http@0.1.0" {
+declare module "triggerbox:automation/http@0.1.1" {
   const http: {
     send(request: { method: string; url: string; headers: [string, string][]; body: Uint8Array }): {
       status: number; headers: [string, string][]; body: Uint8Array;
@@ -131,22 +141,22 @@ declare module "triggerbox:automation/http@0.1.0" {
   export default http;
 }
 
-declare module "triggerbox:automation/state@0.1.0" {
+declare module "triggerbox:automation/state@0.1.1" {
   const state: { get(key: string): string | null; set(key: string, json: string | null): void };
   export default state;
 }
 
-declare module "triggerbox:automation/calendar@0.1.0" {
+declare module "triggerbox:automation/calendar@0.1.1" {
   const calendar: { toLocal(utc: string, tz: string): string; toUtc(local: string, tz: string): string };
   export default calendar;
 }
 
-declare module "triggerbox:automation/budget@0.1.0" {
+declare module "triggerbox:automation/budget@0.1.1" {
   const budget: { remaining(limit: string): number | null };
   export default budget;
 }
 
-declare module "triggerbox:automation/log@0.1.0" {
+declare module "triggerbox:automation/log@0.1.1" {
   const log: { write(level: "debug" | "info" | "warning" | "error", message: string): void };
   export default log;
 }

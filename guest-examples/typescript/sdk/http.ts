@@ -1,6 +1,6 @@
 // Calling other services, as far as the rule grants host, method and path.
 
-import http from "triggerbox:automation/http@0.1.0";
+import http from "triggerbox:automation/http@0.1.1";
 
 import { ask } from "./errors.ts";
 import { decode, encode } from "./text.ts";

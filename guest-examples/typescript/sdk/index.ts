@@ -29,8 +29,8 @@ export * as http from "./http.ts";
 export * as llm from "./llm.ts";
 export * as log from "./log.ts";
 export {
-  type Command, type FieldInfo, type Group, type GroupOptions, type Ids, Model, type Operation, type SearchOptions,
-  command, isProvisional, model, ref,
+  type Command, type FieldDetails, type FieldInfo, type Group, type GroupOptions, type Ids, Model, type Operation,
+  type SearchOptions, command, isProvisional, model, ref,
 } from "./records.ts";
 export * as state from "./state.ts";
 export { decode, encode } from "./text.ts";

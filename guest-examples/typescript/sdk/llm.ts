@@ -1,7 +1,7 @@
 // Asking a language model. Provider, key, prices and budgets are the host's; throws a HostError with code
 // `llm-not-configured` while there is no provider.
 
-import llm from "triggerbox:automation/llm@0.1.0";
+import llm from "triggerbox:automation/llm@0.1.1";
 
 import { ask as askHost } from "./errors.ts";
 import type * as host from "triggerbox:host";

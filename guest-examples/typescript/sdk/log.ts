@@ -1,6 +1,6 @@
 // The run's log.
 
-import log from "triggerbox:automation/log@0.1.0";
+import log from "triggerbox:automation/log@0.1.1";
 
 export const debug = (text: unknown): void => log.write("debug", String(text));
 export const info = (text: unknown): void => log.write("info", String(text));

@@ -1,7 +1,7 @@
 // Reading and changing records. Names and habits are those of Odoo's ORM.
 
-import chatter from "triggerbox:automation/chatter@0.1.0";
-import records from "triggerbox:automation/records@0.1.0";
+import chatter from "triggerbox:automation/chatter@0.1.1";
+import records from "triggerbox:automation/records@0.1.1";
 
 import { type Activity, activityToHost, type Message, messageToHost, type Posted } from "./chatter.ts";
 import { type Domain, domain } from "./domain.ts";
@@ -14,6 +14,7 @@ import { fields, hostId, type Id, idOf, named, type Reference, type Row, row, un
 export type Ids = Id | readonly Id[];
 export type Operation = "read" | "write" | "create" | "unlink";
 export type FieldInfo = host.FieldInfo;
+export type FieldDetails = host.FieldDetails;
 
 /** Which part of the matching records, in which order. */
 export interface SearchOptions {
@@ -117,6 +118,11 @@ export class Model {
   /** Describes the named fields, or all for none. */
   fields(...names: string[]): FieldInfo[] {
     return ask(() => records.fieldsGet(this.name, names));
+  }
+
+  /** All that is known of the named fields, or of all for none: digits, default, what a computed one follows from… */
+  describeFields(...names: string[]): FieldDetails[] {
+    return ask(() => records.describeFields(this.name, names));
   }
 
   /** Whether the run may do this to all of these records; for none, to the model at all. */

@@ -1,6 +1,6 @@
 // A few values that a rule keeps from run to run. Staged and applied like any change.
 
-import state from "triggerbox:automation/state@0.1.0";
+import state from "triggerbox:automation/state@0.1.1";
 
 import { ask } from "./errors.ts";
 

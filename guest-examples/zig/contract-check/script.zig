@@ -272,6 +272,30 @@ const KINDS = [_]tb.Named{
     .{ .name = "x_json", .value = .{ .json = "{\"a\":[1,2.5,null,\"b\"]}" } },
 };
 
+/// What there is to say of fields besides their type.
+fn details() void {
+    const found = tb.describeFields("x_contract", &.{ "x_amount", "x_owner_id", "x_login" });
+    note("records.describe-fields", found);
+    const rules = [_][]const u8{ "set-null", "restrict", "cascade" };
+    var told: []const u8 = "";
+    for (found catch &.{}, 0..) |field, index| {
+        told = tb.format("{s}{s}{s} {s}", .{ told, if (index == 0) "" else " | ", tb.text(field.info.name), tb.text(field.info.kind) });
+        if (field.digits.is_some) told = tb.format("{s} {d}/{d}", .{ told, field.digits.val.f0, field.digits.val.f1 });
+        if (field.default_.is_some) {
+            const default = field.default_.val;
+            told = if (default.tag == c.TRIGGERBOX_AUTOMATION_RECORDS_FIELD_DEFAULT_LITERAL)
+                tb.format("{s} literal {s}", .{ told, tb.text(default.val.literal) })
+            else
+                tb.format("{s} function {s}", .{ told, tb.text(default.val.function) });
+        }
+        if (field.on_delete.is_some) told = tb.format("{s} {s}", .{ told, rules[field.on_delete.val] });
+        if (field.copied.is_some and field.copied.val) told = tb.format("{s} copied", .{told});
+        if (field.related.is_some) told = tb.format("{s} shows {s}", .{ told, tb.text(field.related.val) });
+        told = tb.format("{s} {d} groups", .{ told, if (field.groups.is_some) field.groups.val.len else 0 });
+    }
+    show("records.describe-fields", told);
+}
+
 /// Every kind of value, to a record and back, and as the right-hand side of a condition.
 fn roundTrip(event: tb.Event) void {
     var names: [KINDS.len][]const u8 = undefined;
@@ -345,6 +369,7 @@ pub fn run(event: tb.Event) !tb.Outcome {
     stateAndRuntime(event);
     languageModel();
     otherService(event);
+    details();
     roundTrip(event);
     return .{
         .message = tb.format("{d} calls, {d} refused", .{ calls, refused }),

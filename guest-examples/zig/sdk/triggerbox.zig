@@ -213,6 +213,18 @@ pub fn fieldsGet(model: []const u8, fields: []const []const u8) Error![]const Fi
     return values.slice(FieldInfo, found);
 }
 
+/// All that is known of a field.
+pub const FieldDetails = c.triggerbox_automation_records_field_details_t;
+
+/// All that is known of these fields, or of all for none: digits, default, what a computed one follows from and so on.
+pub fn describeFields(model: []const u8, fields: []const []const u8) Error![]const FieldDetails {
+    var name = str(model);
+    var names = values.strings(fields);
+    var found: c.triggerbox_automation_records_list_field_details_t = undefined;
+    try check(c.triggerbox_automation_records_describe_fields(&name, &names, &found, &problem));
+    return values.slice(FieldDetails, found);
+}
+
 /// What rights are about.
 pub const Operation = enum(u8) { read, write, create, unlink };
 

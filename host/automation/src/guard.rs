@@ -400,7 +400,7 @@ impl<R: Records> Guard<R> {
                 }));
             }
             // Which fields there are says nothing of any record.
-            Call::FieldsGet { .. } => return Ok(Ok(())),
+            Call::FieldsGet { .. } | Call::DescribeFields { .. } => return Ok(Ok(())),
             Call::Read { ids, .. } | Call::Write { ids, .. } | Call::Unlink { ids, .. } => ids.clone(),
             Call::CallMethod { ids, .. } | Call::HasAccess { ids, .. } => ids.clone(),
             Call::Relate { target, .. }

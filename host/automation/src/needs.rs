@@ -41,7 +41,9 @@ pub fn needs(schema: &Schema, call: &Call) -> Result<Vec<Need>, Error> {
             needs.paths(model, &fields)?;
             needs.order(model, page.order.as_deref())?;
         }
-        Call::NameSearch { model, .. } | Call::FieldsGet { model, .. } => needs.add(model, GrantOperation::Read)?,
+        Call::NameSearch { model, .. } | Call::FieldsGet { model, .. } | Call::DescribeFields { model, .. } => {
+            needs.add(model, GrantOperation::Read)?;
+        }
         Call::HasAccess { model, operation, .. } => needs.add(model, granted(*operation))?,
         Call::Mention { target } => needs.add(&target.model, GrantOperation::Read)?,
         Call::ReadMessages { target, .. } => {

@@ -200,7 +200,9 @@ impl Planning {
                 need.model == *model && own(model, ids) && !fields.iter().any(|field| field.contains('.'))
             }
             Call::HasAccess { model, ids, .. } => own(model, ids),
-            Call::FieldsGet { model, .. } => own(model, &[]) || planned.0.iter().any(|step| step.model == *model),
+            Call::FieldsGet { model, .. } | Call::DescribeFields { model, .. } => {
+                own(model, &[]) || planned.0.iter().any(|step| step.model == *model)
+            }
             _ => false,
         }
     }

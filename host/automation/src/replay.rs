@@ -215,6 +215,7 @@ fn changes(call: &Call) -> bool {
         | Call::ReadGroup { .. }
         | Call::NameSearch { .. }
         | Call::FieldsGet { .. }
+        | Call::DescribeFields { .. }
         | Call::HasAccess { .. }
         | Call::ResolveXmlid { .. }
         | Call::Mention { .. }

@@ -399,6 +399,8 @@ pub(crate) enum DbCommand {
         #[command(flatten)]
         format: Format,
     },
+    /// Tell all that is known of a model's fields: type, relation, digits, default, what a computed one follows from.
+    Fields(FieldsArgs),
     /// Find records.
     Search(SearchArgs),
     /// Show one record with its chatter.
@@ -439,6 +441,20 @@ pub(crate) enum DbCommand {
         #[command(flatten)]
         format: Format,
     },
+}
+
+/// Options of `db fields`.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Example:
+  triggerbox db fields crm.lead stage_id expected_revenue")]
+pub(crate) struct FieldsArgs {
+    /// The model.
+    pub(crate) model: String,
+    /// Its fields [default: all of them].
+    pub(crate) fields: Vec<String>,
+    #[command(flatten)]
+    pub(crate) common: Common,
 }
 
 /// Options of `db search`.

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     error::Error,
     limits::{PerLimit, Writes},
+    schema::OnDelete,
     value::{FieldValue, Id, Link, RecordRef, Row, Value},
 };
 
@@ -99,6 +100,64 @@ pub struct FieldInfo {
     pub selection: Vec<(String, String)>,
     /// Help text.
     pub help: Option<String>,
+}
+
+/// All that is known of a field. None: it has no such thing, or the backend does not tell.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FieldDetails {
+    /// What [`FieldInfo`] says of it.
+    #[serde(flatten)]
+    pub info: FieldInfo,
+    /// Digits of a float, in all and after the point.
+    pub digits: Option<(u32, u32)>,
+    /// Longest text, in characters.
+    pub size: Option<u32>,
+    /// The many2one that holds a monetary field's currency.
+    pub currency_field: Option<String>,
+    /// The field of the related model that a one2many is the other side of.
+    pub relation_field: Option<String>,
+    /// The table behind a many2many.
+    pub relation_table: Option<String>,
+    /// What becomes of a many2one when its record is deleted.
+    pub ondelete: Option<OnDelete>,
+    /// What a new record has in it.
+    pub default: Option<FieldDefault>,
+    /// The path whose value it shows.
+    pub related: Option<String>,
+    /// Its value follows from others.
+    pub computed: bool,
+    /// The paths that its value follows from.
+    pub depends: Vec<String>,
+    /// How it is computed: `sum(order_line.price_subtotal)`.
+    pub formula: Option<String>,
+    /// Groups that alone see it; an empty list: everybody.
+    pub groups: Option<Vec<String>>,
+    /// How groups sum it up by default.
+    pub aggregator: Option<String>,
+    /// Copied by `copy`.
+    pub copied: Option<bool>,
+    /// One value for each language.
+    pub translated: Option<bool>,
+    /// Changes are posted to the chatter.
+    pub tracked: Option<bool>,
+    /// Has an index.
+    pub indexed: Option<bool>,
+    /// Domains may use it.
+    pub searchable: Option<bool>,
+    /// Orders may use it.
+    pub sortable: Option<bool>,
+    /// Groupings may use it.
+    pub groupable: Option<bool>,
+}
+
+/// What a new record has in a field that it is given no value for.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum FieldDefault {
+    /// A value in Odoo's JSON form.
+    Literal(String),
+    /// The name of what makes it: `now`, `user`…
+    Function(String),
 }
 
 /// One group of a grouping.
@@ -395,6 +454,7 @@ pub enum Call {
     ReadGroup { model: String, domain: DomainSource, group_by: Vec<String>, aggregates: Vec<String>, page: GroupPage },
     NameSearch { model: String, text: String, limit: u32 },
     FieldsGet { model: String, fields: Vec<String> },
+    DescribeFields { model: String, fields: Vec<String> },
     HasAccess { model: String, ids: Vec<Id>, operation: Operation },
     ResolveXmlid { xmlid: String },
     Create { model: String, values: Vec<Vec<FieldValue>> },
@@ -430,6 +490,7 @@ impl Call {
             Self::ReadGroup { .. } => "read-group",
             Self::NameSearch { .. } => "name-search",
             Self::FieldsGet { .. } => "fields-get",
+            Self::DescribeFields { .. } => "describe-fields",
             Self::HasAccess { .. } => "has-access",
             Self::ResolveXmlid { .. } => "resolve-xmlid",
             Self::Create { .. } => "create",
@@ -465,6 +526,7 @@ impl Call {
             | Self::ReadGroup { model, .. }
             | Self::NameSearch { model, .. }
             | Self::FieldsGet { model, .. }
+            | Self::DescribeFields { model, .. }
             | Self::HasAccess { model, .. }
             | Self::Create { model, .. }
             | Self::Ensure { model, .. }
@@ -503,6 +565,7 @@ pub enum Answer {
     Groups(Vec<Group>),
     Links(Vec<Link>),
     Fields(Vec<FieldInfo>),
+    Details(Vec<FieldDetails>),
     Flag(bool),
     Record(RecordRef),
     Text(String),
@@ -556,3 +619,53 @@ pub struct Ran {
 
 /// What a call comes to.
 pub type Reply = Result<Answer, Error>;
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    // Journals keep calls and answers by their names: what was kept once is read for as long as it is kept.
+    #[test]
+    fn what_came_later_leaves_kept_calls_and_answers_as_they_were() {
+        let info = json!({ "name": "stage_id", "label": "Stage", "kind": "many2one", "relation": "crm.stage",
+            "required": false, "readonly": false, "stored": true, "selection": [], "help": null });
+        let call = json!({ "call": "fields-get", "model": "crm.lead", "fields": ["stage_id"] });
+        let answer = json!({ "answer": "fields", "value": [info] });
+        assert!(matches!(serde_json::from_value(call).expect("a call"), Call::FieldsGet { .. }));
+        let Answer::Fields(fields) = serde_json::from_value(answer).expect("an answer") else { panic!("fields") };
+
+        let details = FieldDetails {
+            info: fields.into_iter().next().expect("one field"),
+            digits: Some((16, 2)),
+            size: None,
+            currency_field: None,
+            relation_field: None,
+            relation_table: None,
+            ondelete: Some(OnDelete::SetNull),
+            default: Some(FieldDefault::Function("first".to_owned())),
+            related: None,
+            computed: false,
+            depends: Vec::new(),
+            formula: None,
+            groups: Some(Vec::new()),
+            aggregator: None,
+            copied: Some(false),
+            translated: None,
+            tracked: None,
+            indexed: None,
+            searchable: None,
+            sortable: None,
+            groupable: None,
+        };
+        let call = Call::DescribeFields { model: "crm.lead".to_owned(), fields: vec!["stage_id".to_owned()] };
+        let kept = serde_json::to_value(&call).expect("JSON");
+        assert_eq!((&kept["call"], call.name()), (&json!("describe-fields"), "describe-fields"));
+        assert_eq!(serde_json::from_value::<Call>(kept).expect("a call"), call);
+        let answer = Answer::Details(vec![details]);
+        let kept = serde_json::to_value(&answer).expect("JSON");
+        assert_eq!((&kept["answer"], &kept["value"][0]["ondelete"]), (&json!("details"), &json!("set null")));
+        assert_eq!(serde_json::from_value::<Answer>(kept).expect("an answer"), answer);
+    }
+}

@@ -734,6 +734,7 @@ fn charges(call: &Call) -> Vec<(Limit, u64)> {
         Call::Complete { .. } => vec![(Limit::LlmCalls, 1)],
         Call::Send { .. } => vec![(Limit::HttpCalls, 1)],
         Call::FieldsGet { .. }
+        | Call::DescribeFields { .. }
         | Call::HasAccess { .. }
         | Call::ResolveXmlid { .. }
         | Call::Mention { .. }

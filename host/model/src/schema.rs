@@ -1,17 +1,18 @@
 //! Models and their fields, as Odoo declares them.
 //!
 //! A [`Schema`] is what the embedded store builds its tables from, what domains and values are checked
-//! against, and what `fields-get` tells. Its JSON form is also the exchange format of `db import/export`.
+//! against, and what `fields-get` and `describe-fields` tell. Its JSON form is also the exchange format of `db import/export`.
 
 mod check;
+mod describe;
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, fmt};
 
 use indexmap::IndexMap;
 use serde::{Deserialize, Deserializer, Serialize};
 
 pub use self::check::{DEFAULT_FUNCTIONS, Finding, Severity};
-use crate::{call::FieldInfo, error::Error, text::nearest};
+use crate::{error::Error, text::nearest};
 
 /// The model of followers.
 const FOLLOWERS: &str = "mail.followers";
@@ -161,28 +162,6 @@ impl Model {
     #[must_use]
     pub fn has_column(&self, name: &str) -> bool {
         self.fields.get(name).is_some_and(Field::has_column)
-    }
-
-    /// What fields are: the named ones, or all.
-    ///
-    /// # Errors
-    /// As [`Model::field`].
-    pub fn fields_get(&self, names: &[String]) -> Result<Vec<FieldInfo>, Error> {
-        let describe = |name: &str, field: &Field| FieldInfo {
-            name: name.to_owned(),
-            label: if field.string.is_empty() { name.to_owned() } else { field.string.clone() },
-            kind: field.kind.name().to_owned(),
-            relation: field.relation.clone(),
-            required: field.required,
-            readonly: field.readonly,
-            stored: field.store,
-            selection: if field.kind == FieldKind::Selection { field.selection.clone() } else { Vec::new() },
-            help: field.help.clone(),
-        };
-        if names.is_empty() {
-            return Ok(self.fields.iter().map(|(name, field)| describe(name, field)).collect());
-        }
-        names.iter().map(|name| Ok(describe(name, self.field(name)?))).collect()
     }
 
     /// The many2one of the hierarchy, if the model has one.
@@ -363,6 +342,30 @@ impl Field {
     #[must_use]
     pub fn belongs(&self) -> bool {
         self.required || self.ondelete == Some(OnDelete::Cascade)
+    }
+
+    /// What happens to a many2one when the record that it points to is deleted, declared or not; none for other fields.
+    #[must_use]
+    pub fn on_delete(&self) -> Option<OnDelete> {
+        let unsaid = if self.required { OnDelete::Restrict } else { OnDelete::SetNull };
+        let links = self.kind == FieldKind::Many2one && self.has_column() && self.related.is_none();
+        links.then(|| self.ondelete.unwrap_or(unsaid))
+    }
+
+    /// Whether the store keeps an index for it.
+    #[must_use]
+    pub fn is_indexed(&self) -> bool {
+        self.has_column() && (self.index || self.kind == FieldKind::Many2one)
+    }
+
+    /// Where it stands among the tracked fields of its model; none: its changes are not posted to the chatter.
+    #[must_use]
+    pub fn tracking_sequence(&self) -> Option<i64> {
+        match self.tracking.as_ref()? {
+            serde_json::Value::Bool(true) => Some(100),
+            serde_json::Value::Number(number) => number.as_i64().filter(|n| *n != 0),
+            _ => None,
+        }
     }
 
     /// Whether the field has a column of its own: stored, and not a one2many or many2many.
@@ -549,6 +552,31 @@ pub enum Formula {
         /// Field names.
         fields: Vec<String>,
     },
+}
+
+impl Formula {
+    /// The paths that it is computed from.
+    #[must_use]
+    pub fn paths(&self) -> &[String] {
+        match self {
+            Self::Sum { path } => std::slice::from_ref(path),
+            Self::Count { field } => std::slice::from_ref(field),
+            Self::Concat { fields, .. } | Self::Product { fields } => fields,
+        }
+    }
+}
+
+/// `sum(order_line.price_subtotal)`
+impl fmt::Display for Formula {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let paths = self.paths().join(", ");
+        match self {
+            Self::Sum { .. } => write!(f, "sum({paths})"),
+            Self::Count { .. } => write!(f, "count({paths})"),
+            Self::Product { .. } => write!(f, "product({paths})"),
+            Self::Concat { separator, .. } => write!(f, "concat({paths}, separator={separator:?})"),
+        }
+    }
 }
 
 /// A rule that stored records must satisfy.

@@ -195,7 +195,9 @@ impl Call {
                 model.bytes() + domain.bytes() + group_by.bytes() + aggregates.bytes() + page.bytes()
             }
             Self::NameSearch { model, text, .. } => model.bytes() + text.bytes() + 4,
-            Self::FieldsGet { model, fields } => model.bytes() + fields.bytes(),
+            Self::FieldsGet { model, fields } | Self::DescribeFields { model, fields } => {
+                model.bytes() + fields.bytes()
+            }
             Self::HasAccess { model, ids, .. } | Self::Unlink { model, ids } => model.bytes() + ids.bytes(),
             Self::ResolveXmlid { xmlid } => xmlid.bytes(),
             Self::Create { model, values } => model.bytes() + values.bytes(),

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use serde::Deserialize;
 use serde_json::Value as Json;
 use triggerbox_model::{
+    call::FieldDetails,
     error::Error,
     schema::{ByName, Field, FieldKind, Model},
 };
@@ -39,6 +40,59 @@ pub struct Described {
     pub model: Model,
     /// For computed and related fields: the paths that they are made of.
     pub depends: BTreeMap<String, Vec<String>>,
+    /// What else is told of fields, where it is: nothing here goes by it.
+    pub(crate) facts: BTreeMap<String, Facts>,
+}
+
+/// What Odoo tells of a field for whoever wants to know.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Facts {
+    digits: Option<(u32, u32)>,
+    currency_field: Option<String>,
+    related: Option<String>,
+}
+
+impl Described {
+    /// All that Odoo tells of fields: the named ones, or all.
+    ///
+    /// # Errors
+    /// As [`Model::field`].
+    pub(crate) fn describe_fields(&self, names: &[String]) -> Result<Vec<FieldDetails>, Error> {
+        let told = self.model.describe_fields(names)?;
+        Ok(told.into_iter().map(|details| self.as_told(details)).collect())
+    }
+
+    /// Of what a [`Field`] says, only what Odoo said.
+    fn as_told(&self, details: FieldDetails) -> FieldDetails {
+        let FieldDetails { info, relation_field, .. } = details;
+        let Facts { digits, currency_field, related } = self.facts.get(&info.name).cloned().unwrap_or_default();
+        let field = self.model.fields.get(&info.name);
+        let flag = |of: fn(&Field) -> bool| field.map(of);
+        let depends = self.depends.get(&info.name).cloned().unwrap_or_default();
+        FieldDetails {
+            digits,
+            size: None,
+            currency_field,
+            relation_field,
+            relation_table: None,
+            ondelete: None,
+            default: None,
+            related,
+            computed: !info.stored || !depends.is_empty(),
+            depends,
+            formula: None,
+            groups: None,
+            aggregator: None,
+            copied: None,
+            translated: None,
+            tracked: None,
+            indexed: None,
+            searchable: flag(|field| field.searchable),
+            sortable: flag(|field| field.sortable),
+            groupable: flag(|field| field.groupable),
+            info,
+        }
+    }
 }
 
 #[derive(Debug, Deserialize)]
@@ -73,6 +127,23 @@ struct Told {
     groupable: bool,
     #[serde(default)]
     trim: Json,
+    #[serde(default)]
+    currency_field: Json,
+    #[serde(default)]
+    digits: Json,
+}
+
+impl Told {
+    fn facts(&self) -> Facts {
+        let number = |json: &Json| u32::try_from(json.as_u64()?).ok();
+        let digits = match self.digits.as_array().map(Vec::as_slice) {
+            Some([precision, scale]) => number(precision).zip(number(scale)),
+            _ => None,
+        };
+        let text = |json: &Json| json.as_str().map(str::to_owned);
+        let currency_field = text(&self.currency_field).filter(|name| is_name(name));
+        Facts { digits, currency_field, related: text(&self.related) }
+    }
 }
 
 /// Reads the answer of `fields_get`.
@@ -83,7 +154,7 @@ pub fn described(name: &str, answer: &Json) -> Result<Described, Error> {
     let odd = |why: String| Error::unavailable("bad-answer", format!("odoo describes `{name}` oddly: {why}"));
     let Json::Object(told) = answer else { return Err(odd("no object".to_owned())) };
     let mut fields = ByName::default();
-    let mut depends = BTreeMap::new();
+    let (mut depends, mut facts) = (BTreeMap::new(), BTreeMap::new());
     for (field_name, told) in told {
         if field_name == "id" || !is_name(field_name) {
             continue;
@@ -95,6 +166,10 @@ pub fn described(name: &str, answer: &Json) -> Result<Described, Error> {
         }
         if !paths.is_empty() {
             depends.insert(field_name.clone(), paths);
+        }
+        let more = told.facts();
+        if more != Facts::default() {
+            facts.insert(field_name.clone(), more);
         }
         fields.insert(field_name.clone(), field(told));
     }
@@ -110,6 +185,7 @@ pub fn described(name: &str, answer: &Json) -> Result<Described, Error> {
             ..empty(name)
         },
         depends,
+        facts,
     })
 }
 

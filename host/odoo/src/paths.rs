@@ -24,7 +24,11 @@ pub(crate) fn paths(call: &Call) -> Result<Vec<(String, String)>, Error> {
             found.fields(model, fields);
         }
         Call::SearchCount { model, domain } => found.domain(model, domain)?,
-        Call::Read { model, fields, .. } | Call::FieldsGet { model, fields } => found.fields(model, fields),
+        Call::Read { model, fields, .. }
+        | Call::FieldsGet { model, fields }
+        | Call::DescribeFields { model, fields } => {
+            found.fields(model, fields);
+        }
         Call::ReadGroup { model, domain, group_by, aggregates, page } => {
             found.domain(model, domain)?;
             for item in group_by.iter().chain(aggregates) {

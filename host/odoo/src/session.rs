@@ -29,7 +29,7 @@ use triggerbox_model::{
 use crate::{
     backend::{Account, Backend},
     error::OdooError,
-    fields,
+    fields::{self, Described},
     overlay::{Depends, Overlay, Source},
     paths,
 };
@@ -48,6 +48,8 @@ pub struct Session {
     pub(crate) schema: Schema,
     pub(crate) now: Timestamp,
     depends: Depends,
+    /// The models as they were described, to be told further.
+    described: BTreeMap<String, Arc<Described>>,
     rule: String,
     pub(crate) changes: ChangeSet,
     overlay: Overlay,
@@ -108,6 +110,7 @@ impl Session {
             now,
             schema: Schema { remote: true, ..Schema::default() },
             depends: Depends::default(),
+            described: BTreeMap::new(),
             rule: String::new(),
             changes: ChangeSet::default(),
             overlay: Overlay::default(),
@@ -290,6 +293,7 @@ impl Session {
         }
         self.depends.insert(name.to_owned(), described.depends.clone().into_iter().collect());
         self.schema.models.insert(name.to_owned(), described.model.clone());
+        self.described.insert(name.to_owned(), described);
         Ok(())
     }
 
@@ -310,6 +314,7 @@ impl Session {
             }
             Call::NameSearch { model, text, limit } => self.name_search(&model, &text, limit).await,
             Call::FieldsGet { model, fields } => self.fields_get(&model, &fields),
+            Call::DescribeFields { model, fields } => self.describe_fields(&model, &fields),
             Call::HasAccess { model, ids, operation } => self.has_access(&model, ids, operation).await,
             Call::ResolveXmlid { xmlid } => self.resolve_xmlid(&xmlid).await,
             Call::ReadMessages { target, limit } => self.read_messages(&target, limit).await,

@@ -34,7 +34,10 @@ use triggerbox_sandbox::{Cache, Compiler, Ending, Pool, Sandbox, Script, inspect
 
 /// Bare wasmtime: what any host would need at least.
 mod bare {
-    use triggerbox_sandbox::engine::{Mode, Pool, engine};
+    use triggerbox_sandbox::{
+        engine::{Mode, Pool, engine},
+        inspect::full_name,
+    };
     use wasmtime::{
         Store,
         component::{Component, Linker, ResourceTable, types::ComponentItem},
@@ -95,7 +98,13 @@ mod bare {
                     linked.func_new(function, |_, _, _, _| Err(wasmtime::Error::msg("a stub"))).unwrap();
                 }
             }
-            let mut records = linker.instance("triggerbox:automation/records@0.1.0").unwrap();
+            // By the version of the contract that it was built for.
+            let name_of = |interface: &str| {
+                let start = format!("triggerbox:automation/{interface}@");
+                let own = described.imports(&engine).find(|(name, _)| name.starts_with(&start));
+                own.map_or_else(|| full_name(interface), |(name, _)| name.to_owned())
+            };
+            let mut records = linker.instance(&name_of("records")).unwrap();
             records
                 .func_wrap_async("read", |store, (_, ids, _): (String, Vec<u32>, Vec<String>)| {
                     let silent = store.data().silent;
@@ -109,7 +118,7 @@ mod bare {
                     })
                 })
                 .unwrap();
-            let mut chatter = linker.instance("triggerbox:automation/chatter@0.1.0").unwrap();
+            let mut chatter = linker.instance(&name_of("chatter")).unwrap();
             chatter
                 .func_wrap_async("post-note", |_, _: (RecordRef, Message)| {
                     Box::new(async move { Ok((Ok::<(), Error>(()),)) })

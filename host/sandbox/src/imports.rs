@@ -14,13 +14,15 @@ use crate::{
         triggerbox::automation::{
             budget, calendar, chatter, events, http, llm, log,
             records::{
-                self, Command, Domain, Field, FieldInfo, Group, GroupPage, Link, Operation, Page, RecordRef, Row,
+                self, Command, Domain, Field, FieldDetails, FieldInfo, Group, GroupPage, Link, Operation, Page,
+                RecordRef, Row,
             },
             state as kept, types,
         },
     },
     calendar as zones,
     convert::{IntoModel, IntoWit},
+    inspect::full_name,
     state::{Fuel, State, wrong_answer},
 };
 
@@ -44,14 +46,14 @@ pub(crate) fn link(linker: &mut Linker<State>) -> wasmtime::Result<()> {
     Automation::add_to_linker::<State, wasmtime::component::HasSelf<State>>(linker, |state| state)?;
     // What is left of the fuel only the store knows.
     linker.allow_shadowing(true);
-    linker.instance("triggerbox:automation/budget@0.1.0")?.func_wrap(
+    linker.instance(&full_name("budget"))?.func_wrap(
         "remaining",
         |mut store: StoreContextMut<'_, State>, (limit,): (String,)| {
             let fuel = store.get_fuel().unwrap_or_default();
             Ok((remaining(store.data_mut(), &limit, fuel)?,))
         },
     )?;
-    linker.instance("triggerbox:automation/records@0.1.0")?.func_wrap_async(
+    linker.instance(&full_name("records"))?.func_wrap_async(
         "call",
         |mut store: StoreContextMut<'_, State>,
          (model, ids, method, arguments_json): (String, Vec<u32>, String, String)| {
@@ -139,6 +141,10 @@ impl records::Host for State {
 
     async fn fields_get(&mut self, model: String, fields: Vec<String>) -> Answered<Vec<FieldInfo>> {
         ask!(self, "fields-get", Call::FieldsGet { model, fields }, Answer::Fields(fields) => fields.into_wit())
+    }
+
+    async fn describe_fields(&mut self, model: String, fields: Vec<String>) -> Answered<Vec<FieldDetails>> {
+        ask!(self, "describe-fields", Call::DescribeFields { model, fields }, Answer::Details(fields) => fields.into_wit())
     }
 
     async fn has_access(&mut self, model: String, ids: Vec<u32>, operation: Operation) -> Answered<bool> {

@@ -14,7 +14,7 @@ use serde::Serialize;
 use triggerbox_model::manifest::Manifest;
 
 pub use compatibility::{Compatibility, Fit, compatibility};
-pub use contract::VERSION;
+pub use contract::{VERSION, full_name};
 pub use imports::{Import, ImportStatus};
 pub use manifest::{EmbedError, embed_manifest, manifest_of};
 

@@ -18,9 +18,10 @@ use support::{Memory, Mood, event, limits, sandbox};
 use tokio::sync::Mutex;
 use triggerbox_model::{
     call::Call,
+    event::Outcome,
     limits::{Breach, Class, Limit, LimitRequest, Limits},
 };
-use triggerbox_sandbox::{Ending, Run, Trap};
+use triggerbox_sandbox::{Ending, LogLevel, Run, Trap};
 
 /// A guest without a test does not compile: each name must be a function of this file.
 macro_rules! has_a_test {
@@ -354,6 +355,16 @@ fn bad_text() {
         let run = attack(&guests::BAD_TEXT).await;
         let trap = trap(run);
         assert!(trap.cause.contains("utf-8"), "{trap}");
+    });
+}
+
+#[test]
+fn first_contract() {
+    alone(async {
+        let run = attack(&guests::FIRST_CONTRACT).await;
+        let Ending::Done(outcome) = &run.ending else { panic!("{:?}", run.ending) };
+        assert_eq!(*outcome, Outcome::default());
+        assert_eq!(support::memory(run).lines, [(LogLevel::Info, "fields are told".to_owned())]);
     });
 }
 

@@ -1,6 +1,6 @@
 //! What `inspect` says about good components, wrong files and malicious ones.
 use guest_artifacts as guests;
-use triggerbox_sandbox::inspect::{ImportStatus, embed_manifest, inspect, manifest_of};
+use triggerbox_sandbox::inspect::{ImportStatus, embed_manifest, full_name, inspect, manifest_of};
 
 const MANIFEST: &str = "[script]\nname = \"order-note\"\nversion = \"1.0.0\"\n\n[limits]\nfuel = 1000000\n";
 
@@ -24,7 +24,7 @@ fn a_good_script_shows_what_it_is() {
     assert!(inspection.ok, "{:?}", inspection.problems);
     assert_eq!(inspection.exports, ["run"]);
     assert!(inspection.imports.iter().all(|import| import.status == ImportStatus::Offered), "{:?}", inspection.imports);
-    assert!(inspection.imports.iter().any(|import| import.name == "triggerbox:automation/records@0.1.0"));
+    assert!(inspection.imports.iter().any(|import| import.name == full_name("records")));
     assert!(inspection.toolchain.iter().any(|tool| tool.name == "Rust"), "{:?}", inspection.toolchain);
     assert!(inspection.names);
     assert_eq!(inspection.manifest.unwrap().script.name, "order-note");
@@ -141,10 +141,10 @@ fn missing_imports_are_named_with_the_nearest_that_there_is() {
     assert_eq!(import("wasi:io/poll@0.2.99").0, ImportStatus::Offered);
     assert_eq!(import("wasi:sockets/tcp@0.2.3").0, ImportStatus::Denied);
     assert_eq!(import("wasi:io/poll@0.3.0").1, "imports `wasi:io/poll@0.3.0`; this host offers `wasi:io/poll@0.2.12`");
-    assert!(import("wasi:http/types@0.2.0").1.contains("through `triggerbox:automation/http@0.1.0`"));
+    assert!(import("wasi:http/types@0.2.0").1.contains(&format!("through `{}`", full_name("http"))));
     assert_eq!(
         import("triggerbox:automation/records@0.2.0").1,
-        "imports `triggerbox:automation/records@0.2.0`; this host offers `triggerbox:automation/records@0.1.0`"
+        format!("imports `triggerbox:automation/records@0.2.0`; this host offers `{}`", full_name("records"))
     );
     assert!(import("wasi:io/pol@0.2.0").1.ends_with("the nearest is `wasi:io/poll@0.2.12`"));
     assert!(import("acme:billing/invoices@1.0.0").1.ends_with("which this host does not offer"));
@@ -160,6 +160,26 @@ fn a_function_that_an_interface_does_not_have_is_named() {
         inspect(&component).imports[0].note.as_deref(),
         Some("imports `refill` of `triggerbox:automation/budget@0.1.0`, which this host's version of it does not have")
     );
+}
+
+#[test]
+fn a_component_that_was_built_for_an_older_version_of_the_contract_is_offered_all_of_it() {
+    let inspection = inspect(guests::FIRST_CONTRACT.component);
+    assert_eq!(inspection.refusal(), None);
+    let own: Vec<_> = inspection.imports.iter().filter(|import| import.name.starts_with("triggerbox:")).collect();
+    assert!(own.iter().all(|import| import.name.ends_with("@0.1.0")), "{own:?}");
+    assert!(own.iter().all(|import| import.status == ImportStatus::Offered), "{own:?}");
+    assert!(own.iter().any(|import| import.functions == ["fields-get"]), "{own:?}");
+}
+
+#[test]
+fn a_component_of_a_newer_version_of_the_contract_is_not_offered_it() {
+    let name = "triggerbox:automation/budget@0.1.99";
+    let component = wat::parse_str(format!(r#"(component (import "{name}" (instance)))"#)).unwrap();
+    let inspection = inspect(&component);
+    let import = &inspection.imports[0];
+    assert_eq!(import.status, ImportStatus::Missing);
+    assert_eq!(import.note, Some(format!("imports `{name}`; this host offers `{}`", full_name("budget"))));
 }
 
 #[test]

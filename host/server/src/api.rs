@@ -4,6 +4,7 @@
 //! |---|---|
 //! | `agents` | what rules ask language models with |
 //! | `records` | records, their chatter, forms that are not saved |
+//! | `fields` | what a model's fields are |
 //! | `rules` | rules, their versions, running them by hand |
 //! | `scripts` | uploads, versions, the active one |
 //! | `threads` | what was said in runs that ask a language model |
@@ -20,6 +21,7 @@ mod agents;
 pub(crate) mod approvals;
 mod control;
 mod events;
+mod fields;
 mod paging;
 mod records;
 pub(crate) mod rules;

@@ -173,7 +173,7 @@ fn model_table(model: &Model) -> String {
 fn indexes(schema: &Schema, model: &Model) -> Vec<String> {
     let mut keys: BTreeSet<Vec<&str>> = BTreeSet::new();
     for (name, field) in &model.fields {
-        if field.has_column() && (field.index || field.kind == FieldKind::Many2one) {
+        if field.is_indexed() {
             keys.insert(vec![name]);
         }
     }

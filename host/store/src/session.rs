@@ -506,14 +506,14 @@ impl Session {
                 Ok(Answer::Groups(group::groups(&self.snapshot, &self.here, &grouping, &mut may.room())?))
             }
             Call::FieldsGet { model, fields } => {
-                let described = self.here.schema.model(&model)?;
-                let mut told = described.fields_get(&fields)?;
-                // Of fields that the user may not see there is no word, as in Odoo.
-                told.retain(|info| match described.fields.get(&info.name) {
-                    Some(field) => rights::check_field(&self.here, &model, &info.name, field, Operation::Read).is_ok(),
-                    None => true,
-                });
+                let mut told = self.here.schema.model(&model)?.fields_get(&fields)?;
+                told.retain(|info| self.may_see(&model, &info.name));
                 Ok(Answer::Fields(told))
+            }
+            Call::DescribeFields { model, fields } => {
+                let mut told = self.here.schema.model(&model)?.describe_fields(&fields)?;
+                told.retain(|details| self.may_see(&model, &details.info.name));
+                Ok(Answer::Details(told))
             }
             Call::HasAccess { model, ids, operation } => {
                 self.settle()?;
@@ -682,6 +682,12 @@ impl Session {
             model = relation;
         }
         Ok(())
+    }
+
+    /// Of fields that the user may not see there is no word, as in Odoo.
+    fn may_see(&self, model: &str, name: &str) -> bool {
+        let field = self.here.schema.models.get(model).and_then(|model| model.fields.get(name));
+        field.is_none_or(|field| rights::check_field(&self.here, model, name, field, Operation::Read).is_ok())
     }
 
     fn refuse_pending(&self, model: &str, field: &str) -> Result<(), Error> {

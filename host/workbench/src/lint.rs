@@ -239,7 +239,7 @@ mod tests {
     };
     use triggerbox_sandbox::{
         Durations,
-        inspect::{self, Import, ImportStatus, Inspection, inspect},
+        inspect::{self, Import, ImportStatus, Inspection, full_name, inspect},
     };
 
     use super::{BadScenario, Finding, Known, RULES, Severity, Start, lint, sarif};
@@ -270,9 +270,9 @@ mod tests {
         help = "What it notes."
     "#;
 
-    fn import(name: &str, functions: &[&str]) -> Import {
+    fn import(interface: &str, functions: &[&str]) -> Import {
         let functions = functions.iter().map(|name| (*name).to_owned()).collect();
-        Import { name: name.to_owned(), status: ImportStatus::Offered, functions, note: None }
+        Import { name: full_name(interface), status: ImportStatus::Offered, functions, note: None }
     }
 
     impl Script {
@@ -281,11 +281,8 @@ mod tests {
             inspection.problems.clear();
             inspection.ok = true;
             inspection.debug_info = true;
-            inspection.imports = vec![
-                import("triggerbox:automation/records@0.1.0", &["read"]),
-                import("triggerbox:automation/chatter@0.1.0", &["post-note"]),
-                import("triggerbox:automation/http@0.1.0", &["send"]),
-            ];
+            inspection.imports =
+                vec![import("records", &["read"]), import("chatter", &["post-note"]), import("http", &["send"])];
             let mut script = Self {
                 inspection,
                 start: Start { durations: Durations::default(), memory: 1 << 20 },
@@ -322,12 +319,10 @@ mod tests {
                 problem: "unknown field `x`".to_owned(),
             }),
             "unused-grant" => script.manifest(with("\"note\"]", "\"note\", \"follow\"]")),
-            "missing-grant" => {
-                inspection.imports.push(import("triggerbox:automation/chatter@0.1.0", &["add-followers"]))
-            }
+            "missing-grant" => inspection.imports.push(import("chatter", &["add-followers"])),
             "untested-grant" => script.needed.truncate(1),
             "wide-grant" => {
-                inspection.imports.push(import("triggerbox:automation/records@0.1.0", &["unlink"]));
+                inspection.imports.push(import("records", &["unlink"]));
                 script.needed.push(Need::new("crm.lead", GrantOperation::Unlink));
                 script.manifest(with("\"note\"]", "\"note\", \"unlink\"]"));
             }

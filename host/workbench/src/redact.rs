@@ -66,7 +66,7 @@ impl Redactor {
         for entry in recording.entries.iter().flat_map(|entry| std::iter::once(entry).chain(&entry.within)) {
             match (&entry.call, &entry.reply) {
                 // Labels and help texts are no one's.
-                (Call::FieldsGet { .. }, _) => {}
+                (Call::FieldsGet { .. } | Call::DescribeFields { .. }, _) => {}
                 (Call::Read { fields, .. } | Call::SearchRead { fields, .. }, Ok(Answer::Rows(rows))) => {
                     for (field, value) in rows.iter().flat_map(|row| fields.iter().zip(&row.values)) {
                         personal.collect(&serde_json::to_value(value)?, "", is_numbered(field));

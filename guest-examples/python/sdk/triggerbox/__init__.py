@@ -37,6 +37,7 @@ from .records import (
     Reference,
     Row,
     create,
+    describe_fields,
     ensure,
     fields_get,
     has_access,
@@ -56,7 +57,7 @@ from .values import Datetime, Json, Link
 __all__ = [
     "AccessDenied", "Activity", "Command", "Conflict", "Datetime", "Error", "Event", "Failed", "Invalid", "Json",
     "Link", "Message", "NotFound", "Outcome", "Pending", "Record", "Reference", "Rejected", "Row", "Unavailable",
-    "UserError", "budget", "calendar", "call", "create", "ensure", "escape", "fields_get", "has_access", "html",
-    "http", "llm", "log", "name_search", "read", "read_group", "ref", "search", "search_count", "search_ids",
-    "state", "unlink", "write",
+    "UserError", "budget", "calendar", "call", "create", "describe_fields", "ensure", "escape", "fields_get",
+    "has_access", "html", "http", "llm", "log", "name_search", "read", "read_group", "ref", "search", "search_count",
+    "search_ids", "state", "unlink", "write",
 ]

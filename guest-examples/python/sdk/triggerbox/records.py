@@ -252,6 +252,12 @@ def fields_get(model, *names):
     return {info.name: info for info in host_fields_get(model, list(names))}
 
 
+def describe_fields(model, *names):
+    """All that is known of the named fields, or of all for none, by name: what `fields_get` says as `info`, and digits,
+    default, what a computed one follows from and so on."""
+    return {details.info.name: details for details in host_describe_fields(model, list(names))}
+
+
 def has_access(model, ids, operation):
     """Whether the run may `read`, `write`, `create` or `unlink` all of these records; for no ids, the model."""
     return host_has_access(model, [int(id) for id in ids], host.Operation[operation.upper()])
@@ -313,6 +319,7 @@ host_search_count = fallible(host.search_count)
 host_read = fallible(host.read)
 host_read_group = fallible(host.read_group)
 host_name_search = fallible(host.name_search)
+host_describe_fields = fallible(host.describe_fields)
 host_has_access = fallible(host.has_access)
 host_resolve_xmlid = fallible(host.resolve_xmlid)
 host_create = fallible(host.create)

@@ -61,6 +61,7 @@ fn run(event: &Event) -> Result<Outcome> {
     state_and_runtime(event, &mut report)?;
     services::language_model(&mut report);
     services::other_service(event, &mut report);
+    values::details(&mut report);
     values::round_trip(event, &mut report);
 
     let failed = report.results.values().filter(|code| *code != "ok").count();

@@ -1,8 +1,37 @@
 //! Every kind of value, to a record and back.
 
-use triggerbox::{Link, RecordRef, prelude::*};
+use triggerbox::{FieldDefault, FieldDetails, Link, RecordRef, prelude::*};
 
-use crate::Report;
+use crate::{Report, show};
+
+/// What there is to say of fields besides their type.
+pub fn details(report: &mut Report) {
+    let fields = model("x_contract").describe_fields(&["x_amount", "x_owner_id", "x_login"]);
+    let told = report.note("records.describe-fields", fields).unwrap_or_default();
+    show("records.describe-fields", &told.iter().map(in_words).collect::<Vec<_>>());
+}
+
+fn in_words(field: &FieldDetails) -> String {
+    let mut words = format!("{} {}", field.info.name, field.info.kind);
+    if let Some((precision, scale)) = field.digits {
+        words += &format!(" {precision}/{scale}");
+    }
+    match &field.default {
+        Some(FieldDefault::Literal(json)) => words += &format!(" literal {json}"),
+        Some(FieldDefault::Function(name)) => words += &format!(" function {name}"),
+        None => {}
+    }
+    if let Some(rule) = field.on_delete {
+        words += &format!(" {rule:?}").to_lowercase();
+    }
+    if field.copied == Some(true) {
+        words += " copied";
+    }
+    if let Some(path) = &field.related {
+        words += &format!(" shows {path}");
+    }
+    words + &format!(" {} groups", field.groups.as_ref().map_or(0, Vec::len))
+}
 
 /// Creates a record of `x_contract` with a value of every kind, empties another, and reads both.
 pub fn round_trip(event: &Event, report: &mut Report) {

@@ -59,7 +59,7 @@ pub use wit_bindgen;
 
 pub use bindings::triggerbox::automation::{
     events::{Event, MessageInfo, Outcome, PreviousRun, Slot, ToolEntry, Trigger, User, WebhookCall},
-    records::{Command, FieldInfo, Group, Operation},
+    records::{Command, FieldDefault, FieldDetails, FieldInfo, Group, OnDelete, Operation},
     types::{Condition, Error, ErrorKind, Field, Link, Operand, Operator, RecordRef, Snapshot, Term, Value},
 };
 pub use domain::{Domain, Search};

@@ -3,7 +3,7 @@
 use std::{fmt, rc::Rc};
 
 use crate::{
-    Command, Domain, Error, ErrorKind, FieldInfo, Group, Link, Operation, RecordRef, Row, Search, Values,
+    Command, Domain, Error, ErrorKind, FieldDetails, FieldInfo, Group, Link, Operation, RecordRef, Row, Search, Values,
     bindings::triggerbox::automation::{
         records::{self as host, GroupPage, Page},
         types,
@@ -95,6 +95,11 @@ impl Model {
     /// Describes the named fields, or all for none.
     pub fn fields_get(&self, fields: &[&str]) -> Result<Vec<FieldInfo>, Error> {
         host::fields_get(&self.name, &names(fields))
+    }
+
+    /// All that is known of the named fields, or of all for none: digits, default, what a computed one follows from…
+    pub fn describe_fields(&self, fields: &[&str]) -> Result<Vec<FieldDetails>, Error> {
+        host::describe_fields(&self.name, &names(fields))
     }
 
     /// Whether the run may do this to all of these records; for no ids, to the model at all.

@@ -24,7 +24,8 @@ fn contract() -> (Resolve, WorldId) {
 #[test]
 fn the_contract_has_one_world_with_one_export() {
     let (resolve, world) = contract();
-    assert_eq!(resolve.id_of_name(resolve.worlds[world].package.unwrap(), "x"), "triggerbox:automation/x@0.1.0");
+    let name = resolve.id_of_name(resolve.worlds[world].package.unwrap(), "x");
+    assert!(name.starts_with("triggerbox:automation/x@"), "{name}");
     let exports: Vec<_> = resolve.worlds[world].exports.keys().map(|key| resolve.name_world_key(key)).collect();
     assert_eq!(exports, ["run"]);
 }

@@ -8,9 +8,9 @@ use jiff::Timestamp;
 use serde_json::{Map, json};
 use triggerbox_automation::people;
 use triggerbox_model::{
-    call::{Answer, Call, DomainSource, Page, Posted},
+    call::{Answer, Call, DomainSource, FieldDefault, FieldDetails, Page, Posted},
     error::Error,
-    schema::{FieldKind, Schema},
+    schema::{FieldKind, OnDelete, Schema},
     value::{Id, RecordRef, Row, Value},
 };
 use triggerbox_store::{
@@ -21,7 +21,7 @@ use triggerbox_store::{
 };
 
 use crate::{
-    args::{DatabaseArgs, DbCommand, Format, SearchArgs, ShowArgs},
+    args::{DatabaseArgs, DbCommand, FieldsArgs, Format, SearchArgs, ShowArgs},
     commands::database,
     exit::{Exit, Failure, OrExit},
     output::{self, BOLD, DIM, printable, styled},
@@ -34,6 +34,7 @@ pub(crate) fn run(command: &DbCommand) -> Result<Exit, Failure> {
             wrote(*format, "created", file)
         }
         DbCommand::Models { database, format } => models(database, *format),
+        DbCommand::Fields(args) => fields(args),
         DbCommand::Search(args) => search(args),
         DbCommand::Show(args) => show(args),
         DbCommand::Backup { to, database, format } => {
@@ -133,6 +134,76 @@ fn models(args: &DatabaseArgs, format: Format) -> Result<Exit, Failure> {
         anstream::println!("{table}");
     }
     Ok(Exit::Ok)
+}
+
+fn fields(args: &FieldsArgs) -> Result<Exit, Failure> {
+    let database = database::open(&args.common.database, Mode::Read)?;
+    let mut session = session(&database, &args.common.user)?;
+    let call = Call::DescribeFields { model: args.model.clone(), fields: args.fields.clone() };
+    let Answer::Details(fields) = ask(&mut session, call)? else {
+        return Err(anyhow!("the backend described fields with something else").into());
+    };
+    if args.common.format.json {
+        output::json(&fields)?;
+        return Ok(Exit::Ok);
+    }
+    let mut table = table(["field", "label", "type", "what else is known"].map(str::to_owned));
+    for field in &fields {
+        let info = &field.info;
+        table.add_row([
+            info.name.clone(),
+            printable(&info.label),
+            info.kind.clone(),
+            printable(&facts(field).join(", ")),
+        ]);
+    }
+    anstream::println!("{table}");
+    Ok(Exit::Ok)
+}
+
+/// What there is to say of a field besides its type, in words.
+fn facts(field: &FieldDetails) -> Vec<String> {
+    let info = &field.info;
+    let mut facts = Vec::new();
+    let mut add = |fact: Option<String>| facts.extend(fact);
+    let flag = |is: bool, word: &str| is.then(|| word.to_owned());
+    add(info.relation.as_ref().map(|model| match &field.relation_field {
+        Some(other) => format!("of {model} by {other}"),
+        None => format!("to {model}"),
+    }));
+    add(field.relation_table.as_ref().map(|table| format!("table {table}")));
+    let keys: Vec<_> = info.selection.iter().map(|(key, _)| key.as_str()).collect();
+    add((!keys.is_empty()).then(|| format!("one of {}", keys.join(" | "))));
+    add(field.digits.map(|(precision, scale)| format!("digits {precision}.{scale}")));
+    add(field.size.map(|size| format!("at most {size} characters")));
+    add(field.currency_field.as_ref().map(|currency| format!("currency {currency}")));
+    add(flag(info.required, "required"));
+    add(flag(info.readonly, "readonly"));
+    add(field.default.as_ref().map(|default| match default {
+        FieldDefault::Literal(json) => format!("default {json}"),
+        FieldDefault::Function(name) => format!("default {name}()"),
+    }));
+    add(field.ondelete.map(|rule| {
+        let rule = match rule {
+            OnDelete::SetNull => "set null",
+            OnDelete::Restrict => "restrict",
+            OnDelete::Cascade => "cascade",
+        };
+        format!("on delete {rule}")
+    }));
+    add(match (&field.related, &field.formula) {
+        (Some(path), _) => Some(format!("shows {path}")),
+        (None, Some(formula)) => Some(format!("computed as {formula}")),
+        (None, None) => flag(field.computed, "computed"),
+    });
+    add(flag(!info.stored, "not stored"));
+    add(field.aggregator.as_ref().map(|aggregator| format!("groups show its {aggregator}")));
+    add(flag(field.translated == Some(true), "translated"));
+    add(flag(field.tracked == Some(true), "tracked"));
+    add(flag(field.indexed == Some(true), "indexed"));
+    add(flag(field.copied == Some(false), "not copied"));
+    add(field.groups.as_ref().filter(|groups| !groups.is_empty()).map(|groups| format!("for {}", groups.join(" | "))));
+    facts
 }
 
 fn search(args: &SearchArgs) -> Result<Exit, Failure> {

@@ -100,6 +100,13 @@ impl Session {
         Ok(Answer::Fields(self.schema.model(model)?.fields_get(names)?))
     }
 
+    pub(super) fn describe_fields(&self, model: &str, names: &[String]) -> Result<Answer, Fail> {
+        self.schema.model(model)?;
+        // A model that the user may not see described has no fields for them.
+        let Some(described) = self.described.get(model) else { return Ok(Answer::Details(Vec::new())) };
+        Ok(Answer::Details(described.describe_fields(names)?))
+    }
+
     pub(super) async fn name_search(&mut self, model: &str, text: &str, limit: u32) -> Result<Answer, Fail> {
         if self.overlay.knows(model) {
             let message = format!("names of `{model}` records that this run changes are known only when it is applied");

@@ -500,6 +500,15 @@ async fn models_that_are_described_oddly_are_no_models() {
     assert_eq!(model.fields.keys().collect::<Vec<_>>(), ["name", "x", "stage_id"]);
     assert_eq!(model.fields["x"].kind.name(), "json");
     assert_eq!(model.fields["stage_id"].relation, None);
+    // What is only told on is told on where it makes sense.
+    let strange = r#"{"price": {"type": "float", "digits": [16, 2]}, "a": {"type": "float", "digits": [-1, 2]},
+        "b": {"type": "float", "digits": 7}, "c": {"type": "float", "digits": [1, 2, 3], "currency_field": "x; drop"}}"#;
+    let backend = pretender(move |method| (method == "crm.lead/fields_get").then(|| strange.to_owned())).await;
+    let call = Call::DescribeFields { model: "crm.lead".to_owned(), fields: Vec::new() };
+    let Ok(Answer::Details(told)) = session_of(&backend).await.call(call).await.unwrap() else { panic!() };
+    let digits: Vec<_> = told.iter().map(|field| field.digits).collect();
+    assert_eq!(digits, [Some((16, 2)), None, None, None]);
+    assert!(told.iter().all(|field| field.currency_field.is_none()), "{told:?}");
 }
 
 #[tokio::test]

@@ -2,7 +2,7 @@
 
 use serde_json::{Value as Json, json};
 use triggerbox_model::{
-    call::{Answer, BodyFormat, Call, DomainSource, GroupPage, Message, Operation, Page},
+    call::{Answer, BodyFormat, Call, DomainSource, FieldDetails, GroupPage, Message, Operation, Page},
     error::{Error, ErrorKind},
     value::{Id, RecordRef, Value},
 };
@@ -157,6 +157,23 @@ async fn groups_names_access_and_messages_are_asked() {
         Answer::Fields(fields) => assert_eq!(fields[0].relation.as_deref(), Some("crm.stage")),
         other => panic!("{other:?}"),
     }
+    let names = ["expected_revenue", "stage_id_color", "order_ids", "probability"].map(str::to_owned).to_vec();
+    let Answer::Details(told) =
+        call(&mut session, Call::DescribeFields { model: "crm.lead".to_owned(), fields: names }).await.unwrap()
+    else {
+        panic!("fields are described")
+    };
+    let [revenue, color, orders, probability] = told.as_slice() else { panic!("{told:?}") };
+    assert_eq!((revenue.info.kind.as_str(), revenue.currency_field.as_deref()), ("monetary", Some("company_currency")));
+    assert_eq!((revenue.computed, revenue.searchable), (false, Some(true)));
+    assert_eq!((color.related.as_deref(), color.computed), (Some("stage_id.color"), true));
+    assert_eq!((orders.relation_field.as_deref(), orders.sortable), (Some("opportunity_id"), Some(false)));
+    assert!(probability.computed && probability.depends.contains(&"stage_id".to_owned()), "{probability:?}");
+    // What Odoo does not tell is not known.
+    let untold = |field: &FieldDetails| {
+        field.default.is_none() && field.ondelete.is_none() && field.groups.is_none() && field.copied.is_none()
+    };
+    assert!(told.iter().all(untold), "{told:?}");
     // After a change of these records, none of it is known.
     let message = Message {
         body: "x".to_owned(),

@@ -1,6 +1,6 @@
 //! What the model has, as scripts understand it.
 
-use triggerbox_model::{call, error, event, value};
+use triggerbox_model::{call, error, event, schema::OnDelete, value};
 
 use super::IntoWit;
 use crate::bindings::triggerbox::automation::{chatter, events, http, llm, records, types};
@@ -105,6 +105,44 @@ impl IntoWit for call::FieldInfo {
     fn into_wit(self) -> records::FieldInfo {
         let Self { name, label, kind, relation, required, readonly, stored, selection, help } = self;
         records::FieldInfo { name, label, kind, relation, required, readonly, stored, selection, help }
+    }
+}
+
+impl IntoWit for call::FieldDetails {
+    type Wit = records::FieldDetails;
+
+    fn into_wit(self) -> records::FieldDetails {
+        records::FieldDetails {
+            info: self.info.into_wit(),
+            digits: self.digits,
+            size: self.size,
+            currency_field: self.currency_field,
+            relation_field: self.relation_field,
+            relation_table: self.relation_table,
+            on_delete: self.ondelete.map(|rule| match rule {
+                OnDelete::SetNull => records::OnDelete::SetNull,
+                OnDelete::Restrict => records::OnDelete::Restrict,
+                OnDelete::Cascade => records::OnDelete::Cascade,
+            }),
+            default: self.default.map(|default| match default {
+                call::FieldDefault::Literal(json) => records::FieldDefault::Literal(json),
+                call::FieldDefault::Function(name) => records::FieldDefault::Function(name),
+            }),
+            related: self.related,
+            computed: self.computed,
+            depends: self.depends,
+            formula: self.formula,
+            groups: self.groups,
+            aggregator: self.aggregator,
+            copied: self.copied,
+            translated: self.translated,
+            tracked: self.tracked,
+            indexed: self.indexed,
+            searchable: self.searchable,
+            sortable: self.sortable,
+            groupable: self.groupable,
+            extra_json: None,
+        }
     }
 }
 

@@ -4,7 +4,7 @@ use serde::Serialize;
 
 use super::{
     Finding,
-    contract::{self, PACKAGE, VERSIONS},
+    contract::{self, PACKAGE, VERSIONS, links},
     file_kind,
     imports::{compared, split},
     walk::walk,
@@ -85,26 +85,15 @@ fn with(bytes: &[u8], version: &'static str, contract: &[u8]) -> Result<Compatib
     Ok(Compatibility { version, fit, problems })
 }
 
-/// Whether a host of a version answers to the names of another: within one major version, and one minor version before
-/// 1.0, a newer host answers to older names.
-fn links(built_for: &str, host: &str) -> bool {
-    let parts = |version: &str| {
-        let mut parts = version.split(['.', '-', '+']).map(|part| part.parse::<u64>().unwrap_or_default());
-        [parts.next(), parts.next(), parts.next()].map(Option::unwrap_or_default)
-    };
-    let ([major, minor, patch], [their_major, their_minor, their_patch]) = (parts(built_for), parts(host));
-    match (major, minor) {
-        (0, 0) => built_for == host,
-        (0, _) => (0, minor) == (their_major, their_minor) && patch <= their_patch,
-        _ => major == their_major && (minor, patch) <= (their_minor, their_patch),
-    }
-}
-
 #[cfg(test)]
 mod tests {
-    use guest_artifacts::{CONTRACT_CHECK, CONTRACTS, HIGH_VALUE_ORDER};
+    use guest_artifacts::{CONTRACT_CHECK, CONTRACTS, FIRST_CONTRACT, HIGH_VALUE_ORDER};
 
-    use super::{Fit, links, with_each};
+    use super::{
+        Fit,
+        contract::{full_name, links},
+        with_each,
+    };
 
     #[test]
     fn a_component_is_told_what_each_version_of_the_contract_comes_to() {
@@ -112,20 +101,25 @@ mod tests {
             let versions = with_each(bytes, CONTRACTS).expect("it is a component").into_iter();
             versions.map(|one| (one.version, one.fit, one.problems.join("\n"))).collect()
         };
-        let wants = |told: &[(&str, Fit, String)], wanted: [Fit; 5]| {
+        let wants = |told: &[(&str, Fit, String)], wanted: [Fit; 6]| {
             assert_eq!(told.iter().map(|(_, fit, _)| *fit).collect::<Vec<_>>(), wanted, "{told:#?}");
         };
 
-        // It imports all of the contract.
+        // It imports all of the contract, what came with 0.1.1 included.
         let whole = told(CONTRACT_CHECK.component);
-        wants(&whole, [Fit::Runs, Fit::Runs, Fit::Rebuild, Fit::No, Fit::No]);
-        assert_eq!(whole[3].2, "0.3.0 has no `triggerbox:automation/state`");
-        assert!(whole[4].2.contains("imports `triggerbox:automation/records@0.1.0` with other types"), "{whole:#?}");
+        wants(&whole, [Fit::No, Fit::Runs, Fit::Runs, Fit::Rebuild, Fit::No, Fit::No]);
+        assert!(whole[0].2.contains("imports `describe-fields` of"), "{whole:#?}");
+        assert_eq!(whole[4].2, "0.3.0 has no `triggerbox:automation/state`");
+        assert!(whole[5].2.contains(&format!("imports `{}` with other types", full_name("records"))), "{whole:#?}");
 
-        // It keeps no state, so that it does without.
+        // It does without what came later and keeps no state.
         let order = told(HIGH_VALUE_ORDER.component);
-        wants(&order, [Fit::Runs, Fit::Runs, Fit::Rebuild, Fit::Rebuild, Fit::No]);
-        assert!(order[..4].iter().all(|(.., problems)| problems.is_empty()), "{order:#?}");
+        wants(&order, [Fit::Rebuild, Fit::Runs, Fit::Runs, Fit::Rebuild, Fit::Rebuild, Fit::No]);
+        assert!(order[..5].iter().all(|(.., problems)| problems.is_empty()), "{order:#?}");
+
+        // It was built for the first contract.
+        let first = told(FIRST_CONTRACT.component);
+        wants(&first, [Fit::Runs, Fit::Runs, Fit::Runs, Fit::Rebuild, Fit::Rebuild, Fit::Rebuild]);
     }
 
     #[test]

@@ -13,8 +13,29 @@ pub(super) const CONTRACT: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/con
 
 include!(concat!(env!("OUT_DIR"), "/contracts.rs"));
 
-/// The contract's package and version, for messages.
+/// The contract's package.
 pub(super) const PACKAGE: &str = "triggerbox:automation";
+
+/// The full name of one of the contract's interfaces, as this host links it: `triggerbox:automation/records@0.1.1`.
+#[must_use]
+pub fn full_name(interface: &str) -> String {
+    format!("{PACKAGE}/{interface}@{VERSION}")
+}
+
+/// Whether a host of a version answers to the names of another: within one major version, and one minor version before
+/// 1.0, a newer host answers to older names.
+pub(super) fn links(built_for: &str, host: &str) -> bool {
+    let parts = |version: &str| {
+        let mut parts = version.split(['.', '-', '+']).map(|part| part.parse::<u64>().unwrap_or_default());
+        [parts.next(), parts.next(), parts.next()].map(Option::unwrap_or_default)
+    };
+    let ([major, minor, patch], [their_major, their_minor, their_patch]) = (parts(built_for), parts(host));
+    match (major, minor) {
+        (0, 0) => built_for == host,
+        (0, _) => (0, minor) == (their_major, their_minor) && patch <= their_patch,
+        _ => major == their_major && (minor, patch) <= (their_minor, their_patch),
+    }
+}
 
 /// The world that scripts are built for, as types.
 pub(super) struct World {
@@ -57,6 +78,13 @@ impl World {
             .unwrap_or_default()
     }
 
+    /// The name under which the host provides an interface to a component that was built for a version of it.
+    pub(super) fn answers(&self, interface: &str, built_for: &str) -> Option<&str> {
+        self.imports().into_iter().find(|known| {
+            known.split_once('@').is_some_and(|(name, version)| name == interface && links(built_for, version))
+        })
+    }
+
     fn run(&self) -> Option<ComponentEntityType> {
         Some(self.types().get(self.world)?.exports.get("run")?.ty)
     }
@@ -83,7 +111,7 @@ pub(super) fn check_run(types: TypesRef<'_>, world: &World) -> Result<(), Findin
     Err(Finding {
         code: "wrong-run",
         message: format!(
-            "the component's `run` takes or returns other types than `{PACKAGE}` 0.1.0: build it with this host's `wit/`"
+            "the component's `run` takes or returns other types than `{PACKAGE}` {VERSION}: build it with this host's `wit/`"
         ),
     })
 }

@@ -3,7 +3,7 @@
 use serde::Serialize;
 use wasmparser::{component_types::ComponentEntityType, types::TypesRef};
 
-use super::contract::{PACKAGE, World};
+use super::contract::{PACKAGE, VERSION, World, full_name};
 
 /// One import of a component.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -107,9 +107,10 @@ fn wasi(name: &str) -> Option<Result<ImportStatus, String>> {
     })
 }
 
-/// Judges an import of the contract by its types.
+/// Judges an import of the contract by its types. Names of older versions of it lead to the same interfaces.
 fn contract(name: &str, types: TypesRef<'_>, world: &World) -> Option<Result<ImportStatus, String>> {
-    compared(name, name, types, world)
+    let (interface, version) = split(name);
+    compared(name, world.answers(interface, version?)?, types, world)
 }
 
 /// Compares what is imported under one name with what the world has under another: the same interface, in another version.
@@ -127,7 +128,10 @@ pub(super) fn compared(
     let missing = match (offered, wanted) {
         (ComponentEntityType::Instance(offered), ComponentEntityType::Instance(wanted)) => {
             let (offered, wanted) = (world.types().get(offered)?, types.get(wanted)?);
-            wanted.exports.keys().find(|item| !offered.exports.contains_key(*item)).cloned()
+            let mut missing = wanted.exports.iter().filter(|(item, _)| !offered.exports.contains_key(*item));
+            // Types come with the functions that need them: these say more.
+            let function = missing.clone().find(|(_, item)| matches!(item.ty, ComponentEntityType::Func(_)));
+            function.or_else(|| missing.next()).map(|(item, _)| item.clone())
         }
         _ => None,
     };
@@ -145,15 +149,15 @@ fn missing(name: &str, world: &World) -> String {
         return format!("imports `{name}`; this host offers `{other}`");
     }
     if interface.starts_with("wasi:http/") {
+        let offered = full_name("http");
         return format!(
-            "imports `{name}`, which this host does not offer; scripts call other services through \
-             `triggerbox:automation/http@0.1.0`"
+            "imports `{name}`, which this host does not offer; scripts call other services through `{offered}`"
         );
     }
     let known = WASI_INTERFACES.iter().map(|(known, _)| *known).chain(world.iter().map(|known| split(known).0));
     match triggerbox_model::text::nearest(interface, known) {
         Some(near) => {
-            let version = if near.starts_with("wasi:") { WASI } else { "0.1.0" };
+            let version = if near.starts_with("wasi:") { WASI } else { VERSION };
             format!("imports `{name}`, which this host does not offer; the nearest is `{near}@{version}`")
         }
         None => format!("imports `{name}`, which this host does not offer"),

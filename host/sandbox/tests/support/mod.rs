@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 
 use triggerbox_model::{
     allowance::Allowance,
-    call::{Answer, Call, Reply},
+    call::{Answer, Call, FieldInfo, Reply},
     error::Error,
     event::{Event, Trigger, User},
     limits::{Class, Limit, LimitRequest, Limits},
@@ -76,6 +76,7 @@ impl Host for Memory {
             Call::Search { .. } => Answer::Ids(vec![7]),
             Call::SearchCount { .. } => Answer::Count(1),
             Call::StateGet { .. } => Answer::OptionalText(None),
+            Call::FieldsGet { .. } => Answer::Fields(vec![field()]),
             Call::Write { .. } | Call::PostNote { .. } | Call::PostMessage { .. } | Call::StateSet { .. } => {
                 self.staged.push(call);
                 Answer::Done
@@ -96,6 +97,20 @@ fn row(id: u32, fields: &[String]) -> Row {
         _ => Value::Unset,
     };
     Row { id, values: fields.iter().map(value).collect() }
+}
+
+fn field() -> FieldInfo {
+    FieldInfo {
+        name: "stage_id".into(),
+        label: "Stage".into(),
+        kind: "many2one".into(),
+        relation: Some("crm.stage".into()),
+        required: false,
+        readonly: false,
+        stored: true,
+        selection: Vec::new(),
+        help: None,
+    }
 }
 
 /// The event of an order that was created.

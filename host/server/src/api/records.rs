@@ -14,6 +14,7 @@ use triggerbox_model::{
 use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::{router::OpenApiRouter, routes};
 
+use super::fields;
 use crate::{
     app::{App, failed},
     auth::Caller,
@@ -28,6 +29,7 @@ pub(super) fn routes() -> OpenApiRouter<App> {
         .routes(routes!(search, create))
         .routes(routes!(read, write, unlink))
         .routes(routes!(count))
+        .routes(routes!(fields::describe))
         .routes(routes!(call))
         .routes(routes!(post))
         .routes(routes!(draft))
@@ -37,7 +39,7 @@ pub(super) fn routes() -> OpenApiRouter<App> {
 const HERE: [&str; 2] = ["res.users", "res.groups"];
 
 /// Refuses what would be answered from here, and changed here, though the records are on an Odoo server.
-fn are_here(app: &App, model: &str) -> Result<(), Problem> {
+pub(super) fn are_here(app: &App, model: &str) -> Result<(), Problem> {
     if app.engine().odoo().is_none() || HERE.contains(&model) {
         return Ok(());
     }
@@ -89,7 +91,7 @@ fn eighty() -> u32 {
     80
 }
 
-fn names(fields: &str) -> Vec<String> {
+pub(super) fn names(fields: &str) -> Vec<String> {
     fields.split(',').map(str::trim).filter(|name| !name.is_empty()).map(str::to_owned).collect()
 }
 

@@ -43,6 +43,27 @@ async fn a_record_that_is_created_fires_a_rule_and_its_run_is_read() {
     assert_eq!(again.code(409), "run-not-retriable");
 }
 
+// Shows: F078, F124
+#[tokio::test(flavor = "multi_thread")]
+async fn all_that_is_known_of_a_models_fields_is_told() {
+    let world = World::new().await;
+    let told =
+        world.get("/api/v1/fields/sale.order?fields=name,partner_id,state,amount_total,order_line").await.good(200);
+    let [name, partner, state, total, lines] = told["fields"].as_array().unwrap().as_slice() else { panic!("{told}") };
+    assert_eq!((&name["default"], &name["default_function"]), (&json!(null), &json!("sequence")));
+    assert_eq!((&partner["type"], &partner["relation"]), (&json!("many2one"), &json!("res.partner")));
+    assert_eq!((&partner["ondelete"], &partner["required"]), (&json!("restrict"), &json!(true)));
+    assert_eq!((&state["default"], &state["selection"][0]), (&json!("draft"), &json!(["draft", "Quotation"])));
+    assert_eq!((&total["currency_field"], &total["computed"]), (&json!("currency_id"), &json!(true)));
+    assert_eq!(total["formula"], "sum(order_line.price_subtotal)");
+    assert_eq!(total["depends"], json!(["order_line.price_subtotal"]));
+    assert_eq!(lines["relation_field"], "order_id");
+    let all = world.get("/api/v1/fields/sale.order").await.good(200);
+    assert!(all["fields"].as_array().unwrap().len() > 20, "{all}");
+    assert_eq!(world.get("/api/v1/fields/sale.ordre").await.code(404), "unknown-model");
+    assert_eq!(world.get("/api/v1/fields/sale.order?fields=nmae").await.code(400), "unknown-field");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn runs_are_listed_page_by_page() {
     let world = World::new().await;

@@ -40,15 +40,6 @@ impl Tracking {
     }
 }
 
-/// The place of a tracked field among others; none: it is not tracked.
-fn sequence(field: &Field) -> Option<i64> {
-    match field.tracking.as_ref()? {
-        serde_json::Value::Bool(true) => Some(100),
-        serde_json::Value::Number(number) => number.as_i64().filter(|n| *n != 0),
-        _ => None,
-    }
-}
-
 impl Writer<'_> {
     fn tracks(&self, model: &Model, field: &Field) -> bool {
         model.chatter && field.tracking.is_some() && !self.options.silent && !self.options.no_tracking
@@ -127,7 +118,7 @@ impl Writer<'_> {
         let mut changed: Vec<(i64, &str, Cells)> = Vec::new();
         for (name, before) in fields {
             let field = model.field(name)?;
-            let Some(sequence) = sequence(field) else { continue };
+            let Some(sequence) = field.tracking_sequence() else { continue };
             if let Some(cells) = self.tracking_cells(model, id, (name, field), before, now)? {
                 changed.push((sequence, name, cells));
             }

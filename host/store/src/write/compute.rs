@@ -64,9 +64,7 @@ impl<'s> Triggers<'s> {
                     continue;
                 }
                 let paths: &[String] = match (&field.formula, &field.related) {
-                    (Some(Formula::Sum { path }), _) => std::slice::from_ref(path),
-                    (Some(Formula::Count { field }), _) => std::slice::from_ref(field),
-                    (Some(Formula::Concat { fields, .. } | Formula::Product { fields }), _) => fields,
+                    (Some(formula), _) => formula.paths(),
                     (None, Some(path)) => std::slice::from_ref(path),
                     (None, None) => continue,
                 };

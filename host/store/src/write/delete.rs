@@ -7,7 +7,7 @@ use triggerbox_model::{
     call::Operation,
     domain::Domain,
     error::Error,
-    schema::{Field, FieldKind, Model, OnDelete},
+    schema::{Model, OnDelete},
     value::Id,
 };
 
@@ -98,12 +98,9 @@ impl<'a> Writer<'a> {
         let schema = self.schema();
         for other in schema.models.values() {
             for (name, field) in &other.fields {
-                if field.kind == FieldKind::Many2one
-                    && field.has_column()
-                    && field.related.is_none()
-                    && field.relation.as_deref() == Some(model.name.as_str())
-                {
-                    self.let_go(model, ids, other, name, field, &mut stale)?;
+                let Some(rule) = field.on_delete() else { continue };
+                if field.relation.as_deref() == Some(model.name.as_str()) {
+                    self.let_go(model, ids, other, (name, rule), &mut stale)?;
                 }
             }
         }
@@ -136,8 +133,7 @@ impl<'a> Writer<'a> {
         model: &Model,
         ids: &BTreeSet<Id>,
         other: &Model,
-        name: &str,
-        field: &Field,
+        (name, rule): (&str, OnDelete),
         stale: &mut Stale<'a>,
     ) -> Result<(), Error> {
         let mut pointing = BTreeSet::new();
@@ -148,7 +144,6 @@ impl<'a> Writer<'a> {
             pointing.retain(|id| !ids.contains(id));
         }
         let Some(first) = pointing.first().copied() else { return Ok(()) };
-        let rule = field.ondelete.unwrap_or(if field.required { OnDelete::Restrict } else { OnDelete::SetNull });
         match rule {
             OnDelete::Restrict => {
                 let message = format!(

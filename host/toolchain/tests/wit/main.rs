@@ -77,6 +77,11 @@ fn the_number_says_what_changed_since_the_last_published_version() {
 }
 
 #[test]
+fn what_came_later_says_with_which_version() {
+    published::check_marks().unwrap();
+}
+
+#[test]
 #[ignore = "freezes the contract as it is: cargo xtask wit --publish"]
 fn publish() {
     published::publish().unwrap();

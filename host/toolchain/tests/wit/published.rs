@@ -11,7 +11,7 @@ use std::{
 
 use anyhow::{Context, Result, ensure};
 use semver::Version;
-use wit_bindgen_core::wit_parser::{Resolve, Type, TypeDefKind, WorldItem};
+use wit_bindgen_core::wit_parser::{Resolve, Stability, Type, TypeDefKind, WorldItem};
 
 use crate::wit;
 
@@ -22,6 +22,8 @@ const PUBLISHED: &str = "published";
 struct Package {
     version: Version,
     items: BTreeMap<String, String>,
+    /// The version that an item says it came with.
+    since: BTreeMap<String, Version>,
 }
 
 /// What became of a package.
@@ -37,6 +39,30 @@ pub(crate) fn check() -> Result<()> {
     let (old, new) = (Package::read(&folder)?, Package::read(&wit())?);
     ensure!(old.version == last, "{} holds version {}", folder.display(), old.version);
     judge(&old, &new)?;
+    Ok(())
+}
+
+/// Fails if something that came after the first version does not say with which.
+pub(crate) fn check_marks() -> Result<()> {
+    let mut packages = all()?.iter().map(|(_, folder)| Package::read(folder)).collect::<Result<Vec<_>>>()?;
+    packages.push(Package::read(&wit())?);
+    for (old, new) in packages.iter().zip(packages.iter().skip(1)) {
+        marked(old, new)?;
+    }
+    Ok(())
+}
+
+fn marked(old: &Package, new: &Package) -> Result<()> {
+    for name in difference(old, new).added {
+        // What is in an interface came with it, if it does not say otherwise.
+        let interface = name.split('.').next().unwrap_or_default();
+        let since = new.since.get(&name).or_else(|| new.since.get(interface));
+        let now = &new.version;
+        ensure!(
+            name.contains(' ') || since == Some(now),
+            "{name} came with {now}: mark it with @since(version = {now})"
+        );
+    }
     Ok(())
 }
 
@@ -57,6 +83,11 @@ pub(crate) fn publish() -> Result<()> {
 
 /// The last published version.
 fn last() -> Result<Option<(Version, PathBuf)>> {
+    Ok(all()?.pop())
+}
+
+/// All published versions, the oldest first.
+fn all() -> Result<Vec<(Version, PathBuf)>> {
     let mut versions = Vec::new();
     for entry in fs::read_dir(wit().join(PUBLISHED)).context(PUBLISHED)? {
         let path = entry?.path();
@@ -64,7 +95,7 @@ fn last() -> Result<Option<(Version, PathBuf)>> {
         versions.push((Version::parse(&name).with_context(|| format!("{PUBLISHED}/{name}"))?, path));
     }
     versions.sort();
-    Ok(versions.pop())
+    Ok(versions)
 }
 
 /// Whether the new number is right for what changed.
@@ -117,15 +148,22 @@ impl Package {
     fn of(resolve: &Resolve, id: wit_bindgen_core::wit_parser::PackageId) -> Result<Self> {
         let package = &resolve.packages[id];
         let version = package.name.version.clone().context("the package has no version")?;
-        let mut items = BTreeMap::new();
+        let (mut items, mut since) = (BTreeMap::new(), BTreeMap::new());
+        let mut add = |name: String, what: String, stability: &Stability| {
+            if let Stability::Stable { since: version, .. } = stability {
+                since.insert(name.clone(), version.clone());
+            }
+            items.insert(name, what);
+        };
         for (name, id) in &package.interfaces {
-            items.insert(name.clone(), "interface".to_owned());
             let interface = &resolve.interfaces[*id];
+            add(name.clone(), "interface".to_owned(), &interface.stability);
             for (type_name, id) in &interface.types {
-                items.insert(format!("{name}.{type_name}"), definition(resolve, &resolve.types[*id].kind));
+                let item = &resolve.types[*id];
+                add(format!("{name}.{type_name}"), definition(resolve, &item.kind), &item.stability);
             }
             for (function_name, function) in &interface.functions {
-                items.insert(format!("{name}.{function_name}"), signature(resolve, function));
+                add(format!("{name}.{function_name}"), signature(resolve, function), &function.stability);
             }
         }
         for (name, id) in &package.worlds {
@@ -144,7 +182,7 @@ impl Package {
                 }
             }
         }
-        Ok(Self { version, items })
+        Ok(Self { version, items, since })
     }
 }
 
@@ -244,6 +282,19 @@ mod tests {
             let said = refused(from, to).unwrap_or_else(|| panic!("{from} → {to} is not refused"));
             assert!(said.contains(what), "{said}");
         }
+    }
+
+    #[test]
+    fn additions_say_with_which_version_they_came() {
+        let with = |addition: &str| {
+            let text =
+                PUBLISHED.replace("0.1.0", "0.1.1").replace("enum operation", &format!("{addition} enum operation"));
+            marked(&package(PUBLISHED), &package(&text)).map_err(|error| error.to_string())
+        };
+        assert!(with("type name = string;").unwrap_err().contains("records.name came with 0.1.1"));
+        assert!(with("@since(version = 0.1.0) count: func() -> u32;").unwrap_err().contains("records.count"));
+        assert_eq!(with("@since(version = 0.1.1) count: func() -> u32;"), Ok(()));
+        assert_eq!(with(""), Ok(()));
     }
 
     #[test]

@@ -11,7 +11,7 @@ use triggerbox_sandbox::inspect::Inspection;
 use super::{Finding, found};
 
 /// Which function of the contract needs which operation. Reading functions are one for all: each needs `read`.
-const FUNCTIONS: [(&str, &str, GrantOperation); 22] = [
+const FUNCTIONS: [(&str, &str, GrantOperation); 23] = [
     ("records", "search", GrantOperation::Read),
     ("records", "search-read", GrantOperation::Read),
     ("records", "search-count", GrantOperation::Read),
@@ -19,6 +19,7 @@ const FUNCTIONS: [(&str, &str, GrantOperation); 22] = [
     ("records", "read-group", GrantOperation::Read),
     ("records", "name-search", GrantOperation::Read),
     ("records", "fields-get", GrantOperation::Read),
+    ("records", "describe-fields", GrantOperation::Read),
     ("records", "mention", GrantOperation::Read),
     ("records", "create", GrantOperation::Create),
     ("records", "ensure", GrantOperation::Create),
