@@ -108,7 +108,8 @@ fn a_rule_whose_field_or_model_is_gone_is_broken_and_the_others_go_on() {
     before.rule(&rule("heard", RENAMED, ""));
     before.rule(&rule("due", "{ on = \"time\", field = \"date_deadline\", delay = 1, unit = \"days\" }", ""));
     before.rule(&rule("made", "{ on = \"created\" }", ""));
-    before.rule(&rule("sold", "{ on = \"created\" }", "").replace("crm.lead", "sale.order"));
+    before
+        .rule(&rule("sold", "{ on = \"created\" }", "").replace("crm.lead", "sale.order").replace("city =", "note ="));
     drop(before);
 
     // They were deleted there, and an app is not installed any more that the demo company here has.
