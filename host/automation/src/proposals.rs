@@ -23,9 +23,9 @@ use crate::{
     error::EngineError,
     needs::of_chatter,
     packed::{pack, unpack},
-    queue::Claim,
+    queue::{self, Claim},
     rule::{Mode, Rule},
-    runs::RunId,
+    runs::{RunId, RunState},
 };
 
 /// The identity of a proposed change set: SHA-256 of its stored bytes.
@@ -334,6 +334,20 @@ pub(crate) fn withdraw(conn: &Connection, run: RunId, by: Id, now: i64) -> rusql
     let sql = "UPDATE engine_proposal SET state = 'rejected', decided_by = ?2, decided_at = ?3 \
                WHERE run = ?1 AND state = 'waiting'";
     conn.prepare_cached(sql)?.execute((run, by, now)).map(drop)
+}
+
+/// Has what the runs of a rule propose that is deleted wait no more, and ends them; but for what somebody's yes was sent to, whose
+/// answer decides.
+pub(crate) fn withdraw_all(conn: &Connection, rule: &str, by: Id, now: i64) -> rusqlite::Result<()> {
+    let sql = "SELECT p.run FROM engine_proposal p JOIN engine_run r ON r.id = p.run \
+               WHERE p.state = 'waiting' AND p.yes_open = 0 AND r.rule = ?1";
+    let runs: Vec<RunId> = conn.prepare_cached(sql)?.query_map([rule], |row| row.get(0))?.collect::<Result<_, _>>()?;
+    for run in runs {
+        withdraw(conn, run, by, now)?;
+        let message = "the rule was deleted before anybody decided about its changes";
+        queue::end(conn, run, now, RunState::Cancelled, "rule-gone", Some(message))?;
+    }
+    Ok(())
 }
 
 /// Keeps who said yes to a proposal that waits, before it is sent: until then, in milliseconds, it may be on its way.

@@ -97,8 +97,8 @@ impl Engine {
     ///
     /// # Errors
     /// `unknown-proposal`, `already-decided`, `approval-expired`, `another-proposal`; `may-not-approve` for the rule's
-    /// owner, who caused the event and who uploaded a script of it; `access-denied` when the approver may not do what
-    /// the change does; a conflict; what the data refuses.
+    /// owner, now or when it ran, who caused the event and who uploaded a script of it; `access-denied` when the approver
+    /// may not do what the change does; a conflict; what the data refuses.
     pub async fn approve(&self, run: RunId, shown: ProposalHash, by: Id, note: &str) -> Result<Changed, EngineError> {
         let (shared, note) = (Arc::clone(&self.inner.shared), note.to_owned());
         let now = self.clock().now();
@@ -504,6 +504,11 @@ impl Shared {
         let rule = rules.rule(&run.rule).ok();
         if rule.is_some_and(|rule| rule.owner == user) {
             return hand("owns the rule");
+        }
+        // The rule may be gone by now, or somebody else's: what is proposed is of the version that ran.
+        let sql = "SELECT 1 FROM engine_rule_version WHERE rule = ?1 AND version = ?2 AND owner = ?3";
+        if conn.prepare_cached(sql)?.exists((&run.rule, run.rule_version, user))? {
+            return hand("owned the rule when it ran");
         }
         let sql = "SELECT 1 FROM engine_run r, json_each(r.request, '$.also-by') b WHERE r.id = ?1 AND b.value = ?2";
         if run.actor == user || conn.prepare_cached(sql)?.exists((run.id, user))? {

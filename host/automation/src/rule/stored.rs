@@ -16,10 +16,13 @@ use super::{
     Rule,
     check::{Finding, Ground, Severity, check},
 };
-use crate::scripts::{
-    RegistryError,
-    binding::{self, Bound},
-    registry,
+use crate::{
+    proposals,
+    scripts::{
+        RegistryError,
+        binding::{self, Bound},
+        registry,
+    },
 };
 
 /// A rule as it is kept.
@@ -245,7 +248,7 @@ pub fn save(ground: Ground<'_>, rule: &Rule, edit: &Edit<'_>) -> Result<Saved, R
     let parts = wanted(ground.conn, rule, known.as_ref(), edit)?;
     let saved = |version, outcome| Saved { rule: rule.name.clone(), version, outcome, warnings: findings.clone() };
     let Some(known) = known else {
-        let version = write_version(ground.conn, rule, edit, VersionState::Accepted)?;
+        let version = write_version(ground.conn, rule, edit, VersionState::Accepted, edit.by)?;
         ground.conn.execute(
             "INSERT INTO engine_rule (name, version, owner, body) VALUES (?, ?, ?, ?)",
             (&rule.name, version, edit.by, body(rule)?),
@@ -259,11 +262,11 @@ pub fn save(ground: Ground<'_>, rule: &Rule, edit: &Edit<'_>) -> Result<Saved, R
     }
     let harmless = is_harmless(&known.rule, rule);
     if !harmless && known.owner != edit.by && edit.ownership == Ownership::Ask {
-        let version = write_version(ground.conn, rule, edit, VersionState::Proposed)?;
+        let version = write_version(ground.conn, rule, edit, VersionState::Proposed, known.owner)?;
         return Ok(saved(version, Outcome::Proposed));
     }
     let owner = if harmless { known.owner } else { edit.by };
-    let version = write_version(ground.conn, rule, edit, VersionState::Accepted)?;
+    let version = write_version(ground.conn, rule, edit, VersionState::Accepted, owner)?;
     put(ground.conn, &known.rule, rule, (version, owner), &parts, edit.at)?;
     Ok(saved(version, Outcome::Updated))
 }
@@ -292,21 +295,22 @@ pub fn decide(ground: Ground<'_>, name: &str, version: u32, yes: bool, edit: &Ed
         put(ground.conn, &known.rule, &rule, (version, known.owner), &parts, edit.at)?;
     }
     ground.conn.execute(
-        "UPDATE engine_rule_version SET state = ? WHERE rule = ? AND version = ?",
-        (state.name(), name, version),
+        "UPDATE engine_rule_version SET state = ?, owner = ? WHERE rule = ? AND version = ?",
+        (state.name(), known.owner, name, version),
     )?;
     get(ground.conn, name)
 }
 
 /// Deletes a rule. Its history stays, and can be restored; its times and how far it was backfilled are forgotten, so that one of
-/// the same name is new.
+/// the same name is new. What its runs propose is withdrawn.
 ///
 /// # Errors
 /// [`RuleError::Unknown`]
 pub fn delete(conn: &Connection, name: &str, edit: &Edit<'_>) -> Result<(), RuleError> {
     let known = get(conn, name)?;
-    write_version(conn, &known.rule, edit, VersionState::Deleted)?;
+    write_version(conn, &known.rule, edit, VersionState::Deleted, known.owner)?;
     conn.execute("DELETE FROM engine_rule WHERE name = ?", [name])?;
+    proposals::withdraw_all(conn, name, edit.by, edit.at.as_millisecond())?;
     let fills = format!("{}{name} ", crate::engine::BACKFILL);
     conn.execute("DELETE FROM engine_clock WHERE rule = ?1 OR substr(rule, 1, length(?2)) = ?2", (name, fills))?;
     conn.execute("DELETE FROM engine_slot WHERE rule = ?", [name])?;
@@ -498,13 +502,20 @@ fn put(
     Ok(())
 }
 
-fn write_version(conn: &Connection, rule: &Rule, edit: &Edit<'_>, state: VersionState) -> Result<u32, RuleError> {
+fn write_version(
+    conn: &Connection,
+    rule: &Rule,
+    edit: &Edit<'_>,
+    state: VersionState,
+    owner: Id,
+) -> Result<u32, RuleError> {
     let sql = "SELECT coalesce(max(version), 0) + 1 FROM engine_rule_version WHERE rule = ?";
     let version = conn.query_row(sql, [&rule.name], |row| row.get(0))?;
     let body = if state == VersionState::Deleted { String::new() } else { body(rule)? };
     conn.execute(
-        "INSERT INTO engine_rule_version (rule, version, author, at, note, state, body) VALUES (?, ?, ?, ?, ?, ?, ?)",
-        (&rule.name, version, edit.by, edit.at.as_millisecond(), edit.note, state.name(), body),
+        "INSERT INTO engine_rule_version (rule, version, author, at, note, state, body, owner) \
+         VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+        (&rule.name, version, edit.by, edit.at.as_millisecond(), edit.note, state.name(), body, owner),
     )?;
     Ok(version)
 }

@@ -4,7 +4,7 @@
 use rusqlite::{Connection, OptionalExtension};
 
 /// The steps from nothing to the newest format. One that was released never changes: a new one is added.
-const STEPS: &[&str] = &[FIRST, LOG, AGENTS, SUPPRESSED, YES, SETTINGS, WHO_SET, AWAY, PACE, MIRROR, ABOUT];
+const STEPS: &[&str] = &[FIRST, LOG, AGENTS, SUPPRESSED, YES, SETTINGS, WHO_SET, AWAY, PACE, MIRROR, ABOUT, OWNERS];
 
 /// Key in `tb_meta`.
 const FORMAT_KEY: &str = "engine-format";
@@ -297,6 +297,13 @@ CREATE TRIGGER engine_run_gone AFTER DELETE ON engine_run WHEN OLD.model IS NOT 
     DELETE FROM engine_about WHERE model = OLD.model AND run = OLD.id
     AND record IN (SELECT value FROM json_each(OLD.request, '$.records'));
 END;
+";
+
+/// Who owned a rule with each of its versions; of earlier ones as far as it can be told.
+const OWNERS: &str = "
+ALTER TABLE engine_rule_version ADD COLUMN owner INTEGER NOT NULL DEFAULT 0;  -- res.users
+UPDATE engine_rule_version SET owner = coalesce(
+    (SELECT r.owner FROM engine_rule r WHERE r.name = rule AND r.version = engine_rule_version.version), author);
 ";
 
 /// Whether the file has the engine's tables, as this program knows them.

@@ -23,13 +23,17 @@ use crate::{
     world::{ADMIN, MANAGER, READER, SAM, World, block_on},
 };
 
+fn score(mode: &str) -> String {
+    format!(
+        "name = \"score\"\nmodel = \"crm.lead\"\nmode = \"{mode}\"\ntrigger = {{ on = \"created\" }}\n\
+         actions = [{{ script = \"lead-scoring\" }}]"
+    )
+}
+
 /// Sam's lead, and the run that wants to score it.
 fn proposed(world: &World, mode: &str) -> (Id, RunId, Proposal) {
     world.script(&LEAD_SCORING);
-    world.rule(&format!(
-        "name = \"score\"\nmodel = \"crm.lead\"\nmode = \"{mode}\"\ntrigger = {{ on = \"created\" }}\n\
-         actions = [{{ script = \"lead-scoring\" }}]"
-    ));
+    world.rule(&score(mode));
     let values = [
         ("name", Value::text("Software for our manufacturing plants")),
         ("email_from", Value::text("ada@cedar.example")),
@@ -90,6 +94,37 @@ fn an_approval_applies_exactly_what_was_shown() {
     );
     assert_eq!(world.run(run).summary.state, RunState::Succeeded);
     assert_eq!(approve(proposal.hash, MANAGER).unwrap_err().code(), "already-decided");
+}
+
+#[test]
+fn who_owned_the_rule_when_it_ran_does_not_approve_what_it_wants() {
+    let world = World::new();
+    let (lead, run, proposal) = proposed(&world, "approve");
+    // Whoever edits a rule owns it, and what was proposed before is still its former owner's.
+    world.rule_of(READER, &score("recommend"));
+    assert_eq!(world.engine.rules().unwrap().rule("score").unwrap().owner, READER);
+    for (by, hand) in [(READER, "owns the rule"), (ADMIN, "owned the rule when it ran")] {
+        let refused = block_on(world.engine.approve(run, proposal.hash, by, "")).unwrap_err();
+        assert_eq!(refused.code(), "may-not-approve");
+        assert!(refused.to_string().contains(hand), "{refused}");
+    }
+    block_on(world.engine.approve(run, proposal.hash, MANAGER, "")).unwrap();
+    assert_ne!(description(&world, lead), Value::Unset);
+}
+
+#[test]
+fn what_a_deleted_rule_proposed_is_withdrawn() {
+    let world = World::new();
+    let (lead, run, proposal) = proposed(&world, "approve");
+    world.delete("score");
+    let (after, summary) = (world.engine.proposal(run).unwrap().unwrap(), world.run(run).summary);
+    assert_eq!((after.state, after.decided_by), (ProposalState::Rejected, Some(ADMIN)));
+    assert_eq!((summary.state, summary.code.as_deref()), (RunState::Cancelled, Some("rule-gone")));
+    for by in [ADMIN, MANAGER] {
+        assert_eq!(block_on(world.engine.approve(run, proposal.hash, by, "")).unwrap_err().code(), "already-decided");
+        assert_eq!(world.engine.hand_in(run, by).unwrap().is_some(), by == ADMIN, "it was theirs");
+    }
+    assert_eq!(description(&world, lead), Value::Unset);
 }
 
 // Shows: F125

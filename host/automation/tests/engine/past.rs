@@ -663,12 +663,14 @@ fn a_database_of_the_first_format_gets_its_log_and_threads() {
                      DROP INDEX engine_run_away; ALTER TABLE engine_run DROP COLUMN away_since; \
                      DROP TRIGGER engine_run_made; DROP TRIGGER engine_run_joined; DROP TRIGGER engine_run_gone; \
                      DROP TABLE engine_about; CREATE INDEX engine_run_record ON engine_run (model, record, id); \
+                     ALTER TABLE engine_rule_version DROP COLUMN owner; \
                      UPDATE tb_meta SET value = '1' WHERE key = 'engine-format'";
         conn.execute_batch(older).map_err(DbError::from)
     });
     let world = World::on(world.engine.database().clone(), Config::default());
     lead(&world, "Silo", 20_000.0);
     world.settle();
+    assert_eq!(world.count("SELECT owner FROM engine_rule_version"), ADMIN);
     let runs = world.runs_of("scored");
     assert!(runs.len() >= 2 && runs.iter().all(|run| run.state == RunState::Succeeded), "{runs:?}");
     assert!(runs.iter().all(|run| world.run(run.id).attempts.len() == 1));

@@ -79,15 +79,29 @@ impl World {
 
     /// Keeps a rule, given as in its file.
     pub(crate) fn rule(&self, toml: &str) {
+        self.rule_of(ADMIN, toml);
+    }
+
+    /// The same, as somebody else's edit.
+    pub(crate) fn rule_of(&self, by: Id, toml: &str) {
         let rule: Rule = toml::from_str(toml).unwrap();
         let env = people::environment(self.engine.database(), ADMIN, true, self.clock.now()).unwrap();
         let policy = self.engine.config().policy.clone();
         let edit = move |conn: &rusqlite::Connection| {
             let ground = Ground { conn, env: &env, policy: &policy };
-            let edit = Edit { by: ADMIN, at: env.now, note: "", ownership: Ownership::Take, administrator: true };
+            let edit = Edit { by, at: env.now, note: "", ownership: Ownership::Take, administrator: true };
             stored::save(ground, &rule, &edit)
         };
         self.engine.committer().commit_blocking(edit).unwrap();
+    }
+
+    /// Deletes a rule.
+    pub(crate) fn delete(&self, rule: &str) {
+        let (rule, at) = (rule.to_owned(), self.clock.now());
+        self.commit(move |conn| {
+            let edit = Edit { by: ADMIN, at, note: "", ownership: Ownership::Take, administrator: true };
+            stored::delete(conn, &rule, &edit)
+        });
     }
 
     /// Switches a rule on or off.

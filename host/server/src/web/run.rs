@@ -200,6 +200,7 @@ fn advice(state: RunState, code: &str) -> &'static str {
         (RunState::Skipped, _) => "There was nothing to do: no action is needed.",
         (RunState::Cancelled, "rejected") => "Somebody said no to its changes. Retry it for a new proposal.",
         (RunState::Cancelled, "approval-expired") => "Nobody decided in time. Retry it for a new proposal.",
+        (RunState::Cancelled, "rule-gone") => "Its automation was deleted: no action is needed.",
         (RunState::Cancelled, _) => "Somebody stopped it. Retry it if that was a mistake.",
         (RunState::OutcomeUnknown, _) | (_, "outcome-unknown") => {
             "Look in the other system whether the request arrived; retry only if it did not."
@@ -588,6 +589,7 @@ mod tests {
             (Skipped, "rule-gone", "no action is needed"),
             (Cancelled, "rejected", "Somebody said no"),
             (Cancelled, "approval-expired", "Nobody decided in time"),
+            (Cancelled, "rule-gone", "no action is needed"),
             (Cancelled, "cancelled", "Somebody stopped it"),
             (OutcomeUnknown, "outcome-unknown", "Look in the other system"),
             (Failed, "limit-exceeded", "Raise the limit"),
