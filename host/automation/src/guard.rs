@@ -420,22 +420,13 @@ impl<R: Records> Guard<R> {
         // Records of this very run are the script's own.
         let ids: Vec<Id> = ids.into_iter().filter(|id| !is_provisional(*id)).collect();
         for (side, bound) in bounds {
-            let named = Domain::condition("id", Operator::In, literal_ids(&ids));
-            let search = Call::Search {
-                model: need.model.clone(),
-                domain: DomainSource::Literal(Domain::and([named, bound.clone()]).to_string()),
-                page: Page { archived: true, ..Page::default() },
+            let search = among(need, &ids, &bound);
+            let judged = match self.session.answer(search, self.may.time_alone()).await? {
+                Ok(found) => all_within(need, &ids, (side, &bound), found),
+                Err(error) => Err(error),
             };
-            let found: HashSet<Id> = match self.session.answer(search, self.may.time_alone()).await? {
-                Ok(Answer::Ids(found)) => found.into_iter().collect(),
-                Ok(_) => HashSet::new(),
-                Err(error) => return Ok(Err(error)),
-            };
-            if let Some(outside) = ids.iter().find(|id| !found.contains(id)) {
-                let (Need { model, operation, .. }, granted) = (need, granted(side));
-                let text =
-                    format!("`{operation}` on {model}({outside}) is outside of the records that {granted}: {bound}");
-                return Ok(Err(Error::denied("refused-by-domain", text)));
+            if judged.is_err() {
+                return Ok(judged);
             }
         }
         Ok(Ok(()))
@@ -507,9 +498,31 @@ fn fault(halt: Halt) -> HostFault {
 }
 
 /// One of a side's domains must match.
-fn domain_of(bound: &Bound) -> Result<Domain, Error> {
+pub(crate) fn domain_of(bound: &Bound) -> Result<Domain, Error> {
     let domains: Result<Vec<_>, _> = bound.domains.iter().map(|text| Domain::parse(text)).collect();
     domains.map(Domain::or)
+}
+
+/// Asks which of the records that a call names are within a bound.
+pub(crate) fn among(need: &Need, ids: &[Id], bound: &Domain) -> Call {
+    let named = Domain::condition("id", Operator::In, literal_ids(ids));
+    Call::Search {
+        model: need.model.clone(),
+        domain: DomainSource::Literal(Domain::and([named, bound.clone()]).to_string()),
+        page: Page { archived: true, ..Page::default() },
+    }
+}
+
+/// Refuses a call that names a record which is not among those that were found within a side's bound.
+pub(crate) fn all_within(need: &Need, ids: &[Id], (side, bound): (Side, &Domain), found: Answer) -> Result<(), Error> {
+    let found: HashSet<Id> = match found {
+        Answer::Ids(found) => found.into_iter().collect(),
+        _ => HashSet::new(),
+    };
+    let Some(outside) = ids.iter().find(|id| !found.contains(id)) else { return Ok(()) };
+    let (Need { model, operation, .. }, granted) = (need, granted(side));
+    let text = format!("`{operation}` on {model}({outside}) is outside of the records that {granted}: {bound}");
+    Err(Error::denied("refused-by-domain", text))
 }
 
 fn literal_ids(ids: &[Id]) -> Literal {
@@ -538,7 +551,7 @@ fn reached_through_a_path(need: &Need, side: Side) -> Error {
     )
 }
 
-fn unbounded(need: &Need, side: Side) -> Error {
+pub(crate) fn unbounded(need: &Need, side: Side) -> Error {
     Error::denied(
         "refused-by-domain",
         format!(

@@ -10,7 +10,7 @@ use triggerbox_model::{
     domain::memory::Changed,
     error::Error,
     event::{Failure, Outcome, Trigger as Happened},
-    grants::{GrantOperation, Need},
+    grants::{Authority, GrantOperation, Need},
     limits::Class,
     value::{FieldValue, Id, RecordRef, Snapshot, Value, is_provisional},
 };
@@ -27,6 +27,7 @@ use crate::{
     dispatch::{Cause, Dispatcher},
     error::EngineError,
     firing::Firing,
+    guard::{all_within, among, domain_of, unbounded},
     index::{Armed, Index},
     journal::Keep,
     logs, people,
@@ -349,9 +350,9 @@ impl<'e> Gate<'e> {
         let question = Question { actor, depth, now, trigger, records: ids, old_values };
         let mut heard = Heard::default();
         match self.engine.ask_scripts(rule, question, &mut heard).await {
-            Ok(Answered::Values(values, reads)) => {
-                self.found.add(rule.run_as, rule.rule.superuser, reads);
-                self.check_grants(rule, asked, &values).await?;
+            Ok(Answered::Values(values, mut session)) => {
+                check_grants(asked, &heard, &mut session)?;
+                self.found.add(rule.run_as, rule.rule.superuser, session.seen());
                 Ok(values)
             }
             Ok(Answered::Refused(text)) => Err(Error::rejected("refused-before-write", text).into()),
@@ -367,29 +368,60 @@ impl<'e> Gate<'e> {
             }
         }
     }
+}
 
-    /// A rule adds only what its script asked for, and what rule and policy let it.
-    async fn check_grants(&self, rule: &Armed, asked: &Asked<'_>, values: &[FieldValue]) -> Result<(), EngineError> {
+/// Each script of a rule adds only what it asked for, and what rule and policy let it, on the records that they let it.
+fn check_grants(asked: &Asked<'_>, heard: &Heard, session: &mut Session) -> Result<(), EngineError> {
+    // Whoever may write a field may also say what a record that somebody else makes has in it.
+    let operations: &[GrantOperation] = match asked.kind {
+        Write::Create => &[GrantOperation::Create, GrantOperation::Write],
+        Write::Update | Write::Delete => &[GrantOperation::Write],
+    };
+    for (authority, step) in heard.authorities.iter().zip(&heard.steps) {
+        let Ending::Done(Outcome { values, .. }) = &step.ending else { continue };
         if values.is_empty() {
-            return Ok(());
+            continue;
         }
-        // Whoever may write a field may also say what a record that somebody else makes has in it.
-        let operations: &[GrantOperation] = match asked.kind {
-            Write::Create => &[GrantOperation::Create, GrantOperation::Write],
-            Write::Update | Write::Delete => &[GrantOperation::Write],
-        };
-        let mut refusal = None;
-        for step in self.engine.steps(&rule.rule, Class::Sync, &self.engine.policy()?).await? {
-            for operation in operations {
-                let need = Need::new(asked.model, *operation).with_fields(values.iter().map(|value| &value.name));
-                match step.authority.allow(&need) {
-                    Ok(_) => return Ok(()),
-                    Err(refused) => refusal = Some(refused),
-                }
+        let mut judged = Ok(());
+        for operation in operations {
+            let need = Need::new(asked.model, *operation).with_fields(values.iter().map(|value| &value.name));
+            judged = may_add(authority, &need, asked.ids, session)?;
+            if judged.is_ok() {
+                break;
             }
         }
-        refusal.map_or(Ok(()), |refused| Err(Error::from(refused).into()))
+        judged?;
     }
+    Ok(())
+}
+
+/// Whether the sides let a script add values to all of these records; to one that is not there yet, if there are none.
+fn may_add(
+    authority: &Authority,
+    need: &Need,
+    ids: &[Id],
+    session: &mut Session,
+) -> Result<Result<(), Error>, EngineError> {
+    let allowed = match authority.allow(need) {
+        Ok(allowed) => allowed,
+        Err(refusal) => return Ok(Err(refusal.into())),
+    };
+    for bound in &allowed.bounds {
+        // A record that this very change makes is somebody else's, and is not there yet to be matched.
+        if ids.is_empty() || ids.iter().any(|id| is_provisional(*id)) {
+            return Ok(Err(unbounded(need, bound.side)));
+        }
+        let domain = match domain_of(bound) {
+            Ok(domain) => domain,
+            Err(error) => return Ok(Err(error)),
+        };
+        let judged = session.call(among(need, ids, &domain))?;
+        let judged = judged.and_then(|found| all_within(need, ids, (bound.side, &domain), found));
+        if judged.is_err() {
+            return Ok(judged);
+        }
+    }
+    Ok(Ok(()))
 }
 
 /// The arguments that set the run's own context again.
@@ -450,8 +482,8 @@ pub(super) struct Question {
 
 /// What scripts say to something that has not happened yet.
 pub(super) enum Answered {
-    /// These values are to be added. What was read to find them.
-    Values(Vec<FieldValue>, Vec<Seen>),
+    /// These values are to be added. The view of the records that they were found with.
+    Values(Vec<FieldValue>, Box<Session>),
     /// No, with a text for the user.
     Refused(String),
 }
@@ -460,6 +492,8 @@ pub(super) enum Answered {
 #[derive(Default)]
 pub(super) struct Heard {
     log: Lines,
+    /// What each may do.
+    authorities: Vec<Arc<Authority>>,
     /// What became of each, as far as they ran.
     steps: Vec<Done>,
 }
@@ -530,12 +564,11 @@ impl Engine {
                 ending => Err(no_answer(ending)),
             };
         };
-        let seen = session.seen();
-        if !session.finish().is_empty() {
+        if !session.changes().is_empty() {
             let text = "a rule that is asked before something happens changes nothing itself; it answers with values";
             return Err(Error::rejected("not-in-before", text).into());
         }
-        Ok(Answered::Values(outcome.values, seen))
+        Ok(Answered::Values(outcome.values, Box::new(session)))
     }
 
     /// What they answer together, if all of them do, and their view of the records.
@@ -548,6 +581,7 @@ impl Engine {
         let Question { actor, depth, now, trigger, records, old_values } = question;
         let env = people::environment(self.database(), rule.run_as, rule.rule.superuser, now)?;
         let steps = self.steps(&rule.rule, Class::Sync, &self.policy()?).await?;
+        heard.authorities = steps.iter().map(|step| Arc::clone(&step.authority)).collect();
         let (actor, run_as) = {
             let snapshot = self.database().snapshot()?;
             (people::by_id(&snapshot, &env, actor)?, people::by_id(&snapshot, &env, rule.run_as)?)

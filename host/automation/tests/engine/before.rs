@@ -67,6 +67,48 @@ fn a_rule_before_a_write_adds_values_or_refuses_it() {
     world.write("crm.lead", lead, &[("name", Value::text("Tables"))]);
 }
 
+// Shows: F110
+#[test]
+fn each_of_its_scripts_adds_only_what_its_own_grants_let_it_and_where() {
+    let world = World::new();
+    world.script(&PHONE_FORMAT);
+    let rule = |actions: &str| {
+        world.rule(&format!(
+            "name = \"gate\"\nmodel = \"crm.lead\"\n\
+             trigger = {{ on = \"before\", writes = [\"create\", \"update\"], fields = [\"phone\"] }}\n\
+             actions = [{actions}]"
+        ));
+    };
+    let phone = Value::text("02 / 555 01 03");
+    let lead = |priority: &str| {
+        world.create("crm.lead", &[("name", Value::text("Chairs")), ("priority", Value::text(priority))])
+    };
+    let (hot, cold) = (lead("3"), lead("0"));
+    let code = |call: Call| {
+        world.try_change(ADMIN, vec![call]).map_or_else(|error| error.code().to_owned(), |_| String::new())
+    };
+    rule(
+        "{ script = \"phone-format\", grants = [{ model = \"crm.lead\", operations = [\"create\", \"write\"], \
+         fields = [\"phone\"], domain = \"[('priority', '=', '3')]\" }] }",
+    );
+    for ids in [&[cold][..], &[hot, cold]] {
+        let refused = world.try_change(ADMIN, vec![write("crm.lead", ids, &[("phone", phone.clone())])]).unwrap_err();
+        assert_eq!(refused.code(), "refused-by-domain", "{refused}");
+        assert!(refused.to_string().contains(&format!("crm.lead({cold})")), "{refused}");
+    }
+    let new = create("crm.lead", &[("name", Value::text("Tables")), ("phone", phone.clone())]);
+    assert_eq!(code(new), "refused-by-domain", "what is not there yet matches nothing");
+    world.write("crm.lead", hot, &[("phone", phone.clone())]);
+    assert_eq!(world.value("crm.lead", hot, "phone"), Value::text("025550103"));
+
+    // What another script of the rule may add is no matter.
+    let other = "{ script = \"update-record\", parameters = { values = \"phone = 02 555 01 04\" } }";
+    for (first, refused) in [("{ script = \"phone-format\", grants = [] }, ", "refused-by-rule"), ("", "")] {
+        rule(&format!("{first}{other}"));
+        assert_eq!(code(write("crm.lead", &[cold], &[("phone", phone.clone())])), refused);
+    }
+}
+
 #[test]
 fn a_broken_rule_before_a_write_refuses_it_or_lets_it_pass() {
     for (on_error, passes) in [("refuse", false), ("pass", true)] {
