@@ -43,27 +43,41 @@ pub struct Backfilled {
     pub runs: usize,
 }
 
+/// What one batch came to; nothing, at the end.
+#[derive(Debug, Clone, Copy, Default)]
+struct Batch {
+    records: usize,
+    runs: usize,
+    /// The last record that is queued by now.
+    last: i64,
+}
+
 impl Engine {
     /// Queues a rule for all records that match a domain and the rule's own, as if somebody had fired it on each. A call that
-    /// was interrupted is taken up where it stopped, by the same call.
+    /// was interrupted is taken up where it stopped, by the same call; of two equal ones at once each record is queued by one.
     ///
     /// # Errors
     /// `unknown-rule`, `rule-inactive`, `rule-paused`, `rule-broken`, `no-model`; a domain that is wrong.
     pub async fn backfill(&self, rule: &str, domain: &str, by: Id) -> Result<Backfilled, EngineError> {
         let domain = Domain::parse(domain)?;
         let mut done = Backfilled::default();
+        let mut reached = 0;
         loop {
             let (shared, name, its_domain) = (Arc::clone(&self.inner.shared), rule.to_owned(), domain.clone());
-            let (records, runs) = match self.odoo() {
-                Some(backend) => self.backfill_there(backend, rule, &domain, by).await?,
-                None => self.committer().commit(move |conn| shared.backfill(conn, &name, &its_domain, by)).await?,
+            let batch = match self.odoo() {
+                Some(backend) => self.backfill_there(backend, rule, &domain, reached, by).await?,
+                None => {
+                    let batch = move |conn: &Connection| shared.backfill(conn, &name, &its_domain, reached, by);
+                    self.committer().commit(batch).await?
+                }
             };
-            done.records += records;
-            done.runs += runs;
+            done.records += batch.records;
+            done.runs += batch.runs;
             self.inner.wake.notify_one();
-            if records == 0 {
+            if batch.records == 0 {
                 return Ok(done);
             }
+            reached = batch.last;
         }
     }
 
@@ -73,19 +87,23 @@ impl Engine {
         backend: &Arc<Backend>,
         rule: &str,
         domain: &Domain,
+        mut reached: i64,
         by: Id,
-    ) -> Result<(usize, usize), EngineError> {
+    ) -> Result<Batch, EngineError> {
         let rules = self.rules()?;
         let armed = Arc::clone(rules.live(rule)?);
         let model = armed.model()?.to_owned();
         let key = key(&armed, domain);
         loop {
             let last = last(&*self.database().snapshot()?, &key)?;
+            if last < reached {
+                return Ok(Batch::default());
+            }
             let domain = DomainSource::Literal(wanted(&armed, domain, last)?.to_string());
             let mut session = self.session_there(backend, armed.run_as, self.clock().now()).await?;
             let call = Call::Search { model: model.clone(), domain, page: page() };
             let Answer::Ids(mut records) = session.call(call).await.map_err(unavailable)?.map_err(refused)? else {
-                return Ok((0, 0));
+                return Ok(Batch::default());
             };
             // A server that gives what it was not asked for would never come to an end.
             records.retain(|id| i64::from(*id) > last);
@@ -96,10 +114,7 @@ impl Engine {
             if let Some(queued) = queued {
                 return Ok(queued);
             }
-            if last > 0 && self::last(&*self.database().snapshot()?, &key)? == 0 {
-                // It came to the end.
-                return Ok((0, 0));
-            }
+            reached = last + 1;
         }
     }
 }
@@ -109,7 +124,7 @@ fn key(armed: &Armed, domain: &Domain) -> String {
     format!("{BACKFILL}{} {domain}", armed.rule.name)
 }
 
-/// The last record that was queued.
+/// The last record that was queued. One before what a call has reached: the same call somewhere else came to the end.
 fn last(conn: &Connection, key: &str) -> Result<i64, EngineError> {
     let sql = "SELECT done_until FROM engine_clock WHERE rule = ?1";
     Ok(conn.prepare_cached(sql)?.query_row([key], |row| row.get(0)).optional()?.unwrap_or(0))
@@ -127,13 +142,23 @@ fn page() -> Page {
 }
 
 impl Shared {
-    fn backfill(&self, conn: &Connection, rule: &str, domain: &Domain, by: Id) -> Result<(usize, usize), EngineError> {
+    fn backfill(
+        &self,
+        conn: &Connection,
+        rule: &str,
+        domain: &Domain,
+        reached: i64,
+        by: Id,
+    ) -> Result<Batch, EngineError> {
         let index = self.rules(conn)?;
         let armed = index.live(rule)?;
         let model = armed.model()?;
-        let Some(env) = index.env(timestamp(self.now())) else { return Ok((0, 0)) };
+        let Some(env) = index.env(timestamp(self.now())) else { return Ok(Batch::default()) };
         let key = key(armed, domain);
         let last = last(conn, &key)?;
+        if last < reached {
+            return Ok(Batch::default());
+        }
         let records = query::search(conn, &env, model, &wanted(armed, domain, last)?, &page())?;
         Ok(self.queue(conn, armed, &key, last, &records, by)?.unwrap_or_default())
     }
@@ -147,13 +172,13 @@ impl Shared {
         before: i64,
         records: &[Id],
         by: Id,
-    ) -> Result<Option<(usize, usize)>, EngineError> {
+    ) -> Result<Option<Batch>, EngineError> {
         if last(conn, key)? != before {
             return Ok(None);
         }
         let Some(newest) = records.last() else {
             conn.prepare_cached("DELETE FROM engine_clock WHERE rule = ?1")?.execute([key])?;
-            return Ok(Some((0, 0)));
+            return Ok(Some(Batch::default()));
         };
         let cause = Cause { actor: by, at: self.now(), parent: None };
         let dispatcher = Dispatcher { conn, random: &self.random, cause };
@@ -167,6 +192,6 @@ impl Shared {
         }
         let sql = "INSERT INTO engine_clock (rule, done_until) VALUES (?1, ?2) ON CONFLICT (rule) DO UPDATE SET done_until = ?2";
         conn.prepare_cached(sql)?.execute((key, newest))?;
-        Ok(Some((records.len(), runs)))
+        Ok(Some(Batch { records: records.len(), runs, last: i64::from(*newest) }))
     }
 }
