@@ -2,7 +2,13 @@
 
 use jiff::Timestamp;
 use rusqlite::Connection;
-use triggerbox_model::{error::Error, schema::FieldKind, time, value::Id};
+use triggerbox_model::{
+    domain::Domain,
+    error::Error,
+    schema::{FieldKind, Model},
+    time,
+    value::Id,
+};
 use triggerbox_store::{
     ddl::{quote, table},
     env::Env,
@@ -55,19 +61,31 @@ impl<'r> Watch<'r> {
     }
 }
 
-/// Records of a model that come due after one time and up to another, with when.
+/// The field by which a rule that the clock fires does not see archived records: as a search, which sees them where its domain
+/// speaks of that field.
+///
+/// # Errors
+/// The rule's domain is wrong.
+pub fn hides_archived<'m>(rule: &Rule, model: &'m Model) -> Result<Option<&'m str>, Error> {
+    let domain = rule.domain.as_deref().map(Domain::parse).transpose()?.unwrap_or(Domain::Always);
+    let active = model.active_name.as_deref().filter(|active| model.has_column(active));
+    Ok(active.filter(|active| !domain.mentions(active)))
+}
+
+/// Records that come due for a rule after one time and up to another, with when.
 ///
 /// # Errors
 /// `not-a-date`; what the database says.
 pub fn due(
     conn: &Connection,
     env: &Env,
-    model: &str,
-    watch: &Watch<'_>,
+    rule: &Rule,
     after: Timestamp,
     until: Timestamp,
 ) -> Result<Vec<(Id, Timestamp)>, EngineError> {
+    let (Some(watch), Some(model)) = (Watch::of(rule), &rule.model) else { return Ok(Vec::new()) };
     let described = env.schema.model(model)?;
+    let shown = hides_archived(rule, described)?.map(|active| format!(" AND {}", quote(active))).unwrap_or_default();
     let is_date = match described.fields.get(watch.field) {
         Some(field) if field.kind == FieldKind::Date && field.has_column() => true,
         Some(field) if field.kind == FieldKind::Datetime && field.has_column() => false,
@@ -81,7 +99,7 @@ pub fn due(
     let text = |time: Timestamp| time.strftime("%Y-%m-%d %H:%M:%S").to_string();
     let column = quote(watch.field);
     let sql = format!(
-        "SELECT id, {column} FROM {} WHERE {column} > ?1 AND {column} <= ?2 ORDER BY {column}, id",
+        "SELECT id, {column} FROM {} WHERE {column} > ?1 AND {column} <= ?2{shown} ORDER BY {column}, id",
         quote(&table(model))
     );
     let mut statement = conn.prepare_cached(&sql)?;

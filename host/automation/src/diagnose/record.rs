@@ -9,7 +9,7 @@ use triggerbox_model::{
 use triggerbox_store::ddl;
 
 use super::Case;
-use crate::{clock::timestamp, error::EngineError, matcher, rule::Trigger};
+use crate::{clock::timestamp, error::EngineError, matcher, rule::Trigger, timed};
 
 impl Case<'_> {
     pub(super) fn record(&mut self, record: Id) -> Result<(), EngineError> {
@@ -26,6 +26,9 @@ impl Case<'_> {
         }
         let before = self.causes.len();
         self.last_run(Some(record))?;
+        if self.stored.rule.trigger.is_timed() && !env.schema.remote {
+            self.archived(model, record)?;
+        }
         if self.causes.len() > before || !self.stored.rule.trigger.is_on_record_change() {
             return self.domain_now(&name, record, there);
         }
@@ -46,6 +49,21 @@ impl Case<'_> {
         }
         let table = ddl::quote(&ddl::table(&model.name));
         Ok(self.conn.prepare(&format!("SELECT 1 FROM {table} WHERE id = ?"))?.exists([record])?)
+    }
+
+    /// Whether the clock fires the rule on the record though it is archived.
+    fn archived(&mut self, model: &Model, record: Id) -> Result<(), EngineError> {
+        let Some(active) = timed::hides_archived(&self.stored.rule, model)? else { return Ok(()) };
+        let sql =
+            format!("SELECT 1 FROM {} WHERE id = ? AND {}", ddl::quote(&ddl::table(&model.name)), ddl::quote(active));
+        if !self.conn.prepare(&sql)?.exists([record])? {
+            self.found(
+                "record-archived",
+                format!("{}({record}) is archived, and the clock fires the rule on records that are not", model.name),
+                format!("unarchive it, or have the rule's domain speak of `{active}`"),
+            );
+        }
+        Ok(())
     }
 
     /// Whether the domain holds now. For a rule that waits for changes the last change counts, if it is known.

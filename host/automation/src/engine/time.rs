@@ -238,7 +238,7 @@ impl Shared {
         let mut fired = Fired { runs: 0, until: now, next: None };
         let (Some(watch), Some(model)) = (Watch::of(&rule.rule), &rule.rule.model) else { return Ok(fired) };
         let mut records = Vec::new();
-        for (id, due) in timed::due(conn, env, model, &watch, done_until, now)? {
+        for (id, due) in timed::due(conn, env, &rule.rule, done_until, now)? {
             if records.len() >= most_at_once(&rule.rule) {
                 // Its time is still to come, as far as the rule goes.
                 fired.until = due.saturating_sub(SignedDuration::from_millis(1)).unwrap_or(due);

@@ -5,6 +5,7 @@ use std::time::Duration;
 use guest_artifacts::{HIGH_VALUE_ORDER, LEAD_SCORING};
 use triggerbox_automation::{
     Clock,
+    diagnose::diagnose,
     rule::stored::{self, Edit, Ownership},
     runs::RunState,
 };
@@ -134,6 +135,32 @@ fn due(world: &World, date: &str) -> u32 {
 
 fn late(world: &World) -> Vec<u32> {
     world.runs_of("late").into_iter().filter_map(|run| run.record).collect()
+}
+
+// Shows: F004
+#[test]
+fn what_is_archived_comes_due_only_where_the_domain_speaks_of_it() {
+    let world = World::new();
+    deadlines(&world, "");
+    let (shown, archived) = (due(&world, "2026-11-21"), due(&world, "2026-11-21"));
+    world.write("crm.lead", archived, &[("active", Value::Boolean(false))]);
+    world.pass(15 * HOUR);
+    world.settle();
+    assert_eq!(late(&world), [shown]);
+    let causes = |record| {
+        let (policy, now) = (&world.engine.config().policy, world.clock.now());
+        let causes = diagnose(world.engine.database(), policy, "late", Some(record), now).unwrap();
+        causes.iter().any(|cause| cause.code == "record-archived")
+    };
+    assert_eq!([causes(shown), causes(archived)], [false, true]);
+
+    deadlines(&world, "domain = \"[('active', 'in', [True, False])]\"");
+    let archived = due(&world, "2026-11-22");
+    world.write("crm.lead", archived, &[("active", Value::Boolean(false))]);
+    world.pass(24 * HOUR);
+    world.settle();
+    assert_eq!(late(&world), [shown, archived]);
+    assert!(!causes(archived));
 }
 
 // Shows: F004, F006
