@@ -38,7 +38,7 @@ pub struct Due {
 }
 
 /// Slots are counted up to this many: what was missed for longer is not worth an exact number.
-const MOST_COUNTED: u32 = 100_000;
+const MOST_COUNTED: usize = 100_000;
 
 impl Slots {
     /// Reads a schedule.
@@ -111,24 +111,32 @@ impl Slots {
                     steps += 1;
                 }
             }
-            Rhythm::Civil(crontab) => {
-                // The crontab runs in a zone without shifts; what it says is then meant in the schedule's own.
-                let mut civil = self.zone.to_datetime(after).checked_sub(1.day()).ok()?;
-                loop {
-                    civil = next(crontab, at(&TimeZone::UTC, civil).ok()?)?.1;
-                    let slot = at(&self.zone, civil).ok()?;
-                    if slot > after {
-                        return Some(slot);
-                    }
-                }
-            }
+            Rhythm::Civil(crontab) => self.civil_after(crontab, after).next(),
             Rhythm::Hourly(crontab) => next(crontab, after).map(|(slot, _)| slot),
         }
     }
 
     /// All slots after a time, in order.
-    pub fn all_after(&self, after: Timestamp) -> impl Iterator<Item = Timestamp> + '_ {
-        std::iter::successors(self.next_after(after), |slot| self.next_after(*slot))
+    pub fn all_after(&self, after: Timestamp) -> Box<dyn Iterator<Item = Timestamp> + '_> {
+        match &self.rhythm {
+            // One walk: each step by itself would begin a day early again.
+            Rhythm::Civil(crontab) => Box::new(self.civil_after(crontab, after)),
+            _ => Box::new(std::iter::successors(self.next_after(after), |slot| self.next_after(*slot))),
+        }
+    }
+
+    /// The slots of a crontab that is meant in civil times, after a time and in order.
+    fn civil_after<'s>(&'s self, crontab: &'s Crontab, after: Timestamp) -> impl Iterator<Item = Timestamp> + 's {
+        // It runs in a zone without shifts; what it says is then meant in the schedule's own. A day early: a zone may have put
+        // the slot after where the calendar says.
+        let early = self.zone.to_datetime(after).checked_sub(1.day()).ok();
+        let civil = std::iter::successors(early, move |civil| Some(next(crontab, at(&TimeZone::UTC, *civil).ok()?)?.1));
+        let mut last = after;
+        civil.skip(1).map_while(move |civil| at(&self.zone, civil).ok()).filter(move |slot| {
+            let is_later = *slot > last;
+            last = last.max(*slot);
+            is_later
+        })
     }
 
     /// The zone that its days are counted in.
@@ -140,13 +148,9 @@ impl Slots {
     /// The slots after one time and up to another.
     #[must_use]
     pub fn between(&self, after: Timestamp, until: Timestamp) -> Option<Due> {
-        let mut last = self.next_after(after).filter(|slot| *slot <= until)?;
-        let mut missed = 0;
-        while let Some(slot) = self.next_after(last).filter(|slot| *slot <= until && missed < MOST_COUNTED) {
-            last = slot;
-            missed += 1;
-        }
-        Some(Due { last, missed })
+        let mut slots = self.all_after(after).take_while(|slot| *slot <= until);
+        let first = Due { last: slots.next()?, missed: 0 };
+        Some(slots.take(MOST_COUNTED).fold(first, |due, last| Due { last, missed: due.missed + 1 }))
     }
 }
 
@@ -250,6 +254,19 @@ mod tests {
                 "there are two on the 25th"
             );
         }
+    }
+
+    #[test]
+    fn a_walk_over_many_slots_meets_those_that_each_step_would() {
+        // Over both shifts of the year. Looked for from a day before each, those of the month below would be sixty million steps.
+        let slots = cron("0,20,40 1-4,9 * * *", "Europe/Brussels");
+        for day in ["2026-03-28T12:00:00Z", "2026-10-24T12:00:00Z"] {
+            let walked: Vec<_> = slots.all_after(time(day)).take(40).map(|slot| slot.to_string()).collect();
+            assert_eq!(walked, some(&slots, day, 40));
+        }
+        let slots = cron("* 0-23 * * *", "UTC");
+        let month = slots.between(time("2026-01-01T00:00:00Z"), time("2026-01-31T00:00:00Z"));
+        assert_eq!(month, Some(Due { last: time("2026-01-31T00:00:00Z"), missed: 30 * 24 * 60 - 1 }));
     }
 
     #[test]

@@ -103,7 +103,7 @@ fn next(app: &App, visitor: &Visitor, rule: &Rule) -> Vec<Markup> {
     let Trigger::Schedule(schedule) = &rule.trigger else { return Vec::new() };
     match Slots::new(schedule) {
         Ok(slots) => {
-            let times = std::iter::successors(slots.next_after(app.engine().clock().now()), |at| slots.next_after(*at));
+            let times = slots.all_after(app.engine().clock().now());
             times.take(5).map(|at| time(at, &visitor.zone)).collect()
         }
         Err(error) => vec![html! { span.error { (sentence(&error.message)) } }],
