@@ -158,7 +158,7 @@ pub enum Write {
     Delete,
 }
 
-/// Units of time. Days and longer are calendar units in the schedule's or the user's zone.
+/// Units of time. Days and longer are calendar units: of a schedule in its zone, of a rule on dates in UTC.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Unit {
