@@ -244,11 +244,11 @@ impl Dispatcher<'_> {
         };
         let sql = "SELECT r.id, r.request, r.actor FROM engine_lane l JOIN engine_run r ON r.id = l.run \
                    WHERE l.rule = ?1 AND (?2 IS NULL OR l.record = ?2) AND r.state = 'queued' AND r.attempt = 0 \
-                   ORDER BY r.id DESC LIMIT 1";
+                   AND r.model IS ?3 ORDER BY r.id DESC LIMIT 1";
         let found: Option<(i64, String, Id)> = self
             .conn
             .prepare_cached(sql)?
-            .query_row((&rule.name, record), |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))
+            .query_row((&rule.name, record, &rule.model), |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))
             .optional()?;
         let Some((run, request, actor)) = found else { return Ok(false) };
         // One that cannot be read is over when it is its turn.

@@ -146,7 +146,8 @@ fn due(conn: &Connection, rule: &Armed, now: i64, most: usize) -> Result<Vec<Run
     Ok(rows.into_iter().take(room).map(|(run, _)| run).collect())
 }
 
-/// Claims a run. One whose request cannot be read is over instead: it must not keep the others from their turn.
+/// Claims a run. One whose request cannot be read, or is about another model than the rule is by now, is over instead: it must
+/// not keep the others from their turn.
 fn take(conn: &Connection, rule: &Arc<Armed>, run: RunId, now: i64) -> Result<Option<Claim>, EngineError> {
     let sql = "UPDATE engine_run SET state = 'running', fence = fence + 1, attempt = attempt + 1, rule_version = ?2, \
                lease_until = ?3, run_as = ?4, superuser = ?5 WHERE id = ?1 \
@@ -175,6 +176,11 @@ fn take(conn: &Connection, rule: &Arc<Armed>, run: RunId, now: i64) -> Result<Op
         Ok((claim, row.get::<_, String>(7)?))
     })?;
     match serde_json::from_str(&request) {
+        Ok(_) if claim.model != rule.rule.model => {
+            let message = moved(claim.model.as_deref(), rule.rule.model.as_deref());
+            end(conn, run, now, RunState::Skipped, "model-changed", Some(&message))?;
+            Ok(None)
+        }
         Ok(firing) => Ok(Some(Claim { firing, ..claim })),
         Err(error) => {
             let (code, message) = damaged(&error);
@@ -182,6 +188,12 @@ fn take(conn: &Connection, rule: &Arc<Armed>, run: RunId, now: i64) -> Result<Op
             Ok(None)
         }
     }
+}
+
+/// What is said of a run whose rule was bound to another model meanwhile: its records are none of the rule's.
+fn moved(from: Option<&str>, to: Option<&str>) -> String {
+    let of = |model: Option<&str>| model.map_or("no model".to_owned(), |model| format!("`{model}`"));
+    format!("it was fired when the rule was on {}, and the rule is on {} now", of(from), of(to))
 }
 
 /// What is said of a run whose request cannot be read.

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use guest_artifacts::{DEMO_LOOP_FOREVER, HIGH_VALUE_ORDER};
 use triggerbox_automation::{
-    Origin,
+    Config, Origin,
     engine::{Fault, Work},
     runs::{RunId, RunState},
 };
@@ -42,6 +42,36 @@ fn a_run_whose_lease_is_over_is_given_to_another_worker() {
     assert_eq!(world.settle(), 1);
     let summary = world.run(run).summary;
     assert_eq!((summary.state, summary.attempt), (RunState::Succeeded, 2));
+}
+
+// Shows: F009
+#[test]
+fn a_run_that_waits_is_skipped_when_its_rule_is_on_another_model_by_then() {
+    let world = World::with(Config { pause_after: 1, ..Config::default() });
+    let rule = |model: &str, field: &str| {
+        world.rule(&format!(
+            "name = \"tidy\"\nmodel = \"{model}\"\ndebounce = 60\ntrigger = {{ on = \"updated\" }}\n\
+             actions = [{{ script = \"update-record\", parameters = {{ values = \"{field} = Ghent\" }} }}]"
+        ));
+    };
+    let leads = world.search("crm.lead", "[]");
+    let order = world.search("sale.order", "[]").into_iter().find(|order| leads.contains(order)).unwrap();
+    let city = world.value("crm.lead", order, "city");
+    rule("sale.order", "note");
+    let before = world.write("sale.order", order, &[("client_order_ref", Value::text("7"))]);
+    rule("crm.lead", "city");
+    // A lead does not join the run of an order.
+    let other = leads.into_iter().find(|lead| *lead != order).unwrap();
+    let after = world.write("crm.lead", other, &[("phone", Value::text("7"))]);
+    assert_eq!((before.len(), after.len()), (1, 1));
+    world.pass(Duration::from_secs(61));
+    world.settle();
+    let ended = |run: RunId| world.run(run).summary;
+    let skipped = ended(before[0]);
+    assert_eq!((skipped.state, skipped.code.as_deref()), (RunState::Skipped, Some("model-changed")));
+    assert!(skipped.message.unwrap().contains("on `sale.order`, and the rule is on `crm.lead` now"));
+    assert_eq!(world.value("crm.lead", order, "city"), city);
+    assert_eq!(ended(after[0]).state, RunState::Succeeded, "that was no failure of the rule");
 }
 
 #[test]

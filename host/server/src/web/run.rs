@@ -587,6 +587,7 @@ mod tests {
             (Skipped, "records-gone", "no action is needed"),
             (Skipped, "no-records", "no action is needed"),
             (Skipped, "rule-gone", "no action is needed"),
+            (Skipped, "model-changed", "no action is needed"),
             (Cancelled, "rejected", "Somebody said no"),
             (Cancelled, "approval-expired", "Nobody decided in time"),
             (Cancelled, "rule-gone", "no action is needed"),
