@@ -1,6 +1,9 @@
 //! Fires become runs: events are noted, the loop guard judges, records are put together or apart, lanes are entered.
 
-use std::{collections::HashMap, sync::Arc};
+use std::{
+    collections::{HashMap, HashSet},
+    sync::Arc,
+};
 
 use indexmap::IndexMap;
 use rusqlite::{Connection, OptionalExtension};
@@ -18,10 +21,10 @@ use crate::{
     loops::{self, Suppression},
     matcher::Fire,
     random::Random,
-    rule::{Dispatch, Trigger},
+    rule::{Dispatch, Rule, Trigger},
 };
 
-/// A fire over more records than this becomes batch class.
+/// A fire over more records than this becomes batch class. A run that waits takes in no more than so many.
 const LARGE: usize = 1_000;
 
 /// Why something happened: whoever changed a record, or the run that did.
@@ -146,6 +149,7 @@ impl Dispatcher<'_> {
     fn batches(&self, changes: &[Change], fires: Vec<Noted>) -> Result<Vec<Batch>, EngineError> {
         let also_by = self.also_behind()?;
         let mut batches: Vec<Batch> = Vec::new();
+        let mut more = Vec::new();
         for Noted { fire, event, root } in fires {
             let Some(change) = changes.get(fire.change) else { continue };
             let rule = &fire.rule.rule;
@@ -158,7 +162,7 @@ impl Dispatcher<'_> {
             let firing = Firing { actor: fire.actor, also_by: also_by.clone(), ..firing };
             match batches.last_mut().filter(|_| !apart) {
                 Some(batch) => {
-                    batch.firing.join(firing);
+                    more.push(firing);
                     batch.guarded.push((fire.record, fire.fields));
                 }
                 None => {
@@ -166,6 +170,9 @@ impl Dispatcher<'_> {
                     batches.push(Batch { rule: fire.rule, event, root, class: Class::Async, firing, guarded });
                 }
             }
+        }
+        if let Some(batch) = batches.last_mut() {
+            batch.firing.join(more);
         }
         Ok(batches)
     }
@@ -234,39 +241,52 @@ impl Dispatcher<'_> {
         Ok(run)
     }
 
-    /// Adds a batch to a run of the same rule that was not started yet, if there is one that has the new records to itself:
-    /// behind a run that waits for it in another lane it would wait for ever.
+    /// Adds a batch to a run of the same rule that was not started yet, if there is one that has the new records to itself
+    /// (behind a run that waits for it in another lane it would wait for ever) and would not become one of another class.
     fn join_waiting(&self, batch: &Batch) -> Result<bool, EngineError> {
         let rule = &batch.rule.rule;
-        let record = match rule.dispatch {
-            Dispatch::Single => None,
-            Dispatch::PerRecord => batch.firing.records.first(),
+        let Some((run, request, actor)) = self.waiting(rule, batch.firing.records.first().copied())? else {
+            return Ok(false);
         };
-        let sql = "SELECT r.id, r.request, r.actor FROM engine_lane l JOIN engine_run r ON r.id = l.run \
-                   WHERE l.rule = ?1 AND (?2 IS NULL OR l.record = ?2) AND r.state = 'queued' AND r.attempt = 0 \
-                   AND r.model IS ?3 ORDER BY r.id DESC LIMIT 1";
-        let found: Option<(i64, String, Id)> = self
-            .conn
-            .prepare_cached(sql)?
-            .query_row((&rule.name, record, &rule.model), |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))
-            .optional()?;
-        let Some((run, request, actor)) = found else { return Ok(false) };
         // One that cannot be read is over when it is its turn.
         let Ok(mut firing) = serde_json::from_str::<Firing>(&request) else { return Ok(false) };
         if !firing.takes(&batch.firing) {
             return Ok(false);
         }
-        let new: Vec<Id> = batch.firing.records.iter().copied().filter(|id| !firing.records.contains(id)).collect();
-        if lanes::are_taken(self.conn, &rule.name, &new)? {
+        let known: HashSet<Id> = firing.records.iter().copied().collect();
+        let new: Vec<Id> = batch.firing.records.iter().copied().filter(|id| !known.contains(id)).collect();
+        let is_full = !new.is_empty() && known.len() + new.len() > LARGE;
+        if is_full || lanes::are_taken(self.conn, &rule.name, &new)? {
             return Ok(false);
         }
-        firing.join(batch.firing.clone());
+        firing.join([batch.firing.clone()]);
         // They had a hand in it as much as the first one.
         firing::add(&mut firing.also_by, Some(self.cause.actor).filter(|other| *other != actor));
         let sql = "UPDATE engine_run SET request = ?2 WHERE id = ?1";
         self.conn.prepare_cached(sql)?.execute((run, serde_json::to_string(&firing)?))?;
         lanes::enter(self.conn, &rule.name, run, &new)?;
+        let sql = "INSERT OR IGNORE INTO engine_about (model, record, run) VALUES (?1, ?2, ?3)";
+        let mut about = self.conn.prepare_cached(sql)?;
+        for (model, record) in rule.model.iter().flat_map(|model| new.iter().map(move |record| (model, record))) {
+            about.execute((model, record, run))?;
+        }
         Ok(true)
+    }
+
+    /// A run of a rule that was not started yet, with its request and its actor: the last one in the lane of a record, else the
+    /// newest of those that wait for nothing but their time.
+    fn waiting(&self, rule: &Rule, record: Option<Id>) -> Result<Option<(i64, String, Id)>, EngineError> {
+        let read = |row: &rusqlite::Row<'_>| Ok((row.get(0)?, row.get(1)?, row.get(2)?));
+        let sql = "SELECT r.id, r.request, r.actor FROM engine_lane l JOIN engine_run r ON r.id = l.run \
+                   WHERE l.rule = ?1 AND l.record = ?2 AND r.state = 'queued' AND r.attempt = 0 AND r.model IS ?3 \
+                   ORDER BY l.place DESC LIMIT 1";
+        let found = self.conn.prepare_cached(sql)?.query_row((&rule.name, record, &rule.model), read).optional()?;
+        if found.is_some() || rule.dispatch == Dispatch::PerRecord {
+            return Ok(found);
+        }
+        let sql = "SELECT id, request, actor FROM engine_run WHERE rule = ?1 AND state = 'queued' AND blockers = 0 \
+                   AND attempt = 0 AND model IS ?2 ORDER BY due DESC, id DESC LIMIT 1";
+        Ok(self.conn.prepare_cached(sql)?.query_row((&rule.name, &rule.model), read).optional()?)
     }
 
     /// Who is behind the run that caused this, besides the actor.

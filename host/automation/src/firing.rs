@@ -1,6 +1,6 @@
 //! What a run was fired with: kept with it, and given to its scripts.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
 use serde::{Deserialize, Deserializer, Serialize};
 use triggerbox_model::{
@@ -85,24 +85,32 @@ impl Firing {
         )
     }
 
-    /// Adds another firing. Of a record that is there already, the first old values count.
-    pub(crate) fn join(&mut self, other: Self) {
-        add(&mut self.records, other.records);
-        add(&mut self.also_by, other.also_by);
-        if let (Trigger::Deleted(mine), Trigger::Deleted(theirs)) = (&mut self.trigger, other.trigger) {
-            mine.extend(theirs);
-        }
-        for snapshot in other.old_values {
-            match self.old_values.iter_mut().find(|known| known.id == snapshot.id) {
-                Some(known) => {
-                    let new = snapshot.fields.into_iter();
-                    let new: Vec<_> = new.filter(|field| known.fields.iter().all(|f| f.name != field.name)).collect();
-                    known.fields.extend(new);
-                }
-                None => self.old_values.push(snapshot),
+    /// Adds other firings. Of a record that is there already, the first old values count.
+    pub(crate) fn join(&mut self, others: impl IntoIterator<Item = Self>) {
+        let mut records: HashSet<Id> = self.records.iter().copied().collect();
+        let mut old: HashMap<Id, usize> = self.old_values.iter().zip(0..).map(|(known, at)| (known.id, at)).collect();
+        for other in others {
+            self.records.extend(other.records.into_iter().filter(|id| records.insert(*id)));
+            add(&mut self.also_by, other.also_by);
+            if let (Trigger::Deleted(mine), Trigger::Deleted(theirs)) = (&mut self.trigger, other.trigger) {
+                mine.extend(theirs);
             }
+            for snapshot in other.old_values {
+                match old.get(&snapshot.id).and_then(|at| self.old_values.get_mut(*at)) {
+                    Some(known) => {
+                        let new = snapshot.fields.into_iter();
+                        let new: Vec<_> =
+                            new.filter(|field| known.fields.iter().all(|f| f.name != field.name)).collect();
+                        known.fields.extend(new);
+                    }
+                    None => {
+                        old.insert(snapshot.id, self.old_values.len());
+                        self.old_values.push(snapshot);
+                    }
+                }
+            }
+            self.warnings.extend(other.warnings);
         }
-        self.warnings.extend(other.warnings);
     }
 }
 

@@ -4,7 +4,8 @@
 use rusqlite::{Connection, OptionalExtension};
 
 /// The steps from nothing to the newest format. One that was released never changes: a new one is added.
-const STEPS: &[&str] = &[FIRST, LOG, AGENTS, SUPPRESSED, YES, SETTINGS, WHO_SET, AWAY, PACE, MIRROR, ABOUT, OWNERS];
+const STEPS: &[&str] =
+    &[FIRST, LOG, AGENTS, SUPPRESSED, YES, SETTINGS, WHO_SET, AWAY, PACE, MIRROR, ABOUT, OWNERS, JOINED];
 
 /// Key in `tb_meta`.
 const FORMAT_KEY: &str = "engine-format";
@@ -305,6 +306,9 @@ ALTER TABLE engine_rule_version ADD COLUMN owner INTEGER NOT NULL DEFAULT 0;  --
 UPDATE engine_rule_version SET owner = coalesce(
     (SELECT r.owner FROM engine_rule r WHERE r.name = rule AND r.version = engine_rule_version.version), author);
 ";
+
+/// Whoever adds records to a run that waits says which: before, all of them were looked up at each.
+const JOINED: &str = "DROP TRIGGER engine_run_joined;";
 
 /// Whether the file has the engine's tables, as this program knows them.
 ///

@@ -677,7 +677,7 @@ fn a_database_of_the_first_format_gets_its_log_and_threads() {
                      ALTER TABLE engine_proposal DROP COLUMN yes_until; \
                      DROP TABLE engine_setting; DROP TABLE engine_pace; DROP TABLE engine_paced; \
                      DROP INDEX engine_run_away; ALTER TABLE engine_run DROP COLUMN away_since; \
-                     DROP TRIGGER engine_run_made; DROP TRIGGER engine_run_joined; DROP TRIGGER engine_run_gone; \
+                     DROP TRIGGER engine_run_made; DROP TRIGGER engine_run_gone; \
                      DROP TABLE engine_about; CREATE INDEX engine_run_record ON engine_run (model, record, id); \
                      ALTER TABLE engine_rule_version DROP COLUMN owner; \
                      UPDATE tb_meta SET value = '1' WHERE key = 'engine-format'";

@@ -8,10 +8,10 @@ use triggerbox_automation::{
     engine::{Fault, Work},
     runs::{RunId, RunState},
 };
-use triggerbox_model::{event::Trigger, value::Value};
+use triggerbox_model::{call::Call, event::Trigger, value::Value};
 use triggerbox_store::db::DbError;
 
-use crate::world::{ADMIN, World, block_on, create, write};
+use crate::world::{ADMIN, World, block_on, create, fields, write};
 
 fn queued(world: &World) -> RunId {
     world.script(&HIGH_VALUE_ORDER);
@@ -130,7 +130,7 @@ fn no_two_runs_wait_for_each_other() {
         "name = \"tidy\"\nmodel = \"crm.lead\"\ndebounce = 60\ntrigger = { on = \"updated\", fields = [\"phone\"] }\n\
          actions = [{ script = \"update-record\", parameters = { values = \"city = Ghent\" } }]",
     );
-    let (one, other) = (world.lead("Chairs"), world.lead("Tables"));
+    let [one, other, third] = ["Chairs", "Tables", "Lamps"].map(|name| world.lead(name));
     let call = |leads: &[u32], phone: &str| {
         world.change(vec![write("crm.lead", leads, &[("phone", Value::text(phone))])]).runs
     };
@@ -139,7 +139,7 @@ fn no_two_runs_wait_for_each_other() {
     let first = call(&[one], "2")[0];
     // Behind the other one on one record, and alone on the second.
     block_on(world.engine.retry(both)).unwrap();
-    let behind = call(&[other], "3");
+    let behind = call(&[third, other], "3");
     assert_eq!(behind.len(), 1, "who joined the first one would have it wait for one that waits for it");
     assert!(call(&[other], "4").is_empty(), "and those that follow join this one");
     world.pass(Duration::from_secs(61));
@@ -153,6 +153,36 @@ fn no_two_runs_wait_for_each_other() {
     assert_eq!(world.run(first[0]).firing.records, [one, other]);
     world.pass(Duration::from_secs(61));
     assert_eq!((world.settle(), world.count("SELECT count(*) FROM engine_lane")), (1, 0));
+}
+
+// Shows: F086
+#[test]
+fn a_run_that_waits_takes_in_others_up_to_a_thousand_records() {
+    let world = World::new();
+    world.rule(
+        "name = \"tidy\"\nmodel = \"crm.lead\"\ndebounce = 60\ntrigger = { on = \"updated\", fields = [\"phone\"] }\n\
+         actions = [{ script = \"update-record\", parameters = { values = \"city = Ghent\" } }]",
+    );
+    let new = vec![fields(&[("name", Value::text("Chairs"))]); 1_002];
+    world.change(vec![Call::Create { model: "crm.lead".to_owned(), values: new }]);
+    let mut leads = world.search("crm.lead", "[('name', '=', 'Chairs')]");
+    leads.sort_unstable();
+    let call = |leads: &[u32], phone: &str| {
+        world.change(vec![write("crm.lead", leads, &[("phone", Value::text(phone))])]).runs
+    };
+    let first = call(&leads[..999], "1")[0];
+    assert!(call(&leads[999..1_000], "2").is_empty(), "there is room for one more");
+    let second = call(&leads[1_000..1_001], "3");
+    assert_eq!(second.len(), 1, "and for no other");
+    // Each record's next fire joins the run that it is in; what is new joins the newest.
+    assert!(call(&leads[..1], "4").is_empty());
+    assert!(call(&leads[1_001..], "5").is_empty());
+    for (run, records) in [(first, &leads[..1_000]), (second[0], &leads[1_000..])] {
+        let detail = world.run(run);
+        assert_eq!((detail.firing.records.as_slice(), detail.summary.class.as_str()), (records, "async"));
+        let about = world.count(&format!("SELECT count(*) FROM engine_about WHERE run = {run}"));
+        assert_eq!(usize::try_from(about).unwrap(), records.len());
+    }
 }
 
 #[test]
