@@ -38,7 +38,7 @@ use triggerbox_sandbox::Sandbox;
 use triggerbox_store::db::Database;
 
 use self::attempt::Lines;
-pub(crate) use self::backfill::BACKFILL;
+pub(crate) use self::{backfill::BACKFILL, deliver::deliveries};
 pub use self::{
     backfill::Backfilled,
     change::{Changed, Origin},

@@ -227,7 +227,7 @@ pub(crate) fn next_due(conn: &Connection, then: i64) -> rusqlite::Result<Option<
 }
 
 /// Runs of a rule that was deleted have nothing to run.
-fn skip_orphans(conn: &Connection, rule: &str, now: i64) -> Result<(), EngineError> {
+pub(crate) fn skip_orphans(conn: &Connection, rule: &str, now: i64) -> rusqlite::Result<()> {
     let mut statement = conn.prepare_cached("SELECT id FROM engine_run WHERE state = 'queued' AND rule = ?1")?;
     let runs: Vec<RunId> = statement.query_map([rule], |row| row.get(0))?.collect::<Result<_, _>>()?;
     for run in runs {

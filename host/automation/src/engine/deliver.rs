@@ -11,6 +11,11 @@ use crate::{
     seen::{self, Known},
 };
 
+/// Where it is known what was delivered to a rule.
+pub(crate) fn deliveries(rule: &str) -> String {
+    format!("hook:{rule}")
+}
+
 /// What became of a delivery.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Delivered {
@@ -36,7 +41,7 @@ impl Engine {
         let delivered = self
             .committer()
             .commit(move |conn| {
-                let scope = format!("hook:{name}");
+                let scope = deliveries(&name);
                 let known = seen::take(conn, &scope, &key, shared.now())?;
                 if known != Known::New {
                     let answer = if let Known::Taken(answer) = known { answer } else { None };

@@ -17,12 +17,13 @@ use super::{
     check::{Finding, Ground, Severity, check},
 };
 use crate::{
-    proposals,
+    engine, proposals, queue,
     scripts::{
         RegistryError,
         binding::{self, Bound},
         registry,
     },
+    seen,
 };
 
 /// A rule as it is kept.
@@ -301,8 +302,8 @@ pub fn decide(ground: Ground<'_>, name: &str, version: u32, yes: bool, edit: &Ed
     get(ground.conn, name)
 }
 
-/// Deletes a rule. Its history stays, and can be restored; its times and how far it was backfilled are forgotten, so that one of
-/// the same name is new. What its runs propose is withdrawn.
+/// Deletes a rule. Its history stays, and can be restored; what else is known of it is forgotten, so that one of the same name is
+/// new. Its runs that wait end, and what they propose is withdrawn.
 ///
 /// # Errors
 /// [`RuleError::Unknown`]
@@ -310,12 +311,24 @@ pub fn delete(conn: &Connection, name: &str, edit: &Edit<'_>) -> Result<(), Rule
     let known = get(conn, name)?;
     write_version(conn, &known.rule, edit, VersionState::Deleted, known.owner)?;
     conn.execute("DELETE FROM engine_rule WHERE name = ?", [name])?;
-    proposals::withdraw_all(conn, name, edit.by, edit.at.as_millisecond())?;
-    let fills = format!("{}{name} ", crate::engine::BACKFILL);
-    conn.execute("DELETE FROM engine_clock WHERE rule = ?1 OR substr(rule, 1, length(?2)) = ?2", (name, fills))?;
-    conn.execute("DELETE FROM engine_slot WHERE rule = ?", [name])?;
+    let at = edit.at.as_millisecond();
+    proposals::withdraw_all(conn, name, edit.by, at)?;
+    queue::skip_orphans(conn, name, at)?;
+    forget(conn, name, at)?;
     binding::bind(conn, name, &[])?;
     Ok(())
+}
+
+/// Forgets a rule's times, how far it was backfilled, what its scripts keep, what was delivered to it, and that it broke; its
+/// sessions are over.
+fn forget(conn: &Connection, name: &str, at: i64) -> rusqlite::Result<()> {
+    let fills = format!("{}{name} ", engine::BACKFILL);
+    conn.execute("DELETE FROM engine_clock WHERE rule = ?1 OR substr(rule, 1, length(?2)) = ?2", (name, fills))?;
+    conn.execute("DELETE FROM engine_slot WHERE rule = ?", [name])?;
+    conn.execute("DELETE FROM tb_state WHERE rule = ?", [name])?;
+    conn.execute("DELETE FROM engine_seen WHERE scope = ?", [engine::deliveries(name)])?;
+    conn.execute("UPDATE engine_session SET ended = ?2 WHERE rule = ?1 AND ended IS NULL", (name, at))?;
+    [seen::BROKEN_BEFORE, seen::BROKEN_TIMES].iter().try_for_each(|scope| seen::remove(conn, scope, name))
 }
 
 /// Makes an earlier version the newest one: of a rule that is there, or of one that was deleted.

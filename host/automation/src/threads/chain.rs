@@ -27,11 +27,13 @@ struct Call {
     output: Json,
 }
 
-/// The newest run before this one of the same rule on the same record that had something to say.
+/// The newest run before this one of the same rule on the same record that had something to say; not of one that was deleted.
 pub(crate) fn previous(conn: &Connection, claim: &Claim, record: Id) -> Result<Option<PreviousRun>, EngineError> {
     let sql = "SELECT r.key, r.outcome FROM engine_about a CROSS JOIN engine_run r ON r.id = a.run \
                WHERE a.model = ?1 AND a.record = ?2 AND a.run < ?4 AND r.record = ?2 AND r.rule = ?3 \
-               AND r.state IN ('succeeded', 'waiting-approval') AND r.code <> 'spread' ORDER BY a.run DESC LIMIT 1";
+               AND r.state IN ('succeeded', 'waiting-approval') AND r.code <> 'spread' AND r.rule_version > \
+               (SELECT coalesce(max(version), 0) FROM engine_rule_version WHERE rule = ?3 AND state = 'deleted') \
+               ORDER BY a.run DESC LIMIT 1";
     let params = (&claim.model, record, &claim.rule.rule.name, claim.id);
     let found = conn
         .prepare_cached(sql)?

@@ -603,6 +603,10 @@ fn a_chained_run_knows_the_last_text_and_the_tool_log_and_nothing_more() {
     world.rule(&chained("").replace("chain = true", "chain = false"));
     again(&world, one);
     assert!(task(6).starts_with("Before: [] 0."), "not chained: {}", task(6));
+    world.delete("again");
+    world.rule(&chained(""));
+    again(&world, one);
+    assert!(task(8).starts_with("Before: [] 0."), "another rule of that name: {}", task(8));
 }
 
 // Shows: F053, F054, F057, F058

@@ -3,6 +3,7 @@
 use guest_artifacts::{DEMO_WRITE_THEN_TRAP, HIGH_VALUE_ORDER};
 use triggerbox_automation::{Clock, Config, rule::stored, runs::RunState, scripts::binding};
 use triggerbox_model::{event::Trigger, value::Value};
+use triggerbox_store::db::DbError;
 
 use crate::world::{ADMIN, World, block_on};
 
@@ -78,6 +79,32 @@ fn what_is_stopped_waits_and_what_is_cancelled_is_over() {
     assert_eq!(world.settle(), 1);
     assert_eq!(world.run(second).summary.state, RunState::Succeeded);
     assert_eq!(world.count("SELECT count(*) FROM engine_lane"), 0);
+}
+
+#[test]
+fn a_rule_that_is_made_again_under_its_name_is_new() {
+    let world = World::new();
+    world.script(&HIGH_VALUE_ORDER);
+    button(&world, "high-value-order", "sale.order");
+    let order = world.search("sale.order", "[]")[0];
+    let deliver = || block_on(world.engine.deliver("button", Trigger::Manual, vec![order], "7")).unwrap();
+    let waiting = deliver().runs[0];
+    assert!(deliver().repeated);
+    let known = "INSERT INTO tb_state (rule, key, json) VALUES ('button', 'met', '1'), ('other', 'met', '1'); \
+                 INSERT INTO engine_session (rule, model, record, started) \
+                 VALUES ('button', 'sale.order', 1, 0), ('other', 'sale.order', 1, 0)";
+    world.commit(move |conn| conn.execute_batch(known).map_err(DbError::from));
+
+    world.delete("button");
+    let summary = world.run(waiting).summary;
+    assert_eq!((summary.state, summary.code.as_deref()), (RunState::Skipped, Some("rule-gone")));
+    assert_eq!(world.count("SELECT count(*) FROM engine_lane"), 0);
+    button(&world, "high-value-order", "sale.order");
+    assert!(!deliver().repeated);
+    for left in ["tb_state WHERE true", "engine_session WHERE ended IS NULL"] {
+        let of = |rule: &str| world.count(&format!("SELECT count(*) FROM {left} AND rule = '{rule}'"));
+        assert_eq!([of("button"), of("other")], [0, 1], "{left}");
+    }
 }
 
 #[test]
