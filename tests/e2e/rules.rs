@@ -466,6 +466,37 @@ fn who_edits_what_a_rule_does_becomes_its_owner_or_needs_the_owners_yes() {
     assert!(world.save(&super_rule, &world.edit(ADMIN)).is_ok());
 }
 
+// Shows: F104
+#[test]
+fn a_yes_to_a_proposed_version_takes_no_later_change_back() {
+    let world = World::new();
+    let (other, name) = (another_user(&world), "note-large-orders");
+    world.save(NOTED, &world.edit(ADMIN)).unwrap();
+    let propose = |amount: &str| {
+        let asking = Edit { ownership: Ownership::Ask, ..world.edit(other) };
+        world.save(&NOTED.replace("10000", amount), &asking).unwrap().version
+    };
+    let decide = |version: u32, yes: bool| {
+        world.write(|conn| stored::decide(world.ground(conn), name, version, yes, &world.edit(ADMIN)))
+    };
+    let is_overtaken = |version: u32| {
+        let before = world.get(name);
+        let refused = decide(version, true).unwrap_err();
+        assert_eq!(refused.code(), "proposal-overtaken");
+        assert!(refused.to_string().contains(&format!("is version {} by now", before.version)), "{refused}");
+        assert_eq!(decide(version, false).unwrap().version, before.version, "a no may be said");
+        assert_eq!(world.get(name).rule, before.rule);
+    };
+    let (first, second) = (propose("1"), propose("2"));
+    assert_eq!(decide(first, true).unwrap().version, first);
+    is_overtaken(second);
+    let third = propose("3");
+    world.save(&NOTED.replace("10000", "4"), &world.edit(ADMIN)).unwrap();
+    is_overtaken(third);
+    let last = propose("5");
+    assert_eq!(decide(last, true).unwrap().version, last);
+}
+
 // Shows: F093, F105
 #[test]
 fn latest_moves_by_itself_only_while_it_asks_for_nothing_more() {

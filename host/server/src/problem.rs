@@ -149,7 +149,7 @@ fn status_of(code: &str) -> Option<StatusCode> {
         | "missing-record" => StatusCode::NOT_FOUND,
         "rule-inactive" | "rule-paused" | "rule-broken" | "already-decided" | "approval-expired"
         | "another-proposal" | "run-is-over" | "run-not-retriable" | "agent-in-use" | "no-session"
-        | "script-inactive" | "no-earlier-version" => StatusCode::CONFLICT,
+        | "script-inactive" | "no-earlier-version" | "proposal-overtaken" => StatusCode::CONFLICT,
         "not-the-owner" => StatusCode::FORBIDDEN,
         _ => return None,
     })

@@ -147,6 +147,19 @@ pub enum RuleError {
         /// Which one.
         what: String,
     },
+    /// The rule was changed since a version was proposed, and a yes would take that back. The owner.
+    #[error(
+        "rule `{name}` was changed since version {version} was proposed, and is version {now} by now: say no to it, and have \
+             it proposed again on what the rule is now (`triggerbox rules diff {name} {now} {version}` compares them)"
+    )]
+    Overtaken {
+        /// The rule.
+        name: String,
+        /// The proposed version.
+        version: u32,
+        /// The version that counts.
+        now: u32,
+    },
     /// Only the owner may do this.
     #[error("rule `{name}` belongs to user {owner}; only its owner says yes or no to a proposal")]
     NotTheOwner {
@@ -185,6 +198,7 @@ impl RuleError {
             Self::Refused(_) => "rule-refused",
             Self::Unknown { .. } => "unknown-rule",
             Self::NoVersion { .. } => "unknown-version",
+            Self::Overtaken { .. } => "proposal-overtaken",
             Self::NotTheOwner { .. } => "not-the-owner",
             Self::Script(error) => error.code(),
             Self::Damaged { .. } => "damaged-rule",
@@ -249,7 +263,7 @@ pub fn save(ground: Ground<'_>, rule: &Rule, edit: &Edit<'_>) -> Result<Saved, R
     let parts = wanted(ground.conn, rule, known.as_ref(), edit)?;
     let saved = |version, outcome| Saved { rule: rule.name.clone(), version, outcome, warnings: findings.clone() };
     let Some(known) = known else {
-        let version = write_version(ground.conn, rule, edit, VersionState::Accepted, edit.by)?;
+        let version = write_version(ground.conn, rule, edit, VersionState::Accepted, (edit.by, None))?;
         ground.conn.execute(
             "INSERT INTO engine_rule (name, version, owner, body) VALUES (?, ?, ?, ?)",
             (&rule.name, version, edit.by, body(rule)?),
@@ -263,11 +277,12 @@ pub fn save(ground: Ground<'_>, rule: &Rule, edit: &Edit<'_>) -> Result<Saved, R
     }
     let harmless = is_harmless(&known.rule, rule);
     if !harmless && known.owner != edit.by && edit.ownership == Ownership::Ask {
-        let version = write_version(ground.conn, rule, edit, VersionState::Proposed, known.owner)?;
+        let version =
+            write_version(ground.conn, rule, edit, VersionState::Proposed, (known.owner, Some(known.version)))?;
         return Ok(saved(version, Outcome::Proposed));
     }
     let owner = if harmless { known.owner } else { edit.by };
-    let version = write_version(ground.conn, rule, edit, VersionState::Accepted, owner)?;
+    let version = write_version(ground.conn, rule, edit, VersionState::Accepted, (owner, Some(known.version)))?;
     put(ground.conn, &known.rule, rule, (version, owner), &parts, edit.at)?;
     Ok(saved(version, Outcome::Updated))
 }
@@ -275,7 +290,8 @@ pub fn save(ground: Ground<'_>, rule: &Rule, edit: &Edit<'_>) -> Result<Saved, R
 /// The owner says yes to a proposed version, or no.
 ///
 /// # Errors
-/// [`RuleError::NotTheOwner`], [`RuleError::NoVersion`]; [`RuleError::Refused`] when the proposal no longer makes sense.
+/// [`RuleError::NotTheOwner`], [`RuleError::NoVersion`]; for a yes, [`RuleError::Overtaken`], and [`RuleError::Refused`] when the
+/// proposal no longer makes sense.
 pub fn decide(ground: Ground<'_>, name: &str, version: u32, yes: bool, edit: &Edit<'_>) -> Result<Stored, RuleError> {
     let known = get(ground.conn, name)?;
     if known.owner != edit.by {
@@ -288,6 +304,10 @@ pub fn decide(ground: Ground<'_>, name: &str, version: u32, yes: bool, edit: &Ed
     };
     let state = if yes { VersionState::Accepted } else { VersionState::Rejected };
     if yes {
+        let base = base(ground.conn, name, version)?;
+        if base.map_or(known.version > version, |base| base != known.version) {
+            return Err(RuleError::Overtaken { name: name.to_owned(), version, now: known.version });
+        }
         let findings = check(ground, &rule)?;
         if findings.iter().any(|finding| finding.severity == Severity::Error) {
             return Err(RuleError::Refused(findings));
@@ -309,7 +329,7 @@ pub fn decide(ground: Ground<'_>, name: &str, version: u32, yes: bool, edit: &Ed
 /// [`RuleError::Unknown`]
 pub fn delete(conn: &Connection, name: &str, edit: &Edit<'_>) -> Result<(), RuleError> {
     let known = get(conn, name)?;
-    write_version(conn, &known.rule, edit, VersionState::Deleted, known.owner)?;
+    write_version(conn, &known.rule, edit, VersionState::Deleted, (known.owner, Some(known.version)))?;
     conn.execute("DELETE FROM engine_rule WHERE name = ?", [name])?;
     let at = edit.at.as_millisecond();
     proposals::withdraw_all(conn, name, edit.by, at)?;
@@ -515,20 +535,26 @@ fn put(
     Ok(())
 }
 
+/// The version of a rule that counted when this one was made.
+fn base(conn: &Connection, name: &str, version: u32) -> rusqlite::Result<Option<u32>> {
+    let sql = "SELECT base FROM engine_rule_version WHERE rule = ? AND version = ?";
+    conn.query_row(sql, (name, version), |row| row.get(0))
+}
+
 fn write_version(
     conn: &Connection,
     rule: &Rule,
     edit: &Edit<'_>,
     state: VersionState,
-    owner: Id,
+    (owner, base): (Id, Option<u32>),
 ) -> Result<u32, RuleError> {
     let sql = "SELECT coalesce(max(version), 0) + 1 FROM engine_rule_version WHERE rule = ?";
     let version = conn.query_row(sql, [&rule.name], |row| row.get(0))?;
     let body = if state == VersionState::Deleted { String::new() } else { body(rule)? };
     conn.execute(
-        "INSERT INTO engine_rule_version (rule, version, author, at, note, state, body, owner) \
-         VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
-        (&rule.name, version, edit.by, edit.at.as_millisecond(), edit.note, state.name(), body, owner),
+        "INSERT INTO engine_rule_version (rule, version, author, at, note, state, body, owner, base) \
+         VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        (&rule.name, version, edit.by, edit.at.as_millisecond(), edit.note, state.name(), body, owner, base),
     )?;
     Ok(version)
 }

@@ -300,9 +300,10 @@ CREATE TRIGGER engine_run_gone AFTER DELETE ON engine_run WHEN OLD.model IS NOT 
 END;
 ";
 
-/// Who owned a rule with each of its versions; of earlier ones as far as it can be told.
+/// Who owned a rule with each of its versions, of earlier ones as far as it can be told; and on which one each was made.
 const OWNERS: &str = "
 ALTER TABLE engine_rule_version ADD COLUMN owner INTEGER NOT NULL DEFAULT 0;  -- res.users
+ALTER TABLE engine_rule_version ADD COLUMN base INTEGER;  -- the version that counted when it was made; of earlier ones unknown
 UPDATE engine_rule_version SET owner = coalesce(
     (SELECT r.owner FROM engine_rule r WHERE r.name = rule AND r.version = engine_rule_version.version), author);
 ";
