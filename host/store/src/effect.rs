@@ -59,7 +59,7 @@ pub(crate) fn apply(writer: &mut Writer<'_>, effect: Effect) -> Result<Done, Err
             Vec::new()
         }
         Effect::ScheduleActivity { target, activity } => {
-            let activity = new_activity(&activity, writer.env.user);
+            let activity = new_activity(writer, &activity)?;
             writer.schedule(&target.model, target.id, activity)?;
             Vec::new()
         }
@@ -118,15 +118,15 @@ fn post(writer: &Writer<'_>, message: Message, note: bool) -> Result<Post, Error
 }
 
 /// An activity of the contract as it is scheduled.
-pub(crate) fn new_activity(activity: &Activity, user: Id) -> NewActivity {
-    NewActivity {
-        kind: activity.kind.clone(),
+pub(crate) fn new_activity(writer: &Writer<'_>, activity: &Activity) -> Result<NewActivity, Error> {
+    Ok(NewActivity {
+        kind: writer.activity_type(&activity.kind)?,
         summary: activity.summary.clone(),
         note: activity.note.clone(),
         deadline: activity.deadline.clone(),
-        user: Some(activity.user_id.unwrap_or(user)),
+        user: Some(activity.user_id.unwrap_or(writer.env.user)),
         delayed: true,
-    }
+    })
 }
 
 fn set_state(writer: &mut Writer<'_>, rule: &str, key: &str, json: Option<&str>) -> Result<(), Error> {

@@ -16,47 +16,113 @@ use crate::{
     write::{Input, Values, Writer, html, json, values},
 };
 
-/// A method of a model, or of all (`*`).
-const METHODS: [(&str, &str); 24] = [
-    ("*", "action_archive"),
-    ("*", "action_unarchive"),
-    ("*", "toggle_active"),
-    ("*", "message_post"),
-    ("*", "message_notify"),
-    ("*", "message_subscribe"),
-    ("*", "message_unsubscribe"),
-    ("*", "activity_schedule"),
-    ("*", "_message_log"),
-    ("crm.lead", "action_set_won"),
-    ("crm.lead", "action_set_lost"),
-    ("crm.lead", "action_restore"),
-    ("crm.lead", "convert_opportunity"),
-    ("sale.order", "action_lock"),
-    ("sale.order", "action_unlock"),
-    ("sale.order", "action_confirm"),
-    ("sale.order", "action_cancel"),
-    ("sale.order", "action_draft"),
-    ("sale.order", "action_quotation_sent"),
-    ("account.move", "action_post"),
-    ("account.move", "button_cancel"),
-    ("account.move", "button_draft"),
-    ("mail.activity", "action_done"),
-    ("mail.activity", "action_feedback"),
+/// A method of a model, or of all (`*`), with the names of its arguments.
+const METHODS: [(&str, &str, &[&str]); 24] = [
+    ("*", "action_archive", &[]),
+    ("*", "action_unarchive", &[]),
+    ("*", "toggle_active", &[]),
+    ("*", "message_post", MESSAGE),
+    ("*", "message_notify", &["body", "body_is_html", "subject", "partner_ids"]),
+    ("*", "message_subscribe", &["partner_ids", "subtype_ids"]),
+    ("*", "message_unsubscribe", &["partner_ids"]),
+    ("*", "activity_schedule", ACTIVITY),
+    ("*", "_message_log", &["body", "body_is_html"]),
+    ("crm.lead", "action_set_won", &[]),
+    ("crm.lead", "action_set_lost", VALUES),
+    ("crm.lead", "action_restore", &[]),
+    ("crm.lead", "convert_opportunity", &["partner", "user_ids", "team_id"]),
+    ("sale.order", "action_lock", &[]),
+    ("sale.order", "action_unlock", &[]),
+    ("sale.order", "action_confirm", &[]),
+    ("sale.order", "action_cancel", &[]),
+    ("sale.order", "action_draft", &[]),
+    ("sale.order", "action_quotation_sent", &[]),
+    ("account.move", "action_post", &[]),
+    ("account.move", "button_cancel", &[]),
+    ("account.move", "button_draft", &[]),
+    ("mail.activity", "action_done", &[]),
+    ("mail.activity", "action_feedback", &["feedback"]),
 ];
 
-/// Fails unless the model has the method.
-pub(crate) fn check(model: &Model, method: &str) -> Result<(), Error> {
-    let mut of_model = METHODS.iter().filter(|(owner, _)| *owner == "*" || *owner == model.name).map(|(_, name)| *name);
-    if of_model.any(|name| name == method) {
-        return Ok(());
+/// The arguments of `message_post`.
+const MESSAGE: &[&str] = &[
+    "body",
+    "body_is_html",
+    "subject",
+    "message_type",
+    "subtype_xmlid",
+    "subtype_id",
+    "author_id",
+    "email_from",
+    "partner_ids",
+    "attachment_ids",
+    "parent_id",
+];
+
+/// The arguments of `activity_schedule`.
+const ACTIVITY: &[&str] = &["act_type_xmlid", "activity_type_id", "summary", "note", "date_deadline", "user_id"];
+
+/// Arguments that are fields of the model.
+const VALUES: &[&str] = &["*"];
+
+/// What Odoo's methods that post are told of the e-mails that they send: none is sent here.
+const OF_EMAILS: [&str; 12] = [
+    "email_add_signature",
+    "email_layout_xmlid",
+    "force_email_company",
+    "force_email_lang",
+    "force_record_name",
+    "force_send",
+    "mail_auto_delete",
+    "mail_headers",
+    "model_description",
+    "send_after_commit",
+    "skip_existing",
+    "subtitles",
+];
+
+/// The arguments of a method of a model.
+///
+/// # Errors
+/// `unknown-method`
+pub(crate) fn known(model: &Model, method: &str) -> Result<&'static [&'static str], Error> {
+    let of_model = || METHODS.iter().filter(move |(owner, ..)| *owner == "*" || *owner == model.name);
+    if let Some((_, _, arguments)) = of_model().find(|(_, name, _)| *name == method) {
+        return Ok(*arguments);
     }
-    let known: Vec<&str> =
-        METHODS.iter().filter(|(owner, _)| *owner == "*" || *owner == model.name).map(|(_, name)| *name).collect();
-    let hint = match nearest(method, known.iter().copied()) {
+    let names: Vec<&str> = of_model().map(|(_, name, _)| *name).collect();
+    let hint = match nearest(method, names.iter().copied()) {
         Some(near) => format!("; did you mean `{near}`?"),
-        None => format!("; there are {}", known.join(", ")),
+        None => format!("; there are {}", names.join(", ")),
     };
     Err(Error::not_found("unknown-method", format!("`{}` has no method `{method}` here{hint}", model.name)))
+}
+
+/// Fails unless the model has the method, and the method all of these arguments; the arguments.
+///
+/// # Errors
+/// `unknown-method`, `bad-arguments`; `unknown-field`, where arguments are fields.
+pub(crate) fn check(model: &Model, method: &str, arguments_json: &str) -> Result<Map<String, Json>, Error> {
+    let arguments = arguments_of(method, arguments_json)?;
+    let known = known(model, method)?;
+    if known == VALUES {
+        arguments.keys().try_for_each(|name| model.field(name).map(drop))?;
+        return Ok(arguments);
+    }
+    takes_all(method, known, &arguments)?;
+    Ok(arguments)
+}
+
+fn takes_all(method: &str, known: &[&str], arguments: &Map<String, Json>) -> Result<(), Error> {
+    let posts = matches!(method, "message_post" | "message_notify");
+    let takes = |name: &str| known.contains(&name) || posts && OF_EMAILS.contains(&name);
+    let Some(unknown) = arguments.keys().find(|name| !takes(name)) else { return Ok(()) };
+    let hint = match nearest(unknown, known.iter().copied()) {
+        _ if known.is_empty() => "; it takes none".to_owned(),
+        Some(near) => format!("; did you mean `{near}`?"),
+        None => format!("; it takes {}", known.join(", ")),
+    };
+    Err(Error::invalid("bad-arguments", format!("`{method}` has no argument `{unknown}` here{hint}")))
 }
 
 /// Calls a method with a JSON object of named arguments; what it answers, as JSON.
@@ -70,9 +136,8 @@ pub fn call(
     method: &str,
     arguments_json: &str,
 ) -> Result<Json, Error> {
-    let arguments = arguments_of(method, arguments_json)?;
     let described = writer.schema().model(model)?;
-    check(described, method)?;
+    let arguments = check(described, method, arguments_json)?;
     writer.require_records(model, ids)?;
     writer.atomically(|writer| Call { model: described, ids, arguments: &arguments }.run(writer, method))
 }
@@ -96,6 +161,7 @@ pub fn ask(
     let described = writer.schema().model(model)?;
     match method {
         "default_get" => {
+            takes_all(method, &["fields", "fields_list"], &arguments)?;
             // The argument has had two names.
             let fields = arguments.get("fields").or_else(|| arguments.get("fields_list")).cloned();
             let fields: Vec<String> = serde_json::from_value(fields.unwrap_or_default())
@@ -104,6 +170,7 @@ pub fn ask(
             Ok(json::object(writer.schema(), described, &defaults).to_string())
         }
         "copy_data" => {
+            takes_all(method, &["default"], &arguments)?;
             let given = match arguments.get("default") {
                 Some(Json::Object(given)) => json::values(writer.schema(), described, given)?,
                 _ => Values::default(),
@@ -138,6 +205,8 @@ pub(crate) fn records_in<'a>(
         "partner" | "partner_id" | "partner_ids" | "author_id" => Some("res.partner".to_owned()),
         "user_id" | "user_ids" => Some("res.users".to_owned()),
         "subtype_id" | "subtype_ids" => Some("mail.message.subtype".to_owned()),
+        "activity_type_id" => Some("mail.activity.type".to_owned()),
+        "attachment_ids" => Some("ir.attachment".to_owned()),
         name => model.fields.get(name)?.relation.clone(),
     };
     arguments.iter_mut().filter_map(move |(name, value)| Some((related(name)?, value))).flat_map(|(relation, value)| {
@@ -202,12 +271,8 @@ impl Call<'_> {
             ("crm.lead", "action_set_lost") => {
                 self.set_active(writer, |_| false)?;
                 let zero = Value::Number(0.0);
-                let mut values = self.plain(&[("probability", zero.clone()), ("automated_probability", zero)]);
-                let reason =
-                    self.arguments.get("lost_reason_id").and_then(Json::as_u64).and_then(|id| Id::try_from(id).ok());
-                if let Some(reason) = reason {
-                    values.insert("lost_reason_id".to_owned(), Input::Value(Value::link(reason)));
-                }
+                let mut values = json::values(writer.schema(), self.model, self.arguments)?;
+                values.extend(self.plain(&[("probability", zero.clone()), ("automated_probability", zero)]));
                 self.write(writer, values)?;
                 Ok(Json::Null)
             }
@@ -384,6 +449,7 @@ impl Call<'_> {
                 email_from: text("email_from").map(str::to_owned),
                 partners: self.ids_of("partner_ids")?,
                 attachments: Vec::new(),
+                attached: self.ids_of("attachment_ids")?,
                 parent: id("parent_id"),
             };
             posted = Some(writer.post(&self.model.name, *record, post)?);
@@ -410,14 +476,23 @@ impl Call<'_> {
 
     fn activity_schedule(&self, writer: &mut Writer<'_>) -> Result<Json, Error> {
         let text = |name: &str| self.arguments.get(name).and_then(Json::as_str).map(str::to_owned);
+        let id = |name: &str| self.arguments.get(name).and_then(Json::as_u64).and_then(|id| Id::try_from(id).ok());
+        // The number counts where both are given.
+        let kind = match (id("activity_type_id"), text("act_type_xmlid").filter(|xmlid| !xmlid.is_empty())) {
+            (Some(kind), _) => {
+                writer.require_records("mail.activity.type", &[kind])?;
+                kind
+            }
+            (None, xmlid) => writer.activity_type(xmlid.as_deref().unwrap_or("mail.mail_activity_data_todo"))?,
+        };
         let mut scheduled = Vec::new();
         for record in self.ids {
             let activity = NewActivity {
-                kind: text("act_type_xmlid").unwrap_or_else(|| "mail.mail_activity_data_todo".to_owned()),
+                kind,
                 summary: text("summary").unwrap_or_default(),
                 note: text("note"),
                 deadline: text("date_deadline"),
-                user: self.arguments.get("user_id").and_then(Json::as_u64).and_then(|id| Id::try_from(id).ok()),
+                user: id("user_id"),
                 delayed: false,
             };
             scheduled.push(writer.schedule(&self.model.name, *record, activity)?);

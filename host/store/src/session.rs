@@ -275,7 +275,7 @@ impl Session {
     pub fn ask_method(&mut self, call: Call, may: Allowance) -> Result<Reply, DbError> {
         match &call {
             Call::CallMethod { model, method, .. } if !ASKING.contains(&method.as_str()) => {
-                let known = self.here.schema.model(model).and_then(|model| methods::check(model, method));
+                let known = self.here.schema.model(model).and_then(|model| methods::known(model, method));
                 let why =
                     format!("`{method}` of `{model}` changes records: grant it among `methods`, not as read-only");
                 Ok(Err(known.err().unwrap_or_else(|| Error::denied("not-read-only", why))))
@@ -557,7 +557,7 @@ impl Session {
                     return Ok(Answer::OptionalText(Some(answer)));
                 }
                 if method != WITH_CONTEXT {
-                    methods::check(self.here.schema.model(&model)?, &method)?;
+                    methods::check(self.here.schema.model(&model)?, &method, &arguments_json)?;
                 }
                 self.stage(|_| Effect::CallMethod { model, ids, method, arguments_json })?;
                 Ok(Answer::OptionalText(None))
@@ -582,8 +582,7 @@ impl Session {
             Call::ScheduleActivity { target, activity } => {
                 self.check_text(&activity.summary)?;
                 self.check_text(activity.note.as_deref().unwrap_or_default())?;
-                let checked = effect::new_activity(&activity, self.here.user);
-                self.check_chatter(&target, |writer| writer.check_activity(&checked))?;
+                self.check_chatter(&target, |writer| writer.check_activity(&effect::new_activity(writer, &activity)?))?;
                 self.changes.effects.push(Effect::ScheduleActivity { target, activity });
                 Ok(Answer::Done)
             }

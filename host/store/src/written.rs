@@ -247,7 +247,7 @@ impl Written<'_> {
         let mut place = Place::committed();
         let mut writer = Writer::new(self.conn, &env, &mut place);
         let new = NewActivity {
-            kind: activity.kind,
+            kind: writer.activity_type(&activity.kind)?,
             summary: activity.summary,
             note: None,
             deadline: Some(self.date(&activity.deadline)?),

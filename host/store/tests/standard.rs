@@ -226,6 +226,69 @@ fn a_log_note_asks_for_the_rights_of_a_note() {
 }
 
 #[test]
+fn a_method_takes_the_arguments_that_it_knows_and_no_others() {
+    let database = demo();
+    let mut run = session(&database);
+    for (name, arguments, words) in [
+        ("message_post", json!({ "bdy": "Called." }), "has no argument `bdy` here; did you mean `body`?"),
+        ("message_post", json!({ "scheduled_date": "2026-11-22" }), "has no argument `scheduled_date` here"),
+        ("activity_schedule", json!({ "activity_type": 1 }), "did you mean `activity_type_id`?"),
+        ("action_set_won", json!({ "stage_id": 4 }), "it takes none"),
+        ("default_get", json!({ "field": ["name"] }), "did you mean `fields`?"),
+        ("copy_data", json!({ "values": {} }), "it takes default"),
+    ] {
+        let refused = refused(&mut run, method("crm.lead", &[1], name, arguments));
+        assert_eq!(refused.code, "bad-arguments");
+        assert!(refused.message.contains(words), "{refused}");
+    }
+    let refused = refused(&mut run, method("crm.lead", &[1], "action_set_lost", json!({ "citi": "Ghent" })));
+    assert_eq!(refused.code, "unknown-field");
+    assert!(run.changes().is_empty());
+    // No e-mail is sent here: how it would look is nobody's matter.
+    ask(&mut run, method("crm.lead", &[1], "message_post", json!({ "body": "x", "email_layout_xmlid": "mail.x" })));
+}
+
+#[test]
+fn methods_do_what_their_arguments_say() {
+    let database = demo();
+    let mut run = session(&database);
+    let reason = search(&mut run, "crm.lost.reason", "[]")[0];
+    let kind = search(&mut run, "mail.activity.type", "[('name', '!=', 'To-Do')]")[0];
+    let file = create(&mut run, "ir.attachment", vec![text("name", "offer.txt")]);
+    // What is lost has no chance, whatever is said.
+    let lost = json!({ "lost_reason_id": reason, "city": "Ghent", "probability": 70 });
+    ask(&mut run, method("crm.lead", &[1], "action_set_lost", lost));
+    ask(
+        &mut run,
+        method("crm.lead", &[2], "activity_schedule", json!({ "activity_type_id": kind, "summary": "Look" })),
+    );
+    ask(&mut run, method("crm.lead", &[2], "message_post", json!({ "body": "See there.", "attachment_ids": [file] })));
+    let made = commit(&database, &env(&database, ADMIN), &run.finish()).unwrap().ids;
+    let mut after = session(&database);
+    for (name, value) in
+        [("city", Value::text("Ghent")), ("probability", Value::Number(0.0)), ("active", Value::Boolean(false))]
+    {
+        assert_eq!(read(&mut after, "crm.lead", 1, name), value, "{name}");
+    }
+    let linked = |value: Value| if let Value::Many2one(link) = value { Some(link.id) } else { None };
+    assert_eq!(linked(read(&mut after, "crm.lead", 1, "lost_reason_id")), Some(reason));
+    let activity = search(&mut after, "mail.activity", "[('summary', '=', 'Look')]")[0];
+    assert_eq!(linked(read(&mut after, "mail.activity", activity, "activity_type_id")), Some(kind));
+    let message = search(&mut after, "mail.message", "[('body', 'like', 'See there.')]")[0];
+    let file = made[&("ir.attachment".to_owned(), file)];
+    assert_eq!(read(&mut after, "mail.message", message, "attachment_ids"), Value::Ids(vec![file]));
+
+    let mut run = session(&database);
+    for (name, arguments) in [
+        ("activity_schedule", json!({ "activity_type_id": 4711 })),
+        ("message_post", json!({ "attachment_ids": [4711] })),
+    ] {
+        let call = method("crm.lead", &[2], name, arguments);
+        assert_eq!(refused(&mut run, call).code, "missing-record", "{name}");
+    }
+}
+
+#[test]
 fn who_was_linked_last_is_told_last() {
     let database = demo();
     let mut run = session(&database);

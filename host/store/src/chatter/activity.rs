@@ -12,8 +12,8 @@ use crate::{
 /// An activity to schedule.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NewActivity {
-    /// Type: name or external id.
-    pub kind: String,
+    /// Its type (`mail.activity.type`).
+    pub kind: Id,
     /// One line; empty: the type's.
     pub summary: String,
     /// HTML.
@@ -30,16 +30,16 @@ impl Writer<'_> {
     /// Schedules an activity; returns it.
     ///
     /// # Errors
-    /// `no-chatter`, `missing-record`, `unknown-activity-type`, `bad-date`.
+    /// `no-chatter`, `missing-record`, `bad-date`.
     pub fn schedule(&mut self, model: &str, id: Id, activity: NewActivity) -> Result<Id, Error> {
         self.atomically(|writer| {
             let described = writer.schema().model(model)?;
             writer.require_chatter(model, id)?;
-            let kind = writer.activity_type(&activity.kind)?;
+            let kind = activity.kind;
             if let Some(user) = activity.user {
                 writer.require_records("res.users", &[user])?;
             }
-            let deadline = writer.deadline(kind, &activity)?;
+            let deadline = writer.deadline(&activity)?;
             let summary = match activity.summary {
                 summary if summary.is_empty() => {
                     writer.cell("mail.activity.type", "summary", kind)?.unwrap_or(Cell::Null)
@@ -116,11 +116,10 @@ impl Writer<'_> {
 
     /// Checks what can be checked of an activity before it is scheduled.
     pub(crate) fn check_activity(&self, activity: &NewActivity) -> Result<(), Error> {
-        let kind = self.activity_type(&activity.kind)?;
         if let Some(user) = activity.user {
             self.require_records("res.users", &[user])?;
         }
-        self.deadline(kind, activity).map(drop)
+        self.deadline(activity).map(drop)
     }
 
     /// An activity type by external id or name.
@@ -150,7 +149,7 @@ impl Writer<'_> {
     }
 
     /// The day by which an activity is due.
-    fn deadline(&self, kind: Id, activity: &NewActivity) -> Result<String, Error> {
+    fn deadline(&self, activity: &NewActivity) -> Result<String, Error> {
         if let Some(deadline) = &activity.deadline {
             let field = self.schema().model("mail.activity")?;
             let value = triggerbox_model::value::Value::Date(deadline.clone());
@@ -163,11 +162,11 @@ impl Writer<'_> {
         if !activity.delayed {
             return Ok(today);
         }
-        let count = match self.cell("mail.activity.type", "delay_count", kind)? {
+        let count = match self.cell("mail.activity.type", "delay_count", activity.kind)? {
             Some(Cell::Integer(count)) => count,
             _ => 0,
         };
-        let unit = match self.cell("mail.activity.type", "delay_unit", kind)? {
+        let unit = match self.cell("mail.activity.type", "delay_unit", activity.kind)? {
             Some(Cell::Text(unit)) => unit,
             _ => "days".to_owned(),
         };

@@ -38,6 +38,8 @@ pub struct Post {
     pub partners: Vec<Id>,
     /// File name, MIME type, bytes.
     pub attachments: Vec<(String, String, Vec<u8>)>,
+    /// Files that are there already.
+    pub attached: Vec<Id>,
     /// The message that it answers; none: the record's latest.
     pub parent: Option<Id>,
 }
@@ -65,6 +67,7 @@ impl Default for Post {
             email_from: None,
             partners: Vec::new(),
             attachments: Vec::new(),
+            attached: Vec::new(),
             parent: None,
         }
     }
@@ -218,7 +221,7 @@ impl<'a> Writer<'a> {
             ],
         )?;
         self.add_pairs("mail.message", "partner_ids", message, &post.partners)?;
-        self.attach(model, id, message, post.attachments)?;
+        self.attach(model, id, message, post.attachments, post.attached)?;
         let by_hand = !matches!(
             post.message_type.as_str(),
             "notification" | "user_notification" | "auto_comment" | "out_of_office"
@@ -234,15 +237,16 @@ impl<'a> Writer<'a> {
         Ok(message)
     }
 
-    /// Stores files with the message that brings them.
+    /// Stores files with the message that brings them, beside those that are there already and that the user may read.
     fn attach(
         &mut self,
         model: &Model,
         id: Id,
         message: Id,
         files: Vec<(String, String, Vec<u8>)>,
+        mut ids: Vec<Id>,
     ) -> Result<(), Error> {
-        if files.is_empty() {
+        if files.is_empty() && ids.is_empty() {
             return Ok(());
         }
         if !self.schema().models.contains_key("ir.attachment") {
@@ -251,7 +255,10 @@ impl<'a> Writer<'a> {
                 "this backend's models have no `ir.attachment`: files cannot be stored",
             ));
         }
-        let mut ids = Vec::new();
+        self.require_records("ir.attachment", &ids)?;
+        if !(ids.is_empty() || self.env.superuser) {
+            rights::check_access(self.conn, self.env, "ir.attachment", &ids, Operation::Read)?;
+        }
         for (name, mime_type, bytes) in files {
             let size = i64::try_from(bytes.len()).unwrap_or(i64::MAX);
             ids.push(self.add_record(
