@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value as Object};
 use triggerbox_automation::{Changed, Origin};
 use triggerbox_model::{
-    call::{Answer, BodyFormat, Call, DomainSource, Message, Page},
+    call::{Answer, BodyFormat, Call, DomainSource, Message, Page, WITH_CONTEXT},
     error::Error,
     value::{Id, RecordRef},
 };
@@ -68,7 +68,7 @@ struct Search {
     /// Records to skip.
     #[serde(default)]
     offset: u32,
-    /// Most records, up to 1,000.
+    /// Most records, from 1 to 1,000.
     #[serde(default = "eighty")]
     #[param(default = 80)]
     limit: u32,
@@ -113,7 +113,7 @@ async fn search(
     Asked(search): Asked<Search>,
 ) -> Result<Json<Found>, Problem> {
     are_here(&app, &model)?;
-    let limit = search.limit.min(MOST);
+    let limit = search.limit.clamp(1, MOST);
     let fields = names(&search.fields);
     let page = Page {
         offset: search.offset,
@@ -175,6 +175,9 @@ struct Which {
     #[serde(default = "all")]
     #[param(default = "[]")]
     domain: String,
+    /// Also archived records.
+    #[serde(default)]
+    archived: bool,
 }
 
 /// Count records.
@@ -187,9 +190,26 @@ async fn count(
     Asked(which): Asked<Which>,
 ) -> Result<Json<Count>, Problem> {
     are_here(&app, &model)?;
-    let call = Call::SearchCount { model, domain: DomainSource::Literal(which.domain) };
-    let Answer::Count(count) = app.ask(caller.user, call).await? else { return Err(failed()) };
+    let asked = app.clone();
+    let count = move || {
+        let mut session = asked.session(caller.user)?;
+        if which.archived {
+            session.call(with_archived(&model))??;
+        }
+        Ok(session.call(Call::SearchCount { model, domain: DomainSource::Literal(which.domain) })??)
+    };
+    let Answer::Count(count) = app.blocking(count).await? else { return Err(failed()) };
     Ok(Json(Count { count }))
+}
+
+/// Has archived records be found, too.
+fn with_archived(model: &str) -> Call {
+    Call::CallMethod {
+        model: model.to_owned(),
+        ids: Vec::new(),
+        method: WITH_CONTEXT.to_owned(),
+        arguments_json: r#"{"context": {"active_test": false}}"#.to_owned(),
+    }
 }
 
 /// What a change did.

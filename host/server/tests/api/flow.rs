@@ -345,6 +345,30 @@ async fn records_are_changed_with_the_rights_of_the_tokens_user() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn records_are_paged_and_counted_archived_ones_too() {
+    let world = World::new().await;
+    let leads = ["a", "b", "c"].map(|name| json!({ "name": name, "city": "Paging" }));
+    let made = world.call("POST", "/api/v1/records/crm.lead", json!({ "records": leads })).await.good(201);
+    let path = format!("/api/v1/records/crm.lead/{}", made["ids"][1]);
+    world.call("PATCH", &path, json!({ "active": false })).await.good(200);
+    let which = "crm.lead?domain=[('city','=','Paging')]";
+    let counted =
+        async |more: &str| world.get(&format!("/api/v1/counts/{which}{more}")).await.good(200)["count"].clone();
+    assert_eq!((counted("").await, counted("&archived=true").await), (json!(2), json!(3)));
+
+    // A page has at least one record: whoever follows the pages comes to an end.
+    let (mut names, mut offset) = (Vec::new(), json!(0));
+    while !offset.is_null() {
+        let page = format!("/api/v1/records/{which}&fields=name&order=name&archived=true&limit=0&offset={offset}");
+        let page = world.get(&page).await.good(200);
+        names.extend(page["records"].as_array().unwrap().iter().map(|one| one["name"].clone()));
+        assert!(names.len() <= 3 && page["next_offset"] != offset, "{page}");
+        offset = page["next_offset"].clone();
+    }
+    assert_eq!(names, ["a", "b", "c"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_key_has_a_request_done_once() {
     let world = World::new().await;
     let body = json!({ "records": [{ "name": "Once" }] });
