@@ -87,6 +87,13 @@ fn a_database_goes_out_and_in_again_unchanged() {
     }
     let shown = |name: &str| ok(&["db", "show", "crm.lead", "1", "--db", name]);
     assert_eq!(shown("crm.db"), shown("imported.db"));
+    // A copy of before a change of the format.
+    let old = rusqlite::Connection::open(folder.path().join("copy.db")).unwrap();
+    old.pragma_update(None, "user_version", 1).unwrap();
+    drop(old);
+    ok(&["db", "backup", "older.db", "--db", "copy.db"]);
+    ok(&["db", "restore", "older.db", "--db", "newer.db"]);
+    assert_eq!(shown("crm.db"), shown("newer.db"));
 }
 
 /// What is not text in UTF-8 is refused with the name of the file or argument, and nothing is made of it.

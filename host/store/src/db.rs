@@ -111,10 +111,7 @@ impl Database {
         }
         let made = make(path, data, fill);
         if let Err(error) = made {
-            // A half-made file would only be in the way of the next attempt.
-            for leftover in [path.to_owned(), beside(path, "-wal"), beside(path, "-shm")] {
-                let _ = std::fs::remove_file(leftover);
-            }
+            clear_away(path);
             return Err(error);
         }
         Self::opened(path.to_owned(), Some(lock), None)
@@ -300,13 +297,7 @@ impl Database {
 
     fn opened(path: PathBuf, lock: Option<File>, folder: Option<TempDir>) -> Result<Self, DbError> {
         let writer = if lock.is_some() || folder.is_some() { Some(open_writer(&path)?) } else { None };
-        let (reader, immutable) = match open_reader(&path, false) {
-            Ok(reader) => (reader, false),
-            // A database on a read-only disk has no place for the log's index. Without a log there is nothing
-            // in it to miss.
-            Err(DbError::Io { .. } | DbError::ReadOnly { .. }) if !has_log(&path) => (open_reader(&path, true)?, true),
-            Err(error) => return Err(error),
-        };
+        let (reader, immutable) = open_any_reader(&path)?;
         let found = upgrade::format_of(&reader)?;
         if found > FORMAT {
             return Err(DbError::Newer { found, known: FORMAT });
@@ -380,15 +371,31 @@ impl Database {
     /// # Errors
     /// [`DbError::Exists`] for a file that is there already; what the system says.
     pub fn backup(&self, to: &Path) -> Result<(), DbError> {
-        if to.exists() {
-            return Err(DbError::Exists { path: to.to_owned() });
+        copy(&*self.snapshot()?, to)
+    }
+
+    /// The same of a database that is not open: of one in an older format, too, which the copy keeps.
+    ///
+    /// # Errors
+    /// As [`Database::backup`]; [`DbError::Newer`], and what a file is that is no database.
+    pub fn backup_of(from: &Path, to: &Path) -> Result<(), DbError> {
+        check_file(from)?;
+        let (reader, _) = open_any_reader(from)?;
+        begin(&reader)?;
+        let found = upgrade::format_of(&reader)?;
+        if found > FORMAT {
+            return Err(DbError::Newer { found, known: FORMAT });
         }
-        let copied = self.snapshot()?.backup("main", to, None::<fn(rusqlite::backup::Progress)>);
-        if copied.is_err() {
-            // What there is of it is of no use, and would be in the way of the next try.
-            let _ = std::fs::remove_file(to);
-        }
-        Ok(copied?)
+        copy(&reader, to)
+    }
+
+    /// Makes a database of a copy, brought up to date as one that is opened for writing. All of it is there, or nothing.
+    ///
+    /// # Errors
+    /// As [`Database::backup_of`] and [`Database::open`].
+    pub fn restore(from: &Path, to: &Path) -> Result<Self, DbError> {
+        Self::backup_of(from, to)?;
+        Self::open(to, Mode::Write).inspect_err(|_| clear_away(to))
     }
 
     /// Gives pages that hold nothing any more back to the system; returns by how many bytes the file shrank.
@@ -521,6 +528,21 @@ impl Snapshot {
     }
 }
 
+/// Writes what a connection sees into a new file.
+fn copy(conn: &Connection, to: &Path) -> Result<(), DbError> {
+    if to.exists() {
+        return Err(DbError::Exists { path: to.to_owned() });
+    }
+    Ok(conn.backup("main", to, None::<fn(rusqlite::backup::Progress)>).inspect_err(|_| clear_away(to))?)
+}
+
+/// Removes what there is of a file that could not be made: it would only be in the way of the next try.
+fn clear_away(path: &Path) {
+    for leftover in [path.to_owned(), beside(path, "-wal"), beside(path, "-shm")] {
+        let _ = std::fs::remove_file(leftover);
+    }
+}
+
 /// Begins a read transaction. The first read in it decides which state it shows.
 fn begin(conn: &Connection) -> Result<(), DbError> {
     Ok(conn.execute_batch("BEGIN")?)
@@ -592,6 +614,16 @@ fn open_writer(path: &Path) -> Result<Connection, DbError> {
     query::functions::register(&conn)?;
     group::functions::register(&conn)?;
     Ok(conn)
+}
+
+/// Opens a file for reading; whether as it stands.
+fn open_any_reader(path: &Path) -> Result<(Reader, bool), DbError> {
+    match open_reader(path, false) {
+        Ok(reader) => Ok((reader, false)),
+        // A database on a read-only disk has no place for the log's index. Without a log there is nothing in it to miss.
+        Err(DbError::Io { .. } | DbError::ReadOnly { .. }) if !has_log(path) => Ok((open_reader(path, true)?, true)),
+        Err(error) => Err(error),
+    }
 }
 
 fn open_reader(path: &Path, immutable: bool) -> Result<Reader, DbError> {

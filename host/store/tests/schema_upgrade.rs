@@ -173,6 +173,27 @@ fn the_version_is_raised_whenever_the_models_change() {
 }
 
 #[test]
+fn a_copy_in_an_older_format_can_be_made_and_made_a_database_of() {
+    let folder = tempfile::tempdir().unwrap();
+    let [old, copy, restored, newer] = ["old", "copy", "restored", "newer"].map(|name| folder.path().join(name));
+    drop(Database::create(&old, &models::base().unwrap()).unwrap());
+    let set = |path: &Path, sql: &str| Connection::open(path).unwrap().execute_batch(sql).unwrap();
+    set(&old, "DROP INDEX mail_message__model__res_id__date__index; PRAGMA user_version = 1");
+    Database::backup_of(&old, &copy).unwrap();
+    assert_eq!(Database::open(&copy, Mode::Read).unwrap_err().code(), "older-database", "as it was");
+    drop(Database::restore(&copy, &restored).unwrap());
+    Database::open(&restored, Mode::Read).unwrap();
+    assert_eq!(Database::restore(&copy, &restored).unwrap_err().code(), "file-exists");
+
+    // What cannot be brought up to date is not there at all.
+    set(&copy, "UPDATE tb_meta SET value = '99' WHERE key = 'schema_version'");
+    let refused = Database::restore(&copy, &newer).unwrap_err();
+    assert_eq!((refused.code(), newer.exists()), ("newer-schema", false), "{refused}");
+    set(&copy, "PRAGMA user_version = 99");
+    assert_eq!(Database::backup_of(&copy, &newer).unwrap_err().code(), "newer-database");
+}
+
+#[test]
 fn indexes_that_were_thought_of_later_reach_older_files() {
     let folder = tempfile::tempdir().unwrap();
     for own in [true, false] {

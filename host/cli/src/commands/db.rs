@@ -37,14 +37,13 @@ pub(crate) fn run(command: &DbCommand) -> Result<Exit, Failure> {
         DbCommand::Search(args) => search(args),
         DbCommand::Show(args) => show(args),
         DbCommand::Backup { to, database, format } => {
-            let database = Database::open(file(database)?, Mode::Read).or_exit(Exit::Backend)?;
-            database.backup(to).or_exit(Exit::Backend)?;
+            Database::backup_of(file(database)?, to).or_exit(Exit::Backend)?;
             wrote(*format, "wrote", to)
         }
         DbCommand::Restore { from, database, format } => {
             let to = file(database)?;
             absent(to)?;
-            Database::open(from, Mode::Read).and_then(|copy| copy.backup(to)).or_exit(Exit::Backend)?;
+            Database::restore(from, to).or_exit(Exit::Backend)?;
             wrote(*format, "restored", to)
         }
         DbCommand::Import { folder, database, format } => {
