@@ -194,19 +194,29 @@ fn indexes(schema: &Schema, model: &Model) -> Vec<String> {
     if model.parent_store {
         keys.insert(vec![PARENT_PATH]);
     }
-    let unique = model.constraints.iter().filter_map(|constraint| match constraint {
-        Constraint::Unique { fields, .. } => Some(fields.iter().map(String::as_str).collect::<Vec<_>>()),
-        Constraint::Check { .. } => None,
-    });
     let name = &model.name;
     let plain = keys.into_iter().map(|columns| index(&table(name), &columns, false));
-    plain.chain(unique.map(|columns| index(&table(name), &columns, true))).collect()
+    plain.chain(unique(model).map(|columns| index(&table(name), &columns, true))).collect()
+}
+
+/// The fields of each unique constraint of a model.
+fn unique(model: &Model) -> impl Iterator<Item = Vec<&str>> {
+    model.constraints.iter().filter_map(|constraint| match constraint {
+        Constraint::Unique { fields, .. } => Some(fields.iter().map(String::as_str).collect()),
+        Constraint::Check { .. } => None,
+    })
+}
+
+/// How the name of an index ends that keeps values unique.
+const UNIQUE: &str = "__unique";
+
+fn index_name(table: &str, columns: &[&str], unique: bool) -> String {
+    format!("{table}__{}{}", columns.join("__"), if unique { UNIQUE } else { "__index" })
 }
 
 fn index(table: &str, columns: &[&str], unique: bool) -> String {
     let kind = if unique { "UNIQUE INDEX" } else { "INDEX" };
-    let suffix = if unique { "unique" } else { "index" };
-    let name = format!("{table}__{}__{suffix}", columns.join("__"));
+    let name = index_name(table, columns, unique);
     let columns: Vec<String> = columns.iter().map(|&column| quote(column)).collect();
     format!("CREATE {kind} {} ON {} ({})", quote(&name), quote(table), columns.join(", "))
 }

@@ -87,6 +87,26 @@ fn a_failed_upgrade_leaves_everything_as_it_was() {
 }
 
 #[test]
+fn what_need_not_be_unique_any_more_is_not_kept_so() {
+    let conn = Connection::open_in_memory().unwrap();
+    let with = |unique: &[&str]| {
+        let mut schema = schema(json!({"name": {"type": "char"}, "code": {"type": "char"}}));
+        for field in unique {
+            let constraint = json!({"kind": "unique", "fields": [field], "message": "once"});
+            schema.models["box"].constraints.push(serde_json::from_value(constraint).unwrap());
+        }
+        schema
+    };
+    import(&conn, &DataSet::new(with(&["name", "code"]), Default::default(), Default::default()).unwrap()).unwrap();
+    let add = |name: &str, code: &str| conn.execute("INSERT INTO box (name, code) VALUES (?1, ?2)", [name, code]);
+    add("a", "1").unwrap();
+    assert!(add("a", "2").is_err() && add("b", "1").is_err());
+    to(&conn, &with(&["code"]), 1).unwrap();
+    add("a", "2").unwrap();
+    assert!(add("b", "1").is_err(), "the other one stays");
+}
+
+#[test]
 fn a_schema_has_a_fingerprint() {
     let one = fingerprint(&schema(before())).unwrap();
     assert_eq!(one, fingerprint(&schema(before())).unwrap());

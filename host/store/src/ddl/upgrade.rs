@@ -1,7 +1,7 @@
 //! Bringing the tables of a database to a newer schema.
 //!
-//! Versions of a schema are numbers that only grow. What is new is added; what is gone stays in the database, unseen; a
-//! field that changes what its column holds is refused, for that needs somebody who knows how to convert it.
+//! Versions of a schema are numbers that only grow. What is new is added; what is gone stays in the database, unseen, but for
+//! what kept values unique; a field that changes what its column holds is refused, for that needs somebody who knows how to convert it.
 
 use rusqlite::Connection;
 use sha2::{Digest, Sha256};
@@ -11,8 +11,8 @@ use triggerbox_model::{
 };
 
 use super::{
-    PARENT_PATH, column_type, describe, indexes, meta, model_table, quote, relation_tables, set_meta, table,
-    translations_column,
+    PARENT_PATH, UNIQUE, column_type, describe, index_name, indexes, meta, model_table, quote, relation_tables,
+    set_meta, table, translations_column, unique,
 };
 use crate::{
     db::fault,
@@ -107,7 +107,10 @@ fn apply(conn: &Connection, old: &Schema, new: &Schema, rights: &Rights, version
                     .map_err(fault)?;
                 done.models.push(model.name.clone());
             }
-            Some(before) => add_columns(conn, before, model, &mut done)?,
+            Some(before) => {
+                add_columns(conn, before, model, &mut done)?;
+                drop_unique(conn, model).map_err(fault)?;
+            }
         }
         for sql in indexes(new, model) {
             run(&if_not_exists(&sql))?;
@@ -172,6 +175,16 @@ fn add_columns(conn: &Connection, before: &Model, model: &Model, done: &mut Upgr
         keep_paths(conn, model)?;
     }
     Ok(())
+}
+
+/// What need not be unique any more is kept from being so by no index.
+fn drop_unique(conn: &Connection, model: &Model) -> rusqlite::Result<()> {
+    let own = table(&model.name);
+    let wanted: Vec<String> = unique(model).map(|columns| index_name(&own, &columns, true)).collect();
+    let mut statement = conn.prepare("SELECT name FROM sqlite_schema WHERE type = 'index' AND tbl_name = ?1")?;
+    let there: Vec<String> = statement.query_map([&own], |row| row.get(0))?.collect::<Result<_, _>>()?;
+    let gone = there.iter().filter(|name| name.ends_with(UNIQUE) && !wanted.contains(name));
+    gone.into_iter().try_for_each(|name| conn.execute(&format!("DROP INDEX {}", quote(name)), []).map(drop))
 }
 
 /// Records that are there already get the literal default of a new field.
