@@ -76,7 +76,8 @@ impl Default for Config {
     }
 }
 
-/// How long the past is kept; nothing: for ever. Runs that are not over are always kept.
+/// How long the past is kept; nothing: for ever. Runs that are not over are always kept. Dead ones, and those whose outcome is
+/// unknown, somebody may have to see to: only days let them go, and at least 365.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, rename_all = "kebab-case")]
 pub struct Retention {

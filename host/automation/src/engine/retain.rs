@@ -17,6 +17,13 @@ const FOUND: usize = 50_000;
 /// Runs that are over and wait for nobody. Failed ones count as well: whoever must see them has seen an alert.
 const OVER: &str = "state IN ('succeeded', 'failed', 'skipped', 'cancelled')";
 
+/// Runs that somebody may still have to see to: given up, or with a request of which nobody knows whether it arrived. Neither
+/// their number nor their bytes let them go.
+const UNSETTLED: &str = "state IN ('dead', 'outcome-unknown')";
+
+/// So long they are kept at least, in days.
+const LEAST_UNSETTLED: u32 = 365;
+
 /// What was let go.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
@@ -71,6 +78,7 @@ impl Engine {
             for (journals, pick) in [
                 (true, keep.journal_days.map(|days| Pick::OlderThan(before(now, days)))),
                 (false, keep.days.map(|days| Pick::OlderThan(before(now, days)))),
+                (false, keep.days.map(|days| Pick::Unsettled(before(now, unsettled(days))))),
                 (false, keep.runs_per_rule.map(Pick::AllBut)),
                 (false, keep.bytes_per_rule.map(Pick::Beyond)),
             ] {
@@ -81,7 +89,7 @@ impl Engine {
                     .await?;
                 for runs in picked.chunks(BATCH) {
                     let runs = runs.to_vec();
-                    let count = self.committer().commit_beside(move |conn| let_go(conn, &runs, journals)).await?;
+                    let count = self.committer().commit_beside(move |conn| let_go(conn, &runs, pick, journals)).await?;
                     *(if journals { &mut done.journals } else { &mut done.runs }) += count;
                 }
             }
@@ -113,12 +121,30 @@ impl Engine {
 /// Which runs of a rule are let go.
 #[derive(Debug, Clone, Copy)]
 enum Pick {
-    /// Ended before this time.
+    /// Over, and ended before this time.
     OlderThan(i64),
+    /// Not seen to, and ended before this time.
+    Unsettled(i64),
     /// All but the newest so many.
     AllBut(u32),
     /// The oldest, until what is kept of the rest has at most so many bytes.
     Beyond(u64),
+}
+
+impl Pick {
+    /// SQL: the runs of which it can be.
+    fn of(self) -> String {
+        match self {
+            Self::OlderThan(time) => format!("{OVER} AND finished < {time}"),
+            Self::Unsettled(time) => format!("{UNSETTLED} AND finished < {time}"),
+            Self::AllBut(_) | Self::Beyond(_) => OVER.to_owned(),
+        }
+    }
+}
+
+/// How long runs are kept that nobody has seen to, in days, where the others are kept for so many.
+fn unsettled(days: u32) -> u32 {
+    days.max(LEAST_UNSETTLED)
 }
 
 fn before(now: i64, days: u32) -> i64 {
@@ -133,15 +159,17 @@ fn rules(conn: &Connection) -> rusqlite::Result<Vec<String>> {
 /// The runs of a rule that go, or whose journals go; the oldest first.
 fn picked(conn: &Connection, rule: &str, pick: Pick, journals: bool) -> rusqlite::Result<Vec<i64>> {
     match pick {
-        Pick::OlderThan(time) => older_than(conn, rule, time, journals),
+        Pick::OlderThan(_) | Pick::Unsettled(_) => of_age(conn, rule, pick, journals),
         Pick::AllBut(count) => all_but(conn, rule, count),
         Pick::Beyond(bytes) => beyond(conn, rule, bytes),
     }
 }
 
 /// Lets go runs, or only their journals; returns how many. One that was taken up again since it was picked stays.
-fn let_go(conn: &Connection, picked: &[i64], journals: bool) -> Result<usize, EngineError> {
-    let sql = format!("SELECT id FROM engine_run WHERE id IN (SELECT value FROM json_each(?1)) AND {OVER} ORDER BY id");
+fn let_go(conn: &Connection, picked: &[i64], pick: Pick, journals: bool) -> Result<usize, EngineError> {
+    let which = pick.of();
+    let sql =
+        format!("SELECT id FROM engine_run WHERE id IN (SELECT value FROM json_each(?1)) AND {which} ORDER BY id");
     let mut still = conn.prepare_cached(&sql)?;
     let runs: Vec<i64> =
         still.query_map([serde_json::to_string(picked)?], |row| row.get(0))?.collect::<rusqlite::Result<_>>()?;
@@ -171,14 +199,14 @@ fn let_go(conn: &Connection, picked: &[i64], journals: bool) -> Result<usize, En
     Ok(runs.len())
 }
 
-fn older_than(conn: &Connection, rule: &str, time: i64, journals: bool) -> rusqlite::Result<Vec<i64>> {
+fn of_age(conn: &Connection, rule: &str, pick: Pick, journals: bool) -> rusqlite::Result<Vec<i64>> {
     let kept = if journals {
         "AND EXISTS (SELECT 1 FROM engine_attempt a WHERE a.run = engine_run.id AND a.journal IS NOT NULL)"
     } else {
         ""
     };
-    let sql = format!("SELECT id FROM engine_run WHERE rule = ?1 AND {OVER} AND finished < ?2 {kept} ORDER BY id");
-    conn.prepare_cached(&sql)?.query_map((rule, time), |row| row.get(0))?.collect()
+    let sql = format!("SELECT id FROM engine_run WHERE rule = ?1 AND {} {kept} ORDER BY id", pick.of());
+    conn.prepare_cached(&sql)?.query_map([rule], |row| row.get(0))?.collect()
 }
 
 fn all_but(conn: &Connection, rule: &str, count: u32) -> rusqlite::Result<Vec<i64>> {
@@ -201,21 +229,26 @@ const JOURNALS: &str = "(SELECT sum(octet_length(journal)) FROM engine_attempt W
 
 /// What would be let go of one rule's runs, in the order in which it would be: journals, then runs by age, by number, by bytes.
 fn going(conn: &Connection, rule: &str, keep: &Retention, now: i64) -> rusqlite::Result<Going> {
-    let sql =
-        format!("SELECT {SIZE}, {JOURNALS}, {OVER}, finished FROM engine_run r WHERE r.rule = ?1 ORDER BY r.id DESC");
+    let sql = format!(
+        "SELECT {SIZE}, {JOURNALS}, {OVER}, finished, {UNSETTLED} FROM engine_run r WHERE r.rule = ?1 ORDER BY r.id DESC"
+    );
     let mut statement = conn.prepare_cached(&sql)?;
     let mut rows = statement.query([rule])?;
     let most_bytes = keep.bytes_per_rule.map(|bytes| i64::try_from(bytes).unwrap_or(i64::MAX));
     let (mut count, mut total, mut going) = (0u32, 0i64, Going::default());
     while let Some(row) = rows.next()? {
         let (size, journals): (i64, Option<i64>) = (row.get(0)?, row.get(1)?);
-        let (is_over, finished): (bool, Option<i64>) = (row.get(2)?, row.get(3)?);
+        let (is_over, finished, is_unsettled): (bool, Option<i64>, bool) = (row.get(2)?, row.get(3)?, row.get(4)?);
         let ended_before = |days: Option<u32>| {
             let time = days.map(|days| before(now, days));
-            is_over && time.zip(finished).is_some_and(|(time, finished)| finished < time)
+            time.zip(finished).is_some_and(|(time, finished)| finished < time)
         };
-        let loses_journals = journals.is_some() && ended_before(keep.journal_days);
-        if ended_before(keep.days) || (is_over && keep.runs_per_rule.is_some_and(|most| count >= most)) {
+        let loses_journals = journals.is_some() && is_over && ended_before(keep.journal_days);
+        let is_old = match is_unsettled {
+            true => ended_before(keep.days.map(unsettled)),
+            false => is_over && ended_before(keep.days),
+        };
+        if is_old || (is_over && keep.runs_per_rule.is_some_and(|most| count >= most)) {
             going.runs += 1;
             continue;
         }

@@ -452,6 +452,31 @@ fn what_would_be_let_go_is_what_is_let_go() {
 }
 
 #[test]
+fn what_nobody_saw_to_is_kept_for_a_year_at_least_and_not_for_ever() {
+    let none = Retention { bytes_per_rule: Some(0), runs_per_rule: Some(0), ..Retention::default() };
+    let world = scored(Config { retention: none, ..Config::default() });
+    for name in ["Warehouse", "Silo", "Barn"] {
+        lead(&world, name, 20_000.0);
+    }
+    world.settle();
+    let unsettled =
+        "UPDATE engine_run SET state = CASE id WHEN 1 THEN 'dead' WHEN 2 THEN 'outcome-unknown' ELSE state END";
+    world.commit(move |conn| conn.execute(unsettled, []).map_err(DbError::from));
+    let kept = || {
+        let (before, going) = (world.count("SELECT count(*) FROM engine_run"), world.engine.going(&none).unwrap().runs);
+        let gone = block_on(world.engine.retain()).unwrap().runs;
+        let after = world.count("SELECT count(*) FROM engine_run");
+        assert_eq!((going, before - after), (gone, u32::try_from(gone).unwrap()));
+        after
+    };
+    assert_eq!(kept(), 2);
+    world.pass(Duration::from_secs(364 * 86_400));
+    assert_eq!(kept(), 2);
+    world.pass(Duration::from_secs(2 * 86_400));
+    assert_eq!(kept(), 0);
+}
+
+#[test]
 fn the_file_shrinks_when_runs_are_let_go() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("crm.db");

@@ -132,6 +132,7 @@ struct RetentionView {
 }
 
 /// How long the past is kept; null: for ever, or any number. Runs that are not over are always kept.
+/// Dead ones, and those whose outcome is unknown, go by their days alone, and after 365 at least.
 #[derive(Debug, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 struct Kept {

@@ -39,7 +39,7 @@ pub(super) async fn card(app: &App, visitor: &Visitor) -> Result<Markup, Problem
         section.card #retention {
             h2 { "How long the past is kept" }
             p.faint {
-                "Runs that are not over are always kept. What is older or more is let go within the hour, for good. "
+                "Runs that are not over are always kept; dead ones, and those whose outcome is unknown, for 365 days at least, however many they are. What is older or more is let go within the hour, for good. "
                 @if let Some(set) = &set { "Set here, in place of what " code { "[retention]" } " of the configuration file says: " (told::retention(&file)) "." (who_set(app, visitor, set.set)?) }
                 @else { "From " code { "[retention]" } " of the configuration file. What is set here counts instead, at once and also after a restart." }
             }
