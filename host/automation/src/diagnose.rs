@@ -36,6 +36,9 @@ pub struct Cause {
     /// The run that the sentence repeats the words of: for who may see that run.
     #[serde(skip)]
     pub run: Option<RunId>,
+    /// What is said in place of the sentence to whoever is no administrator, where that says what others wrote.
+    #[serde(skip)]
+    pub for_others: Option<String>,
 }
 
 /// What a diagnosis goes by.
@@ -84,6 +87,7 @@ pub(crate) fn diagnose_known(
         Some(record) => case.record(record)?,
         None => case.last_run(None)?,
     }
+    case.refusals(record)?;
     if case.causes.is_empty() {
         case.nothing(record)?;
     }
@@ -92,6 +96,6 @@ pub(crate) fn diagnose_known(
 
 impl Case<'_> {
     fn found(&mut self, code: &'static str, sentence: impl Into<String>, remedy: impl Into<String>) {
-        self.causes.push(Cause { code, sentence: sentence.into(), remedy: remedy.into(), run: None });
+        self.causes.push(Cause { code, sentence: sentence.into(), remedy: remedy.into(), run: None, for_others: None });
     }
 }

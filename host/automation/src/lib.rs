@@ -78,6 +78,7 @@ pub mod proposals;
 mod queue;
 mod random;
 pub mod records;
+mod refusals;
 pub mod remote;
 pub mod replay;
 pub mod report;

@@ -4,7 +4,10 @@ use rusqlite::OptionalExtension;
 use triggerbox_model::value::Id;
 
 use super::Case;
-use crate::{clock::timestamp, error::EngineError, runs};
+use crate::{clock::timestamp, error::EngineError, refusals, runs};
+
+/// So many refusals are told.
+const SHOWN: usize = 3;
 
 /// What is kept of a run, as far as it says why.
 struct Last {
@@ -196,6 +199,31 @@ impl Case<'_> {
             }
         };
         Ok(newest.optional()?)
+    }
+
+    /// What a rule that stands before writes refused last: of this record, or of any.
+    pub(super) fn refusals(&mut self, record: Option<Id>) -> Result<(), EngineError> {
+        let (count, last) = refusals::last(self.conn, &self.stored.rule.name, record)?;
+        if last.is_empty() {
+            return Ok(());
+        }
+        let model = self.stored.rule.model.as_deref().unwrap_or_default();
+        let told = last.iter().take(SHOWN).map(|one| {
+            let what = one.record.map_or_else(|| format!("a new {model}"), |id| format!("{model}({id})"));
+            let when = one.at.strftime("%Y-%m-%d %H:%M:%S");
+            format!("at {when}, of user {}, to {} {what}: {}", one.actor, one.kind, one.message)
+        });
+        let told: Vec<_> = told.collect();
+        let what = format!("it has refused {count} writes so far");
+        self.found(
+            "refused-writes",
+            format!("{what}; the last {}", told.join("; ")),
+            "nothing, if it guards what it should; else change the rule, or its script",
+        );
+        if let Some(cause) = self.causes.last_mut() {
+            cause.for_others = Some(format!("{what}; administrators see which, and what it said"));
+        }
+        Ok(())
     }
 
     /// Nothing keeps the rule from firing: says when it last ran.

@@ -206,7 +206,9 @@ impl Engine {
         session: &mut View,
         until: impl Fn() -> Option<Instant>,
     ) -> Result<Found, EngineError> {
-        let Some(mut gate) = Gate::new(self, claim.rule.run_as, claim.depth)? else { return Ok(Found::default()) };
+        let Some(mut gate) = Gate::new(self, claim.rule.run_as, Some(claim.depth))? else {
+            return Ok(Found::default());
+        };
         let behind = session.in_time(until(), View::behind)?;
         let mut added = gate.pass_all(&session.changes()).await?;
         added.extend(gate.pass_behind(behind).await?);

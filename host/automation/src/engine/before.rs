@@ -33,6 +33,7 @@ use crate::{
     logs, people,
     play::{Done, Task, play},
     queue,
+    refusals::{self, Refusal},
     report::{Report, Verdict},
     rule::{OnError, Trigger, trigger::Write},
     runner,
@@ -46,7 +47,8 @@ pub(super) struct Gate<'e> {
     index: Arc<Index>,
     env: Env,
     actor: Id,
-    depth: u32,
+    /// How deep the run that changes something is in its chain; none: it is somebody's own change.
+    depth: Option<u32>,
     now: Timestamp,
     /// What records that this very change makes will hold.
     made: HashMap<(String, Id), Vec<FieldValue>>,
@@ -99,7 +101,7 @@ pub(super) struct Added {
 
 impl<'e> Gate<'e> {
     /// The gate of a change; none, when no rule stands before any write.
-    pub(super) fn new(engine: &'e Engine, actor: Id, depth: u32) -> Result<Option<Self>, EngineError> {
+    pub(super) fn new(engine: &'e Engine, actor: Id, depth: Option<u32>) -> Result<Option<Self>, EngineError> {
         let (index, now) = (engine.rules()?, engine.clock().now());
         if !index.has_before_rules() {
             return Ok(None);
@@ -346,7 +348,7 @@ impl<'e> Gate<'e> {
             }
             Write::Delete => Happened::BeforeDelete,
         };
-        let (actor, depth, now) = (self.actor, self.depth, self.now);
+        let (actor, depth, now, first) = (self.actor, self.depth.unwrap_or(0), self.now, ids.first().copied());
         let question = Question { actor, depth, now, trigger, records: ids, old_values };
         let mut heard = Heard::default();
         match self.engine.ask_scripts(rule, question, &mut heard).await {
@@ -355,7 +357,13 @@ impl<'e> Gate<'e> {
                 self.found.add(rule.run_as, rule.rule.superuser, session.seen());
                 Ok(values)
             }
-            Ok(Answered::Refused(text)) => Err(Error::rejected("refused-before-write", text).into()),
+            Ok(Answered::Refused(text)) => {
+                // A run that is refused says so itself.
+                if self.depth.is_none() {
+                    self.note_refusal(rule, (asked.kind, first), &text).await?;
+                }
+                Err(Error::rejected("refused-before-write", text).into())
+            }
             Err(EngineError::Database(error)) => Err(error.into()),
             Err(error) => {
                 self.engine.note_broken(rule, self.actor, &error, heard).await?;
@@ -367,6 +375,28 @@ impl<'e> Gate<'e> {
                 }
             }
         }
+    }
+
+    /// Keeps that a rule refused a write, whatever becomes of that. It is no failure of the rule's.
+    async fn note_refusal(
+        &self,
+        rule: &Armed,
+        (kind, record): (Write, Option<Id>),
+        text: &str,
+    ) -> Result<(), EngineError> {
+        let kind = match kind {
+            Write::Create => "create",
+            Write::Update => "update",
+            Write::Delete => "delete",
+        };
+        let refusal =
+            Refusal { at: self.now, actor: self.actor, kind: kind.to_owned(), record, message: text.to_owned() };
+        let name = rule.rule.name.clone();
+        let note = move |conn: &rusqlite::Connection| {
+            refusals::note(conn, &name, &refusal)?;
+            Ok::<_, EngineError>(())
+        };
+        beside::apart(self.engine.committer().commit_beside(note)).await
     }
 }
 
@@ -677,7 +707,7 @@ mod tests {
         run.call(empty(Value::Ids(Vec::new()))).unwrap().unwrap();
         let behind = run.behind().unwrap();
         assert!(!behind.left.is_empty());
-        let mut gate = Gate::new(&engine, ADMIN, 0).unwrap().unwrap();
+        let mut gate = Gate::new(&engine, ADMIN, None).unwrap().unwrap();
         assert!(gate.pass_all(&run.changes()).await.unwrap().is_empty());
         assert_eq!(gate.pass_behind(behind).await.err().unwrap().code(), "broken-before-rule");
 
@@ -734,7 +764,7 @@ mod tests {
         ] {
             run.call(call).unwrap().unwrap();
         }
-        let mut gate = Gate::new(&engine, ADMIN, 0).unwrap().unwrap();
+        let mut gate = Gate::new(&engine, ADMIN, None).unwrap().unwrap();
         let mut added = gate.pass_all(&run.changes()).await.unwrap();
         added.extend(gate.pass_behind(run.behind().unwrap()).await.unwrap());
         assert_eq!(added.len(), 5);

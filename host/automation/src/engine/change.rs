@@ -70,7 +70,7 @@ impl Engine {
         loop {
             let env = people::environment(self.database(), origin.user, origin.superuser, self.clock().now())?;
             let mut session = Session::new(self.database(), env.clone())?;
-            let mut gate = Gate::new(self, origin.user, 0)?;
+            let mut gate = Gate::new(self, origin.user, None)?;
             let mut answers = Vec::new();
             for call in &calls {
                 let mut call = call.clone();

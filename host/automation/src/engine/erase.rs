@@ -60,7 +60,7 @@ struct Place {
     columns: &'static [(&'static str, Form)],
 }
 
-static PLACES: [Place; 10] = [
+static PLACES: [Place; 11] = [
     Place {
         table: "engine_run",
         columns: &[
@@ -91,6 +91,7 @@ static PLACES: [Place; 10] = [
     },
     Place { table: "engine_seen", columns: &[("answer", Form::Read(|_| true))] },
     Place { table: "engine_thread", columns: &[("name", Form::Free)] },
+    Place { table: "engine_refusal", columns: &[("message", Form::Free)] },
     // What scripts keep for their next run.
     Place { table: "tb_state", columns: &[("json", Form::Free)] },
     Place {

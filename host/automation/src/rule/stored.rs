@@ -17,7 +17,7 @@ use super::{
     check::{Finding, Ground, Severity, check},
 };
 use crate::{
-    engine, proposals, queue,
+    engine, proposals, queue, refusals,
     scripts::{
         RegistryError,
         binding::{self, Bound},
@@ -339,8 +339,8 @@ pub fn delete(conn: &Connection, name: &str, edit: &Edit<'_>) -> Result<(), Rule
     Ok(())
 }
 
-/// Forgets a rule's times, how far it was backfilled, what its scripts keep, what was delivered to it, and that it broke; its
-/// sessions are over.
+/// Forgets a rule's times, how far it was backfilled, what its scripts keep, what was delivered to it, what it refused, and that
+/// it broke; its sessions are over.
 fn forget(conn: &Connection, name: &str, at: i64) -> rusqlite::Result<()> {
     let fills = format!("{}{name} ", engine::BACKFILL);
     conn.execute("DELETE FROM engine_clock WHERE rule = ?1 OR substr(rule, 1, length(?2)) = ?2", (name, fills))?;
@@ -348,6 +348,7 @@ fn forget(conn: &Connection, name: &str, at: i64) -> rusqlite::Result<()> {
     conn.execute("DELETE FROM tb_state WHERE rule = ?", [name])?;
     conn.execute("DELETE FROM engine_seen WHERE scope = ?", [engine::deliveries(name)])?;
     conn.execute("UPDATE engine_session SET ended = ?2 WHERE rule = ?1 AND ended IS NULL", (name, at))?;
+    refusals::forget(conn, name)?;
     [seen::BROKEN_BEFORE, seen::BROKEN_TIMES].iter().try_for_each(|scope| seen::remove(conn, scope, name))
 }
 

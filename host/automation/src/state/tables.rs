@@ -5,7 +5,7 @@ use rusqlite::{Connection, OptionalExtension};
 
 /// The steps from nothing to the newest format. One that was released never changes: a new one is added.
 const STEPS: &[&str] =
-    &[FIRST, LOG, AGENTS, SUPPRESSED, YES, SETTINGS, WHO_SET, AWAY, PACE, MIRROR, ABOUT, OWNERS, JOINED];
+    &[FIRST, LOG, AGENTS, SUPPRESSED, YES, SETTINGS, WHO_SET, AWAY, PACE, MIRROR, ABOUT, OWNERS, JOINED, REFUSALS];
 
 /// Key in `tb_meta`.
 const FORMAT_KEY: &str = "engine-format";
@@ -310,6 +310,18 @@ UPDATE engine_rule_version SET owner = coalesce(
 
 /// Whoever adds records to a run that waits says which: before, all of them were looked up at each.
 const JOINED: &str = "DROP TRIGGER engine_run_joined;";
+
+/// What rules before writes refused last.
+const REFUSALS: &str = "
+CREATE TABLE engine_refusal (
+    rule TEXT NOT NULL, nth INTEGER NOT NULL,   -- from 1; the newest few are kept
+    at INTEGER NOT NULL, actor INTEGER NOT NULL,
+    kind TEXT NOT NULL,                  -- create, update, delete
+    record INTEGER,                      -- the first; none: a new one
+    message TEXT NOT NULL,
+    PRIMARY KEY (rule, nth)
+) STRICT, WITHOUT ROWID;
+";
 
 /// Whether the file has the engine's tables, as this program knows them.
 ///

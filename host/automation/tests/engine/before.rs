@@ -1,7 +1,7 @@
 //! Rules that stand before a write, and rules that answer to a form.
 
 use guest_artifacts::{DEMO_LOOP_FOREVER, DEMO_WRITE_THEN_TRAP, PHONE_FORMAT};
-use triggerbox_automation::{Clock, diagnose::diagnose, runs::RunState};
+use triggerbox_automation::{Clock, Config, diagnose::diagnose, runs::RunState};
 use triggerbox_model::{
     call::{Activity, BodyFormat, Call, Command, Message},
     event::Trigger,
@@ -126,6 +126,59 @@ fn a_broken_rule_before_a_write_refuses_it_or_lets_it_pass() {
         let run = &world.runs_of("gate")[0];
         assert_eq!((run.class.as_str(), run.code.as_deref()), ("sync", Some("limit-exceeded")), "and it is seen");
     }
+}
+
+// Shows: F110
+#[test]
+fn what_it_refused_last_is_told_to_whoever_is_asked_why() {
+    let world = World::with(Config { pause_after: 2, ..Config::default() });
+    gate(&world, "phone-format", "");
+    let told = |record: Option<u32>| {
+        let (policy, now) = (&world.engine.config().policy, world.clock.now());
+        let causes = diagnose(world.engine.database(), policy, "gate", record, now).unwrap();
+        causes
+            .into_iter()
+            .find(|cause| cause.code == "refused-writes")
+            .map(|cause| (cause.sentence, cause.for_others.unwrap()))
+    };
+    assert_eq!(told(None), None);
+    let [lead, other] = ["Chairs", "Tables"].map(|name| world.lead(name));
+    let refuse = |user: u32, call: Call| {
+        assert_eq!(world.try_change(user, vec![call]).unwrap_err().code(), "refused-before-write");
+    };
+    let phone = |text: &str| [("phone", Value::text(text))];
+    refuse(ADMIN, create("crm.lead", &[("name", Value::text("Lamps")), ("phone", Value::text("later"))]));
+    refuse(MANAGER, write("crm.lead", &[lead], &phone("soon")));
+    let said =
+        format!("2026-11-20 09:30:00, of user {MANAGER}, to update crm.lead({lead}): “soon” is no telephone number");
+    let (all, for_others) = told(None).unwrap();
+    assert!(all.starts_with(&format!("it has refused 2 writes so far; the last at {said}; at ")), "{all}");
+    assert!(all.contains("to create a new crm.lead: “later” is no"), "{all}");
+    assert!(for_others.starts_with("it has refused 2 writes so far; ") && !for_others.contains("soon"), "{for_others}");
+    assert_eq!((told(Some(lead)).unwrap().0.matches(" of user ").count(), told(Some(other))), (1, None));
+
+    // The newest are kept, they are no failures of the rule, and a person's words go from them as from all else.
+    for nth in 0..20 {
+        refuse(ADMIN, write("crm.lead", &[other], &phone(&format!("call Zoe {nth}"))));
+    }
+    assert_eq!(world.count("SELECT count(*) FROM engine_refusal"), 20);
+    assert_eq!((told(Some(lead)), world.runs_of("gate").len()), (None, 0));
+    assert_eq!(world.engine.rules().unwrap().rule("gate").unwrap().paused, None);
+    assert_eq!(block_on(world.engine.erase(&["call Zoe".to_owned()])).unwrap().rows, 20);
+    assert!(told(None).unwrap().0.contains("it has refused 22 writes so far; the last at "));
+    assert!(!told(None).unwrap().0.contains("Zoe"));
+
+    // What a run wants and does not get, the run says itself.
+    world.rule(
+        "name = \"phone\"\nmodel = \"crm.lead\"\ntrigger = { on = \"created\" }\n\
+         actions = [{ script = \"update-record\", parameters = { values = \"phone = never\" } }]",
+    );
+    world.lead("Desks");
+    world.settle();
+    assert_eq!(world.runs_of("phone")[0].code.as_deref(), Some("refused-before-write"));
+    assert!(told(None).unwrap().0.contains("it has refused 22 writes"));
+    world.delete("gate");
+    assert_eq!(world.count("SELECT count(*) FROM engine_refusal"), 0);
 }
 
 // Shows: F110

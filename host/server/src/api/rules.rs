@@ -537,6 +537,9 @@ pub(crate) async fn causes(app: &App, caller: &Caller, rule: &str, record: Optio
     let mut causes = app.engine().diagnose(caller.user, rule, record).await?;
     let seen = seen_of(app, caller, causes.iter().filter_map(|cause| cause.run).collect()).await?;
     for cause in &mut causes {
+        if let Some(sentence) = cause.for_others.take().filter(|_| !caller.administrator) {
+            cause.sentence = sentence;
+        }
         if let Some(run) = cause.run.filter(|run| !seen.contains(run)) {
             cause.sentence =
                 format!("its last run, {run}, is about records that you may not read, and says why itself");
