@@ -330,7 +330,7 @@ pub(crate) fn decide(
 }
 
 /// Has a proposal that waits wait no more: its run was cancelled.
-pub(crate) fn withdraw(conn: &Connection, run: RunId, by: Id, now: i64) -> rusqlite::Result<()> {
+pub(crate) fn withdraw(conn: &Connection, run: RunId, by: Option<Id>, now: i64) -> rusqlite::Result<()> {
     let sql = "UPDATE engine_proposal SET state = 'rejected', decided_by = ?2, decided_at = ?3 \
                WHERE run = ?1 AND state = 'waiting'";
     conn.prepare_cached(sql)?.execute((run, by, now)).map(drop)
@@ -342,12 +342,14 @@ pub(crate) fn withdraw_all(conn: &Connection, rule: &str, by: Id, now: i64) -> r
     let sql = "SELECT p.run FROM engine_proposal p JOIN engine_run r ON r.id = p.run \
                WHERE p.state = 'waiting' AND p.yes_open = 0 AND r.rule = ?1";
     let runs: Vec<RunId> = conn.prepare_cached(sql)?.query_map([rule], |row| row.get(0))?.collect::<Result<_, _>>()?;
-    for run in runs {
-        withdraw(conn, run, by, now)?;
-        let message = "the rule was deleted before anybody decided about its changes";
-        queue::end(conn, run, now, RunState::Cancelled, "rule-gone", Some(message))?;
-    }
-    Ok(())
+    runs.into_iter().try_for_each(|run| orphan(conn, run, Some(by), now))
+}
+
+/// Has what a run proposes wait no more whose rule is deleted, and ends the run.
+pub(crate) fn orphan(conn: &Connection, run: RunId, by: Option<Id>, now: i64) -> rusqlite::Result<()> {
+    withdraw(conn, run, by, now)?;
+    let message = "the rule was deleted before anybody decided about its changes";
+    queue::end(conn, run, now, RunState::Cancelled, "rule-gone", Some(message))
 }
 
 /// Keeps who said yes to a proposal that waits, before it is sent: until then, in milliseconds, it may be on its way.

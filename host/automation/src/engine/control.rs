@@ -31,7 +31,7 @@ impl Engine {
         let cancel = move |conn: &Connection| {
             proposals::none_on_its_way(conn, run, now)?;
             queue::cancel(conn, run, now, &format!("cancelled by user {by}"))?;
-            Ok::<_, EngineError>(proposals::withdraw(conn, run, by, now)?)
+            Ok::<_, EngineError>(proposals::withdraw(conn, run, Some(by), now)?)
         };
         self.committer().commit(cancel).await?;
         for (_, running) in lock(&self.inner.running).extract_if(|(id, _), _| *id == run) {

@@ -26,7 +26,7 @@ use crate::{
     queue::{self, Claim},
     remote::Concluded,
     report::{Report, Verdict},
-    rule::{Environment, Mode},
+    rule::{Environment, Mode, stored},
     runner,
     runs::{LogLine, RunId, RunState},
     threads::mirror,
@@ -188,6 +188,11 @@ impl Shared {
         // Also of one that ran no script but that of its source.
         logs::keep(conn, &claim.rule.rule.name, claim.id, claim.attempt, now, &tried.log)?;
         let over = self.conclude(conn, tried, verdict, now)?;
+        let waits = matches!(tried.ended, Ended::Propose(..)) && claim.rule.rule.mode != Mode::Recommend;
+        if waits && stored::is_deleted_since(conn, &claim.rule.rule.name, claim.rule.version)? {
+            // While it ran: nobody withdrew what was not there yet.
+            proposals::orphan(conn, claim.id, None, now)?;
+        }
         let ready = queue::is_something_ready(conn)?;
         if over && claim.rule.rule.environment == Environment::Live {
             match self.config.odoo {

@@ -536,6 +536,12 @@ fn put(
     Ok(())
 }
 
+/// Whether a rule was deleted after a version of it: one of its name is another.
+pub(crate) fn is_deleted_since(conn: &Connection, name: &str, version: i64) -> rusqlite::Result<bool> {
+    let sql = "SELECT 1 FROM engine_rule_version WHERE rule = ?1 AND version > ?2 AND state = 'deleted'";
+    conn.prepare_cached(sql)?.exists((name, version))
+}
+
 /// The version of a rule that counted when this one was made.
 fn base(conn: &Connection, name: &str, version: u32) -> rusqlite::Result<Option<u32>> {
     let sql = "SELECT base FROM engine_rule_version WHERE rule = ? AND version = ?";

@@ -127,6 +127,27 @@ fn what_a_deleted_rule_proposed_is_withdrawn() {
     assert_eq!(description(&world, lead), Value::Unset);
 }
 
+#[test]
+fn what_a_rule_proposes_that_was_deleted_while_it_ran_is_withdrawn() {
+    let world = World::new();
+    world.script(&LEAD_SCORING);
+    world.rule(&score("approve"));
+    // In the transaction in which the run ends: whoever deleted it was faster.
+    let delete = "CREATE TRIGGER faster BEFORE INSERT ON engine_attempt BEGIN \
+                  INSERT INTO engine_rule_version (rule, version, author, at, note, state, body) \
+                  SELECT name, version + 1, owner, 0, '', 'deleted', '' FROM engine_rule; DELETE FROM engine_rule; END";
+    world.commit(move |conn| conn.execute_batch(delete).map_err(triggerbox_store::db::DbError::from));
+    let values = [
+        ("name", Value::text("Software for our manufacturing plants")),
+        ("email_from", Value::text("ada@cedar.example")),
+    ];
+    let run = world.change(vec![crate::world::create("crm.lead", &values)]).runs[0];
+    world.settle();
+    let summary = world.run(run).summary;
+    assert_eq!((summary.state, summary.code.as_deref()), (RunState::Cancelled, Some("rule-gone")));
+    assert_eq!(world.engine.proposal(run).unwrap().unwrap().state, ProposalState::Rejected);
+}
+
 // Shows: F125
 #[test]
 fn the_rights_of_who_approves_count_whatever_they_see_of_what_the_run_read() {
