@@ -165,6 +165,12 @@ impl Engine {
         }
     }
 
+    /// Has whoever waits look again, after rules were edited: with one that is deleted its runs end that had not begun.
+    pub fn rules_changed(&self) {
+        self.inner.wake.notify_one();
+        self.inner.ended.notify_waiters();
+    }
+
     async fn set_paused(&self, rule: &str, why: Option<&str>) -> Result<(), EngineError> {
         let (shared, rule, why) = (Arc::clone(&self.inner.shared), rule.to_owned(), why.map(str::to_owned));
         self.committer()

@@ -221,11 +221,14 @@ pub(crate) async fn edit<T: Send + 'static, E: From<DbError> + Into<Problem> + S
     let policy = app.engine().policy()?;
     let (by, administrator, at) = (caller.user, caller.administrator, app.engine().clock().now());
     let ownership = if how.ask_owner { Ownership::Ask } else { Ownership::Take };
-    app.write(move |conn| {
-        let edit = Edit { by, at, note: &how.note, ownership, administrator };
-        work(Ground { conn, env: &env, policy: &policy }, &edit)
-    })
-    .await
+    let done = app
+        .write(move |conn| {
+            let edit = Edit { by, at, note: &how.note, ownership, administrator };
+            work(Ground { conn, env: &env, policy: &policy }, &edit)
+        })
+        .await?;
+    app.engine().rules_changed();
+    Ok(done)
 }
 
 /// A set of rules.

@@ -69,6 +69,20 @@ async fn a_signed_request_fires_its_rule_once_for_each_delivery() {
     assert_eq!(world.get("/api/v1/runs?rule=from-shop").await.good(200)["runs"].as_array().unwrap().len(), 2);
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn whoever_waits_is_told_that_the_rule_was_deleted() {
+    let (world, _folder) = world("").await;
+    world.call("POST", "/api/v1/stops", json!({ "reason": "stocktaking" })).await.good(204);
+    let delete = async {
+        while world.get("/api/v1/runs?rule=from-shop").await.good(200)["runs"] == json!([]) {}
+        world.call("DELETE", "/api/v1/rules/from-shop", json!({})).await
+    };
+    let (waited, deleted) = tokio::join!(deliver(&world, Delivery { prefer: Some("wait=20"), ..GOOD }), delete);
+    deleted.good(204);
+    let outcome = &waited.good(200)["outcomes"][0];
+    assert_eq!((&outcome["state"], &outcome["code"]), (&json!("skipped"), &json!("rule-gone")));
+}
+
 // Shows: F008
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_not_signed_as_it_should_be_is_refused_in_one_way() {
