@@ -362,7 +362,7 @@ class Recordset(Methods):
         return [
             {
                 **{name: self._formatted(name, value) for name, value in zip(groupby, row)},
-                "__extra_domain": literal_eval(group.domain),
+                "__extra_domain": [tuple(part) if isinstance(part, list) else part for part in literal_eval(group.domain)],
                 **dict(zip(aggregates, row[len(groupby) :])),
             }
             for group, row in self._groups(domain, groupby, aggregates, having, offset, limit, order)
@@ -437,11 +437,12 @@ class Recordset(Methods):
         described = {}
         for name in allfields or infos:
             info = infos[name]
-            described[name] = {
-                "type": info.kind, "string": info.label, "required": info.required, "readonly": info.readonly,
+            known = {
+                "string": info.label, "type": info.kind, "required": info.required, "readonly": info.readonly,
                 "store": info.stored, "help": info.help or False, "relation": info.relation,
                 "selection": list(info.selection),
             }
+            described[name] = {key: value for key, value in known.items() if not attributes or key in attributes}
         return described
 
     def name_search(self, name="", domain=None, operator="ilike", limit=100):

@@ -16,6 +16,8 @@ use crate::{error::Error, text::nearest};
 
 /// The model of followers.
 const FOLLOWERS: &str = "mail.followers";
+/// External id of the group of those who work here.
+const INTERNAL: &str = "base.group_user";
 
 /// Models, or fields, by name, in order of declaration.
 pub type ByName<T> = IndexMap<String, T, foldhash::fast::RandomState>;
@@ -67,6 +69,7 @@ impl Schema {
                 string: "Followers".to_owned(),
                 relation: Some(FOLLOWERS.to_owned()),
                 relation_field: Some("res_id".to_owned()),
+                groups: vec![INTERNAL.to_owned()],
                 copy: false,
                 sortable: false,
                 groupable: false,
@@ -76,6 +79,7 @@ impl Schema {
                 string: "Followers (Partners)".to_owned(),
                 relation: Some("res.partner".to_owned()),
                 related: Some("message_follower_ids.partner_id".to_owned()),
+                groups: vec![INTERNAL.to_owned()],
                 store: false,
                 copy: false,
                 sortable: false,

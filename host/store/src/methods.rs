@@ -4,6 +4,7 @@ use rusqlite::types::Value as Cell;
 use serde_json::{Map, Value as Json};
 use triggerbox_model::{
     allowance::Room,
+    call::Operation,
     error::{Error, ErrorKind},
     schema::Model,
     text::nearest,
@@ -13,11 +14,12 @@ use triggerbox_model::{
 use crate::{
     chatter::{Author, NewActivity, Post},
     db::fault,
-    write::{Input, Values, Writer, html, json, values},
+    rights,
+    write::{Input, Row, Values, Writer, html, json, values},
 };
 
 /// A method of a model, or of all (`*`), with the names of its arguments.
-const METHODS: [(&str, &str, &[&str]); 24] = [
+const METHODS: [(&str, &str, &[&str]); 28] = [
     ("*", "action_archive", &[]),
     ("*", "action_unarchive", &[]),
     ("*", "toggle_active", &[]),
@@ -26,7 +28,10 @@ const METHODS: [(&str, &str, &[&str]); 24] = [
     ("*", "message_subscribe", &["partner_ids", "subtype_ids"]),
     ("*", "message_unsubscribe", &["partner_ids"]),
     ("*", "activity_schedule", ACTIVITY),
-    ("*", "_message_log", &["body", "body_is_html"]),
+    ("*", "activity_feedback", &["act_type_xmlids", "user_id", "feedback"]),
+    ("*", "activity_unlink", &["act_type_xmlids", "user_id"]),
+    ("*", "activity_reschedule", &["act_type_xmlids", "user_id", "date_deadline", "new_user_id"]),
+    ("*", "_message_log", LOG),
     ("crm.lead", "action_set_won", &[]),
     ("crm.lead", "action_set_lost", VALUES),
     ("crm.lead", "action_restore", &[]),
@@ -40,6 +45,7 @@ const METHODS: [(&str, &str, &[&str]); 24] = [
     ("account.move", "action_post", &[]),
     ("account.move", "button_cancel", &[]),
     ("account.move", "button_draft", &[]),
+    ("mail.activity", "action_cancel", &[]),
     ("mail.activity", "action_done", &[]),
     ("mail.activity", "action_feedback", &["feedback"]),
 ];
@@ -58,6 +64,9 @@ const MESSAGE: &[&str] = &[
     "attachment_ids",
     "parent_id",
 ];
+
+/// The arguments of `_message_log`.
+const LOG: &[&str] = &["body", "body_is_html", "subject", "author_id", "email_from", "partner_ids"];
 
 /// The arguments of `activity_schedule`.
 const ACTIVITY: &[&str] = &["act_type_xmlid", "activity_type_id", "summary", "note", "date_deadline", "user_id"];
@@ -242,7 +251,7 @@ impl Call<'_> {
             (_, "message_post") => self.message_post(writer),
             (_, "message_notify") => self.message_notify(writer),
             (_, "message_subscribe") => {
-                let partners = self.ids_of("partner_ids")?;
+                let partners = self.partners_to_follow(writer)?;
                 let subtypes = match self.arguments.get("subtype_ids") {
                     None | Some(Json::Null | Json::Bool(false)) => None,
                     Some(_) => Some(self.ids_of("subtype_ids")?),
@@ -253,17 +262,25 @@ impl Call<'_> {
                 Ok(Json::Bool(true))
             }
             (_, "message_unsubscribe") => {
-                let partners = self.ids_of("partner_ids")?;
+                let partners = self.partners_to_follow(writer)?;
                 self.ids.iter().try_for_each(|id| writer.remove_followers(&self.model.name, *id, &partners))?;
-                Ok(Json::Null)
+                Ok(if partners.is_empty() { Json::Bool(true) } else { Json::Null })
             }
             (_, "activity_schedule") => self.activity_schedule(writer),
+            (_, "activity_feedback" | "activity_unlink" | "activity_reschedule") => self.activities(writer, method),
             (_, "_message_log") => {
                 let body = self.arguments.get("body").and_then(Json::as_str).unwrap_or_default();
                 let html = self.arguments.get("body_is_html").and_then(Json::as_bool).unwrap_or(false);
                 let body = if html { body.to_owned() } else { html::escape(body) };
-                let logged: Result<Vec<Id>, Error> =
-                    self.ids.iter().map(|id| writer.log(&self.model.name, *id, &body)).collect();
+                let logged: Result<Vec<Id>, Error> = self
+                    .ids
+                    .iter()
+                    .map(|id| {
+                        let message = writer.log(&self.model.name, *id, &body)?;
+                        self.sign(writer, message)?;
+                        Ok(message)
+                    })
+                    .collect();
                 logged.map(Json::from)
             }
             ("crm.lead", "convert_opportunity") => self.convert(writer),
@@ -312,8 +329,12 @@ impl Call<'_> {
             }
             ("account.move", "button_cancel") => self.to_state(writer, "cancel"),
             ("account.move", "button_draft") => self.to_state(writer, "draft"),
+            ("mail.activity", "action_cancel") => {
+                writer.unlink("mail.activity", self.ids)?;
+                Ok(Json::Null)
+            }
             ("mail.activity", _) => {
-                let feedback = self.arguments.get("feedback").and_then(Json::as_str);
+                let feedback = self.arguments.get("feedback").and_then(Json::as_str).filter(|text| !text.is_empty());
                 let message = writer.complete(self.ids, feedback)?;
                 Ok(message.map_or(Json::Bool(false), Json::from))
             }
@@ -364,7 +385,10 @@ impl Call<'_> {
             }
             if next != active {
                 let values = Values::from_iter([(field.clone(), Input::Value(Value::Boolean(next)))]);
-                writer.write(&self.model.name, &[*id], values)?;
+                let before = std::mem::replace(&mut writer.by_button, true);
+                let written = writer.write(&self.model.name, &[*id], values);
+                writer.by_button = before;
+                written?;
             }
         }
         Ok(Json::Null)
@@ -421,10 +445,9 @@ impl Call<'_> {
         let messages = writer.schema().model("mail.message")?;
         let types = messages.field("message_type")?;
         values::to_cell(messages, "message_type", types, &Value::text(message_type))?;
+        // One that there is not is a note.
         let subtype = match (text("subtype_xmlid"), id("subtype_id")) {
-            (Some(xmlid), _) => Some(writer.xmlid(xmlid)?.ok_or_else(|| {
-                Error::not_found("unknown-xmlid", format!("there is no record with the external id `{xmlid}`"))
-            })?),
+            (Some(xmlid), _) => writer.xmlid(xmlid)?,
             (None, id) => id,
         };
         if message_type == "user_notification" {
@@ -457,6 +480,28 @@ impl Call<'_> {
         Ok(posted.map_or(Json::Bool(false), Json::from))
     }
 
+    /// Gives a message that was logged what else is said of it.
+    fn sign(&self, writer: &mut Writer<'_>, message: Id) -> Result<(), Error> {
+        let text = |name: &str| self.arguments.get(name).and_then(Json::as_str).map(str::to_owned);
+        let mut row = Row::new();
+        if let Some(subject) = text("subject") {
+            row.insert("subject".to_owned(), Cell::Text(subject));
+        }
+        let author = self.arguments.get("author_id").map(|author| author.as_u64().and_then(|id| Id::try_from(id).ok()));
+        if let Some(author) = author {
+            let email = writer.formatted_email(author)?;
+            row.insert("author_id".to_owned(), author.map_or(Cell::Null, |id| Cell::Integer(i64::from(id))));
+            row.insert("email_from".to_owned(), email.map_or(Cell::Null, Cell::Text));
+        }
+        if let Some(email) = text("email_from") {
+            row.insert("email_from".to_owned(), Cell::Text(email));
+        }
+        if !row.is_empty() {
+            writer.set_row("mail.message", message, row)?;
+        }
+        writer.add_pairs("mail.message", "partner_ids", message, &self.ids_of("partner_ids")?)
+    }
+
     /// A message to some people only, which is not part of the discussion.
     fn message_notify(&self, writer: &mut Writer<'_>) -> Result<Json, Error> {
         let text = |name: &str| self.arguments.get(name).and_then(Json::as_str).unwrap_or_default();
@@ -476,6 +521,10 @@ impl Call<'_> {
 
     fn activity_schedule(&self, writer: &mut Writer<'_>) -> Result<Json, Error> {
         let text = |name: &str| self.arguments.get(name).and_then(Json::as_str).map(str::to_owned);
+        // An activity is made on a record that one may change.
+        let activities = writer.schema().model("mail.activity")?;
+        writer.check_operation(activities, Operation::Create, &[])?;
+        writer.check_operation(self.model, rights::to_post_on(&self.model.name), self.ids)?;
         let id = |name: &str| self.arguments.get(name).and_then(Json::as_u64).and_then(|id| Id::try_from(id).ok());
         // The number counts where both are given.
         let kind = match (id("activity_type_id"), text("act_type_xmlid").filter(|xmlid| !xmlid.is_empty())) {
@@ -490,14 +539,65 @@ impl Call<'_> {
             let activity = NewActivity {
                 kind,
                 summary: text("summary").unwrap_or_default(),
-                note: text("note"),
-                deadline: text("date_deadline"),
+                note: text("note").filter(|note| !note.is_empty()),
+                // A point in time stands for its day.
+                deadline: text("date_deadline").map(|day| day.split(' ').next().unwrap_or_default().to_owned()),
                 user: id("user_id"),
                 delayed: false,
             };
             scheduled.push(writer.schedule(&self.model.name, *record, activity)?);
         }
         Ok(Json::from(scheduled))
+    }
+
+    /// What is done with the open activities of some types on the records.
+    fn activities(&self, writer: &mut Writer<'_>, method: &str) -> Result<Json, Error> {
+        let text = |name: &str| self.arguments.get(name).and_then(Json::as_str).filter(|text| !text.is_empty());
+        let id = |name: &str| self.arguments.get(name).and_then(Json::as_u64).and_then(|id| Id::try_from(id).ok());
+        let kinds = self.arguments.get("act_type_xmlids").and_then(Json::as_array).into_iter().flatten();
+        let mut open = Vec::new();
+        for kind in kinds.filter_map(Json::as_str) {
+            for record in self.ids {
+                for activity in writer.open_activities(&self.model.name, *record, kind)? {
+                    let whose = writer.cell("mail.activity", "user_id", activity)?.as_ref().and_then(values::as_id);
+                    if id("user_id").is_none_or(|user| whose == Some(user)) {
+                        open.push(activity);
+                    }
+                }
+            }
+        }
+        match method {
+            "activity_feedback" => drop(writer.complete(&open, text("feedback"))?),
+            "activity_unlink" => writer.unlink("mail.activity", &open)?,
+            _ => {
+                let mut values = Values::default();
+                if let Some(day) = text("date_deadline") {
+                    values.insert("date_deadline".to_owned(), Input::Value(Value::Date(day.to_owned())));
+                }
+                if let Some(user) = id("new_user_id") {
+                    values.insert("user_id".to_owned(), link(user));
+                }
+                writer.write("mail.activity", &open, values)?;
+                return Ok(Json::from(open));
+            }
+        }
+        Ok(Json::Bool(true))
+    }
+
+    /// The partners that shall follow, or follow no longer, as far as there are any. Whoever reads a record may follow it;
+    /// for others one must be allowed to change it.
+    fn partners_to_follow(&self, writer: &Writer<'_>) -> Result<Vec<Id>, Error> {
+        let partners = self.ids_of("partner_ids")?;
+        let alone = writer.user_partner()?.is_some_and(|me| partners.iter().all(|partner| *partner == me));
+        let needed = if alone { Operation::Read } else { Operation::Write };
+        writer.check_operation(self.model, needed, self.ids)?;
+        let mut there = Vec::with_capacity(partners.len());
+        for partner in partners {
+            if writer.exists("res.partner", partner)? {
+                there.push(partner);
+            }
+        }
+        Ok(there)
     }
 
     fn ids_of(&self, name: &str) -> Result<Vec<Id>, Error> {

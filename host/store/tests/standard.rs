@@ -311,3 +311,121 @@ fn who_was_linked_last_is_told_last() {
     let Value::Many2one(admin) = read(&mut after, "res.users", ADMIN, "partner_id") else { panic!() };
     assert!(names.ends_with(&format!(", {}", admin.name.unwrap())), "{names}");
 }
+
+#[test]
+fn a_task_is_for_whoever_makes_it_and_begins_anew_in_another_stage() {
+    let database = demo();
+    let mut run = session(&database);
+    let project = create(&mut run, "project.project", vec![text("name", "Roof")]);
+    let of_project = || vec![text("name", "Plan"), field("project_id", Value::link(project))];
+    let task = create(&mut run, "project.task", of_project());
+    assert_eq!(read(&mut run, "project.task", task, "user_ids"), Value::Ids(vec![ADMIN]));
+    let nobody = field("user_ids", Value::Ids(vec![]));
+    let other = create(&mut run, "project.task", [of_project(), vec![nobody]].concat());
+    assert_eq!(read(&mut run, "project.task", other, "user_ids"), Value::Ids(vec![]));
+    let stages: Vec<Id> =
+        ["First", "Second"].map(|name| create(&mut run, "project.task.type", vec![text("name", name)])).into();
+    for (before, after) in [("03_approved", "01_in_progress"), ("1_canceled", "1_canceled")] {
+        let at = vec![text("state", before), field("stage_id", Value::link(stages[0]))];
+        write(&mut run, "project.task", task, at);
+        write(&mut run, "project.task", task, vec![field("stage_id", Value::link(stages[1]))]);
+        assert_eq!(read(&mut run, "project.task", task, "state"), Value::text(after));
+    }
+}
+
+#[test]
+fn the_chance_of_a_lead_is_a_chance() {
+    let database = demo();
+    let mut run = session(&database);
+    let chance = |chance: f64| field("probability", Value::Number(chance));
+    let call = create_call("crm.lead", vec![text("name", "Surer than sure"), chance(101.0)]);
+    assert_eq!(refused(&mut run, call).code, "check");
+    let lead = create(&mut run, "crm.lead", vec![text("name", "Desks"), chance(40.0)]);
+    assert_eq!(refused(&mut run, write_call("crm.lead", lead, vec![chance(-1.0)])).code, "check");
+    ask(&mut run, method("crm.lead", &[lead], "action_set_won", json!({})));
+    assert_eq!(refused(&mut run, write_call("crm.lead", lead, vec![chance(50.0)])).code, "won");
+    // A lead that nobody named is called after its contact.
+    let contact = create(&mut run, "res.partner", vec![text("name", "Ida")]);
+    let lead = create(&mut run, "crm.lead", vec![field("partner_id", Value::link(contact))]);
+    assert_eq!(read(&mut run, "crm.lead", lead, "name"), Value::text("Ida's opportunity"));
+}
+
+#[test]
+fn a_new_list_says_nothing_of_what_is_archived() {
+    let database = demo();
+    let mut run = session(&database);
+    let label = |run: &mut Session, name: &str| create(run, "res.partner.category", vec![text("name", name)]);
+    let [kept, old, new] = ["Kept", "Old", "New"].map(|name| label(&mut run, name));
+    let labels = |ids: &[Id]| vec![field("category_id", Value::Ids(ids.to_vec()))];
+    let partner = create(&mut run, "res.partner", [vec![text("name", "Ida")], labels(&[kept, old])].concat());
+    write(&mut run, "res.partner.category", kept, vec![field("active", Value::Boolean(false))]);
+    write(&mut run, "res.partner", partner, labels(&[new]));
+    assert_eq!(read(&mut run, "res.partner", partner, "category_id"), Value::Ids(vec![new]));
+    write(&mut run, "res.partner.category", kept, vec![field("active", Value::Boolean(true))]);
+    let Value::Ids(mut all) = read(&mut run, "res.partner", partner, "category_id") else { panic!() };
+    all.sort_unstable();
+    assert_eq!(all, [kept, new]);
+}
+
+#[test]
+fn only_the_button_archives_what_belongs_to_a_record() {
+    let database = demo();
+    let mut run = session(&database);
+    let project = create(&mut run, "project.project", vec![text("name", "Roof")]);
+    let task = |run: &mut Session, more: Vec<FieldValue>| {
+        let values = [vec![text("name", "Plan"), field("project_id", Value::link(project))], more].concat();
+        create(run, "project.task", values)
+    };
+    let above = task(&mut run, vec![]);
+    let below = task(&mut run, vec![field("parent_id", Value::link(above))]);
+    write(&mut run, "project.task", above, vec![field("active", Value::Boolean(false))]);
+    assert_eq!(read(&mut run, "project.task", below, "active"), Value::Boolean(true));
+    write(&mut run, "project.task", above, vec![field("active", Value::Boolean(true))]);
+    ask(&mut run, method("project.task", &[above], "action_archive", json!({})));
+    assert_eq!(read(&mut run, "project.task", below, "active"), Value::Boolean(false));
+}
+
+#[test]
+fn activities_of_a_type_are_done_moved_and_dropped_together() {
+    const TODO: &str = "mail.mail_activity_data_todo";
+    let database = demo();
+    let mut run = session(&database);
+    let lead = create(&mut run, "crm.lead", vec![text("name", "Desks")]);
+    let schedule = |run: &mut Session, user: Id| {
+        let arguments = json!({ "act_type_xmlid": TODO, "user_id": user, "date_deadline": "2026-11-25 10:00:00" });
+        ask(run, method("crm.lead", &[lead], "activity_schedule", arguments));
+        let domain = format!("[('res_model', '=', 'crm.lead'), ('res_id', '=', {lead}), ('user_id', '=', {user})]");
+        search(run, "mail.activity", &domain)[0]
+    };
+    let (mine, sams) = (schedule(&mut run, ADMIN), schedule(&mut run, SAM));
+    assert_eq!(read(&mut run, "mail.activity", mine, "date_deadline"), Value::Date("2026-11-25".to_owned()));
+    let moved = json!({ "act_type_xmlids": [TODO], "user_id": SAM, "date_deadline": "2026-12-01" });
+    ask(&mut run, method("crm.lead", &[lead], "activity_reschedule", moved));
+    assert_eq!(read(&mut run, "mail.activity", sams, "date_deadline"), Value::Date("2026-12-01".to_owned()));
+    assert_eq!(read(&mut run, "mail.activity", mine, "date_deadline"), Value::Date("2026-11-25".to_owned()));
+    let done = json!({ "act_type_xmlids": [TODO], "user_id": ADMIN, "feedback": "Called." });
+    ask(&mut run, method("crm.lead", &[lead], "activity_feedback", done));
+    assert_eq!(read(&mut run, "mail.activity", mine, "active"), Value::Boolean(false));
+    ask(&mut run, method("crm.lead", &[lead], "activity_unlink", json!({ "act_type_xmlids": [TODO] })));
+    assert!(search(&mut run, "mail.activity", &format!("[('id', '=', {sams})]")).is_empty());
+    let gone = Call::Unlink { model: "mail.activity".to_owned(), ids: vec![sams] };
+    assert_eq!(refused(&mut run, gone).code, "missing-record");
+}
+
+#[test]
+fn whoever_reads_a_record_may_follow_it_and_nobody_else_is_made_to() {
+    let database = demo();
+    let mut run = session(&database);
+    let lead = search(&mut run, "crm.lead", "[('name', '=', 'Need twenty desks')]")[0];
+    let partner = |run: &mut Session, user: Id| match read(run, "res.users", user, "partner_id") {
+        Value::Many2one(partner) => partner.id,
+        other => panic!("no partner: {other:?}"),
+    };
+    let (me, other) = (partner(&mut run, READER), partner(&mut run, SAM));
+    let follow = |partners: &[Id]| method("crm.lead", &[lead], "message_subscribe", json!({ "partner_ids": partners }));
+    let mut reader = Session::new(&database, env(&database, READER)).unwrap();
+    assert_eq!(refused(&mut reader, follow(&[other])).kind, ErrorKind::AccessDenied);
+    ask(&mut reader, follow(&[me]));
+    // Who is not there is passed over.
+    ask(&mut run, follow(&[4711]));
+}

@@ -270,6 +270,7 @@ impl Step<'_> {
         let names: &[&str] = match method.as_str() {
             "activity_schedule" => &["act_type_xmlid", "date_deadline", "summary", "note"],
             "message_subscribe" | "message_unsubscribe" => &["partner_ids"],
+            "activity_feedback" | "activity_unlink" | "activity_reschedule" => &["act_type_xmlids"],
             "action_feedback" => &["feedback"],
             _ => &[],
         };
@@ -284,7 +285,7 @@ impl Step<'_> {
         let (of, ids) = match (method.as_str(), &result) {
             ("message_post", Json::Number(_)) => ("mail.message", vec![result.clone()]),
             ("_message_log", Json::Array(ids)) => ("mail.message", ids.clone()),
-            ("activity_schedule", Json::Array(ids)) => ("mail.activity", ids.clone()),
+            ("activity_schedule" | "activity_reschedule", Json::Array(ids)) => ("mail.activity", ids.clone()),
             _ => return Ok(result),
         };
         let created: Vec<Id> = ids.iter().filter_map(Json::as_u64).filter_map(|id| Id::try_from(id).ok()).collect();

@@ -109,8 +109,12 @@ fn wasi(name: &str) -> Option<Result<ImportStatus, String>> {
 
 /// Judges an import of the contract by its types. Names of older versions of it lead to the same interfaces.
 fn contract(name: &str, types: TypesRef<'_>, world: &World) -> Option<Result<ImportStatus, String>> {
-    let (interface, version) = split(name);
-    compared(name, world.answers(interface, version?)?, types, world)
+    let known = match split(name) {
+        (interface, Some(version)) => world.answers(interface, version)?,
+        // A type that the world takes out of an interface.
+        (_, None) => name,
+    };
+    compared(name, known, types, world)
 }
 
 /// Compares what is imported under one name with what the world has under another: the same interface, in another version.

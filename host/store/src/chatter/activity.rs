@@ -33,7 +33,6 @@ impl Writer<'_> {
     /// `no-chatter`, `missing-record`, `bad-date`.
     pub fn schedule(&mut self, model: &str, id: Id, activity: NewActivity) -> Result<Id, Error> {
         self.atomically(|writer| {
-            let described = writer.schema().model(model)?;
             writer.require_chatter(model, id)?;
             let kind = activity.kind;
             if let Some(user) = activity.user {
@@ -46,11 +45,6 @@ impl Writer<'_> {
                 }
                 summary => text(summary),
             };
-            let title = match &summary {
-                Cell::Text(summary) => summary.clone(),
-                _ => writer.name_of("mail.activity.type", kind)?,
-            };
-            let day = deadline.clone();
             let scheduled = writer.add_record(
                 "mail.activity",
                 vec![
@@ -64,21 +58,63 @@ impl Writer<'_> {
                     ("active", Cell::Integer(1)),
                 ],
             )?;
-            if let Some(user) = activity.user {
-                let partner = writer.cell("res.users", "partner_id", user)?;
-                let partner = partner.as_ref().and_then(values::as_id);
-                if let Some(partner) = partner.filter(|_| user != writer.env.user) {
-                    let name = writer.name_of(model, id)?;
-                    let what = format!(
-                        "{}: you have something to do by {day} on {name}.",
-                        writer.name_of("mail.activity.type", kind)?
-                    );
-                    writer.notify(described, id, partner, format!("\"{name}: {title}\" assigned to you"), &what)?;
-                }
-                writer.subscribe(described, id, &partner.into_iter().collect::<Vec<_>>())?;
-            }
+            writer.entrust(scheduled)?;
             Ok(scheduled)
         })
+    }
+
+    /// Whoever an activity is for is told of it, unless they did it themselves, and follows the record.
+    fn entrust(&mut self, activity: Id) -> Result<(), Error> {
+        let (Some(user), Some(target)) = (self.id_of(activity, "user_id")?, self.id_of(activity, "res_id")?) else {
+            return Ok(());
+        };
+        let words = |field: &str| -> Result<String, Error> {
+            Ok(match self.cell("mail.activity", field, activity)? {
+                Some(Cell::Text(text)) => text,
+                _ => String::new(),
+            })
+        };
+        let Some(described) = self.schema().models.get(&words("res_model")?).filter(|model| model.chatter) else {
+            return Ok(());
+        };
+        let partner = self.cell("res.users", "partner_id", user)?.as_ref().and_then(values::as_id);
+        if let Some(partner) = partner.filter(|_| user != self.env.user) {
+            let kind = match self.id_of(activity, "activity_type_id")? {
+                Some(kind) => self.name_of("mail.activity.type", kind)?,
+                None => String::new(),
+            };
+            let name = self.name_of(&described.name, target)?;
+            let what = format!("{kind}: you have something to do by {} on {name}.", words("date_deadline")?);
+            let title = match words("summary")? {
+                summary if summary.is_empty() => kind,
+                summary => summary,
+            };
+            self.notify(described, target, partner, format!("\"{name}: {title}\" assigned to you"), &what)?;
+        }
+        self.subscribe(described, target, &partner.into_iter().collect::<Vec<_>>())
+    }
+
+    fn id_of(&self, activity: Id, field: &str) -> Result<Option<Id>, Error> {
+        Ok(self.cell("mail.activity", field, activity)?.as_ref().and_then(values::as_id))
+    }
+
+    /// Who activities are for; empty for records of other models.
+    pub(crate) fn entrusted_to(&self, model: &Model, ids: &[Id]) -> Result<Vec<Option<Id>>, Error> {
+        match model.name.as_str() {
+            "mail.activity" => ids.iter().map(|id| self.id_of(*id, "user_id")).collect(),
+            _ => Ok(Vec::new()),
+        }
+    }
+
+    /// Entrusts activities to whoever they are for now, and were not for before.
+    pub(crate) fn hand_over(&mut self, model: &Model, ids: &[Id], before: &[Option<Id>]) -> Result<(), Error> {
+        let now = self.entrusted_to(model, ids)?;
+        for ((id, now), before) in ids.iter().zip(now).zip(before) {
+            if now != *before {
+                self.entrust(*id)?;
+            }
+        }
+        Ok(())
     }
 
     /// Marks activities as done: each posts a message and is archived. Returns the last message.

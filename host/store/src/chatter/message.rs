@@ -369,10 +369,14 @@ impl<'a> Writer<'a> {
     /// What new records' chatter begins with: their creator follows, so does whoever was made responsible, and a note
     /// says that the record was made. `given`: what the caller gave for each.
     fn greet(&mut self, model: &Model, ids: &[Id], given: &[Values]) -> Result<(), Error> {
+        /// Whoever makes one of these does not follow it.
+        const NOT_FOLLOWED: [&str; 2] = ["crm.team", "project.project"];
         if !model.chatter || self.options.silent || !self.schema().models.contains_key("mail.message") {
             return Ok(());
         }
-        if !self.options.no_subscription
+        // A task is followed whatever the context says.
+        if (!self.options.no_subscription || model.name == "project.task")
+            && !NOT_FOLLOWED.contains(&model.name.as_str())
             && self.schema().models.contains_key("mail.followers")
             && self.is_active_internal_user()?
             && let Some(creator) = self.user_partner()?

@@ -87,7 +87,7 @@ impl Writer<'_> {
     }
 
     /// Adds pairs to a many2many field of a record that has none yet.
-    fn add_pairs(&mut self, model: &str, field: &str, id: Id, others: &[Id]) -> Result<(), Error> {
+    pub(crate) fn add_pairs(&mut self, model: &str, field: &str, id: Id, others: &[Id]) -> Result<(), Error> {
         self.add_all_pairs(model, field, &[id], others)
     }
 

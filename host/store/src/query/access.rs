@@ -23,6 +23,10 @@ struct UserAccess<'a> {
 }
 
 impl resolve::Access for UserAccess<'_> {
+    fn check_model(&self, model: &str) -> Result<(), Error> {
+        rights::check_model(self.env, model, Operation::Read)
+    }
+
     fn read_rules(&self, context: &resolve::Context<'_>, model: &str) -> Result<Filter, Error> {
         rights::check_model(self.env, model, Operation::Read)?;
         let (filter, settled) = rights::read_filter(self.env, model, || {

@@ -203,6 +203,8 @@ pub fn rule_domain(conn: &Connection, env: &Env, model: &str, operation: Operati
     }
     let mut of_groups = Vec::new();
     for (rule, read) in rules(env, model, operation) {
+        // Whether or not this one asks for the companies.
+        env.allowed_companies()?;
         let domain = rule.domain_of(read, conn, env)?;
         if rule.is_global() { all.push(domain) } else { of_groups.push(domain) }
     }

@@ -50,6 +50,21 @@ impl Writer<'_> {
         Ok(())
     }
 
+    /// Fails when nothing is given for a required field that is computed where nothing is said of it.
+    pub(super) fn check_not_emptied(&self, model: &Model, row: &Row, given: &Values) -> Result<(), Error> {
+        let emptied = given.keys().find(|name| {
+            let required = model.fields.get(*name).is_some_and(|field| field.required && field.computed);
+            required && row.get(*name) == Some(&Cell::Null)
+        });
+        match emptied {
+            None => Ok(()),
+            Some(name) => {
+                let message = format!("`{name}` of {} is required and has no value", model.name);
+                Err(Error::rejected("required", message).with_field(name))
+            }
+        }
+    }
+
     /// Fails when another record has the same values in the fields of a unique constraint. Asked before the row is
     /// written: the index behind the constraint knows no words. Unset values are never the same.
     pub(super) fn check_unique(&self, model: &Model, id: Id, row: &Row<'_>) -> Result<(), Error> {

@@ -24,6 +24,7 @@ impl<'a> Writer<'a> {
             }
             writer.insert_rows(described, &put_off.unwrap_or_default())?;
             writer.greet_or_put_off(described, &ids, given, stale)?;
+            writer.hand_over(described, &ids, &vec![None; ids.len()])?;
             for id in &ids {
                 writer.finish_creation(described, *id)?;
             }
@@ -71,6 +72,7 @@ impl<'a> Writer<'a> {
             }
             row.insert(name, cell);
         }
+        self.check_not_emptied(model, &row, &given)?;
         self.round_money(model, &mut row, None)?;
         self.add_log_columns(model, &mut row, true);
         self.add_new_columns(model, &mut row)?;

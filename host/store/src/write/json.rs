@@ -50,14 +50,21 @@ pub fn input(schema: &Schema, model: &Model, name: &str, field: &Field, json: &J
     let value = match field.kind {
         // Odoo's cleaner gives up on what is no text, with these words.
         FieldKind::Html if !json.is_string() && !is_falsy(json) => Value::text("<p>Unknown error when sanitizing</p>"),
+        FieldKind::Char | FieldKind::Text if json.as_str().is_some_and(|text| text.contains('\0')) => {
+            return Err(refuse("a text with a zero byte"));
+        }
         FieldKind::Char | FieldKind::Text | FieldKind::Html => Value::Text(python_text(json)),
         FieldKind::Integer => Value::Integer(integer(json).ok_or_else(|| refuse("not an integer"))?),
         FieldKind::Float | FieldKind::Monetary => Value::Number(float(json).ok_or_else(|| refuse("not a number"))?),
         FieldKind::Boolean => Value::Boolean(!is_falsy(json)),
         _ if json.as_str() == Some("") && field.kind != FieldKind::Reference => Value::Unset,
-        FieldKind::Date | FieldKind::Datetime | FieldKind::Selection | FieldKind::Many2one if is_falsy(json) => {
+        FieldKind::Selection if json.is_array() || json.is_object() => return Err(refuse("no such choice")),
+        FieldKind::Date | FieldKind::Datetime | FieldKind::Selection | FieldKind::Many2one | FieldKind::Binary
+            if is_falsy(json) =>
+        {
             Value::Unset
         }
+        FieldKind::Reference if is_falsy(json) && !json.is_string() => Value::Unset,
         FieldKind::Date => {
             Value::Date(date(json.as_str().ok_or_else(|| refuse("not a date"))?).ok_or_else(|| refuse("not a date"))?)
         }
@@ -94,8 +101,8 @@ fn commands(schema: &Schema, model: &Model, name: &str, field: &Field, json: &Js
         Some(Json::Object(map)) => values(schema, related, map),
         _ => Err(refuse()),
     };
-    let id_of = |json: Option<&Json>| json.and_then(Json::as_u64).and_then(|id| Id::try_from(id).ok());
-    if !items.is_empty() && items.iter().all(Json::is_number) {
+    let id_of = |json: Option<&Json>| json.and_then(whole).and_then(|id| Id::try_from(id).ok());
+    if !items.is_empty() && items.iter().all(|item| item.is_number() || item.is_string()) {
         let ids: Option<Vec<Id>> = items.iter().map(|item| id_of(Some(item))).collect();
         return Ok(vec![Command::Replace(ids.ok_or_else(refuse)?)]);
     }
@@ -214,6 +221,9 @@ fn integer(json: &Json) -> Option<i32> {
             None => number.as_f64().filter(|n| n.abs() < 1e18)? as i64,
         },
         Json::String(text) if text.is_empty() => 0,
+        // Python's `value or 0`.
+        Json::Array(items) if items.is_empty() => 0,
+        Json::Object(entries) if entries.is_empty() => 0,
         Json::String(text) => text.trim().replace('_', "").parse().ok()?,
         _ => return None,
     };
@@ -225,6 +235,8 @@ fn float(json: &Json) -> Option<f64> {
         Json::Bool(flag) => Some(f64::from(u8::from(*flag))),
         Json::Number(number) => number.as_f64(),
         Json::String(text) if text.is_empty() => Some(0.0),
+        Json::Array(items) if items.is_empty() => Some(0.0),
+        Json::Object(entries) if entries.is_empty() => Some(0.0),
         Json::String(text) => text.trim().parse().ok(),
         _ => None,
     }
@@ -234,7 +246,9 @@ fn float(json: &Json) -> Option<f64> {
 fn whole(json: &Json) -> Option<u64> {
     #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "the range is checked before")]
     let cut = |number: &f64| (number.fract() == 0.0 && (0.0..1e9).contains(number)).then_some(*number as u64);
-    json.as_u64().or_else(|| json.as_f64().as_ref().and_then(cut))
+    // The database behind Odoo reads ids that are texts.
+    let text = || json.as_str().and_then(|text| text.trim().parse().ok());
+    json.as_u64().or_else(|| json.as_f64().as_ref().and_then(cut)).or_else(text)
 }
 
 /// The first ten characters as a date.
@@ -255,8 +269,16 @@ fn datetime(text: &str) -> Option<String> {
     let time = if text.chars().count() == 10 {
         jiff::civil::Date::strptime("%Y-%m-%d", text).ok()?.at(0, 0, 0, 0)
     } else {
-        let formats = ["%Y-%m-%d %H:%M:%S", "%Y-%m-%d %H:%M"];
-        formats.iter().find_map(|format| jiff::civil::DateTime::strptime(format, text).ok())?
+        // Odoo cuts its format to the length of the text: hours, minutes and seconds have two digits each.
+        let (day, clock) = text.split_at_checked(11).filter(|(day, _)| day.ends_with(' '))?;
+        let missing = match clock.len() {
+            2 => ":00:00",
+            5 => ":00",
+            8 if !clock.ends_with(":60") => "",
+            _ => return None,
+        };
+        let day = jiff::civil::Date::strptime("%Y-%m-%d", day.trim_end()).ok()?;
+        day.to_datetime(jiff::civil::Time::strptime("%H:%M:%S", format!("{clock}{missing}")).ok()?)
     };
     (time.year() > 0).then(|| time.strftime("%Y-%m-%dT%H:%M:%SZ").to_string())
 }

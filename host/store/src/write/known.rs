@@ -21,6 +21,9 @@ use crate::db::fault;
 /// What else is soon asked of a contact or task that a new record takes values over from.
 const ASKED_SOON: &str = "company_id";
 
+/// States of tasks that are over.
+const CLOSED: [&str; 2] = ["1_done", "1_canceled"];
+
 /// What people call a product by besides its name.
 const REFERENCE: &str = "default_code";
 
@@ -68,6 +71,12 @@ impl<'a> Writer<'a> {
                 {
                     preset(model, given, "contact_name", || Value::Text(name));
                 }
+                if !given.contains_key("name") {
+                    let partner = linked(given, "partner_id");
+                    let name = partner.map(|partner| self.text("res.partner", "name", partner)).transpose()?.flatten();
+                    let name = name.map_or(Value::Unset, |name| Value::Text(format!("{name}'s opportunity")));
+                    given.insert("name".to_owned(), Input::Value(name));
+                }
                 self.add_lead_company(model, given)?;
                 for dated in ["date_last_stage_update", "date_open"] {
                     if dated == "date_last_stage_update"
@@ -78,6 +87,12 @@ impl<'a> Writer<'a> {
                 }
             }
             "sale.order" => {
+                if let Some(company) = linked(given, "company_id")
+                    && let Some(currency) = self.cell("res.company", "currency_id", company)?
+                {
+                    let currency = values::as_id(&currency);
+                    preset(model, given, "currency_id", || currency.map_or(Value::Unset, Value::link));
+                }
                 for address in ["partner_invoice_id", "partner_shipping_id"] {
                     if let Some(partner) = given_value(given, "partner_id").cloned() {
                         preset(model, given, address, || partner);
@@ -97,6 +112,7 @@ impl<'a> Writer<'a> {
                     let now = self.now_value();
                     preset(model, given, "date_assign", || now);
                 }
+                self.add_assignee(model, given)?;
             }
             "sale.order.line" => {
                 if let Some(product) = linked(given, "product_id") {
@@ -105,6 +121,22 @@ impl<'a> Writer<'a> {
                 preset(model, given, "price_unit", || Value::Number(0.0));
             }
             _ => {}
+        }
+        Ok(())
+    }
+
+    /// A task is for whoever makes it, if nobody is named, and it does not come with its project.
+    fn add_assignee(&self, model: &Model, given: &mut Values) -> Result<(), Error> {
+        if !model.fields.contains_key("user_ids") || given.contains_key("user_ids") {
+            return Ok(());
+        }
+        let project = match linked(given, "parent_id").filter(|_| model.has_column("project_id")) {
+            Some(parent) => self.cell(&model.name, "project_id", parent)?.as_ref().and_then(values::as_id),
+            None => linked(&self.options.defaults, "project_id"),
+        };
+        if project.is_none() {
+            let me = Input::Commands(vec![Command::Replace(vec![self.env.user])]);
+            given.insert("user_ids".to_owned(), me);
         }
         Ok(())
     }
@@ -223,7 +255,10 @@ impl<'a> Writer<'a> {
                 self.tell_contact(model, id, changed)
             }
             ("sale.order.line", _) => self.finish_line(model, id),
-            ("project.task", _) => self.finish_task(model, id, given),
+            ("project.task", changed) => {
+                let moved = changed.is_some_and(|changed| changed.iter().any(|name| name == "stage_id"));
+                self.finish_task(model, id, given, moved)
+            }
             _ => Ok(()),
         }
     }
@@ -233,6 +268,7 @@ impl<'a> Writer<'a> {
         if model.name != "crm.lead" {
             return Ok(());
         }
+        check_probability(as_number(row.get("probability")))?;
         let status = self.won_status(row)?;
         let mut cells = vec![
             ("won_status", Cell::Text(status.to_owned())),
@@ -497,6 +533,14 @@ impl<'a> Writer<'a> {
         }
         let columns: Vec<&str> = COUNT.into_iter().filter(|name| model.has_column(name)).collect();
         let row = self.row_of(&model.name, &columns, id)?.unwrap_or_default();
+        if changed("probability") {
+            let probability = as_number(row.get("probability"));
+            check_probability(probability)?;
+            if probability < 100.0 && self.is_won(row.get("stage_id"))? {
+                let message = "a lead in a won stage is won: its probability is 100 %; move it to another stage first";
+                return Err(Error::rejected("won", message).with_field("probability"));
+            }
+        }
         let mut cells = vec![("won_status", Cell::Text(self.won_status(&row)?.to_owned()))];
         if given.contains_key("email_from") || changed("email_from") {
             cells.push(("email_normalized", normalized(row.get("email_from"))));
@@ -516,6 +560,12 @@ impl<'a> Writer<'a> {
             "crm.lead" => {
                 self.add_contact_columns(model, row)?;
                 self.add_lead_columns(model, id, row)
+            }
+            "res.country" => {
+                if let Some(Cell::Text(code)) = row.get_mut("code") {
+                    *code = code.to_uppercase();
+                }
+                Ok(())
             }
             "res.partner" => {
                 if let Some(Cell::Text(website)) = row.get_mut("website") {
@@ -589,11 +639,19 @@ impl<'a> Writer<'a> {
     }
 
     /// A task that moves to a folded stage ends; one that comes back is open again.
-    fn finish_task(&mut self, model: &Model, id: Id, given: &Values) -> Result<(), Error> {
+    fn finish_task(&mut self, model: &Model, id: Id, given: &Values, moved: bool) -> Result<(), Error> {
         let Some(stage) = linked(given, "stage_id") else { return Ok(()) };
         let folded = matches!(self.cell("project.task.type", "fold", stage)?, Some(Cell::Integer(1)));
         let end = if folded { Cell::Text(self.now()) } else { Cell::Null };
-        self.set(model, id, vec![("date_end", end)])
+        let mut cells = vec![("date_end", end)];
+        // What was asked or waited for is begun anew in another stage; what is closed stays so.
+        if moved
+            && !given.contains_key("state")
+            && matches!(self.text(&model.name, "state", id)?.as_deref(), Some(state) if !CLOSED.contains(&state))
+        {
+            cells.push(("state", Cell::Text("01_in_progress".to_owned())));
+        }
+        self.set(model, id, cells)
     }
 
     fn product_name(&self, product: &Model, id: Id) -> Result<String, Error> {
@@ -607,6 +665,15 @@ impl<'a> Writer<'a> {
             _ => name,
         })
     }
+}
+
+/// The chance of a deal is between nothing and everything.
+fn check_probability(probability: f64) -> Result<(), Error> {
+    if (0.0..=100.0).contains(&probability) {
+        return Ok(());
+    }
+    let message = format!("the probability of a lead is between 0 and 100, not {probability}");
+    Err(Error::rejected("check", message).with_field("probability"))
 }
 
 /// Whether a list of users, or commands for one, has anybody in it.

@@ -165,6 +165,8 @@ pub struct Writer<'a> {
     trusted: bool,
     /// A product that is being made brings its template: the template needs no variant of its own.
     variant_at_hand: bool,
+    /// Records are archived, or brought back, by the button for it.
+    pub(crate) by_button: bool,
     /// Stored fields that depend on others; built when the first is needed.
     triggers: Option<std::rc::Rc<compute::Triggers<'a>>>,
     pub(crate) memo: RefCell<memo::Memo>,
@@ -198,6 +200,7 @@ impl<'a> Writer<'a> {
             depth: 0,
             trusted: false,
             variant_at_hand: false,
+            by_button: false,
             triggers: None,
             memo: RefCell::default(),
             statements: RefCell::default(),

@@ -84,8 +84,11 @@ impl Writer<'_> {
             match command {
                 Command::Link(other) => drop(after.insert(other)),
                 Command::Unlink(other) => drop(after.shift_remove(&other)),
-                Command::Clear => after.clear(),
-                Command::Replace(others) => after = others.into_iter().collect(),
+                Command::Clear => after = self.unseen(related, &after)?,
+                Command::Replace(others) => {
+                    let unseen = self.unseen(related, &after)?;
+                    after = others.into_iter().chain(unseen).collect();
+                }
                 Command::Create(values) => after.extend(self.create_many(&related.name, vec![values])?),
                 Command::Update(other, values) => self.write_many(&related.name, &[other], values)?,
                 Command::Delete(other) => {
@@ -117,6 +120,25 @@ impl Writer<'_> {
             self.conn.prepare_cached(&sql).map_err(fault)?.execute([id, other]).map_err(fault)?;
         }
         self.modified(&model.name, id, &[name])
+    }
+
+    /// Linked records that are archived, which a new list of those that are seen says nothing of.
+    fn unseen(&self, related: &Model, linked: &IndexSet<Id>) -> Result<IndexSet<Id>, Error> {
+        // Lists of users show everybody.
+        let Some(active) =
+            related.active_name.as_deref().filter(|active| related.has_column(active) && related.name != "res.users")
+        else {
+            return Ok(IndexSet::new());
+        };
+        let mut unseen = IndexSet::new();
+        if self.env.active_test {
+            for id in linked {
+                if matches!(self.cell(&related.name, active, *id)?, Some(Cell::Integer(0))) {
+                    unseen.insert(*id);
+                }
+            }
+        }
+        Ok(unseen)
     }
 
     fn relate_one2many(
@@ -211,30 +233,15 @@ impl Writer<'_> {
         }
     }
 
-    /// Fails when a many2one or reference value names a record that does not exist. A reference to one is emptied.
+    /// Fails when a many2one names a record that does not exist. A reference may.
     pub(super) fn check_link(&self, model: &Model, name: &str, field: &Field, cell: Cell) -> Result<Cell, Error> {
-        match field.kind {
-            FieldKind::Many2one => {
-                let target = field.relation.as_deref().unwrap_or_default();
-                let Some(id) = values::as_id(&cell) else { return Ok(cell) };
-                // A relation to a model that is not here cannot be checked.
-                if self.schema().models.contains_key(target) && !self.exists(target, id)? {
-                    let message = format!("`{name}` of `{}` refers to {target} {id}, which does not exist", model.name);
-                    return Err(Error::not_found("missing-record", message).with_field(name));
-                }
-                Ok(cell)
-            }
-            FieldKind::Reference => {
-                let Cell::Text(text) = &cell else { return Ok(cell) };
-                let exists = match values::parse_reference(text) {
-                    Some(target) => {
-                        self.schema().models.contains_key(&target.model) && self.exists(&target.model, target.id)?
-                    }
-                    None => false,
-                };
-                Ok(if exists { cell } else { Cell::Null })
-            }
-            _ => Ok(cell),
+        let Some(id) = values::as_id(&cell).filter(|_| field.kind == FieldKind::Many2one) else { return Ok(cell) };
+        let target = field.relation.as_deref().unwrap_or_default();
+        // A relation to a model that is not here cannot be checked.
+        if self.schema().models.contains_key(target) && !self.exists(target, id)? {
+            let message = format!("`{name}` of `{}` refers to {target} {id}, which does not exist", model.name);
+            return Err(Error::not_found("missing-record", message).with_field(name));
         }
+        Ok(cell)
     }
 }

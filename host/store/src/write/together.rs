@@ -16,8 +16,10 @@ impl Writer<'_> {
         let active = matches!(self.cell(&model.name, "active", id)?, Some(Cell::Integer(1)));
         match model.name.as_str() {
             "product.template" => self.set_active_below("product.product", "product_tmpl_id", id, active),
-            "product.product" => self.archive_template(id, active),
             "project.project" => self.set_active_below("project.task", "project_id", id, active),
+            // What follows goes with the button that archives, not with the field.
+            _ if !self.by_button => Ok(()),
+            "product.product" => self.archive_template(id, active),
             "project.task" if !active => self.set_active_below("project.task", "parent_id", id, false),
             // Nobody will do what a user who left was to do.
             "res.users" if !active => {
@@ -41,8 +43,12 @@ impl Writer<'_> {
             "project.task" => {
                 let mut at = 0;
                 while let Some(id) = all.get(at).copied() {
-                    let below = self.below("project.task", "parent_id", id)?;
-                    all.extend(below.into_iter().filter(|task| !ids.contains(task)));
+                    for task in self.below("project.task", "parent_id", id)? {
+                        let archived = matches!(self.cell("project.task", "active", task)?, Some(Cell::Integer(0)));
+                        if !archived && !ids.contains(&task) {
+                            all.push(task);
+                        }
+                    }
                     at += 1;
                 }
                 all.sort_unstable();

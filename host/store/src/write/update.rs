@@ -20,10 +20,12 @@ impl<'a> Writer<'a> {
             let trusted = rights::is_own_preference(writer.env, model, ids, names, Operation::Write);
             let before = writer.trusted;
             let assigned = if given.contains_key("user_ids") { writer.assigned(described, ids)? } else { Vec::new() };
+            let holders = writer.entrusted_to(described, ids)?;
             writer.trusted |= trusted;
             let done = writer.write_checked(described, ids, &given);
             writer.trusted = before;
             done?;
+            writer.hand_over(described, ids, &holders)?;
             writer.follow(described, ids, &given)?;
             writer.follow_tasks(described, ids, &given, &assigned)
         })
@@ -84,6 +86,7 @@ impl<'a> Writer<'a> {
                 row.insert(name.clone(), self.column(model, name, field, input)?);
             }
         }
+        self.check_not_emptied(model, &row, given)?;
         self.round_money(model, &mut row, Some(id))?;
         self.add_known_columns(model, id, &mut row)?;
         let changed = self.update_row(model, id, row, given)?;
@@ -193,7 +196,7 @@ impl<'a> Writer<'a> {
     }
 
     /// Fails when the user may not do this to the model, or to one of the records.
-    pub(super) fn check_operation(&self, model: &Model, operation: Operation, ids: &[Id]) -> Result<(), Error> {
+    pub(crate) fn check_operation(&self, model: &Model, operation: Operation, ids: &[Id]) -> Result<(), Error> {
         if self.env.superuser || self.trusted {
             return Ok(());
         }

@@ -21,6 +21,9 @@ use crate::{
 /// Who sees the followers of a record.
 const INTERNAL: [&str; 1] = ["base.group_user"];
 
+/// The partners that follow a record.
+pub(super) const FOLLOWING: &str = "message_partner_ids";
+
 /// Fields of models that have messages.
 static OF_MESSAGES: LazyLock<IndexMap<&str, Field>> = LazyLock::new(|| {
     fields(&[
@@ -28,10 +31,7 @@ static OF_MESSAGES: LazyLock<IndexMap<&str, Field>> = LazyLock::new(|| {
             "message_follower_ids",
             json!({"type": "one2many", "relation": "mail.followers", "relation_field": "res_id", "groups": INTERNAL}),
         ),
-        (
-            "message_partner_ids",
-            json!({"type": "many2many", "relation": "res.partner", "store": false, "groups": INTERNAL}),
-        ),
+        (FOLLOWING, json!({"type": "many2many", "relation": "res.partner", "store": false, "groups": INTERNAL})),
         ("message_is_follower", json!({"type": "boolean", "store": false})),
         ("has_message", json!({"type": "boolean", "store": false})),
     ])
@@ -80,7 +80,7 @@ pub(super) fn resolve<'a>(context: &Context<'a>, model: &'a Model, leaf: &Leaf<'
         other => other.clone(),
     };
     let node = match leaf.name.as_str() {
-        "message_partner_ids" => some(context, model, "message_follower_ids", "partner_id", positive)?,
+        FOLLOWING => some(context, model, "message_follower_ids", "partner_id", positive)?,
         "message_is_follower" => {
             let user = Literal::Integer(i64::from(context.user));
             let me = Domain::condition("partner_id.user_ids", Operator::In, Literal::List(vec![user]));

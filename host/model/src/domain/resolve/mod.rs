@@ -32,6 +32,12 @@ use crate::{
 
 /// What the user may see. Asked only when the user is no superuser.
 pub trait Access {
+    /// Refuses a model that the user may not read at all.
+    ///
+    /// # Errors
+    /// `access-denied`
+    fn check_model(&self, model: &str) -> Result<(), Error>;
+
     /// The record rules for reading a model, combined; resolved by [`rules`].
     ///
     /// # Errors
@@ -114,7 +120,9 @@ pub fn utc_clock(now: jiff::Timestamp) -> Clock {
 /// `bad-domain`, `unknown-field`, `wrong-type`, `bad-date`: the domain is wrong. `access-denied`: the user may not.
 pub fn search(context: &Context<'_>, model: &str, domain: &Domain) -> Result<Filter, Error> {
     let model = context.model(model)?;
-    let rules = rules_of(context, model)?;
+    if let Some(access) = context.access {
+        access.check_model(&model.name)?;
+    }
     let active = match active_field(context, model) {
         Some(active) if context.active_test && !domain.mentions(active) => {
             Domain::condition(active, super::Operator::Equal, Literal::Bool(true))
@@ -122,6 +130,10 @@ pub fn search(context: &Context<'_>, model: &str, domain: &Domain) -> Result<Fil
         _ => Domain::Always,
     };
     let node = normal::normalise(context, model, &Domain::and([domain.clone(), active]))?;
+    if matches!(node, Node::Never) {
+        return Ok(Filter::Never);
+    }
+    let rules = rules_of(context, model)?;
     let filter = relations::resolve(context, model, &node)?;
     Ok(Filter::and([filter, rules]))
 }

@@ -339,7 +339,8 @@ fn compare<'a>(
         FieldKind::Boolean => Err(wrong_type(target.name, "a boolean cannot be above or below a value")),
         FieldKind::Binary => Ok(Node::Always),
         FieldKind::Date => match value {
-            Literal::List(items) if items.is_empty() => Ok(Node::Never),
+            // Nothing is above or below it, but what is not so is unset.
+            Literal::List(items) if items.is_empty() => Ok(target.leaf(Test::Compare(order, value.clone()))),
             value if value.is_unset() => Ok(Node::Never),
             value => {
                 let date = date_value(context, target.name, value)?;

@@ -1,6 +1,8 @@
 //! Second pass, part two: relations are followed, with the record rules and archived records of the other side.
 
-use super::{Context, Leaf, Node, Place, Test, active_field, find, names, normal, rules_of, typed, wrong_type};
+use super::{
+    Context, Leaf, Node, Place, Test, active_field, chatter, find, names, normal, rules_of, typed, wrong_type,
+};
 use crate::{
     domain::{
         Domain, Literal, Operator,
@@ -52,10 +54,11 @@ fn own_field<'a>(context: &Context<'a>, model: &'a Model, leaf: &Leaf<'a>, field
         access.check_field(model, &leaf.name, field)?;
     }
     if !field.store {
-        if let Some(path) = &field.related {
-            return related_field(context, model, leaf, path);
-        }
-        return names::computed(context, model, leaf);
+        return match &field.related {
+            // Followers are searched with the rights of a superuser, and nobody follows as nobody.
+            Some(path) if leaf.name != chatter::FOLLOWING => related_field(context, model, leaf, path),
+            _ => names::computed(context, model, leaf),
+        };
     }
     match &leaf.test {
         Test::Any { sub, negated, bypass } => any(context, model, leaf, field, sub, *negated, *bypass),

@@ -292,6 +292,7 @@ fn compare_check(convert: &Convert<'_>, order: Inequality, value: &Literal) -> R
         Some(FieldKind::Many2one) if matches!(value, Literal::List(items) if !items.is_empty()) => {
             Err(convert.fail(value))
         }
+        Some(FieldKind::Date) if matches!(value, Literal::List(_)) => Ok(None),
         _ if value.is_unset() => Ok(None),
         _ => Ok(match convert.cell(value)? {
             Cell::Null => None,
