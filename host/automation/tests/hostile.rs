@@ -33,6 +33,10 @@ use triggerbox_store::{
 };
 use world::{ADMIN, NOW, World, block_on};
 
+/// As the program itself has it.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 static ALONE: Mutex<()> = Mutex::new(());
 
 /// What a script without a manifest is let do.

@@ -87,6 +87,8 @@ impl Compiler {
         let mut child = Command::new(&self.program)
             .args(&self.arguments)
             .env_clear()
+            // Its allocator, if it is mimalloc, reserves a GiB at once otherwise: half of the address space that it is given. In KiB.
+            .env("MIMALLOC_ARENA_RESERVE", "65536")
             .current_dir("/")
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())

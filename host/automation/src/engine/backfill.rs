@@ -195,3 +195,31 @@ impl Shared {
         Ok(Some(Batch { records: records.len(), runs, last: i64::from(*newest) }))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use triggerbox_model::domain::Domain;
+
+    use super::super::before::tests::engine;
+
+    // Shows: F090
+    #[tokio::test]
+    async fn a_call_that_others_brought_to_the_end_does_not_begin_anew() {
+        const ADMIN: u32 = 2;
+        let engine = engine(
+            "name = 'mark'\nmodel = 'crm.lead'\ntrigger = { on = 'manual' }\n[[actions]]\nscript = 'phone-format'",
+        )
+        .await;
+        let shared = &engine.inner.shared;
+        let batch = |reached: i64| {
+            let work = |conn: &rusqlite::Connection| shared.backfill(conn, "mark", &Domain::Always, reached, ADMIN);
+            engine.database().transaction(work).unwrap()
+        };
+        // Both have begun; the second one finds the end before the first one looks again.
+        let first = batch(0);
+        assert!(first.records > 1 && first.last > 0, "{first:?}");
+        assert_eq!(batch(0).records, 0);
+        assert_eq!(batch(first.last).records, 0);
+        assert_eq!(batch(0).records, first.records, "a new call");
+    }
+}

@@ -650,7 +650,7 @@ fn waits_for(trigger: &Trigger, asked: &Asked<'_>) -> bool {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use guest_artifacts::PHONE_FORMAT;
     use triggerbox_sandbox::{Pool, Sandbox, inspect::embed_manifest};
     use triggerbox_store::{commit, db::Database};
@@ -668,7 +668,7 @@ mod tests {
 
     const ADMIN: Id = 2;
 
-    async fn engine(rule: &str) -> Engine {
+    pub(in super::super) async fn engine(rule: &str) -> Engine {
         let now = "2026-11-21T10:15:00Z".parse().unwrap();
         let (database, sandbox) = (Database::demo_in_memory(now).unwrap(), Sandbox::new(&Pool::default()).unwrap());
         let engine = Engine::open(database, sandbox, Config::default(), Arc::new(TestClock::at(now))).unwrap();

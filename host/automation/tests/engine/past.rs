@@ -670,22 +670,6 @@ fn a_backfill_that_was_interrupted_goes_on_where_it_stopped() {
     assert_eq!(fill().unwrap().records, 520, "it came to its end, and begins anew");
 }
 
-// Shows: F090
-#[test]
-fn of_two_equal_backfills_at_once_each_record_is_queued_by_one() {
-    let world = World::new();
-    marked(&world);
-    let leads: Vec<Id> = (0..2).map(|_| world.lead("Chairs")).collect();
-    // The second one meets the end that the first one has yet to find.
-    let done = block_on(async {
-        let fill = || world.engine.backfill("mark", "[]", ADMIN);
-        tokio::join!(fill(), fill())
-    });
-    assert_eq!(done.0.unwrap().records + done.1.unwrap().records, leads.len());
-    assert_eq!(world.runs_of("mark").len(), leads.len());
-    assert_eq!(block_on(world.engine.backfill("mark", "[]", ADMIN)).unwrap().records, leads.len(), "a new one");
-}
-
 #[test]
 fn a_run_is_found_by_each_of_its_records() {
     let world = World::new();
