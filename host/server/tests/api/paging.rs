@@ -14,8 +14,9 @@ use crate::{
 };
 
 /// Operations that answer with a list, and why it is whole: it has an end of its own.
-const WHOLE: [(&str, &str); 10] = [
+const WHOLE: [(&str, &str); 11] = [
     ("/api/v1/limits", "a fixed table"),
+    ("/api/v1/fields/{model}", "the fields of one model"),
     ("/api/v1/settings/providers", "what is in the operator's file, and what administrators set by hand"),
     ("/api/v1/records/{model}", "has `offset` and `limit`: records have an order of their own"),
     ("/api/v1/rules/{name}/diff", "what differs between two versions"),
