@@ -1,6 +1,6 @@
 //! Every kind of value, to a record and back.
 
-use triggerbox::{FieldDefault, FieldDetails, Link, RecordRef, prelude::*};
+use triggerbox::{FieldDefault, FieldDetails, Link, OnDelete, RecordRef, prelude::*};
 
 use crate::{Report, show};
 
@@ -22,7 +22,11 @@ fn in_words(field: &FieldDetails) -> String {
         None => {}
     }
     if let Some(rule) = field.on_delete {
-        words += &format!(" {rule:?}").to_lowercase();
+        words += match rule {
+            OnDelete::SetNull => " set-null",
+            OnDelete::Restrict => " restrict",
+            OnDelete::Cascade => " cascade",
+        };
     }
     if field.copied == Some(true) {
         words += " copied";
