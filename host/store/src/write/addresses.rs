@@ -133,7 +133,7 @@ impl Writer<'_> {
 /// The named columns of a row that the model has, empty ones too.
 fn taken(model: &Model, row: &Row<'_>, names: &[&'static str]) -> Vec<(&'static str, Cell)> {
     let known = names.iter().filter(|name| model.has_column(name));
-    known.map(|name| (*name, row.get(*name).cloned().unwrap_or(Cell::Null))).collect()
+    known.map(|name| (*name, row.get(name).cloned().unwrap_or(Cell::Null))).collect()
 }
 
 /// Those of them that say something.

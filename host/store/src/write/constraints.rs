@@ -54,7 +54,7 @@ impl Writer<'_> {
     pub(super) fn check_not_emptied(&self, model: &Model, row: &Row, given: &Values) -> Result<(), Error> {
         let emptied = given.keys().find(|name| {
             let required = model.fields.get(*name).is_some_and(|field| field.required && field.computed);
-            required && row.get(*name) == Some(&Cell::Null)
+            required && row.get(name) == Some(&Cell::Null)
         });
         match emptied {
             None => Ok(()),
