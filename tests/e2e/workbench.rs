@@ -459,8 +459,7 @@ fn findings_in_sarif_follow_its_schema() {
         let results = report["runs"][0]["results"].as_array().unwrap();
         let uri = |result: &Json| result["locations"][0]["physicalLocation"]["artifactLocation"]["uri"].clone();
         let uris: BTreeSet<_> = results.iter().map(|it| uri(it).as_str().unwrap().to_owned()).collect();
-        let wanted = ["triggerbox.toml", "undescribed.wasm"].map(|name| format!("my%20scripts/%C3%A4%231%25/{name}"));
-        assert_eq!(uris, BTreeSet::from(wanted), "{path}");
+        assert_eq!(uris, BTreeSet::from(["my%20scripts/%C3%A4%231%25/undescribed.wasm".to_owned()]), "{path}");
     }
 
     let results = reports.iter().flat_map(|report| report["runs"][0]["results"].as_array().unwrap());

@@ -28,9 +28,9 @@ const METHODS: [(&str, &str, &[&str]); 28] = [
     ("*", "message_subscribe", &["partner_ids", "subtype_ids"]),
     ("*", "message_unsubscribe", &["partner_ids"]),
     ("*", "activity_schedule", ACTIVITY),
-    ("*", "activity_feedback", &["act_type_xmlids", "user_id", "feedback"]),
-    ("*", "activity_unlink", &["act_type_xmlids", "user_id"]),
-    ("*", "activity_reschedule", &["act_type_xmlids", "user_id", "date_deadline", "new_user_id"]),
+    ("*", "activity_feedback", &["act_type_xmlids", "user_id", "feedback", "only_automated"]),
+    ("*", "activity_unlink", &["act_type_xmlids", "user_id", "only_automated"]),
+    ("*", "activity_reschedule", RESCHEDULE),
     ("*", "_message_log", LOG),
     ("crm.lead", "action_set_won", &[]),
     ("crm.lead", "action_set_lost", VALUES),
@@ -66,7 +66,10 @@ const MESSAGE: &[&str] = &[
 ];
 
 /// The arguments of `_message_log`.
-const LOG: &[&str] = &["body", "body_is_html", "subject", "author_id", "email_from", "partner_ids"];
+const LOG: &[&str] = &["body", "body_is_html", "subject", "author_id", "email_from", "message_type", "partner_ids"];
+
+/// The arguments of `activity_reschedule`.
+const RESCHEDULE: &[&str] = &["act_type_xmlids", "user_id", "date_deadline", "new_user_id", "only_automated"];
 
 /// The arguments of `activity_schedule`.
 const ACTIVITY: &[&str] = &["act_type_xmlid", "activity_type_id", "summary", "note", "date_deadline", "user_id"];
@@ -125,13 +128,21 @@ pub(crate) fn check(model: &Model, method: &str, arguments_json: &str) -> Result
 fn takes_all(method: &str, known: &[&str], arguments: &Map<String, Json>) -> Result<(), Error> {
     let posts = matches!(method, "message_post" | "message_notify");
     let takes = |name: &str| known.contains(&name) || posts && OF_EMAILS.contains(&name);
-    let Some(unknown) = arguments.keys().find(|name| !takes(name)) else { return Ok(()) };
+    // One that is given as nothing is not given.
+    let said = arguments.iter().filter(|(_, value)| !is_nothing(value)).map(|(name, _)| name);
+    let Some(unknown) = said.into_iter().find(|name| !takes(name)) else { return Ok(()) };
     let hint = match nearest(unknown, known.iter().copied()) {
         _ if known.is_empty() => "; it takes none".to_owned(),
         Some(near) => format!("; did you mean `{near}`?"),
         None => format!("; it takes {}", known.join(", ")),
     };
     Err(Error::invalid("bad-arguments", format!("`{method}` has no argument `{unknown}` here{hint}")))
+}
+
+fn is_nothing(value: &Json) -> bool {
+    matches!(value, Json::Null | Json::Bool(false))
+        || value.as_str().is_some_and(str::is_empty)
+        || value.as_array().is_some_and(Vec::is_empty)
 }
 
 /// Calls a method with a JSON object of named arguments; what it answers, as JSON.
@@ -484,8 +495,10 @@ impl Call<'_> {
     fn sign(&self, writer: &mut Writer<'_>, message: Id) -> Result<(), Error> {
         let text = |name: &str| self.arguments.get(name).and_then(Json::as_str).map(str::to_owned);
         let mut row = Row::new();
-        if let Some(subject) = text("subject") {
-            row.insert("subject".to_owned(), Cell::Text(subject));
+        for name in ["subject", "message_type"] {
+            if let Some(said) = text(name) {
+                row.insert(name.to_owned(), Cell::Text(said));
+            }
         }
         let author = self.arguments.get("author_id").map(|author| author.as_u64().and_then(|id| Id::try_from(id).ok()));
         if let Some(author) = author {
