@@ -58,7 +58,7 @@ impl Names {
 /// How long browsers that came over TLS once come in no other way, in seconds: a year.
 const STRICT: &str = "max-age=31536000";
 
-/// The header of a page that renews itself.
+/// The header of what a page asks for by itself, to renew a part of it: no document that somebody reads.
 const RENEWS: &str = "x-renewal";
 
 /// The field that each form carries.
@@ -113,7 +113,8 @@ pub(super) async fn gate(State(gate): State<Gate>, request: Request, next: Next)
     let address = place(&gate.app, &request);
     let (uri, method) = (request.uri().clone(), request.method().clone());
     let secure = is_secure(&gate.app, request.headers());
-    let renews = method == Method::GET && request.headers().contains_key(RENEWS);
+    let by_itself = request.headers().contains_key(RENEWS);
+    let renews = by_itself && method == Method::GET;
     let mut visitor = None;
     let mut guest = None;
     let names = Names::of(secure);
@@ -144,7 +145,8 @@ pub(super) async fn gate(State(gate): State<Gate>, request: Request, next: Next)
     };
     // What may be kept by others on the way carries no cookie.
     let guest = guest.filter(|_| answer.extensions().get::<Arc<Page>>().is_some());
-    let mut response = framed(&gate.app, answer, visitor.as_ref(), said(&jar, names)).await;
+    let said = said(&jar, names).filter(|_| !by_itself);
+    let mut response = framed(&gate.app, answer, visitor.as_ref(), said).await;
     cookies(&mut response, &jar, secure, guest.as_ref());
     response
 }

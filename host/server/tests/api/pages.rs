@@ -609,6 +609,23 @@ async fn open_pages_are_told_of_each_change() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_was_done_is_told_on_the_next_page_and_not_to_one_that_renews_itself() {
+    let world = World::new().await;
+    let admin = Browser::of(&world, ADMIN, &[Role::Administrator]).await;
+    let to = admin.done("/automations/_new", &RULE).await;
+    // The page of the form is still open: it asks for what a form says, and hears that something changed.
+    let by_itself = |request: reqwest::RequestBuilder| admin.send(request.header("x-renewal", "1"));
+    for request in [admin.request("GET", &to), admin.form("/automations/_ask", &RULE)] {
+        let answer = by_itself(request).await;
+        assert_eq!(answer.status, 200, "{}", answer.text());
+        assert!(!answer.text().contains("The automation is created."), "{}", answer.text());
+        assert!(admin.cookie("tb_said").is_some());
+    }
+    assert!(admin.page(&to).await.contains("The automation is created."));
+    assert!(!admin.page(&to).await.contains("The automation is created."));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn accounts_and_tokens_are_made_changed_and_ended() {
     let world = World::new().await;
     let admin = Browser::of(&world, ADMIN, &[Role::Administrator]).await;

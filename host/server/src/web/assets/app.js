@@ -10,7 +10,9 @@ addEventListener("beforeunload", () => { leaving = true; });
 const page = async (address, options) => {
   // Whoever is signed out is led to the sign-in page. Only the browser itself may go there: asked for behind its back, that page
   // would renew the key that its form is sent with.
-  const answer = await fetch(address, { credentials: "same-origin", redirect: "manual", ...options });
+  // What the page asks for by itself nobody reads: the header keeps what is told once for the page that is shown next.
+  const headers = { "X-Renewal": "1" };
+  const answer = await fetch(address, { credentials: "same-origin", redirect: "manual", headers, ...options });
   if (answer.type === "opaqueredirect") {
     if (!leaving) location.reload();
     return null;
@@ -22,7 +24,7 @@ const busy = (part) => part.contains(document.activeElement) && document.activeE
   || part.querySelector("details.confirm[open]");
 
 const renew = async () => {
-  const fresh = await page(location.href, { headers: { "X-Renewal": "1" } });
+  const fresh = await page(location.href);
   if (!fresh) return;
   for (const part of document.querySelectorAll("[data-live]")) {
     const other = fresh.getElementById(part.id);
