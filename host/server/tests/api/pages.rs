@@ -612,6 +612,7 @@ async fn open_pages_are_told_of_each_change() {
 async fn what_was_done_is_told_on_the_next_page_and_not_to_one_that_renews_itself() {
     let world = World::new().await;
     let admin = Browser::of(&world, ADMIN, &[Role::Administrator]).await;
+    assert_eq!(upload(&admin, "lead-scoring.wasm", &component()).await.status, 303);
     let to = admin.done("/automations/_new", &RULE).await;
     // The page of the form is still open: it asks for what a form says, and hears that something changed.
     let by_itself = |request: reqwest::RequestBuilder| admin.send(request.header("x-renewal", "1"));
