@@ -198,10 +198,13 @@ try {
   await page.getByRole("button", { name: "Find" }).click();
   await page.waitForURL("**/threads?text=*");
   await page.getByRole("link", { name: "Ask about new leads" }).click();
+  // The list says how it ended, too.
+  await page.waitForURL(/\/threads\/\d+$/);
   await page.getByText("Noted on the lead.").first().waitFor();
   const thread = new URL(page.url()).pathname.split("/").pop();
   await page.goto(`${base}/threads`);
   await page.getByRole("link", { name: "AI automation rules" }).click();
+  await page.waitForURL("**/automations?show=ai-rules");
   await page.getByRole("link", { name: "Ask about new leads" }).waitFor();
   await page.goto(`${base}/automations/ask`);
   await page.locator("#agent0").waitFor();
