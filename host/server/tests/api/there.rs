@@ -187,7 +187,8 @@ async fn a_page_that_renews_itself_does_not_ask_odoo_each_time_who_may_read_what
         let (text, lead) = (answer.text(), [format!("crm.lead · {there}"), format!("crm.lead {there}")]);
         (lead.iter().any(|lead| text.contains(lead)), !fake.sam.lock().unwrap().is_empty())
     };
-    for path in ["/runs".to_owned(), format!("/runs/{shown}"), "/approvals".to_owned(), "/threads".to_owned()] {
+    let paths = ["/runs", "/approvals", "/threads", "/automations/touch"].map(str::to_owned);
+    for path in paths.into_iter().chain([format!("/runs/{shown}")]) {
         let (read, renewed) = (async || see(&path, "x-other").await, async || see(&path, "x-renewal").await);
         let leads = fake.leads.lock().unwrap().1.clone();
         let (seen, asked) = read().await;
