@@ -160,12 +160,25 @@ try {
   await page.goto(`${base}/settings/audit`);
   await page.getByText("script rolled back").waitFor();
 
-  // The box of a record counts a run that begins while it is looked at.
+  // The box of a record counts a run that begins while it is looked at, and leaves whoever is on it where they are: the keyboard's
+  // focus, and what is pressed or closed.
   const { ids: [scored], runs: [asks] } = await lead("One more");
   await page.goto(`${base}/sessions/crm.lead/${scored}`);
-  await page.locator("#sessions .count", { hasText: /^1$/ }).waitFor();
-  await change("POST", "/api/v1/rules/score/run", { records: [scored] });
-  await page.locator("#sessions .count", { hasText: /^2$/ }).waitFor();
+  const counted = (count) => page.locator("#sessions .count", { hasText: new RegExp(`^${count}$`) }).waitFor();
+  const runAgain = () => change("POST", "/api/v1/rules/score/run", { records: [scored] });
+  await counted(1);
+  await page.locator("#sessions a").focus();
+  await runAgain();
+  await counted(2);
+  assert.equal(await page.evaluate(() => document.activeElement.getAttribute("href")), `/runs/${asks}`);
+  await page.locator("#sessions summary").hover();
+  await page.mouse.down();
+  const renewal = page.waitForResponse(page.url());
+  await runAgain();
+  await renewal;
+  await page.mouse.up();
+  await counted(3);
+  await page.locator("#sessions:not([open])").waitFor();
 
   // A stream that is refused, as by a server that is started anew, is asked for again; so is that of a page that was out of sight.
   await page.route("**/live", (route) => route.fulfill({ status: 503 }), { times: 1 });
@@ -198,10 +211,13 @@ try {
   await page.getByRole("button", { name: "Find" }).click();
   await page.waitForURL("**/threads?text=*");
   await page.getByRole("link", { name: "Ask about new leads" }).click();
+  // The list says how it ended, too.
+  await page.waitForURL(/\/threads\/\d+$/);
   await page.getByText("Noted on the lead.").first().waitFor();
   const thread = new URL(page.url()).pathname.split("/").pop();
   await page.goto(`${base}/threads`);
   await page.getByRole("link", { name: "AI automation rules" }).click();
+  await page.waitForURL("**/automations?show=ai-rules");
   await page.getByRole("link", { name: "Ask about new leads" }).waitFor();
   await page.goto(`${base}/automations/ask`);
   await page.locator("#agent0").waitFor();

@@ -49,7 +49,7 @@ pub use self::{
     erase::{Erased, Erasing},
     observe::{Attempt, Bookkeeper, Fault, Observer, Overseer, Work},
     odoo::{Drained, SET_ASIDE},
-    readable::{Readable, renewing},
+    readable::{Readable, is_renewing, renewing},
     replay::Backtest,
     retain::{Going, Retained},
     shown::Fields,

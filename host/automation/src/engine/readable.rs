@@ -41,6 +41,12 @@ pub async fn renewing<T>(work: impl Future<Output = T>) -> T {
     RENEWS.scope((), work).await
 }
 
+/// Whether what was shown a moment ago is shown again: only what changes by itself is looked at then.
+#[must_use]
+pub fn is_renewing() -> bool {
+    RENEWS.try_with(|()| ()).is_ok()
+}
+
 /// What an Odoo server said of late of who may read what.
 #[derive(Debug, Default)]
 pub(super) struct Told {
@@ -201,7 +207,7 @@ impl Engine {
         let Some(backend) = self.odoo() else { return self.asked(user, model, ids).await };
         let (now, forgotten) = (millis(self.clock().now()), backend.forgotten());
         let known = || lock(&self.inner.told).as_of(forgotten).of(user, model, ids, now);
-        if let Some(known) = RENEWS.try_with(|()| ()).ok().and_then(|()| known()) {
+        if let Some(known) = is_renewing().then(known).flatten() {
             return Ok(known);
         }
         let readable = self.asked(user, model, ids).await?;

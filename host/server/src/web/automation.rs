@@ -9,7 +9,7 @@ use maud::{Markup, html};
 use triggerbox_automation::{
     EngineError,
     agents::{self, Agent},
-    engine::DryRun,
+    engine::{DryRun, is_renewing},
     rule::{
         Dispatch, Ground, Rule, Trigger,
         check::check,
@@ -81,6 +81,10 @@ fn agents(conn: &rusqlite::Connection) -> Result<Vec<(String, String)>, EngineEr
 /// How many records match what is typed, or why that cannot be said. With the visitor's own rights: a count tells of records,
 /// too.
 async fn matching(app: &App, user: Id, rule: &Rule) -> Option<Result<u32, String>> {
+    // A page that renews itself leaves the form as it is.
+    if is_renewing() {
+        return None;
+    }
     let (model, text) = (rule.model.clone()?, rule.domain.as_deref().unwrap_or("[]"));
     let call = Call::SearchCount { model, domain: DomainSource::Literal(text.to_owned()) };
     Some(match ask(app, user, call).await {

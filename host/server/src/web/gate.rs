@@ -175,7 +175,7 @@ pub(crate) async fn nowhere(State(app): State<App>, request: Request) -> Respons
     let jar = CookieJar::from_headers(request.headers());
     let names = Names::of(is_secure(&app, request.headers()));
     let visitor = match jar.get(names.session).map(|cookie| SessionKey::of(cookie.value())) {
-        Some(key) => Visitor::find(&app, key, place(&app, &request)).await.ok().flatten(),
+        Some(key) => Visitor::find(&app, key, place(&app, &request), true).await.ok().flatten(),
         None => None,
     };
     // What was done just before is told by the next page that there is.
@@ -208,8 +208,9 @@ async fn enter(
     let device = jar.get(names.device).map(|cookie| DeviceKey::of(cookie.value()));
     let guest = |key: SessionKey| Guest { key, device: device.clone(), address: address.to_owned() };
     let key = jar.get(names.session).map(|cookie| SessionKey::of(cookie.value()));
+    let is_used = !nobody_asks(request.method(), request.headers());
     let visitor = match key {
-        Some(key) => Visitor::find(&gate.app, key, address.to_owned()).await.map_err(because)?,
+        Some(key) => Visitor::find(&gate.app, key, address.to_owned(), is_used).await.map_err(because)?,
         None => None,
     };
     let found = match (gate.need, visitor) {
@@ -246,6 +247,12 @@ async fn enter(
         Ok(request) => Ok((request, found)),
         Err(problem) => Err(Refused::Because(Box::new(problem), None)),
     }
+}
+
+/// Whether nobody asks for it: a page that was left open does, to show what changed, or to hear of it.
+fn nobody_asks(method: &Method, headers: &HeaderMap) -> bool {
+    let hears = headers.get(header::ACCEPT).is_some_and(|kind| kind == "text/event-stream");
+    *method == Method::GET && (hears || headers.contains_key(RENEWS))
 }
 
 /// The request again, if it comes from a page of this server that was made for this browser.

@@ -35,11 +35,17 @@ pub(super) struct Visitor {
 }
 
 impl Visitor {
-    /// The visitor with a session, if it is good now and so are account and user.
+    /// The visitor with a session, if it is good now and so are account and user. That it is used keeps it good for
+    /// longer.
     ///
     /// # Errors
     /// What the database says.
-    pub(super) async fn find(app: &App, key: SessionKey, address: String) -> Result<Option<Self>, Problem> {
+    pub(super) async fn find(
+        app: &App,
+        key: SessionKey,
+        address: String,
+        is_used: bool,
+    ) -> Result<Option<Self>, Problem> {
         let inner = app.clone();
         let found = app.blocking(move || {
             let now = inner.engine().clock().now();
@@ -64,7 +70,8 @@ impl Visitor {
                 key,
                 account,
             };
-            Ok(Some((visitor, sessions::is_due(&session, now).then_some(now))))
+            let due = is_used && sessions::is_due(&session, now);
+            Ok(Some((visitor, due.then_some(now))))
         });
         let Some((visitor, due)) = found.await? else { return Ok(None) };
         if let Some(now) = due {

@@ -380,7 +380,12 @@ async fn a_session_ends_by_itself_and_with_its_user() {
     assert_eq!(browser.get("/runs").await.status, 200, "a use is noted");
     world.clock.advance(Duration::from_secs(11 * 3600));
     assert_eq!(browser.get("/runs").await.status, 200);
-    world.clock.advance(Duration::from_secs(13 * 3600));
+    world.clock.advance(Duration::from_secs(11 * 3600));
+    for (path, name, value) in [("/runs", "x-renewal", "1"), ("/live", "accept", "text/event-stream")] {
+        let by_itself = browser.request("GET", path).header(name, value).send().await.unwrap();
+        assert_eq!(by_itself.status(), 200, "{path}");
+    }
+    world.clock.advance(Duration::from_secs(2 * 3600));
     assert_eq!(browser.get("/runs").await.status, 303, "not used for half a day");
 
     let browser = Browser::of(&world, READER, &[Role::Reader]).await;

@@ -20,18 +20,35 @@ const page = async (address, options) => {
   return answer.ok ? new DOMParser().parseFromString(await answer.text(), "text/html") : null;
 };
 
+// Who types in a part, is asked in it whether they are sure, or presses something in it: what is replaced while it is pressed is not
+// clicked.
 const busy = (part) => part.contains(document.activeElement) && document.activeElement.matches("input, select, textarea")
-  || part.querySelector("details.confirm[open]");
+  || part.matches(":active") || part.querySelector("details.confirm[open]");
+
+// What somebody did with a part, element by element: opened or closed, and chose.
+const done = (part) => [["details", "open"], ["select", "value"]].flatMap(([kind, what]) =>
+  [...part.querySelectorAll(`${kind}[id]`)].map((one) => [one.id, what, one[what]]));
+
+// Buttons of different forms may look the same.
+const doesSame = (one, other) => one.isEqualNode(other) && (!one.form || one.form.isEqualNode(other.form));
+
+// Some part is another one by now, and stays as it was, for somebody is busy in it.
+let behind = false;
 
 const renew = async () => {
   const fresh = await page(location.href);
   if (!fresh) return;
+  behind = false;
   for (const part of document.querySelectorAll("[data-live]")) {
     const other = fresh.getElementById(part.id);
-    if (!other || part.innerHTML === other.innerHTML || busy(part)) continue;
-    const open = [...part.querySelectorAll("details[open][id]")].map((one) => one.id);
+    if (!other || part.innerHTML === other.innerHTML) continue;
+    if (busy(part)) { behind = true; continue; }
+    const before = done(part);
+    const focused = part.contains(document.activeElement) ? document.activeElement : null;
     part.replaceChildren(...document.importNode(other, true).childNodes);
-    for (const id of open) document.getElementById(id)?.setAttribute("open", "");
+    for (const [id, what, value] of before) Object.assign(document.getElementById(id) ?? {}, { [what]: value });
+    // Who goes through the page with the keyboard goes on from where they were.
+    if (focused) [...part.querySelectorAll(focused.localName)].find((one) => doesSame(one, focused))?.focus({ preventScroll: true });
     part.dispatchEvent(new CustomEvent("renewed", { bubbles: true }));
   }
 };
@@ -65,6 +82,10 @@ if (live && "EventSource" in window) {
       timer = setTimeout(async () => { await changed(); listen(); }, Math.min(60_000, 1_000 * 2 ** failures++));
     });
   };
+  // What stayed as it was follows once nobody is busy in it: after the click, which comes right behind what ends that.
+  const catchUp = () => setTimeout(() => { if (behind && ![...document.querySelectorAll("[data-live]")].some(busy)) changed(); });
+  for (const end of ["focusout", "mouseup", "keyup", "dragend"]) document.addEventListener(end, catchUp);
+  document.addEventListener("toggle", catchUp, true);
   // A stream is a connection, of which a browser has six for one server: nobody looks at a page that is out of sight.
   document.addEventListener("visibilitychange", () => document.hidden ? rest() : listen());
   addEventListener("pagehide", rest);
