@@ -248,7 +248,11 @@ impl Session {
                 };
                 Some((name.as_str(), bare))
             });
-            let (fields, values): (Vec<&str>, Vec<Json>) = kept.unzip();
+            let (mut fields, mut values): (Vec<&str>, Vec<Json>) = kept.unzip();
+            if fields.is_empty() {
+                // Whoever names no field is told all of them.
+                (fields, values) = (vec!["id"], vec![json!(record.id)]);
+            }
             alike.entry((&record.model, fields)).or_default().push((record, values));
         }
         let groups = alike.into_iter().map(|((model, fields), records)| {

@@ -11,7 +11,7 @@ use tokio::net::TcpListener;
 use triggerbox_model::{
     call::{Answer, Call},
     error::Error,
-    value::Value,
+    value::{FieldValue, Value},
 };
 use triggerbox_odoo::{
     Backend, Config, OdooError,
@@ -602,4 +602,23 @@ async fn a_run_that_ends_while_odoo_was_silent_for_long_ended_because_of_odoo() 
     assert_eq!(session.fault(), None, "it was about to answer: what the run is ended for is the run's");
     wait(&mut session, Duration::from_secs(60)).await;
     assert!(matches!(session.fault(), Some(OdooError::Timeout { seconds: 60.., .. })), "{:?}", session.fault());
+}
+
+#[tokio::test]
+async fn of_a_record_of_which_nothing_is_compared_no_field_is_asked() {
+    let backend = pretender(|method| match method {
+        "crm.lead/fields_get" => {
+            Some(r#"{"name": {"type": "char", "store": true}, "display_name": {"type": "char"}}"#.to_owned())
+        }
+        "crm.lead/read" => Some(r#"[{"id": 7, "display_name": "Chairs"}]"#.to_owned()),
+        _ => None,
+    })
+    .await;
+    let mut session = session_of(&backend).await;
+    let read = Call::Read { model: "crm.lead".to_owned(), ids: vec![7], fields: vec!["display_name".to_owned()] };
+    session.call(read).await.unwrap().unwrap();
+    let values = vec![FieldValue::new("name", Value::text("Tables"))];
+    session.call(Call::Write { model: "crm.lead".to_owned(), ids: vec![7], values }).await.unwrap().unwrap();
+    let seen = json!([{ "model": "crm.lead", "ids": [7], "fields": ["id"], "values": { "7": [7] } }]);
+    assert_eq!(session.request().unwrap()["reads"], seen);
 }
