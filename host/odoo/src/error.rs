@@ -179,6 +179,8 @@ impl OdooError {
     pub fn is_unclear(&self) -> bool {
         match self {
             Self::Timeout { .. } | Self::CutOff { .. } | Self::TooLarge { .. } | Self::NotOdoo { .. } => true,
+            // Odoo says what failed, and has undone it then. A proxy that gave up on it says nothing of that.
+            Self::Failed { status, class, .. } if class.is_empty() => *status >= 500,
             Self::Failed { status, .. } => (502..=504).contains(status),
             _ => false,
         }

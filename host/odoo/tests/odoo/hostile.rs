@@ -112,11 +112,17 @@ async fn a_server_that_fails_is_asked_again_only_where_that_may_help() {
         assert!(matches!(error, OdooError::Failed { status: told, .. } if told == status));
         assert_eq!((asked.load(Ordering::SeqCst), error.is_away()), (tries, status != 429), "{status}");
     }
+    // A proxy that has waited for long enough does not know what Odoo does meanwhile.
+    for (status, unclear) in [(429, false), (500, true), (502, true), (504, true), (520, true), (524, true)] {
+        let (backend, _) = server("", move || Reply::new(status, "text/html", Vec::new())).await;
+        assert_eq!(ask(&backend).await.is_unclear(), unclear, "{status}");
+    }
     // An Odoo that answers in its own words is there, unless its database is not.
     for (class, away) in [("builtins.ZeroDivisionError", false), ("psycopg2.OperationalError", true)] {
         let told = format!("{{\"name\": \"{class}\", \"message\": \"no\", \"debug\": \"\"}}");
         let (backend, _) = server("", move || Reply::new(500, "application/json", told.clone().into_bytes())).await;
-        assert_eq!(ask(&backend).await.is_away(), away, "{class}");
+        let error = ask(&backend).await;
+        assert_eq!((error.is_away(), error.is_unclear()), (away, false), "{class}");
     }
     let (backend, asked) = server("", || Reply::Nothing).await;
     let error = ask(&backend).await;
