@@ -170,6 +170,11 @@ impl Session {
                 format!("the run changes {} bytes, more than {max}; change less in one run", request.len()),
             )));
         }
+        // Until it is known where to, nothing is sent.
+        self.noted(self.backend.action().await).map_err(|error| match CommitError::from(error) {
+            CommitError::Unclear(error) => CommitError::Backend(error),
+            error => error,
+        })?;
         let mut context = self.context(false);
         if let Some(context) = context.as_object_mut() {
             context.insert("triggerbox_run".to_owned(), json!(run));

@@ -14,7 +14,7 @@ use triggerbox_model::{
     value::{FieldValue, Value},
 };
 use triggerbox_odoo::{
-    Backend, Config, OdooError,
+    Backend, CommitError, Config, OdooError,
     client::{Again, Caller},
 };
 
@@ -627,4 +627,14 @@ async fn of_a_record_of_which_nothing_is_compared_no_field_is_asked() {
     session.call(Call::Write { model: "crm.lead".to_owned(), ids: vec![7], values }).await.unwrap().unwrap();
     let seen = json!([{ "model": "crm.lead", "ids": [7], "fields": ["id"], "values": { "7": [7] } }]);
     assert_eq!(session.request().unwrap()["reads"], seen);
+}
+
+#[tokio::test]
+async fn of_changes_that_were_not_sent_it_is_not_said_that_they_may_be_applied() {
+    let backend = pretender_with(|method| (method == "ir.model.data/search_read").then(|| (502, String::new()))).await;
+    let mut session = session_of(&backend).await;
+    let values = vec![FieldValue::new("name", Value::text("Tables"))];
+    session.call(Call::Write { model: "crm.lead".to_owned(), ids: vec![7], values }).await.unwrap().unwrap();
+    let failed = session.commit("run").await;
+    assert!(matches!(&failed, Err(CommitError::Backend(error)) if error.is_away()), "{failed:?}");
 }
