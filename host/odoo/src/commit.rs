@@ -144,9 +144,11 @@ impl Session {
             let Seen { model, ids, fields, values } = Seen::deserialize(seen).map_err(odd)?;
             // Of linked records their numbers alone.
             let body = json!({ "ids": ids, "fields": fields, "load": null, "context": self.context(false) });
-            let rows = self.noted(self.backend.client.call(&self.account.caller, &model, "read", &body).await)?;
+            let told = self.noted(self.backend.client.call(&self.account.caller, &model, "read", &body).await)?;
+            let rows = told.as_array().into_iter().flatten();
+            let rows: BTreeMap<Id, &Json> = rows.filter_map(|row| Some((row.get("id").and_then(id)?, row))).collect();
             for record in ids {
-                let row = rows.as_array().into_iter().flatten().find(|row| row.get("id").and_then(id) == Some(record));
+                let row = rows.get(&record).copied();
                 let differs = |(field, seen): &(&String, &Json)| row.is_some_and(|row| row.get(*field) != Some(*seen));
                 let known = values.get(&record.to_string()).into_iter().flatten();
                 let mut others: Vec<String> =

@@ -11,7 +11,7 @@ use tokio::net::TcpListener;
 use triggerbox_model::{
     call::{Answer, Call},
     error::Error,
-    value::{FieldValue, Value},
+    value::{FieldValue, RecordRef, Value},
 };
 use triggerbox_odoo::{
     Backend, CommitError, Config, OdooError,
@@ -637,4 +637,15 @@ async fn of_changes_that_were_not_sent_it_is_not_said_that_they_may_be_applied()
     session.call(Call::Write { model: "crm.lead".to_owned(), ids: vec![7], values }).await.unwrap().unwrap();
     let failed = session.commit("run").await;
     assert!(matches!(&failed, Err(CommitError::Backend(error)) if error.is_away()), "{failed:?}");
+}
+
+#[tokio::test]
+async fn what_a_proposal_saw_is_compared_record_by_record_in_whatever_order_they_are_told() {
+    let rows = r#"[{"id": 9, "name": "other"}, {"id": 7, "name": "x"}, {"id": 5, "name": "unasked"}]"#;
+    let backend = pretender(move |method| (method == "crm.lead/read").then(|| rows.to_owned())).await;
+    let values = json!({ "7": ["x"], "8": ["y"], "9": ["z"] });
+    let reads = json!([{ "model": "crm.lead", "ids": [7, 8, 9], "fields": ["name"], "values": values }]);
+    let found = session_of(&backend).await.overtaken(&json!({ "reads": reads })).await.unwrap();
+    let told = |id: u32, field: &str| (RecordRef::new("crm.lead", id), field.to_owned());
+    assert_eq!(found, [told(8, "id"), told(9, "name")]);
 }
