@@ -519,6 +519,26 @@ async fn models_that_are_described_oddly_are_no_models() {
 }
 
 #[tokio::test]
+async fn fields_that_follow_from_each_other_without_end_are_known_only_when_it_is_applied() {
+    let field = |n: u32| format!(r#""f{n}": {{"type": "char", "store": true, "depends": ["f{}"]}}"#, n + 1);
+    let fields: Vec<String> = (0..50_000).map(field).collect();
+    let model = format!(r#"{{"name": {{"type": "char"}}, {}}}"#, fields.join(", "));
+    let backend = pretender(move |method| match method {
+        "crm.lead/fields_get" => Some(model.clone()),
+        "crm.lead/read" => Some(r#"[{"id": 7, "f0": "x", "f49990": "y"}]"#.to_owned()),
+        _ => None,
+    })
+    .await;
+    let mut session = session_of(&backend).await;
+    let values = vec![FieldValue::new("name", Value::text("Tables"))];
+    session.call(Call::Write { model: "crm.lead".to_owned(), ids: vec![7], values }).await.unwrap().unwrap();
+    let fields = vec!["f0".to_owned(), "f49990".to_owned()];
+    let read = Call::Read { model: "crm.lead".to_owned(), ids: vec![7], fields };
+    let Ok(Answer::Rows(rows)) = session.call(read).await.unwrap() else { panic!() };
+    assert_eq!(rows[0].values, [Value::Pending, Value::text("y")]);
+}
+
+#[tokio::test]
 async fn a_model_that_changed_since_it_was_looked_at_is_looked_at_again() {
     let asked = Arc::new(AtomicU32::new(0));
     let count = Arc::clone(&asked);
