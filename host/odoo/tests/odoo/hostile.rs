@@ -61,6 +61,15 @@ async fn what_is_no_odoo_is_said_to_be_none() {
 }
 
 #[tokio::test]
+async fn a_request_that_a_proxy_does_not_take_is_too_large_and_was_not_done() {
+    let page = || Reply::new(413, "text/html", b"<h1>Request Entity Too Large</h1>".to_vec());
+    let (backend, asked) = server("", page).await;
+    let error = ask(&backend).await;
+    assert_eq!((error.code(), error.is_unclear()), ("changes-too-large", false), "{error}");
+    assert_eq!(asked.load(Ordering::SeqCst), 1);
+}
+
+#[tokio::test]
 async fn an_older_odoo_is_refused() {
     let version = || Reply::new(200, "application/json", b"{\"version\": \"18.0\"}".to_vec());
     let (backend, _) = server("", version).await;
