@@ -679,3 +679,30 @@ async fn what_a_proposal_saw_is_compared_record_by_record_in_whatever_order_they
     let told = |id: u32, field: &str| (RecordRef::new("crm.lead", id), field.to_owned());
     assert_eq!(found, [told(8, "id"), told(9, "name")]);
 }
+
+#[tokio::test]
+async fn what_reads_the_same_as_before_and_is_not_is_shown_all_the_same() {
+    let model = r#"{"partner_id": {"type": "many2one", "relation": "res.partner", "store": true},
+        "user_id": {"type": "many2one", "relation": "res.users", "store": true},
+        "description": {"type": "html", "store": true}, "display_name": {"type": "char"}}"#;
+    let lead = r#"[{"id": 7, "display_name": "Chairs", "partner_id": [1, "Ada"], "user_id": [2, "Sam"],
+        "description": "<a href='/here'>pay</a>"}]"#;
+    let backend = pretender(move |method| match method {
+        "crm.lead/fields_get" => Some(model.to_owned()),
+        "crm.lead/read" => Some(lead.to_owned()),
+        "res.partner/read" => Some(r#"[{"id": 5, "display_name": "Ada"}]"#.to_owned()),
+        _ => None,
+    })
+    .await;
+    let mut session = session_of(&backend).await;
+    let values = vec![
+        FieldValue::new("partner_id", Value::link(5)),
+        FieldValue::new("user_id", Value::link(2)),
+        FieldValue::new("description", Value::text("<a href='/there'>pay</a>")),
+    ];
+    session.call(Call::Write { model: "crm.lead".to_owned(), ids: vec![7], values }).await.unwrap().unwrap();
+    let diff = session.preview().await.unwrap().unwrap();
+    let told: Vec<_> =
+        diff.records[0].fields.iter().map(|field| (field.old_text.as_str(), field.new_text.as_str())).collect();
+    assert_eq!(told, [("Ada (1)", "Ada (5)"), ("<a href='/here'>pay</a>", "<a href='/there'>pay</a>")]);
+}
