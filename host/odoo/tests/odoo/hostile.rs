@@ -706,3 +706,27 @@ async fn what_reads_the_same_as_before_and_is_not_is_shown_all_the_same() {
         diff.records[0].fields.iter().map(|field| (field.old_text.as_str(), field.new_text.as_str())).collect();
     assert_eq!(told, [("Ada (1)", "Ada (5)"), ("<a href='/here'>pay</a>", "<a href='/there'>pay</a>")]);
 }
+
+#[tokio::test]
+async fn of_models_that_nobody_waits_for_odoo_is_asked_nothing() {
+    let row = |id: u32, model: &str| {
+        json!({
+            "id": id, "x_name": "r", "x_model": model, "x_record": 5, "x_kind": "updated", "x_user": 2,
+            "x_transaction": "9", "x_values": "{}",
+        })
+    };
+    let rows = json!([row(1, "m.one"), row(2, "crm.lead"), row(3, "m.two")]).to_string();
+    let described = Arc::new(AtomicU32::new(0));
+    let count = Arc::clone(&described);
+    let backend = pretender(move |method| {
+        if method.ends_with("/fields_get") {
+            count.fetch_add(1, Ordering::SeqCst);
+        }
+        (method == "x_triggerbox_event/search_read").then(|| rows.clone())
+    })
+    .await;
+    let taken = backend.events_about(&|model| model == "crm.lead").await.unwrap();
+    assert_eq!(taken.events.iter().map(|event| event.row).collect::<Vec<_>>(), [2]);
+    assert_eq!(taken.odd.iter().map(|odd| odd.row).collect::<Vec<_>>(), [1, 3]);
+    assert_eq!(described.load(Ordering::SeqCst), 1);
+}
