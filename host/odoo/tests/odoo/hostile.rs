@@ -730,3 +730,39 @@ async fn of_models_that_nobody_waits_for_odoo_is_asked_nothing() {
     assert_eq!(taken.odd.iter().map(|odd| odd.row).collect::<Vec<_>>(), [1, 3]);
     assert_eq!(described.load(Ordering::SeqCst), 1);
 }
+
+#[tokio::test]
+async fn an_action_that_was_made_again_meanwhile_is_looked_up_again() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    // Its number; what else is asked says the same as any Odoo.
+    let action = Arc::new(AtomicU32::new(8));
+    let number = Arc::clone(&action);
+    tokio::spawn(http::serve(listener, move |request| {
+        let body: serde_json::Value = serde_json::from_slice(&request.body).unwrap_or_default();
+        let now = number.load(Ordering::SeqCst);
+        let (status, answer) = match request.path.rsplit("/2/").next().unwrap() {
+            "ir.model.data/search_read" => (200, json!([{ "id": 1, "res_id": now }])),
+            "ir.actions.server/run" if body["ids"] == json!([now]) => {
+                (200, json!({ "triggerbox": 1, "again": false, "done": { "new": {}, "names": {} } }))
+            }
+            "ir.actions.server/run" => {
+                let message = "Record does not exist or has been deleted.\n(Record: ir.actions.server(8,), User: 2)";
+                (404, json!({ "name": "odoo.exceptions.MissingError", "message": message, "debug": "" }))
+            }
+            "res.users/context_get" => (200, json!({ "uid": 2 })),
+            "res.users/read" => (200, json!([{ "id": 2, "login": "admin", "name": "A", "company_id": [1, "C"] }])),
+            "crm.lead/fields_get" => (200, json!({ "name": { "type": "char", "store": true } })),
+            _ => (200, json!({ "version": "19.0" })),
+        };
+        async move { Reply::new(status, "application/json", answer.to_string().into_bytes()) }
+    }));
+    let backend = backend(&url, "");
+    for made in [8, 9] {
+        action.store(made, Ordering::SeqCst);
+        let mut session = session_of(&backend).await;
+        let values = vec![FieldValue::new("name", Value::text("Tables"))];
+        session.call(Call::Write { model: "crm.lead".to_owned(), ids: vec![7], values }).await.unwrap().unwrap();
+        session.commit("run").await.unwrap();
+    }
+}
