@@ -296,8 +296,16 @@ async fn an_odoo_that_fails_in_its_own_code_may_do_better_later_and_one_that_is_
         let (error, _) = answer(500, name, message).await;
         assert!(matches!(error, OdooError::Failed { .. }) && !error.is_away(), "{error:?}");
     }
-    for (message, code) in [("Invalid field 'x' on 'crm.lead'", "unknown-field"), ("Invalid domain: 7", "bad-call")] {
-        let (error, _) = answer(500, "builtins.ValueError", message).await;
+    for (name, message, code) in [
+        ("builtins.ValueError", "Invalid field 'x' on 'crm.lead'", "unknown-field"),
+        ("builtins.ValueError", "Invalid domain: 7", "bad-call"),
+        ("builtins.ValueError", "invalid literal for int() with base 10: 'many'", "bad-call"),
+        ("builtins.ValueError", "could not convert string to float: 'much'", "bad-call"),
+        ("builtins.ValueError", "Failed to cast 5 into a date", "bad-call"),
+        ("builtins.ValueError", "A string literal cannot contain NUL (0x00) characters.", "bad-call"),
+        ("psycopg2.errors.InvalidEscapeSequence", "LIKE pattern must not end with escape character", "bad-call"),
+    ] {
+        let (error, _) = answer(500, name, message).await;
         assert!(matches!(&error, OdooError::Refused(_)) && error.code() == code, "{error:?}");
     }
     for (status, name) in [(409, "werkzeug.exceptions.Conflict"), (500, "psycopg2.errors.SerializationFailure")] {
