@@ -176,6 +176,11 @@ impl Overlay {
             {
                 return Source::Pending;
             }
+            Some(Field { kind: FieldKind::Many2many, relation: Some(relation), .. })
+                if self.changes_other_side(schema, (model, field), relation) =>
+            {
+                return Source::Pending;
+            }
             _ => {}
         }
         if !seen.fields.insert((model.to_owned(), field.to_owned())) {
@@ -193,6 +198,17 @@ impl Overlay {
         }
         seen.depth -= 1;
         Source::Committed
+    }
+
+    /// Whether a list changes that a many2many field may be the other side of: which one that is, Odoo does not say.
+    fn changes_other_side(&self, schema: &Schema, (model, field): (&str, &str), relation: &str) -> bool {
+        let Some(other) = schema.models.get(relation) else { return false };
+        other.fields.iter().any(|(name, one)| {
+            one.kind == FieldKind::Many2many
+                && one.relation.as_deref() == Some(model)
+                && (relation, name.as_str()) != (model, field)
+                && self.touched.contains(&(relation.to_owned(), name.clone()))
+        })
     }
 
     fn any_written(&self, model: &str, id: Option<Id>) -> bool {

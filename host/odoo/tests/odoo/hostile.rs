@@ -774,3 +774,24 @@ async fn an_action_that_was_made_again_meanwhile_is_looked_up_again() {
         session.commit("run").await.unwrap();
     }
 }
+
+#[tokio::test]
+async fn the_other_side_of_a_list_that_changes_is_known_only_when_it_is_applied() {
+    let model = r#"{"name": {"type": "char", "store": true},
+        "lead_ids": {"type": "many2many", "relation": "crm.lead", "store": true}}"#;
+    let backend = pretender(move |method| match method {
+        "crm.tag/fields_get" => Some(model.to_owned()),
+        "crm.tag/read" => Some(r#"[{"id": 1, "name": "Loud", "lead_ids": [9]}]"#.to_owned()),
+        _ => None,
+    })
+    .await;
+    let mut session = session_of(&backend).await;
+    let fields = vec!["name".to_owned(), "lead_ids".to_owned()];
+    let read = Call::Read { model: "crm.tag".to_owned(), ids: vec![1], fields };
+    let Ok(Answer::Rows(rows)) = session.call(read.clone()).await.unwrap() else { panic!() };
+    assert_eq!(rows[0].values, [Value::text("Loud"), Value::Ids(vec![9])]);
+    let values = vec![FieldValue::new("tag_ids", Value::Ids(vec![1]))];
+    session.call(Call::Write { model: "crm.lead".to_owned(), ids: vec![7], values }).await.unwrap().unwrap();
+    let Ok(Answer::Rows(rows)) = session.call(read).await.unwrap() else { panic!() };
+    assert_eq!(rows[0].values, [Value::text("Loud"), Value::Pending]);
+}
