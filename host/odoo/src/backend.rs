@@ -306,9 +306,15 @@ impl Backend {
 
     async fn apply_again(&self, account: &Account, context: Json, again: Again) -> Result<Json, OdooError> {
         let action = self.action().await?;
-        let body = json!({ "ids": [action], "context": context });
-        let timeout = Duration::from_secs(self.config.apply_timeout);
-        let answer = self.client.call_as(&account.caller, "ir.actions.server", "run", &body, again, timeout).await?;
+        let answer = match self.run_as(account, action, &context, again).await {
+            // It was taken away and made again since it was looked up, and nothing was done.
+            Err(OdooError::Refused(refusal)) if is_of_action(&refusal.error, action) => {
+                self.forget();
+                let action = self.action().await?;
+                self.run_as(account, action, &context, again).await?
+            }
+            answer => answer?,
+        };
         if answer.get("triggerbox").and_then(Json::as_u64) != Some(1) {
             self.forget();
             return Err(OdooError::NotSetUp(
@@ -316,6 +322,12 @@ impl Backend {
             ));
         }
         Ok(answer)
+    }
+
+    async fn run_as(&self, account: &Account, action: Id, context: &Json, again: Again) -> Result<Json, OdooError> {
+        let body = json!({ "ids": [action], "context": context });
+        let timeout = Duration::from_secs(self.config.apply_timeout);
+        self.client.call_as(&account.caller, "ir.actions.server", "run", &body, again, timeout).await
     }
 
     /// Keys that end soon, or have ended, with their days.
@@ -329,6 +341,11 @@ impl Backend {
     fn known(&self) -> std::sync::MutexGuard<'_, Known> {
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Whether it is the action itself that is not there any more, and not a record that it was to change.
+fn is_of_action(error: &Error, action: Id) -> bool {
+    error.code == "missing-record" && error.message.contains(&format!("ir.actions.server({action},)"))
 }
 
 /// An error of ours as one of Odoo's.

@@ -13,9 +13,11 @@ use reqwest::{
 use rustls::CertificateError as Why;
 use serde_json::{Value as Json, json};
 use tokio::sync::Semaphore;
+use triggerbox_model::error::Error;
 use url::Url;
 
 use crate::{
+    backend::refusal,
     config::{Config, ConfigError, Key, Source, UserConfig, is_method, is_name},
     error::{OdooError, Told, refused},
     value,
@@ -238,6 +240,11 @@ impl Client {
         let told = if json { serde_json::from_slice::<Told>(body).ok() } else { None };
         match (code, told) {
             (401, _) => OdooError::KeyRefused { login: caller.login.clone(), why: caller.why_refused() },
+            // Nobody has looked into it then.
+            (413, _) => refusal(Error::rejected(
+                "changes-too-large",
+                "odoo, or a proxy before it, takes no request so large; change less in one run, or have it take more",
+            )),
             (_, Some(told)) => refused(code, told),
             (404, None) if String::from_utf8_lossy(body).contains("No database") => {
                 OdooError::UnknownDatabase { server: place(&self.url), database: self.database.clone() }

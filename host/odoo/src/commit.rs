@@ -144,9 +144,11 @@ impl Session {
             let Seen { model, ids, fields, values } = Seen::deserialize(seen).map_err(odd)?;
             // Of linked records their numbers alone.
             let body = json!({ "ids": ids, "fields": fields, "load": null, "context": self.context(false) });
-            let rows = self.noted(self.backend.client.call(&self.account.caller, &model, "read", &body).await)?;
+            let told = self.noted(self.backend.client.call(&self.account.caller, &model, "read", &body).await)?;
+            let rows = told.as_array().into_iter().flatten();
+            let rows: BTreeMap<Id, &Json> = rows.filter_map(|row| Some((row.get("id").and_then(id)?, row))).collect();
             for record in ids {
-                let row = rows.as_array().into_iter().flatten().find(|row| row.get("id").and_then(id) == Some(record));
+                let row = rows.get(&record).copied();
                 let differs = |(field, seen): &(&String, &Json)| row.is_some_and(|row| row.get(*field) != Some(*seen));
                 let known = values.get(&record.to_string()).into_iter().flatten();
                 let mut others: Vec<String> =
@@ -170,6 +172,11 @@ impl Session {
                 format!("the run changes {} bytes, more than {max}; change less in one run", request.len()),
             )));
         }
+        // Until it is known where to, nothing is sent.
+        self.noted(self.backend.action().await).map_err(|error| match CommitError::from(error) {
+            CommitError::Unclear(error) => CommitError::Backend(error),
+            error => error,
+        })?;
         let mut context = self.context(false);
         if let Some(context) = context.as_object_mut() {
             context.insert("triggerbox_run".to_owned(), json!(run));
@@ -248,7 +255,11 @@ impl Session {
                 };
                 Some((name.as_str(), bare))
             });
-            let (fields, values): (Vec<&str>, Vec<Json>) = kept.unzip();
+            let (mut fields, mut values): (Vec<&str>, Vec<Json>) = kept.unzip();
+            if fields.is_empty() {
+                // Whoever names no field is told all of them.
+                (fields, values) = (vec!["id"], vec![json!(record.id)]);
+            }
             alike.entry((&record.model, fields)).or_default().push((record, values));
         }
         let groups = alike.into_iter().map(|((model, fields), records)| {

@@ -230,10 +230,12 @@ impl Words<'_> {
         let key = RecordRef::new(model, id);
         let old = if is_provisional(id) { Some(Value::Unset) } else { self.session.committed(&key, name) };
         let old_text = old.as_ref().map_or_else(|| "(not read)".to_owned(), |old| self.words(&field, old));
+        let apart = old.as_ref().filter(|_| old_text == new_text).and_then(|old| told_apart(old, &new, &new_text));
+        let (old_text, new_text) = apart.unwrap_or((old_text, new_text));
         let record = self.record(model, id);
         record.kind.get_or_insert(ChangeKind::Updated);
         match record.fields.iter_mut().find(|changed| changed.field == name) {
-            Some(changed) => (changed.new, changed.new_text) = (new, new_text),
+            Some(changed) => (changed.new, changed.old_text, changed.new_text) = (new, old_text, new_text),
             None => record.fields.push(FieldDiff {
                 field: name.into(),
                 label: if field.string.is_empty() { name.into() } else { field.string.into() },
@@ -315,6 +317,17 @@ impl Words<'_> {
             Value::Reference(record) => format!("{} {}", record.model, self.name(&record.model, record.id)),
             Value::Binary(bytes) => format!("{} bytes", bytes.len()),
         }
+    }
+}
+
+/// Other words for two values that read the same and are not: markup does not show, and records may be called alike.
+fn told_apart(old: &Value, new: &Value, words: &str) -> Option<(String, String)> {
+    match (old, new) {
+        (Value::Text(old), Value::Text(new)) if old != new => Some((old.clone(), new.clone())),
+        (Value::Many2one(old), Value::Many2one(new)) if old.id != new.id => {
+            Some((format!("{words} ({})", old.id), format!("{words} ({})", new.id)))
+        }
+        _ => None,
     }
 }
 

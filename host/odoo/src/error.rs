@@ -8,8 +8,18 @@ use triggerbox_model::error::{Error, ErrorKind};
 const OURS: &str = "TRIGGERBOX ";
 /// Somebody else holds the record for the moment.
 const BUSY: &str = "odoo-busy";
-/// So begins what it says of a domain, an order or a name that it cannot make sense of.
-const ASKED: [&str; 2] = ["Invalid ", "External ID not found"];
+/// So begins what it says of a domain, an order, a value or a name that it cannot make sense of.
+const ASKED: [&str; 6] = [
+    "Invalid ",
+    "External ID not found",
+    "invalid literal for int",
+    "could not convert string to float",
+    "Failed to cast ",
+    "A string literal cannot ",
+];
+/// What its database, which is there, cannot make sense of: a pattern of `=like` with a backslash at its end.
+const ODD: [&str; 4] =
+    ["InvalidEscapeSequence", "InvalidTextRepresentation", "NumericValueOutOfRange", "DatetimeFieldOverflow"];
 /// Longest text that is taken over from Odoo, in characters.
 const LONGEST: usize = 500;
 
@@ -179,6 +189,8 @@ impl OdooError {
     pub fn is_unclear(&self) -> bool {
         match self {
             Self::Timeout { .. } | Self::CutOff { .. } | Self::TooLarge { .. } | Self::NotOdoo { .. } => true,
+            // Odoo says what failed, and has undone it then. A proxy that gave up on it says nothing of that.
+            Self::Failed { status, class, .. } if class.is_empty() => *status >= 500,
             Self::Failed { status, .. } => (502..=504).contains(status),
             _ => false,
         }
@@ -259,6 +271,7 @@ pub(crate) fn refused(status: u16, told: Told) -> OdooError {
         (500, "ValueError") if ASKED.iter().any(|said| message.starts_with(said)) => {
             Error::invalid("bad-call", message)
         }
+        (500, class) if ODD.contains(&class) => Error::invalid("bad-call", message),
         _ => return OdooError::Failed { status, class: told.name, message, traceback: told.debug },
     };
     OdooError::Refused(Refusal { error, traceback: told.debug })

@@ -90,6 +90,15 @@ impl Backend {
     /// # Errors
     /// Odoo cannot be used.
     pub async fn events(&self) -> Result<Taken, OdooError> {
+        self.events_about(&|_| true).await
+    }
+
+    /// The same, for whom only some models are of interest: what rows tell of others makes no sense, and Odoo is not asked what
+    /// these models are.
+    ///
+    /// # Errors
+    /// As [`Backend::events`]
+    pub async fn events_about(&self, is_wanted: &(dyn Fn(&str) -> bool + Sync)) -> Result<Taken, OdooError> {
         let mut limit = self.config.most_events;
         let rows = loop {
             match self.rows(limit).await {
@@ -106,7 +115,7 @@ impl Backend {
         for row in rows.iter().take(limit as usize) {
             // A row without a number cannot be acknowledged, and so not be taken.
             let Some(id) = row.get("id").and_then(value::id) else { continue };
-            match self.understood(id, row, &mut models).await? {
+            match self.understood(id, row, &mut models, is_wanted).await? {
                 Ok(event) => taken.events.push(event),
                 Err(why) => taken.odd.push(Odd::new(id, why, &row.to_string())),
             }
@@ -160,6 +169,7 @@ impl Backend {
         row: Id,
         json: &Json,
         models: &mut BTreeMap<String, Option<Model>>,
+        is_wanted: &(dyn Fn(&str) -> bool + Sync),
     ) -> Result<Result<Event, String>, OdooError> {
         let size = json.to_string().len();
         if size > self.config.largest_event {
@@ -186,6 +196,9 @@ impl Backend {
             return Ok(Err(format!("`{}` is no name of a model, or another name is too long", short(&name))));
         }
         if !models.contains_key(&name) {
+            if !is_wanted(&name) {
+                return Ok(Err(format!("nobody here waits for anything of `{}`", short(&name))));
+            }
             let account = self.account(&self.config.administrator).await?;
             let known = match self.model(&account, &name).await {
                 Ok(known) => Some(known.model.clone()),

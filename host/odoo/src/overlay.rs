@@ -13,6 +13,16 @@ pub(crate) type Key = (String, Id);
 /// Which fields follow from which others, by model and field.
 pub(crate) type Depends = BTreeMap<String, BTreeMap<String, Vec<String>>>;
 
+/// So many fields follow from each other in a row, at most: a server that tells of more is not followed further.
+const DEEPEST: usize = 100;
+
+/// What was gone through already to see what a field follows from.
+#[derive(Default)]
+struct Seen {
+    fields: BTreeSet<(String, String)>,
+    depth: usize,
+}
+
 /// What is staged.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Overlay {
@@ -130,7 +140,7 @@ impl Overlay {
         if self.touched.is_empty() {
             return Source::Committed;
         }
-        let mut seen = BTreeSet::new();
+        let mut seen = Seen::default();
         self.follows(schema, depends, model, Some(id), field, &mut seen)
     }
 
@@ -139,7 +149,7 @@ impl Overlay {
         if self.touched.is_empty() {
             return Source::Committed;
         }
-        let mut seen = BTreeSet::new();
+        let mut seen = Seen::default();
         self.path(schema, depends, model, None, path, &mut seen)
     }
 
@@ -151,7 +161,7 @@ impl Overlay {
         model: &str,
         id: Option<Id>,
         field: &str,
-        seen: &mut BTreeSet<(String, String)>,
+        seen: &mut Seen,
     ) -> Source {
         let known = schema.models.get(model).filter(|model| !model.fields.is_empty());
         let Some(described) = known else { return Source::Unknown(model.to_owned()) };
@@ -166,18 +176,39 @@ impl Overlay {
             {
                 return Source::Pending;
             }
+            Some(Field { kind: FieldKind::Many2many, relation: Some(relation), .. })
+                if self.changes_other_side(schema, (model, field), relation) =>
+            {
+                return Source::Pending;
+            }
             _ => {}
         }
-        if !seen.insert((model.to_owned(), field.to_owned())) {
+        if !seen.fields.insert((model.to_owned(), field.to_owned())) {
             return Source::Committed;
         }
+        if seen.depth == DEEPEST {
+            return Source::Pending;
+        }
+        seen.depth += 1;
         for path in depends.get(model).and_then(|fields| fields.get(field)).into_iter().flatten() {
             match self.path(schema, depends, model, id, path, seen) {
                 Source::Committed => {}
                 other => return other,
             }
         }
+        seen.depth -= 1;
         Source::Committed
+    }
+
+    /// Whether a list changes that a many2many field may be the other side of: which one that is, Odoo does not say.
+    fn changes_other_side(&self, schema: &Schema, (model, field): (&str, &str), relation: &str) -> bool {
+        let Some(other) = schema.models.get(relation) else { return false };
+        other.fields.iter().any(|(name, one)| {
+            one.kind == FieldKind::Many2many
+                && one.relation.as_deref() == Some(model)
+                && (relation, name.as_str()) != (model, field)
+                && self.touched.contains(&(relation.to_owned(), name.clone()))
+        })
     }
 
     fn any_written(&self, model: &str, id: Option<Id>) -> bool {
@@ -195,7 +226,7 @@ impl Overlay {
         model: &str,
         mut id: Option<Id>,
         path: &str,
-        seen: &mut BTreeSet<(String, String)>,
+        seen: &mut Seen,
     ) -> Source {
         let mut model = model.to_owned();
         for step in path.split('.') {

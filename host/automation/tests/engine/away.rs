@@ -170,10 +170,14 @@ pub(crate) struct Office {
 
 impl Office {
     pub(crate) fn new() -> Self {
+        Self::with("")
+    }
+
+    fn with(more: &str) -> Self {
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
         let listener = runtime.block_on(TcpListener::bind("127.0.0.1:0")).unwrap();
         let config = format!(
-            "url = 'http://{}'\ndatabase = 'x'\nretries = 0\ntimeout = 1\n[[user]]\nlogin = 'admin'\nkey = {{ env = 'K' }}\n\
+            "url = 'http://{}'\ndatabase = 'x'\nretries = 0\n{more}\n[[user]]\nlogin = 'admin'\nkey = {{ env = 'K' }}\n\
              [[user]]\nlogin = 'sam'\nkey = {{ env = 'SAM' }}\n",
             listener.local_addr().unwrap()
         );
@@ -294,7 +298,7 @@ fn a_run_waits_for_hours_and_goes_on_by_itself_once() {
 
 #[test]
 fn a_server_that_says_nothing_is_away_unless_a_script_has_asked_for_too_much() {
-    let office = Office::new();
+    let office = Office::with("timeout = 1");
     office.known();
     office.fake.fails("", How::Silent);
     let run = office.fire();

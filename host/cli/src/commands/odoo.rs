@@ -9,7 +9,7 @@ use std::{
 };
 
 use anyhow::{Context, anyhow};
-use jiff::Timestamp;
+use jiff::{Timestamp, civil::Date, tz::TimeZone};
 use serde::Serialize;
 use triggerbox_odoo::{
     Backend, Config, OdooError,
@@ -64,9 +64,17 @@ pub(crate) fn open_for_runs(path: &Path) -> Result<Arc<Backend>, Failure> {
 
 /// Says which keys end soon, or have ended.
 pub(crate) fn announce_ending_keys(backend: &Backend) {
-    for (login, day) in backend.ending_keys(Timestamp::now()) {
-        let what = format!("the key of `{login}` ends on {day}; make a new one before");
-        anstream::eprintln!("{} {}", styled(YELLOW, "warning:"), printable(&what));
+    let now = Timestamp::now();
+    for (login, day) in backend.ending_keys(now) {
+        anstream::eprintln!("{} {}", styled(YELLOW, "warning:"), printable(&ending(&login, day, now)));
+    }
+}
+
+/// What is said of a key near its end, or past it.
+fn ending(login: &str, day: Date, now: Timestamp) -> String {
+    match day <= now.to_zoned(TimeZone::UTC).date() {
+        true => format!("the key of `{login}` ended on {day}; make a new one"),
+        false => format!("the key of `{login}` ends on {day}; make a new one before"),
     }
 }
 
@@ -204,8 +212,9 @@ async fn doctor(backend: &Backend, json: bool) -> Result<Exit, Failure> {
             Err(error) => add(false, error.to_string()),
         }
     }
-    for (login, day) in backend.ending_keys(Timestamp::now()) {
-        add(false, format!("the key of `{login}` ends on {day}; make a new one before"));
+    let now = Timestamp::now();
+    for (login, day) in backend.ending_keys(now) {
+        add(false, ending(&login, day, now));
     }
     match backend.status().await {
         Ok(findings) => {
@@ -278,4 +287,19 @@ pub(crate) fn failed(error: OdooError) -> Failure {
         _ => Exit::Backend,
     };
     Failure { exit, error: error.into() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_key_that_has_ended_is_not_said_to_end() {
+        let now: Timestamp = "2026-11-30T23:00:00Z".parse().unwrap();
+        let told = |day: &str| ending("sam", day.parse().unwrap(), now);
+        assert_eq!(told("2026-12-01"), "the key of `sam` ends on 2026-12-01; make a new one before");
+        for day in ["2026-11-30", "2026-11-01"] {
+            assert_eq!(told(day), format!("the key of `sam` ended on {day}; make a new one"));
+        }
+    }
 }

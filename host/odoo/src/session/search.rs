@@ -96,7 +96,7 @@ impl Session {
         };
         let body = json!({ "domain": json_of(&domain), "context": self.context(false) });
         let count = self.ask(model, "search_count", body).await?.as_u64().ok_or_else(|| odd("a count"))?;
-        Ok(Answer::Count(u32::try_from(count + more as u64).unwrap_or(u32::MAX)))
+        Ok(Answer::Count(u32::try_from(count.saturating_add(more as u64)).unwrap_or(u32::MAX)))
     }
 
     pub(super) async fn read_group(

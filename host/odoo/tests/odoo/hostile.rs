@@ -7,14 +7,14 @@ use std::{
 };
 
 use serde_json::json;
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpSocket};
 use triggerbox_model::{
     call::{Answer, Call},
     error::Error,
-    value::Value,
+    value::{FieldValue, RecordRef, Value},
 };
 use triggerbox_odoo::{
-    Backend, Config, OdooError,
+    Backend, CommitError, Config, OdooError,
     client::{Again, Caller},
 };
 
@@ -61,6 +61,15 @@ async fn what_is_no_odoo_is_said_to_be_none() {
 }
 
 #[tokio::test]
+async fn a_request_that_a_proxy_does_not_take_is_too_large_and_was_not_done() {
+    let page = || Reply::new(413, "text/html", b"<h1>Request Entity Too Large</h1>".to_vec());
+    let (backend, asked) = server("", page).await;
+    let error = ask(&backend).await;
+    assert_eq!((error.code(), error.is_unclear()), ("changes-too-large", false), "{error}");
+    assert_eq!(asked.load(Ordering::SeqCst), 1);
+}
+
+#[tokio::test]
 async fn an_older_odoo_is_refused() {
     let version = || Reply::new(200, "application/json", b"{\"version\": \"18.0\"}".to_vec());
     let (backend, _) = server("", version).await;
@@ -101,7 +110,8 @@ async fn silence_ends_when_the_time_is_over() {
     let once = std::time::Duration::from_millis(50);
     let error = backend.client().call_as(caller, "res.users", "read", &body, Again::Never, once).await.unwrap_err();
     assert!(matches!(error, OdooError::Timeout { .. }) && error.is_unclear() && !error.is_away(), "{error:?}");
-    assert_eq!(asked.load(Ordering::SeqCst), 1, "what may have been done is not repeated");
+    // On a busy machine the time is over before the server has heard of it.
+    assert!(asked.load(Ordering::SeqCst) <= 1, "what may have been done is not repeated");
 }
 
 #[tokio::test]
@@ -112,20 +122,26 @@ async fn a_server_that_fails_is_asked_again_only_where_that_may_help() {
         assert!(matches!(error, OdooError::Failed { status: told, .. } if told == status));
         assert_eq!((asked.load(Ordering::SeqCst), error.is_away()), (tries, status != 429), "{status}");
     }
+    // A proxy that has waited for long enough does not know what Odoo does meanwhile.
+    for (status, unclear) in [(429, false), (500, true), (502, true), (504, true), (520, true), (524, true)] {
+        let (backend, _) = server("", move || Reply::new(status, "text/html", Vec::new())).await;
+        assert_eq!(ask(&backend).await.is_unclear(), unclear, "{status}");
+    }
     // An Odoo that answers in its own words is there, unless its database is not.
     for (class, away) in [("builtins.ZeroDivisionError", false), ("psycopg2.OperationalError", true)] {
         let told = format!("{{\"name\": \"{class}\", \"message\": \"no\", \"debug\": \"\"}}");
         let (backend, _) = server("", move || Reply::new(500, "application/json", told.clone().into_bytes())).await;
-        assert_eq!(ask(&backend).await.is_away(), away, "{class}");
+        let error = ask(&backend).await;
+        assert_eq!((error.is_away(), error.is_unclear()), (away, false), "{class}");
     }
     let (backend, asked) = server("", || Reply::Nothing).await;
     let error = ask(&backend).await;
     assert!(matches!(error, OdooError::CutOff { .. }) && error.is_away(), "{error:?}");
     assert_eq!(asked.load(Ordering::SeqCst), 3);
     // Nobody listens: nothing was sent.
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let url = format!("http://{}", listener.local_addr().unwrap());
-    drop(listener);
+    let held = TcpSocket::new_v4().unwrap();
+    held.bind(([127, 0, 0, 1], 0).into()).unwrap();
+    let url = format!("http://{}", held.local_addr().unwrap());
     let error = ask(&backend_of(&url)).await;
     assert!(matches!(error, OdooError::Unreachable { .. }) && !error.is_unclear() && error.is_away(), "{error:?}");
 }
@@ -280,8 +296,16 @@ async fn an_odoo_that_fails_in_its_own_code_may_do_better_later_and_one_that_is_
         let (error, _) = answer(500, name, message).await;
         assert!(matches!(error, OdooError::Failed { .. }) && !error.is_away(), "{error:?}");
     }
-    for (message, code) in [("Invalid field 'x' on 'crm.lead'", "unknown-field"), ("Invalid domain: 7", "bad-call")] {
-        let (error, _) = answer(500, "builtins.ValueError", message).await;
+    for (name, message, code) in [
+        ("builtins.ValueError", "Invalid field 'x' on 'crm.lead'", "unknown-field"),
+        ("builtins.ValueError", "Invalid domain: 7", "bad-call"),
+        ("builtins.ValueError", "invalid literal for int() with base 10: 'many'", "bad-call"),
+        ("builtins.ValueError", "could not convert string to float: 'much'", "bad-call"),
+        ("builtins.ValueError", "Failed to cast 5 into a date", "bad-call"),
+        ("builtins.ValueError", "A string literal cannot contain NUL (0x00) characters.", "bad-call"),
+        ("psycopg2.errors.InvalidEscapeSequence", "LIKE pattern must not end with escape character", "bad-call"),
+    ] {
+        let (error, _) = answer(500, name, message).await;
         assert!(matches!(&error, OdooError::Refused(_)) && error.code() == code, "{error:?}");
     }
     for (status, name) in [(409, "werkzeug.exceptions.Conflict"), (500, "psycopg2.errors.SerializationFailure")] {
@@ -512,6 +536,26 @@ async fn models_that_are_described_oddly_are_no_models() {
 }
 
 #[tokio::test]
+async fn fields_that_follow_from_each_other_without_end_are_known_only_when_it_is_applied() {
+    let field = |n: u32| format!(r#""f{n}": {{"type": "char", "store": true, "depends": ["f{}"]}}"#, n + 1);
+    let fields: Vec<String> = (0..50_000).map(field).collect();
+    let model = format!(r#"{{"name": {{"type": "char"}}, {}}}"#, fields.join(", "));
+    let backend = pretender(move |method| match method {
+        "crm.lead/fields_get" => Some(model.clone()),
+        "crm.lead/read" => Some(r#"[{"id": 7, "f0": "x", "f49990": "y"}]"#.to_owned()),
+        _ => None,
+    })
+    .await;
+    let mut session = session_of(&backend).await;
+    let values = vec![FieldValue::new("name", Value::text("Tables"))];
+    session.call(Call::Write { model: "crm.lead".to_owned(), ids: vec![7], values }).await.unwrap().unwrap();
+    let fields = vec!["f0".to_owned(), "f49990".to_owned()];
+    let read = Call::Read { model: "crm.lead".to_owned(), ids: vec![7], fields };
+    let Ok(Answer::Rows(rows)) = session.call(read).await.unwrap() else { panic!() };
+    assert_eq!(rows[0].values, [Value::Pending, Value::text("y")]);
+}
+
+#[tokio::test]
 async fn a_model_that_changed_since_it_was_looked_at_is_looked_at_again() {
     let asked = Arc::new(AtomicU32::new(0));
     let count = Arc::clone(&asked);
@@ -598,8 +642,156 @@ async fn a_run_that_ends_while_odoo_was_silent_for_long_ended_because_of_odoo() 
         tokio::time::resume();
         // The run's own time is over: its call is dropped.
     };
-    wait(&mut session, Duration::from_secs(29)).await;
-    assert_eq!(session.fault(), None, "it was about to answer: what the run is ended for is the run's");
+    wait(&mut session, Duration::from_secs(10)).await;
+    assert_eq!(session.fault(), None, "it may still answer: what the run is ended for is the run's");
     wait(&mut session, Duration::from_secs(60)).await;
     assert!(matches!(session.fault(), Some(OdooError::Timeout { seconds: 60.., .. })), "{:?}", session.fault());
+}
+
+#[tokio::test]
+async fn of_a_record_of_which_nothing_is_compared_no_field_is_asked() {
+    let backend = pretender(|method| match method {
+        "crm.lead/fields_get" => {
+            Some(r#"{"name": {"type": "char", "store": true}, "display_name": {"type": "char"}}"#.to_owned())
+        }
+        "crm.lead/read" => Some(r#"[{"id": 7, "display_name": "Chairs"}]"#.to_owned()),
+        _ => None,
+    })
+    .await;
+    let mut session = session_of(&backend).await;
+    let read = Call::Read { model: "crm.lead".to_owned(), ids: vec![7], fields: vec!["display_name".to_owned()] };
+    session.call(read).await.unwrap().unwrap();
+    let values = vec![FieldValue::new("name", Value::text("Tables"))];
+    session.call(Call::Write { model: "crm.lead".to_owned(), ids: vec![7], values }).await.unwrap().unwrap();
+    let seen = json!([{ "model": "crm.lead", "ids": [7], "fields": ["id"], "values": { "7": [7] } }]);
+    assert_eq!(session.request().unwrap()["reads"], seen);
+}
+
+#[tokio::test]
+async fn of_changes_that_were_not_sent_it_is_not_said_that_they_may_be_applied() {
+    let backend = pretender_with(|method| (method == "ir.model.data/search_read").then(|| (502, String::new()))).await;
+    let mut session = session_of(&backend).await;
+    let values = vec![FieldValue::new("name", Value::text("Tables"))];
+    session.call(Call::Write { model: "crm.lead".to_owned(), ids: vec![7], values }).await.unwrap().unwrap();
+    let failed = session.commit("run").await;
+    assert!(matches!(&failed, Err(CommitError::Backend(error)) if error.is_away()), "{failed:?}");
+}
+
+#[tokio::test]
+async fn what_a_proposal_saw_is_compared_record_by_record_in_whatever_order_they_are_told() {
+    let rows = r#"[{"id": 9, "name": "other"}, {"id": 7, "name": "x"}, {"id": 5, "name": "unasked"}]"#;
+    let backend = pretender(move |method| (method == "crm.lead/read").then(|| rows.to_owned())).await;
+    let values = json!({ "7": ["x"], "8": ["y"], "9": ["z"] });
+    let reads = json!([{ "model": "crm.lead", "ids": [7, 8, 9], "fields": ["name"], "values": values }]);
+    let found = session_of(&backend).await.overtaken(&json!({ "reads": reads })).await.unwrap();
+    let told = |id: u32, field: &str| (RecordRef::new("crm.lead", id), field.to_owned());
+    assert_eq!(found, [told(8, "id"), told(9, "name")]);
+}
+
+#[tokio::test]
+async fn what_reads_the_same_as_before_and_is_not_is_shown_all_the_same() {
+    let model = r#"{"partner_id": {"type": "many2one", "relation": "res.partner", "store": true},
+        "user_id": {"type": "many2one", "relation": "res.users", "store": true},
+        "description": {"type": "html", "store": true}, "display_name": {"type": "char"}}"#;
+    let lead = r#"[{"id": 7, "display_name": "Chairs", "partner_id": [1, "Ada"], "user_id": [2, "Sam"],
+        "description": "<a href='/here'>pay</a>"}]"#;
+    let backend = pretender(move |method| match method {
+        "crm.lead/fields_get" => Some(model.to_owned()),
+        "crm.lead/read" => Some(lead.to_owned()),
+        "res.partner/read" => Some(r#"[{"id": 5, "display_name": "Ada"}]"#.to_owned()),
+        _ => None,
+    })
+    .await;
+    let mut session = session_of(&backend).await;
+    let values = vec![
+        FieldValue::new("partner_id", Value::link(5)),
+        FieldValue::new("user_id", Value::link(2)),
+        FieldValue::new("description", Value::text("<a href='/there'>pay</a>")),
+    ];
+    session.call(Call::Write { model: "crm.lead".to_owned(), ids: vec![7], values }).await.unwrap().unwrap();
+    let diff = session.preview().await.unwrap().unwrap();
+    let told: Vec<_> =
+        diff.records[0].fields.iter().map(|field| (field.old_text.as_str(), field.new_text.as_str())).collect();
+    assert_eq!(told, [("Ada (1)", "Ada (5)"), ("<a href='/here'>pay</a>", "<a href='/there'>pay</a>")]);
+}
+
+#[tokio::test]
+async fn of_models_that_nobody_waits_for_odoo_is_asked_nothing() {
+    let row = |id: u32, model: &str| {
+        json!({
+            "id": id, "x_name": "r", "x_model": model, "x_record": 5, "x_kind": "updated", "x_user": 2,
+            "x_transaction": "9", "x_values": "{}",
+        })
+    };
+    let rows = json!([row(1, "m.one"), row(2, "crm.lead"), row(3, "m.two")]).to_string();
+    let described = Arc::new(AtomicU32::new(0));
+    let count = Arc::clone(&described);
+    let backend = pretender(move |method| {
+        if method.ends_with("/fields_get") {
+            count.fetch_add(1, Ordering::SeqCst);
+        }
+        (method == "x_triggerbox_event/search_read").then(|| rows.clone())
+    })
+    .await;
+    let taken = backend.events_about(&|model| model == "crm.lead").await.unwrap();
+    assert_eq!(taken.events.iter().map(|event| event.row).collect::<Vec<_>>(), [2]);
+    assert_eq!(taken.odd.iter().map(|odd| odd.row).collect::<Vec<_>>(), [1, 3]);
+    assert_eq!(described.load(Ordering::SeqCst), 1);
+}
+
+#[tokio::test]
+async fn an_action_that_was_made_again_meanwhile_is_looked_up_again() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    // Its number; what else is asked says the same as any Odoo.
+    let action = Arc::new(AtomicU32::new(8));
+    let number = Arc::clone(&action);
+    tokio::spawn(http::serve(listener, move |request| {
+        let body: serde_json::Value = serde_json::from_slice(&request.body).unwrap_or_default();
+        let now = number.load(Ordering::SeqCst);
+        let (status, answer) = match request.path.rsplit("/2/").next().unwrap() {
+            "ir.model.data/search_read" => (200, json!([{ "id": 1, "res_id": now }])),
+            "ir.actions.server/run" if body["ids"] == json!([now]) => {
+                (200, json!({ "triggerbox": 1, "again": false, "done": { "new": {}, "names": {} } }))
+            }
+            "ir.actions.server/run" => {
+                let message = "Record does not exist or has been deleted.\n(Record: ir.actions.server(8,), User: 2)";
+                (404, json!({ "name": "odoo.exceptions.MissingError", "message": message, "debug": "" }))
+            }
+            "res.users/context_get" => (200, json!({ "uid": 2 })),
+            "res.users/read" => (200, json!([{ "id": 2, "login": "admin", "name": "A", "company_id": [1, "C"] }])),
+            "crm.lead/fields_get" => (200, json!({ "name": { "type": "char", "store": true } })),
+            _ => (200, json!({ "version": "19.0" })),
+        };
+        async move { Reply::new(status, "application/json", answer.to_string().into_bytes()) }
+    }));
+    let backend = backend(&url, "");
+    for made in [8, 9] {
+        action.store(made, Ordering::SeqCst);
+        let mut session = session_of(&backend).await;
+        let values = vec![FieldValue::new("name", Value::text("Tables"))];
+        session.call(Call::Write { model: "crm.lead".to_owned(), ids: vec![7], values }).await.unwrap().unwrap();
+        session.commit("run").await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn the_other_side_of_a_list_that_changes_is_known_only_when_it_is_applied() {
+    let model = r#"{"name": {"type": "char", "store": true},
+        "lead_ids": {"type": "many2many", "relation": "crm.lead", "store": true}}"#;
+    let backend = pretender(move |method| match method {
+        "crm.tag/fields_get" => Some(model.to_owned()),
+        "crm.tag/read" => Some(r#"[{"id": 1, "name": "Loud", "lead_ids": [9]}]"#.to_owned()),
+        _ => None,
+    })
+    .await;
+    let mut session = session_of(&backend).await;
+    let fields = vec!["name".to_owned(), "lead_ids".to_owned()];
+    let read = Call::Read { model: "crm.tag".to_owned(), ids: vec![1], fields };
+    let Ok(Answer::Rows(rows)) = session.call(read.clone()).await.unwrap() else { panic!() };
+    assert_eq!(rows[0].values, [Value::text("Loud"), Value::Ids(vec![9])]);
+    let values = vec![FieldValue::new("tag_ids", Value::Ids(vec![1]))];
+    session.call(Call::Write { model: "crm.lead".to_owned(), ids: vec![7], values }).await.unwrap().unwrap();
+    let Ok(Answer::Rows(rows)) = session.call(read).await.unwrap() else { panic!() };
+    assert_eq!(rows[0].values, [Value::text("Loud"), Value::Pending]);
 }
