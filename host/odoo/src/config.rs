@@ -145,8 +145,8 @@ impl Config {
                 "`poll`, `most-events` and `most-waiting` must be at least 1, `largest-event` 1024".to_owned(),
             );
         }
-        if self.concurrent == 0 {
-            return wrong("`concurrent` must be at least 1".to_owned());
+        if self.concurrent == 0 || self.timeout == 0 || self.apply_timeout == 0 {
+            return wrong("`concurrent`, `timeout` and `apply-timeout` must be at least 1".to_owned());
         }
         Ok(())
     }
@@ -281,6 +281,14 @@ mod tests {
             assert!(Config::parse(&text).is_err(), "{method}");
         }
         assert!(Config::parse(&format!("methods = ['crm.lead.action_set_won']\n{GOOD}")).is_ok());
+    }
+
+    #[test]
+    fn what_would_end_every_request_is_refused() {
+        for option in ["timeout", "apply-timeout", "concurrent"] {
+            let error = Config::parse(&format!("{option} = 0\n{GOOD}")).unwrap_err();
+            assert!(error.to_string().contains(option), "{error}");
+        }
     }
 
     #[test]

@@ -233,20 +233,6 @@ impl Backend {
         let (key, chain) = (format!("{row}:{transaction}"), text("x_chain"));
         Ok(Ok(Event { row, key, rule, change, user, transaction, chain, message }))
     }
-
-    /// Users by number, as the administrator sees them.
-    ///
-    /// # Errors
-    /// Odoo cannot be used.
-    pub async fn logins(&self, users: &[Id]) -> Result<BTreeMap<Id, String>, OdooError> {
-        let caller = self.caller(&self.config.administrator).map_err(refusal)?;
-        let body = json!({ "ids": users, "fields": ["login"], "context": { "active_test": false } });
-        let rows = self.client.call(caller, "res.users", "read", &body).await?;
-        let rows = rows.as_array().into_iter().flatten();
-        Ok(rows
-            .filter_map(|row| Some((row.get("id").and_then(value::id)?, row.get("login")?.as_str()?.to_owned())))
-            .collect())
-    }
 }
 
 /// `{id, author: [id, name] or false, body}`
