@@ -421,6 +421,8 @@ async fn each_try_that_a_model_may_have_answered_is_charged_and_one_that_a_budge
     assert_eq!(outside.spender.spent.total(), charged);
     let states: Vec<_> = book.calls("run-1").into_iter().map(|call| call.state).collect();
     assert_eq!(states, ["unknown", "unknown", "answered"]);
+    let asked: Vec<_> = book.calls("run-1").into_iter().map(|call| call.request.contains("Be brief.")).collect();
+    assert_eq!(asked, [true, false, false], "it is kept once");
     // Another attempt has the answer for nothing.
     let mut again = outside.start("run-1", 0, &agent_limits());
     assert_eq!(completion(again.complete(question("?")).await.unwrap()).text, "Hello.");
