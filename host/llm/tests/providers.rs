@@ -391,6 +391,16 @@ async fn what_is_not_counted_is_taken_at_its_worst() {
     let worst = models.worst_case(&request).unwrap();
     assert_eq!(models.ask(&request).await.unwrap().tokens, worst.tokens);
     assert!(worst.tokens > 1_000 && worst.micro_euro > 4_000, "{worst:?}");
+    // What is counted beyond all bounds is added up all the same.
+    for kind in KINDS {
+        let mut beyond = answer(kind, "Hello.");
+        for (_, count) in beyond["usage"].as_object_mut().unwrap() {
+            *count = json!(u64::MAX);
+        }
+        let server = Server::start(vec![Step::json(&beyond)]).await;
+        let models = live(kind, &server, &TestClock::new());
+        assert_eq!(models.ask(&request).await.unwrap().tokens, u64::MAX, "{kind}");
+    }
 }
 
 #[test]
