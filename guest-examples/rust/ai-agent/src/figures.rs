@@ -7,6 +7,9 @@ use triggerbox::serde_json::Value as Json;
 /// Between two digits these belong to the number.
 const SEPARATORS: [char; 6] = ['.', ',', '\'', '’', '\u{a0}', '\u{202f}'];
 
+/// Longer names, in bytes, are none that anybody says again.
+const LONGEST_NAME: usize = 256;
+
 /// The zero of each script that has decimal digits; the nine others follow it.
 const ZEROS: [u32; 66] = [
     0x30, 0x660, 0x6F0, 0x7C0, 0x966, 0x9E6, 0xA66, 0xAE6, 0xB66, 0xBE6, 0xC66, 0xCE6, 0xD66, 0xDE6, 0xE50, 0xED0,
@@ -36,9 +39,10 @@ impl Figures {
     pub fn read_text(&mut self, text: &str) {
         for Numeral { text, name } in numerals(&plain(text)) {
             match name {
-                Some(name) => {
+                Some(name) if name.len() <= LONGEST_NAME => {
                     self.names.insert(name.to_lowercase());
                 }
+                Some(_) => {}
                 None => self.numbers.extend(meanings(text).into_iter().map(|(value, _)| value)),
             }
         }
@@ -83,7 +87,7 @@ impl Figures {
 
     /// Whether it is one of them, rounded as it is written, or a part of a name that was read.
     fn knows(&self, Numeral { text, name }: &Numeral<'_>) -> bool {
-        name.is_some_and(|name| self.names.contains(&name.to_lowercase()))
+        name.is_some_and(|name| name.len() <= LONGEST_NAME && self.names.contains(&name.to_lowercase()))
             || meanings(text).into_iter().any(|(value, decimals)| self.has(value, decimals))
     }
 
@@ -120,8 +124,8 @@ fn is_in_names(c: char) -> bool {
 /// The numbers in a text. Dates, times and what follows a `#` are none.
 fn numerals(text: &str) -> Vec<Numeral<'_>> {
     let mut found = Vec::new();
-    // Where we are, and where the word began that we are in.
-    let (mut at, mut word, mut before) = (0, 0, ' ');
+    // Where we are, where the word began that we are in, and where it ends as far as that is known.
+    let (mut at, mut word, mut word_end, mut before) = (0, 0, 0, ' ');
     while let Some(c) = text[at..].chars().next() {
         let length = match c.is_ascii_digit() {
             true => calendar(&text[at..]).unwrap_or_else(|| number(&text[at..])),
@@ -135,8 +139,10 @@ fn numerals(text: &str) -> Vec<Numeral<'_>> {
         // `#12`; `&#8217;` and `&#x2019;` are letters.
         let is_numbered = before == '#' || text[..word].ends_with("&#");
         if c.is_ascii_digit() && !is_numbered && calendar(part).is_none() {
-            let rest = text[end..].find(|c: char| !is_in_names(c)).unwrap_or(text.len() - end);
-            found.push(Numeral { text: part, name: (word < at).then(|| &text[word..end + rest]) });
+            if word_end < end {
+                word_end = text[end..].find(|c: char| !is_in_names(c)).map_or(text.len(), |rest| end + rest);
+            }
+            found.push(Numeral { text: part, name: (word < at).then(|| &text[word..word_end]) });
         }
         before = part.chars().last().unwrap_or(c);
         at = end;
@@ -248,6 +254,10 @@ mod tests {
         ] {
             assert_eq!(figures.unread(wrong).as_deref(), Some(figure), "{wrong}");
         }
+        // However many numbers one word has, it is gone through once.
+        let long = "a12".repeat(100_000);
+        figures.read_text(&long);
+        assert_eq!((figures.names.len(), figures.unread(&long)), (2, Some(long)));
         // Where letters have no case, numbers stand between them.
         figures.read_text("共342件");
         assert_eq!(figures.unread("总计342件"), None);
