@@ -367,6 +367,29 @@ fn a_server_action_maps_no_records_as_odoo_does() {
 }
 
 #[test]
+fn a_server_action_logs_as_odoo_does_and_does_not_end_at_it() {
+    let crm = Crm::new();
+    let code = "_logger.info('%s of %d', 'one', 2)\n\
+                _logger.warning('%(name)s', {'name': 'Ada'})\n\
+                _logger.info('%s and %s', 'one')\n\
+                _logger.info('100%', 7)\n\
+                _logger.log(40, 'by %s', 'number')";
+    let (report, log) = server_action(&crm, &[], code);
+    assert!(matches!(report.verdict, Verdict::Applied(_)), "{:?} {log:?}", report.verdict);
+    let wanted = ["info one of 2", "warning Ada", "info %s and %s ('one',)", "info 100% (7,)", "error by number"];
+    assert_eq!(log, wanted);
+}
+
+#[test]
+fn a_server_action_describes_the_fields_that_there_are_of_those_it_names() {
+    let crm = Crm::new();
+    let code = "log(str(model.fields_get(['name', 'no_such'], ['type'])))";
+    let (report, log) = server_action(&crm, &[], code);
+    assert!(matches!(report.verdict, Verdict::Applied(_)), "{:?} {log:?}", report.verdict);
+    assert_eq!(log, ["info {'name': {'type': 'char'}}"]);
+}
+
+#[test]
 fn a_server_action_makes_archived_lines_with_lists_of_their_own() {
     let crm = Crm::new();
     let grants = [
