@@ -293,6 +293,20 @@ fn a_server_action_is_refused_with_line_and_reason() {
 }
 
 #[test]
+fn a_server_action_does_not_run_for_who_may_not_change_its_records_and_says_who() {
+    let crm = Crm::new();
+    let lead = crm.create("crm.lead", &[("name", Value::text("A lead"))]);
+    let rita = crm.search("res.users", "[('login', '=', 'rita')]")[0];
+    crm.write("res.users", rita, &[("group_ids", Value::Ids(Vec::new()))]);
+    // Nothing of users is granted.
+    let how = How { user: Some("rita"), grants: ACTION, ..How::default() };
+    let (report, log) = action_in(&crm, "crm.lead", &[lead], "log('it runs')", &how);
+    let Verdict::Failed(failure) = report.verdict else { panic!("{:?} {log:?}", report.verdict) };
+    let wanted = format!("may not change crm.lead({lead},), and so not run actions on it");
+    assert!(failure.message().contains(&wanted) && log.is_empty(), "{} {log:?}", failure.message());
+}
+
+#[test]
 fn a_server_action_of_a_superuser_s_rule_may_say_so_within_its_grants() {
     let crm = Crm::new();
     let lead = crm.create("crm.lead", &[("name", Value::text("A lead"))]);
