@@ -115,7 +115,7 @@ export function row(model: string, names: readonly string[], { id, values }: hos
       made[name] = value;
       return;
     }
-    const text = `"${name}" of ${model}(${id}) is known only when the run is applied; decide without it`;
+    const text = `"${name}" of ${model}(${made.id}) is known only when the run is applied; decide without it`;
     const get = () => { throw new HostError("pending", "pending-value", text, name); };
     Object.defineProperty(made, name, { get });
   });
