@@ -263,6 +263,12 @@ function roundTrip(event) {
   for (const [name, value] of Object.entries(KINDS)) {
     note(`values.domain.${name}`, () => contract.count([[name, "=", value]]));
   }
+  // Larger than an integer field holds, and than an id is.
+  for (const amount of [3_000_000_000, -5_000_000_000]) {
+    const large = note("values.create.large", () => contract.create({ x_name: "large", x_float: amount }));
+    const read = note("values.read.large", () => large && contract.get(large, "x_float").x_float);
+    if (read !== amount) results["values.read.large"] = `read as ${read}`;
+  }
 }
 
 /** A value as text, whether it was written or read: names of links come only from the host. */
