@@ -263,6 +263,8 @@ function roundTrip(event) {
   for (const [name, value] of Object.entries(KINDS)) {
     note(`values.domain.${name}`, () => contract.count([[name, "=", value]]));
   }
+  const partner = { id: 1, date: "2026-11-21", json: "no wrapper" };
+  note("values.create.row", () => contract.create({ x_name: "a row", x_partner_id: partner }));
   // Larger than an integer field holds, and than an id is.
   for (const amount of [3_000_000_000, -5_000_000_000]) {
     const large = note("values.create.large", () => contract.create({ x_name: "large", x_float: amount }));

@@ -95,6 +95,8 @@ function object(value: Exclude<Value, undefined | boolean | number | string>): h
   if (value instanceof Date) return { tag: "datetime", val: utcText(value) };
   if (value instanceof Uint8Array) return { tag: "binary", val: value };
   if (Array.isArray(value)) return { tag: "ids", val: value.map(hostId) };
+  // A row is its record, whatever its fields are called.
+  if ("id" in value && typeof value.id === "number" && !("model" in value)) return many2one(value.id);
   if ("json" in value) return { tag: "json", val: JSON.stringify(value.json) };
   if ("date" in value) return { tag: "date", val: value.date };
   if ("model" in value && typeof value.model === "string") return { tag: "reference", val: { model: value.model, id: hostId(value) } };
