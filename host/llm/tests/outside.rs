@@ -660,6 +660,17 @@ async fn an_answer_in_which_a_secret_cannot_be_looked_for_is_refused() {
 }
 
 #[tokio::test]
+async fn a_request_has_no_more_headers_than_anybody_needs() {
+    let shop = Shop::start(vec![Step::status(200, "ok")]).await;
+    let mut asked = shop.request("GET", "/api/orders");
+    asked.headers = (0..40_000).map(|nth| (format!("x-{nth}"), "1".to_owned())).collect();
+    let error = shop.send(asked.clone()).await.unwrap_err();
+    assert_eq!((error.code.as_str(), shop.server.seen().len()), ("bad-header", 0), "{error}");
+    asked.headers.truncate(256);
+    assert_eq!(response(shop.send(asked).await).status, 200);
+}
+
+#[tokio::test]
 async fn a_secret_goes_to_its_host_and_header_only() {
     let shop = Shop::start(vec![Step::status(200, "ok")]).await;
     let error = |header: &str, value: &str| {
