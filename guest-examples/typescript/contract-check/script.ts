@@ -269,7 +269,7 @@ function roundTrip(event: Event): void {
   const partner = { id: 1, date: "2026-11-21", json: "no wrapper" };
   note("values.create.row", () => contract.create({ x_name: "a row", x_partner_id: partner }));
   // Larger than an integer field holds, and than an id is.
-  for (const amount of [3_000_000_000, -5_000_000_000]) {
+  for (const amount of [3e9, -5e9]) {
     const large = note("values.create.large", () => contract.create({ x_name: "large", x_float: amount }));
     const read = note("values.read.large", () => large && contract.get(large, "x_float").x_float);
     if (read !== amount) results["values.read.large"] = `read as ${read}`;
