@@ -303,6 +303,18 @@ fn tools_name_what_is_granted_and_the_host_refuses_the_rest() {
     );
 }
 
+#[test]
+fn the_texts_of_a_new_record_can_name_another_new_one() {
+    let agent = Agent::new("Tag it.");
+    let create = |name: &str| json!(["create", { "model": "crm.tag", "values": { "name": name } }]);
+    let calls = json!([create("Seen"), create("After crm.tag(2147483648)")]);
+    let (report, result) = agent.succeed(&[1], &[calls, json!("Tagged.")]);
+    assert!(report.refusals.is_empty(), "{:?}", report.refusals);
+    let seen = agent.crm.search("crm.tag", "[('name', '=', 'Seen')]")[0];
+    let after = agent.crm.search("crm.tag", &format!("[('name', '=', 'After Seen ({seen})')]"));
+    assert_eq!(after.len(), 1, "{result}");
+}
+
 // Shows: F025, F122
 #[test]
 fn an_agent_can_be_kept_to_reading_and_to_search_before_create() {

@@ -293,6 +293,20 @@ fn a_server_action_is_refused_with_line_and_reason() {
 }
 
 #[test]
+fn a_server_action_does_not_run_for_who_may_not_change_its_records_and_says_who() {
+    let crm = Crm::new();
+    let lead = crm.create("crm.lead", &[("name", Value::text("A lead"))]);
+    let rita = crm.search("res.users", "[('login', '=', 'rita')]")[0];
+    crm.write("res.users", rita, &[("group_ids", Value::Ids(Vec::new()))]);
+    // Nothing of users is granted.
+    let how = How { user: Some("rita"), grants: ACTION, ..How::default() };
+    let (report, log) = action_in(&crm, "crm.lead", &[lead], "log('it runs')", &how);
+    let Verdict::Failed(failure) = report.verdict else { panic!("{:?} {log:?}", report.verdict) };
+    let wanted = format!("may not change crm.lead({lead},), and so not run actions on it");
+    assert!(failure.message().contains(&wanted) && log.is_empty(), "{} {log:?}", failure.message());
+}
+
+#[test]
 fn a_server_action_of_a_superuser_s_rule_may_say_so_within_its_grants() {
     let crm = Crm::new();
     let lead = crm.create("crm.lead", &[("name", Value::text("A lead"))]);
@@ -364,6 +378,29 @@ fn a_server_action_maps_no_records_as_odoo_does() {
     assert!(matches!(report.verdict, Verdict::Applied(_)), "{:?}", report.verdict);
     let wanted = ["info res.partner()", "info []", "info res.partner()", "info []", "info [True, True, ['A lead']]"];
     assert_eq!(log, wanted);
+}
+
+#[test]
+fn a_server_action_logs_as_odoo_does_and_does_not_end_at_it() {
+    let crm = Crm::new();
+    let code = "_logger.info('%s of %d', 'one', 2)\n\
+                _logger.warning('%(name)s', {'name': 'Ada'})\n\
+                _logger.info('%s and %s', 'one')\n\
+                _logger.info('100%', 7)\n\
+                _logger.log(40, 'by %s', 'number')";
+    let (report, log) = server_action(&crm, &[], code);
+    assert!(matches!(report.verdict, Verdict::Applied(_)), "{:?} {log:?}", report.verdict);
+    let wanted = ["info one of 2", "warning Ada", "info %s and %s ('one',)", "info 100% (7,)", "error by number"];
+    assert_eq!(log, wanted);
+}
+
+#[test]
+fn a_server_action_describes_the_fields_that_there_are_of_those_it_names() {
+    let crm = Crm::new();
+    let code = "log(str(model.fields_get(['name', 'no_such'], ['type'])))";
+    let (report, log) = server_action(&crm, &[], code);
+    assert!(matches!(report.verdict, Verdict::Applied(_)), "{:?} {log:?}", report.verdict);
+    assert_eq!(log, ["info {'name': {'type': 'char'}}"]);
 }
 
 #[test]

@@ -382,6 +382,17 @@ func roundTrip(event triggerbox.Event) {
 		domain := triggerbox_automation_types.MakeDomainTerms([]triggerbox_automation_types.Term{condition(name, triggerbox_automation_types.Operator_Eq, one)})
 		checked("values.domain."+name, triggerbox_automation_records.SearchCount("x_contract", domain))
 	}
+	// Larger than an integer field holds, and than an id is.
+	for _, amount := range []int{3_000_000_000, -5_000_000_000} {
+		large, err := triggerbox.Create("x_contract", triggerbox.Values{"x_name": "large", "x_float": amount})
+		if !note("values.create.large", err) {
+			return
+		}
+		rows, err := triggerbox.Read("x_contract", []uint32{large.ID}, "x_float")
+		if note("values.read.large", err) && len(rows) == 1 {
+			compared("values.x_float.large", rows[0].Values["x_float"], float64(amount))
+		}
+	}
 }
 
 // Run is called once for each event.

@@ -70,7 +70,11 @@ func ToHost(value any) triggerbox_automation_types.Value {
 	case bool:
 		return triggerbox_automation_types.MakeValueBoolean(value)
 	case int:
-		return triggerbox_automation_types.MakeValueInteger(int32(value))
+		if number := int32(value); int(number) == value {
+			return triggerbox_automation_types.MakeValueInteger(number)
+		}
+		// No integer field holds it: an amount.
+		return triggerbox_automation_types.MakeValueNumber(float64(value))
 	case float64:
 		return triggerbox_automation_types.MakeValueNumber(value)
 	case string:

@@ -256,3 +256,9 @@ def round_trip(event):
     for name, value in KINDS.items():
         value = Json(value) if isinstance(value, dict) else value
         note(f"values.domain.{name}", search_count, "x_contract", [(name, "=", value)])
+    # Larger than an integer field holds, and than an id is.
+    for amount in (3_000_000_000, -5_000_000_000):
+        large = note("values.create.large", create, "x_contract", {"x_name": "large", "x_float": amount})
+        row = large and note("values.read.large", large.read, "x_float")
+        if row and row["x_float"] != amount:
+            results["values.read.large"] = f"read as {row['x_float']!r}"

@@ -51,13 +51,31 @@ def logger(write):
     """A method of a logger: `%`-arguments go into the text."""
 
     def log_at(message, *arguments, **_):
-        write(str(message) % arguments if arguments else message)
+        write(filled(message, arguments))
 
     return log_at
 
 
+def filled(message, arguments):
+    """A message with its arguments; both, where they do not fit: as in Odoo, no code ends at what it logs."""
+    if not arguments:
+        return message
+    # One dict is named from.
+    named = len(arguments) == 1 and isinstance(arguments[0], dict) and arguments[0]
+    try:
+        return str(message) % (named or arguments)
+    except (KeyError, TypeError, ValueError):
+        return f"{message} {arguments}"
+
+
+def log_at_level(level, message, *arguments, **_):
+    """`level`: 10 for debug to 50 for critical."""
+    place = min(max(int(level) // 10, 1), len(LEVELS)) - 1
+    list(LEVELS.values())[place](filled(message, arguments))
+
+
 LOGGER = SimpleNamespace(**{name: logger(write) for name, write in LEVELS.items()}, exception=logger(log.error))
-LOGGER.log = lambda level, message, *arguments, **_: logger(log.info)(message, *arguments)
+LOGGER.log = log_at_level
 
 
 def payload(event):

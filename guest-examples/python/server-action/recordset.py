@@ -435,8 +435,9 @@ class Recordset(Methods):
     def fields_get(self, allfields=(), attributes=()):
         infos = self.env._store.fields(self._name)
         described = {}
-        for name in allfields or infos:
-            info = infos[name]
+        for name, info in infos.items():
+            if allfields and name not in allfields:
+                continue
             known = {
                 "string": info.label, "type": info.kind, "required": info.required, "readonly": info.readonly,
                 "store": info.stored, "help": info.help or False, "relation": info.relation,

@@ -34,7 +34,7 @@ def execute(event, code, said, text):
     env = Environment(event, Store(said))
     space = names(event, env)
     try:
-        require_write(space["records"])
+        require_write(space["records"], event.run_as.name)
         exec(code, space)
     except Exception as error:
         raise shown(error, text) from error
@@ -42,7 +42,7 @@ def execute(event, code, said, text):
     return space.get("action")
 
 
-def require_write(records):
+def require_write(records, user):
     """An action runs for those who may change its records, as in Odoo; what it changes is another question."""
     try:
         may = records is None or records.env.su or records.has_access("write")
@@ -50,7 +50,7 @@ def require_write(records):
         # Not granted, so the code will not write; whether the user might is not to be told.
         return
     if not may:
-        raise AccessDenied("no-access", f"{records.env.user.name} may not change {records}, and so not run actions on it")
+        raise AccessDenied("no-access", f"{user} may not change {records}, and so not run actions on it")
 
 
 def outcome(action):

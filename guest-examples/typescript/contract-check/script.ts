@@ -57,6 +57,7 @@ export function run(event: Event): Outcome {
 
 function eventAndParameters(event: Event): void {
   log.info(`event: ${JSON.stringify(event.host)}`);
+  if (event.seed < 0) throw new Error(`the seed is ${event.seed}`);
   note("event.time", () => event.now);
   note("event.today", () => event.today);
   for (const name of ["service", "text", "integer", "float", "boolean", "date", "datetime", "selection", "many2one"]) {
@@ -142,7 +143,9 @@ function chatter(event: Event, leads: Model, lead: number): void {
   note("chatter.complete-activities", () => leads.completeActivities(lead, "mail.mail_activity_data_todo", "checked"));
   note("chatter.add-followers", () => leads.addFollowers(lead, 1));
   note("chatter.remove-followers", () => leads.removeFollowers(lead, 1));
-  note("chatter.read-messages", () => leads.messages(lead, 3));
+  const messages = note("chatter.read-messages", () => leads.messages(lead, 3)) ?? [];
+  // Those of this run have large numbers.
+  if (messages.some(({ id }) => id < 1)) throw new Error(`ids of messages: ${messages.map(({ id }) => id).join()}`);
 }
 
 function stateAndRuntime(event: Event): void {
@@ -262,6 +265,14 @@ function roundTrip(event: Event): void {
   });
   for (const [name, value] of Object.entries(KINDS)) {
     note(`values.domain.${name}`, () => contract.count([[name, "=", value]]));
+  }
+  const partner = { id: 1, date: "2026-11-21", json: "no wrapper" };
+  note("values.create.row", () => contract.create({ x_name: "a row", x_partner_id: partner }));
+  // Larger than an integer field holds, and than an id is.
+  for (const amount of [3e9, -5e9]) {
+    const large = note("values.create.large", () => contract.create({ x_name: "large", x_float: amount }));
+    const read = note("values.read.large", () => large && contract.get(large, "x_float").x_float);
+    if (read !== amount) results["values.read.large"] = `read as ${read}`;
   }
 }
 

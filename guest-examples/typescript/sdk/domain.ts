@@ -67,7 +67,7 @@ function scalar(given: Value): string {
     case "integer": case "number": return String(value.val);
     case "many2one": return String(unsigned(value.val.id));
     case "datetime": return quoted(value.val.replace("T", " ").replace("Z", ""));
-    case "reference": return quoted(`${value.val.model},${value.val.id}`);
+    case "reference": return quoted(`${value.val.model},${unsigned(value.val.id)}`);
     default: return quoted(String(value.val));
   }
 }

@@ -43,7 +43,7 @@ export class Event {
     this.rule = event.rule;
     this.attempt = event.attempt;
     this.depth = event.depth;
-    this.seed = event.seed;
+    this.seed = unsigned(event.seed);
     this.trigger = event.trigger.tag as TriggerKind;
     this.ids = Array.from(event.records, unsigned);
     this.actor = event.actor;

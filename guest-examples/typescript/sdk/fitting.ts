@@ -4,7 +4,7 @@
 import records from "triggerbox:automation/records@0.1.1";
 
 import { HostError, ask } from "./errors.ts";
-import { date, fields, type Value, type Values } from "./values.ts";
+import { Amount, date, fields, type Value, type Values } from "./values.ts";
 import type * as host from "triggerbox:host";
 
 /** The types of the fields of models of which a value once did not fit. */
@@ -34,6 +34,7 @@ function fitted(known: Map<string, string>, values: Values): Values {
 /** A value for a field of this type. What cannot be meant stays as it is: the host refuses it. */
 function fit(kind: string | undefined, value: Value): Value {
   if (kind === "many2one" && typeof value === "number") return value ? { id: value } : null;
+  if ((kind === "float" || kind === "monetary") && typeof value === "number") return new Amount(value);
   if (kind === "date") {
     if (value instanceof Date) return date(value.toISOString().slice(0, 10));
     if (typeof value === "string") return date(value);

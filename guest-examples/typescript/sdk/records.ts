@@ -221,7 +221,7 @@ export class Model {
   /** The newest messages and notes first, those staged by this run included. */
   messages(record: Id, limit: number): Posted[] {
     const found = ask(() => chatter.readMessages(target(this, record), limit));
-    return found.map((one) => ({ ...one, date: new Date(one.date) }));
+    return found.map((one) => ({ ...one, id: unsigned(one.id), date: new Date(one.date) }));
   }
 
   /** The value of a reference field that points to a record. */

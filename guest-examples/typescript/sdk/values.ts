@@ -13,9 +13,18 @@ export type Id = number | { id: number };
 export interface Json { json: unknown }
 /** A day, where a plain text would not say that it is one; made by `date`. */
 export interface Day { date: string }
+/** A number that is no id, however large. */
+export class Amount {
+  readonly amount: number;
+
+  constructor(amount: number) {
+    this.amount = amount;
+  }
+}
 /** A value to write. */
 export type Value =
-  | null | undefined | boolean | number | string | Date | Day | { id: number } | Reference | number[] | Uint8Array | Json;
+  | null | undefined | boolean | number | string | Date | Day | Amount | { id: number } | Reference | number[] | Uint8Array
+  | Json;
 /** Values by field name. */
 export type Values = Record<string, Value>;
 /**
@@ -82,9 +91,12 @@ function many2one(id: number): host.Value {
 
 function object(value: Exclude<Value, undefined | boolean | number | string>): host.Value {
   if (value === null) return { tag: "unset" };
+  if (value instanceof Amount) return { tag: "number", val: value.amount };
   if (value instanceof Date) return { tag: "datetime", val: utcText(value) };
   if (value instanceof Uint8Array) return { tag: "binary", val: value };
   if (Array.isArray(value)) return { tag: "ids", val: value.map(hostId) };
+  // A row is its record, whatever its fields are called.
+  if ("id" in value && typeof value.id === "number" && !("model" in value)) return many2one(value.id);
   if ("json" in value) return { tag: "json", val: JSON.stringify(value.json) };
   if ("date" in value) return { tag: "date", val: value.date };
   if ("model" in value && typeof value.model === "string") return { tag: "reference", val: { model: value.model, id: hostId(value) } };
@@ -115,7 +127,7 @@ export function row(model: string, names: readonly string[], { id, values }: hos
       made[name] = value;
       return;
     }
-    const text = `"${name}" of ${model}(${id}) is known only when the run is applied; decide without it`;
+    const text = `"${name}" of ${model}(${made.id}) is known only when the run is applied; decide without it`;
     const get = () => { throw new HostError("pending", "pending-value", text, name); };
     Object.defineProperty(made, name, { get });
   });

@@ -34,6 +34,7 @@ mod said;
 pub mod secret;
 pub mod setting;
 mod shape;
+mod unfold;
 
 pub use self::{
     budget_setting::BudgetSetting,

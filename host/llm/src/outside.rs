@@ -291,10 +291,10 @@ impl Calls {
     async fn ask(&mut self, request: &LlmRequest) -> Result<Result<Completion, Error>, Halt> {
         self.unavailable = None;
         let worst = self.outside.services.models.worst_case(request);
-        let kept = self.what_is_new(request);
+        let new = self.what_is_new(request);
         let hash = self.said.hash(&self.script, request);
         let charged = worst.as_ref().copied().unwrap_or_default();
-        let mut intent = self.intent(Kind::Model, hash, kept, self.accounts(), charged);
+        let mut intent = self.intent(Kind::Model, hash, new, self.accounts(), charged);
         let worst = match worst {
             Ok(worst) => worst,
             // Nobody can be asked any more; an answer that is paid for counts all the same.
@@ -327,6 +327,8 @@ impl Calls {
                     let reply = Err(Error::from(error));
                     let end = End { at: self.now(), used: None, known: false, reply, passing: false };
                     self.outside.ledger.end(call, end).await?;
+                    // What was asked is kept with the first try.
+                    intent.request = kept(request, request.messages.len());
                     intent.at = self.now();
                 }
             }
@@ -430,9 +432,7 @@ impl Calls {
         if same == 0 {
             self.written.clear();
         }
-        let new = request.messages.get(same..).unwrap_or_default();
-        let tools: Vec<_> = request.tools.iter().map(|tool| &tool.name).collect();
-        json!({ "model": request.model, "after": same, "messages": new, "tools": tools }).to_string()
+        kept(request, same)
     }
 
     /// A session that is over makes no further call.
@@ -475,6 +475,13 @@ impl Calls {
     fn now(&self) -> i64 {
         self.outside.services.clock.now().as_millisecond()
     }
+}
+
+/// A request as it is kept: without its first messages, which are kept already.
+fn kept(request: &LlmRequest, after: usize) -> String {
+    let new = request.messages.get(after..).unwrap_or_default();
+    let tools: Vec<_> = request.tools.iter().map(|tool| &tool.name).collect();
+    json!({ "model": request.model, "after": after, "messages": new, "tools": tools }).to_string()
 }
 
 /// Whether a request by this method only reads.

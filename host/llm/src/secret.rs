@@ -59,6 +59,12 @@ impl Secret {
             // Three bytes are four letters: how it is written depends on how many bytes of such a group stand before it.
             shapes.extend((0..3).map(|before| within(&alphabet, secret, before)));
         }
+        // Some write more of JSON with a backslash than they must.
+        for (sign, escaped) in [('/', "\\/"), ('+', "\\u002B"), ('+', "\\u002b")] {
+            let with = shapes.iter().filter(|shape| shape.contains(sign));
+            let escaped: Vec<_> = with.map(|shape| shape.replace(sign, escaped)).collect();
+            shapes.extend(escaped);
+        }
         shapes.sort_by(|a, b| b.len().cmp(&a.len()).then_with(|| a.cmp(b)));
         shapes.dedup();
         shapes
@@ -77,7 +83,7 @@ fn within(alphabet: &impl base64::Engine, text: &str, before: usize) -> String {
 fn replace(bytes: Vec<u8>, secret: &[u8]) -> Vec<u8> {
     let mut left = bytes.as_slice();
     let mut clean = Vec::new();
-    while let Some(at) = left.windows(secret.len().max(1)).position(|window| window == secret) {
+    while let Some(at) = place(left, secret) {
         let (before, after) = left.split_at(at);
         clean.extend_from_slice(before);
         clean.extend_from_slice(SCRUBBED.as_bytes());
@@ -88,6 +94,19 @@ fn replace(bytes: Vec<u8>, secret: &[u8]) -> Vec<u8> {
     }
     clean.extend_from_slice(left);
     clean
+}
+
+/// Where a part of a text begins. Most places are ruled out by its first byte: an answer of megabytes is searched for many.
+fn place(text: &[u8], part: &[u8]) -> Option<usize> {
+    let first = part.first()?;
+    let mut at = 0;
+    loop {
+        at += text.get(at..)?.iter().position(|byte| byte == first)?;
+        if text.get(at..)?.starts_with(part) {
+            return Some(at);
+        }
+        at += 1;
+    }
 }
 
 impl fmt::Debug for Secret {
@@ -139,6 +158,30 @@ mod tests {
     };
 
     use super::*;
+
+    #[test]
+    fn a_part_is_found_where_it_begins_whole() {
+        let found = |text: &str, part: &str| place(text.as_bytes(), part.as_bytes());
+        assert_eq!(["aab", "aaab", "a aab aab", "xaab"].map(|text| found(text, "aab")), [0, 1, 2, 1].map(Some));
+        assert_eq!(["", "aa", "aaa", "aba", "ba"].map(|text| found(text, "aab")), [None; 5]);
+        assert_eq!(found("aab", ""), None);
+        assert_eq!(replace(b"aabaaab".to_vec(), b"aab"), b"[secret]a[secret]");
+    }
+
+    #[test]
+    fn a_secret_is_found_however_json_escapes_it() {
+        let secret = Secret::new("sk/7f3a+91/c2".to_owned());
+        for text in [r"sk/7f3a+91/c2", r"sk\/7f3a+91\/c2", r"sk/7f3a\u002b91/c2", r"sk\/7f3a\u002B91\/c2"] {
+            let clean = secret.scrub_bytes(format!("{{\"sent\":\"Bearer {text}\"}}").into_bytes());
+            assert_eq!(String::from_utf8(clean).as_deref(), Ok(r#"{"sent":"Bearer [secret]"}"#), "{text}");
+        }
+        // Base64 has such signs of its own.
+        let packed = STANDARD.encode("you:???>>>sk/7f3a+91/c2");
+        assert!(packed.contains('/') && packed.contains('+'), "{packed}");
+        let other = Secret::new("???>>>sk/7f3a+91/c2".to_owned());
+        let clean = other.scrub_bytes(packed.replace('/', "\\/").into_bytes());
+        assert!(String::from_utf8(clean).expect("text").contains("[secret]"), "{packed}");
+    }
 
     #[test]
     fn a_secret_is_found_in_base64_wherever_it_stands() {

@@ -421,6 +421,8 @@ async fn each_try_that_a_model_may_have_answered_is_charged_and_one_that_a_budge
     assert_eq!(outside.spender.spent.total(), charged);
     let states: Vec<_> = book.calls("run-1").into_iter().map(|call| call.state).collect();
     assert_eq!(states, ["unknown", "unknown", "answered"]);
+    let asked: Vec<_> = book.calls("run-1").into_iter().map(|call| call.request.contains("Be brief.")).collect();
+    assert_eq!(asked, [true, false, false], "it is kept once");
     // Another attempt has the answer for nothing.
     let mut again = outside.start("run-1", 0, &agent_limits());
     assert_eq!(completion(again.complete(question("?")).await.unwrap()).text, "Hello.");
@@ -655,6 +657,17 @@ async fn an_answer_in_which_a_secret_cannot_be_looked_for_is_refused() {
             assert!(seen.head.to_ascii_lowercase().contains("accept-encoding: identity"), "{}", seen.head);
         }
     }
+}
+
+#[tokio::test]
+async fn a_request_has_no_more_headers_than_anybody_needs() {
+    let shop = Shop::start(vec![Step::status(200, "ok")]).await;
+    let mut asked = shop.request("GET", "/api/orders");
+    asked.headers = (0..40_000).map(|nth| (format!("x-{nth}"), "1".to_owned())).collect();
+    let error = shop.send(asked.clone()).await.unwrap_err();
+    assert_eq!((error.code.as_str(), shop.server.seen().len()), ("bad-header", 0), "{error}");
+    asked.headers.truncate(256);
+    assert_eq!(response(shop.send(asked).await).status, 200);
 }
 
 #[tokio::test]

@@ -228,7 +228,13 @@ async fn each_bad_answer_is_a_clear_error_at_once() {
     for (what, step, code, text) in cases {
         for kind in KINDS {
             let server = Server::start(vec![step.clone()]).await;
-            let error = live(kind, &server, &TestClock::new()).ask(&question("?")).await.unwrap_err();
+            let mut config = config(kind, &server.url);
+            if matches!(step, Step::Stall) {
+                config.providers[0].timeout = 1;
+            }
+            let clock: Arc<dyn Clock> = TestClock::new();
+            let models = Models::live(config, &clock, &env).unwrap();
+            let error = models.ask(&question("?")).await.unwrap_err();
             assert_eq!(error.code(), code, "{what}: {error}");
             assert!(error.to_string().contains(text), "{what}: {error}");
             assert!(error.to_string().len() < 500, "{what}: {error}");
@@ -304,10 +310,7 @@ async fn no_more_questions_than_allowed_are_at_a_provider_at_once() {
     let permits = Arc::new(Semaphore::new(0));
     let held = Step::Held(Arc::clone(&permits), answer("openai", "Hello.").to_string());
     let server = Server::start(vec![held]).await;
-    let models = Arc::new(with(&server, &TestClock::new(), |provider| {
-        provider.concurrent = 2;
-        provider.timeout = 60;
-    }));
+    let models = Arc::new(with(&server, &TestClock::new(), |provider| provider.concurrent = 2));
     let mut asked = tokio::task::JoinSet::new();
     for _ in 0..5 {
         let models = Arc::clone(&models);
@@ -388,6 +391,16 @@ async fn what_is_not_counted_is_taken_at_its_worst() {
     let worst = models.worst_case(&request).unwrap();
     assert_eq!(models.ask(&request).await.unwrap().tokens, worst.tokens);
     assert!(worst.tokens > 1_000 && worst.micro_euro > 4_000, "{worst:?}");
+    // What is counted beyond all bounds is added up all the same.
+    for kind in KINDS {
+        let mut beyond = answer(kind, "Hello.");
+        for (_, count) in beyond["usage"].as_object_mut().unwrap() {
+            *count = json!(u64::MAX);
+        }
+        let server = Server::start(vec![Step::json(&beyond)]).await;
+        let models = live(kind, &server, &TestClock::new());
+        assert_eq!(models.ask(&request).await.unwrap().tokens, u64::MAX, "{kind}");
+    }
 }
 
 #[test]
@@ -401,8 +414,8 @@ fn the_providers_file_says_what_is_wrong_with_it() {
         ("http://127.0.0.1:1/v1", "http://me:secret-key@127.0.0.1:1/v1", "keys go into `key`"),
         ("http://127.0.0.1:1/v1", "http://127.0.0.1:1/v1?key=secret-key", "keys go into `key`"),
         ("name = \"test\"", "nmae = \"test\"", "unknown field `nmae`"),
-        ("timeout = 1", "timeout = 0", "at least 1"),
-        ("timeout = 1", "timeout = 1\ntokens-per-minute = 0", "at least 1"),
+        ("timeout = 60", "timeout = 0", "at least 1"),
+        ("timeout = 60", "timeout = 60\ntokens-per-minute = 0", "at least 1"),
         ("env = \"TEST_KEY\"", "env = \"TEST_KEY\"\nplain = \"secret-key\"", "line"),
     ] {
         let text = good.replace(from, to);

@@ -152,7 +152,8 @@ impl Crm {
                 manifest.authority(rule, http, Policy::default())
             })),
             now: self.now,
-            seed: 7,
+            // Of the half of 32 bits that an engine may take for negative numbers.
+            seed: u32::MAX - 7,
             previous: None,
             dry_run: how.dry_run,
             outside: how.outside.clone(),

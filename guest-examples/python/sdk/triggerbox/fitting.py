@@ -36,6 +36,8 @@ def fit(kind, value):
     """A value for a field of this type. What cannot be meant stays as it is: the host refuses it."""
     if kind == "many2one" and type(value) is int:
         return Link(value) if value else None
+    if kind in ("float", "monetary") and type(value) is int:
+        return float(value)
     if kind == "date":
         if isinstance(value, datetime):
             return value.date()

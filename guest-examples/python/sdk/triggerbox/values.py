@@ -98,8 +98,10 @@ def to_host(value):
 
 
 def integer(value):
-    # No integer field holds a number as large as that: it is the id of a record of this run.
-    return link(value) if value >= FIRST_PROVISIONAL else types.Value_Integer(value)
+    if -FIRST_PROVISIONAL <= value < FIRST_PROVISIONAL:
+        return types.Value_Integer(value)
+    # No integer field holds a number as large as that: it is the id of a record of this run, or else an amount.
+    return link(value) if 0 < value < 1 << 32 else types.Value_Number(float(value))
 
 
 def link(value):

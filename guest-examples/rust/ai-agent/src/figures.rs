@@ -7,13 +7,17 @@ use triggerbox::serde_json::Value as Json;
 /// Between two digits these belong to the number.
 const SEPARATORS: [char; 6] = ['.', ',', '\'', '’', '\u{a0}', '\u{202f}'];
 
+/// Longer names, in bytes, are none that anybody says again.
+const LONGEST_NAME: usize = 256;
+
 /// The zero of each script that has decimal digits; the nine others follow it.
-const ZEROS: [u32; 66] = [
+const ZEROS: [u32; 76] = [
     0x30, 0x660, 0x6F0, 0x7C0, 0x966, 0x9E6, 0xA66, 0xAE6, 0xB66, 0xBE6, 0xC66, 0xCE6, 0xD66, 0xDE6, 0xE50, 0xED0,
     0xF20, 0x1040, 0x1090, 0x17E0, 0x1810, 0x1946, 0x19D0, 0x1A80, 0x1A90, 0x1B50, 0x1BB0, 0x1C40, 0x1C50, 0xA620,
-    0xA8D0, 0xA900, 0xA9D0, 0xA9F0, 0xAA50, 0xABF0, 0xFF10, 0x104A0, 0x10D30, 0x11066, 0x110F0, 0x11136, 0x111D0,
-    0x112F0, 0x11450, 0x114D0, 0x11650, 0x116C0, 0x11730, 0x118E0, 0x11950, 0x11C50, 0x11D50, 0x11DA0, 0x16A60,
-    0x16AC0, 0x16B50, 0x1D7CE, 0x1D7D8, 0x1D7E2, 0x1D7EC, 0x1D7F6, 0x1E140, 0x1E2F0, 0x1E950, 0x1FBF0,
+    0xA8D0, 0xA900, 0xA9D0, 0xA9F0, 0xAA50, 0xABF0, 0xFF10, 0x104A0, 0x10D30, 0x10D40, 0x11066, 0x110F0, 0x11136,
+    0x111D0, 0x112F0, 0x11450, 0x114D0, 0x11650, 0x116C0, 0x116D0, 0x116DA, 0x11730, 0x118E0, 0x11950, 0x11BF0,
+    0x11C50, 0x11D50, 0x11DA0, 0x11DE0, 0x11F50, 0x16A60, 0x16AC0, 0x16B50, 0x16D70, 0x1CCF0, 0x1D7CE, 0x1D7D8,
+    0x1D7E2, 0x1D7EC, 0x1D7F6, 0x1E140, 0x1E2F0, 0x1E4F0, 0x1E5F1, 0x1E950, 0x1FBF0,
 ];
 
 /// The numbers that the model was given or has read, and the names with numbers in them.
@@ -36,9 +40,10 @@ impl Figures {
     pub fn read_text(&mut self, text: &str) {
         for Numeral { text, name } in numerals(&plain(text)) {
             match name {
-                Some(name) => {
+                Some(name) if name.len() <= LONGEST_NAME => {
                     self.names.insert(name.to_lowercase());
                 }
+                Some(_) => {}
                 None => self.numbers.extend(meanings(text).into_iter().map(|(value, _)| value)),
             }
         }
@@ -83,7 +88,7 @@ impl Figures {
 
     /// Whether it is one of them, rounded as it is written, or a part of a name that was read.
     fn knows(&self, Numeral { text, name }: &Numeral<'_>) -> bool {
-        name.is_some_and(|name| self.names.contains(&name.to_lowercase()))
+        name.is_some_and(|name| name.len() <= LONGEST_NAME && self.names.contains(&name.to_lowercase()))
             || meanings(text).into_iter().any(|(value, decimals)| self.has(value, decimals))
     }
 
@@ -120,8 +125,8 @@ fn is_in_names(c: char) -> bool {
 /// The numbers in a text. Dates, times and what follows a `#` are none.
 fn numerals(text: &str) -> Vec<Numeral<'_>> {
     let mut found = Vec::new();
-    // Where we are, and where the word began that we are in.
-    let (mut at, mut word, mut before) = (0, 0, ' ');
+    // Where we are, where the word began that we are in, and where it ends as far as that is known.
+    let (mut at, mut word, mut word_end, mut before) = (0, 0, 0, ' ');
     while let Some(c) = text[at..].chars().next() {
         let length = match c.is_ascii_digit() {
             true => calendar(&text[at..]).unwrap_or_else(|| number(&text[at..])),
@@ -135,8 +140,10 @@ fn numerals(text: &str) -> Vec<Numeral<'_>> {
         // `#12`; `&#8217;` and `&#x2019;` are letters.
         let is_numbered = before == '#' || text[..word].ends_with("&#");
         if c.is_ascii_digit() && !is_numbered && calendar(part).is_none() {
-            let rest = text[end..].find(|c: char| !is_in_names(c)).unwrap_or(text.len() - end);
-            found.push(Numeral { text: part, name: (word < at).then(|| &text[word..end + rest]) });
+            if word_end < end {
+                word_end = text[end..].find(|c: char| !is_in_names(c)).map_or(text.len(), |rest| end + rest);
+            }
+            found.push(Numeral { text: part, name: (word < at).then(|| &text[word..word_end]) });
         }
         before = part.chars().last().unwrap_or(c);
         at = end;
@@ -248,6 +255,10 @@ mod tests {
         ] {
             assert_eq!(figures.unread(wrong).as_deref(), Some(figure), "{wrong}");
         }
+        // However many numbers one word has, it is gone through once.
+        let long = "a12".repeat(100_000);
+        figures.read_text(&long);
+        assert_eq!((figures.names.len(), figures.unread(&long)), (2, Some(long)));
         // Where letters have no case, numbers stand between them.
         figures.read_text("共342件");
         assert_eq!(figures.unread("总计342件"), None);
@@ -262,6 +273,9 @@ mod tests {
         {
             assert_eq!(figures.unread(good), None, "{good}");
         }
+        // Of a later Unicode, and drawn as outlines.
+        assert_eq!(figures.unread("\u{1ccf3}\u{1ccf4}\u{1ccf2}"), None);
+        assert_eq!(figures.unread("\u{1ccf3}\u{1ccf4}\u{1ccf3}").as_deref(), Some("343"));
         for (wrong, figure) in [("１２８４４９", "128449"), ("٣٤٣", "343"), ("EUR𝟏𝟐𝟖", "EUR128")] {
             assert_eq!(figures.unread(wrong).as_deref(), Some(figure), "{wrong}");
         }

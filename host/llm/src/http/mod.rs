@@ -33,6 +33,8 @@ use crate::{
 pub const LARGEST_ANSWER: usize = 4 << 20;
 /// How long one request may take.
 pub const LONGEST: Duration = Duration::from_secs(10);
+/// Headers that a script may set. A map of them takes no more than some ten thousand.
+const MOST_HEADERS: usize = 256;
 /// Headers that belong to the connection, not to the script; and those that would have an answer come packed or in parts,
 /// where no secret is found in it.
 pub(crate) const OURS: &[&str] = &[
@@ -138,6 +140,10 @@ impl Web {
         {
             let host = url.host_str().unwrap_or_default().to_owned();
             return Err(out_of_reach(&OutOfReach { host, address }));
+        }
+        if request.headers.len() > MOST_HEADERS {
+            let text = format!("the request has {} headers; at most {MOST_HEADERS} are sent", request.headers.len());
+            return Err(Error::invalid("bad-header", text));
         }
         let mut headers = HeaderMap::new();
         for (name, value) in &request.headers {

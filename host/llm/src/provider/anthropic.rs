@@ -157,9 +157,9 @@ pub(super) fn parse(answer: &Value, request: &LlmRequest) -> Result<Parsed, Stri
     };
     let count = |name: &str| answer.pointer(&format!("/usage/{name}")).and_then(Value::as_u64);
     // Tokens that went in or came out of the provider's cache are tokens all the same.
-    let cached =
-        ["cache_creation_input_tokens", "cache_read_input_tokens"].iter().filter_map(|name| count(name)).sum::<u64>();
-    let tokens = count("input_tokens").map(|input| input + cached).zip(count("output_tokens"));
+    let cached = ["cache_creation_input_tokens", "cache_read_input_tokens"].into_iter().filter_map(count);
+    let input = count("input_tokens").map(|input| cached.fold(input, u64::saturating_add));
+    let tokens = input.zip(count("output_tokens"));
     let model = answer.get("model").map(text).unwrap_or_default();
     let usage = LlmUsage { input_tokens: 0, output_tokens: 0, cost: 0.0, currency: String::new() };
     Ok(Parsed { completion: Completion { text: structured.unwrap_or(said), calls, finish, usage, model }, tokens })

@@ -292,7 +292,7 @@ pub(crate) fn config(kind: &str, url: &str) -> Config {
         base-url = "{url}/v1"
         key = {{ env = "TEST_KEY" }}
         currency = "USD"
-        timeout = 1
+        timeout = 60
         retries = 3
 
         [[providers.models]]

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use serde::Deserialize;
-use triggerbox::{Error, RecordRef, chatter::Activity, json, model, serde_json::Value as Json};
+use triggerbox::{Error, RecordRef, Value, Values, chatter::Activity, json, model, serde_json::Value as Json};
 
 use super::{Offer, Run, Tools, arguments, in_texts, object};
 use crate::{grants::Grants, values::invalid};
@@ -95,8 +95,11 @@ struct Create {
 
 fn create(tools: &mut Tools<'_>, json: &Json) -> Result<Json, Error> {
     let Create { model: name, values } = arguments(json)?;
-    let values = tools.fields.values(&name, &values)?;
-    let record = match tools.unique.get(&name) {
+    let mut values = tools.fields.values(&name, &values)?;
+    let keys = tools.unique.get(&name);
+    // What tells records apart stays as it is: a name that only the commit knows finds none.
+    name_new_records(tools, &mut values, keys.map(Vec::as_slice).unwrap_or_default());
+    let record = match keys {
         Some(keys) => {
             let keys: Vec<_> = keys.iter().map(String::as_str).collect();
             if let Some(missing) = keys.iter().find(|key| !values.0.iter().any(|field| field.name == **key)) {
@@ -123,13 +126,18 @@ struct Update {
 fn update(tools: &mut Tools<'_>, json: &Json) -> Result<Json, Error> {
     let Update { model, id, values } = arguments(json)?;
     let mut values = tools.fields.values(&model, &values)?;
-    for field in &mut values.0 {
-        if let triggerbox::Value::Text(text) = &mut field.value {
+    name_new_records(tools, &mut values, &[]);
+    RecordRef::new(model, id).write(values)?;
+    Ok(json!({ "done": true }))
+}
+
+/// Puts the names of this run's new records into texts, but for those of these fields.
+fn name_new_records(tools: &Tools<'_>, values: &mut Values, but: &[String]) {
+    for field in values.0.iter_mut().filter(|field| !but.contains(&field.name)) {
+        if let Value::Text(text) = &mut field.value {
             *text = tools.with_mentions(text);
         }
     }
-    RecordRef::new(model, id).write(values)?;
-    Ok(json!({ "done": true }))
 }
 
 #[derive(Deserialize)]
