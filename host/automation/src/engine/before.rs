@@ -1,7 +1,10 @@
 //! Rules that stand before a write: they may add values to it or refuse it. They run on a snapshot, while no lock is held;
 //! what they read is compared when the write is committed.
 
-use std::{collections::HashMap, sync::Arc};
+use std::{
+    collections::{HashMap, HashSet},
+    sync::Arc,
+};
 
 use jiff::Timestamp;
 use triggerbox_model::{
@@ -92,6 +95,35 @@ struct Asked<'w> {
     values: &'w mut Vec<FieldValue>,
 }
 
+/// Records of one write on which the same is written.
+#[derive(Default)]
+struct Part {
+    ids: Vec<Id>,
+    values: Vec<FieldValue>,
+    /// Those of the values that rules added.
+    added: Vec<FieldValue>,
+}
+
+impl Part {
+    /// Adds values to these of its records; the others are a part of their own then.
+    fn add(&mut self, ids: Vec<Id>, new: Vec<FieldValue>) -> Option<Self> {
+        if new.is_empty() {
+            return None;
+        }
+        let these: HashSet<Id> = ids.iter().copied().collect();
+        let others: Vec<Id> = self.ids.iter().copied().filter(|id| !these.contains(id)).collect();
+        let rest = Self { ids: others, values: self.values.clone(), added: self.added.clone() };
+        self.ids = ids;
+        for value in new {
+            for list in [&mut self.values, &mut self.added] {
+                list.retain(|known| known.name != value.name);
+                list.push(value.clone());
+            }
+        }
+        (!rest.ids.is_empty()).then_some(rest)
+    }
+}
+
 /// A write that a rule adds to a change.
 pub(super) struct Added {
     /// The number of the effect that it belongs to.
@@ -110,8 +142,8 @@ impl<'e> Gate<'e> {
         Ok(Some(Self { engine, index, env, actor, depth, now, made: HashMap::new(), found: Found::default() }))
     }
 
-    /// Has the rules look at a call before it is made.
-    pub(super) async fn pass(&mut self, call: &mut Call) -> Result<(), EngineError> {
+    /// Has the rules look at a call before it is made. The writes that follow it: what rules add to some of its records only.
+    pub(super) async fn pass(&mut self, call: &mut Call) -> Result<Vec<Call>, EngineError> {
         match call {
             Call::Create { model, values } => {
                 for values in values {
@@ -119,7 +151,13 @@ impl<'e> Gate<'e> {
                 }
             }
             Call::Write { model, ids, values } => {
-                self.ask(Asked { kind: Write::Update, model, ids, values }).await?;
+                let whole = Part { ids: std::mem::take(ids), values: std::mem::take(values), added: Vec::new() };
+                let mut parts = self.ask_each(Write::Update, model, whole).await?.into_iter();
+                if let Some(first) = parts.next() {
+                    (*ids, *values) = (first.ids, first.values);
+                }
+                let write = |Part { ids, values, .. }| Call::Write { model: model.clone(), ids, values };
+                return Ok(parts.map(write).collect());
             }
             Call::Unlink { model, ids } => {
                 self.ask(Asked { kind: Write::Delete, model, ids, values: &mut Vec::new() }).await?;
@@ -138,7 +176,7 @@ impl<'e> Gate<'e> {
             // What methods and messages write is known once they are staged.
             _ => {}
         }
-        Ok(())
+        Ok(Vec::new())
     }
 
     /// Has the rules look at what is done to related records; whether they add something.
@@ -183,8 +221,10 @@ impl<'e> Gate<'e> {
                     }
                 }
                 Effect::Write { model, ids, values } => {
-                    let asked = Asked { kind: Write::Update, model, ids, values: &mut values.clone() };
-                    add(model, ids, self.ask(asked).await?);
+                    let whole = Part { ids: ids.clone(), values: values.clone(), added: Vec::new() };
+                    for part in self.ask_each(Write::Update, model, whole).await? {
+                        add(model, &part.ids, part.added);
+                    }
                 }
                 Effect::Unlink { model, ids } => {
                     self.ask(Asked { kind: Write::Delete, model, ids, values: &mut Vec::new() }).await?;
@@ -257,29 +297,51 @@ impl<'e> Gate<'e> {
         Ok(more)
     }
 
-    /// Asks each rule in turn; what one adds, the next one sees. All that was added.
+    /// Asks each rule in turn; what one adds, the next one sees. All that was added: no record of it is left out.
     async fn ask(&mut self, asked: Asked<'_>) -> Result<Vec<FieldValue>, EngineError> {
-        let rules: Vec<Arc<Armed>> = self.index.before_writes(asked.model).cloned().collect();
-        let mut all = Vec::new();
+        let Asked { kind, model, ids, values } = asked;
+        let whole = Part { ids: ids.to_vec(), values: std::mem::take(values), added: Vec::new() };
+        let first = self.ask_each(kind, model, whole).await?.into_iter().next().unwrap_or_default();
+        *values = first.values;
+        Ok(first.added)
+    }
+
+    /// The same of a write of several records. A rule adds nothing to those that it is not about: they are a part of their own
+    /// from then on.
+    async fn ask_each(&mut self, kind: Write, model: &str, whole: Part) -> Result<Vec<Part>, EngineError> {
+        let rules: Vec<Arc<Armed>> = self.index.before_writes(model).cloned().collect();
+        let mut parts = vec![whole];
         for rule in rules {
-            if !waits_for(&rule.rule.trigger, &asked) {
-                continue;
+            let mut others = Vec::new();
+            for part in &mut parts {
+                others.extend(self.ask_one(&rule, kind, model, part).await?);
             }
-            let (ids, old_values) = self.concerned(&rule, &asked)?;
-            if ids.is_empty() && asked.kind != Write::Create {
-                continue;
-            }
-            if asked.kind == Write::Create && !self.new_record_matches(&rule, &asked)? {
-                continue;
-            }
-            for value in self.run(&rule, &asked, ids, old_values).await? {
-                for list in [&mut *asked.values, &mut all] {
-                    list.retain(|known| known.name != value.name);
-                    list.push(value.clone());
-                }
-            }
+            parts.append(&mut others);
         }
-        Ok(all)
+        Ok(parts)
+    }
+
+    /// Asks one rule about a part of a write; the records that are left out of what it adds.
+    async fn ask_one(
+        &mut self,
+        rule: &Arc<Armed>,
+        kind: Write,
+        model: &str,
+        part: &mut Part,
+    ) -> Result<Option<Part>, EngineError> {
+        let asked = Asked { kind, model, ids: &part.ids, values: &mut part.values };
+        if !waits_for(&rule.rule.trigger, &asked) {
+            return Ok(None);
+        }
+        let (ids, old_values) = self.concerned(rule, &asked)?;
+        if ids.is_empty() && kind != Write::Create {
+            return Ok(None);
+        }
+        if kind == Write::Create && !self.new_record_matches(rule, &asked)? {
+            return Ok(None);
+        }
+        let added = self.run(rule, &asked, &ids, old_values).await?;
+        Ok(part.add(ids, added))
     }
 
     /// The records of an update or a deletion that match the rule, with what the written fields hold now.
@@ -337,7 +399,7 @@ impl<'e> Gate<'e> {
         &mut self,
         rule: &Arc<Armed>,
         asked: &Asked<'_>,
-        ids: Vec<Id>,
+        ids: &[Id],
         old_values: Vec<Snapshot>,
     ) -> Result<Vec<FieldValue>, EngineError> {
         let trigger = match asked.kind {
@@ -349,11 +411,11 @@ impl<'e> Gate<'e> {
             Write::Delete => Happened::BeforeDelete,
         };
         let (actor, depth, now, first) = (self.actor, self.depth.unwrap_or(0), self.now, ids.first().copied());
-        let question = Question { actor, depth, now, trigger, records: ids, old_values };
+        let question = Question { actor, depth, now, trigger, records: ids.to_vec(), old_values };
         let mut heard = Heard::default();
         match self.engine.ask_scripts(rule, question, &mut heard).await {
             Ok(Answered::Values(values, mut session)) => {
-                check_grants(asked, &heard, &mut session)?;
+                check_grants(asked, ids, &heard, &mut session)?;
                 self.found.add(rule.run_as, rule.rule.superuser, session.seen());
                 Ok(values)
             }
@@ -401,7 +463,7 @@ impl<'e> Gate<'e> {
 }
 
 /// Each script of a rule adds only what it asked for, and what rule and policy let it, on the records that they let it.
-fn check_grants(asked: &Asked<'_>, heard: &Heard, session: &mut Session) -> Result<(), EngineError> {
+fn check_grants(asked: &Asked<'_>, ids: &[Id], heard: &Heard, session: &mut Session) -> Result<(), EngineError> {
     // Whoever may write a field may also say what a record that somebody else makes has in it.
     let operations: &[GrantOperation] = match asked.kind {
         Write::Create => &[GrantOperation::Create, GrantOperation::Write],
@@ -415,7 +477,7 @@ fn check_grants(asked: &Asked<'_>, heard: &Heard, session: &mut Session) -> Resu
         let mut judged = Ok(());
         for operation in operations {
             let need = Need::new(asked.model, *operation).with_fields(values.iter().map(|value| &value.name));
-            judged = may_add(authority, &need, asked.ids, session)?;
+            judged = may_add(authority, &need, ids, session)?;
             if judged.is_ok() {
                 break;
             }

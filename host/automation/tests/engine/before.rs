@@ -110,6 +110,34 @@ fn each_of_its_scripts_adds_only_what_its_own_grants_let_it_and_where() {
 }
 
 #[test]
+fn it_adds_nothing_to_records_that_it_is_not_about() {
+    let world = World::new();
+    world.script(&PHONE_FORMAT);
+    world.rule(
+        "name = \"gate\"\nmodel = \"crm.lead\"\ndomain = \"[('type', '=', 'lead')]\"\n\
+         trigger = { on = \"before\", writes = [\"update\"], fields = [\"phone\"] }\n\
+         actions = [{ script = \"phone-format\" }]",
+    );
+    let made = |kind: &str| world.create("crm.lead", &[("name", Value::text("Chairs")), ("type", Value::text(kind))]);
+    let (lead, deal) = (made("lead"), made("opportunity"));
+    let phones = || [lead, deal].map(|id| world.value("crm.lead", id, "phone"));
+    for ids in [[lead, deal], [deal, lead]] {
+        world.change(vec![write("crm.lead", &ids, &[("phone", Value::text("02 / 555 01 03"))])]);
+        assert_eq!(phones(), [Value::text("025550103"), Value::text("02 / 555 01 03")]);
+        world.change(vec![write("crm.lead", &ids, &[("phone", Value::Unset)])]);
+    }
+
+    // Nor to those of what a run writes.
+    world.rule(
+        "name = \"phone\"\nmodel = \"crm.lead\"\ntrigger = { on = \"updated\", fields = [\"name\"] }\n\
+         actions = [{ script = \"update-record\", parameters = { values = \"phone = 02 / 555 01 04\" } }]",
+    );
+    world.change(vec![write("crm.lead", &[lead, deal], &[("name", Value::text("Tables"))])]);
+    world.settle();
+    assert_eq!(phones(), [Value::text("025550104"), Value::text("02 / 555 01 04")]);
+}
+
+#[test]
 fn a_broken_rule_before_a_write_refuses_it_or_lets_it_pass() {
     for (on_error, passes) in [("refuse", false), ("pass", true)] {
         let world = World::new();
