@@ -518,6 +518,7 @@ impl Call<'_> {
     /// A message to some people only, which is not part of the discussion.
     fn message_notify(&self, writer: &mut Writer<'_>) -> Result<Json, Error> {
         let text = |name: &str| self.arguments.get(name).and_then(Json::as_str).unwrap_or_default();
+        writer.check_operation(self.model, rights::to_post_on(&self.model.name), self.ids)?;
         let partners = self.ids_of("partner_ids")?;
         writer.require_records("res.partner", &partners)?;
         if partners.is_empty() {

@@ -217,12 +217,19 @@ fn a_context_holds_for_the_calls_after_it_and_at_the_commit() {
 }
 
 #[test]
-fn a_log_note_asks_for_the_rights_of_a_note() {
+fn a_log_note_and_a_notification_ask_for_the_rights_of_a_note() {
     let database = demo();
+    let mut run = session(&database);
+    let Value::Many2one(partner) = read(&mut run, "res.users", SAM, "partner_id") else { panic!("no partner") };
     let log = || method("crm.lead", &[1], "_message_log", json!({ "body": "Called." }));
+    let told = json!({ "body": "Look.", "partner_ids": [partner.id] });
+    let notify = || method("crm.lead", &[1], "message_notify", told.clone());
     let mut reader = Session::new(&database, env(&database, READER)).unwrap();
-    assert_eq!(refused(&mut reader, log()).kind, ErrorKind::AccessDenied);
-    ask(&mut session(&database), log());
+    for call in [log(), notify()] {
+        assert_eq!(refused(&mut reader, call).kind, ErrorKind::AccessDenied);
+    }
+    ask(&mut run, log());
+    ask(&mut run, notify());
 }
 
 #[test]
