@@ -1,5 +1,6 @@
 //! Business methods of the standard models that scripts call by name.
 
+use indexmap::IndexSet;
 use rusqlite::types::Value as Cell;
 use serde_json::{Map, Value as Json};
 use triggerbox_model::{
@@ -569,17 +570,19 @@ impl Call<'_> {
         let text = |name: &str| self.arguments.get(name).and_then(Json::as_str).filter(|text| !text.is_empty());
         let id = |name: &str| self.arguments.get(name).and_then(Json::as_u64).and_then(|id| Id::try_from(id).ok());
         let kinds = self.arguments.get("act_type_xmlids").and_then(Json::as_array).into_iter().flatten();
-        let mut open = Vec::new();
+        // A type may be named twice, and a record.
+        let mut open = IndexSet::new();
         for kind in kinds.filter_map(Json::as_str) {
             for record in self.ids {
                 for activity in writer.open_activities(&self.model.name, *record, kind)? {
                     let whose = writer.cell("mail.activity", "user_id", activity)?.as_ref().and_then(values::as_id);
                     if id("user_id").is_none_or(|user| whose == Some(user)) {
-                        open.push(activity);
+                        open.insert(activity);
                     }
                 }
             }
         }
+        let open: Vec<Id> = open.into_iter().collect();
         match method {
             "activity_feedback" => drop(writer.complete(&open, text("feedback"))?),
             "activity_unlink" => writer.unlink("mail.activity", &open)?,
