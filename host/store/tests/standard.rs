@@ -289,10 +289,45 @@ fn methods_do_what_their_arguments_say() {
     for (name, arguments) in [
         ("activity_schedule", json!({ "activity_type_id": 4711 })),
         ("message_post", json!({ "attachment_ids": [4711] })),
+        ("message_post", json!({ "author_id": 4711 })),
+        ("message_post", json!({ "subtype_id": 4711 })),
+        ("_message_log", json!({ "author_id": 4711 })),
     ] {
         let call = method("crm.lead", &[2], name, arguments);
         assert_eq!(refused(&mut run, call).code, "missing-record", "{name}");
     }
+}
+
+#[test]
+fn an_argument_that_is_given_as_nothing_is_not_given() {
+    let database = demo();
+    let mut run = session(&database);
+    let lead = create(&mut run, "crm.lead", vec![text("name", "Desks")]);
+    let linked = |value: Value| if let Value::Many2one(link) = value { Some(link.id) } else { None };
+    let me = linked(read(&mut run, "res.users", ADMIN, "partner_id"));
+    let logged = |run: &mut Session, arguments: Json| {
+        let body = arguments["body"].as_str().unwrap().to_owned();
+        ask(run, method("crm.lead", &[lead], "_message_log", arguments));
+        search(run, "mail.message", &format!("[('body', 'like', '{body}')]"))[0]
+    };
+    let nothing = json!({ "body": "First.", "author_id": null, "email_from": "", "message_type": "" });
+    let message = logged(&mut run, nothing);
+    assert_eq!(linked(read(&mut run, "mail.message", message, "author_id")), me);
+    assert_eq!(read(&mut run, "mail.message", message, "message_type"), Value::text("notification"));
+    let nobody = logged(&mut run, json!({ "body": "Second.", "author_id": false }));
+    assert_eq!(read(&mut run, "mail.message", nobody, "author_id"), Value::Unset);
+    let somebody = json!({ "body": "Third.", "author_id": me, "email_from": "desk@example.com" });
+    let message = logged(&mut run, somebody);
+    assert_eq!(read(&mut run, "mail.message", message, "email_from"), Value::text("desk@example.com"));
+    let unknown = json!({ "body": "Fourth.", "message_type": "nonsense" });
+    assert_eq!(refused(&mut run, method("crm.lead", &[lead], "_message_log", unknown)).kind, ErrorKind::Invalid);
+
+    ask(&mut run, method("crm.lead", &[lead], "activity_schedule", json!({ "summary": "Look", "date_deadline": "" })));
+    let activity = search(&mut run, "mail.activity", "[('summary', '=', 'Look')]")[0];
+    assert_eq!(read(&mut run, "mail.activity", activity, "date_deadline"), Value::Date("2026-11-21".to_owned()));
+    let note = search(&mut run, "mail.message.subtype", "[('name', '=', 'Note')]")[0];
+    let typed = json!({ "body": "Fifth.", "subtype_xmlid": "", "subtype_id": note });
+    ask(&mut run, method("crm.lead", &[lead], "message_post", typed));
 }
 
 #[test]
