@@ -2,11 +2,17 @@
 
 use serde_json::{Value as Json, json};
 use triggerbox_model::{
-    call::{Answer, Call, Command},
+    call::{Activity, Answer, Call, Command},
     error::ErrorKind,
     value::{FieldValue, Id, RecordRef, Value},
 };
-use triggerbox_store::{commit::commit, db::Database, models::base, rights::Rights, session::Session};
+use triggerbox_store::{
+    commit::{CommitError, commit},
+    db::Database,
+    models::base,
+    rights::Rights,
+    session::Session,
+};
 
 use crate::common::*;
 
@@ -230,6 +236,31 @@ fn a_log_note_and_a_notification_ask_for_the_rights_of_a_note() {
     }
     ask(&mut run, log());
     ask(&mut run, notify());
+}
+
+#[test]
+fn what_is_said_of_a_record_asks_for_rights_at_the_commit_too() {
+    let database = demo();
+    let target = || RecordRef::new("crm.lead", 1);
+    let Value::Many2one(partner) = read(&mut session(&database), "res.users", SAM, "partner_id") else {
+        panic!("no partner")
+    };
+    let kind = "To-Do".to_owned();
+    let activity = Activity { kind, summary: "Look".to_owned(), note: None, deadline: None, user_id: None };
+    for call in [
+        Call::ScheduleActivity { target: target(), activity },
+        Call::AddFollowers { target: target(), partner_ids: vec![partner.id] },
+        Call::RemoveFollowers { target: target(), partner_ids: vec![partner.id] },
+        note_call(target(), "Called."),
+    ] {
+        let mut run = session(&database);
+        ask(&mut run, call.clone());
+        let changes = run.finish();
+        let refused = commit(&database, &env(&database, READER), &changes).unwrap_err();
+        let CommitError::Refused(error) = &refused else { panic!("{call:?}: {refused}") };
+        assert_eq!(error.kind, ErrorKind::AccessDenied, "{call:?}");
+        commit(&database, &env(&database, ADMIN), &changes).unwrap();
+    }
 }
 
 #[test]
