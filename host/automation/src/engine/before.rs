@@ -414,11 +414,18 @@ impl<'e> Gate<'e> {
         let question = Question { actor, depth, now, trigger, records: ids.to_vec(), old_values };
         let mut heard = Heard::default();
         match self.engine.ask_scripts(rule, question, &mut heard).await {
-            Ok(Answered::Values(values, mut session)) => {
-                check_grants(asked, ids, &heard, &mut session)?;
-                self.found.add(rule.run_as, rule.rule.superuser, session.seen());
-                Ok(values)
-            }
+            Ok(Answered::Values(values, mut session)) => match check_grants(asked, ids, &heard, &mut session) {
+                Ok(()) => {
+                    self.found.add(rule.run_as, rule.rule.superuser, session.seen());
+                    Ok(values)
+                }
+                // What it may not add it does not add, and whoever can mend it hears of that.
+                Err(error @ EngineError::Refused(_)) => {
+                    self.engine.note_broken(rule, self.actor, &error, heard).await?;
+                    if rule.rule.on_error == OnError::Pass { Ok(Vec::new()) } else { Err(error) }
+                }
+                Err(error) => Err(error),
+            },
             Ok(Answered::Refused(text)) => {
                 // A run that is refused says so itself.
                 if self.depth.is_none() {

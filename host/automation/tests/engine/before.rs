@@ -138,6 +138,27 @@ fn it_adds_nothing_to_records_that_it_is_not_about() {
 }
 
 #[test]
+fn one_that_adds_what_it_may_not_is_broken_and_is_seen() {
+    for (on_error, refused) in [("refuse", "refused-by-rule"), ("pass", "")] {
+        let world = World::new();
+        world.script(&PHONE_FORMAT);
+        world.rule(&format!(
+            "name = \"gate\"\nmodel = \"crm.lead\"\non-error = \"{on_error}\"\n\
+             trigger = {{ on = \"before\", writes = [\"update\"], fields = [\"phone\"] }}\n\
+             actions = [{{ script = \"phone-format\", grants = [] }}]"
+        ));
+        let (lead, phone) = (world.lead("Chairs"), Value::text("02 / 555 01 03"));
+        let call = write("crm.lead", &[lead], &[("phone", phone.clone())]);
+        let code = world.try_change(ADMIN, vec![call]).map_or_else(|error| error.code().to_owned(), |_| String::new());
+        assert_eq!(code, refused);
+        let kept = if refused.is_empty() { phone } else { Value::Unset };
+        assert_eq!(world.value("crm.lead", lead, "phone"), kept, "as it was given, or not at all");
+        let run = &world.runs_of("gate")[0];
+        assert_eq!((run.state, run.code.as_deref()), (RunState::Failed, Some("refused-by-rule")));
+    }
+}
+
+#[test]
 fn a_broken_rule_before_a_write_refuses_it_or_lets_it_pass() {
     for (on_error, passes) in [("refuse", false), ("pass", true)] {
         let world = World::new();
