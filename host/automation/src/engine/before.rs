@@ -55,6 +55,8 @@ pub(super) struct Gate<'e> {
     now: Timestamp,
     /// What records that this very change makes will hold.
     made: HashMap<(String, Id), Vec<FieldValue>>,
+    /// What this very change wrote on records by now, in order.
+    written: HashMap<(String, Id), Vec<Arc<Vec<FieldValue>>>>,
     /// What was read for them.
     pub(super) found: Found,
 }
@@ -139,7 +141,8 @@ impl<'e> Gate<'e> {
             return Ok(None);
         }
         let Some(env) = index.env(now) else { return Ok(None) };
-        Ok(Some(Self { engine, index, env, actor, depth, now, made: HashMap::new(), found: Found::default() }))
+        let (made, written, found) = (HashMap::new(), HashMap::new(), Found::default());
+        Ok(Some(Self { engine, index, env, actor, depth, now, made, written, found }))
     }
 
     /// Has the rules look at a call before it is made. The writes that follow it: what rules add to some of its records only.
@@ -152,7 +155,9 @@ impl<'e> Gate<'e> {
             }
             Call::Write { model, ids, values } => {
                 let whole = Part { ids: std::mem::take(ids), values: std::mem::take(values), added: Vec::new() };
-                let mut parts = self.ask_each(Write::Update, model, whole).await?.into_iter();
+                let parts = self.ask_each(Write::Update, model, whole).await?;
+                parts.iter().for_each(|part| self.wrote(model, &part.ids, part.values.clone()));
+                let mut parts = parts.into_iter();
                 if let Some(first) = parts.next() {
                     (*ids, *values) = (first.ids, first.values);
                 }
@@ -177,6 +182,17 @@ impl<'e> Gate<'e> {
             _ => {}
         }
         Ok(Vec::new())
+    }
+
+    /// Keeps what was written on records: the next write on them is judged by it.
+    fn wrote(&mut self, model: &str, ids: &[Id], values: Vec<FieldValue>) {
+        if !self.index.stands_before(model) {
+            return;
+        }
+        let values = Arc::new(values);
+        for id in ids {
+            self.written.entry((model.to_owned(), *id)).or_default().push(Arc::clone(&values));
+        }
     }
 
     /// Has the rules look at what is done to related records; whether they add something.
@@ -223,6 +239,7 @@ impl<'e> Gate<'e> {
                 Effect::Write { model, ids, values } => {
                     let whole = Part { ids: ids.clone(), values: values.clone(), added: Vec::new() };
                     for part in self.ask_each(Write::Update, model, whole).await? {
+                        self.wrote(model, &part.ids, part.values);
                         add(model, &part.ids, part.added);
                     }
                 }
@@ -258,6 +275,8 @@ impl<'e> Gate<'e> {
     /// because it leaves a list that it cannot be without; the writes that they add to it. What these found is compared at the commit: they do then what the rules have seen.
     pub(super) async fn pass_behind(&mut self, behind: Behind) -> Result<Vec<Added>, EngineError> {
         let mut more = Vec::new();
+        // What methods find is not what was written after them.
+        self.written.clear();
         let deleted = behind.changes.iter().filter(|(_, change)| change.kind == ChangeKind::Deleted);
         let gone: Vec<RecordRef> = deleted.map(|(_, change)| change.record.clone()).collect();
         self.found.left = Some(behind.left);
@@ -354,7 +373,10 @@ impl<'e> Gate<'e> {
         let mut ids = Vec::new();
         for id in asked.ids {
             let mut before = Changed::new(&stored, asked.model);
-            for value in self.made.get(&(asked.model.to_owned(), *id)).into_iter().flatten() {
+            let record = (asked.model.to_owned(), *id);
+            let made = self.made.get(&record).into_iter().flatten();
+            let written = self.written.get(&record).into_iter().flatten().flat_map(|values| values.iter());
+            for value in made.chain(written) {
                 before.set(*id, &value.name, &value.value)?;
             }
             let mut after = Changed { base: &before, model: asked.model, ..Changed::new(&stored, asked.model) };

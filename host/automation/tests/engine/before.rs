@@ -138,6 +138,27 @@ fn it_adds_nothing_to_records_that_it_is_not_about() {
 }
 
 #[test]
+fn it_judges_a_write_by_what_the_same_change_wrote_before_it() {
+    let world = World::new();
+    world.script(&PHONE_FORMAT);
+    world.rule(
+        "name = \"gate\"\nmodel = \"crm.lead\"\ndomain = \"[('type', '=', 'lead')]\"\n\
+         trigger = { on = \"before\", writes = [\"update\"], fields = [\"phone\"] }\n\
+         actions = [{ script = \"phone-format\" }]",
+    );
+    let kind = Value::text("opportunity");
+    let deal = world.create("crm.lead", &[("name", Value::text("Chairs")), ("type", kind.clone())]);
+    let calls = |phone: &str| {
+        let turned = write("crm.lead", &[deal], &[("type", Value::text("lead"))]);
+        vec![turned, write("crm.lead", &[deal], &[("phone", Value::text(phone))])]
+    };
+    assert_eq!(world.try_change(ADMIN, calls("soon")).unwrap_err().code(), "refused-before-write");
+    assert_eq!(world.value("crm.lead", deal, "type"), kind);
+    world.change(calls("02 / 555 01 03"));
+    assert_eq!(world.value("crm.lead", deal, "phone"), Value::text("025550103"));
+}
+
+#[test]
 fn one_that_adds_what_it_may_not_is_broken_and_is_seen() {
     for (on_error, refused) in [("refuse", "refused-by-rule"), ("pass", "")] {
         let world = World::new();
