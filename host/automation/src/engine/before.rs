@@ -15,6 +15,7 @@ use triggerbox_model::{
     event::{Failure, Outcome, Trigger as Happened},
     grants::{Authority, GrantOperation, Need},
     limits::Class,
+    schema::Schema,
     value::{FieldValue, Id, RecordRef, Snapshot, Value, is_provisional},
 };
 use triggerbox_sandbox::Ending;
@@ -30,10 +31,12 @@ use crate::{
     dispatch::{Cause, Dispatcher},
     error::EngineError,
     firing::Firing,
-    guard::{all_within, among, domain_of, unbounded},
+    guard::{all_within, among, domain_of, reached_through_a_path, unbounded},
     index::{Armed, Index},
     journal::Keep,
-    logs, people,
+    logs,
+    needs::needs,
+    people,
     play::{Done, Task, play},
     queue,
     refusals::{self, Refusal},
@@ -498,6 +501,7 @@ fn check_grants(asked: &Asked<'_>, ids: &[Id], heard: &Heard, session: &mut Sess
         Write::Create => &[GrantOperation::Create, GrantOperation::Write],
         Write::Update | Write::Delete => &[GrantOperation::Write],
     };
+    let schema = Arc::clone(&session.env().schema);
     for (authority, step) in heard.authorities.iter().zip(&heard.steps) {
         let Ending::Done(Outcome { values, .. }) = &step.ending else { continue };
         if values.is_empty() {
@@ -512,8 +516,24 @@ fn check_grants(asked: &Asked<'_>, ids: &[Id], heard: &Heard, session: &mut Sess
             }
         }
         judged?;
+        for need in reached(&schema, asked, values)? {
+            let allowed = authority.allow(&need).map_err(Error::from)?;
+            if let Some(bound) = allowed.bounds.first() {
+                return Err(reached_through_a_path(&need, bound.side).into());
+            }
+        }
     }
     Ok(())
+}
+
+/// What values need on other records than those that they are added to: what leaves a list may be deleted by that.
+fn reached(schema: &Schema, asked: &Asked<'_>, values: &[FieldValue]) -> Result<Vec<Need>, Error> {
+    let (model, values) = (asked.model.to_owned(), values.to_vec());
+    let call = match asked.kind {
+        Write::Create => Call::Create { model, values: vec![values] },
+        Write::Update | Write::Delete => Call::Write { model, ids: Vec::new(), values },
+    };
+    Ok(needs(schema, &call)?.into_iter().filter(|need| need.reached).collect())
 }
 
 /// Whether the sides let a script add values to all of these records; to one that is not there yet, if there are none.
@@ -743,7 +763,8 @@ fn waits_for(trigger: &Trigger, asked: &Asked<'_>) -> bool {
 #[cfg(test)]
 pub(super) mod tests {
     use guest_artifacts::PHONE_FORMAT;
-    use triggerbox_sandbox::{Pool, Sandbox, inspect::embed_manifest};
+    use triggerbox_model::{grants::Grants, limits::Limits};
+    use triggerbox_sandbox::{ContentHash, Pool, Sandbox, inspect::embed_manifest};
     use triggerbox_store::{commit, db::Database};
 
     use super::*;
@@ -776,6 +797,33 @@ pub(super) mod tests {
         };
         engine.committer().commit(save).await.unwrap();
         engine
+    }
+
+    #[tokio::test]
+    async fn a_list_that_a_script_adds_needs_the_rights_to_what_leaves_it() {
+        let engine = engine(
+            "name = 'idle'\nmodel = 'crm.lead'\ntrigger = { on = 'manual' }\n\
+             [[actions]]\nscript = 'phone-format'",
+        )
+        .await;
+        let env = people::environment(engine.database(), ADMIN, false, engine.clock().now()).unwrap();
+        let mut session = Session::new(engine.database(), env).unwrap();
+        let mut judged = |grants: &str| {
+            let grants: Grants = serde_json::from_str(grants).unwrap();
+            let authority = Authority { script: grants.clone(), rule: Some(grants), ..Authority::default() };
+            let values = vec![FieldValue::new("order_line", Value::Unset)];
+            let ending = Ending::Done(Outcome { values, ..Outcome::default() });
+            let limits = Limits::resolve(Class::Sync, []);
+            let step = Done { ending, ..Done::not_run(ContentHash([0; 32]), limits, String::new()) };
+            let heard = Heard { authorities: vec![Arc::new(authority)], steps: vec![step], ..Heard::default() };
+            let mut values = Vec::new();
+            let asked = Asked { kind: Write::Update, model: "sale.order", ids: &[1], values: &mut values };
+            check_grants(&asked, &[1], &heard, &mut session).map_err(|error| error.code().to_owned())
+        };
+        let orders = r#"{ "model": "sale.order", "operations": ["write"], "fields": ["order_line"] }"#;
+        assert_eq!(judged(&format!("[{orders}]")), Err("refused-by-script".to_owned()));
+        let lines = r#"{ "model": "sale.order.line", "operations": ["write", "unlink"], "fields": ["order_id"] }"#;
+        assert_eq!(judged(&format!("[{orders}, {lines}]")), Ok(()));
     }
 
     #[tokio::test]
