@@ -137,6 +137,7 @@ impl Engine {
     ) -> Result<Self, EngineError> {
         let now = clock.now();
         let runs = database.transaction(|conn| -> Result<i64, EngineError> {
+            tables::refuse_newer(conn)?;
             tables::upgrade(conn)?;
             index::watch_users(conn)?;
             ready::install(conn, database.schema(), now)?;

@@ -538,7 +538,7 @@ fn granted(side: Side) -> &'static str {
     }
 }
 
-fn reached_through_a_path(need: &Need, side: Side) -> Error {
+pub(crate) fn reached_through_a_path(need: &Need, side: Side) -> Error {
     Error::denied(
         "refused-by-domain",
         format!(

@@ -365,10 +365,20 @@ pub(crate) fn send_yes(conn: &Connection, run: RunId, by: Id, note: &str, until:
 }
 
 /// Keeps that a yes that was sent applied nothing.
-pub(crate) fn take_yes_back(conn: &Connection, run: RunId) -> rusqlite::Result<()> {
+pub(crate) fn take_yes_back(conn: &Connection, run: RunId, now: i64) -> rusqlite::Result<()> {
     let sql = "UPDATE engine_proposal SET yes_open = max(yes_open - 1, 0), yes_by = iif(yes_open > 1, yes_by, NULL), \
                yes_note = iif(yes_open > 1, yes_note, NULL) WHERE run = ?1";
-    conn.prepare_cached(sql)?.execute([run]).map(drop)
+    conn.prepare_cached(sql)?.execute([run])?;
+    withdraw_orphans(conn, now)
+}
+
+/// Has what runs propose wait no more whose rule was deleted while a yes was on its way that was no answer to it.
+fn withdraw_orphans(conn: &Connection, now: i64) -> rusqlite::Result<()> {
+    let sql = "SELECT DISTINCT p.run FROM engine_proposal p JOIN engine_run r ON r.id = p.run \
+               JOIN engine_rule_version v ON v.rule = r.rule AND v.version > r.rule_version AND v.state = 'deleted' \
+               WHERE p.state = 'waiting' AND p.yes_open = 0";
+    let runs: Vec<RunId> = conn.prepare_cached(sql)?.query_map([], |row| row.get(0))?.collect::<Result<_, _>>()?;
+    runs.into_iter().try_for_each(|run| orphan(conn, run, None, now))
 }
 
 /// Refuses to have a proposal decided otherwise while a yes to it is on its way.
@@ -400,7 +410,8 @@ pub(crate) fn open(conn: &Connection, now: i64) -> rusqlite::Result<Vec<RunId>> 
 pub(crate) fn none_arrived(conn: &Connection, now: i64) -> rusqlite::Result<()> {
     let sql = "UPDATE engine_proposal SET yes_open = 0, yes_by = NULL, yes_note = NULL \
                WHERE state = 'waiting' AND yes_open > 0 AND yes_until <= ?1";
-    conn.prepare_cached(sql)?.execute([now]).map(drop)
+    conn.prepare_cached(sql)?.execute([now])?;
+    withdraw_orphans(conn, now)
 }
 
 /// Runs whose proposals waited for too long, with no yes on its way.
@@ -535,9 +546,9 @@ mod tests {
         // Another yes is let through; the first one's refusal says nothing of it.
         waiting(&conn, RUN, Some(hash), 0).unwrap();
         send_yes(&conn, RUN, BOB, "fine with me", LATE).unwrap();
-        take_yes_back(&conn, RUN).unwrap();
+        take_yes_back(&conn, RUN, 0).unwrap();
         assert!(!is_free(0));
-        take_yes_back(&conn, RUN).unwrap();
+        take_yes_back(&conn, RUN, 0).unwrap();
         assert!(is_free(0));
         applied(&conn, RUN, LATE).unwrap();
         assert_eq!(decision(&conn), ("approved".to_owned(), None, None), "none of theirs was it");
@@ -554,6 +565,29 @@ mod tests {
         assert!(open(&conn, 0).unwrap().is_empty());
         none_on_its_way(&conn, RUN, 0).unwrap();
         assert_eq!(open(&conn, LATE).unwrap(), [RUN], "it waited for too long");
+    }
+
+    #[test]
+    fn what_a_deleted_rule_proposes_is_withdrawn_once_no_yes_can_answer_it() {
+        for answered in [true, false] {
+            let (conn, _) = asked();
+            conn.execute_batch(
+                "INSERT INTO engine_run (id, key, rule, rule_version, root, depth, request, class, actor, run_as, \
+                                         superuser, seed, at, state, due, blockers, attempt, fence) \
+                 VALUES (1, 'k', 'r', 1, 0, 0, '{}', 'async', 2, 2, 0, 0, 0, 'waiting-approval', 0, 0, 1, 1);
+                 INSERT INTO engine_rule_version (rule, version, author, at, note, state, body) \
+                 VALUES ('r', 1, 2, 0, '', 'accepted', '{}'), ('r', 2, 2, 0, '', 'deleted', '')",
+            )
+            .unwrap();
+            send_yes(&conn, RUN, ALICE, "fine", LATE).unwrap();
+            withdraw_all(&conn, "r", BOB, 0).unwrap();
+            assert_eq!(decision(&conn).0, "waiting", "the answer decides");
+            let no_answer = if answered { take_yes_back(&conn, RUN, 0) } else { none_arrived(&conn, LATE) };
+            no_answer.unwrap();
+            assert_eq!(decision(&conn).0, "rejected");
+            let run: String = conn.query_row("SELECT state FROM engine_run", [], |row| row.get(0)).unwrap();
+            assert_eq!(run, "cancelled");
+        }
     }
 
     // Shows: F125

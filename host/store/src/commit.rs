@@ -249,7 +249,7 @@ fn refuse_late_writes(
     let mut scratch = Place::committed();
     let writer = Writer::new(conn, env, &mut scratch);
     let Some(found) = writer.find_by_keys(model, keys, &crate::write::from_fields(values))? else { return Ok(()) };
-    if matches!(place, Place::Committed(committing) if committing.gave_out(found)) {
+    if matches!(place, Place::Committed(committing) if committing.gave_out(model, found)) {
         return Ok(());
     }
     let later = changes.effects.iter().skip(index + 1);

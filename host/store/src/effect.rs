@@ -2,7 +2,7 @@
 
 use rusqlite::OptionalExtension;
 use triggerbox_model::{
-    call::{Activity, BodyFormat, Message},
+    call::{Activity, BodyFormat, Message, Operation},
     changes::{Change, Effect},
     error::Error,
     value::{Id, RecordRef},
@@ -11,7 +11,7 @@ use triggerbox_model::{
 use crate::{
     chatter::{NewActivity, Post},
     db::fault,
-    methods,
+    methods, rights,
     write::{self, Command, Input, Place, Values, Writer, html},
 };
 
@@ -59,6 +59,7 @@ pub(crate) fn apply(writer: &mut Writer<'_>, effect: Effect) -> Result<Done, Err
             Vec::new()
         }
         Effect::ScheduleActivity { target, activity } => {
+            check(writer, &target, rights::to_post_on(&target.model))?;
             let activity = new_activity(writer, &activity)?;
             writer.schedule(&target.model, target.id, activity)?;
             Vec::new()
@@ -69,10 +70,12 @@ pub(crate) fn apply(writer: &mut Writer<'_>, effect: Effect) -> Result<Done, Err
             open
         }
         Effect::AddFollowers { target, partner_ids } => {
+            check(writer, &target, Operation::Write)?;
             writer.add_followers(&target.model, target.id, &partner_ids)?;
             Vec::new()
         }
         Effect::RemoveFollowers { target, partner_ids } => {
+            check(writer, &target, Operation::Write)?;
             writer.remove_followers(&target.model, target.id, &partner_ids)?;
             Vec::new()
         }
@@ -82,6 +85,14 @@ pub(crate) fn apply(writer: &mut Writer<'_>, effect: Effect) -> Result<Done, Err
         }
     };
     Ok(Done { ids, changes: writer.finish_effect()?, left: std::mem::take(&mut writer.left) })
+}
+
+/// Fails unless the user may do this with a record: whoever commits a change is not always who staged it.
+fn check(writer: &Writer<'_>, target: &RecordRef, operation: Operation) -> Result<(), Error> {
+    let model = writer.require_chatter(&target.model, target.id)?;
+    // Rules may look at what hangs on it.
+    writer.place.searched(writer.conn, None)?;
+    writer.check_operation(model, operation, &[target.id])
 }
 
 /// Creates the record, unless there is one by now: then that one is meant.

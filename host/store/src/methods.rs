@@ -1,5 +1,6 @@
 //! Business methods of the standard models that scripts call by name.
 
+use indexmap::IndexSet;
 use rusqlite::types::Value as Cell;
 use serde_json::{Map, Value as Json};
 use triggerbox_model::{
@@ -457,10 +458,11 @@ impl Call<'_> {
         let types = messages.field("message_type")?;
         values::to_cell(messages, "message_type", types, &Value::text(message_type))?;
         // One that there is not is a note.
-        let subtype = match (text("subtype_xmlid"), id("subtype_id")) {
+        let subtype = match (text("subtype_xmlid").filter(|xmlid| !xmlid.is_empty()), id("subtype_id")) {
             (Some(xmlid), _) => writer.xmlid(xmlid)?,
             (None, id) => id,
         };
+        writer.require_records("mail.message.subtype", id("subtype_id").as_slice())?;
         if message_type == "user_notification" {
             let message = "a message to be discussed is no notification to one user; choose another type";
             return Err(Error::invalid("bad-message-type", message).with_field("message_type"));
@@ -472,15 +474,8 @@ impl Call<'_> {
                 subject: text("subject").filter(|subject| !subject.is_empty()).map(str::to_owned),
                 message_type: message_type.to_owned(),
                 subtype,
-                author: match (id("author_id"), self.arguments.get("author_id")) {
-                    (Some(partner), _) => Author::Partner(partner),
-                    (None, Some(Json::Bool(false))) => Author::Nobody,
-                    (None, _) => match text("email_from").filter(|email| !email.is_empty()) {
-                        Some(email) => writer.partner_by_email(email)?.map_or(Author::Nobody, Author::Partner),
-                        None => Author::User,
-                    },
-                },
-                email_from: text("email_from").map(str::to_owned),
+                author: self.author(writer)?,
+                email_from: text("email_from").filter(|email| !email.is_empty()).map(str::to_owned),
                 partners: self.ids_of("partner_ids")?,
                 attachments: Vec::new(),
                 attached: self.ids_of("attachment_ids")?,
@@ -491,23 +486,46 @@ impl Call<'_> {
         Ok(posted.map_or(Json::Bool(false), Json::from))
     }
 
+    /// Who a message is from: without a word about it the user, or whose address it comes from.
+    fn author(&self, writer: &Writer<'_>) -> Result<Author, Error> {
+        let given = self.arguments.get("author_id");
+        if let Some(partner) = given.and_then(Json::as_u64).and_then(|id| Id::try_from(id).ok()) {
+            writer.require_records("res.partner", &[partner])?;
+            return Ok(Author::Partner(partner));
+        }
+        let email = self.arguments.get("email_from").and_then(Json::as_str).filter(|email| !email.is_empty());
+        Ok(match (given, email) {
+            (Some(Json::Bool(false)), _) => Author::Nobody,
+            (_, Some(email)) => writer.partner_by_email(email)?.map_or(Author::Nobody, Author::Partner),
+            (_, None) => Author::User,
+        })
+    }
+
     /// Gives a message that was logged what else is said of it.
     fn sign(&self, writer: &mut Writer<'_>, message: Id) -> Result<(), Error> {
-        let text = |name: &str| self.arguments.get(name).and_then(Json::as_str).map(str::to_owned);
+        let text = |name: &str| self.arguments.get(name).and_then(Json::as_str);
+        let said = |name: &str| text(name).filter(|text| !text.is_empty());
         let mut row = Row::new();
-        for name in ["subject", "message_type"] {
-            if let Some(said) = text(name) {
-                row.insert(name.to_owned(), Cell::Text(said));
-            }
+        if let Some(subject) = text("subject") {
+            row.insert("subject", Cell::Text(subject.to_owned()));
         }
-        let author = self.arguments.get("author_id").map(|author| author.as_u64().and_then(|id| Id::try_from(id).ok()));
+        if let Some(kind) = said("message_type") {
+            let messages = writer.schema().model("mail.message")?;
+            let types = messages.field("message_type")?;
+            row.insert("message_type", values::to_cell(messages, "message_type", types, &Value::text(kind))?);
+        }
+        let author = match self.author(writer)? {
+            Author::User => None,
+            Author::Partner(partner) => Some(Some(partner)),
+            Author::Nobody => Some(None),
+        };
         if let Some(author) = author {
             let email = writer.formatted_email(author)?;
-            row.insert("author_id".to_owned(), author.map_or(Cell::Null, |id| Cell::Integer(i64::from(id))));
-            row.insert("email_from".to_owned(), email.map_or(Cell::Null, Cell::Text));
+            row.insert("author_id", author.map_or(Cell::Null, |id| Cell::Integer(i64::from(id))));
+            row.insert("email_from", email.map_or(Cell::Null, Cell::Text));
         }
-        if let Some(email) = text("email_from") {
-            row.insert("email_from".to_owned(), Cell::Text(email));
+        if let Some(email) = said("email_from") {
+            row.insert("email_from", Cell::Text(email.to_owned()));
         }
         if !row.is_empty() {
             writer.set_row("mail.message", message, row)?;
@@ -518,6 +536,7 @@ impl Call<'_> {
     /// A message to some people only, which is not part of the discussion.
     fn message_notify(&self, writer: &mut Writer<'_>) -> Result<Json, Error> {
         let text = |name: &str| self.arguments.get(name).and_then(Json::as_str).unwrap_or_default();
+        writer.check_operation(self.model, rights::to_post_on(&self.model.name), self.ids)?;
         let partners = self.ids_of("partner_ids")?;
         writer.require_records("res.partner", &partners)?;
         if partners.is_empty() {
@@ -554,7 +573,9 @@ impl Call<'_> {
                 summary: text("summary").unwrap_or_default(),
                 note: text("note").filter(|note| !note.is_empty()),
                 // A point in time stands for its day.
-                deadline: text("date_deadline").map(|day| day.split(' ').next().unwrap_or_default().to_owned()),
+                deadline: text("date_deadline")
+                    .filter(|day| !day.is_empty())
+                    .map(|day| day.split(' ').next().unwrap_or_default().to_owned()),
                 user: id("user_id"),
                 delayed: false,
             };
@@ -568,17 +589,19 @@ impl Call<'_> {
         let text = |name: &str| self.arguments.get(name).and_then(Json::as_str).filter(|text| !text.is_empty());
         let id = |name: &str| self.arguments.get(name).and_then(Json::as_u64).and_then(|id| Id::try_from(id).ok());
         let kinds = self.arguments.get("act_type_xmlids").and_then(Json::as_array).into_iter().flatten();
-        let mut open = Vec::new();
+        // A type may be named twice, and a record.
+        let mut open = IndexSet::new();
         for kind in kinds.filter_map(Json::as_str) {
             for record in self.ids {
                 for activity in writer.open_activities(&self.model.name, *record, kind)? {
                     let whose = writer.cell("mail.activity", "user_id", activity)?.as_ref().and_then(values::as_id);
                     if id("user_id").is_none_or(|user| whose == Some(user)) {
-                        open.push(activity);
+                        open.insert(activity);
                     }
                 }
             }
         }
+        let open: Vec<Id> = open.into_iter().collect();
         match method {
             "activity_feedback" => drop(writer.complete(&open, text("feedback"))?),
             "activity_unlink" => writer.unlink("mail.activity", &open)?,

@@ -2,11 +2,17 @@
 
 use serde_json::{Value as Json, json};
 use triggerbox_model::{
-    call::{Answer, Call, Command},
+    call::{Activity, Answer, Call, Command},
     error::ErrorKind,
     value::{FieldValue, Id, RecordRef, Value},
 };
-use triggerbox_store::{commit::commit, db::Database, models::base, rights::Rights, session::Session};
+use triggerbox_store::{
+    commit::{CommitError, commit},
+    db::Database,
+    models::base,
+    rights::Rights,
+    session::Session,
+};
 
 use crate::common::*;
 
@@ -217,12 +223,44 @@ fn a_context_holds_for_the_calls_after_it_and_at_the_commit() {
 }
 
 #[test]
-fn a_log_note_asks_for_the_rights_of_a_note() {
+fn a_log_note_and_a_notification_ask_for_the_rights_of_a_note() {
     let database = demo();
+    let mut run = session(&database);
+    let Value::Many2one(partner) = read(&mut run, "res.users", SAM, "partner_id") else { panic!("no partner") };
     let log = || method("crm.lead", &[1], "_message_log", json!({ "body": "Called." }));
+    let told = json!({ "body": "Look.", "partner_ids": [partner.id] });
+    let notify = || method("crm.lead", &[1], "message_notify", told.clone());
     let mut reader = Session::new(&database, env(&database, READER)).unwrap();
-    assert_eq!(refused(&mut reader, log()).kind, ErrorKind::AccessDenied);
-    ask(&mut session(&database), log());
+    for call in [log(), notify()] {
+        assert_eq!(refused(&mut reader, call).kind, ErrorKind::AccessDenied);
+    }
+    ask(&mut run, log());
+    ask(&mut run, notify());
+}
+
+#[test]
+fn what_is_said_of_a_record_asks_for_rights_at_the_commit_too() {
+    let database = demo();
+    let target = || RecordRef::new("crm.lead", 1);
+    let Value::Many2one(partner) = read(&mut session(&database), "res.users", SAM, "partner_id") else {
+        panic!("no partner")
+    };
+    let kind = "To-Do".to_owned();
+    let activity = Activity { kind, summary: "Look".to_owned(), note: None, deadline: None, user_id: None };
+    for call in [
+        Call::ScheduleActivity { target: target(), activity },
+        Call::AddFollowers { target: target(), partner_ids: vec![partner.id] },
+        Call::RemoveFollowers { target: target(), partner_ids: vec![partner.id] },
+        note_call(target(), "Called."),
+    ] {
+        let mut run = session(&database);
+        ask(&mut run, call.clone());
+        let changes = run.finish();
+        let refused = commit(&database, &env(&database, READER), &changes).unwrap_err();
+        let CommitError::Refused(error) = &refused else { panic!("{call:?}: {refused}") };
+        assert_eq!(error.kind, ErrorKind::AccessDenied, "{call:?}");
+        commit(&database, &env(&database, ADMIN), &changes).unwrap();
+    }
 }
 
 #[test]
@@ -282,10 +320,45 @@ fn methods_do_what_their_arguments_say() {
     for (name, arguments) in [
         ("activity_schedule", json!({ "activity_type_id": 4711 })),
         ("message_post", json!({ "attachment_ids": [4711] })),
+        ("message_post", json!({ "author_id": 4711 })),
+        ("message_post", json!({ "subtype_id": 4711 })),
+        ("_message_log", json!({ "author_id": 4711 })),
     ] {
         let call = method("crm.lead", &[2], name, arguments);
         assert_eq!(refused(&mut run, call).code, "missing-record", "{name}");
     }
+}
+
+#[test]
+fn an_argument_that_is_given_as_nothing_is_not_given() {
+    let database = demo();
+    let mut run = session(&database);
+    let lead = create(&mut run, "crm.lead", vec![text("name", "Desks")]);
+    let linked = |value: Value| if let Value::Many2one(link) = value { Some(link.id) } else { None };
+    let me = linked(read(&mut run, "res.users", ADMIN, "partner_id"));
+    let logged = |run: &mut Session, arguments: Json| {
+        let body = arguments["body"].as_str().unwrap().to_owned();
+        ask(run, method("crm.lead", &[lead], "_message_log", arguments));
+        search(run, "mail.message", &format!("[('body', 'like', '{body}')]"))[0]
+    };
+    let nothing = json!({ "body": "First.", "author_id": null, "email_from": "", "message_type": "" });
+    let message = logged(&mut run, nothing);
+    assert_eq!(linked(read(&mut run, "mail.message", message, "author_id")), me);
+    assert_eq!(read(&mut run, "mail.message", message, "message_type"), Value::text("notification"));
+    let nobody = logged(&mut run, json!({ "body": "Second.", "author_id": false }));
+    assert_eq!(read(&mut run, "mail.message", nobody, "author_id"), Value::Unset);
+    let somebody = json!({ "body": "Third.", "author_id": me, "email_from": "desk@example.com" });
+    let message = logged(&mut run, somebody);
+    assert_eq!(read(&mut run, "mail.message", message, "email_from"), Value::text("desk@example.com"));
+    let unknown = json!({ "body": "Fourth.", "message_type": "nonsense" });
+    assert_eq!(refused(&mut run, method("crm.lead", &[lead], "_message_log", unknown)).kind, ErrorKind::Invalid);
+
+    ask(&mut run, method("crm.lead", &[lead], "activity_schedule", json!({ "summary": "Look", "date_deadline": "" })));
+    let activity = search(&mut run, "mail.activity", "[('summary', '=', 'Look')]")[0];
+    assert_eq!(read(&mut run, "mail.activity", activity, "date_deadline"), Value::Date("2026-11-21".to_owned()));
+    let note = search(&mut run, "mail.message.subtype", "[('name', '=', 'Note')]")[0];
+    let typed = json!({ "body": "Fifth.", "subtype_xmlid": "", "subtype_id": note });
+    ask(&mut run, method("crm.lead", &[lead], "message_post", typed));
 }
 
 #[test]
@@ -403,9 +476,11 @@ fn activities_of_a_type_are_done_moved_and_dropped_together() {
     ask(&mut run, method("crm.lead", &[lead], "activity_reschedule", moved));
     assert_eq!(read(&mut run, "mail.activity", sams, "date_deadline"), Value::Date("2026-12-01".to_owned()));
     assert_eq!(read(&mut run, "mail.activity", mine, "date_deadline"), Value::Date("2026-11-25".to_owned()));
-    let done = json!({ "act_type_xmlids": [TODO], "user_id": ADMIN, "feedback": "Called." });
+    // Once, however often its type is named.
+    let done = json!({ "act_type_xmlids": [TODO, "To-Do", TODO], "user_id": ADMIN, "feedback": "Called." });
     ask(&mut run, method("crm.lead", &[lead], "activity_feedback", done));
     assert_eq!(read(&mut run, "mail.activity", mine, "active"), Value::Boolean(false));
+    assert_eq!(search(&mut run, "mail.message", "[('body', 'like', 'Called.')]").len(), 1);
     ask(&mut run, method("crm.lead", &[lead], "activity_unlink", json!({ "act_type_xmlids": [TODO] })));
     assert!(search(&mut run, "mail.activity", &format!("[('id', '=', {sams})]")).is_empty());
     let gone = Call::Unlink { model: "mail.activity".to_owned(), ids: vec![sams] };

@@ -280,12 +280,14 @@ impl Engine {
             _ => None,
         };
         if let Some(code) = failed {
+            let now = self.inner.shared.now();
             let take_back = move |conn: &Connection| {
-                proposals::take_yes_back(conn, id)?;
+                proposals::take_yes_back(conn, id, now)?;
                 became(&told, NOT_APPLIED, &format!("odoo applied nothing of it: {code}"));
                 Ok::<_, EngineError>(())
             };
             self.committer().commit(take_back).await?;
+            self.inner.ended.notify_waiters();
         }
         Ok(applied)
     }

@@ -1,7 +1,10 @@
 //! Rules that stand before a write: they may add values to it or refuse it. They run on a snapshot, while no lock is held;
 //! what they read is compared when the write is committed.
 
-use std::{collections::HashMap, sync::Arc};
+use std::{
+    collections::{HashMap, HashSet},
+    sync::Arc,
+};
 
 use jiff::Timestamp;
 use triggerbox_model::{
@@ -12,6 +15,7 @@ use triggerbox_model::{
     event::{Failure, Outcome, Trigger as Happened},
     grants::{Authority, GrantOperation, Need},
     limits::Class,
+    schema::Schema,
     value::{FieldValue, Id, RecordRef, Snapshot, Value, is_provisional},
 };
 use triggerbox_sandbox::Ending;
@@ -27,10 +31,12 @@ use crate::{
     dispatch::{Cause, Dispatcher},
     error::EngineError,
     firing::Firing,
-    guard::{all_within, among, domain_of, unbounded},
+    guard::{all_within, among, domain_of, reached_through_a_path, unbounded},
     index::{Armed, Index},
     journal::Keep,
-    logs, people,
+    logs,
+    needs::needs,
+    people,
     play::{Done, Task, play},
     queue,
     refusals::{self, Refusal},
@@ -52,6 +58,8 @@ pub(super) struct Gate<'e> {
     now: Timestamp,
     /// What records that this very change makes will hold.
     made: HashMap<(String, Id), Vec<FieldValue>>,
+    /// What this very change wrote on records by now, in order.
+    written: HashMap<(String, Id), Vec<Arc<Vec<FieldValue>>>>,
     /// What was read for them.
     pub(super) found: Found,
 }
@@ -92,6 +100,35 @@ struct Asked<'w> {
     values: &'w mut Vec<FieldValue>,
 }
 
+/// Records of one write on which the same is written.
+#[derive(Default)]
+struct Part {
+    ids: Vec<Id>,
+    values: Vec<FieldValue>,
+    /// Those of the values that rules added.
+    added: Vec<FieldValue>,
+}
+
+impl Part {
+    /// Adds values to these of its records; the others are a part of their own then.
+    fn add(&mut self, ids: Vec<Id>, new: Vec<FieldValue>) -> Option<Self> {
+        if new.is_empty() {
+            return None;
+        }
+        let these: HashSet<Id> = ids.iter().copied().collect();
+        let others: Vec<Id> = self.ids.iter().copied().filter(|id| !these.contains(id)).collect();
+        let rest = Self { ids: others, values: self.values.clone(), added: self.added.clone() };
+        self.ids = ids;
+        for value in new {
+            for list in [&mut self.values, &mut self.added] {
+                list.retain(|known| known.name != value.name);
+                list.push(value.clone());
+            }
+        }
+        (!rest.ids.is_empty()).then_some(rest)
+    }
+}
+
 /// A write that a rule adds to a change.
 pub(super) struct Added {
     /// The number of the effect that it belongs to.
@@ -107,11 +144,12 @@ impl<'e> Gate<'e> {
             return Ok(None);
         }
         let Some(env) = index.env(now) else { return Ok(None) };
-        Ok(Some(Self { engine, index, env, actor, depth, now, made: HashMap::new(), found: Found::default() }))
+        let (made, written, found) = (HashMap::new(), HashMap::new(), Found::default());
+        Ok(Some(Self { engine, index, env, actor, depth, now, made, written, found }))
     }
 
-    /// Has the rules look at a call before it is made.
-    pub(super) async fn pass(&mut self, call: &mut Call) -> Result<(), EngineError> {
+    /// Has the rules look at a call before it is made. The writes that follow it: what rules add to some of its records only.
+    pub(super) async fn pass(&mut self, call: &mut Call) -> Result<Vec<Call>, EngineError> {
         match call {
             Call::Create { model, values } => {
                 for values in values {
@@ -119,7 +157,15 @@ impl<'e> Gate<'e> {
                 }
             }
             Call::Write { model, ids, values } => {
-                self.ask(Asked { kind: Write::Update, model, ids, values }).await?;
+                let whole = Part { ids: std::mem::take(ids), values: std::mem::take(values), added: Vec::new() };
+                let parts = self.ask_each(Write::Update, model, whole).await?;
+                parts.iter().for_each(|part| self.wrote(model, &part.ids, part.values.clone()));
+                let mut parts = parts.into_iter();
+                if let Some(first) = parts.next() {
+                    (*ids, *values) = (first.ids, first.values);
+                }
+                let write = |Part { ids, values, .. }| Call::Write { model: model.clone(), ids, values };
+                return Ok(parts.map(write).collect());
             }
             Call::Unlink { model, ids } => {
                 self.ask(Asked { kind: Write::Delete, model, ids, values: &mut Vec::new() }).await?;
@@ -138,7 +184,18 @@ impl<'e> Gate<'e> {
             // What methods and messages write is known once they are staged.
             _ => {}
         }
-        Ok(())
+        Ok(Vec::new())
+    }
+
+    /// Keeps what was written on records: the next write on them is judged by it.
+    fn wrote(&mut self, model: &str, ids: &[Id], values: Vec<FieldValue>) {
+        if !self.index.stands_before(model) {
+            return;
+        }
+        let values = Arc::new(values);
+        for id in ids {
+            self.written.entry((model.to_owned(), *id)).or_default().push(Arc::clone(&values));
+        }
     }
 
     /// Has the rules look at what is done to related records; whether they add something.
@@ -183,8 +240,11 @@ impl<'e> Gate<'e> {
                     }
                 }
                 Effect::Write { model, ids, values } => {
-                    let asked = Asked { kind: Write::Update, model, ids, values: &mut values.clone() };
-                    add(model, ids, self.ask(asked).await?);
+                    let whole = Part { ids: ids.clone(), values: values.clone(), added: Vec::new() };
+                    for part in self.ask_each(Write::Update, model, whole).await? {
+                        self.wrote(model, &part.ids, part.values);
+                        add(model, &part.ids, part.added);
+                    }
                 }
                 Effect::Unlink { model, ids } => {
                     self.ask(Asked { kind: Write::Delete, model, ids, values: &mut Vec::new() }).await?;
@@ -218,6 +278,8 @@ impl<'e> Gate<'e> {
     /// because it leaves a list that it cannot be without; the writes that they add to it. What these found is compared at the commit: they do then what the rules have seen.
     pub(super) async fn pass_behind(&mut self, behind: Behind) -> Result<Vec<Added>, EngineError> {
         let mut more = Vec::new();
+        // What methods find is not what was written after them.
+        self.written.clear();
         let deleted = behind.changes.iter().filter(|(_, change)| change.kind == ChangeKind::Deleted);
         let gone: Vec<RecordRef> = deleted.map(|(_, change)| change.record.clone()).collect();
         self.found.left = Some(behind.left);
@@ -257,29 +319,51 @@ impl<'e> Gate<'e> {
         Ok(more)
     }
 
-    /// Asks each rule in turn; what one adds, the next one sees. All that was added.
+    /// Asks each rule in turn; what one adds, the next one sees. All that was added: no record of it is left out.
     async fn ask(&mut self, asked: Asked<'_>) -> Result<Vec<FieldValue>, EngineError> {
-        let rules: Vec<Arc<Armed>> = self.index.before_writes(asked.model).cloned().collect();
-        let mut all = Vec::new();
+        let Asked { kind, model, ids, values } = asked;
+        let whole = Part { ids: ids.to_vec(), values: std::mem::take(values), added: Vec::new() };
+        let first = self.ask_each(kind, model, whole).await?.into_iter().next().unwrap_or_default();
+        *values = first.values;
+        Ok(first.added)
+    }
+
+    /// The same of a write of several records. A rule adds nothing to those that it is not about: they are a part of their own
+    /// from then on.
+    async fn ask_each(&mut self, kind: Write, model: &str, whole: Part) -> Result<Vec<Part>, EngineError> {
+        let rules: Vec<Arc<Armed>> = self.index.before_writes(model).cloned().collect();
+        let mut parts = vec![whole];
         for rule in rules {
-            if !waits_for(&rule.rule.trigger, &asked) {
-                continue;
+            let mut others = Vec::new();
+            for part in &mut parts {
+                others.extend(self.ask_one(&rule, kind, model, part).await?);
             }
-            let (ids, old_values) = self.concerned(&rule, &asked)?;
-            if ids.is_empty() && asked.kind != Write::Create {
-                continue;
-            }
-            if asked.kind == Write::Create && !self.new_record_matches(&rule, &asked)? {
-                continue;
-            }
-            for value in self.run(&rule, &asked, ids, old_values).await? {
-                for list in [&mut *asked.values, &mut all] {
-                    list.retain(|known| known.name != value.name);
-                    list.push(value.clone());
-                }
-            }
+            parts.append(&mut others);
         }
-        Ok(all)
+        Ok(parts)
+    }
+
+    /// Asks one rule about a part of a write; the records that are left out of what it adds.
+    async fn ask_one(
+        &mut self,
+        rule: &Arc<Armed>,
+        kind: Write,
+        model: &str,
+        part: &mut Part,
+    ) -> Result<Option<Part>, EngineError> {
+        let asked = Asked { kind, model, ids: &part.ids, values: &mut part.values };
+        if !waits_for(&rule.rule.trigger, &asked) {
+            return Ok(None);
+        }
+        let (ids, old_values) = self.concerned(rule, &asked)?;
+        if ids.is_empty() && kind != Write::Create {
+            return Ok(None);
+        }
+        if kind == Write::Create && !self.new_record_matches(rule, &asked)? {
+            return Ok(None);
+        }
+        let added = self.run(rule, &asked, &ids, old_values).await?;
+        Ok(part.add(ids, added))
     }
 
     /// The records of an update or a deletion that match the rule, with what the written fields hold now.
@@ -292,7 +376,10 @@ impl<'e> Gate<'e> {
         let mut ids = Vec::new();
         for id in asked.ids {
             let mut before = Changed::new(&stored, asked.model);
-            for value in self.made.get(&(asked.model.to_owned(), *id)).into_iter().flatten() {
+            let record = (asked.model.to_owned(), *id);
+            let made = self.made.get(&record).into_iter().flatten();
+            let written = self.written.get(&record).into_iter().flatten().flat_map(|values| values.iter());
+            for value in made.chain(written) {
                 before.set(*id, &value.name, &value.value)?;
             }
             let mut after = Changed { base: &before, model: asked.model, ..Changed::new(&stored, asked.model) };
@@ -337,7 +424,7 @@ impl<'e> Gate<'e> {
         &mut self,
         rule: &Arc<Armed>,
         asked: &Asked<'_>,
-        ids: Vec<Id>,
+        ids: &[Id],
         old_values: Vec<Snapshot>,
     ) -> Result<Vec<FieldValue>, EngineError> {
         let trigger = match asked.kind {
@@ -349,14 +436,21 @@ impl<'e> Gate<'e> {
             Write::Delete => Happened::BeforeDelete,
         };
         let (actor, depth, now, first) = (self.actor, self.depth.unwrap_or(0), self.now, ids.first().copied());
-        let question = Question { actor, depth, now, trigger, records: ids, old_values };
+        let question = Question { actor, depth, now, trigger, records: ids.to_vec(), old_values };
         let mut heard = Heard::default();
         match self.engine.ask_scripts(rule, question, &mut heard).await {
-            Ok(Answered::Values(values, mut session)) => {
-                check_grants(asked, &heard, &mut session)?;
-                self.found.add(rule.run_as, rule.rule.superuser, session.seen());
-                Ok(values)
-            }
+            Ok(Answered::Values(values, mut session)) => match check_grants(asked, ids, &heard, &mut session) {
+                Ok(()) => {
+                    self.found.add(rule.run_as, rule.rule.superuser, session.seen());
+                    Ok(values)
+                }
+                // What it may not add it does not add, and whoever can mend it hears of that.
+                Err(error @ EngineError::Refused(_)) => {
+                    self.engine.note_broken(rule, self.actor, &error, heard).await?;
+                    if rule.rule.on_error == OnError::Pass { Ok(Vec::new()) } else { Err(error) }
+                }
+                Err(error) => Err(error),
+            },
             Ok(Answered::Refused(text)) => {
                 // A run that is refused says so itself.
                 if self.depth.is_none() {
@@ -401,12 +495,13 @@ impl<'e> Gate<'e> {
 }
 
 /// Each script of a rule adds only what it asked for, and what rule and policy let it, on the records that they let it.
-fn check_grants(asked: &Asked<'_>, heard: &Heard, session: &mut Session) -> Result<(), EngineError> {
+fn check_grants(asked: &Asked<'_>, ids: &[Id], heard: &Heard, session: &mut Session) -> Result<(), EngineError> {
     // Whoever may write a field may also say what a record that somebody else makes has in it.
     let operations: &[GrantOperation] = match asked.kind {
         Write::Create => &[GrantOperation::Create, GrantOperation::Write],
         Write::Update | Write::Delete => &[GrantOperation::Write],
     };
+    let schema = Arc::clone(&session.env().schema);
     for (authority, step) in heard.authorities.iter().zip(&heard.steps) {
         let Ending::Done(Outcome { values, .. }) = &step.ending else { continue };
         if values.is_empty() {
@@ -415,14 +510,30 @@ fn check_grants(asked: &Asked<'_>, heard: &Heard, session: &mut Session) -> Resu
         let mut judged = Ok(());
         for operation in operations {
             let need = Need::new(asked.model, *operation).with_fields(values.iter().map(|value| &value.name));
-            judged = may_add(authority, &need, asked.ids, session)?;
+            judged = may_add(authority, &need, ids, session)?;
             if judged.is_ok() {
                 break;
             }
         }
         judged?;
+        for need in reached(&schema, asked, values)? {
+            let allowed = authority.allow(&need).map_err(Error::from)?;
+            if let Some(bound) = allowed.bounds.first() {
+                return Err(reached_through_a_path(&need, bound.side).into());
+            }
+        }
     }
     Ok(())
+}
+
+/// What values need on other records than those that they are added to: what leaves a list may be deleted by that.
+fn reached(schema: &Schema, asked: &Asked<'_>, values: &[FieldValue]) -> Result<Vec<Need>, Error> {
+    let (model, values) = (asked.model.to_owned(), values.to_vec());
+    let call = match asked.kind {
+        Write::Create => Call::Create { model, values: vec![values] },
+        Write::Update | Write::Delete => Call::Write { model, ids: Vec::new(), values },
+    };
+    Ok(needs(schema, &call)?.into_iter().filter(|need| need.reached).collect())
 }
 
 /// Whether the sides let a script add values to all of these records; to one that is not there yet, if there are none.
@@ -652,7 +763,8 @@ fn waits_for(trigger: &Trigger, asked: &Asked<'_>) -> bool {
 #[cfg(test)]
 pub(super) mod tests {
     use guest_artifacts::PHONE_FORMAT;
-    use triggerbox_sandbox::{Pool, Sandbox, inspect::embed_manifest};
+    use triggerbox_model::{grants::Grants, limits::Limits};
+    use triggerbox_sandbox::{ContentHash, Pool, Sandbox, inspect::embed_manifest};
     use triggerbox_store::{commit, db::Database};
 
     use super::*;
@@ -685,6 +797,33 @@ pub(super) mod tests {
         };
         engine.committer().commit(save).await.unwrap();
         engine
+    }
+
+    #[tokio::test]
+    async fn a_list_that_a_script_adds_needs_the_rights_to_what_leaves_it() {
+        let engine = engine(
+            "name = 'idle'\nmodel = 'crm.lead'\ntrigger = { on = 'manual' }\n\
+             [[actions]]\nscript = 'phone-format'",
+        )
+        .await;
+        let env = people::environment(engine.database(), ADMIN, false, engine.clock().now()).unwrap();
+        let mut session = Session::new(engine.database(), env).unwrap();
+        let mut judged = |grants: &str| {
+            let grants: Grants = serde_json::from_str(grants).unwrap();
+            let authority = Authority { script: grants.clone(), rule: Some(grants), ..Authority::default() };
+            let values = vec![FieldValue::new("order_line", Value::Unset)];
+            let ending = Ending::Done(Outcome { values, ..Outcome::default() });
+            let limits = Limits::resolve(Class::Sync, []);
+            let step = Done { ending, ..Done::not_run(ContentHash([0; 32]), limits, String::new()) };
+            let heard = Heard { authorities: vec![Arc::new(authority)], steps: vec![step], ..Heard::default() };
+            let mut values = Vec::new();
+            let asked = Asked { kind: Write::Update, model: "sale.order", ids: &[1], values: &mut values };
+            check_grants(&asked, &[1], &heard, &mut session).map_err(|error| error.code().to_owned())
+        };
+        let orders = r#"{ "model": "sale.order", "operations": ["write"], "fields": ["order_line"] }"#;
+        assert_eq!(judged(&format!("[{orders}]")), Err("refused-by-script".to_owned()));
+        let lines = r#"{ "model": "sale.order.line", "operations": ["write", "unlink"], "fields": ["order_id"] }"#;
+        assert_eq!(judged(&format!("[{orders}, {lines}]")), Ok(()));
     }
 
     #[tokio::test]

@@ -74,10 +74,14 @@ impl Engine {
             let mut answers = Vec::new();
             for call in &calls {
                 let mut call = call.clone();
-                if let Some(gate) = &mut gate {
-                    gate.pass(&mut call).await?;
-                }
+                let more = match &mut gate {
+                    Some(gate) => gate.pass(&mut call).await?,
+                    None => Vec::new(),
+                };
                 answers.push(session.call(call)??);
+                for part in more {
+                    session.call(part)??;
+                }
             }
             if let Some(gate) = &mut gate {
                 let added = gate.pass_behind(session.behind()?).await?;

@@ -1,6 +1,6 @@
 //! Time rules on records that are on an Odoo server: asked there what has come due since the last look.
 
-use std::sync::Arc;
+use std::{collections::HashSet, sync::Arc};
 
 use jiff::{SignedDuration, Timestamp};
 use triggerbox_model::{
@@ -237,11 +237,11 @@ impl Shared {
         };
         let Some(due) = written.and_then(|written| watch.due(written)) else { return Ok(()) };
         let Some(model) = &rule.rule.model else { return Ok(()) };
-        let is_written = |record: &RecordRef| {
-            // Odoo takes a write for an update also where nothing differs then.
-            let is_it = |one: &RecordDiff| one.kind == Some(ChangeKind::Updated) && one.record == *record;
-            changed.is_none_or(|changed| changed.records.iter().any(is_it))
-        };
+        // Odoo takes a write for an update also where nothing differs then.
+        let is_update = |one: &&RecordDiff| one.kind == Some(ChangeKind::Updated);
+        let updated: Option<HashSet<&RecordRef>> =
+            changed.map(|changed| changed.records.iter().filter(is_update).map(|one| &one.record).collect());
+        let is_written = |record: &RecordRef| updated.as_ref().is_none_or(|updated| updated.contains(record));
         let own = records.iter().map(|id| RecordRef::new(model, *id));
         for record in own.filter(is_written) {
             if self.take_slot(conn, rule, due, record.id)? {

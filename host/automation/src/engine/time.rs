@@ -1,6 +1,6 @@
 //! What the clock fires: schedules and time rules. Each slot and due time is claimed in the file, once.
 
-use std::sync::Arc;
+use std::{collections::HashSet, sync::Arc};
 
 use jiff::{SignedDuration, Timestamp};
 use rusqlite::{Connection, OptionalExtension};
@@ -281,6 +281,7 @@ impl Shared {
         let (Trigger::AfterUpdate { .. }, Some(watch)) = (&rule.rule.trigger, Watch::of(&rule.rule)) else {
             return Ok(());
         };
+        let records: HashSet<Id> = records.iter().copied().collect();
         for change in changes {
             let record = &change.record;
             if rule.rule.model.as_ref() != Some(&record.model) || !records.contains(&record.id) {

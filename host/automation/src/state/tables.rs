@@ -2,6 +2,7 @@
 //! transaction. They have a version of their own, kept in `tb_meta`.
 
 use rusqlite::{Connection, OptionalExtension};
+use triggerbox_store::db::DbError;
 
 /// The steps from nothing to the newest format. One that was released never changes: a new one is added.
 const STEPS: &[&str] =
@@ -328,9 +329,26 @@ CREATE TABLE engine_refusal (
 /// # Errors
 /// What SQLite says.
 pub fn exist(conn: &Connection) -> rusqlite::Result<bool> {
+    Ok(format(conn)? >= STEPS.len())
+}
+
+/// Refuses tables of a newer program: what this one writes, that one would not have written.
+///
+/// # Errors
+/// [`DbError::Newer`]; what SQLite says.
+pub fn refuse_newer(conn: &Connection) -> Result<(), DbError> {
+    let number = |number: usize| u32::try_from(number).unwrap_or(u32::MAX);
+    match format(conn)? {
+        found if found > STEPS.len() => Err(DbError::Newer { found: number(found), known: number(STEPS.len()) }),
+        _ => Ok(()),
+    }
+}
+
+/// The format of the tables; 0: there are none.
+fn format(conn: &Connection) -> rusqlite::Result<usize> {
     let sql = "SELECT value FROM tb_meta WHERE key = ?";
     let found: Option<String> = conn.query_row(sql, [FORMAT_KEY], |row| row.get(0)).optional()?;
-    Ok(found.and_then(|text| text.parse().ok()).unwrap_or(0usize) >= STEPS.len())
+    Ok(found.and_then(|text| text.parse().ok()).unwrap_or(0))
 }
 
 /// Brings the tables up to date, in one transaction of the caller.
@@ -338,9 +356,7 @@ pub fn exist(conn: &Connection) -> rusqlite::Result<bool> {
 /// # Errors
 /// What SQLite says.
 pub fn upgrade(conn: &Connection) -> rusqlite::Result<()> {
-    let found: Option<String> =
-        conn.query_row("SELECT value FROM tb_meta WHERE key = ?", [FORMAT_KEY], |row| row.get(0)).optional()?;
-    let found = found.and_then(|text| text.parse().ok()).unwrap_or(0usize);
+    let found = format(conn)?;
     for step in STEPS.iter().skip(found) {
         conn.execute_batch(step)?;
     }
@@ -352,4 +368,20 @@ pub fn upgrade(conn: &Connection) -> rusqlite::Result<()> {
         )?;
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tables_of_a_newer_program_are_refused() {
+        let conn = Connection::open_in_memory().unwrap();
+        conn.execute_batch("CREATE TABLE tb_meta (key TEXT PRIMARY KEY, value TEXT NOT NULL)").unwrap();
+        refuse_newer(&conn).unwrap();
+        upgrade(&conn).unwrap();
+        refuse_newer(&conn).unwrap();
+        conn.execute("UPDATE tb_meta SET value = value + 1 WHERE key = ?1", [FORMAT_KEY]).unwrap();
+        assert_eq!(refuse_newer(&conn).unwrap_err().code(), "newer-database");
+    }
 }

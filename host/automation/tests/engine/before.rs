@@ -110,6 +110,76 @@ fn each_of_its_scripts_adds_only_what_its_own_grants_let_it_and_where() {
 }
 
 #[test]
+fn it_adds_nothing_to_records_that_it_is_not_about() {
+    let world = World::new();
+    world.script(&PHONE_FORMAT);
+    world.rule(
+        "name = \"gate\"\nmodel = \"crm.lead\"\ndomain = \"[('type', '=', 'lead')]\"\n\
+         trigger = { on = \"before\", writes = [\"update\"], fields = [\"phone\"] }\n\
+         actions = [{ script = \"phone-format\" }]",
+    );
+    let made = |kind: &str| world.create("crm.lead", &[("name", Value::text("Chairs")), ("type", Value::text(kind))]);
+    let (lead, deal) = (made("lead"), made("opportunity"));
+    let phones = || [lead, deal].map(|id| world.value("crm.lead", id, "phone"));
+    for ids in [[lead, deal], [deal, lead]] {
+        world.change(vec![write("crm.lead", &ids, &[("phone", Value::text("02 / 555 01 03"))])]);
+        assert_eq!(phones(), [Value::text("025550103"), Value::text("02 / 555 01 03")]);
+        world.change(vec![write("crm.lead", &ids, &[("phone", Value::Unset)])]);
+    }
+
+    // Nor to those of what a run writes.
+    world.rule(
+        "name = \"phone\"\nmodel = \"crm.lead\"\ntrigger = { on = \"updated\", fields = [\"name\"] }\n\
+         actions = [{ script = \"update-record\", parameters = { values = \"phone = 02 / 555 01 04\" } }]",
+    );
+    world.change(vec![write("crm.lead", &[lead, deal], &[("name", Value::text("Tables"))])]);
+    world.settle();
+    assert_eq!(phones(), [Value::text("025550104"), Value::text("02 / 555 01 04")]);
+}
+
+#[test]
+fn it_judges_a_write_by_what_the_same_change_wrote_before_it() {
+    let world = World::new();
+    world.script(&PHONE_FORMAT);
+    world.rule(
+        "name = \"gate\"\nmodel = \"crm.lead\"\ndomain = \"[('type', '=', 'lead')]\"\n\
+         trigger = { on = \"before\", writes = [\"update\"], fields = [\"phone\"] }\n\
+         actions = [{ script = \"phone-format\" }]",
+    );
+    let kind = Value::text("opportunity");
+    let deal = world.create("crm.lead", &[("name", Value::text("Chairs")), ("type", kind.clone())]);
+    let calls = |phone: &str| {
+        let turned = write("crm.lead", &[deal], &[("type", Value::text("lead"))]);
+        vec![turned, write("crm.lead", &[deal], &[("phone", Value::text(phone))])]
+    };
+    assert_eq!(world.try_change(ADMIN, calls("soon")).unwrap_err().code(), "refused-before-write");
+    assert_eq!(world.value("crm.lead", deal, "type"), kind);
+    world.change(calls("02 / 555 01 03"));
+    assert_eq!(world.value("crm.lead", deal, "phone"), Value::text("025550103"));
+}
+
+#[test]
+fn one_that_adds_what_it_may_not_is_broken_and_is_seen() {
+    for (on_error, refused) in [("refuse", "refused-by-rule"), ("pass", "")] {
+        let world = World::new();
+        world.script(&PHONE_FORMAT);
+        world.rule(&format!(
+            "name = \"gate\"\nmodel = \"crm.lead\"\non-error = \"{on_error}\"\n\
+             trigger = {{ on = \"before\", writes = [\"update\"], fields = [\"phone\"] }}\n\
+             actions = [{{ script = \"phone-format\", grants = [] }}]"
+        ));
+        let (lead, phone) = (world.lead("Chairs"), Value::text("02 / 555 01 03"));
+        let call = write("crm.lead", &[lead], &[("phone", phone.clone())]);
+        let code = world.try_change(ADMIN, vec![call]).map_or_else(|error| error.code().to_owned(), |_| String::new());
+        assert_eq!(code, refused);
+        let kept = if refused.is_empty() { phone } else { Value::Unset };
+        assert_eq!(world.value("crm.lead", lead, "phone"), kept, "as it was given, or not at all");
+        let run = &world.runs_of("gate")[0];
+        assert_eq!((run.state, run.code.as_deref()), (RunState::Failed, Some("refused-by-rule")));
+    }
+}
+
+#[test]
 fn a_broken_rule_before_a_write_refuses_it_or_lets_it_pass() {
     for (on_error, passes) in [("refuse", false), ("pass", true)] {
         let world = World::new();

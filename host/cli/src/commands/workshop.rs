@@ -63,6 +63,7 @@ impl Workshop {
             let schema = std::sync::Arc::clone(database.schema());
             database
                 .transaction(|conn| {
+                    tables::refuse_newer(conn)?;
                     tables::upgrade(conn)?;
                     ready::install(conn, &schema, now)
                 })

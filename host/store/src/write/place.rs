@@ -64,9 +64,9 @@ impl Committing {
         self.ids.get(model)?.get(&id).copied()
     }
 
-    /// Whether a record of this number was made, or found.
-    pub(crate) fn gave_out(&self, id: Id) -> bool {
-        self.ids.values().flat_map(BTreeMap::values).any(|made| *made == id)
+    /// Whether a record was made, or found.
+    pub(crate) fn gave_out(&self, model: &str, id: Id) -> bool {
+        self.ids.get(model).is_some_and(|ids| ids.values().any(|made| *made == id))
     }
 
     /// Provisional ids and what they became, by model.
@@ -255,4 +255,17 @@ fn take_ids(conn: &Connection, model: &str, count: i64) -> Result<i64, Error> {
     conn.execute("INSERT INTO tb_sequence (name, next) VALUES (?1, ?2)", (model, first.saturating_add(count)))
         .map_err(fault)?;
     Ok(first)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_record_of_another_model_is_another_record() {
+        let mut committing = Committing::default();
+        committing.stands_for("crm.tag", 42);
+        assert!(committing.gave_out("crm.tag", 42));
+        assert!(!committing.gave_out("res.partner", 42) && !committing.gave_out("crm.tag", 43));
+    }
 }
