@@ -60,10 +60,11 @@ impl Shape {
         if steps.saturating_mul(ways) > MOST_TOLD {
             return Err("it does not satisfy the schema somewhere".to_owned());
         }
-        let problems = self.validator.iter_errors(&value).take(5).map(|error| match error.instance_path().to_string() {
-            path if path.is_empty() => error.to_string(),
-            path => format!("at {path}: {error}"),
-        });
+        let problems =
+            self.validator.iter_errors(&value).take(5).map(|error| match error.instance_path().to_string() {
+                path if path.is_empty() => error.to_string(),
+                path => format!("at {path}: {error}"),
+            });
         Err(problems.collect::<Vec<_>>().join("; "))
     }
 }
