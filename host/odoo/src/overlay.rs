@@ -69,7 +69,9 @@ impl Overlay {
     pub(crate) fn create(&mut self, schema: &Schema, model: &str, id: Id, values: BTreeMap<String, Value>) {
         self.created.insert((model.to_owned(), id));
         if let Some(described) = schema.models.get(model) {
-            self.touched.extend(described.fields.keys().map(|field| (model.to_owned(), field.clone())));
+            // A list that it is not given leads to nobody, so nobody's list leads to it.
+            let fields = described.fields.iter().filter(|(_, field)| field.kind != FieldKind::Many2many);
+            self.touched.extend(fields.map(|(name, _)| (model.to_owned(), name.clone())));
         }
         self.write(schema, model, id, values);
     }

@@ -790,6 +790,11 @@ async fn the_other_side_of_a_list_that_changes_is_known_only_when_it_is_applied(
     let read = Call::Read { model: "crm.tag".to_owned(), ids: vec![1], fields };
     let Ok(Answer::Rows(rows)) = session.call(read.clone()).await.unwrap() else { panic!() };
     assert_eq!(rows[0].values, [Value::text("Loud"), Value::Ids(vec![9])]);
+    // A new record without such a list changes nobody's.
+    let values = vec![vec![FieldValue::new("name", Value::text("New"))]];
+    session.call(Call::Create { model: "crm.lead".to_owned(), values }).await.unwrap().unwrap();
+    let Ok(Answer::Rows(rows)) = session.call(read.clone()).await.unwrap() else { panic!() };
+    assert_eq!(rows[0].values, [Value::text("Loud"), Value::Ids(vec![9])]);
     let values = vec![FieldValue::new("tag_ids", Value::Ids(vec![1]))];
     session.call(Call::Write { model: "crm.lead".to_owned(), ids: vec![7], values }).await.unwrap().unwrap();
     let Ok(Answer::Rows(rows)) = session.call(read).await.unwrap() else { panic!() };
