@@ -21,7 +21,7 @@ use triggerbox_llm::{Models, Services};
 use triggerbox_model::{
     event::Trigger,
     grants::{GrantOperation, Policy},
-    value::Id,
+    value::{Id, RecordRef},
 };
 use triggerbox_sandbox::inspect::embed_manifest;
 use triggerbox_store::db::DbError;
@@ -331,7 +331,14 @@ async fn what_waits_for_a_yes_is_applied_there_exactly_as_it_was_shown() {
     host.engine.drain().await.unwrap();
     host.settle().await;
     let again = host.runs().iter().rfind(|run| run.summary.rule == "ask").unwrap().summary.id;
+    // Who looks at it is told which value is another one by now.
+    let overtaken = async || {
+        let found = host.engine.overtaken(again).await.unwrap();
+        found.into_iter().map(|one| (one.record, one.field)).collect::<Vec<_>>()
+    };
+    assert_eq!(overtaken().await, []);
     office.write_as("tb_sales", id, json!({ "priority": "2" })).await;
+    assert_eq!(overtaken().await, [(RecordRef::new("crm.lead", id), "priority".to_owned())]);
     let told = Arc::new(Told::default());
     let error = beside::with(Arc::<Told>::clone(&told), approve(again, proposal(again).hash, ADMIN)).await.unwrap_err();
     assert_eq!(told.lines(), ["approval-sent", "approval-met-conflict"]);
