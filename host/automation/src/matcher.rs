@@ -1,7 +1,7 @@
 //! Which rules fire on what really changed: watched fields first, then the domain on the values before, then the one on
 //! the values after.
 
-use std::sync::Arc;
+use std::{cell::OnceCell, sync::Arc};
 
 use rusqlite::Connection;
 use triggerbox_model::{
@@ -22,7 +22,7 @@ use crate::{
     index::{Armed, Condition, Index},
     message::{self, Heard},
     rule::Trigger,
-    sides::{Remembered, Sides},
+    sides::{Gone, Remembered, Sides},
 };
 
 /// A rule fires on a record.
@@ -50,10 +50,15 @@ pub struct Fire {
 /// What the database says.
 pub fn fires(conn: &Connection, env: &Env, index: &Index, changes: &[Change]) -> Result<Vec<Fire>, Error> {
     let mut fires = Vec::new();
+    let stored = Stored(conn);
+    let gone = OnceCell::new();
     for (at, change) in changes.iter().enumerate() {
         let active = active_name(&env.schema, &change.record.model);
-        let stored = Stored(conn);
-        let remembered = Remembered::new(&stored, &change.record);
+        let base: &dyn Records = match change.kind {
+            ChangeKind::Deleted => gone.get_or_init(|| Gone::new(&stored, changes)),
+            ChangeKind::Created | ChangeKind::Updated => &stored,
+        };
+        let remembered = Remembered::new(base, &change.record);
         let sides = Sides::new(&remembered, change);
         for rule in index.on_changes(&change.record.model) {
             if let Some(fields) = watched(&rule.rule.trigger, change, active)

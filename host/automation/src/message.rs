@@ -10,6 +10,8 @@ use triggerbox_model::{
 };
 use triggerbox_store::db::fault;
 
+use crate::people::SYSTEM;
+
 /// Where a message went.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Direction {
@@ -67,10 +69,10 @@ pub(crate) fn heard(conn: &Connection, change: &Change) -> Result<Option<Heard>,
     Ok(Some(Heard { on: RecordRef::new(model.as_str(), id), direction, info }))
 }
 
-/// Whether an active internal user stands behind a partner.
+/// Whether an active internal user, or the system itself, stands behind a partner.
 fn is_colleague(conn: &Connection, partner: u32) -> Result<bool, Error> {
-    let sql = "SELECT 1 FROM res_users WHERE partner_id = ?1 AND active AND NOT coalesce(share, 0)";
-    conn.prepare_cached(sql).and_then(|mut statement| statement.exists([partner])).map_err(fault)
+    let sql = "SELECT 1 FROM res_users WHERE partner_id = ?1 AND (active AND NOT coalesce(share, 0) OR id = ?2)";
+    conn.prepare_cached(sql).and_then(|mut statement| statement.exists([partner, SYSTEM])).map_err(fault)
 }
 
 fn author_link(conn: &Connection, partner: u32) -> Result<Link, Error> {

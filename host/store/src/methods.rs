@@ -388,6 +388,8 @@ impl Call<'_> {
                 format!("records of `{}` cannot be archived: the model has no active field", self.model.name),
             )
         })?;
+        // Whoever may not see them is not told that there is nothing to do.
+        rights::check_access(writer.conn, writer.env, &self.model.name, self.ids, Operation::Read)?;
         for id in self.ids {
             let active =
                 !matches!(writer.cell(&self.model.name, &field, *id)?, Some(Cell::Integer(0)) | Some(Cell::Null));

@@ -1,34 +1,51 @@
 //! Which rules fire on what, and how often. A real server fires more often than records change (each recomputed field is a
 //! write of its own there, and a write of the same value is a write); here a rule fires once for each record that really
-//! changed. Compared are the fires of each step; what its scripts then do is another matter.
+//! changed. Compared are the fires of each step, with those that follow from what the rules' code does.
+//!
+//! | module | what it does |
+//! |---|---|
+//! | [`rules`] | the server's rules as ours |
+//! | [`code`] | what their code does |
+//! | [`clock`] | what comes due, here and there |
+//! | [`cause`] | why the fires of a step may differ |
 
-use std::collections::{BTreeMap, BTreeSet};
+mod cause;
+mod clock;
+mod code;
+mod rules;
+
+use std::collections::{BTreeMap, BTreeSet, HashSet, VecDeque};
 
 use jiff::Timestamp;
 use rusqlite::Connection;
 use serde_json::{Value as Json, json};
 use triggerbox_automation::{
-    EngineError,
     index::Index,
-    matcher,
-    rule::{Ground, Rule, Severity, check},
+    loops::MAX_DEPTH,
+    matcher::{self, Fire},
+    rule::Rule,
     state::tables,
-    timed,
 };
 use triggerbox_model::{
-    changes::{Change, ChangeKind, merge},
-    domain::Domain,
+    changes::{Change, merge},
     error::Error,
-    grants::Policy,
-    time,
     value::{Id, RecordRef},
 };
 use triggerbox_store::env::Env;
 
-use crate::{Data, Verdict, writes::Step};
+pub use self::cause::Cause;
+use self::{
+    cause::Seen,
+    code::{Code, Place, Stop},
+    rules::Unfit,
+};
+use crate::{
+    Data, Verdict,
+    writes::{Step, use_up_ids},
+};
 
 /// A fire: the rule, and the record.
-type Fire = (String, RecordRef);
+type Fired = (String, RecordRef);
 
 /// Runs one case.
 #[must_use]
@@ -36,202 +53,295 @@ pub fn run(data: &Data, case: &Json) -> Verdict {
     data.judge(case, |conn| attempt(data, conn, case))
 }
 
+/// A case on its way.
+struct Case<'a> {
+    case: &'a Json,
+    conn: &'a Connection,
+    index: Index,
+    /// The system's, in which rules are judged.
+    system: Env,
+    /// The case's user.
+    env: Env,
+    /// The server's name of each rule, and what its code does.
+    rules: BTreeMap<String, (String, Code)>,
+    /// Records by the names that the ops give them.
+    names: BTreeMap<String, Vec<Id>>,
+}
+
 fn attempt(data: &Data, conn: &Connection, case: &Json) -> Result<Verdict, Error> {
     let system = data.env(&json!({ "uid": 1, "su": true }))?;
     tables::upgrade(conn).map_err(database)?;
-    let mut names = BTreeMap::new();
-    let mut refused = Vec::new();
-    for (number, described) in (1..).zip(list(case, "/rules")) {
-        let name = format!("rule-{number}");
-        let rule = match rule(&name, &described) {
+    let (mut rules, mut refused, mut unread) = (BTreeMap::new(), Vec::new(), None);
+    for (number, described) in (0..).zip(list(case, "/rules")) {
+        let name = format!("rule-{}", number + 1);
+        let saved = case.pointer(&format!("/expected/rules_as_saved/{number}")).cloned().unwrap_or_default();
+        let rule = match rules::read(&name, &described, &saved) {
             Ok(rule) => rule,
-            Err(reason) => return Ok(Verdict::not_run(reason)),
+            Err(Unfit::Python(reason)) => {
+                unread.get_or_insert(reason);
+                continue;
+            }
+            Err(Unfit::Unknown(reason)) => return Ok(Verdict::not_run(reason)),
         };
-        refused.extend(problems(conn, &system, &rule)?);
+        for finding in rules::problems(conn, &system, &rule)? {
+            refused.push((text(&described, "tag"), rule.clone(), finding));
+        }
         let body = serde_json::to_string(&rule).map_err(|error| Error::invalid("bad-rule", error.to_string()))?;
         conn.execute("INSERT INTO engine_rule (name, version, owner, body) VALUES (?, 1, 1, ?)", (&name, body))
             .map_err(database)?;
-        names.insert(name, text(&described, "tag"));
+        let code = match Code::read(&text(&described, "code")) {
+            Ok(code) => code,
+            Err(Stop::Unread(what)) => return Ok(Verdict::not_run(what)),
+            Err(_) => Code::default(),
+        };
+        rules.insert(name, (text(&described, "tag"), code));
     }
-    // What the server refuses to save, or chokes on at every write, is refused when it is saved here.
     let steps = list(case, "/expected/steps");
-    let chokes = steps.iter().all(|step| step.get("error").is_some());
-    match (chokes, refused.is_empty()) {
-        (true, false) => return Ok(Verdict::Passed),
-        (false, false) => return Ok(Verdict::failed("a rule", refused.join("; "))),
-        (_, true) => {}
+    // What the server refuses to save, or chokes on when it judges it, is refused when it is saved here.
+    let is_refused_there = case.pointer("/expected/rule_error").is_some()
+        || steps.iter().any(|step| step.get("error").is_some()) && (unread.is_some() || !refused.is_empty());
+    let shown = || refused.iter().map(|(_, _, finding)| finding.to_string()).collect::<Vec<_>>().join("; ");
+    match (is_refused_there, unread, refused.first()) {
+        (true, None, None) => return Ok(Verdict::failed("the rule is refused", "it is saved")),
+        (true, _, _) => return Ok(Verdict::Passed),
+        (false, Some(reason), _) => return Ok(Verdict::not_run(reason)),
+        (false, None, Some(_)) => {
+            let causes: Option<BTreeSet<Cause>> = refused
+                .iter()
+                .map(|(tag, rule, finding)| cause::refusal(&system.schema, &steps, tag, rule, finding))
+                .collect();
+            return Ok(match causes {
+                Some(causes) => Verdict::otherwise(&causes, "a rule".to_owned(), shown()),
+                None => Verdict::failed("a rule", shown()),
+            });
+        }
+        (false, None, None) => {}
     }
-
     let index = Index::load(conn, system.clone(), None).map_err(|error| Error::invalid("rules", error.to_string()))?;
     let env = data.env(case)?;
-    let (mut records, mut needless, mut clock) = (BTreeMap::new(), None, env.now);
-    for (op, wanted) in list(case, "/ops").iter().zip(&steps) {
-        if text(op, "op") == "tick" {
-            let until = moment(&text(op, "to"))?;
-            let got = due(conn, &system, &index, &names, clock, until)?;
-            clock = until;
-            if got != fires(wanted) {
-                return Ok(Verdict::failed(format!("{op} => {:?}", fires(wanted)), format!("{got:?}")));
+    Case { case, conn, index, system, env, rules, names: BTreeMap::new() }.steps(&steps)
+}
+
+/// What came of one step.
+#[derive(Default)]
+struct Done {
+    fires: Vec<Fired>,
+    seen: Seen,
+    /// What a rule's code raised.
+    raised: Option<String>,
+}
+
+impl Case<'_> {
+    fn steps(&mut self, steps: &[Json]) -> Result<Verdict, Error> {
+        let start = self.env.now;
+        let (mut differs, mut causes, mut looked) = (None, BTreeSet::new(), None);
+        for (op, wanted) in list(self.case, "/ops").iter().zip(steps) {
+            let expected = fires(wanted);
+            let shown = format!("{op} => {expected:?}");
+            self.execute("SAVEPOINT op")?;
+            let (done, of_clock) = match text(op, "op") == "tick" {
+                true => {
+                    let until = clock::moment(&text(op, "to"))?;
+                    let (done, by_clock) = self.tick(&expected, looked, start, until)?;
+                    looked = Some(until);
+                    (Ok(done), by_clock)
+                }
+                false => (self.step(op), None),
+            };
+            let done = match (done, wanted.get("error")) {
+                (Err(Stop::Unread(what)), _) => return Ok(Verdict::not_run(what)),
+                (Ok(Done { raised: None, .. }), Some(error)) => {
+                    return Ok(Verdict::failed(format!("{op} => {error}"), "it is done"));
+                }
+                // The server undoes what a rule raised an error about.
+                (Ok(Done { raised: Some(_), .. }), Some(_)) => {
+                    self.undo()?;
+                    causes.insert(Cause::Refuses);
+                    differs = Some((shown, "it is done".to_owned()));
+                    continue;
+                }
+                (Ok(Done { raised: Some(what), .. }), None) => return Ok(Verdict::failed(shown, what)),
+                (Err(Stop::Failed(error)), Some(_)) => {
+                    self.execute("ROLLBACK TO op; RELEASE op")?;
+                    use_up_ids(self.conn, op, &error)?;
+                    continue;
+                }
+                (Err(Stop::Failed(error)), None) => {
+                    return Ok(Verdict::failed(shown, format!("{}: {error}", error.code)));
+                }
+                (Err(Stop::Raised(what)), _) => return Ok(Verdict::failed(shown, what)),
+                (Ok(done), None) => done,
+            };
+            self.execute("RELEASE op")?;
+            let got = format!("{:?}", done.fires);
+            let Some(found) = of_clock.or_else(|| done.seen.judge(op, &expected, &done.fires)) else {
+                return Ok(Verdict::failed(shown, got));
+            };
+            if !found.is_empty() {
+                let parts = done.seen.parts(&found);
+                causes.extend(found);
+                differs = Some((shown, got));
+                if parts {
+                    break;
+                }
             }
-            continue;
         }
-        let mut step = Step::new(&env, case, conn, &mut records, op);
-        let done = step.run();
+        Ok(match differs {
+            None => Verdict::Passed,
+            Some((expected, got)) => Verdict::otherwise(&causes, expected, got),
+        })
+    }
+
+    /// Does an op, and what the rules do that it fires.
+    fn step(&mut self, op: &Json) -> Result<Done, Stop> {
+        let mut step = Step::new(&self.env, self.case, self.conn, &mut self.names, op);
+        step.run()?;
         let changes = merge(std::mem::take(&mut step.changes));
-        let expected = fires(wanted);
-        let shown = format!("{op} => {expected:?}");
-        match (done, wanted.get("error")) {
-            (Ok(_), None) => {}
-            (Err(_), Some(_)) => continue,
-            (Err(error), None) => return Ok(Verdict::failed(shown, format!("{}: {error}", error.code))),
-            (Ok(_), Some(error)) => return Ok(Verdict::failed(format!("{op} => {error}"), "it is done")),
-        }
-        let got = matcher::fires(conn, &system, &index, &changes)?.into_iter().map(|fire| {
-            let tag = names.get(&fire.rule.rule.name).cloned().unwrap_or_default();
-            (tag, RecordRef::new(fire.rule.rule.model.clone().unwrap_or_default(), fire.record))
-        });
-        let got: Vec<Fire> = got.collect();
-        match compare(&expected, &got, &changes) {
-            Agreement::Same => {}
-            Agreement::Needless => needless = Some((shown, format!("{got:?}"))),
-            Agreement::None => return Ok(Verdict::failed(shown, format!("{got:?}"))),
-        }
+        let mut done = self.done();
+        self.settle(vec![(changes, 0)], &mut done, HashSet::new())?;
+        Ok(done)
     }
-    Ok(match needless {
-        None => Verdict::Passed,
-        Some((expected, got)) => Verdict::Needless { expected, got },
-    })
-}
 
-/// What the clock fires from one time to another.
-fn due(
-    conn: &Connection,
-    env: &Env,
-    index: &Index,
-    names: &BTreeMap<String, String>,
-    after: Timestamp,
-    until: Timestamp,
-) -> Result<Vec<Fire>, Error> {
-    let mut fires = Vec::new();
-    for armed in index.timed() {
-        let Some(model) = &armed.rule.model else { continue };
-        let env = Env { now: until, ..env.clone() };
-        for (id, _) in timed::due(conn, &env, &armed.rule, after, until).map_err(EngineError::into_error)? {
-            if matcher::record_holds(conn, &env, armed, model, id)? {
-                let tag = names.get(&armed.rule.name).cloned().unwrap_or_default();
-                fires.push((tag, RecordRef::new(model, id)));
+    /// What the clock fires. With it, why that differs, if it does and is known.
+    fn tick(
+        &mut self,
+        expected: &[Fired],
+        looked: Option<Timestamp>,
+        start: Timestamp,
+        until: Timestamp,
+    ) -> Result<(Done, Option<BTreeSet<Cause>>), Error> {
+        self.system.now = until;
+        self.env.now = until;
+        let mut done = self.done();
+        let due = clock::due(self.conn, &self.system, &self.index, looked.unwrap_or(start), until)?;
+        let there = clock::due_there(self.conn, &self.system, &self.index, looked, until)?;
+        let is_otherwise = self.fired(&due) != self.fired(&there);
+        // What follows is judged on what the server fires.
+        let (mut causes, due) = match is_otherwise {
+            true => (clock::causes(&self.index, looked.is_none()), there),
+            false => (BTreeSet::new(), due),
+        };
+        done.fires = self.fired(&due);
+        let mut changes = Vec::new();
+        for (rule, id) in &due {
+            match self.code(rule, *id) {
+                Ok(made) => changes.push((made, 1)),
+                Err(Stop::Raised(what)) => done.raised = Some(what),
+                Err(Stop::Failed(error)) => return Err(error),
+                Err(Stop::Unread(what)) => return Err(Error::invalid("unread", what)),
             }
         }
+        match self.settle(changes, &mut done, HashSet::new()) {
+            Ok(()) => {}
+            Err(Stop::Failed(error)) => return Err(error),
+            Err(Stop::Raised(what) | Stop::Unread(what)) => return Err(Error::invalid("unread", what)),
+        }
+        if !is_otherwise {
+            return Ok((done, None));
+        }
+        let judged = done.seen.judge(&Json::Null, expected, &done.fires);
+        causes.extend(judged.iter().flatten().copied());
+        Ok((done, judged.map(|_| causes)))
     }
-    Ok(fires)
-}
 
-fn moment(text: &str) -> Result<Timestamp, Error> {
-    let zoned = time::parse_datetime(text)?.to_zoned(jiff::tz::TimeZone::UTC);
-    Ok(zoned.map_err(|error| Error::invalid("bad-date", error.to_string()))?.timestamp())
-}
-
-/// How the fires of one step agree.
-enum Agreement {
-    /// The same fires, as often.
-    Same,
-    /// The server fires again, or on records that did not change.
-    Needless,
-    /// They do not.
-    None,
-}
-
-fn compare(expected: &[Fire], got: &[Fire], changes: &[Change]) -> Agreement {
-    let sorted = |fires: &[Fire]| {
-        let mut fires = fires.to_vec();
-        fires.sort();
-        fires
-    };
-    if sorted(expected) == sorted(got) {
-        return Agreement::Same;
+    /// Nothing done yet.
+    fn done(&self) -> Done {
+        let is_busy = |rule: &Rule| self.rules.get(&rule.name).is_some_and(|(_, code)| !code.is_empty());
+        let rules = self.index.all().iter().map(|armed| (self.tag(&armed.rule), &armed.rule, is_busy(&armed.rule)));
+        Done { seen: Seen::new(rules), ..Done::default() }
     }
-    let ours: BTreeSet<&Fire> = got.iter().collect();
-    let theirs: BTreeSet<&Fire> = expected.iter().collect();
-    let updated = |record: &RecordRef| {
-        changes.iter().any(|change| change.record == *record && change.kind != ChangeKind::Created)
-    };
-    // What the server fires on beyond ours did not change, or was created just now and then computed.
-    let excused = theirs.difference(&ours).all(|(_, record)| !updated(record));
-    match ours.is_subset(&theirs) && ours.len() == got.len() && excused {
-        true => Agreement::Needless,
-        false => Agreement::None,
+
+    fn fired(&self, due: &[(Rule, Id)]) -> Vec<Fired> {
+        let fired = due.iter().map(|(rule, id)| (self.tag(rule), record(rule, *id)));
+        fired.collect()
+    }
+
+    fn tag(&self, rule: &Rule) -> String {
+        self.rules.get(&rule.name).map(|(tag, _)| tag.clone()).unwrap_or_default()
+    }
+
+    /// Fires on changes, and on what the code of those rules changes, as the engine does: each run is a transaction of its own,
+    /// and in one chain a rule fires once for the same record and the same changed fields.
+    fn settle(
+        &mut self,
+        first: Vec<(Vec<Change>, u32)>,
+        done: &mut Done,
+        mut guarded: HashSet<(String, RecordRef, String)>,
+    ) -> Result<(), Stop> {
+        let mut waiting: VecDeque<_> = first.into();
+        while let Some((changes, depth)) = waiting.pop_front() {
+            let fires = matcher::fires(self.conn, &self.system, &self.index, &changes)?;
+            for change in &changes {
+                done.seen.changes.push(change.clone());
+            }
+            let mut runs = Vec::new();
+            for Fire { rule, record: id, fields, broken, .. } in fires {
+                let record = record(&rule.rule, id);
+                if broken.is_some()
+                    || depth > MAX_DEPTH
+                    || !guarded.insert((rule.rule.name.clone(), record.clone(), fields)) && depth > 0
+                {
+                    continue;
+                }
+                done.fires.push((self.tag(&rule.rule), record));
+                runs.push((rule.rule.clone(), id));
+            }
+            for (rule, id) in runs {
+                match self.code(&rule, id) {
+                    Ok(changes) => waiting.push_back((changes, depth + 1)),
+                    Err(Stop::Raised(what)) => done.raised = Some(what),
+                    Err(stop) => return Err(stop),
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Runs a rule's code on a record.
+    fn code(&self, rule: &Rule, id: Id) -> Result<Vec<Change>, Stop> {
+        let Some((_, code)) = self.rules.get(&rule.name).filter(|(_, code)| !code.is_empty()) else {
+            return Ok(Vec::new());
+        };
+        let (env, mut names, mut changes) = (self.env.clone().sudo(), BTreeMap::new(), Vec::new());
+        let nothing = json!({});
+        let mut call = |op: &Json| {
+            let mut step = Step::new(&env, &nothing, self.conn, &mut names, op);
+            let answer = step.run();
+            changes.append(&mut step.changes);
+            answer
+        };
+        let mut place = Place { schema: &self.env.schema, call: &mut call };
+        let model = rule.model.clone().unwrap_or_default();
+        code::run(code, &mut place, &model, id)?;
+        Ok(merge(changes))
+    }
+
+    /// Undoes an op as the server does: the ids that it gave out are used up.
+    fn undo(&self) -> Result<(), Error> {
+        let mut statement = self.conn.prepare("SELECT name, next FROM tb_sequence").map_err(database)?;
+        let rows = statement.query_map([], |row| Ok((row.get(0)?, row.get(1)?))).map_err(database)?;
+        let used: Vec<(String, i64)> = rows.collect::<Result<_, _>>().map_err(database)?;
+        self.execute("ROLLBACK TO op; RELEASE op")?;
+        let sql = "UPDATE tb_sequence SET next = max(next, ?2) WHERE name = ?1";
+        used.iter().try_for_each(|row| self.conn.execute(sql, (&row.0, row.1)).map(drop)).map_err(database)
+    }
+
+    fn execute(&self, sql: &str) -> Result<(), Error> {
+        self.conn.execute_batch(sql).map_err(database)
     }
 }
 
-fn fires(step: &Json) -> Vec<Fire> {
+fn record(rule: &Rule, id: Id) -> RecordRef {
+    RecordRef::new(rule.model.clone().unwrap_or_default(), id)
+}
+
+fn fires(step: &Json) -> Vec<Fired> {
     let fires = step.get("fires").and_then(Json::as_array).into_iter().flatten();
     let fire = |fire: &Json| {
         let id = fire.get("id").and_then(Json::as_u64).and_then(|id| Id::try_from(id).ok()).unwrap_or_default();
         (text(fire, "rule"), RecordRef::new(text(fire, "model"), id))
     };
     fires.map(fire).collect()
-}
-
-/// What keeps a rule from being saved; that its script is a stand-in does not.
-fn problems(conn: &Connection, env: &Env, rule: &Rule) -> Result<Vec<String>, Error> {
-    let policy = Policy::default();
-    let findings = check(Ground { conn, env, policy: &policy }, rule).map_err(database)?;
-    let refused = findings.iter().filter(|finding| finding.severity == Severity::Error);
-    let refused = refused.filter(|finding| !finding.place.starts_with("actions"));
-    Ok(refused.map(ToString::to_string).collect())
-}
-
-/// The server's rule as one of ours, or why there is none.
-fn rule(name: &str, described: &Json) -> Result<Rule, String> {
-    let domain = |key: &str| -> Result<Option<String>, String> {
-        match described.get(key).and_then(Json::as_str) {
-            None => Ok(None),
-            Some(text) => match Domain::parse(text) {
-                Ok(_) => Ok(Some(text.to_owned())),
-                Err(_) => Err("the domain is Python code: here domains are literals, with relative dates".to_owned()),
-            },
-        }
-    };
-    let fields = described.get("trigger_fields").cloned().unwrap_or_else(|| json!([]));
-    let reference = described.pointer("/trg_ref/id").cloned().unwrap_or(Json::Null);
-    let key = described.pointer("/trg_selection/value").cloned().unwrap_or(Json::Null);
-    let trigger = match text(described, "trigger").as_str() {
-        "on_create" => json!({ "on": "created" }),
-        "on_create_or_write" => json!({ "on": "created-or-updated", "fields": fields }),
-        "on_write" => json!({ "on": "updated", "fields": fields }),
-        "on_unlink" => json!({ "on": "deleted" }),
-        "on_stage_set" => json!({ "on": "stage-set", "value": reference }),
-        "on_tag_set" => json!({ "on": "tag-set", "value": reference }),
-        "on_state_set" => json!({ "on": "state-set", "value": key }),
-        "on_priority_set" => json!({ "on": "priority-set", "value": key }),
-        "on_user_set" => json!({ "on": "user-set" }),
-        "on_archive" => json!({ "on": "archived" }),
-        "on_unarchive" => json!({ "on": "unarchived" }),
-        "on_message_received" => json!({ "on": "message-received" }),
-        "on_message_sent" => json!({ "on": "message-sent" }),
-        "on_time" => {
-            let delay = described.get("trg_range").and_then(Json::as_i64).unwrap_or_default();
-            let delay = if text(described, "trg_mode") == "before" { -delay } else { delay };
-            let unit = format!("{}s", text(described, "trg_type"));
-            json!({ "on": "time", "field": text(described, "trg_date"), "delay": delay, "unit": unit })
-        }
-        other => return Err(format!("there is no trigger `{other}` here")),
-    };
-    // The server judges only the one that it calls "before" on messages, and on the record as it is.
-    let (before, after) = match text(described, "trigger").starts_with("on_message") {
-        true => (None, domain("filter_pre_domain")?),
-        false => (domain("filter_pre_domain")?, domain("filter_domain")?),
-    };
-    let rule = json!({
-        "name": name,
-        "model": text(described, "model"),
-        "active": described.get("active").and_then(Json::as_bool).unwrap_or(true),
-        "trigger": trigger,
-        "before-domain": before,
-        "domain": after,
-        "actions": [{ "script": "stand-in" }],
-    });
-    serde_json::from_value(rule).map_err(|error| error.to_string())
 }
 
 fn list(case: &Json, pointer: &str) -> Vec<Json> {

@@ -8,7 +8,7 @@ use serde::Deserialize;
 #[derive(Debug, Clone, Default)]
 pub struct Known {
     by_id: HashMap<String, String>,
-    needless: HashMap<String, String>,
+    by_cause: HashMap<String, String>,
     /// Numbers that are unset on the server; its data says 0 for them.
     pub unset: Vec<Unset>,
 }
@@ -31,7 +31,7 @@ struct KnownFile {
     #[serde(default)]
     known: Vec<Entry>,
     #[serde(default)]
-    needless: Vec<Entry>,
+    cause: Vec<Named>,
     #[serde(default)]
     unset: Vec<Unset>,
 }
@@ -40,6 +40,13 @@ struct KnownFile {
 struct Entry {
     reason: String,
     cases: Vec<String>,
+}
+
+/// Cases that differ for a cause that the runner tells by itself.
+#[derive(Deserialize)]
+struct Named {
+    name: String,
+    reason: String,
 }
 
 impl Known {
@@ -51,20 +58,23 @@ impl Known {
     #[allow(clippy::expect_used, reason = "the file is compiled in, and a test reads it")]
     pub fn load() -> Self {
         let file: KnownFile = toml::from_str(include_str!("../known.toml")).expect("known.toml is valid");
-        let by_case = |entries: Vec<Entry>| {
-            let pairs = entries.into_iter().flat_map(|entry| {
-                let reason = entry.reason;
-                entry.cases.into_iter().map(move |case| (case, reason.clone()))
-            });
-            pairs.collect()
-        };
-        Self { by_id: by_case(file.known), needless: by_case(file.needless), unset: file.unset }
+        let by_id = file.known.into_iter().flat_map(|entry| {
+            let reason = entry.reason;
+            entry.cases.into_iter().map(move |case| (case, reason.clone()))
+        });
+        let by_cause = file.cause.into_iter().map(|cause| (cause.name, cause.reason));
+        Self { by_id: by_id.collect(), by_cause: by_cause.collect(), unset: file.unset }
     }
 
-    /// Why the server fires more often than there is reason to.
+    /// Why cases may differ for a cause.
     #[must_use]
-    pub fn needless(&self, id: &str) -> Option<&str> {
-        self.needless.get(id).map(String::as_str)
+    pub fn cause(&self, name: &str) -> Option<&str> {
+        self.by_cause.get(name).map(String::as_str)
+    }
+
+    /// All causes for which cases may differ.
+    pub fn causes(&self) -> impl Iterator<Item = &str> {
+        self.by_cause.keys().map(String::as_str)
     }
 
     /// Why a case may fail.

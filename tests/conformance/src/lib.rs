@@ -23,7 +23,7 @@ pub mod report;
 pub mod rights;
 pub mod writes;
 
-use std::path::PathBuf;
+use std::{collections::BTreeSet, path::PathBuf};
 
 use serde_json::Value as Json;
 
@@ -45,8 +45,10 @@ pub enum Verdict {
         /// Ours.
         got: String,
     },
-    /// It agrees but for something that the server does more often than there is reason to.
-    Needless {
+    /// It does not, for causes that may each be deliberate.
+    Otherwise {
+        /// The causes, as `known.toml` calls them.
+        causes: Vec<&'static str>,
         /// The server's answer.
         expected: String,
         /// Ours.
@@ -72,6 +74,15 @@ impl Verdict {
     /// Failed, with texts.
     pub fn failed(expected: impl Into<String>, got: impl Into<String>) -> Self {
         Self::Failed { expected: expected.into(), got: got.into() }
+    }
+
+    /// Differs for causes that may each be deliberate; passed, if there are none.
+    #[must_use]
+    pub fn otherwise(causes: &BTreeSet<automation::Cause>, expected: String, got: String) -> Self {
+        match causes.is_empty() {
+            true => Self::Passed,
+            false => Self::Otherwise { causes: causes.iter().map(|cause| cause.name()).collect(), expected, got },
+        }
     }
 
     /// Not tried.

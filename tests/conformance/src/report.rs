@@ -27,6 +27,8 @@ pub struct FileReport {
     pub failed: usize,
     /// Answers that differ on purpose.
     pub known: usize,
+    /// Of those, the ones for a cause that the runner tells by itself, by cause.
+    pub causes: BTreeMap<&'static str, Vec<String>>,
     /// Cases that were not tried, by reason.
     pub not_run: BTreeMap<String, usize>,
     /// Cases listed as failing that pass.
@@ -60,6 +62,7 @@ impl FileReport {
             passed: 0,
             failed: 0,
             known: 0,
+            causes: BTreeMap::new(),
             not_run: BTreeMap::new(),
             unexpected: Vec::new(),
             failures: Vec::new(),
@@ -72,14 +75,19 @@ impl FileReport {
         match verdict {
             Verdict::Passed => {
                 self.passed += 1;
-                if known.reason(id).or(known.needless(id)).is_some() {
+                if known.reason(id).is_some() {
                     self.unexpected.push(id.to_owned());
                 }
             }
             Verdict::NotRun { reason } => *self.not_run.entry(reason).or_default() += 1,
-            Verdict::Failed { .. } if known.reason(id).is_some() => self.known += 1,
-            Verdict::Needless { .. } if known.needless(id).is_some() => self.known += 1,
-            Verdict::Failed { expected, got } | Verdict::Needless { expected, got } => {
+            Verdict::Otherwise { causes, .. } if causes.iter().all(|cause| known.cause(cause).is_some()) => {
+                self.known += 1;
+                for cause in causes {
+                    self.causes.entry(cause).or_default().push(id.to_owned());
+                }
+            }
+            Verdict::Failed { .. } | Verdict::Otherwise { .. } if known.reason(id).is_some() => self.known += 1,
+            Verdict::Failed { expected, got } | Verdict::Otherwise { expected, got, .. } => {
                 self.failed += 1;
                 self.failures.push(id.to_owned());
                 if self.shown.len() < show {
@@ -125,6 +133,9 @@ impl fmt::Display for Report {
                 write!(f, ", {count} not run ({reason})")?;
             }
             writeln!(f)?;
+            for (cause, ids) in &file.causes {
+                writeln!(f, "  {cause}: {}", ids.len())?;
+            }
             for id in &file.unexpected {
                 writeln!(f, "  {id} passes, although it is listed in known.toml")?;
             }

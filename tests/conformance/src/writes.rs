@@ -84,7 +84,7 @@ pub(crate) fn compare(schema: &Schema, wanted: &mut Json, got: &mut Json) -> Ver
 }
 
 /// On the server, an id is used up by a record that the database then refused.
-fn use_up_ids(conn: &Connection, op: &Json, error: &Error) -> Result<(), Error> {
+pub(crate) fn use_up_ids(conn: &Connection, op: &Json, error: &Error) -> Result<(), Error> {
     if op.get("op").and_then(Json::as_str) == Some("create")
         && matches!(error.code.as_str(), "not-unique" | "required" | "check")
     {

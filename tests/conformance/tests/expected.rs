@@ -3,9 +3,12 @@
 //! Shows: F018
 #![allow(clippy::unwrap_used, reason = "helpers of tests may be as blunt as tests")]
 
-use std::{collections::BTreeMap, path::PathBuf};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    path::PathBuf,
+};
 
-use conformance::{Options, run};
+use conformance::{Options, known::Known, run};
 use serde::{Deserialize, Serialize};
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -52,4 +55,9 @@ fn the_cases_come_to_what_they_came_to() {
     );
     let unexpected: Vec<&String> = report.files.iter().flat_map(|file| &file.unexpected).collect();
     assert!(unexpected.is_empty(), "these pass although known.toml says they do not: {unexpected:?}");
+    // A cause that no case shows any more is none.
+    let met: BTreeSet<&str> = report.files.iter().flat_map(|file| file.causes.keys().copied()).collect();
+    let known = Known::load();
+    let unmet: Vec<&str> = known.causes().filter(|cause| !met.contains(cause)).collect();
+    assert!(unmet.is_empty(), "no case shows these causes of known.toml: {unmet:?}");
 }

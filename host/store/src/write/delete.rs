@@ -121,6 +121,7 @@ impl<'a> Writer<'a> {
                 }
             }
         }
+        self.tell_last_links(model, ids)?;
         self.delete_pairs(model, ids)?;
         self.touch(model)?;
         self.place.touch_table(self.conn, "tb_xmlid")?;
@@ -194,6 +195,19 @@ impl<'a> Writer<'a> {
                 Ok(())
             }
         }
+    }
+
+    /// Tells what records were linked to before they go: it is among their last values.
+    fn tell_last_links(&mut self, model: &Model, ids: &BTreeSet<Id>) -> Result<(), Error> {
+        for (name, field) in model.fields.iter().filter(|(_, field)| field.store && field.m2m.is_some()) {
+            for id in ids {
+                let linked = super::linked_ids(self.conn, field, *id)?;
+                if !linked.is_empty() {
+                    self.log.ids(&model.name, *id, name, &linked, None);
+                }
+            }
+        }
+        Ok(())
     }
 
     /// Takes records out of all many2many tables that can hold them.

@@ -98,7 +98,10 @@ impl<'a> Writer<'a> {
                         preset(model, given, address, || partner);
                     }
                 }
-                self.take_over(model, given, "partner_id", "res.partner", &[("user_id", "user_id")], &[])?;
+                // An order that is nobody's stays nobody's.
+                if !given.contains_key("user_id") {
+                    self.take_over(model, given, "partner_id", "res.partner", &[("user_id", "user_id")], &[])?;
+                }
             }
             "project.task" => {
                 self.take_over(model, given, "parent_id", "project.task", &[("project_id", "project_id")], &[])?;
@@ -591,7 +594,7 @@ impl<'a> Writer<'a> {
     fn add_lead_columns(&mut self, model: &Model, id: Id, row: &mut Row<'_>) -> Result<(), Error> {
         const COUNT: [&str; 4] = ["stage_id", "user_id", "probability", "active"];
         if !COUNT.into_iter().any(|name| row.contains_key(name)) {
-            return Ok(());
+            return self.follow_company(model, id, row);
         }
         let now = Cell::Text(self.now());
         let columns: Vec<&str> = ["stage_id", "user_id"].into_iter().filter(|name| model.has_column(name)).collect();
@@ -635,7 +638,54 @@ impl<'a> Writer<'a> {
                 row.insert_new(name, cell);
             }
         }
+        self.follow_company(model, id, row)
+    }
+
+    /// The company of a lead follows when its salesperson, team or customer is another, and does not belong to it: the team's,
+    /// else one that the salesperson works for, else the customer's.
+    fn follow_company(&self, model: &Model, id: Id, row: &mut Row<'_>) -> Result<(), Error> {
+        const BY: [&str; 3] = ["user_id", "team_id", "partner_id"];
+        if !BY.into_iter().any(|name| row.contains_key(name))
+            || row.contains_key("company_id")
+            || !BY.into_iter().chain(["company_id"]).all(|name| model.has_column(name))
+        {
+            return Ok(());
+        }
+        let old =
+            self.row_of(&model.name, &["user_id", "team_id", "partner_id", "company_id"], id)?.unwrap_or_default();
+        let now = |name: &str| row.get(name).or_else(|| old.get(name)).and_then(values::as_id);
+        let (user, team, partner) = (now("user_id"), now("team_id"), now("partner_id"));
+        let of_team = team.map(|team| self.company_of("crm.team", team)).transpose()?.flatten();
+        let of_partner = partner.map(|partner| self.company_of("res.partner", partner)).transpose()?.flatten();
+        let of_user = user.map(|user| self.companies_of(user)).transpose()?;
+        let before = old.get("company_id").and_then(values::as_id);
+        let fits = |company: &Id| {
+            of_user.as_ref().is_none_or(|companies| companies.contains(company))
+                && of_team.is_none_or(|of_team| of_team == *company)
+                && (user.is_some() || team.is_none() || of_team.is_some())
+                && (user.is_some() || team.is_some() || (partner.is_some() && of_partner == Some(*company)))
+        };
+        let company = match (before.filter(fits), of_team, of_user) {
+            (Some(company), ..) | (None, Some(company), _) => Some(company),
+            (None, None, Some(companies)) => match self.env.company()?.filter(|company| companies.contains(company)) {
+                Some(company) => Some(company),
+                None => user.map(|user| self.company_of("res.users", user)).transpose()?.flatten(),
+            },
+            (None, None, None) => of_partner,
+        };
+        if company != before {
+            row.insert_new("company_id", company.map_or(Cell::Null, |company| Cell::Integer(i64::from(company))));
+        }
         Ok(())
+    }
+
+    /// The companies that a user works for.
+    fn companies_of(&self, user: Id) -> Result<Vec<Id>, Error> {
+        let users = self.schema().models.get("res.users");
+        match users.and_then(|users| users.fields.get("company_ids")) {
+            Some(companies) => super::linked_ids(self.conn, companies, user),
+            None => Ok(Vec::new()),
+        }
     }
 
     /// A task that moves to a folded stage ends; one that comes back is open again.
