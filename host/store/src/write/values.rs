@@ -85,7 +85,9 @@ pub(crate) fn from_cell(kind: FieldKind, cell: Cell) -> Value {
         (FieldKind::Many2one, Cell::Integer(id)) => {
             Id::try_from(id).map_or(Value::Unset, |id| Value::Many2one(Link { id, name: None }))
         }
-        (FieldKind::Reference, Cell::Text(text)) => parse_reference(&text).map_or(Value::Unset, Value::Reference),
+        (FieldKind::Reference, Cell::Text(text)) => {
+            parse_reference(&text).map_or(Value::Unset, |record| Value::Reference(Box::new(record)))
+        }
         (FieldKind::Json, Cell::Text(text)) => Value::Json(text),
         (FieldKind::Binary, Cell::Blob(bytes)) => Value::Binary(bytes),
         (_, Cell::Text(text)) => Value::Text(text),
