@@ -405,8 +405,7 @@ impl<'a> Writer<'a> {
         busy.extend(self.discussed(&model.name, ids)?);
         if busy.is_empty() {
             let notes = self.creation_notes(model, ids, author)?;
-            let notes = notes.iter().flat_map(|(note, ids)| ids.iter().map(|id| on_record(note, *id)));
-            return self.add_records("mail.message", notes).map(drop);
+            return self.add_on("mail.message", notes).map(drop);
         }
         for id in ids {
             match self.creation_subtype(model, self.creation_about(model, *id)?)? {
@@ -421,16 +420,20 @@ impl<'a> Writer<'a> {
     }
 
     /// What says of records that they were made, where there is nothing else: the same of those that follow each other, mostly.
-    fn creation_notes(&self, model: &Model, ids: &[Id], author: Option<Id>) -> Result<Vec<(Cells, Vec<Id>)>, Error> {
-        let mut notes: Vec<(Cells, Vec<Id>)> = Vec::new();
-        let mut last = None;
-        for id in ids {
-            let about = self.creation_about(model, *id)?;
-            match notes.last_mut().filter(|_| last == Some(about)) {
-                Some((_, ids)) => ids.push(*id),
-                None => notes.push((self.creation_note(model, *id, about, author)?, vec![*id])),
+    fn creation_notes<'i>(
+        &self,
+        model: &Model,
+        ids: &'i [Id],
+        author: Option<Id>,
+    ) -> Result<Vec<(Cells, &'i [Id])>, Error> {
+        let about: Vec<Option<Id>> = ids.iter().map(|id| self.creation_about(model, *id)).collect::<Result<_, _>>()?;
+        let (mut notes, mut rest) = (Vec::new(), ids);
+        for alike in about.chunk_by(|one, other| one == other) {
+            let (ids, others) = rest.split_at_checked(alike.len()).unwrap_or((rest, &[]));
+            if let (Some(id), Some(about)) = (ids.first(), alike.first()) {
+                notes.push((self.creation_note(model, *id, *about, author)?, ids));
             }
-            last = Some(about);
+            rest = others;
         }
         Ok(notes)
     }
@@ -522,12 +525,6 @@ impl<'a> Writer<'a> {
     pub(super) fn path_cell(&self, model: &Model, path: &str, id: Id) -> Result<Cell, Error> {
         Ok(self.follow_path(model, path, id)?.filter(|cell| values::as_id(cell).is_some()).unwrap_or(Cell::Null))
     }
-}
-
-/// A note as it is said on another record.
-fn on_record(note: &Cells, id: Id) -> Cells {
-    let cell = |(name, cell): &(&'static str, Cell)| (*name, if *name == "res_id" { link(id) } else { cell.clone() });
-    note.iter().map(cell).collect()
 }
 
 fn creation_body(words: &str) -> String {

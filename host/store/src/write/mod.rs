@@ -10,6 +10,7 @@ mod constraints;
 mod copied;
 mod copy;
 mod create;
+mod declared;
 mod defaults;
 mod delete;
 mod guards;
@@ -17,6 +18,7 @@ pub mod html;
 pub mod json;
 mod known;
 mod log;
+mod made;
 pub(crate) mod memo;
 mod number;
 mod place;
@@ -43,7 +45,7 @@ use triggerbox_model::{
 };
 
 pub(crate) use self::compute::{Name, Stale};
-pub(crate) use self::create::LOG_COLUMNS;
+pub(crate) use self::made::Made;
 pub(crate) use self::place::{next_provisional, number_from};
 pub(crate) use self::row::Row;
 pub use self::{
@@ -157,7 +159,7 @@ pub struct Writer<'a> {
     pub(crate) place: &'a mut Place,
     /// See [`Options`].
     pub options: Options,
-    pub(crate) log: log::ChangeLog<'a>,
+    pub(crate) log: log::ChangeLog,
     pub(crate) tracking: Tracking,
     /// How deep operations are nested: records created by commands, copies of lines, known models' followers.
     pub(crate) depth: u8,
@@ -217,7 +219,7 @@ impl<'a> Writer<'a> {
     ///
     /// # Errors
     /// Everything that is wrong with the values, or refused; then nothing is created.
-    pub fn create(&mut self, model: &str, list: Vec<Values>) -> Result<Vec<Id>, Error> {
+    pub fn create(&mut self, model: &str, list: impl IntoIterator<Item = Values>) -> Result<Vec<Id>, Error> {
         self.atomically(|writer| writer.create_many(model, list))
     }
 
@@ -368,10 +370,10 @@ impl<'a> Writer<'a> {
             "id" => Some(Cell::Integer(i64::from(id))),
             // Kept beside the row.
             ddl::PARENT_PATH => None,
-            _ if self.schema().models.get(model)?.has_column(column) => {
-                Some(row.get(column).cloned().unwrap_or(Cell::Null))
+            _ => {
+                let (place, _, field) = self.schema().models.get(model)?.fields.get_full(column)?;
+                field.has_column().then(|| row.get(place).cloned().unwrap_or(Cell::Null))
             }
-            _ => None,
         }
     }
 
@@ -415,23 +417,24 @@ impl<'a> Writer<'a> {
     }
 
     /// Changes columns of a row, and nothing else. Its model's table can be written.
-    fn set_columns(&mut self, model: &Model, id: Id, row: &Row<'a>) -> Result<(), Error> {
+    fn set_columns(&mut self, model: &Model, id: Id, row: &Row<'_>) -> Result<(), Error> {
         if row.is_empty() {
             return Ok(());
         }
         self.place.take_over(self.conn, model, id)?;
         let table = || self.place.rows_of(model);
         self.statements.get_mut().update(self.conn, &model.name, table, id, row)?;
-        self.log.became(&model.name, id, row);
+        self.log.became(model, id, row);
         Ok(())
     }
 
-    /// Adds the rows of new records as the change log has them. Their model's table can be written.
+    /// Adds the rows of new records as the change log has them.
     pub(crate) fn insert_rows(&mut self, model: &Model, ids: &[Id]) -> Result<(), Error> {
+        ids.iter().try_for_each(|_| self.touch(model))?;
         let made = ids.iter().filter_map(|id| Some((*id, self.log.made(&model.name, *id)?)));
-        let rows: Vec<(Id, &Row<'a>)> = made.collect();
+        let rows: Vec<(Id, &Made)> = made.collect();
         let table = || self.place.rows_of(model);
-        self.statements.get_mut().insert_all(self.conn, &model.name, table, &rows)
+        self.statements.get_mut().insert_all(self.conn, model, table, &rows)
     }
 
     /// Adds pairs to a table of pairs. The table can be written.

@@ -52,10 +52,6 @@ impl<'s> Row<'s> {
         self.cells.is_empty()
     }
 
-    pub(crate) fn len(&self) -> usize {
-        self.cells.len()
-    }
-
     /// Puts a cell in place of the one that is there.
     pub(crate) fn insert(&mut self, name: impl Into<Cow<'s, str>>, cell: Cell) {
         let name = name.into();
@@ -75,12 +71,6 @@ impl<'s> Row<'s> {
         if let Err(place) = self.place(&name) {
             self.cells.insert(place, (name, cell));
         }
-    }
-
-    /// The same, with names of its own.
-    pub(crate) fn into_owned<'o>(self) -> Row<'o> {
-        let cells = self.cells.into_iter().map(|(name, cell)| (Cow::Owned(name.into_owned()), cell));
-        Row { cells: cells.collect() }
     }
 
     pub(crate) fn keys(&self) -> impl Iterator<Item = &str> + Clone {
@@ -139,6 +129,6 @@ mod tests {
         assert_eq!((row.get("b"), row.get("c"), row.get("d")), (Some(&Cell::Integer(3)), Some(&Cell::Null), None));
         assert_eq!(row.remove("b"), Some(Cell::Integer(3)));
         assert!(!row.contains_key("b"));
-        assert_eq!(row.len(), 2);
+        assert_eq!(row.keys().count(), 2);
     }
 }

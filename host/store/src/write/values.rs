@@ -98,6 +98,7 @@ pub(crate) fn from_cell(kind: FieldKind, cell: Cell) -> Value {
 /// `2026-06-17 13:05:00.123` as the contract writes it, `2026-06-17T13:05:00Z`: to the second.
 fn contract_datetime(mut stored: String) -> String {
     stored.truncate(stored.find('.').unwrap_or(stored.len()));
+    stored.reserve_exact(1);
     if let Some(space) = stored.find(' ') {
         stored.replace_range(space..=space, "T");
     }
@@ -149,9 +150,15 @@ fn datetime(model: &Model, field: &str, text: &str) -> Result<String, Error> {
         || bad(model, field, "bad-date", format!("`{text}` is no time in UTC; write it as 2026-11-21T10:15:00Z"));
     let bare = text.strip_suffix('Z').ok_or_else(refuse)?;
     let parsed: jiff::civil::DateTime = bare.parse().map_err(|_| refuse())?;
-    // The parser also takes other forms; only one is ours.
-    let exact = bare.len() == 19 && parsed.to_string() == bare && parsed.year() > 0;
+    // The parser also takes other forms, and a leap second for the one before; only one is ours.
+    let exact = has_form(bare, "0000-00-00T00:00:00") && !bare.ends_with(":60") && parsed.year() > 0;
     if exact { Ok(bare.replacen('T', " ", 1)) } else { Err(refuse()) }
+}
+
+/// Whether a text has a digit where the form has `0`, and otherwise what the form has.
+fn has_form(text: &str, form: &str) -> bool {
+    let fits = |(byte, wanted): (u8, u8)| if wanted == b'0' { byte.is_ascii_digit() } else { byte == wanted };
+    text.len() == form.len() && text.bytes().zip(form.bytes()).all(fits)
 }
 
 fn selection(model: &Model, name: &str, field: &Field, key: &str) -> Result<Cell, Error> {
