@@ -16,7 +16,7 @@ use crate::{
     db::fault,
     env::Env,
     rights,
-    write::{Name, Stale, Values, Writer, html, values},
+    write::{ChangeLog, Name, Stale, Unwritten, Values, Writer, html, values},
 };
 
 /// A message to post.
@@ -319,11 +319,13 @@ impl<'a> Writer<'a> {
     }
 
     /// Does what follows from new records, or leaves it to who looks at it first: nothing in it can be refused. The record
-    /// rules look at it at once if they are about it.
+    /// rules look at it at once if they are about it. `rows`: the records whose rows are still to be added; that is left, too,
+    /// if it is nothing to anybody.
     pub(crate) fn greet_or_put_off(
         &mut self,
         model: &Model,
         ids: &[Id],
+        rows: Vec<Id>,
         given: Vec<Values>,
         stale: Stale<'a>,
     ) -> Result<(), Error> {
@@ -331,22 +333,29 @@ impl<'a> Writer<'a> {
         const BRINGS_OTHERS: &str = "product.template";
         // Records that others bring with them (lines, companies) are greeted before those.
         let is_first = self.depth <= 2;
-        let at_once = !self.puts_off_greeting || !is_first || model.name == BRINGS_OTHERS;
-        if !at_once {
-            let (later, now) = if self.may_wait(&stale) { (stale, Stale::new()) } else { (Stale::new(), stale) };
-            self.recompute(now)?;
-            let owned = |((model, field), ids): (&Name<'_>, &BTreeSet<Id>)| {
-                (((*model).to_owned(), (*field).to_owned()), ids.clone())
-            };
-            let counts: Counts = later.iter().map(owned).collect();
-            if !rules_ask_chatter(self.conn, self.env, &model.name, Operation::Create, &counts)? {
-                self.greeting = Some(Greeting { model: model.name.clone(), ids: ids.to_vec(), given, counts });
-                return Ok(());
-            }
-            self.recompute(later)?;
-        } else {
+        if !self.puts_off_greeting || !is_first || model.name == BRINGS_OTHERS {
+            self.insert_rows(model, &rows)?;
             self.recompute(stale)?;
+            return self.greet(model, ids, &given);
         }
+        let waits = self.may_wait(&stale);
+        let (later, now) = if waits { (stale, Stale::new()) } else { (Stale::new(), stale) };
+        let owned = |((model, field), ids): (&Name<'_>, &BTreeSet<Id>)| {
+            (((*model).to_owned(), (*field).to_owned()), ids.clone())
+        };
+        let counts: Counts = later.iter().map(owned).collect();
+        let is_asked = rules_ask_chatter(self.conn, self.env, &model.name, Operation::Create, &counts)?;
+        if waits && !is_asked && rows == ids && self.may_have_made(model, ids)? {
+            self.unwritten = Some(Unwritten { model: model.name.clone(), ids: rows, log: ChangeLog::default() });
+        } else {
+            self.insert_rows(model, &rows)?;
+        }
+        self.recompute(now)?;
+        if !is_asked {
+            self.greeting = Some(Greeting { model: model.name.clone(), ids: ids.to_vec(), given, counts });
+            return Ok(());
+        }
+        self.recompute(later)?;
         self.greet(model, ids, &given)
     }
 

@@ -32,15 +32,14 @@ impl<'a> Writer<'a> {
                 given.push(responsible(&values));
                 ids.push(writer.create_one(described, &declared, values, &mut stale, &mut put_off)?);
             }
-            writer.insert_rows(described, &put_off.unwrap_or_default())?;
-            writer.greet_or_put_off(described, &ids, given, stale)?;
+            writer.greet_or_put_off(described, &ids, put_off.unwrap_or_default(), given, stale)?;
             writer.hand_over(described, &ids, &vec![None; ids.len()])?;
             for id in &ids {
                 writer.finish_creation(described, *id)?;
             }
             let all: Vec<&str> = described.fields.keys().map(String::as_str).collect();
             writer.check_companies(described, &ids, &all)?;
-            writer.check_operation(described, triggerbox_model::call::Operation::Create, &ids)?;
+            writer.check_made(described, &ids)?;
             Ok(ids)
         })
     }

@@ -45,6 +45,7 @@ use triggerbox_model::{
 };
 
 pub(crate) use self::compute::{Name, Stale};
+pub(crate) use self::log::ChangeLog;
 pub(crate) use self::made::Made;
 pub(crate) use self::place::{next_provisional, number_from};
 pub(crate) use self::row::Row;
@@ -159,7 +160,7 @@ pub struct Writer<'a> {
     pub(crate) place: &'a mut Place,
     /// See [`Options`].
     pub options: Options,
-    pub(crate) log: log::ChangeLog,
+    pub(crate) log: ChangeLog,
     pub(crate) tracking: Tracking,
     /// How deep operations are nested: records created by commands, copies of lines, known models' followers.
     pub(crate) depth: u8,
@@ -179,11 +180,20 @@ pub struct Writer<'a> {
     /// The chatter of new records may begin later: nobody looks at it yet.
     pub(crate) puts_off_greeting: bool,
     pub(crate) greeting: Option<Greeting>,
+    pub(crate) unwritten: Option<Unwritten>,
     /// The records that left the one that they cannot be without, and were deleted by that.
     pub(crate) left: Vec<RecordRef>,
     /// The time as stored, and as the contract has it.
     now: OnceCell<String>,
     now_told: OnceCell<String>,
+}
+
+/// New records of a view that nobody has looked at since: the log alone has their rows.
+#[derive(Debug)]
+pub(crate) struct Unwritten {
+    pub(crate) model: String,
+    pub(crate) ids: Vec<Id>,
+    pub(crate) log: ChangeLog,
 }
 
 /// Nesting beyond this is refused: commands in commands, cascades of computations.
@@ -197,7 +207,7 @@ impl<'a> Writer<'a> {
             env,
             place,
             options: Options::default(),
-            log: log::ChangeLog::default(),
+            log: ChangeLog::default(),
             tracking: Tracking::default(),
             depth: 0,
             trusted: false,
@@ -209,6 +219,7 @@ impl<'a> Writer<'a> {
             undone_with_all: false,
             puts_off_greeting: false,
             greeting: None,
+            unwritten: None,
             left: Vec::new(),
             now: OnceCell::new(),
             now_told: OnceCell::new(),
@@ -268,7 +279,19 @@ impl<'a> Writer<'a> {
     /// Ends one effect of a change set, and returns what really changed. What fields were before goes on being kept: a
     /// record that several effects change gets one tracking message, when all are done.
     pub(crate) fn finish_effect(&mut self) -> Result<Vec<Change>, Error> {
+        if let Some(unwritten) = &mut self.unwritten {
+            unwritten.log = std::mem::take(&mut self.log);
+        }
         self.log.take(self.conn, &self.env.schema)
+    }
+
+    /// Adds rows that were left unwritten.
+    pub(crate) fn write_down(&mut self, unwritten: Unwritten) -> Result<(), Error> {
+        let model = self.schema().model(&unwritten.model)?;
+        self.atomically(|writer| {
+            writer.log = unwritten.log;
+            writer.insert_rows(model, &unwritten.ids)
+        })
     }
 
     /// Ends a call: posts the tracking messages, and returns what really changed since the last end.
