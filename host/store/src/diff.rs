@@ -24,7 +24,7 @@ use crate::{
     names::display_name,
     query::names::{display_names, name_field},
     shared::FieldTexts,
-    write::{html, values::PENDING},
+    write::{html, values::has_pending},
 };
 
 /// Describes changes. `conn` sees the records as they are after them.
@@ -186,7 +186,7 @@ impl Words<'_> {
             None => Cow::Owned(display_name(self.conn, self.env, model, id)?),
         };
         Ok(match known {
-            name if name.contains(PENDING) => "(pending)".to_owned(),
+            name if has_pending(&name) => "(pending)".to_owned(),
             name if name.is_empty() => id.to_string(),
             name => name.into_owned(),
         })

@@ -38,7 +38,7 @@ use crate::{
     overlay::Overlay,
     query, rights,
     seen::Read,
-    write::{self, Options, Place, Unwritten, Writer, values::PENDING},
+    write::{self, Options, Place, Unwritten, Writer, values::has_pending},
     xmlid,
 };
 
@@ -741,10 +741,8 @@ impl Session {
             };
             for (field, value) in fields.iter().zip(&mut row.values) {
                 match value {
-                    Value::Text(text) if text.contains(PENDING) => *value = Value::Pending,
-                    Value::Many2one(link) if link.name.as_ref().is_some_and(|name| name.contains(PENDING)) => {
-                        link.name = None
-                    }
+                    Value::Text(text) if has_pending(text) => *value = Value::Pending,
+                    Value::Many2one(link) if link.name.as_deref().is_some_and(has_pending) => link.name = None,
                     _ => {}
                 }
                 let changed = || self.changed.contains(&(RecordRef::new(model, row.id), field.clone()));

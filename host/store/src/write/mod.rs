@@ -455,7 +455,8 @@ impl<'a> Writer<'a> {
     pub(crate) fn insert_rows(&mut self, model: &Model, ids: &[Id]) -> Result<(), Error> {
         ids.iter().try_for_each(|_| self.touch(model))?;
         let made = ids.iter().filter_map(|id| Some((*id, self.log.made(&model.name, *id)?)));
-        let rows: Vec<(Id, &Made)> = made.collect();
+        let mut rows: Vec<(Id, &Made)> = Vec::with_capacity(ids.len());
+        rows.extend(made);
         let table = || self.place.rows_of(model);
         self.statements.get_mut().insert_all(self.conn, model, table, &rows)
     }

@@ -168,6 +168,8 @@ impl<'a> Writer<'a> {
             self.track_cell(model, id, &name, field, before);
             sets.insert(name, new);
         }
+        // What is refused names the first of them.
+        changed.sort_unstable();
         if sets.is_empty() {
             return Ok(changed);
         }

@@ -14,6 +14,12 @@ use super::{html, number};
 /// no script can mean it by accident.
 pub(crate) const PENDING: &str = "\u{F8FE}pending\u{F8FF}";
 
+/// Whether such a value is in a text.
+pub(crate) fn has_pending(text: &str) -> bool {
+    // Nearly all are told by one character, which is found sooner.
+    text.contains('\u{F8FE}') && text.contains(PENDING)
+}
+
 /// What a column holds for a value, after the checks and conversions that need nothing but the field itself.
 ///
 /// # Errors
