@@ -180,9 +180,9 @@ pub struct FieldDiff {
     /// Value after.
     pub new: Value,
     /// `old` in words: names of records, labels of choices; empty for none.
-    pub old_text: String,
+    pub old_text: SharedText,
     /// `new` in words.
-    pub new_text: String,
+    pub new_text: SharedText,
 }
 
 /// One change of a record's chatter.
@@ -381,8 +381,8 @@ mod tests {
                     label: "Priority".into(),
                     old: Value::text("0"),
                     new: Value::text("2"),
-                    old_text: "Low".to_owned(),
-                    new_text: "High".to_owned(),
+                    old_text: "Low".into(),
+                    new_text: "High".into(),
                 }],
                 chatter: vec![ChatterDiff::Message { note: true, automatic: false, text: "two\nlines".to_owned() }],
             }],

@@ -73,8 +73,8 @@ pub enum Value {
     Many2one(Link),
     /// one2many, many2many
     Ids(Vec<Id>),
-    /// reference
-    Reference(RecordRef),
+    /// reference; the rarest, and the only one that is larger than the others
+    Reference(Box<RecordRef>),
     /// The bytes themselves
     Binary(#[serde(with = "base64_bytes")] Vec<u8>),
     /// JSON text
@@ -106,6 +106,11 @@ impl Value {
     #[must_use]
     pub fn link(id: Id) -> Self {
         Self::Many2one(Link { id, name: None })
+    }
+
+    /// A reference.
+    pub fn reference(model: impl Into<String>, id: Id) -> Self {
+        Self::Reference(Box::new(RecordRef::new(model, id)))
     }
 
     /// A text.

@@ -146,7 +146,7 @@ impl Words<'_> {
                 self.write(&target.model, target.id, field, &Value::Pending);
                 let record = self.record(&target.model, target.id);
                 if let Some(changed) = record.fields.iter_mut().find(|changed| changed.field == *field) {
-                    changed.new_text = text;
+                    changed.new_text = text.into();
                 }
             }
             Effect::Unlink { model, ids } => {
@@ -163,8 +163,8 @@ impl Words<'_> {
                         label: format!("{method}()").into(),
                         old: Value::Unset,
                         new: Value::Pending,
-                        old_text: String::new(),
-                        new_text: "called when it is applied".to_owned(),
+                        old_text: "".into(),
+                        new_text: "called when it is applied".into(),
                     });
                 }
             }
@@ -226,7 +226,7 @@ impl Words<'_> {
             return;
         };
         let new = self.real(new);
-        let new_text = self.words(&field, &new);
+        let new_text = self.words(&field, &new).into();
         let key = RecordRef::new(model, id);
         let old = if is_provisional(id) { Some(Value::Unset) } else { self.session.committed(&key, name) };
         let old_text = old.as_ref().map_or_else(|| "(not read)".to_owned(), |old| self.words(&field, old));
@@ -241,7 +241,7 @@ impl Words<'_> {
                 label: if field.string.is_empty() { name.into() } else { field.string.into() },
                 old: old.unwrap_or(Value::Pending),
                 new,
-                old_text,
+                old_text: old_text.into(),
                 new_text,
             }),
         }

@@ -269,6 +269,7 @@ fn fields(model: &Model, old: &Map<String, Json>, new: &Map<String, Json>) -> Ve
         };
         let label = if field.string.is_empty() { name } else { &field.string };
         let (field, label) = (name.as_str().into(), label.as_str().into());
+        let (old_text, new_text) = (old_text.into(), new_text.into());
         Some(FieldDiff { field, label, old, new, old_text, new_text })
     });
     diffs.filter(|diff| diff.old != Value::Unset || !is_empty(&diff.new)).collect()

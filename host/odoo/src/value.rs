@@ -6,7 +6,7 @@ use triggerbox_model::{
     error::Error,
     schema::{Field, FieldKind, Model},
     time,
-    value::{Id, Link, RecordRef, Value},
+    value::{Id, Link, Value},
 };
 
 /// A value that was read. Odoo's `false` is an empty field, but of booleans; of numbers it is never sent.
@@ -48,7 +48,7 @@ pub fn from_json(model: &str, name: &str, kind: FieldKind, json: &Json) -> Resul
         }
         (FieldKind::Reference, Json::String(text)) => {
             let (model, id) = text.split_once(',').ok_or_else(odd)?;
-            Value::Reference(RecordRef::new(model, id.parse().map_err(|_| odd())?))
+            Value::reference(model, id.parse().map_err(|_| odd())?)
         }
         (FieldKind::Json, json) => Value::Json(json.to_string()),
         _ => return Err(odd()),

@@ -19,7 +19,7 @@ use triggerbox_model::{
     error::Error,
     schema::{FieldKind, Model},
     time,
-    value::{FieldValue, Id, RecordRef, Row, Value},
+    value::{FieldValue, Id, Row, Value},
 };
 
 /// Values for fields of a model.
@@ -59,7 +59,7 @@ fn value(kind: FieldKind, json: &Json) -> Option<Value> {
         FieldKind::One2many | FieldKind::Many2many => {
             Value::Ids(json.as_array()?.iter().map(id).collect::<Option<_>>()?)
         }
-        FieldKind::Reference => Value::Reference(RecordRef::new(json.get("model")?.as_str()?, id(json.get("id")?)?)),
+        FieldKind::Reference => Value::reference(json.get("model")?.as_str()?, id(json.get("id")?)?),
         FieldKind::Binary => Value::Binary(STANDARD.decode(json.as_str()?).ok()?),
         FieldKind::Json => Value::Json(json.to_string()),
     })

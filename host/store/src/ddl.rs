@@ -61,7 +61,15 @@ pub(crate) fn push_table(sql: &mut String, model: &str) {
 /// The column beside a translated field that holds the other languages' texts, not quoted.
 #[must_use]
 pub fn translations_column(field: &str) -> String {
-    format!("{field}$i18n")
+    format!("{field}{TRANSLATIONS}")
+}
+
+/// What the name of such a column ends with.
+const TRANSLATIONS: &str = "$i18n";
+
+/// The field whose texts in other languages a column holds; none: it holds something else.
+pub(crate) fn translated_field(column: &str) -> Option<&str> {
+    column.strip_suffix(TRANSLATIONS)
 }
 
 /// The SQLite type of a field's column; none: it has no column.

@@ -3,7 +3,7 @@
 use std::{
     borrow::Cow,
     cell::RefCell,
-    collections::{BTreeMap, BTreeSet, HashMap},
+    collections::{HashMap, HashSet},
 };
 
 use foldhash::fast::RandomState;
@@ -13,6 +13,7 @@ use triggerbox_model::{
     changes::{Change, ChangeKind, ChatterDiff, Diff, FieldDiff, RecordDiff},
     error::Error,
     schema::{Field, FieldKind, Model},
+    shared::SharedText,
     value::{Id, RecordRef, Value},
 };
 
@@ -21,9 +22,9 @@ use crate::{
     env::Env,
     mention::has_token,
     names::display_name,
-    query::names::{Names, display_names, name_field},
+    query::names::{display_names, name_field},
     shared::FieldTexts,
-    write::{html, values::PENDING},
+    write::{html, values::has_pending},
 };
 
 /// Describes changes. `conn` sees the records as they are after them.
@@ -33,12 +34,16 @@ use crate::{
 pub fn describe(conn: &Connection, env: &Env, changes: &[Change]) -> Result<Diff, Error> {
     let mut records = Records::with_capacity_and_hasher(changes.len(), RandomState::default());
     let (names, note) = (names_of(conn, env, changes)?, chatter::note_subtype(conn)?);
-    let mut labels = FieldTexts::default();
+    let (mut labels, mut said) = (FieldTexts::default(), Said::default());
     let words = Words { conn, env, names, note, bodies: RefCell::default() };
     for change in changes {
         let Some(model) = env.schema.models.get(&change.record.model) else { continue };
         if let Some((target, entry)) = words.chatter(model, change)? {
-            words.record(&mut records, target)?.chatter.extend(entry);
+            let told = &mut words.record(&mut records, target)?.chatter;
+            if told.is_empty() {
+                told.reserve_exact(AT_FIRST);
+            }
+            told.extend(entry);
             continue;
         }
         if chatter::is_plumbing(&change.record.model) {
@@ -51,10 +56,11 @@ pub fn describe(conn: &Connection, env: &Env, changes: &[Change]) -> Result<Diff
             continue;
         }
         let mut fields = Vec::with_capacity(change.fields.len());
+        let said = said.entry(&model.name).or_insert_with(|| vec![OfField::default(); model.fields.len()]);
         let labels = labels.of(model);
         for (at, changed) in change.fields.iter().enumerate() {
             let Some(place) = labels.place(model, at, &changed.field) else { continue };
-            let Some((_, field)) = model.fields.get_index(place) else { continue };
+            let (Some((_, field)), Some(last)) = (model.fields.get_index(place), said.get_mut(place)) else { continue };
             let label = || match field.string.as_str() {
                 "" => changed.field.clone(),
                 label => label.into(),
@@ -62,8 +68,8 @@ pub fn describe(conn: &Connection, env: &Env, changes: &[Change]) -> Result<Diff
             fields.push(FieldDiff {
                 field: changed.field.clone(),
                 label: labels.get(place, label),
-                old_text: words.value(field, &changed.old)?,
-                new_text: words.value(field, &changed.new)?,
+                old_text: again(&mut last.old, &changed.old, || words.value(field, &changed.old))?,
+                new_text: again(&mut last.new, &changed.new, || words.value(field, &changed.new))?,
                 old: changed.old.clone(),
                 new: changed.new.clone(),
             });
@@ -73,10 +79,37 @@ pub fn describe(conn: &Connection, env: &Env, changes: &[Change]) -> Result<Diff
     Ok(Diff { records: records.into_values().collect() })
 }
 
+/// What is said of a new record, mostly: who follows it, and that it was made.
+const AT_FIRST: usize = 2;
+
+/// What was said last of each field, by model and by the place of the field: records that change together often have the
+/// same values.
+type Said<'c> = HashMap<&'c str, Vec<OfField<'c>>, RandomState>;
+
+#[derive(Clone, Default)]
+struct OfField<'c> {
+    old: Option<(&'c Value, SharedText)>,
+    new: Option<(&'c Value, SharedText)>,
+}
+
+/// A value in words, which are shared with the last one if it is the same.
+fn again<'c>(
+    last: &mut Option<(&'c Value, SharedText)>,
+    value: &'c Value,
+    say: impl FnOnce() -> Result<SharedText, Error>,
+) -> Result<SharedText, Error> {
+    if let Some((_, text)) = last.as_ref().filter(|(known, _)| *known == value) {
+        return Ok(text.clone());
+    }
+    let text = say()?;
+    *last = Some((value, text.clone()));
+    Ok(text)
+}
+
 /// Records in the order of first change.
 type Records = IndexMap<RecordRef, RecordDiff, RandomState>;
 
-type Known = HashMap<String, Names, RandomState>;
+type Known = HashMap<String, HashMap<Id, String, RandomState>, RandomState>;
 
 struct Words<'a> {
     conn: &'a Connection,
@@ -95,7 +128,7 @@ const MOST_BODIES: usize = 1_000;
 
 /// The names of records that are sure to be told, model by model: thousands of changes ask for thousands of names.
 fn names_of(conn: &Connection, env: &Env, changes: &[Change]) -> Result<Known, Error> {
-    let mut wanted: BTreeMap<&str, BTreeSet<Id>> = BTreeMap::new();
+    let mut wanted: HashMap<&str, HashSet<Id, RandomState>, RandomState> = HashMap::default();
     let mut names = Known::default();
     for change in changes {
         let Some(model) = env.schema.models.get(&change.record.model) else { continue };
@@ -129,7 +162,8 @@ fn names_of(conn: &Connection, env: &Env, changes: &[Change]) -> Result<Known, E
         }
     }
     for (model, ids) in wanted {
-        let ids: Vec<Id> = ids.into_iter().collect();
+        let mut ids: Vec<Id> = ids.into_iter().collect();
+        ids.sort_unstable();
         names.entry(model.to_owned()).or_default().extend(display_names(conn, env, model, &ids)?);
     }
     Ok(names)
@@ -146,15 +180,13 @@ fn new_name<'c>(model: &Model, change: &'c Change) -> Option<&'c str> {
 
 impl Words<'_> {
     fn name(&self, model: &str, id: Id) -> Result<String, Error> {
-        if !self.env.schema.models.contains_key(model) {
-            return Ok(id.to_string());
-        }
         let known = match self.names.get(model).and_then(|names| names.get(&id)) {
             Some(known) => Cow::Borrowed(known.as_str()),
+            None if !self.env.schema.models.contains_key(model) => return Ok(id.to_string()),
             None => Cow::Owned(display_name(self.conn, self.env, model, id)?),
         };
         Ok(match known {
-            name if name.contains(PENDING) => "(pending)".to_owned(),
+            name if has_pending(&name) => "(pending)".to_owned(),
             name if name.is_empty() => id.to_string(),
             name => name.into_owned(),
         })
@@ -185,25 +217,22 @@ impl Words<'_> {
             .unwrap_or_default()
     }
 
-    fn value(&self, field: &Field, value: &Value) -> Result<String, Error> {
+    fn value(&self, field: &Field, value: &Value) -> Result<SharedText, Error> {
         let relation = field.relation.as_deref().unwrap_or_default();
         Ok(match value {
-            Value::Unset => String::new(),
-            Value::Pending => "(pending)".to_owned(),
-            Value::Many2one(link) => self.name(relation, link.id)?,
+            Value::Many2one(link) => self.name(relation, link.id)?.into(),
             Value::Ids(ids) => {
                 let names: Result<Vec<String>, Error> = ids.iter().map(|id| self.name(relation, *id)).collect();
-                names?.join(", ")
+                names?.join(", ").into()
             }
-            Value::Reference(record) => format!("{} {}", record.model, self.name(&record.model, record.id)?),
-            Value::Text(key) if field.kind == FieldKind::Selection => field
-                .selection
-                .iter()
-                .find(|(known, _)| known == key)
-                .map_or_else(|| key.clone(), |(_, label)| label.clone()),
-            Value::Text(text) if field.kind == FieldKind::Html => html::to_text(text),
-            Value::Number(number) if field.kind == FieldKind::Monetary => format!("{number:.2}"),
-            other => text_of(other),
+            Value::Reference(record) => format!("{} {}", record.model, self.name(&record.model, record.id)?).into(),
+            Value::Text(key) if field.kind == FieldKind::Selection => {
+                field.selection.iter().find(|(known, _)| known == key).map_or(key.as_str(), |(_, label)| label).into()
+            }
+            Value::Text(text) if field.kind == FieldKind::Html => html::to_text(text).into(),
+            Value::Text(text) => text.as_str().into(),
+            Value::Number(number) if field.kind == FieldKind::Monetary => format!("{number:.2}").into(),
+            other => text_of(other).into(),
         })
     }
 

@@ -29,9 +29,7 @@ pub(crate) struct Done {
 /// Does one effect, all or nothing.
 pub(crate) fn apply(writer: &mut Writer<'_>, effect: Effect) -> Result<Done, Error> {
     let ids = match effect {
-        Effect::Create { model, values, .. } => {
-            writer.create(&model, values.into_iter().map(write::into_values).collect())?
-        }
+        Effect::Create { model, values, .. } => writer.create(&model, values.into_iter().map(write::into_values))?,
         Effect::Ensure { model, keys, values, id } => {
             vec![ensure(writer, &model, &keys, write::into_values(values), id)?]
         }

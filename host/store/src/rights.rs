@@ -9,7 +9,10 @@ mod expression;
 mod prepared;
 mod records;
 
-pub(crate) use self::{check::read_filter, prepared::Reader};
+pub(crate) use self::{
+    check::{allowed, read_filter},
+    prepared::Reader,
+};
 pub use self::{
     check::{
         check_access, check_field, check_fields, check_model, has_access, is_own_preference, may, rule_domain,

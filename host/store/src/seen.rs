@@ -134,9 +134,9 @@ fn write(value: &Value, to: &mut Vec<u8>) {
             push(9, &[]);
             ids.iter().for_each(|id| to.extend_from_slice(&id.to_le_bytes()));
         }
-        Value::Reference(RecordRef { model, id }) => {
-            push(10, &id.to_le_bytes());
-            to.extend_from_slice(model.as_bytes());
+        Value::Reference(record) => {
+            push(10, &record.id.to_le_bytes());
+            to.extend_from_slice(record.model.as_bytes());
         }
         Value::Binary(bytes) => push(11, bytes),
         Value::Json(text) => push(12, text.as_bytes()),
@@ -159,7 +159,7 @@ fn read(bytes: &[u8]) -> Option<Value> {
         9 => Value::Ids(bytes.as_chunks().0.iter().map(|id| Id::from_le_bytes(*id)).collect()),
         10 => {
             let (id, model) = bytes.split_first_chunk()?;
-            Value::Reference(RecordRef { model: String::from_utf8(model.to_vec()).ok()?, id: Id::from_le_bytes(*id) })
+            Value::reference(String::from_utf8(model.to_vec()).ok()?, Id::from_le_bytes(*id))
         }
         11 => Value::Binary(bytes.to_vec()),
         12 => Value::Json(text()?),
@@ -203,7 +203,7 @@ mod tests {
             Value::link(u32::MAX),
             Value::Ids(vec![]),
             Value::Ids(vec![1, 1 << 31, 7]),
-            Value::Reference(RecordRef::new("crm.lead", 7)),
+            Value::reference("crm.lead", 7),
             Value::Binary(vec![0, 255, 128]),
             Value::Json("[1]".into()),
         ];

@@ -1,8 +1,9 @@
 //! A run's session: host calls in, answers out; what changes is staged and seen by later reads.
 //!
 //! Record writes are done at once, on the run's own view, so that a script is told at the call what Odoo would refuse.
-//! Messages, activities and followers are only checked, and done when something is read or written after them: a
-//! run that reads, decides and posts needs no view of its own.
+//! Messages, activities and followers are only checked, and done when something is read or written after them; and new
+//! records of which their values alone say that they are allowed are shown only then. A run that reads, decides, and posts
+//! or creates, needs no view of its own.
 //!
 //! A session reads from a snapshot, and a snapshot keeps SQLite from cutting its log. So a session holds one for a few
 //! seconds at most ([`MAX_SNAPSHOT_AGE`]) and not at all while its run waits for somebody else ([`Session::rest`]).
@@ -37,7 +38,7 @@ use crate::{
     overlay::Overlay,
     query, rights,
     seen::Read,
-    write::{self, Options, Place, Writer, values::PENDING},
+    write::{self, Options, Place, Unwritten, Writer, values::has_pending},
     xmlid,
 };
 
@@ -94,6 +95,8 @@ pub struct Session {
     shown: usize,
     /// The next provisional ids after those effects, as the commit will count them.
     numbered: BTreeMap<String, Id>,
+    /// Records that the effect of this number made, which the view does not show yet.
+    unwritten: Option<(usize, Unwritten)>,
     /// What is put off that follows from the records that the effect of this number made.
     greeting: Option<(usize, chatter::Greeting)>,
     /// What really changed on the view, in order, each with the number of its effect.
@@ -131,6 +134,7 @@ impl Session {
             changes: ChangeSet::default(),
             shown: 0,
             numbered: BTreeMap::new(),
+            unwritten: None,
             greeting: None,
             events: Vec::new(),
             left: Vec::new(),
@@ -339,7 +343,7 @@ impl Session {
         self.left.clear();
         self.changed.clear();
         self.pending.clear();
-        (self.greeting, self.has_changed) = (None, false);
+        (self.unwritten, self.greeting, self.has_changed) = (None, None, false);
         (self.here, self.options) = (self.env.clone(), Options::default());
         for (index, effect) in effects.iter().enumerate() {
             self.greet()?;
@@ -446,8 +450,20 @@ impl Session {
         self.place.searched(&self.snapshot, None)
     }
 
+    /// Has the view show new records, if that was put off.
+    fn write_down(&mut self) -> Result<(), Error> {
+        let Some((index, unwritten)) = self.unwritten.take() else { return Ok(()) };
+        let mut writer = self.writer();
+        writer.write_down(unwritten)?;
+        let changes = writer.finish_effect()?;
+        drop(writer);
+        self.note(index, changes);
+        Ok(())
+    }
+
     /// Does on the view what follows from new records, if that was put off.
     fn greet(&mut self) -> Result<(), Error> {
+        self.write_down()?;
         let Some((index, greeting)) = self.greeting.take() else { return Ok(()) };
         let mut writer = self.writer();
         writer.greet_now(&greeting)?;
@@ -725,10 +741,8 @@ impl Session {
             };
             for (field, value) in fields.iter().zip(&mut row.values) {
                 match value {
-                    Value::Text(text) if text.contains(PENDING) => *value = Value::Pending,
-                    Value::Many2one(link) if link.name.as_ref().is_some_and(|name| name.contains(PENDING)) => {
-                        link.name = None
-                    }
+                    Value::Text(text) if has_pending(text) => *value = Value::Pending,
+                    Value::Many2one(link) if link.name.as_deref().is_some_and(has_pending) => link.name = None,
                     _ => {}
                 }
                 let changed = || self.changed.contains(&(RecordRef::new(model, row.id), field.clone()));
@@ -772,8 +786,9 @@ impl Session {
         let mut writer = self.writer();
         writer.puts_off_greeting = matches!(effect, Effect::Create { .. });
         let done = effect::apply(&mut writer, effect.clone())?;
-        let greeting = writer.greeting.take();
+        let (unwritten, greeting) = (writer.unwritten.take(), writer.greeting.take());
         drop(writer);
+        self.unwritten = unwritten.map(|unwritten| (index, unwritten));
         self.greeting = greeting.map(|greeting| (index, greeting));
         self.extra = Extra { written: made_with(effect, &done.changes), deleted: went_with(effect, &done.changes) };
         self.left.extend(done.left);
@@ -847,6 +862,7 @@ impl Session {
         target: &RecordRef,
         check: impl FnOnce(&Writer<'_>) -> Result<(), Error>,
     ) -> Result<(), Error> {
+        self.write_down()?;
         // Such rules see what is staged of it, too.
         let none = chatter::Counts::new();
         let counts = self.greeting.as_ref().map_or(&none, |(_, greeting)| greeting.counts());

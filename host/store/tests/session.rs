@@ -539,6 +539,33 @@ fn a_run_that_only_reads_and_posts_builds_no_view() {
 }
 
 #[test]
+fn new_records_need_no_view_until_somebody_looks() {
+    let database = demo();
+    let views = |run: &Session| {
+        let sql = "SELECT count(*) FROM sqlite_temp_schema WHERE type = 'view'";
+        run.connection().query_row(sql, [], |row| row.get::<_, i64>(0)).unwrap()
+    };
+    let mut run = Session::new(&database, env(&database, SAM)).unwrap();
+    let theirs = create_call("crm.lead", vec![text("name", "Theirs"), field("user_id", Value::link(MANAGER))]);
+    assert_eq!(refused(&mut run, theirs).code, "record-rule");
+    let lead = create(&mut run, "crm.lead", vec![text("name", "Mine")]);
+    assert_eq!(views(&run), 0);
+    assert_eq!(run.changes().effects.len(), 1);
+
+    // Saying something about it is looking at it, and so is a second one.
+    ask(&mut run, note_call(RecordRef::new("crm.lead", lead), "Called."));
+    assert!(views(&run) > 0);
+    let other = create(&mut run, "crm.lead", vec![text("name", "Mine, too")]);
+    assert_eq!(search(&mut run, "crm.lead", "[('name', '=like', 'Mine%')]"), [other, lead]);
+    let mark = run.mark();
+    create(&mut run, "crm.lead", vec![text("name", "Mine no more")]);
+    run.undo(mark).unwrap();
+    assert_eq!(search(&mut run, "crm.lead", "[('name', '=like', 'Mine%')]"), [other, lead]);
+    let done = commit(&database, &env(&database, SAM), &run.finish()).unwrap();
+    assert_eq!(done.diff.records.iter().map(|record| record.name.as_str()).collect::<Vec<_>>(), ["Mine", "Mine, too"]);
+}
+
+#[test]
 fn who_follows_a_new_record_may_post_on_it_where_only_followers_may() {
     let database = demo();
     let rule: Rule = serde_json::from_value(serde_json::json!({

@@ -128,7 +128,15 @@ pub fn filter(records: &dyn Records, model: &str, filter: &Filter) -> Result<Vec
 
 fn test(records: &dyn Records, model: &str, id: Id, subject: &Subject, check: &Check) -> Result<bool, Error> {
     let cell = value_of(records, model, id, subject)?;
-    if cell == Cell::Null {
+    holds(check, &cell, |other| match (subject, &cell, other) {
+        (Subject::Json(_), Cell::Text(a), Cell::Text(b)) => compare_json(a, b),
+        _ => cell.compare(other),
+    })
+}
+
+/// Whether a check holds for a value. `compare`: the order of the value and another one.
+fn holds(check: &Check, cell: &Cell, compare: impl Fn(&Cell) -> Option<Ordering>) -> Result<bool, Error> {
+    if *cell == Cell::Null {
         return Ok(match check {
             Check::In { or_unset, .. }
             | Check::NotIn { or_unset, .. }
@@ -136,20 +144,46 @@ fn test(records: &dyn Records, model: &str, id: Id, subject: &Subject, check: &C
             | Check::Like { or_unset, .. } => *or_unset,
         });
     }
-    let compare = |other: &Cell| match (subject, &cell, other) {
-        (Subject::Json(_), Cell::Text(a), Cell::Text(b)) => compare_json(a, b),
-        _ => cell.compare(other),
-    };
     let found = |values: &[Cell]| values.iter().any(|value| compare(value) == Some(Ordering::Equal));
     Ok(match check {
         Check::In { values, .. } => found(values),
         Check::NotIn { values, .. } => !found(values),
         Check::Compare { order, value, .. } => compare(value).is_some_and(|found| order.holds(found)),
-        Check::Like { pattern, negated, .. } => match &cell {
+        Check::Like { pattern, negated, .. } => match cell {
             Cell::Text(text) => pattern.matches(text)? != *negated,
             _ => false,
         },
     })
+}
+
+/// Whether a record matches, if its own columns say so as they are stored; none: more is to be looked at.
+///
+/// # Errors
+/// What `cell` says, or a malformed `like` pattern.
+pub fn matches_alone(filter: &Filter, cell: &dyn Fn(&str) -> Result<Cell, Error>) -> Result<Option<bool>, Error> {
+    let each = |parts: &[Filter], decides: bool| {
+        let mut all = Some(!decides);
+        for part in parts {
+            match matches_alone(part, cell)? {
+                Some(matches) if matches == decides => return Ok(Some(decides)),
+                Some(_) => {}
+                None => all = None,
+            }
+        }
+        Ok(all)
+    };
+    match filter {
+        Filter::Always => Ok(Some(true)),
+        Filter::Never => Ok(Some(false)),
+        Filter::And(parts) => each(parts, false),
+        Filter::Or(parts) => each(parts, true),
+        Filter::Not(inner) => Ok(matches_alone(inner, cell)?.map(|matches| !matches)),
+        Filter::Test(Subject::Column(column), check) => {
+            let cell = cell(column)?;
+            holds(check, &cell, |other| cell.compare(other)).map(Some)
+        }
+        _ => Ok(None),
+    }
 }
 
 /// Order of two JSON texts; none where one is malformed.

@@ -40,7 +40,7 @@ impl IntoModel for Value {
             Self::Datetime(text) => value::Value::Datetime(text),
             Self::Many2one(link) => value::Value::Many2one(link.into_model()?),
             Self::Ids(ids) => value::Value::Ids(ids),
-            Self::Reference(record) => value::Value::Reference(record.into_model()?),
+            Self::Reference(record) => value::Value::Reference(Box::new(record.into_model()?)),
             Self::Binary(bytes) => value::Value::Binary(bytes),
             Self::Json(text) => value::Value::Json(text),
         })

@@ -39,7 +39,7 @@ impl IntoWit for value::Value {
             Self::Datetime(text) => types::Value::Datetime(text),
             Self::Many2one(link) => types::Value::Many2one(link.into_wit()),
             Self::Ids(ids) => types::Value::Ids(ids),
-            Self::Reference(record) => types::Value::Reference(record.into_wit()),
+            Self::Reference(record) => types::Value::Reference((*record).into_wit()),
             Self::Binary(bytes) => types::Value::Binary(bytes),
             Self::Json(text) => types::Value::Json(text),
         }

@@ -147,9 +147,8 @@ impl Writer<'_> {
         partner: Id,
         subtypes: &[Id],
     ) -> Result<(), Error> {
-        let follower =
-            |id: &Id| vec![("partner_id", link(partner)), ("res_id", link(*id)), ("res_model", text(&model.name))];
-        let followers = self.add_records("mail.followers", ids.iter().map(follower))?;
+        let follower = vec![("partner_id", link(partner)), ("res_model", text(&model.name))];
+        let followers = self.add_on("mail.followers", vec![(follower, ids)])?;
         self.add_all_pairs("mail.followers", "subtype_ids", &followers, subtypes)
     }
 

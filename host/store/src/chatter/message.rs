@@ -16,7 +16,7 @@ use crate::{
     db::fault,
     env::Env,
     rights,
-    write::{Name, Stale, Values, Writer, html, values},
+    write::{ChangeLog, Name, Stale, Unwritten, Values, Writer, html, values},
 };
 
 /// A message to post.
@@ -319,11 +319,13 @@ impl<'a> Writer<'a> {
     }
 
     /// Does what follows from new records, or leaves it to who looks at it first: nothing in it can be refused. The record
-    /// rules look at it at once if they are about it.
+    /// rules look at it at once if they are about it. `rows`: the records whose rows are still to be added; that is left, too,
+    /// if it is nothing to anybody.
     pub(crate) fn greet_or_put_off(
         &mut self,
         model: &Model,
         ids: &[Id],
+        rows: Vec<Id>,
         given: Vec<Values>,
         stale: Stale<'a>,
     ) -> Result<(), Error> {
@@ -331,22 +333,29 @@ impl<'a> Writer<'a> {
         const BRINGS_OTHERS: &str = "product.template";
         // Records that others bring with them (lines, companies) are greeted before those.
         let is_first = self.depth <= 2;
-        let at_once = !self.puts_off_greeting || !is_first || model.name == BRINGS_OTHERS;
-        if !at_once {
-            let (later, now) = if self.may_wait(&stale) { (stale, Stale::new()) } else { (Stale::new(), stale) };
-            self.recompute(now)?;
-            let owned = |((model, field), ids): (&Name<'_>, &BTreeSet<Id>)| {
-                (((*model).to_owned(), (*field).to_owned()), ids.clone())
-            };
-            let counts: Counts = later.iter().map(owned).collect();
-            if !rules_ask_chatter(self.conn, self.env, &model.name, Operation::Create, &counts)? {
-                self.greeting = Some(Greeting { model: model.name.clone(), ids: ids.to_vec(), given, counts });
-                return Ok(());
-            }
-            self.recompute(later)?;
-        } else {
+        if !self.puts_off_greeting || !is_first || model.name == BRINGS_OTHERS {
+            self.insert_rows(model, &rows)?;
             self.recompute(stale)?;
+            return self.greet(model, ids, &given);
         }
+        let waits = self.may_wait(&stale);
+        let (later, now) = if waits { (stale, Stale::new()) } else { (Stale::new(), stale) };
+        let owned = |((model, field), ids): (&Name<'_>, &BTreeSet<Id>)| {
+            (((*model).to_owned(), (*field).to_owned()), ids.clone())
+        };
+        let counts: Counts = later.iter().map(owned).collect();
+        let is_asked = rules_ask_chatter(self.conn, self.env, &model.name, Operation::Create, &counts)?;
+        if waits && !is_asked && rows == ids && self.may_have_made(model, ids)? {
+            self.unwritten = Some(Unwritten { model: model.name.clone(), ids: rows, log: ChangeLog::default() });
+        } else {
+            self.insert_rows(model, &rows)?;
+        }
+        self.recompute(now)?;
+        if !is_asked {
+            self.greeting = Some(Greeting { model: model.name.clone(), ids: ids.to_vec(), given, counts });
+            return Ok(());
+        }
+        self.recompute(later)?;
         self.greet(model, ids, &given)
     }
 
@@ -405,8 +414,7 @@ impl<'a> Writer<'a> {
         busy.extend(self.discussed(&model.name, ids)?);
         if busy.is_empty() {
             let notes = self.creation_notes(model, ids, author)?;
-            let notes = notes.iter().flat_map(|(note, ids)| ids.iter().map(|id| on_record(note, *id)));
-            return self.add_records("mail.message", notes).map(drop);
+            return self.add_on("mail.message", notes).map(drop);
         }
         for id in ids {
             match self.creation_subtype(model, self.creation_about(model, *id)?)? {
@@ -421,16 +429,20 @@ impl<'a> Writer<'a> {
     }
 
     /// What says of records that they were made, where there is nothing else: the same of those that follow each other, mostly.
-    fn creation_notes(&self, model: &Model, ids: &[Id], author: Option<Id>) -> Result<Vec<(Cells, Vec<Id>)>, Error> {
-        let mut notes: Vec<(Cells, Vec<Id>)> = Vec::new();
-        let mut last = None;
-        for id in ids {
-            let about = self.creation_about(model, *id)?;
-            match notes.last_mut().filter(|_| last == Some(about)) {
-                Some((_, ids)) => ids.push(*id),
-                None => notes.push((self.creation_note(model, *id, about, author)?, vec![*id])),
+    fn creation_notes<'i>(
+        &self,
+        model: &Model,
+        ids: &'i [Id],
+        author: Option<Id>,
+    ) -> Result<Vec<(Cells, &'i [Id])>, Error> {
+        let about: Vec<Option<Id>> = ids.iter().map(|id| self.creation_about(model, *id)).collect::<Result<_, _>>()?;
+        let (mut notes, mut rest) = (Vec::new(), ids);
+        for alike in about.chunk_by(|one, other| one == other) {
+            let (ids, others) = rest.split_at_checked(alike.len()).unwrap_or((rest, &[]));
+            if let (Some(id), Some(about)) = (ids.first(), alike.first()) {
+                notes.push((self.creation_note(model, *id, *about, author)?, ids));
             }
-            last = Some(about);
+            rest = others;
         }
         Ok(notes)
     }
@@ -522,12 +534,6 @@ impl<'a> Writer<'a> {
     pub(super) fn path_cell(&self, model: &Model, path: &str, id: Id) -> Result<Cell, Error> {
         Ok(self.follow_path(model, path, id)?.filter(|cell| values::as_id(cell).is_some()).unwrap_or(Cell::Null))
     }
-}
-
-/// A note as it is said on another record.
-fn on_record(note: &Cells, id: Id) -> Cells {
-    let cell = |(name, cell): &(&'static str, Cell)| (*name, if *name == "res_id" { link(id) } else { cell.clone() });
-    note.iter().map(cell).collect()
 }
 
 fn creation_body(words: &str) -> String {

@@ -28,7 +28,7 @@ use crate::{
     db::fault,
     ddl::{quote, table},
     names,
-    write::{LOG_COLUMNS, Row, Writer},
+    write::{Made, Writer},
 };
 
 /// Models whose records hang on another record by `(model, res_id)`, in the order in which they go with it.
@@ -53,37 +53,40 @@ impl Writer<'_> {
 
     /// Adds a record of a mail model; fields that the schema does not have are left out.
     fn add_record(&mut self, model: &str, cells: Cells) -> Result<Id, Error> {
-        let ids = self.add_records(model, [cells])?;
-        ids.first().copied().ok_or_else(|| Error::invalid("no-values", "nothing to create"))
+        let described = self.schema().model(model)?;
+        let id = self.add_row(described, self.new_row(described, cells))?;
+        self.insert_rows(described, &[id])?;
+        Ok(id)
     }
 
-    /// Adds records of a mail model.
-    fn add_records(&mut self, model: &str, list: impl IntoIterator<Item = Cells>) -> Result<Vec<Id>, Error> {
+    /// Adds records of a mail model that hang on others: the same on each of those that stand with it.
+    fn add_on(&mut self, model: &str, list: Vec<(Cells, &[Id])>) -> Result<Vec<Id>, Error> {
         let described = self.schema().model(model)?;
-        let list = list.into_iter();
-        let mut ids = Vec::with_capacity(list.size_hint().0);
-        self.log.reserve(list.size_hint().0);
-        let logged = self.log_columns(described, true);
-        // Records that are added together have the same columns.
-        let mut columns: Vec<(&'static str, bool)> = Vec::new();
-        let mut has_column = |name: &'static str| match columns.iter().find(|(known, _)| *known == name) {
-            Some((_, has)) => *has,
-            None => {
-                columns.push((name, described.has_column(name)));
-                described.has_column(name)
+        let count = list.iter().map(|(_, owners)| owners.len()).sum();
+        let mut ids = Vec::with_capacity(count);
+        self.log.reserve(count);
+        for (cells, owners) in list {
+            let same = self.new_row(described, cells);
+            for owner in owners {
+                let mut row = same.clone();
+                row.set(described, "res_id", link(*owner));
+                ids.push(self.add_row(described, row)?);
             }
-        };
-        for cells in list {
-            self.touch(described)?;
-            let id = self.place.new_id(self.conn, model)?;
-            let mut row = Row::with_capacity(cells.len() + LOG_COLUMNS);
-            row.extend(cells.into_iter().filter(|(name, cell)| *cell != Cell::Null && has_column(name)));
-            row.extend(logged.iter().cloned());
-            self.log.created(model, id, row);
-            ids.push(id);
         }
         self.insert_rows(described, &ids)?;
         Ok(ids)
+    }
+
+    fn new_row(&self, model: &Model, cells: Cells) -> Made {
+        let set = cells.into_iter().filter(|(_, cell)| *cell != Cell::Null);
+        Made::of(model, set.chain(self.log_columns(model, true)))
+    }
+
+    /// Tells the log of a new record, whose row is to be added.
+    fn add_row(&mut self, model: &Model, row: Made) -> Result<Id, Error> {
+        let id = self.place.new_id(self.conn, &model.name)?;
+        self.log.created(&model.name, id, row);
+        Ok(id)
     }
 
     /// Adds pairs to a many2many field of a record that has none yet.

@@ -13,7 +13,7 @@ use triggerbox_model::{
     error::{Error, ErrorKind},
     schema::{Field, FieldKind, Model},
     time,
-    value::{Id, Link, RecordRef, Row, Value},
+    value::{Id, Link, Row, Value},
 };
 
 use super::{access, access::resolving, fault, names, order, sql::Sql};
@@ -336,7 +336,7 @@ pub fn decode(field: &Field, raw: ValueRef<'_>) -> Result<Value, String> {
             let text = text(bytes)?;
             let parts = text.split_once(',').and_then(|(model, id)| Some((model, id.parse().ok()?)));
             let (model, id) = parts.ok_or_else(|| format!("`{text}` is no reference"))?;
-            Value::Reference(RecordRef::new(model, id))
+            Value::reference(model, id)
         }
         (FieldKind::Char | FieldKind::Text | FieldKind::Html | FieldKind::Selection, ValueRef::Text(bytes)) => {
             Value::Text(text(bytes)?)

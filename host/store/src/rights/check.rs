@@ -312,6 +312,23 @@ pub fn check_access(conn: &Connection, env: &Env, model: &str, ids: &[Id], opera
     Err(Error::denied("record-rule", message))
 }
 
+/// The records that [`check_access`] allows this with; none: that takes more than a filter of the model.
+///
+/// # Errors
+/// As [`rule_domain`].
+pub(crate) fn allowed(
+    conn: &Connection,
+    env: &Env,
+    model: &str,
+    operation: Operation,
+) -> Result<Option<Filter>, Error> {
+    if by_document(conn, env, model, operation)?.is_some() {
+        return Ok(None);
+    }
+    let domain = rule_domain(conn, env, model, operation)?;
+    query::condition(conn, &seeing_all(env), model, &domain).map(Some)
+}
+
 /// Whether [`check_access`] allows it.
 ///
 /// # Errors
@@ -348,9 +365,11 @@ fn failing_rules(conn: &Connection, env: &Env, model: &str, ids: &[Id], operatio
 
 /// Those of the records that match a domain, as the superuser sees it, archived ones included.
 fn matching(conn: &Connection, env: &Env, model: &str, ids: &[Id], domain: &Domain) -> Result<Vec<Id>, Error> {
-    let mut env = env.clone().sudo();
-    env.active_test = false;
-    query::matching(conn, &env, model, ids, domain)
+    query::matching(conn, &seeing_all(env), model, ids, domain)
+}
+
+fn seeing_all(env: &Env) -> Env {
+    Env { active_test: false, ..env.clone().sudo() }
 }
 
 /// Whether the user may read or write a field. Reading and writing one's own preferences is always allowed.

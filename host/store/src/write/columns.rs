@@ -1,6 +1,6 @@
 //! Reading and writing single rows by column.
 
-use std::{collections::HashMap, fmt};
+use std::{borrow::Borrow, collections::HashMap, fmt};
 
 use foldhash::fast::RandomState;
 use rusqlite::{CachedStatement, Connection, OptionalExtension, params_from_iter, types::Value as Cell};
@@ -10,7 +10,10 @@ use triggerbox_model::{
     value::Id,
 };
 
-use super::Row;
+use super::{
+    Row,
+    made::{Column, Made},
+};
 use crate::{
     db::fault,
     ddl::{push_quoted, push_table, quote, table},
@@ -65,21 +68,23 @@ pub(super) fn whole_row<'m>(conn: &Connection, model: &'m Model, id: Id) -> Resu
 /// same columns.
 #[derive(Default)]
 pub(super) struct Statements<'c> {
-    reads: Named<'c>,
-    inserts: Named<'c>,
+    reads: Named<'c, String>,
+    inserts: Named<'c, Column>,
     /// Of several rows each.
-    bulk: Named<'c>,
-    updates: Named<'c>,
+    bulk: Named<'c, Column>,
+    updates: Named<'c, String>,
+    pairs: Named<'c, String>,
+    bulk_pairs: Named<'c, String>,
 }
 
 /// Values that one statement binds at most, where it can be told.
 const MOST_VALUES: usize = 960;
 
 /// By model or table, the latest.
-type Named<'c> = HashMap<String, Ready<'c>, RandomState>;
+type Named<'c, C> = HashMap<String, Ready<'c, C>, RandomState>;
 
-struct Ready<'c> {
-    columns: Vec<String>,
+struct Ready<'c, C> {
+    columns: Vec<C>,
     statement: CachedStatement<'c>,
 }
 
@@ -104,45 +109,29 @@ impl<'c> Statements<'c> {
         cells(statement, columns.len(), id)
     }
 
-    /// Adds a row. `table`: as SQL takes it.
-    pub(super) fn insert(
-        &mut self,
-        conn: &'c Connection,
-        model: &str,
-        table: impl FnOnce() -> String,
-        id: Id,
-        row: &Row<'_>,
-    ) -> Result<(), Error> {
-        let names = || row.keys();
-        let sql = || insert(&table(), std::iter::once("id").chain(names()), 1);
-        let statement = ready(&mut self.inserts, conn, model, names(), sql)?;
-        let id = Cell::Integer(i64::from(id));
-        statement.execute(params_from_iter(std::iter::once(&id).chain(row.values()))).map_err(fault)?;
-        Ok(())
-    }
-
     /// Adds rows, many at once where they have the same columns. `table`: as SQL takes it.
     pub(super) fn insert_all(
         &mut self,
         conn: &'c Connection,
-        model: &str,
+        model: &Model,
         table: impl Fn() -> String,
-        rows: &[(Id, &Row<'_>)],
+        rows: &[(Id, &Made)],
     ) -> Result<(), Error> {
-        for alike in rows.chunk_by(|(_, one), (_, other)| one.keys().eq(other.keys())) {
+        for alike in rows.chunk_by(|(_, one), (_, other)| one.columns().eq(other.columns())) {
             let Some((_, first)) = alike.first() else { continue };
-            let names = || first.keys();
-            let size = MOST_VALUES / (first.len() + 1);
-            let bulk = alike.chunks_exact(size.max(1));
-            let rest = bulk.remainder();
-            for rows in bulk {
-                let sql = || insert(&table(), std::iter::once("id").chain(names()), rows.len());
-                let statement = ready(&mut self.bulk, conn, model, names(), sql)?;
+            let bulk = alike.chunks_exact((MOST_VALUES / (first.len() + 1)).max(1));
+            let rest = bulk.remainder().chunks(1).map(|one| (one, false));
+            for (rows, is_bulk) in bulk.map(|many| (many, true)).chain(rest) {
+                let named = if is_bulk { &mut self.bulk } else { &mut self.inserts };
+                let sql = || {
+                    let names = first.columns().filter_map(|column| column.name(model));
+                    insert(&table(), std::iter::once("id".to_owned()).chain(names), rows.len())
+                };
+                let statement = ready(named, conn, &model.name, first.columns(), sql)?;
                 let ids: Vec<Cell> = rows.iter().map(|(id, _)| Cell::Integer(i64::from(*id))).collect();
-                let cells = ids.iter().zip(rows).flat_map(|(id, (_, row))| std::iter::once(id).chain(row.values()));
+                let cells = ids.iter().zip(rows).flat_map(|(id, (_, row))| std::iter::once(id).chain(row.cells()));
                 statement.execute(params_from_iter(cells)).map_err(fault)?;
             }
-            rest.iter().try_for_each(|(id, row)| self.insert(conn, model, &table, *id, row))?;
         }
         Ok(())
     }
@@ -174,7 +163,7 @@ impl<'c> Statements<'c> {
         let bulk = added.chunks_exact(MOST_VALUES / 2);
         let rest = bulk.remainder().chunks(1).map(|one| (one, false));
         for (added, is_bulk) in bulk.map(|many| (many, true)).chain(rest) {
-            let named = if is_bulk { &mut self.bulk } else { &mut self.inserts };
+            let named = if is_bulk { &mut self.bulk_pairs } else { &mut self.pairs };
             let sql = || insert(&quote(&pairs.table), names(), added.len());
             let statement = ready(named, conn, &pairs.table, names(), sql)?;
             statement.execute(params_from_iter(added.as_flattened())).map_err(fault)?;
@@ -184,28 +173,29 @@ impl<'c> Statements<'c> {
 }
 
 /// The statement for these columns.
-fn ready<'s, 'c, 'n>(
-    named: &'s mut Named<'c>,
+fn ready<'s, 'c, 'n, C: ToOwned + PartialEq + ?Sized + 'n>(
+    named: &'s mut Named<'c, C::Owned>,
     conn: &'c Connection,
     name: &str,
-    columns: impl Iterator<Item = &'n str> + Clone,
+    columns: impl Iterator<Item = &'n C> + Clone,
     sql: impl FnOnce() -> String,
 ) -> Result<&'s mut CachedStatement<'c>, Error> {
-    let known = named.get(name).is_some_and(|ready| ready.columns.iter().map(String::as_str).eq(columns.clone()));
+    let known = named.get(name).is_some_and(|ready| ready.columns.iter().map(Borrow::borrow).eq(columns.clone()));
     if !known {
         // The one before goes back first: it may be the same.
         named.remove(name);
         let statement = conn.prepare_cached(&sql()).map_err(fault)?;
-        named.insert(name.to_owned(), Ready { columns: columns.map(str::to_owned).collect(), statement });
+        named.insert(name.to_owned(), Ready { columns: columns.map(ToOwned::to_owned).collect(), statement });
     }
     let ready = named.get_mut(name).map(|ready| &mut ready.statement);
     ready.ok_or_else(|| Error::new(ErrorKind::Other, "database", "a statement was not kept"))
 }
 
-fn insert<'n>(table: &str, columns: impl Iterator<Item = &'n str>, rows: usize) -> String {
-    let columns: Vec<String> = columns.map(quote).collect();
+fn insert(table: &str, columns: impl Iterator<Item = impl AsRef<str>>, rows: usize) -> String {
+    let columns: Vec<String> = columns.map(|column| quote(column.as_ref())).collect();
     let row = format!("({})", vec!["?"; columns.len()].join(", "));
-    format!("INSERT INTO {table} ({}) VALUES {}", columns.join(", "), vec![row; rows].join(", "))
+    // Whoever calls undoes everything that was done before a failure: SQLite need not keep what this statement changes.
+    format!("INSERT OR FAIL INTO {table} ({}) VALUES {}", columns.join(", "), vec![row; rows].join(", "))
 }
 
 fn update<'n>(table: &str, columns: impl Iterator<Item = &'n str>) -> String {

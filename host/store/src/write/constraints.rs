@@ -154,10 +154,16 @@ impl Writer<'_> {
     }
 
     /// Rounds monetary values to the currency they are in: the one written with them, else the record's.
-    pub(super) fn round_money(&self, model: &Model, row: &mut Row<'_>, id: Option<Id>) -> Result<(), Error> {
-        let money = model.fields.iter().filter_map(|(name, field)| Some((name, field.currency_field.as_ref()?)));
+    pub(super) fn round_money<'m>(
+        &self,
+        model: &Model,
+        money: impl IntoIterator<Item = (&'m str, &'m str)>,
+        row: &mut Row<'_>,
+        id: Option<Id>,
+    ) -> Result<(), Error> {
         for (name, currency_field) in money {
-            let Some(Cell::Real(amount)) = row.get(name).cloned() else { continue };
+            let Some(Cell::Real(amount)) = row.get(name) else { continue };
+            let amount = *amount;
             let currency = match (row.get(currency_field), id) {
                 (Some(cell), _) => Some(cell.clone()),
                 (None, Some(id)) if model.has_column(currency_field) => self.cell(&model.name, currency_field, id)?,
@@ -165,8 +171,10 @@ impl Writer<'_> {
                 _ => None,
             };
             let Some(currency) = currency.as_ref().and_then(values::as_id) else { continue };
-            if let Some(step) = self.rounding(currency)? {
-                row.insert(name.clone(), Cell::Real(number::round_step(amount, step)));
+            if let Some(step) = self.rounding(currency)?
+                && let Some(cell) = row.get_mut(name)
+            {
+                *cell = Cell::Real(number::round_step(amount, step));
             }
         }
         Ok(())

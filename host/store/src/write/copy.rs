@@ -64,11 +64,10 @@ impl Writer<'_> {
         let mut inner = Writer::new(self.conn, env, self.place);
         inner.options = self.options.clone();
         inner.depth = self.depth;
-        inner.log = std::mem::take(&mut self.log).into_owned();
+        std::mem::swap(&mut inner.log, &mut self.log);
         std::mem::swap(&mut inner.tracking, &mut self.tracking);
         let result = inner.create_many(model, list);
-        let (log, tracking) = (std::mem::take(&mut inner.log).into_owned(), std::mem::take(&mut inner.tracking));
-        (self.log, self.tracking) = (log, tracking);
+        (self.log, self.tracking) = (std::mem::take(&mut inner.log), std::mem::take(&mut inner.tracking));
         self.memo.get_mut().forget();
         result
     }

@@ -7,30 +7,39 @@ use triggerbox_model::{
     value::{Id, Value},
 };
 
-use super::{BASE_LANG, Input, Row, Values, Writer, compute::Stale, is_magic, is_translated, shown_path, values};
+use super::{
+    BASE_LANG, Input, Made, Row, Values, Writer, compute::Stale, declared::Declared, is_magic, is_translated,
+    shown_path, values,
+};
 use crate::{chatter::responsible, ddl};
 
 impl<'a> Writer<'a> {
-    pub(super) fn create_many(&mut self, model: &str, list: Vec<Values>) -> Result<Vec<Id>, Error> {
+    pub(super) fn create_many(
+        &mut self,
+        model: &str,
+        list: impl IntoIterator<Item = Values>,
+    ) -> Result<Vec<Id>, Error> {
         self.atomically(|writer| {
             let described = writer.schema().model(model)?;
             writer.check_operation(described, triggerbox_model::call::Operation::Create, &[])?;
-            let (mut ids, mut given) = (Vec::with_capacity(list.len()), Vec::with_capacity(list.len()));
+            let list = list.into_iter();
+            let (count, _) = list.size_hint();
+            let (mut ids, mut given) = (Vec::with_capacity(count), Vec::with_capacity(count));
             let (mut stale, mut put_off) = (Stale::new(), writer.asks_nothing(described).then(Vec::new));
-            writer.log.reserve(list.len());
+            let declared = Declared::of(described, writer);
+            writer.log.reserve(count);
             for values in list {
                 given.push(responsible(&values));
-                ids.push(writer.create_one(described, values, &mut stale, &mut put_off)?);
+                ids.push(writer.create_one(described, &declared, values, &mut stale, &mut put_off)?);
             }
-            writer.insert_rows(described, &put_off.unwrap_or_default())?;
-            writer.greet_or_put_off(described, &ids, given, stale)?;
+            writer.greet_or_put_off(described, &ids, put_off.unwrap_or_default(), given, stale)?;
             writer.hand_over(described, &ids, &vec![None; ids.len()])?;
             for id in &ids {
                 writer.finish_creation(described, *id)?;
             }
             let all: Vec<&str> = described.fields.keys().map(String::as_str).collect();
             writer.check_companies(described, &ids, &all)?;
-            writer.check_operation(described, triggerbox_model::call::Operation::Create, &ids)?;
+            writer.check_made(described, &ids)?;
             Ok(ids)
         })
     }
@@ -40,6 +49,7 @@ impl<'a> Writer<'a> {
     fn create_one(
         &mut self,
         model: &'a Model,
+        declared: &Declared<'a>,
         mut given: Values,
         stale: &mut Stale<'a>,
         put_off: &mut Option<Vec<Id>>,
@@ -47,11 +57,11 @@ impl<'a> Writer<'a> {
         check_names(model, &given)?;
         given.retain(|name, _| !is_magic(model, name));
         given.reserve(model.fields.len());
-        self.add_defaults(model, &mut given)?;
+        self.add_defaults(model, declared, &mut given)?;
         self.add_known_values(model, &mut given)?;
-        self.add_computed(model, &mut given)?;
-        let shown = self.create_parents(model, &mut given)?;
-        self.touch(model)?;
+        self.add_computed(model, declared, &mut given)?;
+        let shown = self.create_parents(model, declared, &mut given)?;
+        self.memo.get_mut().writes(&model.name);
         let id = self.place.new_id(self.conn, &model.name)?;
 
         // Besides what is given, who did it and when, and what follows.
@@ -72,14 +82,17 @@ impl<'a> Writer<'a> {
             }
             row.insert(name, cell);
         }
-        self.check_not_emptied(model, &row, &given)?;
-        self.round_money(model, &mut row, None)?;
-        self.add_log_columns(model, &mut row, true);
+        if declared.requires_computed {
+            self.check_not_emptied(model, &row, &given)?;
+        }
+        self.round_money(model, declared.money.iter().copied(), &mut row, None)?;
+        row.extend(declared.logged.iter().cloned());
         self.add_new_columns(model, &mut row)?;
         self.tracking.ignore(&model.name, id);
         self.check_unique(model, id, &row)?;
-        let complete = has_required(model, &row);
-        self.log.created(&model.name, id, row);
+        // Then nothing else needs to be asked.
+        let complete = declared.required.iter().all(|(name, kind)| !is_unset(*kind, row.get(name)));
+        self.log.created(&model.name, id, Made::of(model, row));
         match put_off {
             Some(put_off) if complete && relations.is_empty() && shown.is_empty() => put_off.push(id),
             Some(put_off) => {
@@ -129,10 +142,9 @@ impl<'a> Writer<'a> {
 
     /// Creates or writes the records whose fields this model shows as its own (a user's partner), and sets the link.
     /// Returns what was given for other fields that are only shown.
-    fn create_parents(&mut self, model: &Model, given: &mut Values) -> Result<Values, Error> {
+    fn create_parents(&mut self, model: &Model, declared: &Declared<'_>, given: &mut Values) -> Result<Values, Error> {
         let mut shown = Values::default();
-        let is_shown = |(name, field): (&String, &Field)| shown_path(field).is_some() && given.contains_key(name);
-        if model.inherits.is_empty() && !model.fields.iter().any(is_shown) {
+        if model.inherits.is_empty() && !declared.shown.iter().any(|name| given.contains_key(*name)) {
             return Ok(shown);
         }
         let names: Vec<String> = given
@@ -202,11 +214,6 @@ impl<'a> Writer<'a> {
         Ok(())
     }
 
-    /// Adds who did it and when.
-    pub(super) fn add_log_columns(&self, model: &Model, row: &mut Row<'_>, created: bool) {
-        row.extend(self.log_columns(model, created));
-    }
-
     /// Who did it and when.
     pub(crate) fn log_columns(&self, model: &Model, created: bool) -> Vec<(&'static str, Cell)> {
         if !model.log_access {
@@ -225,7 +232,7 @@ impl<'a> Writer<'a> {
 }
 
 /// Who did it and when, of a new record.
-pub(crate) const LOG_COLUMNS: usize = 4;
+const LOG_COLUMNS: usize = 4;
 
 /// Fails for a field that the model does not have.
 pub(super) fn check_names(model: &Model, given: &Values) -> Result<(), Error> {
@@ -247,12 +254,6 @@ pub(super) fn translations(lang: &str, cell: &Cell, known: Option<&Cell>) -> Cel
         texts.insert(lang.to_owned(), serde_json::Value::String(text.clone()));
     }
     if texts.is_empty() { Cell::Null } else { Cell::Text(serde_json::Value::Object(texts).to_string()) }
-}
-
-/// Whether a new row has a value for every field that must have one: then nothing else needs to be asked.
-fn has_required(model: &Model, row: &Row<'_>) -> bool {
-    let mut required = model.fields.iter().filter(|(_, field)| field.required && field.has_column());
-    required.all(|(name, field)| !is_unset(field.kind, row.get(name)))
 }
 
 /// Whether a cell counts as no value for a required field.

@@ -9,7 +9,9 @@ use triggerbox_model::{
 };
 
 use super::{
-    Input, Values, Writer, is_magic, json, shown_path,
+    Input, Values, Writer,
+    declared::Declared,
+    json, shown_path,
     values::{PENDING, as_id},
 };
 use crate::{
@@ -43,28 +45,36 @@ impl Writer<'_> {
     }
 
     /// Fills in the defaults of fields that are not given.
-    pub(super) fn add_defaults(&mut self, model: &Model, given: &mut Values) -> Result<(), Error> {
-        for (name, field) in &model.fields {
-            let may_have_one = field.default.is_some() || name == "active" || !self.options.defaults.is_empty();
-            if !may_have_one || is_magic(model, name) || given.contains_key(name) && !is_open(field, given.get(name)) {
+    pub(super) fn add_defaults(
+        &mut self,
+        model: &Model,
+        declared: &Declared<'_>,
+        given: &mut Values,
+    ) -> Result<(), Error> {
+        for (name, field) in &declared.defaults {
+            if given.get(*name).is_some_and(|input| !is_open(field, input)) {
                 continue;
             }
             if let Some(input) = self.default_of(model, name, field, true)? {
-                given.insert(name.clone(), input);
+                given.insert((*name).to_owned(), input);
             }
         }
         Ok(())
     }
 
     /// Fills in what Odoo computes for new records, where there still is nothing.
-    pub(super) fn add_computed(&mut self, model: &Model, given: &mut Values) -> Result<(), Error> {
-        for (name, field) in &model.fields {
-            let Some(DefaultValue::Computed { computed }) = &field.default else { continue };
-            if given.contains_key(name) {
+    pub(super) fn add_computed(
+        &mut self,
+        model: &Model,
+        declared: &Declared<'_>,
+        given: &mut Values,
+    ) -> Result<(), Error> {
+        for (name, field, computed) in &declared.computed {
+            if given.contains_key(*name) {
                 continue;
             }
             if let Some(input) = self.value_of(model, name, field, computed, true)? {
-                given.insert(name.clone(), input);
+                given.insert((*name).to_owned(), input);
             }
         }
         Ok(())
@@ -176,9 +186,9 @@ impl Writer<'_> {
 }
 
 /// Whether a given value leaves it to the numbering what a record is called.
-fn is_open(field: &Field, given: Option<&Input>) -> bool {
+fn is_open(field: &Field, given: &Input) -> bool {
     let numbered = matches!(&field.default, Some(DefaultValue::Function { function }) if function == "sequence");
-    numbered && matches!(given, Some(Input::Value(Value::Text(text))) if text == UNNUMBERED)
+    numbered && matches!(given, Input::Value(Value::Text(text)) if text == UNNUMBERED)
 }
 
 /// The model behind this one that a field is shown from, and what it is called there.

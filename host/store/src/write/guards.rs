@@ -1,12 +1,55 @@
 //! What Odoo's own models refuse beyond rights and constraints.
 
 use rusqlite::types::Value as Cell;
-use triggerbox_model::{call::Operation, error::Error, schema::Model, value::Id};
+use triggerbox_model::{
+    call::Operation,
+    domain::{eval, filter},
+    error::Error,
+    schema::Model,
+    value::Id,
+};
 
 use super::{Writer, columns};
 use crate::{ddl::quote, rights};
 
 impl Writer<'_> {
+    /// Fails when the user may not make these new records. Mostly their rows say that he may.
+    pub(super) fn check_made(&self, model: &Model, ids: &[Id]) -> Result<(), Error> {
+        // Those are asked before they are left unwritten.
+        let is_asked = self.unwritten.as_ref().is_some_and(|unwritten| unwritten.ids == ids);
+        match is_asked || self.may_have_made(model, ids)? {
+            true => Ok(()),
+            false => self.check_operation(model, Operation::Create, ids),
+        }
+    }
+
+    /// Whether the user may make these new records, as far as their own rows say it: false says nothing.
+    pub(crate) fn may_have_made(&self, model: &Model, ids: &[Id]) -> Result<bool, Error> {
+        if self.env.superuser || self.trusted {
+            return Ok(true);
+        }
+        rights::check_model(self.env, &model.name, Operation::Create)?;
+        let Some(allowed) = rights::allowed(self.conn, self.env, &model.name, Operation::Create)? else {
+            return Ok(false);
+        };
+        for id in ids {
+            let cell = |column: &str| {
+                Ok(match self.cell(&model.name, column, *id)? {
+                    None | Some(Cell::Null) => filter::Cell::Null,
+                    Some(Cell::Integer(number)) => filter::Cell::Integer(number),
+                    Some(Cell::Real(number)) => filter::Cell::Real(number),
+                    Some(Cell::Text(text)) => filter::Cell::Text(text),
+                    // Binaries are only ever asked whether they are set.
+                    Some(Cell::Blob(_)) => filter::Cell::text("binary"),
+                })
+            };
+            if eval::matches_alone(&allowed, &cell)? != Some(true) {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
     /// Whoever changes the contact of someone who works here must have the right to change that user.
     pub(super) fn check_users_behind(&self, model: &Model, ids: &[Id]) -> Result<(), Error> {
         if model.name != "res.partner" || self.env.superuser || self.trusted {

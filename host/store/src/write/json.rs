@@ -77,7 +77,8 @@ pub fn input(schema: &Schema, model: &Model, name: &str, field: &Field, json: &J
             None => return Err(refuse("not an id")),
         },
         FieldKind::Reference => {
-            Value::Reference(json.as_str().and_then(parse_reference).ok_or_else(|| refuse("not `model,id`"))?)
+            let record = json.as_str().and_then(parse_reference).ok_or_else(|| refuse("not `model,id`"))?;
+            Value::Reference(Box::new(record))
         }
         FieldKind::Binary => Value::Binary(json.as_str().and_then(bytes).ok_or_else(|| refuse("not base64"))?),
         FieldKind::Json => Value::Json(json.to_string()),

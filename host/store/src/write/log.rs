@@ -6,27 +6,26 @@ use rusqlite::{Connection, types::Value as Cell};
 use triggerbox_model::{
     changes::{Change, ChangeKind, FieldChange},
     error::Error,
-    schema::{ByName, Model, Schema},
+    schema::{Model, Schema},
     value::{Id, RecordRef, Value},
 };
 
-use super::{Row, columns, values};
+use super::{Made, Row, columns, values};
 use crate::shared::{FieldTexts, OfModel};
 
 /// What changed since the last [`ChangeLog::take`].
 #[derive(Debug, Clone, Default)]
-pub(crate) struct ChangeLog<'s> {
-    entries: IndexMap<(String, Id), Entry<'s>, RandomState>,
+pub(crate) struct ChangeLog {
+    entries: IndexMap<(String, Id), Entry, RandomState>,
 }
 
 #[derive(Debug, Clone)]
-struct Entry<'s> {
+struct Entry {
     kind: ChangeKind,
-    /// Values before, of the fields that were written; of a deleted record all of them. Most entries are of new records,
-    /// which have none.
-    old: Option<Box<ByName<Old>>>,
+    /// Values before, of the fields that were written; of a deleted record all of them. Mostly there are few.
+    old: Vec<(String, Old)>,
     /// The row of a new record, as long as it is known without asking.
-    row: Option<Row<'s>>,
+    row: Option<Made>,
 }
 
 /// A record, to look its entry up.
@@ -39,13 +38,20 @@ impl Equivalent<(String, Id)> for Key<'_> {
     }
 }
 
-impl Entry<'_> {
+impl Entry {
     fn new(kind: ChangeKind) -> Self {
-        Self { kind, old: None, row: None }
+        Self { kind, old: Vec::new(), row: None }
     }
 
-    fn old(&mut self) -> &mut ByName<Old> {
-        self.old.get_or_insert_default()
+    fn old(&mut self, field: &str) -> Option<&mut Old> {
+        self.old.iter_mut().find(|(known, _)| known == field).map(|(_, old)| old)
+    }
+
+    fn keep(&mut self, field: &str, old: Old) {
+        if self.old.is_empty() {
+            self.old.reserve_exact(1);
+        }
+        self.old.push((field.to_owned(), old));
     }
 }
 
@@ -56,45 +62,41 @@ enum Old {
     Ids(Vec<Id>, Option<Vec<Id>>),
 }
 
-impl<'s> ChangeLog<'s> {
-    /// The same, with names of its own: for a writer in another environment.
-    pub(super) fn into_owned<'o>(self) -> ChangeLog<'o> {
-        let owned = |Entry { kind, old, row }: Entry<'s>| Entry { kind, old, row: row.map(Row::into_owned) };
-        ChangeLog { entries: self.entries.into_iter().map(|(key, entry)| (key, owned(entry))).collect() }
-    }
-
+impl ChangeLog {
     /// So many records are about to be made.
     pub(crate) fn reserve(&mut self, records: usize) {
         self.entries.reserve(records);
     }
 
     /// A record is being made.
-    pub(crate) fn created(&mut self, model: &str, id: Id, row: Row<'s>) {
+    pub(crate) fn created(&mut self, model: &str, id: Id, row: Made) {
         let entry = Entry { row: Some(row), ..Entry::new(ChangeKind::Created) };
         self.entries.insert((model.to_owned(), id), entry);
     }
 
     /// The row of a record that was made since the last end, as it is now.
-    pub(super) fn made(&self, model: &str, id: Id) -> Option<&Row<'s>> {
+    pub(super) fn made(&self, model: &str, id: Id) -> Option<&Made> {
         self.entries.get(&Key(model, id))?.row.as_ref()
     }
 
     /// A column is about to change. What it becomes is told by [`Self::became`].
     pub(crate) fn cell(&mut self, model: &str, id: Id, field: &str, old: &Cell) {
-        match self.entry(model, id).old().entry(field.to_owned()).or_insert_with(|| Old::Cell(old.clone(), None)) {
-            Old::Cell(_, now) => *now = None,
-            Old::Ids(..) => {}
+        let entry = self.entry(model, id);
+        match entry.old(field) {
+            None => entry.keep(field, Old::Cell(old.clone(), None)),
+            Some(Old::Cell(_, now)) => *now = None,
+            Some(Old::Ids(..)) => {}
         }
     }
 
     /// Columns of a record have been written.
-    pub(super) fn became(&mut self, model: &str, id: Id, columns: &Row<'s>) {
-        let Some(entry) = self.entries.get_mut(&Key(model, id)) else { return };
+    pub(super) fn became(&mut self, model: &Model, id: Id, columns: &Row<'_>) {
+        let Some(entry) = self.entries.get_mut(&Key(&model.name, id)) else { return };
         for (name, cell) in columns.iter() {
             if let Some(row) = &mut entry.row {
-                row.insert(name.clone(), cell.clone());
+                row.set(model, name, cell.clone());
             }
-            if let Some(Old::Cell(_, now)) = entry.old.as_mut().and_then(|old| old.get_mut(&**name)) {
+            if let Some(Old::Cell(_, now)) = entry.old(name) {
                 *now = Some(cell.clone());
             }
         }
@@ -102,15 +104,17 @@ impl<'s> ChangeLog<'s> {
 
     /// A many2many field is about to change. `new`: what it becomes, in order; none: that is to be asked.
     pub(crate) fn ids(&mut self, model: &str, id: Id, field: &str, old: &[Id], new: Option<Vec<Id>>) {
-        match self.entry(model, id).old().entry(field.to_owned()).or_insert_with(|| Old::Ids(old.to_vec(), None)) {
-            Old::Ids(_, now) => *now = new,
-            Old::Cell(..) => {}
+        let entry = self.entry(model, id);
+        match entry.old(field) {
+            None => entry.keep(field, Old::Ids(old.to_vec(), new)),
+            Some(Old::Ids(_, now)) => *now = new,
+            Some(Old::Cell(..)) => {}
         }
     }
 
     /// Pairs of many2many fields were taken out: which those are now is to be asked.
     pub(super) fn pairs_deleted(&mut self) {
-        for old in self.entries.values_mut().filter_map(|entry| entry.old.as_mut()).flat_map(|old| old.values_mut()) {
+        for (_, old) in self.entries.values_mut().flat_map(|entry| &mut entry.old) {
             if let Old::Ids(_, now) = old {
                 *now = None;
             }
@@ -128,11 +132,13 @@ impl<'s> ChangeLog<'s> {
         let entry = self.entry(model, id);
         entry.kind = ChangeKind::Deleted;
         for (field, cell) in row.iter() {
-            entry.old().entry((**field).to_owned()).or_insert_with(|| Old::Cell(cell.clone(), None));
+            if entry.old(field).is_none() {
+                entry.keep(field, Old::Cell(cell.clone(), None));
+            }
         }
     }
 
-    fn entry(&mut self, model: &str, id: Id) -> &mut Entry<'s> {
+    fn entry(&mut self, model: &str, id: Id) -> &mut Entry {
         self.entries.entry((model.to_owned(), id)).or_insert_with(|| Entry::new(ChangeKind::Updated))
     }
 
@@ -158,45 +164,40 @@ fn changed_fields(
     model: &Model,
     names: &mut OfModel,
     id: Id,
-    entry: Entry<'_>,
+    entry: Entry,
 ) -> Result<Vec<FieldChange>, Error> {
     let Entry { kind, old, row } = entry;
-    let old = old.map_or_else(ByName::default, |old| *old);
-    let current = match (kind, row) {
-        (ChangeKind::Deleted, _) => None,
-        (_, Some(row)) => Some(row),
-        (ChangeKind::Created, None) => columns::whole_row(conn, model, id)?,
-        (ChangeKind::Updated, None) => {
+    let mut fields = Vec::new();
+    let mut now = Row::new();
+    let is_there = match kind {
+        ChangeKind::Deleted => false,
+        ChangeKind::Created => {
+            let made = match row {
+                Some(row) => Some(row),
+                None => columns::whole_row(conn, model, id)?.map(|row| Made::of(model, row)),
+            };
+            let is_there = made.is_some();
+            fields = made.map(|made| first_values(model, names, made)).unwrap_or_default();
+            is_there
+        }
+        ChangeKind::Updated => {
             let unknown = old.iter().filter(|(_, old)| matches!(old, Old::Cell(_, None)));
             let names: Vec<&str> =
                 unknown.map(|(name, _)| name.as_str()).filter(|name| model.has_column(name)).collect();
-            if names.is_empty() { Some(Row::new()) } else { columns::row(conn, &model.name, &names, id)? }
+            let found = if names.is_empty() { Some(Row::new()) } else { columns::row(conn, &model.name, &names, id)? };
+            let is_there = found.is_some();
+            now = found.unwrap_or_default();
+            is_there
         }
     };
-    let is_there = current.is_some();
-    let mut current = current.unwrap_or_default();
-    let find = |name: &str| {
-        let (place, name, field) = model.fields.get_full(name)?;
-        (!super::is_magic(model, name)).then_some((place, field))
-    };
-    let set = current.values().filter(|cell| **cell != Cell::Null).count();
-    let mut fields = Vec::with_capacity(set.max(old.len()));
-    if kind == ChangeKind::Created {
-        for (at, (name, cell)) in std::mem::take(&mut current).into_iter().enumerate() {
-            let Some(place) = names.place(model, at, &name) else { continue };
-            let Some((_, field)) = model.fields.get_index(place).filter(|(name, _)| !super::is_magic(model, name))
-            else {
-                continue;
-            };
-            if !values::same(field.kind, &cell, &Cell::Null) {
-                let new = values::from_cell(field.kind, cell);
-                let field = names.get(place, || name);
-                fields.push((place, FieldChange { field, old: Value::Unset, new }));
-            }
-        }
+    if old.is_empty() {
+        return Ok(fields);
     }
+    fields.reserve_exact(old.len());
     for (name, old) in old {
-        let Some((place, field)) = find(&name) else { continue };
+        let Some((place, _, field)) = model.fields.get_full(&name).filter(|_| !super::is_magic(model, &name)) else {
+            continue;
+        };
         let change = match (old, kind) {
             // Links are told before they change, those of a new record too.
             (Old::Ids(before, now), _) => {
@@ -210,13 +211,29 @@ fn changed_fields(
             (Old::Cell(..), ChangeKind::Created) => None,
             (Old::Cell(cell, _), ChangeKind::Deleted) => (!values::same(field.kind, &cell, &Cell::Null))
                 .then(|| (values::from_cell(field.kind, cell), Value::Unset)),
-            (Old::Cell(before, now), ChangeKind::Updated) => now
-                .or_else(|| current.remove(&name))
-                .filter(|new| !values::same(field.kind, &before, new))
-                .map(|new| (values::from_cell(field.kind, before), values::from_cell(field.kind, new))),
+            (Old::Cell(before, after), ChangeKind::Updated) => after
+                .or_else(|| now.remove(&name))
+                .filter(|after| !values::same(field.kind, &before, after))
+                .map(|after| (values::from_cell(field.kind, before), values::from_cell(field.kind, after))),
         };
-        fields.extend(change.map(|(old, new)| (place, FieldChange { field: names.get(place, || name), old, new })));
+        fields.extend(change.map(|(old, new)| FieldChange { field: names.get(place, || name), old, new }));
     }
-    fields.sort_unstable_by_key(|(place, _)| *place);
-    Ok(fields.into_iter().map(|(_, field)| field).collect())
+    fields.sort_by_cached_key(|change| model.fields.get_index_of(change.field.as_str()));
+    Ok(fields)
+}
+
+/// What a new record has in its fields, in the model's order.
+fn first_values(model: &Model, names: &mut OfModel, made: Made) -> Vec<FieldChange> {
+    let is_told = |place: usize, cell: &Cell| {
+        let field = model.fields.get_index(place).filter(|(name, _)| !super::is_magic(model, name));
+        field.is_some_and(|(_, field)| !values::same(field.kind, cell, &Cell::Null))
+    };
+    let told = made.into_fields(is_told);
+    let mut fields = Vec::with_capacity(told.len());
+    for (place, cell) in told {
+        let Some((name, field)) = model.fields.get_index(place) else { continue };
+        let new = values::from_cell(field.kind, cell);
+        fields.push(FieldChange { field: names.get(place, || name.as_str()), old: Value::Unset, new });
+    }
+    fields
 }

@@ -10,6 +10,7 @@ mod constraints;
 mod copied;
 mod copy;
 mod create;
+mod declared;
 mod defaults;
 mod delete;
 mod guards;
@@ -17,6 +18,7 @@ pub mod html;
 pub mod json;
 mod known;
 mod log;
+mod made;
 pub(crate) mod memo;
 mod number;
 mod place;
@@ -43,7 +45,8 @@ use triggerbox_model::{
 };
 
 pub(crate) use self::compute::{Name, Stale};
-pub(crate) use self::create::LOG_COLUMNS;
+pub(crate) use self::log::ChangeLog;
+pub(crate) use self::made::Made;
 pub(crate) use self::place::{next_provisional, number_from};
 pub(crate) use self::row::Row;
 pub use self::{
@@ -157,7 +160,7 @@ pub struct Writer<'a> {
     pub(crate) place: &'a mut Place,
     /// See [`Options`].
     pub options: Options,
-    pub(crate) log: log::ChangeLog<'a>,
+    pub(crate) log: ChangeLog,
     pub(crate) tracking: Tracking,
     /// How deep operations are nested: records created by commands, copies of lines, known models' followers.
     pub(crate) depth: u8,
@@ -177,11 +180,20 @@ pub struct Writer<'a> {
     /// The chatter of new records may begin later: nobody looks at it yet.
     pub(crate) puts_off_greeting: bool,
     pub(crate) greeting: Option<Greeting>,
+    pub(crate) unwritten: Option<Unwritten>,
     /// The records that left the one that they cannot be without, and were deleted by that.
     pub(crate) left: Vec<RecordRef>,
     /// The time as stored, and as the contract has it.
     now: OnceCell<String>,
     now_told: OnceCell<String>,
+}
+
+/// New records of a view that nobody has looked at since: the log alone has their rows.
+#[derive(Debug)]
+pub(crate) struct Unwritten {
+    pub(crate) model: String,
+    pub(crate) ids: Vec<Id>,
+    pub(crate) log: ChangeLog,
 }
 
 /// Nesting beyond this is refused: commands in commands, cascades of computations.
@@ -195,7 +207,7 @@ impl<'a> Writer<'a> {
             env,
             place,
             options: Options::default(),
-            log: log::ChangeLog::default(),
+            log: ChangeLog::default(),
             tracking: Tracking::default(),
             depth: 0,
             trusted: false,
@@ -207,6 +219,7 @@ impl<'a> Writer<'a> {
             undone_with_all: false,
             puts_off_greeting: false,
             greeting: None,
+            unwritten: None,
             left: Vec::new(),
             now: OnceCell::new(),
             now_told: OnceCell::new(),
@@ -217,7 +230,7 @@ impl<'a> Writer<'a> {
     ///
     /// # Errors
     /// Everything that is wrong with the values, or refused; then nothing is created.
-    pub fn create(&mut self, model: &str, list: Vec<Values>) -> Result<Vec<Id>, Error> {
+    pub fn create(&mut self, model: &str, list: impl IntoIterator<Item = Values>) -> Result<Vec<Id>, Error> {
         self.atomically(|writer| writer.create_many(model, list))
     }
 
@@ -266,7 +279,19 @@ impl<'a> Writer<'a> {
     /// Ends one effect of a change set, and returns what really changed. What fields were before goes on being kept: a
     /// record that several effects change gets one tracking message, when all are done.
     pub(crate) fn finish_effect(&mut self) -> Result<Vec<Change>, Error> {
+        if let Some(unwritten) = &mut self.unwritten {
+            unwritten.log = std::mem::take(&mut self.log);
+        }
         self.log.take(self.conn, &self.env.schema)
+    }
+
+    /// Adds rows that were left unwritten.
+    pub(crate) fn write_down(&mut self, unwritten: Unwritten) -> Result<(), Error> {
+        let model = self.schema().model(&unwritten.model)?;
+        self.atomically(|writer| {
+            writer.log = unwritten.log;
+            writer.insert_rows(model, &unwritten.ids)
+        })
     }
 
     /// Ends a call: posts the tracking messages, and returns what really changed since the last end.
@@ -368,10 +393,10 @@ impl<'a> Writer<'a> {
             "id" => Some(Cell::Integer(i64::from(id))),
             // Kept beside the row.
             ddl::PARENT_PATH => None,
-            _ if self.schema().models.get(model)?.has_column(column) => {
-                Some(row.get(column).cloned().unwrap_or(Cell::Null))
+            _ => {
+                let (place, _, field) = self.schema().models.get(model)?.fields.get_full(column)?;
+                field.has_column().then(|| row.get(place).cloned().unwrap_or(Cell::Null))
             }
-            _ => None,
         }
     }
 
@@ -415,23 +440,25 @@ impl<'a> Writer<'a> {
     }
 
     /// Changes columns of a row, and nothing else. Its model's table can be written.
-    fn set_columns(&mut self, model: &Model, id: Id, row: &Row<'a>) -> Result<(), Error> {
+    fn set_columns(&mut self, model: &Model, id: Id, row: &Row<'_>) -> Result<(), Error> {
         if row.is_empty() {
             return Ok(());
         }
         self.place.take_over(self.conn, model, id)?;
         let table = || self.place.rows_of(model);
         self.statements.get_mut().update(self.conn, &model.name, table, id, row)?;
-        self.log.became(&model.name, id, row);
+        self.log.became(model, id, row);
         Ok(())
     }
 
-    /// Adds the rows of new records as the change log has them. Their model's table can be written.
+    /// Adds the rows of new records as the change log has them.
     pub(crate) fn insert_rows(&mut self, model: &Model, ids: &[Id]) -> Result<(), Error> {
+        ids.iter().try_for_each(|_| self.touch(model))?;
         let made = ids.iter().filter_map(|id| Some((*id, self.log.made(&model.name, *id)?)));
-        let rows: Vec<(Id, &Row<'a>)> = made.collect();
+        let mut rows: Vec<(Id, &Made)> = Vec::with_capacity(ids.len());
+        rows.extend(made);
         let table = || self.place.rows_of(model);
-        self.statements.get_mut().insert_all(self.conn, &model.name, table, &rows)
+        self.statements.get_mut().insert_all(self.conn, model, table, &rows)
     }
 
     /// Adds pairs to a table of pairs. The table can be written.

@@ -71,10 +71,11 @@ impl Committing {
 
     /// Provisional ids and what they became, by model.
     pub(crate) fn into_ids(self) -> BTreeMap<(String, Id), Id> {
-        let of_model = |(model, ids): (String, BTreeMap<Id, Id>)| {
-            ids.into_iter().map(move |(provisional, id)| ((model.clone(), provisional), id))
-        };
-        self.ids.into_iter().flat_map(of_model).collect()
+        let mut all = Vec::with_capacity(self.ids.values().map(BTreeMap::len).sum());
+        for (model, ids) in self.ids {
+            all.extend(ids.into_iter().map(|(provisional, id)| ((model.clone(), provisional), id)));
+        }
+        all.into_iter().collect()
     }
 }
 

@@ -8,7 +8,9 @@ use triggerbox_model::{
     value::Id,
 };
 
-use super::{Command, Input, Row, Values, Writer, create, is_magic, is_translated, missing, shown_path, values};
+use super::{
+    Command, Input, Row, Values, Writer, create, declared, is_magic, is_translated, missing, shown_path, values,
+};
 use crate::{ddl, rights};
 
 impl<'a> Writer<'a> {
@@ -87,7 +89,7 @@ impl<'a> Writer<'a> {
             }
         }
         self.check_not_emptied(model, &row, given)?;
-        self.round_money(model, &mut row, Some(id))?;
+        self.round_money(model, declared::money(model), &mut row, Some(id))?;
         self.add_known_columns(model, id, &mut row)?;
         let changed = self.update_row(model, id, row, given)?;
         for (name, commands) in relations {
@@ -166,10 +168,12 @@ impl<'a> Writer<'a> {
             self.track_cell(model, id, &name, field, before);
             sets.insert(name, new);
         }
+        // What is refused names the first of them.
+        changed.sort_unstable();
         if sets.is_empty() {
             return Ok(changed);
         }
-        self.add_log_columns(model, &mut sets, false);
+        sets.extend(self.log_columns(model, false));
         self.touch(model)?;
         let names: Vec<&str> = changed.iter().map(String::as_str).collect();
         let before = self.dependents(&model.name, id, &names)?;

@@ -14,6 +14,12 @@ use super::{html, number};
 /// no script can mean it by accident.
 pub(crate) const PENDING: &str = "\u{F8FE}pending\u{F8FF}";
 
+/// Whether such a value is in a text.
+pub(crate) fn has_pending(text: &str) -> bool {
+    // Nearly all are told by one character, which is found sooner.
+    text.contains('\u{F8FE}') && text.contains(PENDING)
+}
+
 /// What a column holds for a value, after the checks and conversions that need nothing but the field itself.
 ///
 /// # Errors
@@ -85,7 +91,9 @@ pub(crate) fn from_cell(kind: FieldKind, cell: Cell) -> Value {
         (FieldKind::Many2one, Cell::Integer(id)) => {
             Id::try_from(id).map_or(Value::Unset, |id| Value::Many2one(Link { id, name: None }))
         }
-        (FieldKind::Reference, Cell::Text(text)) => parse_reference(&text).map_or(Value::Unset, Value::Reference),
+        (FieldKind::Reference, Cell::Text(text)) => {
+            parse_reference(&text).map_or(Value::Unset, |record| Value::Reference(Box::new(record)))
+        }
         (FieldKind::Json, Cell::Text(text)) => Value::Json(text),
         (FieldKind::Binary, Cell::Blob(bytes)) => Value::Binary(bytes),
         (_, Cell::Text(text)) => Value::Text(text),
@@ -96,6 +104,7 @@ pub(crate) fn from_cell(kind: FieldKind, cell: Cell) -> Value {
 /// `2026-06-17 13:05:00.123` as the contract writes it, `2026-06-17T13:05:00Z`: to the second.
 fn contract_datetime(mut stored: String) -> String {
     stored.truncate(stored.find('.').unwrap_or(stored.len()));
+    stored.reserve_exact(1);
     if let Some(space) = stored.find(' ') {
         stored.replace_range(space..=space, "T");
     }
@@ -147,9 +156,15 @@ fn datetime(model: &Model, field: &str, text: &str) -> Result<String, Error> {
         || bad(model, field, "bad-date", format!("`{text}` is no time in UTC; write it as 2026-11-21T10:15:00Z"));
     let bare = text.strip_suffix('Z').ok_or_else(refuse)?;
     let parsed: jiff::civil::DateTime = bare.parse().map_err(|_| refuse())?;
-    // The parser also takes other forms; only one is ours.
-    let exact = bare.len() == 19 && parsed.to_string() == bare && parsed.year() > 0;
+    // The parser also takes other forms, and a leap second for the one before; only one is ours.
+    let exact = has_form(bare, "0000-00-00T00:00:00") && !bare.ends_with(":60") && parsed.year() > 0;
     if exact { Ok(bare.replacen('T', " ", 1)) } else { Err(refuse()) }
+}
+
+/// Whether a text has a digit where the form has `0`, and otherwise what the form has.
+fn has_form(text: &str, form: &str) -> bool {
+    let fits = |(byte, wanted): (u8, u8)| if wanted == b'0' { byte.is_ascii_digit() } else { byte == wanted };
+    text.len() == form.len() && text.bytes().zip(form.bytes()).all(fits)
 }
 
 fn selection(model: &Model, name: &str, field: &Field, key: &str) -> Result<Cell, Error> {

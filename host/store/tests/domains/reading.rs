@@ -3,7 +3,7 @@
 use triggerbox_model::{
     call::Page,
     domain::{Domain, Operator},
-    value::{Id, Link, RecordRef, Value},
+    value::{Id, Link, Value},
 };
 use triggerbox_store::query;
 
@@ -70,7 +70,7 @@ fn values_are_read_as_their_type() {
         ("state", Value::text("a"), Value::Unset),
         ("picture", Value::Binary(b"bytes".to_vec()), Value::Unset),
         ("data", Value::Json("{\"a\":1}".to_owned()), Value::Unset),
-        ("ref", Value::Reference(RecordRef::new("place", 2)), Value::Unset),
+        ("ref", Value::reference("place", 2), Value::Unset),
         ("place_id", link(2, "South"), Value::Unset),
         ("id", Value::Integer(1), Value::Integer(2)),
         ("display_name", Value::text("full"), Value::Unset),

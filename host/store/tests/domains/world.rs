@@ -7,7 +7,8 @@ use rusqlite::{Connection, params_from_iter, types::Value as Sql};
 use serde_json::json;
 use triggerbox_model::{
     domain::{
-        Domain, eval,
+        Domain,
+        eval::{self, Records},
         filter::Cell,
         memory::{Columns, Memory},
     },
@@ -125,7 +126,18 @@ impl World {
 
     pub(crate) fn in_memory(&self, env: &Env, model: &str, domain: &Domain) -> Result<Vec<Id>, Error> {
         let filter = query::filter(&self.conn, env, model, domain, false)?;
-        eval::filter(&self.memory, model, &filter)
+        let found = eval::filter(&self.memory, model, &filter)?;
+        // What a record's own columns say of it is what is so.
+        for id in self.memory.all(model)? {
+            let cell = |column: &str| match column {
+                "id" => Ok(Cell::Integer(i64::from(id))),
+                column => self.memory.cell(model, id, column),
+            };
+            if let Ok(Some(matches)) = eval::matches_alone(&filter, &cell) {
+                assert_eq!(matches, found.contains(&id), "{model} {id} alone: {filter:?}");
+            }
+        }
+        Ok(found)
     }
 
     /// What a literal domain finds, both ways.

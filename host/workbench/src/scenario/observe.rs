@@ -166,7 +166,7 @@ fn changed(
         Some(model.fields.get(field)?.kind)
     };
     let value = |field: &FieldDiff| match kind_of(&field.field) {
-        Some(FieldKind::Html) => Toml::String(field.new_text.clone()),
+        Some(FieldKind::Html) => Toml::String(String::from(&field.new_text)),
         _ => data(&field.new, &field.new_text),
     };
     let fields = record.fields.iter().map(|field| (String::from(&field.field), value(field)));
