@@ -226,7 +226,7 @@ impl Words<'_> {
             return;
         };
         let new = self.real(new);
-        let new_text = self.words(&field, &new).into();
+        let new_text = self.words(&field, &new);
         let key = RecordRef::new(model, id);
         let old = if is_provisional(id) { Some(Value::Unset) } else { self.session.committed(&key, name) };
         let old_text = old.as_ref().map_or_else(|| "(not read)".to_owned(), |old| self.words(&field, old));
@@ -235,14 +235,16 @@ impl Words<'_> {
         let record = self.record(model, id);
         record.kind.get_or_insert(ChangeKind::Updated);
         match record.fields.iter_mut().find(|changed| changed.field == name) {
-            Some(changed) => (changed.new, changed.old_text, changed.new_text) = (new, old_text, new_text),
+            Some(changed) => {
+                (changed.new, changed.old_text, changed.new_text) = (new, old_text.into(), new_text.into());
+            }
             None => record.fields.push(FieldDiff {
                 field: name.into(),
                 label: if field.string.is_empty() { name.into() } else { field.string.into() },
                 old: old.unwrap_or(Value::Pending),
                 new,
                 old_text: old_text.into(),
-                new_text,
+                new_text: new_text.into(),
             }),
         }
         // What was written back to what it was is no change.
