@@ -7,7 +7,7 @@ use triggerbox_automation::rule::{Rule, Trigger, check::Finding};
 use triggerbox_model::{
     changes::{Change, ChangeKind},
     schema::{FieldKind, Schema},
-    value::{RecordRef, Value},
+    value::Value,
 };
 
 use super::{Fired, fires, text};
