@@ -181,6 +181,8 @@ impl<'e> Gate<'e> {
             Call::Relate { target, field, commands } => {
                 self.commands(&target.model, field, commands).await?;
             }
+            // What a method does to them is not what was written before it.
+            Call::CallMethod { model, ids, .. } => self.forget(model, ids),
             // What methods and messages write is known once they are staged.
             _ => {}
         }
@@ -198,6 +200,13 @@ impl<'e> Gate<'e> {
         }
     }
 
+    /// Lets go of what was written on records: they may be otherwise by now.
+    fn forget(&mut self, model: &str, ids: &[Id]) {
+        for id in ids {
+            self.written.remove(&(model.to_owned(), *id));
+        }
+    }
+
     /// Has the rules look at what is done to related records; whether they add something.
     async fn commands(&mut self, model: &str, field: &str, commands: &mut [Command]) -> Result<bool, EngineError> {
         let schema = Arc::clone(self.engine.database().schema());
@@ -212,6 +221,7 @@ impl<'e> Gate<'e> {
                 Command::Link(_) | Command::Unlink(_) | Command::Clear | Command::Replace(_) => continue,
             };
             added |= !self.ask(Asked { kind, model: related, ids: &ids, values }).await?.is_empty();
+            self.forget(related, &ids);
         }
         Ok(added)
     }
@@ -268,6 +278,7 @@ impl<'e> Gate<'e> {
                     );
                     return Err(Error::rejected("write-it-by-itself", text).into());
                 }
+                Effect::CallMethod { model, ids, .. } => self.forget(model, ids),
                 _ => {}
             }
         }
