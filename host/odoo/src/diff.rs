@@ -327,7 +327,8 @@ fn told_apart(old: &Value, new: &Value, words: &str) -> Option<(String, String)>
     match (old, new) {
         (Value::Text(old), Value::Text(new)) if old != new => Some((old.clone(), new.clone())),
         (Value::Many2one(old), Value::Many2one(new)) if old.id != new.id => {
-            Some((format!("{words} ({})", old.id), format!("{words} ({})", new.id)))
+            let number = |id: Id| if is_provisional(id) { "new".to_owned() } else { id.to_string() };
+            Some((format!("{words} ({})", number(old.id)), format!("{words} ({})", number(new.id))))
         }
         _ => None,
     }
