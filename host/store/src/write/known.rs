@@ -669,7 +669,12 @@ impl<'a> Writer<'a> {
             (Some(company), ..) | (None, Some(company), _) => Some(company),
             (None, None, Some(companies)) => match self.env.company()?.filter(|company| companies.contains(company)) {
                 Some(company) => Some(company),
-                None => user.map(|user| self.company_of("res.users", user)).transpose()?.flatten(),
+                // Whoever gives it away does not put it where they may not go themselves.
+                None => {
+                    let theirs = user.map(|user| self.company_of("res.users", user)).transpose()?.flatten();
+                    let allowed = self.env.allowed_companies()?;
+                    theirs.filter(|company| allowed.contains(company))
+                }
             },
             (None, None, None) => of_partner,
         };
