@@ -105,7 +105,7 @@ fn matching(quick: bool) {
         let mut fired = 0;
         let started = Instant::now();
         for _ in 0..times {
-            fired = matcher::fires(&conn, &env, &index, std::slice::from_ref(&change)).unwrap().len();
+            fired = matcher::fires(&conn, &env, &index, std::slice::from_ref(&change), &[]).unwrap().len();
         }
         let each = started.elapsed() / times;
         println!("  {rules:>6} rules: {each:>10.2?}   ({fired} fire; loading all of them took {loaded:.1?})");

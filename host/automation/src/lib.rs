@@ -70,6 +70,7 @@ pub mod outside;
 pub mod pace;
 mod packed;
 pub mod parking;
+mod past;
 pub mod people;
 pub mod plan;
 pub mod play;

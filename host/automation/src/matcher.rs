@@ -21,8 +21,9 @@ use triggerbox_store::{
 use crate::{
     index::{Armed, Condition, Index},
     message::{self, Heard},
+    past::Past,
     rule::Trigger,
-    sides::{Gone, Remembered, Sides},
+    sides::{Remembered, Sides},
 };
 
 /// A rule fires on a record.
@@ -44,18 +45,29 @@ pub struct Fire {
     pub broken: Option<Error>,
 }
 
-/// All fires of the changes of one transaction, by rule in the order of rules, and by change.
+/// All fires of the changes of one transaction, by rule in the order of rules, and by change. `steps`: what each step of it
+/// changed, in order; empty: all of it was one step.
 ///
 /// # Errors
 /// What the database says.
-pub fn fires(conn: &Connection, env: &Env, index: &Index, changes: &[Change]) -> Result<Vec<Fire>, Error> {
+pub fn fires(
+    conn: &Connection,
+    env: &Env,
+    index: &Index,
+    changes: &[Change],
+    steps: &[Vec<Change>],
+) -> Result<Vec<Fire>, Error> {
     let mut fires = Vec::new();
     let stored = Stored(conn);
-    let gone = OnceCell::new();
+    let past = OnceCell::new();
     for (at, change) in changes.iter().enumerate() {
         let active = active_name(&env.schema, &change.record.model);
+        let then;
         let base: &dyn Records = match change.kind {
-            ChangeKind::Deleted => gone.get_or_init(|| Gone::new(&stored, changes)),
+            ChangeKind::Deleted => {
+                then = past.get_or_init(|| Past::new(&stored, changes, steps)).before_deletion(&change.record);
+                &then
+            }
             ChangeKind::Created | ChangeKind::Updated => &stored,
         };
         let remembered = Remembered::new(base, &change.record);

@@ -1,16 +1,13 @@
 //! A changed record before and after the change, for judging domains in memory.
 
-use std::{
-    cell::{OnceCell, RefCell},
-    collections::HashMap,
-};
+use std::cell::{OnceCell, RefCell};
 
 use rusqlite::Connection;
 use triggerbox_model::{
     changes::{Change, ChangeKind, FieldChange},
     domain::{
         eval::Records,
-        filter::{Cell, Link, LinkStorage},
+        filter::{Cell, Link},
         memory::Changed,
     },
     error::Error,
@@ -119,87 +116,5 @@ impl Records for Remembered<'_> {
 
     fn linked(&self, model: &str, id: Id, link: &Link) -> Result<Vec<Id>, Error> {
         self.stored.linked(model, id, link)
-    }
-}
-
-/// Stored records, and those that a transaction deleted as they were last, with the links to them: what a rule on deletions
-/// judges.
-pub(crate) struct Gone<'a> {
-    base: &'a dyn Records,
-    changes: HashMap<&'a RecordRef, &'a Change>,
-}
-
-impl<'a> Gone<'a> {
-    pub(crate) fn new(base: &'a dyn Records, changes: &'a [Change]) -> Self {
-        let old = changes.iter().filter(|change| change.kind != ChangeKind::Created);
-        Self { base, changes: old.map(|change| (&change.record, change)).collect() }
-    }
-
-    fn is_gone(&self, model: &str, id: Id) -> bool {
-        self.changes.get(&RecordRef::new(model, id)).is_some_and(|change| change.kind == ChangeKind::Deleted)
-    }
-
-    /// What a field of a deleted record was last, and a link was that was let go; none: it is as it is stored. A field that a
-    /// deleted record does not tell was not set.
-    fn last(&self, model: &str, id: Id, field: &str) -> Option<&'a Value> {
-        let change = self.changes.get(&RecordRef::new(model, id))?;
-        let told = change.fields.iter().find(|told| told.field == field);
-        match change.kind {
-            ChangeKind::Deleted => Some(told.map_or(&Value::Unset, |told| &told.old)),
-            _ => told.filter(|told| told.new == Value::Unset).map(|told| &told.old),
-        }
-    }
-}
-
-impl Records for Gone<'_> {
-    fn cell(&self, model: &str, id: Id, column: &str) -> Result<Cell, Error> {
-        match self.last(model, id, column) {
-            Some(_) if column == "id" => Ok(Cell::Integer(i64::from(id))),
-            Some(value) => Cell::of(value),
-            None => self.base.cell(model, id, column),
-        }
-    }
-
-    fn translation(&self, model: &str, id: Id, column: &str, lang: &str) -> Result<Option<String>, Error> {
-        self.base.translation(model, id, column, lang)
-    }
-
-    fn exists(&self, model: &str, id: Id) -> Result<bool, Error> {
-        Ok(self.is_gone(model, id) || self.base.exists(model, id)?)
-    }
-
-    fn all(&self, model: &str) -> Result<Vec<Id>, Error> {
-        let known = self.changes.keys().filter(|record| record.model == model).map(|record| record.id);
-        let mut all: Vec<Id> = self.base.all(model)?.into_iter().chain(known).collect();
-        all.sort_unstable();
-        all.dedup();
-        Ok(all)
-    }
-
-    fn linked(&self, model: &str, id: Id, link: &Link) -> Result<Vec<Id>, Error> {
-        match (&link.storage, self.last(model, id, &link.field)) {
-            (LinkStorage::One2many(inverse), _) => {
-                let known = self.changes.keys().filter(|record| record.model == link.model).map(|record| record.id);
-                // Messages and activities say by name which model their record is of.
-                let names = |other: Id, column: &str| match self.last(&link.model, other, column) {
-                    Some(Value::Text(name)) => *name == *model,
-                    _ => false,
-                };
-                let pointed = |other: &Id| match self.last(&link.model, *other, inverse) {
-                    Some(Value::Many2one(to)) => to.id == id,
-                    Some(Value::Integer(to)) => {
-                        Id::try_from(*to) == Ok(id) && (names(*other, "model") || names(*other, "res_model"))
-                    }
-                    _ => false,
-                };
-                let mut linked = self.base.linked(model, id, link)?;
-                linked.extend(known.filter(pointed));
-                Ok(linked)
-            }
-            (_, Some(Value::Ids(ids))) => Ok(ids.clone()),
-            (_, Some(Value::Many2one(to))) => Ok(vec![to.id]),
-            (_, Some(_)) => Ok(Vec::new()),
-            (_, None) => self.base.linked(model, id, link),
-        }
     }
 }

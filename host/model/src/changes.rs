@@ -310,7 +310,8 @@ fn printable(text: &str) -> String {
     text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
 }
 
-/// Joins changes of the same record into one: the first old values, the last new ones. What cancels out is gone.
+/// Joins changes of the same record into one: the first old values, the last new ones. What cancels out is gone. A record
+/// that is deleted in the end has its last values.
 #[must_use]
 pub fn merge(changes: impl IntoIterator<Item = Change>) -> Vec<Change> {
     let mut merged: IndexMap<RecordRef, (ChangeKind, Vec<FieldChange>), RandomState> = IndexMap::default();
@@ -324,6 +325,10 @@ pub fn merge(changes: impl IntoIterator<Item = Change>) -> Vec<Change> {
         };
         if (place.get().0, kind) == (ChangeKind::Created, ChangeKind::Deleted) {
             place.shift_remove();
+            continue;
+        }
+        if kind == ChangeKind::Deleted {
+            *place.into_mut() = (kind, fields);
             continue;
         }
         let (known, known_fields) = place.into_mut();
@@ -367,6 +372,9 @@ mod tests {
         let made_and_deleted =
             [change(ChangeKind::Created, &[("a", 0, 1)]), change(ChangeKind::Deleted, &[("a", 1, 0)])];
         assert_eq!(merge(made_and_deleted), []);
+        let written_and_deleted =
+            [change(ChangeKind::Updated, &[("a", 1, 2)]), change(ChangeKind::Deleted, &[("a", 2, 0), ("b", 3, 0)])];
+        assert_eq!(merge(written_and_deleted), [change(ChangeKind::Deleted, &[("a", 2, 0), ("b", 3, 0)])]);
     }
 
     #[test]

@@ -59,6 +59,9 @@ pub struct Committed {
     pub ids: BTreeMap<(String, Id), Id>,
     /// What really changed: one for each record. Rules are matched against these.
     pub events: Vec<Change>,
+    /// What each step changed, in order: rules on deletions see records as they were just before. Empty: nothing was deleted,
+    /// or all of it was one step.
+    pub steps: Vec<Vec<Change>>,
     /// The same in words.
     pub diff: Diff,
     /// What the run's mentions became.
@@ -126,9 +129,12 @@ pub fn commit_in(conn: &Connection, env: &Env, changes: &ChangeSet) -> Result<Co
     drop(writer);
     events.retain(|changes| !changes.is_empty());
     // What changed at once is told once for each record already.
-    let events = match <[Vec<Change>; 1]>::try_from(events) {
-        Ok([changes]) => changes,
-        Err(events) => merge(events.into_iter().flatten()),
+    let (events, steps) = match <[Vec<Change>; 1]>::try_from(events) {
+        Ok([changes]) => (changes, Vec::new()),
+        Err(steps) if steps.iter().flatten().any(|change| change.kind == ChangeKind::Deleted) => {
+            (merge(steps.iter().flatten().cloned()), steps)
+        }
+        Err(steps) => (merge(steps.into_iter().flatten()), Vec::new()),
     };
     let diff = diff::describe(conn, env, &events)?;
     let progress = Progress { conn, env, place: RefCell::new(&mut place), mentions: &changes.mentions };
@@ -138,7 +144,7 @@ pub fn commit_in(conn: &Connection, env: &Env, changes: &ChangeSet) -> Result<Co
         Place::Committed(committing) => committing.into_ids(),
         Place::Staged(_) => BTreeMap::new(),
     };
-    Ok(Committed { ids, events, diff, mentions })
+    Ok(Committed { ids, events, steps, diff, mentions })
 }
 
 /// Rules that stand before a deletion have seen what leaves a list and is deleted by that: what somebody else put there

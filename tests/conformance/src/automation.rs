@@ -196,9 +196,9 @@ impl Case<'_> {
     fn step(&mut self, op: &Json) -> Result<Done, Stop> {
         let mut step = Step::new(&self.env, self.case, self.conn, &mut self.names, op);
         step.run()?;
-        let changes = merge(std::mem::take(&mut step.changes));
+        let changes = std::mem::take(&mut step.changes);
         let mut done = self.done();
-        self.settle(vec![(changes, 0)], &mut done, HashSet::new())?;
+        self.settle(vec![(vec![changes], 0)], &mut done, HashSet::new())?;
         Ok(done)
     }
 
@@ -264,13 +264,14 @@ impl Case<'_> {
     /// and in one chain a rule fires once for the same record and the same changed fields.
     fn settle(
         &mut self,
-        first: Vec<(Vec<Change>, u32)>,
+        first: Vec<(Vec<Vec<Change>>, u32)>,
         done: &mut Done,
         mut guarded: HashSet<(String, RecordRef, String)>,
     ) -> Result<(), Stop> {
         let mut waiting: VecDeque<_> = first.into();
-        while let Some((changes, depth)) = waiting.pop_front() {
-            let fires = matcher::fires(self.conn, &self.system, &self.index, &changes)?;
+        while let Some((steps, depth)) = waiting.pop_front() {
+            let changes = merge(steps.iter().flatten().cloned());
+            let fires = matcher::fires(self.conn, &self.system, &self.index, &changes, &steps)?;
             for change in &changes {
                 done.seen.changes.push(change.clone());
             }
@@ -298,7 +299,7 @@ impl Case<'_> {
     }
 
     /// Runs a rule's code on a record.
-    fn code(&self, rule: &Rule, id: Id) -> Result<Vec<Change>, Stop> {
+    fn code(&self, rule: &Rule, id: Id) -> Result<Vec<Vec<Change>>, Stop> {
         let Some((_, code)) = self.rules.get(&rule.name).filter(|(_, code)| !code.is_empty()) else {
             return Ok(Vec::new());
         };
@@ -307,13 +308,13 @@ impl Case<'_> {
         let mut call = |op: &Json| {
             let mut step = Step::new(&env, &nothing, self.conn, &mut names, op);
             let answer = step.run();
-            changes.append(&mut step.changes);
+            changes.push(std::mem::take(&mut step.changes));
             answer
         };
         let mut place = Place { schema: &self.env.schema, call: &mut call };
         let model = rule.model.clone().unwrap_or_default();
         code::run(code, &mut place, &model, id)?;
-        Ok(merge(changes))
+        Ok(changes)
     }
 
     /// Undoes an op as the server does: the ids that it gave out are used up.

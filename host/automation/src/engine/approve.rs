@@ -477,7 +477,7 @@ impl Shared {
             let own = Own { rule, records: &run.firing.records, cause };
             self.forgive_own_updates(conn, &own, &committed.events)?;
         }
-        let runs = self.react(conn, cause, &committed.events)?;
+        let runs = self.react(conn, cause, &committed)?;
         Ok(Changed { answers: Vec::new(), committed, runs })
     }
 

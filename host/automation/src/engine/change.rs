@@ -127,7 +127,7 @@ impl Engine {
             let committed = commit::commit_in(conn, &env, &changes)?;
             crate::failpoint::hit("changed");
             let cause = Cause { actor, at: shared.now(), parent: None };
-            let runs = shared.react(conn, cause, &committed.events)?;
+            let runs = shared.react(conn, cause, &committed)?;
             crate::failpoint::hit("events-written");
             Ok((Changed { answers: Vec::new(), committed, runs: runs.clone() }, runs))
         })
@@ -137,18 +137,23 @@ impl Engine {
 
 impl Shared {
     /// Makes the runs that rules want for what really changed.
-    pub(super) fn react(&self, conn: &Connection, cause: Cause, changes: &[Change]) -> Result<Vec<RunId>, EngineError> {
+    pub(super) fn react(
+        &self,
+        conn: &Connection,
+        cause: Cause,
+        committed: &Committed,
+    ) -> Result<Vec<RunId>, EngineError> {
         if self.config.odoo.is_some() {
             // Rules are about the records there; here are only the people who sign in.
             return Ok(Vec::new());
         }
         let index = self.rules(conn)?;
         let Some(env) = index.env(timestamp(cause.at)) else { return Ok(Vec::new()) };
-        let fires = matcher::fires(conn, &env, &index, changes)?;
+        let fires = matcher::fires(conn, &env, &index, &committed.events, &committed.steps)?;
         if fires.is_empty() {
             return Ok(Vec::new());
         }
-        Dispatcher { conn, random: &self.random, cause }.dispatch(changes, fires)
+        Dispatcher { conn, random: &self.random, cause }.dispatch(&committed.events, fires)
     }
 
     pub(super) fn fire(

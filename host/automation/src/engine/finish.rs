@@ -12,7 +12,10 @@ use triggerbox_model::{
     value::Id,
 };
 use triggerbox_sandbox::{ContentHash, Ending};
-use triggerbox_store::{commit, env::Env};
+use triggerbox_store::{
+    commit::{self, Committed},
+    env::Env,
+};
 
 use super::{Engine, Shared, approve::IN_LEDGER, time::Own};
 use crate::{
@@ -153,14 +156,14 @@ impl Shared {
         }
         let now = self.now();
         let mut diff = Diff::default();
-        let mut events = Vec::new();
+        let mut applied = Committed::default();
         let verdict = match &tried.ended {
             Ended::Commit(env, changes, outcome) => match in_savepoint(conn, env, changes)? {
-                Ok(committed) => {
+                Ok(mut committed) => {
                     crate::failpoint::hit("changed");
-                    diff = committed.diff;
-                    events = committed.events;
-                    Some(Verdict::Applied(runner::with_names(outcome.clone(), &committed.mentions)))
+                    diff = std::mem::take(&mut committed.diff);
+                    applied = committed;
+                    Some(Verdict::Applied(runner::with_names(outcome.clone(), &applied.mentions)))
                 }
                 Err(error) => Some(runner::refused(error)),
             },
@@ -204,14 +207,14 @@ impl Shared {
         let parent = Parent { run: claim.id, root: claim.root, depth: claim.depth };
         let cause = Cause { actor: claim.actor, at: now, parent: Some(parent) };
         let own = Own { rule: &claim.rule, records: &claim.firing.records, cause };
-        self.forgive_own_updates(conn, &own, &events)?;
+        self.forgive_own_updates(conn, &own, &applied.events)?;
         if let Ended::Elsewhere(Concluded { diff, at, .. }) = &tried.ended {
             self.forgive_own_updates_there(conn, &own, *at, Some(diff))?;
         }
         if let Ended::Applied(at) = tried.ended {
             self.keep_applied(conn, claim.id, Some(&own), at)?;
         }
-        let mut caused = self.react(conn, cause, &events)?;
+        let mut caused = self.react(conn, cause, &applied)?;
         if let Ended::Spread(records) = &tried.ended {
             caused.extend(self.spread(conn, claim, cause, records)?);
         }

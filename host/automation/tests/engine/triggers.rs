@@ -110,6 +110,65 @@ fn deleted_with_the_last_values() {
     assert!(last[0].fields.contains(&FieldValue::new("phone", Value::text("12"))), "{last:?}");
 }
 
+// Shows: F003
+#[test]
+fn deleted_is_judged_by_what_was_there_just_before() {
+    let world = World::new();
+    let unlink = |model: &str, ids: &[Id]| Call::Unlink { model: model.into(), ids: ids.to_vec() };
+    let rule = |model: &str, domain: &str| {
+        world.rule(&format!(
+            "name = \"gone\"\nmodel = \"{model}\"\ntrigger = {{ on = \"deleted\" }}\n\
+             actions = [{{ script = \"notify\", parameters = {{ text = \"seen\" }} }}]\ndomain = \"{domain}\""
+        ));
+    };
+    // What the store writes by itself is among the last values.
+    rule("crm.lead", "[('create_uid', '=', 2), ('create_date', '!=', False), ('phone', '=', '2')]");
+    let (lead, _) = new(&world, &[("phone", Value::text("1"))]);
+    let changed =
+        world.change(vec![write("crm.lead", &[lead], &[("phone", Value::text("2"))]), unlink("crm.lead", &[lead])]);
+    assert_eq!(changed.runs.len(), 1);
+    let Trigger::Deleted(last) = world.run(changed.runs[0]).firing.trigger else { panic!("not deleted") };
+    assert!(last[0].fields.contains(&FieldValue::new("phone", Value::text("2"))), "{last:?}");
+    let (lead, _) = new(&world, &[("phone", Value::text("2"))]);
+    let changed =
+        world.change(vec![write("crm.lead", &[lead], &[("phone", Value::Unset)]), unlink("crm.lead", &[lead])]);
+    assert_eq!(changed.runs.len(), 0);
+
+    // A line that goes with its order was there; one that went before it was not.
+    rule("sale.order", "[('order_line.name', '=', 'Kept')]");
+    let product = world.search("product.product", "[]")[0];
+    let partner = world.search("res.partner", "[('is_company', '=', True)]")[0];
+    let order = || {
+        let order = world.create("sale.order", &[("partner_id", Value::link(partner))]);
+        let line =
+            [("order_id", Value::link(order)), ("name", Value::text("Kept")), ("product_id", Value::link(product))];
+        (order, world.create("sale.order.line", &line))
+    };
+    assert_eq!(world.change(vec![unlink("sale.order", &[order().0])]).runs.len(), 1);
+    let (first, line) = order();
+    assert_eq!(world.change(vec![unlink("sale.order.line", &[line]), unlink("sale.order", &[first])]).runs.len(), 0);
+    let (first, line) = order();
+    let renamed = write("sale.order.line", &[line], &[("name", Value::text("Other"))]);
+    assert_eq!(world.change(vec![renamed, unlink("sale.order", &[first])]).runs.len(), 0);
+
+    // A link that was let go before is no link any more; one that the deletion lets go is.
+    rule("res.partner", "[('child_ids.name', '=', 'Ann')]");
+    let family = || {
+        let parent = world.create("res.partner", &[("name", Value::text("House"))]);
+        let child = [("name", Value::text("Ann")), ("parent_id", Value::link(parent))];
+        (parent, world.create("res.partner", &child))
+    };
+    assert_eq!(world.change(vec![unlink("res.partner", &[family().0])]).runs.len(), 1);
+    for to in [Value::Unset, Value::link(partner)] {
+        let (parent, child) = family();
+        let leaves = write("res.partner", &[child], &[("parent_id", to)]);
+        assert_eq!(world.change(vec![leaves, unlink("res.partner", &[parent])]).runs.len(), 0);
+    }
+    let (parent, child) = family();
+    let later = write("res.partner", &[child], &[("name", Value::text("Bea"))]);
+    assert_eq!(world.change(vec![unlink("res.partner", &[parent]), later]).runs.len(), 1, "what came later");
+}
+
 #[test]
 fn stage_priority_tag_and_user_set() {
     let world = World::new();

@@ -195,7 +195,7 @@ fn changed_fields(
     }
     fields.reserve_exact(old.len());
     for (name, old) in old {
-        let Some((place, _, field)) = model.fields.get_full(&name).filter(|_| !super::is_magic(model, &name)) else {
+        let Some((place, _, field)) = model.fields.get_full(&name).filter(|_| is_told(model, &name, kind)) else {
             continue;
         };
         let change = match (old, kind) {
@@ -220,6 +220,12 @@ fn changed_fields(
     }
     fields.sort_by_cached_key(|change| model.fields.get_index_of(change.field.as_str()));
     Ok(fields)
+}
+
+/// Whether a change tells a field. What the store itself writes is told of deleted records alone: it cannot be read any more.
+fn is_told(model: &Model, field: &str, kind: ChangeKind) -> bool {
+    let is_log = kind == ChangeKind::Deleted && super::is_log_access(model, field);
+    is_log || !super::is_magic(model, field)
 }
 
 /// What a new record has in its fields, in the model's order.

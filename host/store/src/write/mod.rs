@@ -509,8 +509,13 @@ pub(crate) fn missing(model: &str, id: Id) -> Error {
 pub(crate) fn is_magic(model: &Model, field: &str) -> bool {
     field == "id"
         || field == "display_name"
-        || (model.log_access && matches!(field, "create_uid" | "create_date" | "write_uid" | "write_date"))
+        || is_log_access(model, field)
         || (field == ddl::PARENT_PATH && model.parent_store)
+}
+
+/// Whether a field says who made or changed a record, or when.
+fn is_log_access(model: &Model, field: &str) -> bool {
+    model.log_access && matches!(field, "create_uid" | "create_date" | "write_uid" | "write_date")
 }
 
 /// A field that shows another record's field and is not stored: the path to it.

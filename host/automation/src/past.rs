@@ -1,0 +1,178 @@
+//! Records as they were before a step of a transaction: what a rule on deletions judges.
+
+use std::{
+    cell::RefCell,
+    collections::{BTreeSet, HashMap},
+    rc::Rc,
+};
+
+use triggerbox_model::{
+    changes::{Change, ChangeKind},
+    domain::{
+        eval::Records,
+        filter::{Cell, Link, LinkStorage},
+    },
+    error::Error,
+    value::{Id, RecordRef, Value},
+};
+
+/// Stored records, and what a transaction did to them, step by step.
+pub(crate) struct Past<'a> {
+    base: &'a dyn Records,
+    /// What happened to each record, in order, with the step.
+    changes: HashMap<&'a RecordRef, Vec<(usize, &'a Change)>>,
+    /// The changed records of each model.
+    models: HashMap<&'a str, BTreeSet<Id>>,
+    /// By model and field: which changed records ever pointed to a record. Put together when it is first asked for.
+    pointing: RefCell<HashMap<(String, String), Rc<Pointing>>>,
+}
+
+type Pointing = HashMap<Id, BTreeSet<Id>>;
+
+impl<'a> Past<'a> {
+    /// `steps`: what each step changed; empty: all of `changes` was one step.
+    pub(crate) fn new(base: &'a dyn Records, changes: &'a [Change], steps: &'a [Vec<Change>]) -> Self {
+        let mut past = Self { base, changes: HashMap::new(), models: HashMap::new(), pointing: RefCell::default() };
+        if steps.is_empty() {
+            past.step(0, changes);
+        }
+        for (at, step) in steps.iter().enumerate() {
+            past.step(at, step);
+        }
+        past
+    }
+
+    fn step(&mut self, at: usize, changes: &'a [Change]) {
+        for change in changes {
+            self.changes.entry(&change.record).or_default().push((at, change));
+            self.models.entry(&change.record.model).or_default().insert(change.record.id);
+        }
+    }
+
+    /// All records just before the step that deleted one.
+    pub(crate) fn before_deletion(&self, record: &RecordRef) -> Then<'_> {
+        let all = self.changes.get(record).into_iter().flatten();
+        let deletion = all.filter(|(_, change)| change.kind == ChangeKind::Deleted).next_back();
+        Then { past: self, step: deletion.map_or(0, |(step, _)| *step) }
+    }
+
+    fn pointing(&self, model: &str, field: &str) -> Rc<Pointing> {
+        let key = (model.to_owned(), field.to_owned());
+        if let Some(known) = self.pointing.borrow().get(&key) {
+            return Rc::clone(known);
+        }
+        let mut pointing = Pointing::new();
+        let changed = self.changes.iter().filter(|(record, _)| record.model == model);
+        for (record, all) in changed {
+            let told = all.iter().flat_map(|(_, change)| &change.fields).filter(|told| told.field == field);
+            for to in told.filter_map(|told| target(&told.old)) {
+                pointing.entry(to).or_default().insert(record.id);
+            }
+        }
+        let pointing = Rc::new(pointing);
+        self.pointing.borrow_mut().insert(key, Rc::clone(&pointing));
+        pointing
+    }
+}
+
+/// Records as they were before a step.
+pub(crate) struct Then<'a> {
+    past: &'a Past<'a>,
+    step: usize,
+}
+
+impl<'a> Then<'a> {
+    /// What happened to a record in this step and later.
+    fn later(&self, model: &str, id: Id) -> impl Iterator<Item = &'a Change> {
+        let all = self.past.changes.get(&RecordRef::new(model, id)).into_iter().flatten();
+        let step = self.step;
+        all.filter(move |(at, _)| *at >= step).map(|(_, change)| *change)
+    }
+
+    /// What a field was; none: it is as it is stored. What a deleted record does not tell was not set.
+    fn was(&self, model: &str, id: Id, field: &str) -> Option<&'a Value> {
+        self.later(model, id).find_map(|change| {
+            let told = change.fields.iter().find(|told| told.field == field).map(|told| &told.old);
+            told.or((change.kind != ChangeKind::Updated).then_some(&Value::Unset))
+        })
+    }
+
+    /// Whether a record was there; none: as it is stored.
+    fn was_there(&self, model: &str, id: Id) -> Option<bool> {
+        Some(self.later(model, id).next()?.kind != ChangeKind::Created)
+    }
+
+    /// Whether a record of another model pointed to this one. Messages and activities say by name which model they mean.
+    fn pointed(&self, link: &Link, inverse: &str, other: Id, model: &str, id: Id) -> Result<bool, Error> {
+        let Some(was) = self.was(&link.model, other, inverse).filter(|was| target(was) == Some(id)) else {
+            return Ok(false);
+        };
+        if matches!(was, Value::Many2one(_)) {
+            return Ok(true);
+        }
+        for column in ["model", "res_model"] {
+            if self.cell(&link.model, other, column)? == Cell::text(model) {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+}
+
+/// The record that a link, or the number of a record, points to.
+fn target(value: &Value) -> Option<Id> {
+    match value {
+        Value::Many2one(to) => Some(to.id),
+        Value::Integer(to) => Id::try_from(*to).ok(),
+        _ => None,
+    }
+}
+
+impl Records for Then<'_> {
+    fn cell(&self, model: &str, id: Id, column: &str) -> Result<Cell, Error> {
+        match (column, self.was_there(model, id)) {
+            ("id", Some(true)) => Ok(Cell::Integer(i64::from(id))),
+            (_, Some(false)) => Ok(Cell::Null),
+            _ => self.was(model, id, column).map_or_else(|| self.past.base.cell(model, id, column), Cell::of),
+        }
+    }
+
+    fn translation(&self, model: &str, id: Id, column: &str, lang: &str) -> Result<Option<String>, Error> {
+        self.past.base.translation(model, id, column, lang)
+    }
+
+    fn exists(&self, model: &str, id: Id) -> Result<bool, Error> {
+        self.was_there(model, id).map_or_else(|| self.past.base.exists(model, id), Ok)
+    }
+
+    fn all(&self, model: &str) -> Result<Vec<Id>, Error> {
+        let mut all: BTreeSet<Id> = self.past.base.all(model)?.into_iter().collect();
+        for id in self.past.models.get(model).into_iter().flatten() {
+            match self.was_there(model, *id) {
+                Some(true) => drop(all.insert(*id)),
+                Some(false) => drop(all.remove(id)),
+                None => {}
+            }
+        }
+        Ok(all.into_iter().collect())
+    }
+
+    fn linked(&self, model: &str, id: Id, link: &Link) -> Result<Vec<Id>, Error> {
+        match (&link.storage, self.was(model, id, &link.field)) {
+            (LinkStorage::One2many(inverse), _) => {
+                let mut linked = self.past.base.linked(model, id, link)?;
+                linked.retain(|other| self.was(&link.model, *other, inverse).is_none());
+                for other in self.past.pointing(&link.model, inverse).get(&id).into_iter().flatten() {
+                    if self.pointed(link, inverse, *other, model, id)? {
+                        linked.push(*other);
+                    }
+                }
+                Ok(linked)
+            }
+            (_, Some(Value::Ids(ids))) => Ok(ids.clone()),
+            (_, Some(Value::Many2one(to))) => Ok(vec![to.id]),
+            (_, Some(_)) => Ok(Vec::new()),
+            (_, None) => self.past.base.linked(model, id, link),
+        }
+    }
+}
