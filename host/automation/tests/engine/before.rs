@@ -458,6 +458,36 @@ fn it_adds_values_to_what_a_method_writes() {
 
 // Shows: F110
 #[test]
+fn it_is_not_asked_by_what_was_written_before_a_method_changed_it() {
+    let world = World::new();
+    world.rule(
+        "name = \"stamp\"\nmodel = \"crm.lead\"\ndomain = \"[('type', '=', 'lead')]\"\n\
+         trigger = { on = \"before\", writes = [\"update\"], fields = [\"phone\"] }\n\
+         actions = [{ script = \"update-record\", parameters = { values = \"city = asked\" } }]",
+    );
+    let changed = |convert: bool| {
+        let lead = world.lead("Chairs");
+        let method = Call::CallMethod {
+            model: "crm.lead".into(),
+            ids: vec![lead],
+            method: "convert_opportunity".into(),
+            arguments_json: "{\"partner\": false}".into(),
+        };
+        let mut calls = vec![write("crm.lead", &[lead], &[("type", Value::text("lead"))])];
+        calls.extend(convert.then_some(method));
+        calls.push(write("crm.lead", &[lead], &[("phone", Value::text("12"))]));
+        world.change(calls);
+        (world.value("crm.lead", lead, "type"), world.value("crm.lead", lead, "city"))
+    };
+    let asked = Value::text("asked");
+    assert_eq!(changed(false), (Value::text("lead"), asked.clone()));
+    let (kind, city) = changed(true);
+    assert_eq!(kind, Value::text("opportunity"));
+    assert_ne!(city, asked);
+}
+
+// Shows: F110
+#[test]
 fn it_sees_what_is_deleted_because_it_leaves_a_list() {
     let world = World::new();
     world.script(&PHONE_FORMAT);
