@@ -194,6 +194,19 @@ fn rules_that_make_no_sense_are_named() {
 }
 
 #[test]
+fn a_rule_whose_hierarchy_is_none_is_told_to_who_makes_a_record_too() {
+    let (conn, mut set) = company();
+    set.rights.rules[1].domain = "['|', ('name', '=', 'New'), ('company_id', 'child_of', 'One')]".to_owned();
+    let seller = env(&conn, &set, SELLER);
+    let mut place = Place::committed();
+    let values = [("name".to_owned(), Input::Value(triggerbox_model::value::Value::text("New")))];
+    let made = Writer::new(&conn, &seller, &mut place).create("deal", vec![Values::from_iter(values)]);
+    let (code, message) = refusal(made);
+    assert_eq!(code, "bad-domain", "{message}");
+    assert_eq!(refusal(query::search(&conn, &seller, "deal", &Domain::Always, &Page::default())).0, "bad-domain");
+}
+
+#[test]
 fn a_rule_on_a_field_that_is_not_here_gives_nothing() {
     let (conn, mut set) = company();
     set.rights.rules[1].domain = "['|', ('nose', '=', 1), ('user_id', '=', user.id)]".to_owned();

@@ -75,6 +75,19 @@ pub enum Filter {
 }
 
 impl Filter {
+    /// Whether data can make it an error.
+    #[must_use]
+    pub fn may_be_refused(&self) -> bool {
+        match self {
+            Self::Always | Self::Never | Self::Test(..) => false,
+            Self::And(parts) | Self::Or(parts) => parts.iter().any(Self::may_be_refused),
+            Self::Not(inner) | Self::Exists(_, inner) => inner.may_be_refused(),
+            Self::Related(related) => related.filter.may_be_refused(),
+            Self::Within(closure) => closure.seeds.may_be_refused() || closure.through.may_be_refused(),
+            Self::Refused(..) => true,
+        }
+    }
+
     /// All hold; flattens, and drops constants.
     pub fn and(parts: impl IntoIterator<Item = Self>) -> Self {
         let mut flat = Vec::new();

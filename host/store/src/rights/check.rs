@@ -326,7 +326,9 @@ pub(crate) fn allowed(
         return Ok(None);
     }
     let domain = rule_domain(conn, env, model, operation)?;
-    query::condition(conn, &seeing_all(env), model, &domain).map(Some)
+    let filter = query::condition(conn, &seeing_all(env), model, &domain)?;
+    // A rule that makes no sense is told, whatever else would allow it.
+    Ok((!filter.may_be_refused()).then_some(filter))
 }
 
 /// Whether [`check_access`] allows it.

@@ -16,7 +16,8 @@ impl Writer<'_> {
     /// Fails when the user may not make these new records. Mostly their rows say that he may.
     pub(super) fn check_made(&self, model: &Model, ids: &[Id]) -> Result<(), Error> {
         // Those are asked before they are left unwritten.
-        let is_asked = self.unwritten.as_ref().is_some_and(|unwritten| unwritten.ids == ids);
+        let is_asked =
+            self.unwritten.as_ref().is_some_and(|unwritten| unwritten.model == model.name && unwritten.ids == ids);
         match is_asked || self.may_have_made(model, ids)? {
             true => Ok(()),
             false => self.check_operation(model, Operation::Create, ids),
