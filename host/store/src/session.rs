@@ -598,7 +598,10 @@ impl Session {
             Call::ScheduleActivity { target, activity } => {
                 self.check_text(&activity.summary)?;
                 self.check_text(activity.note.as_deref().unwrap_or_default())?;
-                self.check_chatter(&target, |writer| writer.check_activity(&effect::new_activity(writer, &activity)?))?;
+                let needed = rights::to_post_on(&target.model);
+                self.check_chatter(&target, needed, |writer| {
+                    writer.check_activity(&effect::new_activity(writer, &activity)?)
+                })?;
                 self.changes.effects.push(Effect::ScheduleActivity { target, activity });
                 Ok(Answer::Done)
             }
@@ -608,12 +611,13 @@ impl Session {
                 Ok(Answer::Count(u32::try_from(open.len()).unwrap_or(u32::MAX)))
             }
             Call::AddFollowers { target, partner_ids } => {
-                self.check_chatter(&target, |writer| writer.require_records("res.partner", &partner_ids))?;
+                let check = |writer: &Writer<'_>| writer.require_records("res.partner", &partner_ids);
+                self.check_chatter(&target, Operation::Write, check)?;
                 self.changes.effects.push(Effect::AddFollowers { target, partner_ids });
                 Ok(Answer::Done)
             }
             Call::RemoveFollowers { target, partner_ids } => {
-                self.check_chatter(&target, |_| Ok(()))?;
+                self.check_chatter(&target, Operation::Write, |_| Ok(()))?;
                 self.changes.effects.push(Effect::RemoveFollowers { target, partner_ids });
                 Ok(Answer::Done)
             }
@@ -842,7 +846,7 @@ impl Session {
     fn post(&mut self, target: RecordRef, message: Message, note: bool) -> Result<Answer, Error> {
         self.check_text(&message.body)?;
         self.check_text(message.subject.as_deref().unwrap_or_default())?;
-        self.check_chatter(&target, |writer| {
+        self.check_chatter(&target, rights::to_post_on(&target.model), |writer| {
             writer.require_records("res.partner", &message.partner_ids)?;
             if !message.attachments.is_empty() && !writer.env.schema.models.contains_key("ir.attachment") {
                 return Err(Error::invalid(
@@ -856,23 +860,24 @@ impl Session {
         Ok(Answer::Done)
     }
 
-    /// Checks what can be checked of a post without doing it. Who may write on a record may post on it.
+    /// Checks what can be checked of a post without doing it. `needed`: what one must be allowed with the record.
     fn check_chatter(
         &mut self,
         target: &RecordRef,
+        needed: Operation,
         check: impl FnOnce(&Writer<'_>) -> Result<(), Error>,
     ) -> Result<(), Error> {
         self.write_down()?;
         // Such rules see what is staged of it, too.
         let none = chatter::Counts::new();
         let counts = self.greeting.as_ref().map_or(&none, |(_, greeting)| greeting.counts());
-        if chatter::rules_ask_chatter(&self.snapshot, &self.here, &target.model, Operation::Write, counts)? {
+        if chatter::rules_ask_chatter(&self.snapshot, &self.here, &target.model, needed, counts)? {
             self.settle()?;
         }
         self.place.searched(&self.snapshot, None)?;
         let writer = Writer::new(&self.snapshot, &self.here, &mut self.place);
         writer.require_chatter(&target.model, target.id)?;
-        rights::check_access(&self.snapshot, &self.here, &target.model, &[target.id], Operation::Write)?;
+        rights::check_access(&self.snapshot, &self.here, &target.model, &[target.id], needed)?;
         check(&writer)
     }
 

@@ -2,7 +2,7 @@
 
 use serde_json::{Value as Json, json};
 use triggerbox_model::{
-    call::{Activity, Answer, Call, Command},
+    call::{Activity, Answer, BodyFormat, Call, Command, Message},
     error::ErrorKind,
     value::{FieldValue, Id, RecordRef, Value},
 };
@@ -132,6 +132,42 @@ fn tasks_below_one_are_copied_as_far_as_one_may_read_them() {
     let mut run = Session::new(&database, all).unwrap();
     let found = names(&mut run, "project.task", "[]");
     assert_eq!(found, ["Draw (copy)", "Draw", "Plan (copy)", "Plan", "Secret"].map(Value::text));
+}
+
+// Shows: F018
+#[test]
+fn who_reads_a_task_takes_part_in_its_discussion() {
+    let mut data = base().unwrap();
+    let kept_as_it_is = json!({
+        "name": "Kept as it is", "model": "project.task", "domain_force": "[('name', '=', 'Other')]",
+        "perm_read": false, "perm_create": false, "perm_unlink": false,
+    });
+    let mut rules = data.rights.rules.clone();
+    rules.push(serde_json::from_value(kept_as_it_is).unwrap());
+    data.rights = Rights::new(data.rights.access.clone(), rules);
+    let database = Database::in_memory(&data).unwrap();
+    let mut run = session(&database);
+    let project = create(&mut run, "project.project", vec![text("name", "Roof")]);
+    let of_project = field("project_id", Value::link(project));
+    create(&mut run, "project.task", vec![text("name", "Plan"), of_project]);
+    commit(&database, &env(&database, ADMIN), &run.finish()).unwrap();
+
+    let mut run = session(&database);
+    let target = RecordRef::new("project.task", search(&mut run, "project.task", "[]")[0]);
+    let refused = run.call(Call::RemoveFollowers { target: target.clone(), partner_ids: vec![] }).unwrap().unwrap_err();
+    assert_eq!(refused.code, "record-rule");
+    let message = Message {
+        body: "Seen".into(),
+        format: BodyFormat::Text,
+        subject: None,
+        partner_ids: Vec::new(),
+        attachments: Vec::new(),
+    };
+    ask(&mut run, Call::PostMessage { target: target.clone(), message: message.clone() });
+    ask(&mut run, Call::PostNote { target: target.clone(), message });
+    let activity = Activity { kind: "To-Do".into(), summary: "Look".into(), note: None, deadline: None, user_id: None };
+    ask(&mut run, Call::ScheduleActivity { target, activity });
+    commit(&database, &env(&database, ADMIN), &run.finish()).unwrap();
 }
 
 #[test]
