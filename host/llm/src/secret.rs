@@ -30,13 +30,13 @@ impl Secret {
         self.0.expose_secret()
     }
 
-    /// A text without this secret in it.
+    /// A text without this secret in it, in each shape that it may have there.
     #[must_use]
     pub fn scrub(&self, text: &str) -> String {
-        text.replace(self.expose(), SCRUBBED)
+        String::from_utf8_lossy(&self.scrub_bytes(text.as_bytes().to_vec())).into_owned()
     }
 
-    /// Bytes of an answer without this secret in them, in each shape that it may have there.
+    /// Bytes of an answer without this secret in them.
     #[must_use]
     pub(crate) fn scrub_bytes(&self, bytes: Vec<u8>) -> Vec<u8> {
         self.shapes().iter().fold(bytes, |bytes, shape| replace(bytes, shape.as_bytes()))
