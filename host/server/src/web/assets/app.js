@@ -3,9 +3,13 @@
 // it, too.
 "use strict";
 
-// A page that is being left, by signing out for one, is not loaded again behind the back of whoever leaves it.
+// A page that is being left, by signing out for one, is not loaded again behind the back of whoever leaves it. One that is still
+// there after a while was not left: its link was a download, or was stopped.
 let leaving = false;
-addEventListener("beforeunload", () => { leaving = true; });
+addEventListener("beforeunload", () => {
+  leaving = true;
+  setTimeout(() => { leaving = false; }, 10_000);
+});
 
 const page = async (address, options) => {
   // Whoever is signed out is led to the sign-in page. Only the browser itself may go there: asked for behind its back, that page
