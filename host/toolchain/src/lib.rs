@@ -39,6 +39,8 @@ pub const CONTRACT: &str = include_str!("../../../wit/automation.wit");
 /// # Errors
 /// [`Error`], when the language is not told by the folder, a compiler cannot be had, or the script does not compile.
 pub fn build(project: &Project, workshop: &Workshop) -> Result<Vec<u8>, Error> {
+    // Cargo waits by itself for another build of the same folder.
+    let _alone = if project.language == Language::Rust { None } else { Some(workshop.alone()?) };
     match project.language {
         Language::Rust => rust::build(project),
         Language::Python => python::build(project, workshop),

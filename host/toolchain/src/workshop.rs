@@ -48,6 +48,18 @@ impl Workshop {
         Self { tools, scratch }
     }
 
+    /// Waits until nobody else builds here; nobody does as long as the file is open.
+    ///
+    /// # Errors
+    /// [`Error::Files`].
+    pub(crate) fn alone(&self) -> Result<fs::File, Error> {
+        fs::create_dir_all(&self.scratch).doing("make", &self.scratch)?;
+        let guard = self.scratch.with_extension("lock");
+        let lock = fs::File::create(&guard).doing("make", &guard)?;
+        lock.lock().doing("lock", &guard)?;
+        Ok(lock)
+    }
+
     /// An empty folder for this build's files.
     ///
     /// # Errors
@@ -165,6 +177,18 @@ pub(crate) fn python() -> Command {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn one_builds_at_a_time() {
+        let folder = tempfile::tempdir().unwrap();
+        let workshop = Workshop::new(folder.path().join("tools"), folder.path().join("build"));
+        let guard = || fs::File::open(folder.path().join("build.lock")).unwrap();
+        let alone = workshop.alone().unwrap();
+        assert!(guard().try_lock().is_err());
+        drop(alone);
+        guard().try_lock().unwrap();
+        workshop.scratch().unwrap();
+    }
 
     #[test]
     fn what_fails_to_install_is_told_as_a_command_that_installs_it() {
