@@ -29,8 +29,13 @@ use std::{
 };
 
 use guest_artifacts as guests;
+use mimalloc::MiMalloc;
 use support::{Memory, Mood, event, limits};
 use triggerbox_sandbox::{Cache, Compiler, Ending, Pool, Sandbox, Script, inspect};
+
+/// As the program has it.
+#[global_allocator]
+static MEMORY: MiMalloc = MiMalloc;
 
 /// Bare wasmtime: what any host would need at least.
 mod bare {
