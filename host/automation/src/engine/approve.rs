@@ -80,22 +80,17 @@ impl Engine {
             let conn = self.database().snapshot()?;
             (proposals::proposed(&conn, run)?, runs::head(&conn, run)?)
         };
-        let request = match proposed {
+        let changes = match proposed {
             None => return Ok(Vec::new()),
-            Some(Proposed::There(request)) => request,
-            Some(Proposed::Here(changes)) => {
-                let compare = move |engine: &Self| {
-                    let conn = engine.database().snapshot()?;
-                    let run_as = people::environment_in(&conn, head.run_as, head.superuser, now)?;
-                    Ok::<_, EngineError>(commit::overtaken(&conn, &run_as, &changes)?)
-                };
-                return self.off_the_way(compare).await;
-            }
+            Some(Proposed::There(request)) => return self.overtaken_there(run, head.run_as, &request).await,
+            Some(Proposed::Here(changes)) => changes,
         };
-        let backend = self.odoo().ok_or_else(|| elsewhere(run))?;
-        let session = self.session_there(backend, head.run_as, now).await?;
-        let found = session.overtaken(&request).await.map_err(unavailable)?;
-        Ok(found.into_iter().map(|(record, field)| Overtaken { record, field }).collect())
+        let compare = move |engine: &Self| {
+            let conn = engine.database().snapshot()?;
+            let run_as = people::environment_in(&conn, head.run_as, head.superuser, now)?;
+            Ok::<_, EngineError>(commit::overtaken(&conn, &run_as, &changes)?)
+        };
+        self.off_the_way(compare).await
     }
 
     /// Why somebody may not approve what a run wants to change, if they may not: nobody approves what they had a hand in.
@@ -373,7 +368,7 @@ fn lacks_rights(why: &str) -> EngineError {
     Error::denied("approver-lacks-rights", format!("who approves a change needs the rights for it: {why}")).into()
 }
 
-fn elsewhere(run: RunId) -> EngineError {
+pub(super) fn elsewhere(run: RunId) -> EngineError {
     let text = format!(
         "what run {run} proposes is not for the records of this program: start it with the odoo server, or without"
     );

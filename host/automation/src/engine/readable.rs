@@ -3,14 +3,15 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
+use serde_json::Value as Json;
 use triggerbox_model::{
     call::{Answer, Call, DomainSource, Operand, Operation, Page, Term},
     error::ErrorKind,
     value::{Id, RecordRef, Value, is_provisional},
 };
-use triggerbox_store::{db::DbError, session::Session};
+use triggerbox_store::{commit::Overtaken, db::DbError, session::Session};
 
-use super::{Engine, lock};
+use super::{Engine, approve::elsewhere, lock, odoo::unavailable};
 use crate::{
     clock::millis,
     error::EngineError,
@@ -47,7 +48,10 @@ pub fn is_renewing() -> bool {
     RENEWS.try_with(|()| ()).is_ok()
 }
 
-/// What an Odoo server said of late of who may read what.
+/// Proposals that are remembered at most.
+const MOST_PROPOSALS: usize = 1_000;
+
+/// What an Odoo server said of late of who may read what, and of what proposals were made on.
 #[derive(Debug, Default)]
 pub(super) struct Told {
     /// What the backend had forgotten by then.
@@ -56,6 +60,8 @@ pub(super) struct Told {
     /// was said.
     answers: HashMap<(Id, String), HashMap<Id, (bool, i64)>>,
     count: usize,
+    /// What was not any more as the run of a proposal saw it, and when that was said.
+    overtaken: HashMap<RunId, (Vec<Overtaken>, i64)>,
 }
 
 impl Told {
@@ -85,6 +91,18 @@ impl Told {
         for (id, may) in each.chain([(0, readable.is_some())]) {
             self.count += usize::from(known.insert(id, (may, now)).is_none());
         }
+    }
+
+    fn overtaken(&self, run: RunId, now: i64) -> Option<Vec<Overtaken>> {
+        let (found, at) = self.overtaken.get(&run)?;
+        (0..REMEMBERED).contains(&(now - at)).then(|| found.clone())
+    }
+
+    fn keep_overtaken(&mut self, run: RunId, found: Vec<Overtaken>, now: i64) {
+        if self.overtaken.len() >= MOST_PROPOSALS {
+            self.overtaken.clear();
+        }
+        self.overtaken.insert(run, (found, now));
     }
 }
 
@@ -235,6 +253,26 @@ impl Engine {
             Some(Answer::Ids(found)) => Some(found.into_iter().filter(|id| ids.contains(id)).collect()),
             _ => None,
         })
+    }
+
+    /// What is not any more as the run of a proposal saw it that is applied on the Odoo server.
+    pub(super) async fn overtaken_there(
+        &self,
+        run: RunId,
+        run_as: Id,
+        request: &Json,
+    ) -> Result<Vec<Overtaken>, EngineError> {
+        let backend = self.odoo().ok_or_else(|| elsewhere(run))?;
+        let (now, forgotten) = (self.clock().now(), backend.forgotten());
+        let known = || lock(&self.inner.told).as_of(forgotten).overtaken(run, millis(now));
+        if let Some(known) = is_renewing().then(known).flatten() {
+            return Ok(known);
+        }
+        let session = self.session_there(backend, run_as, now).await?;
+        let found = session.overtaken(request).await.map_err(unavailable)?;
+        let found: Vec<_> = found.into_iter().map(|(record, field)| Overtaken { record, field }).collect();
+        lock(&self.inner.told).as_of(forgotten).keep_overtaken(run, found.clone(), millis(now));
+        Ok(found)
     }
 
     /// What a user is answered; none: there is no such thing, it is not for them, or the question makes no sense there.

@@ -829,6 +829,11 @@ async fn what_changed_there_meanwhile_is_told_before_somebody_decides() {
     let page = sam.page(&path).await;
     assert!(!page.contains("Changed meanwhile") && page.contains("Approve and apply"), "{page}");
     fake.others.lock().unwrap().insert("priority".to_owned(), json!("3"));
+    // A page that renews itself says for ten seconds what was said last.
+    let renewed = async || sam.send(sam.request("GET", &path).header("x-renewal", "1")).await.text();
+    assert!(!renewed().await.contains("Changed meanwhile"));
+    world.clock.advance(std::time::Duration::from_secs(10));
+    assert!(renewed().await.contains("Changed meanwhile"));
     let page = sam.page(&path).await;
     assert!(page.contains("A lead (priority)") && page.contains("nothing is overwritten"), "{page}");
     *fake.leads.lock().unwrap() = (Vec::new(), Vec::new());
