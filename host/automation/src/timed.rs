@@ -1,5 +1,7 @@
 //! Time rules: which records come due between two times.
 
+use std::ops::ControlFlow;
+
 use jiff::Timestamp;
 use rusqlite::Connection;
 use triggerbox_model::{
@@ -36,9 +38,9 @@ impl<'r> Watch<'r> {
     #[must_use]
     pub fn of(rule: &'r Rule) -> Option<Self> {
         let (field, delay, unit) = match &rule.trigger {
-            Trigger::Time { field, delay, unit } => (field.as_str(), i64::from(*delay), *unit),
-            Trigger::AfterCreation { delay, unit } => ("create_date", i64::from(*delay), *unit),
-            Trigger::AfterUpdate { delay, unit } => ("write_date", i64::from(*delay), *unit),
+            Trigger::Time { field, delay, unit, .. } => (field.as_str(), i64::from(*delay), *unit),
+            Trigger::AfterCreation { delay, unit, .. } => ("create_date", i64::from(*delay), *unit),
+            Trigger::AfterUpdate { delay, unit, .. } => ("write_date", i64::from(*delay), *unit),
             _ => return None,
         };
         Some(Self { field, delay, unit })
@@ -83,7 +85,27 @@ pub fn due(
     after: Timestamp,
     until: Timestamp,
 ) -> Result<Vec<(Id, Timestamp)>, EngineError> {
-    let (Some(watch), Some(model)) = (Watch::of(rule), &rule.model) else { return Ok(Vec::new()) };
+    let mut found = Vec::new();
+    each_due(conn, env, rule, (after, until), |id, due| {
+        found.push((id, due));
+        Ok(ControlFlow::Continue(()))
+    })?;
+    Ok(found)
+}
+
+/// Goes through the records that come due for a rule after one time and up to another, the earliest date first, as long as is
+/// wished.
+///
+/// # Errors
+/// As [`due`]; what `each` says.
+pub(crate) fn each_due(
+    conn: &Connection,
+    env: &Env,
+    rule: &Rule,
+    (after, until): (Timestamp, Timestamp),
+    mut each: impl FnMut(Id, Timestamp) -> Result<ControlFlow<()>, EngineError>,
+) -> Result<(), EngineError> {
+    let (Some(watch), Some(model)) = (Watch::of(rule), &rule.model) else { return Ok(()) };
     let described = env.schema.model(model)?;
     let shown = hides_archived(rule, described)?.map(|active| format!(" AND {}", quote(active))).unwrap_or_default();
     let is_date = match described.fields.get(watch.field) {
@@ -105,17 +127,18 @@ pub fn due(
     let mut statement = conn.prepare_cached(&sql)?;
     let bounds = (text(watch.value_before(after)), text(late.unwrap_or(Timestamp::MAX)));
     let rows = statement.query_map(bounds, |row| Ok((row.get::<_, Id>(0)?, row.get::<_, String>(1)?)))?;
-    let mut found = Vec::new();
     for row in rows {
         let (id, value) = row?;
         let value = if is_date { format!("{value} 00:00:00") } else { value };
         // What is no time comes never due.
         let Ok(value) = time::parse_datetime(&value).and_then(utc) else { continue };
-        if let Some(due) = watch.due(value).filter(|due| *due > after && *due <= until) {
-            found.push((id, due));
+        if let Some(due) = watch.due(value).filter(|due| *due > after && *due <= until)
+            && each(id, due)?.is_break()
+        {
+            break;
         }
     }
-    Ok(found)
+    Ok(())
 }
 
 fn utc(stored: jiff::civil::DateTime) -> Result<Timestamp, Error> {

@@ -133,7 +133,6 @@ struct Done {
 
 impl Case<'_> {
     fn steps(&mut self, steps: &[Json]) -> Result<Verdict, Error> {
-        let start = self.env.now;
         let (mut differs, mut causes, mut looked) = (None, BTreeSet::new(), None);
         for (op, wanted) in list(self.case, "/ops").iter().zip(steps) {
             let expected = fires(wanted);
@@ -142,7 +141,7 @@ impl Case<'_> {
             let (done, of_clock) = match text(op, "op") == "tick" {
                 true => {
                     let until = clock::moment(&text(op, "to"))?;
-                    let (done, by_clock) = self.tick(&expected, looked, start, until)?;
+                    let (done, by_clock) = self.tick(&expected, looked, until)?;
                     looked = Some(until);
                     (Ok(done), by_clock)
                 }
@@ -207,18 +206,17 @@ impl Case<'_> {
         &mut self,
         expected: &[Fired],
         looked: Option<Timestamp>,
-        start: Timestamp,
         until: Timestamp,
     ) -> Result<(Done, Option<BTreeSet<Cause>>), Error> {
         self.system.now = until;
         self.env.now = until;
         let mut done = self.done();
-        let due = clock::due(self.conn, &self.system, &self.index, looked.unwrap_or(start), until)?;
+        let due = clock::due(self.conn, &self.system, &self.index, looked.unwrap_or(Timestamp::UNIX_EPOCH), until)?;
         let there = clock::due_there(self.conn, &self.system, &self.index, looked, until)?;
         let is_otherwise = self.fired(&due) != self.fired(&there);
         // What follows is judged on what the server fires.
         let (mut causes, due) = match is_otherwise {
-            true => (clock::causes(&self.index, looked.is_none()), there),
+            true => (clock::causes(&self.index), there),
             false => (BTreeSet::new(), due),
         };
         done.fires = self.fired(&due);

@@ -18,7 +18,7 @@ use triggerbox_odoo::{Backend, OdooError, Session};
 use super::{
     Engine, Shared,
     odoo::{refused, unavailable},
-    time::{Own, done_until, most_at_once},
+    time::{Own, done_until, just_before, most_at_once},
 };
 use crate::{
     clock::millis,
@@ -114,19 +114,22 @@ impl Engine {
         rule: &Arc<Armed>,
         now: Timestamp,
     ) -> Result<usize, Unasked> {
-        let name = rule.rule.name.clone();
-        let since = self.committer().commit(move |conn| done_until(conn, &name, now)).await?;
+        let armed = Arc::clone(rule);
+        let since = self.committer().commit(move |conn| done_until(conn, &armed.rule, now)).await?;
         let Some(since) = since else { return Ok(0) };
+        // It goes back with a clock that was ahead.
+        let looked = since.min(now).max(now.saturating_sub(BACK).unwrap_or(now));
         let (mut made, mut asked) = (0, 0);
         loop {
             let (rows, due) = self.due_there(backend, rule, (since, now), asked).await?;
             let (shared, armed) = (Arc::clone(&self.inner.shared), Arc::clone(rule));
             let room = most_at_once(&rule.rule).saturating_sub(made);
             let fire = move |conn: &rusqlite::Connection| shared.fire_due_there(conn, &armed, &due, room, now);
-            let (runs, all) = self.committer().commit(fire).await?;
+            let (runs, left) = self.committer().commit(fire).await?;
             made += runs;
-            if !all {
-                // The next look begins where this one did, and knows what was taken.
+            if let Some(left) = left {
+                // The next look begins there, and knows what was taken.
+                self.done_there(rule, just_before(left).max(since).min(looked)).await?;
                 return Ok(made);
             }
             if rows < AT_ONCE as usize {
@@ -138,16 +141,19 @@ impl Engine {
                 return Err(EngineError::from(Error::unavailable("bad-answer", text)).into());
             }
         }
-        // It goes back with a clock that was ahead.
-        let until = since.min(now).max(now.saturating_sub(BACK).unwrap_or(now));
+        self.done_there(rule, looked).await?;
+        Ok(made)
+    }
+
+    /// Keeps up to when a rule's times are done.
+    async fn done_there(&self, rule: &Armed, until: Timestamp) -> Result<(), EngineError> {
         let (name, until) = (rule.rule.name.clone(), millis(until));
         let note = move |conn: &rusqlite::Connection| {
             let sql = "UPDATE engine_clock SET done_until = ?2 WHERE rule = ?1";
             conn.prepare_cached(sql)?.execute((name, until))?;
             Ok::<_, EngineError>(())
         };
-        self.committer().commit(note).await?;
-        Ok(made)
+        self.committer().commit(note).await
     }
 
     /// Records that came due between two times, as the user sees them whose rights the rule has; and how many had to be
@@ -195,7 +201,7 @@ impl Engine {
 }
 
 impl Shared {
-    /// Runs for records that are due, as far as there is room; how many runs, and whether that was all.
+    /// Runs for records that are due, as far as there is room; how many runs, and when the first is due that was left.
     fn fire_due_there(
         &self,
         conn: &rusqlite::Connection,
@@ -203,22 +209,22 @@ impl Shared {
         due: &[(Id, Timestamp)],
         room: usize,
         now: Timestamp,
-    ) -> Result<(usize, bool), EngineError> {
-        let (mut records, mut all) = (Vec::new(), true);
+    ) -> Result<(usize, Option<Timestamp>), EngineError> {
+        let (mut records, mut left) = (Vec::new(), None);
         for (id, time) in due {
             if records.len() >= room {
-                all = false;
+                left = Some(*time);
                 break;
             }
             if self.take_slot(conn, rule, *time, *id)? {
                 records.push(*id);
             }
         }
-        let Some(watch) = Watch::of(&rule.rule).filter(|_| !records.is_empty()) else { return Ok((0, all)) };
+        let Some(watch) = Watch::of(&rule.rule).filter(|_| !records.is_empty()) else { return Ok((0, left)) };
         let cause = Cause { actor: rule.owner, at: millis(now), parent: None };
         let firing = Firing::new(Happened::Time(watch.field.to_owned()), records);
         let runs = Dispatcher { conn, random: &self.random, cause }.fire(rule, "time", Class::Async, &firing)?;
-        Ok((runs.len(), all))
+        Ok((runs.len(), left))
     }
 
     /// What a rule on last updates wrote on its own records is no update that it waits for: the time that would come due by

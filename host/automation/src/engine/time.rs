@@ -1,6 +1,6 @@
 //! What the clock fires: schedules and time rules. Each slot and due time is claimed in the file, once.
 
-use std::{collections::HashSet, sync::Arc};
+use std::{collections::HashSet, ops::ControlFlow, sync::Arc};
 
 use jiff::{SignedDuration, Timestamp};
 use rusqlite::{Connection, OptionalExtension};
@@ -121,7 +121,7 @@ impl Shared {
             if self.config.odoo.is_some() && !matches!(rule.rule.trigger, Trigger::Schedule(_)) {
                 continue;
             }
-            let Some(done_until) = done_until(conn, &rule.rule.name, now)? else { continue };
+            let Some(done_until) = done_until(conn, &rule.rule, now)? else { continue };
             let until = match self.fire_timed(conn, &env, rule, done_until, now) {
                 Ok(fired) => {
                     made += fired.runs;
@@ -237,17 +237,21 @@ impl Shared {
     ) -> Result<Fired, EngineError> {
         let mut fired = Fired { runs: 0, until: now, next: None };
         let (Some(watch), Some(model)) = (Watch::of(&rule.rule), &rule.rule.model) else { return Ok(fired) };
-        let mut records = Vec::new();
-        for (id, due) in timed::due(conn, env, &rule.rule, done_until, now)? {
-            if records.len() >= most_at_once(&rule.rule) {
-                // Its time is still to come, as far as the rule goes.
-                fired.until = due.saturating_sub(SignedDuration::from_millis(1)).unwrap_or(due);
-                break;
+        let (mut records, mut judged, mut last) = (Vec::new(), 0, None);
+        timed::each_due(conn, env, &rule.rule, (done_until, now), |id, due| {
+            // What is due at one moment is looked at together, or a look would never get beyond it.
+            let is_enough = judged >= MOST_JUDGED && last != Some(due);
+            if is_enough || records.len() >= most_at_once(&rule.rule) {
+                fired.until = just_before(due);
+                return Ok(ControlFlow::Break(()));
             }
+            judged += 1;
+            last = Some(due);
             if matcher::record_holds(conn, env, rule, model, id)? && self.take_slot(conn, rule, due, id)? {
                 records.push(id);
             }
-        }
+            Ok(ControlFlow::Continue(()))
+        })?;
         if !records.is_empty() {
             let cause = Cause { actor: rule.owner, at: millis(now), parent: None };
             let dispatcher = Dispatcher { conn, random: &self.random, cause };
@@ -307,18 +311,29 @@ impl Shared {
     }
 }
 
+/// So many records that are due are judged in one look, or a few more: nobody else writes meanwhile.
+const MOST_JUDGED: usize = 10_000;
+
+/// Up to when all is done where something that is due at a time was left: that time is still to come, as far as the rule goes.
+pub(super) fn just_before(due: Timestamp) -> Timestamp {
+    due.saturating_sub(SignedDuration::from_millis(1)).unwrap_or(due)
+}
+
 /// So many records that are due are fired in one look. Those beyond are not taken, so that the next look meets them.
 pub(super) fn most_at_once(rule: &Rule) -> usize {
     if rule.dispatch == Dispatch::PerRecord { rule.most_records() } else { usize::MAX }
 }
 
-/// Up to when a rule's times are done; from now on, for a rule that is new.
-pub(super) fn done_until(conn: &Connection, rule: &str, now: Timestamp) -> Result<Option<Timestamp>, EngineError> {
+/// Up to when a rule's times are done; from now on, for a rule that is new and does not look back.
+pub(super) fn done_until(conn: &Connection, rule: &Rule, now: Timestamp) -> Result<Option<Timestamp>, EngineError> {
     let sql = "SELECT done_until FROM engine_clock WHERE rule = ?1";
-    let done: Option<i64> = conn.prepare_cached(sql)?.query_row([rule], |row| row.get(0)).optional()?;
-    if done.is_none() {
-        let sql = "INSERT INTO engine_clock (rule, done_until) VALUES (?1, ?2)";
-        conn.prepare_cached(sql)?.execute((rule, millis(now)))?;
+    let done: Option<i64> = conn.prepare_cached(sql)?.query_row([&rule.name], |row| row.get(0)).optional()?;
+    if let Some(done) = done {
+        return Ok(Some(timestamp(done)));
     }
-    Ok(done.map(timestamp))
+    let looks_back = rule.trigger.takes_past();
+    let start = if looks_back { Timestamp::UNIX_EPOCH } else { now };
+    let sql = "INSERT INTO engine_clock (rule, done_until) VALUES (?1, ?2)";
+    conn.prepare_cached(sql)?.execute((&rule.name, millis(start)))?;
+    Ok(looks_back.then_some(start))
 }

@@ -61,6 +61,9 @@ pub enum Trigger {
         delay: i32,
         /// In what.
         unit: Unit,
+        /// Whether the first look also takes up what was due before, however long ago.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        past: bool,
     },
     /// That long after the record's creation.
     AfterCreation {
@@ -68,6 +71,9 @@ pub enum Trigger {
         delay: u32,
         /// In what.
         unit: Unit,
+        /// Whether the first look also takes up what was due before, however long ago.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        past: bool,
     },
     /// That long after the record's last change.
     AfterUpdate {
@@ -75,6 +81,9 @@ pub enum Trigger {
         delay: u32,
         /// In what.
         unit: Unit,
+        /// Whether the first look also takes up what was due before, however long ago.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        past: bool,
     },
     /// A message from outside arrived on the record's chatter.
     MessageReceived {},
@@ -137,6 +146,17 @@ impl Trigger {
             | Self::Manual {}
             | Self::Schedule(_) => false,
         }
+    }
+
+    /// Whether the first look takes up all that was ever due.
+    #[must_use]
+    pub fn takes_past(&self) -> bool {
+        matches!(
+            self,
+            Self::Time { past: true, .. }
+                | Self::AfterCreation { past: true, .. }
+                | Self::AfterUpdate { past: true, .. }
+        )
     }
 
     /// Whether the clock fires it.

@@ -202,6 +202,38 @@ fn of_very_many_that_come_due_at_once_the_rest_comes_with_the_next_looks() {
     assert_eq!(world.engine.suppressed(None, None, 10).unwrap(), []);
 }
 
+// Shows: F004, F042
+#[test]
+fn a_rule_that_looks_back_takes_up_what_was_ever_due_and_then_waits() {
+    let world = World::new();
+    for lead in world.search("crm.lead", "[('date_deadline', '!=', False), ('active', 'in', [True, False])]") {
+        world.write("crm.lead", lead, &[("date_deadline", Value::Unset)]);
+    }
+    let past: Vec<u32> = ["2001-01-01", "2026-11-19", "2026-11-19"].map(|date| due(&world, date)).into();
+    let rule = |more: &str| {
+        world.rule(&format!(
+            "name = \"late\"\nmodel = \"crm.lead\"\ndispatch = \"per-record\"\nmax-records = 2\n{more}\n\
+             trigger = {{ on = \"time\", field = \"date_deadline\", delay = 0, unit = \"days\", past = true }}\n\
+             actions = [{{ script = \"update-record\", parameters = {{ values = \"city = Ghent\" }} }}]"
+        ));
+    };
+    // The first look is that of the rule that is on.
+    rule("active = false");
+    assert_eq!(world.settle(), 0);
+    rule("");
+    for expected in [2, 1, 0] {
+        assert_eq!(world.settle(), expected);
+        world.pass(HOUR / 60);
+    }
+    assert_eq!(late(&world), past, "the earliest first");
+    let _before = due(&world, "2026-11-18");
+    let next = due(&world, "2026-11-21");
+    world.pass(15 * HOUR);
+    assert_eq!(world.settle(), 1);
+    assert_eq!(late(&world).last(), Some(&next));
+    assert_eq!(world.settle(), 0);
+}
+
 // Shows: F006
 #[test]
 fn a_day_on_which_the_clocks_change_has_one_slot() {

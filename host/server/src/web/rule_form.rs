@@ -68,12 +68,14 @@ enum Kind {
     Fields,
     Unit,
     Writes,
+    Past,
 }
 
 fn settings(on: &str) -> &'static [Setting] {
     const WATCHED: Setting =
         ("fields", "When updating", "Field names, separated by commas; empty: any field.", Kind::Fields);
     const UNIT: Setting = ("unit", "Unit", "", Kind::Unit);
+    const PAST: Setting = ("past", "What was due before", "Counts for the first look of a new rule.", Kind::Past);
     match on {
         "updated" | "created-or-updated" | "on-change" => &[WATCHED],
         "before" => &[("writes", "Which writes", "", Kind::Writes), WATCHED],
@@ -88,8 +90,9 @@ fn settings(on: &str) -> &'static [Setting] {
             ("field", "Date field", "", Kind::Text),
             ("delay", "Delay", "Negative: before the date.", Kind::Number),
             UNIT,
+            PAST,
         ],
-        "after-creation" | "after-update" => &[("delay", "Delay", "", Kind::Number), UNIT],
+        "after-creation" | "after-update" => &[("delay", "Delay", "", Kind::Number), UNIT, PAST],
         "webhook" => &[
             ("secret", "Secret", "The name of the secret that signs requests.", Kind::Text),
             ("dedup", "Key of repeated deliveries", "JSON pointer in the body, `/id`.", Kind::Text),
@@ -263,6 +266,7 @@ fn trigger(form: &Form, known: &Map<String, Json>) -> Map<String, Json> {
             // What is no number is told by whoever reads the trigger.
             Kind::Number => text.parse::<i64>().map_or_else(|_| json!(text), |number| json!(number)),
             Kind::Text | Kind::Unit => json!(text),
+            Kind::Past => json!(text == "true"),
         };
         made.insert((*key).to_owned(), value);
     }
@@ -471,6 +475,10 @@ fn setting(id: &str, kind: Kind, value: &str) -> Markup {
             Kind::Number => input id=(id) type="text" inputmode="numeric" name=(id) value=(value);,
             Kind::Unit => select id=(id) name=(id) {
                 @for unit in ["minutes", "hours", "days", "weeks", "months"] { (option(unit, unit, value)) }
+            },
+            Kind::Past => select id=(id) name=(id) {
+                (option("", "Is left alone", value))
+                (option("true", "Is done too, as a new rule in Odoo does it", value))
             },
             Kind::Writes => span.checks {
                 @for write in ["create", "update", "delete"] {

@@ -39,8 +39,6 @@ pub enum Cause {
     Second,
     /// The server counts months back.
     Months,
-    /// The server's first look takes up everything that was ever due.
-    FirstLook,
 }
 
 impl Cause {
@@ -60,7 +58,6 @@ impl Cause {
             Self::Chain => "chain",
             Self::Second => "second",
             Self::Months => "months",
-            Self::FirstLook => "first-look",
         }
     }
 }

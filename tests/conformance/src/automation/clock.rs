@@ -80,13 +80,9 @@ pub(super) fn due_there(
 }
 
 /// Why what comes due differs.
-pub(super) fn causes(index: &Index, is_first_look: bool) -> BTreeSet<Cause> {
+pub(super) fn causes(index: &Index) -> BTreeSet<Cause> {
     let by_month = index.timed().any(|armed| Watch::of(&armed.rule).is_some_and(|watch| watch.unit == Unit::Months));
-    BTreeSet::from([match (is_first_look, by_month) {
-        (true, _) => Cause::FirstLook,
-        (false, true) => Cause::Months,
-        (false, false) => Cause::Second,
-    }])
+    BTreeSet::from([if by_month { Cause::Months } else { Cause::Second }])
 }
 
 /// The value that is due at a time, as the server counts.

@@ -77,10 +77,10 @@ pub(super) fn read(name: &str, described: &Json, saved: &Json) -> Result<Rule, U
         "on_message_sent" => json!({ "on": "message-sent" }),
         "on_time" => {
             let delay = if text(described, "trg_mode") == "before" { -delay } else { delay };
-            json!({ "on": "time", "field": text(described, "trg_date"), "delay": delay, "unit": unit() })
+            json!({ "on": "time", "field": text(described, "trg_date"), "delay": delay, "unit": unit(), "past": true })
         }
-        "on_time_created" => json!({ "on": "after-creation", "delay": delay, "unit": unit() }),
-        "on_time_updated" => json!({ "on": "after-update", "delay": delay, "unit": unit() }),
+        "on_time_created" => json!({ "on": "after-creation", "delay": delay, "unit": unit(), "past": true }),
+        "on_time_updated" => json!({ "on": "after-update", "delay": delay, "unit": unit(), "past": true }),
         other => return Err(Unfit::Unknown(format!("there is no trigger `{other}` here"))),
     };
     let (before, after) = match on.as_str() {
