@@ -14,9 +14,10 @@ pub(crate) struct StackDepth {
 }
 
 impl StackDepth {
-    /// Notes where the stack begins. To be called on the run's own stack, before the script is.
+    /// Notes where the stack begins. To be called on the run's own stack, just before the script is: also where it is called
+    /// from within a host call, which is deeper.
     pub(crate) fn begin(&mut self) {
-        self.top = here();
+        self.top = self.top.max(here());
     }
 
     /// Notes how deep the stack is now.

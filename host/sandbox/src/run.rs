@@ -9,7 +9,7 @@ use triggerbox_model::{
     event::{Event, Failure, Outcome},
     limits::{Limit, Limits, Meter},
 };
-use wasmtime::{Store, component::ResourceTable};
+use wasmtime::{CallHook, Store, component::ResourceTable};
 
 use crate::{
     bindings::triggerbox::automation::events,
@@ -75,6 +75,12 @@ impl Script {
 
         let mut store = Store::new(self.sandbox.engine(), state);
         store.limiter(|state| &mut state.limiter);
+        store.call_hook(|mut store, hook| {
+            if matches!(hook, CallHook::CallingWasm) {
+                store.data_mut().limiter.stack.begin();
+            }
+            Ok(())
+        });
         store.set_hostcall_fuel(usize::try_from(limits.get(Limit::CallBytes)).unwrap_or(usize::MAX));
         store.set_max_component_handles(handles);
         let fuelled =
@@ -88,8 +94,6 @@ impl Script {
         } else {
             let run = std::pin::pin!(async {
                 fuelled?;
-                // On the stack that the script gets next: the store keeps it from one call to another.
-                self.sandbox.begin(&mut store)?.call_async(&mut store, ()).await?;
                 let script = self.pre.instantiate_async(&mut store).await?;
                 instantiated = clock.times().real(Instant::now());
                 script.call_run(&mut store, &event.into_wit()).await

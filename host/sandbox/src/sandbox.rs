@@ -5,9 +5,8 @@ use std::sync::Arc;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use triggerbox_model::manifest::Manifest;
 use wasmtime::{
-    Caller, Engine, Store, TypedFunc,
+    Engine,
     component::{Component, Linker},
-    error::Context as _,
 };
 
 use crate::{
@@ -31,8 +30,6 @@ struct Shared {
     engine: Engine,
     allocation: Allocation,
     linker: Linker<State>,
-    /// What [`Sandbox::begin`] hands out.
-    begin: wasmtime::Linker<State>,
     fingerprint: String,
     /// One permit for each run that the pool has room for: one too many waits in place of failing.
     room: Arc<Semaphore>,
@@ -77,14 +74,10 @@ impl Sandbox {
         let (engine, allocation) = engine::engine(Mode::Run, pool)?;
         let mut linker = Linker::new(&engine);
         wasi::link(&mut linker).and_then(|()| imports::link(&mut linker)).map_err(EngineError)?;
-        let mut begin = wasmtime::Linker::new(&engine);
-        begin
-            .func_wrap("", "begin", |mut caller: Caller<'_, State>| caller.data_mut().limiter.stack.begin())
-            .map_err(EngineError)?;
         let fingerprint = engine::fingerprint(&engine);
         let places = |count: u32| Arc::new(Semaphore::new(usize::try_from(count).unwrap_or(usize::MAX)));
         let (room, within) = (places(pool.live), places(pool.within()));
-        Ok(Self { shared: Arc::new(Shared { engine, allocation, linker, begin, fingerprint, room, within }) })
+        Ok(Self { shared: Arc::new(Shared { engine, allocation, linker, fingerprint, room, within }) })
     }
 
     /// How runs get their memory on this machine.
@@ -156,12 +149,6 @@ impl Sandbox {
 
     pub(crate) fn engine(&self) -> &Engine {
         &self.shared.engine
-    }
-
-    /// A function for a run's store that notes where the stack begins. Made once for all runs: making a function tells
-    /// the engine its type, which costs a run 2 µs.
-    pub(crate) fn begin(&self, store: &mut Store<State>) -> wasmtime::Result<TypedFunc<(), ()>> {
-        self.shared.begin.get(&mut *store, "", "begin")?.into_func().context("not a function")?.typed(store)
     }
 
     pub(crate) fn room(&self) -> &Arc<Semaphore> {
