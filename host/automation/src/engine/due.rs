@@ -129,7 +129,8 @@ impl Engine {
             made += runs;
             if let Some(left) = left {
                 // The next look begins there, and knows what was taken.
-                self.done_there(rule, just_before(left).max(since).min(looked)).await?;
+                let from = Watch::of(&rule.rule).map_or(left, |watch| watch.later_values_from(left));
+                self.done_there(rule, just_before(from).max(since).min(looked)).await?;
                 return Ok(made);
             }
             if rows < AT_ONCE as usize {
