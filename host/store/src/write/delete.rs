@@ -225,6 +225,7 @@ impl<'a> Writer<'a> {
                 }
             }
         }
+        let mut is_told = false;
         for (pairs, column) in sides {
             self.place.searched(self.conn, Some(pairs))?;
             let some = format!("SELECT 1 FROM {} WHERE {} = ?1 LIMIT 1", quote(pairs), quote(column));
@@ -232,7 +233,10 @@ impl<'a> Writer<'a> {
             for id in ids {
                 if self.conn.prepare_cached(&some).map_err(fault)?.exists([id]).map_err(fault)? {
                     self.place.touch_table(self.conn, pairs)?;
-                    self.log.pairs_deleted();
+                    // All that was logged is gone through: once, not for each record.
+                    if !std::mem::replace(&mut is_told, true) {
+                        self.log.pairs_deleted();
+                    }
                     self.conn.prepare_cached(&delete).map_err(fault)?.execute([id]).map_err(fault)?;
                 }
             }
