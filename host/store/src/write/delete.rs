@@ -54,9 +54,7 @@ impl<'a> Writer<'a> {
             writer.check_order_deletion(described, ids)?;
             writer.check_line_deletion(described, ids)?;
             writer.check_activity_deletion(described, ids)?;
-            for id in ids {
-                writer.delete_chatter(described, *id)?;
-            }
+            writer.delete_chatter(described, ids)?;
             let orders = writer.orders_of(described, ids)?;
             let stale = writer.delete_rows(described, &ids.iter().copied().collect())?;
             writer.recompute(stale)?;
@@ -64,20 +62,23 @@ impl<'a> Writer<'a> {
         })
     }
 
-    /// Deletes the messages, followers and activities of a record.
-    fn delete_chatter(&mut self, model: &Model, id: Id) -> Result<(), Error> {
+    /// Deletes the messages, followers and activities of records.
+    fn delete_chatter(&mut self, model: &Model, ids: &[Id]) -> Result<(), Error> {
         for name in chatter::MODELS {
             let Some(described) = self.schema().models.get(name) else { continue };
             let Some(column) = described.model_column() else { continue };
             self.searched(name)?;
             let sql = format!("SELECT id FROM {} WHERE {} = ?1 AND res_id = ?2", quote(&table(name)), quote(column));
-            let ids: BTreeSet<Id> = {
+            let mut hanging: BTreeSet<Id> = BTreeSet::new();
+            for id in ids {
                 let mut statement = self.conn.prepare_cached(&sql).map_err(fault)?;
                 let rows = statement.query_map((&model.name, id), |row| row.get(0)).map_err(fault)?;
-                rows.collect::<Result<_, _>>().map_err(fault)?
-            };
-            if !ids.is_empty() {
-                self.delete_rows(described, &ids)?;
+                for row in rows {
+                    hanging.insert(row.map_err(fault)?);
+                }
+            }
+            if !hanging.is_empty() {
+                self.delete_rows(described, &hanging)?;
             }
         }
         Ok(())
