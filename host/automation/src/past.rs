@@ -101,22 +101,6 @@ impl<'a> Then<'a> {
     fn was_there(&self, model: &str, id: Id) -> Option<bool> {
         Some(self.later(model, id).next()?.kind != ChangeKind::Created)
     }
-
-    /// Whether a record of another model pointed to this one. Messages and activities say by name which model they mean.
-    fn pointed(&self, link: &Link, inverse: &str, other: Id, model: &str, id: Id) -> Result<bool, Error> {
-        let Some(was) = self.was(&link.model, other, inverse).filter(|was| target(was) == Some(id)) else {
-            return Ok(false);
-        };
-        if matches!(was, Value::Many2one(_)) {
-            return Ok(true);
-        }
-        for column in ["model", "res_model"] {
-            if self.cell(&link.model, other, column)? == Cell::text(model) {
-                return Ok(true);
-            }
-        }
-        Ok(false)
-    }
 }
 
 /// The record that a link, or the number of a record, points to.
@@ -162,11 +146,9 @@ impl Records for Then<'_> {
             (LinkStorage::One2many(inverse), _) => {
                 let mut linked = self.past.base.linked(model, id, link)?;
                 linked.retain(|other| self.was(&link.model, *other, inverse).is_none());
-                for other in self.past.pointing(&link.model, inverse).get(&id).into_iter().flatten() {
-                    if self.pointed(link, inverse, *other, model, id)? {
-                        linked.push(*other);
-                    }
-                }
+                // Which model a message or an activity means, the filter asks.
+                let pointed = |other: &&Id| self.was(&link.model, **other, inverse).and_then(target) == Some(id);
+                linked.extend(self.past.pointing(&link.model, inverse).get(&id).into_iter().flatten().filter(pointed));
                 Ok(linked)
             }
             (_, Some(Value::Ids(ids))) => Ok(ids.clone()),

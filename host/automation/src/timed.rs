@@ -51,6 +51,15 @@ impl<'r> Watch<'r> {
         shifted(value, self.delay, self.unit)
     }
 
+    /// From when on values may be due that come after one that is due at `due`: at a month's end, those of several days
+    /// are due on one.
+    pub(crate) fn later_values_from(&self, due: Timestamp) -> Timestamp {
+        if self.unit != Unit::Months {
+            return due;
+        }
+        due.to_zoned(jiff::tz::TimeZone::UTC).start_of_day().map_or(due, |day| day.timestamp())
+    }
+
     /// The last value that can be due until `until`, with a margin; none: any may.
     pub(crate) fn value_after(&self, until: Timestamp) -> Option<Timestamp> {
         shifted(until, -self.delay, self.unit).and_then(|value| shifted(value, 4, Unit::Days))

@@ -408,11 +408,14 @@ impl Session {
         for (index, change) in &self.events {
             let said = self.changes.effects.get(*index).is_none_or(|effect| says(effect, &change.record))
                 && !(change.kind == ChangeKind::Deleted && self.left.contains(&change.record));
+            let model = self.env.schema.models.get(&change.record.model);
             for field in &change.fields {
                 let is_first = written.insert((&change.record, &field.field));
                 let was_there = change.kind != ChangeKind::Created && !is_provisional(change.record.id);
+                // Who wrote last, and when, is the session itself after a write of its own.
+                let by_itself = model.is_some_and(|model| write::is_magic(model, field.field.as_str()));
                 // Lists of ids have no order of their own.
-                if !said && is_first && was_there && !matches!(field.old, Value::Ids(_)) {
+                if !said && is_first && was_there && !by_itself && !matches!(field.old, Value::Ids(_)) {
                     let (record, field, value) = (change.record.clone(), String::from(&field.field), field.old.clone());
                     behind.found.push(Seen { record, field, value });
                 }

@@ -387,6 +387,20 @@ fn what_happens_behind_a_call_is_told_with_what_it_found() {
     assert!(matches!(&error, CommitError::Conflict { record, .. } if record.id == 2), "{error}");
 }
 
+#[test]
+fn what_was_written_before_it_left_its_list_is_no_conflict() {
+    let database = demo();
+    let mut run = session(&database);
+    let order = search(&mut run, "sale.order", "[('state', '=', 'draft'), ('order_line', '!=', False)]")[0];
+    let line = search(&mut run, "sale.order.line", &format!("[('order_id', '=', {order})]"))[0];
+    write(&mut run, "sale.order.line", line, vec![text("name", "Other")]);
+    write(&mut run, "sale.order", order, vec![field("order_line", Value::Ids(vec![]))]);
+    let behind = run.behind().unwrap();
+    assert!(behind.left.contains(&RecordRef::new("sale.order.line", line)));
+    let names: BTreeSet<_> = behind.found.iter().map(|seen| seen.field.as_str()).collect();
+    assert!(names.contains("order_id") && !names.contains("write_date"), "{names:?}");
+}
+
 // Shows: F122
 #[test]
 fn two_racing_runs_that_ensure_a_contact_end_with_one() {

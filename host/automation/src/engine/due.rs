@@ -119,20 +119,20 @@ impl Engine {
         let Some(since) = since else { return Ok(0) };
         // It goes back with a clock that was ahead.
         let looked = since.min(now).max(now.saturating_sub(BACK).unwrap_or(now));
-        let (mut made, mut asked) = (0, 0);
+        let room = most_at_once(&rule.rule);
+        let mut due: Vec<(Id, Timestamp)> = Vec::new();
+        let (mut asked, mut left) = (0, None);
+        // What a run has written on may match no more, and what comes after it would move up past the page that is next:
+        // all is asked for before any of it is fired.
         loop {
-            let (rows, due) = self.due_there(backend, rule, (since, now), asked).await?;
-            let (shared, armed) = (Arc::clone(&self.inner.shared), Arc::clone(rule));
-            let room = most_at_once(&rule.rule).saturating_sub(made);
-            let fire = move |conn: &rusqlite::Connection| shared.fire_due_there(conn, &armed, &due, room, now);
-            let (runs, left) = self.committer().commit(fire).await?;
-            made += runs;
-            if let Some(left) = left {
-                // The next look begins there, and knows what was taken.
-                self.done_there(rule, just_before(left).max(since).min(looked)).await?;
-                return Ok(made);
-            }
+            let (rows, more) = self.due_there(backend, rule, (since, now), asked).await?;
+            let armed = Arc::clone(rule);
+            due.extend(self.off_the_way(move |engine| engine.untaken(&armed, more)).await?);
             if rows < AT_ONCE as usize {
+                break;
+            }
+            if due.len() > room {
+                left = due.last().map(|(_, time)| *time);
                 break;
             }
             asked += AT_ONCE;
@@ -141,8 +141,39 @@ impl Engine {
                 return Err(EngineError::from(Error::unavailable("bad-answer", text)).into());
             }
         }
-        self.done_there(rule, looked).await?;
+        let mut made = 0;
+        for due in due.chunks(AT_ONCE as usize) {
+            let (shared, armed, due) = (Arc::clone(&self.inner.shared), Arc::clone(rule), due.to_vec());
+            let room = room.saturating_sub(made);
+            let fire = move |conn: &rusqlite::Connection| shared.fire_due_there(conn, &armed, &due, room, now);
+            let (runs, first) = self.committer().commit(fire).await?;
+            made += runs;
+            if first.is_some() {
+                left = first;
+                break;
+            }
+        }
+        // The next look begins where something was left, and knows what was taken.
+        let until = left.map_or(looked, |left| {
+            let from = Watch::of(&rule.rule).map_or(left, |watch| watch.later_values_from(left));
+            just_before(from).max(since).min(looked)
+        });
+        self.done_there(rule, until).await?;
         Ok(made)
+    }
+
+    /// Those of these due times that were not taken before.
+    fn untaken(&self, rule: &Armed, due: Vec<(Id, Timestamp)>) -> Result<Vec<(Id, Timestamp)>, EngineError> {
+        let conn = self.database().snapshot()?;
+        let sql = "SELECT 1 FROM engine_slot WHERE rule = ?1 AND due = ?2 AND record = ?3";
+        let mut statement = conn.prepare_cached(sql)?;
+        let mut open = Vec::new();
+        for (id, time) in due {
+            if !statement.exists((&rule.rule.name, millis(time), id))? {
+                open.push((id, time));
+            }
+        }
+        Ok(open)
     }
 
     /// Keeps up to when a rule's times are done.

@@ -4,6 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use serde_json::Value as Json;
+use sha2::{Digest, Sha256};
 use triggerbox_model::{
     call::{Answer, Call, DomainSource, Operand, Operation, Page, Term},
     error::ErrorKind,
@@ -51,6 +52,9 @@ pub fn is_renewing() -> bool {
 /// Proposals that are remembered at most.
 const MOST_PROPOSALS: usize = 1_000;
 
+/// A run, and the hash of what it proposes: when it runs again, it proposes anew.
+type Proposing = (RunId, [u8; 32]);
+
 /// What an Odoo server said of late of who may read what, and of what proposals were made on.
 #[derive(Debug, Default)]
 pub(super) struct Told {
@@ -61,7 +65,7 @@ pub(super) struct Told {
     answers: HashMap<(Id, String), HashMap<Id, (bool, i64)>>,
     count: usize,
     /// What was not any more as the run of a proposal saw it, and when that was said.
-    overtaken: HashMap<RunId, (Vec<Overtaken>, i64)>,
+    overtaken: HashMap<Proposing, (Vec<Overtaken>, i64)>,
 }
 
 impl Told {
@@ -93,16 +97,16 @@ impl Told {
         }
     }
 
-    fn overtaken(&self, run: RunId, now: i64) -> Option<Vec<Overtaken>> {
-        let (found, at) = self.overtaken.get(&run)?;
+    fn overtaken(&self, proposing: &Proposing, now: i64) -> Option<Vec<Overtaken>> {
+        let (found, at) = self.overtaken.get(proposing)?;
         (0..REMEMBERED).contains(&(now - at)).then(|| found.clone())
     }
 
-    fn keep_overtaken(&mut self, run: RunId, found: Vec<Overtaken>, now: i64) {
+    fn keep_overtaken(&mut self, proposing: Proposing, found: Vec<Overtaken>, now: i64) {
         if self.overtaken.len() >= MOST_PROPOSALS {
             self.overtaken.clear();
         }
-        self.overtaken.insert(run, (found, now));
+        self.overtaken.insert(proposing, (found, now));
     }
 }
 
@@ -264,14 +268,15 @@ impl Engine {
     ) -> Result<Vec<Overtaken>, EngineError> {
         let backend = self.odoo().ok_or_else(|| elsewhere(run))?;
         let (now, forgotten) = (self.clock().now(), backend.forgotten());
-        let known = || lock(&self.inner.told).as_of(forgotten).overtaken(run, millis(now));
+        let proposing: Proposing = (run, Sha256::digest(request.to_string()).into());
+        let known = || lock(&self.inner.told).as_of(forgotten).overtaken(&proposing, millis(now));
         if let Some(known) = is_renewing().then(known).flatten() {
             return Ok(known);
         }
         let session = self.session_there(backend, run_as, now).await?;
         let found = session.overtaken(request).await.map_err(unavailable)?;
         let found: Vec<_> = found.into_iter().map(|(record, field)| Overtaken { record, field }).collect();
-        lock(&self.inner.told).as_of(forgotten).keep_overtaken(run, found.clone(), millis(now));
+        lock(&self.inner.told).as_of(forgotten).keep_overtaken(proposing, found.clone(), millis(now));
         Ok(found)
     }
 
@@ -301,5 +306,20 @@ impl Engine {
         let engine = self.clone();
         let done = tokio::task::spawn_blocking(move || work(&engine)).await;
         done.unwrap_or_else(|gone| Err(DbError::Failed { why: gone.to_string() }.into()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Overtaken, RecordRef, Told};
+
+    #[test]
+    fn what_was_said_of_a_proposal_is_not_said_of_the_next_one_of_its_run() {
+        let mut told = Told::default();
+        let found = vec![Overtaken { record: RecordRef::new("crm.lead", 7), field: "priority".to_owned() }];
+        told.keep_overtaken((1, [1; 32]), found.clone(), 0);
+        assert_eq!(told.overtaken(&(1, [1; 32]), 9_999), Some(found));
+        assert_eq!(told.overtaken(&(1, [1; 32]), 10_000), None);
+        assert_eq!(told.overtaken(&(1, [2; 32]), 1), None);
     }
 }

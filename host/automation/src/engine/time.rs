@@ -239,14 +239,15 @@ impl Shared {
         let (Some(watch), Some(model)) = (Watch::of(&rule.rule), &rule.rule.model) else { return Ok(fired) };
         let (mut records, mut judged, mut last) = (Vec::new(), 0, None);
         timed::each_due(conn, env, &rule.rule, (done_until, now), |id, due| {
-            // What is due at one moment is looked at together, or a look would never get beyond it.
-            let is_enough = judged >= MOST_JUDGED && last != Some(due);
+            let from = watch.later_values_from(due);
+            // What is due from one moment on is looked at together, or a look would never get beyond it.
+            let is_enough = judged >= MOST_JUDGED && last != Some(from);
             if is_enough || records.len() >= most_at_once(&rule.rule) {
-                fired.until = just_before(due);
+                fired.until = just_before(from).max(done_until);
                 return Ok(ControlFlow::Break(()));
             }
             judged += 1;
-            last = Some(due);
+            last = Some(from);
             if matcher::record_holds(conn, env, rule, model, id)? && self.take_slot(conn, rule, due, id)? {
                 records.push(id);
             }

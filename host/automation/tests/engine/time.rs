@@ -234,6 +234,28 @@ fn a_rule_that_looks_back_takes_up_what_was_ever_due_and_then_waits() {
     assert_eq!(world.settle(), 0);
 }
 
+#[test]
+fn what_is_due_at_the_end_of_a_month_is_not_lost_behind_what_is_due_later_that_day() {
+    let world = World::new();
+    world.rule(
+        "name = \"late\"\nmodel = \"crm.lead\"\ndispatch = \"per-record\"\nmax-records = 1\n\
+         domain = \"[('name', '=', 'Month end')]\"\n\
+         trigger = { on = \"after-creation\", delay = 1, unit = \"months\" }\n\
+         actions = [{ script = \"update-record\", parameters = { values = \"city = Ghent\" } }]",
+    );
+    assert_eq!(world.settle(), 0);
+    let leads = ["2027-01-29T12:00:00Z", "2027-01-29T13:00:00Z", "2027-01-30T06:00:00Z"].map(|created| {
+        world.clock.set(created.parse().unwrap());
+        world.create("crm.lead", &[("name", Value::text("Month end"))])
+    });
+    world.clock.set("2027-03-01T00:00:00Z".parse().unwrap());
+    for expected in [1, 1, 1, 0] {
+        assert_eq!(world.settle(), expected);
+        world.pass(HOUR / 60);
+    }
+    assert_eq!(late(&world), leads, "each once");
+}
+
 // Shows: F006
 #[test]
 fn a_day_on_which_the_clocks_change_has_one_slot() {

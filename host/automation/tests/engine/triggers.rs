@@ -167,6 +167,14 @@ fn deleted_is_judged_by_what_was_there_just_before() {
     let (parent, child) = family();
     let later = write("res.partner", &[child], &[("name", Value::text("Bea"))]);
     assert_eq!(world.change(vec![unlink("res.partner", &[parent]), later]).runs.len(), 1, "what came later");
+
+    // An activity is linked by a number: where it went later is not where it was.
+    rule("crm.lead", "[('partner_id.activity_ids.summary', '=', 'Call Ann')]");
+    let about = [("res_model", Value::text("res.partner")), ("res_id", Value::link(partner))];
+    let activity = world.create("mail.activity", &[&about[..], &[("summary", Value::text("Call Ann"))]].concat());
+    let (lead, _) = new(&world, &[("partner_id", Value::link(partner))]);
+    let moves = write("mail.activity", &[activity], &[("res_id", Value::link(family().0))]);
+    assert_eq!(world.change(vec![unlink("crm.lead", &[lead]), moves]).runs.len(), 1);
 }
 
 #[test]

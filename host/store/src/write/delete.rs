@@ -54,9 +54,7 @@ impl<'a> Writer<'a> {
             writer.check_order_deletion(described, ids)?;
             writer.check_line_deletion(described, ids)?;
             writer.check_activity_deletion(described, ids)?;
-            for id in ids {
-                writer.delete_chatter(described, *id)?;
-            }
+            writer.delete_chatter(described, ids)?;
             let orders = writer.orders_of(described, ids)?;
             let stale = writer.delete_rows(described, &ids.iter().copied().collect())?;
             writer.recompute(stale)?;
@@ -64,20 +62,23 @@ impl<'a> Writer<'a> {
         })
     }
 
-    /// Deletes the messages, followers and activities of a record.
-    fn delete_chatter(&mut self, model: &Model, id: Id) -> Result<(), Error> {
+    /// Deletes the messages, followers and activities of records.
+    fn delete_chatter(&mut self, model: &Model, ids: &[Id]) -> Result<(), Error> {
         for name in chatter::MODELS {
             let Some(described) = self.schema().models.get(name) else { continue };
             let Some(column) = described.model_column() else { continue };
             self.searched(name)?;
             let sql = format!("SELECT id FROM {} WHERE {} = ?1 AND res_id = ?2", quote(&table(name)), quote(column));
-            let ids: BTreeSet<Id> = {
+            let mut hanging: BTreeSet<Id> = BTreeSet::new();
+            for id in ids {
                 let mut statement = self.conn.prepare_cached(&sql).map_err(fault)?;
                 let rows = statement.query_map((&model.name, id), |row| row.get(0)).map_err(fault)?;
-                rows.collect::<Result<_, _>>().map_err(fault)?
-            };
-            if !ids.is_empty() {
-                self.delete_rows(described, &ids)?;
+                for row in rows {
+                    hanging.insert(row.map_err(fault)?);
+                }
+            }
+            if !hanging.is_empty() {
+                self.delete_rows(described, &hanging)?;
             }
         }
         Ok(())
@@ -225,6 +226,7 @@ impl<'a> Writer<'a> {
                 }
             }
         }
+        let mut is_told = false;
         for (pairs, column) in sides {
             self.place.searched(self.conn, Some(pairs))?;
             let some = format!("SELECT 1 FROM {} WHERE {} = ?1 LIMIT 1", quote(pairs), quote(column));
@@ -232,7 +234,10 @@ impl<'a> Writer<'a> {
             for id in ids {
                 if self.conn.prepare_cached(&some).map_err(fault)?.exists([id]).map_err(fault)? {
                     self.place.touch_table(self.conn, pairs)?;
-                    self.log.pairs_deleted();
+                    // All that was logged is gone through: once, not for each record.
+                    if !std::mem::replace(&mut is_told, true) {
+                        self.log.pairs_deleted();
+                    }
                     self.conn.prepare_cached(&delete).map_err(fault)?.execute([id]).map_err(fault)?;
                 }
             }
