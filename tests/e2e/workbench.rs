@@ -343,6 +343,21 @@ fn scenarios_run_again_when_a_file_changes() {
     child.wait().unwrap();
 }
 
+#[test]
+fn a_file_is_read_no_further_than_a_component_may_go() {
+    let place = tempfile::tempdir().unwrap();
+    let folder = place.path();
+    let name = component(folder, &HIGH_VALUE_ORDER);
+    fs::create_dir(folder.join("scenarios")).unwrap();
+    fs::write(folder.join("scenarios/order.toml"), "[when]\nrecords = [\"@demo.order_1\"]\n").unwrap();
+    // More than any machine has memory for, of which nothing is on the disk.
+    fs::OpenOptions::new().write(true).open(folder.join(&name)).unwrap().set_len(1 << 40).unwrap();
+    for arguments in [&["run", &name][..], &["test", &name], &["check", &name], &["scripts", "upload", &name]] {
+        let said = ends(folder, 6, arguments);
+        assert!(said.contains("the component is larger than 64 MiB"), "{arguments:?}: {said}");
+    }
+}
+
 /// Codes and messages of what `check` finds about grants, for `high-value-order` with these in place of its operations and fields.
 fn about_grants(folder: &Path, operations: &str, fields: &str) -> Vec<(String, String)> {
     let manifest = HIGH_VALUE_ORDER.manifest.unwrap();

@@ -1,8 +1,7 @@
 //! `triggerbox check`: what a component is, what it asks for, and whether this host can run it.
 
 use std::{
-    fs::{self, File},
-    io::Read,
+    fs,
     path::Path,
     time::{Duration, Instant},
 };
@@ -14,9 +13,7 @@ use triggerbox_model::{
     limits::Unit,
     manifest::Manifest,
 };
-use triggerbox_sandbox::inspect::{
-    Compatibility, Fit, ImportStatus, Inspection, MAX_BYTES, Tool, compatibility, inspect,
-};
+use triggerbox_sandbox::inspect::{Compatibility, Fit, ImportStatus, Inspection, Tool, compatibility, inspect};
 use triggerbox_workbench::{
     lint::{Finding, Known, Severity, Start, lint, sarif, start},
     scenario::{self, BadScenario, Bench, FOLDER, ScenarioFile},
@@ -54,8 +51,11 @@ impl From<Trial> for Tried {
 }
 
 pub(crate) fn run(args: &CheckArgs) -> Result<Exit, Failure> {
-    let (bytes, size) = read(&args.component)?;
-    let inspection = Inspection { size, ..inspect(&bytes) };
+    let bytes = script::read(&args.component)?;
+    let inspection = inspect(&bytes);
+    // Of what is too large not all was read.
+    let size = fs::metadata(&args.component).map_or(inspection.size, |file| file.len().max(inspection.size));
+    let inspection = Inspection { size, ..inspection };
     let Tried { trial, needed, broken } = match args.no_compile || !inspection.ok {
         true => Trial::Skipped.into(),
         false => attempt(args, &bytes, inspection.manifest.as_ref())?,
@@ -143,18 +143,6 @@ fn uri(path: &Path) -> String {
         Some(folder.make_relative(&file).unwrap_or_else(|| file.into()))
     };
     relative().unwrap_or_else(|| path.to_string_lossy().replace('\\', "/"))
-}
-
-/// A file's bytes, up to just more than a component may have, and its size: what is larger is refused by its size alone.
-fn read(path: &Path) -> Result<(Vec<u8>, u64), Failure> {
-    let read = || -> std::io::Result<_> {
-        let mut bytes = Vec::new();
-        let file = File::open(path)?;
-        let size = file.metadata()?.len();
-        file.take(MAX_BYTES as u64 + 1).read_to_end(&mut bytes)?;
-        Ok((bytes, size))
-    };
-    Ok(read().with_context(|| format!("cannot read {}", path.display()))?)
 }
 
 /// Compiles anew, past the cache: this is about the component, not about what was kept of it. Then starts it, and runs its

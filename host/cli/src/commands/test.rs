@@ -87,7 +87,7 @@ pub(crate) enum On {
 
 /// Runs the scenarios of a folder on a component.
 pub(crate) fn try_all(component: &Path, folder: &Path, only: Option<&str>, place: &On) -> Result<All, Failure> {
-    let bytes = fs::read(component).with_context(|| format!("cannot read {}", component.display()))?;
+    let bytes = script::read(component)?;
     let files = scenario::files(folder).with_context(|| format!("cannot read {}", folder.display()))?;
     let wanted = |path: &PathBuf| {
         let name = path.file_stem().unwrap_or_default().to_string_lossy();
