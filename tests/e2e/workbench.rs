@@ -358,6 +358,29 @@ fn a_file_is_read_no_further_than_a_component_may_go() {
     }
 }
 
+#[test]
+fn a_report_that_does_not_fit_on_the_disk_is_an_error() {
+    let place = tempfile::tempdir().unwrap();
+    let folder = place.path();
+    let name = component(folder, &HIGH_VALUE_ORDER);
+    fs::create_dir(folder.join("scenarios")).unwrap();
+    fs::write(folder.join("scenarios/order.toml"), "[when]\nrecords = [\"@demo.order_1\"]\n").unwrap();
+    let reports = [
+        &["check", &name, "--no-compile", "--json"][..],
+        &["test", &name, "--json"],
+        &["test", &name, "--format", "junit"],
+    ];
+    for arguments in reports {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_triggerbox"));
+        command.current_dir(folder).env("TRIGGERBOX_CACHE", folder.join("cache")).args(arguments);
+        let full = fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
+        let output = command.stdout(full).output().unwrap();
+        let said = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(2), "{arguments:?}: {said}");
+        assert!(said.starts_with("error: cannot write to stdout: No space left on device"), "{arguments:?}: {said}");
+    }
+}
+
 /// Codes and messages of what `check` finds about grants, for `high-value-order` with these in place of its operations and fields.
 fn about_grants(folder: &Path, operations: &str, fields: &str) -> Vec<(String, String)> {
     let manifest = HIGH_VALUE_ORDER.manifest.unwrap();

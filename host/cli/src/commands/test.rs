@@ -163,7 +163,7 @@ fn print(args: &TestArgs, all: &All) -> Result<(), Failure> {
         TestFormat::Json => output::json(&json!({
             "script": all.script, "passed": passed, "failed": failed, "tests": all.tests,
         }))?,
-        TestFormat::Junit => anstream::print!("{}", report::junit(&all.script, &all.tests).or_exit(Exit::Backend)?),
+        TestFormat::Junit => output::document(&report::junit(&all.script, &all.tests).or_exit(Exit::Backend)?)?,
         TestFormat::Text => anstream::print!("{}", text(all)),
     }
     Ok(())
