@@ -13,7 +13,10 @@ use triggerbox_model::{
     limits::Unit,
     manifest::Manifest,
 };
-use triggerbox_sandbox::inspect::{Compatibility, Fit, ImportStatus, Inspection, Tool, compatibility, inspect};
+use triggerbox_sandbox::{
+    CompileError, ScriptError,
+    inspect::{Compatibility, Fit, ImportStatus, Inspection, Tool, compatibility, inspect},
+};
 use triggerbox_workbench::{
     lint::{Finding, Known, Severity, Start, lint, sarif, start},
     scenario::{self, BadScenario, Bench, FOLDER, ScenarioFile},
@@ -60,11 +63,12 @@ pub(crate) fn run(args: &CheckArgs) -> Result<Exit, Failure> {
         true => Trial::Skipped.into(),
         false => attempt(args, &bytes, inspection.manifest.as_ref())?,
     };
-    let start = match &trial {
-        Trial::Compiled { start, .. } => Some(start),
-        Trial::Skipped | Trial::Refused(_) => None,
+    let (start, refused) = match &trial {
+        Trial::Skipped => (None, None),
+        Trial::Compiled { start, .. } => (Some(start), None),
+        Trial::Refused(why) => (None, Some(why.as_str())),
     };
-    let findings = lint(&Known { inspection: &inspection, start, needed: needed.as_deref(), broken: &broken });
+    let findings = lint(&Known { inspection: &inspection, start, refused, needed: needed.as_deref(), broken: &broken });
     let compatibility = match args.compat.then(|| compatibility(&bytes)) {
         None => Vec::new(),
         Some(Ok(versions)) => versions,
@@ -153,6 +157,8 @@ fn attempt(args: &CheckArgs, bytes: &[u8], manifest: Option<&Manifest>) -> Resul
     let begin = Instant::now();
     let script = match runtime.block_on(sandbox.prepare(bytes, None, &script::compiler()?)) {
         Ok(script) => script,
+        // Nothing is said of the component by a machine that cannot compile any.
+        Err(error @ ScriptError::Child(CompileError::Failed(_))) => return Err(error).or_exit(Exit::Backend),
         Err(error) => return Ok(Trial::Refused(error.to_string()).into()),
     };
     let time = begin.elapsed();
@@ -181,14 +187,10 @@ fn print(checked: &Checked<'_>) {
     for finding in &checked.findings {
         print_finding(finding);
     }
-    match &checked.trial {
-        Trial::Skipped => {}
-        Trial::Compiled { time, start } => {
-            let (millis, micros) = (time.as_millis(), start.durations.instantiate.as_micros());
-            let memory = output::amount(Unit::Bytes, start.memory);
-            anstream::println!("  compiles in {millis} ms, starts in {micros} µs with {memory} of memory");
-        }
-        Trial::Refused(problem) => anstream::println!("  {} {}", styled(RED, "problem:"), printable(problem)),
+    if let Trial::Compiled { time, start } = &checked.trial {
+        let (millis, micros) = (time.as_millis(), start.durations.instantiate.as_micros());
+        let memory = output::amount(Unit::Bytes, start.memory);
+        anstream::println!("  compiles in {millis} ms, starts in {micros} µs with {memory} of memory");
     }
     anstream::println!("  {}{}", output::amount(Unit::Bytes, inspection.size), symbols(inspection));
     if !inspection.toolchain.is_empty() {
