@@ -190,7 +190,7 @@ pub struct Known<'a> {
     pub start: Option<&'a Start>,
     /// Why it does not compile, or does not fit the contract; none: it does, or it was not tried.
     pub refused: Option<&'a str>,
-    /// Rights that its scenarios needed; none: there are no scenarios, or not all of them can be run.
+    /// Rights that its scenarios needed; none: there are no scenarios, or not all of them can be run or tell.
     pub needed: Option<&'a [Need]>,
     /// Scenarios that cannot be run.
     pub broken: &'a [BadScenario],

@@ -168,15 +168,15 @@ fn attempt(args: &CheckArgs, bytes: &[u8], manifest: Option<&Manifest>) -> Resul
     let trial = Trial::Compiled { time, start };
     let Some(manifest) = manifest.filter(|_| !files.is_empty()) else { return Ok(trial.into()) };
     let bench = Bench { script, manifest: manifest.clone() };
-    let (mut needed, mut broken) = (Vec::new(), Vec::new());
+    let (mut needed, mut broken) = (Some(Vec::<Need>::new()), Vec::new());
     for file in files {
         match ScenarioFile::read(&file).and_then(|file| runtime.block_on(bench.play(&file))) {
-            Ok(played) => needed.extend(played.needs),
+            Ok(played) => needed = needed.zip(played.needs).map(|(all, more)| [all, more].concat()),
             Err(scenario) => broken.push(scenario),
         }
     }
     // What those need that cannot be run, nobody knows.
-    let needed = broken.is_empty().then_some(needed);
+    let needed = needed.filter(|_| broken.is_empty());
     Ok(Tried { trial, needed, broken })
 }
 
