@@ -429,6 +429,16 @@ fn grants_are_held_against_what_the_component_imports_and_what_its_scenarios_nee
     assert_eq!(about_grants(folder, all, total), []);
 }
 
+#[test]
+fn scenarios_that_are_named_to_a_check_are_there() {
+    let place = tempfile::tempdir().unwrap();
+    let folder = place.path();
+    let name = component(folder, &HIGH_VALUE_ORDER);
+    let said = ends(folder, 2, &["check", &name, "--scenarios", "scenarois"]);
+    assert!(said.contains("there is no scenario in scenarois"), "{said}");
+    ends(folder, 0, &["check", &name]);
+}
+
 // Shows: F094
 #[test]
 fn a_scenario_that_cannot_be_run_is_a_finding_among_the_others() {

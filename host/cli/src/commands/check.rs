@@ -2,11 +2,11 @@
 
 use std::{
     fs,
-    path::Path,
+    path::{Path, PathBuf},
     time::{Duration, Instant},
 };
 
-use anyhow::Context;
+use anyhow::{Context, anyhow};
 use serde_json::json;
 use triggerbox_model::{
     grants::{Grant, Need},
@@ -74,7 +74,7 @@ pub(crate) fn run(args: &CheckArgs) -> Result<Exit, Failure> {
         Some(Ok(versions)) => versions,
         // What is no component is told already.
         Some(Err(_)) if inspection.refusal().is_some() => Vec::new(),
-        Some(Err(problem)) => Err(anyhow::anyhow!(problem.message)).or_exit(Exit::InvalidComponent)?,
+        Some(Err(problem)) => Err(anyhow!(problem.message)).or_exit(Exit::InvalidComponent)?,
     };
     let ok = inspection.ok && !matches!(trial, Trial::Refused(_));
     let checked = Checked { args, inspection, trial, findings, compatibility, ok };
@@ -149,9 +149,20 @@ fn uri(path: &Path) -> String {
     relative().unwrap_or_else(|| path.to_string_lossy().replace('\\', "/"))
 }
 
+/// The scenarios to run. A folder that was named has some.
+fn scenarios(args: &CheckArgs) -> Result<Vec<PathBuf>, Failure> {
+    let folder = args.scenarios.clone().unwrap_or_else(|| args.component.with_file_name(FOLDER));
+    let files = scenario::files(&folder).with_context(|| format!("cannot read {}", folder.display()))?;
+    match args.scenarios.is_some() && files.is_empty() {
+        true => Err(anyhow!("there is no scenario in {}", folder.display()).into()),
+        false => Ok(files),
+    }
+}
+
 /// Compiles anew, past the cache: this is about the component, not about what was kept of it. Then starts it, and runs its
 /// scenarios for the rights that they need.
 fn attempt(args: &CheckArgs, bytes: &[u8], manifest: Option<&Manifest>) -> Result<Tried, Failure> {
+    let files = scenarios(args)?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().or_exit(Exit::Backend)?;
     let sandbox = script::sandbox(1)?;
     let begin = Instant::now();
@@ -163,8 +174,6 @@ fn attempt(args: &CheckArgs, bytes: &[u8], manifest: Option<&Manifest>) -> Resul
     };
     let time = begin.elapsed();
     let start = runtime.block_on(start(&script));
-    let folder = args.scenarios.clone().unwrap_or_else(|| args.component.with_file_name(FOLDER));
-    let files = scenario::files(&folder).with_context(|| format!("cannot read {}", folder.display()))?;
     let trial = Trial::Compiled { time, start };
     let Some(manifest) = manifest.filter(|_| !files.is_empty()) else { return Ok(trial.into()) };
     let bench = Bench { script, manifest: manifest.clone() };
