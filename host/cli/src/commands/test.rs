@@ -31,13 +31,25 @@ pub(crate) fn run(args: &TestArgs) -> Result<Exit, Failure> {
     if !args.watch {
         return once(args);
     }
-    let watch = Watch::new(if args.path.is_dir() { &args.path } else { parent(&args.path) })?;
+    let watch = watch(args)?;
     loop {
         if let Err(Failure { error, .. }) = once(args) {
             output::failed(&error);
         }
         anstream::println!("{}", styled(DIM, "waiting for changes"));
         watch.wait()?;
+    }
+}
+
+/// Watches the script's folder or the component, and the scenarios where they are elsewhere.
+fn watch(args: &TestArgs) -> anyhow::Result<Watch> {
+    let watch = match args.path.is_dir() {
+        true => Watch::new(&args.path)?,
+        false => Watch::new(parent(&args.path))?.with_component(args.path.file_name().unwrap_or_default()),
+    };
+    match &args.scenarios {
+        Some(folder) => watch.and(folder),
+        None => Ok(watch),
     }
 }
 
