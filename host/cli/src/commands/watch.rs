@@ -16,6 +16,10 @@ const QUIET: Duration = Duration::from_millis(200);
 /// What builds leave behind in a script's folder.
 const BUILT: [&str; 6] = ["target", ".triggerbox", ".git", "node_modules", "__pycache__", "Cargo.lock"];
 
+/// Ends of names of what programs write there: components, files that are not whole yet, and databases. A server that is pushed to
+/// writes into its database each time.
+const MADE: [&str; 6] = ["wasm", "new", "db", "db-wal", "db-shm", "db-journal"];
+
 /// Watches folders until it is dropped.
 pub(crate) struct Watch {
     watcher: RecommendedWatcher,
@@ -81,7 +85,8 @@ impl Watch {
 
 fn is_written(path: &Path) -> bool {
     let built = |part: Component<'_>| BUILT.iter().any(|name| part.as_os_str() == *name);
-    !path.components().any(built) && path.extension().is_none_or(|extension| extension != "wasm" && extension != "new")
+    let made = |extension: &OsStr| MADE.iter().any(|made| extension == *made);
+    !path.components().any(built) && !path.extension().is_some_and(made)
 }
 
 #[cfg(test)]
@@ -103,7 +108,7 @@ mod tests {
             for source in ["src/lib.rs", "triggerbox.toml", "scenarios/a.toml", "script.py"] {
                 assert!(is_change(source), "{}: {source}", folder.display());
             }
-            for built in ["target/x/lib.rs", "s.wasm", ".triggerbox/build/x.py", "Cargo.lock"] {
+            for built in ["target/x/lib.rs", "s.wasm", ".triggerbox/build/x.py", "Cargo.lock", "crm.db", "crm.db-wal"] {
                 assert!(!is_change(built), "{}: {built}", folder.display());
             }
         }
