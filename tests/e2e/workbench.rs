@@ -363,6 +363,19 @@ fn a_file_is_read_no_further_than_a_component_may_go() {
 }
 
 #[test]
+fn a_variable_that_is_set_to_nothing_names_no_folder() {
+    let place = tempfile::tempdir().unwrap();
+    let folder = place.path();
+    let name = component(folder, &HIGH_VALUE_ORDER);
+    let mut command = Command::new(env!("CARGO_BIN_EXE_triggerbox"));
+    command.current_dir(folder).env("TRIGGERBOX_CACHE", "").env_remove("TRIGGERBOX_DB");
+    command.env("XDG_CACHE_HOME", folder.join("xdg")).env("XDG_DATA_HOME", folder.join("data"));
+    let output = command.args(["run", &name, "--model", "sale.order", "--ids", "1"]).output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    assert!(folder.join("xdg/triggerbox").exists() && !folder.join("compiled").exists());
+}
+
+#[test]
 fn a_report_that_does_not_fit_on_the_disk_is_an_error() {
     let place = tempfile::tempdir().unwrap();
     let folder = place.path();

@@ -1,8 +1,10 @@
 //! Where compilers and intermediate files live.
 
 use std::{
-    env, fs,
-    path::{Path, PathBuf},
+    env,
+    ffi::OsString,
+    fs,
+    path::{Path, PathBuf, absolute},
     process::Command,
 };
 
@@ -39,7 +41,7 @@ impl Workshop {
     /// Where `TRIGGERBOX_TOOLS` says that compilers are.
     #[must_use]
     pub fn shared_tools() -> Option<PathBuf> {
-        env::var_os(TOOLS_VARIABLE).map(PathBuf::from)
+        env::var_os(TOOLS_VARIABLE).and_then(named)
     }
 
     /// In folders of the caller's choice.
@@ -130,6 +132,12 @@ impl Workshop {
     }
 }
 
+/// The folder that a variable names. Compilers are started in other folders than this program: it is named in full.
+fn named(folder: OsString) -> Option<PathBuf> {
+    let folder = Some(folder).filter(|folder| !folder.is_empty())?;
+    Some(absolute(&folder).unwrap_or_else(|_| folder.into()))
+}
+
 /// A command as one types it into a shell.
 fn for_shell(command: &Command) -> String {
     let plain = |c: char| c.is_ascii_alphanumeric() || "-_./=@:+,".contains(c);
@@ -177,6 +185,13 @@ pub(crate) fn python() -> Command {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn compilers_are_where_the_variable_says_wherever_they_are_started() {
+        assert_eq!(named("tools".into()), Some(env::current_dir().unwrap().join("tools")));
+        assert_eq!(named("/opt/tools".into()), Some(PathBuf::from("/opt/tools")));
+        assert_eq!(named("".into()), None);
+    }
 
     #[test]
     fn one_builds_at_a_time() {

@@ -43,7 +43,7 @@ pub(crate) fn compiler() -> anyhow::Result<Compiler> {
 
 /// Where compiled scripts are kept, with the file of the key that seals them: never in the same folder.
 pub(crate) fn cache_paths() -> Option<(PathBuf, PathBuf)> {
-    match env::var_os(CACHE_VARIABLE).map(PathBuf::from) {
+    match env::var_os(CACHE_VARIABLE).filter(|folder| !folder.is_empty()).map(PathBuf::from) {
         Some(folder) => Some((folder.join("compiled"), folder.join("key"))),
         None => Some((dirs::cache_dir()?.join("triggerbox"), dirs::data_local_dir()?.join("triggerbox/cache.key"))),
     }
