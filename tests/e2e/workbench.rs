@@ -376,6 +376,20 @@ fn a_variable_that_is_set_to_nothing_names_no_folder() {
 }
 
 #[test]
+fn what_a_new_script_cannot_hold_leaves_nothing_in_the_way() {
+    let place = tempfile::tempdir().unwrap();
+    // The folder's own name fits into what a path may have, those of its files do not.
+    let path = ["d".repeat(202).as_str(); 20].join("/");
+    for _ in 0..2 {
+        let said = ends(place.path(), 2, &["new", "first", "--path", &path]);
+        assert!(said.contains("File name too long"), "{said}");
+    }
+    ends(place.path(), 0, &["new", "first"]);
+    let said = ends(place.path(), 2, &["new", "first"]);
+    assert!(said.contains("first exists already; choose another name"), "{said}");
+}
+
+#[test]
 fn a_report_that_does_not_fit_on_the_disk_is_an_error() {
     let place = tempfile::tempdir().unwrap();
     let folder = place.path();
