@@ -117,6 +117,17 @@ fn a_go_panic_shows_its_stack() {
     }
 }
 
+/// What an amount is that nobody knows yet is no number to go by.
+#[test]
+fn go_and_zig_break_on_what_only_the_commit_can_know() {
+    let (report, log) = Crm::new().run(language::bundled_crash("go"), "crm.lead", &[1], &How::default());
+    let Verdict::Trapped(trap) = report.verdict else { panic!("{:?}\n{log:?}", report.verdict) };
+    let shown = format!("{} {}", trap.stderr.unwrap_or_default(), log.join("\n"));
+    assert!(shown.contains("\"amount_total\" of sale.order(3) is known only when the run is applied"), "{shown}");
+    let said = last_word(language::bundled_crash("zig"), &[1, 2]);
+    assert!(said.starts_with("error panic: a value was read that is known only when the run is applied"), "{said}");
+}
+
 /// The line with which a script broke, the last of its log, where it can only be a trap.
 fn last_word(guest: &Guest, ids: &[u32]) -> String {
     let (report, log) = Crm::new().run(guest, "crm.lead", ids, &How::default());
