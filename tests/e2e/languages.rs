@@ -273,6 +273,8 @@ fn a_server_action_is_refused_with_line_and_reason() {
     let lead = crm.create("crm.lead", &[("name", Value::text("A lead"))]);
     for (code, reason) in [
         ("x = 1\nimport os", "line 2: there is no import"),
+        ("\n\nx = 1\nimport os", "line 4: there is no import"),
+        ("\n  \nlog(record.name)\nenv.cr.commit()\n", "(line 4: env.cr.commit())"),
         ("record.name = 'x'", "line 1: attributes cannot be assigned; write record['name'] = "),
         ("x = 1\nx = record.__class__", "line 2: the name '__class__' is forbidden"),
         // Letters that Python takes for others.
