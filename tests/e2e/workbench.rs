@@ -390,6 +390,17 @@ fn what_a_new_script_cannot_hold_leaves_nothing_in_the_way() {
 }
 
 #[test]
+fn records_come_back_into_a_file_without_the_server_that_they_were_on() {
+    let place = tempfile::tempdir().unwrap();
+    let folder = place.path();
+    ends(folder, 0, &["db", "demo", "crm.db"]);
+    let said = ends(folder, 0, &["odoo", "moved", "--here", "--db", "crm.db"]);
+    assert_eq!(said, "the records of crm.db are in the file itself from now on\n");
+    let said = ends(folder, 2, &["odoo", "moved", "--db", "crm.db"]);
+    assert!(said.contains("cannot read odoo.toml"), "{said}");
+}
+
+#[test]
 fn a_report_that_does_not_fit_on_the_disk_is_an_error() {
     let place = tempfile::tempdir().unwrap();
     let folder = place.path();
