@@ -334,14 +334,25 @@ fn scenarios_run_again_when_a_file_changes() {
     let scenario = "[when]\nrecords = [\"@demo.order_1\"]\n\n[expect]\nmessage = \"0 of 1 orders over 10000\"\n";
     let file = folder.join("scenarios/order.toml");
     fs::write(&file, scenario).unwrap();
+    // Whatever is written below the folder is a change: what is compiled is kept elsewhere.
+    let cache = tempfile::tempdir().unwrap();
     let mut command = Command::new(env!("CARGO_BIN_EXE_triggerbox"));
-    command.current_dir(folder).env("TRIGGERBOX_CACHE", folder.join("cache"));
+    command.current_dir(folder).env("TRIGGERBOX_CACHE", cache.path());
     let mut child = command.args(["test", "high-value-order.wasm", "--watch"]).stdout(Stdio::piped()).spawn().unwrap();
     let mut lines = BufReader::new(child.stdout.take().unwrap()).lines().map(Result::unwrap);
     let mut until = |what: &str| lines.by_ref().find(|line| line.contains(what)).unwrap();
     assert_eq!(until("passed"), "1 passed, 0 failed");
     until("waiting");
-    fs::write(&file, scenario.replace("0 of", "7 of")).unwrap();
+    // In one step: nobody sees an empty file.
+    let replace = |file: &Path, with: &[u8]| {
+        fs::write(folder.join("whole.new"), with).unwrap();
+        fs::rename(folder.join("whole.new"), file).unwrap();
+    };
+    replace(&file, scenario.replace("0 of", "7 of").as_bytes());
+    assert_eq!(until("passed"), "0 passed, 1 failed");
+    until("waiting");
+    let component = folder.join("high-value-order.wasm");
+    replace(&component, &fs::read(&component).unwrap());
     assert_eq!(until("passed"), "0 passed, 1 failed");
     child.kill().unwrap();
     child.wait().unwrap();
