@@ -56,10 +56,7 @@ impl Workshop {
     /// [`Error::Files`].
     pub(crate) fn alone(&self) -> Result<fs::File, Error> {
         fs::create_dir_all(&self.scratch).doing("make", &self.scratch)?;
-        let guard = self.scratch.with_extension("lock");
-        let lock = fs::File::create(&guard).doing("make", &guard)?;
-        lock.lock().doing("lock", &guard)?;
-        Ok(lock)
+        locked(&self.scratch.with_extension("lock"), "another build of the same script")
     }
 
     /// An empty folder for this build's files.
@@ -104,9 +101,7 @@ impl Workshop {
         }
         fs::create_dir_all(&self.tools).doing("make", &self.tools)?;
         // One process installs, the others wait for it.
-        let guard = self.tools.join(format!("{name}.lock"));
-        let lock = fs::File::create(&guard).doing("make", &guard)?;
-        lock.lock().doing("lock", &guard)?;
+        let _alone = locked(&self.tools.join(format!("{name}.lock")), &format!("another build that installs {label}"))?;
         if folder.exists() {
             return Ok(folder);
         }
@@ -130,6 +125,16 @@ impl Workshop {
     pub(crate) fn compiler_cache(&self, toolchain: &Toolchain) -> PathBuf {
         self.tools.join(format!("{}.cache", toolchain.folder()))
     }
+}
+
+/// A file that nobody else holds, for as long as it is open. Waiting for it can take minutes, which is said.
+fn locked(guard: &Path, by: &str) -> Result<fs::File, Error> {
+    let lock = fs::File::create(guard).doing("make", guard)?;
+    if lock.try_lock().is_err() {
+        eprintln!("waiting for {by}");
+        lock.lock().doing("lock", guard)?;
+    }
+    Ok(lock)
 }
 
 /// The folder that a variable names. Compilers are started in other folders than this program: it is named in full.
