@@ -117,6 +117,17 @@ fn a_go_panic_shows_its_stack() {
     }
 }
 
+/// What an amount is that nobody knows yet is no number to go by.
+#[test]
+fn go_and_zig_break_on_what_only_the_commit_can_know() {
+    let (report, log) = Crm::new().run(language::bundled_crash("go"), "crm.lead", &[1], &How::default());
+    let Verdict::Trapped(trap) = report.verdict else { panic!("{:?}\n{log:?}", report.verdict) };
+    let shown = format!("{} {}", trap.stderr.unwrap_or_default(), log.join("\n"));
+    assert!(shown.contains("\"amount_total\" of sale.order(3) is known only when the run is applied"), "{shown}");
+    let said = last_word(language::bundled_crash("zig"), &[1, 2]);
+    assert!(said.starts_with("error panic: a value was read that is known only when the run is applied"), "{said}");
+}
+
 /// The line with which a script broke, the last of its log, where it can only be a trap.
 fn last_word(guest: &Guest, ids: &[u32]) -> String {
     let (report, log) = Crm::new().run(guest, "crm.lead", ids, &How::default());
@@ -262,6 +273,8 @@ fn a_server_action_is_refused_with_line_and_reason() {
     let lead = crm.create("crm.lead", &[("name", Value::text("A lead"))]);
     for (code, reason) in [
         ("x = 1\nimport os", "line 2: there is no import"),
+        ("\n\nx = 1\nimport os", "line 4: there is no import"),
+        ("\n  \nlog(record.name)\nenv.cr.commit()\n", "(line 4: env.cr.commit())"),
         ("record.name = 'x'", "line 1: attributes cannot be assigned; write record['name'] = "),
         ("x = 1\nx = record.__class__", "line 2: the name '__class__' is forbidden"),
         // Letters that Python takes for others.

@@ -43,6 +43,9 @@ fn builds_and_passes_its_test(language: &str) {
     triggerbox(&folder, &["build"]);
     let said = triggerbox(&folder, &["test", "first.wasm"]);
     assert!(said.contains("ok      large-lead"), "{said}");
+    let nowhere = output(&folder, &["run", "first.wasm"]);
+    let said = String::from_utf8_lossy(&nowhere.stdout);
+    assert!(nowhere.status.code() == Some(1) && said.contains("this rule is bound to no model"), "{said}");
     triggerbox(&folder, &["check", "--no-compile", "first.wasm"]);
     assert!(std::fs::read_to_string(folder.join("README.md")).unwrap().contains("triggerbox test"));
     assert!(folder.join("triggerbox-sdk/wit/automation.wit").exists());

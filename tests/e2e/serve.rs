@@ -10,7 +10,7 @@ use std::{
 
 use serde_json::{Value as Json, json};
 
-use crate::model::{ModelServer, Say, texts};
+use crate::model::{ModelServer, Say, Service, texts};
 
 const KEY: &str = "sk-canary-98f13708210194c4";
 
@@ -503,6 +503,33 @@ fn rules_that_are_kept_as_files_are_applied_on_a_running_server() {
     let kept = server.ask(token.trim(), "GET", "/api/v1/rules/move/versions", &Json::Null).1;
     assert_eq!((&kept["versions"][0]["version"], &kept["versions"][0]["note"]), (&json!(2), &json!("only leads")));
     assert_eq!(server.stop(), Some(0));
+}
+
+#[test]
+fn what_is_no_server_of_rules_applies_none() {
+    let place = tempfile::tempdir().unwrap();
+    let folder = place.path();
+    std::fs::create_dir(folder.join("rules")).unwrap();
+    let apply = |to: &str| {
+        let mut command = triggerbox(folder);
+        command.args(["rules", "apply", "rules", "--json", "--server", to]).env("TRIGGERBOX_TOKEN", "tb_any");
+        let output = command.output().unwrap();
+        assert!(output.stdout.is_empty(), "{}", String::from_utf8_lossy(&output.stdout));
+        (output.status.code(), String::from_utf8(output.stderr).unwrap())
+    };
+    let page = Service::start(|_, _| (200, "<p>Welcome</p>".to_owned()));
+    let (code, said) = apply(&page.url);
+    assert!(code == Some(2) && said.contains("what answered there is no Triggerbox server"), "{said}");
+    // Each says no for a reason of its own.
+    let detail = json!({ "detail": "why" }).to_string();
+    for (status, exit) in [(401, 4), (403, 4), (409, 2), (503, 5)] {
+        let detail = detail.clone();
+        let no = Service::start(move |_, _| (status, detail.clone()));
+        let (code, said) = apply(&no.url);
+        assert!(code == Some(exit) && said.contains("why"), "{status}: {code:?} {said}");
+    }
+    let (code, said) = apply("http://127.0.0.1:1");
+    assert!(code == Some(5) && said.contains("the server cannot be reached"), "{said}");
 }
 
 // Shows: F078, F092

@@ -197,6 +197,10 @@ fn a_run_becomes_a_scenario() {
     let said = ends(folder, 0, &["test", "lead-scoring.wasm"]);
     assert!(said.contains("ok      run-1"), "{said}");
 
+    // What it needed is not known without its models, and so is not that it needed too little.
+    let said = ends(folder, 0, &["check", "lead-scoring.wasm"]);
+    assert!(said.contains("starts in ") && !said.contains("untested-grant"), "{said}");
+
     // Budgets of other limits hold, too.
     let budgets = "host-calls = 1\nrecords-read = 100\nwrite-calls = 0\nmemory = 1\n";
     fs::write(folder.join("scenarios/run-1.toml"), format!("{scenario}{budgets}")).unwrap();
@@ -330,17 +334,104 @@ fn scenarios_run_again_when_a_file_changes() {
     let scenario = "[when]\nrecords = [\"@demo.order_1\"]\n\n[expect]\nmessage = \"0 of 1 orders over 10000\"\n";
     let file = folder.join("scenarios/order.toml");
     fs::write(&file, scenario).unwrap();
+    // Whatever is written below the folder is a change: what is compiled is kept elsewhere.
+    let cache = tempfile::tempdir().unwrap();
     let mut command = Command::new(env!("CARGO_BIN_EXE_triggerbox"));
-    command.current_dir(folder).env("TRIGGERBOX_CACHE", folder.join("cache"));
+    command.current_dir(folder).env("TRIGGERBOX_CACHE", cache.path());
     let mut child = command.args(["test", "high-value-order.wasm", "--watch"]).stdout(Stdio::piped()).spawn().unwrap();
     let mut lines = BufReader::new(child.stdout.take().unwrap()).lines().map(Result::unwrap);
     let mut until = |what: &str| lines.by_ref().find(|line| line.contains(what)).unwrap();
     assert_eq!(until("passed"), "1 passed, 0 failed");
     until("waiting");
-    fs::write(&file, scenario.replace("0 of", "7 of")).unwrap();
+    // In one step: nobody sees an empty file.
+    let replace = |file: &Path, with: &[u8]| {
+        fs::write(folder.join("whole.new"), with).unwrap();
+        fs::rename(folder.join("whole.new"), file).unwrap();
+    };
+    replace(&file, scenario.replace("0 of", "7 of").as_bytes());
+    assert_eq!(until("passed"), "0 passed, 1 failed");
+    until("waiting");
+    let component = folder.join("high-value-order.wasm");
+    replace(&component, &fs::read(&component).unwrap());
     assert_eq!(until("passed"), "0 passed, 1 failed");
     child.kill().unwrap();
     child.wait().unwrap();
+}
+
+#[test]
+fn a_file_is_read_no_further_than_a_component_may_go() {
+    let place = tempfile::tempdir().unwrap();
+    let folder = place.path();
+    let name = component(folder, &HIGH_VALUE_ORDER);
+    fs::create_dir(folder.join("scenarios")).unwrap();
+    fs::write(folder.join("scenarios/order.toml"), "[when]\nrecords = [\"@demo.order_1\"]\n").unwrap();
+    // More than any machine has memory for, of which nothing is on the disk.
+    fs::OpenOptions::new().write(true).open(folder.join(&name)).unwrap().set_len(1 << 40).unwrap();
+    for arguments in [&["run", &name][..], &["test", &name], &["check", &name], &["scripts", "upload", &name]] {
+        let said = ends(folder, 6, arguments);
+        assert!(said.contains("the component is larger than 64 MiB"), "{arguments:?}: {said}");
+    }
+}
+
+#[test]
+fn a_variable_that_is_set_to_nothing_names_no_folder() {
+    let place = tempfile::tempdir().unwrap();
+    let folder = place.path();
+    let name = component(folder, &HIGH_VALUE_ORDER);
+    let mut command = Command::new(env!("CARGO_BIN_EXE_triggerbox"));
+    command.current_dir(folder).env("TRIGGERBOX_CACHE", "").env_remove("TRIGGERBOX_DB");
+    command.env("XDG_CACHE_HOME", folder.join("xdg")).env("XDG_DATA_HOME", folder.join("data"));
+    let output = command.args(["run", &name, "--model", "sale.order", "--ids", "1"]).output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    assert!(folder.join("xdg/triggerbox").exists() && !folder.join("compiled").exists());
+}
+
+#[test]
+fn what_a_new_script_cannot_hold_leaves_nothing_in_the_way() {
+    let place = tempfile::tempdir().unwrap();
+    // The folder's own name fits into what a path may have, those of its files do not.
+    let path = ["d".repeat(202).as_str(); 20].join("/");
+    for _ in 0..2 {
+        let said = ends(place.path(), 2, &["new", "first", "--path", &path]);
+        assert!(said.contains("File name too long"), "{said}");
+    }
+    ends(place.path(), 0, &["new", "first"]);
+    let said = ends(place.path(), 2, &["new", "first"]);
+    assert!(said.contains("first exists already; choose another name"), "{said}");
+}
+
+#[test]
+fn records_come_back_into_a_file_without_the_server_that_they_were_on() {
+    let place = tempfile::tempdir().unwrap();
+    let folder = place.path();
+    ends(folder, 0, &["db", "demo", "crm.db"]);
+    let said = ends(folder, 0, &["odoo", "moved", "--here", "--db", "crm.db"]);
+    assert_eq!(said, "the records of crm.db are in the file itself from now on\n");
+    let said = ends(folder, 2, &["odoo", "moved", "--db", "crm.db"]);
+    assert!(said.contains("cannot read odoo.toml"), "{said}");
+}
+
+#[test]
+fn a_report_that_does_not_fit_on_the_disk_is_an_error() {
+    let place = tempfile::tempdir().unwrap();
+    let folder = place.path();
+    let name = component(folder, &HIGH_VALUE_ORDER);
+    fs::create_dir(folder.join("scenarios")).unwrap();
+    fs::write(folder.join("scenarios/order.toml"), "[when]\nrecords = [\"@demo.order_1\"]\n").unwrap();
+    let reports = [
+        &["check", &name, "--no-compile", "--json"][..],
+        &["test", &name, "--json"],
+        &["test", &name, "--format", "junit"],
+    ];
+    for arguments in reports {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_triggerbox"));
+        command.current_dir(folder).env("TRIGGERBOX_CACHE", folder.join("cache")).args(arguments);
+        let full = fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
+        let output = command.stdout(full).output().unwrap();
+        let said = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(2), "{arguments:?}: {said}");
+        assert!(said.starts_with("error: cannot write to stdout: No space left on device"), "{arguments:?}: {said}");
+    }
 }
 
 /// Codes and messages of what `check` finds about grants, for `high-value-order` with these in place of its operations and fields.
@@ -385,6 +476,16 @@ fn grants_are_held_against_what_the_component_imports_and_what_its_scenarios_nee
     );
     fs::write(folder.join("scenarios/large.toml"), scenario(1)).unwrap();
     assert_eq!(about_grants(folder, all, total), []);
+}
+
+#[test]
+fn scenarios_that_are_named_to_a_check_are_there() {
+    let place = tempfile::tempdir().unwrap();
+    let folder = place.path();
+    let name = component(folder, &HIGH_VALUE_ORDER);
+    let said = ends(folder, 2, &["check", &name, "--scenarios", "scenarois"]);
+    assert!(said.contains("there is no scenario in scenarois"), "{said}");
+    ends(folder, 0, &["check", &name]);
 }
 
 // Shows: F094

@@ -418,7 +418,14 @@ tb_value tb_group_value(const tb_group *group, const char *name) {
 }
 
 bool tb_event_read(const tb_event *event, const char *fields, tb_rows *found) {
-  if (!event->model.is_some) return tb_fail("this rule is bound to no model");
+  if (!event->model.is_some) {
+    tb_error = (triggerbox_automation_types_error_t){
+        .kind = TRIGGERBOX_AUTOMATION_TYPES_ERROR_KIND_INVALID,
+        .code = tb_s("no-model"),
+        .message = tb_s("this rule is bound to no model"),
+    };
+    return tb_failed();
+  }
   return tb_read(tb_c(event->model.val), event->records, fields, found);
 }
 

@@ -1,6 +1,7 @@
 package triggerbox
 
 import (
+	"fmt"
 	"strings"
 
 	"triggerbox/host/chatter"
@@ -21,9 +22,21 @@ type Row struct {
 	Values map[string]any
 }
 
+// value is what was read of a field. A script that goes by what it did not read, or by what only the commit can know, breaks.
+func (row Row) value(field string) any {
+	value, asked := row.Values[field]
+	if !asked {
+		panic(fmt.Sprintf("%q of %s was not asked for; add it to the read", field, row.Model))
+	}
+	if _, pending := value.(Pending); pending {
+		panic(fmt.Sprintf("%q of %s(%d) is known only when the run is applied; decide without it", field, row.Model, row.ID))
+	}
+	return value
+}
+
 // Number is a number; 0 for an empty field.
 func (row Row) Number(field string) float64 {
-	switch value := row.Values[field].(type) {
+	switch value := row.value(field).(type) {
 	case float64:
 		return value
 	case int:
@@ -34,7 +47,7 @@ func (row Row) Number(field string) float64 {
 
 // Text is a text; empty for an empty field.
 func (row Row) Text(field string) string {
-	switch value := row.Values[field].(type) {
+	switch value := row.value(field).(type) {
 	case string:
 		return value
 	case Date:

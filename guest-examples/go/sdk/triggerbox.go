@@ -89,6 +89,9 @@ func NewEvent(event triggerbox_automation_events.Event) Event {
 
 // Read gives the triggering records with these fields. Those that are gone are left out.
 func (event Event) Read(fields ...string) ([]Row, error) {
+	if event.Model == "" {
+		return nil, &Error{Kind: "invalid", Code: "no-model", Message: "this rule is bound to no model"}
+	}
 	return Read(event.Model, event.Ids, fields...)
 }
 

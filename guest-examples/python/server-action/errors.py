@@ -25,7 +25,7 @@ def shown(error, text):
     """The failure that a run ends with: the error's own text, and the line of the code that it came from."""
     if isinstance(error, UserError):
         return error
-    lines = text.strip().splitlines()
+    lines = text.splitlines()
     own = [frame.lineno for frame in extract_tb(error.__traceback__) if frame.filename == "action"]
     if isinstance(error, (Failed, Error)):
         what = str(error)

@@ -66,7 +66,7 @@ SUSPICIOUS = ("__", *sorted(INNER))
 
 def compile_action(text):
     """The code, checked and compiled. What is plainly harmless is not looked at piece by piece."""
-    text = text.strip() + "\n"
+    text = placed(text)
     try:
         code = compile(text, "action", "exec", dont_inherit=True)
     except SyntaxError as error:
@@ -78,6 +78,12 @@ def compile_action(text):
         check_functions(code, text)
         check_names(code)
     return code
+
+
+def placed(text):
+    """The code without what is blank around it, as in Odoo; its lines keep their numbers."""
+    above = text[: len(text) - len(text.lstrip())].count("\n")
+    return "\n" * above + text.strip() + "\n"
 
 
 def harmless(code):
@@ -125,7 +131,9 @@ def check(tree, text):
     """Raises `Refused` at the first thing that may not be said."""
     lines = text.splitlines()
     if ast.get_docstring(tree, clean=False) is not None:
-        raise Refused(f"line 1: a text that stands alone at the start is kept under a forbidden name; write it after #: {lines[0]}")
+        number = tree.body[0].lineno
+        reason = "a text that stands alone at the start is kept under a forbidden name; write it after #"
+        raise Refused(f"line {number}: {reason}: {lines[number - 1]}")
     for node in ast.walk(tree):
         reason = refusal(node)
         if reason:

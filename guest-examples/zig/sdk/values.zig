@@ -43,6 +43,7 @@ pub const Row = struct {
         return switch (row.values[index]) {
             .number => |value| value,
             .integer => |value| @floatFromInt(value),
+            .pending => unknown(),
             else => 0,
         };
     }
@@ -52,6 +53,7 @@ pub const Row = struct {
         return switch (row.values[index]) {
             .text, .date, .datetime => |value| value,
             .many2one => |value| value.name orelse "",
+            .pending => unknown(),
             else => "",
         };
     }
@@ -60,8 +62,14 @@ pub const Row = struct {
     pub fn linked(row: Row, index: usize) ?u32 {
         return switch (row.values[index]) {
             .many2one => |value| value.id,
+            .pending => unknown(),
             else => null,
         };
+    }
+
+    /// A script that goes by what only the commit can know breaks.
+    fn unknown() noreturn {
+        @panic("a value was read that is known only when the run is applied; decide without it");
     }
 };
 

@@ -1,9 +1,13 @@
 //! What people see: colour only where a terminal shows it, JSON where it is asked for, and text from outside
 //! without terminal escapes.
 
-use std::fmt::Write as _;
+use std::{
+    fmt::Write as _,
+    io::{ErrorKind, Write as _},
+};
 
 use anstyle::{AnsiColor, Style};
+use anyhow::Context;
 use serde::Serialize;
 use triggerbox_model::limits::{Limit, Limits, PerLimit, Unit};
 
@@ -25,8 +29,16 @@ pub(crate) fn styled(style: Style, text: impl std::fmt::Display) -> String {
 
 /// One JSON document on stdout.
 pub(crate) fn json(value: &impl Serialize) -> anyhow::Result<()> {
-    anstream::println!("{}", serde_json::to_string_pretty(value)?);
-    Ok(())
+    document(&(serde_json::to_string_pretty(value)? + "\n"))
+}
+
+/// A whole text on stdout, for programs. Whoever reads no further has enough of it; a full disk is an error.
+pub(crate) fn document(text: &str) -> anyhow::Result<()> {
+    let mut out = anstream::stdout().lock();
+    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+        Err(error) if error.kind() != ErrorKind::BrokenPipe => Err(error).context("cannot write to stdout"),
+        _ => Ok(()),
+    }
 }
 
 /// Text from outside as it may be shown: control characters but line breaks and tabs become spaces.

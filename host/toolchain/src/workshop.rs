@@ -1,8 +1,10 @@
 //! Where compilers and intermediate files live.
 
 use std::{
-    env, fs,
-    path::{Path, PathBuf},
+    env,
+    ffi::OsString,
+    fs,
+    path::{Path, PathBuf, absolute},
     process::Command,
 };
 
@@ -39,7 +41,7 @@ impl Workshop {
     /// Where `TRIGGERBOX_TOOLS` says that compilers are.
     #[must_use]
     pub fn shared_tools() -> Option<PathBuf> {
-        env::var_os(TOOLS_VARIABLE).map(PathBuf::from)
+        env::var_os(TOOLS_VARIABLE).and_then(named)
     }
 
     /// In folders of the caller's choice.
@@ -54,10 +56,7 @@ impl Workshop {
     /// [`Error::Files`].
     pub(crate) fn alone(&self) -> Result<fs::File, Error> {
         fs::create_dir_all(&self.scratch).doing("make", &self.scratch)?;
-        let guard = self.scratch.with_extension("lock");
-        let lock = fs::File::create(&guard).doing("make", &guard)?;
-        lock.lock().doing("lock", &guard)?;
-        Ok(lock)
+        locked(&self.scratch.with_extension("lock"), "another build of the same script")
     }
 
     /// An empty folder for this build's files.
@@ -102,9 +101,7 @@ impl Workshop {
         }
         fs::create_dir_all(&self.tools).doing("make", &self.tools)?;
         // One process installs, the others wait for it.
-        let guard = self.tools.join(format!("{name}.lock"));
-        let lock = fs::File::create(&guard).doing("make", &guard)?;
-        lock.lock().doing("lock", &guard)?;
+        let _alone = locked(&self.tools.join(format!("{name}.lock")), &format!("another build that installs {label}"))?;
         if folder.exists() {
             return Ok(folder);
         }
@@ -128,6 +125,22 @@ impl Workshop {
     pub(crate) fn compiler_cache(&self, toolchain: &Toolchain) -> PathBuf {
         self.tools.join(format!("{}.cache", toolchain.folder()))
     }
+}
+
+/// A file that nobody else holds, for as long as it is open. Waiting for it can take minutes, which is said.
+fn locked(guard: &Path, by: &str) -> Result<fs::File, Error> {
+    let lock = fs::File::create(guard).doing("make", guard)?;
+    if lock.try_lock().is_err() {
+        eprintln!("waiting for {by}");
+        lock.lock().doing("lock", guard)?;
+    }
+    Ok(lock)
+}
+
+/// The folder that a variable names. Compilers are started in other folders than this program: it is named in full.
+fn named(folder: OsString) -> Option<PathBuf> {
+    let folder = Some(folder).filter(|folder| !folder.is_empty())?;
+    Some(absolute(&folder).unwrap_or_else(|_| folder.into()))
 }
 
 /// A command as one types it into a shell.
@@ -177,6 +190,13 @@ pub(crate) fn python() -> Command {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn compilers_are_where_the_variable_says_wherever_they_are_started() {
+        assert_eq!(named("tools".into()), Some(env::current_dir().unwrap().join("tools")));
+        assert_eq!(named("/opt/tools".into()), Some(PathBuf::from("/opt/tools")));
+        assert_eq!(named("".into()), None);
+    }
 
     #[test]
     fn one_builds_at_a_time() {

@@ -72,7 +72,13 @@ pub struct Rule {
 }
 
 /// All codes of the linter's own. What keeps a component from running has codes of its own, too; they are errors.
-pub const RULES: [Rule; 15] = [
+pub const RULES: [Rule; 16] = [
+    rule(
+        "does-not-compile",
+        Severity::Error,
+        "The component does not compile here, or does not fit the contract.",
+        "see the message",
+    ),
     rule(
         "broken-scenario",
         Severity::Error,
@@ -182,7 +188,9 @@ pub struct Known<'a> {
     pub inspection: &'a Inspection,
     /// How one start went; none: it was not tried.
     pub start: Option<&'a Start>,
-    /// Rights that its scenarios needed; none: there are no scenarios, or not all of them can be run.
+    /// Why it does not compile, or does not fit the contract; none: it does, or it was not tried.
+    pub refused: Option<&'a str>,
+    /// Rights that its scenarios needed; none: there are no scenarios, or not all of them can be run or tell.
     pub needed: Option<&'a [Need]>,
     /// Scenarios that cannot be run.
     pub broken: &'a [BadScenario],
@@ -206,6 +214,7 @@ pub fn lint(known: &Known<'_>) -> Vec<Finding> {
     if inspection.refusal().is_some() {
         return findings;
     }
+    findings.extend(known.refused.map(|why| found("does-not-compile", why.to_owned(), None)));
     findings.extend(known.broken.iter().map(|scenario| found("broken-scenario", scenario.to_string(), None)));
     findings.extend(inspection.warnings.iter().map(|warning| found(warning.code, warning.message.clone(), None)));
     if let Some(manifest) = &inspection.manifest {
@@ -248,6 +257,7 @@ mod tests {
     struct Script {
         inspection: Inspection,
         start: Start,
+        refused: Option<String>,
         needed: Vec<Need>,
         broken: Vec<BadScenario>,
     }
@@ -286,6 +296,7 @@ mod tests {
             let mut script = Self {
                 inspection,
                 start: Start { durations: Durations::default(), memory: 1 << 20 },
+                refused: None,
                 needed: vec![
                     Need { fields: ["name".to_owned()].into(), ..Need::new("crm.lead", GrantOperation::Read) },
                     Need::new("crm.lead", GrantOperation::Note),
@@ -303,8 +314,9 @@ mod tests {
         }
 
         fn findings(&self) -> Vec<Finding> {
-            let Self { inspection, start, needed, broken } = self;
-            lint(&Known { inspection, start: Some(start), needed: Some(needed), broken })
+            let Self { inspection, start, refused, needed, broken } = self;
+            let refused = refused.as_deref();
+            lint(&Known { inspection, start: Some(start), refused, needed: Some(needed), broken })
         }
     }
 
@@ -313,6 +325,7 @@ mod tests {
         let inspection = &mut script.inspection;
         let with = |from: &'static str, to: &'static str| move |text: String| text.replace(from, to);
         match code {
+            "does-not-compile" => script.refused = Some("compiling the component needs more than 60 s".to_owned()),
             "broken-scenario" => script.broken.push(BadScenario {
                 path: "scenarios/first.toml".into(),
                 at: Some((1, 1)),

@@ -1,8 +1,9 @@
 //! `triggerbox build`: compiles a script's folder, and puts its manifest into the component.
 
 use std::{
-    fs,
+    fs, io,
     path::{Path, PathBuf},
+    process,
 };
 
 use anyhow::Context;
@@ -52,6 +53,50 @@ pub(crate) fn build(folder: &Path, output: Option<&Path>) -> Result<Built, Failu
     let component = inspect::embed_manifest(&compiled, &text).context("cannot put the manifest into the component")?;
 
     let output = output.map_or_else(|| folder.join(format!("{}.wasm", manifest.script.name)), Path::to_path_buf);
-    fs::write(&output, &component).with_context(|| format!("cannot write {}", output.display()))?;
+    write(&component, &output).with_context(|| format!("cannot write {}", output.display()))?;
     Ok(Built { path: output, bytes: component.len(), manifest })
+}
+
+/// Writes a component whole or not at all: whoever reads it meanwhile has the one before, which also stays on a full disk.
+fn write(component: &[u8], to: &Path) -> io::Result<()> {
+    // Where a link leads, or nowhere yet.
+    let to = to.canonicalize().unwrap_or_else(|_| to.to_owned());
+    if to.exists() && !to.is_file() {
+        return fs::write(to, component);
+    }
+    let partial = to.with_extension(format!("wasm.{}.new", process::id()));
+    let written = fs::write(&partial, component).and_then(|()| fs::rename(&partial, &to));
+    if written.is_err() {
+        // What cannot be removed was not made, or is in nobody's way.
+        let _ = fs::remove_file(&partial);
+    }
+    written
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_component_is_written_whole_or_not_at_all() {
+        let folder = tempfile::tempdir().unwrap();
+        let names = || {
+            let entries = fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap().file_name());
+            let mut names: Vec<_> = entries.map(|name| name.into_string().unwrap()).collect();
+            names.sort();
+            names
+        };
+        let file = folder.path().join("s.wasm");
+        write(b"first", &file).unwrap();
+        std::os::unix::fs::symlink(&file, folder.path().join("linked")).unwrap();
+        write(b"second", &folder.path().join("linked")).unwrap();
+        assert_eq!(fs::read(&file).unwrap(), b"second");
+        assert_eq!(names(), ["linked", "s.wasm"]);
+
+        fs::create_dir(folder.path().join("folder.wasm")).unwrap();
+        for nowhere in ["folder.wasm", "missing/s.wasm", "s.wasm/s.wasm"] {
+            write(b"third", &folder.path().join(nowhere)).unwrap_err();
+        }
+        assert_eq!(names(), ["folder.wasm", "linked", "s.wasm"]);
+    }
 }

@@ -1,21 +1,21 @@
 //! `triggerbox check`: what a component is, what it asks for, and whether this host can run it.
 
 use std::{
-    fs::{self, File},
-    io::Read,
-    path::Path,
+    fs,
+    path::{Path, PathBuf},
     time::{Duration, Instant},
 };
 
-use anyhow::Context;
+use anyhow::{Context, anyhow};
 use serde_json::json;
 use triggerbox_model::{
     grants::{Grant, Need},
     limits::Unit,
     manifest::Manifest,
 };
-use triggerbox_sandbox::inspect::{
-    Compatibility, Fit, ImportStatus, Inspection, MAX_BYTES, Tool, compatibility, inspect,
+use triggerbox_sandbox::{
+    CompileError, ScriptError,
+    inspect::{Compatibility, Fit, ImportStatus, Inspection, Tool, compatibility, inspect},
 };
 use triggerbox_workbench::{
     lint::{Finding, Known, Severity, Start, lint, sarif, start},
@@ -54,23 +54,27 @@ impl From<Trial> for Tried {
 }
 
 pub(crate) fn run(args: &CheckArgs) -> Result<Exit, Failure> {
-    let (bytes, size) = read(&args.component)?;
-    let inspection = Inspection { size, ..inspect(&bytes) };
+    let bytes = script::read(&args.component)?;
+    let inspection = inspect(&bytes);
+    // Of what is too large not all was read.
+    let size = fs::metadata(&args.component).map_or(inspection.size, |file| file.len().max(inspection.size));
+    let inspection = Inspection { size, ..inspection };
     let Tried { trial, needed, broken } = match args.no_compile || !inspection.ok {
         true => Trial::Skipped.into(),
         false => attempt(args, &bytes, inspection.manifest.as_ref())?,
     };
-    let start = match &trial {
-        Trial::Compiled { start, .. } => Some(start),
-        Trial::Skipped | Trial::Refused(_) => None,
+    let (start, refused) = match &trial {
+        Trial::Skipped => (None, None),
+        Trial::Compiled { start, .. } => (Some(start), None),
+        Trial::Refused(why) => (None, Some(why.as_str())),
     };
-    let findings = lint(&Known { inspection: &inspection, start, needed: needed.as_deref(), broken: &broken });
+    let findings = lint(&Known { inspection: &inspection, start, refused, needed: needed.as_deref(), broken: &broken });
     let compatibility = match args.compat.then(|| compatibility(&bytes)) {
         None => Vec::new(),
         Some(Ok(versions)) => versions,
         // What is no component is told already.
         Some(Err(_)) if inspection.refusal().is_some() => Vec::new(),
-        Some(Err(problem)) => Err(anyhow::anyhow!(problem.message)).or_exit(Exit::InvalidComponent)?,
+        Some(Err(problem)) => Err(anyhow!(problem.message)).or_exit(Exit::InvalidComponent)?,
     };
     let ok = inspection.ok && !matches!(trial, Trial::Refused(_));
     let checked = Checked { args, inspection, trial, findings, compatibility, ok };
@@ -145,44 +149,43 @@ fn uri(path: &Path) -> String {
     relative().unwrap_or_else(|| path.to_string_lossy().replace('\\', "/"))
 }
 
-/// A file's bytes, up to just more than a component may have, and its size: what is larger is refused by its size alone.
-fn read(path: &Path) -> Result<(Vec<u8>, u64), Failure> {
-    let read = || -> std::io::Result<_> {
-        let mut bytes = Vec::new();
-        let file = File::open(path)?;
-        let size = file.metadata()?.len();
-        file.take(MAX_BYTES as u64 + 1).read_to_end(&mut bytes)?;
-        Ok((bytes, size))
-    };
-    Ok(read().with_context(|| format!("cannot read {}", path.display()))?)
+/// The scenarios to run. A folder that was named has some.
+fn scenarios(args: &CheckArgs) -> Result<Vec<PathBuf>, Failure> {
+    let folder = args.scenarios.clone().unwrap_or_else(|| args.component.with_file_name(FOLDER));
+    let files = scenario::files(&folder).with_context(|| format!("cannot read {}", folder.display()))?;
+    match args.scenarios.is_some() && files.is_empty() {
+        true => Err(anyhow!("there is no scenario in {}", folder.display()).into()),
+        false => Ok(files),
+    }
 }
 
 /// Compiles anew, past the cache: this is about the component, not about what was kept of it. Then starts it, and runs its
 /// scenarios for the rights that they need.
 fn attempt(args: &CheckArgs, bytes: &[u8], manifest: Option<&Manifest>) -> Result<Tried, Failure> {
+    let files = scenarios(args)?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().or_exit(Exit::Backend)?;
     let sandbox = script::sandbox(1)?;
     let begin = Instant::now();
     let script = match runtime.block_on(sandbox.prepare(bytes, None, &script::compiler()?)) {
         Ok(script) => script,
+        // Nothing is said of the component by a machine that cannot compile any.
+        Err(error @ ScriptError::Child(CompileError::Failed(_))) => return Err(error).or_exit(Exit::Backend),
         Err(error) => return Ok(Trial::Refused(error.to_string()).into()),
     };
     let time = begin.elapsed();
     let start = runtime.block_on(start(&script));
-    let folder = args.scenarios.clone().unwrap_or_else(|| args.component.with_file_name(FOLDER));
-    let files = scenario::files(&folder).with_context(|| format!("cannot read {}", folder.display()))?;
     let trial = Trial::Compiled { time, start };
     let Some(manifest) = manifest.filter(|_| !files.is_empty()) else { return Ok(trial.into()) };
     let bench = Bench { script, manifest: manifest.clone() };
-    let (mut needed, mut broken) = (Vec::new(), Vec::new());
+    let (mut needed, mut broken) = (Some(Vec::<Need>::new()), Vec::new());
     for file in files {
         match ScenarioFile::read(&file).and_then(|file| runtime.block_on(bench.play(&file))) {
-            Ok(played) => needed.extend(played.needs),
+            Ok(played) => needed = needed.zip(played.needs).map(|(all, more)| [all, more].concat()),
             Err(scenario) => broken.push(scenario),
         }
     }
     // What those need that cannot be run, nobody knows.
-    let needed = broken.is_empty().then_some(needed);
+    let needed = needed.filter(|_| broken.is_empty());
     Ok(Tried { trial, needed, broken })
 }
 
@@ -193,14 +196,10 @@ fn print(checked: &Checked<'_>) {
     for finding in &checked.findings {
         print_finding(finding);
     }
-    match &checked.trial {
-        Trial::Skipped => {}
-        Trial::Compiled { time, start } => {
-            let (millis, micros) = (time.as_millis(), start.durations.instantiate.as_micros());
-            let memory = output::amount(Unit::Bytes, start.memory);
-            anstream::println!("  compiles in {millis} ms, starts in {micros} µs with {memory} of memory");
-        }
-        Trial::Refused(problem) => anstream::println!("  {} {}", styled(RED, "problem:"), printable(problem)),
+    if let Trial::Compiled { time, start } = &checked.trial {
+        let (millis, micros) = (time.as_millis(), start.durations.instantiate.as_micros());
+        let memory = output::amount(Unit::Bytes, start.memory);
+        anstream::println!("  compiles in {millis} ms, starts in {micros} µs with {memory} of memory");
     }
     anstream::println!("  {}{}", output::amount(Unit::Bytes, inspection.size), symbols(inspection));
     if !inspection.toolchain.is_empty() {

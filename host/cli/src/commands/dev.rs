@@ -50,7 +50,7 @@ fn round(args: &DevArgs) -> Result<Exit, Failure> {
 }
 
 /// Uploads a component; its hash.
-async fn push(server: &str, script: &str, component: &Path, activate: bool) -> anyhow::Result<String> {
+async fn push(server: &str, script: &str, component: &Path, activate: bool) -> Result<String, Failure> {
     let to = Server::at(server)?;
     let component = fs::read(component).with_context(|| format!("cannot read {}", component.display()))?;
     let upload = to.to(Method::POST, "scripts", &[])?.header("content-type", "application/wasm").body(component);

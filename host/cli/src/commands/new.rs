@@ -3,9 +3,9 @@
 //! The guest library and the contract are written into the folder, so that a script builds without this
 //! repository and keeps building with the version it was started with.
 
-use std::{fs, path::Path};
+use std::{fs, io::ErrorKind, path::Path};
 
-use anyhow::{Context, bail};
+use anyhow::{Context, anyhow, bail};
 use include_dir::{Dir, DirEntry, include_dir};
 use serde_json::json;
 use triggerbox_toolchain::CONTRACT;
@@ -38,15 +38,36 @@ pub(crate) fn run(args: &NewArgs) -> Result<Exit, Failure> {
     let starts_with_letter = args.name.starts_with(|c: char| c.is_ascii_lowercase());
     if !starts_with_letter || args.name.len() > 64 || !args.name.chars().all(plain) {
         let name = &args.name;
-        return Err(anyhow::anyhow!(
+        return Err(anyhow!(
             "`{name}` cannot name a script; use up to 64 lower-case letters, digits and dashes, a letter first"
         )
         .into());
     }
     let folder = args.path.join(&args.name);
-    if folder.exists() {
-        return Err(anyhow::anyhow!("{} exists already; choose another name or --path", folder.display()).into());
+    fs::create_dir_all(&args.path).with_context(|| format!("cannot create {}", args.path.display()))?;
+    // Of two that make it at once, one does.
+    fs::create_dir(&folder).map_err(|error| match error.kind() {
+        ErrorKind::AlreadyExists => anyhow!("{} exists already; choose another name or --path", folder.display()),
+        _ => anyhow!("cannot create {}: {error}", folder.display()),
+    })?;
+    if let Err(error) = fill(&folder, args) {
+        // Half of it would be in the way of the next time. What cannot be removed is told by then.
+        let _ = fs::remove_dir_all(&folder);
+        return Err(error.into());
     }
+    if args.format.json {
+        output::json(&json!({ "folder": folder }))?;
+    } else {
+        anstream::println!("{} {}", styled(BOLD, "created"), folder.display());
+        anstream::println!("next:  cd {}", folder.display());
+        anstream::println!("       triggerbox test");
+        anstream::println!("       triggerbox run {}.wasm --model crm.lead --ids 1 --dry-run", args.name);
+    }
+    Ok(Exit::Ok)
+}
+
+/// Writes a new script into its folder.
+fn fill(folder: &Path, args: &NewArgs) -> anyhow::Result<()> {
     let (template, library) = match args.lang {
         Language::Rust => ("rust", &RUST_LIBRARY),
         Language::Python => ("python", &PYTHON_LIBRARY),
@@ -59,7 +80,7 @@ pub(crate) fn run(args: &NewArgs) -> Result<Exit, Failure> {
         Language::Go => ("go", &GO_LIBRARY),
     };
     let template = TEMPLATES.get_dir(template).with_context(|| format!("there is no template for {template}"))?;
-    write(template, &folder, &args.name)?;
+    write(template, folder, &args.name)?;
     for shared in [FOLDER, RULES_FOLDER].into_iter().filter(|shared| !folder.join(shared).exists()) {
         let files = TEMPLATES.get_dir(shared).with_context(|| format!("there is no template for {shared}"))?;
         write(files, &folder.join(shared), &args.name)?;
@@ -77,16 +98,7 @@ pub(crate) fn run(args: &NewArgs) -> Result<Exit, Failure> {
     // Every library comes with the contract it was written for.
     let contract = library_folder.join("wit/automation.wit");
     fs::create_dir_all(library_folder.join("wit"))?;
-    fs::write(&contract, CONTRACT).with_context(|| format!("cannot write {}", contract.display()))?;
-    if args.format.json {
-        output::json(&json!({ "folder": folder }))?;
-    } else {
-        anstream::println!("{} {}", styled(BOLD, "created"), folder.display());
-        anstream::println!("next:  cd {}", folder.display());
-        anstream::println!("       triggerbox test");
-        anstream::println!("       triggerbox run {}.wasm --model crm.lead --ids 1 --dry-run", args.name);
-    }
-    Ok(Exit::Ok)
+    fs::write(&contract, CONTRACT).with_context(|| format!("cannot write {}", contract.display()))
 }
 
 /// Writes a folder of the program's own into the file system, with the script's name filled in.

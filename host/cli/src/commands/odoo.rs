@@ -34,6 +34,10 @@ use crate::{
 };
 
 pub(crate) fn run(args: &OdooArgs) -> Result<Exit, Failure> {
+    // Of which server they were does not matter any more, and its file may be gone.
+    if let OdooCommand::Moved { db, here: true } = &args.command {
+        return moved(db, None, args.format.json);
+    }
     let backend = open(&args.config)?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().or_exit(Exit::Backend)?;
     runtime.block_on(async {
@@ -41,7 +45,7 @@ pub(crate) fn run(args: &OdooArgs) -> Result<Exit, Failure> {
             OdooCommand::Setup { yes } => set_up(&backend, *yes, args.format.json).await,
             OdooCommand::Status { db } => status(&backend, db.as_deref(), args.format.json).await,
             OdooCommand::Doctor => doctor(&backend, args.format.json).await,
-            OdooCommand::Moved { db, here } => moved(db, (!here).then_some(&*backend), args.format.json),
+            OdooCommand::Moved { db, .. } => moved(db, Some(&*backend), args.format.json),
             OdooCommand::Teardown { yes } => tear_down(&backend, *yes, args.format.json).await,
         }
     })

@@ -26,8 +26,7 @@ pub(crate) fn replay(args: &ReplayArgs) -> Result<Exit, Failure> {
         |bytes: &[u8]| -> Result<Script, Failure> { Ok(runtime.block_on(script::load(&sandbox, bytes))?.script) };
     let replayed = match &args.script {
         Some(path) => {
-            let bytes = fs::read(path).with_context(|| format!("cannot read {}", path.display()))?;
-            let replayed = runtime.block_on(exported.replay_on(&load(&bytes)?));
+            let replayed = runtime.block_on(exported.replay_on(&load(&script::read(path)?)?));
             replayed.map_err(|why| anyhow!("{}: {why}", args.run.display()))?
         }
         None => {
@@ -57,7 +56,7 @@ pub(crate) fn replay(args: &ReplayArgs) -> Result<Exit, Failure> {
 
 pub(crate) fn backtest(args: &BacktestArgs) -> Result<Exit, Failure> {
     let files = files(&args.runs)?;
-    let bytes = fs::read(&args.script).with_context(|| format!("cannot read {}", args.script.display()))?;
+    let bytes = script::read(&args.script)?;
     let runtime = runtime()?;
     let sandbox = script::sandbox(1)?;
     let script = runtime.block_on(script::load(&sandbox, &bytes))?.script;

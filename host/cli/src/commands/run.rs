@@ -31,7 +31,7 @@ use crate::{
 };
 
 pub(crate) fn run(args: &RunArgs) -> Result<Exit, Failure> {
-    let bytes = fs::read(&args.script).with_context(|| format!("cannot read {}", args.script.display()))?;
+    let bytes = script::read(&args.script)?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().or_exit(Exit::Backend)?;
     let sandbox = script::sandbox(1)?;
     let loaded = runtime

@@ -1,13 +1,18 @@
 //! From a file to a script that is ready to run: inspected, its manifest read, compiled in a bounded process,
 //! and kept in the cache.
 
-use std::{env, path::PathBuf};
+use std::{
+    env,
+    fs::File,
+    io::Read,
+    path::{Path, PathBuf},
+};
 
 use anyhow::{Context, anyhow};
 use triggerbox_model::manifest::Manifest;
 use triggerbox_sandbox::{
     Cache, CompileError, Compiler, Pool, Sandbox, Script, ScriptError,
-    inspect::{Inspection, inspect},
+    inspect::{Inspection, MAX_BYTES, inspect},
 };
 
 use crate::exit::{Exit, Failure, OrExit};
@@ -38,7 +43,7 @@ pub(crate) fn compiler() -> anyhow::Result<Compiler> {
 
 /// Where compiled scripts are kept, with the file of the key that seals them: never in the same folder.
 pub(crate) fn cache_paths() -> Option<(PathBuf, PathBuf)> {
-    match env::var_os(CACHE_VARIABLE).map(PathBuf::from) {
+    match env::var_os(CACHE_VARIABLE).filter(|folder| !folder.is_empty()).map(PathBuf::from) {
         Some(folder) => Some((folder.join("compiled"), folder.join("key"))),
         None => Some((dirs::cache_dir()?.join("triggerbox"), dirs::data_local_dir()?.join("triggerbox/cache.key"))),
     }
@@ -48,6 +53,14 @@ pub(crate) fn cache_paths() -> Option<(PathBuf, PathBuf)> {
 pub(crate) fn cache() -> Option<Cache> {
     let (folder, key) = cache_paths()?;
     Cache::open(&folder, &key).ok()
+}
+
+/// A component's bytes, up to just more than it may have: what is larger is refused all the same.
+pub(crate) fn read(path: &Path) -> Result<Vec<u8>, Failure> {
+    let mut bytes = Vec::new();
+    let read = File::open(path).and_then(|file| file.take(MAX_BYTES as u64 + 1).read_to_end(&mut bytes));
+    read.with_context(|| format!("cannot read {}", path.display()))?;
+    Ok(bytes)
 }
 
 /// Makes a component ready to run.

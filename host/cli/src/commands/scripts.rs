@@ -1,8 +1,6 @@
 //! `triggerbox scripts`: versions of scripts, and which one is active.
 
-use std::fs;
-
-use anyhow::{Context, anyhow};
+use anyhow::anyhow;
 use serde_json::json;
 use triggerbox_automation::{
     rule::{ScriptRef, Version},
@@ -38,8 +36,7 @@ pub(crate) fn run(command: &ScriptsCommand) -> Result<Exit, Failure> {
 }
 
 fn upload_one(path: &std::path::Path, activate: bool, common: &Common) -> Result<Exit, Failure> {
-    let bytes = fs::read(path).with_context(|| format!("cannot read {}", path.display()))?;
-    let upload = upload::inspect(bytes).or_exit(Exit::InvalidComponent)?;
+    let upload = upload::inspect(script::read(path)?).or_exit(Exit::InvalidComponent)?;
     compile(&upload.component)?;
     let workshop = Workshop::open(common, Mode::Write)?;
     let (by, now) = (workshop.person.user.id, workshop.now);

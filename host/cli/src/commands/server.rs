@@ -6,6 +6,8 @@ use anyhow::Context;
 use reqwest::{Client, Method, RequestBuilder, StatusCode, Url, redirect::Policy};
 use serde_json::Value as Json;
 
+use crate::exit::{Exit, Failure, OrExit};
+
 /// Where the token is.
 const TOKEN: &str = "TRIGGERBOX_TOKEN";
 /// A server compiles what is pushed before it answers.
@@ -53,21 +55,41 @@ pub(super) struct No {
 impl fmt::Display for No {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let why = self.problem.get("detail").or_else(|| self.problem.get("title")).and_then(Json::as_str);
-        write!(f, "the server answered {}: {}", self.status, why.unwrap_or_default())
+        match why {
+            Some(why) => write!(f, "the server answered {}: {why}", self.status),
+            None => write!(f, "the server answered {}; is this the address of a Triggerbox server?", self.status),
+        }
     }
 }
 
 impl std::error::Error for No {}
 
+impl No {
+    /// How it ends a command.
+    pub(super) fn failure(self) -> Failure {
+        let exit = match self.status {
+            StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => Exit::Policy,
+            status if status.is_server_error() => Exit::Backend,
+            _ => Exit::Usage,
+        };
+        Failure { exit, error: self.into() }
+    }
+}
+
 /// What a server answers; an error is its own words.
-pub(super) async fn ask(request: RequestBuilder) -> anyhow::Result<Json> {
-    Ok(ask_or_hear(request).await??)
+pub(super) async fn ask(request: RequestBuilder) -> Result<Json, Failure> {
+    ask_or_hear(request).await?.map_err(No::failure)
 }
 
 /// The same, for those who want to know why not.
-pub(super) async fn ask_or_hear(request: RequestBuilder) -> anyhow::Result<Result<Json, No>> {
-    let answer = request.send().await.context("the server cannot be reached")?;
+pub(super) async fn ask_or_hear(request: RequestBuilder) -> Result<Result<Json, No>, Failure> {
+    let answer = request.send().await.context("the server cannot be reached").or_exit(Exit::Backend)?;
     let status = answer.status();
-    let body: Json = serde_json::from_slice(&answer.bytes().await?).unwrap_or_default();
-    Ok(if status.is_success() { Ok(body) } else { Err(No { status, problem: body }) })
+    let body = answer.bytes().await.context("the server cannot be reached").or_exit(Exit::Backend)?;
+    let body: serde_json::Result<Json> = serde_json::from_slice(&body);
+    match status.is_success() {
+        // Whatever else listens there says yes to anything.
+        true => Ok(Ok(body.context("what answered there is no Triggerbox server")?)),
+        false => Ok(Err(No { status, problem: body.unwrap_or_default() })),
+    }
 }

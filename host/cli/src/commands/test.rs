@@ -31,13 +31,25 @@ pub(crate) fn run(args: &TestArgs) -> Result<Exit, Failure> {
     if !args.watch {
         return once(args);
     }
-    let watch = Watch::new(if args.path.is_dir() { &args.path } else { parent(&args.path) })?;
+    let watch = watch(args)?;
     loop {
         if let Err(Failure { error, .. }) = once(args) {
             output::failed(&error);
         }
         anstream::println!("{}", styled(DIM, "waiting for changes"));
         watch.wait()?;
+    }
+}
+
+/// Watches the script's folder or the component, and the scenarios where they are elsewhere.
+fn watch(args: &TestArgs) -> anyhow::Result<Watch> {
+    let watch = match args.path.is_dir() {
+        true => Watch::new(&args.path)?,
+        false => Watch::new(parent(&args.path))?.with_component(args.path.file_name().unwrap_or_default()),
+    };
+    match &args.scenarios {
+        Some(folder) => watch.and(folder),
+        None => Ok(watch),
     }
 }
 
@@ -87,7 +99,7 @@ pub(crate) enum On {
 
 /// Runs the scenarios of a folder on a component.
 pub(crate) fn try_all(component: &Path, folder: &Path, only: Option<&str>, place: &On) -> Result<All, Failure> {
-    let bytes = fs::read(component).with_context(|| format!("cannot read {}", component.display()))?;
+    let bytes = script::read(component)?;
     let files = scenario::files(folder).with_context(|| format!("cannot read {}", folder.display()))?;
     let wanted = |path: &PathBuf| {
         let name = path.file_stem().unwrap_or_default().to_string_lossy();
@@ -163,7 +175,7 @@ fn print(args: &TestArgs, all: &All) -> Result<(), Failure> {
         TestFormat::Json => output::json(&json!({
             "script": all.script, "passed": passed, "failed": failed, "tests": all.tests,
         }))?,
-        TestFormat::Junit => anstream::print!("{}", report::junit(&all.script, &all.tests).or_exit(Exit::Backend)?),
+        TestFormat::Junit => output::document(&report::junit(&all.script, &all.tests).or_exit(Exit::Backend)?)?,
         TestFormat::Text => anstream::print!("{}", text(all)),
     }
     Ok(())

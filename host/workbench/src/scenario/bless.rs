@@ -88,9 +88,10 @@ fn list<T: Lines>(out: &mut String, name: &str, items: &[T]) {
 /// The text with `new` where its tables on what is expected were, or at its end.
 fn replaced(text: &str, new: &str) -> String {
     let (mut before, mut after, mut seen, mut inside) = (String::new(), String::new(), false, false);
-    let mut waiting = String::new();
+    let (mut waiting, mut open) = (String::new(), None);
     for line in text.lines() {
-        let header = line.trim_start().starts_with('[');
+        let header = open.is_none() && line.trim_start().starts_with('[');
+        open = open_after(line, open);
         if header {
             let name = line.trim().trim_start_matches('[').trim_start();
             inside = name.starts_with("expect]") || name.starts_with("expect.");
@@ -119,6 +120,41 @@ fn replaced(text: &str, new: &str) -> String {
     }
 }
 
+/// The quotes of the string that a line ends in, if that goes on; those of the one that it begins in are `open`.
+fn open_after(line: &str, mut open: Option<&'static str>) -> Option<&'static str> {
+    let mut rest = line;
+    loop {
+        if let Some(quotes) = open {
+            let Some(after) = after_string(rest, quotes) else { return Some(quotes) };
+            rest = after;
+        }
+        let (_, from) = rest.split_at_checked(rest.find(['"', '\'', '#'])?)?;
+        // None of them: what follows is a comment.
+        let quotes = ["\"\"\"", "'''", "\"", "'"].into_iter().find(|quotes| from.starts_with(*quotes))?;
+        rest = from.strip_prefix(quotes)?;
+        open = Some(quotes);
+    }
+}
+
+/// What follows the end of a string with these quotes, if it ends.
+fn after_string<'a>(text: &'a str, quotes: &str) -> Option<&'a str> {
+    let escapes = quotes.starts_with('"');
+    let mut rest = text;
+    loop {
+        let sign = |c: char| quotes.starts_with(c) || escapes && c == '\\';
+        let (_, from) = rest.split_at_checked(rest.find(sign)?)?;
+        if let Some(after) = from.strip_prefix(quotes) {
+            // One or two more of them before the end of a long string are its own.
+            return Some(if quotes.len() == 3 { after.trim_start_matches(['"', '\'']) } else { after });
+        }
+        let mut signs = from.chars();
+        if signs.next() == Some('\\') {
+            signs.next();
+        }
+        rest = signs.as_str();
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -130,5 +166,14 @@ mod tests {
         let new = replaced(text, "[expect]\nmessage = \"new\"\n");
         assert_eq!(new, "# What\ndescription = \"x\"\n\n[expect]\nmessage = \"new\"\n\n# Kept\n[budgets]\nfuel = 1\n");
         assert_eq!(replaced("a = 1\n", "[expect]\n"), "a = 1\n\n[expect]\n");
+    }
+
+    #[test]
+    fn lines_of_texts_are_no_tables() {
+        let rest = "[given]\nx = \"\"\"\n[expect]\n\\\"\"\"\" # [expect]\ny = 'a\"'\nz = \"'''\\\"\" # it's\n[budgets]\nfuel = 1\n";
+        let text =
+            "[expect]\nmessage = \"\"\"\n[one]\n# two\n\"\"\"\n\n[[expect.messages]]\ntext = '''\n[expect.x]'''\n";
+        let whole = format!("{text}\n{rest}\n[expect.error]\ncode = \"failed\"\n");
+        assert_eq!(replaced(&whole, "[expect]\n"), format!("[expect]\n\n{rest}"));
     }
 }

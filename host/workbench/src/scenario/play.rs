@@ -41,8 +41,8 @@ pub struct Played {
     pub observed: Observed,
     /// What is not as expected; none: it passed.
     pub failures: Vec<Failure>,
-    /// Rights that its calls needed.
-    pub needs: Vec<Need>,
+    /// Rights that its calls needed; none: it was recorded, and the models that tell are not in the recording.
+    pub needs: Option<Vec<Need>>,
 }
 
 impl Bench {
@@ -88,7 +88,7 @@ pub(super) fn played(
         diff: format!("{what}\n"),
     }));
     let needs = entries.iter().filter_map(|entry| needs(schema, &entry.call).ok()).flatten().collect();
-    Played { observed, failures, needs }
+    Played { observed, failures, needs: Some(needs) }
 }
 
 impl Bench {
@@ -111,7 +111,7 @@ impl Bench {
             failures.push(Failure { line, what: "recording".to_owned(), diff });
         }
         failures.extend(compare::budgets(file, &observed));
-        Ok(Played { observed, failures, needs: Vec::new() })
+        Ok(Played { observed, failures, needs: None })
     }
 }
 

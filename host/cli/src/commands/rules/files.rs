@@ -153,7 +153,7 @@ async fn on_server(server: &str, rules: &[Rule], args: &ApplyArgs) -> Result<Exi
         Ok(told) => told,
         Err(no) => {
             let refused = Refused::by_server(&no.problem);
-            return if refused.is_empty() { Err(no.into()) } else { refuse(&refused, &args.common) };
+            return if refused.is_empty() { Err(no.failure()) } else { refuse(&refused, &args.common) };
         }
     };
     if args.common.format.json {

@@ -1,8 +1,7 @@
 //! Runs of the past on versions of their scripts, and how long they are kept.
 
-use std::{fs, path::Path};
+use std::path::Path;
 
-use anyhow::Context;
 use jiff::Timestamp;
 use triggerbox_automation::{
     replay::{Replayed, Verdict},
@@ -13,6 +12,7 @@ use triggerbox_sandbox::Script;
 use super::{Desk, time};
 use crate::{
     args::Common,
+    commands::script,
     exit::{Exit, Failure},
     output::{self, GREEN, RED, YELLOW, printable, styled},
 };
@@ -65,8 +65,7 @@ pub(super) fn prune(common: &Common) -> Result<Exit, Failure> {
 }
 
 fn component(desk: &Desk, path: &Path) -> Result<Script, Failure> {
-    let bytes = fs::read(path).with_context(|| format!("cannot read {}", path.display()))?;
-    desk.block_on(desk.engine.try_out(&bytes))
+    desk.block_on(desk.engine.try_out(&script::read(path)?))
 }
 
 pub(crate) fn text(done: &Replayed) -> String {

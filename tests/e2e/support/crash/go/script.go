@@ -11,5 +11,11 @@ func deeper(values map[string]*triggerbox.Link) string {
 
 // Run is called once for each event.
 func Run(event triggerbox.Event) (triggerbox.Outcome, error) {
+	if len(event.Ids) > 0 {
+		// As the total of an order reads whose lines were changed on an Odoo server.
+		total := map[string]any{"amount_total": triggerbox.Pending{}}
+		order := triggerbox.Row{Record: triggerbox.Record{Model: "sale.order", ID: 3}, Values: total}
+		triggerbox.Info("%g", order.Number("amount_total"))
+	}
 	return triggerbox.Outcome{Message: deeper(nil)}, nil
 }

@@ -3,6 +3,11 @@ const tb = @import("triggerbox");
 
 pub fn run(event: tb.Event) !tb.Outcome {
     if (event.ids().len == 0) return error.NothingToDo;
+    if (event.ids().len > 1) {
+        // As the total of an order reads whose lines were changed on an Odoo server.
+        const order: tb.Row = .{ .id = 3, .values = &.{.pending} };
+        tb.log.info("{d}", .{order.number(0)});
+    }
     deeper(event.ids());
     return .{};
 }
