@@ -9,7 +9,7 @@ use std::{
 use serde_json::json;
 use tokio::net::{TcpListener, TcpSocket};
 use triggerbox_model::{
-    call::{Answer, Call},
+    call::{Answer, Call, DomainSource, Page},
     error::Error,
     value::{FieldValue, RecordRef, Value},
 };
@@ -799,4 +799,38 @@ async fn the_other_side_of_a_list_that_changes_is_known_only_when_it_is_applied(
     session.call(Call::Write { model: "crm.lead".to_owned(), ids: vec![7], values }).await.unwrap().unwrap();
     let Ok(Answer::Rows(rows)) = session.call(read).await.unwrap() else { panic!() };
     assert_eq!(rows[0].values, [Value::text("Loud"), Value::Pending]);
+}
+
+#[tokio::test]
+async fn a_list_is_read_without_archived_records_whoever_is_searched_for() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    tokio::spawn(http::serve(listener, move |request| {
+        let body: serde_json::Value = serde_json::from_slice(&request.body).unwrap_or_default();
+        // As Odoo has it: of the two tags, one is archived.
+        let tags = if body["context"]["active_test"] == json!(false) { json!([1, 2]) } else { json!([1]) };
+        let rows = json!([{ "id": 7, "name": "Chairs", "tag_ids": tags }]);
+        let answer = match request.path.rsplit("/2/").next().unwrap() {
+            "crm.lead/search" => json!([7]),
+            "crm.lead/search_read" | "crm.lead/read" => rows,
+            "crm.lead/fields_get" => serde_json::from_str(MODEL).unwrap(),
+            "res.users/context_get" => json!({ "uid": 2 }),
+            "res.users/read" => json!([{ "id": 2, "login": "admin", "name": "A", "company_id": [1, "C"] }]),
+            _ => json!({ "version": "19.0" }),
+        };
+        async move { Reply::new(200, "application/json", answer.to_string().into_bytes()) }
+    }));
+    let mut session = session_of(&backend(&url, "")).await;
+    let found = Call::SearchRead {
+        model: "crm.lead".to_owned(),
+        domain: DomainSource::Literal("[]".to_owned()),
+        fields: vec!["name".to_owned(), "tag_ids".to_owned()],
+        page: Page { archived: true, ..Page::default() },
+    };
+    let Ok(Answer::Rows(rows)) = session.call(found).await.unwrap() else { panic!() };
+    assert_eq!(rows[0].values, [Value::text("Chairs"), Value::Ids(vec![1])]);
+    let values = vec![FieldValue::new("name", Value::text("Tables"))];
+    session.call(Call::Write { model: "crm.lead".to_owned(), ids: vec![7], values }).await.unwrap().unwrap();
+    let read = session.request().unwrap()["reads"][0].clone();
+    assert_eq!((&read["fields"], &read["values"]), (&json!(["name", "tag_ids"]), &json!({ "7": ["Chairs", [1]] })));
 }
