@@ -316,6 +316,21 @@ async fn an_odoo_that_fails_in_its_own_code_may_do_better_later_and_one_that_is_
 }
 
 #[tokio::test]
+async fn who_is_in_no_group_is_told_so_in_whatever_language_odoo_says_it() {
+    let line = "raise AccessError(_(\"You don't have enough access rights to run this action.\"))";
+    for (message, debug, code) in [
+        ("You don't have enough access rights to run this action.", "", "not-set-up"),
+        ("Sie haben nicht genügend Zugriffsrechte, um diese Aktion auszuführen.", line, "not-set-up"),
+        ("Sie dürfen auf Leads nicht zugreifen.", "raise self._make_access_error(operation)", "no-access"),
+    ] {
+        let told = json!({ "name": "odoo.exceptions.AccessError", "message": message, "debug": debug }).to_string();
+        let (backend, _) = server("", move || Reply::new(403, "application/json", told.clone().into_bytes())).await;
+        let error = ask(&backend).await;
+        assert_eq!((error.code(), error.needs_a_person()), (code, code == "not-set-up"), "{error}");
+    }
+}
+
+#[tokio::test]
 async fn an_outbox_that_is_too_large_to_read_is_read_in_parts_and_what_cannot_be_read_is_set_aside() {
     let row = |id: u32, size: usize| json!({ "id": id, "x_values": "x".repeat(size) });
     // Each can be read, not all of them together.
