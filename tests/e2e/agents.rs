@@ -304,6 +304,31 @@ fn tools_name_what_is_granted_and_the_host_refuses_the_rest() {
 }
 
 #[test]
+fn a_tool_that_reads_gives_so_much_and_says_that_there_is_more() {
+    let agent = Agent::new("Look at the tags.");
+    for n in 0..50 {
+        agent.crm.create("crm.tag", &[("name", Value::text(format!("Tag {n}")))]);
+    }
+    let groups = |domain: Json| {
+        json!(["read_group", { "model": "crm.tag", "domain": domain, "group_by": ["name"], "aggregates": ["__count"] }])
+    };
+    let ids: Vec<Id> = (1..=51).collect();
+    let calls = json!([
+        groups(json!([])),
+        groups(json!([["name", "=like", "Tag 1%"]])),
+        ["search", { "model": "crm.tag", "domain": [], "fields": ["name"], "limit": 0 }],
+        ["read", { "model": "crm.tag", "ids": ids, "fields": ["name"] }],
+    ]);
+    let (_, result) = agent.succeed(&[1], &[calls, json!("Looked.")]);
+    let output = |entry: usize| &result["tool_log"][entry]["output"];
+    let count = |entry: usize, what: &str| output(entry)[what].as_array().unwrap().len();
+    assert_eq!((count(0, "groups"), &output(0)["more"]), (50, &json!(true)));
+    assert_eq!((count(1, "groups"), &output(1)["more"]), (11, &Json::Null));
+    assert_eq!((count(2, "records"), &output(2)["total"]), (1, &json!(56)));
+    assert!(output(3)["error"].as_str().unwrap().contains("at most 50 records"), "{}", output(3));
+}
+
+#[test]
 fn the_texts_of_a_new_record_can_name_another_new_one() {
     let agent = Agent::new("Tag it.");
     let create = |name: &str| json!(["create", { "model": "crm.tag", "values": { "name": name } }]);
