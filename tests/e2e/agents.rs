@@ -528,6 +528,30 @@ fn what_was_planned_is_done_and_nothing_else() {
     assert_eq!((report.used.get(Limit::RecordsRead), report.used.get(Limit::LlmCalls)), (0, 1));
 }
 
+#[test]
+fn an_answer_is_a_note_where_the_rule_grants_notes_and_else_nothing_is_lost() {
+    let mut agent = Agent::new("Rate it.");
+    agent.params.push(("note", "true".into()));
+    let rate = |lead: Id| json!([["update", { "model": "crm.lead", "id": lead, "values": { "priority": "3" } }]]);
+    let holds = |agent: &Agent, lead: Id| {
+        let noted = agent.crm.messages("crm.lead", lead).iter().any(|message| message.body.contains("Rated."));
+        (agent.crm.value("crm.lead", lead, "priority"), noted)
+    };
+    agent.succeed(&[1], &[rate(1), json!("Rated.")]);
+    assert_eq!(holds(&agent, 1), (Value::text("3"), true));
+    let granted = std::mem::replace(&mut agent.grants, vec!["crm.lead:read,write:name,priority"]);
+    let (report, _) = agent.succeed(&[2], &[rate(2), json!("Rated.")]);
+    assert_eq!(holds(&agent, 2), (Value::text("3"), false));
+    assert!(report.refusals.is_empty(), "{:?}", report.refusals);
+    // Granted, and in no step of the plan.
+    agent.grants = granted;
+    agent.params.push(("plan", "true".into()));
+    let plan = json!({ "goal": "rate it", "steps": [step("update", "crm.lead", &["priority"])] });
+    let (report, _) = agent.succeed(&[3], &[plan, rate(3), json!("Rated.")]);
+    assert_eq!(holds(&agent, 3), (Value::text("3"), false));
+    assert_eq!(report.refusals.iter().map(|refusal| refusal.code.as_str()).collect::<Vec<_>>(), ["not-planned"]);
+}
+
 // Shows: F119, F125
 #[test]
 fn business_methods_are_called_where_a_rule_grants_them_by_name() {
