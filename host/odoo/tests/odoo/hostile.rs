@@ -9,7 +9,7 @@ use std::{
 use serde_json::json;
 use tokio::net::{TcpListener, TcpSocket};
 use triggerbox_model::{
-    call::{Answer, Call, DomainSource, Page},
+    call::{Answer, BodyFormat, Call, DomainSource, Message, Page},
     error::Error,
     value::{FieldValue, RecordRef, Value},
 };
@@ -848,4 +848,40 @@ async fn a_list_is_read_without_archived_records_whoever_is_searched_for() {
     session.call(Call::Write { model: "crm.lead".to_owned(), ids: vec![7], values }).await.unwrap().unwrap();
     let read = session.request().unwrap()["reads"][0].clone();
     assert_eq!((&read["fields"], &read["values"]), (&json!(["name", "tag_ids"]), &json!({ "7": ["Chairs", [1]] })));
+}
+
+#[tokio::test]
+async fn a_mention_of_a_record_that_the_run_deletes_is_its_name() {
+    let model = r#"{"name": {"type": "char", "store": true}, "display_name": {"type": "char"},
+        "message_ids": {"type": "one2many", "relation": "mail.message", "store": true},
+        "message_follower_ids": {"type": "one2many", "relation": "mail.followers", "store": true}}"#;
+    let backend = pretender(move |method| match method {
+        "crm.lead/fields_get" => Some(model.to_owned()),
+        "crm.lead/read" => Some(r#"[{"id": 7, "display_name": "Chairs & more"}]"#.to_owned()),
+        "ir.model.data/search_read" => Some(r#"[{"id": 1, "res_id": 8}]"#.to_owned()),
+        "ir.actions.server/run" => {
+            let done = r#"{"new": {}, "names": {"0": [false, "", "crm.lead"]}}"#;
+            Some(format!(r#"{{"triggerbox": 1, "again": false, "done": {done}}}"#))
+        }
+        _ => None,
+    })
+    .await;
+    let mut session = session_of(&backend).await;
+    let mention = Call::Mention { target: RecordRef::new("crm.lead", 7) };
+    let Ok(Answer::Text(token)) = session.call(mention).await.unwrap() else { panic!() };
+    session.call(Call::Unlink { model: "crm.lead".to_owned(), ids: vec![7] }).await.unwrap().unwrap();
+    let message = Message {
+        body: format!("merged {token}"),
+        format: BodyFormat::Text,
+        subject: Some(format!("{token} is gone")),
+        partner_ids: vec![],
+        attachments: vec![],
+    };
+    session.call(Call::PostNote { target: RecordRef::new("crm.lead", 8), message }).await.unwrap().unwrap();
+    let request = session.request().unwrap();
+    assert_eq!(request["mentions"], json!([["crm.lead", []]]));
+    assert_eq!(request["ops"][1]["body"]["$text"], json!(["merged ", "Chairs &amp; more (7)", ""]));
+    assert_eq!(request["ops"][1]["subject"]["$text"], json!(["", "Chairs & more (7)", " is gone"]));
+    let done = session.commit("run").await.unwrap();
+    assert_eq!(done.in_text(&token), "Chairs & more (7)");
 }
