@@ -219,6 +219,19 @@ fn several_records_are_records_and_the_language_is_the_users() {
     assert!(asked(&agent.crm, &report)[0].contains("Bonjour Sam Peeters"));
 }
 
+#[test]
+fn however_many_records_there_are_the_context_takes_one_question() {
+    let agent = Agent::new("Look at all of them.");
+    // More than an agent has questions.
+    let values = vec![fields(&[("name", Value::text("One of many"))]); 201];
+    agent.crm.change([Call::Create { model: "crm.lead".to_owned(), values }]);
+    let leads = agent.crm.search("crm.lead", "[('name', '=', 'One of many')]");
+    let (report, _) = agent.succeed(&leads, &[json!("Looked.")]);
+    assert_eq!((report.used.get(Limit::Queries), report.used.get(Limit::RecordsRead)), (1, 201));
+    let question = &asked(&agent.crm, &report)[0];
+    assert!(leads.iter().all(|lead| question.contains(&format!("crm.lead({lead}): {{"))), "{question}");
+}
+
 // Shows: F049
 #[test]
 fn a_template_that_fails_is_used_as_it_is_written() {
