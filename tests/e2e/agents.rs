@@ -219,6 +219,19 @@ fn several_records_are_records_and_the_language_is_the_users() {
     assert!(asked(&agent.crm, &report)[0].contains("Bonjour Sam Peeters"));
 }
 
+#[test]
+fn however_many_records_there_are_the_context_takes_one_question() {
+    let agent = Agent::new("Look at all of them.");
+    // More than an agent has questions.
+    let values = vec![fields(&[("name", Value::text("One of many"))]); 201];
+    agent.crm.change([Call::Create { model: "crm.lead".to_owned(), values }]);
+    let leads = agent.crm.search("crm.lead", "[('name', '=', 'One of many')]");
+    let (report, _) = agent.succeed(&leads, &[json!("Looked.")]);
+    assert_eq!((report.used.get(Limit::Queries), report.used.get(Limit::RecordsRead)), (1, 201));
+    let question = &asked(&agent.crm, &report)[0];
+    assert!(leads.iter().all(|lead| question.contains(&format!("crm.lead({lead}): {{"))), "{question}");
+}
+
 // Shows: F049
 #[test]
 fn a_template_that_fails_is_used_as_it_is_written() {
@@ -301,6 +314,31 @@ fn tools_name_what_is_granted_and_the_host_refuses_the_rest() {
             .contains("\"tools\":[\"search\",\"read\",\"read_group\",\"fields_get\",\"create\",\"update\",\"note\"]"),
         "{question}"
     );
+}
+
+#[test]
+fn a_tool_that_reads_gives_so_much_and_says_that_there_is_more() {
+    let agent = Agent::new("Look at the tags.");
+    for n in 0..50 {
+        agent.crm.create("crm.tag", &[("name", Value::text(format!("Tag {n}")))]);
+    }
+    let groups = |domain: Json| {
+        json!(["read_group", { "model": "crm.tag", "domain": domain, "group_by": ["name"], "aggregates": ["__count"] }])
+    };
+    let ids: Vec<Id> = (1..=51).collect();
+    let calls = json!([
+        groups(json!([])),
+        groups(json!([["name", "=like", "Tag 1%"]])),
+        ["search", { "model": "crm.tag", "domain": [], "fields": ["name"], "limit": 0 }],
+        ["read", { "model": "crm.tag", "ids": ids, "fields": ["name"] }],
+    ]);
+    let (_, result) = agent.succeed(&[1], &[calls, json!("Looked.")]);
+    let output = |entry: usize| &result["tool_log"][entry]["output"];
+    let count = |entry: usize, what: &str| output(entry)[what].as_array().unwrap().len();
+    assert_eq!((count(0, "groups"), &output(0)["more"]), (50, &json!(true)));
+    assert_eq!((count(1, "groups"), &output(1)["more"]), (11, &Json::Null));
+    assert_eq!((count(2, "records"), &output(2)["total"]), (1, &json!(56)));
+    assert!(output(3)["error"].as_str().unwrap().contains("at most 50 records"), "{}", output(3));
 }
 
 #[test]
@@ -501,6 +539,30 @@ fn what_was_planned_is_done_and_nothing_else() {
     let (report, _) = agent.run(&[1], &[json!({ "steps": "all" }), json!({ "steps": "all" }), obeys()]);
     assert!(report.verdict.message().unwrap().contains("llm-wrong-shape"), "{:?}", report.verdict);
     assert_eq!((report.used.get(Limit::RecordsRead), report.used.get(Limit::LlmCalls)), (0, 1));
+}
+
+#[test]
+fn an_answer_is_a_note_where_the_rule_grants_notes_and_else_nothing_is_lost() {
+    let mut agent = Agent::new("Rate it.");
+    agent.params.push(("note", "true".into()));
+    let rate = |lead: Id| json!([["update", { "model": "crm.lead", "id": lead, "values": { "priority": "3" } }]]);
+    let holds = |agent: &Agent, lead: Id| {
+        let noted = agent.crm.messages("crm.lead", lead).iter().any(|message| message.body.contains("Rated."));
+        (agent.crm.value("crm.lead", lead, "priority"), noted)
+    };
+    agent.succeed(&[1], &[rate(1), json!("Rated.")]);
+    assert_eq!(holds(&agent, 1), (Value::text("3"), true));
+    let granted = std::mem::replace(&mut agent.grants, vec!["crm.lead:read,write:name,priority"]);
+    let (report, _) = agent.succeed(&[2], &[rate(2), json!("Rated.")]);
+    assert_eq!(holds(&agent, 2), (Value::text("3"), false));
+    assert!(report.refusals.is_empty(), "{:?}", report.refusals);
+    // Granted, and in no step of the plan.
+    agent.grants = granted;
+    agent.params.push(("plan", "true".into()));
+    let plan = json!({ "goal": "rate it", "steps": [step("update", "crm.lead", &["priority"])] });
+    let (report, _) = agent.succeed(&[3], &[plan, rate(3), json!("Rated.")]);
+    assert_eq!(holds(&agent, 3), (Value::text("3"), false));
+    assert_eq!(report.refusals.iter().map(|refusal| refusal.code.as_str()).collect::<Vec<_>>(), ["not-planned"]);
 }
 
 // Shows: F119, F125

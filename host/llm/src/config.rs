@@ -4,7 +4,10 @@
 use std::{collections::BTreeMap, path::Path};
 
 use serde::{Deserialize, Serialize};
-use triggerbox_model::limits::{Class, Limit};
+use triggerbox_model::{
+    limits::{Class, Limit},
+    text::without_value,
+};
 use url::Url;
 
 use crate::{budget::Amount, budget_setting::BudgetSetting, secret::Source};
@@ -230,7 +233,7 @@ impl Config {
         // The parser's message quotes the line at fault, which may hold a key that somebody pasted.
         let mut config: Self = toml::from_str(text).map_err(|error| {
             let line = error.span().map_or(0, |span| text.bytes().take(span.start).filter(|b| *b == b'\n').count() + 1);
-            ConfigError::Syntax(format!("line {line}: {}", error.message()))
+            ConfigError::Syntax(format!("line {line}: {}", without_value(error.message())))
         })?;
         config.check()?;
         config.said = toml::from_str(text).map(|Says { budgets }| budgets).unwrap_or_default();
@@ -262,7 +265,8 @@ impl Config {
             if !matches!(provider.base_url.scheme(), "http" | "https") || provider.base_url.host().is_none() {
                 return invalid(place(), "`base-url` is an http or https address");
             }
-            if provider.base_url.query().is_some() || !provider.base_url.username().is_empty() {
+            let url = &provider.base_url;
+            if url.query().is_some() || !url.username().is_empty() || url.password().is_some() {
                 return invalid(place(), "keys go into `key`, never into `base-url`");
             }
             if provider.currency != "EUR" && !self.rates.contains_key(&provider.currency) {

@@ -246,7 +246,9 @@ pub fn make_again(conn: &Connection, run: &str) -> rusqlite::Result<()> {
 /// # Errors
 /// What SQLite says.
 pub fn wrote(conn: &Connection, run: &str) -> rusqlite::Result<bool> {
-    let sql = "SELECT 1 FROM llm_call WHERE run = ? AND kind = 'http' AND state <> 'failed' \
+    // Whoever answers that they are not available now may have done it all the same.
+    let sql = "SELECT 1 FROM llm_call WHERE run = ? AND kind = 'http' \
+               AND (state <> 'failed' OR reply ->> '$.Ok' IS NOT NULL) \
                AND request ->> '$.method' NOT IN ('GET', 'HEAD')";
     conn.prepare_cached(sql)?.exists([run])
 }

@@ -943,6 +943,8 @@ async fn a_busy_service_says_when_to_come_back() {
             assert_eq!(response(reply).status, 503);
             let wait = calls.unavailable().map(|unavailable| unavailable.wait);
             assert_eq!(wait, again.then(|| seconds.map(Duration::from_secs)), "{method}, {after}");
+            let wrote = ledger::wrote(&shop.book.0.lock().unwrap(), "run-1").unwrap();
+            assert_eq!((wrote, calls.wrote()), (method == "POST", method == "POST"), "{method}, {after}");
         }
     }
 }

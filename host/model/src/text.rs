@@ -10,3 +10,33 @@ pub fn nearest<'a>(name: &str, candidates: impl IntoIterator<Item = &'a str>) ->
         .min()
         .map(|(_, candidate)| candidate)
 }
+
+/// What a parser says is wrong with a file, without the value at fault that it quotes: that may be a secret which somebody
+/// put there, where only its place belongs.
+#[must_use]
+pub fn without_value(problem: &str) -> String {
+    let quoting = ["invalid type", "invalid value", "unknown variant"];
+    let what = quoting.into_iter().find(|what| problem.starts_with(*what));
+    match (what, problem.rsplit_once(", expected ")) {
+        (Some(what), Some((_, expected))) => format!("{what}, expected {expected}"),
+        (Some(what), None) => what.to_owned(),
+        (None, _) => problem.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_value_at_fault_is_not_quoted() {
+        for (problem, told) in [
+            ("unknown variant `k, expected `, expected `env` or `file`", "unknown variant, expected `env` or `file`"),
+            ("invalid type: string \"sk-1\", expected a map", "invalid type, expected a map"),
+            ("invalid value: sk-1", "invalid value"),
+            ("unknown field `nmae`, expected `name`", "unknown field `nmae`, expected `name`"),
+        ] {
+            assert_eq!(without_value(problem), told);
+        }
+    }
+}

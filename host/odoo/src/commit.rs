@@ -200,10 +200,11 @@ impl Session {
         let ids = new.iter().map(|(key, real)| Some((key.parse().ok()?, id(real)?)));
         let ids: BTreeMap<Id, Id> = ids.collect::<Option<_>>().ok_or_else(odd)?;
         let names = done.get("names").cloned().unwrap_or_default();
-        let names = (0..self.changes.mentions.len()).map(|index| {
+        let told = |index: usize| {
             let told = names.get(index.to_string())?;
             Some(format!("{} ({})", told.get(1)?.as_str()?, told.get(0)?))
-        });
+        };
+        let names = self.deleted().into_iter().enumerate().map(|(index, deleted)| deleted.or_else(|| told(index)));
         let again = answer.get("again").and_then(Json::as_bool).unwrap_or_default();
         let at = done.get("at").and_then(utc);
         Ok(Committed { ids, names: names.collect(), at, again })
@@ -223,19 +224,40 @@ impl Session {
         mentions.collect()
     }
 
+    /// Of the run's mentions, how those read of records that it deletes: the commit finds nobody to ask for a name.
+    fn deleted(&self) -> Vec<Option<String>> {
+        let mut deleted: BTreeSet<(&str, Id)> = BTreeSet::new();
+        for effect in &self.changes.effects {
+            if let Effect::Unlink { model, ids } = effect {
+                deleted.extend(ids.iter().map(|id| (model.as_str(), *id)));
+            }
+        }
+        if deleted.is_empty() {
+            return vec![None; self.changes.mentions.len()];
+        }
+        let mentions = self.changes.mentions.iter().zip(self.mentioned(&BTreeMap::new()));
+        let is_deleted = |record: &RecordRef| deleted.contains(&(record.model.as_str(), record.id));
+        mentions.map(|(record, words)| words.filter(|_| is_deleted(record))).collect()
+    }
+
     /// What a commit sends: what the run read of what it changes, what it changes, whom it mentions.
     ///
     /// # Errors
     /// A field that the model does not have.
     pub fn request(&self) -> Result<Json, Error> {
-        let wire = Wire { schema: &self.schema, mentions: self.changes.mentions.len() };
+        let deleted = self.deleted();
+        let wire = Wire { schema: &self.schema, mentions: &deleted };
         let effects = &self.changes.effects;
         let ops: Result<Vec<Json>, Error> = effects
             .iter()
             .enumerate()
             .map(|(index, effect)| wire.effect(effect, effects.get(index + 1..).unwrap_or_default()))
             .collect();
-        let mentions = self.changes.mentions.iter().map(|record| json!([record.model, wire_id(record.id)]));
+        let mentions = self.changes.mentions.iter().zip(&deleted).map(|(record, deleted)| match deleted {
+            // Nobody.
+            Some(_) => json!([record.model, []]),
+            None => json!([record.model, wire_id(record.id)]),
+        });
         Ok(json!({ "reads": self.reads(), "ops": ops?, "mentions": mentions.collect::<Vec<_>>() }))
     }
 
@@ -308,7 +330,8 @@ struct Seen {
 /// Effects as the apply action takes them.
 struct Wire<'a> {
     schema: &'a Schema,
-    mentions: usize,
+    /// How the run's mentions read where that is known; else the apply action asks for it.
+    mentions: &'a [Option<String>],
 }
 
 /// A time as Odoo tells it, to the second.
@@ -370,7 +393,7 @@ impl Wire<'_> {
                 let html = mentions || message.format == BodyFormat::Html;
                 // The link of a mention is HTML: the text around it has to be by then.
                 let body = match (mentions, message.format) {
-                    (true, BodyFormat::Text) => escape(&message.body),
+                    (true, BodyFormat::Text) => mention::escape(&message.body),
                     _ => message.body.clone(),
                 };
                 let files = message
@@ -454,19 +477,4 @@ fn writes(effect: &Effect, model: &str, id: Id) -> bool {
         Effect::Relate { target, .. } => target.model == model && target.id == id,
         _ => false,
     }
-}
-
-fn escape(text: &str) -> String {
-    let mut escaped = String::with_capacity(text.len());
-    for c in text.chars() {
-        match c {
-            '&' => escaped.push_str("&amp;"),
-            '<' => escaped.push_str("&lt;"),
-            '>' => escaped.push_str("&gt;"),
-            '"' => escaped.push_str("&#34;"),
-            '\'' => escaped.push_str("&#39;"),
-            c => escaped.push(c),
-        }
-    }
-    escaped
 }

@@ -5,6 +5,7 @@ use std::{fmt, fs, path::PathBuf};
 use jiff::civil::Date;
 use secrecy::{ExposeSecret, SecretString};
 use serde::Deserialize;
+use triggerbox_model::text::without_value;
 use url::Url;
 
 /// The configuration file of one Odoo server.
@@ -99,7 +100,11 @@ impl Config {
     /// # Errors
     /// What is wrong with it.
     pub fn parse(text: &str) -> Result<Self, ConfigError> {
-        let config: Self = toml::from_str(text).map_err(|error| ConfigError(error.to_string()))?;
+        // The parser's own text quotes the line at fault, which may hold a key that somebody pasted.
+        let config: Self = toml::from_str(text).map_err(|error| {
+            let line = error.span().map_or(0, |span| text.bytes().take(span.start).filter(|b| *b == b'\n').count() + 1);
+            ConfigError(format!("line {line}: {}", without_value(error.message())))
+        })?;
         config.check()?;
         Ok(config)
     }
@@ -116,6 +121,9 @@ impl Config {
             "http" if local => {}
             "http" => return wrong("`url` must begin with https: keys are sent with every request".to_owned()),
             _ => return wrong("`url` must be an https address, such as https://erp.example.com".to_owned()),
+        }
+        if !self.url.username().is_empty() || self.url.password().is_some() {
+            return wrong("`url` has no name and no password: it is shown to people, and keys go into `key`".to_owned());
         }
         if self.users.is_empty() {
             return wrong("no `[[user]]`: name at least one user with a key".to_owned());
@@ -260,6 +268,16 @@ mod tests {
         let error = Config::parse(&GOOD.replace("https", "http")).unwrap_err();
         assert!(error.to_string().contains("must begin with https"), "{error}");
         assert!(Config::parse(&GOOD.replace("https://erp.example.com", "http://127.0.0.1:8069")).is_ok());
+    }
+
+    #[test]
+    fn what_is_secret_in_a_file_that_is_wrong_is_not_told() {
+        let pasted = GOOD.replace("{ env = 'K' }", "'0123456789abcdef'");
+        let named = GOOD.replace("https://", "https://odoo:0123456789abcdef@");
+        for (text, says) in [(pasted, "unknown variant, expected"), (named, "`url` has no name and no password")] {
+            let error = Config::parse(&text).unwrap_err().to_string();
+            assert!(error.contains(says) && !error.contains("0123456789abcdef"), "{error}");
+        }
     }
 
     // Everything that a person typed and that ends in code which Odoo runs: only plain names pass.

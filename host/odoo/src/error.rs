@@ -20,6 +20,8 @@ const ASKED: [&str; 6] = [
 /// What its database, which is there, cannot make sense of: a pattern of `=like` with a backslash at its end.
 const ODD: [&str; 4] =
     ["InvalidEscapeSequence", "InvalidTextRepresentation", "NumericValueOutOfRange", "DatetimeFieldOverflow"];
+/// What it says to who may not run the apply action, in English.
+const NOT_A_MEMBER: &str = "rights to run this action";
 /// Longest text that is taken over from Odoo, in characters.
 const LONGEST: usize = 500;
 
@@ -244,9 +246,11 @@ pub(crate) fn refused(status: u16, told: Told) -> OdooError {
         Json::String(text) => clean(text),
         other => clean(&other.to_string()),
     };
+    // The message is in the user's language; the traceback has the line of Odoo's code that says it.
+    let is_no_member = message.contains(NOT_A_MEMBER) || told.debug.contains(NOT_A_MEMBER);
     let class = told.name.rsplit('.').next().unwrap_or_default();
     let error = match (status, class) {
-        (_, "AccessError" | "AccessDenied") if message.contains("rights to run this action") => {
+        (_, "AccessError" | "AccessDenied") if is_no_member => {
             return OdooError::NotSetUp("the user is not in the group that may apply changes".to_owned());
         }
         (_, "AccessError" | "AccessDenied") | (403, _) => Error::denied("no-access", message),

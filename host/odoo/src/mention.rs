@@ -29,14 +29,18 @@ fn pieces(text: &str, known: usize) -> Vec<Piece<'_>> {
     pieces
 }
 
-/// A text for the apply action: as it is, or in pieces where it holds mentions.
-pub(crate) fn in_request(text: &str, style: &str, known: usize) -> Json {
+/// A text for the apply action: as it is, or in pieces where it holds mentions. Those of the run's mentions that are words here
+/// are text.
+pub(crate) fn in_request(text: &str, style: &str, mentions: &[Option<String>]) -> Json {
     if !text.contains(OPEN) {
         return json!(text);
     }
-    let pieces = pieces(text, known).into_iter().map(|piece| match piece {
+    let pieces = pieces(text, mentions.len()).into_iter().map(|piece| match piece {
         Piece::Text(text) => json!(text),
-        Piece::Mention(index) => json!(index),
+        Piece::Mention(index) => match mentions.get(index) {
+            Some(Some(words)) => json!(styled(words, style)),
+            _ => json!(index),
+        },
     });
     json!({ "$text": pieces.collect::<Vec<_>>(), "$style": style })
 }
@@ -55,11 +59,39 @@ pub(crate) fn fill(text: &str, names: &[Option<String>]) -> String {
 
 /// JSON text with names in place of tokens, which stand inside of its texts.
 pub(crate) fn fill_json(json: &str, names: &[Option<String>]) -> String {
-    let quoted = names.iter().map(|name| {
-        let quoted = json!(name.as_ref()?).to_string();
-        quoted.strip_prefix('"').and_then(|text| text.strip_suffix('"')).map(str::to_owned)
-    });
+    let quoted = names.iter().map(|name| name.as_deref().map(in_json));
     fill(json, &quoted.collect::<Vec<_>>())
+}
+
+/// Words as they stand in a text of this style.
+fn styled(words: &str, style: &str) -> String {
+    match style {
+        "html" => escape(words),
+        "json" => in_json(words),
+        _ => words.to_owned(),
+    }
+}
+
+/// Words as they stand inside of a text in JSON.
+fn in_json(words: &str) -> String {
+    let quoted = json!(words).to_string();
+    quoted.strip_prefix('"').and_then(|text| text.strip_suffix('"')).unwrap_or_default().to_owned()
+}
+
+/// Words as they stand in HTML.
+pub(crate) fn escape(text: &str) -> String {
+    let mut escaped = String::with_capacity(text.len());
+    for c in text.chars() {
+        match c {
+            '&' => escaped.push_str("&amp;"),
+            '<' => escaped.push_str("&lt;"),
+            '>' => escaped.push_str("&gt;"),
+            '"' => escaped.push_str("&#34;"),
+            '\'' => escaped.push_str("&#39;"),
+            c => escaped.push(c),
+        }
+    }
+    escaped
 }
 
 #[cfg(test)]
@@ -69,8 +101,15 @@ mod tests {
     #[test]
     fn tokens_are_told_apart_from_text() {
         let text = format!("see {} and {}", token(0), token(7));
-        assert_eq!(in_request(&text, "html", 1), json!({"$text": ["see ", 0, " and ", "7\u{F8FD}"], "$style": "html"}));
-        assert_eq!(in_request("plain", "html", 1), json!("plain"));
+        assert_eq!(
+            in_request(&text, "html", &[None]),
+            json!({"$text": ["see ", 0, " and ", "7\u{F8FD}"], "$style": "html"})
+        );
+        assert_eq!(in_request("plain", "html", &[None]), json!("plain"));
+        for (style, words) in [("plain", "\"A\" & B"), ("html", "&#34;A&#34; &amp; B"), ("json", "\\\"A\\\" & B")] {
+            let pieces = in_request(&token(0), style, &[Some("\"A\" & B".to_owned())]);
+            assert_eq!(pieces["$text"], json!(["", words, ""]));
+        }
         assert_eq!(fill(&format!("{}!", token(0)), &[Some("Ada (3)".to_owned())]), "Ada (3)!");
     }
 }

@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf, time::Duration}
 
 use serde::{Deserialize, Serialize};
 use triggerbox_automation::{self as automation, config::Journal, policy, rule::Caps};
-use triggerbox_model::{limits::LimitRequest, value::Id};
+use triggerbox_model::{limits::LimitRequest, text::without_value, value::Id};
 
 /// The whole file. TOML.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -313,7 +313,7 @@ impl Config {
         // The parser's own text quotes the line, which may hold a secret that somebody pasted.
         let config: Self = toml::from_str(text).map_err(|error| ConfigError::Syntax {
             line: error.span().map_or(1, |span| text.bytes().take(span.start).filter(|b| *b == b'\n').count() + 1),
-            problem: error.message().to_owned(),
+            problem: without_value(error.message()),
         })?;
         config.check()?;
         Ok(config)
@@ -472,6 +472,8 @@ mod tests {
     fn mistakes_are_told_without_quoting_the_file() {
         let told = |text: &str| Config::parse(text).unwrap_err().to_string();
         let pasted = told("listen = \"127.0.0.1:0\"\nsecret-key = \"hunter2\"\n");
+        assert!(pasted.contains("line 2") && !pasted.contains("hunter2"), "{pasted}");
+        let pasted = told("[secrets]\nalerts = \"hunter2\"\n");
         assert!(pasted.contains("line 2") && !pasted.contains("hunter2"), "{pasted}");
         assert!(told("[runs]\nworkers = 0\n").contains("runs.workers"));
         assert!(told("[alerts]\nto = [\"ftp://x\"]\n").contains("alerts.to"));

@@ -14,7 +14,7 @@ mod tools;
 mod trigger;
 mod values;
 
-use triggerbox::{budget, json, llm, prelude::*, serde_json::Value as Json};
+use triggerbox::{ErrorKind, budget, json, llm, prelude::*, serde_json::Value as Json};
 
 use crate::{
     grants::Grants,
@@ -63,9 +63,7 @@ fn run(event: &Event) -> Result {
     let (text, log) = converse(event, request, &mut tools)?;
 
     if event.param("note")? {
-        for record in context::triggering(event)? {
-            record.post_note(text.as_str())?;
-        }
+        note(event, &grants, &text)?;
     }
     let result = json!({ "text": text, "tool_log": log, "plan": plan, "prompt_render_error": prompt.error });
     Ok(Outcome::message(text).with_result(result))
@@ -120,6 +118,23 @@ fn converse(event: &Event, mut request: llm::Request, tools: &mut Tools<'_>) -> 
             .message(llm::Message::ToolResults(results));
     }
     fail!("the agent was not done after {max_steps} steps; give it a smaller task, or more with `max_steps`")
+}
+
+/// Posts the answer where the rule grants notes. One that is refused all the same, as it is in no step of the plan, is told of
+/// and left out: the work is done, and paid for.
+fn note(event: &Event, grants: &Grants, text: &str) -> Result<()> {
+    for record in context::triggering(event)? {
+        if grants.names("note", &record.model).is_none() {
+            continue;
+        }
+        match record.post_note(text) {
+            Err(error) if matches!(error.kind, ErrorKind::AccessDenied) => {
+                warn!("no note on {}({}): {}", record.model, record.id, error.text());
+            }
+            posted => posted?,
+        }
+    }
+    Ok(())
 }
 
 /// What the model is held to. The host holds it to them in any case.

@@ -2,7 +2,7 @@
 //! The run's key goes into Odoo's ledger with the changes, and a later try asks for it first: one that died after its commit
 //! changes nothing a second time.
 
-use std::sync::Arc;
+use std::{collections::HashSet, sync::Arc};
 
 use jiff::Timestamp;
 use triggerbox_llm::{Seat as _, Spent};
@@ -165,7 +165,7 @@ async fn remaining(session: &mut Session, claim: &Claim) -> Result<Vec<Id>, Engi
     if let Some(wanted) = claim.rule.rule.domain.as_ref().filter(|_| claim.rule.rule.judge_again) {
         domain = Domain::and([domain, Domain::parse(wanted)?]);
     }
-    let left = search(session, model, domain, true).await?;
+    let left: HashSet<Id> = search(session, model, domain, true).await?.into_iter().collect();
     Ok(records.iter().copied().filter(|id| left.contains(id)).collect())
 }
 

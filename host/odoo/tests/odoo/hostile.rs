@@ -9,7 +9,7 @@ use std::{
 use serde_json::json;
 use tokio::net::{TcpListener, TcpSocket};
 use triggerbox_model::{
-    call::{Answer, Call},
+    call::{Answer, BodyFormat, Call, DomainSource, Message, Page},
     error::Error,
     value::{FieldValue, RecordRef, Value},
 };
@@ -312,6 +312,21 @@ async fn an_odoo_that_fails_in_its_own_code_may_do_better_later_and_one_that_is_
         let (error, tries) = answer(status, name, "could not serialize access").await;
         assert!(matches!(&error, OdooError::Busy(_)) && error.code() == "odoo-busy", "{error:?}");
         assert_eq!(tries, 3);
+    }
+}
+
+#[tokio::test]
+async fn who_is_in_no_group_is_told_so_in_whatever_language_odoo_says_it() {
+    let line = "raise AccessError(_(\"You don't have enough access rights to run this action.\"))";
+    for (message, debug, code) in [
+        ("You don't have enough access rights to run this action.", "", "not-set-up"),
+        ("Sie haben nicht genügend Zugriffsrechte, um diese Aktion auszuführen.", line, "not-set-up"),
+        ("Sie dürfen auf Leads nicht zugreifen.", "raise self._make_access_error(operation)", "no-access"),
+    ] {
+        let told = json!({ "name": "odoo.exceptions.AccessError", "message": message, "debug": debug }).to_string();
+        let (backend, _) = server("", move || Reply::new(403, "application/json", told.clone().into_bytes())).await;
+        let error = ask(&backend).await;
+        assert_eq!((error.code(), error.needs_a_person()), (code, code == "not-set-up"), "{error}");
     }
 }
 
@@ -799,4 +814,74 @@ async fn the_other_side_of_a_list_that_changes_is_known_only_when_it_is_applied(
     session.call(Call::Write { model: "crm.lead".to_owned(), ids: vec![7], values }).await.unwrap().unwrap();
     let Ok(Answer::Rows(rows)) = session.call(read).await.unwrap() else { panic!() };
     assert_eq!(rows[0].values, [Value::text("Loud"), Value::Pending]);
+}
+
+#[tokio::test]
+async fn a_list_is_read_without_archived_records_whoever_is_searched_for() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    tokio::spawn(http::serve(listener, move |request| {
+        let body: serde_json::Value = serde_json::from_slice(&request.body).unwrap_or_default();
+        // As Odoo has it: of the two tags, one is archived.
+        let tags = if body["context"]["active_test"] == json!(false) { json!([1, 2]) } else { json!([1]) };
+        let rows = json!([{ "id": 7, "name": "Chairs", "tag_ids": tags }]);
+        let answer = match request.path.rsplit("/2/").next().unwrap() {
+            "crm.lead/search" => json!([7]),
+            "crm.lead/search_read" | "crm.lead/read" => rows,
+            "crm.lead/fields_get" => serde_json::from_str(MODEL).unwrap(),
+            "res.users/context_get" => json!({ "uid": 2 }),
+            "res.users/read" => json!([{ "id": 2, "login": "admin", "name": "A", "company_id": [1, "C"] }]),
+            _ => json!({ "version": "19.0" }),
+        };
+        async move { Reply::new(200, "application/json", answer.to_string().into_bytes()) }
+    }));
+    let mut session = session_of(&backend(&url, "")).await;
+    let found = Call::SearchRead {
+        model: "crm.lead".to_owned(),
+        domain: DomainSource::Literal("[]".to_owned()),
+        fields: vec!["name".to_owned(), "tag_ids".to_owned()],
+        page: Page { archived: true, ..Page::default() },
+    };
+    let Ok(Answer::Rows(rows)) = session.call(found).await.unwrap() else { panic!() };
+    assert_eq!(rows[0].values, [Value::text("Chairs"), Value::Ids(vec![1])]);
+    let values = vec![FieldValue::new("name", Value::text("Tables"))];
+    session.call(Call::Write { model: "crm.lead".to_owned(), ids: vec![7], values }).await.unwrap().unwrap();
+    let read = session.request().unwrap()["reads"][0].clone();
+    assert_eq!((&read["fields"], &read["values"]), (&json!(["name", "tag_ids"]), &json!({ "7": ["Chairs", [1]] })));
+}
+
+#[tokio::test]
+async fn a_mention_of_a_record_that_the_run_deletes_is_its_name() {
+    let model = r#"{"name": {"type": "char", "store": true}, "display_name": {"type": "char"},
+        "message_ids": {"type": "one2many", "relation": "mail.message", "store": true},
+        "message_follower_ids": {"type": "one2many", "relation": "mail.followers", "store": true}}"#;
+    let backend = pretender(move |method| match method {
+        "crm.lead/fields_get" => Some(model.to_owned()),
+        "crm.lead/read" => Some(r#"[{"id": 7, "display_name": "Chairs & more"}]"#.to_owned()),
+        "ir.model.data/search_read" => Some(r#"[{"id": 1, "res_id": 8}]"#.to_owned()),
+        "ir.actions.server/run" => {
+            let done = r#"{"new": {}, "names": {"0": [false, "", "crm.lead"]}}"#;
+            Some(format!(r#"{{"triggerbox": 1, "again": false, "done": {done}}}"#))
+        }
+        _ => None,
+    })
+    .await;
+    let mut session = session_of(&backend).await;
+    let mention = Call::Mention { target: RecordRef::new("crm.lead", 7) };
+    let Ok(Answer::Text(token)) = session.call(mention).await.unwrap() else { panic!() };
+    session.call(Call::Unlink { model: "crm.lead".to_owned(), ids: vec![7] }).await.unwrap().unwrap();
+    let message = Message {
+        body: format!("merged {token}"),
+        format: BodyFormat::Text,
+        subject: Some(format!("{token} is gone")),
+        partner_ids: vec![],
+        attachments: vec![],
+    };
+    session.call(Call::PostNote { target: RecordRef::new("crm.lead", 8), message }).await.unwrap().unwrap();
+    let request = session.request().unwrap();
+    assert_eq!(request["mentions"], json!([["crm.lead", []]]));
+    assert_eq!(request["ops"][1]["body"]["$text"], json!(["merged ", "Chairs &amp; more (7)", ""]));
+    assert_eq!(request["ops"][1]["subject"]["$text"], json!(["", "Chairs & more (7)", " is gone"]));
+    let done = session.commit("run").await.unwrap();
+    assert_eq!(done.in_text(&token), "Chairs & more (7)");
 }

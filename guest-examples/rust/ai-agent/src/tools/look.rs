@@ -9,7 +9,7 @@ use crate::{
     values::{domain, invalid, to_json},
 };
 
-/// Records that one search returns at most.
+/// Records or groups that one call returns at most.
 const MOST: u32 = 50;
 
 pub fn offers(grants: &Grants) -> Vec<Offer> {
@@ -84,7 +84,8 @@ fn search(_: &mut Tools<'_>, json: &Json) -> Result<Json, Error> {
     if fields.is_empty() {
         return Err(invalid("name the fields that you need"));
     }
-    let limit = limit.unwrap_or(20).min(MOST);
+    // Zero is no limit at all.
+    let limit = limit.unwrap_or(20).clamp(1, MOST);
     let mut search = Search::from(domain(&wanted)?.as_str()).limit(limit);
     if let Some(order) = order {
         search = search.order(order);
@@ -105,8 +106,10 @@ struct Read {
 }
 
 fn read(_: &mut Tools<'_>, json: &Json) -> Result<Json, Error> {
-    let Read { model: name, mut ids, fields } = arguments(json)?;
-    ids.truncate(MOST as usize);
+    let Read { model: name, ids, fields } = arguments(json)?;
+    if ids.len() > MOST as usize {
+        return Err(invalid(format!("at most {MOST} records are read at once")));
+    }
     let names: Vec<_> = fields.iter().map(String::as_str).collect();
     let rows = model(name.as_str()).read(&ids, &names)?;
     let missing: Vec<_> = ids.iter().filter(|id| !rows.iter().any(|row| row.id == **id)).collect();
@@ -131,16 +134,21 @@ struct ReadGroup {
 
 fn read_group(_: &mut Tools<'_>, json: &Json) -> Result<Json, Error> {
     let ReadGroup { model: name, domain: wanted, group_by, aggregates } = arguments(json)?;
-    let search = Search::from(domain(&wanted)?.as_str()).limit(MOST);
+    let search = Search::from(domain(&wanted)?.as_str()).limit(MOST + 1);
     let keys: Vec<_> = group_by.iter().map(String::as_str).collect();
     let sums: Vec<_> = aggregates.iter().map(String::as_str).collect();
-    let groups = model(name).read_group(search, &keys, &sums)?;
-    let groups = groups.iter().map(|group| {
+    let found = model(name).read_group(search, &keys, &sums)?;
+    let groups = found.iter().take(MOST as usize).map(|group| {
         let fields = group.keys.iter().chain(&group.aggregates);
         let values = fields.map(|field| (field.name.clone(), to_json(&field.value)));
         Json::Object(values.chain([("count".to_owned(), json!(group.count))]).collect())
     });
-    Ok(json!({ "groups": groups.collect::<Vec<_>>() }))
+    let mut told = json!({ "groups": groups.collect::<Vec<_>>() });
+    // Groups that the model cannot mistake for all there are.
+    if found.len() > MOST as usize {
+        told["more"] = json!(true);
+    }
+    Ok(told)
 }
 
 #[derive(Deserialize)]
