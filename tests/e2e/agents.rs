@@ -322,9 +322,7 @@ fn a_tool_that_reads_gives_so_much_and_says_that_there_is_more() {
     for n in 0..50 {
         agent.crm.create("crm.tag", &[("name", Value::text(format!("Tag {n}")))]);
     }
-    let groups = |domain: Json| {
-        json!(["read_group", { "model": "crm.tag", "domain": domain, "group_by": ["name"], "aggregates": ["__count"] }])
-    };
+    let groups = |domain: Json| json!(["read_group", { "model": "crm.tag", "domain": domain, "group_by": ["name"], "aggregates": ["__count"] }]);
     let ids: Vec<Id> = (1..=51).collect();
     let calls = json!([
         groups(json!([])),

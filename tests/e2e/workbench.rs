@@ -422,6 +422,8 @@ fn a_report_that_does_not_fit_on_the_disk_is_an_error() {
         &["check", &name, "--no-compile", "--json"][..],
         &["test", &name, "--json"],
         &["test", &name, "--format", "junit"],
+        &["check", &name, "--no-compile"],
+        &["db", "models"],
     ];
     for arguments in reports {
         let mut command = Command::new(env!("CARGO_BIN_EXE_triggerbox"));

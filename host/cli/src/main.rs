@@ -1,9 +1,11 @@
 //! The `triggerbox` program: parses, calls the libraries, prints.
 
+#[macro_use]
+mod output;
+
 mod args;
 mod commands;
 mod exit;
-mod output;
 mod text_file;
 
 use std::process::ExitCode;
@@ -26,7 +28,13 @@ fn main() -> ExitCode {
         return commands::compile::run();
     }
     match dispatch(command) {
-        Ok(exit) => exit.into(),
+        Ok(exit) => match output::incomplete() {
+            None => exit.into(),
+            Some(error) => {
+                errln!("{} cannot write to stdout: {error}", output::styled(output::RED, "error:"));
+                Exit::Usage.into()
+            }
+        },
         Err(Failure { exit, error }) => {
             output::failed(&error);
             exit.into()
@@ -58,7 +66,7 @@ fn dispatch(command: Command) -> Result<Exit, Failure> {
         Command::Limits(args) => commands::limits::run(&args),
         Command::Doctor(args) => commands::doctor::run(&args),
         Command::Compile | Command::MarkdownHelp => {
-            anstream::print!("{}", clap_markdown::help_markdown::<Cli>());
+            out!("{}", clap_markdown::help_markdown::<Cli>());
             Ok(Exit::Ok)
         }
     }

@@ -2,14 +2,34 @@
 //! without terminal escapes.
 
 use std::{
-    fmt::Write as _,
-    io::{ErrorKind, Write as _},
+    fmt::{Arguments, Write as _},
+    io::{self, ErrorKind, Write as _},
+    sync::OnceLock,
 };
 
 use anstyle::{AnsiColor, Style};
 use anyhow::Context;
 use serde::Serialize;
 use triggerbox_model::limits::{Limit, Limits, PerLimit, Unit};
+
+/// Text on stdout; what keeps it from getting there is told in the end, see [`incomplete`].
+macro_rules! out {
+    ($($text:tt)*) => { $crate::output::write(format_args!($($text)*)) };
+}
+
+/// The same, as a line.
+macro_rules! outln {
+    () => { $crate::output::write(format_args!("\n")) };
+    ($($text:tt)*) => { $crate::output::write(format_args!("{}\n", format_args!($($text)*))) };
+}
+
+/// A line on stderr, if there is one.
+macro_rules! errln {
+    ($($text:tt)*) => { $crate::output::tell(format_args!($($text)*)) };
+}
+
+/// Why stdout is not whole.
+static INCOMPLETE: OnceLock<io::Error> = OnceLock::new();
 
 /// Headings.
 pub(crate) const BOLD: Style = Style::new().bold();
@@ -25,6 +45,27 @@ pub(crate) const DIM: Style = Style::new().dimmed();
 /// A text in a style; the styles' escapes are dropped by `anstream` where they do not belong.
 pub(crate) fn styled(style: Style, text: impl std::fmt::Display) -> String {
     format!("{style}{text}{style:#}")
+}
+
+/// Writes on stdout. A command goes on with what it does though nobody can read of it any more.
+pub(crate) fn write(text: Arguments<'_>) {
+    if INCOMPLETE.get().is_none()
+        && let Err(error) = anstream::stdout().lock().write_fmt(text)
+    {
+        let _ = INCOMPLETE.set(error);
+    }
+}
+
+/// Writes a line on stderr. Where that is not possible, there is nobody left to tell.
+pub(crate) fn tell(text: Arguments<'_>) {
+    let _ = writeln!(anstream::stderr().lock(), "{text}");
+}
+
+/// Why stdout is not whole, if it is not. Whoever reads no further has enough of it.
+pub(crate) fn incomplete() -> Option<&'static io::Error> {
+    let flushed = io::stdout().flush();
+    let why = INCOMPLETE.get().or_else(|| flushed.err().map(|error| INCOMPLETE.get_or_init(|| error)));
+    why.filter(|error| error.kind() != ErrorKind::BrokenPipe)
 }
 
 /// One JSON document on stdout.
@@ -57,7 +98,7 @@ pub(crate) fn failed(error: &anyhow::Error) {
             told.push_str(&cause);
         }
     }
-    anstream::eprintln!("{} {}", styled(RED, "error:"), printable(&told));
+    errln!("{} {}", styled(RED, "error:"), printable(&told));
 }
 
 /// The text between the tags of sanitised HTML.

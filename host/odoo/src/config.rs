@@ -123,7 +123,9 @@ impl Config {
             _ => return wrong("`url` must be an https address, such as https://erp.example.com".to_owned()),
         }
         if !self.url.username().is_empty() || self.url.password().is_some() {
-            return wrong("`url` has no name and no password: it is shown to people, and keys go into `key`".to_owned());
+            return wrong(
+                "`url` has no name and no password: it is shown to people, and keys go into `key`".to_owned(),
+            );
         }
         if self.users.is_empty() {
             return wrong("no `[[user]]`: name at least one user with a key".to_owned());

@@ -41,7 +41,7 @@ pub(crate) fn run(command: &AgentsCommand) -> Result<Exit, Failure> {
             if common.format.json {
                 output::json(&json!({ "agent": name, "done": "deleted" }))?;
             } else {
-                anstream::println!("{} deleted", styled(BOLD, name));
+                outln!("{} deleted", styled(BOLD, name));
             }
             Ok(Exit::Ok)
         }
@@ -57,13 +57,13 @@ fn list(common: &Common) -> Result<Exit, Failure> {
         return Ok(Exit::Ok);
     }
     if agents.is_empty() {
-        anstream::println!("no agents; `triggerbox agents apply` makes some");
+        outln!("no agents; `triggerbox agents apply` makes some");
     }
     for StoredAgent { agent, .. } in &agents {
         let state = if agent.active { styled(GREEN, "active") } else { styled(DIM, "inactive") };
         let model = agent.model.as_deref().unwrap_or("the default model");
         let words = if agent.read_only { ", only reads" } else { "" };
-        anstream::println!("{} {state} {}{words}", styled(BOLD, &agent.name), printable(model));
+        outln!("{} {state} {}{words}", styled(BOLD, &agent.name), printable(model));
     }
     Ok(Exit::Ok)
 }
@@ -76,8 +76,8 @@ fn show(name: &str, common: &Common) -> Result<Exit, Failure> {
         output::json(&stored)?;
         return Ok(Exit::Ok);
     }
-    anstream::println!("# version {}", stored.version);
-    anstream::print!("{}", printable(&file::write(&stored.agent)?));
+    outln!("# version {}", stored.version);
+    out!("{}", printable(&file::write(&stored.agent)?));
     Ok(Exit::Ok)
 }
 
@@ -144,13 +144,13 @@ fn apply(path: &Path, note: &str, dry_run: bool, common: &Common) -> Result<Exit
             Outcome::Updated => styled(YELLOW, "update"),
             Outcome::Unchanged | Outcome::Proposed => styled(DIM, "keep"),
         };
-        anstream::println!("{word} {}", styled(BOLD, &one.agent));
+        outln!("{word} {}", styled(BOLD, &one.agent));
         for warning in &one.warnings {
-            anstream::println!("  {}", printable(&warning.to_string()));
+            outln!("  {}", printable(&warning.to_string()));
         }
     }
     if dry_run {
-        anstream::println!("nothing was applied: this is what would change");
+        outln!("nothing was applied: this is what would change");
     }
     Ok(Exit::Ok)
 }
@@ -169,7 +169,7 @@ fn export(folder: &Path, common: &Common) -> Result<Exit, Failure> {
     if common.format.json {
         output::json(&json!({ "written": written }))?;
     } else {
-        anstream::println!("{} agents written to {}", written.len(), folder.display());
+        outln!("{} agents written to {}", written.len(), folder.display());
     }
     Ok(Exit::Ok)
 }
@@ -186,7 +186,7 @@ fn history(name: &str, common: &Common) -> Result<Exit, Failure> {
         let what = if one.agent.is_none() { " deleted" } else { "" };
         let when = one.at.strftime("%Y-%m-%d %H:%M:%S");
         let line = format!("{when} by {}{what} {}", login(&conn, one.author), one.note);
-        anstream::println!("{} {}", styled(BOLD, one.version), printable(line.trim_end()));
+        outln!("{} {}", styled(BOLD, one.version), printable(line.trim_end()));
     }
     Ok(Exit::Ok)
 }

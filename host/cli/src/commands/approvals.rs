@@ -62,11 +62,11 @@ fn list(state: &str, there: &There, common: &Common) -> Result<Exit, Failure> {
         return Ok(Exit::Ok);
     }
     if found.is_empty() {
-        anstream::println!("no changes are {}", state.name());
+        outln!("no changes are {}", state.name());
     }
     for proposal in &found {
         let records = output::count(proposal.diff.records.len(), "record");
-        anstream::println!(
+        outln!(
             "run {} {} of {} on {records}: {}",
             styled(BOLD, proposal.run),
             proposal.state.name(),
@@ -85,15 +85,9 @@ fn show(run: i64, there: &There, common: &Common) -> Result<Exit, Failure> {
         output::json(&proposal)?;
         return Ok(Exit::Ok);
     }
-    anstream::println!(
-        "run {} of {} {}: {}",
-        styled(BOLD, run),
-        proposal.rule,
-        proposal.state.name(),
-        printable(&proposal.why)
-    );
-    anstream::println!("{}", printable(proposal.diff.to_string().trim_end()));
-    anstream::println!("{}", styled(DIM, format!("hash {}", proposal.hash)));
+    outln!("run {} of {} {}: {}", styled(BOLD, run), proposal.rule, proposal.state.name(), printable(&proposal.why));
+    outln!("{}", printable(proposal.diff.to_string().trim_end()));
+    outln!("{}", styled(DIM, format!("hash {}", proposal.hash)));
     Ok(Exit::Ok)
 }
 
@@ -116,7 +110,7 @@ fn done(common: &Common, run: i64, what: &str, runs: &[i64]) -> Result<Exit, Fai
     if common.format.json {
         output::json(&json!({ "run": run, "done": what, "runs": runs }))?;
     } else {
-        anstream::println!("run {} is {what}", styled(BOLD, run));
+        outln!("run {} is {what}", styled(BOLD, run));
     }
     Ok(Exit::Ok)
 }

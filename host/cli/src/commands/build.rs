@@ -36,7 +36,7 @@ pub(crate) fn run(args: &BuildArgs) -> Result<Exit, Failure> {
         output::json(&json!({ "component": path, "bytes": bytes, "manifest": manifest }))?;
     } else {
         let (name, version) = (&manifest.script.name, &manifest.script.version);
-        anstream::println!("{} {name} {version}: {} ({} KiB)", styled(BOLD, "built"), path.display(), bytes / 1024);
+        outln!("{} {name} {version}: {} ({} KiB)", styled(BOLD, "built"), path.display(), bytes / 1024);
     }
     Ok(Exit::Ok)
 }

@@ -192,16 +192,16 @@ fn attempt(args: &CheckArgs, bytes: &[u8], manifest: Option<&Manifest>) -> Resul
 fn print(checked: &Checked<'_>) {
     let inspection = &checked.inspection;
     let verdict = if checked.ok { styled(GREEN, "ok") } else { styled(RED, "not usable") };
-    anstream::println!("{} {verdict}", styled(BOLD, checked.args.component.display()));
+    outln!("{} {verdict}", styled(BOLD, checked.args.component.display()));
     for finding in &checked.findings {
         print_finding(finding);
     }
     if let Trial::Compiled { time, start } = &checked.trial {
         let (millis, micros) = (time.as_millis(), start.durations.instantiate.as_micros());
         let memory = output::amount(Unit::Bytes, start.memory);
-        anstream::println!("  compiles in {millis} ms, starts in {micros} µs with {memory} of memory");
+        outln!("  compiles in {millis} ms, starts in {micros} µs with {memory} of memory");
     }
-    anstream::println!("  {}{}", output::amount(Unit::Bytes, inspection.size), symbols(inspection));
+    outln!("  {}{}", output::amount(Unit::Bytes, inspection.size), symbols(inspection));
     if !inspection.toolchain.is_empty() {
         // The version's number without what follows it, commits and dates.
         let short = |tool: &Tool| {
@@ -209,33 +209,33 @@ fn print(checked: &Checked<'_>) {
             format!("{} {number}", tool.name).trim_end().to_owned()
         };
         let tools: Vec<_> = inspection.toolchain.iter().map(short).collect();
-        anstream::println!("  made by {}", printable(&tools.join(", ")));
+        outln!("  made by {}", printable(&tools.join(", ")));
     }
     if let Some(manifest) = &inspection.manifest {
         print_manifest(manifest);
     }
     print_imports(inspection);
     if !checked.compatibility.is_empty() {
-        anstream::println!("\n{}", styled(BOLD, "versions of the contract"));
+        outln!("\n{}", styled(BOLD, "versions of the contract"));
     }
     for version in &checked.compatibility {
         let style = if version.fit == Fit::Runs { GREEN } else { YELLOW };
-        anstream::println!("  {} {}", version.version, styled(style, version.fit.describe()));
-        version.problems.iter().for_each(|problem| anstream::println!("    {}", printable(problem)));
+        outln!("  {} {}", version.version, styled(style, version.fit.describe()));
+        version.problems.iter().for_each(|problem| outln!("    {}", printable(problem)));
     }
 }
 
 fn print_finding(finding: &Finding) {
     let style = match finding.severity {
         Severity::Error => {
-            return anstream::println!("  {} {}", styled(RED, "problem:"), printable(&finding.message));
+            return outln!("  {} {}", styled(RED, "problem:"), printable(&finding.message));
         }
         Severity::Warning => YELLOW,
         Severity::Note => DIM,
     };
     let name = format!("{}[{}]:", finding.severity.name(), finding.code);
-    anstream::println!("  {} {}", styled(style, name), printable(&finding.message));
-    anstream::println!("    {}", styled(DIM, finding.help));
+    outln!("  {} {}", styled(style, name), printable(&finding.message));
+    outln!("    {}", styled(DIM, finding.help));
 }
 
 fn symbols(inspection: &Inspection) -> &'static str {
@@ -249,21 +249,21 @@ fn symbols(inspection: &Inspection) -> &'static str {
 
 fn print_manifest(manifest: &Manifest) {
     let info = &manifest.script;
-    anstream::println!("\n{} {}", styled(BOLD, &info.name), printable(&info.version));
+    outln!("\n{} {}", styled(BOLD, &info.name), printable(&info.version));
     if !info.description.is_empty() {
-        anstream::println!("  {}", printable(&info.description));
+        outln!("  {}", printable(&info.description));
     }
     for grant in &manifest.grants.0 {
-        anstream::println!("  may {}", ask(grant));
+        outln!("  may {}", ask(grant));
     }
     for (limit, max) in &manifest.limits.0 {
-        anstream::println!("  limit {limit}: {}", output::amount(limit.spec().unit, *max));
+        outln!("  limit {limit}: {}", output::amount(limit.spec().unit, *max));
     }
     for parameter in &manifest.parameters {
         let default = parameter.default.as_ref().map(|value| format!(" = {value}")).unwrap_or_default();
         let kind = format!("{:?}", parameter.kind).to_lowercase();
         let line = format!("parameter {} ({kind}){default}  {}", parameter.name, parameter.help);
-        anstream::println!("  {}", printable(line.trim_end()));
+        outln!("  {}", printable(line.trim_end()));
     }
 }
 
@@ -286,7 +286,7 @@ fn print_imports(inspection: &Inspection) {
     if inspection.imports.is_empty() {
         return;
     }
-    anstream::println!("\n{}", styled(BOLD, "imports"));
+    outln!("\n{}", styled(BOLD, "imports"));
     // Components also import the types that their functions use; a type has no version, and needs nothing of the host.
     let interfaces = inspection.imports.iter();
     for import in interfaces.filter(|import| import.name.contains(':') || import.status != ImportStatus::Offered) {
@@ -296,6 +296,6 @@ fn print_imports(inspection: &Inspection) {
             ImportStatus::Missing => styled(RED, "missing"),
         };
         let note = import.note.as_deref().map(|note| format!("  {note}")).unwrap_or_default();
-        anstream::println!("  {status} {}{}", printable(&import.name), printable(&note));
+        outln!("  {status} {}{}", printable(&import.name), printable(&note));
     }
 }

@@ -68,7 +68,7 @@ fn wrote(format: Format, verb: &str, path: &Path) -> Result<Exit, Failure> {
     if format.json {
         output::json(&json!({ "path": path }))?;
     } else {
-        anstream::println!("{} {}", styled(BOLD, verb), path.display());
+        outln!("{} {}", styled(BOLD, verb), path.display());
     }
     Ok(Exit::Ok)
 }
@@ -131,7 +131,7 @@ fn models(args: &DatabaseArgs, format: Format) -> Result<Exit, Failure> {
         for (name, description, fields, count) in rows {
             table.add_row([name.clone(), printable(description), fields.to_string(), count.to_string()]);
         }
-        anstream::println!("{table}");
+        outln!("{table}");
     }
     Ok(Exit::Ok)
 }
@@ -157,7 +157,7 @@ fn fields(args: &FieldsArgs) -> Result<Exit, Failure> {
             printable(&facts(field).join(", ")),
         ]);
     }
-    anstream::println!("{table}");
+    outln!("{table}");
     Ok(Exit::Ok)
 }
 
@@ -230,9 +230,9 @@ fn search(args: &SearchArgs) -> Result<Exit, Failure> {
         cells.extend(row.values.iter().map(|value| one_line(&shown(value))));
         table.add_row(cells);
     }
-    anstream::println!("{table}");
+    outln!("{table}");
     let more = if rows.len() == args.limit as usize { "; there may be more, see --limit and --offset" } else { "" };
-    anstream::println!("{}", styled(DIM, format!("{} records{more}", rows.len())));
+    outln!("{}", styled(DIM, format!("{} records{more}", rows.len())));
     Ok(Exit::Ok)
 }
 
@@ -275,22 +275,22 @@ fn show(args: &ShowArgs) -> Result<Exit, Failure> {
         output::json(&json!({ "id": row.id, "values": values, "activities": activities, "messages": messages }))?;
         return Ok(Exit::Ok);
     }
-    anstream::println!("{}", styled(BOLD, format!("{} {}", args.model, args.id)));
+    outln!("{}", styled(BOLD, format!("{} {}", args.model, args.id)));
     let width = fields.iter().map(String::len).max().unwrap_or_default();
     let empty = |value: &Value| matches!(value, Value::Unset) || *value == Value::Ids(Vec::new());
     for (name, value) in fields.iter().zip(&row.values).filter(|(_, value)| !empty(value)) {
-        anstream::println!("  {name:<width$}  {}", one_line(&shown(value)));
+        outln!("  {name:<width$}  {}", one_line(&shown(value)));
     }
     if chatter {
         if !activities.is_empty() {
-            anstream::println!("\n{}", styled(BOLD, "activities"));
+            outln!("\n{}", styled(BOLD, "activities"));
         }
         for Row { values, .. } in &activities {
             let [kind, deadline, who, summary] =
                 values.iter().map(shown).collect::<Vec<_>>().try_into().unwrap_or_default();
-            anstream::println!("  {}  {}", styled(DIM, format!("{deadline} {kind}, {who}")), one_line(&summary));
+            outln!("  {}  {}", styled(DIM, format!("{deadline} {kind}, {who}")), one_line(&summary));
         }
-        anstream::println!("\n{}", styled(BOLD, "chatter, newest first"));
+        outln!("\n{}", styled(BOLD, "chatter, newest first"));
         for message in &messages {
             let changes: Vec<_> = tracked.iter().filter(|tracked| tracked.message == message.id).collect();
             // Odoo posts tracked changes as messages without a text.
@@ -298,12 +298,7 @@ fn show(args: &ShowArgs) -> Result<Exit, Failure> {
                 print_message(message);
             }
             for Tracked { field, old, new, .. } in changes {
-                anstream::println!(
-                    "    {}: {} → {}",
-                    printable(field),
-                    one_line(&printable(old)),
-                    one_line(&printable(new))
-                );
+                outln!("    {}: {} → {}", printable(field), one_line(&printable(old)), one_line(&printable(new)));
             }
         }
     }
@@ -350,7 +345,7 @@ fn readable(schema: &Schema, model: &str) -> Result<Vec<String>, Failure> {
 fn print_message(message: &Posted) {
     let kind = if message.is_note { "note" } else { "message" };
     let head = format!("{} {} ({kind})", message.date, printable(&message.author));
-    anstream::println!("  {}  {}", styled(DIM, head), one_line(&printable(&output::without_tags(&message.body))));
+    outln!("  {}  {}", styled(DIM, head), one_line(&printable(&output::without_tags(&message.body))));
 }
 
 fn table(headings: impl IntoIterator<Item = String>) -> Table {

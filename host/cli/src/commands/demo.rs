@@ -213,7 +213,7 @@ impl Demo {
     /// Prints for people, and nothing where JSON is asked for.
     fn say(&self, text: &str) {
         if !self.json {
-            anstream::println!("{text}");
+            outln!("{text}");
         }
     }
 }

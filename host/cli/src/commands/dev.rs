@@ -28,23 +28,23 @@ pub(crate) fn run(args: &DevArgs) -> Result<Exit, Failure> {
         if let Err(Failure { error, .. }) = round(args) {
             output::failed(&error);
         }
-        anstream::println!("{}", styled(DIM, "waiting for changes"));
+        outln!("{}", styled(DIM, "waiting for changes"));
         watch.wait()?;
     }
 }
 
 fn round(args: &DevArgs) -> Result<Exit, Failure> {
     let built = build::build(&args.path, None)?;
-    anstream::println!("{} {}", styled(BOLD, "built"), built.path.display());
+    outln!("{} {}", styled(BOLD, "built"), built.path.display());
     let all = test::try_all(&built.path, &args.path.join(FOLDER), None, &test::On::Memory { bless: false })?;
-    anstream::print!("{}", test::text(&all));
+    out!("{}", test::text(&all));
     let exit = test::exit(&all.tests);
     if let Some(server) = args.server.as_ref().filter(|_| exit == Exit::Ok) {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let hash = runtime.block_on(push(server, &all.script, &built.path, args.activate))?;
         let short: String = hash.chars().take(12).collect();
         let word = if args.activate { "pushed and activated" } else { "pushed" };
-        anstream::println!("{} {} {short}", styled(BOLD, word), all.script);
+        outln!("{} {} {short}", styled(BOLD, word), all.script);
     }
     Ok(exit)
 }

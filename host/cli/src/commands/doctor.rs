@@ -70,7 +70,7 @@ pub(crate) fn run(args: &DoctorArgs) -> Result<Exit, Failure> {
                 Level::Warning => styled(YELLOW, "warning"),
                 Level::Problem => styled(RED, "problem"),
             };
-            anstream::println!("{mark} {:<11} {}", finding.name, finding.text);
+            outln!("{mark} {:<11} {}", finding.name, finding.text);
         }
     }
     Ok(if findings.iter().any(|finding| finding.level == Level::Problem) { Exit::Backend } else { Exit::Ok })

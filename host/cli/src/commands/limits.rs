@@ -32,6 +32,6 @@ pub(crate) fn run(args: &LimitsArgs) -> Result<Exit, Failure> {
         row.push(spec.help.to_owned());
         table.add_row(row);
     }
-    anstream::println!("{table}");
+    outln!("{table}");
     Ok(Exit::Ok)
 }

@@ -58,10 +58,10 @@ pub(crate) fn run(args: &NewArgs) -> Result<Exit, Failure> {
     if args.format.json {
         output::json(&json!({ "folder": folder }))?;
     } else {
-        anstream::println!("{} {}", styled(BOLD, "created"), folder.display());
-        anstream::println!("next:  cd {}", folder.display());
-        anstream::println!("       triggerbox test");
-        anstream::println!("       triggerbox run {}.wasm --model crm.lead --ids 1 --dry-run", args.name);
+        outln!("{} {}", styled(BOLD, "created"), folder.display());
+        outln!("next:  cd {}", folder.display());
+        outln!("       triggerbox test");
+        outln!("       triggerbox run {}.wasm --model crm.lead --ids 1 --dry-run", args.name);
     }
     Ok(Exit::Ok)
 }

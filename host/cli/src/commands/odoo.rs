@@ -70,7 +70,7 @@ pub(crate) fn open_for_runs(path: &Path) -> Result<Arc<Backend>, Failure> {
 pub(crate) fn announce_ending_keys(backend: &Backend) {
     let now = Timestamp::now();
     for (login, day) in backend.ending_keys(now) {
-        anstream::eprintln!("{} {}", styled(YELLOW, "warning:"), printable(&ending(&login, day, now)));
+        errln!("{} {}", styled(YELLOW, "warning:"), printable(&ending(&login, day, now)));
     }
 }
 
@@ -129,7 +129,7 @@ fn moved(db: &Path, odoo: Option<&Backend>, json: bool) -> Result<Exit, Failure>
         true => output::json(&serde_json::json!({ "records": place }))?,
         false => {
             let place = place.unwrap_or_else(|| "the file itself".to_owned());
-            anstream::println!("the records of {} are in {} from now on", db.display(), printable(&place));
+            outln!("the records of {} are in {} from now on", db.display(), printable(&place));
         }
     }
     Ok(Exit::Ok)
@@ -159,12 +159,12 @@ async fn set_up(backend: &Backend, yes: bool, json: bool) -> Result<Exit, Failur
         if json {
             output::json(&open)?
         } else {
-            anstream::println!("nothing to do: all of it is there")
+            outln!("nothing to do: all of it is there")
         }
         return Ok(Exit::Ok);
     }
     if !json {
-        anstream::println!("in {} of {} this is made or mended:", backend.config().database, backend.config().url);
+        outln!("in {} of {} this is made or mended:", backend.config().database, backend.config().url);
         show(&open, false)?;
     }
     agree(yes, "make it")?;
@@ -172,14 +172,14 @@ async fn set_up(backend: &Backend, yes: bool, json: bool) -> Result<Exit, Failur
     if json {
         output::json(&done)?
     } else {
-        anstream::println!("{} done: {} parts", styled(GREEN, "✓"), done.len())
+        outln!("{} done: {} parts", styled(GREEN, "✓"), done.len())
     }
     Ok(Exit::Ok)
 }
 
 async fn tear_down(backend: &Backend, yes: bool, json: bool) -> Result<Exit, Failure> {
     if !json {
-        anstream::println!(
+        outln!(
             "in {} of {} everything is taken away that `triggerbox odoo setup` made, the ledger of applied runs included",
             backend.config().database,
             backend.config().url
@@ -190,8 +190,8 @@ async fn tear_down(backend: &Backend, yes: bool, json: bool) -> Result<Exit, Fai
     if json {
         output::json(&gone)?;
     } else {
-        gone.iter().for_each(|what| anstream::println!("removed {}", printable(what)));
-        anstream::println!("nothing of it is left");
+        gone.iter().for_each(|what| outln!("removed {}", printable(what)));
+        outln!("nothing of it is left");
     }
     Ok(Exit::Ok)
 }
@@ -244,7 +244,7 @@ async fn doctor(backend: &Backend, json: bool) -> Result<Exit, Failure> {
     } else {
         for Diagnosis { ok, what } in &found {
             let mark = if *ok { styled(GREEN, "✓") } else { styled(RED, "✗") };
-            anstream::println!("{mark} {}", printable(what));
+            outln!("{mark} {}", printable(what));
         }
     }
     Ok(if well { Exit::Ok } else { Exit::Backend })
@@ -262,7 +262,7 @@ fn show(findings: &[Finding], json: bool) -> Result<(), Failure> {
             State::Impossible => styled(RED, "broken "),
         };
         let detail = if detail.is_empty() { String::new() } else { format!(" ({})", printable(detail)) };
-        anstream::println!("  {word} {}{detail}", styled(BOLD, printable(what)));
+        outln!("  {word} {}{detail}", styled(BOLD, printable(what)));
     }
     Ok(())
 }
@@ -275,7 +275,7 @@ fn agree(yes: bool, what: &str) -> Result<(), Failure> {
     if !io::stdin().is_terminal() {
         return Err(anyhow!("nobody is there to ask; add `--yes` to {what}").into());
     }
-    anstream::print!("{what}? [y/N] ");
+    out!("{what}? [y/N] ");
     io::stdout().flush()?;
     let mut line = String::new();
     io::stdin().lock().read_line(&mut line)?;

@@ -109,7 +109,7 @@ fn models(
         LlmMode::Replay => {
             let path = recording()?;
             let recording = Recording::load(path)?;
-            anstream::eprintln!("{}: {}", path.display(), recording.origin.describe());
+            errln!("{}: {}", path.display(), recording.origin.describe());
             let matching = match options.matching {
                 MatchingName::Strict => Matching::Strict,
                 MatchingName::Tolerant => Matching::Tolerant,

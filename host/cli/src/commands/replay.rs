@@ -47,7 +47,7 @@ pub(crate) fn replay(args: &ReplayArgs) -> Result<Exit, Failure> {
             "decides": exported.decides, "actions": replayed }))?;
     } else {
         for (action, done) in replayed.iter().enumerate() {
-            anstream::println!("action {}: {}", action + 1, past::text(done));
+            outln!("action {}: {}", action + 1, past::text(done));
         }
     }
     let same = replayed.iter().all(|done| done.verdict == Verdict::Same);
@@ -76,13 +76,13 @@ pub(crate) fn backtest(args: &BacktestArgs) -> Result<Exit, Failure> {
     if args.format.json {
         output::json(&json!({ "same": same, "differs": differs, "undecidable": undecidable }))?;
     } else {
-        anstream::println!("{same} same, {} differ, {} undecidable", differs.len(), undecidable.len());
+        outln!("{same} same, {} differ, {} undecidable", differs.len(), undecidable.len());
         for (file, how) in &differs {
-            anstream::println!("{} {}", file.display(), styled(RED, "differs"));
-            how.iter().for_each(|line| anstream::println!("  {}", printable(line)));
+            outln!("{} {}", file.display(), styled(RED, "differs"));
+            how.iter().for_each(|line| outln!("  {}", printable(line)));
         }
         for (file, why) in &undecidable {
-            anstream::println!("{} {}: {}", file.display(), styled(YELLOW, "undecidable"), printable(why));
+            outln!("{} {}: {}", file.display(), styled(YELLOW, "undecidable"), printable(why));
         }
     }
     let ok = differs.is_empty() && (undecidable.is_empty() || !args.strict);

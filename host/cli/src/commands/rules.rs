@@ -56,12 +56,12 @@ fn list(model: Option<&str>, common: &Common) -> Result<Exit, Failure> {
         return Ok(Exit::Ok);
     }
     if rules.is_empty() {
-        anstream::println!("no rules; `triggerbox rules apply` makes some");
+        outln!("no rules; `triggerbox rules apply` makes some");
     }
     for rule in &rules {
         let on = trigger_name(&rule.rule);
         let model = rule.rule.model.as_deref().unwrap_or("-");
-        anstream::println!("{} {} {on} {model} {}", styled(BOLD, &rule.rule.name), state(rule), scripts(&rule.rule));
+        outln!("{} {} {on} {model} {}", styled(BOLD, &rule.rule.name), state(rule), scripts(&rule.rule));
     }
     Ok(Exit::Ok)
 }
@@ -75,13 +75,13 @@ fn show(name: &str, common: &Common) -> Result<Exit, Failure> {
         output::json(&json!({ "rule": rule, "runs": runs }))?;
         return Ok(Exit::Ok);
     }
-    anstream::println!("# version {}, owner {}, {}", rule.version, printable(&login(&conn, rule.owner)), state(&rule));
+    outln!("# version {}, owner {}, {}", rule.version, printable(&login(&conn, rule.owner)), state(&rule));
     for (part, bound) in &rule.bound {
         let place = if *part < 0 { "source".to_owned() } else { format!("actions[{part}]") };
         let state = serde_json::to_value(bound.state)?;
-        anstream::println!("# {place} runs {} ({})", bound.hash, state.as_str().unwrap_or_default());
+        outln!("# {place} runs {} ({})", bound.hash, state.as_str().unwrap_or_default());
     }
-    anstream::print!("{}", printable(&file::write(&rule.rule)?));
+    out!("{}", printable(&file::write(&rule.rule)?));
     Ok(Exit::Ok)
 }
 
@@ -125,7 +125,7 @@ fn set_model(name: &str, model: &str, dry_run: bool, common: &Common) -> Result<
     }
     for one in &dropped {
         let words = format!("{} ({}): {}", one.place, one.what, one.why);
-        anstream::println!("{} {}", styled(YELLOW, "dropped"), printable(&words));
+        outln!("{} {}", styled(YELLOW, "dropped"), printable(&words));
     }
     done(common, name, &format!("{} on `{model}`", if dry_run { "would be" } else { "is" }))
 }
@@ -135,7 +135,7 @@ fn done(common: &Common, name: &str, what: &str) -> Result<Exit, Failure> {
     if common.format.json {
         output::json(&json!({ "rule": name, "done": what }))?;
     } else {
-        anstream::println!("{} {what}", styled(BOLD, name));
+        outln!("{} {what}", styled(BOLD, name));
     }
     Ok(Exit::Ok)
 }

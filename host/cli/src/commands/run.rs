@@ -83,7 +83,7 @@ fn tell(args: &RunArgs, request: &Request, report: &Report) -> Result<Exit, Fail
     if args.format.json {
         output::json(report)?;
     } else {
-        anstream::print!("{}", text(report));
+        out!("{}", text(report));
     }
     outside::saved(request.outside.as_ref().map(|outside| &*outside.services))?;
     Ok(exit(report))
@@ -247,7 +247,7 @@ impl LogSink for Console {
             LogLevel::Error => RED,
         };
         let line = format!("{} {}", styled(style, format!("{:<7}", level.name())), printable(message));
-        if self.json { anstream::eprintln!("{line}") } else { anstream::println!("{line}") }
+        if self.json { errln!("{line}") } else { outln!("{line}") }
     }
 }
 

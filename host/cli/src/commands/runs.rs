@@ -75,7 +75,7 @@ pub(crate) fn run(command: &RunsCommand) -> Result<Exit, Failure> {
             if common.format.json {
                 output::json(&serde_json::json!({ "rule": rule, "runs": runs }))?;
             } else {
-                anstream::println!("{} of {} queued again", output::count(runs.len(), "run"), styled(BOLD, rule));
+                outln!("{} of {} queued again", output::count(runs.len(), "run"), styled(BOLD, rule));
             }
             Ok(Exit::Ok)
         }
@@ -128,7 +128,7 @@ fn work(config: Option<&Path>, options: &OutsideArgs, there: &There, common: &Co
     if common.format.json {
         output::json(&serde_json::json!({ "tried": count }))?;
     } else {
-        anstream::println!("{} tried; nothing is due any more", output::count(count, "run"));
+        outln!("{} tried; nothing is due any more", output::count(count, "run"));
     }
     outside::saved(services.as_deref())?;
     due?;
@@ -262,7 +262,7 @@ fn done(common: &Common, run: RunId, what: &str) -> Result<Exit, Failure> {
     if common.format.json {
         output::json(&serde_json::json!({ "run": run, "done": what }))?;
     } else {
-        anstream::println!("run {} {what}", styled(BOLD, run));
+        outln!("run {} {what}", styled(BOLD, run));
     }
     Ok(Exit::Ok)
 }

@@ -56,13 +56,13 @@ fn upload_one(path: &std::path::Path, activate: bool, common: &Common) -> Result
         output::json(&json!({ "version": version, "warnings": upload.warnings, "switched": switched }))?;
     } else {
         for warning in &upload.warnings {
-            anstream::println!("{} {}", styled(YELLOW, "warning:"), printable(warning));
+            outln!("{} {}", styled(YELLOW, "warning:"), printable(warning));
         }
-        anstream::println!("{}", line(&version));
+        outln!("{}", line(&version));
         print_switched(&switched);
         if !version.active {
             let short = short(&version);
-            anstream::println!("to use it: triggerbox scripts activate {} {short}", version.name);
+            outln!("to use it: triggerbox scripts activate {} {short}", version.name);
         }
     }
     Ok(Exit::Ok)
@@ -93,7 +93,7 @@ fn list(name: Option<&str>, common: &Common) -> Result<Exit, Failure> {
     if common.format.json {
         output::json(&versions)?;
     } else {
-        versions.iter().for_each(|version| anstream::println!("{}", line(version)));
+        versions.iter().for_each(|version| outln!("{}", line(version)));
     }
     Ok(Exit::Ok)
 }
@@ -138,7 +138,7 @@ fn deactivate(name: &str, common: &Common) -> Result<Exit, Failure> {
     if common.format.json {
         output::json(&json!({ "name": name, "active": null }))?;
     } else {
-        anstream::println!("{} is switched off: rules that want its latest version do not run", styled(BOLD, name));
+        outln!("{} is switched off: rules that want its latest version do not run", styled(BOLD, name));
     }
     Ok(Exit::Ok)
 }
@@ -154,7 +154,7 @@ fn history(name: &str, common: &Common) -> Result<Exit, Failure> {
     }
     for entry in history {
         let what = entry.hash.map_or_else(|| "switched off".to_owned(), |hash| hash.to_string());
-        anstream::println!("{}  {what}  {}", entry.at.strftime("%Y-%m-%d %H:%M"), printable(&login(&conn, entry.by)));
+        outln!("{}  {what}  {}", entry.at.strftime("%Y-%m-%d %H:%M"), printable(&login(&conn, entry.by)));
     }
     Ok(Exit::Ok)
 }
@@ -163,7 +163,7 @@ fn show(common: &Common, version: &ScriptVersion, switched: &Switched) -> Result
     if common.format.json {
         output::json(&json!({ "version": version, "switched": switched }))?;
     } else {
-        anstream::println!("{}", line(version));
+        outln!("{}", line(version));
         print_switched(switched);
     }
     Ok(Exit::Ok)
@@ -171,11 +171,11 @@ fn show(common: &Common, version: &ScriptVersion, switched: &Switched) -> Result
 
 fn print_switched(switched: &Switched) {
     for rule in &switched.moved {
-        anstream::println!("  rule {rule} runs it from now on");
+        outln!("  rule {rule} runs it from now on");
     }
     for held in &switched.held {
         let words = format!("rule {} stays with what it has: {}", held.rule, held.why);
-        anstream::println!("  {} {}", styled(YELLOW, "held back:"), printable(&words));
+        outln!("  {} {}", styled(YELLOW, "held back:"), printable(&words));
     }
 }
 

@@ -68,7 +68,7 @@ pub(crate) fn run(args: &ServeArgs) -> Result<Exit, Failure> {
     let app = App::new(engine, sandbox, config)?;
     if args.database.file.is_none() {
         let token = runtime.block_on(demo_token(&app)).or_exit(Exit::Backend)?;
-        anstream::eprintln!("the demo CRM, in memory; a token of its administrator:\n{token}");
+        errln!("the demo CRM, in memory; a token of its administrator:\n{token}");
     }
     runtime
         .block_on(async {
@@ -79,7 +79,7 @@ pub(crate) fn run(args: &ServeArgs) -> Result<Exit, Failure> {
             }
             // The signals are heard from before the first request on.
             let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
-            anstream::println!("listening on http://{local}");
+            outln!("listening on http://{local}");
             let at = app.config().web.url.clone().unwrap_or_else(|| format!("http://{local}"));
             first_link(&app, &at).await?;
             let stop = async move {

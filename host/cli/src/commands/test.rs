@@ -36,7 +36,7 @@ pub(crate) fn run(args: &TestArgs) -> Result<Exit, Failure> {
         if let Err(Failure { error, .. }) = once(args) {
             output::failed(&error);
         }
-        anstream::println!("{}", styled(DIM, "waiting for changes"));
+        outln!("{}", styled(DIM, "waiting for changes"));
         watch.wait()?;
     }
 }
@@ -119,7 +119,7 @@ pub(crate) fn try_all(component: &Path, folder: &Path, only: Option<&str>, place
     if let On::Odoo(backend) = place {
         let swept = runtime.block_on(scenario::odoo::sweep(backend)).or_exit(Exit::Backend)?;
         if swept > 0 {
-            anstream::eprintln!("{} {swept} records that an earlier test left in odoo", styled(YELLOW, "removed"));
+            errln!("{} {swept} records that an earlier test left in odoo", styled(YELLOW, "removed"));
         }
     }
     let tests = files.iter().map(|path| {
@@ -176,7 +176,7 @@ fn print(args: &TestArgs, all: &All) -> Result<(), Failure> {
             "script": all.script, "passed": passed, "failed": failed, "tests": all.tests,
         }))?,
         TestFormat::Junit => output::document(&report::junit(&all.script, &all.tests).or_exit(Exit::Backend)?)?,
-        TestFormat::Text => anstream::print!("{}", text(all)),
+        TestFormat::Text => out!("{}", text(all)),
     }
     Ok(())
 }
@@ -247,9 +247,9 @@ fn from_run(args: &TestArgs, run: i64) -> Result<Exit, Failure> {
         output::json(&json!({ "scenario": file, "recording": recording, "redacted": exported.redacted,
             "decides": exported.decides }))?;
     } else {
-        anstream::println!("{} {}", styled(BOLD, "wrote"), file.display());
+        outln!("{} {}", styled(BOLD, "wrote"), file.display());
         if exported.redacted {
-            anstream::println!("redacted: {}", printable(&exported.decides.describe()));
+            outln!("redacted: {}", printable(&exported.decides.describe()));
         }
     }
     Ok(Exit::Ok)

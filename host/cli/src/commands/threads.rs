@@ -44,10 +44,10 @@ fn list(filter: &ThreadFilter, common: &Common) -> Result<Exit, Failure> {
         return Ok(Exit::Ok);
     }
     if found.is_empty() {
-        anstream::println!("no threads");
+        outln!("no threads");
     }
     for thread in &found {
-        anstream::println!("{}", head(thread));
+        outln!("{}", head(thread));
     }
     Ok(Exit::Ok)
 }
@@ -59,7 +59,7 @@ fn show(thread: i64, common: &Common) -> Result<Exit, Failure> {
     if common.format.json {
         output::json(&found)?;
     } else {
-        anstream::print!("{}", text(&found));
+        out!("{}", text(&found));
     }
     Ok(Exit::Ok)
 }
@@ -75,9 +75,9 @@ fn renew(thread: i64, common: &Common) -> Result<Exit, Failure> {
     if common.format.json {
         output::json(&json!({ "thread": thread, "renewed": renewed }))?;
     } else if renewed {
-        anstream::println!("the next run on the record of thread {} begins a new session", styled(BOLD, thread));
+        outln!("the next run on the record of thread {} begins a new session", styled(BOLD, thread));
     } else {
-        anstream::println!("thread {} belongs to no session that could be renewed", styled(BOLD, thread));
+        outln!("thread {} belongs to no session that could be renewed", styled(BOLD, thread));
     }
     Ok(Exit::Ok)
 }

@@ -55,8 +55,8 @@ fn create(name: &str, scopes: &[Scope], days: Option<u32>, common: &Common) -> R
         output::json(&json!({ "token": token, "secret": secret }))?;
     } else {
         // Alone on stdout, so that a script can take it.
-        anstream::println!("{secret}");
-        anstream::eprintln!("token {} acts as {}; it is not to be had again", token.id, workshop.person.user.login);
+        outln!("{secret}");
+        errln!("token {} acts as {}; it is not to be had again", token.id, workshop.person.user.login);
     }
     Ok(Exit::Ok)
 }
@@ -73,7 +73,7 @@ fn list(common: &Common) -> Result<Exit, Failure> {
         let scopes = token.scopes.iter().map(|scope| scope.name()).collect::<Vec<_>>().join(",");
         let expires = token.expires.map_or_else(|| "for ever".to_owned(), |time| format!("until {time}"));
         let (name, user) = (printable(&token.name), login(&conn, token.user));
-        anstream::println!("{:>4}  {name}  {user}  {scopes}  {expires}", token.id);
+        outln!("{:>4}  {name}  {user}  {scopes}  {expires}", token.id);
     }
     Ok(Exit::Ok)
 }
@@ -87,7 +87,7 @@ fn revoke(id: i64, common: &Common) -> Result<Exit, Failure> {
     if common.format.json {
         output::json(&json!({ "revoked": id }))?;
     } else {
-        anstream::println!("token {id} is revoked");
+        outln!("token {id} is revoked");
     }
     Ok(Exit::Ok)
 }

@@ -52,9 +52,9 @@ pub(super) fn run(name: &str, record: Option<u32>, there: &There, common: &Commo
         return Ok(Exit::Ok);
     }
     for cause in &causes {
-        anstream::println!("{} {}", styled(BOLD, cause.code), printable(&cause.sentence));
+        outln!("{} {}", styled(BOLD, cause.code), printable(&cause.sentence));
         if cause.remedy != "nothing" {
-            anstream::println!("  {} {}", styled(DIM, "→"), printable(&cause.remedy));
+            outln!("  {} {}", styled(DIM, "→"), printable(&cause.remedy));
         }
     }
     Ok(Exit::Ok)

@@ -129,11 +129,7 @@ pub(super) fn apply(args: &ApplyArgs) -> Result<Exit, Failure> {
         for finding in &mended {
             let detail = if finding.detail.is_empty() { String::new() } else { format!(" ({})", finding.detail) };
             let words = format!("{}{detail}", finding.what);
-            anstream::println!(
-                "{} {}",
-                styled(YELLOW, if args.dry_run { "differs" } else { "odoo" }),
-                printable(&words)
-            );
+            outln!("{} {}", styled(YELLOW, if args.dry_run { "differs" } else { "odoo" }), printable(&words));
         }
     }
     Ok(Exit::Ok)
@@ -183,10 +179,10 @@ fn refuse(refused: &[Refused], common: &Common) -> Result<Exit, Failure> {
         return Ok(Exit::Usage);
     }
     for one in refused {
-        anstream::eprintln!("{}", styled(BOLD, printable(&one.rule)));
+        errln!("{}", styled(BOLD, printable(&one.rule)));
         for FoundWrong { severity, place, message, .. } in &one.findings {
             let word = if severity == "warning" { "warning: " } else { "" };
-            anstream::eprintln!("  {}", printable(&format!("{word}{place}: {message}")));
+            errln!("  {}", printable(&format!("{word}{place}: {message}")));
         }
     }
     Err(anyhow!("nothing was applied").into())
@@ -201,18 +197,18 @@ fn print(steps: impl IntoIterator<Item = Applied>, dry_run: bool) {
             Planned::Propose => styled(YELLOW, "propose"),
             Planned::Delete => styled(RED, "delete"),
         };
-        anstream::println!("{word} {}", styled(BOLD, printable(&step.rule)));
+        outln!("{word} {}", styled(BOLD, printable(&step.rule)));
         if step.change != Planned::Create {
             for difference in &step.differences {
-                anstream::println!("  {}", printable(&difference.to_string()));
+                outln!("  {}", printable(&difference.to_string()));
             }
         }
         for FoundWrong { severity, place, message, .. } in &step.warnings {
-            anstream::println!("  {}", printable(&format!("{severity}: {place}: {message}")));
+            outln!("  {}", printable(&format!("{severity}: {place}: {message}")));
         }
     }
     if dry_run {
-        anstream::println!("nothing was applied: this is what would change");
+        outln!("nothing was applied: this is what would change");
     }
 }
 
@@ -273,10 +269,10 @@ pub(super) fn export(folder: &Path, prune: bool, common: &Common) -> Result<Exit
         output::json(&json!({ "written": written, "stale": stale, "pruned": prune }))?;
         return Ok(Exit::Ok);
     }
-    anstream::println!("{} rules written to {}", written.len(), folder.display());
+    outln!("{} rules written to {}", written.len(), folder.display());
     for path in stale {
         let word = if prune { "removed" } else { "has no rule any more:" };
-        anstream::println!("  {word} {}", path.display());
+        outln!("  {word} {}", path.display());
     }
     Ok(Exit::Ok)
 }

@@ -36,18 +36,18 @@ pub(super) fn run(name: Option<&str>, count: usize, common: &Common) -> Result<E
         if common.format.json {
             continue;
         }
-        anstream::println!("{} {}", styled(BOLD, &rule.rule.name), state(&rule));
+        outln!("{} {}", styled(BOLD, &rule.rule.name), state(&rule));
         for slot in &next {
-            anstream::println!("  {}", slot.to_zoned(slots.zone().clone()).strftime("%Y-%m-%d %H:%M:%S %:z"));
+            outln!("  {}", slot.to_zoned(slots.zone().clone()).strftime("%Y-%m-%d %H:%M:%S %:z"));
         }
         if next.is_empty() {
-            anstream::println!("  never again");
+            outln!("  never again");
         }
     }
     if common.format.json {
         output::json(&told)?;
     } else if told.is_empty() {
-        anstream::println!("no rule has a schedule");
+        outln!("no rule has a schedule");
     }
     Ok(Exit::Ok)
 }

@@ -32,7 +32,7 @@ pub(super) fn run(name: &str, ids: &[u32], there: &There, common: &Common) -> Re
         output::json(&json!({ "rule": name, "runs": runs }))?;
     } else {
         let runs: Vec<_> = runs.iter().map(i64::to_string).collect();
-        anstream::println!("{} queued as run {}; {NEXT}", styled(BOLD, name), runs.join(", "));
+        outln!("{} queued as run {}; {NEXT}", styled(BOLD, name), runs.join(", "));
     }
     Ok(Exit::Ok)
 }
@@ -45,7 +45,7 @@ pub(super) fn backfill(name: &str, domain: &str, there: &There, common: &Common)
         output::json(&done)?;
     } else {
         let (records, runs) = (output::count(done.records, "record"), output::count(done.runs, "run"));
-        anstream::println!("{} queued on {records} in {runs}; {NEXT}", styled(BOLD, name));
+        outln!("{} queued on {records} in {runs}; {NEXT}", styled(BOLD, name));
     }
     Ok(Exit::Ok)
 }
@@ -68,7 +68,7 @@ pub(super) fn stop(model: Option<&str>, reason: Option<&str>, common: &Common) -
         output::json(&json!({ "model": model, "stopped": reason.is_some() }))?;
     } else {
         let what = styled(BOLD, rules_of(model));
-        anstream::println!(
+        outln!(
             "{what} {}",
             if reason.is_some() { "are stopped; `triggerbox rules go` ends that" } else { "run again" }
         );
@@ -85,12 +85,12 @@ pub(super) fn stops(common: &Common) -> Result<Exit, Failure> {
         return Ok(Exit::Ok);
     }
     if stops.is_empty() {
-        anstream::println!("nothing is stopped");
+        outln!("nothing is stopped");
     }
     for stop in &stops {
         let (what, at) = (styled(BOLD, rules_of(stop.model.as_deref())), stop.at.strftime("%Y-%m-%d %H:%M"));
         let why = format!("{}: {}", login(&conn, stop.by), stop.reason);
-        anstream::println!("{what} since {at} by {}", printable(&why));
+        outln!("{what} since {at} by {}", printable(&why));
     }
     Ok(Exit::Ok)
 }

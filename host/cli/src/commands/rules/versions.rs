@@ -39,7 +39,7 @@ pub(super) fn history(name: &str, common: &Common) -> Result<Exit, Failure> {
         let at = version.at.strftime("%Y-%m-%d %H:%M");
         let number = styled(BOLD, version.version);
         let line = format!("{} {at} {} {}", version.state.name(), login(&conn, version.author), version.note);
-        anstream::println!("{number} {}", printable(line.trim_end()));
+        outln!("{number} {}", printable(line.trim_end()));
     }
     Ok(Exit::Ok)
 }
@@ -66,7 +66,7 @@ pub(super) fn diff(name: &str, old: Option<u32>, new: Option<u32>, common: &Comm
     if common.format.json {
         output::json(&json!({ "rule": name, "old": old, "new": new, "differences": found }))?;
     } else {
-        found.iter().for_each(|one| anstream::println!("{}", printable(&one.to_string())));
+        found.iter().for_each(|one| outln!("{}", printable(&one.to_string())));
     }
     Ok(Exit::Ok)
 }

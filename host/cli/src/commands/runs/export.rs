@@ -32,9 +32,9 @@ pub(super) fn run(
     if common.format.json {
         output::json(&json!({ "file": out, "redacted": exported.redacted, "decides": exported.decides }))?;
     } else {
-        anstream::println!("{} {}", styled(BOLD, "wrote"), out.display());
+        outln!("{} {}", styled(BOLD, "wrote"), out.display());
         if exported.redacted {
-            anstream::println!("redacted: {}", printable(&exported.decides.describe()));
+            outln!("redacted: {}", printable(&exported.decides.describe()));
         }
     }
     Ok(Exit::Ok)

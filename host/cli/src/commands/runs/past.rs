@@ -25,7 +25,7 @@ pub(super) fn replay(run: RunId, version: Option<&Path>, common: &Common) -> Res
         output::json(&replayed)?;
     } else {
         for (action, done) in replayed.iter().enumerate() {
-            anstream::println!("action {}: {}", action + 1, text(done));
+            outln!("action {}: {}", action + 1, text(done));
         }
     }
     let same = replayed.iter().all(|done| done.verdict == Verdict::Same);
@@ -41,13 +41,13 @@ pub(super) fn backtest(version: &Path, rule: &str, since: &str, common: &Common)
         output::json(&result)?;
     } else {
         let (differs, undecidable) = (result.differs.len(), result.undecidable.len());
-        anstream::println!("{} same, {differs} differ, {undecidable} undecidable", result.same);
+        outln!("{} same, {differs} differ, {undecidable} undecidable", result.same);
         for (run, how) in &result.differs {
-            anstream::println!("run {run} {}", styled(RED, "differs"));
-            how.iter().for_each(|line| anstream::println!("  {}", printable(line)));
+            outln!("run {run} {}", styled(RED, "differs"));
+            how.iter().for_each(|line| outln!("  {}", printable(line)));
         }
         for (run, why) in &result.undecidable {
-            anstream::println!("run {run} {}: {}", styled(YELLOW, "undecidable"), printable(why));
+            outln!("run {run} {}: {}", styled(YELLOW, "undecidable"), printable(why));
         }
     }
     Ok(if result.differs.is_empty() { Exit::Ok } else { Exit::ScriptFailed })
@@ -59,7 +59,7 @@ pub(super) fn prune(common: &Common) -> Result<Exit, Failure> {
     if common.format.json {
         output::json(&gone)?;
     } else {
-        anstream::println!("{} runs and {} journals let go, {} bytes given back", gone.runs, gone.journals, gone.bytes);
+        outln!("{} runs and {} journals let go, {} bytes given back", gone.runs, gone.journals, gone.bytes);
     }
     Ok(Exit::Ok)
 }

@@ -30,9 +30,9 @@ pub(super) fn list(filter: &RunFilter, common: &Common) -> Result<Exit, Failure>
     if common.format.json {
         output::json(&found)?;
     } else if found.is_empty() {
-        anstream::println!("no runs");
+        outln!("no runs");
     } else {
-        anstream::println!("{}", table(&found));
+        outln!("{}", table(&found));
     }
     Ok(Exit::Ok)
 }
@@ -44,7 +44,7 @@ pub(super) fn one(run: RunId, common: &Common) -> Result<Exit, Failure> {
     if common.format.json {
         output::json(&detail)?;
     } else {
-        anstream::print!("{}", text(&detail));
+        out!("{}", text(&detail));
     }
     Ok(Exit::Ok)
 }
@@ -60,10 +60,10 @@ pub(super) fn chain(run: RunId, common: &Common) -> Result<Exit, Failure> {
         output::json(&json!({ "root": root, "runs": chain, "suppressed": suppressed }))?;
         return Ok(Exit::Ok);
     }
-    anstream::println!("{}", table(&chain));
+    outln!("{}", table(&chain));
     for fire in &suppressed {
         let what = format!("{} on {}: {}", fire.rule, fire.record, fire.reason);
-        anstream::println!("{} {}", styled(YELLOW, "not fired"), printable(&what));
+        outln!("{} {}", styled(YELLOW, "not fired"), printable(&what));
     }
     Ok(Exit::Ok)
 }
@@ -79,7 +79,7 @@ pub(super) fn journal(run: RunId, attempt: Option<u32>, action: u32, common: &Co
         return Ok(Exit::Ok);
     }
     if entries.is_empty() {
-        anstream::println!("nothing is kept of try {attempt} of run {run}");
+        outln!("nothing is kept of try {attempt} of run {run}");
     }
     for entry in &entries {
         show_call(entry, "")?;
@@ -90,12 +90,12 @@ pub(super) fn journal(run: RunId, attempt: Option<u32>, action: u32, common: &Co
 }
 
 fn show_call(entry: &Entry, indent: &str) -> Result<(), Failure> {
-    anstream::println!("{indent}{} {}", styled(BOLD, "asked"), printable(&serde_json::to_string(&entry.call)?));
+    outln!("{indent}{} {}", styled(BOLD, "asked"), printable(&serde_json::to_string(&entry.call)?));
     let (style, word, answer) = match &entry.reply {
         Ok(answer) => (GREEN, "  answered", serde_json::to_string(answer)?),
         Err(error) => (RED, "  refused", error.to_string()),
     };
-    anstream::println!("{indent}{} {}", styled(style, word), printable(&answer));
+    outln!("{indent}{} {}", styled(style, word), printable(&answer));
     Ok(())
 }
 
@@ -108,12 +108,12 @@ pub(super) fn logs(filter: &LogFilter, common: &Common) -> Result<Exit, Failure>
         return Ok(Exit::Ok);
     }
     if lines.is_empty() {
-        anstream::println!("no lines");
+        outln!("no lines");
     }
     for line in &lines {
         let at = line.at.strftime("%Y-%m-%d %H:%M:%S");
         let place = styled(DIM, format!("{at} run {} {}", line.run, line.rule));
-        anstream::println!("{place} {:<7} {}", line.level.name(), printable(&line.message));
+        outln!("{place} {:<7} {}", line.level.name(), printable(&line.message));
     }
     Ok(Exit::Ok)
 }
