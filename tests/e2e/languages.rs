@@ -320,6 +320,20 @@ fn a_server_action_does_not_run_for_who_may_not_change_its_records_and_says_who(
 }
 
 #[test]
+fn a_server_action_asks_for_groups_and_names_as_odoo_answers() {
+    let crm = Crm::new();
+    let grants = ["res.users:read:*", "res.groups:read:*", "crm.lead:read,write:name"];
+    let how = How { grants: &grants, ..How::default() };
+    let lead = crm.create("crm.lead", &[("name", Value::text("A lead"))]);
+    let code = "groups = ['base.group_user', 'base.group_no_one', 'no.such_group']\n\
+                log(str([user.has_group(group) for group in groups]))\n\
+                log(str(len(env['crm.lead'].name_search(limit=None)) > 1))";
+    let (report, log) = action_in(&crm, "crm.lead", &[lead], code, &how);
+    assert!(matches!(report.verdict, Verdict::Applied(_)), "{:?}", report.verdict);
+    assert_eq!(log, ["info [True, False, False]", "info True"]);
+}
+
+#[test]
 fn a_server_action_of_a_superuser_s_rule_may_say_so_within_its_grants() {
     let crm = Crm::new();
     let lead = crm.create("crm.lead", &[("name", Value::text("A lead"))]);

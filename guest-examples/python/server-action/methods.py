@@ -235,9 +235,11 @@ class Methods:
         return activities
 
     def has_group(self, xmlid):
-        """Whether a user is in a group."""
-        wanted, groups = ref(xmlid).id, self.ensure_one().group_ids
-        seen = groups
+        """Whether a user is in a group. In one that there is not, nobody is; `group_no_one` is for those who develop pages."""
+        wanted, groups = self.env.ref(xmlid, raise_if_not_found=False), self.ensure_one().group_ids
+        if wanted is None or xmlid == "base.group_no_one":
+            return False
+        wanted, seen = wanted.id, groups
         while groups:
             if wanted in groups._ids:
                 return True

@@ -35,6 +35,10 @@ MAGIC = ("id", "create_date", "create_uid", "write_date", "write_uid")
 ACTIVE = ("active", "x_active")
 
 
+#: As many as there are.
+EVERYTHING = 2**32 - 1
+
+
 class Recordset(Methods):
     """Records of one model, in order."""
 
@@ -450,7 +454,8 @@ class Recordset(Methods):
         if operator != "ilike":
             raise NotHere("name_search with an operator is not known here; use search")
         if not domain:
-            return [(link.id, link.display_name) for link in self.env.ask(host_names, self._name, name or "", limit)]
+            most = EVERYTHING if limit is None else limit
+            return [(link.id, link.display_name) for link in self.env.ask(host_names, self._name, name or "", most)]
         fields = self.env._store.fields(self._name)
         by = [("name" if "name" in fields else "x_name", "ilike", name)] if name else []
         return [(record.id, record.display_name) for record in self.search(joined(by, domain), limit=limit)]
