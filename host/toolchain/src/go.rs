@@ -65,7 +65,8 @@ fn copy(from: &Path, to: &Path) -> Result<(), Error> {
     for path in entries(from)? {
         let name = path.file_name().unwrap_or_default();
         let hidden = name.to_string_lossy().starts_with('.') || name == "triggerbox-sdk";
-        if path.is_dir() && !hidden {
+        // Go follows no links to folders either.
+        if path.is_dir() && !path.is_symlink() && !hidden {
             copy(&path, &to.join(name))?;
         } else if path.extension().is_some_and(|extension| extension == "go") {
             fs::copy(&path, to.join(name)).doing("copy", &path)?;

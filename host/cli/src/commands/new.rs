@@ -107,7 +107,8 @@ fn write(from: &Dir<'_>, to: &Path, name: &str) -> anyhow::Result<()> {
     for entry in from.entries() {
         let Some(file_name) = entry.path().file_name() else { bail!("a template entry has no name") };
         // Earlier builds, and the library's own tests, which need this repository.
-        if file_name == "target" || file_name == "__pycache__" || file_name == "tests" && to.ends_with(LIBRARY_FOLDER) {
+        let is_made = ["target", "__pycache__", ".triggerbox"].iter().any(|made| file_name == *made);
+        if is_made || file_name == "tests" && to.ends_with(LIBRARY_FOLDER) {
             continue;
         }
         // Cargo would take a manifest of that name for a package of this repository.
