@@ -220,6 +220,22 @@ fn several_records_are_records_and_the_language_is_the_users() {
 }
 
 #[test]
+fn a_template_that_goes_through_records_asks_once_for_each_field() {
+    let template = "{% for lead in records %}{{ lead.name }} of {{ lead.partner_id.name }}; {% endfor %}";
+    let mut agent = Agent::new(template);
+    agent.grants.push("res.partner:read:name");
+    let partner = agent.crm.create("res.partner", &[("name", Value::text("Azure"))]);
+    let values = vec![fields(&[("name", Value::text("One of many")), ("partner_id", Value::link(partner))]); 201];
+    agent.crm.change([Call::Create { model: "crm.lead".to_owned(), values }]);
+    let leads = agent.crm.search("crm.lead", "[('name', '=', 'One of many')]");
+    let (report, _) = agent.succeed(&leads, &[json!("Looked.")]);
+    let question = &asked(&agent.crm, &report)[0];
+    assert_eq!(question.matches("One of many of Azure; ").count(), 201, "{question}");
+    // Leads' names, leads' contacts, the contacts' names; and the context.
+    assert_eq!(report.used.get(Limit::Queries), 4);
+}
+
+#[test]
 fn however_many_records_there_are_the_context_takes_one_question() {
     let agent = Agent::new("Look at all of them.");
     // More than an agent has questions.

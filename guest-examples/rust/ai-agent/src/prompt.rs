@@ -63,7 +63,7 @@ fn render(event: &Event, grants: &Grants, trigger: &Json, template: &str) -> Res
     let records: Vec<_> = match &event.trigger {
         // There is nothing left to be read.
         Trigger::Deleted(gone) => trigger::records(gone, event, grants).into_iter().map(data).collect(),
-        _ => event.records.iter().map(|id| Record::new(model, *id).into_value()).collect(),
+        _ => Record::all(model, &event.records),
     };
     // As dispatch has it: one record, or all of them.
     let (record, records) = match records.as_slice() {
