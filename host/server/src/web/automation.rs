@@ -66,9 +66,20 @@ pub(super) async fn fresh(State(app): State<App>, visitor: Visitor) -> Answer {
     form_page(&app, &visitor, Draft::new(), None, Vec::new()).await
 }
 
-/// The active version of each script.
-fn scripts(conn: &rusqlite::Connection) -> Result<Vec<ScriptVersion>, EngineError> {
-    Ok(registry::all(conn)?.into_iter().filter(|one| one.active).collect())
+/// The active version of each script, and others that a rule names.
+fn scripts(conn: &rusqlite::Connection, rule: &Rule) -> Result<Vec<ScriptVersion>, EngineError> {
+    let mut known: Vec<_> = registry::all(conn)?.into_iter().filter(|one| one.active).collect();
+    // One that is not there is told of by whoever checks the rule.
+    let named = rule.actions.iter().filter_map(|action| registry::resolve(conn, &action.script).ok());
+    known.extend(named.filter(|one| !one.active));
+    Ok(known)
+}
+
+/// The rule that a form says, with what it grants.
+async fn granted(app: &App, draft: &Draft) -> Result<Rule, Problem> {
+    let rule = draft.rule.clone();
+    let scripts = app.read(move |conn| scripts(conn, &rule)).await?;
+    Ok(draft.granted(&scripts))
 }
 
 /// Name and title of each agent.
@@ -132,7 +143,7 @@ async fn form_page(
         .blocking(move || {
             let (scripts, agents) = {
                 let conn = inner.engine().database().snapshot()?;
-                (scripts(&conn)?, agents(&conn)?)
+                (scripts(&conn, &draft.rule)?, agents(&conn)?)
             };
             let policy = inner.engine().policy()?;
             let known = Known {
@@ -332,10 +343,7 @@ pub(super) async fn save(State(app): State<App>, visitor: Visitor, form: Form) -
         audit::here().forget();
         return Ok(form_page(&app, &visitor, draft, stored, dropped).await?.status(StatusCode::OK).into_response());
     }
-    let rule = {
-        let scripts = app.read(scripts).await?;
-        draft.granted(&scripts)
-    };
+    let rule = granted(&app, &draft).await?;
     if !draft.unread.is_empty() {
         let mut findings = findings(&app, &visitor, rule).await?;
         findings.extend(dropped);
@@ -393,7 +401,7 @@ async fn on_its_model(
     draft: &mut Draft,
 ) -> Result<Vec<FoundWrong>, Problem> {
     let env = app.env(visitor.caller.user, true)?;
-    let typed = draft.granted(&app.read(scripts).await?);
+    let typed = granted(app, draft).await?;
     let old = stored.rule.clone();
     let (rule, dropped) = app.read(move |conn| model_change::moved(conn, &env, &old, typed)).await?;
     draft.put(rule);

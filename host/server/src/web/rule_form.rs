@@ -6,7 +6,7 @@ use maud::{Markup, html};
 use serde_json::{Map, Value as Json, json};
 use triggerbox_automation::{
     agents::SCRIPT,
-    rule::{Action, Dispatch, Environment, Mode, Rule, ScriptRef, Source, Trigger},
+    rule::{Action, Dispatch, Environment, Mode, Rule, ScriptRef, Source, Trigger, Version},
     scripts::ScriptVersion,
 };
 use triggerbox_model::{
@@ -228,8 +228,7 @@ impl Draft {
     pub(super) fn granted(&self, scripts: &[ScriptVersion]) -> Rule {
         let mut rule = self.rule.clone();
         for (_, action) in rule.actions.iter_mut().enumerate().filter(|(at, _)| self.all.contains(at)) {
-            let known = scripts.iter().find(|one| one.name == action.script.name);
-            action.grants = known.map(|one| one.manifest.grants.clone());
+            action.grants = meant(scripts, &action.script).map(|one| one.manifest.grants.clone());
         }
         rule
     }
@@ -246,6 +245,14 @@ impl Draft {
             Some(other) => other.to_string(),
         }
     }
+}
+
+/// The version that a reference means, if it is among these.
+fn meant<'s>(scripts: &'s [ScriptVersion], script: &ScriptRef) -> Option<&'s ScriptVersion> {
+    scripts.iter().filter(|one| one.name == script.name).find(|one| match &script.version {
+        Version::Latest => one.active,
+        Version::Hash(hash) => one.hash.to_string().starts_with(hash),
+    })
 }
 
 /// The trigger that a form says, as in a rule's file. Settings that the form does not show are kept.
@@ -290,8 +297,11 @@ fn actions(form: &Form, known: &[Action], unread: &mut Vec<(String, String)>) ->
             }
         };
         let same = known.get(at).filter(|known| known.script.name == script.name);
+        // What was typed was typed for the script that was shown.
+        let shown = form.text(&format!("for{at}"));
         let prefix = format!("p{at}.");
         let set = form.under(&prefix).filter(|(_, value)| !value.trim().is_empty());
+        let set = set.filter(|_| shown.is_empty() || shown == script.name);
         let granted = form.text(&format!("g{at}"));
         if granted == "all" {
             all.insert(actions.len());
@@ -304,8 +314,7 @@ fn actions(form: &Form, known: &[Action], unread: &mut Vec<(String, String)>) ->
             agent: same.and_then(|known| known.agent.clone()),
             script,
         };
-        // What was typed was typed for the script that was shown.
-        if form.text(&format!("for{at}")) == action.script.name {
+        if shown == action.script.name {
             typed(form, at, &mut action, unread);
         }
         actions.push(action);
@@ -343,7 +352,7 @@ fn typed(form: &Form, at: usize, action: &mut Action, unread: &mut Vec<(String, 
 pub(super) struct Known<'a> {
     pub(super) schema: &'a Schema,
     pub(super) policy: &'a Policy,
-    /// All scripts: the active version of each.
+    /// All scripts: the active version of each, and those that the rule names.
     pub(super) scripts: &'a [ScriptVersion],
     /// All agents: name and title.
     pub(super) agents: &'a [(String, String)],
@@ -356,8 +365,8 @@ pub(super) struct Known<'a> {
 }
 
 impl Known<'_> {
-    fn manifest(&self, name: &str) -> Option<&Manifest> {
-        self.scripts.iter().find(|one| one.name == name).map(|one| &one.manifest)
+    fn manifest(&self, script: &ScriptRef) -> Option<&Manifest> {
+        meant(self.scripts, script).map(|one| &one.manifest)
     }
 }
 
@@ -499,7 +508,7 @@ fn what(draft: &Draft, known: &Known<'_>, wrong: &mut Wrong) -> Markup {
             (field(&format!("script{at}"), if at == 0 { "Script" } else { "One more script" }, "Its parameters appear once it is chosen.", &wrong.take(&format!("actions[{at}]")), html! {
                 select id=(format!("script{at}")) name="script" data-reload {
                     option value="" { @if at == 0 { "Choose a script" } @else { "None" } }
-                    @for one in known.scripts { option value=(one.name) { (one.name) @if !one.manifest.script.description.is_empty() { " · " (one.manifest.script.description) } } }
+                    @for one in known.scripts.iter().filter(|one| one.active) { option value=(one.name) { (one.name) @if !one.manifest.script.description.is_empty() { " · " (one.manifest.script.description) } } }
                 }
                 noscript { button type="submit" name="reload" value="1" formnovalidate { "Show its parameters" } }
             }))
@@ -520,7 +529,7 @@ fn what(draft: &Draft, known: &Known<'_>, wrong: &mut Wrong) -> Markup {
 fn action_of(at: usize, action: &Action, all: bool, known: &Known<'_>, wrong: &mut Wrong) -> Markup {
     let id = format!("script{at}");
     let place = format!("actions[{at}]");
-    let manifest = known.manifest(&action.script.name);
+    let manifest = known.manifest(&action.script);
     let parameters: Vec<Markup> = manifest
         .map(|one| one.parameters.as_slice())
         .unwrap_or_default()
@@ -530,12 +539,26 @@ fn action_of(at: usize, action: &Action, all: bool, known: &Known<'_>, wrong: &m
             parameter_of(at, parameter, action.parameters.get(&parameter.name), &wrong)
         })
         .collect();
+    let is_declared = |name: &str| manifest.is_some_and(|one| one.parameters.iter().any(|known| known.name == name));
+    let others: Vec<Markup> = action
+        .parameters
+        .iter()
+        .filter(|(name, _)| !is_declared(name))
+        .map(|(name, value)| {
+            let help = match manifest {
+                Some(_) => "This version of the script has no such parameter. Empty: it is taken out.",
+                None => "There is no such version of the script, or the script is switched off. Empty: it is taken out.",
+            };
+            let (id, wrong) = (format!("p{at}.{name}"), wrong.take(&format!("{place}.parameters.{name}")));
+            field(&id, name, help, &wrong, html! { input id=(id) type="text" name=(id) value=(value); })
+        })
+        .collect();
     html! {
         section.diff {
             (field(&id, &format!("Script {}", at + 1), "A name, or a name with @ and a version's hash. Empty: take the action out.", &wrong.take(&format!("{place}.script")), html! {
                 input id=(id) type="text" name="script" value=(action.script.to_string()) spellcheck="false" autocapitalize="none";
             }))
-            div.two { @for one in &parameters { (one) } }
+            div.two { @for one in parameters.iter().chain(&others) { (one) } }
             @if let Some(manifest) = manifest { (grants(at, action, all, manifest, known.policy)) }
             (more(at, action, manifest, known, wrong))
             @for one in wrong.take(&place) { p.error { (one) } }

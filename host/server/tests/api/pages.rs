@@ -553,6 +553,48 @@ async fn agents_requests_and_limits_are_set_in_the_form() {
     assert!(action.get("http").is_none() && action["agent"] == "sales" && action.get("limits").is_none(), "{kept}");
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn the_form_is_that_of_the_version_that_the_rule_names() {
+    let world = World::new().await;
+    let first = world.script(&LEAD_SCORING).await["script"]["hash"].as_str().unwrap().to_owned();
+    let admin = Browser::of(&world, ADMIN, &[Role::Administrator]).await;
+    let mut manifest: toml::Table = LEAD_SCORING.manifest.unwrap().parse().unwrap();
+    manifest["parameters"].as_array_mut().unwrap().retain(|one| one["name"].as_str() != Some("warm_tag"));
+    let other = embed_manifest(LEAD_SCORING.component, &toml::to_string(&manifest).unwrap()).unwrap();
+    assert_eq!(upload(&admin, "other", &other).await.status, 303);
+    let scripts = world.get("/api/v1/scripts/lead-scoring").await.good(200);
+    let second = scripts["versions"][0]["hash"].as_str().unwrap();
+    assert_ne!(second, first);
+    world.call("POST", "/api/v1/scripts/lead-scoring/activate", json!({ "hash": second })).await.good(200);
+
+    let pinned = format!("lead-scoring@{first}");
+    let rule = json!({
+        "name": "pinned", "model": "crm.lead", "trigger": { "on": "created" },
+        "actions": [{ "script": pinned, "parameters": { "warm_tag": "Lukewarm" } }],
+    });
+    world.call("PUT", "/api/v1/rules/pinned", rule).await.good(201);
+    let form = admin.page("/automations/pinned").await;
+    assert!(form.contains("name=\"p0.warm_tag\"") && form.contains("Lukewarm"), "{form}");
+    assert_eq!(form.matches("<option value=\"lead-scoring\">").count(), 1, "{form}");
+
+    // Of one that is switched off nobody can say what its parameters are: they are told as they are.
+    let latest = json!({
+        "name": "latest", "model": "crm.lead", "trigger": { "on": "created" },
+        "actions": [{ "script": "lead-scoring", "parameters": { "hot_tag": "Boiling" } }],
+    });
+    world.call("PUT", "/api/v1/rules/latest", latest).await.good(201);
+    world.call("POST", "/api/v1/scripts/lead-scoring/deactivate", json!(null)).await.good(204);
+    for (rule, name, value) in [("pinned", "warm_tag", "Lukewarm"), ("latest", "hot_tag", "Boiling")] {
+        let form = admin.page(&format!("/automations/{rule}")).await;
+        assert!(form.contains(&format!("name=\"p0.{name}\"")) && form.contains(value), "{form}");
+    }
+
+    // What was typed for one script is not said to another.
+    let typed = [("on", "created"), ("script", "notify"), ("for0", "lead-scoring"), ("p0.warm_tag", "Lukewarm")];
+    let form = admin.post("/automations/_new", &[&typed[..], &[("reload", "1")]].concat()).await.text();
+    assert!(form.contains("name=\"p0.text\"") && !form.contains("Lukewarm"), "{form}");
+}
+
 // Shows: F063, F065, F066
 #[tokio::test(flavor = "multi_thread")]
 async fn the_box_of_a_record_is_for_those_who_may_read_it() {
