@@ -171,11 +171,13 @@ impl Draft {
             rule.name = form.text("name").to_owned();
         }
         form.text("title").clone_into(&mut rule.title);
-        form.raw("notes").trim().replace("\r\n", "\n").clone_into(&mut rule.notes);
+        rule.notes = as_it_was(Some(&base.notes), form.text("notes").to_owned());
         rule.model = form.some("model");
         rule.active = form.is_on("active");
-        rule.before_domain = form.some("before-domain");
-        rule.domain = domain_rows::read(rule.model.as_ref().and_then(|model| schema.models.get(model)), form);
+        let before = form.some("before-domain");
+        rule.before_domain = before.map(|typed| as_it_was(base.before_domain.as_ref(), typed));
+        let domain = domain_rows::read(rule.model.as_ref().and_then(|model| schema.models.get(model)), form);
+        rule.domain = domain.map(|typed| as_it_was(base.domain.as_ref(), typed));
         rule.judge_again = form.is_on("judge-again");
         rule.run_as = form.some("run-as");
         rule.superuser = form.is_on("superuser");
@@ -255,6 +257,11 @@ fn meant<'s>(scripts: &'s [ScriptVersion], script: &ScriptRef) -> Option<&'s Scr
     })
 }
 
+/// What was typed; what there was, where that differs in nothing but the blanks around it.
+fn as_it_was(was: Option<&String>, typed: String) -> String {
+    was.filter(|was| was.trim() == typed).cloned().unwrap_or(typed)
+}
+
 /// The trigger that a form says, as in a rule's file. Settings that the form does not show are kept.
 fn trigger(form: &Form, known: &Map<String, Json>) -> Map<String, Json> {
     let on = form.text("on");
@@ -300,14 +307,20 @@ fn actions(form: &Form, known: &[Action], unread: &mut Vec<(String, String)>) ->
         // What was typed was typed for the script that was shown.
         let shown = form.text(&format!("for{at}"));
         let prefix = format!("p{at}.");
-        let set = form.under(&prefix).filter(|(_, value)| !value.trim().is_empty());
-        let set = set.filter(|_| shown.is_empty() || shown == script.name);
+        let set = form.under(&prefix).filter(|_| shown.is_empty() || shown == script.name);
+        let set = set.filter_map(|(name, value)| {
+            let was = same.and_then(|known| known.parameters.get(name));
+            let value = as_it_was(was, value.trim().to_owned());
+            // What is set to nothing stays so; else, where nothing is typed nothing is set.
+            let is_set = !value.is_empty() || was.is_some_and(String::is_empty);
+            is_set.then(|| (name.to_owned(), value))
+        });
         let granted = form.text(&format!("g{at}"));
         if granted == "all" {
             all.insert(actions.len());
         }
         let mut action = Action {
-            parameters: set.map(|(name, value)| (name.to_owned(), value.trim().to_owned())).collect(),
+            parameters: set.collect(),
             grants: same.and_then(|known| known.grants.clone()).filter(|_| granted != "asked"),
             http: same.map(|known| known.http.clone()).unwrap_or_default(),
             limits: same.map(|known| known.limits.clone()).unwrap_or_default(),
@@ -550,7 +563,7 @@ fn action_of(at: usize, action: &Action, all: bool, known: &Known<'_>, wrong: &m
                 None => "There is no such version of the script, or the script is switched off. Empty: it is taken out.",
             };
             let (id, wrong) = (format!("p{at}.{name}"), wrong.take(&format!("{place}.parameters.{name}")));
-            field(&id, name, help, &wrong, html! { input id=(id) type="text" name=(id) value=(value); })
+            field(&id, name, help, &wrong, html! { textarea id=(id) name=(id) rows=(rows(value, "")) { (value) } })
         })
         .collect();
     html! {
@@ -653,12 +666,18 @@ fn parameter_of(at: usize, parameter: &Parameter, set: Option<&String>, wrong: &
                 ParameterKind::Date => input id=(id) type="date" name=(id) value=(value);,
                 ParameterKind::Integer | ParameterKind::Float | ParameterKind::Many2one =>
                     input id=(id) type="text" inputmode="decimal" name=(id) value=(value) placeholder=(hint);,
-                ParameterKind::Text if hint.len() > 60 || value.len() > 60 || hint.contains('\n') =>
-                    textarea id=(id) name=(id) rows="4" placeholder=(hint) { (value) },
-                ParameterKind::Text | ParameterKind::Datetime => input id=(id) type="text" name=(id) value=(value) placeholder=(hint);,
+                // Any text may have lines, which an input would take out.
+                ParameterKind::Text => textarea id=(id) name=(id) rows=(rows(value, hint)) placeholder=(hint) { (value) },
+                ParameterKind::Datetime => input id=(id) type="text" name=(id) value=(value) placeholder=(hint);,
             }
         },
     )
+}
+
+/// Lines that a text has room for.
+fn rows(value: &str, hint: &str) -> usize {
+    let least = if value.len().max(hint.len()) > 60 { 4 } else { 1 };
+    value.lines().count().max(hint.lines().count()).clamp(least, 12)
 }
 
 /// What the script asks for, in words, and what of it needs a word of the rule.

@@ -595,6 +595,50 @@ async fn the_form_is_that_of_the_version_that_the_rule_names() {
     assert!(form.contains("name=\"p0.text\"") && !form.contains("Lukewarm"), "{form}");
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn texts_of_several_lines_come_back_from_the_form_as_they_were() {
+    let world = World::new().await;
+    let parameters = json!({ "values": "priority = 3\ncity = Ghent\n", "target": "" });
+    let rule = json!({
+        "name": "lines", "model": "crm.lead", "trigger": { "on": "created" }, "notes": "One.\nTwo.\n",
+        "domain": "[('name', '!=', 'x'),\n ('name', '!=', 'y')]\n",
+        "actions": [{ "script": "update-record", "parameters": parameters }],
+    });
+    world.call("PUT", "/api/v1/rules/lines", rule).await.good(201);
+    let admin = Browser::of(&world, ADMIN, &[Role::Administrator]).await;
+    let page = admin.page("/automations/lines").await;
+    let values = page.split("name=\"p0.values\"").nth(1).unwrap();
+    let (attributes, values) = values.split_once('>').unwrap();
+    assert!(
+        attributes.contains("rows=\"2\"") && values.starts_with("priority = 3\ncity = Ghent\n</textarea>"),
+        "{page}"
+    );
+
+    // As a browser sends it, which ends lines in its own way.
+    let domain = "[('name', '!=', 'x'),\r\n ('name', '!=', 'y')]\r\n";
+    let form = [
+        ("known", "lines"),
+        ("version", "1"),
+        ("model", "crm.lead"),
+        ("active", "1"),
+        ("notes", "One.\r\nTwo.\r\n"),
+        ("on", "created"),
+        ("d.was", domain),
+        ("domain", domain),
+        ("script", "update-record"),
+        ("for0", "update-record"),
+        ("p0.values", "priority = 3\r\ncity = Ghent\r\n"),
+        ("p0.target", ""),
+    ];
+    let to = admin.done("/automations/lines", &form).await;
+    assert!(admin.page(&to).await.contains("Nothing was to be changed."));
+    let values = ("p0.values", "priority = 3\r\ncity = Gent");
+    let other: Vec<_> = form.iter().map(|pair| if pair.0 == values.0 { values } else { *pair }).collect();
+    admin.done("/automations/lines", &other).await;
+    let kept = world.get("/api/v1/rules/lines").await.good(200);
+    assert_eq!(kept["rule"]["actions"][0]["parameters"]["values"], "priority = 3\ncity = Gent", "{kept}");
+}
+
 // Shows: F063, F065, F066
 #[tokio::test(flavor = "multi_thread")]
 async fn the_box_of_a_record_is_for_those_who_may_read_it() {
