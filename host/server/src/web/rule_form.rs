@@ -6,7 +6,7 @@ use maud::{Markup, html};
 use serde_json::{Map, Value as Json, json};
 use triggerbox_automation::{
     agents::SCRIPT,
-    rule::{Action, Dispatch, Environment, Mode, Rule, ScriptRef, Source, Trigger, Version},
+    rule::{Action, Dispatch, Environment, Mode, OnError, Rule, ScriptRef, Source, Trigger, Version},
     scripts::ScriptVersion,
 };
 use triggerbox_model::{
@@ -153,7 +153,7 @@ impl Draft {
             debounce: 0,
             concurrency: None,
             environment: Environment::Live,
-            on_error: triggerbox_automation::rule::OnError::Refuse,
+            on_error: OnError::Refuse,
             chain: false,
             caps: triggerbox_automation::rule::Caps::default(),
         };
@@ -182,6 +182,9 @@ impl Draft {
         rule.run_as = form.some("run-as");
         rule.superuser = form.is_on("superuser");
         rule.chain = form.is_on("chain");
+        // Only rules before a write have a say.
+        let passes = form.text("on") == "before" && form.is_on("pass");
+        rule.on_error = if passes { OnError::Pass } else { OnError::Refuse };
         rule.environment = if form.is_on("test") { Environment::Test } else { Environment::Live };
         rule.dispatch = if form.is_on("per-record") { Dispatch::PerRecord } else { Dispatch::Single };
         rule.mode = match form.text("mode") {
@@ -189,9 +192,12 @@ impl Draft {
             "recommend" => Mode::Recommend,
             _ => Mode::Auto,
         };
-        if !matches!(rule.source, Some(Source::Script(_))) {
-            rule.source = form.some("source").map(Source::Domain);
-        }
+        rule.source = match (form.some("source"), &base.source) {
+            // It is told beside the field, which is for a domain in its place.
+            (None, Some(Source::Script(script))) => Some(Source::Script(script.clone())),
+            (Some(typed), Some(Source::Domain(was))) => Some(Source::Domain(as_it_was(Some(was), typed))),
+            (typed, _) => typed.map(Source::Domain),
+        };
         let mut unread = Vec::new();
         let mut number = |place: &str, default: u32| -> u32 {
             let text = form.text(place);
@@ -466,6 +472,7 @@ fn when(draft: &Draft, known: &Known<'_>, wrong: &mut Wrong) -> Markup {
                     (field(&id, label, help, &wrong.take(&format!("trigger.{key}")), setting(&id, *kind, &draft.setting(key))))
                 }
             }
+            @if on == "before" { (tick("pass", "If it breaks, the write goes on without it", rule.on_error == OnError::Pass, "Else the write is refused.")) }
             @for one in wrong.take("trigger") { p.error { (one) } }
             div #fires data-told {
                 @if !known.next.is_empty() { p { "Due next: " @for (at, one) in known.next.iter().enumerate() { @if at > 0 { " · " } (one) } } }
@@ -730,6 +737,15 @@ pub(super) fn in_words(grants: &Grants, policy: &Policy) -> Markup {
 fn whose(draft: &Draft, wrong: &mut Wrong) -> Markup {
     let rule = &draft.rule;
     let number = |value: u32| value.to_string();
+    let (domain, source) = match &rule.source {
+        Some(Source::Domain(domain)) => (domain.as_str(), "A domain: for schedules.".to_owned()),
+        Some(Source::Script(script)) => ("", format!("The script {script} gives them. A domain takes its place.")),
+        None => ("", "A domain: for schedules.".to_owned()),
+    };
+    let rest = ["source", "max-records", "debounce", "concurrency"].map(|place| wrong.take(place));
+    // What is wrong is seen.
+    let is_open = rest.iter().any(|wrong| !wrong.is_empty());
+    let [no_source, no_most, no_wait, no_concurrency] = &rest;
     html! {
         fieldset {
             legend { "Rights and pace" }
@@ -742,17 +758,17 @@ fn whose(draft: &Draft, wrong: &mut Wrong) -> Markup {
                 p.help { "Not bound by anybody's rights, across all companies. Each run is marked with it. Grants, policy and limits still hold." }
                 @for one in wrong.take("superuser") { p.error { (one) } }
             }
-            details {
+            details open[is_open] {
                 summary { "More" }
-                (field("source", "Records when the event brings none", "A domain: for schedules.", &wrong.take("source"), html! {
-                    input #source type="text" name="source" value=(match &rule.source { Some(Source::Domain(domain)) => domain.as_str(), _ => "" });
+                (field("source", "Records when the event brings none", &source, no_source, html! {
+                    textarea #source name="source" rows="1" spellcheck="false" { (domain) }
                 }))
                 (tick("per-record", "One run for each record", rule.dispatch == Dispatch::PerRecord, ""))
                 (tick("chain", "Each run is told what the one before it on the same record said", rule.chain, ""))
                 div.two {
-                    (field("max-records", "Records of one fire at most", "0: all.", &wrong.take("max-records"), html! { input #max-records type="text" inputmode="numeric" name="max-records" value=(number(rule.max_records)); }))
-                    (field("debounce", "Wait, in seconds", "Further changes of the record meanwhile join.", &wrong.take("debounce"), html! { input #debounce type="text" inputmode="numeric" name="debounce" value=(number(rule.debounce)); }))
-                    (field("concurrency", "Runs at once", "Empty: as usual.", &wrong.take("concurrency"), html! { input #concurrency type="text" inputmode="numeric" name="concurrency" value=(rule.concurrency.map(number).unwrap_or_default()); }))
+                    (field("max-records", "Records of one fire at most", "0: all.", no_most, html! { input #max-records type="text" inputmode="numeric" name="max-records" value=(number(rule.max_records)); }))
+                    (field("debounce", "Wait, in seconds", "Further changes of the record meanwhile join.", no_wait, html! { input #debounce type="text" inputmode="numeric" name="debounce" value=(number(rule.debounce)); }))
+                    (field("concurrency", "Runs at once", "Empty: as usual.", no_concurrency, html! { input #concurrency type="text" inputmode="numeric" name="concurrency" value=(rule.concurrency.map(number).unwrap_or_default()); }))
                 }
             }
         }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use guest_artifacts::{LEAD_SCORING, LOUD};
+use guest_artifacts::{DUE_LEADS, LEAD_SCORING, LOUD};
 use serde_json::json;
 use triggerbox_automation::EngineError;
 use triggerbox_sandbox::inspect::embed_manifest;
@@ -637,6 +637,62 @@ async fn texts_of_several_lines_come_back_from_the_form_as_they_were() {
     admin.done("/automations/lines", &other).await;
     let kept = world.get("/api/v1/rules/lines").await.good(200);
     assert_eq!(kept["rule"]["actions"][0]["parameters"]["values"], "priority = 3\ncity = Gent", "{kept}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn where_records_come_from_and_what_a_broken_rule_does_is_told_in_the_form() {
+    let world = World::new().await;
+    world.script(&DUE_LEADS).await;
+    let nightly = json!({
+        "name": "nightly", "model": "crm.lead", "trigger": { "on": "schedule", "cron": "0 3 * * *" },
+        "source": { "script": "due-leads" }, "actions": [{ "script": "notify", "parameters": { "text": "Look" } }],
+    });
+    world.call("PUT", "/api/v1/rules/nightly", nightly).await.good(201);
+    let guard = json!({
+        "name": "guard", "model": "crm.lead", "trigger": { "on": "before", "writes": ["update"] }, "on-error": "pass",
+        "actions": [{ "script": "update-record", "parameters": { "values": "priority = 3" } }],
+    });
+    world.call("PUT", "/api/v1/rules/guard", guard).await.good(201);
+    let admin = Browser::of(&world, ADMIN, &[Role::Administrator]).await;
+    let page = admin.page("/automations/nightly").await;
+    assert!(page.contains("The script due-leads gives them."), "{page}");
+    let nightly = [
+        ("known", "nightly"),
+        ("version", "1"),
+        ("model", "crm.lead"),
+        ("active", "1"),
+        ("on", "schedule"),
+        ("t.cron", "0 3 * * *"),
+        ("script", "notify"),
+        ("p0.text", "Look"),
+    ];
+    let wrong = [&nightly[..], &[("source", ""), ("max-records", "many")]].concat();
+    let page = admin.post("/automations/nightly", &wrong).await.text();
+    let more = page.split("<details open").last().unwrap();
+    assert!(more.contains("<summary>More</summary>") && more.contains("`many` is not a whole number"), "{page}");
+    let source = async |typed: &'static str| {
+        admin.done("/automations/nightly", &[&nightly[..], &[("source", typed), ("title", typed)]].concat()).await;
+        world.get("/api/v1/rules/nightly").await.good(200)["rule"]["source"].clone()
+    };
+    assert_eq!(source("").await, json!({ "script": "due-leads" }));
+    assert_eq!(source("[('priority', '=', '3')]").await, json!({ "domain": "[('priority', '=', '3')]" }));
+
+    let page = admin.page("/automations/guard").await;
+    let pass = page.split("name=\"pass\"").nth(1).unwrap_or_else(|| panic!("{page}"));
+    assert!(pass.split('>').next().unwrap().contains("checked"), "{page}");
+    let guard = [
+        ("known", "guard"),
+        ("version", "1"),
+        ("model", "crm.lead"),
+        ("active", "1"),
+        ("on", "updated"),
+        ("pass", "1"),
+        ("script", "update-record"),
+        ("p0.values", "priority = 3"),
+    ];
+    admin.done("/automations/guard", &guard).await;
+    let kept = world.get("/api/v1/rules/guard").await.good(200);
+    assert!(kept["rule"].get("on-error").is_none(), "a rule after a write has none: {kept}");
 }
 
 // Shows: F063, F065, F066
