@@ -282,6 +282,8 @@ fn trigger(form: &Form, known: &Map<String, Json>) -> Map<String, Json> {
         let value = match kind {
             Kind::Fields => json!(form.list(&name)),
             Kind::Writes => json!(form.all(&name)),
+            // One is always chosen; it goes with a number.
+            Kind::Unit if on == "schedule" && form.text("t.every").is_empty() => continue,
             _ if text.is_empty() => continue,
             // What is no number is told by whoever reads the trigger.
             Kind::Number => text.parse::<i64>().map_or_else(|_| json!(text), |number| json!(number)),

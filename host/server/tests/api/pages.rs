@@ -663,6 +663,8 @@ async fn where_records_come_from_and_what_a_broken_rule_does_is_told_in_the_form
         ("active", "1"),
         ("on", "schedule"),
         ("t.cron", "0 3 * * *"),
+        // A browser sends what is chosen first.
+        ("t.unit", "minutes"),
         ("script", "notify"),
         ("p0.text", "Look"),
     ];
