@@ -6,6 +6,7 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use maud::{Markup, html};
+use serde::Deserialize;
 use triggerbox_automation::{
     EngineError,
     agents::{self, Agent},
@@ -14,7 +15,7 @@ use triggerbox_automation::{
         Dispatch, Ground, Rule, Trigger,
         check::check,
         diff, model_change,
-        stored::{self, Outcome, RuleVersion, Stored, VersionState},
+        stored::{self, Outcome, RuleError, RuleVersion, Stored, VersionState},
     },
     runs::{self, LogLine, RunFilter},
     schedule::Slots,
@@ -39,11 +40,11 @@ use super::{
 use crate::{
     api::{
         approvals::leave_out,
-        rules::{How, causes, edit},
+        rules::{self, How, causes, edit},
         runs::visible,
     },
     app::{App, failed},
-    extract::At,
+    extract::{Asked, At},
     people::audit,
     problem::{FoundWrong, Problem},
     tokens::Scope,
@@ -53,7 +54,7 @@ use crate::{
 /// Runs that are shown below the form.
 const RUNS: u32 = 10;
 
-/// Versions that are shown.
+/// Versions that are shown at once.
 const VERSIONS: usize = 30;
 
 /// Bytes of log lines, and of dry runs, that are shown.
@@ -132,6 +133,18 @@ async fn form_page(
     stored: Option<Stored>,
     findings: Vec<FoundWrong>,
 ) -> Answer {
+    whole_page(app, visitor, draft, stored, findings, 0).await
+}
+
+/// The form with what stands around it; `skip`: so many newer versions are left out of the history.
+async fn whole_page(
+    app: &App,
+    visitor: &Visitor,
+    draft: Draft,
+    stored: Option<Stored>,
+    findings: Vec<FoundWrong>,
+    skip: usize,
+) -> Answer {
     let (inner, looker) = (app.clone(), visitor.clone());
     let status = if findings.iter().any(|one| one.severity == "error") || !draft.unread.is_empty() {
         StatusCode::UNPROCESSABLE_ENTITY
@@ -163,7 +176,7 @@ async fn form_page(
     let to = if draft.known { address(&["automations", &draft.rule.name]) } else { "/automations/_new".to_owned() };
     let heading = if draft.known { title(&draft.rule).to_owned() } else { "New automation".to_owned() };
     let rest = match &stored {
-        Some(stored) => Some(around(app, visitor, stored).await?),
+        Some(stored) => Some(around(app, visitor, stored, skip).await?),
         None => None,
     };
     let body = html! {
@@ -189,7 +202,7 @@ async fn form_page(
 }
 
 /// What stands above and below the form of a rule that there is.
-async fn around(app: &App, visitor: &Visitor, stored: &Stored) -> Result<(Markup, Markup), Oops> {
+async fn around(app: &App, visitor: &Visitor, stored: &Stored, skip: usize) -> Result<(Markup, Markup), Oops> {
     let rule = &stored.rule;
     let name = rule.name.clone();
     let asked = rule.clone();
@@ -240,7 +253,10 @@ async fn around(app: &App, visitor: &Visitor, stored: &Stored) -> Result<(Markup
             }
         }
         section.card {
-            details { summary { b { "History: " (versions.len()) " versions" } } (history(visitor, rule, &versions, &person)) }
+            details open[skip > 0] {
+                summary { b { "History: " (versions.len()) " versions" } }
+                (history(visitor, &rule.name, &versions, (Some(stored.version), skip), &person))
+            }
         }
         @if visitor.may(Scope::Rules) {
             (confirmed(visitor, &to("delete"), "Delete", "Its history stays, and can be restored."))
@@ -249,54 +265,129 @@ async fn around(app: &App, visitor: &Visitor, stored: &Stored) -> Result<(Markup
     Ok((above, below))
 }
 
-fn history(visitor: &Visitor, rule: &Rule, versions: &[RuleVersion], person: &dyn Fn(Id) -> String) -> Markup {
-    let to = |what: &str| address(&["automations", &rule.name, what]);
+/// What counted when a version was made: not what was only proposed.
+fn counted_before(versions: &[RuleVersion], at: usize) -> Option<&Rule> {
+    let counts = |one: &&RuleVersion| matches!(one.state, VersionState::Accepted | VersionState::Deleted);
+    versions.iter().skip(at + 1).find(counts).and_then(|before| before.rule.as_ref())
+}
+
+/// The versions of a rule, the newest first: so many, without those that are left out. `now`: the one that counts.
+fn history(
+    visitor: &Visitor,
+    name: &str,
+    versions: &[RuleVersion],
+    (now, skip): (Option<u32>, usize),
+    person: &dyn Fn(Id) -> String,
+) -> Markup {
+    let cards = versions.iter().enumerate().skip(skip).take(VERSIONS);
+    let cards = cards.map(|(at, one)| {
+        let by = person(one.author);
+        version_card(visitor, name, one, counted_before(versions, at), now, &by)
+    });
+    let (cards, _) = fitting(cards, MOST_BYTES);
+    let shown = skip.saturating_add(cards.len());
+    let here = address(&["automations", name]);
     html! {
-        @for (at, one) in versions.iter().take(VERSIONS).enumerate() {
-            section.diff {
-                h3 {
-                    "Version " (one.version) " "
-                    @match one.state {
-                        VersionState::Accepted => {},
-                        VersionState::Proposed => { (badge("wait", "proposed")) },
-                        VersionState::Rejected => { (badge("bad", "rejected")) },
-                        VersionState::Deleted => { (badge("bad", "deleted")) },
-                    }
-                    " " span.faint { (person(one.author)) ", " (time(one.at, &visitor.zone)) }
+        @if skip > 0 { p { a.button href=(here) { "The newest versions" } } }
+        @for card in &cards { (card) }
+        @if shown < versions.len() {
+            p { a.button href=(format!("{here}?skip={shown}")) { "Older versions" } " " span.faint { (versions.len() - shown) " more" } }
+        }
+    }
+}
+
+/// One version, with what differs from the one before it.
+fn version_card(
+    visitor: &Visitor,
+    name: &str,
+    one: &RuleVersion,
+    before: Option<&Rule>,
+    now: Option<u32>,
+    by: &str,
+) -> Markup {
+    let to = |what: &str| address(&["automations", name, what]);
+    let is_proposed = one.state == VersionState::Proposed;
+    html! {
+        section.diff {
+            h3 {
+                "Version " (one.version) " "
+                @match one.state {
+                    VersionState::Accepted => {},
+                    VersionState::Proposed => { (badge("wait", "proposed")) },
+                    VersionState::Rejected => { (badge("bad", "rejected")) },
+                    VersionState::Deleted => { (badge("bad", "deleted")) },
                 }
-                @if !one.note.is_empty() { p { "“" (long(&one.note)) "”" } }
-                @if let (Some(new), Some(old)) = (&one.rule, versions.get(at + 1).and_then(|before| before.rule.as_ref())) {
-                    ul { @for change in diff::differences(old, new) {
-                        li {
-                            code { (change.place) } ": "
-                            @if let Some(old) = &change.old { del { (long(old)) } " " }
-                            @if let Some(new) = &change.new { ins { (long(new)) } }
-                        }
-                    } }
-                }
-                @if visitor.may(Scope::Rules) && at > 0 && one.rule.is_some() {
-                    form method="post" action=(to("restore")) {
-                        (hidden_token(&visitor.key))
-                        input type="hidden" name="version" value=(one.version);
-                        button.small type="submit" { "Restore this version" }
+                " " span.faint { (by) ", " (time(one.at, &visitor.zone)) }
+            }
+            @if !one.note.is_empty() { p { "“" (long(&one.note)) "”" } }
+            @if let (Some(new), Some(old)) = (&one.rule, before) {
+                ul { @for change in diff::differences(old, new) {
+                    li {
+                        code { (change.place) } ": "
+                        @if let Some(old) = &change.old { del { (long(old)) } " " }
+                        @if let Some(new) = &change.new { ins { (long(new)) } }
                     }
+                } }
+            }
+            @if visitor.may(Scope::Rules) && one.rule.is_some() && !is_proposed && now != Some(one.version) {
+                form method="post" action=(to("restore")) {
+                    (hidden_token(&visitor.key))
+                    input type="hidden" name="version" value=(one.version);
+                    button.small type="submit" { "Restore this version" }
                 }
-                @if visitor.may(Scope::Rules) && one.state == VersionState::Proposed {
-                    form method="post" action=(to("decide")) {
-                        (hidden_token(&visitor.key))
-                        input type="hidden" name="version" value=(one.version);
-                        button.small type="submit" name="accept" value="1" { "Accept" } " "
-                        button.small type="submit" { "Reject" }
-                    }
+            }
+            @if visitor.may(Scope::Rules) && is_proposed {
+                form method="post" action=(to("decide")) {
+                    (hidden_token(&visitor.key))
+                    input type="hidden" name="version" value=(one.version);
+                    button.small type="submit" name="accept" value="1" { "Accept" } " "
+                    button.small type="submit" { "Reject" }
                 }
             }
         }
     }
 }
 
-pub(super) async fn show(State(app): State<App>, visitor: Visitor, At(name): At<String>) -> Answer {
-    let stored = app.read(move |conn| stored::get(conn, &name)).await?;
-    form_page(&app, &visitor, Draft::of(stored.rule.clone()), Some(stored), Vec::new()).await
+/// Which part of the history.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub(super) struct Query {
+    /// How many newer versions are left out.
+    skip: usize,
+}
+
+pub(super) async fn show(
+    State(app): State<App>,
+    visitor: Visitor,
+    At(name): At<String>,
+    Asked(query): Asked<Query>,
+) -> Answer {
+    let asked = name.clone();
+    let found = app.read(move |conn| match stored::find(conn, &asked)? {
+        Some(stored) => Ok((Some(stored), Vec::new())),
+        None => Ok::<_, RuleError>((None, rules::history(conn, &asked)?)),
+    });
+    match found.await? {
+        (Some(stored), _) => {
+            whole_page(&app, &visitor, Draft::of(stored.rule.clone()), Some(stored), Vec::new(), query.skip).await
+        }
+        (None, versions) => deleted(&app, &visitor, &name, &versions, query.skip),
+    }
+}
+
+/// What there is of a rule that was deleted: its history, and the way back.
+fn deleted(app: &App, visitor: &Visitor, name: &str, versions: &[RuleVersion], skip: usize) -> Answer {
+    let people = names(app, versions.iter().map(|one| one.author))?;
+    let person = |id: Id| people.get(&id).cloned().unwrap_or_default();
+    let body = html! {
+        p.banner.wait { "It was deleted, and does not fire." @if visitor.may(Scope::Rules) { " It is there again once one of its versions is restored." } }
+        p { a.button href=(format!("/runs?rule={}", parts::encoded(name))) { "All its runs" } }
+        section.card {
+            h2 { "History: " (versions.len()) " versions" }
+            (history(visitor, name, versions, (None, skip), &person))
+        }
+    };
+    Ok(Page::new(Tab::Automations, name, body).under("Automations", "/automations"))
 }
 
 /// What the form says beside itself while it is typed: how many records match, and when it is due.

@@ -9,6 +9,7 @@ use triggerbox_sandbox::inspect::embed_manifest;
 use triggerbox_server::{
     Config,
     people::{Role, audit},
+    tokens::Scope,
 };
 
 use crate::{
@@ -695,6 +696,48 @@ async fn where_records_come_from_and_what_a_broken_rule_does_is_told_in_the_form
     admin.done("/automations/guard", &guard).await;
     let kept = world.get("/api/v1/rules/guard").await.good(200);
     assert!(kept["rule"].get("on-error").is_none(), "a rule after a write has none: {kept}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn each_version_is_told_by_what_counted_before_it_and_a_deleted_automation_comes_back() {
+    let world = World::new().await;
+    world.script(&LEAD_SCORING).await;
+    world.rule(SCORE).await.good(201);
+    let change = |more: &str| json!(toml::from_str::<toml::Value>(&format!("{SCORE}\n{more}")).unwrap());
+    // What the owner says no to is nothing that the next change takes back.
+    let manager = world.token(MANAGER, &[Scope::Rules]).await;
+    let path = "/api/v1/rules/score";
+    let asked = world.call_as(&manager, "PUT", &format!("{path}?ask_owner=true"), change("mode = \"approve\"")).await;
+    assert_eq!(asked.good(200)["outcome"], "proposed");
+    world.call("POST", &format!("{path}/decide"), json!({ "version": 2, "accept": false })).await.good(204);
+    world.call("PUT", path, change("title = \"Title 3\"")).await.good(200);
+    let admin = Browser::of(&world, ADMIN, &[Role::Administrator]).await;
+    let card = |page: &str, version: u32| {
+        let head = format!("<h3>Version {version} ");
+        let card = page.split("<section class=\"diff\">").find(|card| card.contains(&head));
+        card.unwrap_or_else(|| panic!("{version}: {page}")).to_owned()
+    };
+    let page = admin.page("/automations/score").await;
+    let third = card(&page, 3);
+    assert!(third.contains("<code>title</code>") && !third.contains("<code>mode</code>"), "{third}");
+    assert!(card(&page, 2).contains("<code>mode</code>") && !third.contains("Restore this version"), "{page}");
+
+    for version in 4..=35 {
+        world.call("PUT", path, change(&format!("title = \"Title {version}\""))).await.good(200);
+    }
+    let page = admin.page("/automations/score").await;
+    assert!(page.contains(">Older versions<") && !page.contains("<h3>Version 1 "), "{page}");
+    card(&admin.page("/automations/score?skip=30").await, 1);
+
+    admin.done("/automations/score/delete", &[]).await;
+    let reader = Browser::of(&world, READER, &[Role::Reader]).await;
+    let page = reader.page("/automations/score").await;
+    assert!(page.contains("It was deleted") && !page.contains("Restore this version"), "{page}");
+    let page = admin.page("/automations/score").await;
+    assert!(card(&page, 36).contains("deleted") && card(&page, 35).contains("Restore this version"), "{page}");
+    let to = admin.done("/automations/score/restore", &[("version", "35")]).await;
+    assert!(admin.page(&to).await.contains("Title 35"));
+    assert_eq!(admin.get("/automations/scoer").await.status, 404);
 }
 
 // Shows: F063, F065, F066
