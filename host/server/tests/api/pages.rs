@@ -740,6 +740,25 @@ async fn each_version_is_told_by_what_counted_before_it_and_a_deleted_automation
     assert_eq!(admin.get("/automations/scoer").await.status, 404);
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_filter_that_says_half_is_told_so_and_one_that_is_set_is_shown() {
+    let world = World::new().await;
+    let admin = Browser::of(&world, ADMIN, &[Role::Administrator]).await;
+    for (query, tells) in [
+        ("model=crm.lead&record=", "half-a-record"),
+        ("model=&record=7", "half-a-record"),
+        ("model=crm.lead&record=seven", "`seven` is no record"),
+    ] {
+        for list in ["/runs", "/threads"] {
+            let answer = admin.get(&format!("{list}?{query}")).await;
+            assert!(answer.status == 400 && answer.text().contains(tells), "{list} {query}: {}", answer.text());
+        }
+    }
+    let page = admin.page("/runs?rule=gone&code=trapped&model=&record=").await;
+    assert!(page.contains("name=\"code\" value=\"trapped\""), "{page}");
+    assert!(page.contains("<option value=\"gone\" selected>"), "{page}");
+}
+
 // Shows: F063, F065, F066
 #[tokio::test(flavor = "multi_thread")]
 async fn the_box_of_a_record_is_for_those_who_may_read_it() {
