@@ -1,6 +1,6 @@
 //! What people do to runs and rules: cancel, retry, pause, stop.
 
-use std::sync::Arc;
+use std::{collections::HashMap, sync::Arc};
 
 use jiff::Timestamp;
 use rusqlite::Connection;
@@ -50,6 +50,12 @@ impl Engine {
         let running = lock(&self.inner.running);
         let newest = running.iter().filter(|((id, _), _)| *id == run).max_by_key(|((_, fence), _)| *fence);
         newest.map(|(_, running)| running.log.newest(most)).unwrap_or_default()
+    }
+
+    /// Runs that are at work here, each with when its try began.
+    #[must_use]
+    pub fn at_work(&self) -> HashMap<RunId, Timestamp> {
+        lock(&self.inner.running).iter().map(|((run, _), running)| (*run, running.begun)).collect()
     }
 
     /// Tells of each line that some run here logs: for whoever shows what they log while they run.

@@ -342,10 +342,10 @@ async fn pace_failures_and_what_is_stuck_are_told_as_they_are() {
     let world = World::new().await;
     let admin = Browser::of(&world, ADMIN, &[Role::Administrator]).await;
     let now = world.clock.now().as_millisecond();
+    let run = "INSERT INTO engine_run (key, rule, rule_version, root, depth, request, class, actor, run_as, superuser, \
+               seed, at, state, due, blockers, attempt, fence, finished) \
+               VALUES (?1, ?2, 1, 0, 0, '{}', 'async', 2, 2, 0, 0, ?3, ?4, ?3, 0, 1, 1, ?5)";
     put(&world, move |conn| {
-        let run = "INSERT INTO engine_run (key, rule, rule_version, root, depth, request, class, actor, run_as, superuser, \
-                   seed, at, state, due, blockers, attempt, fence, finished) \
-                   VALUES (?1, ?2, 1, 0, 0, '{}', 'async', 2, 2, 0, 0, ?3, ?4, ?3, 0, 1, 1, ?5)";
         let attempt = "INSERT INTO engine_attempt (run, attempt, action, script, started, finished, code, report) \
                        VALUES (?1, 1, 0, x'00', ?2, ?3, 'ok', x'00')";
         // A hundred runs of 1 to 100 milliseconds; each fourth failed.
@@ -366,8 +366,21 @@ async fn pace_failures_and_what_is_stuck_are_told_as_they_are() {
     for part in [">100<", ">25<", " 25 %", ">50 ms<", ">95 ms<"] {
         assert!(row.contains(part), "{part}: {row}");
     }
+    assert!(row.contains("/runs?rule=pace&amp;state=failed"), "{row}");
     let stuck = page.split("Stuck runs").nth(1).unwrap_or_else(|| panic!("{page}"));
     assert!(stuck.contains("of late, since") && !stuck.contains("of early, since"), "{stuck}");
+    // Of those that failed one was given up: no one state has them all.
+    put(&world, |conn| conn.execute("UPDATE engine_run SET state = 'dead' WHERE key = 'pace4'", []).map(drop)).await;
+    assert!(admin.page("/usage").await.contains("href=\"/runs?rule=pace\""));
+
+    // Where nobody wants to be told of stuck runs, none is.
+    let mut config = Config::default();
+    config.alerts.stuck_minutes = 0;
+    let world = World::with(config).await;
+    let late = ("late", "late", now - 3_600_000, "running", None::<i64>);
+    put(&world, move |conn| conn.execute(run, late).map(drop)).await;
+    let admin = Browser::of(&world, ADMIN, &[Role::Administrator]).await;
+    assert!(!admin.page("/usage").await.contains("Stuck runs"));
 }
 
 // Shows: F129
@@ -581,6 +594,10 @@ async fn what_a_run_logs_is_shown_while_it_runs() {
     let page = shows("it began").await;
     assert!(page.contains("Log so far") && !page.contains("goes on"), "{page}");
     assert!(page.contains(&format!("data-live=\"{live}\"")), "{page}");
+    // It was due long ago, as one is that waited for the end of a stop; it has been at it for a moment.
+    let earlier = "UPDATE engine_run SET due = due - 7200000 WHERE id = ?1";
+    put(&world, move |conn| conn.execute(earlier, [run]).map(drop)).await;
+    assert!(!admin.page("/usage").await.contains("Stuck runs"));
     let mut told = admin.request("GET", &live).send().await.unwrap();
     go.send(()).unwrap();
     let mut heard = String::new();
