@@ -60,6 +60,9 @@ const VERSIONS: usize = 30;
 /// Bytes of log lines, and of dry runs, that are shown.
 const MOST_BYTES: usize = 60_000;
 
+/// Records that are named, of those that something is done to at once.
+const NAMED: usize = 20;
+
 /// Records that a dry run is tried on at most, of those that match.
 const TRIED: u32 = 10;
 
@@ -647,10 +650,11 @@ pub(super) async fn withhold(
 pub(super) fn would_do(shown: &DryRun, records: &[Id]) -> Markup {
     let line = |line: &LogLine| html! { li { (badge("calm", line.level.name())) " " (long(&line.message)) } };
     let (lines, left) = fitting(shown.log.iter().map(line), MOST_BYTES);
+    let named = records.get(..NAMED).unwrap_or(records);
     html! {
         section.card {
             h2 { @if shown.succeeds { (badge("good", "would succeed")) } @else { (badge("bad", "would fail")) } " " code.faint { (shown.code) }
-                @if !records.is_empty() { " " span.faint { (told::records(records)) } }
+                @if !records.is_empty() { " " span.faint { (told::records(named)) @if records.len() > NAMED { " and " (records.len() - NAMED) " more" } } }
             }
             @if let Some(message) = &shown.message { p.text { (long(&sentence(message))) } }
             h3 { "What would change" }

@@ -616,6 +616,46 @@ async fn what_a_run_logs_is_shown_while_it_runs() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_run_that_waits_says_what_for() {
+    let world = World::new().await;
+    world.script(&LEAD_SCORING).await;
+    world.rule(SCORE).await.good(201);
+    let admin = Browser::of(&world, ADMIN, &[Role::Administrator]).await;
+    world.call("POST", "/api/v1/stops", json!({ "reason": "so that it stays" })).await.good(204);
+    let run = world.lead("Chairs").await.1[0];
+    let first = async || {
+        let page = admin.page(&format!("/runs/{run}")).await;
+        let line = page.split("class=\"banner wait\" role=\"status\">").nth(1).unwrap_or_else(|| panic!("{page}"));
+        line.split("</p>").next().unwrap().to_owned()
+    };
+    assert_eq!(first().await, "It waits: runs are stopped: so that it stays");
+    admin.done("/automations/score/pause", &[]).await;
+    assert_eq!(first().await, "It waits: its automation is paused: paused by Mitchell Admin");
+    admin.done("/automations/score/resume", &[]).await;
+    world.rule(&format!("{SCORE}\nactive = false\n")).await.good(200);
+    assert_eq!(first().await, "It waits: its automation is switched off");
+    // One that is tried again, when it is time.
+    put(&world, move |conn| {
+        let failed = "UPDATE engine_run SET code = 'backend', message = 'the disk was full', due = due + 60000 \
+                      WHERE id = ?1";
+        conn.execute(failed, [run]).map(drop)
+    })
+    .await;
+    world.rule(SCORE).await.good(200);
+    world.call("DELETE", "/api/v1/stops", json!(null)).await.good(204);
+    let told = first().await;
+    assert!(told.starts_with("It is tried again, not before ") && told.ends_with("The disk was full."), "{told}");
+
+    // A dry run of it names all that it is about.
+    let other = u64::from(world.lead("Desks").await.0);
+    let both = world.call("POST", "/api/v1/rules/score/run", json!({ "records": [1, other] })).await.good(202);
+    let both = both["runs"][0].as_i64().unwrap();
+    world.ended(both).await;
+    let page = admin.post(&format!("/runs/{both}/dry-run"), &[]).await.text();
+    assert!(page.contains(&format!("on records 1, {other}")), "{page}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_page_stays_small_however_much_there_is() {
     let world = World::new().await;
     world.script(&LEAD_SCORING).await;
