@@ -230,6 +230,7 @@ async fn around(app: &App, visitor: &Visitor, stored: &Stored, skip: usize) -> R
     let above = html! {
         p { (standing(stored, broken)) " " (trigger(&rule.trigger)) @if let Some(model) = &rule.model { " · " (model) } " · owned by " (person(stored.owner)) }
         @if let Some(why) = &stored.paused { div.banner.wait role="status" { p { "It is paused and does not fire: " (long(why)) } } }
+        @if let Trigger::Webhook { secret, .. } = &rule.trigger { (hook(app, &rule.name, secret)) }
         @if operates {
             div.toolbar {
                 @if stored.paused.is_some() { (action(visitor, &to("resume"), "Resume", "primary")) }
@@ -266,6 +267,17 @@ async fn around(app: &App, visitor: &Visitor, stored: &Stored, skip: usize) -> R
         }
     };
     Ok((above, below))
+}
+
+/// Where a rule is told by other systems, and whether anybody can.
+fn hook(app: &App, name: &str, secret: &str) -> Markup {
+    let base = app.config().web.url.as_deref().unwrap_or_default().trim_end_matches('/');
+    html! {
+        p { "It is fired by POST to " code { (base) (address(&["hook", name])) } ", signed with the secret " code { (secret) } "." }
+        @if app.secret(secret).is_none() {
+            p.banner.bad { "There is no secret " code { (secret) } ": whatever is sent is refused until an administrator writes it, on the page Settings or in the configuration." }
+        }
+    }
 }
 
 /// What counted when a version was made: not what was only proposed.

@@ -759,6 +759,26 @@ async fn a_filter_that_says_half_is_told_so_and_one_that_is_set_is_shown() {
     assert!(page.contains("<option value=\"gone\" selected>"), "{page}");
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn the_page_of_a_webhook_says_where_it_is_sent_to_and_whether_it_is_taken() {
+    let folder = tempfile::tempdir().unwrap();
+    let key = folder.path().join("key");
+    std::fs::write(&key, [7; 32]).unwrap();
+    let mut config = Config::default();
+    config.web.key_file = Some(key);
+    let world = World::with(config).await;
+    let rule = "name = \"from-shop\"\nmodel = \"crm.lead\"\n\
+        trigger = { on = \"webhook\", secret = \"shop\", records = \"/lead\" }\n\
+        actions = [{ script = \"update-record\", parameters = { values = \"city = Ghent\" } }]";
+    world.rule(rule).await.good(201);
+    let admin = Browser::of(&world, ADMIN, &[Role::Administrator]).await;
+    let page = admin.page("/automations/from-shop").await;
+    assert!(page.contains("<code>/hook/from-shop</code>") && page.contains("There is no secret"), "{page}");
+    admin.done("/settings/secrets", &[("name", "shop"), ("secret", "a secret of the shop")]).await;
+    let page = admin.page("/automations/from-shop").await;
+    assert!(page.contains("<code>/hook/from-shop</code>") && !page.contains("There is no secret"), "{page}");
+}
+
 // Shows: F063, F065, F066
 #[tokio::test(flavor = "multi_thread")]
 async fn the_box_of_a_record_is_for_those_who_may_read_it() {
