@@ -21,7 +21,10 @@ impl Check<'_> {
             self.domain("before-domain", domain);
         }
         match &rule.domain {
-            Some(domain) => self.domain("domain", domain),
+            Some(domain) => {
+                self.domain("domain", domain);
+                self.unjudged(domain);
+            }
             None if rule.judge_again => self.error(
                 "nothing-to-judge",
                 "judge-again",
@@ -32,6 +35,23 @@ impl Check<'_> {
         match &rule.source {
             Some(Source::Domain(domain)) => self.domain("source.domain", domain),
             Some(Source::Script(_)) | None => {}
+        }
+    }
+
+    /// Where somebody else says which records it is about, a domain keeps none of them away by itself.
+    fn unjudged(&mut self, domain: &str) {
+        let message = match &self.rule.trigger {
+            Trigger::Manual {} | Trigger::Webhook { .. } if !self.rule.judge_again => {
+                "whoever fires the rule says on which records, and they are taken as they are; with `judge-again` \
+                 those that do not match are left out"
+            }
+            Trigger::Schedule(_) => "a schedule has the records of its `source`, whatever this says; put it there",
+            _ => return,
+        };
+        // What is wrong with it is told already.
+        let says_nothing = Domain::parse(domain).is_ok_and(|domain| domain == Domain::Always);
+        if !says_nothing && self.findings.iter().all(|finding| finding.place != "domain") {
+            self.warning("domain-unjudged", "domain", message);
         }
     }
 
