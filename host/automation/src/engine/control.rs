@@ -86,9 +86,16 @@ impl Engine {
             .committer()
             .commit(move |conn| {
                 shared.rules(conn)?.rule(&rule).map_err(EngineError::from)?;
-                let runs = ended_in(conn, &rule, state)?;
-                runs.iter().try_for_each(|run| queue::requeue(conn, *run, shared.now()))?;
-                Ok::<_, EngineError>(runs)
+                let mut queued = Vec::new();
+                for run in ended_in(conn, &rule, state)? {
+                    match queue::requeue(conn, run, shared.now()) {
+                        Ok(()) => queued.push(run),
+                        // It is over, and keeps the others from nothing.
+                        Err(EngineError::Refused(error)) if error.code == "damaged-run" => {}
+                        Err(error) => return Err(error),
+                    }
+                }
+                Ok::<_, EngineError>(queued)
             })
             .await?;
         self.inner.wake.notify_one();

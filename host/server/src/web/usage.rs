@@ -390,8 +390,14 @@ pub(super) async fn retry_dead(State(app): State<App>, visitor: Visitor) -> Answ
     let seen = seen_of(&app, &visitor.caller, dead.iter().map(|run| run.id).collect()).await?;
     let ids: Vec<_> = seen.into_iter().rev().collect();
     audit::say(told::runs(&ids));
+    let mut refused = 0;
     for run in &ids {
-        app.engine().retry(*run).await?;
+        match app.engine().retry(*run).await {
+            // Somebody else was faster, or it is damaged: that says nothing of the others.
+            Err(EngineError::Refused(_)) => refused += 1,
+            done => done?,
+        }
     }
-    Ok(Done::new("/usage", format!("{} run(s) are tried again.", ids.len())))
+    let left = if refused > 0 { format!(" {refused} cannot be: their pages say why.") } else { String::new() };
+    Ok(Done::new("/usage", format!("{} run(s) are tried again.{left}", ids.len() - refused)))
 }

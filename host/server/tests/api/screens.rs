@@ -383,6 +383,32 @@ async fn pace_failures_and_what_is_stuck_are_told_as_they_are() {
     assert!(!admin.page("/usage").await.contains("Stuck runs"));
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn one_run_that_cannot_be_tried_again_keeps_no_other_from_it() {
+    let world = World::new().await;
+    world.script(&LEAD_SCORING).await;
+    world.rule(SCORE).await.good(201);
+    let mut runs = Vec::new();
+    for name in ["One", "Two", "Three"] {
+        runs.push(world.lead(name).await.1[0]);
+        world.ended(runs[runs.len() - 1]).await;
+    }
+    // They are tried again from the newest on.
+    let damaged = runs[2];
+    put(&world, move |conn| {
+        conn.execute("UPDATE engine_run SET state = 'dead'", [])?;
+        let damage = "UPDATE engine_run SET request = json_remove(request, '$.trigger') WHERE id = ?1";
+        conn.execute(damage, [damaged]).map(drop)
+    })
+    .await;
+    let admin = Browser::of(&world, ADMIN, &[Role::Administrator]).await;
+    let page = admin.page(&admin.done("/usage/retry-dead", &[]).await).await;
+    assert!(page.contains("2 run(s) are tried again. 1 cannot be: their pages say why."), "{page}");
+    for run in &runs[..2] {
+        world.ended(*run).await;
+    }
+}
+
 // Shows: F129
 #[tokio::test(flavor = "multi_thread")]
 async fn the_settings_tell_what_the_files_say_and_where_it_is_changed() {
