@@ -335,6 +335,11 @@ fn actions(form: &Form, known: &[Action], unread: &mut Vec<(String, String)>) ->
             agent: same.and_then(|known| known.agent.clone()),
             script,
         };
+        if let Some(known) = same {
+            // In the order of the rule's file, in which a change of one thing is a change of one line.
+            let place = |name: &String| known.parameters.get_index_of(name).unwrap_or(usize::MAX);
+            action.parameters.sort_by(|one, _, other, _| place(one).cmp(&place(other)));
+        }
         if shown == action.script.name {
             typed(form, at, &mut action, unread);
         }

@@ -638,6 +638,8 @@ async fn texts_of_several_lines_come_back_from_the_form_as_they_were() {
     admin.done("/automations/lines", &other).await;
     let kept = world.get("/api/v1/rules/lines").await.good(200);
     assert_eq!(kept["rule"]["actions"][0]["parameters"]["values"], "priority = 3\ncity = Gent", "{kept}");
+    let file = world.get("/api/v1/rules/lines/file").await.text();
+    assert!(file.find("values = ") < file.find("target = "), "in the order in which they were: {file}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
