@@ -425,6 +425,8 @@ pub(super) fn inputs(draft: &Draft, known: &Known<'_>) -> Markup {
     let mut wrong = Wrong::of(draft, known.findings);
     let rule = &draft.rule;
     let text = |id: &str, value: &str| html! { input id=(id) type="text" name=(id) value=(value); };
+    // A browser takes the first line of a list for what it does not find.
+    let gone = rule.model.as_deref().filter(|model| !known.schema.models.contains_key(*model));
     let first = html! {
         fieldset {
             legend { "Automation" }
@@ -437,6 +439,7 @@ pub(super) fn inputs(draft: &Draft, known: &Known<'_>) -> Markup {
             (field("model", "Model", "", &wrong.take("model"), html! {
                 select #model name="model" data-reload[draft.known] {
                     (option("", "None (schedules and webhooks only)", rule.model.as_deref().unwrap_or_default()))
+                    @if let Some(model) = gone { (option(model, model, model)) }
                     @for (name, model) in &known.schema.models {
                         (option(name, &format!("{} ({name})", model.description), rule.model.as_deref().unwrap_or_default()))
                     }
@@ -675,6 +678,7 @@ fn parameter_of(at: usize, parameter: &Parameter, set: Option<&String>, wrong: &
                 },
                 ParameterKind::Selection => select id=(id) name=(id) {
                     (option("", &format!("As the script says ({})", if hint.is_empty() { "not set" } else { hint }), value))
+                    @if !value.is_empty() && !parameter.options.iter().any(|one| one == value) { (option(value, value, value)) }
                     @for one in &parameter.options { (option(one, one, value)) }
                 },
                 ParameterKind::Date => input id=(id) type="date" name=(id) value=(value);,
