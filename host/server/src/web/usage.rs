@@ -386,6 +386,7 @@ pub(super) async fn retry_dead(State(app): State<App>, visitor: Visitor) -> Answ
         triggerbox_automation::runs::RunFilter { state: Some(RunState::Dead), limit: 100, ..Default::default() };
     let inner = app.clone();
     let dead = app.blocking(move || Ok(inner.engine().runs(&filter)?)).await?;
+    let more = if dead.len() < 100 { "" } else { " That was the newest hundred; older ones may be left." };
     // As each by itself: by who may see all of it.
     let seen = seen_of(&app, &visitor.caller, dead.iter().map(|run| run.id).collect()).await?;
     let ids: Vec<_> = seen.into_iter().rev().collect();
@@ -399,5 +400,5 @@ pub(super) async fn retry_dead(State(app): State<App>, visitor: Visitor) -> Answ
         }
     }
     let left = if refused > 0 { format!(" {refused} cannot be: their pages say why.") } else { String::new() };
-    Ok(Done::new("/usage", format!("{} run(s) are tried again.{left}", ids.len() - refused)))
+    Ok(Done::new("/usage", format!("{} run(s) are tried again.{left}{more}", ids.len() - refused)))
 }

@@ -404,9 +404,22 @@ async fn one_run_that_cannot_be_tried_again_keeps_no_other_from_it() {
     let admin = Browser::of(&world, ADMIN, &[Role::Administrator]).await;
     let page = admin.page(&admin.done("/usage/retry-dead", &[]).await).await;
     assert!(page.contains("2 run(s) are tried again. 1 cannot be: their pages say why."), "{page}");
+    assert!(!page.contains("older ones"), "{page}");
     for run in &runs[..2] {
         world.ended(*run).await;
     }
+
+    // No more than a hundred are taken at once, which is told.
+    let now = world.clock.now().as_millisecond();
+    put(&world, move |conn| {
+        let run = "INSERT INTO engine_run (key, rule, rule_version, root, depth, request, class, actor, run_as, \
+                   superuser, seed, at, state, due, blockers, attempt, fence, finished) \
+                   VALUES (?1, 'score', 1, 0, 0, '{}', 'async', 2, 2, 0, 0, ?2, 'dead', ?2, 0, 1, 1, ?2)";
+        (0..100).try_for_each(|number| conn.execute(run, (format!("dead{number}"), now)).map(drop))
+    })
+    .await;
+    let page = admin.page(&admin.done("/usage/retry-dead", &[]).await).await;
+    assert!(page.contains("100 cannot be: their pages say why. That was the newest hundred;"), "{page}");
 }
 
 // Shows: F129
