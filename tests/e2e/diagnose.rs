@@ -180,6 +180,7 @@ fn stopped_with_all_rules_or_with_its_model() {
     world.runtime.block_on(world.engine.stop(Some("crm.lead"), ADMIN, "leads are being merged")).unwrap();
     world.runtime.block_on(world.engine.stop(Some("sale.order"), ADMIN, "no matter here")).unwrap();
     assert_eq!(world.codes(None), ["all-stopped", "model-stopped"]);
+    assert!(world.causes(None).iter().all(|cause| cause.remedy.contains("an operator ends the stop")));
 }
 
 // Shows: F022, F083

@@ -31,6 +31,7 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError},
 };
 
+use jiff::Timestamp;
 use rusqlite::Connection;
 use tokio::sync::{Notify, oneshot, watch};
 use triggerbox_llm::Services;
@@ -111,6 +112,8 @@ struct Running {
     cancel: oneshot::Sender<()>,
     /// What it logged so far.
     log: Lines,
+    /// When it began.
+    begun: Timestamp,
 }
 
 /// What jobs of the committer need of an engine.

@@ -51,34 +51,54 @@ pub fn environment_in(snapshot: &Snapshot, user: Id, superuser: bool, now: Times
     Ok(if superuser { env.sudo() } else { env })
 }
 
-/// Finds an active user by sign-in name or id.
+/// Finds an active user by sign-in name or id; by id, where a number is both.
 ///
 /// # Errors
 /// `unknown-user`, or what the backend says.
 pub fn find(database: &Database, login_or_id: &str, now: Timestamp) -> Result<Person, RunError> {
-    let mut session = Session::new(database, environment(database, SYSTEM, true, now)?)?;
-    let by = |field: &str, value| Domain::condition(field, Operator::Equal, value);
-    let login = by("login", Literal::text(login_or_id));
-    let domain = match login_or_id.parse::<u32>() {
-        Ok(id) => Domain::or([by("id", Literal::Integer(i64::from(id))), login]),
-        Err(_) => login,
+    let login = Domain::condition("login", Operator::Equal, Literal::text(login_or_id));
+    let id = login_or_id.parse::<Id>().ok();
+    let rows = match id {
+        Some(id) => active_users(database, &Domain::or([numbered(id), login]), now)?,
+        None => active_users(database, &login, now)?,
     };
+    let found = rows.iter().find(|row| id == Some(row.id)).or_else(|| rows.first());
+    found.and_then(person).ok_or_else(|| nobody(login_or_id))
+}
+
+/// Finds an active user by id alone: whoever is kept by number is nobody who signs in with these digits.
+///
+/// # Errors
+/// As [`find`].
+pub fn active(database: &Database, user: Id, now: Timestamp) -> Result<Person, RunError> {
+    let rows = active_users(database, &numbered(user), now)?;
+    rows.first().and_then(person).ok_or_else(|| nobody(&user.to_string()))
+}
+
+fn numbered(user: Id) -> Domain {
+    Domain::condition("id", Operator::Equal, Literal::Integer(i64::from(user)))
+}
+
+fn active_users(database: &Database, domain: &Domain, now: Timestamp) -> Result<Vec<Row>, RunError> {
+    let mut session = Session::new(database, environment(database, SYSTEM, true, now)?)?;
     let call = Call::SearchRead {
         model: "res.users".to_owned(),
         domain: DomainSource::Literal(domain.to_string()),
         fields: ["name", "login", "lang", "tz", "company_id"].map(str::to_owned).to_vec(),
-        page: Page { limit: Some(1), ..Page::default() },
+        page: Page { limit: Some(2), ..Page::default() },
     };
     match session.call(call)? {
-        Ok(Answer::Rows(rows)) => rows.first().and_then(person).ok_or_else(|| {
-            RunError::Invalid(Error::not_found(
-                "unknown-user",
-                format!("there is no active user `{login_or_id}`; `triggerbox db search res.users --fields login` lists them"),
-            ))
-        }),
+        Ok(Answer::Rows(rows)) => Ok(rows),
         Ok(_) => Err(RunError::Backend("the backend answered a search with something else".to_owned())),
         Err(error) => Err(RunError::Invalid(error)),
     }
+}
+
+fn nobody(login_or_id: &str) -> RunError {
+    RunError::Invalid(Error::not_found(
+        "unknown-user",
+        format!("there is no active user `{login_or_id}`; `triggerbox db search res.users --fields login` lists them"),
+    ))
 }
 
 /// A user by id, active or not: who did something stays who it was.

@@ -340,13 +340,13 @@ pub(crate) fn requeue(conn: &Connection, run: RunId, now: i64) -> Result<(), Eng
     let (rule, request, key): (String, String, String) = conn
         .prepare_cached("SELECT rule, request, key FROM engine_run WHERE id = ?1")?
         .query_row([run], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?;
-    if state == RunState::OutcomeUnknown {
-        ledger::make_again(conn, &key)?;
-    }
     let firing: Firing = serde_json::from_str(&request).map_err(|error| {
         let (code, message) = damaged(&error);
         Error::rejected(code, format!("run {run}: {message}"))
     })?;
+    if state == RunState::OutcomeUnknown {
+        ledger::make_again(conn, &key)?;
+    }
     let blockers = lanes::enter(conn, &rule, run, &firing.lanes())?;
     let sql = "UPDATE engine_run SET state = 'queued', due = ?2, retries = 0, crashes = 0, blockers = ?3, finished = NULL, \
                code = NULL, message = NULL, outcome = NULL WHERE id = ?1";

@@ -188,8 +188,7 @@ impl App {
     pub async fn first_link(&self) -> Result<Option<String>, Problem> {
         let (inner, now) = (self.clone(), self.engine().clock().now());
         let administrator = self.config().runs.administrator;
-        let person =
-            self.blocking(move || Ok(people::find(inner.engine().database(), &administrator.to_string(), now)?));
+        let person = self.blocking(move || Ok(people::active(inner.engine().database(), administrator, now)?));
         let person = person.await?;
         self.write(move |conn| {
             let known = accounts::accounts::list(conn)?;

@@ -126,7 +126,7 @@ pub async fn authenticate(app: &App, headers: &HeaderMap) -> Result<Caller, Prob
                 }
                 token
             };
-            people::find(app.engine().database(), &token.user.to_string(), now).map_err(|_| bad())?;
+            people::active(app.engine().database(), token.user, now).map_err(|_| bad())?;
             let administrator = is_administrator(&app, token.user)?;
             Ok(Caller { user: token.user, administrator, token })
         })

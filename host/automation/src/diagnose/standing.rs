@@ -57,12 +57,12 @@ impl Case<'_> {
                 true => self.found(
                     "all-stopped",
                     format!("all rules are stopped since {when} by user {by}: {reason}"),
-                    "its runs wait; an administrator ends the stop",
+                    "its runs wait until an operator ends the stop",
                 ),
                 false => self.found(
                     "model-stopped",
                     format!("the rules on `{stopped}` are stopped since {when} by user {by}: {reason}"),
-                    "its runs wait; an administrator ends the stop",
+                    "its runs wait until an operator ends the stop",
                 ),
             }
         }

@@ -119,7 +119,7 @@ impl Engine {
         let shared = Arc::clone(&self.inner.shared);
         let now = self.clock().now();
         // Who left the house decides nothing more in it.
-        let name = people::find(self.database(), &by.to_string(), now)?.user.name;
+        let name = people::active(self.database(), by, now)?.user.name;
         let approver = people::environment(self.database(), by, false, now)?;
         let run = self.run(run)?;
         if let Some(backend) = self.odoo() {
@@ -150,7 +150,7 @@ impl Engine {
     /// yet.
     pub async fn reject(&self, run: RunId, by: Id, note: &str) -> Result<(), EngineError> {
         let (now, note) = (self.inner.shared.now(), note.to_owned());
-        let found = people::find(self.database(), &by.to_string(), self.clock().now());
+        let found = people::active(self.database(), by, self.clock().now());
         let name = found.map_or_else(|_| format!("user {by}"), |person| person.user.name);
         if self.settle_applied(&[run]).await?.contains(&run) {
             return Err(already_applied(run));

@@ -1,6 +1,6 @@
 //! What people do to runs and rules: cancel, retry, pause, stop.
 
-use std::sync::Arc;
+use std::{collections::HashMap, sync::Arc};
 
 use jiff::Timestamp;
 use rusqlite::Connection;
@@ -52,6 +52,12 @@ impl Engine {
         newest.map(|(_, running)| running.log.newest(most)).unwrap_or_default()
     }
 
+    /// Runs that are at work here, each with when its try began.
+    #[must_use]
+    pub fn at_work(&self) -> HashMap<RunId, Timestamp> {
+        lock(&self.inner.running).iter().map(|((run, _), running)| (*run, running.begun)).collect()
+    }
+
     /// Tells of each line that some run here logs: for whoever shows what they log while they run.
     #[must_use]
     pub fn lines(&self) -> watch::Receiver<()> {
@@ -80,9 +86,16 @@ impl Engine {
             .committer()
             .commit(move |conn| {
                 shared.rules(conn)?.rule(&rule).map_err(EngineError::from)?;
-                let runs = ended_in(conn, &rule, state)?;
-                runs.iter().try_for_each(|run| queue::requeue(conn, *run, shared.now()))?;
-                Ok::<_, EngineError>(runs)
+                let mut queued = Vec::new();
+                for run in ended_in(conn, &rule, state)? {
+                    match queue::requeue(conn, run, shared.now()) {
+                        Ok(()) => queued.push(run),
+                        // It is over, and keeps the others from nothing.
+                        Err(EngineError::Refused(error)) if error.code == "damaged-run" => {}
+                        Err(error) => return Err(error),
+                    }
+                }
+                Ok::<_, EngineError>(queued)
             })
             .await?;
         self.inner.wake.notify_one();

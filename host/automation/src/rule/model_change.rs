@@ -2,12 +2,12 @@
 
 use rusqlite::Connection;
 use serde::Serialize;
-use triggerbox_model::{domain::Domain, schema::Schema};
-use triggerbox_store::{env::Env, query};
+use triggerbox_model::schema::Schema;
+use triggerbox_store::env::Env;
 
 use super::{
     Rule, Source, Trigger,
-    check::{Finding, Ground, Severity},
+    check::{Finding, Ground, Severity, domains},
     stored::{self, Edit, RuleError, Saved},
 };
 use crate::scripts::{RegistryError, asks, registry};
@@ -116,7 +116,7 @@ pub fn moved(
             None => changed.actions.push(action),
         }
     }
-    let judge = |domain: &str| Domain::parse(domain).and_then(|domain| query::condition(conn, env, model, &domain));
+    let judge = |domain: &str| env.schema.model(model).and_then(|model| domains::judge(conn, env, model, domain));
     let mut keep = |place: &str, domain: Option<String>, old: Option<&String>| {
         let text = domain?;
         match judge(&text) {

@@ -203,6 +203,10 @@ fn a_run_whose_request_cannot_be_read_is_over_and_keeps_nobody_from_its_turn() {
     assert_eq!((summary.state, summary.code.as_deref()), (RunState::Failed, Some("damaged-run")));
     assert_eq!(block_on(world.engine.retry(damaged)).unwrap_err().code(), "damaged-run");
     assert_eq!(world.count("SELECT count(*) FROM engine_lane"), 0);
+    // Nor from another try.
+    world.commit(move |conn| conn.execute("UPDATE engine_run SET state = 'failed'", []).map_err(DbError::from));
+    let queued = block_on(world.engine.requeue("button", RunState::Failed)).unwrap();
+    assert_eq!(queued, [other, behind]);
 }
 
 #[test]

@@ -25,6 +25,45 @@ fn fired(world: &World) -> RunDetail {
     world.run(run)
 }
 
+#[test]
+fn a_domain_that_keeps_no_record_away_is_told_of() {
+    let world = World::new();
+    let check = |trigger: &str, more: &str| {
+        world.check(&format!(
+            "name = \"sweep\"\nmodel = \"crm.lead\"\ntrigger = {{ on = \"{trigger} }}\n{more}\n\
+             source = {{ domain = \"[]\" }}\nactions = [{{ script = \"notify\", parameters = {{ text = \"Look\" }} }}]"
+        ))
+    };
+    let some = "domain = \"[('priority', '=', '3')]\"";
+    let unjudged = ["domain-unjudged"];
+    assert_eq!(check("manual\"", some), unjudged);
+    assert_eq!(check("webhook\", secret = \"shop\"", some), unjudged);
+    assert_eq!(check("schedule\", cron = \"0 3 * * *\"", some), unjudged);
+    assert_eq!(check("manual\"", &format!("{some}\njudge-again = true")), [""; 0]);
+    assert_eq!(check("manual\"", "domain = \"[]\""), [""; 0]);
+    assert_eq!(check("manual\"", "domain = \"[('nme', '=', 'x')]\""), ["bad-domain"]);
+}
+
+#[test]
+fn what_works_on_records_is_told_of_in_a_rule_that_never_has_any() {
+    let world = World::new();
+    let check = |trigger: &str, script: &str| {
+        let parameters = match script {
+            "notify" => "text = \"Look\"",
+            _ => "model = \"crm.tag\", values = \"name = Daily\"",
+        };
+        world.check(&format!(
+            "name = \"daily\"\ntrigger = {{ {trigger} }}\n\
+             actions = [{{ script = \"{script}\", parameters = {{ {parameters} }} }}]"
+        ))
+    };
+    for script in ["notify", "create-record"] {
+        assert_eq!(check("on = \"schedule\", cron = \"0 3 * * *\"", script), ["no-records"]);
+        assert_eq!(check("on = \"webhook\", secret = \"shop\"", script), ["no-records"]);
+        assert_eq!(check("on = \"created\"", script), ["no-model"], "it is said once");
+    }
+}
+
 // Shows: F042, F043, F045
 #[test]
 fn a_script_selects_the_records_by_the_day_of_the_event() {

@@ -51,7 +51,7 @@ struct Me {
 #[utoipa::path(get, path = "/api/v1/me", tag = "access", responses((status = 200, body = Me), Problem))]
 async fn whoami(State(app): State<App>, caller: Caller) -> Result<Json<Me>, Problem> {
     let now = app.engine().clock().now();
-    let user = people::find(app.engine().database(), &caller.user.to_string(), now)?.user;
+    let user = people::active(app.engine().database(), caller.user, now)?.user;
     let (administrator, token) = (caller.administrator, caller.token);
     Ok(Json(Me { user: user.id, login: user.login, name: user.name, administrator, token }))
 }

@@ -173,11 +173,7 @@ struct RunList {
 /// List runs.
 #[utoipa::path(get, path = "/api/v1/runs", tag = "runs", params(Query), responses((status = 200, body = RunList), Problem))]
 async fn list(State(app): State<App>, caller: Caller, Asked(query): Asked<Query>) -> Result<Json<RunList>, Problem> {
-    let record = match (query.model, query.record) {
-        (Some(model), Some(id)) => Some(RecordRef { model, id }),
-        (None, None) => None,
-        _ => return Err(Problem::invalid("half-a-record", "a record is a `model` and a `record`: name both or none")),
-    };
+    let record = named(query.model, query.record)?;
     let limit = query.limit.clamp(1, MOST);
     let filter = RunFilter {
         rule: query.rule,
@@ -198,6 +194,18 @@ async fn list(State(app): State<App>, caller: Caller, Asked(query): Asked<Query>
     let next = cut(&mut runs, limit, |run| run.id);
     let runs = visible(&app, &caller, runs).await?;
     Ok(Json(RunList { runs: runs.into_iter().map(RunView::from).collect(), next }))
+}
+
+/// The record that a model and a number name; none, where neither is said.
+///
+/// # Errors
+/// `half-a-record`
+pub(crate) fn named(model: Option<String>, record: Option<Id>) -> Result<Option<RecordRef>, Problem> {
+    match (model, record) {
+        (Some(model), Some(id)) => Ok(Some(RecordRef { model, id })),
+        (None, None) => Ok(None),
+        _ => Err(Problem::invalid("half-a-record", "a record is a `model` and a `record`: name both or none")),
+    }
 }
 
 /// Whether the caller may ask for the runs on a record: who may read it. A run that is shown may be about others, too.

@@ -13,13 +13,13 @@ use triggerbox_automation::{
     runs::{RunId, RunState},
     threads::{self, Thread, ThreadFilter, ThreadSummary},
 };
-use triggerbox_model::value::{Id, RecordRef};
+use triggerbox_model::value::Id;
 use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 use super::{
     cut,
-    runs::{MOST, hundred, may_ask},
+    runs::{MOST, hundred, may_ask, named},
 };
 use crate::{
     app::App,
@@ -138,11 +138,7 @@ struct ThreadList {
 #[utoipa::path(get, path = "/api/v1/threads", tag = "threads", params(Query),
     responses((status = 200, body = ThreadList), Problem))]
 async fn list(State(app): State<App>, caller: Caller, Asked(query): Asked<Query>) -> Result<Json<ThreadList>, Problem> {
-    let record = match (query.model, query.record) {
-        (Some(model), Some(id)) => Some(RecordRef { model, id }),
-        (None, None) => None,
-        _ => return Err(Problem::invalid("half-a-record", "a record is a `model` and a `record`: name both or none")),
-    };
+    let record = named(query.model, query.record)?;
     let limit = query.limit.clamp(1, MOST);
     let filter = ThreadFilter {
         rule: query.rule,

@@ -6,6 +6,7 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use maud::{Markup, html};
+use serde::Deserialize;
 use triggerbox_automation::{
     EngineError,
     agents::{self, Agent},
@@ -14,7 +15,7 @@ use triggerbox_automation::{
         Dispatch, Ground, Rule, Trigger,
         check::check,
         diff, model_change,
-        stored::{self, Outcome, RuleVersion, Stored, VersionState},
+        stored::{self, Outcome, RuleError, RuleVersion, Stored, VersionState},
     },
     runs::{self, LogLine, RunFilter},
     schedule::Slots,
@@ -39,11 +40,11 @@ use super::{
 use crate::{
     api::{
         approvals::leave_out,
-        rules::{How, causes, edit},
+        rules::{self, How, causes, edit},
         runs::visible,
     },
     app::{App, failed},
-    extract::At,
+    extract::{Asked, At},
     people::audit,
     problem::{FoundWrong, Problem},
     tokens::Scope,
@@ -53,11 +54,14 @@ use crate::{
 /// Runs that are shown below the form.
 const RUNS: u32 = 10;
 
-/// Versions that are shown.
+/// Versions that are shown at once.
 const VERSIONS: usize = 30;
 
 /// Bytes of log lines, and of dry runs, that are shown.
 const MOST_BYTES: usize = 60_000;
+
+/// Records that are named, of those that something is done to at once.
+const NAMED: usize = 20;
 
 /// Records that a dry run is tried on at most, of those that match.
 const TRIED: u32 = 10;
@@ -66,9 +70,20 @@ pub(super) async fn fresh(State(app): State<App>, visitor: Visitor) -> Answer {
     form_page(&app, &visitor, Draft::new(), None, Vec::new()).await
 }
 
-/// The active version of each script.
-fn scripts(conn: &rusqlite::Connection) -> Result<Vec<ScriptVersion>, EngineError> {
-    Ok(registry::all(conn)?.into_iter().filter(|one| one.active).collect())
+/// The active version of each script, and others that a rule names.
+fn scripts(conn: &rusqlite::Connection, rule: &Rule) -> Result<Vec<ScriptVersion>, EngineError> {
+    let mut known: Vec<_> = registry::all(conn)?.into_iter().filter(|one| one.active).collect();
+    // One that is not there is told of by whoever checks the rule.
+    let named = rule.actions.iter().filter_map(|action| registry::resolve(conn, &action.script).ok());
+    known.extend(named.filter(|one| !one.active));
+    Ok(known)
+}
+
+/// The rule that a form says, with what it grants.
+async fn granted(app: &App, draft: &Draft) -> Result<Rule, Problem> {
+    let rule = draft.rule.clone();
+    let scripts = app.read(move |conn| scripts(conn, &rule)).await?;
+    Ok(draft.granted(&scripts))
 }
 
 /// Name and title of each agent.
@@ -121,6 +136,18 @@ async fn form_page(
     stored: Option<Stored>,
     findings: Vec<FoundWrong>,
 ) -> Answer {
+    whole_page(app, visitor, draft, stored, findings, 0).await
+}
+
+/// The form with what stands around it; `skip`: so many newer versions are left out of the history.
+async fn whole_page(
+    app: &App,
+    visitor: &Visitor,
+    draft: Draft,
+    stored: Option<Stored>,
+    findings: Vec<FoundWrong>,
+    skip: usize,
+) -> Answer {
     let (inner, looker) = (app.clone(), visitor.clone());
     let status = if findings.iter().any(|one| one.severity == "error") || !draft.unread.is_empty() {
         StatusCode::UNPROCESSABLE_ENTITY
@@ -132,7 +159,7 @@ async fn form_page(
         .blocking(move || {
             let (scripts, agents) = {
                 let conn = inner.engine().database().snapshot()?;
-                (scripts(&conn)?, agents(&conn)?)
+                (scripts(&conn, &draft.rule)?, agents(&conn)?)
             };
             let policy = inner.engine().policy()?;
             let known = Known {
@@ -152,7 +179,7 @@ async fn form_page(
     let to = if draft.known { address(&["automations", &draft.rule.name]) } else { "/automations/_new".to_owned() };
     let heading = if draft.known { title(&draft.rule).to_owned() } else { "New automation".to_owned() };
     let rest = match &stored {
-        Some(stored) => Some(around(app, visitor, stored).await?),
+        Some(stored) => Some(around(app, visitor, stored, skip).await?),
         None => None,
     };
     let body = html! {
@@ -178,7 +205,7 @@ async fn form_page(
 }
 
 /// What stands above and below the form of a rule that there is.
-async fn around(app: &App, visitor: &Visitor, stored: &Stored) -> Result<(Markup, Markup), Oops> {
+async fn around(app: &App, visitor: &Visitor, stored: &Stored, skip: usize) -> Result<(Markup, Markup), Oops> {
     let rule = &stored.rule;
     let name = rule.name.clone();
     let asked = rule.clone();
@@ -203,6 +230,7 @@ async fn around(app: &App, visitor: &Visitor, stored: &Stored) -> Result<(Markup
     let above = html! {
         p { (standing(stored, broken)) " " (trigger(&rule.trigger)) @if let Some(model) = &rule.model { " · " (model) } " · owned by " (person(stored.owner)) }
         @if let Some(why) = &stored.paused { div.banner.wait role="status" { p { "It is paused and does not fire: " (long(why)) } } }
+        @if let Trigger::Webhook { secret, .. } = &rule.trigger { (hook(app, &rule.name, secret)) }
         @if operates {
             div.toolbar {
                 @if stored.paused.is_some() { (action(visitor, &to("resume"), "Resume", "primary")) }
@@ -229,7 +257,10 @@ async fn around(app: &App, visitor: &Visitor, stored: &Stored) -> Result<(Markup
             }
         }
         section.card {
-            details { summary { b { "History: " (versions.len()) " versions" } } (history(visitor, rule, &versions, &person)) }
+            details open[skip > 0] {
+                summary { b { "History: " (versions.len()) " versions" } }
+                (history(visitor, &rule.name, &versions, (Some(stored.version), skip), &person))
+            }
         }
         @if visitor.may(Scope::Rules) {
             (confirmed(visitor, &to("delete"), "Delete", "Its history stays, and can be restored."))
@@ -238,54 +269,140 @@ async fn around(app: &App, visitor: &Visitor, stored: &Stored) -> Result<(Markup
     Ok((above, below))
 }
 
-fn history(visitor: &Visitor, rule: &Rule, versions: &[RuleVersion], person: &dyn Fn(Id) -> String) -> Markup {
-    let to = |what: &str| address(&["automations", &rule.name, what]);
+/// Where a rule is told by other systems, and whether anybody can.
+fn hook(app: &App, name: &str, secret: &str) -> Markup {
+    let base = app.config().web.url.as_deref().unwrap_or_default().trim_end_matches('/');
     html! {
-        @for (at, one) in versions.iter().take(VERSIONS).enumerate() {
-            section.diff {
-                h3 {
-                    "Version " (one.version) " "
-                    @match one.state {
-                        VersionState::Accepted => {},
-                        VersionState::Proposed => { (badge("wait", "proposed")) },
-                        VersionState::Rejected => { (badge("bad", "rejected")) },
-                        VersionState::Deleted => { (badge("bad", "deleted")) },
-                    }
-                    " " span.faint { (person(one.author)) ", " (time(one.at, &visitor.zone)) }
+        p { "It is fired by POST to " code { (base) (address(&["hook", name])) } ", signed with the secret " code { (secret) } "." }
+        @if app.secret(secret).is_none() {
+            p.banner.bad { "There is no secret " code { (secret) } ": whatever is sent is refused until an administrator writes it, on the page Settings or in the configuration." }
+        }
+    }
+}
+
+/// What counted when a version was made: not what was only proposed.
+fn counted_before(versions: &[RuleVersion], at: usize) -> Option<&Rule> {
+    let counts = |one: &&RuleVersion| matches!(one.state, VersionState::Accepted | VersionState::Deleted);
+    versions.iter().skip(at + 1).find(counts).and_then(|before| before.rule.as_ref())
+}
+
+/// The versions of a rule, the newest first: so many, without those that are left out. `now`: the one that counts.
+fn history(
+    visitor: &Visitor,
+    name: &str,
+    versions: &[RuleVersion],
+    (now, skip): (Option<u32>, usize),
+    person: &dyn Fn(Id) -> String,
+) -> Markup {
+    let cards = versions.iter().enumerate().skip(skip).take(VERSIONS);
+    let cards = cards.map(|(at, one)| {
+        let by = person(one.author);
+        version_card(visitor, name, one, counted_before(versions, at), now, &by)
+    });
+    let (cards, _) = fitting(cards, MOST_BYTES);
+    let shown = skip.saturating_add(cards.len());
+    let here = address(&["automations", name]);
+    html! {
+        @if skip > 0 { p { a.button href=(here) { "The newest versions" } } }
+        @for card in &cards { (card) }
+        @if shown < versions.len() {
+            p { a.button href=(format!("{here}?skip={shown}")) { "Older versions" } " " span.faint { (versions.len() - shown) " more" } }
+        }
+    }
+}
+
+/// One version, with what differs from the one before it.
+fn version_card(
+    visitor: &Visitor,
+    name: &str,
+    one: &RuleVersion,
+    before: Option<&Rule>,
+    now: Option<u32>,
+    by: &str,
+) -> Markup {
+    let to = |what: &str| address(&["automations", name, what]);
+    let is_proposed = one.state == VersionState::Proposed;
+    html! {
+        section.diff {
+            h3 {
+                "Version " (one.version) " "
+                @match one.state {
+                    VersionState::Accepted => {},
+                    VersionState::Proposed => { (badge("wait", "proposed")) },
+                    VersionState::Rejected => { (badge("bad", "rejected")) },
+                    VersionState::Deleted => { (badge("bad", "deleted")) },
                 }
-                @if !one.note.is_empty() { p { "“" (long(&one.note)) "”" } }
-                @if let (Some(new), Some(old)) = (&one.rule, versions.get(at + 1).and_then(|before| before.rule.as_ref())) {
-                    ul { @for change in diff::differences(old, new) {
-                        li {
-                            code { (change.place) } ": "
-                            @if let Some(old) = &change.old { del { (long(old)) } " " }
-                            @if let Some(new) = &change.new { ins { (long(new)) } }
-                        }
-                    } }
-                }
-                @if visitor.may(Scope::Rules) && at > 0 && one.rule.is_some() {
-                    form method="post" action=(to("restore")) {
-                        (hidden_token(&visitor.key))
-                        input type="hidden" name="version" value=(one.version);
-                        button.small type="submit" { "Restore this version" }
+                " " span.faint { (by) ", " (time(one.at, &visitor.zone)) }
+            }
+            @if !one.note.is_empty() { p { "“" (long(&one.note)) "”" } }
+            @if let (Some(new), Some(old)) = (&one.rule, before) {
+                ul { @for change in diff::differences(old, new) {
+                    li {
+                        code { (change.place) } ": "
+                        @if let Some(old) = &change.old { del { (long(old)) } " " }
+                        @if let Some(new) = &change.new { ins { (long(new)) } }
                     }
+                } }
+            }
+            @if visitor.may(Scope::Rules) && one.rule.is_some() && !is_proposed && now != Some(one.version) {
+                form method="post" action=(to("restore")) {
+                    (hidden_token(&visitor.key))
+                    input type="hidden" name="version" value=(one.version);
+                    button.small type="submit" { "Restore this version" }
                 }
-                @if visitor.may(Scope::Rules) && one.state == VersionState::Proposed {
-                    form method="post" action=(to("decide")) {
-                        (hidden_token(&visitor.key))
-                        input type="hidden" name="version" value=(one.version);
-                        button.small type="submit" name="accept" value="1" { "Accept" } " "
-                        button.small type="submit" { "Reject" }
-                    }
+            }
+            @if visitor.may(Scope::Rules) && is_proposed {
+                form method="post" action=(to("decide")) {
+                    (hidden_token(&visitor.key))
+                    input type="hidden" name="version" value=(one.version);
+                    button.small type="submit" name="accept" value="1" { "Accept" } " "
+                    button.small type="submit" { "Reject" }
                 }
             }
         }
     }
 }
 
-pub(super) async fn show(State(app): State<App>, visitor: Visitor, At(name): At<String>) -> Answer {
-    let stored = app.read(move |conn| stored::get(conn, &name)).await?;
-    form_page(&app, &visitor, Draft::of(stored.rule.clone()), Some(stored), Vec::new()).await
+/// Which part of the history.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub(super) struct Query {
+    /// How many newer versions are left out.
+    skip: usize,
+}
+
+pub(super) async fn show(
+    State(app): State<App>,
+    visitor: Visitor,
+    At(name): At<String>,
+    Asked(query): Asked<Query>,
+) -> Answer {
+    let asked = name.clone();
+    let found = app.read(move |conn| match stored::find(conn, &asked)? {
+        Some(stored) => Ok((Some(stored), Vec::new())),
+        None => Ok::<_, RuleError>((None, rules::history(conn, &asked)?)),
+    });
+    match found.await? {
+        (Some(stored), _) => {
+            whole_page(&app, &visitor, Draft::of(stored.rule.clone()), Some(stored), Vec::new(), query.skip).await
+        }
+        (None, versions) => deleted(&app, &visitor, &name, &versions, query.skip),
+    }
+}
+
+/// What there is of a rule that was deleted: its history, and the way back.
+fn deleted(app: &App, visitor: &Visitor, name: &str, versions: &[RuleVersion], skip: usize) -> Answer {
+    let people = names(app, versions.iter().map(|one| one.author))?;
+    let person = |id: Id| people.get(&id).cloned().unwrap_or_default();
+    let body = html! {
+        p.banner.wait { "It was deleted, and does not fire." @if visitor.may(Scope::Rules) { " It is there again once one of its versions is restored." } }
+        p { a.button href=(format!("/runs?rule={}", parts::encoded(name))) { "All its runs" } }
+        section.card {
+            h2 { "History: " (versions.len()) " versions" }
+            (history(visitor, name, versions, (None, skip), &person))
+        }
+    };
+    Ok(Page::new(Tab::Automations, name, body).under("Automations", "/automations"))
 }
 
 /// What the form says beside itself while it is typed: how many records match, and when it is due.
@@ -332,10 +449,7 @@ pub(super) async fn save(State(app): State<App>, visitor: Visitor, form: Form) -
         audit::here().forget();
         return Ok(form_page(&app, &visitor, draft, stored, dropped).await?.status(StatusCode::OK).into_response());
     }
-    let rule = {
-        let scripts = app.read(scripts).await?;
-        draft.granted(&scripts)
-    };
+    let rule = granted(&app, &draft).await?;
     if !draft.unread.is_empty() {
         let mut findings = findings(&app, &visitor, rule).await?;
         findings.extend(dropped);
@@ -393,7 +507,7 @@ async fn on_its_model(
     draft: &mut Draft,
 ) -> Result<Vec<FoundWrong>, Problem> {
     let env = app.env(visitor.caller.user, true)?;
-    let typed = draft.granted(&app.read(scripts).await?);
+    let typed = granted(app, draft).await?;
     let old = stored.rule.clone();
     let (rule, dropped) = app.read(move |conn| model_change::moved(conn, &env, &old, typed)).await?;
     draft.put(rule);
@@ -548,10 +662,11 @@ pub(super) async fn withhold(
 pub(super) fn would_do(shown: &DryRun, records: &[Id]) -> Markup {
     let line = |line: &LogLine| html! { li { (badge("calm", line.level.name())) " " (long(&line.message)) } };
     let (lines, left) = fitting(shown.log.iter().map(line), MOST_BYTES);
+    let named = records.get(..NAMED).unwrap_or(records);
     html! {
         section.card {
             h2 { @if shown.succeeds { (badge("good", "would succeed")) } @else { (badge("bad", "would fail")) } " " code.faint { (shown.code) }
-                @if !records.is_empty() { " " span.faint { (told::records(records)) } }
+                @if !records.is_empty() { " " span.faint { (told::records(named)) @if records.len() > NAMED { " and " (records.len() - NAMED) " more" } } }
             }
             @if let Some(message) = &shown.message { p.text { (long(&sentence(message))) } }
             h3 { "What would change" }

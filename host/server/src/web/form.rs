@@ -15,12 +15,12 @@ use crate::problem::Problem;
 pub(super) struct Form(BTreeMap<String, Vec<String>>);
 
 impl Form {
-    /// Of names and values.
+    /// Of names and values. Browsers end lines as mail does, whatever they were given.
     #[must_use]
     pub(super) fn of(pairs: Vec<(String, String)>) -> Self {
         let mut values = BTreeMap::<String, Vec<String>>::new();
         for (name, value) in pairs {
-            values.entry(name).or_default().push(value);
+            values.entry(name).or_default().push(value.replace("\r\n", "\n"));
         }
         Self(values)
     }
@@ -114,11 +114,12 @@ mod tests {
 
     #[test]
     fn forms_are_read_as_browsers_write_them() {
-        let form = Form::of(pairs(b"a=1+2&b=%C3%A9%3D&a=3&c&bad=%zz&list=x%2C+y%0Az"));
+        let form = Form::of(pairs(b"a=1+2&b=%C3%A9%3D&a=3&c&bad=%zz&list=x%2C+y%0Az&lines=x%0D%0Ay"));
         assert_eq!((form.text("a"), form.text("b"), form.text("c"), form.text("none")), ("3", "é=", "", ""));
         assert_eq!(form.all("a"), ["1 2", "3"]);
         assert_eq!(form.text("bad"), "%zz");
         assert_eq!(form.list("list"), ["x", "y", "z"]);
+        assert_eq!(form.text("lines"), "x\ny");
         assert!(form.is_on("c") && !form.is_on("d"));
     }
 }

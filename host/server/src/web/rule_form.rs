@@ -6,7 +6,7 @@ use maud::{Markup, html};
 use serde_json::{Map, Value as Json, json};
 use triggerbox_automation::{
     agents::SCRIPT,
-    rule::{Action, Dispatch, Environment, Mode, Rule, ScriptRef, Source, Trigger},
+    rule::{Action, Dispatch, Environment, Mode, OnError, Rule, ScriptRef, Source, Trigger, Version},
     scripts::ScriptVersion,
 };
 use triggerbox_model::{
@@ -153,7 +153,7 @@ impl Draft {
             debounce: 0,
             concurrency: None,
             environment: Environment::Live,
-            on_error: triggerbox_automation::rule::OnError::Refuse,
+            on_error: OnError::Refuse,
             chain: false,
             caps: triggerbox_automation::rule::Caps::default(),
         };
@@ -171,15 +171,20 @@ impl Draft {
             rule.name = form.text("name").to_owned();
         }
         form.text("title").clone_into(&mut rule.title);
-        form.raw("notes").trim().replace("\r\n", "\n").clone_into(&mut rule.notes);
+        rule.notes = as_it_was(Some(&base.notes), form.text("notes").to_owned());
         rule.model = form.some("model");
         rule.active = form.is_on("active");
-        rule.before_domain = form.some("before-domain");
-        rule.domain = domain_rows::read(rule.model.as_ref().and_then(|model| schema.models.get(model)), form);
+        let before = form.some("before-domain");
+        rule.before_domain = before.map(|typed| as_it_was(base.before_domain.as_ref(), typed));
+        let domain = domain_rows::read(rule.model.as_ref().and_then(|model| schema.models.get(model)), form);
+        rule.domain = domain.map(|typed| as_it_was(base.domain.as_ref(), typed));
         rule.judge_again = form.is_on("judge-again");
         rule.run_as = form.some("run-as");
         rule.superuser = form.is_on("superuser");
         rule.chain = form.is_on("chain");
+        // Only rules before a write have a say.
+        let passes = form.text("on") == "before" && form.is_on("pass");
+        rule.on_error = if passes { OnError::Pass } else { OnError::Refuse };
         rule.environment = if form.is_on("test") { Environment::Test } else { Environment::Live };
         rule.dispatch = if form.is_on("per-record") { Dispatch::PerRecord } else { Dispatch::Single };
         rule.mode = match form.text("mode") {
@@ -187,9 +192,12 @@ impl Draft {
             "recommend" => Mode::Recommend,
             _ => Mode::Auto,
         };
-        if !matches!(rule.source, Some(Source::Script(_))) {
-            rule.source = form.some("source").map(Source::Domain);
-        }
+        rule.source = match (form.some("source"), &base.source) {
+            // It is told beside the field, which is for a domain in its place.
+            (None, Some(Source::Script(script))) => Some(Source::Script(script.clone())),
+            (Some(typed), Some(Source::Domain(was))) => Some(Source::Domain(as_it_was(Some(was), typed))),
+            (typed, _) => typed.map(Source::Domain),
+        };
         let mut unread = Vec::new();
         let mut number = |place: &str, default: u32| -> u32 {
             let text = form.text(place);
@@ -228,8 +236,7 @@ impl Draft {
     pub(super) fn granted(&self, scripts: &[ScriptVersion]) -> Rule {
         let mut rule = self.rule.clone();
         for (_, action) in rule.actions.iter_mut().enumerate().filter(|(at, _)| self.all.contains(at)) {
-            let known = scripts.iter().find(|one| one.name == action.script.name);
-            action.grants = known.map(|one| one.manifest.grants.clone());
+            action.grants = meant(scripts, &action.script).map(|one| one.manifest.grants.clone());
         }
         rule
     }
@@ -248,6 +255,19 @@ impl Draft {
     }
 }
 
+/// The version that a reference means, if it is among these.
+fn meant<'s>(scripts: &'s [ScriptVersion], script: &ScriptRef) -> Option<&'s ScriptVersion> {
+    scripts.iter().filter(|one| one.name == script.name).find(|one| match &script.version {
+        Version::Latest => one.active,
+        Version::Hash(hash) => one.hash.to_string().starts_with(hash),
+    })
+}
+
+/// What was typed; what there was, where that differs in nothing but the blanks around it.
+fn as_it_was(was: Option<&String>, typed: String) -> String {
+    was.filter(|was| was.trim() == typed).cloned().unwrap_or(typed)
+}
+
 /// The trigger that a form says, as in a rule's file. Settings that the form does not show are kept.
 fn trigger(form: &Form, known: &Map<String, Json>) -> Map<String, Json> {
     let on = form.text("on");
@@ -262,6 +282,8 @@ fn trigger(form: &Form, known: &Map<String, Json>) -> Map<String, Json> {
         let value = match kind {
             Kind::Fields => json!(form.list(&name)),
             Kind::Writes => json!(form.all(&name)),
+            // One is always chosen; it goes with a number.
+            Kind::Unit if on == "schedule" && form.text("t.every").is_empty() => continue,
             _ if text.is_empty() => continue,
             // What is no number is told by whoever reads the trigger.
             Kind::Number => text.parse::<i64>().map_or_else(|_| json!(text), |number| json!(number)),
@@ -290,22 +312,35 @@ fn actions(form: &Form, known: &[Action], unread: &mut Vec<(String, String)>) ->
             }
         };
         let same = known.get(at).filter(|known| known.script.name == script.name);
+        // What was typed was typed for the script that was shown.
+        let shown = form.text(&format!("for{at}"));
         let prefix = format!("p{at}.");
-        let set = form.under(&prefix).filter(|(_, value)| !value.trim().is_empty());
+        let set = form.under(&prefix).filter(|_| shown.is_empty() || shown == script.name);
+        let set = set.filter_map(|(name, value)| {
+            let was = same.and_then(|known| known.parameters.get(name));
+            let value = as_it_was(was, value.trim().to_owned());
+            // What is set to nothing stays so; else, where nothing is typed nothing is set.
+            let is_set = !value.is_empty() || was.is_some_and(String::is_empty);
+            is_set.then(|| (name.to_owned(), value))
+        });
         let granted = form.text(&format!("g{at}"));
         if granted == "all" {
             all.insert(actions.len());
         }
         let mut action = Action {
-            parameters: set.map(|(name, value)| (name.to_owned(), value.trim().to_owned())).collect(),
+            parameters: set.collect(),
             grants: same.and_then(|known| known.grants.clone()).filter(|_| granted != "asked"),
             http: same.map(|known| known.http.clone()).unwrap_or_default(),
             limits: same.map(|known| known.limits.clone()).unwrap_or_default(),
             agent: same.and_then(|known| known.agent.clone()),
             script,
         };
-        // What was typed was typed for the script that was shown.
-        if form.text(&format!("for{at}")) == action.script.name {
+        if let Some(known) = same {
+            // In the order of the rule's file, in which a change of one thing is a change of one line.
+            let place = |name: &String| known.parameters.get_index_of(name).unwrap_or(usize::MAX);
+            action.parameters.sort_by(|one, _, other, _| place(one).cmp(&place(other)));
+        }
+        if shown == action.script.name {
             typed(form, at, &mut action, unread);
         }
         actions.push(action);
@@ -343,7 +378,7 @@ fn typed(form: &Form, at: usize, action: &mut Action, unread: &mut Vec<(String, 
 pub(super) struct Known<'a> {
     pub(super) schema: &'a Schema,
     pub(super) policy: &'a Policy,
-    /// All scripts: the active version of each.
+    /// All scripts: the active version of each, and those that the rule names.
     pub(super) scripts: &'a [ScriptVersion],
     /// All agents: name and title.
     pub(super) agents: &'a [(String, String)],
@@ -356,8 +391,8 @@ pub(super) struct Known<'a> {
 }
 
 impl Known<'_> {
-    fn manifest(&self, name: &str) -> Option<&Manifest> {
-        self.scripts.iter().find(|one| one.name == name).map(|one| &one.manifest)
+    fn manifest(&self, script: &ScriptRef) -> Option<&Manifest> {
+        meant(self.scripts, script).map(|one| &one.manifest)
     }
 }
 
@@ -390,6 +425,8 @@ pub(super) fn inputs(draft: &Draft, known: &Known<'_>) -> Markup {
     let mut wrong = Wrong::of(draft, known.findings);
     let rule = &draft.rule;
     let text = |id: &str, value: &str| html! { input id=(id) type="text" name=(id) value=(value); };
+    // A browser takes the first line of a list for what it does not find.
+    let gone = rule.model.as_deref().filter(|model| !known.schema.models.contains_key(*model));
     let first = html! {
         fieldset {
             legend { "Automation" }
@@ -402,6 +439,7 @@ pub(super) fn inputs(draft: &Draft, known: &Known<'_>) -> Markup {
             (field("model", "Model", "", &wrong.take("model"), html! {
                 select #model name="model" data-reload[draft.known] {
                     (option("", "None (schedules and webhooks only)", rule.model.as_deref().unwrap_or_default()))
+                    @if let Some(model) = gone { (option(model, model, model)) }
                     @for (name, model) in &known.schema.models {
                         (option(name, &format!("{} ({name})", model.description), rule.model.as_deref().unwrap_or_default()))
                     }
@@ -444,6 +482,7 @@ fn when(draft: &Draft, known: &Known<'_>, wrong: &mut Wrong) -> Markup {
                     (field(&id, label, help, &wrong.take(&format!("trigger.{key}")), setting(&id, *kind, &draft.setting(key))))
                 }
             }
+            @if on == "before" { (tick("pass", "If it breaks, the write goes on without it", rule.on_error == OnError::Pass, "Else the write is refused.")) }
             @for one in wrong.take("trigger") { p.error { (one) } }
             div #fires data-told {
                 @if !known.next.is_empty() { p { "Due next: " @for (at, one) in known.next.iter().enumerate() { @if at > 0 { " · " } (one) } } }
@@ -499,7 +538,7 @@ fn what(draft: &Draft, known: &Known<'_>, wrong: &mut Wrong) -> Markup {
             (field(&format!("script{at}"), if at == 0 { "Script" } else { "One more script" }, "Its parameters appear once it is chosen.", &wrong.take(&format!("actions[{at}]")), html! {
                 select id=(format!("script{at}")) name="script" data-reload {
                     option value="" { @if at == 0 { "Choose a script" } @else { "None" } }
-                    @for one in known.scripts { option value=(one.name) { (one.name) @if !one.manifest.script.description.is_empty() { " · " (one.manifest.script.description) } } }
+                    @for one in known.scripts.iter().filter(|one| one.active) { option value=(one.name) { (one.name) @if !one.manifest.script.description.is_empty() { " · " (one.manifest.script.description) } } }
                 }
                 noscript { button type="submit" name="reload" value="1" formnovalidate { "Show its parameters" } }
             }))
@@ -520,7 +559,7 @@ fn what(draft: &Draft, known: &Known<'_>, wrong: &mut Wrong) -> Markup {
 fn action_of(at: usize, action: &Action, all: bool, known: &Known<'_>, wrong: &mut Wrong) -> Markup {
     let id = format!("script{at}");
     let place = format!("actions[{at}]");
-    let manifest = known.manifest(&action.script.name);
+    let manifest = known.manifest(&action.script);
     let parameters: Vec<Markup> = manifest
         .map(|one| one.parameters.as_slice())
         .unwrap_or_default()
@@ -530,12 +569,26 @@ fn action_of(at: usize, action: &Action, all: bool, known: &Known<'_>, wrong: &m
             parameter_of(at, parameter, action.parameters.get(&parameter.name), &wrong)
         })
         .collect();
+    let is_declared = |name: &str| manifest.is_some_and(|one| one.parameters.iter().any(|known| known.name == name));
+    let others: Vec<Markup> = action
+        .parameters
+        .iter()
+        .filter(|(name, _)| !is_declared(name))
+        .map(|(name, value)| {
+            let help = match manifest {
+                Some(_) => "This version of the script has no such parameter. Empty: it is taken out.",
+                None => "There is no such version of the script, or the script is switched off. Empty: it is taken out.",
+            };
+            let (id, wrong) = (format!("p{at}.{name}"), wrong.take(&format!("{place}.parameters.{name}")));
+            field(&id, name, help, &wrong, html! { textarea id=(id) name=(id) rows=(rows(value, "")) { (value) } })
+        })
+        .collect();
     html! {
         section.diff {
             (field(&id, &format!("Script {}", at + 1), "A name, or a name with @ and a version's hash. Empty: take the action out.", &wrong.take(&format!("{place}.script")), html! {
                 input id=(id) type="text" name="script" value=(action.script.to_string()) spellcheck="false" autocapitalize="none";
             }))
-            div.two { @for one in &parameters { (one) } }
+            div.two { @for one in parameters.iter().chain(&others) { (one) } }
             @if let Some(manifest) = manifest { (grants(at, action, all, manifest, known.policy)) }
             (more(at, action, manifest, known, wrong))
             @for one in wrong.take(&place) { p.error { (one) } }
@@ -625,17 +678,24 @@ fn parameter_of(at: usize, parameter: &Parameter, set: Option<&String>, wrong: &
                 },
                 ParameterKind::Selection => select id=(id) name=(id) {
                     (option("", &format!("As the script says ({})", if hint.is_empty() { "not set" } else { hint }), value))
+                    @if !value.is_empty() && !parameter.options.iter().any(|one| one == value) { (option(value, value, value)) }
                     @for one in &parameter.options { (option(one, one, value)) }
                 },
                 ParameterKind::Date => input id=(id) type="date" name=(id) value=(value);,
                 ParameterKind::Integer | ParameterKind::Float | ParameterKind::Many2one =>
                     input id=(id) type="text" inputmode="decimal" name=(id) value=(value) placeholder=(hint);,
-                ParameterKind::Text if hint.len() > 60 || value.len() > 60 || hint.contains('\n') =>
-                    textarea id=(id) name=(id) rows="4" placeholder=(hint) { (value) },
-                ParameterKind::Text | ParameterKind::Datetime => input id=(id) type="text" name=(id) value=(value) placeholder=(hint);,
+                // Any text may have lines, which an input would take out.
+                ParameterKind::Text => textarea id=(id) name=(id) rows=(rows(value, hint)) placeholder=(hint) { (value) },
+                ParameterKind::Datetime => input id=(id) type="text" name=(id) value=(value) placeholder=(hint);,
             }
         },
     )
+}
+
+/// Lines that a text has room for.
+fn rows(value: &str, hint: &str) -> usize {
+    let least = if value.len().max(hint.len()) > 60 { 4 } else { 1 };
+    value.lines().count().max(hint.lines().count()).clamp(least, 12)
 }
 
 /// What the script asks for, in words, and what of it needs a word of the rule.
@@ -688,6 +748,15 @@ pub(super) fn in_words(grants: &Grants, policy: &Policy) -> Markup {
 fn whose(draft: &Draft, wrong: &mut Wrong) -> Markup {
     let rule = &draft.rule;
     let number = |value: u32| value.to_string();
+    let (domain, source) = match &rule.source {
+        Some(Source::Domain(domain)) => (domain.as_str(), "A domain: for schedules.".to_owned()),
+        Some(Source::Script(script)) => ("", format!("The script {script} gives them. A domain takes its place.")),
+        None => ("", "A domain: for schedules.".to_owned()),
+    };
+    let rest = ["source", "max-records", "debounce", "concurrency"].map(|place| wrong.take(place));
+    // What is wrong is seen.
+    let is_open = rest.iter().any(|wrong| !wrong.is_empty());
+    let [no_source, no_most, no_wait, no_concurrency] = &rest;
     html! {
         fieldset {
             legend { "Rights and pace" }
@@ -700,17 +769,17 @@ fn whose(draft: &Draft, wrong: &mut Wrong) -> Markup {
                 p.help { "Not bound by anybody's rights, across all companies. Each run is marked with it. Grants, policy and limits still hold." }
                 @for one in wrong.take("superuser") { p.error { (one) } }
             }
-            details {
+            details open[is_open] {
                 summary { "More" }
-                (field("source", "Records when the event brings none", "A domain: for schedules.", &wrong.take("source"), html! {
-                    input #source type="text" name="source" value=(match &rule.source { Some(Source::Domain(domain)) => domain.as_str(), _ => "" });
+                (field("source", "Records when the event brings none", &source, no_source, html! {
+                    textarea #source name="source" rows="1" spellcheck="false" { (domain) }
                 }))
                 (tick("per-record", "One run for each record", rule.dispatch == Dispatch::PerRecord, ""))
                 (tick("chain", "Each run is told what the one before it on the same record said", rule.chain, ""))
                 div.two {
-                    (field("max-records", "Records of one fire at most", "0: all.", &wrong.take("max-records"), html! { input #max-records type="text" inputmode="numeric" name="max-records" value=(number(rule.max_records)); }))
-                    (field("debounce", "Wait, in seconds", "Further changes of the record meanwhile join.", &wrong.take("debounce"), html! { input #debounce type="text" inputmode="numeric" name="debounce" value=(number(rule.debounce)); }))
-                    (field("concurrency", "Runs at once", "Empty: as usual.", &wrong.take("concurrency"), html! { input #concurrency type="text" inputmode="numeric" name="concurrency" value=(rule.concurrency.map(number).unwrap_or_default()); }))
+                    (field("max-records", "Records of one fire at most", "0: all.", no_most, html! { input #max-records type="text" inputmode="numeric" name="max-records" value=(number(rule.max_records)); }))
+                    (field("debounce", "Wait, in seconds", "Further changes of the record meanwhile join.", no_wait, html! { input #debounce type="text" inputmode="numeric" name="debounce" value=(number(rule.debounce)); }))
+                    (field("concurrency", "Runs at once", "Empty: as usual.", no_concurrency, html! { input #concurrency type="text" inputmode="numeric" name="concurrency" value=(rule.concurrency.map(number).unwrap_or_default()); }))
                 }
             }
         }

@@ -61,6 +61,8 @@ struct Told {
     calls: Vec<First<Entry>>,
     chain: Vec<RunSummary>,
     suppressed: Vec<Suppressed>,
+    /// Why it is not begun though it is its turn.
+    held: Option<String>,
     actor: String,
     run_as: String,
     proposed: Option<Diff>,
@@ -77,7 +79,7 @@ pub(super) async fn show(State(app): State<App>, visitor: Visitor, At(id): At<Ru
     let share = MOST_BYTES / told.detail.attempts.len().max(1);
     let body = html! {
         div #live data-live=(format!("/live?run={id}")) {
-            (first_line(&visitor, run, told.detail.attempts.last()))
+            (first_line(&visitor, run, told.held.as_deref(), told.detail.attempts.last()))
             div.toolbar {
                 @if visitor.may(Scope::Operate) { (buttons(&visitor, &told)) }
                 @if run.state == RunState::WaitingApproval {
@@ -132,13 +134,33 @@ async fn look(app: &App, visitor: &Visitor, id: RunId) -> Result<Told, super::pa
     let suppressed = visible_fires(app, &visitor.caller, suppressed).await?;
     let people = names(app, [detail.summary.actor, detail.summary.run_as])?;
     let name = |id| people.get(&id).cloned().unwrap_or_default();
+    let held = held(app, &detail.summary)?;
     let (actor, run_as) = (name(detail.summary.actor), name(detail.summary.run_as));
     let mut proposed = match detail.summary.state {
         RunState::WaitingApproval => app.engine().proposal(id)?.map(|proposal| proposal.diff),
         _ => None,
     };
     api::approvals::leave_out(app, &visitor.caller, proposed.iter_mut().collect()).await?;
-    Ok(Told { detail, calls, chain, suppressed, actor, run_as, proposed, thread, versions })
+    Ok(Told { detail, calls, chain, suppressed, held, actor, run_as, proposed, thread, versions })
+}
+
+/// Why a run that is queued is not begun though it is its turn, as far as its automation and stops keep it from it.
+fn held(app: &App, run: &RunSummary) -> Result<Option<String>, Problem> {
+    let rules = app.engine().rules()?;
+    let armed = rules.rule(&run.rule).ok().filter(|_| run.state == RunState::Queued);
+    let Some(armed) = armed else { return Ok(None) };
+    if let Some(why) = &armed.paused {
+        return Ok(Some(format!("its automation is paused: {why}")));
+    }
+    if !armed.rule.active {
+        return Ok(Some("its automation is switched off".to_owned()));
+    }
+    if let Some(why) = &armed.broken {
+        return Ok(Some(format!("its automation is broken: {why}")));
+    }
+    let stops = app.engine().stops()?;
+    let stop = stops.iter().find(|stop| stop.model.is_none() || stop.model == armed.rule.model);
+    Ok(stop.map(|stop| format!("runs are stopped: {}", stop.reason)))
 }
 
 /// All versions of the scripts that ran.
@@ -163,7 +185,7 @@ fn versions(conn: &Connection, ran: &[String]) -> Result<Vec<(String, String)>, 
 }
 
 /// What became of it, and what to do: the first thing to read.
-fn first_line(visitor: &Visitor, run: &RunSummary, last: Option<&AttemptDetail>) -> Markup {
+fn first_line(visitor: &Visitor, run: &RunSummary, held: Option<&str>, last: Option<&AttemptDetail>) -> Markup {
     let message = run.message.clone().unwrap_or_default();
     let class = match run.state {
         RunState::Succeeded => "good",
@@ -178,6 +200,8 @@ fn first_line(visitor: &Visitor, run: &RunSummary, last: Option<&AttemptDetail>)
                     "It waits for Odoo since " (time(since, &visitor.zone)) ", and goes on by itself; tried again at "
                     (time(run.due, &visitor.zone)) ". " (long(&sentence(&message)))
                 }
+                @else if let Some(held) = held { "It waits: " (long(held)) }
+                @else if run.code.is_some() { "It is tried again, not before " (time(run.due, &visitor.zone)) ". " (long(&sentence(&message))) }
                 @else { "It waits for its turn; not before " (time(run.due, &visitor.zone)) "." }
             },
             RunState::Running => p.banner.wait role="status" { "It is running: this page follows it." },
@@ -497,9 +521,9 @@ pub(super) async fn cancel(State(app): State<App>, visitor: Visitor, At(id): At<
 
 /// What the automation would do now, had what fired a run happened now: nothing is changed.
 pub(super) async fn dry_run(State(app): State<App>, visitor: Visitor, At(id): At<RunId>) -> Answer {
-    let run = seen(&app, &visitor.caller, id).await?.summary;
+    let detail = seen(&app, &visitor.caller, id).await?;
+    let (run, records) = (detail.summary, detail.firing.records);
     audit::say(format!("{}; nothing is changed", told::run(&run)));
-    let records: Vec<_> = run.record.into_iter().collect();
     let mut shown = app.engine().dry_run_again(id).await?;
     withhold(&app, &visitor, &run.rule, &records, &mut shown).await?;
     let back = address(&["runs", &id.to_string()]);

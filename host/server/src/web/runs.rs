@@ -21,7 +21,7 @@ use super::{
 use crate::{
     api::{
         cut,
-        runs::{may_ask, visible},
+        runs::{may_ask, named, visible},
     },
     app::App,
     extract::Asked,
@@ -58,10 +58,6 @@ impl Query {
             let known = RunState::ALL.into_iter().find(|state| state.name() == name);
             known.ok_or_else(|| Problem::invalid("bad-query", format!("`{name}` is no state of a run")))
         });
-        let record = match (some(&self.model), self.record.trim().parse::<Id>()) {
-            (Some(model), Ok(id)) => Some(RecordRef { model, id }),
-            _ => None,
-        };
         let day = |text: &str, end: bool| -> Result<Option<Timestamp>, Problem> {
             let Some(text) = some(text) else { return Ok(None) };
             let bad = || Problem::invalid("bad-query", format!("`{text}` is no date such as 2026-11-21"));
@@ -72,7 +68,7 @@ impl Query {
         Ok(RunFilter {
             rule: some(&self.rule),
             state: state.transpose()?,
-            record,
+            record: typed_record(&self.model, &self.record)?,
             code: some(&self.code),
             since: day(&self.since, false)?,
             until: day(&self.until, true)?,
@@ -108,6 +104,14 @@ impl Query {
         let said: String = said.map(|(name, value)| format!("{name}={}&", encoded(value))).collect();
         format!("/runs?{said}before={before}")
     }
+}
+
+/// The record that was typed; none, where nothing was.
+pub(super) fn typed_record(model: &str, record: &str) -> Result<Option<RecordRef>, Problem> {
+    let (model, record) = (model.trim(), record.trim());
+    let bad = |_| Problem::invalid("bad-query", format!("`{record}` is no record's id, a whole number"));
+    let id = Some(record).filter(|record| !record.is_empty()).map(|record| record.parse::<Id>().map_err(bad));
+    named(Some(model.to_owned()).filter(|model| !model.is_empty()), id.transpose()?)
 }
 
 pub(super) async fn list(State(app): State<App>, visitor: Visitor, Asked(query): Asked<Query>) -> Answer {
@@ -168,6 +172,7 @@ fn filters(query: &Query, rules: &[String]) -> Markup {
                 label for="rule" { "Automation" } br;
                 select #rule name="rule" {
                     option value="" { "All" }
+                    @if !query.rule.is_empty() && !rules.contains(&query.rule) { (option(&query.rule, &query.rule, &query.rule)) }
                     @for rule in rules { (option(rule, rule, &query.rule)) }
                 }
             }
@@ -180,6 +185,7 @@ fn filters(query: &Query, rules: &[String]) -> Markup {
             }
             (input("model", "Model", "text", &query.model))
             (input("record", "Record id", "text", &query.record))
+            (input("code", "Code", "text", &query.code))
             (input("since", "From", "date", &query.since))
             (input("until", "To", "date", &query.until))
             button type="submit" { "Filter" }

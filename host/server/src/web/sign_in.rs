@@ -5,8 +5,8 @@ use jiff::Timestamp;
 use maud::{Markup, html};
 use rusqlite::Connection;
 use serde::Deserialize;
-use triggerbox_automation::EngineError;
-use triggerbox_model::error::Error;
+use triggerbox_automation::{EngineError, people};
+use triggerbox_model::{error::Error, value::Id};
 
 use super::{
     form::Form,
@@ -98,23 +98,34 @@ pub(super) async fn enter(State(app): State<App>, guest: Guest, form: Form) -> A
         Ok(account.filter(|_| right))
     });
     let Some(account) = found.await? else {
-        let deed = Deed {
-            who: login.chars().take(100).collect(),
-            user: None,
-            action: "sign-in-refused",
-            what: "/sign-in".to_owned(),
-            detail: "name and password did not go together".to_owned(),
-            address: guest.address.clone(),
-        };
+        let deed = refused(&login, None, &guest, "name and password did not go together");
         app.write(move |conn| Ok::<_, EngineError>(audit::write(conn, &deed, now)?)).await?;
         return refuse("Name and password do not go together.");
     };
     app.pace().succeeded(&one, now);
+    let (inner, user) = (app.clone(), account.user);
+    let active = app.blocking(move || Ok(people::active(inner.engine().database(), user, now).is_ok()));
+    if !active.await? {
+        let deed = refused(&account.login, Some(user), &guest, "the user of the account is not active");
+        app.write(move |conn| Ok::<_, EngineError>(audit::write(conn, &deed, now)?)).await?;
+        return refuse("Your user is archived. Whoever manages users can make it active again.");
+    }
     let inner = guest.clone();
     let begun = app.write(move |conn| begin(conn, &inner, &account, "signed-in", now));
     let begun = begun.await?;
     let response = (StatusCode::SEE_OTHER, [("location", own(form.text("next")).to_owned())]).into_response();
     Ok(begun.told(response))
+}
+
+fn refused(login: &str, user: Option<Id>, guest: &Guest, why: &str) -> Deed {
+    Deed {
+        who: login.chars().take(100).collect(),
+        user,
+        action: "sign-in-refused",
+        what: "/sign-in".to_owned(),
+        detail: why.to_owned(),
+        address: guest.address.clone(),
+    }
 }
 
 /// The browser, if it signed in with this name before.

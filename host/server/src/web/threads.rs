@@ -12,11 +12,11 @@ use triggerbox_automation::{
     threads::{self, Entry, Said, Thread, ThreadFilter, ThreadSummary},
 };
 use triggerbox_llm::budget::Amount;
-use triggerbox_model::value::{Id, RecordRef};
 
 use super::{
     page::{Answer, Done, Page, Tab, sentence},
     parts::{self, address, badge, confirmed, empty, encoded, fitting, long, option, time},
+    runs::typed_record,
     visitor::{Visitor, names},
 };
 use crate::{
@@ -57,21 +57,17 @@ pub(super) struct Query {
 }
 
 impl Query {
-    fn filter(&self) -> ThreadFilter {
+    fn filter(&self) -> Result<ThreadFilter, Problem> {
         let some = |text: &str| Some(text.trim().to_owned()).filter(|text| !text.is_empty());
-        let record = match (some(&self.model), self.record.trim().parse::<Id>()) {
-            (Some(model), Ok(id)) => Some(RecordRef { model, id }),
-            _ => None,
-        };
-        ThreadFilter {
+        Ok(ThreadFilter {
             rule: some(&self.rule),
             agent: some(&self.agent),
-            record,
+            record: typed_record(&self.model, &self.record)?,
             session: self.session.trim().parse().ok(),
             before: self.before,
             after: None,
             limit: if self.text.trim().is_empty() { PAGE + 1 } else { SEARCHED },
-        }
+        })
     }
 
     fn named(&self) -> [(&'static str, &str); 6] {
@@ -106,7 +102,7 @@ struct Found {
 }
 
 async fn find(app: &App, visitor: &Visitor, query: &Query) -> Result<Found, Problem> {
-    let filter = query.filter();
+    let filter = query.filter()?;
     let may_ask = may_ask(app, &visitor.caller, filter.record.as_ref()).await?;
     let text = query.text.trim().to_owned();
     let (mut all, floor) = app

@@ -1,12 +1,16 @@
 //! Usage and health: how runs go, what waits, what stopped, what language models cost.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 
 use axum::extract::State;
 use jiff::{SignedDuration, Timestamp};
 use maud::{Markup, html};
 use rusqlite::{Connection, Row};
-use triggerbox_automation::{EngineError, clock::timestamp, runs::RunState};
+use triggerbox_automation::{
+    EngineError,
+    clock::timestamp,
+    runs::{RunId, RunState},
+};
 use triggerbox_llm::budget::{self, Amount};
 use triggerbox_model::limits;
 
@@ -24,6 +28,9 @@ const COUNTED: i64 = 2_000;
 /// Of them, those whose time is looked up: tries lie beside all that was kept of them.
 const TIMED: i64 = 500;
 
+/// Stuck runs that are shown.
+const STUCK: usize = 50;
+
 /// Days of spending that are shown.
 const DAYS: i32 = 14;
 
@@ -38,6 +45,8 @@ const CALLS: i64 = 2_000;
 struct Pulse {
     runs: u64,
     failed: u64,
+    /// Failed ones that are left to people: given up, or of an unknown outcome.
+    left: u64,
     times: Vec<i64>,
 }
 
@@ -72,14 +81,16 @@ struct Health {
     states: Vec<(RunState, u64)>,
     oldest: Option<i64>,
     rules: BTreeMap<String, Pulse>,
-    stuck: Vec<(i64, String, i64)>,
+    /// Runs that have been at it for too long, with since when.
+    stuck: Vec<(RunId, String, i64)>,
     money: Money,
 }
 
 pub(super) async fn show(State(app): State<App>, visitor: Visitor) -> Answer {
     let now = app.engine().clock().now();
-    let minutes = i64::from(app.config().alerts.stuck_minutes.max(1));
-    let health = app.read(move |conn| look(conn, now, minutes)).await?;
+    let minutes = i64::from(app.config().alerts.stuck_minutes);
+    let at_work = app.engine().at_work();
+    let health = app.read(move |conn| look(conn, now, minutes, &at_work)).await?;
     let stops = app.engine().stops()?;
     let people = names(&app, stops.iter().map(|one| one.by))?;
     let count = |state| health.states.iter().find(|(known, _)| *known == state).map_or(0, |(_, count)| *count);
@@ -126,7 +137,7 @@ pub(super) async fn show(State(app): State<App>, visitor: Visitor) -> Answer {
             }
             section.card { h2 { "Language models" } (spending(&app, &health.money, now)) }
             @if !health.stuck.is_empty() {
-                section.card { h2 { "Stuck runs" } ul { @for (run, rule, since) in &health.stuck { li { a href=(address(&["runs", &run.to_string()])) { "Run #" (run) } " of " (rule) ", since " (time(timestamp(*since), &visitor.zone)) } } } }
+                section.card { h2 { "Stuck runs" } ul { @for (run, rule, since) in health.stuck.iter().take(STUCK) { li { a href=(address(&["runs", &run.to_string()])) { "Run #" (run) } " of " (rule) ", since " (time(timestamp(*since), &visitor.zone)) } } } }
             }
         }
         @if visitor.may(Scope::Operate) { (stop_form(&visitor)) }
@@ -136,11 +147,12 @@ pub(super) async fn show(State(app): State<App>, visitor: Visitor) -> Answer {
 
 /// How one rule goes.
 fn pace(rule: &str, pulse: &Pulse) -> Markup {
+    let only = if pulse.left == 0 { "&state=failed" } else { "" };
     html! {
         tr {
             th.name scope="row" { a href=(address(&["automations", rule])) { (rule) } }
             td.number { (grouped(pulse.runs)) }
-            td.number { @if pulse.failed > 0 { a href=(format!("/runs?rule={}&state=failed", parts::encoded(rule))) { (grouped(pulse.failed)) } } @else { "0" } }
+            td.number { @if pulse.failed > 0 { a href=(format!("/runs?rule={}{only}", parts::encoded(rule))) { (grouped(pulse.failed)) } } @else { "0" } }
             td { (rate(pulse)) }
             td.number { (within(&pulse.times, 50)) }
             td.number { (within(&pulse.times, 95)) }
@@ -257,7 +269,12 @@ fn stop_form(visitor: &Visitor) -> Markup {
     }
 }
 
-fn look(conn: &Connection, now: Timestamp, minutes: i64) -> Result<Health, EngineError> {
+fn look(
+    conn: &Connection,
+    now: Timestamp,
+    minutes: i64,
+    at_work: &HashMap<RunId, Timestamp>,
+) -> Result<Health, EngineError> {
     let mut states = Vec::new();
     let waiting =
         [RunState::Queued, RunState::Running, RunState::WaitingApproval, RunState::Dead, RunState::OutcomeUnknown];
@@ -269,7 +286,7 @@ fn look(conn: &Connection, now: Timestamp, minutes: i64) -> Result<Health, Engin
     let sql = "SELECT min(due) FROM engine_run WHERE state = 'queued' AND blockers = 0 AND due <= ?1";
     let oldest = conn.prepare_cached(sql)?.query_row([now.as_millisecond()], |row| row.get(0))?;
     let mut rules: BTreeMap<String, Pulse> = BTreeMap::new();
-    let sql = "SELECT r.rule, r.state IN ('failed', 'dead', 'outcome-unknown'), \
+    let sql = "SELECT r.rule, r.state, \
                CASE WHEN r.id > (SELECT coalesce(max(id), 0) FROM engine_run) - ?2 THEN \
                (SELECT sum(a.finished - a.started) FROM engine_attempt a WHERE a.run = r.id AND a.attempt = r.attempt) END \
                FROM engine_run r WHERE r.id > (SELECT coalesce(max(id), 0) FROM engine_run) - ?1 AND r.finished IS NOT NULL";
@@ -278,16 +295,27 @@ fn look(conn: &Connection, now: Timestamp, minutes: i64) -> Result<Health, Engin
     while let Some(row) = rows.next()? {
         let pulse = rules.entry(row.get(0)?).or_default();
         pulse.runs += 1;
-        pulse.failed += u64::from(row.get::<_, bool>(1)?);
+        let state: String = row.get(1)?;
+        let is_left = matches!(state.as_str(), "dead" | "outcome-unknown");
+        pulse.left += u64::from(is_left);
+        pulse.failed += u64::from(is_left || state == "failed");
         pulse.times.extend(row.get::<_, Option<i64>>(2)?);
     }
     rules.values_mut().for_each(|pulse| pulse.times.sort_unstable());
-    // A run that runs has no attempt yet: it has been at it since it was due.
-    let sql = "SELECT id, rule, due FROM engine_run WHERE state = 'running' AND due < ?1 ORDER BY due LIMIT 50";
+    let sql = "SELECT id, rule, due FROM engine_run WHERE state = 'running' AND due < ?1 ORDER BY due";
     let mut statement = conn.prepare_cached(sql)?;
     let before = now.as_millisecond() - minutes * 60_000;
-    let stuck =
-        statement.query_map([before], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?.collect::<Result<_, _>>()?;
+    let running = statement.query_map([before], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?;
+    let mut stuck = Vec::new();
+    for row in running {
+        let (run, rule, due): (RunId, String, i64) = row?;
+        // What waited for a worker, or for the end of a pause or a stop, began later than it was due.
+        let since = at_work.get(&run).map_or(due, |begun| begun.as_millisecond());
+        if minutes > 0 && since < before {
+            stuck.push((run, rule, since));
+        }
+    }
+    stuck.sort_unstable_by_key(|(_, _, since)| *since);
     Ok(Health { states, oldest, rules, stuck, money: money(conn, now)? })
 }
 
@@ -358,12 +386,19 @@ pub(super) async fn retry_dead(State(app): State<App>, visitor: Visitor) -> Answ
         triggerbox_automation::runs::RunFilter { state: Some(RunState::Dead), limit: 100, ..Default::default() };
     let inner = app.clone();
     let dead = app.blocking(move || Ok(inner.engine().runs(&filter)?)).await?;
+    let more = if dead.len() < 100 { "" } else { " That was the newest hundred; older ones may be left." };
     // As each by itself: by who may see all of it.
     let seen = seen_of(&app, &visitor.caller, dead.iter().map(|run| run.id).collect()).await?;
     let ids: Vec<_> = seen.into_iter().rev().collect();
     audit::say(told::runs(&ids));
+    let mut refused = 0;
     for run in &ids {
-        app.engine().retry(*run).await?;
+        match app.engine().retry(*run).await {
+            // Somebody else was faster, or it is damaged: that says nothing of the others.
+            Err(EngineError::Refused(_)) => refused += 1,
+            done => done?,
+        }
     }
-    Ok(Done::new("/usage", format!("{} run(s) are tried again.", ids.len())))
+    let left = if refused > 0 { format!(" {refused} cannot be: their pages say why.") } else { String::new() };
+    Ok(Done::new("/usage", format!("{} run(s) are tried again.{left}{more}", ids.len() - refused)))
 }

@@ -55,7 +55,7 @@ impl Visitor {
                 let Ok(account) = accounts::get(&conn, session.account)? else { return Ok(None) };
                 (session, account)
             };
-            let Ok(person) = people::find(inner.engine().database(), &account.user.to_string(), now) else {
+            let Ok(person) = people::active(inner.engine().database(), account.user, now) else {
                 return Ok(None);
             };
             if account.disabled.is_some() {

@@ -201,6 +201,22 @@ async fn account(world: &World, login: &'static str, user: u32) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn whoever_is_archived_is_told_so_by_the_right_password_alone() {
+    let world = World::new().await;
+    account(&world, "reader", READER).await;
+    let gone = json!({ "active": false });
+    world.call("PATCH", &format!("/api/v1/records/res.users/{READER}"), gone).await.good(200);
+    let browser = Browser::new(&world);
+    browser.page("/sign-in").await;
+    for (password, told) in [("wrong wrong wrong", "do not go together"), (PASSWORD, "Your user is archived")] {
+        let answer = browser.post("/sign-in", &[("login", "reader"), ("password", password)]).await;
+        assert_eq!(answer.status, 422);
+        assert!(answer.text().contains(told), "{told}");
+        assert!(browser.cookie("tb_session").is_none());
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn nobody_chooses_the_key_of_somebody_elses_session() {
     let world = World::new().await;
     account(&world, "victim", ADMIN).await;

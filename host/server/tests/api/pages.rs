@@ -2,13 +2,14 @@
 
 use std::sync::Arc;
 
-use guest_artifacts::{LEAD_SCORING, LOUD};
+use guest_artifacts::{DUE_LEADS, LEAD_SCORING, LOUD};
 use serde_json::json;
 use triggerbox_automation::EngineError;
 use triggerbox_sandbox::inspect::embed_manifest;
 use triggerbox_server::{
     Config,
     people::{Role, audit},
+    tokens::Scope,
 };
 
 use crate::{
@@ -551,6 +552,240 @@ async fn agents_requests_and_limits_are_set_in_the_form() {
     let kept = world.get("/api/v1/rules/ask").await.good(200);
     let action = &kept["rule"]["actions"][0];
     assert!(action.get("http").is_none() && action["agent"] == "sales" && action.get("limits").is_none(), "{kept}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_form_is_that_of_the_version_that_the_rule_names() {
+    let world = World::new().await;
+    let first = world.script(&LEAD_SCORING).await["script"]["hash"].as_str().unwrap().to_owned();
+    let admin = Browser::of(&world, ADMIN, &[Role::Administrator]).await;
+    let mut manifest: toml::Table = LEAD_SCORING.manifest.unwrap().parse().unwrap();
+    manifest["parameters"].as_array_mut().unwrap().retain(|one| one["name"].as_str() != Some("warm_tag"));
+    let other = embed_manifest(LEAD_SCORING.component, &toml::to_string(&manifest).unwrap()).unwrap();
+    assert_eq!(upload(&admin, "other", &other).await.status, 303);
+    let scripts = world.get("/api/v1/scripts/lead-scoring").await.good(200);
+    let second = scripts["versions"][0]["hash"].as_str().unwrap();
+    assert_ne!(second, first);
+    world.call("POST", "/api/v1/scripts/lead-scoring/activate", json!({ "hash": second })).await.good(200);
+
+    let pinned = format!("lead-scoring@{first}");
+    let rule = json!({
+        "name": "pinned", "model": "crm.lead", "trigger": { "on": "created" },
+        "actions": [{ "script": pinned, "parameters": { "warm_tag": "Lukewarm" } }],
+    });
+    world.call("PUT", "/api/v1/rules/pinned", rule).await.good(201);
+    let form = admin.page("/automations/pinned").await;
+    assert!(form.contains("name=\"p0.warm_tag\"") && form.contains("Lukewarm"), "{form}");
+    assert_eq!(form.matches("<option value=\"lead-scoring\">").count(), 1, "{form}");
+
+    // Of one that is switched off nobody can say what its parameters are: they are told as they are.
+    let latest = json!({
+        "name": "latest", "model": "crm.lead", "trigger": { "on": "created" },
+        "actions": [{ "script": "lead-scoring", "parameters": { "hot_tag": "Boiling" } }],
+    });
+    world.call("PUT", "/api/v1/rules/latest", latest).await.good(201);
+    world.call("POST", "/api/v1/scripts/lead-scoring/deactivate", json!(null)).await.good(204);
+    for (rule, name, value) in [("pinned", "warm_tag", "Lukewarm"), ("latest", "hot_tag", "Boiling")] {
+        let form = admin.page(&format!("/automations/{rule}")).await;
+        assert!(form.contains(&format!("name=\"p0.{name}\"")) && form.contains(value), "{form}");
+    }
+
+    // What a list does not have is chosen in it all the same: a browser would take another line for it.
+    let gone = [("on", "created"), ("model", "no.such"), ("script", "notify"), ("p0.how", "fax"), ("reload", "1")];
+    let form = admin.post("/automations/_new", &gone).await.text();
+    for one in ["no.such", "fax"] {
+        assert!(form.contains(&format!("<option value=\"{one}\" selected>{one}</option>")), "{one}: {form}");
+    }
+
+    // What was typed for one script is not said to another.
+    let typed = [("on", "created"), ("script", "notify"), ("for0", "lead-scoring"), ("p0.warm_tag", "Lukewarm")];
+    let form = admin.post("/automations/_new", &[&typed[..], &[("reload", "1")]].concat()).await.text();
+    assert!(form.contains("name=\"p0.text\"") && !form.contains("Lukewarm"), "{form}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn texts_of_several_lines_come_back_from_the_form_as_they_were() {
+    let world = World::new().await;
+    let parameters = json!({ "values": "priority = 3\ncity = Ghent\n", "target": "" });
+    let rule = json!({
+        "name": "lines", "model": "crm.lead", "trigger": { "on": "created" }, "notes": "One.\nTwo.\n",
+        "domain": "[('name', '!=', 'x'),\n ('name', '!=', 'y')]\n",
+        "actions": [{ "script": "update-record", "parameters": parameters }],
+    });
+    world.call("PUT", "/api/v1/rules/lines", rule).await.good(201);
+    let admin = Browser::of(&world, ADMIN, &[Role::Administrator]).await;
+    let page = admin.page("/automations/lines").await;
+    let values = page.split("name=\"p0.values\"").nth(1).unwrap();
+    let (attributes, values) = values.split_once('>').unwrap();
+    assert!(
+        attributes.contains("rows=\"2\"") && values.starts_with("priority = 3\ncity = Ghent\n</textarea>"),
+        "{page}"
+    );
+
+    // As a browser sends it, which ends lines in its own way.
+    let domain = "[('name', '!=', 'x'),\r\n ('name', '!=', 'y')]\r\n";
+    let form = [
+        ("known", "lines"),
+        ("version", "1"),
+        ("model", "crm.lead"),
+        ("active", "1"),
+        ("notes", "One.\r\nTwo.\r\n"),
+        ("on", "created"),
+        ("d.was", domain),
+        ("domain", domain),
+        ("script", "update-record"),
+        ("for0", "update-record"),
+        ("p0.values", "priority = 3\r\ncity = Ghent\r\n"),
+        ("p0.target", ""),
+    ];
+    let to = admin.done("/automations/lines", &form).await;
+    assert!(admin.page(&to).await.contains("Nothing was to be changed."));
+    let values = ("p0.values", "priority = 3\r\ncity = Gent");
+    let other: Vec<_> = form.iter().map(|pair| if pair.0 == values.0 { values } else { *pair }).collect();
+    admin.done("/automations/lines", &other).await;
+    let kept = world.get("/api/v1/rules/lines").await.good(200);
+    assert_eq!(kept["rule"]["actions"][0]["parameters"]["values"], "priority = 3\ncity = Gent", "{kept}");
+    let file = world.get("/api/v1/rules/lines/file").await.text();
+    assert!(file.find("values = ") < file.find("target = "), "in the order in which they were: {file}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn where_records_come_from_and_what_a_broken_rule_does_is_told_in_the_form() {
+    let world = World::new().await;
+    world.script(&DUE_LEADS).await;
+    let nightly = json!({
+        "name": "nightly", "model": "crm.lead", "trigger": { "on": "schedule", "cron": "0 3 * * *" },
+        "source": { "script": "due-leads" }, "actions": [{ "script": "notify", "parameters": { "text": "Look" } }],
+    });
+    world.call("PUT", "/api/v1/rules/nightly", nightly).await.good(201);
+    let guard = json!({
+        "name": "guard", "model": "crm.lead", "trigger": { "on": "before", "writes": ["update"] }, "on-error": "pass",
+        "actions": [{ "script": "update-record", "parameters": { "values": "priority = 3" } }],
+    });
+    world.call("PUT", "/api/v1/rules/guard", guard).await.good(201);
+    let admin = Browser::of(&world, ADMIN, &[Role::Administrator]).await;
+    let page = admin.page("/automations/nightly").await;
+    assert!(page.contains("The script due-leads gives them."), "{page}");
+    let nightly = [
+        ("known", "nightly"),
+        ("version", "1"),
+        ("model", "crm.lead"),
+        ("active", "1"),
+        ("on", "schedule"),
+        ("t.cron", "0 3 * * *"),
+        // A browser sends what is chosen first.
+        ("t.unit", "minutes"),
+        ("script", "notify"),
+        ("p0.text", "Look"),
+    ];
+    let wrong = [&nightly[..], &[("source", ""), ("max-records", "many")]].concat();
+    let page = admin.post("/automations/nightly", &wrong).await.text();
+    let more = page.split("<details open").last().unwrap();
+    assert!(more.contains("<summary>More</summary>") && more.contains("`many` is not a whole number"), "{page}");
+    let source = async |typed: &'static str| {
+        admin.done("/automations/nightly", &[&nightly[..], &[("source", typed), ("title", typed)]].concat()).await;
+        world.get("/api/v1/rules/nightly").await.good(200)["rule"]["source"].clone()
+    };
+    assert_eq!(source("").await, json!({ "script": "due-leads" }));
+    assert_eq!(source("[('priority', '=', '3')]").await, json!({ "domain": "[('priority', '=', '3')]" }));
+
+    let page = admin.page("/automations/guard").await;
+    let pass = page.split("name=\"pass\"").nth(1).unwrap_or_else(|| panic!("{page}"));
+    assert!(pass.split('>').next().unwrap().contains("checked"), "{page}");
+    let guard = [
+        ("known", "guard"),
+        ("version", "1"),
+        ("model", "crm.lead"),
+        ("active", "1"),
+        ("on", "updated"),
+        ("pass", "1"),
+        ("script", "update-record"),
+        ("p0.values", "priority = 3"),
+    ];
+    admin.done("/automations/guard", &guard).await;
+    let kept = world.get("/api/v1/rules/guard").await.good(200);
+    assert!(kept["rule"].get("on-error").is_none(), "a rule after a write has none: {kept}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn each_version_is_told_by_what_counted_before_it_and_a_deleted_automation_comes_back() {
+    let world = World::new().await;
+    world.script(&LEAD_SCORING).await;
+    world.rule(SCORE).await.good(201);
+    let change = |more: &str| json!(toml::from_str::<toml::Value>(&format!("{SCORE}\n{more}")).unwrap());
+    // What the owner says no to is nothing that the next change takes back.
+    let manager = world.token(MANAGER, &[Scope::Rules]).await;
+    let path = "/api/v1/rules/score";
+    let asked = world.call_as(&manager, "PUT", &format!("{path}?ask_owner=true"), change("mode = \"approve\"")).await;
+    assert_eq!(asked.good(200)["outcome"], "proposed");
+    world.call("POST", &format!("{path}/decide"), json!({ "version": 2, "accept": false })).await.good(204);
+    world.call("PUT", path, change("title = \"Title 3\"")).await.good(200);
+    let admin = Browser::of(&world, ADMIN, &[Role::Administrator]).await;
+    let card = |page: &str, version: u32| {
+        let head = format!("<h3>Version {version} ");
+        let card = page.split("<section class=\"diff\">").find(|card| card.contains(&head));
+        card.unwrap_or_else(|| panic!("{version}: {page}")).to_owned()
+    };
+    let page = admin.page("/automations/score").await;
+    let third = card(&page, 3);
+    assert!(third.contains("<code>title</code>") && !third.contains("<code>mode</code>"), "{third}");
+    assert!(card(&page, 2).contains("<code>mode</code>") && !third.contains("Restore this version"), "{page}");
+
+    for version in 4..=35 {
+        world.call("PUT", path, change(&format!("title = \"Title {version}\""))).await.good(200);
+    }
+    let page = admin.page("/automations/score").await;
+    assert!(page.contains(">Older versions<") && !page.contains("<h3>Version 1 "), "{page}");
+    card(&admin.page("/automations/score?skip=30").await, 1);
+
+    admin.done("/automations/score/delete", &[]).await;
+    let reader = Browser::of(&world, READER, &[Role::Reader]).await;
+    let page = reader.page("/automations/score").await;
+    assert!(page.contains("It was deleted") && !page.contains("Restore this version"), "{page}");
+    let page = admin.page("/automations/score").await;
+    assert!(card(&page, 36).contains("deleted") && card(&page, 35).contains("Restore this version"), "{page}");
+    let to = admin.done("/automations/score/restore", &[("version", "35")]).await;
+    assert!(admin.page(&to).await.contains("Title 35"));
+    assert_eq!(admin.get("/automations/scoer").await.status, 404);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_filter_that_says_half_is_told_so_and_one_that_is_set_is_shown() {
+    let world = World::new().await;
+    let admin = Browser::of(&world, ADMIN, &[Role::Administrator]).await;
+    for (query, tells) in [
+        ("model=crm.lead&record=", "half-a-record"),
+        ("model=&record=7", "half-a-record"),
+        ("model=crm.lead&record=seven", "`seven` is no record"),
+    ] {
+        for list in ["/runs", "/threads"] {
+            let answer = admin.get(&format!("{list}?{query}")).await;
+            assert!(answer.status == 400 && answer.text().contains(tells), "{list} {query}: {}", answer.text());
+        }
+    }
+    let page = admin.page("/runs?rule=gone&code=trapped&model=&record=").await;
+    assert!(page.contains("name=\"code\" value=\"trapped\""), "{page}");
+    assert!(page.contains("<option value=\"gone\" selected>"), "{page}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_page_of_a_webhook_says_where_it_is_sent_to_and_whether_it_is_taken() {
+    let folder = tempfile::tempdir().unwrap();
+    let key = folder.path().join("key");
+    std::fs::write(&key, [7; 32]).unwrap();
+    let mut config = Config::default();
+    config.web.key_file = Some(key);
+    let world = World::with(config).await;
+    let rule = "name = \"from-shop\"\nmodel = \"crm.lead\"\n\
+        trigger = { on = \"webhook\", secret = \"shop\", records = \"/lead\" }\n\
+        actions = [{ script = \"update-record\", parameters = { values = \"city = Ghent\" } }]";
+    world.rule(rule).await.good(201);
+    let admin = Browser::of(&world, ADMIN, &[Role::Administrator]).await;
+    let page = admin.page("/automations/from-shop").await;
+    assert!(page.contains("<code>/hook/from-shop</code>") && page.contains("There is no secret"), "{page}");
+    admin.done("/settings/secrets", &[("name", "shop"), ("secret", "a secret of the shop")]).await;
+    let page = admin.page("/automations/from-shop").await;
+    assert!(page.contains("<code>/hook/from-shop</code>") && !page.contains("There is no secret"), "{page}");
 }
 
 // Shows: F063, F065, F066

@@ -342,10 +342,10 @@ async fn pace_failures_and_what_is_stuck_are_told_as_they_are() {
     let world = World::new().await;
     let admin = Browser::of(&world, ADMIN, &[Role::Administrator]).await;
     let now = world.clock.now().as_millisecond();
+    let run = "INSERT INTO engine_run (key, rule, rule_version, root, depth, request, class, actor, run_as, superuser, \
+               seed, at, state, due, blockers, attempt, fence, finished) \
+               VALUES (?1, ?2, 1, 0, 0, '{}', 'async', 2, 2, 0, 0, ?3, ?4, ?3, 0, 1, 1, ?5)";
     put(&world, move |conn| {
-        let run = "INSERT INTO engine_run (key, rule, rule_version, root, depth, request, class, actor, run_as, superuser, \
-                   seed, at, state, due, blockers, attempt, fence, finished) \
-                   VALUES (?1, ?2, 1, 0, 0, '{}', 'async', 2, 2, 0, 0, ?3, ?4, ?3, 0, 1, 1, ?5)";
         let attempt = "INSERT INTO engine_attempt (run, attempt, action, script, started, finished, code, report) \
                        VALUES (?1, 1, 0, x'00', ?2, ?3, 'ok', x'00')";
         // A hundred runs of 1 to 100 milliseconds; each fourth failed.
@@ -366,8 +366,60 @@ async fn pace_failures_and_what_is_stuck_are_told_as_they_are() {
     for part in [">100<", ">25<", " 25 %", ">50 ms<", ">95 ms<"] {
         assert!(row.contains(part), "{part}: {row}");
     }
+    assert!(row.contains("/runs?rule=pace&amp;state=failed"), "{row}");
     let stuck = page.split("Stuck runs").nth(1).unwrap_or_else(|| panic!("{page}"));
     assert!(stuck.contains("of late, since") && !stuck.contains("of early, since"), "{stuck}");
+    // Of those that failed one was given up: no one state has them all.
+    put(&world, |conn| conn.execute("UPDATE engine_run SET state = 'dead' WHERE key = 'pace4'", []).map(drop)).await;
+    assert!(admin.page("/usage").await.contains("href=\"/runs?rule=pace\""));
+
+    // Where nobody wants to be told of stuck runs, none is.
+    let mut config = Config::default();
+    config.alerts.stuck_minutes = 0;
+    let world = World::with(config).await;
+    let late = ("late", "late", now - 3_600_000, "running", None::<i64>);
+    put(&world, move |conn| conn.execute(run, late).map(drop)).await;
+    let admin = Browser::of(&world, ADMIN, &[Role::Administrator]).await;
+    assert!(!admin.page("/usage").await.contains("Stuck runs"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_run_that_cannot_be_tried_again_keeps_no_other_from_it() {
+    let world = World::new().await;
+    world.script(&LEAD_SCORING).await;
+    world.rule(SCORE).await.good(201);
+    let mut runs = Vec::new();
+    for name in ["One", "Two", "Three"] {
+        runs.push(world.lead(name).await.1[0]);
+        world.ended(runs[runs.len() - 1]).await;
+    }
+    // They are tried again from the newest on.
+    let damaged = runs[2];
+    put(&world, move |conn| {
+        conn.execute("UPDATE engine_run SET state = 'dead'", [])?;
+        let damage = "UPDATE engine_run SET request = json_remove(request, '$.trigger') WHERE id = ?1";
+        conn.execute(damage, [damaged]).map(drop)
+    })
+    .await;
+    let admin = Browser::of(&world, ADMIN, &[Role::Administrator]).await;
+    let page = admin.page(&admin.done("/usage/retry-dead", &[]).await).await;
+    assert!(page.contains("2 run(s) are tried again. 1 cannot be: their pages say why."), "{page}");
+    assert!(!page.contains("older ones"), "{page}");
+    for run in &runs[..2] {
+        world.ended(*run).await;
+    }
+
+    // No more than a hundred are taken at once, which is told.
+    let now = world.clock.now().as_millisecond();
+    put(&world, move |conn| {
+        let run = "INSERT INTO engine_run (key, rule, rule_version, root, depth, request, class, actor, run_as, \
+                   superuser, seed, at, state, due, blockers, attempt, fence, finished) \
+                   VALUES (?1, 'score', 1, 0, 0, '{}', 'async', 2, 2, 0, 0, ?2, 'dead', ?2, 0, 1, 1, ?2)";
+        (0..100).try_for_each(|number| conn.execute(run, (format!("dead{number}"), now)).map(drop))
+    })
+    .await;
+    let page = admin.page(&admin.done("/usage/retry-dead", &[]).await).await;
+    assert!(page.contains("100 cannot be: their pages say why. That was the newest hundred;"), "{page}");
 }
 
 // Shows: F129
@@ -581,6 +633,10 @@ async fn what_a_run_logs_is_shown_while_it_runs() {
     let page = shows("it began").await;
     assert!(page.contains("Log so far") && !page.contains("goes on"), "{page}");
     assert!(page.contains(&format!("data-live=\"{live}\"")), "{page}");
+    // It was due long ago, as one is that waited for the end of a stop; it has been at it for a moment.
+    let earlier = "UPDATE engine_run SET due = due - 7200000 WHERE id = ?1";
+    put(&world, move |conn| conn.execute(earlier, [run]).map(drop)).await;
+    assert!(!admin.page("/usage").await.contains("Stuck runs"));
     let mut told = admin.request("GET", &live).send().await.unwrap();
     go.send(()).unwrap();
     let mut heard = String::new();
@@ -596,6 +652,46 @@ async fn what_a_run_logs_is_shown_while_it_runs() {
     world.ended(run).await;
     let page = admin.page(&path).await;
     assert!(page.contains("it began") && page.contains("it goes on") && !page.contains("Log so far"), "{page}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_run_that_waits_says_what_for() {
+    let world = World::new().await;
+    world.script(&LEAD_SCORING).await;
+    world.rule(SCORE).await.good(201);
+    let admin = Browser::of(&world, ADMIN, &[Role::Administrator]).await;
+    world.call("POST", "/api/v1/stops", json!({ "reason": "so that it stays" })).await.good(204);
+    let run = world.lead("Chairs").await.1[0];
+    let first = async || {
+        let page = admin.page(&format!("/runs/{run}")).await;
+        let line = page.split("class=\"banner wait\" role=\"status\">").nth(1).unwrap_or_else(|| panic!("{page}"));
+        line.split("</p>").next().unwrap().to_owned()
+    };
+    assert_eq!(first().await, "It waits: runs are stopped: so that it stays");
+    admin.done("/automations/score/pause", &[]).await;
+    assert_eq!(first().await, "It waits: its automation is paused: paused by Mitchell Admin");
+    admin.done("/automations/score/resume", &[]).await;
+    world.rule(&format!("{SCORE}\nactive = false\n")).await.good(200);
+    assert_eq!(first().await, "It waits: its automation is switched off");
+    // One that is tried again, when it is time.
+    put(&world, move |conn| {
+        let failed = "UPDATE engine_run SET code = 'backend', message = 'the disk was full', due = due + 60000 \
+                      WHERE id = ?1";
+        conn.execute(failed, [run]).map(drop)
+    })
+    .await;
+    world.rule(SCORE).await.good(200);
+    world.call("DELETE", "/api/v1/stops", json!(null)).await.good(204);
+    let told = first().await;
+    assert!(told.starts_with("It is tried again, not before ") && told.ends_with("The disk was full."), "{told}");
+
+    // A dry run of it names all that it is about.
+    let other = u64::from(world.lead("Desks").await.0);
+    let both = world.call("POST", "/api/v1/rules/score/run", json!({ "records": [1, other] })).await.good(202);
+    let both = both["runs"][0].as_i64().unwrap();
+    world.ended(both).await;
+    let page = admin.post(&format!("/runs/{both}/dry-run"), &[]).await.text();
+    assert!(page.contains(&format!("on records 1, {other}")), "{page}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

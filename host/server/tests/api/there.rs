@@ -315,3 +315,24 @@ async fn records_that_are_there_are_not_had_from_here() {
     world.call("PATCH", &format!("/api/v1/records/res.users/{SAM}"), json!({ "tz": "UTC" })).await.good(200);
     assert!(world.get("/api/v1/counts/res.groups").await.good(200)["count"].as_u64() > Some(0));
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_rule_names_that_is_there_is_not_looked_for_here() {
+    let (_fake, world, _) = two_leads().await;
+    world.script(&guest_artifacts::HIGH_VALUE_ORDER).await;
+    // Nobody here knows the partner, or the company's field.
+    let note = "name = \"note\"\nmodel = \"crm.lead\"\ntrigger = { on = \"manual\" }\n\
+        [[actions]]\nscript = \"high-value-order\"\nparameters = { manager = \"4711\" }\n";
+    world.rule(note).await.good(201);
+    let narrow = |domain: &str| {
+        format!(
+            "{}\n[[actions.grants]]\nmodel = \"crm.lead\"\noperations = [\"read\", \"write\"]\nfields = [\"priority\"]\n\
+             domain = \"{domain}\"\n",
+            TOUCH.replace("touch", "narrow")
+        )
+    };
+    let wrong = world.rule(&narrow("[('no_field', '=', 1)]")).await;
+    assert_eq!(wrong.code(422), "rule-refused");
+    assert_eq!(wrong.json()["findings"][0]["place"], "actions[0].grants[0].domain");
+    world.rule(&narrow("[('company_id.x_region', '=', 'north')]")).await.good(201);
+}

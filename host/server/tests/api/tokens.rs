@@ -8,7 +8,7 @@ use triggerbox_server::{people::Role, tokens::Scope};
 
 use crate::{
     browser::Browser,
-    world::{ADMIN, SAM, SCORE, World},
+    world::{ADMIN, READER, SAM, SCORE, World},
 };
 
 #[tokio::test(flavor = "multi_thread")]
@@ -57,6 +57,23 @@ async fn each_scope_opens_its_part_only() {
             assert_eq!(refused, needed != scope, "{scope}: {method} {path}: {}", answer.text());
         }
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_token_is_of_its_user_and_of_nobody_who_signs_in_with_the_same_number() {
+    let world = World::new().await;
+    let token = world.token(SAM, &[Scope::Read]).await;
+    let browser = Browser::of(&world, SAM, &[Role::Reader]).await;
+    let other = json!({ "login": SAM.to_string() });
+    world.call("PATCH", &format!("/api/v1/records/res.users/{READER}"), other).await.good(200);
+    let me = world.get_as(&token, "/api/v1/me").await.good(200);
+    assert_eq!((&me["user"], &me["login"]), (&json!(SAM), &json!("sam")));
+    assert_eq!(browser.get("/runs").await.status, 200);
+
+    let gone = json!({ "active": false });
+    world.call("PATCH", &format!("/api/v1/records/res.users/{SAM}"), gone).await.good(200);
+    assert_eq!(world.get_as(&token, "/api/v1/me").await.code(401), "bad-token");
+    assert_eq!(browser.get("/runs").await.status, 303);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -93,6 +93,12 @@ impl Check<'_> {
 
     fn action(&mut self, place: &str, action: &Action, version: &ScriptVersion) -> rusqlite::Result<()> {
         let manifest = &version.manifest;
+        let has_no_records = self.rule.model.is_none() && self.findings.iter().all(|one| one.place != "model");
+        if has_no_records && ready::is_ready_made(&action.script.name) && action.script.name != agents::SCRIPT {
+            let message =
+                format!("`{}` works on records, and the rule has none; name their model in `model`", action.script);
+            self.warning("no-records", format!("{place}.script"), message);
+        }
         let mut wrong = parameters::misfits(manifest, &action.parameters);
         wrong.extend(ready::misfits(self.schema(), self.rule.model.as_deref(), action));
         for (name, problem) in wrong {

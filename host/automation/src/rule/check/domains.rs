@@ -1,7 +1,8 @@
 //! Domains: each is parsed and resolved against the model, and what is wrong is said with its position.
 
-use triggerbox_model::{domain::Domain, schema::Model};
-use triggerbox_store::query;
+use rusqlite::Connection;
+use triggerbox_model::{domain::Domain, error::Error, schema::Model};
+use triggerbox_store::{env::Env, query};
 
 use super::Check;
 use crate::rule::{Source, Trigger, trigger::Write};
@@ -20,7 +21,10 @@ impl Check<'_> {
             self.domain("before-domain", domain);
         }
         match &rule.domain {
-            Some(domain) => self.domain("domain", domain),
+            Some(domain) => {
+                self.domain("domain", domain);
+                self.unjudged(domain);
+            }
             None if rule.judge_again => self.error(
                 "nothing-to-judge",
                 "judge-again",
@@ -34,21 +38,34 @@ impl Check<'_> {
         }
     }
 
-    pub(super) fn domain(&mut self, place: &str, text: &str) {
-        let domain = match Domain::parse(text) {
-            Ok(domain) => domain,
-            Err(error) => return self.error("bad-domain", place, error.message),
+    /// Where somebody else says which records it is about, a domain keeps none of them away by itself.
+    fn unjudged(&mut self, domain: &str) {
+        let message = match &self.rule.trigger {
+            Trigger::Manual {} | Trigger::Webhook { .. } if !self.rule.judge_again => {
+                "whoever fires the rule says on which records, and they are taken as they are; with `judge-again` \
+                 those that do not match are left out"
+            }
+            Trigger::Schedule(_) => "a schedule has the records of its `source`, whatever this says; put it there",
+            _ => return,
         };
+        // What is wrong with it is told already.
+        let says_nothing = Domain::parse(domain).is_ok_and(|domain| domain == Domain::Always);
+        if !says_nothing && self.findings.iter().all(|finding| finding.place != "domain") {
+            self.warning("domain-unjudged", "domain", message);
+        }
+    }
+
+    pub(super) fn domain(&mut self, place: &str, text: &str) {
+        if let Err(error) = Domain::parse(text) {
+            return self.error("bad-domain", place, error.message);
+        }
         let Some(model) = self.model else {
             if self.rule.model.is_none() {
                 self.error("no-model", place, "a domain needs a model; name it in `model`");
             }
             return;
         };
-        if self.schema().remote {
-            return self.remote_domain(place, text, model, &domain);
-        }
-        if let Err(error) = query::condition(self.ground.conn, self.ground.env, &model.name, &domain) {
+        if let Err(error) = judge(self.ground.conn, self.ground.env, model, text) {
             let position = error.field.as_deref().and_then(|field| position(text, field));
             let at = position.map(|position| format!("at character {position}: ")).unwrap_or_default();
             self.error("bad-domain", place, at + &error.message);
@@ -56,20 +73,28 @@ impl Check<'_> {
     }
 }
 
-impl Check<'_> {
-    /// Of a domain that another server judges: whether the fields are there that it begins with.
-    fn remote_domain(&mut self, place: &str, text: &str, model: &Model, domain: &Domain) {
-        let mut unknown = None;
-        domain.for_each_condition(&mut |condition| {
-            let first = condition.field.split('.').next().unwrap_or_default();
-            if first != "id" && !model.fields.contains_key(first) {
-                unknown.get_or_insert_with(|| first.to_owned());
-            }
-        });
-        if let Some(field) = unknown {
-            let at = position(text, &field).map(|at| format!("at character {at}: ")).unwrap_or_default();
-            self.error("bad-domain", place, format!("{at}`{}` has no field `{field}`", model.name));
+/// Whether a domain makes sense for a model. Of one that another server judges, only the fields are looked at that it begins with.
+///
+/// # Errors
+/// What is wrong with it.
+pub(crate) fn judge(conn: &Connection, env: &Env, model: &Model, text: &str) -> Result<(), Error> {
+    let domain = Domain::parse(text)?;
+    if !env.schema.remote {
+        return query::condition(conn, env, &model.name, &domain).map(drop);
+    }
+    let mut unknown = None;
+    domain.for_each_condition(&mut |condition| {
+        let first = condition.field.split('.').next().unwrap_or_default();
+        if first != "id" && !model.fields.contains_key(first) {
+            unknown.get_or_insert_with(|| first.to_owned());
         }
+    });
+    match unknown {
+        Some(field) => {
+            let text = format!("`{}` has no field `{field}`", model.name);
+            Err(Error::invalid("unknown-field", text).with_field(field))
+        }
+        None => Ok(()),
     }
 }
 

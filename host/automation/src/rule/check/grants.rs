@@ -1,12 +1,8 @@
 //! Grants: every model, field and domain that they name is there.
 
-use triggerbox_model::{
-    domain::Domain,
-    grants::{GrantOperation, Grants},
-};
-use triggerbox_store::query;
+use triggerbox_model::grants::{GrantOperation, Grants};
 
-use super::{Finding, Ground, Severity};
+use super::{Finding, Ground, Severity, domains};
 
 /// What is wrong with grants, each with its place under `place`.
 pub(crate) fn findings(ground: Ground<'_>, place: &str, grants: &Grants) -> Vec<Finding> {
@@ -36,12 +32,10 @@ pub(crate) fn findings(ground: Ground<'_>, place: &str, grants: &Grants) -> Vec<
         } else if !grant.keys.is_empty() && !grant.operations.contains(&GrantOperation::Create) {
             error("bad-keys", format!("{place}.keys"), "keys go with `create`, which is not granted".to_owned());
         }
-        if let Some(domain) = &grant.domain {
-            let checked = Domain::parse(domain)
-                .and_then(|domain| query::condition(ground.conn, ground.env, &model.name, &domain));
-            if let Err(wrong) = checked {
-                error("bad-domain", format!("{place}.domain"), wrong.message);
-            }
+        if let Some(domain) = &grant.domain
+            && let Err(wrong) = domains::judge(ground.conn, ground.env, model, domain)
+        {
+            error("bad-domain", format!("{place}.domain"), wrong.message);
         }
         if ground.policy.forbids(&grant.model) {
             let message = format!("policy forbids scripts to touch `{}`; no grant opens it", grant.model);

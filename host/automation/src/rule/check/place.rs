@@ -175,7 +175,7 @@ impl<'a> Check<'a> {
         let Some(model) = field.relation.as_deref().and_then(|relation| self.schema().models.get(relation)) else {
             return Ok(());
         };
-        if !self.schema().remote && !self.exists(model, id)? {
+        if !self.exists(model, id)? {
             let message = format!("there is no {}({id})", model.name);
             self.error("no-such-record", "trigger.value", message);
         }
