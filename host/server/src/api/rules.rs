@@ -425,10 +425,7 @@ async fn versions(
 }
 
 /// All versions of a rule, the newest first; also of one that was deleted.
-pub(crate) fn history(
-    conn: &rusqlite::Connection,
-    name: &str,
-) -> Result<Vec<stored::RuleVersion>, stored::RuleError> {
+pub(crate) fn history(conn: &rusqlite::Connection, name: &str) -> Result<Vec<stored::RuleVersion>, stored::RuleError> {
     let versions = stored::history(conn, name)?;
     if versions.is_empty() {
         // Says that there is no such rule, and which one was meant.

@@ -577,7 +577,9 @@ fn action_of(at: usize, action: &Action, all: bool, known: &Known<'_>, wrong: &m
         .map(|(name, value)| {
             let help = match manifest {
                 Some(_) => "This version of the script has no such parameter. Empty: it is taken out.",
-                None => "There is no such version of the script, or the script is switched off. Empty: it is taken out.",
+                None => {
+                    "There is no such version of the script, or the script is switched off. Empty: it is taken out."
+                }
             };
             let (id, wrong) = (format!("p{at}.{name}"), wrong.take(&format!("{place}.parameters.{name}")));
             field(&id, name, help, &wrong, html! { textarea id=(id) name=(id) rows=(rows(value, "")) { (value) } })
