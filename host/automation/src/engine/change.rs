@@ -5,7 +5,7 @@ use std::sync::Arc;
 use rusqlite::Connection;
 use triggerbox_model::{
     call::{Answer, Call},
-    changes::{Change, ChangeSet},
+    changes::ChangeSet,
     event::Trigger,
     limits::Class,
     value::Id,
