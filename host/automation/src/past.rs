@@ -51,8 +51,8 @@ impl<'a> Past<'a> {
 
     /// All records just before the step that deleted one.
     pub(crate) fn before_deletion(&self, record: &RecordRef) -> Then<'_> {
-        let all = self.changes.get(record).into_iter().flatten();
-        let deletion = all.filter(|(_, change)| change.kind == ChangeKind::Deleted).next_back();
+        let mut all = self.changes.get(record).into_iter().flatten();
+        let deletion = all.rfind(|(_, change)| change.kind == ChangeKind::Deleted);
         Then { past: self, step: deletion.map_or(0, |(step, _)| *step) }
     }
 

@@ -60,15 +60,20 @@ impl<'r> Watch<'r> {
         due.to_zoned(jiff::tz::TimeZone::UTC).start_of_day().map_or(due, |day| day.timestamp())
     }
 
-    /// The last value that can be due until `until`, with a margin; none: any may.
+    /// The last value that can be due until `until`; none: any may.
     pub(crate) fn value_after(&self, until: Timestamp) -> Option<Timestamp> {
-        shifted(until, -self.delay, self.unit).and_then(|value| shifted(value, 4, Unit::Days))
+        shifted(until, -self.delay, self.unit).and_then(|value| shifted(value, self.margin(), Unit::Days))
     }
 
-    /// A value that is due at `due`, or a little later: months and days are not all as long as each other.
+    /// The last value that is due at `due` or before it.
     pub(crate) fn value_before(&self, due: Timestamp) -> Timestamp {
-        let early = shifted(due, -self.delay, self.unit).and_then(|value| shifted(value, -4, Unit::Days));
+        let early = shifted(due, -self.delay, self.unit).and_then(|value| shifted(value, -self.margin(), Unit::Days));
         early.unwrap_or(Timestamp::MIN)
+    }
+
+    /// Months are not all as long as each other: there and back may be so many days off.
+    fn margin(&self) -> i64 {
+        if self.unit == Unit::Months { 4 } else { 0 }
     }
 }
 
@@ -126,7 +131,7 @@ pub(crate) fn each_due(
             return Err(Error::invalid("not-a-date", text).into());
         }
     };
-    let late = shifted(until, -watch.delay, watch.unit).and_then(|value| shifted(value, 4, Unit::Days));
+    let late = watch.value_after(until);
     let text = |time: Timestamp| time.strftime("%Y-%m-%d %H:%M:%S").to_string();
     let column = quote(watch.field);
     let sql = format!(

@@ -1,6 +1,6 @@
 //! What does not go together.
 
-use super::Check;
+use super::{Check, Severity};
 use crate::{
     remote,
     rule::{Dispatch, Environment, Mode, OnError, Source, Trigger},
@@ -67,7 +67,8 @@ impl Check<'_> {
         for (code, place, message) in remote::refusals(rule) {
             self.error(code, place, message);
         }
-        if let (Some(model), true) = (self.model, self.findings.is_empty())
+        let is_sound = self.findings.iter().all(|finding| finding.severity != Severity::Error);
+        if let (Some(model), true) = (self.model, is_sound)
             && let Err(error) = remote::watch(rule, model)
         {
             self.error("odoo-cannot", "trigger", error.message);
