@@ -322,7 +322,7 @@ fn a_server_action_does_not_run_for_who_may_not_change_its_records_and_says_who(
 #[test]
 fn a_server_action_asks_for_groups_and_names_as_odoo_answers() {
     let crm = Crm::new();
-    let grants = ["res.users:read:*", "res.groups:read:*", "crm.lead:read,write:name"];
+    let grants = ["res.users:read:group_ids", "res.groups:read:implied_ids", "crm.lead:read,write:name"];
     let how = How { grants: &grants, ..How::default() };
     let lead = crm.create("crm.lead", &[("name", Value::text("A lead"))]);
     let code = "groups = ['base.group_user', 'base.group_no_one', 'no.such_group']\n\
