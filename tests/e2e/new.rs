@@ -32,7 +32,7 @@ fn builds(language: &str) {
     triggerbox(place.path(), &["new", "--lang", language, "first"]);
     let folder = place.path().join("first");
     triggerbox(&folder, &["build"]);
-    triggerbox(&folder, &["check", "--no-compile", "first.wasm"]);
+    triggerbox(&folder, &["check", "--no-compile", "--deny", "warnings", "first.wasm"]);
     assert!(folder.join("triggerbox-sdk/wit/automation.wit").exists());
 }
 
@@ -46,7 +46,7 @@ fn builds_and_passes_its_test(language: &str) {
     let nowhere = output(&folder, &["run", "first.wasm"]);
     let said = String::from_utf8_lossy(&nowhere.stdout);
     assert!(nowhere.status.code() == Some(1) && said.contains("this rule is bound to no model"), "{said}");
-    triggerbox(&folder, &["check", "--no-compile", "first.wasm"]);
+    triggerbox(&folder, &["check", "--no-compile", "--deny", "warnings", "first.wasm"]);
     assert!(std::fs::read_to_string(folder.join("README.md")).unwrap().contains("triggerbox test"));
     assert!(folder.join("triggerbox-sdk/wit/automation.wit").exists());
 }

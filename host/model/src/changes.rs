@@ -1,6 +1,6 @@
 //! What a run wants to change, in order and not yet applied; and what came of it, for people and programs.
 
-use std::fmt;
+use std::{collections::HashSet, fmt};
 
 use foldhash::fast::RandomState;
 use indexmap::{IndexMap, map::Entry};
@@ -43,6 +43,13 @@ impl ChangeSet {
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.effects.is_empty()
+    }
+
+    /// Has the commit compare this, too, where the run did not read it.
+    pub fn see(&mut self, seen: Vec<Seen>) {
+        let known: HashSet<(RecordRef, String)> =
+            self.reads.iter().map(|read| (read.record.clone(), read.field.clone())).collect();
+        self.reads.extend(seen.into_iter().filter(|one| !known.contains(&(one.record.clone(), one.field.clone()))));
     }
 }
 

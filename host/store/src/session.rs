@@ -395,6 +395,30 @@ impl Session {
         Ok(Preview { diff, mentions: Mentions(mentions.collect::<Result<_, Error>>()?), events })
     }
 
+    /// What was there where the run writes over it, as [`Session::preview`] has settled it: whoever agrees to that agrees to
+    /// nothing else.
+    #[must_use]
+    pub fn overwritten(&self) -> Vec<Seen> {
+        let (mut found, mut first) = (Vec::new(), HashSet::new());
+        for (index, Change { record, kind, fields }) in &self.events {
+            let Some(Effect::Write { model, ids, values }) = self.changes.effects.get(*index) else { continue };
+            let is_said = *model == record.model && ids.contains(&record.id);
+            if !is_said || *kind != ChangeKind::Updated || is_provisional(record.id) {
+                continue;
+            }
+            for changed in fields {
+                // Lists of ids have no order of their own, and files are not compared.
+                let is_compared = !matches!(changed.old, Value::Ids(_) | Value::Binary(_));
+                let is_written = values.iter().any(|value| value.name == changed.field.as_str());
+                if is_compared && is_written && first.insert((record, &changed.field)) {
+                    let field = String::from(&changed.field);
+                    found.push(Seen { record: record.clone(), field, value: bare(&changed.old) });
+                }
+            }
+        }
+        found
+    }
+
     /// What would change besides what the calls say.
     ///
     /// # Errors

@@ -181,8 +181,10 @@ impl Engine {
         if rule.mode != Mode::Auto || wants_yes {
             self.has_sent_nothing(claim)?;
             let preview = session.in_time(until(), View::preview)?;
-            let proposed = Proposed::Here(with_found(session, found));
-            return Ok(Ended::Propose(proposed, preview.diff, outcome));
+            let overwritten = session.overwritten();
+            let mut changes = with_found(session, found);
+            changes.see(overwritten);
+            return Ok(Ended::Propose(Proposed::Here(changes), preview.diff, outcome));
         }
         // Written when it is committed, whenever the event was.
         let env = Env { now: self.clock().now(), ..env };

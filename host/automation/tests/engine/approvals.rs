@@ -247,6 +247,32 @@ fn a_proposal_that_others_overtook_is_made_anew() {
     assert_ne!(description(&world, lead), Value::Unset);
 }
 
+#[test]
+fn a_yes_writes_over_nothing_that_was_not_shown() {
+    let world = World::new();
+    world.rule(
+        "name = \"star\"\nmodel = \"crm.lead\"\nmode = \"approve\"\n\
+         trigger = { on = \"updated\", fields = [\"phone\"] }\n\
+         actions = [{ script = \"update-record\", parameters = { values = \"priority = 3\" } }]",
+    );
+    let lead = world.lead("Chairs");
+    world.write("crm.lead", lead, &[("phone", Value::text("12"))]);
+    world.settle();
+    let run = world.runs_of("star")[0].id;
+    let waiting = || world.engine.proposal(run).unwrap().unwrap();
+    // The script read nothing; what it writes over is shown.
+    world.write("crm.lead", lead, &[("priority", Value::text("2"))]);
+    let overtaken = block_on(world.engine.overtaken(run)).unwrap();
+    assert_eq!(overtaken.iter().map(|one| one.field.as_str()).collect::<Vec<_>>(), ["priority"]);
+    let error = block_on(world.engine.approve(run, waiting().hash, MANAGER, "")).unwrap_err();
+    assert_eq!((error.code(), world.value("crm.lead", lead, "priority")), ("conflict", Value::text("2")));
+    world.settle();
+    // What it leaves alone may change meanwhile.
+    world.write("crm.lead", lead, &[("city", Value::text("Ghent"))]);
+    block_on(world.engine.approve(run, waiting().hash, MANAGER, "")).unwrap();
+    assert_eq!(world.value("crm.lead", lead, "priority"), Value::text("3"));
+}
+
 // Shows: F125
 #[test]
 fn whoever_caused_a_part_of_it_approves_nothing_of_it() {

@@ -92,6 +92,7 @@ async fn as_file(State(app): State<App>, _caller: Caller, At(name): At<String>) 
 /// How a change is made.
 #[derive(Debug, Default, Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
+#[serde(deny_unknown_fields)]
 struct How {
     /// Why, for the history.
     #[serde(default)]

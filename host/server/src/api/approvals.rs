@@ -30,6 +30,7 @@ pub(super) fn routes() -> OpenApiRouter<App> {
 /// Which proposals.
 #[derive(Debug, Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
+#[serde(deny_unknown_fields)]
 struct Query {
     /// `waiting`, `approved`, `rejected`, `expired`, `recommended`, `stale`; all when absent.
     state: Option<String>,

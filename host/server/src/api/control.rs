@@ -11,7 +11,7 @@ use triggerbox_model::{
 use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::{router::OpenApiRouter, routes};
 
-use super::paging::After;
+use super::{paging::After, runs::hundred};
 use crate::{
     app::App,
     auth::Caller,
@@ -28,11 +28,18 @@ pub(super) fn routes() -> OpenApiRouter<App> {
 /// How far to look.
 #[derive(Debug, Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
+#[serde(deny_unknown_fields)]
 struct Ahead {
     /// Next times of each, up to 100.
     #[serde(default = "five")]
     #[param(default = 5)]
     count: usize,
+    /// After this one: `next` of the page before.
+    after: Option<String>,
+    /// Most of them, up to 500.
+    #[serde(default = "hundred")]
+    #[param(default = 100)]
+    limit: u32,
 }
 
 fn five() -> usize {
@@ -61,14 +68,14 @@ struct ScheduleList {
 }
 
 /// All schedules, with their next times.
-#[utoipa::path(get, path = "/api/v1/schedules", tag = "schedules", params(Ahead, After),
+#[utoipa::path(get, path = "/api/v1/schedules", tag = "schedules", params(Ahead),
     responses((status = 200, body = ScheduleList), Problem))]
 async fn schedules(
     State(app): State<App>,
     _caller: Caller,
-    Asked(ahead): Asked<Ahead>,
-    Asked(page): Asked<After>,
+    Asked(Ahead { count, after, limit }): Asked<Ahead>,
 ) -> Result<Json<ScheduleList>, Problem> {
+    let page = After::new(after, limit);
     let rules = app.engine().rules()?;
     let scheduled = rules.all().iter().filter(|armed| matches!(armed.rule.trigger, Trigger::Schedule(_)));
     let mut scheduled: Vec<_> = scheduled.collect();
@@ -76,7 +83,7 @@ async fn schedules(
     let (scheduled, next_page) = page.of_names(scheduled, |armed| &armed.rule.name);
     let schedules = scheduled.into_iter().map(|armed| {
         // One that cannot be read does not hide the others.
-        let next = match app.engine().next_slots(&armed.rule.name, ahead.count.min(100)) {
+        let next = match app.engine().next_slots(&armed.rule.name, count.min(100)) {
             Err(EngineError::Refused(_)) => Vec::new(),
             next => next?,
         };
@@ -184,6 +191,7 @@ async fn stop(State(app): State<App>, caller: Caller, Body(body): Body<Stop>) ->
 /// What to let go on.
 #[derive(Debug, Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
+#[serde(deny_unknown_fields)]
 struct Go {
     /// The model; absent: the stop of all rules ends, those of single models stay.
     model: Option<String>,

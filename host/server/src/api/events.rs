@@ -23,6 +23,7 @@ pub(super) fn routes() -> OpenApiRouter<App> {
 /// Which events.
 #[derive(Debug, Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
+#[serde(deny_unknown_fields)]
 struct Query {
     /// Of records of this model.
     model: Option<String>,

@@ -20,6 +20,7 @@ use crate::{
 /// Which fields.
 #[derive(Debug, Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
+#[serde(deny_unknown_fields)]
 pub(super) struct Which {
     /// Fields to describe, separated by commas; all when absent.
     #[serde(default)]

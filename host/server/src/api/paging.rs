@@ -12,6 +12,7 @@ use crate::problem::Problem;
 /// Which page of a list in the order of names.
 #[derive(Debug, Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
+#[serde(deny_unknown_fields)]
 pub(super) struct After {
     /// After this one: `next` of the page before.
     after: Option<String>,
@@ -22,6 +23,10 @@ pub(super) struct After {
 }
 
 impl After {
+    pub(super) fn new(after: Option<String>, limit: u32) -> Self {
+        Self { after, limit }
+    }
+
     /// The name that the page begins after, and how many there have to be, so that it is known whether there are more.
     pub(super) fn wanted(&self) -> (String, usize) {
         // The one that it begins after, and the first of the next page.
@@ -66,6 +71,7 @@ pub(super) type Page<T, N = String> = (Vec<T>, Option<N>);
 /// Which page of a list whose newest are first.
 #[derive(Debug, Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
+#[serde(deny_unknown_fields)]
 pub(super) struct Before {
     /// Older than this one: `next` of the page before.
     before: Option<i64>,

@@ -56,6 +56,7 @@ const MOST: u32 = 1_000;
 /// Which records, and what of them.
 #[derive(Debug, Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
+#[serde(deny_unknown_fields)]
 struct Search {
     /// A domain in Odoo's notation.
     #[serde(default = "all")]
@@ -137,6 +138,7 @@ async fn search(
 /// Which fields.
 #[derive(Debug, Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
+#[serde(deny_unknown_fields)]
 struct Fields {
     /// Fields to read, separated by commas.
     #[serde(default = "display_name")]
@@ -172,6 +174,7 @@ struct Count {
 /// A domain.
 #[derive(Debug, Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
+#[serde(deny_unknown_fields)]
 struct Which {
     /// A domain in Odoo's notation.
     #[serde(default = "all")]

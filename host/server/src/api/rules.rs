@@ -180,6 +180,7 @@ async fn as_file(State(app): State<App>, _caller: Caller, At(name): At<String>) 
 /// How a change is made.
 #[derive(Debug, Default, Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
+#[serde(deny_unknown_fields)]
 pub(crate) struct How {
     /// Why, for the history.
     #[serde(default)]
@@ -242,6 +243,7 @@ struct RuleSet {
 /// How a set of rules is applied.
 #[derive(Debug, Default, Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
+#[serde(deny_unknown_fields)]
 struct AsAWhole {
     /// Why, for the history.
     #[serde(default)]
@@ -437,6 +439,7 @@ pub(crate) fn history(conn: &rusqlite::Connection, name: &str) -> Result<Vec<sto
 /// Two versions.
 #[derive(Debug, Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
+#[serde(deny_unknown_fields)]
 struct Between {
     /// The older one.
     from: u32,
@@ -490,6 +493,7 @@ async fn differences(
 /// A record.
 #[derive(Debug, Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
+#[serde(deny_unknown_fields)]
 struct About {
     /// Of the rule's model: only what concerns it.
     record: Option<Id>,

@@ -51,6 +51,7 @@ pub(crate) const MOST: u32 = 500;
 /// Which runs.
 #[derive(Debug, Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
+#[serde(deny_unknown_fields)]
 struct Query {
     /// Of this rule.
     rule: Option<String>,
@@ -490,6 +491,7 @@ struct Chain {
 /// Which page of a chain.
 #[derive(Debug, Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
+#[serde(deny_unknown_fields)]
 struct Link {
     /// Made after this run: `next` of the page before.
     after: Option<RunId>,
@@ -577,6 +579,7 @@ async fn journal(
 /// Which fires.
 #[derive(Debug, Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
+#[serde(deny_unknown_fields)]
 struct FireQuery {
     /// Of this rule.
     rule: Option<String>,
@@ -636,6 +639,7 @@ async fn cancel(State(app): State<App>, caller: Caller, At(id): At<RunId>) -> Re
 /// Which lines.
 #[derive(Debug, Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
+#[serde(deny_unknown_fields)]
 struct LogQuery {
     /// Of this rule.
     rule: Option<String>,

@@ -191,6 +191,7 @@ impl Kept {
 /// Whether what is let go by it is meant to go.
 #[derive(Debug, Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
+#[serde(deny_unknown_fields)]
 struct Sure {
     /// What is beyond it is gone within the hour, for good: without this, nothing is set that keeps less of anything.
     #[serde(default)]

@@ -37,6 +37,7 @@ pub(super) fn routes() -> OpenApiRouter<App> {
 /// Which threads.
 #[derive(Debug, Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
+#[serde(deny_unknown_fields)]
 struct Query {
     /// Of this rule.
     rule: Option<String>,

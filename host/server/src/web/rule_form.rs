@@ -10,7 +10,7 @@ use triggerbox_automation::{
     scripts::ScriptVersion,
 };
 use triggerbox_model::{
-    grants::{Grants, Policy},
+    grants::{Grant, Grants, Policy},
     limits::{Limit, TABLE, Unit},
     manifest::{Manifest, Parameter, ParameterKind},
     outbound::HttpGrant,
@@ -351,6 +351,18 @@ fn actions(form: &Form, known: &[Action], unread: &mut Vec<(String, String)>) ->
 /// What a form says of an action besides its parameters: its agent, its requests to other services, its limits.
 fn typed(form: &Form, at: usize, action: &mut Action, unread: &mut Vec<(String, String)>) {
     action.agent = form.some(&format!("agent{at}"));
+    let rights = format!("rights{at}");
+    // What the lines do not tell of it is kept, as long as they are the same.
+    if form.is_on(&rights) && lines(action.grants.as_ref()) != form.text(&rights) {
+        let mut grants = Vec::new();
+        for line in form.text(&rights).lines().map(str::trim).filter(|line| !line.is_empty()) {
+            match line.replace(", ", ",").parse::<Grant>() {
+                Ok(grant) => grants.push(grant),
+                Err(why) => unread.push((format!("actions[{at}].grants"), format!("`{line}`: {why}"))),
+            }
+        }
+        action.grants = (!grants.is_empty()).then_some(Grants(grants));
+    }
     action.http.clear();
     for line in form.raw(&format!("http{at}")).lines().map(str::trim).filter(|line| !line.is_empty()) {
         match line.replace(", ", ",").parse::<HttpGrant>() {
@@ -372,6 +384,12 @@ fn typed(form: &Form, at: usize, action: &mut Action, unread: &mut Vec<(String, 
             }
         }
     }
+}
+
+/// Grants, one a line.
+fn lines(grants: Option<&Grants>) -> String {
+    let grants = grants.map(|grants| grants.0.as_slice()).unwrap_or_default();
+    grants.iter().map(Grant::to_string).collect::<Vec<_>>().join("\n")
 }
 
 /// What the form knows besides the rule.
@@ -591,7 +609,10 @@ fn action_of(at: usize, action: &Action, all: bool, known: &Known<'_>, wrong: &m
                 input id=(id) type="text" name="script" value=(action.script.to_string()) spellcheck="false" autocapitalize="none";
             }))
             div.two { @for one in parameters.iter().chain(&others) { (one) } }
-            @if let Some(manifest) = manifest { (grants(at, action, all, manifest, known.policy)) }
+            @if let Some(manifest) = manifest {
+                @if manifest.script.follows_rule { (rights(at, action, known.policy, &wrong.take(&format!("{place}.grants")))) }
+                @else { (grants(at, action, all, manifest, known.policy)) }
+            }
             (more(at, action, manifest, known, wrong))
             @for one in wrong.take(&place) { p.error { (one) } }
         }
@@ -698,6 +719,17 @@ fn parameter_of(at: usize, parameter: &Parameter, set: Option<&String>, wrong: &
 fn rows(value: &str, hint: &str) -> usize {
     let least = if value.len().max(hint.len()) > 60 { 4 } else { 1 };
     value.lines().count().max(hint.lines().count()).clamp(least, 12)
+}
+
+/// What a script may do that has no rights of its own to ask for.
+fn rights(at: usize, action: &Action, policy: &Policy, wrong: &[String]) -> Markup {
+    let (id, typed) = (format!("rights{at}"), lines(action.grants.as_ref()));
+    html! {
+        (field(&id, "What it may do", "One a line: a model, operations, and fields: crm.lead:read,write:name,priority. Empty: what its agent may do; without one, nothing.", wrong, html! {
+            textarea id=(id) name=(id) rows=(typed.lines().count().clamp(1, 12)) spellcheck="false" autocapitalize="none" { (typed) }
+        }))
+        @if let Some(own) = &action.grants { (in_words(own, policy)) }
+    }
 }
 
 /// What the script asks for, in words, and what of it needs a word of the rule.

@@ -16,6 +16,8 @@ async fn every_mistake_has_a_code_and_a_status() {
         ("GET", "/api/v1/runs/seven", "", 400, "bad-path"),
         ("GET", "/api/v1/runs?limit=many", "", 400, "bad-query"),
         ("GET", "/api/v1/runs?state=lost", "", 400, "bad-query"),
+        ("GET", "/api/v1/records/crm.lead?domian=x", "", 400, "bad-query"),
+        ("PUT", "/api/v1/rules?dry-run=true", "{\"rules\": []}", 400, "bad-query"),
         ("GET", "/api/v1/runs?model=crm.lead", "", 400, "half-a-record"),
         ("GET", "/api/v1/runs/99", "", 404, "unknown-run"),
         ("GET", "/api/v1/rules/none", "", 404, "unknown-rule"),

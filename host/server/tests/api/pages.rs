@@ -507,22 +507,31 @@ async fn agents_requests_and_limits_are_set_in_the_form() {
         ("for0", "ai-agent"),
         ("agent0", "sales"),
         ("p0.prompt", "Look."),
+        ("rights0", "crm.lead:read,write:name, priority\r\nres.partner:read:name\r\n"),
         ("http0", "GET, POST https://shop.example/api/*\r\nGET http://127.0.0.1:8080/stock private\r\n"),
         ("limit0.llm-calls", "7"),
         ("limit0.fuel", "1 000 000"),
     ];
     // What cannot be read is told beside its field, and what was typed stays.
-    let wrong = [("http0", "shop.example"), ("limit0.fuel", "many"), ("limit0.none", "1"), ("agent0", "nobody")];
+    let wrong = [
+        ("rights0", "crm.lead"),
+        ("http0", "shop.example"),
+        ("limit0.fuel", "many"),
+        ("limit0.none", "1"),
+        ("agent0", "nobody"),
+    ];
     let answer = admin.post("/automations/_new", &[&rule[..], &more[..3], &wrong].concat()).await;
     let text = answer.text();
     assert_eq!(answer.status, 422);
-    for part in ["is not METHODS URL", "`many` is not a whole number", "There is no limit `none`"] {
+    for part in ["`crm.lead`: ", "is not METHODS URL", "`many` is not a whole number", "There is no limit `none`"] {
         assert!(text.contains(part), "{part}: {text}");
     }
     admin.done("/automations/_new", &[&rule[..], &more].concat()).await;
     let kept = world.get("/api/v1/rules/ask").await.good(200);
     let action = &kept["rule"]["actions"][0];
     assert_eq!(action["agent"], "sales", "{kept}");
+    assert_eq!(action["grants"][0]["fields"], json!(["name", "priority"]), "{kept}");
+    assert_eq!(action["grants"][1]["model"], "res.partner");
     assert_eq!(action["limits"], json!({ "fuel": 1_000_000, "llm-calls": 7 }));
     assert_eq!(action["http"][0], json!({ "methods": ["GET", "POST"], "url": "https://shop.example/api/*" }));
     assert_eq!(action["http"][1]["private"], true);
