@@ -391,6 +391,17 @@ mod tests {
     }
 
     #[test]
+    fn what_a_runtime_imports_for_all_scripts_says_nothing_of_one() {
+        let mut script = Script::new();
+        for (interface, function, _) in grants::FUNCTIONS {
+            script.inspection.imports.push(import(interface, &[function]));
+        }
+        assert!(script.findings().iter().all(|finding| finding.code != "missing-grant"));
+        script.inspection.imports.pop();
+        assert!(script.findings().iter().any(|finding| finding.code == "missing-grant"));
+    }
+
+    #[test]
     fn the_page_of_the_book_lists_every_code() {
         let page = include_str!("../../../docs/write/check.md");
         for rule in RULES {

@@ -11,7 +11,7 @@ use triggerbox_sandbox::inspect::Inspection;
 use super::{Finding, found};
 
 /// Which function of the contract needs which operation. Reading functions are one for all: each needs `read`.
-const FUNCTIONS: [(&str, &str, GrantOperation); 23] = [
+pub(super) const FUNCTIONS: [(&str, &str, GrantOperation); 23] = [
     ("records", "search", GrantOperation::Read),
     ("records", "search-read", GrantOperation::Read),
     ("records", "search-count", GrantOperation::Read),
