@@ -393,7 +393,7 @@ mod tests {
     #[test]
     fn what_a_runtime_imports_for_all_scripts_says_nothing_of_one() {
         let mut script = Script::new();
-        for (interface, function, _) in grants::FUNCTIONS {
+        for (interface, function, _) in super::grants::FUNCTIONS {
             script.inspection.imports.push(import(interface, &[function]));
         }
         assert!(script.findings().iter().all(|finding| finding.code != "missing-grant"));
