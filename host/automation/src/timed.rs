@@ -33,6 +33,9 @@ pub struct Watch<'r> {
     pub unit: Unit,
 }
 
+/// Months are not all as long as each other: there and back may be so many days off.
+const MARGIN: i64 = 4;
+
 impl<'r> Watch<'r> {
     /// What a rule looks at, if the clock fires it.
     #[must_use]
@@ -62,18 +65,13 @@ impl<'r> Watch<'r> {
 
     /// The last value that can be due until `until`; none: any may.
     pub(crate) fn value_after(&self, until: Timestamp) -> Option<Timestamp> {
-        shifted(until, -self.delay, self.unit).and_then(|value| shifted(value, self.margin(), Unit::Days))
+        shifted(until, -self.delay, self.unit).and_then(|value| shifted(value, MARGIN, Unit::Days))
     }
 
     /// The last value that is due at `due` or before it.
     pub(crate) fn value_before(&self, due: Timestamp) -> Timestamp {
-        let early = shifted(due, -self.delay, self.unit).and_then(|value| shifted(value, -self.margin(), Unit::Days));
+        let early = shifted(due, -self.delay, self.unit).and_then(|value| shifted(value, -MARGIN, Unit::Days));
         early.unwrap_or(Timestamp::MIN)
-    }
-
-    /// Months are not all as long as each other: there and back may be so many days off.
-    fn margin(&self) -> i64 {
-        if self.unit == Unit::Months { 4 } else { 0 }
     }
 }
 
