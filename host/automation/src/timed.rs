@@ -63,12 +63,12 @@ impl<'r> Watch<'r> {
         due.to_zoned(jiff::tz::TimeZone::UTC).start_of_day().map_or(due, |day| day.timestamp())
     }
 
-    /// The last value that can be due until `until`; none: any may.
+    /// The last value that can be due until `until`, with a margin; none: any may.
     pub(crate) fn value_after(&self, until: Timestamp) -> Option<Timestamp> {
         shifted(until, -self.delay, self.unit).and_then(|value| shifted(value, MARGIN, Unit::Days))
     }
 
-    /// The last value that is due at `due` or before it.
+    /// The last value that is due at `due` or before it, with a margin.
     pub(crate) fn value_before(&self, due: Timestamp) -> Timestamp {
         let early = shifted(due, -self.delay, self.unit).and_then(|value| shifted(value, -MARGIN, Unit::Days));
         early.unwrap_or(Timestamp::MIN)
