@@ -1,7 +1,7 @@
 //! Which rules fire on what really changed: watched fields first, then the domain on the values before, then the one on
 //! the values after.
 
-use std::{cell::OnceCell, sync::Arc};
+use std::sync::Arc;
 
 use rusqlite::Connection;
 use triggerbox_model::{
@@ -59,19 +59,12 @@ pub fn fires(
 ) -> Result<Vec<Fire>, Error> {
     let mut fires = Vec::new();
     let stored = Stored(conn);
-    let past = OnceCell::new();
+    let past = Past::new(&stored, changes, steps);
     for (at, change) in changes.iter().enumerate() {
         let active = active_name(&env.schema, &change.record.model);
-        let then;
-        let base: &dyn Records = match change.kind {
-            ChangeKind::Deleted => {
-                then = past.get_or_init(|| Past::new(&stored, changes, steps)).before_deletion(&change.record);
-                &then
-            }
-            ChangeKind::Created | ChangeKind::Updated => &stored,
-        };
-        let remembered = Remembered::new(base, &change.record);
-        let sides = Sides::new(&remembered, change);
+        let before = past.before(change);
+        let (then, now) = (Remembered::new(&before, &change.record), Remembered::new(&stored, &change.record));
+        let sides = Sides::new(&then, &now, change);
         for rule in index.on_changes(&change.record.model) {
             if let Some(fields) = watched(&rule.rule.trigger, change, active)
                 && let Some(broken) = judged(sides.hold(conn, env, rule))?
@@ -172,14 +165,20 @@ fn switched(changed: &FieldChange, from: bool, to: bool) -> bool {
 
 /// Whether a rule's domain on the values before a change holds; always, for a new record.
 pub(crate) fn held_before(conn: &Connection, env: &Env, rule: &Armed, change: &Change) -> Result<bool, Error> {
-    let stored = Stored(conn);
-    Sides::new(&Remembered::new(&stored, &change.record), change).held_before(conn, env, rule)
+    judge(conn, change, |sides| sides.held_before(conn, env, rule))
 }
 
 /// Whether a rule's domain on the values after a change holds; of a deleted record: on the last ones.
 pub(crate) fn held_after(conn: &Connection, env: &Env, rule: &Armed, change: &Change) -> Result<bool, Error> {
+    judge(conn, change, |sides| sides.held_after(conn, env, rule))
+}
+
+/// Both sides of a change that is known alone.
+fn judge(conn: &Connection, change: &Change, by: impl Fn(&Sides<'_>) -> Result<bool, Error>) -> Result<bool, Error> {
     let stored = Stored(conn);
-    Sides::new(&Remembered::new(&stored, &change.record), change).held_after(conn, env, rule)
+    let past = Past::new(&stored, std::slice::from_ref(change), &[]);
+    let before = past.before(change);
+    by(&Sides::new(&Remembered::new(&before, &change.record), &Remembered::new(&stored, &change.record), change))
 }
 
 /// Whether a record, as it is, matches a rule's domain.

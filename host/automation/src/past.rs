@@ -1,7 +1,7 @@
-//! Records as they were before a step of a transaction: what a rule on deletions judges.
+//! Records as they were before a step of a transaction: what rules on deletions, and domains on the values before, judge.
 
 use std::{
-    cell::RefCell,
+    cell::{OnceCell, RefCell},
     collections::{BTreeSet, HashMap},
     rc::Rc,
 };
@@ -19,29 +19,23 @@ use triggerbox_model::{
 /// Stored records, and what a transaction did to them, step by step.
 pub(crate) struct Past<'a> {
     base: &'a dyn Records,
-    /// What happened to each record, in order, with the step.
-    changes: HashMap<&'a RecordRef, Vec<(usize, &'a Change)>>,
-    /// The changed records of each model.
-    models: HashMap<&'a str, BTreeSet<Id>>,
+    merged: &'a [Change],
+    steps: &'a [Vec<Change>],
+    told: OnceCell<Told<'a>>,
     /// By model and field: which changed records ever pointed to a record. Put together when it is first asked for.
     pointing: RefCell<HashMap<(String, String), Rc<Pointing>>>,
 }
 
-type Pointing = HashMap<Id, BTreeSet<Id>>;
+/// What the changes tell, put together when the past is first looked at: most transactions have no rule that does.
+#[derive(Default)]
+struct Told<'a> {
+    /// What happened to each record, in order, with the step.
+    changes: HashMap<&'a RecordRef, Vec<(usize, &'a Change)>>,
+    /// The changed records of each model.
+    models: HashMap<&'a str, BTreeSet<Id>>,
+}
 
-impl<'a> Past<'a> {
-    /// `steps`: what each step changed; empty: all of `changes` was one step.
-    pub(crate) fn new(base: &'a dyn Records, changes: &'a [Change], steps: &'a [Vec<Change>]) -> Self {
-        let mut past = Self { base, changes: HashMap::new(), models: HashMap::new(), pointing: RefCell::default() };
-        if steps.is_empty() {
-            past.step(0, changes);
-        }
-        for (at, step) in steps.iter().enumerate() {
-            past.step(at, step);
-        }
-        past
-    }
-
+impl<'a> Told<'a> {
     fn step(&mut self, at: usize, changes: &'a [Change]) {
         for change in changes {
             self.changes.entry(&change.record).or_default().push((at, change));
@@ -49,11 +43,35 @@ impl<'a> Past<'a> {
         }
     }
 
-    /// All records just before the step that deleted one.
-    pub(crate) fn before_deletion(&self, record: &RecordRef) -> Then<'_> {
-        let mut all = self.changes.get(record).into_iter().flatten();
-        let deletion = all.rfind(|(_, change)| change.kind == ChangeKind::Deleted);
-        Then { past: self, step: deletion.map_or(0, |(step, _)| *step) }
+    fn of(&self, record: &RecordRef) -> &[(usize, &'a Change)] {
+        self.changes.get(record).map_or(&[], Vec::as_slice)
+    }
+}
+
+type Pointing = HashMap<Id, BTreeSet<Id>>;
+
+impl<'a> Past<'a> {
+    /// `steps`: what each step changed; empty: all of `changes` was one step.
+    pub(crate) fn new(base: &'a dyn Records, changes: &'a [Change], steps: &'a [Vec<Change>]) -> Self {
+        Self { base, merged: changes, steps, told: OnceCell::new(), pointing: RefCell::default() }
+    }
+
+    /// All records just before what a change tells: before the step that deleted the record, or that first changed it.
+    pub(crate) fn before(&self, change: &'a Change) -> Then<'_, 'a> {
+        Then { past: self, change, step: OnceCell::new() }
+    }
+
+    fn told(&self) -> &Told<'a> {
+        self.told.get_or_init(|| {
+            let mut told = Told::default();
+            if self.steps.is_empty() {
+                told.step(0, self.merged);
+            }
+            for (at, step) in self.steps.iter().enumerate() {
+                told.step(at, step);
+            }
+            told
+        })
     }
 
     fn pointing(&self, model: &str, field: &str) -> Rc<Pointing> {
@@ -62,7 +80,7 @@ impl<'a> Past<'a> {
             return Rc::clone(known);
         }
         let mut pointing = Pointing::new();
-        let changed = self.changes.iter().filter(|(record, _)| record.model == model);
+        let changed = self.told().changes.iter().filter(|(record, _)| record.model == model);
         for (record, all) in changed {
             let told = all.iter().flat_map(|(_, change)| &change.fields).filter(|told| told.field == field);
             for to in told.filter_map(|told| target(&told.old)) {
@@ -76,16 +94,28 @@ impl<'a> Past<'a> {
 }
 
 /// Records as they were before a step.
-pub(crate) struct Then<'a> {
-    past: &'a Past<'a>,
-    step: usize,
+pub(crate) struct Then<'p, 'a> {
+    past: &'p Past<'a>,
+    change: &'a Change,
+    step: OnceCell<usize>,
 }
 
-impl<'a> Then<'a> {
+impl<'a> Then<'_, 'a> {
+    fn step(&self) -> usize {
+        *self.step.get_or_init(|| {
+            let all = self.past.told().of(&self.change.record);
+            let step = match self.change.kind {
+                ChangeKind::Deleted => all.iter().rfind(|(_, change)| change.kind == ChangeKind::Deleted),
+                ChangeKind::Created | ChangeKind::Updated => all.first(),
+            };
+            step.map_or(0, |(step, _)| *step)
+        })
+    }
+
     /// What happened to a record in this step and later.
     fn later(&self, model: &str, id: Id) -> impl Iterator<Item = &'a Change> {
-        let all = self.past.changes.get(&RecordRef::new(model, id)).into_iter().flatten();
-        let step = self.step;
+        let step = self.step();
+        let all = self.past.told().of(&RecordRef::new(model, id)).iter();
         all.filter(move |(at, _)| *at >= step).map(|(_, change)| *change)
     }
 
@@ -112,7 +142,7 @@ fn target(value: &Value) -> Option<Id> {
     }
 }
 
-impl Records for Then<'_> {
+impl Records for Then<'_, '_> {
     fn cell(&self, model: &str, id: Id, column: &str) -> Result<Cell, Error> {
         match (column, self.was_there(model, id)) {
             ("id", Some(true)) => Ok(Cell::Integer(i64::from(id))),
@@ -131,7 +161,7 @@ impl Records for Then<'_> {
 
     fn all(&self, model: &str) -> Result<Vec<Id>, Error> {
         let mut all: BTreeSet<Id> = self.past.base.all(model)?.into_iter().collect();
-        for id in self.past.models.get(model).into_iter().flatten() {
+        for id in self.past.told().models.get(model).into_iter().flatten() {
             match self.was_there(model, *id) {
                 Some(true) => drop(all.insert(*id)),
                 Some(false) => drop(all.remove(id)),

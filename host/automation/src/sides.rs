@@ -19,15 +19,17 @@ use crate::index::{Armed, Condition};
 
 /// A record before and after a change. Each side is put together once for all rules, when the first one asks.
 pub(crate) struct Sides<'a> {
-    base: &'a Remembered<'a>,
+    then: &'a Remembered<'a>,
+    now: &'a Remembered<'a>,
     change: &'a Change,
     before: OnceCell<Changed<'a>>,
     after: OnceCell<Changed<'a>>,
 }
 
 impl<'a> Sides<'a> {
-    pub(crate) fn new(base: &'a Remembered<'a>, change: &'a Change) -> Self {
-        Self { base, change, before: OnceCell::new(), after: OnceCell::new() }
+    /// `then`: all records before the change; `now`: after it.
+    pub(crate) fn new(then: &'a Remembered<'a>, now: &'a Remembered<'a>, change: &'a Change) -> Self {
+        Self { then, now, change, before: OnceCell::new(), after: OnceCell::new() }
     }
 
     /// Whether both of a rule's domains hold.
@@ -40,7 +42,7 @@ impl<'a> Sides<'a> {
         if self.change.kind == ChangeKind::Created || matches!(rule.before, Condition::Always) {
             return Ok(true);
         }
-        self.judge(conn, env, &rule.before, self.side(&self.before, |field| &field.old)?)
+        self.judge(conn, env, &rule.before, self.before()?)
     }
 
     pub(crate) fn held_after(&self, conn: &Connection, env: &Env, rule: &Armed) -> Result<bool, Error> {
@@ -48,8 +50,8 @@ impl<'a> Sides<'a> {
             return Ok(true);
         }
         let after = match self.change.kind {
-            ChangeKind::Deleted => self.side(&self.before, |field| &field.old)?,
-            _ => self.side(&self.after, |field| &field.new)?,
+            ChangeKind::Deleted => self.before()?,
+            _ => self.side(&self.after, self.now, |field| &field.new)?,
         };
         self.judge(conn, env, &rule.after, after)
     }
@@ -58,16 +60,21 @@ impl<'a> Sides<'a> {
         condition.holds(conn, env, side, &self.change.record.model, self.change.record.id)
     }
 
+    fn before(&self) -> Result<&Changed<'a>, Error> {
+        self.side(&self.before, self.then, |field| &field.old)
+    }
+
     fn side<'s>(
         &'s self,
         side: &'s OnceCell<Changed<'a>>,
+        base: &'a Remembered<'a>,
         value: impl Fn(&'a FieldChange) -> &'a Value,
     ) -> Result<&'s Changed<'a>, Error> {
         if let Some(known) = side.get() {
             return Ok(known);
         }
         let record = &self.change.record;
-        let mut records = Changed::new(self.base, &record.model);
+        let mut records = Changed::new(base, &record.model);
         records.columns.entry(record.id).or_default();
         for field in &self.change.fields {
             records.set(record.id, &field.field, value(field))?;
