@@ -1,5 +1,7 @@
 //! What really changed: first old and last new values of each field of each record.
 
+use std::collections::BTreeMap;
+
 use foldhash::fast::RandomState;
 use indexmap::{Equivalent, IndexMap};
 use rusqlite::{Connection, types::Value as Cell};
@@ -11,7 +13,10 @@ use triggerbox_model::{
 };
 
 use super::{Made, Row, columns, values};
-use crate::shared::{FieldTexts, OfModel};
+use crate::{
+    ddl,
+    shared::{FieldTexts, OfModel},
+};
 
 /// What changed since the last [`ChangeLog::take`].
 #[derive(Debug, Clone, Default)]
@@ -194,7 +199,15 @@ fn changed_fields(
         return Ok(fields);
     }
     fields.reserve_exact(old.len());
+    let mut translations = Vec::new();
     for (name, old) in old {
+        if let (Some(field), Old::Cell(before, Some(after)), ChangeKind::Updated) =
+            (ddl::translated_field(&name), &old, kind)
+            && let Some(base) = columns::row(conn, &model.name, &[field], id)?
+        {
+            translations.extend(translated(model, names, field, &base, before, after));
+            continue;
+        }
         let Some((place, _, field)) = model.fields.get_full(&name).filter(|_| is_told(model, &name, kind)) else {
             continue;
         };
@@ -218,8 +231,40 @@ fn changed_fields(
         };
         fields.extend(change.map(|(old, new)| FieldChange { field: names.get(place, || name), old, new }));
     }
+    fields.extend(translations);
     fields.sort_by_cached_key(|change| model.fields.get_index_of(change.field.as_str()));
+    // A text that changed in the base language and in another one is told in the base language.
+    fields.dedup_by(|other, first| other.field == first.field);
     Ok(fields)
+}
+
+/// What changed in another language: the texts as whoever wrote them sees them.
+fn translated(
+    model: &Model,
+    names: &mut OfModel,
+    field: &str,
+    base: &Row<'_>,
+    before: &Cell,
+    after: &Cell,
+) -> Option<FieldChange> {
+    let (place, name, described) = model.fields.get_full(field)?;
+    let [before, after] = [before, after].map(texts);
+    let (lang, new) = after.into_iter().find(|(lang, text)| before.get(lang) != Some(text))?;
+    let old = before.get(&lang).map_or_else(|| base.get(field).cloned(), |old| Some(Cell::Text(old.clone())))?;
+    let new = Cell::Text(new);
+    (!values::same(described.kind, &old, &new)).then(|| FieldChange {
+        field: names.get(place, || name.as_str()),
+        old: values::from_cell(described.kind, old),
+        new: values::from_cell(described.kind, new),
+    })
+}
+
+/// Texts by language, as the column beside a field has them.
+fn texts(cell: &Cell) -> BTreeMap<String, String> {
+    match cell {
+        Cell::Text(json) => serde_json::from_str(json).unwrap_or_default(),
+        _ => BTreeMap::new(),
+    }
 }
 
 /// Whether a change tells a field. What the store itself writes is told of deleted records alone: it cannot be read any more.

@@ -149,8 +149,9 @@ impl<'a> Writer<'a> {
                 let column = ddl::translations_column(&name);
                 // Another language's text: the base text stays.
                 let texts = create::translations(lang, &new, old.get(&column));
-                if old.get(&column) != Some(&texts) {
-                    self.log.cell(&model.name, id, &name, before);
+                let known = old.get(&column).unwrap_or(&null);
+                if *known != texts {
+                    self.log.cell(&model.name, id, &column, known);
                     sets.insert(column, texts);
                 }
                 continue;
