@@ -198,20 +198,29 @@ class Methods:
             found += made._ids[place : place + 1]
         return self.env["mail.activity"].browse(found)
 
-    def activity_feedback(self, act_type_xmlids, user_id=None, feedback=None, attachment_ids=None):
-        if "automated" in self.env._store.fields("mail.activity") and not user_id:
-            # The backend knows which activities methods scheduled, these among them.
+    def activity_feedback(
+        self, act_type_xmlids, user_id=None, feedback=None, attachment_ids=None, only_automated=True
+    ):
+        if not user_id and not (only_automated and self._planned_by_hand(act_type_xmlids)):
+            # All of them: the chatter does it, which needs no right to call methods.
             for target in self._refs():
                 for kind in kinds(act_type_xmlids):
                     complete_activities(target, kind, feedback or None)
             self.env._store.changed("mail.activity", ())
             return True
-        found = self.activity_search(act_type_xmlids, user_id)
+        found = self.activity_search(act_type_xmlids, user_id, only_automated=only_automated)
         if found:
             given = json.dumps({"feedback": feedback} if feedback else {})
             self.env.ask(host_call, "mail.activity", found.ids, "action_feedback", given)
             self.env._store.changed("mail.activity", ())
         return True
+
+    def _planned_by_hand(self, act_type_xmlids):
+        """Whether there are activities of these types that no code scheduled; also if the backend does not tell."""
+        if "automated" not in self.env._store.fields("mail.activity"):
+            return True
+        every = self.activity_search(act_type_xmlids, only_automated=False)
+        return bool(every - self.activity_search(act_type_xmlids))
 
     def activity_search(self, act_type_xmlids="", user_id=None, additional_domain=(), only_automated=True):
         """Activities of these types; those that people made by hand are nothing to methods."""
@@ -224,12 +233,14 @@ class Methods:
             domain.append(("automated", "=", True) if tells else ("id", ">=", FIRST_PROVISIONAL))
         return self.env["mail.activity"].search([*domain, *additional_domain])
 
-    def activity_unlink(self, act_type_xmlids, user_id=None):
-        self.activity_search(act_type_xmlids, user_id).unlink()
+    def activity_unlink(self, act_type_xmlids, user_id=None, only_automated=True):
+        self.activity_search(act_type_xmlids, user_id, only_automated=only_automated).unlink()
         return True
 
-    def activity_reschedule(self, act_type_xmlids, user_id=None, date_deadline=None, new_user_id=None):
-        activities = self.activity_search(act_type_xmlids, user_id)
+    def activity_reschedule(
+        self, act_type_xmlids, user_id=None, date_deadline=None, new_user_id=None, only_automated=True
+    ):
+        activities = self.activity_search(act_type_xmlids, user_id, only_automated=only_automated)
         values = {"date_deadline": date_deadline, "user_id": new_user_id}
         activities.write({name: value for name, value in values.items() if value})
         return activities

@@ -63,7 +63,7 @@ pub(crate) fn apply(writer: &mut Writer<'_>, effect: Effect) -> Result<Done, Err
             Vec::new()
         }
         Effect::CompleteActivities { target, kind, feedback } => {
-            let open = writer.open_activities(&target.model, target.id, &kind)?;
+            let open = writer.open_activities(&target.model, target.id, &kind, false)?;
             writer.complete(&open, feedback.as_deref())?;
             open
         }

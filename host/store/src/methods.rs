@@ -591,11 +591,12 @@ impl Call<'_> {
         let text = |name: &str| self.arguments.get(name).and_then(Json::as_str).filter(|text| !text.is_empty());
         let id = |name: &str| self.arguments.get(name).and_then(Json::as_u64).and_then(|id| Id::try_from(id).ok());
         let kinds = self.arguments.get("act_type_xmlids").and_then(Json::as_array).into_iter().flatten();
+        let only_automated = self.arguments.get("only_automated").is_none_or(|only| !is_nothing(only));
         // A type may be named twice, and a record.
         let mut open = IndexSet::new();
         for kind in kinds.filter_map(Json::as_str) {
             for record in self.ids {
-                for activity in writer.open_activities(&self.model.name, *record, kind)? {
+                for activity in writer.open_activities(&self.model.name, *record, kind, only_automated)? {
                     let whose = writer.cell("mail.activity", "user_id", activity)?.as_ref().and_then(values::as_id);
                     if id("user_id").is_none_or(|user| whose == Some(user)) {
                         open.insert(activity);

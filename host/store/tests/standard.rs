@@ -524,6 +524,31 @@ fn activities_of_a_type_are_done_moved_and_dropped_together() {
 }
 
 #[test]
+fn activities_that_people_planned_by_hand_are_nothing_to_methods() {
+    const TODO: &str = "mail.mail_activity_data_todo";
+    let database = demo();
+    let mut run = session(&database);
+    let lead = search(&mut run, "crm.lead", "[('name', '=', 'Need twenty desks')]")[0];
+    let before = search(&mut run, "mail.activity", "[]");
+    ask(&mut run, method("crm.lead", &[lead], "activity_schedule", json!({ "act_type_xmlid": TODO })));
+    let own = search(&mut run, "mail.activity", "[]").into_iter().find(|id| !before.contains(id)).unwrap();
+    assert_eq!(read(&mut run, "mail.activity", own, "automated"), Value::Boolean(true));
+    let Value::Many2one(todo) = read(&mut run, "mail.activity", own, "activity_type_id") else { panic!("no type") };
+    let by_hand = vec![
+        text("res_model", "crm.lead"),
+        field("res_id", Value::Integer(i32::try_from(lead).unwrap())),
+        field("activity_type_id", Value::Many2one(todo)),
+    ];
+    let by_hand = create(&mut run, "mail.activity", by_hand);
+    ask(&mut run, method("crm.lead", &[lead], "activity_feedback", json!({ "act_type_xmlids": [TODO] })));
+    assert_eq!(read(&mut run, "mail.activity", own, "active"), Value::Boolean(false));
+    assert_eq!(read(&mut run, "mail.activity", by_hand, "active"), Value::Boolean(true));
+    let all = json!({ "act_type_xmlids": [TODO], "only_automated": false });
+    ask(&mut run, method("crm.lead", &[lead], "activity_feedback", all));
+    assert_eq!(read(&mut run, "mail.activity", by_hand, "active"), Value::Boolean(false));
+}
+
+#[test]
 fn whoever_reads_a_record_may_follow_it_and_nobody_else_is_made_to() {
     let database = demo();
     let mut run = session(&database);

@@ -9,6 +9,9 @@ use crate::{
     write::{Row, Writer, html, values},
 };
 
+/// Set on what code schedules; what people plan by hand has it not.
+const AUTOMATED: &str = "automated";
+
 /// An activity to schedule.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NewActivity {
@@ -45,19 +48,20 @@ impl Writer<'_> {
                 }
                 summary => text(summary),
             };
-            let scheduled = writer.add_record(
-                "mail.activity",
-                vec![
-                    ("res_model", text(model)),
-                    ("res_id", link(id)),
-                    ("activity_type_id", link(kind)),
-                    ("summary", summary),
-                    ("note", activity.note.as_deref().map_or(Cell::Null, |note| text(html::sanitize(note)))),
-                    ("date_deadline", text(deadline)),
-                    ("user_id", link_or_null(activity.user)),
-                    ("active", Cell::Integer(1)),
-                ],
-            )?;
+            let mut columns = vec![
+                ("res_model", text(model)),
+                ("res_id", link(id)),
+                ("activity_type_id", link(kind)),
+                ("summary", summary),
+                ("note", activity.note.as_deref().map_or(Cell::Null, |note| text(html::sanitize(note)))),
+                ("date_deadline", text(deadline)),
+                ("user_id", link_or_null(activity.user)),
+                ("active", Cell::Integer(1)),
+            ];
+            if writer.schema().model("mail.activity")?.has_column(AUTOMATED) {
+                columns.push((AUTOMATED, Cell::Integer(1)));
+            }
+            let scheduled = writer.add_record("mail.activity", columns)?;
             writer.entrust(scheduled)?;
             Ok(scheduled)
         })
@@ -132,18 +136,24 @@ impl Writer<'_> {
         })
     }
 
-    /// Open activities of a type on a record.
+    /// Open activities of a type on a record: all of them, or those that code scheduled.
     ///
     /// # Errors
     /// `no-chatter`, `missing-record`, `unknown-activity-type`.
-    pub fn open_activities(&self, model: &str, id: Id, kind: &str) -> Result<Vec<Id>, Error> {
+    pub fn open_activities(&self, model: &str, id: Id, kind: &str, only_automated: bool) -> Result<Vec<Id>, Error> {
         self.require_chatter(model, id)?;
         let kind = self.activity_type(kind)?;
+        // A schema that was exported without the field does not tell them apart.
+        let only_automated = only_automated && self.schema().model("mail.activity")?.has_column(AUTOMATED);
         let mut open = Vec::new();
         for activity in self.hanging("mail.activity", model, id)? {
             let is_kind = self.cell("mail.activity", "activity_type_id", activity)?.as_ref().and_then(values::as_id)
                 == Some(kind);
-            if is_kind && !matches!(self.cell("mail.activity", "active", activity)?, Some(Cell::Integer(0))) {
+            let is = |field| self.cell("mail.activity", field, activity).map(|cell| cell == Some(Cell::Integer(1)));
+            if is_kind
+                && !matches!(self.cell("mail.activity", "active", activity)?, Some(Cell::Integer(0)))
+                && (!only_automated || is(AUTOMATED)?)
+            {
                 open.push(activity);
             }
         }
