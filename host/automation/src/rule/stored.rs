@@ -287,6 +287,17 @@ pub fn save(ground: Ground<'_>, rule: &Rule, edit: &Edit<'_>) -> Result<Saved, R
     Ok(saved(version, Outcome::Updated))
 }
 
+/// What [`save`] would do. Nothing of it stays.
+///
+/// # Errors
+/// As [`save`].
+pub fn plan(ground: Ground<'_>, rule: &Rule, edit: &Edit<'_>) -> Result<Saved, RuleError> {
+    ground.conn.execute_batch("SAVEPOINT plan")?;
+    let saved = save(ground, rule, edit);
+    ground.conn.execute_batch("ROLLBACK TO plan; RELEASE plan")?;
+    saved
+}
+
 /// The owner says yes to a proposed version, or no.
 ///
 /// # Errors
