@@ -356,6 +356,7 @@ fn unneeded(keep: Retention, now: i64) -> Vec<Unneeded> {
     ]);
     if let Some(oldest) = oldest {
         all.push(of("engine_refusal", &["rule", "nth"], &format!("at < {oldest}")));
+        all.push(of("engine_pause", &["id"], &format!("until < {oldest}")));
         // What was only tried out is no run.
         all.extend(["llm_call", "llm_plan"].map(|table| {
             let without_run = format!("NOT EXISTS (SELECT 1 FROM engine_run r WHERE r.key = {table}.run)");

@@ -22,7 +22,7 @@ use crate::{
     firing::Firing,
     index::{Armed, Index},
     loops::Suppression,
-    matcher, queue,
+    matcher, pauses, queue,
     rule::{
         Dispatch, Rule, Trigger,
         trigger::{Overlap, Schedule},
@@ -176,6 +176,7 @@ impl Shared {
         dispatcher.suppress(event, rule, &Suppression::Broken(error.to_string()))?;
         let why = format!("its times cannot be told: {error}");
         conn.prepare_cached("UPDATE engine_rule SET paused = ?2 WHERE id = ?1")?.execute((rule.id, &why))?;
+        pauses::begin(conn, &rule.rule.name, &why, millis(now))?;
         seen::note(conn, seen::BROKEN_TIMES, &rule.rule.name, millis(now))?;
         seen::answer(conn, seen::BROKEN_TIMES, &rule.rule.name, &why)
     }

@@ -17,7 +17,7 @@ use super::{
     check::{Finding, Ground, Severity, check},
 };
 use crate::{
-    engine, proposals, queue, refusals,
+    engine, pauses, proposals, queue, refusals,
     scripts::{
         RegistryError,
         binding::{self, Bound},
@@ -350,8 +350,8 @@ pub fn delete(conn: &Connection, name: &str, edit: &Edit<'_>) -> Result<(), Rule
     Ok(())
 }
 
-/// Forgets a rule's times, how far it was backfilled, what its scripts keep, what was delivered to it, what it refused, and that
-/// it broke; its sessions are over.
+/// Forgets a rule's times, how far it was backfilled, what its scripts keep, what was delivered to it, what it refused, when it was paused,
+/// and that it broke; its sessions are over.
 fn forget(conn: &Connection, name: &str, at: i64) -> rusqlite::Result<()> {
     let fills = format!("{}{name} ", engine::BACKFILL);
     conn.execute("DELETE FROM engine_clock WHERE rule = ?1 OR substr(rule, 1, length(?2)) = ?2", (name, fills))?;
@@ -360,6 +360,7 @@ fn forget(conn: &Connection, name: &str, at: i64) -> rusqlite::Result<()> {
     conn.execute("DELETE FROM engine_seen WHERE scope = ?", [engine::deliveries(name)])?;
     conn.execute("UPDATE engine_session SET ended = ?2 WHERE rule = ?1 AND ended IS NULL", (name, at))?;
     refusals::forget(conn, name)?;
+    pauses::forget(conn, name)?;
     [seen::BROKEN_BEFORE, seen::BROKEN_TIMES].iter().try_for_each(|scope| seen::remove(conn, scope, name))
 }
 
@@ -395,6 +396,10 @@ pub fn pause(conn: &Connection, name: &str, reason: Option<&str>, at: Timestamp)
     let sql = "SELECT paused IS NOT NULL FROM engine_rule WHERE name = ?";
     let was_paused: Option<bool> = conn.prepare_cached(sql)?.query_row([name], |row| row.get(0)).optional()?;
     let Some(was_paused) = was_paused else { return Err(unknown(conn, name)) };
+    match reason {
+        Some(why) => pauses::begin(conn, name, why, at.as_millisecond())?,
+        None => pauses::end(conn, name, at.as_millisecond())?,
+    }
     if was_paused && reason.is_none() {
         begin_times(conn, name, at)?;
     }
