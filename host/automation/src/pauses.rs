@@ -8,8 +8,18 @@ pub(crate) fn begin(conn: &Connection, rule: &str, why: &str, at: i64) -> rusqli
     if conn.prepare_cached(sql)?.execute((rule, why))? == 0 {
         let sql = "INSERT INTO engine_pause (rule, since, reason) VALUES (?1, ?2, ?3)";
         conn.prepare_cached(sql)?.execute((rule, at, why))?;
+        keep_past(conn, rule, at)?;
     }
     Ok(())
+}
+
+/// A rule fires no more for a while. If it has not come to all of the past, what came due since its first look waited for that:
+/// it is not what comes due in the pause, and stays to be done.
+pub(crate) fn keep_past(conn: &Connection, rule: &str, at: i64) -> rusqlite::Result<()> {
+    // After an earlier pause, the past ends before that.
+    let sql = "UPDATE engine_clock SET past_until = ?2, done_until = ?2 \
+               WHERE rule = ?1 AND past_from IS NOT NULL AND done_until <= past_until AND past_until < ?2";
+    conn.prepare_cached(sql)?.execute((rule, at)).map(drop)
 }
 
 /// A rule goes on.

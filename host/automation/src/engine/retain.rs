@@ -342,7 +342,8 @@ fn unneeded(keep: Retention, now: i64) -> Vec<Unneeded> {
             "engine_slot",
             &["rule", "due", "record"],
             &format!(
-                "due < {seen} AND due <= coalesce((SELECT c.done_until FROM engine_clock c WHERE c.rule = engine_slot.rule), due)"
+                "due < {seen} AND due <= coalesce((SELECT min(c.done_until, coalesce(c.past_from, c.done_until)) \
+                 FROM engine_clock c WHERE c.rule = engine_slot.rule), due)"
             ),
         ),
         of("engine_seen", &["scope", "key"], &format!("at < {seen} AND substr(scope, 1, 6) <> 'alert:'")),

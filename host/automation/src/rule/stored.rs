@@ -541,8 +541,10 @@ fn put(
     at: Timestamp,
 ) -> Result<(), RuleError> {
     let fires = |rule: &Rule| rule.active && rule.trigger.is_timed();
-    if fires(rule) && !fires(was) {
-        begin_times(conn, &rule.name, at)?;
+    match (fires(was), fires(rule)) {
+        (false, true) => begin_times(conn, &rule.name, at)?,
+        (true, false) => pauses::keep_past(conn, &rule.name, at.as_millisecond())?,
+        _ => {}
     }
     conn.execute(
         "UPDATE engine_rule SET version = ?, owner = ?, body = ? WHERE name = ?",
