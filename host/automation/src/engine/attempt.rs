@@ -179,8 +179,13 @@ impl Engine {
         }
         let wants_yes = proposals::wants_yes(&policy, rule, &session.changes(), session.deletes());
         if rule.mode != Mode::Auto || wants_yes {
-            self.has_sent_nothing(claim)?;
             let preview = session.in_time(until(), View::preview)?;
+            if preview.events.is_empty() {
+                // No record would change: there is nothing to say yes to.
+                let env = Env { now: self.clock().now(), ..env };
+                return Ok(Ended::Commit(env, proposals::without_records(rule, session.finish()), outcome));
+            }
+            self.has_sent_nothing(claim)?;
             let overwritten = session.overwritten();
             let mut changes = with_found(session, found);
             changes.see(overwritten);

@@ -105,7 +105,8 @@ impl Engine {
         let only_shown = rule.environment == Environment::Test;
         let deletes = needs::may_delete(session.schema(), session.changes());
         let wants_yes = proposals::wants_yes(&policy, rule, session.changes(), deletes);
-        let ended = match !only_shown && (rule.mode != Mode::Auto || wants_yes) {
+        let waits = rule.mode != Mode::Auto && !proposals::is_nothing(rule, session.changes());
+        let ended = match !only_shown && (waits || wants_yes) {
             true => match self.has_sent_nothing(claim) {
                 Ok(()) => propose(&mut session, outcome).await,
                 Err(error) => Err(error),
