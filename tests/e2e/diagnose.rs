@@ -317,6 +317,44 @@ fn the_change_was_before_the_rule() {
 }
 
 #[test]
+fn the_change_was_while_the_rule_was_paused_or_switched_off() {
+    let world = World::new();
+    let hot = || {
+        let lead = world.lead();
+        world.set(lead, "expected_revenue", Value::Number(5_000.0));
+        world.later();
+        lead
+    };
+    world.runtime.block_on(world.engine.pause("hot-leads", "too many calls")).unwrap();
+    let met = hot();
+    assert_eq!(world.codes(Some(met)), ["rule-paused", "rule-was-paused"]);
+    world.runtime.block_on(world.engine.resume("hot-leads")).unwrap();
+    let causes = world.causes(Some(met));
+    assert_eq!(causes[0].code, "rule-was-paused");
+    assert_eq!(
+        causes[0].sentence,
+        "the last change, of 2026-11-20 09:31:00, was while the rule was paused: too many calls"
+    );
+    world.save(&format!("active = false\n{RULE}"));
+    let met = hot();
+    assert_eq!(world.codes(Some(met)), ["rule-inactive", "rule-was-inactive"]);
+    world.save(RULE);
+    assert_eq!(world.codes(Some(met)), ["rule-was-inactive"]);
+    // The same where another rule wanted to know of the change.
+    world.save(&RULE.replace("hot-leads", "other"));
+    world.later();
+    world.runtime.block_on(world.engine.pause("hot-leads", "a look at its script")).unwrap();
+    let met = hot();
+    world.runtime.block_on(world.engine.resume("hot-leads")).unwrap();
+    assert_eq!(world.codes(Some(met)), ["rule-was-paused"]);
+    // What it sees again, it fires on.
+    let met = world.lead();
+    world.set(met, "expected_revenue", Value::Number(5_000.0));
+    world.settle();
+    assert_eq!(world.codes(Some(met)), ["nothing-in-the-way"]);
+}
+
+#[test]
 fn the_record_is_gone() {
     assert_eq!(World::new().codes(Some(999_999)), ["record-gone"]);
 }

@@ -633,4 +633,28 @@ fuel = 1000000
     assert_eq!(file::write(&rule).unwrap(), text);
     let wrong = file::parse("name = \"x\"\ntriger = 1").unwrap_err().to_string();
     assert!(wrong.contains("line 2"), "{wrong}");
+    // Which keys no rule has is said of all of them, with what else is wrong.
+    let odd = "name = \"x\"\nmodell = \"crm.lead\"\nsource = { domian = \"[]\", domain = \"[]\" }\n\
+               [trigger]\non = \"schedule\"\ncrom = \"0 9 * * *\"\nfields = [\"name\"]\n\
+               [[actions]]\nscript = \"notify\"\nparameters = { any = \"name\" }\nlimits = { fuel = 1 }\n\
+               grants = [{ model = \"crm.lead\", operations = [], feilds = [] }]\nhttps = []\n";
+    let read = file::parse_all(odd).unwrap();
+    let told: Vec<_> = read.unknown.iter().map(ToString::to_string).collect();
+    for (told, begins) in told.iter().zip([
+        "modell: unknown key at line 2, column 1; did you mean `model`?",
+        "source.domian: unknown key at line 3, column 12; did you mean `domain`?",
+        "trigger.crom: unknown key at line 6, column 1; did you mean `cron`?",
+        "trigger.fields: unknown key at line 7, column 1; there are every, unit, cron, zone, first, overlap, catch-up, on",
+        "actions[0].grants[0].feilds: unknown key at line 12, column 50; did you mean `fields`?",
+        "actions[0].https: unknown key at line 13, column 1; did you mean `http`?",
+    ]) {
+        assert_eq!(told, begins);
+    }
+    assert_eq!((told.len(), read.rule.actions.len()), (6, 1), "{told:?}");
+    let broken = file::parse_all(&odd.replace("name = \"x\"", "name = 1")).unwrap_err().to_string();
+    assert!(broken.contains("modell: unknown key at line 2") && broken.contains("invalid type: integer"), "{broken}");
+    let odd = r#"{ "name": "x", "modell": "crm.lead", "trigger": { "on": "manual" }, "actions": [] }"#;
+    let told = file::parse_json_all(odd).unwrap().unknown;
+    assert_eq!(told.len(), 1, "{told:?}");
+    assert_eq!(told[0].to_string(), "modell: unknown key; did you mean `model`?");
 }

@@ -71,6 +71,7 @@ pub mod pace;
 mod packed;
 pub mod parking;
 mod past;
+mod pauses;
 pub mod people;
 pub mod plan;
 pub mod play;

@@ -57,6 +57,19 @@ pub struct Judged {
     pub steps: Vec<JudgedStep>,
 }
 
+impl Judged {
+    /// Why a run whose plan this is has done nothing, whatever its script makes of that; none: it may do what it has planned.
+    pub(crate) fn refused(&self) -> Option<Error> {
+        if self.allowed {
+            return None;
+        }
+        let why: Vec<_> = self.steps.iter().enumerate().filter_map(|(at, step)| refusal(at, step)).collect();
+        let why = if why.is_empty() { "the answer is no plan".to_owned() } else { why.join("; ") };
+        let text = format!("the plan is not allowed, so nothing was read or done: {why}");
+        Some(Error::denied("plan-refused", text))
+    }
+}
+
 /// A step with its verdicts.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct JudgedStep {

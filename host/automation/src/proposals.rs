@@ -196,6 +196,20 @@ pub(crate) fn wants_yes(policy: &Policy, rule: &Rule, changes: &ChangeSet, delet
     })
 }
 
+/// Whether there is nothing in these changes that somebody could say yes or no to: what scripts keep for their next run is
+/// theirs, and is kept, unless the rule only recommends.
+pub(crate) fn is_nothing(rule: &Rule, changes: &ChangeSet) -> bool {
+    let keeps = |effect: &Effect| matches!(effect, Effect::SetState { .. });
+    changes.effects.iter().all(|effect| keeps(effect) && rule.mode != Mode::Recommend)
+}
+
+/// What is left of changes that change no record.
+pub(crate) fn without_records(rule: &Rule, changes: ChangeSet) -> ChangeSet {
+    let ChangeSet { mut effects, mentions, .. } = changes;
+    effects.retain(|effect| matches!(effect, Effect::SetState { .. }) && rule.mode != Mode::Recommend);
+    ChangeSet { effects, mentions, ..ChangeSet::default() }
+}
+
 /// Proposals, newest first: those in a state, or all; of runs before one, or all.
 ///
 /// # Errors

@@ -11,6 +11,7 @@ pub mod model_change;
 pub mod schema;
 pub mod stored;
 pub mod trigger;
+mod unknown;
 
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;

@@ -9,7 +9,7 @@ use triggerbox_model::{
 use triggerbox_store::ddl;
 
 use super::Case;
-use crate::{clock::timestamp, error::EngineError, matcher, rule::Trigger, timed};
+use crate::{clock::timestamp, error::EngineError, matcher, pauses, rule::Trigger, timed};
 
 impl Case<'_> {
     pub(super) fn record(&mut self, record: Id) -> Result<(), EngineError> {
@@ -117,12 +117,8 @@ impl Case<'_> {
                 format!("after the change of {when} the record did not match the rule's domain {domain}"),
                 "the rule fires on records that match after the change; change the record or the domain",
             );
-        } else if self.rule_is_newer(at)? {
-            self.found(
-                "rule-newer",
-                format!("the last change, of {when}, was before the rule was made as it is"),
-                "change the record again, or run the rule on it by hand",
-            );
+        } else {
+            self.was_away((at, at))?;
         }
         Ok(())
     }
@@ -142,15 +138,11 @@ impl Case<'_> {
             );
             return Ok(());
         };
-        let when = timestamp(changed).strftime("%Y-%m-%d %H:%M:%S");
-        if self.rule_is_newer(changed)? {
-            self.found(
-                "rule-newer",
-                format!("the last change, of {when}, was before the rule was made as it is"),
-                "change the record again, or run the rule on it by hand",
-            );
+        // It is kept to the second.
+        if self.was_away((changed, changed + 999))? {
             return Ok(());
         }
+        let when = timestamp(changed).strftime("%Y-%m-%d %H:%M:%S");
         if let Some(domain) = self.stored.rule.before_domain.clone() {
             self.found(
                 "before-domain-false",
@@ -197,14 +189,39 @@ impl Case<'_> {
         Ok(time.map(|time| time.timestamp().as_millisecond()))
     }
 
-    fn rule_is_newer(&self, at: i64) -> Result<bool, EngineError> {
-        let sql = "SELECT at FROM engine_rule_version WHERE rule = ?1 AND version = ?2";
-        let made: Option<i64> = self
+    /// Whether the rule could not see the last change, which was at some moment from one to another: it was not there, not as it
+    /// is, switched off, or paused.
+    fn was_away(&mut self, (from, to): (i64, i64)) -> Result<bool, EngineError> {
+        let paused = pauses::within(self.conn, &self.stored.rule.name, (from, to))?;
+        let (code, what) = match (self.version_at(from)?, paused) {
+            (None, _) => ("rule-newer", "before the rule was made".to_owned()),
+            (Some((_, false)), _) => ("rule-was-inactive", "while the rule was not active".to_owned()),
+            (Some(_), Some(why)) => ("rule-was-paused", format!("while the rule was paused: {why}")),
+            (Some((version, _)), None) if version != self.stored.version => {
+                ("rule-newer", "before the rule was made as it is".to_owned())
+            }
+            (Some(_), None) => return Ok(false),
+        };
+        let when = timestamp(from).strftime("%Y-%m-%d %H:%M:%S");
+        self.found(
+            code,
+            format!("the last change, of {when}, was {what}"),
+            "change the record again, or run the rule on it by hand",
+        );
+        Ok(true)
+    }
+
+    /// Which version of the rule counted at a time, and whether it was active; none: there was no such rule.
+    fn version_at(&self, at: i64) -> Result<Option<(u32, bool)>, EngineError> {
+        let sql = "SELECT version, state = 'deleted', CASE body WHEN '' THEN 0 ELSE coalesce(body ->> '$.active', 1) END \
+                   FROM engine_rule_version WHERE rule = ?1 AND state IN ('accepted', 'deleted') AND at <= ?2 \
+                   ORDER BY version DESC LIMIT 1";
+        let found: Option<(u32, bool, bool)> = self
             .conn
             .prepare_cached(sql)?
-            .query_row((&self.stored.rule.name, self.stored.version), |row| row.get(0))
+            .query_row((&self.stored.rule.name, at), |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))
             .optional()?;
-        Ok(made.is_some_and(|made| made > at))
+        Ok(found.filter(|(_, is_deleted, _)| !is_deleted).map(|(version, _, active)| (version, active)))
     }
 }
 

@@ -169,6 +169,9 @@ impl Engine {
         let Played { mut session, steps: played, outcome, .. } = played;
         done.extend(played);
         let Some(outcome) = outcome else { return Ok(Ended::Unsuccessful) };
+        if let Some(refused) = plan_refused(done) {
+            return Ok(Ended::NotRun(refused));
+        }
         session.check_outcome(&outcome)?;
         let last = done.last();
         let until = || last.and_then(Done::until);
@@ -179,8 +182,13 @@ impl Engine {
         }
         let wants_yes = proposals::wants_yes(&policy, rule, &session.changes(), session.deletes());
         if rule.mode != Mode::Auto || wants_yes {
-            self.has_sent_nothing(claim)?;
             let preview = session.in_time(until(), View::preview)?;
+            if preview.events.is_empty() {
+                // No record would change: there is nothing to say yes to.
+                let env = Env { now: self.clock().now(), ..env };
+                return Ok(Ended::Commit(env, proposals::without_records(rule, session.finish()), outcome));
+            }
+            self.has_sent_nothing(claim)?;
             let overwritten = session.overwritten();
             let mut changes = with_found(session, found);
             changes.see(overwritten);
@@ -406,6 +414,11 @@ impl Drop for AtWork<'_> {
     fn drop(&mut self) {
         lock(&self.engine.inner.running).remove(&self.claim);
     }
+}
+
+/// Why a run came to nothing whose script had to plan first, and took the no for an answer.
+pub(super) fn plan_refused(done: &[Done]) -> Option<Error> {
+    done.iter().find_map(|step| step.plan.as_ref()?.refused())
 }
 
 /// What a session staged, with what was found when rules looked at it.

@@ -18,7 +18,7 @@ use triggerbox_odoo::{Backend, OdooError, Session};
 use super::{
     Engine, Shared,
     odoo::{refused, unavailable},
-    time::{Own, done_until, just_before, most_at_once},
+    time::{Done, Own, just_before, most_at_once},
 };
 use crate::{
     clock::millis,
@@ -115,17 +115,21 @@ impl Engine {
         now: Timestamp,
     ) -> Result<usize, Unasked> {
         let armed = Arc::clone(rule);
-        let since = self.committer().commit(move |conn| done_until(conn, &armed.rule, now)).await?;
-        let Some(since) = since else { return Ok(0) };
-        // It goes back with a clock that was ahead.
-        let looked = since.min(now).max(now.saturating_sub(BACK).unwrap_or(now));
+        let done = self.committer().commit(move |conn| Done::of(conn, &armed.rule, now, BACK)).await?;
+        let Some(done) = done else { return Ok(0) };
+        let (since, until) = done.open(now);
+        let looked = match done.is_in_the_past() {
+            true => until,
+            // It goes back with a clock that was ahead.
+            false => since.min(now).max(now.saturating_sub(BACK).unwrap_or(now)),
+        };
         let room = most_at_once(&rule.rule);
         let mut due: Vec<(Id, Timestamp)> = Vec::new();
         let (mut asked, mut left) = (0, None);
         // What a run has written on may match no more, and what comes after it would move up past the page that is next:
         // all is asked for before any of it is fired.
         loop {
-            let (rows, more) = self.due_there(backend, rule, (since, now), asked).await?;
+            let (rows, more) = self.due_there(backend, rule, (since, until), asked).await?;
             let armed = Arc::clone(rule);
             due.extend(self.off_the_way(move |engine| engine.untaken(&armed, more)).await?);
             if rows < AT_ONCE as usize {
@@ -154,11 +158,11 @@ impl Engine {
             }
         }
         // The next look begins where something was left, and knows what was taken.
-        let until = left.map_or(looked, |left| {
+        let reached = left.map_or(looked, |left| {
             let from = Watch::of(&rule.rule).map_or(left, |watch| watch.later_values_from(left));
             just_before(from).max(since).min(looked)
         });
-        self.done_there(rule, until).await?;
+        self.done_there(rule, done, reached).await?;
         Ok(made)
     }
 
@@ -177,13 +181,9 @@ impl Engine {
     }
 
     /// Keeps up to when a rule's times are done.
-    async fn done_there(&self, rule: &Armed, until: Timestamp) -> Result<(), EngineError> {
-        let (name, until) = (rule.rule.name.clone(), millis(until));
-        let note = move |conn: &rusqlite::Connection| {
-            let sql = "UPDATE engine_clock SET done_until = ?2 WHERE rule = ?1";
-            conn.prepare_cached(sql)?.execute((name, until))?;
-            Ok::<_, EngineError>(())
-        };
+    async fn done_there(&self, rule: &Armed, done: Done, reached: Timestamp) -> Result<(), EngineError> {
+        let name = rule.rule.name.clone();
+        let note = move |conn: &rusqlite::Connection| Ok::<_, EngineError>(done.note(conn, &name, reached)?);
         self.committer().commit(note).await
     }
 
@@ -193,9 +193,10 @@ impl Engine {
         &self,
         backend: &Arc<Backend>,
         rule: &Armed,
-        (since, now): (Timestamp, Timestamp),
+        (since, until): (Timestamp, Timestamp),
         offset: u32,
     ) -> Result<(usize, Vec<(Id, Timestamp)>), Unasked> {
+        let now = self.clock().now();
         let (Some(watch), Ok(model)) = (Watch::of(&rule.rule), rule.model()) else { return Ok((0, Vec::new())) };
         let described = self.database().schema().model(model).map_err(EngineError::from)?;
         let kind = described.fields.get(watch.field).map(|field| field.kind);
@@ -205,7 +206,7 @@ impl Engine {
         };
         let field = |operator, time| Domain::condition(watch.field, operator, text(time));
         let mut domain = vec![field(Operator::Greater, watch.value_before(since))];
-        domain.extend(watch.value_after(now).map(|late| field(Operator::LessOrEqual, late)));
+        domain.extend(watch.value_after(until).map(|late| field(Operator::LessOrEqual, late)));
         domain.extend(rule.rule.domain.as_deref().map(Domain::parse).transpose().map_err(EngineError::from)?);
         let call = Call::SearchRead {
             model: model.to_owned(),
@@ -225,7 +226,7 @@ impl Engine {
                 Value::Datetime(time) => time.parse().ok()?,
                 _ => return None,
             };
-            Some((row.id, watch.due(value).filter(|due| *due > since && *due <= now)?))
+            Some((row.id, watch.due(value).filter(|due| *due > since && *due <= until)?))
         });
         Ok((asked, due.collect()))
     }

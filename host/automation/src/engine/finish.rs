@@ -24,6 +24,7 @@ use crate::{
     error::EngineError,
     logs,
     packed::pack,
+    pauses,
     play::Done,
     proposals::{self, Proposed},
     queue::{self, Claim},
@@ -320,7 +321,9 @@ impl Shared {
                     // What it says itself is for who may see the run: this is for whoever sees the rule.
                     let why = format!("{failures} runs failed in a row; the last: {code}, run {}", claim.id);
                     let sql = "UPDATE engine_rule SET paused = ?2 WHERE name = ?1 AND paused IS NULL";
-                    conn.prepare_cached(sql)?.execute((rule, why))?;
+                    if conn.prepare_cached(sql)?.execute((rule, &why))? > 0 {
+                        pauses::begin(conn, rule, &why, self.now())?;
+                    }
                 }
             }
             _ => {}

@@ -16,7 +16,7 @@ use triggerbox_odoo::{Backend, Committed, Session};
 
 use super::{
     Engine,
-    attempt::Lines,
+    attempt::{Lines, plan_refused},
     finish::Ended,
     odoo::{refused, unavailable},
     source::found_or_why,
@@ -102,10 +102,14 @@ impl Engine {
         let Played { mut session, steps: played, outcome, .. } = played;
         done.extend(played);
         let Some(outcome) = outcome else { return Ok(Ended::Unsuccessful) };
+        if let Some(refused) = plan_refused(done) {
+            return Ok(Ended::NotRun(refused));
+        }
         let only_shown = rule.environment == Environment::Test;
         let deletes = needs::may_delete(session.schema(), session.changes());
         let wants_yes = proposals::wants_yes(&policy, rule, session.changes(), deletes);
-        let ended = match !only_shown && (rule.mode != Mode::Auto || wants_yes) {
+        let waits = rule.mode != Mode::Auto && !proposals::is_nothing(rule, session.changes());
+        let ended = match !only_shown && (waits || wants_yes) {
             true => match self.has_sent_nothing(claim) {
                 Ok(()) => propose(&mut session, outcome).await,
                 Err(error) => Err(error),

@@ -342,7 +342,8 @@ fn unneeded(keep: Retention, now: i64) -> Vec<Unneeded> {
             "engine_slot",
             &["rule", "due", "record"],
             &format!(
-                "due < {seen} AND due <= coalesce((SELECT c.done_until FROM engine_clock c WHERE c.rule = engine_slot.rule), due)"
+                "due < {seen} AND due <= coalesce((SELECT min(c.done_until, coalesce(c.past_from, c.done_until)) \
+                 FROM engine_clock c WHERE c.rule = engine_slot.rule), due)"
             ),
         ),
         of("engine_seen", &["scope", "key"], &format!("at < {seen} AND substr(scope, 1, 6) <> 'alert:'")),
@@ -356,6 +357,7 @@ fn unneeded(keep: Retention, now: i64) -> Vec<Unneeded> {
     ]);
     if let Some(oldest) = oldest {
         all.push(of("engine_refusal", &["rule", "nth"], &format!("at < {oldest}")));
+        all.push(of("engine_pause", &["id"], &format!("until < {oldest}")));
         // What was only tried out is no run.
         all.extend(["llm_call", "llm_plan"].map(|table| {
             let without_run = format!("NOT EXISTS (SELECT 1 FROM engine_run r WHERE r.key = {table}.run)");

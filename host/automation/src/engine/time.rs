@@ -22,7 +22,7 @@ use crate::{
     firing::Firing,
     index::{Armed, Index},
     loops::Suppression,
-    matcher, queue,
+    matcher, pauses, queue,
     rule::{
         Dispatch, Rule, Trigger,
         trigger::{Overlap, Schedule},
@@ -121,24 +121,16 @@ impl Shared {
             if self.config.odoo.is_some() && !matches!(rule.rule.trigger, Trigger::Schedule(_)) {
                 continue;
             }
-            let Some(done_until) = done_until(conn, &rule.rule, now)? else { continue };
-            let until = match self.fire_timed(conn, &env, rule, done_until, now) {
+            let Some(done) = Done::of(conn, &rule.rule, now, SignedDuration::ZERO)? else { continue };
+            match self.fire_timed(conn, &env, rule, done.open(now), now) {
                 Ok(fired) => {
                     made += fired.runs;
                     next = fired.next.map_or(next, |slot| slot.min(next));
-                    fired.until
+                    done.note(conn, &rule.rule.name, fired.until)?;
                 }
                 Err(EngineError::Database(error)) => return Err(error.into()),
                 // One rule that makes no sense any more must not keep the others from their times.
-                Err(error) => {
-                    self.pause_broken(conn, rule, now, &error)?;
-                    now
-                }
-            };
-            // It goes back with a clock that was ahead: times that were met then are taken, and those that were not are to come.
-            if until != done_until {
-                let sql = "UPDATE engine_clock SET done_until = ?2 WHERE rule = ?1";
-                conn.prepare_cached(sql)?.execute((&rule.rule.name, millis(until)))?;
+                Err(error) => self.pause_broken(conn, rule, now, &error)?,
             }
         }
         Ok((made, next))
@@ -150,14 +142,14 @@ impl Shared {
         conn: &Connection,
         env: &Env,
         rule: &Arc<Armed>,
-        done_until: Timestamp,
+        (from, until): (Timestamp, Timestamp),
         now: Timestamp,
     ) -> Result<Fired, EngineError> {
         let Trigger::Schedule(schedule) = &rule.rule.trigger else {
-            return self.fire_due(conn, env, rule, done_until, now);
+            return self.fire_due(conn, env, rule, (from, until), now);
         };
         let slots = Slots::new(schedule)?;
-        let runs = self.fire_slot(conn, rule, schedule, &slots, done_until, now)?;
+        let runs = self.fire_slot(conn, rule, schedule, &slots, from, now)?;
         Ok(Fired { runs, until: now, next: slots.next_after(now) })
     }
 
@@ -176,6 +168,7 @@ impl Shared {
         dispatcher.suppress(event, rule, &Suppression::Broken(error.to_string()))?;
         let why = format!("its times cannot be told: {error}");
         conn.prepare_cached("UPDATE engine_rule SET paused = ?2 WHERE id = ?1")?.execute((rule.id, &why))?;
+        pauses::begin(conn, &rule.rule.name, &why, millis(now))?;
         seen::note(conn, seen::BROKEN_TIMES, &rule.rule.name, millis(now))?;
         seen::answer(conn, seen::BROKEN_TIMES, &rule.rule.name, &why)
     }
@@ -226,24 +219,24 @@ impl Shared {
         Ok(1)
     }
 
-    /// Runs for the records that came due since the last time, as many as the rule has runs for at once.
+    /// Runs for the records that came due between two times, as many as the rule has runs for at once.
     fn fire_due(
         &self,
         conn: &Connection,
         env: &Env,
         rule: &Arc<Armed>,
-        done_until: Timestamp,
+        (after, until): (Timestamp, Timestamp),
         now: Timestamp,
     ) -> Result<Fired, EngineError> {
-        let mut fired = Fired { runs: 0, until: now, next: None };
+        let mut fired = Fired { runs: 0, until, next: None };
         let (Some(watch), Some(model)) = (Watch::of(&rule.rule), &rule.rule.model) else { return Ok(fired) };
         let (mut records, mut judged, mut last) = (Vec::new(), 0, None);
-        timed::each_due(conn, env, &rule.rule, (done_until, now), |id, due| {
+        timed::each_due(conn, env, &rule.rule, (after, until), |id, due| {
             let from = watch.later_values_from(due);
             // What is due from one moment on is looked at together, or a look would never get beyond it.
             let is_enough = judged >= MOST_JUDGED && last != Some(from);
             if is_enough || records.len() >= most_at_once(&rule.rule) {
-                fired.until = just_before(from).max(done_until);
+                fired.until = just_before(from).max(after);
                 return Ok(ControlFlow::Break(()));
             }
             judged += 1;
@@ -325,16 +318,73 @@ pub(super) fn most_at_once(rule: &Rule) -> usize {
     if rule.dispatch == Dispatch::PerRecord { rule.most_records() } else { usize::MAX }
 }
 
-/// Up to when a rule's times are done; from now on, for a rule that is new and does not look back.
-pub(super) fn done_until(conn: &Connection, rule: &Rule, now: Timestamp) -> Result<Option<Timestamp>, EngineError> {
-    let sql = "SELECT done_until FROM engine_clock WHERE rule = ?1";
-    let done: Option<i64> = conn.prepare_cached(sql)?.query_row([&rule.name], |row| row.get(0)).optional()?;
-    if let Some(done) = done {
-        return Ok(Some(timestamp(done)));
+/// How far a rule's times are done.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Done {
+    /// Up to when, but for the past. What came due while the rule did not fire counts as done.
+    until: Timestamp,
+    /// Of what was due before the first look of a rule that looks back: what it has not come to, after one time and up to
+    /// another. No pause takes anything of it.
+    past: Option<(Timestamp, Timestamp)>,
+}
+
+impl Done {
+    /// What is known of a rule. One that is new begins now: it waits, or it looks back at once, and then again `lag` before now
+    /// for what is seen late.
+    pub(super) fn of(
+        conn: &Connection,
+        rule: &Rule,
+        now: Timestamp,
+        lag: SignedDuration,
+    ) -> Result<Option<Self>, EngineError> {
+        let sql = "SELECT done_until, past_from, past_until FROM engine_clock WHERE rule = ?1";
+        let known: Option<(i64, Option<i64>, Option<i64>)> = conn
+            .prepare_cached(sql)?
+            .query_row([&rule.name], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))
+            .optional()?;
+        if let Some((until, from, end)) = known {
+            let is_schedule = matches!(rule.trigger, Trigger::Schedule(_));
+            let past = from.zip(end).filter(|_| !is_schedule).map(|(from, end)| (timestamp(from), timestamp(end)));
+            return Ok(Some(Self { until: timestamp(until), past }));
+        }
+        let looks_back = rule.trigger.takes_past();
+        let (until, past) = match looks_back {
+            true => (now.saturating_sub(lag).unwrap_or(now), Some((Timestamp::UNIX_EPOCH, now))),
+            false => (now, None),
+        };
+        let sql = "INSERT INTO engine_clock (rule, done_until, past_from, past_until) VALUES (?1, ?2, ?3, ?4)";
+        let ends = (past.map(|(from, _)| millis(from)), past.map(|(_, end)| millis(end)));
+        conn.prepare_cached(sql)?.execute((&rule.name, millis(until), ends.0, ends.1))?;
+        Ok(looks_back.then_some(Self { until, past }))
     }
-    let looks_back = rule.trigger.takes_past();
-    let start = if looks_back { Timestamp::UNIX_EPOCH } else { now };
-    let sql = "INSERT INTO engine_clock (rule, done_until) VALUES (?1, ?2)";
-    conn.prepare_cached(sql)?.execute((&rule.name, millis(start)))?;
-    Ok(looks_back.then_some(start))
+
+    /// Between which times the next look is: the past comes first.
+    pub(super) fn open(self, now: Timestamp) -> (Timestamp, Timestamp) {
+        self.past.map_or((self.until, now), |(from, end)| (from, end.min(now)))
+    }
+
+    /// Whether the next look is at the past.
+    pub(super) fn is_in_the_past(self) -> bool {
+        self.past.is_some()
+    }
+
+    /// Keeps up to when that look has come. It goes back with a clock that was ahead: times that were met then are taken, and
+    /// those that were not are to come.
+    pub(super) fn note(self, conn: &Connection, rule: &str, reached: Timestamp) -> rusqlite::Result<()> {
+        match self.past {
+            // It may end later by now: the rule was paused while it was looked at.
+            Some(_) => {
+                let sql = "UPDATE engine_clock SET past_from = CASE WHEN past_until > ?2 THEN ?2 END, \
+                           past_until = CASE WHEN past_until > ?2 THEN past_until END \
+                           WHERE rule = ?1 AND past_from IS NOT NULL";
+                conn.prepare_cached(sql)?.execute((rule, millis(reached)))?;
+            }
+            None if reached != self.until => {
+                let sql = "UPDATE engine_clock SET done_until = ?2 WHERE rule = ?1";
+                conn.prepare_cached(sql)?.execute((rule, millis(reached)))?;
+            }
+            None => {}
+        }
+        Ok(())
+    }
 }

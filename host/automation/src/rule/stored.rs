@@ -17,7 +17,7 @@ use super::{
     check::{Finding, Ground, Severity, check},
 };
 use crate::{
-    engine, proposals, queue, refusals,
+    engine, pauses, proposals, queue, refusals,
     scripts::{
         RegistryError,
         binding::{self, Bound},
@@ -287,6 +287,17 @@ pub fn save(ground: Ground<'_>, rule: &Rule, edit: &Edit<'_>) -> Result<Saved, R
     Ok(saved(version, Outcome::Updated))
 }
 
+/// What [`save`] would do. Nothing of it stays.
+///
+/// # Errors
+/// As [`save`].
+pub fn plan(ground: Ground<'_>, rule: &Rule, edit: &Edit<'_>) -> Result<Saved, RuleError> {
+    ground.conn.execute_batch("SAVEPOINT plan")?;
+    let saved = save(ground, rule, edit);
+    ground.conn.execute_batch("ROLLBACK TO plan; RELEASE plan")?;
+    saved
+}
+
 /// The owner says yes to a proposed version, or no.
 ///
 /// # Errors
@@ -339,8 +350,8 @@ pub fn delete(conn: &Connection, name: &str, edit: &Edit<'_>) -> Result<(), Rule
     Ok(())
 }
 
-/// Forgets a rule's times, how far it was backfilled, what its scripts keep, what was delivered to it, what it refused, and that
-/// it broke; its sessions are over.
+/// Forgets a rule's times, how far it was backfilled, what its scripts keep, what was delivered to it, what it refused, when it was paused,
+/// and that it broke; its sessions are over.
 fn forget(conn: &Connection, name: &str, at: i64) -> rusqlite::Result<()> {
     let fills = format!("{}{name} ", engine::BACKFILL);
     conn.execute("DELETE FROM engine_clock WHERE rule = ?1 OR substr(rule, 1, length(?2)) = ?2", (name, fills))?;
@@ -349,6 +360,7 @@ fn forget(conn: &Connection, name: &str, at: i64) -> rusqlite::Result<()> {
     conn.execute("DELETE FROM engine_seen WHERE scope = ?", [engine::deliveries(name)])?;
     conn.execute("UPDATE engine_session SET ended = ?2 WHERE rule = ?1 AND ended IS NULL", (name, at))?;
     refusals::forget(conn, name)?;
+    pauses::forget(conn, name)?;
     [seen::BROKEN_BEFORE, seen::BROKEN_TIMES].iter().try_for_each(|scope| seen::remove(conn, scope, name))
 }
 
@@ -384,6 +396,10 @@ pub fn pause(conn: &Connection, name: &str, reason: Option<&str>, at: Timestamp)
     let sql = "SELECT paused IS NOT NULL FROM engine_rule WHERE name = ?";
     let was_paused: Option<bool> = conn.prepare_cached(sql)?.query_row([name], |row| row.get(0)).optional()?;
     let Some(was_paused) = was_paused else { return Err(unknown(conn, name)) };
+    match reason {
+        Some(why) => pauses::begin(conn, name, why, at.as_millisecond())?,
+        None => pauses::end(conn, name, at.as_millisecond())?,
+    }
     if was_paused && reason.is_none() {
         begin_times(conn, name, at)?;
     }
@@ -525,8 +541,10 @@ fn put(
     at: Timestamp,
 ) -> Result<(), RuleError> {
     let fires = |rule: &Rule| rule.active && rule.trigger.is_timed();
-    if fires(rule) && !fires(was) {
-        begin_times(conn, &rule.name, at)?;
+    match (fires(was), fires(rule)) {
+        (false, true) => begin_times(conn, &rule.name, at)?,
+        (true, false) => pauses::keep_past(conn, &rule.name, at.as_millisecond())?,
+        _ => {}
     }
     conn.execute(
         "UPDATE engine_rule SET version = ?, owner = ?, body = ? WHERE name = ?",

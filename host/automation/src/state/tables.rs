@@ -5,8 +5,10 @@ use rusqlite::{Connection, OptionalExtension};
 use triggerbox_store::db::DbError;
 
 /// The steps from nothing to the newest format. One that was released never changes: a new one is added.
-const STEPS: &[&str] =
-    &[FIRST, LOG, AGENTS, SUPPRESSED, YES, SETTINGS, WHO_SET, AWAY, PACE, MIRROR, ABOUT, OWNERS, JOINED, REFUSALS];
+const STEPS: &[&str] = &[
+    FIRST, LOG, AGENTS, SUPPRESSED, YES, SETTINGS, WHO_SET, AWAY, PACE, MIRROR, ABOUT, OWNERS, JOINED, REFUSALS,
+    PAUSES, PAST,
+];
 
 /// Key in `tb_meta`.
 const FORMAT_KEY: &str = "engine-format";
@@ -322,6 +324,24 @@ CREATE TABLE engine_refusal (
     message TEXT NOT NULL,
     PRIMARY KEY (rule, nth)
 ) STRICT, WITHOUT ROWID;
+";
+
+/// When rules were paused; of pauses that were over by then nothing is known.
+const PAUSES: &str = "
+CREATE TABLE engine_pause (
+    id INTEGER PRIMARY KEY,
+    rule TEXT NOT NULL,
+    since INTEGER NOT NULL, until INTEGER,   -- not over yet: none
+    reason TEXT NOT NULL
+) STRICT;
+CREATE INDEX engine_pause_rule ON engine_pause (rule, id);
+INSERT INTO engine_pause (rule, since, reason) SELECT name, unixepoch() * 1000, paused FROM engine_rule WHERE paused IS NOT NULL;
+";
+
+/// How far a rule has come with what was due before its first look, apart from what comes due since.
+const PAST: &str = "
+ALTER TABLE engine_clock ADD COLUMN past_from INTEGER;   -- none: it has come to all of it, or does not look back
+ALTER TABLE engine_clock ADD COLUMN past_until INTEGER;
 ";
 
 /// Whether the file has the engine's tables, as this program knows them.

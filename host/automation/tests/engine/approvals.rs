@@ -97,6 +97,31 @@ fn an_approval_applies_exactly_what_was_shown() {
 }
 
 #[test]
+fn nobody_is_asked_for_a_yes_to_nothing() {
+    for mode in ["approve", "recommend"] {
+        let world = World::new();
+        world.rule(&format!(
+            "name = \"star\"\nmodel = \"crm.lead\"\nmode = \"{mode}\"\ntrigger = {{ on = \"manual\" }}\n\
+             actions = [{{ script = \"update-record\", parameters = {{ values = \"priority = 3\" }} }}]"
+        ));
+        let lead = world.lead("Chairs");
+        let run = |lead: Id| {
+            let runs = block_on(world.engine.fire("star", ADMIN, Trigger::Manual, vec![lead])).unwrap();
+            world.settle();
+            (runs[0], world.run(runs[0]).summary)
+        };
+        world.write("crm.lead", lead, &[("priority", Value::text("3"))]);
+        let (id, summary) = run(lead);
+        assert_eq!((summary.state, summary.code.as_deref()), (RunState::Succeeded, Some("applied")), "{mode}");
+        assert!(world.engine.proposal(id).unwrap().is_none(), "it is so already");
+        world.write("crm.lead", lead, &[("priority", Value::text("1"))]);
+        let (id, _) = run(lead);
+        assert!(world.engine.proposal(id).unwrap().is_some(), "{mode}");
+        assert_eq!(world.value("crm.lead", lead, "priority"), Value::text("1"));
+    }
+}
+
+#[test]
 fn who_owned_the_rule_when_it_ran_does_not_approve_what_it_wants() {
     let world = World::new();
     let (lead, run, proposal) = proposed(&world, "approve");

@@ -312,13 +312,15 @@ fn a_plan_judges_a_script_by_all_that_it_asks_for() {
         world.rule(&rule.replace("Score {{ records[0].name }}.\"", "Score {{ records[0].name }}.\", plan = \"true\""));
         world.lead("Chairs");
         world.settle();
-        let run = world.run(world.runs_of("ask").remove(0).id);
-        (message(&run).to_owned(), format!("{:?}", world.value("crm.lead", 21, "description")))
+        let run = world.runs_of("ask").remove(0);
+        (run, format!("{:?}", world.value("crm.lead", 21, "description")))
     };
-    let (said, description) = planned(&rule(""));
-    assert_eq!(said, "Scored.");
+    let (run, description) = planned(&rule(""));
+    assert_eq!((run.state, run.message.as_deref()), (RunState::Succeeded, Some("Scored.")));
     assert!(description.contains("Lead score"), "{description}");
-    let (said, description) = planned(&rule("").replace("\"write\", \"activity\"", "\"write\""));
+    let (run, description) = planned(&rule("").replace("\"write\", \"activity\"", "\"write\""));
+    assert_eq!((run.state, run.code.as_deref(), run.attempt), (RunState::Failed, Some("plan-refused"), 1));
+    let said = run.message.unwrap_or_default();
     assert!(said.contains("the plan is not allowed") && said.contains("activity"), "{said}");
     assert!(!description.contains("Lead score"), "{description}");
 }

@@ -235,6 +235,50 @@ fn a_rule_that_looks_back_takes_up_what_was_ever_due_and_then_waits() {
 }
 
 #[test]
+fn a_pause_takes_nothing_of_what_was_due_before_the_first_look() {
+    let world = World::new();
+    for lead in world.search("crm.lead", "[('date_deadline', '!=', False), ('active', 'in', [True, False])]") {
+        world.write("crm.lead", lead, &[("date_deadline", Value::Unset)]);
+    }
+    let mut past: Vec<u32> = ["2001-01-01", "2026-11-17", "2026-11-18"].map(|date| due(&world, date)).into();
+    let rule = |more: &str| {
+        world.rule(&format!(
+            "name = \"late\"\nmodel = \"crm.lead\"\ndispatch = \"per-record\"\nmax-records = 1\n{more}\n\
+             trigger = {{ on = \"time\", field = \"date_deadline\", delay = 0, unit = \"days\", past = true }}\n\
+             actions = [{{ script = \"update-record\", parameters = {{ values = \"city = Ghent\" }} }}]"
+        ));
+    };
+    rule("");
+    assert_eq!(world.settle(), 1);
+    // What comes due meanwhile waits for the past, in a pause, too.
+    past.push(due(&world, "2026-11-21"));
+    world.pass(15 * HOUR);
+    block_on(world.engine.pause("late", "a look at it")).unwrap();
+    due(&world, "2026-11-22");
+    world.pass(24 * HOUR);
+    assert_eq!(world.settle(), 0);
+    block_on(world.engine.resume("late")).unwrap();
+    assert_eq!(world.settle(), 1);
+    // What is taken is known as long as there is something before it.
+    world.pass(30 * 24 * HOUR);
+    block_on(world.engine.retain()).unwrap();
+    rule("active = false");
+    due(&world, "2026-12-23");
+    world.pass(24 * HOUR);
+    assert_eq!(world.settle(), 0);
+    rule("");
+    for expected in [1, 1, 0, 0] {
+        assert_eq!(world.settle(), expected);
+        world.pass(HOUR / 60);
+    }
+    assert_eq!(late(&world), past, "and nothing that came due in a pause");
+    let next = due(&world, "2026-12-24");
+    world.pass(24 * HOUR);
+    assert_eq!(world.settle(), 1);
+    assert_eq!(late(&world).last(), Some(&next));
+}
+
+#[test]
 fn what_is_due_at_the_end_of_a_month_is_not_lost_behind_what_is_due_later_that_day() {
     let world = World::new();
     world.rule(

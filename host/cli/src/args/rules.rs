@@ -142,7 +142,8 @@ pub(crate) enum RulesCommand {
         #[command(flatten)]
         common: Common,
     },
-    /// Run a rule over all records that were there before it, in batches. Taken up where it stopped by the same command.
+    /// Run a rule over all records that were there before it, in batches. Taken up where it stopped by the same command. For
+    /// administrators.
     Backfill {
         /// The rule.
         name: String,

@@ -84,7 +84,7 @@ pub(crate) enum RunsCommand {
         #[command(flatten)]
         common: Common,
     },
-    /// Queue all runs of a rule again that were given up.
+    /// Queue all runs of a rule again that were given up. For administrators.
     Requeue {
         /// The rule.
         #[arg(long)]
@@ -180,7 +180,7 @@ pub(crate) enum RunsCommand {
         #[command(flatten)]
         common: Common,
     },
-    /// Let go what is older or more than the settings keep.
+    /// Let go what is older or more than the settings keep. For administrators.
     Prune {
         #[command(flatten)]
         common: Common,

@@ -6,6 +6,7 @@ mod next;
 mod queue;
 mod versions;
 
+use rusqlite::Connection;
 use serde_json::json;
 use triggerbox_automation::rule::{
     Rule, file,
@@ -107,14 +108,17 @@ fn pause(name: &str, reason: Option<&str>, common: &Common) -> Result<Exit, Fail
 }
 
 fn set_model(name: &str, model: &str, dry_run: bool, common: &Common) -> Result<Exit, Failure> {
-    let workshop = Workshop::open(common, if dry_run { Mode::Read } else { Mode::Write })?;
+    let workshop = Workshop::open(common, Mode::Write)?;
     let (rule, dropped) = {
         let conn = workshop.database.snapshot().or_exit(Exit::Backend)?;
         let known = stored::get(&conn, name).map_err(Failure::from_error)?;
         with_model(&conn, &workshop.env, &known.rule, model).map_err(Failure::from_error)?
     };
-    if !dry_run {
-        let edit = workshop.edit("another model", false);
+    let edit = workshop.edit("another model", false);
+    if dry_run {
+        let plan = |conn: &Connection| stored::plan(workshop.ground(conn), &rule, &edit);
+        workshop.database.transaction(plan).map_err(Failure::from_error)?;
+    } else {
         workshop.write("rule-saved", name, |conn, line| {
             told::on_saving(conn, &rule, line, || stored::save(workshop.ground(conn), &rule, &edit))
         })?;

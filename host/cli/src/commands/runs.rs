@@ -70,6 +70,7 @@ pub(crate) fn run(command: &RunsCommand) -> Result<Exit, Failure> {
         }
         RunsCommand::Requeue { rule, state, there, common } => {
             let desk = Desk::on(common, there)?;
+            desk.for_administrators("queues all runs of a rule again")?;
             let queued = desk.engine.requeue(rule, state_named(state)?);
             let runs = desk.change(("runs-retried", rule), format!("all that are {state}"), queued)?;
             if common.format.json {
@@ -139,6 +140,7 @@ fn work(config: Option<&Path>, options: &OutsideArgs, there: &There, common: &Co
 pub(crate) struct Desk {
     pub(crate) engine: Engine,
     pub(crate) user: u32,
+    administrator: bool,
     sandbox: Sandbox,
     runtime: tokio::runtime::Runtime,
 }
@@ -168,14 +170,22 @@ impl Desk {
         let bounded = Bounded { compiler: script::compiler()?, cache: script::cache() };
         let config = Config { compile: Compile::Bounded(Arc::new(bounded)), odoo, ..settings };
         let sandbox = script::sandbox(u32::try_from(config.workers).unwrap_or(u32::MAX))?;
-        let user = workshop.person.user.id;
+        let (user, administrator) = (workshop.person.user.id, workshop.administrator);
         workshop
             .database
             .transaction(|conn| audit::create_table(conn).map_err(DbError::from))
             .or_exit(Exit::Backend)?;
         let engine = Engine::open(workshop.database, sandbox.clone(), config, Arc::new(SystemClock));
         let engine = engine.map_err(Failure::from_error)?;
-        Ok(Self { engine, user, sandbox, runtime })
+        Ok(Self { engine, user, administrator, sandbox, runtime })
+    }
+
+    /// Refuses what an administrator does, and nobody else.
+    pub(crate) fn for_administrators(&self, does: &str) -> Result<(), Failure> {
+        match self.administrator {
+            true => Ok(()),
+            false => Err(anyhow!("only an administrator {does}, and user {} is none", self.user)).or_exit(Exit::Policy),
+        }
     }
 
     /// Whether whoever runs the command may read these records, where they are.

@@ -37,7 +37,7 @@ pub(crate) struct Workshop {
     pub(crate) person: Person,
     pub(crate) now: Timestamp,
     pub(crate) policy: Policy,
-    administrator: bool,
+    pub(crate) administrator: bool,
 }
 
 impl Workshop {

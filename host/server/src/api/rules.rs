@@ -251,7 +251,7 @@ struct AsAWhole {
     /// Leave rules of others as they are until their owners agree.
     #[serde(default)]
     ask_owner: bool,
-    /// Delete rules that are not in the set.
+    /// Delete rules that are not in the set. A set without any is refused.
     #[serde(default)]
     prune: bool,
     /// Say what would change, and change nothing.
@@ -299,6 +299,11 @@ async fn apply(
     Asked(AsAWhole { note, ask_owner, prune, dry_run }): Asked<AsAWhole>,
     Body(set): Body<RuleSet>,
 ) -> Result<Json<AppliedView>, Problem> {
+    if prune && set.rules.is_empty() {
+        // A mistake of whoever makes the set, far more likely than nobody wanting rules any more.
+        let detail = "the set has no rule, and `prune` would delete all that there are; delete them by name";
+        return Err(Problem::invalid("no-rules", detail));
+    }
     let work = if dry_run { apply::plan } else { apply::apply };
     let (how, line) = (How { note, ask_owner }, audit::here());
     let steps = edit(&app, &caller, how, move |ground, edit| {

@@ -243,6 +243,9 @@ fn advice(state: RunState, code: &str) -> &'static str {
         (_, "access-denied" | "no-access" | "record-rule") => {
             "A right is missing: give it to the user that it runs as, or grant it in the automation; then retry."
         }
+        (_, "plan-refused") => {
+            "Its plan is not allowed: grant in the automation what it names, or tell it to do less; then retry."
+        }
         (_, "script-inactive" | "script-gone" | "broken-script") => "Activate a version of the script; then retry.",
         (_, "no-actions") => "The automation has no script: choose one; then retry.",
         (_, "failed") => "The script said that it could not do it: do what its message says, then retry.",
@@ -630,6 +633,7 @@ mod tests {
             (Failed, "access-denied", "A right is missing"),
             (Failed, "no-access", "A right is missing"),
             (Failed, "record-rule", "A right is missing"),
+            (Failed, "plan-refused", "Its plan is not allowed"),
             (Failed, "script-inactive", "Activate a version"),
             (Failed, "script-gone", "Activate a version"),
             (Failed, "broken-script", "Activate a version"),

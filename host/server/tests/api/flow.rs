@@ -317,6 +317,9 @@ async fn a_set_of_rules_is_applied_as_a_whole_or_not_at_all() {
     let changed = [rule("large", "[('amount_total', '>', 9000)]"), rule("other", "[]")];
     let told = apply("&prune=true", &changed).await.good(200);
     assert_eq!(steps(&told), ["update large", "create other", "delete small"]);
+    for query in ["&prune=true", "&prune=true&dry_run=true"] {
+        assert_eq!(apply(query, &[]).await.code(400), "no-rules", "{query}");
+    }
     assert_eq!(told["steps"][0]["differences"][0]["place"], "domain");
     assert_eq!(names().await, ["large", "other"]);
     let versions = world.get("/api/v1/rules/large/versions").await.good(200);

@@ -81,8 +81,19 @@ impl Refused {
     }
 }
 
+/// What the files themselves have wrong, with what the check of the rules found.
+fn together(mut refused: Vec<Refused>, checked: Vec<Refused>) -> Vec<Refused> {
+    for one in checked {
+        match refused.iter_mut().find(|known| known.rule == one.rule) {
+            Some(known) => known.findings.extend(one.findings),
+            None => refused.push(one),
+        }
+    }
+    refused
+}
+
 pub(super) fn apply(args: &ApplyArgs) -> Result<Exit, Failure> {
-    let rules = read(&args.path)?;
+    let (rules, unknown) = read(&args.path)?;
     if args.prune && rules.is_empty() {
         // A mistyped folder, far more likely than nobody wanting rules any more.
         let folder = args.path.display();
@@ -92,7 +103,7 @@ pub(super) fn apply(args: &ApplyArgs) -> Result<Exit, Failure> {
     }
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().or_exit(Exit::Backend)?;
     if let Some(server) = &args.server {
-        return runtime.block_on(on_server(server, &rules, args));
+        return runtime.block_on(on_server(server, &rules, unknown, args));
     }
     let odoo = args.odoo.as_deref().map(odoo::open).transpose()?;
     let workshop = Workshop::open_as(&args.common, Mode::Write, |database| match &odoo {
@@ -104,13 +115,17 @@ pub(super) fn apply(args: &ApplyArgs) -> Result<Exit, Failure> {
     let work = if args.dry_run { apply::plan } else { apply::apply };
     let applied = workshop.transaction("rules-applied", &args.path.display().to_string(), |conn, line| {
         let steps = work(workshop.ground(conn), &rules, &edit, args.prune)?;
+        if !unknown.is_empty() {
+            return Err(ApplyError::Refused(Vec::new()));
+        }
         line.say(told::steps(&steps, args.dry_run));
         Ok::<_, ApplyError>(steps)
     });
     let steps = match applied {
         Ok(steps) => steps,
         Err(ApplyError::Refused(refused)) => {
-            return refuse(&refused.into_iter().map(Refused::from).collect::<Vec<_>>(), &args.common);
+            let checked = refused.into_iter().map(Refused::from).collect();
+            return refuse(&together(unknown, checked), &args.common);
         }
         Err(ApplyError::Rule(error)) => return Err(Failure::from_error(error)),
     };
@@ -135,21 +150,25 @@ pub(super) fn apply(args: &ApplyArgs) -> Result<Exit, Failure> {
     Ok(Exit::Ok)
 }
 
-/// The same on a running server.
-async fn on_server(server: &str, rules: &[Rule], args: &ApplyArgs) -> Result<Exit, Failure> {
+/// The same on a running server. Rules whose files have keys that no rule has are only checked there.
+async fn on_server(server: &str, rules: &[Rule], unknown: Vec<Refused>, args: &ApplyArgs) -> Result<Exit, Failure> {
     let flag = |on: bool| if on { "true" } else { "false" };
     let query = [
         ("note", args.note.as_str()),
         ("ask_owner", flag(args.ask)),
         ("prune", flag(args.prune)),
-        ("dry_run", flag(args.dry_run)),
+        ("dry_run", flag(args.dry_run || !unknown.is_empty())),
     ];
     let request = Server::at(server)?.to(Method::PUT, "rules", &query)?;
     let told = match ask_or_hear(with_json(request, &json!({ "rules": rules }))).await? {
+        Ok(_) if !unknown.is_empty() => return refuse(&unknown, &args.common),
         Ok(told) => told,
         Err(no) => {
             let refused = Refused::by_server(&no.problem);
-            return if refused.is_empty() { Err(no.failure()) } else { refuse(&refused, &args.common) };
+            if refused.is_empty() {
+                return Err(no.failure());
+            }
+            return refuse(&together(unknown, refused), &args.common);
         }
     };
     if args.common.format.json {
@@ -212,19 +231,26 @@ fn print(steps: impl IntoIterator<Item = Applied>, dry_run: bool) {
     }
 }
 
-/// The rules of a file or a folder, by file name. What does not parse is said for all files at once.
-fn read(path: &Path) -> Result<Vec<Rule>, Failure> {
-    let (mut rules, mut wrong) = (Vec::new(), Vec::new());
+/// The rules of a file or a folder, by file name, with those whose files have keys that no rule has. What does not parse is
+/// said for all files at once.
+fn read(path: &Path) -> Result<(Vec<Rule>, Vec<Refused>), Failure> {
+    let (mut rules, mut unknown, mut wrong) = (Vec::new(), Vec::new(), Vec::new());
     for file in files(path, &["toml", "json"])? {
         let text = text_file::read(&file)?;
-        let parse = if is_of(&file, &["json"]) { file::parse_json } else { file::parse };
+        let parse = if is_of(&file, &["json"]) { file::parse_json_all } else { file::parse_all };
         match parse(&text) {
-            Ok(rule) => rules.push(rule),
+            Ok(read) => {
+                if !read.unknown.is_empty() {
+                    let findings = read.unknown.iter().map(FoundWrong::from).collect();
+                    unknown.push(Refused { rule: read.rule.name.clone(), findings });
+                }
+                rules.push(read.rule);
+            }
             Err(error) => wrong.push(format!("{}: {error}", file.display())),
         }
     }
     match wrong.is_empty() {
-        true => Ok(rules),
+        true => Ok((rules, unknown)),
         false => Err(anyhow!("{}", wrong.join("\n")).into()),
     }
 }

@@ -39,6 +39,7 @@ pub(super) fn run(name: &str, ids: &[u32], there: &There, common: &Common) -> Re
 
 pub(super) fn backfill(name: &str, domain: &str, there: &There, common: &Common) -> Result<Exit, Failure> {
     let desk = Desk::on(common, there)?;
+    desk.for_administrators("runs a rule over all records")?;
     let filled = desk.engine.backfill(name, domain, desk.user);
     let done = desk.change(("rule-backfilled", name), format!("on all records of {domain}"), filled)?;
     if common.format.json {

@@ -55,6 +55,7 @@ pub(super) fn backtest(version: &Path, rule: &str, since: &str, common: &Common)
 
 pub(super) fn prune(common: &Common) -> Result<Exit, Failure> {
     let desk = Desk::open(common)?;
+    desk.for_administrators("lets runs go")?;
     let gone = desk.block_on(desk.engine.retain())?;
     if common.format.json {
         output::json(&gone)?;
