@@ -233,10 +233,11 @@ pub fn of_run(conn: &Connection, run: RunId) -> Result<Option<Proposal>, EngineE
 }
 
 fn select(conn: &Connection, condition: &str, params: impl rusqlite::Params) -> Result<Vec<Proposal>, EngineError> {
+    // By proposals, which are few, and not by runs.
     let sql = format!(
         "SELECT p.run, r.rule, p.hash, p.diff, p.why, p.state, p.expires, p.decided_by, p.decided_at, p.note, \
          iif(p.state = 'waiting' AND p.yes_open > 0, p.yes_by, NULL) \
-         FROM engine_proposal p JOIN engine_run r ON r.id = p.run WHERE {condition}"
+         FROM engine_proposal p CROSS JOIN engine_run r ON r.id = p.run WHERE {condition}"
     );
     let mut statement = conn.prepare_cached(&sql)?;
     let rows = statement.query_map(params, |row| {
@@ -358,7 +359,7 @@ pub(crate) fn withdraw(conn: &Connection, run: RunId, by: Option<Id>, now: i64) 
 /// Has what the runs of a rule propose that is deleted wait no more, and ends them; but for what somebody's yes was sent to, whose
 /// answer decides.
 pub(crate) fn withdraw_all(conn: &Connection, rule: &str, by: Id, now: i64) -> rusqlite::Result<()> {
-    let sql = "SELECT p.run FROM engine_proposal p JOIN engine_run r ON r.id = p.run \
+    let sql = "SELECT p.run FROM engine_proposal p CROSS JOIN engine_run r ON r.id = p.run \
                WHERE p.state = 'waiting' AND p.yes_open = 0 AND r.rule = ?1";
     let runs: Vec<RunId> = conn.prepare_cached(sql)?.query_map([rule], |row| row.get(0))?.collect::<Result<_, _>>()?;
     runs.into_iter().try_for_each(|run| orphan(conn, run, Some(by), now))
@@ -388,7 +389,7 @@ pub(crate) fn take_yes_back(conn: &Connection, run: RunId, now: i64) -> rusqlite
 
 /// Has what runs propose wait no more whose rule was deleted while a yes was on its way that was no answer to it.
 fn withdraw_orphans(conn: &Connection, now: i64) -> rusqlite::Result<()> {
-    let sql = "SELECT DISTINCT p.run FROM engine_proposal p JOIN engine_run r ON r.id = p.run \
+    let sql = "SELECT DISTINCT p.run FROM engine_proposal p CROSS JOIN engine_run r ON r.id = p.run \
                JOIN engine_rule_version v ON v.rule = r.rule AND v.version > r.rule_version AND v.state = 'deleted' \
                WHERE p.state = 'waiting' AND p.yes_open = 0";
     let runs: Vec<RunId> = conn.prepare_cached(sql)?.query_map([], |row| row.get(0))?.collect::<Result<_, _>>()?;

@@ -166,7 +166,7 @@ pub fn of_approvals(app: &App, conn: &Connection) -> Result<Vec<Trouble>, Engine
     // SQLite takes the other columns from the row that has the maximum.
     let sql = "SELECT r.rule, p.run, p.expires, \
                max((SELECT max(a.finished) FROM engine_attempt a WHERE a.run = p.run)), count(*) \
-               FROM engine_proposal p JOIN engine_run r ON r.id = p.run WHERE p.state = 'waiting' GROUP BY r.rule";
+               FROM engine_proposal p CROSS JOIN engine_run r ON r.id = p.run WHERE p.state = 'waiting' GROUP BY r.rule";
     let mut statement = conn.prepare_cached(sql)?;
     let url = app.config().web.url.clone().unwrap_or_default();
     let waiting = statement.query_map([], |row| {

@@ -111,8 +111,10 @@ async fn with_a_past(database: Database, past: Past) -> (World, i64) {
         world.rule(&rule).await.good(201);
     }
     let (lead, _) = world.lead("Software for our manufacturing plants").await;
+    // Of its own: what has the right score already is not asked about.
+    let (other, _) = world.lead("Software for our manufacturing plants").await;
     let mut done = Vec::new();
-    for rule in ["rule-0", "rule-1"] {
+    for (rule, lead) in [("rule-0", lead), ("rule-1", other)] {
         let fired =
             world.call("POST", &format!("/api/v1/rules/{rule}/run"), serde_json::json!({ "records": [lead] })).await;
         let run = fired.good(202)["runs"][0].as_i64().unwrap();
@@ -122,6 +124,9 @@ async fn with_a_past(database: Database, past: Past) -> (World, i64) {
     assert_eq!(done[1], done[0] + 1);
     let (like, now) = (done[0], world.clock.now().as_millisecond());
     world.app.write(move |conn| fill(conn, past, like, now)).await.unwrap();
+    let count = "SELECT count(*) FROM engine_proposal";
+    let proposals: i64 = world.app.read(move |conn| conn.query_row(count, [], |row| row.get(0))).await.unwrap();
+    assert!(proposals > 1, "what waits for a yes is among the past");
     let newest =
         world.app.read(|conn| conn.query_row("SELECT max(id) FROM engine_run", [], |row| row.get(0))).await.unwrap();
     (world, newest)
