@@ -271,6 +271,8 @@ impl IntoResponse for Problem {
         if status == StatusCode::UNAUTHORIZED {
             response.headers_mut().insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
         }
+        // Where people read it, it becomes a page.
+        response.extensions_mut().insert(self);
         response
     }
 }

@@ -34,14 +34,10 @@ pub fn router(app: App) -> Router {
         .merge(odoo::router())
         .merge(web::router(&app))
         .fallback(web::nowhere)
-        .method_not_allowed_fallback(not_so)
+        .method_not_allowed_fallback(web::not_so)
         .layer(CatchPanicLayer::custom(panicked))
         .layer(from_fn_with_state(app.clone(), attended))
         .with_state(app)
-}
-
-async fn not_so() -> Problem {
-    Problem::new(StatusCode::METHOD_NOT_ALLOWED, "method-not-allowed", "this address does not take this method")
 }
 
 #[allow(clippy::needless_pass_by_value, reason = "the layer's signature")]

@@ -115,10 +115,11 @@ pub(super) async fn gate(State(gate): State<Gate>, request: Request, next: Next)
     let secure = is_secure(&gate.app, request.headers());
     let by_itself = request.headers().contains_key(RENEWS);
     let renews = by_itself && method == Method::GET;
+    let is_read = reads_pages(request.headers());
     let mut visitor = None;
     let mut guest = None;
     let names = Names::of(secure);
-    let answer = match enter(&gate, &jar, names, &address, request).await {
+    let mut answer = match enter(&gate, &jar, names, &address, request).await {
         Ok((request, found)) => {
             match found {
                 Found::Visitor(found) => visitor = Some(*found),
@@ -143,6 +144,10 @@ pub(super) async fn gate(State(gate): State<Gate>, request: Request, next: Next)
             Oops(*problem).into_response()
         }
     };
+    // Parts of a request that are refused before a page has seen it: nobody reads JSON in a browser.
+    if let Some(problem) = answer.extensions_mut().remove::<Problem>().filter(|_| is_read) {
+        answer = Oops(problem).into_response();
+    }
     // What may be kept by others on the way carries no cookie.
     let guest = guest.filter(|_| answer.extensions().get::<Arc<Page>>().is_some());
     let said = said(&jar, names).filter(|_| !by_itself);
@@ -164,22 +169,41 @@ async fn audited(app: &App, line: &Telling, work: impl Future<Output = Response>
     }
 }
 
-/// What there is where nothing is: a page for people, a problem for programs.
+/// What there is where nothing is.
 pub(crate) async fn nowhere(State(app): State<App>, request: Request) -> Response {
     let text = "there is nothing at this address; /api/openapi.json lists what there is";
-    let problem = Problem::not_found("no-such-address", text);
-    let accepts = request.headers().get(header::ACCEPT).and_then(|value| value.to_str().ok()).unwrap_or_default();
-    if *request.method() != Method::GET || !accepts.contains("text/html") {
+    lost(&app, request, Problem::not_found("no-such-address", text)).await
+}
+
+/// What there is for a method that an address does not take.
+pub(crate) async fn not_so(State(app): State<App>, request: Request) -> Response {
+    let text = if *request.method() == Method::GET && reads_pages(request.headers()) {
+        "a form is sent to this address, and there is nothing to see at it; go back to the page that has the form"
+    } else {
+        "this address does not take this method"
+    };
+    lost(&app, request, Problem::new(StatusCode::METHOD_NOT_ALLOWED, "method-not-allowed", text)).await
+}
+
+/// A page for people, a problem for programs.
+async fn lost(app: &App, request: Request, problem: Problem) -> Response {
+    if *request.method() != Method::GET || !reads_pages(request.headers()) {
         return problem.into_response();
     }
     let jar = CookieJar::from_headers(request.headers());
-    let names = Names::of(is_secure(&app, request.headers()));
+    let names = Names::of(is_secure(app, request.headers()));
     let visitor = match jar.get(names.session).map(|cookie| SessionKey::of(cookie.value())) {
-        Some(key) => Visitor::find(&app, key, place(&app, &request), true).await.ok().flatten(),
+        Some(key) => Visitor::find(app, key, place(app, &request), true).await.ok().flatten(),
         None => None,
     };
     // What was done just before is told by the next page that there is.
-    framed(&app, Oops(problem).into_response(), visitor.as_ref(), None).await
+    framed(app, Oops(problem).into_response(), visitor.as_ref(), None).await
+}
+
+/// Whether whoever asks shows pages.
+fn reads_pages(headers: &HeaderMap) -> bool {
+    let accepts = headers.get(header::ACCEPT).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    accepts.contains("text/html")
 }
 
 enum Found {

@@ -50,7 +50,7 @@ use axum::{
 
 use self::gate::Gate;
 pub use self::gate::Need;
-pub(crate) use self::gate::{is_secure, nowhere, place, protect};
+pub(crate) use self::gate::{is_secure, not_so, nowhere, place, protect};
 use crate::{app::App, tokens::Scope};
 
 /// A route of the pages: everything that there is to know about who may use it.

@@ -393,6 +393,28 @@ fn lost(browser: &Browser<'_>, path: &str) -> reqwest::RequestBuilder {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn nobody_reads_json_in_a_browser() {
+    let world = World::new().await;
+    let admin = Browser::of(&world, ADMIN, &[Role::Administrator]).await;
+    for (path, status, told) in [
+        ("/runs/abc", 400, "This was not done"),
+        ("/runs?before=abc", 400, "This was not done"),
+        ("/usage/stop", 405, "A form is sent to this address"),
+        ("/none", 404, "There is no such thing here"),
+    ] {
+        let answer = world.send(lost(&admin, path)).await;
+        let text = answer.text();
+        assert_eq!(answer.status, status, "{path}: {text}");
+        assert!(text.contains(told) && text.contains("</main>") && text.contains("Sign out"), "{path}: {text}");
+        // Programs read problems.
+        let answer = world.send(admin.request("GET", path)).await;
+        assert_eq!(answer.header("content-type"), "application/problem+json", "{path}");
+    }
+    let stranger = world.send(world.request("GET", "/usage/stop").header("accept", "text/html")).await;
+    assert!(stranger.status == 405 && !stranger.text().contains("Sign out"), "{}", stranger.text());
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn hostile_files_and_paths_are_refused() {
     let world = World::new().await;
     let admin = Browser::of(&world, ADMIN, &[Role::Administrator]).await;
