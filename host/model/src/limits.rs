@@ -397,7 +397,7 @@ impl Limit {
 
 /// A limit was reached. Ends the run; a script cannot catch it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
-#[error("limit exceeded: {limit} used {used} of at most {max} ({})", .scope.describe(*.class))]
+#[error("limit exceeded: {limit} used {} of at most {} ({})", counted(*.limit, *.used), counted(*.limit, *.max), .scope.describe(*.class))]
 pub struct Breach {
     /// Which one.
     pub limit: Limit,
@@ -410,6 +410,14 @@ pub struct Breach {
     /// Whose limit it is.
     #[serde(default, skip_serializing_if = "Scope::is_run")]
     pub scope: Scope,
+}
+
+/// A number of a limit as messages say it.
+fn counted(limit: Limit, number: u64) -> String {
+    if limit.spec().unit != Unit::MicroEuro {
+        return number.to_string();
+    }
+    format!("{}.{:06} EUR", number / EURO, number % EURO)
 }
 
 impl Breach {
@@ -782,6 +790,9 @@ mod tests {
         let breach = meter.charge(Limit::Posts, 1).unwrap_err();
         assert_eq!((breach.limit, breach.used, breach.max), (Limit::Posts, 6, 5));
         assert_eq!(breach.to_string(), "limit exceeded: posts used 6 of at most 5 (sync run)");
+        let spent = Breach { limit: Limit::LlmCost, used: 1_250_000, max: 500_000, scope: Scope::ServerDay, ..breach };
+        let told = "limit exceeded: llm-cost used 1.250000 EUR of at most 0.500000 EUR (this server today)";
+        assert_eq!(spent.to_string(), told);
     }
 
     #[test]

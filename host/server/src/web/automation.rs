@@ -237,10 +237,10 @@ async fn around(app: &App, visitor: &Visitor, stored: &Stored, skip: usize) -> R
                 @else { (action(visitor, &to("pause"), "Pause", "")) }
                 form.toolbar method="post" action=(to("test")) {
                     (hidden_token(&visitor.key))
-                    @if rule.model.is_some() { div { label for="record" { "Record id" } br; input #record type="text" inputmode="numeric" name="records" size="8"; } }
+                    @if rule.model.is_some() { div { label for="record" { "Record id" } br; input #record type="text" inputmode="numeric" name="records" size="8" required; } }
                     @if rule.model.is_some() { button type="submit" { "Test with record" } }
-                    button type="submit" name="matching" value="1" title="On the records that match now" { "Dry run" }
-                    button type="submit" formaction=(to("run")) { "Run now" }
+                    button type="submit" name="matching" value="1" formnovalidate title="On the records that match now" { "Dry run" }
+                    button type="submit" formaction=(to("run")) formnovalidate[!wants_records(rule)] { "Run now" }
                 }
                 a.button href=(format!("/runs?rule={}", parts::encoded(&rule.name))) { "All its runs" }
                 @if is_ai { a.button href=(format!("/threads?rule={}", parts::encoded(&rule.name))) { "Its threads" } }
@@ -545,6 +545,16 @@ pub(super) async fn resume(State(app): State<App>, At(name): At<String>) -> Answ
     Ok(Done::new(address(&["automations", &name]), "It fires again."))
 }
 
+/// Whether a rule is about records that somebody must name: it finds none by itself, and its trigger brings some.
+fn wants_records(rule: &Rule) -> bool {
+    let brings = !matches!(rule.trigger, Trigger::Schedule { .. } | Trigger::Webhook { .. });
+    rule.model.is_some() && rule.source.is_none() && brings
+}
+
+fn no_record(then: &str) -> Problem {
+    Problem::invalid("no-records", format!("it is about records, and none is named: fill in “Record id”, then {then}"))
+}
+
 /// The records that a form names; the visitor must be able to read them.
 async fn records(app: &App, visitor: &Visitor, name: &str, form: &Form) -> Result<Vec<Id>, Problem> {
     let model = app.engine().rules()?.rule(name)?.rule.model.clone();
@@ -563,6 +573,10 @@ async fn records(app: &App, visitor: &Visitor, name: &str, form: &Form) -> Resul
 
 pub(super) async fn run(State(app): State<App>, visitor: Visitor, At(name): At<String>, form: Form) -> Answer<Done> {
     let records = records(&app, &visitor, &name, &form).await?;
+    let rule = app.engine().rules()?.rule(&name)?.rule.clone();
+    if records.is_empty() && wants_records(&rule) {
+        return Err(no_record("press “Run now”").into());
+    }
     audit::say(told::records(&records));
     let runs = app.engine().fire(&name, visitor.caller.user, Happened::Manual, records).await?;
     let to = match runs.as_slice() {
@@ -579,6 +593,9 @@ pub(super) async fn test(State(app): State<App>, visitor: Visitor, At(name): At<
     let (record, mut others) = (records.first().copied(), 0);
     let rule = app.engine().rules()?.rule(&name)?.rule.clone();
     let is_matching = records.is_empty() && form.is_on("matching") && rule.model.is_some();
+    if records.is_empty() && !is_matching && wants_records(&rule) {
+        return Err(no_record("press “Test with record”; “Dry run” takes those that match now").into());
+    }
     if is_matching {
         (records, others) = matching_now(&app, visitor.caller.user, &rule).await?;
     }

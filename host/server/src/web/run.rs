@@ -18,7 +18,7 @@ use triggerbox_automation::{
 use triggerbox_model::{
     call::Call,
     changes::Diff,
-    limits::{Limits, PerLimit},
+    limits::{Limits, PerLimit, Scope as Whose},
 };
 
 use super::{
@@ -207,7 +207,7 @@ fn first_line(visitor: &Visitor, run: &RunSummary, held: Option<&str>, last: Opt
             RunState::Running => p.banner.wait role="status" { "It is running: this page follows it." },
             RunState::Succeeded => p.banner.good role="status" { "It succeeded. " (long(&sentence(&message))) },
             _ => div class={ "banner " (class) } role="status" {
-                p { b { (advice(run.state, run.code.as_deref().unwrap_or_default())) } }
+                p { b { (advice(run.state, run.code.as_deref().unwrap_or_default(), scope(last))) } }
                 @if !message.is_empty() { p.text { (long(&sentence(&message))) } }
                 @if let Some(trap) = last.and_then(|one| one.report.get("detail")).and_then(|trap| trap.get("frames")) {
                     (frames(trap))
@@ -217,8 +217,14 @@ fn first_line(visitor: &Visitor, run: &RunSummary, held: Option<&str>, last: Opt
     }
 }
 
-/// What to do about a run that did not succeed, by where it stands and the code that it ended with.
-fn advice(state: RunState, code: &str) -> &'static str {
+/// Whose limit or budget a try reached, if it reached one.
+fn scope(attempt: Option<&AttemptDetail>) -> Whose {
+    let detail = attempt.and_then(|one| one.report.get("detail"));
+    detail.and_then(|detail| Whose::deserialize(detail.get("scope")?).ok()).unwrap_or_default()
+}
+
+/// What to do about a run that did not succeed, by where it stands, the code that it ended with, and whose limit it reached.
+fn advice(state: RunState, code: &str, scope: Whose) -> &'static str {
     match (state, code) {
         (RunState::WaitingApproval, _) => "Somebody must approve or reject its changes.",
         (RunState::Skipped, _) => "There was nothing to do: no action is needed.",
@@ -228,6 +234,14 @@ fn advice(state: RunState, code: &str) -> &'static str {
         (RunState::Cancelled, _) => "Somebody stopped it. Retry it if that was a mistake.",
         (RunState::OutcomeUnknown, _) | (_, "outcome-unknown") => {
             "Look in the other system whether the request arrived; retry only if it did not."
+        }
+        (_, "limit-exceeded") if scope == Whose::ServerDay => {
+            "What all automations together may spend in a day is spent: an administrator can raise that budget in the \
+             settings; or retry it tomorrow."
+        }
+        (_, "limit-exceeded") if matches!(scope, Whose::RuleDay | Whose::Root) => {
+            "Its budget for language models is spent: an administrator can raise it in the settings, or give the script \
+             less to do; then retry."
         }
         (_, "limit-exceeded") => "Raise the limit in the automation, or give the script less to do; then retry.",
         (_, "cap-exceeded") => "Its session has used what it may: an administrator can renew it from its thread.",
@@ -328,7 +342,13 @@ fn facts(visitor: &Visitor, told: &Told) -> Markup {
 }
 
 fn limits(detail: &RunDetail) -> Markup {
-    let Some(last) = detail.attempts.last() else { return html! { p.faint { "It has not run yet." } } };
+    let Some(last) = detail.attempts.last() else {
+        return match detail.summary.state {
+            RunState::Running => html! { p.faint { "It is running: what it uses is told when this try is over." } },
+            state if state.is_over() => html! { p.faint { "It never ran." } },
+            _ => html! { p.faint { "It has not run yet." } },
+        };
+    };
     let part = |name: &str| last.report.get(name).cloned();
     let limits = part("limits").and_then(|json| serde_json::from_value::<Limits>(json).ok());
     let used = part("used").and_then(|json| serde_json::from_value::<PerLimit>(json).ok());
@@ -643,12 +663,16 @@ mod tests {
             (Failed, "unknown-user", "as it is set up"),
         ];
         for (state, code, words) in table {
-            let told = advice(state, code);
+            let told = advice(state, code, Whose::Run);
             assert!(told.contains(words), "{state:?} {code}: {told}");
+        }
+        for (scope, words) in [(Whose::ServerDay, "all automations together"), (Whose::RuleDay, "in the settings")] {
+            let told = advice(Failed, "limit-exceeded", scope);
+            assert!(told.contains(words), "{scope:?}: {told}");
         }
         // A code that a script's end can have and that is not here would be told of in general words only.
         for code in Verdict::FAILURES {
-            let told = advice(Failed, code);
+            let told = advice(Failed, code, Whose::Run);
             assert!(!told.contains("as it is set up"), "{code}: {told}");
         }
     }

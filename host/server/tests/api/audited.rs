@@ -518,7 +518,7 @@ async fn what_cannot_be_told_is_not_done() {
     world.app.write(|conn| Ok::<_, EngineError>(conn.execute_batch(refuse)?)).await.unwrap();
     let before = world.get("/api/v1/rules/score").await.good(200);
     for path in ["pause", "delete", "run", "test"] {
-        let answer = admin.post(&format!("/automations/score/{path}"), &[]).await;
+        let answer = admin.post(&format!("/automations/score/{path}"), &[("records", "1")]).await;
         assert!(answer.status >= 500, "{path}: {} {}", answer.status, answer.text());
     }
     let paused = world.call("POST", "/api/v1/rules/score/pause", json!({ "reason": "a test" })).await;

@@ -137,6 +137,11 @@ async fn an_administrator_goes_the_whole_way() {
     let card = page.split("<section").find(|card| card.contains("7.7.7")).unwrap();
     assert!(card.contains("Backtest: ") && card.contains("1 same") && card.contains("Mitchell Admin"), "{card}");
 
+    // Nothing is tried on no record.
+    for what in ["test", "run"] {
+        let empty = admin.post(&format!("/automations/score/{what}"), &[("records", "")]).await;
+        assert!(empty.status == 400 && empty.text().contains("fill in “Record id”"), "{what}: {}", empty.text());
+    }
     let tested = admin.post("/automations/score/test", &[("records", &lead.to_string())]).await;
     assert!(
         tested.text().contains("nothing was changed") && tested.text().contains("would succeed"),
