@@ -119,6 +119,16 @@ impl Models {
         }
     }
 
+    /// Who is asked: `provider/model`, or [`RECORDING`]; none: nobody can be.
+    #[must_use]
+    pub fn who(&self, request: &LlmRequest) -> Option<String> {
+        if self.is_replay() {
+            return Some(RECORDING.to_owned());
+        }
+        let (provider, model) = self.find(request).ok()?;
+        Some(format!("{}/{}", provider.name, model.name))
+    }
+
     /// Asks once, and keeps no account of it. Dropping the future ends it.
     ///
     /// # Errors
@@ -216,6 +226,9 @@ impl Models {
         })
     }
 }
+
+/// Stands in place of a provider where a recording answered.
+pub const RECORDING: &str = "recording";
 
 /// What a completion says it used.
 fn tokens(completion: &Completion) -> u64 {

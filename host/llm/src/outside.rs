@@ -328,7 +328,8 @@ impl Calls {
                     let end = End { at: self.now(), used: None, known: false, reply, passing: false };
                     self.outside.ledger.end(call, end).await?;
                     // What was asked is kept with the first try.
-                    intent.request = kept(request, request.messages.len());
+                    let by = self.outside.services.models.who(request);
+                    intent.request = kept(request, by.as_deref(), request.messages.len());
                     intent.at = self.now();
                 }
             }
@@ -432,7 +433,7 @@ impl Calls {
         if same == 0 {
             self.written.clear();
         }
-        kept(request, same)
+        kept(request, self.outside.services.models.who(request).as_deref(), same)
     }
 
     /// A session that is over makes no further call.
@@ -477,11 +478,11 @@ impl Calls {
     }
 }
 
-/// A request as it is kept: without its first messages, which are kept already.
-fn kept(request: &LlmRequest, after: usize) -> String {
+/// A request as it is kept: without its first messages, which are kept already. `by`: who is asked.
+fn kept(request: &LlmRequest, by: Option<&str>, after: usize) -> String {
     let new = request.messages.get(after..).unwrap_or_default();
     let tools: Vec<_> = request.tools.iter().map(|tool| &tool.name).collect();
-    json!({ "model": request.model, "after": after, "messages": new, "tools": tools }).to_string()
+    json!({ "model": request.model, "by": by, "after": after, "messages": new, "tools": tools }).to_string()
 }
 
 /// Whether a request by this method only reads.

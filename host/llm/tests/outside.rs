@@ -323,7 +323,8 @@ async fn a_question_that_nobody_was_asked_is_kept_with_the_next_one() {
     assert_eq!(calls.complete(request.clone()).await.unwrap().unwrap_err().code, "unknown-llm-model");
     request.model = None;
     completion(calls.complete(request).await.unwrap());
-    assert!(book.calls("run-1")[0].request.contains("Who are you?"), "{:?}", book.calls("run-1"));
+    let asked = &book.calls("run-1")[0].request;
+    assert!(asked.contains("Who are you?") && asked.contains("\"by\":\"test/small\""), "{asked}");
     assert!(server.seen()[0].json().to_string().contains("Who are you?"));
 }
 

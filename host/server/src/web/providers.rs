@@ -216,6 +216,9 @@ fn place(provider: &Provider) -> String {
 struct Asked {
     #[serde(default)]
     model: Option<String>,
+    /// Who was asked, where that is kept.
+    #[serde(default)]
+    by: Option<String>,
 }
 
 /// The newest calls, provider by provider.
@@ -227,7 +230,9 @@ fn heard(conn: &Connection, config: &Config) -> rusqlite::Result<BTreeMap<String
     let mut all = BTreeMap::<String, Heard>::new();
     while let Some(row) = rows.next()? {
         let asked: Option<Asked> = serde_json::from_str(&row.get::<_, String>(0)?).ok();
-        let Some((provider, _)) = config.find(asked.and_then(|asked| asked.model).as_deref()) else { continue };
+        // A call that names nobody may have gone to whoever was the default then, or to a recording.
+        let Some(who) = asked.and_then(|asked| asked.by.or(asked.model)) else { continue };
+        let Some((provider, _)) = config.find(Some(&who)) else { continue };
         let failed: Option<String> = row.get(1)?;
         let at = timestamp(row.get(2)?);
         let is_failure = u64::from(failed.is_some());

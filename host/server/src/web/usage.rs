@@ -346,7 +346,8 @@ fn money(conn: &Connection, now: Timestamp) -> rusqlite::Result<Money> {
     let json = serde_json::to_string(&days).unwrap_or_default();
     let mut statement = conn.prepare_cached(sql)?;
     let rules = statement.query_map((&json, limits::Scope::RuleDay.name()), spent)?.collect::<Result<_, _>>()?;
-    let sql = "SELECT date(at / 1000, 'unixepoch') AS day, rule, coalesce(request ->> '$.model', '–') AS model, count(*), \
+    let sql = "SELECT date(at / 1000, 'unixepoch') AS day, rule, \
+               coalesce(request ->> '$.by', request ->> '$.model', '–') AS model, count(*), \
                sum(coalesce(used, worst) ->> '$.tokens'), sum(coalesce(used, worst) ->> '$.micro_euro') \
                FROM (SELECT * FROM llm_call WHERE id > (SELECT coalesce(max(id), 0) FROM llm_call) - ?2) \
                WHERE kind = 'model' AND at >= ?1 GROUP BY day, rule, model ORDER BY day DESC, rule, model";

@@ -304,7 +304,7 @@ async fn usage_is_told_from_the_accounts_that_budgets_are_held_against() {
         conn.execute(account, ("server-day", "2026-11-20", calls, 100 * calls, 10_000 * calls))?;
         conn.execute(account, ("server-day", "2026-11-19", 3, 300, 30_000))?;
         let call = "INSERT INTO llm_call (run, rule, root, kind, hash, nth, state, at, request, accounts, worst, used) \
-                    VALUES (?1, ?2, 'root', 'model', x'00', 0, 'answered', ?3, '{\"model\": \"test/small\"}', '[]', ?4, ?4)";
+                    VALUES (?1, ?2, 'root', 'model', x'00', 0, 'answered', ?3, '{\"model\": null, \"by\": \"test/small\"}', '[]', ?4, ?4)";
         let used = "{\"calls\": 1, \"tokens\": 100, \"micro_euro\": 10000}";
         for number in 0..calls {
             let rule = if number == 0 { "see" } else { "look" };
