@@ -94,6 +94,8 @@ fn a_database_goes_out_and_in_again_unchanged() {
     ok(&["db", "backup", "older.db", "--db", "copy.db"]);
     ok(&["db", "restore", "older.db", "--db", "newer.db"]);
     assert_eq!(shown("crm.db"), shown("newer.db"));
+    assert!(ok(&["db", "compact", "--db", "newer.db"]).starts_with("wrote anew newer.db: "));
+    assert_eq!(shown("crm.db"), shown("newer.db"));
 }
 
 /// What is not text in UTF-8 is refused with the name of the file or argument, and nothing is made of it.

@@ -423,6 +423,16 @@ pub(crate) enum DbCommand {
         #[command(flatten)]
         format: Format,
     },
+    /// Write a database's file anew, without what was deleted or overwritten in it.
+    ///
+    /// Until then, whoever has the file can read that with tools of SQLite's. Takes twice the file's size of free disk space for
+    /// a while. Not beside a server.
+    Compact {
+        #[command(flatten)]
+        database: DatabaseArgs,
+        #[command(flatten)]
+        format: Format,
+    },
     /// Create a database from a folder with `schema.json`, `records.json` and, if there is one, `rights_data.json`.
     Import {
         /// The folder.

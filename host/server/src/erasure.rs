@@ -112,34 +112,48 @@ pub(crate) async fn go_on(app: App) {
 async fn all(app: &App) -> Result<(), Problem> {
     while !app.is_draining() {
         let Some(one) = app.read(open).await?.into_iter().next() else { break };
-        let (texts, so_far, now) = (one.texts.clone(), one.so_far.clone(), app.engine().clock().now());
-        app.engine().erase_more(&texts, so_far, move |conn, so_far| keep(conn, one, so_far, now)).await?;
+        let (engine, now) = (app.engine(), app.engine().clock().now());
+        if one.so_far.is_over() {
+            let anew = engine.forget_erased().await;
+            app.write(move |conn| end(conn, one, anew.err().as_ref(), now)).await?;
+        } else {
+            let (texts, so_far) = (one.texts.clone(), one.so_far.clone());
+            engine.erase_more(&texts, so_far, move |conn, so_far| keep(conn, one.id, so_far)).await?;
+        }
     }
     Ok(())
 }
 
-/// Keeps how far one has come; of one that is over, what it came to.
-fn keep(conn: &Connection, one: Erasure, so_far: &Erasing, now: Timestamp) -> Result<(), EngineError> {
-    if !so_far.is_over() {
-        let sql = "UPDATE server_erasure SET so_far = ?2 WHERE id = ?1";
-        conn.prepare_cached(sql)?.execute((one.id, serde_json::to_string(so_far)?))?;
-        return Ok(());
-    }
+/// Keeps how far one has come; of one that is through with all tables, the texts no more.
+fn keep(conn: &Connection, id: i64, so_far: &Erasing) -> Result<(), EngineError> {
+    let sql = "UPDATE server_erasure SET so_far = ?2, texts = iif(?3, '[]', texts) WHERE id = ?1";
+    conn.prepare_cached(sql)?.execute((id, serde_json::to_string(so_far)?, so_far.is_over()))?;
+    Ok(())
+}
+
+/// Keeps of one that is over what it came to. `failed`: why the file could not be written anew.
+fn end(conn: &Connection, one: Erasure, failed: Option<&EngineError>, now: Timestamp) -> Result<(), EngineError> {
     conn.execute("DELETE FROM server_erasure WHERE id = ?1", [one.id])?;
     let deed = Deed {
         who: one.who,
         user: one.user,
         action: "erasure-done",
         what: "/settings/erase".to_owned(),
-        detail: format!("by request {}: {}", one.request, told(so_far.erased)),
+        detail: format!("by request {}: {}", one.request, told(one.so_far.erased, failed)),
         address: one.address,
     };
     Ok(audit::write(conn, &deed, now)?)
 }
 
 /// What an erasure came to.
-fn told(erased: Erased) -> String {
+fn told(erased: Erased, failed: Option<&EngineError>) -> String {
     let mut told = format!("erased from {} place(s)", erased.rows);
+    if let Some(error) = failed {
+        told += &format!(
+            "; the database's file still holds what was there before, for whoever reads the file itself: it could not be \
+             written anew ({error}); `triggerbox db compact` does that, and so does erasing again"
+        );
+    }
     if erased.waiting > 0 {
         let count = erased.waiting;
         told += &format!("; {count} proposal(s) that wait for a yes hold it too: decide about them, then erase again");

@@ -22,7 +22,7 @@ use std::{
     time::Instant,
 };
 
-use rusqlite::{Connection, OpenFlags};
+use rusqlite::{Connection, OpenFlags, limits::Limit};
 use tempfile::TempDir;
 use triggerbox_model::{
     error::Error,
@@ -417,7 +417,8 @@ impl Database {
         let mode: i64 = conn.pragma_query_value(None, "auto_vacuum", |row| row.get(0))?;
         if mode == 0 {
             // A file of an earlier version: written anew once, and kept in order from then on.
-            conn.execute_batch("PRAGMA auto_vacuum = INCREMENTAL; VACUUM")?;
+            conn.pragma_update(None, "auto_vacuum", "INCREMENTAL")?;
+            vacuum(&conn)?;
         } else {
             // Each step gives one page back.
             let mut statement = conn.prepare("PRAGMA incremental_vacuum")?;
@@ -428,6 +429,23 @@ impl Database {
         conn.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))?;
         drop(conn);
         Ok(before.saturating_sub(std::fs::metadata(&self.inner.path)?.len()))
+    }
+
+    /// Writes the file anew, without anything that was deleted or overwritten in it; until then, whoever has the file can read
+    /// that. Others read meanwhile, and wait to write. Takes twice the file's size of free disk space for a while.
+    ///
+    /// # Errors
+    /// [`DbError::ReadOnly`]; [`DbError::Busy`] while somebody reads an older state: it stays in the log beside the file; what
+    /// the system says.
+    pub fn write_anew(&self) -> Result<(), DbError> {
+        let conn = self.writer()?;
+        vacuum(&conn)?;
+        // Waits for those who read an older state, as long as for any lock.
+        let busy: bool = conn.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| row.get(0))?;
+        match busy {
+            true => Err(DbError::Busy),
+            false => Ok(()),
+        }
     }
 
     /// Schema, records and rights as one data set, as `db import` takes them.
@@ -603,6 +621,17 @@ fn make(path: &Path, data: &DataSet, fill: impl FnOnce(&Connection) -> Result<()
     conn.execute_batch("COMMIT")?;
     optimize(&conn);
     Ok(())
+}
+
+/// Writes all pages anew.
+fn vacuum(conn: &Connection) -> Result<(), DbError> {
+    // SQLite attaches the new file, which else nobody may, and has it where temporary things are: no place in memory is
+    // large enough for it.
+    conn.set_limit(Limit::SQLITE_LIMIT_ATTACHED, 1)?;
+    conn.pragma_update(None, "temp_store", "FILE")?;
+    let done = conn.execute_batch("VACUUM");
+    settings::tune(conn)?;
+    Ok(done?)
 }
 
 /// Brings the statistics that SQLite plans by up to date, for tables whose size has changed much. Without them it takes

@@ -103,6 +103,53 @@ fn a_damaged_file_is_called_damaged() {
     assert_eq!(code(&path, Mode::Write), "corrupt");
 }
 
+/// Whether a text can be read in a database's file, or in the log beside it.
+fn holds(path: &std::path::Path, text: &str) -> bool {
+    let log = path.with_extension("db-wal");
+    let files = [path, &log].map(|file| fs::read(file).unwrap_or_default());
+    files.iter().any(|bytes| bytes.windows(text.len()).any(|some| some == text.as_bytes()))
+}
+
+#[test]
+fn what_was_deleted_is_in_no_file_that_was_written_anew() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("a.db");
+    let database = Database::create(&path, &data()).unwrap();
+    add_thing(&database, "Zoe Unforgettable").unwrap();
+    let forget = |conn: &rusqlite::Connection| {
+        conn.execute("DELETE FROM x_thing WHERE name LIKE 'Zoe%'", [])?;
+        Ok::<_, DbError>(())
+    };
+    database.transaction(forget).unwrap();
+    assert!(holds(&path, "Zoe Unforgettable"), "SQLite overwrites nothing at once");
+    database.write_anew().unwrap();
+    assert!(!holds(&path, "Zoe Unforgettable"));
+    assert_eq!(things(&database), 1);
+    // It is written to as before.
+    add_thing(&database, "two").unwrap();
+    assert_eq!(things(&database), 2);
+    let reader = Database::open(&path, Mode::Read).unwrap();
+    assert_eq!(reader.write_anew().unwrap_err().code(), "read-only");
+}
+
+#[test]
+fn a_file_of_an_earlier_version_shrinks_too() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("a.db");
+    drop(Database::create(&path, &data()).unwrap());
+    let hand = rusqlite::Connection::open(&path).unwrap();
+    hand.execute_batch("PRAGMA auto_vacuum = NONE; VACUUM").unwrap();
+    hand.execute("INSERT INTO x_thing (id, name) VALUES (2, ?1)", ["x".repeat(4 << 20)]).unwrap();
+    hand.execute("DELETE FROM x_thing WHERE id = 2", []).unwrap();
+    hand.close().unwrap();
+    let database = Database::open(&path, Mode::Write).unwrap();
+    assert!(database.reclaim().unwrap() > 3 << 20);
+    assert_eq!(things(&database), 1);
+    let hand = rusqlite::Connection::open(&path).unwrap();
+    let mode: i64 = hand.pragma_query_value(None, "auto_vacuum", |row| row.get(0)).unwrap();
+    assert_eq!(mode, 2, "the next time, page by page");
+}
+
 #[test]
 fn a_newer_format_is_refused_and_left_alone() {
     let folder = tempfile::tempdir().unwrap();

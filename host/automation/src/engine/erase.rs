@@ -168,13 +168,23 @@ impl Engine {
     /// Takes texts, whatever their case, out of all that is kept of runs. A run that held one no longer replays as it was.
     ///
     /// # Errors
-    /// As [`Engine::erase_more`].
+    /// As [`Engine::erase_more`] and [`Engine::forget_erased`].
     pub async fn erase(&self, texts: &[String]) -> Result<Erased, EngineError> {
         let mut so_far = Erasing::default();
         while !so_far.is_over() {
             so_far = self.erase_more(texts, so_far, |_, _| Ok(())).await?;
         }
+        self.forget_erased().await?;
         Ok(so_far.erased)
+    }
+
+    /// Writes the database's file anew: until then, whoever has the file can read in it what was erased, and what was let go
+    /// or deleted before. Whatever is to be written waits meanwhile.
+    ///
+    /// # Errors
+    /// As [`triggerbox_store::db::Database::write_anew`].
+    pub async fn forget_erased(&self) -> Result<(), EngineError> {
+        self.off_the_way(|engine| Ok(engine.database().write_anew()?)).await
     }
 
     /// Takes texts out of some more of it, from where it had come to. How far it has come then; `keep` writes that down in the

@@ -47,6 +47,7 @@ pub(crate) fn run(command: &DbCommand) -> Result<Exit, Failure> {
             Database::restore(from, to).or_exit(Exit::Backend)?;
             wrote(*format, "restored", to)
         }
+        DbCommand::Compact { database, format } => compact(file(database)?, *format),
         DbCommand::Import { folder, database, format } => {
             let to = file(database)?;
             absent(to)?;
@@ -69,6 +70,20 @@ fn wrote(format: Format, verb: &str, path: &Path) -> Result<Exit, Failure> {
         output::json(&json!({ "path": path }))?;
     } else {
         outln!("{} {}", styled(BOLD, verb), path.display());
+    }
+    Ok(Exit::Ok)
+}
+
+/// Writes a database's file anew.
+fn compact(path: &Path, format: Format) -> Result<Exit, Failure> {
+    let size = || std::fs::metadata(path).map(|file| file.len()).with_context(|| path.display().to_string());
+    let before = size()?;
+    Database::open(path, Mode::Write).and_then(|database| database.write_anew()).or_exit(Exit::Backend)?;
+    let after = size()?;
+    if format.json {
+        output::json(&json!({ "path": path, "before": before, "after": after }))?;
+    } else {
+        outln!("{} {}: {before} bytes before, {after} now", styled(BOLD, "wrote anew"), path.display());
     }
     Ok(Exit::Ok)
 }

@@ -76,6 +76,7 @@ fn progress(one: &Erasure, visitor: &Visitor) -> Markup {
         p.banner.wait role="status" {
             "By request " (long(&one.request)) ", since " (time(one.began, &visitor.zone)) ": "
             (tables) " of " (Erasing::all_tables()) " tables are done, " (looked) " rows were looked at."
+            @if one.so_far.is_over() { " The database's file is being written anew, so that nothing of it can be read there either." }
         }
     }
 }

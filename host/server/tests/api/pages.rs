@@ -951,9 +951,12 @@ async fn secrets_are_written_and_one_person_is_erased() {
     admin.done("/settings/secrets/shop/delete", &[]).await;
     assert_eq!(world.app.secret("shop"), None);
 
-    let (_, runs) = world.lead("Zoë Unforgettable").await;
+    let (lead, runs) = world.lead("Zoë Unforgettable").await;
     world.ended(runs[0]).await;
     let run = format!("/runs/{}", runs[0]);
+    // Whoever keeps the records erases them there.
+    world.call("DELETE", &format!("/api/v1/records/crm.lead/{lead}"), json!({})).await.good(200);
+    assert!(in_files(&world, "Zoë Unforgettable"));
     assert!(admin.page(&run).await.contains("Zoë Unforgettable"));
     let told =
         admin.post("/settings/erase", &[("texts", "zoë unforgettable"), ("request", "of Zoë Unforgettable")]).await;
@@ -966,6 +969,16 @@ async fn secrets_are_written_and_one_person_is_erased() {
     assert!(!page.contains("Unforgettable") && page.contains("[erased]"), "{page}");
     let log = admin.page("/settings/audit?text=person-erased").await;
     assert!(log.contains("request 17") && !log.contains("Unforgettable"), "{log}");
+    assert!(!in_files(&world, "Unforgettable") && !in_files(&world, "unforgettable"));
+}
+
+/// Whether a text can be read in the database's file, or in the log beside it.
+fn in_files(world: &World, text: &str) -> bool {
+    let database = world.app.engine().database().path();
+    let mut log = database.as_os_str().to_owned();
+    log.push("-wal");
+    let files = [database.as_os_str(), &log].map(|file| std::fs::read(file).unwrap_or_default());
+    files.iter().any(|bytes| bytes.windows(text.len()).any(|some| some == text.as_bytes()))
 }
 
 /// The page that tells what came of an erasure, once it is over.
