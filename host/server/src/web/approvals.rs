@@ -10,7 +10,8 @@ use triggerbox_automation::{
     EngineError,
     engine::Fields,
     proposals::{Proposal, ProposalState},
-    runs::RunId,
+    runs::{RunDetail, RunId},
+    threads,
 };
 use triggerbox_model::{
     call::Operation,
@@ -25,7 +26,10 @@ use super::{
     visitor::{Visitor, names},
 };
 use crate::{
-    api::approvals::{page, seen},
+    api::{
+        approvals::{page, seen},
+        threads::visible,
+    },
     app::App,
     extract::{Asked, At},
     people::audit,
@@ -142,12 +146,14 @@ pub(super) async fn show(State(app): State<App>, visitor: Visitor, At(run): At<i
     let proposal = seen(&app, &visitor.caller, run).await?;
     let is_waiting = proposal.state == ProposalState::Waiting;
     let (inner, user) = (app.clone(), visitor.caller.user);
-    let (summary, hand) = app
+    let (detail, hand) = app
         .blocking(move || {
             let engine = inner.engine();
-            Ok((engine.run(run)?.summary, engine.hand_in(run, user)?))
+            Ok((engine.run(run)?, engine.hand_in(run, user)?))
         })
         .await?;
+    let said = said(&app, &visitor, &detail).await?;
+    let summary = &detail.summary;
     // A user who is gone, or lost their rights, is told of to whoever says yes; so is an Odoo that is away.
     let overtaken = match is_waiting {
         false => Overtaken::Since(Vec::new()),
@@ -189,11 +195,29 @@ pub(super) async fn show(State(app): State<App>, visitor: Visitor, At(run): At<i
                     @if let Some(note) = proposal.note.as_ref().filter(|note| !note.is_empty()) { dt { "Note" } dd { (long(note)) } }
                 }
             }
+            @if let Some(text) = &said {
+                section.card {
+                    h2 { "What the agent says" }
+                    @if text.is_empty() { p.faint { "It said nothing at its end." } } @else { p.text { (long(text)) } }
+                    p { a.button href=(address(&["threads", &run.to_string()])) { "All that was said: its thread" } }
+                }
+            }
             section.card { h2 { "Proposed changes" } (parts::diff(&proposal.diff)) }
         }
         @if is_waiting && !expired { (decision(&visitor, &proposal, hand.as_deref())) }
     };
     Ok(Page::new(Tab::Approvals, format!("Changes of run #{run}"), body).under("Approvals", "/approvals"))
+}
+
+/// The last text of the agent behind a run; none: there is no thread of it that the visitor may see.
+async fn said(app: &App, visitor: &Visitor, detail: &RunDetail) -> Result<Option<String>, Problem> {
+    let run = detail.summary.id;
+    let thread = app.read(move |conn| threads::of_run(conn, run)).await?;
+    if visible(app, &visitor.caller, thread.into_iter().collect()).await?.is_empty() {
+        return Ok(None);
+    }
+    let outcome = detail.outcome.clone().unwrap_or_default();
+    Ok(Some(threads::remembered(detail.summary.key.clone(), outcome).last_text))
 }
 
 fn decision(visitor: &Visitor, proposal: &Proposal, hand: Option<&str>) -> Markup {
