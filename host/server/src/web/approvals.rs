@@ -202,7 +202,7 @@ pub(super) async fn show(State(app): State<App>, visitor: Visitor, At(run): At<i
                     p { a.button href=(address(&["threads", &run.to_string()])) { "All that was said: its thread" } }
                 }
             }
-            section.card { h2 { "Proposed changes" } (parts::diff(&proposal.diff)) }
+            section.card { h2 { "Proposed changes" } (parts::diff(&proposal.diff, &visitor.zone)) }
         }
         @if is_waiting && !expired { (decision(&visitor, &proposal, hand.as_deref())) }
     };

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use axum::extract::State;
+use jiff::tz::TimeZone;
 use maud::{Markup, html};
 use rusqlite::Connection;
 use serde::Deserialize;
@@ -94,7 +95,7 @@ pub(super) async fn show(State(app): State<App>, visitor: Visitor, At(id): At<Ru
             }
             section.card {
                 h2 { @if run.state == RunState::Succeeded { "What it changed" } @else { "What it wanted to change" } }
-                (changes(&told))
+                (changes(&told, &visitor.zone))
             }
             @for (attempt, calls) in told.detail.attempts.iter().rev().zip(told.calls.iter().rev()) {
                 (try_of(&visitor, attempt, calls, share))
@@ -358,7 +359,7 @@ fn limits(detail: &RunDetail) -> Markup {
     }
 }
 
-fn changes(told: &Told) -> Markup {
+fn changes(told: &Told, zone: &TimeZone) -> Markup {
     let last = told.detail.attempts.iter().map(|one| one.attempt).max();
     let of_last = told.detail.attempts.iter().filter(|one| Some(one.attempt) == last);
     let mut all = Diff::default();
@@ -370,7 +371,7 @@ fn changes(told: &Told) -> Markup {
     if all.is_empty() {
         all = told.proposed.clone().unwrap_or_default();
     }
-    parts::diff(&all)
+    parts::diff(&all, zone)
 }
 
 /// One try, with so many bytes of what it logged and asked.
@@ -552,7 +553,7 @@ pub(super) async fn dry_run(State(app): State<App>, visitor: Visitor, At(id): At
     let back = address(&["runs", &id.to_string()]);
     let body = html! {
         p.banner.wait { "A dry run of what fired run #" (id) ", with the automation and the records as they are now: nothing was changed." }
-        (would_do(&shown, &records))
+        (would_do(&shown, &records, &visitor.zone))
         p { a.button href=(back) { "Back to the run" } }
     };
     Ok(Page::new(Tab::Runs, "Dry run", body).under("Runs", "/runs").under(&format!("Run #{id}"), &back))
