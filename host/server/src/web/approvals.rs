@@ -9,6 +9,7 @@ use serde::Deserialize;
 use triggerbox_automation::{
     EngineError,
     engine::Fields,
+    index::Index,
     proposals::{Proposal, ProposalState},
     runs::{RunDetail, RunId},
     threads,
@@ -20,6 +21,7 @@ use triggerbox_model::{
 use triggerbox_store::commit;
 
 use super::{
+    automations::{deleted, named_in_full},
     form::Form,
     page::{Answer, Done, Page, Tab, sentence},
     parts::{self, address, badge, empty, encoded, field, fitting, hidden_token, long, option, time},
@@ -67,7 +69,8 @@ pub(super) async fn list(State(app): State<App>, visitor: Visitor, Asked(query):
     let wanted = if query.state.is_empty() { "waiting" } else { query.state.as_str() };
     let state = STATES.into_iter().find(|state| state.name() == wanted);
     let (shown, farther) = page(&app, &visitor.caller, state, query.before, PAGE).await?;
-    let (rows, cut) = fitting(shown.iter().map(|one| row(one, &visitor.zone)), MOST_BYTES);
+    let rules = app.engine().rules()?;
+    let (rows, cut) = fitting(shown.iter().map(|one| row(one, &visitor.zone, &rules)), MOST_BYTES);
     // What has no room here is on the next page.
     let older = shown.get(rows.len().saturating_sub(1)).filter(|_| cut > 0).map(|one| one.run).or(farther);
     let next = older.map(|before| format!("/approvals?state={}&before={before}", encoded(wanted)));
@@ -93,11 +96,11 @@ pub(super) async fn list(State(app): State<App>, visitor: Visitor, Asked(query):
     Ok(Page::new(Tab::Approvals, "Approvals", body))
 }
 
-fn row(one: &Proposal, zone: &TimeZone) -> Markup {
+fn row(one: &Proposal, zone: &TimeZone, rules: &Index) -> Markup {
     html! {
         tr {
             th scope="row" { a href=(address(&["approvals", &one.run.to_string()])) { "#" (one.run) } }
-            td.name { (one.rule) }
+            td.name { (one.rule) (deleted(rules, &one.rule)) }
             td.quiet { (what(one)) }
             td { (one.why) }
             td { (standing(one)) }
@@ -153,6 +156,7 @@ pub(super) async fn show(State(app): State<App>, visitor: Visitor, At(run): At<i
         })
         .await?;
     let said = said(&app, &visitor, &detail).await?;
+    let rules = app.engine().rules()?;
     let summary = &detail.summary;
     // A user who is gone, or lost their rights, is told of to whoever says yes; so is an Odoo that is away.
     let overtaken = match is_waiting {
@@ -185,7 +189,7 @@ pub(super) async fn show(State(app): State<App>, visitor: Visitor, At(run): At<i
             section.card {
                 dl.facts {
                     dt { "State" } dd { (standing(&proposal)) }
-                    dt { "Automation" } dd { a href=(address(&["automations", &proposal.rule])) { (proposal.rule) } ", " a href=(address(&["runs", &run.to_string()])) { "run #" (run) } }
+                    dt { "Automation" } dd { (named_in_full(&rules, &proposal.rule)) ", " a href=(address(&["runs", &run.to_string()])) { "run #" (run) } }
                     dt { "Caused by" } dd { (person(summary.actor)) }
                     dt { "With the rights of" } dd { (person(summary.run_as)) @if summary.superuser { " " (badge("red", "superuser")) } }
                     dt { "Asked" } dd { (time(summary.at, &visitor.zone)) }

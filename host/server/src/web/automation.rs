@@ -255,7 +255,7 @@ async fn around(app: &App, visitor: &Visitor, stored: &Stored, skip: usize) -> R
             @match &found {
                 Err(why) => p.banner.wait { "What ran is not shown, for whose records it was about cannot be told: " (long(why)) },
                 Ok(found) if found.is_empty() => p.faint { "It has not run yet. Change a record that it is for, or press “Run now”." },
-                Ok(found) => { (table(found, &visitor.zone)) },
+                Ok(found) => { (table(found, &visitor.zone, &rules)) },
             }
         }
         section.card {

@@ -22,7 +22,7 @@ use triggerbox_model::value::{Id, RecordRef};
 use super::{
     automations::title,
     page::{Answer, Page, Tab},
-    parts::{address, empty, encoded, state, time},
+    parts::{address, badge, empty, encoded, state, time},
     visitor::Visitor,
 };
 use crate::{api, app::App, extract::At, problem::Problem};
@@ -126,7 +126,7 @@ pub(super) async fn show(
                 @if found.is_empty() { (empty("No automation ran on this record", html! { p { "Each run on it will be listed here, with what it came to. " a href="/automations" { "Automations" } " run by themselves when a record that they are for changes, or when somebody tells them to." } })) }
                 ul.talk { @for run in &found { li {
                     (state(run.state)) " "
-                    a href=(place(run)) { (name(run)) }
+                    a href=(place(run)) { (name(run)) } @if !titles.contains_key(&run.rule) { " " (badge("calm", "deleted")) }
                     " " span.faint { (time(run.at, &visitor.zone)) @if run.actor == user { " · yours" } }
                 } } }
             }

@@ -7,6 +7,7 @@ use rusqlite::{Connection, OptionalExtension};
 use serde::Deserialize;
 use triggerbox_automation::{
     EngineError,
+    index::Index,
     runs::{self, RunId},
     scripts::registry,
     threads::{self, Entry, Said, Thread, ThreadFilter, ThreadSummary},
@@ -14,6 +15,7 @@ use triggerbox_automation::{
 use triggerbox_llm::budget::Amount;
 
 use super::{
+    automations::{is_deleted, named, named_in_full},
     page::{Answer, Done, Page, Tab, sentence},
     parts::{self, address, badge, confirmed, empty, encoded, fitting, long, option, time},
     runs::typed_record,
@@ -168,6 +170,7 @@ pub(super) async fn list(State(app): State<App>, visitor: Visitor, Asked(query):
             Ok::<_, rusqlite::Error>((rules?, agents?))
         })
         .await?;
+    let there = app.engine().rules()?;
     let searched = !query.text.trim().is_empty();
     let body = html! {
         @if visitor.may(Scope::Admin) {
@@ -176,7 +179,7 @@ pub(super) async fn list(State(app): State<App>, visitor: Visitor, Asked(query):
                 a.button href="/automations?show=ai-schedules" { "AI scheduled actions" }
             }
         }
-        (filters(&query, &rules, &agents))
+        (filters(&query, &rules, &agents, &there))
         div #live data-live {
             @if found.threads.is_empty() {
                 @if query.is_empty() && found.hidden == 0 {
@@ -184,7 +187,7 @@ pub(super) async fn list(State(app): State<App>, visitor: Visitor, Asked(query):
                 } @else {
                     (empty("No threads like these", html! { p { @if searched && found.next.is_some() { "Not among these: older ones are searched on the next page." } @else { "Nothing that you may see matches." } } p { a.button href="/threads" { "Show all threads" } } }))
                 }
-            } @else { section.card { (table(&found.threads, &visitor)) } }
+            } @else { section.card { (table(&found.threads, &visitor, &there)) } }
             @if found.hidden > 0 { p.faint { (found.hidden) " threads are about records that you may not read." } }
             @if let Some(next) = found.next { p { a.button href=(query.next(next)) { @if searched { "Search older threads" } @else { "Older threads" } } } }
         }
@@ -192,14 +195,16 @@ pub(super) async fn list(State(app): State<App>, visitor: Visitor, Asked(query):
     Ok(Page::new(Tab::Threads, "Threads", body))
 }
 
-fn filters(query: &Query, rules: &[String], agents: &[String]) -> Markup {
-    let choice = |name: &str, label: &str, all: &[String], chosen: &str| {
+fn filters(query: &Query, rules: &[String], agents: &[String], there: &Index) -> Markup {
+    let rule = query.rule.trim();
+    let gone = if is_deleted(there, rule) { " (deleted)" } else { "" };
+    let choice = |name: &str, label: &str, all: &[String], (chosen, gone): (&str, &str)| {
         html! {
             div {
                 label for=(name) { (label) } br;
                 select id=(name) name=(name) {
                     option value="" { "All" }
-                    @if !chosen.is_empty() && !all.iter().any(|one| one == chosen) { (option(chosen, chosen, chosen)) }
+                    @if !chosen.is_empty() && !all.iter().any(|one| one == chosen) { (option(chosen, &format!("{chosen}{gone}"), chosen)) }
                     @for one in all { (option(one, one, chosen)) }
                 }
             }
@@ -208,8 +213,8 @@ fn filters(query: &Query, rules: &[String], agents: &[String]) -> Markup {
     html! {
         form.toolbar method="get" action="/threads" role="search" aria-label="Find threads" {
             div { label for="text" { "Said or called" } br; input #text type="search" name="text" value=(query.text); }
-            (choice("rule", "Automation", rules, query.rule.trim()))
-            (choice("agent", "Agent", agents, query.agent.trim()))
+            (choice("rule", "Automation", rules, (rule, gone)))
+            (choice("agent", "Agent", agents, (query.agent.trim(), "")))
             div { label for="model" { "Model" } br; input #model type="text" name="model" value=(query.model) size="12"; }
             div { label for="record" { "Record id" } br; input #record type="text" inputmode="numeric" name="record" value=(query.record) size="6"; }
             button type="submit" { "Find" }
@@ -218,7 +223,7 @@ fn filters(query: &Query, rules: &[String], agents: &[String]) -> Markup {
     }
 }
 
-fn table(found: &[ThreadSummary], visitor: &Visitor) -> Markup {
+fn table(found: &[ThreadSummary], visitor: &Visitor, rules: &Index) -> Markup {
     html! {
         div.scroll tabindex="0" role="region" aria-label="Threads" {
             table.stack {
@@ -228,7 +233,7 @@ fn table(found: &[ThreadSummary], visitor: &Visitor) -> Markup {
                 } }
                 tbody { @for one in found { tr {
                     th.name scope="row" { a href=(address(&["threads", &one.id.to_string()])) { (long(&one.name)) } @if one.owner == visitor.caller.user { " " span.faint { "yours" } } }
-                    td { a href=(address(&["automations", &one.rule])) { (one.rule) } @if let Some(agent) = &one.agent { " " span.faint { (agent) } } }
+                    td { (named(rules, &one.rule)) @if let Some(agent) = &one.agent { " " span.faint { (agent) } } }
                     td { (record(one)) }
                     td { (time(one.begun, &visitor.zone)) }
                     td { (parts::state(one.state)) }
@@ -280,6 +285,7 @@ pub(super) async fn show(
 ) -> Answer {
     let thread = seen(&app, &visitor.caller, id).await?;
     let around = around(&app, &thread).await?;
+    let rules = app.engine().rules()?;
     let summary = &thread.summary;
     let rest = thread.entries.get(part.from..).unwrap_or_default();
     let (shown, left) = fitting(rest.iter().map(|entry| said(entry, &visitor)), MOST_BYTES);
@@ -289,14 +295,14 @@ pub(super) async fn show(
         div #live data-live {
             div.toolbar {
                 a.button href=(address(&["runs", &id.to_string()])) { "Run #" (id) }
-                a.button href=(address(&["automations", &summary.rule])) { "Automation" }
+                @if !is_deleted(&rules, &summary.rule) { a.button href=(address(&["automations", &summary.rule])) { "Automation" } }
                 @if let Some(session) = summary.session { a.button href=(format!("/threads?session={session}")) { "Its session" } }
                 @if let (Some(_), true) = (summary.session, visitor.caller.administrator && visitor.may(Scope::Operate)) {
                     (confirmed(&visitor, &format!("{here}/renew"), "Begin anew", "The next run on this record begins a new session, with nothing spent."))
                 }
             }
             div.two {
-                section.card { h2 { "What it is about" } (facts(&thread, &around, &visitor)) }
+                section.card { h2 { "What it is about" } (facts(&thread, &around, &visitor, &rules)) }
                 section.card { h2 { "What it cost" } (cost(&summary.used, &thread.entries)) }
             }
             @if let Some(plan) = &thread.plan {
@@ -341,13 +347,13 @@ async fn around(app: &App, thread: &Thread) -> Result<Around, Problem> {
     Ok(Around { owner: name(summary.owner), actor: name(summary.actor), actions, title })
 }
 
-fn facts(thread: &Thread, around: &Around, visitor: &Visitor) -> Markup {
+fn facts(thread: &Thread, around: &Around, visitor: &Visitor, rules: &Index) -> Markup {
     let one = &thread.summary;
     html! {
         dl.facts {
             dt { "State" } dd { (parts::state(one.state)) @if let Some(code) = &one.code { " " code.faint { (code) } } }
             @if let Some(message) = &one.message { dt { "How it ended" } dd { (long(&sentence(message))) } }
-            dt { "Automation" } dd { a href=(address(&["automations", &one.rule])) { (one.rule) } }
+            dt { "Automation" } dd { (named_in_full(rules, &one.rule)) }
             @for (at, script) in &around.actions { dt { "Action " (at + 1) } dd { (script) } }
             @if let Some(agent) = &one.agent { dt { "Agent" } dd { a href=(format!("/threads?agent={}", encoded(agent))) { (agent) } } }
             dt { "Record" } dd { (record(one)) }

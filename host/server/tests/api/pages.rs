@@ -177,6 +177,15 @@ async fn an_administrator_goes_the_whole_way() {
     admin.done("/usage/go", &[("model", "crm.lead")]).await;
     admin.done("/automations/score/restore", &[("version", version)]).await;
     admin.done("/automations/score/delete", &[]).await;
+    // What it did stays, told as that of an automation that is gone.
+    for path in ["/runs", "/usage"] {
+        let page = admin.page(path).await;
+        assert!(page.contains("score <span class=\"badge calm\">deleted</span>"), "{path}: {page}");
+        assert!(!page.contains("href=\"/automations/score\""), "{path}: {page}");
+    }
+    let page = admin.page("/runs?rule=score").await;
+    assert!(page.contains(">score (deleted)</option>") && page.contains(">Its history</a>"), "{page}");
+    assert!(admin.page(&format!("/runs/{}", runs[0])).await.contains(">Its history</a>"));
 
     let log = admin.page("/settings/audit?text=score").await;
     for action in ["rule saved", "rule paused", "rule restored", "rule deleted"] {
