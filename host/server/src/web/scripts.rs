@@ -198,6 +198,7 @@ pub(super) async fn show(
     let active = versions.iter().find(|one| one.active);
     let policy = app.engine().policy()?;
     let to = |what: &str| address(&["scripts", &name, what]);
+    let goes_back = binding::earlier(&activations, active.map(|one| one.hash)).is_some();
     let cards = versions.iter().skip(skip).zip(&said).map(|(one, said)| {
         let said = verdict(&visitor, said, &person);
         version_card(&visitor, one, active, &policy, &person(one.uploaded_by), &rules, &said)
@@ -211,7 +212,7 @@ pub(super) async fn show(
         @else { p.banner.wait { "It is switched off: automations that use its latest version do not run. Activate a version." } }
         @if visitor.may(Scope::Scripts) {
             div.toolbar {
-                @if activations.len() > 1 { (action(&visitor, &to("roll-back"), "Roll back", "")) }
+                @if goes_back { (action(&visitor, &to("roll-back"), "Roll back", "")) }
                 @if active.is_some() { (super::parts::confirmed(&visitor, &to("deactivate"), "Switch off", "Automations that use its latest version stop until a version is active again.")) }
             }
         }

@@ -84,6 +84,26 @@ async fn a_version_that_asks_for_more_says_so() {
     assert_eq!(sends.matches(told).count(), 2, "among what it asks for, and against the active version: {sends}");
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_script_is_rolled_back_where_there_is_something_to_go_back_to() {
+    let world = World::new().await;
+    let first = world.script(&LEAD_SCORING).await["script"]["hash"].as_str().unwrap().to_owned();
+    let admin = Browser::of(&world, ADMIN, &[Role::Administrator]).await;
+    let is_offered = async || admin.page("/scripts/lead-scoring").await.contains("/scripts/lead-scoring/roll-back\"");
+    assert!(!is_offered().await);
+    admin.done("/scripts/lead-scoring/deactivate", &[]).await;
+    admin.done("/scripts/lead-scoring/activate", &[("hash", &first)]).await;
+    assert!(!is_offered().await, "it was switched off and on, and has one version");
+    assert_eq!(admin.post("/scripts/lead-scoring/roll-back", &[]).await.status, 409);
+    assert_eq!(upload(&admin, "x.wasm", &lead_scoring("0.2.0", "")).await.status, 303);
+    let versions = world.get("/api/v1/scripts/lead-scoring").await.good(200)["versions"].clone();
+    let second = versions.as_array().unwrap().iter().find(|one| one["version"] == "0.2.0").unwrap()["hash"].clone();
+    admin.done("/scripts/lead-scoring/activate", &[("hash", second.as_str().unwrap())]).await;
+    assert!(is_offered().await);
+    admin.done("/scripts/lead-scoring/roll-back", &[]).await;
+    assert!(!is_offered().await, "there is none before the first");
+}
+
 /// A lead that waits for a yes to what is to become of it.
 async fn waiting(world: &World, values: Json) -> (u64, i64) {
     let made = world.call("POST", "/api/v1/records/crm.lead", json!({ "records": [values] })).await.good(201);
