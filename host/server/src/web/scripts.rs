@@ -37,7 +37,7 @@ use super::{
 use crate::{
     api::{
         runs::{may_see_journal, seen_of},
-        scripts::{switched_off, take_in, wanted},
+        scripts::{Taken, switched_off, take_in, wanted},
     },
     app::App,
     extract::{Asked, At},
@@ -121,12 +121,13 @@ pub(super) async fn upload(
     let component = component.filter(|bytes| !bytes.is_empty());
     let component = component.ok_or_else(|| Problem::invalid("bad-upload", "choose a file first"))?;
     match take_in(&app, visitor.caller.user, component.to_vec()).await {
-        Ok((version, warnings)) => {
+        Ok(Taken { version, is_new, warnings }) => {
             let warnings: String = warnings.iter().map(|one| format!(" {}", sentence(one))).collect();
             let active =
                 if version.active { "it is active" } else { "activate it when you have looked at what it asks for" };
+            let kept = if is_new { "is kept" } else { "is there already, exactly so: nothing was changed" };
             let said = format!(
-                "Version {} ({}) of {} is kept; {active}.{warnings}",
+                "Version {} ({}) of {} {kept}; {active}.{warnings}",
                 version.version,
                 short(&version),
                 version.name

@@ -79,6 +79,8 @@ async fn an_administrator_goes_the_whole_way() {
     {
         assert!(page.contains(part), "{part}: {page}");
     }
+    let again = upload(&admin, "lead-scoring.wasm", &component()).await;
+    assert!(admin.page(again.header("location")).await.contains("is there already, exactly so: nothing was changed"));
     let page = admin.page("/scripts/lead-scoring").await;
     assert!(page.contains("may ") && page.contains("<b>read</b>") && page.contains(&report), "{page}");
     let hash = page.split("/component").next().unwrap().rsplit('/').next().unwrap().to_owned();
