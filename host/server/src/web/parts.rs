@@ -164,7 +164,14 @@ pub(super) fn fitting(parts: impl ExactSizeIterator<Item = Markup>, most: usize)
 /// Where a run stands.
 #[must_use]
 pub(super) fn state(state: RunState) -> Markup {
-    let (class, text) = match state {
+    let (class, text) = state_words(state);
+    badge(class, text)
+}
+
+/// What people call a state of a run, and its colour.
+#[must_use]
+pub(super) fn state_words(state: RunState) -> (&'static str, &'static str) {
+    match state {
         RunState::Queued => ("calm", "Queued"),
         RunState::Running => ("busy", "Running"),
         RunState::Succeeded => ("good", "Succeeded"),
@@ -174,8 +181,7 @@ pub(super) fn state(state: RunState) -> Markup {
         RunState::OutcomeUnknown => ("bad", "Outcome unknown"),
         RunState::Dead => ("bad", "Given up"),
         RunState::Cancelled => ("calm", "Cancelled"),
-    };
-    badge(class, text)
+    }
 }
 
 /// A word in a colour. The word says it all: the colour is for those who see it.

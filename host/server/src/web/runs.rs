@@ -18,7 +18,7 @@ use triggerbox_model::value::{Id, RecordRef};
 use super::{
     automations::{is_deleted, named as automation, named_in_full},
     page::{Answer, Page, Tab},
-    parts::{self, Column, address, empty, encoded, option, time},
+    parts::{self, Column, address, empty, encoded, option, time, took},
     visitor::Visitor,
 };
 use crate::{
@@ -186,7 +186,7 @@ fn filters(query: &Query, rules: &[String], there: &Index) -> Markup {
                 label for="state" { "State" } br;
                 select #state name="state" {
                     option value="" { "All" }
-                    @for state in RunState::ALL { (option(state.name(), &state.name().replace('-', " "), &query.state)) }
+                    @for state in RunState::ALL { (option(state.name(), parts::state_words(state).1, &query.state)) }
                 }
             }
             (input("model", "Model", "text", &query.model))
@@ -215,7 +215,7 @@ pub(super) fn table(found: &[RunSummary], zone: &TimeZone, rules: &Index) -> Mar
                             th scope="row" { a href=(address(&["runs", &run.id.to_string()])) { "#" (run.id) } }
                             td.name { (automation(rules, &run.rule)) @if run.superuser { " " span.superuser { "superuser" } } }
                             td { @if let Some(model) = &run.model { (model) @if let Some(record) = run.record { " · " (record) } } @else { span.faint { "none" } } }
-                            td { (time(run.at, zone)) }
+                            td { (time(run.at, zone)) @if let Some(finished) = run.finished { " " span.faint { "took " (took(finished.as_millisecond() - run.at.as_millisecond())) } } }
                             td { (parts::state(run.state)) @if run.attempt > 1 { " " span.faint { "try " (run.attempt) } } }
                             td.quiet { (ended(run)) }
                         }

@@ -10,7 +10,7 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use maud::html;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use triggerbox_automation::{
     EngineError,
     rule::stored,
@@ -25,7 +25,12 @@ use super::{
     parts::{address, badge, empty, encoded, state, time},
     visitor::Visitor,
 };
-use crate::{api, app::App, extract::At, problem::Problem};
+use crate::{
+    api,
+    app::App,
+    extract::{Asked, At},
+    problem::Problem,
+};
 
 /// Runs of a box.
 const MOST: u32 = 10;
@@ -55,11 +60,20 @@ struct One {
     address: String,
 }
 
+/// How a box is asked for.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub(super) struct Query {
+    /// As a part of another page: nothing is around it.
+    fragment: bool,
+}
+
 pub(super) async fn show(
     State(app): State<App>,
     visitor: Visitor,
     headers: HeaderMap,
     At((model, record)): At<(String, Id)>,
+    Asked(query): Asked<Query>,
 ) -> Answer<Response> {
     let user = visitor.caller.user;
     let reads = app.may_read(user, &model, &[record]).await?;
@@ -130,8 +144,11 @@ pub(super) async fn show(
                     " " span.faint { (time(run.at, &visitor.zone)) @if run.actor == user { " · yours" } }
                 } } }
             }
-            @if count > MOST { p { a href=(format!("/runs?model={}&record={record}", encoded(&model))) { "View all " (count) @if more { "+" } } } }
+            @if reads && count > 0 { p { a href=(format!("/runs?model={}&record={record}", encoded(&model))) { "View all " (count) @if more { "+" } } } }
         }
     };
+    if query.fragment {
+        return Ok(([(header::CONTENT_TYPE, "text/html; charset=utf-8")], body.into_string()).into_response());
+    }
     Ok(Page::new(Tab::Runs, format!("{model} · {record}"), body).under("Runs", "/runs").into_response())
 }

@@ -272,8 +272,8 @@ pub(super) struct Part {
 struct Around {
     owner: String,
     actor: String,
-    /// The actions that ran: number, script, version.
-    actions: Vec<(u32, String)>,
+    /// The actions that ran: number, script, and its version; without a script: the hash of one that is gone.
+    actions: Vec<(u32, Option<String>, String)>,
     title: String,
 }
 
@@ -332,15 +332,13 @@ async fn around(app: &App, thread: &Thread) -> Result<Around, Problem> {
             let mut actions = std::collections::BTreeMap::new();
             for attempt in runs::detail(conn, run)?.attempts {
                 let script = match attempt.script.parse() {
-                    Ok(hash) => {
-                        registry::version(conn, hash, "").map(|one| format!("{} {}", one.name, one.version)).ok()
-                    }
+                    Ok(hash) => registry::version(conn, hash, "").map(|one| (Some(one.name), one.version)).ok(),
                     Err(_) => None,
                 };
                 let hash: String = attempt.script.chars().take(12).collect();
-                actions.insert(attempt.action, script.unwrap_or(hash));
+                actions.insert(attempt.action, script.unwrap_or((None, hash)));
             }
-            Ok::<_, EngineError>(actions.into_iter().collect())
+            Ok::<_, EngineError>(actions.into_iter().map(|(at, (script, version))| (at, script, version)).collect())
         })
         .await?;
     let title: String = summary.name.chars().take(120).collect();
@@ -354,7 +352,7 @@ fn facts(thread: &Thread, around: &Around, visitor: &Visitor, rules: &Index) -> 
             dt { "State" } dd { (parts::state(one.state)) @if let Some(code) = &one.code { " " code.faint { (code) } } }
             @if let Some(message) = &one.message { dt { "How it ended" } dd { (long(&sentence(message))) } }
             dt { "Automation" } dd { (named_in_full(rules, &one.rule)) }
-            @for (at, script) in &around.actions { dt { "Action " (at + 1) } dd { (script) } }
+            @for (at, script, version) in &around.actions { dt { "Action " (at + 1) } dd { @if let Some(script) = script { a href=(address(&["scripts", script])) { (script) } " " } (long(version)) } }
             @if let Some(agent) = &one.agent { dt { "Agent" } dd { a href=(format!("/threads?agent={}", encoded(agent))) { (agent) } } }
             dt { "Record" } dd { (record(one)) }
             dt { "Began" } dd { (time(one.begun, &visitor.zone)) }

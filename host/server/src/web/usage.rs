@@ -110,7 +110,7 @@ pub(super) async fn show(State(app): State<App>, visitor: Visitor) -> Answer {
                 (tile("wait for approval", count(RunState::WaitingApproval), "wait", "/approvals".to_owned()))
                 (tile("given up", count(RunState::Dead), "bad", of(RunState::Dead)))
                 (tile("outcome unknown", count(RunState::OutcomeUnknown), "bad", of(RunState::OutcomeUnknown)))
-                (tile("stuck", u64::try_from(health.stuck.len()).unwrap_or_default(), "bad", of(RunState::Running)))
+                (tile("stuck", u64::try_from(health.stuck.len()).unwrap_or_default(), "bad", if health.stuck.is_empty() { of(RunState::Running) } else { "#stuck".to_owned() }))
             }
             @if let Some(due) = health.oldest { p { "The oldest run that is due has waited for " (took(now.as_millisecond() - due)) "." } }
             @if !stops.is_empty() {
@@ -139,7 +139,7 @@ pub(super) async fn show(State(app): State<App>, visitor: Visitor) -> Answer {
             }
             section.card { h2 { "Language models" } (spending(&app, &health.money, now, &rules)) }
             @if !health.stuck.is_empty() {
-                section.card { h2 { "Stuck runs" } ul { @for (run, rule, since) in health.stuck.iter().take(STUCK) { li { a href=(address(&["runs", &run.to_string()])) { "Run #" (run) } " of " (rule) (deleted(&rules, rule)) ", since " (time(timestamp(*since), &visitor.zone)) } } } }
+                section.card #stuck { h2 { "Stuck runs" } ul { @for (run, rule, since) in health.stuck.iter().take(STUCK) { li { a href=(address(&["runs", &run.to_string()])) { "Run #" (run) } " of " (rule) (deleted(&rules, rule)) ", since " (time(timestamp(*since), &visitor.zone)) } } } }
             }
         }
         @if visitor.may(Scope::Operate) { (stop_form(&visitor)) }
@@ -215,11 +215,13 @@ fn spending(app: &App, money: &Money, now: Timestamp, there: &Index) -> Markup {
                 tbody { @for row in &rules { (row) } }
             } }
             (more(rules_left))
-            h3 { "All automations together" }
+            h3 { "All automations together" @if server.is_some() { span.faint { ", of the server's budget for a day" } } }
             div.scroll tabindex="0" role="region" aria-label="Language models by day" { table.stack {
-                thead { tr { th scope="col" { "Day (UTC)" } th.number scope="col" { "Calls" } th.number scope="col" { "Tokens" } th.number scope="col" { "Cost" } } }
+                thead { tr { th scope="col" { "Day (UTC)" } th.number scope="col" { "Calls" } th.number scope="col" { "Tokens" } th.number scope="col" { "Cost" } th scope="col" { "Of its tokens" } th scope="col" { "Of its money" } } }
                 tbody { @for one in &money.days { tr {
                     th scope="row" { (one.day) } (amounts(one.amount))
+                    td { (part(one.amount.tokens, server.map(|most| most.tokens))) }
+                    td { (part(one.amount.micro_euro, server.map(|most| most.micro_euro))) }
                 } } }
             } }
             h3 { "By model" @if money.more { span.faint { ", of the newest " (grouped(CALLS.unsigned_abs())) " calls alone" } } }

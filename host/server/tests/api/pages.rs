@@ -851,6 +851,9 @@ async fn the_box_of_a_record_is_for_those_who_may_read_it() {
     let admin = Browser::of(&world, ADMIN, &[Role::Administrator]).await;
     let page = admin.page(&path).await;
     assert!(page.contains("View all 12") && page.contains("Succeeded"), "{page}");
+    let part = admin.get(&format!("{path}?fragment=true")).await;
+    assert_eq!((part.status, part.header("content-type")), (200, "text/html; charset=utf-8"));
+    assert!(part.text().starts_with("<section") && part.text().contains("View all 12"), "{}", part.text());
     let told = admin.send(admin.request("GET", &path).header("accept", "application/json")).await.good(200);
     let listed = told["runs"].as_array().unwrap();
     assert_eq!((told["count"].as_u64(), listed.len()), (Some(12), 10));
