@@ -144,7 +144,7 @@ pub(super) async fn list(State(app): State<App>, visitor: Visitor, Asked(query):
     let there = app.engine().rules()?;
     let body = html! {
         (filters(&query, &rules, &there))
-        @if !query.rule.is_empty() && is_deleted(&there, &query.rule) { p { (named_in_full(&there, &query.rule)) } }
+        @if rules.contains(&query.rule) && is_deleted(&there, &query.rule) { p { (named_in_full(&there, &query.rule)) } }
         div #live data-live {
             @let counted: u64 = columns.iter().map(|(_, good, bad)| good + bad).sum();
             @if counted < CHARTED.unsigned_abs() { (parts::chart("Runs in the last 24 hours", &columns)) }
@@ -168,7 +168,6 @@ pub(super) async fn list(State(app): State<App>, visitor: Visitor, Asked(query):
 }
 
 fn filters(query: &Query, rules: &[String], there: &Index) -> Markup {
-    let label = |rule: &str| if is_deleted(there, rule) { format!("{rule} (deleted)") } else { rule.to_owned() };
     let input = |name: &str, label: &str, kind: &str, value: &str| {
         html! { div { label for=(name) { (label) } br; input id=(name) type=(kind) name=(name) value=(value) size="12"; } }
     };
@@ -178,8 +177,8 @@ fn filters(query: &Query, rules: &[String], there: &Index) -> Markup {
                 label for="rule" { "Automation" } br;
                 select #rule name="rule" {
                     option value="" { "All" }
-                    @if !query.rule.is_empty() && !rules.contains(&query.rule) { (option(&query.rule, &label(&query.rule), &query.rule)) }
-                    @for rule in rules { (option(rule, &label(rule), &query.rule)) }
+                    @if !query.rule.is_empty() && !rules.contains(&query.rule) { (option(&query.rule, &query.rule, &query.rule)) }
+                    @for rule in rules { (option(rule, &label(there, rule), &query.rule)) }
                 }
             }
             div {
@@ -244,7 +243,13 @@ fn floor(conn: &Connection, before: Option<RunId>) -> rusqlite::Result<Option<Ru
     Ok(Some(floor).filter(|_| more))
 }
 
-fn names(conn: &Connection) -> rusqlite::Result<Vec<String>> {
+/// What a rule that there is, or was, is called in a choice.
+pub(super) fn label(rules: &Index, name: &str) -> String {
+    if is_deleted(rules, name) { format!("{name} (deleted)") } else { name.to_owned() }
+}
+
+/// The rules that there are, or were.
+pub(super) fn names(conn: &Connection) -> rusqlite::Result<Vec<String>> {
     let sql = "SELECT name FROM engine_rule UNION SELECT DISTINCT rule FROM engine_rule_version ORDER BY 1 LIMIT 500";
     conn.prepare_cached(sql)?.query_map([], |row| row.get(0))?.collect()
 }

@@ -15,6 +15,7 @@ use serde_json::json;
 use triggerbox_automation::{
     EngineError,
     engine::Backtest,
+    index::Index,
     rule::stored,
     runs::{self, RunId},
     scripts::{
@@ -28,6 +29,7 @@ use triggerbox_model::{grants::Policy, manifest::Manifest, outbound::HttpGrant, 
 use triggerbox_sandbox::inspect::{Inspection, inspect};
 
 use super::{
+    automations::{named, title},
     form::Form,
     page::{Answer, Done, Page, Said, Tab, sentence},
     parts::{action, address, badge, bytes, empty, fitting, hidden_token, long, time},
@@ -197,11 +199,11 @@ pub(super) async fn show(
     let people = names(&app, versions.iter().map(|one| one.uploaded_by).chain(others))?;
     let person = |id: Id| people.get(&id).map_or("", String::as_str).to_owned();
     let active = versions.iter().find(|one| one.active);
-    let policy = app.engine().policy()?;
+    let (policy, there) = (app.engine().policy()?, app.engine().rules()?);
     let to = |what: &str| address(&["scripts", &name, what]);
     let goes_back = binding::earlier(&activations, active.map(|one| one.hash)).is_some();
     let cards = versions.iter().skip(skip).zip(&said).map(|(one, said)| {
-        let said = verdict(&visitor, said, &person);
+        let said = verdict(&visitor, said, &there, &person);
         version_card(&visitor, one, active, &policy, &person(one.uploaded_by), &rules, &said)
     });
     let (cards, _) = fitting(cards, MOST_BYTES);
@@ -248,7 +250,7 @@ pub(super) async fn show(
 fn used_by(one: &stored::Stored, versions: &[ScriptVersion]) -> Markup {
     html! {
         li {
-            a href=(address(&["automations", &one.rule.name])) { (super::automations::title(&one.rule)) } " "
+            a href=(address(&["automations", &one.rule.name])) { (title(&one.rule)) } " "
             @for bound in one.bound.values() { @if let Some(version) = versions.iter().find(|version| version.hash == bound.hash) { span.faint { "runs " (version.version) " " code { (short(version)) } } } }
         }
     }
@@ -333,13 +335,13 @@ fn raised(one: &Raised) -> Markup {
 }
 
 /// What the last backtest of a version said: beside the button that activates it.
-fn verdict(visitor: &Visitor, said: &[Verdict], person: &dyn Fn(Id) -> String) -> Markup {
+fn verdict(visitor: &Visitor, said: &[Verdict], rules: &Index, person: &dyn Fn(Id) -> String) -> Markup {
     let sum = |count: fn(&Verdict) -> u32| said.iter().map(count).fold(0, u32::saturating_add);
     html! {
         @if let Some(first) = said.first() {
             details.backtest id={ "backtest-" (first.at.as_millisecond()) } {
                 summary { "Backtest: " (counts(sum(|one| one.same), sum(|one| one.differs), sum(|one| one.undecidable))) " " span.faint { (time(first.at, &visitor.zone)) " by " (person(first.by)) } }
-                ul { @for one in said { li { a href=(address(&["automations", &one.rule])) { (one.rule) } ": " (one.same) " same, " (one.differs) " differ, " (one.undecidable) " undecidable" } } }
+                ul { @for one in said { li { (named(rules, &one.rule)) ": " (one.same) " same, " (one.differs) " differ, " (one.undecidable) " undecidable" } } }
             }
         }
     }

@@ -18,7 +18,7 @@ use super::{
     automations::{is_deleted, named, named_in_full},
     page::{Answer, Done, Page, Tab, sentence},
     parts::{self, address, badge, confirmed, empty, encoded, fitting, long, option, time},
-    runs::typed_record,
+    runs::{label as called, names as all_rules, typed_record},
     visitor::{Visitor, names},
 };
 use crate::{
@@ -164,10 +164,9 @@ pub(super) async fn list(State(app): State<App>, visitor: Visitor, Asked(query):
     let found = find(&app, &visitor, &query).await?;
     let (rules, agents) = app
         .read(|conn| {
-            let all = |sql: &str| conn.prepare_cached(sql)?.query_map([], |row| row.get(0))?.collect();
-            let rules: rusqlite::Result<Vec<String>> = all("SELECT name FROM engine_rule ORDER BY name LIMIT 500");
-            let agents: rusqlite::Result<Vec<String>> = all("SELECT name FROM engine_agent ORDER BY name LIMIT 500");
-            Ok::<_, rusqlite::Error>((rules?, agents?))
+            let mut agents = conn.prepare_cached("SELECT name FROM engine_agent ORDER BY name LIMIT 500")?;
+            let agents: rusqlite::Result<Vec<String>> = agents.query_map([], |row| row.get(0))?.collect();
+            Ok::<_, rusqlite::Error>((all_rules(conn)?, agents?))
         })
         .await?;
     let there = app.engine().rules()?;
@@ -196,16 +195,16 @@ pub(super) async fn list(State(app): State<App>, visitor: Visitor, Asked(query):
 }
 
 fn filters(query: &Query, rules: &[String], agents: &[String], there: &Index) -> Markup {
-    let rule = query.rule.trim();
-    let gone = if is_deleted(there, rule) { " (deleted)" } else { "" };
-    let choice = |name: &str, label: &str, all: &[String], (chosen, gone): (&str, &str)| {
+    let plain = |name: &str| name.to_owned();
+    let of_rule = |name: &str| called(there, name);
+    let choice = |name: &str, label: &str, all: &[String], chosen: &str, called: &dyn Fn(&str) -> String| {
         html! {
             div {
                 label for=(name) { (label) } br;
                 select id=(name) name=(name) {
                     option value="" { "All" }
-                    @if !chosen.is_empty() && !all.iter().any(|one| one == chosen) { (option(chosen, &format!("{chosen}{gone}"), chosen)) }
-                    @for one in all { (option(one, one, chosen)) }
+                    @if !chosen.is_empty() && !all.iter().any(|one| one == chosen) { (option(chosen, chosen, chosen)) }
+                    @for one in all { (option(one, &called(one), chosen)) }
                 }
             }
         }
@@ -213,8 +212,8 @@ fn filters(query: &Query, rules: &[String], agents: &[String], there: &Index) ->
     html! {
         form.toolbar method="get" action="/threads" role="search" aria-label="Find threads" {
             div { label for="text" { "Said or called" } br; input #text type="search" name="text" value=(query.text); }
-            (choice("rule", "Automation", rules, (rule, gone)))
-            (choice("agent", "Agent", agents, (query.agent.trim(), "")))
+            (choice("rule", "Automation", rules, query.rule.trim(), &of_rule))
+            (choice("agent", "Agent", agents, query.agent.trim(), &plain))
             div { label for="model" { "Model" } br; input #model type="text" name="model" value=(query.model) size="12"; }
             div { label for="record" { "Record id" } br; input #record type="text" inputmode="numeric" name="record" value=(query.record) size="6"; }
             button type="submit" { "Find" }
