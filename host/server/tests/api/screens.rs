@@ -382,13 +382,13 @@ async fn pace_failures_and_what_is_stuck_are_told_as_they_are() {
     })
     .await;
     let page = admin.page("/usage").await;
-    let row = page.split("<tr>").find(|row| row.contains("/automations/pace\"")).unwrap_or_else(|| panic!("{page}"));
+    let row = page.split("<tr>").find(|row| row.contains(">pace <span")).unwrap_or_else(|| panic!("{page}"));
     for part in [">100<", ">25<", " 25 %", ">50 ms<", ">95 ms<"] {
         assert!(row.contains(part), "{part}: {row}");
     }
     assert!(row.contains("/runs?rule=pace&amp;state=failed"), "{row}");
     let stuck = page.split("Stuck runs").nth(1).unwrap_or_else(|| panic!("{page}"));
-    assert!(stuck.contains("of late, since") && !stuck.contains("of early, since"), "{stuck}");
+    assert!(stuck.contains("of late <span") && !stuck.contains("of early "), "{stuck}");
     // Of those that failed one was given up: no one state has them all.
     put(&world, |conn| conn.execute("UPDATE engine_run SET state = 'dead' WHERE key = 'pace4'", []).map(drop)).await;
     assert!(admin.page("/usage").await.contains("href=\"/runs?rule=pace\""));
