@@ -46,7 +46,9 @@ fn scripts_are_uploaded_activated_and_rolled_back() {
     let applied = json(folder, &["rules", "apply", "note.toml"]);
     assert_eq!(applied["steps"][0]["change"], "create");
     let second = json(folder, &["scripts", "upload", "two.wasm"]);
-    assert_eq!(second["version"]["active"], false);
+    assert_eq!((&second["version"]["active"], &second["outcome"]), (&json!(false), &json!("created")));
+    let again = json(folder, &["scripts", "upload", "two.wasm"]);
+    assert_eq!((&again["version"], &again["outcome"]), (&second["version"], &json!("unchanged")));
     let hash = second["version"]["hash"].as_str().unwrap();
     let activated = json(folder, &["scripts", "activate", "high-value-order", &hash[..10]]);
     assert_eq!(activated["switched"]["moved"][0], "note");

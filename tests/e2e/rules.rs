@@ -267,6 +267,24 @@ fn where_a_rule_sends_to_it_grants_by_name() {
         let all = world.found(&rule(url, http));
         assert!(all.len() == 1 && all[0].starts_with(found), "{all:?}");
     }
+    // What is refused at each run is not saved.
+    for (url, private, refused) in [
+        ("http://127.0.0.1:8080/hook", "", Some("is not a public address")),
+        ("http://localhost/hook", "", Some("is not a public address")),
+        ("https://[fd00::1]/hook", "", Some("is not a public address")),
+        ("http://10.0.0.7/hook", ", private = true", None),
+        ("http://169.254.169.254/hook", ", private = true", Some("is never connected to")),
+        ("https://93.184.216.34/hook", "", None),
+    ] {
+        let all = world.found(&rule(url, &format!("http = [{{ methods = [\"POST\"], url = \"{url}\"{private} }}]\n")));
+        let told = all.first().and_then(|line| line.strip_prefix("actions[0].http[0].url: "));
+        assert_eq!(all.len(), usize::from(refused.is_some()), "{url}: {all:?}");
+        assert_eq!(
+            told.is_some_and(|told| refused.is_some_and(|why| told.contains(why))),
+            refused.is_some(),
+            "{all:?}"
+        );
+    }
 }
 
 // Shows: F084

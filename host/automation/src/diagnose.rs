@@ -11,7 +11,7 @@ mod history;
 mod record;
 mod standing;
 
-use jiff::Timestamp;
+use jiff::{Timestamp, Zoned, tz::TimeZone};
 use rusqlite::Connection;
 use serde::Serialize;
 use triggerbox_model::{
@@ -32,6 +32,9 @@ use crate::{
     },
     runs::RunId,
 };
+
+/// The remedy of what needs none.
+pub const NOTHING: &str = "nothing";
 
 /// One cause.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -55,6 +58,8 @@ struct Case<'a> {
     conn: &'a Connection,
     env: &'a Env,
     policy: &'a Policy,
+    /// In which times are told.
+    zone: &'a TimeZone,
     stored: Stored,
     armed: &'a Armed,
     /// Whether the record matches the rule's domain where it is; none: that is looked up here, if records are here.
@@ -63,7 +68,7 @@ struct Case<'a> {
 }
 
 /// Every cause that keeps a rule from firing, or made its last run fail; with a record, those that concern that record.
-/// Never empty: a rule that nothing keeps from firing has the cause `nothing-in-the-way`.
+/// Never empty: a rule that nothing keeps from firing has the cause `nothing-in-the-way`. Times are told in UTC.
 ///
 /// # Errors
 /// `unknown-rule`; what the database says.
@@ -74,10 +79,10 @@ pub fn diagnose(
     record: Option<Id>,
     now: Timestamp,
 ) -> Result<Vec<Cause>, EngineError> {
-    diagnose_known(database, policy, rule, (record, None), now)
+    diagnose_known(database, policy, rule, (record, None), &now.to_zoned(TimeZone::UTC))
 }
 
-/// The same of a record of which it is known elsewhere whether it matches the rule's domain.
+/// The same of a record of which it is known elsewhere whether it matches the rule's domain. Times are told in the zone of `now`.
 ///
 /// # Errors
 /// As [`diagnose`].
@@ -86,14 +91,15 @@ pub fn diagnose_known(
     policy: &Policy,
     rule: &str,
     (record, holds): (Option<Id>, Option<bool>),
-    now: Timestamp,
+    now: &Zoned,
 ) -> Result<Vec<Cause>, EngineError> {
     let conn = database.snapshot()?;
-    let env = index::environment(database, now)?;
+    let env = index::environment(database, now.timestamp())?;
     let stored = stored::get(&conn, rule)?;
     let index = Index::load(&conn, env.clone(), None)?;
     let armed = index.rule(rule)?;
-    let mut case = Case { conn: &conn, env: &env, policy, stored, armed, holds, causes: Vec::new() };
+    let zone = now.time_zone();
+    let mut case = Case { conn: &conn, env: &env, policy, zone, stored, armed, holds, causes: Vec::new() };
     case.standing()?;
     match record {
         Some(record) => case.record(record)?,
@@ -121,5 +127,9 @@ pub fn question(rule: &Rule, record: Id) -> Result<Option<Call>, Error> {
 impl Case<'_> {
     fn found(&mut self, code: &'static str, sentence: impl Into<String>, remedy: impl Into<String>) {
         self.causes.push(Cause { code, sentence: sentence.into(), remedy: remedy.into(), run: None, for_others: None });
+    }
+
+    fn time(&self, at: Timestamp) -> String {
+        at.to_zoned(self.zone.clone()).strftime("%Y-%m-%d %H:%M:%S").to_string()
     }
 }

@@ -7,7 +7,7 @@ use url::Url;
 
 use crate::{
     config::{self, Config, Kind, Model, Provider, Structured},
-    http::{OURS, Reach, literal, place},
+    http::{Closed, OURS, Reach, closed, place},
 };
 
 /// Models of one provider.
@@ -221,13 +221,12 @@ fn address(text: &str, reach: Reach) -> Result<Url, String> {
     if url.as_str().len() > 500 {
         return Err("has at most 500 characters".to_owned());
     }
-    let is_here = |host: &str| host == "localhost" || host.ends_with(".localhost");
-    let is_private = literal(&url).map_or_else(|| is_here(host), |address| !Reach::Public.allows(address));
-    if literal(&url).is_some_and(|address| !Reach::Private.allows(address)) {
-        return Err(format!("`{host}` is an address that is never connected to"));
-    }
-    if reach == Reach::Public && is_private {
-        return Err(format!("`{host}` is not a public address; say that it is private if it is meant"));
+    match closed(&url) {
+        Some(Closed::Always) => return Err(format!("`{host}` is an address that is never connected to")),
+        Some(Closed::UnlessPrivate) if reach == Reach::Public => {
+            return Err(format!("`{host}` is not a public address; say that it is private if it is meant"));
+        }
+        _ => {}
     }
     if reach == Reach::Public && url.scheme() == "http" {
         return Err("only a private address is asked without TLS: begin with https://".to_owned());

@@ -33,6 +33,12 @@ pub struct UrlPattern {
 pub struct BadHttpGrant(String);
 
 impl UrlPattern {
+    /// The address, or that which all others begin with.
+    #[must_use]
+    pub fn address(&self) -> &Url {
+        &self.url
+    }
+
     /// Whether a request's address is covered.
     #[must_use]
     pub fn covers(&self, url: &Url) -> bool {

@@ -27,9 +27,9 @@ use crate::{
         pace::Pace,
     },
     problem::Problem,
-    providers::Providers,
+    providers::{self, Providers},
     tokens, told,
-    vault::{self, Vault},
+    vault::{self, Purpose, Vault},
     verdicts,
 };
 
@@ -149,10 +149,22 @@ impl App {
         self.inner.client.as_ref()
     }
 
-    /// A secret by its name: one that was written on the pages, else one of the configuration.
+    /// A secret by its name: one of the configuration, else one that was written on the pages.
     #[must_use]
     pub fn secret(&self, name: &str) -> Option<Vec<u8>> {
-        self.vault().get(name).or_else(|| self.secrets().get(name).map(<[u8]>::to_vec))
+        self.secrets().get(name).map(<[u8]>::to_vec).or_else(|| self.vault().get(name))
+    }
+
+    /// The file that has a secret of this name for the same: that one counts, whatever is written on the pages.
+    pub(crate) fn file_with_secret(&self, name: &str, purpose: &Purpose) -> Option<String> {
+        match purpose {
+            Purpose::Signs => self.secrets().get(name).map(|_| "the configuration".to_owned()),
+            Purpose::Header { .. } => {
+                let is_there = providers::of_file(self).secrets.iter().any(|one| one.name == name);
+                is_there.then(|| providers::file_name(self))
+            }
+            Purpose::Key { .. } => None,
+        }
     }
 
     /// The secrets that were written on the pages.

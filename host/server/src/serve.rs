@@ -113,6 +113,15 @@ pub async fn serve(app: App, listener: TcpListener, stop: impl Future<Output = (
         let (work, code) = (fault.work.name(), fault.error.code());
         tracing::error!(work, run = fault.run, code, error = %fault.error, "the engine's own work failed");
     }));
+    for (name, purpose) in app.vault().names() {
+        if let Some(file) = app.file_with_secret(&name, &purpose) {
+            tracing::warn!(
+                secret = name,
+                file,
+                "a secret that was written on the page is not used: the file has one of its name"
+            );
+        }
+    }
     let watch = tokio::spawn(alerts::watch(app.clone(), heard));
     let workers = app.engine().start();
     tokio::spawn(erasure::go_on(app.clone()));

@@ -169,6 +169,13 @@ pub fn version(version: &ScriptVersion) -> String {
     format!("{} version {} ({}), {} bytes, {active}", version.name, version.version, version.hash, version.size)
 }
 
+/// What became of an upload.
+#[must_use]
+pub fn uploaded(uploaded: &ScriptVersion, is_new: bool) -> String {
+    let told = version(uploaded);
+    if is_new { told } else { format!("{told}; it was there already") }
+}
+
 /// What a switch to a version did.
 #[must_use]
 pub fn switched(version: &ScriptVersion, switched: &Switched) -> String {

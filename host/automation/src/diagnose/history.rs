@@ -3,7 +3,7 @@
 use rusqlite::OptionalExtension;
 use triggerbox_model::value::Id;
 
-use super::Case;
+use super::{Case, NOTHING};
 use crate::{clock::timestamp, error::EngineError, refusals, runs};
 
 /// So many refusals are told.
@@ -33,7 +33,7 @@ impl Case<'_> {
             .optional()?;
         let Some((reason, at)) = found else { return Ok(false) };
         let (code, why) = reason.split_once(": ").unwrap_or(("suppressed", reason.as_str()));
-        let when = timestamp(at).strftime("%Y-%m-%d %H:%M:%S");
+        let when = self.time(timestamp(at));
         let (code, remedy) = match code {
             "already-fired" => (
                 "loop-suppressed",
@@ -90,19 +90,19 @@ impl Case<'_> {
                 "waits-for-odoo",
                 format!(
                     "{run} waits for odoo since {}, and is tried again at {}: {message}",
-                    timestamp(since).strftime("%Y-%m-%d %H:%M:%S"),
-                    timestamp(last.due).strftime("%Y-%m-%d %H:%M:%S")
+                    self.time(timestamp(since)),
+                    self.time(timestamp(last.due))
                 ),
                 "nothing, if odoo comes back within a day: `triggerbox odoo doctor` tells whether it answers",
             ),
             "queued" if !code.is_empty() => self.found(
                 "retrying",
-                format!("{run} is tried again at {}: {message}", timestamp(last.due).strftime("%Y-%m-%d %H:%M:%S")),
+                format!("{run} is tried again at {}: {message}", self.time(timestamp(last.due))),
                 "nothing: it passes, or ends as dead",
             ),
             "queued" => self.found(
                 "queued",
-                format!("{run} waits until {}", timestamp(last.due).strftime("%Y-%m-%d %H:%M:%S")),
+                format!("{run} waits until {}", self.time(timestamp(last.due))),
                 "start the server if it is not running: `triggerbox serve`",
             ),
             "running" => self.found("running", format!("{run} is running"), "wait for it, or cancel it"),
@@ -114,7 +114,7 @@ impl Case<'_> {
                 let unanswered = self.unanswered(last.id)?;
                 self.failed(&run, last.state == "dead", code, &message, refused, unanswered.as_deref());
             }
-            "skipped" => self.found("skipped", format!("{run} had nothing to do: {message}"), "nothing"),
+            "skipped" => self.found("skipped", format!("{run} had nothing to do: {message}"), NOTHING),
             "cancelled" => {
                 self.found("cancelled", format!("{run} was stopped: {message}"), "retry it, if it should run")
             }
@@ -213,7 +213,7 @@ impl Case<'_> {
         let model = self.stored.rule.model.as_deref().unwrap_or_default();
         let told = last.iter().take(SHOWN).map(|one| {
             let what = one.record.map_or_else(|| format!("a new {model}"), |id| format!("{model}({id})"));
-            let when = one.at.strftime("%Y-%m-%d %H:%M:%S");
+            let when = self.time(one.at);
             format!("at {when}, of user {}, to {} {what}: {}", one.actor, one.kind, one.message)
         });
         let told: Vec<_> = told.collect();
@@ -234,12 +234,12 @@ impl Case<'_> {
         let on = record.map(|id| format!(" on record {id}")).unwrap_or_default();
         let sentence = match self.newest(record)? {
             Some(last) => {
-                let when = timestamp(last.at).strftime("%Y-%m-%d %H:%M:%S");
+                let when = self.time(timestamp(last.at));
                 format!("nothing keeps it from firing; its last run{on}, {}, of {when}, {}", last.id, last.state)
             }
             None => format!("nothing keeps it from firing{on}; it has not fired yet"),
         };
-        self.found("nothing-in-the-way", sentence, "nothing");
+        self.found("nothing-in-the-way", sentence, NOTHING);
         Ok(())
     }
 }

@@ -8,7 +8,7 @@ use triggerbox_model::{
 };
 use triggerbox_store::ddl;
 
-use super::Case;
+use super::{Case, NOTHING};
 use crate::{clock::timestamp, error::EngineError, matcher, pauses, rule::Trigger, timed};
 
 impl Case<'_> {
@@ -21,7 +21,7 @@ impl Case<'_> {
         let model = env.schema.model(&name)?;
         let there = self.is_there(model, record)?;
         if !there && !matches!(self.stored.rule.trigger, Trigger::Deleted {}) {
-            self.found("record-gone", format!("there is no {name}({record}), or not any more"), "nothing");
+            self.found("record-gone", format!("there is no {name}({record}), or not any more"), NOTHING);
             return self.last_run(Some(record));
         }
         let before = self.causes.len();
@@ -98,7 +98,7 @@ impl Case<'_> {
         let Some((change, at)) = noted else { return self.unnoted(model, record, there, changed) };
         let change: Change = serde_json::from_str(&change)?;
         let active = matcher::active_name(&self.env.schema, &model.name);
-        let when = timestamp(at).strftime("%Y-%m-%d %H:%M:%S");
+        let when = self.time(timestamp(at));
         if matcher::watched(&self.stored.rule.trigger, &change, active).is_none() {
             let names: Vec<_> = change.fields.iter().map(|field| field.field.as_str()).collect();
             return self.unwatched(&format!("the last change, of {when}, was {}", what(change.kind, &names)));
@@ -142,7 +142,7 @@ impl Case<'_> {
         if self.was_away((changed, changed + 999))? {
             return Ok(());
         }
-        let when = timestamp(changed).strftime("%Y-%m-%d %H:%M:%S");
+        let when = self.time(timestamp(changed));
         if let Some(domain) = self.stored.rule.before_domain.clone() {
             self.found(
                 "before-domain-false",
@@ -202,7 +202,7 @@ impl Case<'_> {
             }
             (Some(_), None) => return Ok(false),
         };
-        let when = timestamp(from).strftime("%Y-%m-%d %H:%M:%S");
+        let when = self.time(timestamp(from));
         self.found(
             code,
             format!("the last change, of {when}, was {what}"),

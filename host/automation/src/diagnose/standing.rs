@@ -52,7 +52,7 @@ impl Case<'_> {
         })?;
         for stop in stops.collect::<Result<Vec<_>, _>>()? {
             let (stopped, by, at, reason) = stop;
-            let when = timestamp(at).strftime("%Y-%m-%d %H:%M");
+            let when = timestamp(at).to_zoned(self.zone.clone()).strftime("%Y-%m-%d %H:%M");
             match stopped.is_empty() {
                 true => self.found(
                     "all-stopped",

@@ -1,5 +1,6 @@
 //! Why a rule did not fire, where the records may be on an Odoo server.
 
+use jiff::tz::TimeZone;
 use triggerbox_model::{call::Answer, value::Id};
 
 use super::Engine;
@@ -10,17 +11,24 @@ use crate::{
 
 impl Engine {
     /// Every cause that keeps a rule from firing, or made its last run fail, as [`diagnose`](crate::diagnose::diagnose) says
-    /// it. Whether a record on an Odoo server matches the rule's domain is asked there, with the rights of who wants to know.
+    /// it, with times in this zone. Whether a record on an Odoo server matches the rule's domain is asked there, with the rights of
+    /// who wants to know.
     ///
     /// # Errors
     /// `unknown-rule`; what the backend says.
-    pub async fn diagnose(&self, user: Id, rule: &str, record: Option<Id>) -> Result<Vec<Cause>, EngineError> {
+    pub async fn diagnose(
+        &self,
+        user: Id,
+        rule: &str,
+        record: Option<Id>,
+        zone: TimeZone,
+    ) -> Result<Vec<Cause>, EngineError> {
         let holds = match record.filter(|_| self.odoo().is_some()) {
             Some(record) => self.holds_there(user, rule, record).await?,
             None => None,
         };
-        let (rule, policy, now) = (rule.to_owned(), self.policy()?, self.clock().now());
-        self.off_the_way(move |engine| diagnose_known(engine.database(), &policy, &rule, (record, holds), now)).await
+        let (rule, policy, now) = (rule.to_owned(), self.policy()?, self.clock().now().to_zoned(zone));
+        self.off_the_way(move |engine| diagnose_known(engine.database(), &policy, &rule, (record, holds), &now)).await
     }
 
     /// Whether a record there matches a rule's domain; none: there is nothing to match, or Odoo does not tell this user.

@@ -12,7 +12,7 @@ use triggerbox_sandbox::ContentHash;
 
 use super::{
     asks::Asked,
-    registry::{self, RegistryError, ScriptVersion},
+    registry::{self, Activation, RegistryError, ScriptVersion},
 };
 use crate::{
     index,
@@ -194,14 +194,20 @@ pub fn roll_back(
 ) -> Result<(ScriptVersion, Switched), RegistryError> {
     let present =
         registry::versions(conn, name)?.into_iter().find(|version| version.active).map(|version| version.hash);
-    let history = registry::history(conn, name)?;
-    // Going back twice goes back twice: the versions before the first time that the present one became active.
-    let first = history.iter().rposition(|entry| entry.hash == present).map_or(0, |index| index + 1);
-    let earlier = history.iter().skip(first).find_map(|entry| entry.hash);
+    let earlier = earlier(&registry::history(conn, name)?, present);
     let earlier = earlier.ok_or_else(|| RegistryError::NoEarlier { name: name.to_owned() })?;
     let version = registry::version(conn, earlier, name)?;
     let switched = activate(conn, schema, &version, by, now)?;
     Ok((version, switched))
+}
+
+/// The version that a script goes back to, by what was active when, the newest first, and what is now; none: there is no earlier
+/// one.
+#[must_use]
+pub fn earlier(history: &[Activation], present: Option<ContentHash>) -> Option<ContentHash> {
+    // Going back twice goes back twice: the versions before the first time that the present one became active.
+    let first = history.iter().rposition(|entry| entry.hash == present).map_or(0, |index| index + 1);
+    history.iter().skip(first).find_map(|entry| entry.hash)
 }
 
 /// Why a rule may not move from one version to another by itself.

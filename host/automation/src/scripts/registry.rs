@@ -180,6 +180,14 @@ pub(super) fn insert(
     version(conn, upload.hash, &info.name)
 }
 
+/// Whether these bytes are kept already, whatever the name.
+///
+/// # Errors
+/// What the database says.
+pub fn is_kept(conn: &Connection, hash: ContentHash) -> Result<bool, RegistryError> {
+    Ok(conn.prepare_cached("SELECT 1 FROM engine_script WHERE hash = ?")?.exists([hash.0])?)
+}
+
 /// What `latest` means from now on; none: the script is switched off.
 pub(super) fn set_active(
     conn: &Connection,

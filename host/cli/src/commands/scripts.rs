@@ -40,25 +40,33 @@ fn upload_one(path: &std::path::Path, activate: bool, common: &Common) -> Result
     compile(&upload.component)?;
     let workshop = Workshop::open(common, Mode::Write)?;
     let (by, now) = (workshop.person.user.id, workshop.now);
-    let (version, switched) = workshop.write("script-uploaded", &upload.manifest.script.name, |conn, line| {
-        let version = registry::store(conn, &upload, by, now)?;
-        line.say(told::version(&version));
-        let switched = match activate && !version.active {
-            true => binding::activate(conn, &workshop.env.schema, &version, by, now)?,
-            false => Switched::default(),
-        };
-        if activate {
-            line.say(format!("{}; {}", told::version(&version), told::switched(&version, &switched)));
-        }
-        Ok::<_, RegistryError>((registry::version(conn, version.hash, &version.name)?, switched))
-    })?;
+    let (version, is_new, switched) =
+        workshop.write("script-uploaded", &upload.manifest.script.name, |conn, line| {
+            let is_new = !registry::is_kept(conn, upload.hash)?;
+            let version = registry::store(conn, &upload, by, now)?;
+            line.say(told::uploaded(&version, is_new));
+            let switched = match activate && !version.active {
+                true => binding::activate(conn, &workshop.env.schema, &version, by, now)?,
+                false => Switched::default(),
+            };
+            if activate {
+                line.say(format!("{}; {}", told::uploaded(&version, is_new), told::switched(&version, &switched)));
+            }
+            Ok::<_, RegistryError>((registry::version(conn, version.hash, &version.name)?, is_new, switched))
+        })?;
     if common.format.json {
-        output::json(&json!({ "version": version, "warnings": upload.warnings, "switched": switched }))?;
+        let outcome = if is_new { "created" } else { "unchanged" };
+        output::json(&json!({
+            "version": version, "outcome": outcome, "warnings": upload.warnings, "switched": switched,
+        }))?;
     } else {
         for warning in &upload.warnings {
             outln!("{} {}", styled(YELLOW, "warning:"), printable(warning));
         }
         outln!("{}", line(&version));
+        if !is_new {
+            outln!("it was there already, exactly so");
+        }
         print_switched(&switched);
         if !version.active {
             let short = short(&version);

@@ -198,11 +198,35 @@ impl Web {
 }
 
 /// The address that a URL names by number.
-pub(crate) fn literal(url: &Url) -> Option<IpAddr> {
+fn literal(url: &Url) -> Option<IpAddr> {
     match url.host()? {
         Host::Ipv4(address) => Some(IpAddr::V4(address)),
         Host::Ipv6(address) => Some(IpAddr::V6(address)),
         Host::Domain(_) => None,
+    }
+}
+
+/// Why no request gets to a host, by how the host is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Closed {
+    /// It is not a public address: a private grant opens it.
+    UnlessPrivate,
+    /// Nothing opens it: a link-local address, where clouds keep their keys, or one of nobody.
+    Always,
+}
+
+/// Whether the host of an address is closed whatever comes; none: it is public, or a name that is judged by where it leads when
+/// it is connected to.
+#[must_use]
+pub fn closed(url: &Url) -> Option<Closed> {
+    match literal(url) {
+        Some(address) if Reach::Public.allows(address) => None,
+        Some(address) if Reach::Private.allows(address) => Some(Closed::UnlessPrivate),
+        Some(_) => Some(Closed::Always),
+        None => {
+            let host = url.host_str()?;
+            (host == "localhost" || host.ends_with(".localhost")).then_some(Closed::UnlessPrivate)
+        }
     }
 }
 

@@ -6,6 +6,7 @@ use axum::{
     http::{HeaderMap, HeaderValue, StatusCode, header},
     response::{IntoResponse, Response},
 };
+use jiff::tz::TimeZone;
 use serde::{Deserialize, Serialize};
 use serde_json::Value as Object;
 use triggerbox_automation::{
@@ -541,13 +542,20 @@ async fn diagnosis(
         ));
     }
     let view = |cause: Cause| CauseView { code: cause.code.to_owned(), sentence: cause.sentence, remedy: cause.remedy };
-    let causes = causes(&app, &caller, &name, about.record).await?;
+    let causes = causes(&app, &caller, &name, about.record, &TimeZone::UTC).await?;
     Ok(Json(Diagnosis { causes: causes.into_iter().map(view).collect() }))
 }
 
-/// Why a rule did not fire, or why its last run failed. What a run says of itself is for who may see it.
-pub(crate) async fn causes(app: &App, caller: &Caller, rule: &str, record: Option<Id>) -> Result<Vec<Cause>, Problem> {
-    let mut causes = app.engine().diagnose(caller.user, rule, record).await?;
+/// Why a rule did not fire, or why its last run failed. What a run says of itself is for who may see it. Times are
+/// told in this zone.
+pub(crate) async fn causes(
+    app: &App,
+    caller: &Caller,
+    rule: &str,
+    record: Option<Id>,
+    zone: &TimeZone,
+) -> Result<Vec<Cause>, Problem> {
+    let mut causes = app.engine().diagnose(caller.user, rule, record, zone.clone()).await?;
     let seen = seen_of(app, caller, causes.iter().filter_map(|cause| cause.run).collect()).await?;
     for cause in &mut causes {
         if let Some(sentence) = cause.for_others.take().filter(|_| !caller.administrator) {

@@ -13,7 +13,7 @@ use serde_json::Value as Object;
 use triggerbox_automation::{
     EngineError,
     config::Compile,
-    rule::{ScriptRef, Version as Wanted},
+    rule::{ScriptRef, Version as Wanted, stored::Outcome},
     scripts::{
         ScriptVersion,
         binding::{self, Switched},
@@ -116,6 +116,9 @@ fn paged(page: &After, versions: Vec<ScriptVersion>) -> Result<Page<ScriptView>,
 struct Uploaded {
     /// The version.
     script: ScriptView,
+    /// `created`; `unchanged`: exactly this was there already.
+    #[schema(value_type = String)]
+    outcome: Outcome,
     /// What will not work at run time, or is worth knowing.
     warnings: Vec<String>,
 }
@@ -123,19 +126,33 @@ struct Uploaded {
 /// Upload a component. The first version of a name becomes the active one; again the same bytes: nothing changes.
 #[utoipa::path(post, path = "/api/v1/scripts", tag = "scripts",
     request_body(content = Vec<u8>, content_type = "application/wasm"),
-    responses((status = 201, body = Uploaded), Problem))]
+    responses((status = 200, body = Uploaded), (status = 201, body = Uploaded), Problem))]
 async fn store(
     State(app): State<App>,
     caller: Caller,
     component: Result<Bytes, axum::extract::rejection::BytesRejection>,
 ) -> Result<(StatusCode, Json<Uploaded>), Problem> {
     let component = component.map_err(|error| Problem::new(error.status(), "body-too-large", error.body_text()))?;
-    let (stored, warnings) = take_in(&app, caller.user, component.to_vec()).await?;
-    Ok((StatusCode::CREATED, Json(Uploaded { script: ScriptView::of(stored)?, warnings })))
+    let Taken { version, is_new, warnings } = take_in(&app, caller.user, component.to_vec()).await?;
+    let (status, outcome) = match is_new {
+        true => (StatusCode::CREATED, Outcome::Created),
+        false => (StatusCode::OK, Outcome::Unchanged),
+    };
+    Ok((status, Json(Uploaded { script: ScriptView::of(version)?, outcome, warnings })))
 }
 
-/// Looks into an upload, compiles it, and keeps it; with what is worth knowing about it.
-pub(crate) async fn take_in(app: &App, by: Id, component: Vec<u8>) -> Result<(ScriptVersion, Vec<String>), Problem> {
+/// An upload that was taken in.
+pub(crate) struct Taken {
+    /// The version that it is.
+    pub(crate) version: ScriptVersion,
+    /// Whether it was not there before.
+    pub(crate) is_new: bool,
+    /// What is worth knowing about it.
+    pub(crate) warnings: Vec<String>,
+}
+
+/// Looks into an upload, compiles it, and keeps it, if it is not there already.
+pub(crate) async fn take_in(app: &App, by: Id, component: Vec<u8>) -> Result<Taken, Problem> {
     let upload = app.blocking(move || Ok(upload::inspect(component)?)).await?;
     // Compiled before it is kept: what cannot run here is no version.
     if let Compile::Bounded(bounded) = &app.engine().config().compile {
@@ -147,14 +164,15 @@ pub(crate) async fn take_in(app: &App, by: Id, component: Vec<u8>) -> Result<(Sc
     let warnings = upload.warnings.clone();
     let now = app.engine().clock().now();
     let line = audit::here();
-    let stored = app
+    let (version, is_new) = app
         .write(move |conn| {
-            let stored = registry::store(conn, &upload, by, now)?;
-            line.say(told::version(&stored));
-            Ok::<_, EngineError>(stored)
+            let is_new = !registry::is_kept(conn, upload.hash)?;
+            let version = registry::store(conn, &upload, by, now)?;
+            line.say(told::uploaded(&version, is_new));
+            Ok::<_, EngineError>((version, is_new))
         })
         .await?;
-    Ok((stored, warnings))
+    Ok(Taken { version, is_new, warnings })
 }
 
 /// What was active when.

@@ -9,8 +9,10 @@ use serde::Deserialize;
 use triggerbox_automation::{
     EngineError,
     engine::Fields,
+    index::Index,
     proposals::{Proposal, ProposalState},
-    runs::RunId,
+    runs::{RunDetail, RunId},
+    threads,
 };
 use triggerbox_model::{
     call::Operation,
@@ -19,13 +21,17 @@ use triggerbox_model::{
 use triggerbox_store::commit;
 
 use super::{
+    automations::{deleted, named_in_full},
     form::Form,
     page::{Answer, Done, Page, Tab, sentence},
     parts::{self, address, badge, empty, encoded, field, fitting, hidden_token, long, option, time},
     visitor::{Visitor, names},
 };
 use crate::{
-    api::approvals::{page, seen},
+    api::{
+        approvals::{page, seen},
+        threads::visible,
+    },
     app::App,
     extract::{Asked, At},
     people::audit,
@@ -63,7 +69,8 @@ pub(super) async fn list(State(app): State<App>, visitor: Visitor, Asked(query):
     let wanted = if query.state.is_empty() { "waiting" } else { query.state.as_str() };
     let state = STATES.into_iter().find(|state| state.name() == wanted);
     let (shown, farther) = page(&app, &visitor.caller, state, query.before, PAGE).await?;
-    let (rows, cut) = fitting(shown.iter().map(|one| row(one, &visitor.zone)), MOST_BYTES);
+    let rules = app.engine().rules()?;
+    let (rows, cut) = fitting(shown.iter().map(|one| row(one, &visitor.zone, &rules)), MOST_BYTES);
     // What has no room here is on the next page.
     let older = shown.get(rows.len().saturating_sub(1)).filter(|_| cut > 0).map(|one| one.run).or(farther);
     let next = older.map(|before| format!("/approvals?state={}&before={before}", encoded(wanted)));
@@ -89,11 +96,11 @@ pub(super) async fn list(State(app): State<App>, visitor: Visitor, Asked(query):
     Ok(Page::new(Tab::Approvals, "Approvals", body))
 }
 
-fn row(one: &Proposal, zone: &TimeZone) -> Markup {
+fn row(one: &Proposal, zone: &TimeZone, rules: &Index) -> Markup {
     html! {
         tr {
             th scope="row" { a href=(address(&["approvals", &one.run.to_string()])) { "#" (one.run) } }
-            td.name { (one.rule) }
+            td.name { (one.rule) (deleted(rules, &one.rule)) }
             td.quiet { (what(one)) }
             td { (one.why) }
             td { (standing(one)) }
@@ -142,12 +149,15 @@ pub(super) async fn show(State(app): State<App>, visitor: Visitor, At(run): At<i
     let proposal = seen(&app, &visitor.caller, run).await?;
     let is_waiting = proposal.state == ProposalState::Waiting;
     let (inner, user) = (app.clone(), visitor.caller.user);
-    let (summary, hand) = app
+    let (detail, hand) = app
         .blocking(move || {
             let engine = inner.engine();
-            Ok((engine.run(run)?.summary, engine.hand_in(run, user)?))
+            Ok((engine.run(run)?, engine.hand_in(run, user)?))
         })
         .await?;
+    let said = said(&app, &visitor, &detail).await?;
+    let rules = app.engine().rules()?;
+    let summary = &detail.summary;
     // A user who is gone, or lost their rights, is told of to whoever says yes; so is an Odoo that is away.
     let overtaken = match is_waiting {
         false => Overtaken::Since(Vec::new()),
@@ -179,7 +189,7 @@ pub(super) async fn show(State(app): State<App>, visitor: Visitor, At(run): At<i
             section.card {
                 dl.facts {
                     dt { "State" } dd { (standing(&proposal)) }
-                    dt { "Automation" } dd { a href=(address(&["automations", &proposal.rule])) { (proposal.rule) } ", " a href=(address(&["runs", &run.to_string()])) { "run #" (run) } }
+                    dt { "Automation" } dd { (named_in_full(&rules, &proposal.rule)) ", " a href=(address(&["runs", &run.to_string()])) { "run #" (run) } }
                     dt { "Caused by" } dd { (person(summary.actor)) }
                     dt { "With the rights of" } dd { (person(summary.run_as)) @if summary.superuser { " " (badge("red", "superuser")) } }
                     dt { "Asked" } dd { (time(summary.at, &visitor.zone)) }
@@ -189,11 +199,29 @@ pub(super) async fn show(State(app): State<App>, visitor: Visitor, At(run): At<i
                     @if let Some(note) = proposal.note.as_ref().filter(|note| !note.is_empty()) { dt { "Note" } dd { (long(note)) } }
                 }
             }
-            section.card { h2 { "Proposed changes" } (parts::diff(&proposal.diff)) }
+            @if let Some(text) = &said {
+                section.card {
+                    h2 { "What the agent says" }
+                    @if text.is_empty() { p.faint { "It said nothing at its end." } } @else { p.text { (long(text)) } }
+                    p { a.button href=(address(&["threads", &run.to_string()])) { "All that was said: its thread" } }
+                }
+            }
+            section.card { h2 { "Proposed changes" } (parts::diff(&proposal.diff, &visitor.zone)) }
         }
         @if is_waiting && !expired { (decision(&visitor, &proposal, hand.as_deref())) }
     };
     Ok(Page::new(Tab::Approvals, format!("Changes of run #{run}"), body).under("Approvals", "/approvals"))
+}
+
+/// The last text of the agent behind a run; none: there is no thread of it that the visitor may see.
+async fn said(app: &App, visitor: &Visitor, detail: &RunDetail) -> Result<Option<String>, Problem> {
+    let run = detail.summary.id;
+    let thread = app.read(move |conn| threads::of_run(conn, run)).await?;
+    if visible(app, &visitor.caller, thread.into_iter().collect()).await?.is_empty() {
+        return Ok(None);
+    }
+    let outcome = detail.outcome.clone().unwrap_or_default();
+    Ok(Some(threads::remembered(detail.summary.key.clone(), outcome).last_text))
 }
 
 fn decision(visitor: &Visitor, proposal: &Proposal, hand: Option<&str>) -> Markup {

@@ -5,11 +5,13 @@ use axum::{
     http::StatusCode,
     response::{IntoResponse, Response},
 };
+use jiff::tz::TimeZone;
 use maud::{Markup, html};
 use serde::Deserialize;
 use triggerbox_automation::{
     EngineError,
     agents::{self, Agent},
+    diagnose::NOTHING,
     engine::{DryRun, is_renewing},
     rule::{
         Dispatch, Ground, Rule, Trigger,
@@ -253,7 +255,7 @@ async fn around(app: &App, visitor: &Visitor, stored: &Stored, skip: usize) -> R
             @match &found {
                 Err(why) => p.banner.wait { "What ran is not shown, for whose records it was about cannot be told: " (long(why)) },
                 Ok(found) if found.is_empty() => p.faint { "It has not run yet. Change a record that it is for, or press “Run now”." },
-                Ok(found) => { (table(found, &visitor.zone)) },
+                Ok(found) => { (table(found, &visitor.zone, &rules)) },
             }
         }
         section.card {
@@ -609,8 +611,8 @@ pub(super) async fn test(State(app): State<App>, visitor: Visitor, At(name): At<
         withhold(&app, &visitor, &name, &fire, &mut shown).await?;
         all.push((fire, shown));
     }
-    let (shown, left) = fitting(all.iter().map(|(fire, shown)| would_do(shown, fire)), MOST_BYTES);
-    let causes = causes(&app, &visitor.caller, &name, record).await?;
+    let (shown, left) = fitting(all.iter().map(|(fire, shown)| would_do(shown, fire, &visitor.zone)), MOST_BYTES);
+    let causes = causes(&app, &visitor.caller, &name, record, &visitor.zone).await?;
     let back = address(&["automations", &name]);
     let body = html! {
         p.banner.wait { "A dry run: nothing was changed."
@@ -621,7 +623,10 @@ pub(super) async fn test(State(app): State<App>, visitor: Visitor, At(name): At<
         @if left > 0 { p.faint { "and " (left) " more" } }
         section.card {
             h2 { "Would it fire by itself?" }
-            ul { @for cause in &causes { li { p { (long(&sentence(&cause.sentence))) " " span.faint { (long(&sentence(&cause.remedy))) } } } } }
+            ul { @for cause in &causes { li { p {
+                (long(&sentence(&cause.sentence)))
+                @if cause.remedy != NOTHING { " " span.faint { (long(&sentence(&cause.remedy))) } }
+            } } } }
         }
         p.toolbar {
             a.button href=(back) { "Back" }
@@ -676,7 +681,7 @@ pub(super) async fn withhold(
 }
 
 /// What a dry run on some records came to.
-pub(super) fn would_do(shown: &DryRun, records: &[Id]) -> Markup {
+pub(super) fn would_do(shown: &DryRun, records: &[Id], zone: &TimeZone) -> Markup {
     let line = |line: &LogLine| html! { li { (badge("calm", line.level.name())) " " (long(&line.message)) } };
     let (lines, left) = fitting(shown.log.iter().map(line), MOST_BYTES);
     let named = records.get(..NAMED).unwrap_or(records);
@@ -687,7 +692,7 @@ pub(super) fn would_do(shown: &DryRun, records: &[Id]) -> Markup {
             }
             @if let Some(message) = &shown.message { p.text { (long(&sentence(message))) } }
             h3 { "What would change" }
-            (parts::diff(&shown.diff))
+            (parts::diff(&shown.diff, zone))
             @if !lines.is_empty() { h3 { "Log" } ul.log { @for line in &lines { (line) } } }
             @if left > 0 { p.faint { "and " (left) " more lines" } }
             @for (limits, used) in &shown.usage { h3 { "Limits" } (parts::limit_bars(limits, used)) }

@@ -7,6 +7,7 @@ use serde::Deserialize;
 use triggerbox_automation::{
     EngineError,
     clock::timestamp,
+    index::Index,
     rule::{
         Action, Environment, Mode, Rule, Trigger,
         stored::{self, Stored},
@@ -192,6 +193,31 @@ fn line(row: &Row, broken: Option<&Error>, visitor: &Visitor) -> Markup {
 /// What people call a rule.
 pub(super) fn title(rule: &Rule) -> &str {
     if rule.title.is_empty() { &rule.name } else { &rule.title }
+}
+
+/// What a rule is called where something is told of it, with the way to it; of one that was deleted, that it was.
+pub(super) fn named(rules: &Index, name: &str) -> Markup {
+    html! {
+        @if is_deleted(rules, name) { (name) (deleted(rules, name)) }
+        @else { a href=(address(&["automations", name])) { (name) } }
+    }
+}
+
+/// What stands beside the name of a rule that was deleted.
+pub(super) fn deleted(rules: &Index, name: &str) -> Markup {
+    html! { @if is_deleted(rules, name) { " " (badge("calm", "deleted")) } }
+}
+
+/// The same where one thing is told in full: with the way to its history, and so to its earlier versions.
+pub(super) fn named_in_full(rules: &Index, name: &str) -> Markup {
+    html! {
+        (named(rules, name))
+        @if is_deleted(rules, name) { " " a href=(address(&["automations", name])) { "Its history" } }
+    }
+}
+
+pub(super) fn is_deleted(rules: &Index, name: &str) -> bool {
+    rules.rule(name).is_err()
 }
 
 /// Whether it fires, and whether in earnest. `broken`: why it cannot.

@@ -7,7 +7,7 @@ use triggerbox_automation::{EngineError, engine::Erasing};
 use super::{
     form::Form,
     page::{Answer, Done},
-    parts::{address, confirmed, encoded, field, grouped, hidden_token, long, time},
+    parts::{address, badge, confirmed, encoded, field, grouped, hidden_token, long, time},
     visitor::Visitor,
 };
 use crate::{
@@ -34,10 +34,12 @@ pub(super) async fn cards(app: &App, visitor: &Visitor, from: &str) -> Result<Ma
     Ok(html! {
         section.card #secrets {
             h2 { "Secrets" }
-            p.faint { "What signs webhooks, the keys of providers that are set here, and what scripts have put into their requests as " code { "${secret:NAME}" } ", by name. Written here, never shown again; encrypted in the database with the key of the configuration's " code { "web.key-file" } ". Those of the configuration file sign webhooks too." }
+            p.faint { "What signs webhooks, the keys of providers that are set here, and what scripts have put into their requests as " code { "${secret:NAME}" } ", by name. Written here, never shown again; encrypted in the database with the key of the configuration's " code { "web.key-file" } ". Those of the configuration file sign webhooks too. What a file has under a name counts, and is changed there." }
             ul {
-                @for name in app.config().secrets.keys().filter(|name| !written.contains_key(*name)) { li { code { (name) } " " span.faint { "in the configuration" } } }
-                @for (name, purpose) in here().take(SECRETS) { li { code { (name) } " " span.faint { (told(purpose)) " " } (confirmed(visitor, &address(&["settings", "secrets", name, "delete"]), "Delete", "What uses it is refused from now on.")) } }
+                @for name in app.config().secrets.keys() { li { code { (name) } " " span.faint { "in the configuration" } } }
+                @for (name, purpose) in here().take(SECRETS) { li { code { (name) } " " span.faint { (told(purpose)) " " }
+                    @if let Some(file) = app.file_with_secret(name, purpose) { (badge("wait", "not used")) " " span.faint { (long(&file)) " has one of this name, which counts. " } }
+                    (confirmed(visitor, &address(&["settings", "secrets", name, "delete"]), "Delete", "What uses it is refused from now on.")) } }
             }
             @if let Some(next) = next { p { a.button href=(next) { "More secrets" } } }
             @if app.vault().is_there() {
@@ -94,10 +96,8 @@ pub(super) async fn write_secret(State(app): State<App>, form: Form) -> Answer<D
     let (name, secret) = (form.text("name").to_owned(), form.raw("secret").to_owned());
     let (host, header) = (form.some("host").map(|host| host.to_lowercase()), form.some("header"));
     let purpose = Purpose::of(host.as_deref(), header.as_deref())?;
-    let in_file = matches!(purpose, Purpose::Header { .. })
-        && providers::of_file(&app).secrets.iter().any(|one| one.name == name);
-    if in_file {
-        let text = format!("{} has a secret of this name, which is changed there", providers::file_name(&app));
+    if let Some(file) = app.file_with_secret(&name, &purpose) {
+        let text = format!("{file} has a secret of this name, which is changed there");
         return Err(Problem::invalid("set-in-file", text).into());
     }
     let (nonce, sealed) = app.vault().seal(&name, &secret, &purpose)?;

@@ -9,7 +9,7 @@ use triggerbox_automation::runs::RunState;
 use triggerbox_model::{
     changes::{ChangeKind, ChatterDiff, Diff, RecordDiff},
     limits::{LimitSpec, Limits, PerLimit, TABLE, Unit},
-    value::is_provisional,
+    value::{Value, is_provisional},
 };
 
 use super::visitor::Visitor;
@@ -164,7 +164,14 @@ pub(super) fn fitting(parts: impl ExactSizeIterator<Item = Markup>, most: usize)
 /// Where a run stands.
 #[must_use]
 pub(super) fn state(state: RunState) -> Markup {
-    let (class, text) = match state {
+    let (class, text) = state_words(state);
+    badge(class, text)
+}
+
+/// What people call a state of a run, and its colour.
+#[must_use]
+pub(super) fn state_words(state: RunState) -> (&'static str, &'static str) {
+    match state {
         RunState::Queued => ("calm", "Queued"),
         RunState::Running => ("busy", "Running"),
         RunState::Succeeded => ("good", "Succeeded"),
@@ -174,8 +181,7 @@ pub(super) fn state(state: RunState) -> Markup {
         RunState::OutcomeUnknown => ("bad", "Outcome unknown"),
         RunState::Dead => ("bad", "Given up"),
         RunState::Cancelled => ("calm", "Cancelled"),
-    };
-    badge(class, text)
+    }
 }
 
 /// A word in a colour. The word says it all: the colour is for those who see it.
@@ -209,10 +215,10 @@ pub(super) fn option(value: &str, label: &str, chosen: &str) -> Markup {
     html! { option value=(value) selected[value == chosen] { (label) } }
 }
 
-/// What changes, or changed, record by record.
+/// What changes, or changed, record by record, with times in this zone.
 #[must_use]
-pub(super) fn diff(diff: &Diff) -> Markup {
-    let (shown, left) = fitting(diff.records.iter().map(record_diff), MOST_BYTES);
+pub(super) fn diff(diff: &Diff, zone: &TimeZone) -> Markup {
+    let (shown, left) = fitting(diff.records.iter().map(|one| record_diff(one, zone)), MOST_BYTES);
     html! {
         @if diff.is_empty() { p.faint { "No record changes." } }
         @for record in &shown { (record) }
@@ -223,7 +229,7 @@ pub(super) fn diff(diff: &Diff) -> Markup {
 /// Bytes of a diff that are shown.
 const MOST_BYTES: usize = 50_000;
 
-fn record_diff(record: &RecordDiff) -> Markup {
+fn record_diff(record: &RecordDiff, zone: &TimeZone) -> Markup {
     let (class, word) = match record.kind {
         Some(ChangeKind::Created) => ("good", "New"),
         Some(ChangeKind::Updated) => ("busy", "Changed"),
@@ -248,8 +254,8 @@ fn record_diff(record: &RecordDiff) -> Markup {
                             @for one in &record.fields {
                                 tr {
                                     th scope="row" { (one.label) " " code.faint { (one.field) } }
-                                    td { @if one.old_text.is_empty() { span.faint { "empty" } } @else { del { (long(&one.old_text)) } } }
-                                    td { @if one.new_text.is_empty() { span.faint { "empty" } } @else { ins { (long(&one.new_text)) } } }
+                                    td { @if one.old_text.is_empty() { span.faint { "empty" } } @else { del { (in_words(&one.old, &one.old_text, zone)) } } }
+                                    td { @if one.new_text.is_empty() { span.faint { "empty" } } @else { ins { (in_words(&one.new, &one.new_text, zone)) } } }
                                 }
                             }
                         }
@@ -259,6 +265,17 @@ fn record_diff(record: &RecordDiff) -> Markup {
             @if !record.chatter.is_empty() { ul.chatter { @for one in &record.chatter { li { (chatter(one)) } } } }
         }
     }
+}
+
+/// A value in words: a time in the zone of who reads it, to the second, for that may be all that changes.
+fn in_words(value: &Value, words: &str, zone: &TimeZone) -> Markup {
+    let at: Option<Timestamp> = match value {
+        Value::Datetime(text) if text == words => text.parse().ok(),
+        _ => None,
+    };
+    let Some(at) = at else { return long(words) };
+    let local = at.to_zoned(zone.clone());
+    html! { time datetime=(at.to_string()) { (local.strftime("%-d %b %Y, %H:%M:%S")) } }
 }
 
 fn chatter(one: &ChatterDiff) -> Markup {
@@ -419,6 +436,16 @@ mod tests {
         assert_eq!((took(999), took(61_000)), ("999 ms".to_owned(), "1 min 1 s".to_owned()));
         assert_eq!((bytes(100), bytes(3_145_728)), ("100 B".to_owned(), "3.0 MiB".to_owned()));
         assert_eq!(euro(1_234_567), "€1.2345");
+    }
+
+    #[test]
+    fn times_of_records_are_told_in_the_zone_of_who_reads_them() {
+        let zone = TimeZone::get("Europe/Brussels").unwrap();
+        let (utc, told) = ("2026-11-20T23:30:05Z", "21 Nov 2026, 00:30:05");
+        let words = |value: Value, words: &str| in_words(&value, words, &zone).into_string();
+        assert!(words(Value::Datetime(utc.to_owned()), utc).contains(told));
+        assert_eq!(words(Value::Datetime(utc.to_owned()), "soon"), "soon", "who says it otherwise is left to it");
+        assert_eq!(words(Value::Text(utc.to_owned()), utc), utc, "a text is no time");
     }
 
     #[test]

@@ -1,14 +1,16 @@
 //! One run in full: what to do if it failed, what it changed, asked, logged and used, and what followed.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, sync::Arc};
 
 use axum::extract::State;
+use jiff::tz::TimeZone;
 use maud::{Markup, html};
 use rusqlite::Connection;
 use serde::Deserialize;
 use serde_json::Value as Json;
 use triggerbox_automation::{
     EngineError,
+    index::Index,
     journal::{Entry, First, Took},
     replay::Verdict,
     runs::{self, AttemptDetail, Fires, LogLine, RunDetail, RunId, RunState, RunSummary, Suppressed},
@@ -23,6 +25,7 @@ use triggerbox_model::{
 
 use super::{
     automation::{withhold, would_do},
+    automations::{deleted, named_in_full},
     form::Form,
     page::{Answer, Done, Page, Tab, sentence},
     parts::{self, action, address, badge, beginning, confirmed, fitting, hidden_token, long, time, took},
@@ -70,6 +73,8 @@ struct Told {
     thread: bool,
     /// Versions of its scripts that it can be replayed on: hash, and what people call it.
     versions: Vec<(String, String)>,
+    /// The rules that there are.
+    rules: Arc<Index>,
 }
 
 pub(super) async fn show(State(app): State<App>, visitor: Visitor, At(id): At<RunId>) -> Answer {
@@ -94,7 +99,7 @@ pub(super) async fn show(State(app): State<App>, visitor: Visitor, At(id): At<Ru
             }
             section.card {
                 h2 { @if run.state == RunState::Succeeded { "What it changed" } @else { "What it wanted to change" } }
-                (changes(&told))
+                (changes(&told, &visitor.zone))
             }
             @for (attempt, calls) in told.detail.attempts.iter().rev().zip(told.calls.iter().rev()) {
                 (try_of(&visitor, attempt, calls, share))
@@ -134,19 +139,19 @@ async fn look(app: &App, visitor: &Visitor, id: RunId) -> Result<Told, super::pa
     let suppressed = visible_fires(app, &visitor.caller, suppressed).await?;
     let people = names(app, [detail.summary.actor, detail.summary.run_as])?;
     let name = |id| people.get(&id).cloned().unwrap_or_default();
-    let held = held(app, &detail.summary)?;
+    let rules = app.engine().rules()?;
+    let held = held(app, &rules, &detail.summary)?;
     let (actor, run_as) = (name(detail.summary.actor), name(detail.summary.run_as));
     let mut proposed = match detail.summary.state {
         RunState::WaitingApproval => app.engine().proposal(id)?.map(|proposal| proposal.diff),
         _ => None,
     };
     api::approvals::leave_out(app, &visitor.caller, proposed.iter_mut().collect()).await?;
-    Ok(Told { detail, calls, chain, suppressed, held, actor, run_as, proposed, thread, versions })
+    Ok(Told { detail, calls, chain, suppressed, held, actor, run_as, proposed, thread, versions, rules })
 }
 
 /// Why a run that is queued is not begun though it is its turn, as far as its automation and stops keep it from it.
-fn held(app: &App, run: &RunSummary) -> Result<Option<String>, Problem> {
-    let rules = app.engine().rules()?;
+fn held(app: &App, rules: &Index, run: &RunSummary) -> Result<Option<String>, Problem> {
     let armed = rules.rule(&run.rule).ok().filter(|_| run.state == RunState::Queued);
     let Some(armed) = armed else { return Ok(None) };
     if let Some(why) = &armed.paused {
@@ -321,7 +326,7 @@ fn facts(visitor: &Visitor, told: &Told) -> Markup {
         dl.facts {
             dt { "State" } dd { (parts::state(run.state)) @if let Some(code) = &run.code { " " code.faint { (code) } } }
             dt { "Automation" }
-            dd { a href=(address(&["automations", &run.rule])) { (run.rule) } " " span.faint { "version " (run.rule_version) } }
+            dd { (named_in_full(&told.rules, &run.rule)) " " span.faint { "version " (run.rule_version) } }
             dt { "Because" } dd { (kind) @if let Some(parent) = run.parent { ", by " a href=(address(&["runs", &parent.to_string()])) { "run #" (parent) } } }
             @if let Some(model) = &run.model {
                 dt { "Records" }
@@ -358,7 +363,7 @@ fn limits(detail: &RunDetail) -> Markup {
     }
 }
 
-fn changes(told: &Told) -> Markup {
+fn changes(told: &Told, zone: &TimeZone) -> Markup {
     let last = told.detail.attempts.iter().map(|one| one.attempt).max();
     let of_last = told.detail.attempts.iter().filter(|one| Some(one.attempt) == last);
     let mut all = Diff::default();
@@ -370,7 +375,7 @@ fn changes(told: &Told) -> Markup {
     if all.is_empty() {
         all = told.proposed.clone().unwrap_or_default();
     }
-    parts::diff(&all)
+    parts::diff(&all, zone)
 }
 
 /// One try, with so many bytes of what it logged and asked.
@@ -520,10 +525,10 @@ fn chain(visitor: &Visitor, told: &Told) -> Markup {
         @if others || !told.suppressed.is_empty() {
             section.card {
                 h2 { "Everything that followed from the same event" }
-                @if others { (table(&told.chain, &visitor.zone)) }
+                @if others { (table(&told.chain, &visitor.zone, &told.rules)) }
                 @if !told.suppressed.is_empty() {
                     h3 { "Fires that did not become runs" }
-                    ul { @for one in &told.suppressed { li { b { (one.rule) } ": " (long(&one.reason)) } } }
+                    ul { @for one in &told.suppressed { li { b { (one.rule) } (deleted(&told.rules, &one.rule)) ": " (long(&one.reason)) } } }
                 }
             }
         }
@@ -552,7 +557,7 @@ pub(super) async fn dry_run(State(app): State<App>, visitor: Visitor, At(id): At
     let back = address(&["runs", &id.to_string()]);
     let body = html! {
         p.banner.wait { "A dry run of what fired run #" (id) ", with the automation and the records as they are now: nothing was changed." }
-        (would_do(&shown, &records))
+        (would_do(&shown, &records, &visitor.zone))
         p { a.button href=(back) { "Back to the run" } }
     };
     Ok(Page::new(Tab::Runs, "Dry run", body).under("Runs", "/runs").under(&format!("Run #{id}"), &back))

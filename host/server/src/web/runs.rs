@@ -8,14 +8,17 @@ use maud::{Markup, html};
 use rusqlite::Connection;
 use serde::Deserialize;
 use triggerbox_automation::{
-    EngineError, pace,
+    EngineError,
+    index::Index,
+    pace,
     runs::{self, RunFilter, RunId, RunState, RunSummary},
 };
 use triggerbox_model::value::{Id, RecordRef};
 
 use super::{
+    automations::{is_deleted, named as automation, named_in_full},
     page::{Answer, Page, Tab},
-    parts::{self, Column, address, empty, encoded, option, time},
+    parts::{self, Column, address, empty, encoded, option, time, took},
     visitor::Visitor,
 };
 use crate::{
@@ -138,8 +141,10 @@ pub(super) async fn list(State(app): State<App>, visitor: Visitor, Asked(query):
     let hidden = found.len();
     let found = visible(&app, &visitor.caller, found).await?;
     let hidden = hidden - found.len();
+    let there = app.engine().rules()?;
     let body = html! {
-        (filters(&query, &rules))
+        (filters(&query, &rules, &there))
+        @if rules.contains(&query.rule) && is_deleted(&there, &query.rule) { p { (named_in_full(&there, &query.rule)) } }
         div #live data-live {
             @let counted: u64 = columns.iter().map(|(_, good, bad)| good + bad).sum();
             @if counted < CHARTED.unsigned_abs() { (parts::chart("Runs in the last 24 hours", &columns)) }
@@ -154,7 +159,7 @@ pub(super) async fn list(State(app): State<App>, visitor: Visitor, Asked(query):
                 } @else {
                     (empty("No runs like these", html! { p { @if next.is_some() { "Not among those that were searched: the next page looks farther back." } @else { "Nothing that you may see matches the filters." } } p { a.button href="/runs" { "Show all runs" } } }))
                 }
-            } @else { section.card { (table(&found, &visitor.zone)) } }
+            } @else { section.card { (table(&found, &visitor.zone, &there)) } }
             @if hidden > 0 { p.faint { (hidden) " runs are about records that you may not read." } }
             @if let Some(next) = next { p { a.button href=(query.next(next)) { @if older.is_some() { "Older runs" } @else { "Search older runs" } } } }
         }
@@ -162,7 +167,7 @@ pub(super) async fn list(State(app): State<App>, visitor: Visitor, Asked(query):
     Ok(Page::new(Tab::Runs, "Runs", body))
 }
 
-fn filters(query: &Query, rules: &[String]) -> Markup {
+fn filters(query: &Query, rules: &[String], there: &Index) -> Markup {
     let input = |name: &str, label: &str, kind: &str, value: &str| {
         html! { div { label for=(name) { (label) } br; input id=(name) type=(kind) name=(name) value=(value) size="12"; } }
     };
@@ -173,14 +178,14 @@ fn filters(query: &Query, rules: &[String]) -> Markup {
                 select #rule name="rule" {
                     option value="" { "All" }
                     @if !query.rule.is_empty() && !rules.contains(&query.rule) { (option(&query.rule, &query.rule, &query.rule)) }
-                    @for rule in rules { (option(rule, rule, &query.rule)) }
+                    @for rule in rules { (option(rule, &label(there, rule), &query.rule)) }
                 }
             }
             div {
                 label for="state" { "State" } br;
                 select #state name="state" {
                     option value="" { "All" }
-                    @for state in RunState::ALL { (option(state.name(), &state.name().replace('-', " "), &query.state)) }
+                    @for state in RunState::ALL { (option(state.name(), parts::state_words(state).1, &query.state)) }
                 }
             }
             (input("model", "Model", "text", &query.model))
@@ -194,8 +199,8 @@ fn filters(query: &Query, rules: &[String]) -> Markup {
     }
 }
 
-/// Runs as a table.
-pub(super) fn table(found: &[RunSummary], zone: &TimeZone) -> Markup {
+/// Runs as a table; `rules`: those that there are.
+pub(super) fn table(found: &[RunSummary], zone: &TimeZone, rules: &Index) -> Markup {
     html! {
         div.scroll tabindex="0" role="region" aria-label="Runs" {
             table.stack {
@@ -207,9 +212,9 @@ pub(super) fn table(found: &[RunSummary], zone: &TimeZone) -> Markup {
                     @for run in found {
                         tr {
                             th scope="row" { a href=(address(&["runs", &run.id.to_string()])) { "#" (run.id) } }
-                            td.name { a href=(address(&["automations", &run.rule])) { (run.rule) } @if run.superuser { " " span.superuser { "superuser" } } }
+                            td.name { (automation(rules, &run.rule)) @if run.superuser { " " span.superuser { "superuser" } } }
                             td { @if let Some(model) = &run.model { (model) @if let Some(record) = run.record { " · " (record) } } @else { span.faint { "none" } } }
-                            td { (time(run.at, zone)) }
+                            td { (time(run.at, zone)) @if let Some(finished) = run.finished { " " span.faint { "took " (took(finished.as_millisecond() - run.at.as_millisecond())) } } }
                             td { (parts::state(run.state)) @if run.attempt > 1 { " " span.faint { "try " (run.attempt) } } }
                             td.quiet { (ended(run)) }
                         }
@@ -238,7 +243,13 @@ fn floor(conn: &Connection, before: Option<RunId>) -> rusqlite::Result<Option<Ru
     Ok(Some(floor).filter(|_| more))
 }
 
-fn names(conn: &Connection) -> rusqlite::Result<Vec<String>> {
+/// What a rule that there is, or was, is called in a choice.
+pub(super) fn label(rules: &Index, name: &str) -> String {
+    if is_deleted(rules, name) { format!("{name} (deleted)") } else { name.to_owned() }
+}
+
+/// The rules that there are, or were.
+pub(super) fn names(conn: &Connection) -> rusqlite::Result<Vec<String>> {
     let sql = "SELECT name FROM engine_rule UNION SELECT DISTINCT rule FROM engine_rule_version ORDER BY 1 LIMIT 500";
     conn.prepare_cached(sql)?.query_map([], |row| row.get(0))?.collect()
 }

@@ -15,6 +15,7 @@ use serde_json::json;
 use triggerbox_automation::{
     EngineError,
     engine::Backtest,
+    index::Index,
     rule::stored,
     runs::{self, RunId},
     scripts::{
@@ -28,6 +29,7 @@ use triggerbox_model::{grants::Policy, manifest::Manifest, outbound::HttpGrant, 
 use triggerbox_sandbox::inspect::{Inspection, inspect};
 
 use super::{
+    automations::{named, title},
     form::Form,
     page::{Answer, Done, Page, Said, Tab, sentence},
     parts::{action, address, badge, bytes, empty, fitting, hidden_token, long, time},
@@ -37,7 +39,7 @@ use super::{
 use crate::{
     api::{
         runs::{may_see_journal, seen_of},
-        scripts::{switched_off, take_in, wanted},
+        scripts::{Taken, switched_off, take_in, wanted},
     },
     app::App,
     extract::{Asked, At},
@@ -121,12 +123,13 @@ pub(super) async fn upload(
     let component = component.filter(|bytes| !bytes.is_empty());
     let component = component.ok_or_else(|| Problem::invalid("bad-upload", "choose a file first"))?;
     match take_in(&app, visitor.caller.user, component.to_vec()).await {
-        Ok((version, warnings)) => {
+        Ok(Taken { version, is_new, warnings }) => {
             let warnings: String = warnings.iter().map(|one| format!(" {}", sentence(one))).collect();
             let active =
                 if version.active { "it is active" } else { "activate it when you have looked at what it asks for" };
+            let kept = if is_new { "is kept" } else { "is there already, exactly so: nothing was changed" };
             let said = format!(
-                "Version {} ({}) of {} is kept; {active}.{warnings}",
+                "Version {} ({}) of {} {kept}; {active}.{warnings}",
                 version.version,
                 short(&version),
                 version.name
@@ -196,10 +199,11 @@ pub(super) async fn show(
     let people = names(&app, versions.iter().map(|one| one.uploaded_by).chain(others))?;
     let person = |id: Id| people.get(&id).map_or("", String::as_str).to_owned();
     let active = versions.iter().find(|one| one.active);
-    let policy = app.engine().policy()?;
+    let (policy, there) = (app.engine().policy()?, app.engine().rules()?);
     let to = |what: &str| address(&["scripts", &name, what]);
+    let goes_back = binding::earlier(&activations, active.map(|one| one.hash)).is_some();
     let cards = versions.iter().skip(skip).zip(&said).map(|(one, said)| {
-        let said = verdict(&visitor, said, &person);
+        let said = verdict(&visitor, said, &there, &person);
         version_card(&visitor, one, active, &policy, &person(one.uploaded_by), &rules, &said)
     });
     let (cards, _) = fitting(cards, MOST_BYTES);
@@ -211,7 +215,7 @@ pub(super) async fn show(
         @else { p.banner.wait { "It is switched off: automations that use its latest version do not run. Activate a version." } }
         @if visitor.may(Scope::Scripts) {
             div.toolbar {
-                @if activations.len() > 1 { (action(&visitor, &to("roll-back"), "Roll back", "")) }
+                @if goes_back { (action(&visitor, &to("roll-back"), "Roll back", "")) }
                 @if active.is_some() { (super::parts::confirmed(&visitor, &to("deactivate"), "Switch off", "Automations that use its latest version stop until a version is active again.")) }
             }
         }
@@ -246,7 +250,7 @@ pub(super) async fn show(
 fn used_by(one: &stored::Stored, versions: &[ScriptVersion]) -> Markup {
     html! {
         li {
-            a href=(address(&["automations", &one.rule.name])) { (super::automations::title(&one.rule)) } " "
+            a href=(address(&["automations", &one.rule.name])) { (title(&one.rule)) } " "
             @for bound in one.bound.values() { @if let Some(version) = versions.iter().find(|version| version.hash == bound.hash) { span.faint { "runs " (version.version) " " code { (short(version)) } } } }
         }
     }
@@ -331,13 +335,13 @@ fn raised(one: &Raised) -> Markup {
 }
 
 /// What the last backtest of a version said: beside the button that activates it.
-fn verdict(visitor: &Visitor, said: &[Verdict], person: &dyn Fn(Id) -> String) -> Markup {
+fn verdict(visitor: &Visitor, said: &[Verdict], rules: &Index, person: &dyn Fn(Id) -> String) -> Markup {
     let sum = |count: fn(&Verdict) -> u32| said.iter().map(count).fold(0, u32::saturating_add);
     html! {
         @if let Some(first) = said.first() {
             details.backtest id={ "backtest-" (first.at.as_millisecond()) } {
                 summary { "Backtest: " (counts(sum(|one| one.same), sum(|one| one.differs), sum(|one| one.undecidable))) " " span.faint { (time(first.at, &visitor.zone)) " by " (person(first.by)) } }
-                ul { @for one in said { li { a href=(address(&["automations", &one.rule])) { (one.rule) } ": " (one.same) " same, " (one.differs) " differ, " (one.undecidable) " undecidable" } } }
+                ul { @for one in said { li { (named(rules, &one.rule)) ": " (one.same) " same, " (one.differs) " differ, " (one.undecidable) " undecidable" } } }
             }
         }
     }

@@ -10,7 +10,7 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use maud::html;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use triggerbox_automation::{
     EngineError,
     rule::stored,
@@ -22,10 +22,15 @@ use triggerbox_model::value::{Id, RecordRef};
 use super::{
     automations::title,
     page::{Answer, Page, Tab},
-    parts::{address, empty, encoded, state, time},
+    parts::{address, badge, empty, encoded, state, time},
     visitor::Visitor,
 };
-use crate::{api, app::App, extract::At, problem::Problem};
+use crate::{
+    api,
+    app::App,
+    extract::{Asked, At},
+    problem::Problem,
+};
 
 /// Runs of a box.
 const MOST: u32 = 10;
@@ -55,11 +60,20 @@ struct One {
     address: String,
 }
 
+/// How a box is asked for.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub(super) struct Query {
+    /// As a part of another page: nothing is around it.
+    fragment: bool,
+}
+
 pub(super) async fn show(
     State(app): State<App>,
     visitor: Visitor,
     headers: HeaderMap,
     At((model, record)): At<(String, Id)>,
+    Asked(query): Asked<Query>,
 ) -> Answer<Response> {
     let user = visitor.caller.user;
     let reads = app.may_read(user, &model, &[record]).await?;
@@ -126,12 +140,15 @@ pub(super) async fn show(
                 @if found.is_empty() { (empty("No automation ran on this record", html! { p { "Each run on it will be listed here, with what it came to. " a href="/automations" { "Automations" } " run by themselves when a record that they are for changes, or when somebody tells them to." } })) }
                 ul.talk { @for run in &found { li {
                     (state(run.state)) " "
-                    a href=(place(run)) { (name(run)) }
+                    a href=(place(run)) { (name(run)) } @if !titles.contains_key(&run.rule) { " " (badge("calm", "deleted")) }
                     " " span.faint { (time(run.at, &visitor.zone)) @if run.actor == user { " · yours" } }
                 } } }
             }
-            @if count > MOST { p { a href=(format!("/runs?model={}&record={record}", encoded(&model))) { "View all " (count) @if more { "+" } } } }
+            @if reads && count > 0 { p { a href=(format!("/runs?model={}&record={record}", encoded(&model))) { "View all " (count) @if more { "+" } } } }
         }
     };
+    if query.fragment {
+        return Ok(([(header::CONTENT_TYPE, "text/html; charset=utf-8")], body.into_string()).into_response());
+    }
     Ok(Page::new(Tab::Runs, format!("{model} · {record}"), body).under("Runs", "/runs").into_response())
 }

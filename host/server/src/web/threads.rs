@@ -7,6 +7,7 @@ use rusqlite::{Connection, OptionalExtension};
 use serde::Deserialize;
 use triggerbox_automation::{
     EngineError,
+    index::Index,
     runs::{self, RunId},
     scripts::registry,
     threads::{self, Entry, Said, Thread, ThreadFilter, ThreadSummary},
@@ -14,9 +15,10 @@ use triggerbox_automation::{
 use triggerbox_llm::budget::Amount;
 
 use super::{
+    automations::{is_deleted, named, named_in_full},
     page::{Answer, Done, Page, Tab, sentence},
     parts::{self, address, badge, confirmed, empty, encoded, fitting, long, option, time},
-    runs::typed_record,
+    runs::{label as called, names as all_rules, typed_record},
     visitor::{Visitor, names},
 };
 use crate::{
@@ -162,12 +164,12 @@ pub(super) async fn list(State(app): State<App>, visitor: Visitor, Asked(query):
     let found = find(&app, &visitor, &query).await?;
     let (rules, agents) = app
         .read(|conn| {
-            let all = |sql: &str| conn.prepare_cached(sql)?.query_map([], |row| row.get(0))?.collect();
-            let rules: rusqlite::Result<Vec<String>> = all("SELECT name FROM engine_rule ORDER BY name LIMIT 500");
-            let agents: rusqlite::Result<Vec<String>> = all("SELECT name FROM engine_agent ORDER BY name LIMIT 500");
-            Ok::<_, rusqlite::Error>((rules?, agents?))
+            let mut agents = conn.prepare_cached("SELECT name FROM engine_agent ORDER BY name LIMIT 500")?;
+            let agents: rusqlite::Result<Vec<String>> = agents.query_map([], |row| row.get(0))?.collect();
+            Ok::<_, rusqlite::Error>((all_rules(conn)?, agents?))
         })
         .await?;
+    let there = app.engine().rules()?;
     let searched = !query.text.trim().is_empty();
     let body = html! {
         @if visitor.may(Scope::Admin) {
@@ -176,7 +178,7 @@ pub(super) async fn list(State(app): State<App>, visitor: Visitor, Asked(query):
                 a.button href="/automations?show=ai-schedules" { "AI scheduled actions" }
             }
         }
-        (filters(&query, &rules, &agents))
+        (filters(&query, &rules, &agents, &there))
         div #live data-live {
             @if found.threads.is_empty() {
                 @if query.is_empty() && found.hidden == 0 {
@@ -184,7 +186,7 @@ pub(super) async fn list(State(app): State<App>, visitor: Visitor, Asked(query):
                 } @else {
                     (empty("No threads like these", html! { p { @if searched && found.next.is_some() { "Not among these: older ones are searched on the next page." } @else { "Nothing that you may see matches." } } p { a.button href="/threads" { "Show all threads" } } }))
                 }
-            } @else { section.card { (table(&found.threads, &visitor)) } }
+            } @else { section.card { (table(&found.threads, &visitor, &there)) } }
             @if found.hidden > 0 { p.faint { (found.hidden) " threads are about records that you may not read." } }
             @if let Some(next) = found.next { p { a.button href=(query.next(next)) { @if searched { "Search older threads" } @else { "Older threads" } } } }
         }
@@ -192,15 +194,17 @@ pub(super) async fn list(State(app): State<App>, visitor: Visitor, Asked(query):
     Ok(Page::new(Tab::Threads, "Threads", body))
 }
 
-fn filters(query: &Query, rules: &[String], agents: &[String]) -> Markup {
-    let choice = |name: &str, label: &str, all: &[String], chosen: &str| {
+fn filters(query: &Query, rules: &[String], agents: &[String], there: &Index) -> Markup {
+    let plain = |name: &str| name.to_owned();
+    let of_rule = |name: &str| called(there, name);
+    let choice = |name: &str, label: &str, all: &[String], chosen: &str, called: &dyn Fn(&str) -> String| {
         html! {
             div {
                 label for=(name) { (label) } br;
                 select id=(name) name=(name) {
                     option value="" { "All" }
                     @if !chosen.is_empty() && !all.iter().any(|one| one == chosen) { (option(chosen, chosen, chosen)) }
-                    @for one in all { (option(one, one, chosen)) }
+                    @for one in all { (option(one, &called(one), chosen)) }
                 }
             }
         }
@@ -208,8 +212,8 @@ fn filters(query: &Query, rules: &[String], agents: &[String]) -> Markup {
     html! {
         form.toolbar method="get" action="/threads" role="search" aria-label="Find threads" {
             div { label for="text" { "Said or called" } br; input #text type="search" name="text" value=(query.text); }
-            (choice("rule", "Automation", rules, query.rule.trim()))
-            (choice("agent", "Agent", agents, query.agent.trim()))
+            (choice("rule", "Automation", rules, query.rule.trim(), &of_rule))
+            (choice("agent", "Agent", agents, query.agent.trim(), &plain))
             div { label for="model" { "Model" } br; input #model type="text" name="model" value=(query.model) size="12"; }
             div { label for="record" { "Record id" } br; input #record type="text" inputmode="numeric" name="record" value=(query.record) size="6"; }
             button type="submit" { "Find" }
@@ -218,7 +222,7 @@ fn filters(query: &Query, rules: &[String], agents: &[String]) -> Markup {
     }
 }
 
-fn table(found: &[ThreadSummary], visitor: &Visitor) -> Markup {
+fn table(found: &[ThreadSummary], visitor: &Visitor, rules: &Index) -> Markup {
     html! {
         div.scroll tabindex="0" role="region" aria-label="Threads" {
             table.stack {
@@ -228,7 +232,7 @@ fn table(found: &[ThreadSummary], visitor: &Visitor) -> Markup {
                 } }
                 tbody { @for one in found { tr {
                     th.name scope="row" { a href=(address(&["threads", &one.id.to_string()])) { (long(&one.name)) } @if one.owner == visitor.caller.user { " " span.faint { "yours" } } }
-                    td { a href=(address(&["automations", &one.rule])) { (one.rule) } @if let Some(agent) = &one.agent { " " span.faint { (agent) } } }
+                    td { (named(rules, &one.rule)) @if let Some(agent) = &one.agent { " " span.faint { (agent) } } }
                     td { (record(one)) }
                     td { (time(one.begun, &visitor.zone)) }
                     td { (parts::state(one.state)) }
@@ -267,8 +271,8 @@ pub(super) struct Part {
 struct Around {
     owner: String,
     actor: String,
-    /// The actions that ran: number, script, version.
-    actions: Vec<(u32, String)>,
+    /// The actions that ran: number, script, and its version; without a script: the hash of one that is gone.
+    actions: Vec<(u32, Option<String>, String)>,
     title: String,
 }
 
@@ -280,6 +284,7 @@ pub(super) async fn show(
 ) -> Answer {
     let thread = seen(&app, &visitor.caller, id).await?;
     let around = around(&app, &thread).await?;
+    let rules = app.engine().rules()?;
     let summary = &thread.summary;
     let rest = thread.entries.get(part.from..).unwrap_or_default();
     let (shown, left) = fitting(rest.iter().map(|entry| said(entry, &visitor)), MOST_BYTES);
@@ -289,14 +294,14 @@ pub(super) async fn show(
         div #live data-live {
             div.toolbar {
                 a.button href=(address(&["runs", &id.to_string()])) { "Run #" (id) }
-                a.button href=(address(&["automations", &summary.rule])) { "Automation" }
+                @if !is_deleted(&rules, &summary.rule) { a.button href=(address(&["automations", &summary.rule])) { "Automation" } }
                 @if let Some(session) = summary.session { a.button href=(format!("/threads?session={session}")) { "Its session" } }
                 @if let (Some(_), true) = (summary.session, visitor.caller.administrator && visitor.may(Scope::Operate)) {
                     (confirmed(&visitor, &format!("{here}/renew"), "Begin anew", "The next run on this record begins a new session, with nothing spent."))
                 }
             }
             div.two {
-                section.card { h2 { "What it is about" } (facts(&thread, &around, &visitor)) }
+                section.card { h2 { "What it is about" } (facts(&thread, &around, &visitor, &rules)) }
                 section.card { h2 { "What it cost" } (cost(&summary.used, &thread.entries)) }
             }
             @if let Some(plan) = &thread.plan {
@@ -326,29 +331,27 @@ async fn around(app: &App, thread: &Thread) -> Result<Around, Problem> {
             let mut actions = std::collections::BTreeMap::new();
             for attempt in runs::detail(conn, run)?.attempts {
                 let script = match attempt.script.parse() {
-                    Ok(hash) => {
-                        registry::version(conn, hash, "").map(|one| format!("{} {}", one.name, one.version)).ok()
-                    }
+                    Ok(hash) => registry::version(conn, hash, "").map(|one| (Some(one.name), one.version)).ok(),
                     Err(_) => None,
                 };
                 let hash: String = attempt.script.chars().take(12).collect();
-                actions.insert(attempt.action, script.unwrap_or(hash));
+                actions.insert(attempt.action, script.unwrap_or((None, hash)));
             }
-            Ok::<_, EngineError>(actions.into_iter().collect())
+            Ok::<_, EngineError>(actions.into_iter().map(|(at, (script, version))| (at, script, version)).collect())
         })
         .await?;
     let title: String = summary.name.chars().take(120).collect();
     Ok(Around { owner: name(summary.owner), actor: name(summary.actor), actions, title })
 }
 
-fn facts(thread: &Thread, around: &Around, visitor: &Visitor) -> Markup {
+fn facts(thread: &Thread, around: &Around, visitor: &Visitor, rules: &Index) -> Markup {
     let one = &thread.summary;
     html! {
         dl.facts {
             dt { "State" } dd { (parts::state(one.state)) @if let Some(code) = &one.code { " " code.faint { (code) } } }
             @if let Some(message) = &one.message { dt { "How it ended" } dd { (long(&sentence(message))) } }
-            dt { "Automation" } dd { a href=(address(&["automations", &one.rule])) { (one.rule) } }
-            @for (at, script) in &around.actions { dt { "Action " (at + 1) } dd { (script) } }
+            dt { "Automation" } dd { (named_in_full(rules, &one.rule)) }
+            @for (at, script, version) in &around.actions { dt { "Action " (at + 1) } dd { @if let Some(script) = script { a href=(address(&["scripts", script])) { (script) } " " } (long(version)) } }
             @if let Some(agent) = &one.agent { dt { "Agent" } dd { a href=(format!("/threads?agent={}", encoded(agent))) { (agent) } } }
             dt { "Record" } dd { (record(one)) }
             dt { "Began" } dd { (time(one.begun, &visitor.zone)) }

@@ -9,12 +9,14 @@ use rusqlite::{Connection, Row};
 use triggerbox_automation::{
     EngineError,
     clock::timestamp,
+    index::Index,
     runs::{RunId, RunState},
 };
 use triggerbox_llm::budget::{self, Amount};
 use triggerbox_model::limits;
 
 use super::{
+    automations::{deleted, named},
     form::Form,
     page::{Answer, Done, Page, Tab},
     parts::{self, action, address, badge, bar, empty, euro, field, fitting, grouped, hidden_token, long, time, took},
@@ -91,7 +93,7 @@ pub(super) async fn show(State(app): State<App>, visitor: Visitor) -> Answer {
     let minutes = i64::from(app.config().alerts.stuck_minutes);
     let at_work = app.engine().at_work();
     let health = app.read(move |conn| look(conn, now, minutes, &at_work)).await?;
-    let stops = app.engine().stops()?;
+    let (stops, rules) = (app.engine().stops()?, app.engine().rules()?);
     let people = names(&app, stops.iter().map(|one| one.by))?;
     let count = |state| health.states.iter().find(|(known, _)| *known == state).map_or(0, |(_, count)| *count);
     let tile = |title: &str, number: u64, class: &str, to: String| {
@@ -108,7 +110,7 @@ pub(super) async fn show(State(app): State<App>, visitor: Visitor) -> Answer {
                 (tile("wait for approval", count(RunState::WaitingApproval), "wait", "/approvals".to_owned()))
                 (tile("given up", count(RunState::Dead), "bad", of(RunState::Dead)))
                 (tile("outcome unknown", count(RunState::OutcomeUnknown), "bad", of(RunState::OutcomeUnknown)))
-                (tile("stuck", u64::try_from(health.stuck.len()).unwrap_or_default(), "bad", of(RunState::Running)))
+                (tile("stuck", u64::try_from(health.stuck.len()).unwrap_or_default(), "bad", if health.stuck.is_empty() { of(RunState::Running) } else { "#stuck".to_owned() }))
             }
             @if let Some(due) = health.oldest { p { "The oldest run that is due has waited for " (took(now.as_millisecond() - due)) "." } }
             @if !stops.is_empty() {
@@ -131,13 +133,13 @@ pub(super) async fn show(State(app): State<App>, visitor: Visitor) -> Answer {
                 @if health.rules.is_empty() { (empty("Nothing to tell yet", html! { p { "Once automations have run, their pace and their failures are told here." } })) }
                 @else { div.scroll tabindex="0" role="region" aria-label="Automations" { table.stack {
                     thead { tr { th scope="col" { "Automation" } th.number scope="col" { "Runs" } th.number scope="col" { "Failed" } th scope="col" { "Failure rate" } th.number scope="col" { "Median" } th.number scope="col" { "95 % within" } } }
-                    @let (rows, left) = fitting(health.rules.iter().map(|(rule, pulse)| pace(rule, pulse)), MOST_BYTES);
+                    @let (rows, left) = fitting(health.rules.iter().map(|(rule, pulse)| pace(&rules, rule, pulse)), MOST_BYTES);
                     tbody { @for row in &rows { (row) } }
                 } } (more(left)) }
             }
-            section.card { h2 { "Language models" } (spending(&app, &health.money, now)) }
+            section.card { h2 { "Language models" } (spending(&app, &health.money, now, &rules)) }
             @if !health.stuck.is_empty() {
-                section.card { h2 { "Stuck runs" } ul { @for (run, rule, since) in health.stuck.iter().take(STUCK) { li { a href=(address(&["runs", &run.to_string()])) { "Run #" (run) } " of " (rule) ", since " (time(timestamp(*since), &visitor.zone)) } } } }
+                section.card #stuck { h2 { "Stuck runs" } ul { @for (run, rule, since) in health.stuck.iter().take(STUCK) { li { a href=(address(&["runs", &run.to_string()])) { "Run #" (run) } " of " (rule) (deleted(&rules, rule)) ", since " (time(timestamp(*since), &visitor.zone)) } } } }
             }
         }
         @if visitor.may(Scope::Operate) { (stop_form(&visitor)) }
@@ -146,11 +148,11 @@ pub(super) async fn show(State(app): State<App>, visitor: Visitor) -> Answer {
 }
 
 /// How one rule goes.
-fn pace(rule: &str, pulse: &Pulse) -> Markup {
+fn pace(rules: &Index, rule: &str, pulse: &Pulse) -> Markup {
     let only = if pulse.left == 0 { "&state=failed" } else { "" };
     html! {
         tr {
-            th.name scope="row" { a href=(address(&["automations", rule])) { (rule) } }
+            th.name scope="row" { (named(rules, rule)) }
             td.number { (grouped(pulse.runs)) }
             td.number { @if pulse.failed > 0 { a href=(format!("/runs?rule={}{only}", parts::encoded(rule))) { (grouped(pulse.failed)) } } @else { "0" } }
             td { (rate(pulse)) }
@@ -180,7 +182,7 @@ fn within(times: &[i64], percent: usize) -> String {
     times.get(at).map_or_else(|| "–".to_owned(), |time| took(*time))
 }
 
-fn spending(app: &App, money: &Money, now: Timestamp) -> Markup {
+fn spending(app: &App, money: &Money, now: Timestamp, there: &Index) -> Markup {
     let services = app.engine().services();
     let budgets = services.as_ref().map(|services| &services.budgets);
     let (server, rule) = (budgets.map(|all| all.server_day.amount()), budgets.map(|all| all.rule_day.amount()));
@@ -192,13 +194,13 @@ fn spending(app: &App, money: &Money, now: Timestamp) -> Markup {
     let of_rule = |one: &Spent| {
         html! {
             tr {
-                td { (one.day) } th.name scope="row" { (one.rule) } (amounts(one.amount))
+                td { (one.day) } th.name scope="row" { (one.rule) (deleted(there, &one.rule)) } (amounts(one.amount))
                 td { (part(one.amount.tokens, rule.map(|most| most.tokens))) }
                 td { (part(one.amount.micro_euro, rule.map(|most| most.micro_euro))) }
             }
         }
     };
-    let of_model = |one: &Asked| html! { tr { td { (one.day) } th.name scope="row" { (one.rule) } td { (long(&one.model)) } (amounts(one.amount)) } };
+    let of_model = |one: &Asked| html! { tr { td { (one.day) } th.name scope="row" { (one.rule) (deleted(there, &one.rule)) } td { (long(&one.model)) } (amounts(one.amount)) } };
     let (rules, rules_left) = fitting(money.rules.iter().map(of_rule), MOST_BYTES);
     let (models, models_left) = fitting(money.models.iter().map(of_model), MOST_BYTES);
     html! {
@@ -213,11 +215,13 @@ fn spending(app: &App, money: &Money, now: Timestamp) -> Markup {
                 tbody { @for row in &rules { (row) } }
             } }
             (more(rules_left))
-            h3 { "All automations together" }
+            h3 { "All automations together" @if server.is_some() { span.faint { ", of the server's budget for a day" } } }
             div.scroll tabindex="0" role="region" aria-label="Language models by day" { table.stack {
-                thead { tr { th scope="col" { "Day (UTC)" } th.number scope="col" { "Calls" } th.number scope="col" { "Tokens" } th.number scope="col" { "Cost" } } }
+                thead { tr { th scope="col" { "Day (UTC)" } th.number scope="col" { "Calls" } th.number scope="col" { "Tokens" } th.number scope="col" { "Cost" } th scope="col" { "Of its tokens" } th scope="col" { "Of its money" } } }
                 tbody { @for one in &money.days { tr {
                     th scope="row" { (one.day) } (amounts(one.amount))
+                    td { (part(one.amount.tokens, server.map(|most| most.tokens))) }
+                    td { (part(one.amount.micro_euro, server.map(|most| most.micro_euro))) }
                 } } }
             } }
             h3 { "By model" @if money.more { span.faint { ", of the newest " (grouped(CALLS.unsigned_abs())) " calls alone" } } }

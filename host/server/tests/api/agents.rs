@@ -16,7 +16,7 @@ use crate::{
     browser::Browser,
     model::{ModelServer, Say, texts},
     pages::PAYLOADS,
-    world::{ADMIN, SAM, World, eventually},
+    world::{ADMIN, MANAGER, SAM, World, eventually},
 };
 
 pub(crate) fn services(server: &ModelServer) -> Arc<Services> {
@@ -259,6 +259,57 @@ async fn threads_are_pages_for_who_may_see_them() {
         }
         assert_eq!(sam.get(&path).await.status, 403);
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_decides_reads_what_the_agent_says_of_its_changes() {
+    let lead = Arc::new(OnceLock::<u32>::new());
+    let theirs = Arc::clone(&lead);
+    let server = ModelServer::start(move |_, request| match texts(request, "tool").is_empty() {
+        true => {
+            Say::This(json!([["update", { "model": "crm.lead", "id": theirs.wait(), "values": { "priority": "3" } }]]))
+        }
+        false => Say::This(json!("I raise it, for <b>they</b> called twice.")),
+    });
+    let world = World::with_outside(Config::default(), Some(services(&server))).await;
+    world.call("PUT", "/api/v1/agents/sales", json!({ "name": "sales" })).await.good(201);
+    let rule = |name: &str, more: &str| {
+        format!(
+            "name = \"{name}\"\nmodel = \"crm.lead\"\ntrigger = {{ on = \"manual\" }}\nmode = \"approve\"\n{more}\n\
+             actions = [{{ script = \"ai-agent\", agent = \"sales\", parameters = {{ prompt = \"Raise it.\" }},\n\
+             grants = [{{ model = \"crm.lead\", operations = [\"read\", \"write\"], fields = [\"name\", \"priority\"] }}] }}]"
+        )
+    };
+    world.rule(&rule("raise", "")).await.good(201);
+    world.rule(&rule("above", "superuser = true")).await.good(201);
+    let (id, _) = world.lead("Chairs").await;
+    assert!(lead.set(id).is_ok());
+    let mut runs = Vec::new();
+    for name in ["raise", "above"] {
+        let path = format!("/api/v1/rules/{name}/run");
+        let fired = world.call("POST", &path, json!({ "records": [id] })).await.good(202);
+        let run = fired["runs"][0].as_i64().unwrap();
+        let ended = world.ended(run).await;
+        assert_eq!(ended["state"], "waiting-approval", "{ended}");
+        runs.push(run);
+    }
+    let admin = Browser::of(&world, ADMIN, &[Role::Administrator]).await;
+    let manager = Browser::of(&world, MANAGER, &[Role::Approver]).await;
+    let told = |page: &str, run: i64| {
+        let thread = page.contains(&format!("href=\"/threads/{run}\""));
+        assert_eq!(thread, page.contains("I raise it, for &lt;b&gt;they&lt;/b&gt; called twice."), "{page}");
+        thread
+    };
+    for (visitor, reads) in [(&admin, [true, true]), (&manager, [true, false])] {
+        for (run, reads) in runs.iter().zip(reads) {
+            let page = visitor.page(&format!("/approvals/{run}")).await;
+            assert!(page.contains("Proposed changes"), "{page}");
+            assert_eq!(told(&page, *run), reads, "a thread that no rights bind is its owner's: {page}");
+        }
+    }
+    // What it said stays after somebody decided.
+    manager.done(&format!("/approvals/{}/reject", runs[0]), &[("note", "no")]).await;
+    assert!(told(&admin.page(&format!("/approvals/{}", runs[0])).await, runs[0]));
 }
 
 #[tokio::test(flavor = "multi_thread")]

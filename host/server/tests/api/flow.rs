@@ -7,7 +7,11 @@ use crate::{
     browser::Browser,
     world::{ADMIN, READER, SAM, SCORE, World},
 };
-use triggerbox_server::{people::Role, tokens::Scope};
+use triggerbox_automation::EngineError;
+use triggerbox_server::{
+    people::{Role, audit},
+    tokens::Scope,
+};
 use triggerbox_store::db::DbError;
 
 // Shows: F001, F002, F010, F078, F081
@@ -335,7 +339,16 @@ async fn scripts_are_versions_that_can_be_activated_and_downloaded() {
     let second = guest_artifacts::Guest { name: "second", component: HIGH_VALUE_ORDER.component, manifest: None };
     let bytes = triggerbox_sandbox::inspect::embed_manifest(second.component, &manifest).unwrap();
     let upload = world.request("POST", "/api/v1/scripts").bearer_auth(&world.token).body(bytes.clone());
-    let second = world.send(upload).await.good(201)["script"].clone();
+    let uploaded = world.send(upload).await.good(201);
+    assert_eq!(uploaded["outcome"], "created");
+    let second = uploaded["script"].clone();
+    // Exactly the same again: it is there.
+    let upload = world.request("POST", "/api/v1/scripts").bearer_auth(&world.token).body(bytes.clone());
+    let again = world.send(upload).await.good(200);
+    assert_eq!((&again["outcome"], &again["script"]), (&json!("unchanged"), &second));
+    let lines =
+        world.app.read(|conn| Ok::<_, EngineError>(audit::list(conn, "there already", None, 9)?)).await.unwrap();
+    assert_eq!(lines.len(), 1, "{lines:?}");
     assert_eq!(second["active"], false, "the first version stays active");
     let hash = second["hash"].as_str().unwrap();
     let switched = world.call("POST", "/api/v1/scripts/high-value-order/activate", json!({ "hash": hash })).await;

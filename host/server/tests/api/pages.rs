@@ -79,6 +79,8 @@ async fn an_administrator_goes_the_whole_way() {
     {
         assert!(page.contains(part), "{part}: {page}");
     }
+    let again = upload(&admin, "lead-scoring.wasm", &component()).await;
+    assert!(admin.page(again.header("location")).await.contains("is there already, exactly so: nothing was changed"));
     let page = admin.page("/scripts/lead-scoring").await;
     assert!(page.contains("may ") && page.contains("<b>read</b>") && page.contains(&report), "{page}");
     let hash = page.split("/component").next().unwrap().rsplit('/').next().unwrap().to_owned();
@@ -143,11 +145,10 @@ async fn an_administrator_goes_the_whole_way() {
         assert!(empty.status == 400 && empty.text().contains("fill in “Record id”"), "{what}: {}", empty.text());
     }
     let tested = admin.post("/automations/score/test", &[("records", &lead.to_string())]).await;
-    assert!(
-        tested.text().contains("nothing was changed") && tested.text().contains("would succeed"),
-        "{}",
-        tested.text()
-    );
+    let tested = tested.text();
+    assert!(tested.contains("nothing was changed") && tested.contains("would succeed"), "{tested}");
+    // Times are those of Brussels, and no remedy is told where none is needed.
+    assert!(tested.contains("of 2026-11-20 10:30:00") && !tested.contains("Nothing."), "{tested}");
     assert!(admin.done("/automations/score/run", &[("records", &lead.to_string())]).await.starts_with("/runs/"));
 
     // It asks for approval from now on: somebody else says yes.
@@ -178,6 +179,15 @@ async fn an_administrator_goes_the_whole_way() {
     admin.done("/usage/go", &[("model", "crm.lead")]).await;
     admin.done("/automations/score/restore", &[("version", version)]).await;
     admin.done("/automations/score/delete", &[]).await;
+    // What it did stays, told as that of an automation that is gone.
+    for path in ["/runs", "/usage"] {
+        let page = admin.page(path).await;
+        assert!(page.contains("score <span class=\"badge calm\">deleted</span>"), "{path}: {page}");
+        assert!(!page.contains("href=\"/automations/score\""), "{path}: {page}");
+    }
+    let page = admin.page("/runs?rule=score").await;
+    assert!(page.contains(">score (deleted)</option>") && page.contains(">Its history</a>"), "{page}");
+    assert!(admin.page(&format!("/runs/{}", runs[0])).await.contains(">Its history</a>"));
 
     let log = admin.page("/settings/audit?text=score").await;
     for action in ["rule saved", "rule paused", "rule restored", "rule deleted"] {
@@ -841,6 +851,9 @@ async fn the_box_of_a_record_is_for_those_who_may_read_it() {
     let admin = Browser::of(&world, ADMIN, &[Role::Administrator]).await;
     let page = admin.page(&path).await;
     assert!(page.contains("View all 12") && page.contains("Succeeded"), "{page}");
+    let part = admin.get(&format!("{path}?fragment=true")).await;
+    assert_eq!((part.status, part.header("content-type")), (200, "text/html; charset=utf-8"));
+    assert!(part.text().starts_with("<section") && part.text().contains("View all 12"), "{}", part.text());
     let told = admin.send(admin.request("GET", &path).header("accept", "application/json")).await.good(200);
     let listed = told["runs"].as_array().unwrap();
     assert_eq!((told["count"].as_u64(), listed.len()), (Some(12), 10));

@@ -84,6 +84,26 @@ async fn a_version_that_asks_for_more_says_so() {
     assert_eq!(sends.matches(told).count(), 2, "among what it asks for, and against the active version: {sends}");
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_script_is_rolled_back_where_there_is_something_to_go_back_to() {
+    let world = World::new().await;
+    let first = world.script(&LEAD_SCORING).await["script"]["hash"].as_str().unwrap().to_owned();
+    let admin = Browser::of(&world, ADMIN, &[Role::Administrator]).await;
+    let is_offered = async || admin.page("/scripts/lead-scoring").await.contains("/scripts/lead-scoring/roll-back\"");
+    assert!(!is_offered().await);
+    admin.done("/scripts/lead-scoring/deactivate", &[]).await;
+    admin.done("/scripts/lead-scoring/activate", &[("hash", &first)]).await;
+    assert!(!is_offered().await, "it was switched off and on, and has one version");
+    assert_eq!(admin.post("/scripts/lead-scoring/roll-back", &[]).await.status, 409);
+    assert_eq!(upload(&admin, "x.wasm", &lead_scoring("0.2.0", "")).await.status, 303);
+    let versions = world.get("/api/v1/scripts/lead-scoring").await.good(200)["versions"].clone();
+    let second = versions.as_array().unwrap().iter().find(|one| one["version"] == "0.2.0").unwrap()["hash"].clone();
+    admin.done("/scripts/lead-scoring/activate", &[("hash", second.as_str().unwrap())]).await;
+    assert!(is_offered().await);
+    admin.done("/scripts/lead-scoring/roll-back", &[]).await;
+    assert!(!is_offered().await, "there is none before the first");
+}
+
 /// A lead that waits for a yes to what is to become of it.
 async fn waiting(world: &World, values: Json) -> (u64, i64) {
     let made = world.call("POST", "/api/v1/records/crm.lead", json!({ "records": [values] })).await.good(201);
@@ -362,13 +382,13 @@ async fn pace_failures_and_what_is_stuck_are_told_as_they_are() {
     })
     .await;
     let page = admin.page("/usage").await;
-    let row = page.split("<tr>").find(|row| row.contains("/automations/pace\"")).unwrap_or_else(|| panic!("{page}"));
+    let row = page.split("<tr>").find(|row| row.contains(">pace <span")).unwrap_or_else(|| panic!("{page}"));
     for part in [">100<", ">25<", " 25 %", ">50 ms<", ">95 ms<"] {
         assert!(row.contains(part), "{part}: {row}");
     }
     assert!(row.contains("/runs?rule=pace&amp;state=failed"), "{row}");
     let stuck = page.split("Stuck runs").nth(1).unwrap_or_else(|| panic!("{page}"));
-    assert!(stuck.contains("of late, since") && !stuck.contains("of early, since"), "{stuck}");
+    assert!(stuck.contains("of late <span") && !stuck.contains("of early "), "{stuck}");
     // Of those that failed one was given up: no one state has them all.
     put(&world, |conn| conn.execute("UPDATE engine_run SET state = 'dead' WHERE key = 'pace4'", []).map(drop)).await;
     assert!(admin.page("/usage").await.contains("href=\"/runs?rule=pace\""));

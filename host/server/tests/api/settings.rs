@@ -14,6 +14,7 @@ use triggerbox_model::{
 };
 use triggerbox_server::{
     Config,
+    config::Secret,
     people::{Role, audit},
     tokens::Scope,
 };
@@ -716,6 +717,32 @@ async fn less_of_the_past_is_kept_only_by_who_is_sure() {
     assert_eq!(world.get(KEPT).await.good(200)["in-force"]["days"], 2);
     world.call("DELETE", KEPT, json!({})).await.good(204);
     assert_eq!(world.get(KEPT).await.good(200)["in-force"], keep(json!(90)));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_secret_of_the_configuration_counts_before_one_of_the_page() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut world = World::with(with_a_key(folder.path())).await;
+    let admin = Browser::of(&world, ADMIN, &[Role::Administrator]).await;
+    admin.done("/settings/secrets", &[("name", "shop"), ("secret", "the secret of the page")]).await;
+    assert!(!admin.page("/settings").await.contains("not used"));
+    world.stop().await;
+    // The file has one of this name from now on.
+    let file = folder.path().join("shop");
+    std::fs::write(&file, "the secret of the file").unwrap();
+    let mut config = with_a_key(folder.path());
+    config.secrets.insert("shop".to_owned(), Secret::File(file));
+    let again = World::on(world.app.engine().database().clone(), Arc::clone(&world.clock), config).await;
+    assert_eq!(again.app.secret("shop").unwrap(), b"the secret of the file");
+    let admin = Browser::of(&again, ADMIN, &[Role::Administrator]).await;
+    let page = admin.page("/settings").await;
+    assert!(page.contains("not used") && page.contains("the configuration has one of this name"), "{page}");
+    let refused = admin.post("/settings/secrets", &[("name", "shop"), ("secret", "another of the page")]).await;
+    assert!(refused.status == 400 && refused.text().contains("set-in-file"), "{}", refused.text());
+    admin.done("/settings/secrets/shop/delete", &[]).await;
+    assert_eq!(again.app.secret("shop").unwrap(), b"the secret of the file");
+    let page = admin.page("/settings").await;
+    assert!(page.contains("in the configuration") && !page.contains("not used"), "{page}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -1,6 +1,7 @@
 //! Scripts: whether they are there, whether they get what they ask for, and whether it makes sense.
 
-use triggerbox_model::{grants::GrantOperation, limits::Limit};
+use triggerbox_llm::http::{Closed, closed};
+use triggerbox_model::{grants::GrantOperation, limits::Limit, outbound::HttpGrant};
 use url::Url;
 
 use super::{Check, grants, parameters};
@@ -116,6 +117,7 @@ impl Check<'_> {
         }
         self.given(place, action, version);
         self.sends(place, action);
+        self.within_reach(place, action);
         for (limit, max) in &action.limits.0 {
             if limit.is_fixed() {
                 let message = format!("`{limit}` is the same for every run; take it out");
@@ -173,6 +175,24 @@ impl Check<'_> {
                 format!("{place}.parameters.url"),
                 format!("`{address}` is no address: {error}; write it in full"),
             ),
+        }
+    }
+
+    /// What is granted at an address that is closed all the same is refused at each run; better to hear of it now.
+    fn within_reach(&mut self, place: &str, action: &Action) {
+        let private: Vec<HttpGrant> = action.http.iter().filter(|grant| grant.private).cloned().collect();
+        for (nth, grant) in action.http.iter().enumerate() {
+            let url = &grant.url;
+            let message = match closed(url.address()) {
+                Some(Closed::Always) => format!("`{url}` is an address that is never connected to; take it out"),
+                Some(Closed::UnlessPrivate) if grant.beyond(&private).is_some() => {
+                    format!(
+                        "`{url}` is not a public address, and is refused unless an administrator grants it as `private`"
+                    )
+                }
+                _ => continue,
+            };
+            self.error("address-refused", format!("{place}.http[{nth}].url"), message);
         }
     }
 

@@ -3,9 +3,10 @@
 use std::sync::Arc;
 
 use anyhow::anyhow;
+use jiff::tz::TimeZone;
 use triggerbox_automation::{
     EngineError,
-    diagnose::{diagnose_known, question},
+    diagnose::{NOTHING, diagnose_known, question},
     remote::home,
     rule::{Rule, stored},
 };
@@ -42,7 +43,8 @@ pub(super) fn run(name: &str, record: Option<u32>, there: &There, common: &Commo
         }
         _ => None,
     };
-    let found = diagnose_known(&workshop.database, &workshop.policy, name, (record, holds), workshop.now);
+    let now = workshop.now.to_zoned(TimeZone::UTC);
+    let found = diagnose_known(&workshop.database, &workshop.policy, name, (record, holds), &now);
     let causes = found.map_err(|error| Failure {
         exit: if matches!(error, EngineError::Database(_)) { Exit::Backend } else { Exit::Usage },
         error: error.into(),
@@ -53,7 +55,7 @@ pub(super) fn run(name: &str, record: Option<u32>, there: &There, common: &Commo
     }
     for cause in &causes {
         outln!("{} {}", styled(BOLD, cause.code), printable(&cause.sentence));
-        if cause.remedy != "nothing" {
+        if cause.remedy != NOTHING {
             outln!("  {} {}", styled(DIM, "→"), printable(&cause.remedy));
         }
     }
