@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, LazyLock};
 
-use guest_artifacts::{DEMO_LOOP_FOREVER, DEMO_WRITE_THEN_TRAP, Guest};
+use guest_artifacts::{DEMO_LOOP_FOREVER, DEMO_WRITE_THEN_TRAP, Guest, HIGH_VALUE_ORDER};
 use jiff::Timestamp;
 use rusqlite::Connection;
 use triggerbox_automation::{
@@ -13,7 +13,7 @@ use triggerbox_automation::{
         Ground, file,
         stored::{self, Edit, Ownership},
     },
-    scripts::{binding, registry, upload},
+    scripts::{ScriptVersion, binding, registry, upload},
 };
 use triggerbox_model::{
     call::{Answer, Call},
@@ -73,7 +73,14 @@ impl World {
     }
 
     fn edit(&self, by: Id) -> Edit<'static> {
-        Edit { by, at: self.engine.clock().now(), note: "", ownership: Ownership::Take, administrator: true }
+        Edit {
+            by,
+            at: self.engine.clock().now(),
+            note: "",
+            ownership: Ownership::Take,
+            administrator: true,
+            agrees: false,
+        }
     }
 
     fn save(&self, text: &str) {
@@ -86,9 +93,13 @@ impl World {
     }
 
     fn upload(&self, guest: &Guest) {
-        let upload = upload::inspect(embed_manifest(guest.component, guest.manifest.unwrap()).unwrap()).unwrap();
+        self.upload_as(guest, guest.manifest.unwrap());
+    }
+
+    fn upload_as(&self, guest: &Guest, manifest: &str) -> ScriptVersion {
+        let upload = upload::inspect(embed_manifest(guest.component, manifest).unwrap()).unwrap();
         let now = self.engine.clock().now();
-        self.write(|conn| registry::store(conn, &upload, ADMIN, now).unwrap());
+        self.write(|conn| registry::store(conn, &upload, ADMIN, now).unwrap())
     }
 
     fn lead(&self) -> Id {
@@ -210,6 +221,29 @@ fn script_switched_off_or_gone() {
     assert_eq!(world.codes(None), ["script-inactive"]);
     world.sql("DELETE FROM engine_script WHERE name = 'update-record'");
     assert_eq!(world.codes(None), ["script-gone"]);
+}
+
+// Shows: F083
+#[test]
+fn version_held_back() {
+    let world = World::new();
+    world.upload(&HIGH_VALUE_ORDER);
+    world.save(
+        "name = \"hot-leads\"\nmodel = \"sale.order\"\ntrigger = { on = \"manual\" }\n[[actions]]\nscript = \"high-value-order\"",
+    );
+    let manifest = HIGH_VALUE_ORDER.manifest.unwrap().replace("0.1.0", "0.2.0");
+    let wider =
+        world.upload_as(&HIGH_VALUE_ORDER, &manifest.replace("[\"amount_total\"]", "[\"amount_total\", \"note\"]"));
+    let now = world.engine.clock().now();
+    world.write(|conn| binding::activate(conn, &world.env.schema, &wider, ADMIN, now).unwrap());
+    let causes = world.causes(None);
+    assert_eq!(causes[0].code, "version-held-back");
+    assert_eq!(
+        causes[0].sentence,
+        "script `high-value-order` stays at version 0.1.0: version 0.2.0 is active and asks for more than was agreed to: \
+         sale.order:read:note"
+    );
+    assert!(causes[0].remedy.contains("--agree"));
 }
 
 // Shows: F084

@@ -21,6 +21,7 @@ use triggerbox_store::{
 };
 
 const ADMIN: Id = 2;
+const MAYA: Id = 3;
 
 /// The demo CRM with scripts.
 struct World {
@@ -77,7 +78,7 @@ impl World {
     }
 
     fn edit(&self, by: Id) -> Edit<'static> {
-        Edit { by, at: self.now, note: "", ownership: Ownership::Take, administrator: by == ADMIN }
+        Edit { by, at: self.now, note: "", ownership: Ownership::Take, administrator: by == ADMIN, agrees: false }
     }
 
     fn get(&self, name: &str) -> stored::Stored {
@@ -538,8 +539,27 @@ fn latest_moves_by_itself_only_while_it_asks_for_nothing_more() {
     assert_eq!(switched.held.len(), 1);
     assert_eq!(switched.held[0].why, "version 0.3.0 asks for more than its owner agreed to: sale.order:read:note");
     assert_eq!(bound(), second.hash);
-    world.save(&NOTED.replace("10000", "9000"), &world.edit(ADMIN)).unwrap();
-    assert_eq!(bound(), third.hash, "the owner's edit is a yes");
+    // Saving something else is no yes, by whomever; nor is saving it as it is.
+    let other = NOTED.replace("10000", "9000");
+    for (text, by) in [(&other, ADMIN), (&other, ADMIN), (&NOTED.replace("10000", "8000"), MAYA), (&other, ADMIN)] {
+        let saved = world.save(text, &world.edit(by)).unwrap();
+        let held: Vec<_> = saved.warnings.iter().filter(|one| one.code == "version-held-back").collect();
+        assert!(
+            matches!(held[..], [one] if one.place == "actions[0].script" && one.message.contains("sale.order:read:note"))
+        );
+        assert_eq!((bound(), saved.agreed.len()), (second.hash, 0));
+    }
+    // Nor is it one to the owner who is only asked, by somebody else.
+    let asking = Edit { ownership: Ownership::Ask, agrees: true, ..world.edit(MAYA) };
+    assert_eq!(world.save(&other, &asking).unwrap().outcome, Outcome::Unchanged);
+    assert_eq!(bound(), second.hash);
+    let saved = world.save(&other, &Edit { agrees: true, ..world.edit(ADMIN) }).unwrap();
+    assert_eq!((saved.outcome, bound()), (Outcome::Updated, third.hash));
+    let agreed = format!(
+        "agreed to version 0.3.0 of high-value-order ({}) in place of 0.2.0, which also asks for sale.order:read:note",
+        third.hash
+    );
+    assert_eq!(saved.agreed, [agreed]);
 
     let (back, _) =
         world.write(|conn| binding::roll_back(conn, &world.env.schema, "high-value-order", ADMIN, world.now).unwrap());
@@ -579,7 +599,7 @@ fn a_version_that_sends_more_or_may_use_more_does_not_run_by_itself() {
     };
     let why = held(activate(&with("0.2.0", reads)));
     assert_eq!(why, "version 0.2.0 asks for more than its owner agreed to: GET https://shop.example/*");
-    world.save(&granting.replace("10000", "9000"), &world.edit(ADMIN)).unwrap();
+    world.save(&granting.replace("10000", "9000"), &Edit { agrees: true, ..world.edit(ADMIN) }).unwrap();
     let why = held(activate(&with("0.3.0", &sends)));
     assert_eq!(why, "version 0.3.0 asks for more than its owner agreed to: POST https://shop.example/*");
     let narrower = reads.replace("/*", "/stock");

@@ -125,7 +125,8 @@ fn prepare(engine: &Engine) {
     let policy = engine.config().policy.clone();
     let save = move |conn: &Connection| {
         let ground = Ground { conn, env: &env, policy: &policy };
-        let edit = Edit { by: ADMIN, at: env.now, note: "", ownership: Ownership::Take, administrator: true };
+        let edit =
+            Edit { by: ADMIN, at: env.now, note: "", ownership: Ownership::Take, administrator: true, agrees: false };
         stored::save(ground, &rule, &edit)
     };
     engine.committer().commit_blocking(save).unwrap();

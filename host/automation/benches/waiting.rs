@@ -83,7 +83,8 @@ fn office(folder: &Path, providers: &str, leads: usize) -> (Engine, Vec<Id>) {
     let env = people::environment(world.engine.database(), ADMIN, true, now).unwrap();
     let policy = world.engine.config().policy.clone();
     let keep = move |conn: &Connection| {
-        let edit = Edit { by: ADMIN, at: env.now, note: "", ownership: Ownership::Take, administrator: true };
+        let edit =
+            Edit { by: ADMIN, at: env.now, note: "", ownership: Ownership::Take, administrator: true, agrees: false };
         agents::save(Ground { conn, env: &env, policy: &policy }, &agent, &edit).map(drop)
     };
     let kept: Result<(), RuleError> = world.engine.committer().commit_blocking(keep);

@@ -150,7 +150,14 @@ fn prepare(path: &Path, model: &Model) {
         let policy = engine.config().policy.clone();
         let save = move |conn: &rusqlite::Connection| {
             let ground = Ground { conn, env: &env, policy: &policy };
-            let edit = Edit { by: ADMIN, at: env.now, note: "", ownership: Ownership::Take, administrator: true };
+            let edit = Edit {
+                by: ADMIN,
+                at: env.now,
+                note: "",
+                ownership: Ownership::Take,
+                administrator: true,
+                agrees: false,
+            };
             agents::stored::save(ground, &toml::from_str("name = \"judge\"").unwrap(), &edit)?;
             stored::save(ground, &rule, &edit)
         };

@@ -67,7 +67,14 @@ impl Office {
         let env = people::environment(world.engine.database(), ADMIN, true, NOW.parse().unwrap()).unwrap();
         let policy = world.engine.config().policy.clone();
         let keep = move |conn: &rusqlite::Connection| {
-            let edit = Edit { by: ADMIN, at: env.now, note: "", ownership: Ownership::Take, administrator: true };
+            let edit = Edit {
+                by: ADMIN,
+                at: env.now,
+                note: "",
+                ownership: Ownership::Take,
+                administrator: true,
+                agrees: false,
+            };
             agents::save(Ground { conn, env: &env, policy: &policy }, &agent, &edit).map(drop)
         };
         let kept: Result<(), RuleError> = world.engine.committer().commit_blocking(keep);

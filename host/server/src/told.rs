@@ -71,6 +71,10 @@ pub fn on_saving(
         let old = stored::get(conn, &new.name)?;
         line.say(format!("proposed version {}: {}", saved.version, list(&differences(&old.rule, new))));
     }
+    if !saved.agreed.is_empty() {
+        // What grants rights stands in front: what is too long is cut at its end.
+        line.say(format!("{}; {}", saved.agreed.join("; "), line.said()));
+    }
     Ok(saved)
 }
 
@@ -155,6 +159,7 @@ fn agent(old: Option<&StoredAgent>, new: Option<&StoredAgent>) -> String {
 pub fn steps(steps: &[Step], is_plan: bool) -> String {
     let told = steps.iter().map(|step| {
         let change = format!("{:?} {}", step.change, step.rule).to_lowercase();
+        let change = step.agreed.iter().fold(change, |change, agreed| format!("{change}, {agreed}"));
         if step.differences.is_empty() { change } else { format!("{change}: {}", list(&step.differences)) }
     });
     let told: Vec<_> = told.collect();

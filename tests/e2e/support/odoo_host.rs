@@ -179,7 +179,8 @@ impl Host {
         let policy = self.engine.config().policy.clone();
         let saved = self.engine.committer().commit(move |conn| {
             let ground = Ground { conn, env: &env, policy: &policy };
-            let edit = Edit { by: owner, at: now, note: "", ownership: Ownership::Take, administrator: true };
+            let edit =
+                Edit { by: owner, at: now, note: "", ownership: Ownership::Take, administrator: true, agrees: false };
             stored::save(ground, &rule, &edit).map(drop)
         });
         saved.await
@@ -193,7 +194,8 @@ impl Host {
         let policy = self.engine.config().policy.clone();
         let saved = self.engine.committer().commit(move |conn| {
             let ground = Ground { conn, env: &env, policy: &policy };
-            let edit = Edit { by: ADMIN, at: now, note: "", ownership: Ownership::Take, administrator: true };
+            let edit =
+                Edit { by: ADMIN, at: now, note: "", ownership: Ownership::Take, administrator: true, agrees: false };
             agents::save(ground, &agent, &edit).map(drop)
         });
         saved.await.unwrap();

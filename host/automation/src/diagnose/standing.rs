@@ -135,6 +135,16 @@ impl Case<'_> {
                     continue;
                 }
             };
+            if let Some(held) = binding::held_back(self.conn, &self.env.schema, &rule, (part, script), hash)? {
+                self.found(
+                    "version-held-back",
+                    format!(
+                        "script `{}` stays at version {}: version {} is active and asks for more than was agreed to: {}",
+                        script.name, held.runs.version, held.newest.version, held.more
+                    ),
+                    "its owner agrees: `triggerbox rules apply --agree`, or the box on the automation's page",
+                );
+            }
             let Some(action) = usize::try_from(part).ok().and_then(|index| rule.actions.get(index)) else { continue };
             let version = registry::version(self.conn, hash, &script.name)?;
             let missing = asks::missing(&self.env.schema, &rule, action, &version.manifest, self.policy);

@@ -803,7 +803,14 @@ pub(super) mod tests {
         let env = people::environment(engine.database(), ADMIN, true, now).unwrap();
         let save = move |conn: &rusqlite::Connection| {
             let ground = Ground { conn, env: &env, policy: &Default::default() };
-            let edit = Edit { by: ADMIN, at: env.now, note: "", ownership: Ownership::Take, administrator: true };
+            let edit = Edit {
+                by: ADMIN,
+                at: env.now,
+                note: "",
+                ownership: Ownership::Take,
+                administrator: true,
+                agrees: false,
+            };
             stored::save(ground, &rule, &edit)
         };
         engine.committer().commit(save).await.unwrap();

@@ -24,6 +24,9 @@ pub struct Step {
     pub differences: Vec<Difference>,
     /// What somebody should look at.
     pub warnings: Vec<Finding>,
+    /// Versions of scripts that it runs from now on though they ask for more, in words.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub agreed: Vec<String>,
 }
 
 /// What becomes of one rule.
@@ -117,6 +120,7 @@ pub fn apply(ground: Ground<'_>, rules: &[Rule], edit: &Edit<'_>, prune: bool) -
                 },
                 differences: known.map_or_else(|| all_of(rule), |known| differences(&known.rule, rule)),
                 warnings: saved.warnings,
+                agreed: saved.agreed,
             }),
             Err(RuleError::Refused(findings)) => refused.push(Refused { rule: rule.name.clone(), findings }),
             Err(error) => return Err(error.into()),
@@ -134,6 +138,7 @@ pub fn apply(ground: Ground<'_>, rules: &[Rule], edit: &Edit<'_>, prune: bool) -
                     change: Planned::Delete,
                     differences: Vec::new(),
                     warnings: Vec::new(),
+                    agreed: Vec::new(),
                 });
             }
         }

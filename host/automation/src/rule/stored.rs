@@ -13,14 +13,14 @@ use triggerbox_model::{text::nearest, value::Id};
 use triggerbox_store::db::DbError;
 
 use super::{
-    Rule,
+    Rule, ScriptRef,
     check::{Finding, Ground, Severity, check},
 };
 use crate::{
     engine, pauses, proposals, queue, refusals,
     scripts::{
         RegistryError,
-        binding::{self, Bound},
+        binding::{self, Bound, HeldBack},
         registry,
     },
     seen,
@@ -55,6 +55,8 @@ pub struct Edit<'a> {
     pub ownership: Ownership,
     /// Whether they may name another user, or none, to run as: only administrators lend rights that are not theirs.
     pub administrator: bool,
+    /// Whether they say yes to what active versions of the rule's scripts ask for besides what was agreed to.
+    pub agrees: bool,
 }
 
 /// What happens when somebody edits another's rule.
@@ -78,6 +80,9 @@ pub struct Saved {
     pub outcome: Outcome,
     /// What somebody should look at.
     pub warnings: Vec<Finding>,
+    /// Versions of scripts that it runs from now on though they ask for more, in words.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub agreed: Vec<String>,
 }
 
 /// What became of a change.
@@ -260,8 +265,12 @@ pub fn save(ground: Ground<'_>, rule: &Rule, edit: &Edit<'_>) -> Result<Saved, R
     if findings.iter().any(|finding| finding.severity == Severity::Error) {
         return Err(RuleError::Refused(findings));
     }
-    let parts = wanted(ground.conn, rule, known.as_ref(), edit)?;
-    let saved = |version, outcome| Saved { rule: rule.name.clone(), version, outcome, warnings: findings.clone() };
+    let Wanted { parts, held, agreed } = wanted(ground, rule, known.as_ref(), edit)?;
+    findings.extend(held);
+    let saved = |version, outcome| {
+        let agreed = if outcome == Outcome::Updated { agreed.clone() } else { Vec::new() };
+        Saved { rule: rule.name.clone(), version, outcome, warnings: findings.clone(), agreed }
+    };
     let Some(known) = known else {
         let version = write_version(ground.conn, rule, edit, VersionState::Accepted, (edit.by, None))?;
         ground.conn.execute(
@@ -272,10 +281,11 @@ pub fn save(ground: Ground<'_>, rule: &Rule, edit: &Edit<'_>) -> Result<Saved, R
         return Ok(saved(version, Outcome::Created));
     };
     let bound: Vec<_> = known.bound.iter().map(|(part, bound)| (*part, bound.hash)).collect();
-    if known.rule == *rule && (bound == parts || known.owner != edit.by) {
+    if known.rule == *rule && (bound == parts || known.owner != edit.by && agreed.is_empty()) {
         return Ok(saved(known.version, Outcome::Unchanged));
     }
-    let harmless = is_harmless(&known.rule, rule);
+    // Whoever says yes to more rights answers for them.
+    let harmless = is_harmless(&known.rule, rule) && agreed.is_empty();
     if !harmless && known.owner != edit.by && edit.ownership == Ownership::Ask {
         let version =
             write_version(ground.conn, rule, edit, VersionState::Proposed, (known.owner, Some(known.version)))?;
@@ -323,7 +333,7 @@ pub fn decide(ground: Ground<'_>, name: &str, version: u32, yes: bool, edit: &Ed
         if findings.iter().any(|finding| finding.severity == Severity::Error) {
             return Err(RuleError::Refused(findings));
         }
-        let parts = wanted(ground.conn, &rule, Some(&known), edit)?;
+        let Wanted { parts, .. } = wanted(ground, &rule, Some(&known), edit)?;
         put(ground.conn, &known.rule, &rule, (version, known.owner), &parts, edit.at)?;
     }
     ground.conn.execute(
@@ -466,25 +476,85 @@ impl VersionState {
     }
 }
 
-/// What each part is to run: `latest` as it is now for whoever answers for it; for others what it is bound to already.
-fn wanted(
-    conn: &Connection,
-    rule: &Rule,
-    known: Option<&Stored>,
-    edit: &Edit<'_>,
-) -> Result<Vec<(i64, triggerbox_sandbox::ContentHash)>, RuleError> {
-    let keeps = known.filter(|known| known.owner != edit.by && is_harmless(&known.rule, rule));
-    let mut parts = Vec::new();
+/// What the parts of a rule are to run.
+struct Wanted {
+    parts: Vec<(i64, triggerbox_sandbox::ContentHash)>,
+    /// Parts that stay with an older version.
+    held: Vec<Finding>,
+    /// Versions that ask for more than was agreed to, and run now.
+    agreed: Vec<String>,
+}
+
+/// What each part is to run: `latest` as it is now for whoever answers for it, unless that asks for more than was agreed to and
+/// this edit is no yes to it; for others what it is bound to already.
+fn wanted(ground: Ground<'_>, rule: &Rule, known: Option<&Stored>, edit: &Edit<'_>) -> Result<Wanted, RuleError> {
+    // A proposal is no yes: its owner says that, for themselves.
+    let agrees = edit.agrees && (edit.ownership == Ownership::Take || known.is_none_or(|known| known.owner == edit.by));
+    let keeps = known.is_some_and(|known| known.owner != edit.by && is_harmless(&known.rule, rule)) && !agrees;
+    let mut wanted = Wanted { parts: Vec::new(), held: Vec::new(), agreed: Vec::new() };
     for (part, script) in binding::parts(rule) {
-        let kept = keeps.and_then(|known| known.bound.get(&part)).map(|bound| bound.hash);
-        let hash = match kept {
-            Some(hash) => hash,
-            None => registry::resolve(conn, script)?.hash,
+        let was = known.and_then(|known| Some((known, was(known, part, script)?)));
+        let hash = match was.and_then(|(known, was)| Some((known, was, known.bound.get(&was)?.hash))) {
+            None => registry::resolve(ground.conn, script)?.hash,
+            Some((_, _, hash)) if keeps => hash,
+            Some((known, was, runs)) => {
+                let held = binding::held_back(ground.conn, &ground.env.schema, rule, (part, script), runs)?;
+                match held {
+                    None => registry::resolve(ground.conn, script)?.hash,
+                    Some(held) if agrees || names(&known.rule, was, rule, &held) => {
+                        wanted.agreed.push(agreed(&held));
+                        held.newest.hash
+                    }
+                    Some(held) => {
+                        wanted.held.push(stays(&held));
+                        runs
+                    }
+                }
+            }
         };
-        parts.push((part, hash));
+        wanted.parts.push((part, hash));
     }
-    parts.sort_unstable_by_key(|(part, _)| *part);
-    Ok(parts)
+    wanted.parts.sort_unstable_by_key(|(part, _)| *part);
+    Ok(wanted)
+}
+
+/// Where a part of a rule was before: in its place, or elsewhere among its actions.
+fn was(known: &Stored, part: i64, script: &ScriptRef) -> Option<i64> {
+    let same = || binding::parts(&known.rule).filter(|(_, one)| *one == script).map(|(at, _)| at);
+    same().find(|at| *at == part).or_else(|| same().find(|at| (*at == binding::SOURCE) == (part == binding::SOURCE)))
+}
+
+/// Whether a changed rule grants by name all that a version asks for besides what was agreed to.
+fn names(old: &Rule, was: i64, new: &Rule, held: &HeldBack) -> bool {
+    let (Some(old), Some(new)) = (binding::action(old, was), binding::action(new, held.part)) else { return false };
+    let granted = new.grants.as_ref().is_some_and(|grants| held.more.grants.beyond(grants).0.is_empty());
+    let sent = held.more.http.iter().all(|one| one.beyond(&new.http).is_none());
+    (held.more.grants.0.is_empty() || granted && new.grants != old.grants)
+        && (held.more.http.is_empty() || sent && new.http != old.http)
+        && held.more.limits.is_empty()
+}
+
+/// That a part stays with an older version, and until when.
+fn stays(held: &HeldBack) -> Finding {
+    let HeldBack { runs, newest, more, .. } = held;
+    Finding {
+        severity: Severity::Warning,
+        code: "version-held-back",
+        place: held.place(),
+        message: format!(
+            "`{}` stays at version {}: version {} asks for more than was agreed to: {more}; agree to that to have it run",
+            newest.name, runs.version, newest.version
+        ),
+    }
+}
+
+/// That a version runs from now on though it asks for more.
+fn agreed(held: &HeldBack) -> String {
+    let HeldBack { runs, newest, more, .. } = held;
+    format!(
+        "agreed to version {} of {} ({}) in place of {}, which also asks for {more}",
+        newest.version, newest.name, newest.hash, runs.version
+    )
 }
 
 /// Whether a change leaves alone what the rule does, when, on what and as whom.
@@ -513,7 +583,7 @@ fn lending(rule: &Rule, known: Option<&Stored>, edit: &Edit<'_>) -> Vec<Finding>
         });
     };
     let harmless = known.is_some_and(|known| is_harmless(&known.rule, rule));
-    if edit.administrator || harmless {
+    if edit.administrator || harmless && !edit.agrees {
         return findings;
     }
     if rule.superuser {

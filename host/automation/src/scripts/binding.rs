@@ -1,6 +1,6 @@
 //! The version of a script that each part of a rule runs. Grants are bound to it: it moves with `latest` only while the
 //! newer version asks for nothing more and takes the rule's parameters; else the rule stays with what it has until its
-//! owner says yes.
+//! owner says yes to what the newer one asks for. Saving something else is no yes.
 
 use std::collections::BTreeMap;
 
@@ -11,12 +11,12 @@ use triggerbox_model::{schema::Schema, value::Id};
 use triggerbox_sandbox::ContentHash;
 
 use super::{
-    asks::Asked,
+    asks::{Asked, More},
     registry::{self, Activation, RegistryError, ScriptVersion},
 };
 use crate::{
     index,
-    rule::{Rule, ScriptRef, Source, Version, check::parameters},
+    rule::{Action, Rule, ScriptRef, Source, Version, check::parameters},
 };
 
 /// The record source's place among the parts of a rule; an action's is its index.
@@ -52,6 +52,27 @@ pub struct Held {
     pub part: i64,
     /// In words.
     pub why: String,
+}
+
+/// A version that a part of a rule would run if its owner said yes to it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct HeldBack {
+    /// The action's index, or [`SOURCE`].
+    pub part: i64,
+    /// The version that it runs.
+    pub runs: ScriptVersion,
+    /// The active one.
+    pub newest: ScriptVersion,
+    /// What that one asks for besides what was agreed to.
+    pub more: More,
+}
+
+impl HeldBack {
+    /// Where it is, in the words of the rule's file.
+    #[must_use]
+    pub fn place(&self) -> String {
+        if self.part == SOURCE { "source.script".to_owned() } else { format!("actions[{}].script", self.part) }
+    }
 }
 
 /// What switching a script to another version did.
@@ -220,19 +241,65 @@ fn objection(
     new: &ScriptVersion,
 ) -> Result<Option<String>, RegistryError> {
     let old = registry::version(conn, old, &new.name)?;
-    let action = usize::try_from(part).ok().and_then(|index| rule.actions.get(index));
-    let (had, wants) = match action {
-        Some(action) => {
-            (Asked::by(schema, rule, action, &old.manifest), Asked::by(schema, rule, action, &new.manifest))
-        }
-        None => (Asked::of(&old.manifest), Asked::of(&new.manifest)),
-    };
-    let more = wants.beyond(&had);
+    let more = more(schema, rule, part, &old, new);
     if !more.is_empty() {
         return Ok(Some(format!("version {} asks for more than its owner agreed to: {more}", new.version)));
     }
+    let action = action(rule, part);
     let misfit = action.and_then(|action| parameters::misfits(&new.manifest, &action.parameters).into_iter().next());
     Ok(misfit.map(|(name, problem)| format!("version {}: parameter `{name}` {problem}", new.version)))
+}
+
+/// The action at a place; the record source is none.
+pub(crate) fn action(rule: &Rule, part: i64) -> Option<&Action> {
+    usize::try_from(part).ok().and_then(|index| rule.actions.get(index))
+}
+
+/// What a version asks for beyond another one, as a part of a rule.
+fn more(schema: &Schema, rule: &Rule, part: i64, old: &ScriptVersion, new: &ScriptVersion) -> More {
+    let asked = |version: &ScriptVersion| match action(rule, part) {
+        Some(action) => Asked::by(schema, rule, action, &version.manifest),
+        None => Asked::of(&version.manifest),
+    };
+    asked(new).beyond(&asked(old))
+}
+
+/// Whether a part of a rule, which runs an older version of its script, stays with it: the active one asks for more.
+///
+/// # Errors
+/// [`RegistryError`]
+pub fn held_back(
+    conn: &Connection,
+    schema: &Schema,
+    rule: &Rule,
+    (part, script): (i64, &ScriptRef),
+    runs: ContentHash,
+) -> Result<Option<HeldBack>, RegistryError> {
+    if script.version != Version::Latest {
+        return Ok(None);
+    }
+    let newest = registry::resolve(conn, script)?;
+    if newest.hash == runs {
+        return Ok(None);
+    }
+    // A version that is gone has nothing to stay with.
+    let Ok(runs) = registry::version(conn, runs, &script.name) else { return Ok(None) };
+    let more = more(schema, rule, part, &runs, &newest);
+    Ok((!more.is_empty()).then_some(HeldBack { part, runs, newest, more }))
+}
+
+/// The versions that the parts of a rule, as it is kept, would run if its owner said yes.
+///
+/// # Errors
+/// What the database says.
+pub fn all_held_back(conn: &Connection, schema: &Schema, rule: &Rule) -> Result<Vec<HeldBack>, RegistryError> {
+    let bound = bound(conn, rule)?;
+    let mut held = Vec::new();
+    for (part, script) in parts(rule) {
+        let Some(Bound { hash, state: State::Ready }) = bound.get(&part) else { continue };
+        held.extend(held_back(conn, schema, rule, (part, script), *hash)?);
+    }
+    Ok(held)
 }
 
 fn is_latest(script: &ScriptRef, name: &str) -> bool {

@@ -69,7 +69,8 @@ impl World {
         let env = people::environment(self.engine.database(), ADMIN, true, self.clock_now()).unwrap();
         let policy = self.engine.config().policy.clone();
         let edit = move |conn: &rusqlite::Connection| {
-            let edit = Edit { by: ADMIN, at: env.now, note: "", ownership: Ownership::Take, administrator };
+            let edit =
+                Edit { by: ADMIN, at: env.now, note: "", ownership: Ownership::Take, administrator, agrees: false };
             agents::save(Ground { conn, env: &env, policy: &policy }, &agent, &edit).map(drop)
         };
         self.engine.committer().commit_blocking(edit)
@@ -1029,7 +1030,7 @@ fn agents_and_the_rules_that_pick_them_are_checked() {
     );
     let at = world.clock_now();
     let delete = move |conn: &rusqlite::Connection| {
-        let edit = Edit { by: ADMIN, at, note: "", ownership: Ownership::Take, administrator: true };
+        let edit = Edit { by: ADMIN, at, note: "", ownership: Ownership::Take, administrator: true, agrees: false };
         agents::delete(conn, "sales", &edit)
     };
     let refused: Result<(), EngineError> = world.engine.committer().commit_blocking(delete);

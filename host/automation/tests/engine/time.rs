@@ -96,7 +96,7 @@ fn a_rule_that_was_deleted_leaves_no_times_to_one_of_its_name() {
     assert_eq!(world.settle(), 1);
     let at = world.clock.now();
     world.commit(move |conn| {
-        let edit = Edit { by: ADMIN, at, note: "", ownership: Ownership::Take, administrator: true };
+        let edit = Edit { by: ADMIN, at, note: "", ownership: Ownership::Take, administrator: true, agrees: false };
         stored::delete(conn, "daily", &edit)
     });
     world.pass(3 * HOUR);

@@ -89,7 +89,8 @@ impl World {
         let policy = self.engine.config().policy.clone();
         let edit = move |conn: &rusqlite::Connection| {
             let ground = Ground { conn, env: &env, policy: &policy };
-            let edit = Edit { by, at: env.now, note: "", ownership: Ownership::Take, administrator: true };
+            let edit =
+                Edit { by, at: env.now, note: "", ownership: Ownership::Take, administrator: true, agrees: false };
             stored::save(ground, &rule, &edit)
         };
         self.engine.committer().commit_blocking(edit).unwrap();
@@ -99,7 +100,7 @@ impl World {
     pub(crate) fn delete(&self, rule: &str) {
         let (rule, at) = (rule.to_owned(), self.clock.now());
         self.commit(move |conn| {
-            let edit = Edit { by: ADMIN, at, note: "", ownership: Ownership::Take, administrator: true };
+            let edit = Edit { by: ADMIN, at, note: "", ownership: Ownership::Take, administrator: true, agrees: false };
             stored::delete(conn, &rule, &edit)
         });
     }
@@ -109,7 +110,14 @@ impl World {
         let env = people::environment(self.engine.database(), ADMIN, true, self.clock.now()).unwrap();
         let (rule, policy) = (rule.to_owned(), self.engine.config().policy.clone());
         self.commit(move |conn| {
-            let edit = Edit { by: ADMIN, at: env.now, note: "", ownership: Ownership::Take, administrator: true };
+            let edit = Edit {
+                by: ADMIN,
+                at: env.now,
+                note: "",
+                ownership: Ownership::Take,
+                administrator: true,
+                agrees: false,
+            };
             stored::set_active(Ground { conn, env: &env, policy: &policy }, &rule, active, &edit)
         });
     }

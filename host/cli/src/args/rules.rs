@@ -216,6 +216,9 @@ pub(crate) struct ApplyArgs {
     /// Do not take over rules of others: propose the change to their owners.
     #[arg(long)]
     pub(crate) ask: bool,
+    /// Say yes to what active versions of the rules' scripts ask for besides what was agreed to.
+    #[arg(long)]
+    pub(crate) agree: bool,
     /// Why, for the history.
     #[arg(long, default_value = "")]
     pub(crate) note: String,

@@ -92,6 +92,7 @@ impl Workshop {
             note,
             ownership: if ask { Ownership::Ask } else { Ownership::Take },
             administrator: self.administrator,
+            agrees: false,
         }
     }
 

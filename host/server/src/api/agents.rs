@@ -140,7 +140,7 @@ async fn put(
     let line = audit::here();
     let saved = app.write(move |conn| {
         let (by, administrator) = (caller.user, caller.administrator);
-        let edit = Edit { by, at, note: &how.note, ownership: Ownership::Take, administrator };
+        let edit = Edit { by, at, note: &how.note, ownership: Ownership::Take, administrator, agrees: false };
         let ground = Ground { conn, env: &env, policy: &policy };
         told::on_agent(conn, &agent.name, &line, || stored::save(ground, &agent, &edit))
     });
@@ -162,7 +162,7 @@ async fn delete(
     let line = audit::here();
     app.write(move |conn| {
         let (by, administrator) = (caller.user, caller.administrator);
-        let edit = Edit { by, at, note: &how.note, ownership: Ownership::Take, administrator };
+        let edit = Edit { by, at, note: &how.note, ownership: Ownership::Take, administrator, agrees: false };
         told::on_agent(conn, &name, &line, || stored::delete(conn, &name, &edit))
     })
     .await?;

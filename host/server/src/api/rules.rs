@@ -189,6 +189,10 @@ pub(crate) struct How {
     /// Leave the rule as it is until its owner agrees, if somebody else owns it. Else whoever edits it becomes its owner.
     #[serde(default)]
     pub(crate) ask_owner: bool,
+    /// Say yes to what active versions of its scripts ask for besides what was agreed to: it runs them from now on. Else it stays
+    /// with the versions that it has, and a warning `version-held-back` names what they would have.
+    #[serde(default)]
+    pub(crate) agree: bool,
 }
 
 /// What became of a change.
@@ -203,12 +207,16 @@ struct SavedView {
     outcome: Outcome,
     /// What somebody should look at.
     warnings: Vec<FoundWrong>,
+    /// Versions of scripts that it runs from now on though they ask for more, in words.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    agreed: Vec<String>,
 }
 
 impl From<Saved> for SavedView {
     fn from(saved: Saved) -> Self {
         let warnings = saved.warnings.iter().map(FoundWrong::from).collect();
-        Self { rule: saved.rule, version: saved.version, outcome: saved.outcome, warnings }
+        let Saved { rule, version, outcome, agreed, .. } = saved;
+        Self { rule, version, outcome, warnings, agreed }
     }
 }
 
@@ -225,7 +233,7 @@ pub(crate) async fn edit<T: Send + 'static, E: From<DbError> + Into<Problem> + S
     let ownership = if how.ask_owner { Ownership::Ask } else { Ownership::Take };
     let done = app
         .write(move |conn| {
-            let edit = Edit { by, at, note: &how.note, ownership, administrator };
+            let edit = Edit { by, at, note: &how.note, ownership, administrator, agrees: how.agree };
             work(Ground { conn, env: &env, policy: &policy }, &edit)
         })
         .await?;
@@ -252,6 +260,9 @@ struct AsAWhole {
     /// Leave rules of others as they are until their owners agree.
     #[serde(default)]
     ask_owner: bool,
+    /// Say yes to what active versions of their scripts ask for besides what was agreed to.
+    #[serde(default)]
+    agree: bool,
     /// Delete rules that are not in the set. A set without any is refused.
     #[serde(default)]
     prune: bool,
@@ -281,13 +292,16 @@ struct StepView {
     differences: Vec<DifferenceView>,
     /// What somebody should look at.
     warnings: Vec<FoundWrong>,
+    /// Versions of scripts that it runs from now on though they ask for more, in words.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    agreed: Vec<String>,
 }
 
 impl From<Step> for StepView {
     fn from(step: Step) -> Self {
         let warnings = step.warnings.iter().map(FoundWrong::from).collect();
         let differences = step.differences.into_iter().map(DifferenceView::from).collect();
-        Self { rule: step.rule, change: step.change, differences, warnings }
+        Self { rule: step.rule, change: step.change, differences, warnings, agreed: step.agreed }
     }
 }
 
@@ -297,7 +311,7 @@ impl From<Step> for StepView {
 async fn apply(
     State(app): State<App>,
     caller: Caller,
-    Asked(AsAWhole { note, ask_owner, prune, dry_run }): Asked<AsAWhole>,
+    Asked(AsAWhole { note, ask_owner, agree, prune, dry_run }): Asked<AsAWhole>,
     Body(set): Body<RuleSet>,
 ) -> Result<Json<AppliedView>, Problem> {
     if prune && set.rules.is_empty() {
@@ -306,7 +320,7 @@ async fn apply(
         return Err(Problem::invalid("no-rules", detail));
     }
     let work = if dry_run { apply::plan } else { apply::apply };
-    let (how, line) = (How { note, ask_owner }, audit::here());
+    let (how, line) = (How { note, ask_owner, agree }, audit::here());
     let steps = edit(&app, &caller, how, move |ground, edit| {
         let steps = work(ground, &set.rules, edit, prune)?;
         line.say(told::steps(&steps, dry_run));
@@ -589,7 +603,7 @@ async fn restore(
     At(name): At<String>,
     Body(body): Body<Version>,
 ) -> Result<Json<SavedView>, Problem> {
-    let (how, line) = (How { note: body.note, ask_owner: false }, audit::here());
+    let (how, line) = (How { note: body.note, ..How::default() }, audit::here());
     let saved = edit(&app, &caller, how, move |ground, edit| {
         told::on_rule(ground.conn, &name, &line, || stored::restore(ground, &name, body.version, edit))
     })
@@ -618,7 +632,7 @@ async fn set_model(
     At(name): At<String>,
     Body(body): Body<OtherModel>,
 ) -> Result<Json<SavedView>, Problem> {
-    let (how, line) = (How { note: body.note, ask_owner: false }, audit::here());
+    let (how, line) = (How { note: body.note, ..How::default() }, audit::here());
     let saved = edit(&app, &caller, how, move |ground, edit| {
         told::on_rule(ground.conn, &name, &line, || model_change::save_on(ground, &name, &body.model, edit))
     })

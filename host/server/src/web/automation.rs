@@ -21,12 +21,17 @@ use triggerbox_automation::{
     },
     runs::{self, LogLine, RunFilter},
     schedule::Slots,
-    scripts::{ScriptVersion, registry},
+    scripts::{
+        ScriptVersion,
+        binding::{self, HeldBack},
+        registry,
+    },
 };
 use triggerbox_model::{
     call::{Answer as Answered, Call, DomainSource, Operation, Page as Part},
     changes::Diff,
     event::Trigger as Happened,
+    grants::Policy,
     value::{Id, RecordRef},
 };
 
@@ -35,7 +40,7 @@ use super::{
     form::Form,
     page::{Answer, Done, Oops, Page, Tab, sentence},
     parts::{self, action, address, badge, confirmed, field, fitting, hidden_token, long, time},
-    rule_form::{Draft, Known, inputs},
+    rule_form::{Draft, Known, in_words, inputs},
     runs::table,
     visitor::{Visitor, names},
 };
@@ -157,13 +162,17 @@ async fn whole_page(
         StatusCode::OK
     };
     let matching = matching(app, visitor.caller.user, &draft.rule).await;
-    let (draft, form) = app
+    let (kept, may) = (stored.as_ref().map(|stored| stored.rule.clone()), visitor.may(Scope::Rules));
+    let (draft, form, held) = app
         .blocking(move || {
-            let (scripts, agents) = {
-                let conn = inner.engine().database().snapshot()?;
-                (scripts(&conn, &draft.rule)?, agents(&conn)?)
-            };
             let policy = inner.engine().policy()?;
+            let (scripts, agents, held) = {
+                let conn = inner.engine().database().snapshot()?;
+                let schema = inner.engine().database().schema();
+                let held = kept.map(|rule| binding::all_held_back(&conn, schema, &rule)).transpose();
+                let held = held.map_err(RuleError::from)?.unwrap_or_default();
+                (scripts(&conn, &draft.rule)?, agents(&conn)?, held_back(&held, &policy, may))
+            };
             let known = Known {
                 schema: inner.engine().database().schema(),
                 policy: &policy,
@@ -174,10 +183,9 @@ async fn whole_page(
                 findings: &findings,
             };
             let form = inputs(&draft, &known);
-            Ok((draft, form))
+            Ok((draft, form, held))
         })
         .await?;
-    let may = visitor.may(Scope::Rules);
     let to = if draft.known { address(&["automations", &draft.rule.name]) } else { "/automations/_new".to_owned() };
     let heading = if draft.known { title(&draft.rule).to_owned() } else { "New automation".to_owned() };
     let rest = match &stored {
@@ -190,6 +198,7 @@ async fn whole_page(
             (hidden_token(&visitor.key))
             input type="hidden" name="known" value=(if draft.known { draft.rule.name.as_str() } else { "" });
             @if let Some(stored) = &stored { input type="hidden" name="version" value=(stored.version); }
+            (held)
             (form)
             @if may {
                 div.toolbar {
@@ -469,12 +478,19 @@ pub(super) async fn save(State(app): State<App>, visitor: Visitor, form: Form) -
         let taken = wrong("name-taken", "name", "there is an automation with this key already");
         return Ok(form_page(&app, &visitor, draft, stored, vec![taken]).await?.into_response());
     }
-    let how = How { note: form.text("note").to_owned(), ask_owner: form.is_on("ask-owner") };
+    let agreed = form.some("agree");
+    let how = How { note: form.text("note").to_owned(), ask_owner: form.is_on("ask-owner"), agree: agreed.is_some() };
     let (seen, name, line) = (form.text("version").parse::<u32>().ok(), rule.name.clone(), audit::here());
     let saved = edit(&app, &visitor.caller, how, move |ground, edit| {
-        let now = stored::find(ground.conn, &rule.name)?.map(|known| known.version);
+        let now = stored::find(ground.conn, &rule.name)?;
+        let held = |known: &Stored| binding::all_held_back(ground.conn, &ground.env.schema, &known.rule);
+        // A yes is a yes to what was shown.
+        let is_shown = match (&agreed, &now) {
+            (Some(agreed), Some(known)) => *agreed == newest(&held(known)?),
+            _ => true,
+        };
         let save = || told::on_saving(ground.conn, &rule, &line, || stored::save(ground, &rule, edit));
-        (now == seen).then(save).transpose()
+        (now.map(|known| known.version) == seen && is_shown).then(save).transpose()
     });
     match saved.await {
         Ok(Some(saved)) => {
@@ -489,7 +505,7 @@ pub(super) async fn save(State(app): State<App>, visitor: Visitor, form: Form) -
             Ok(Done::new(address(&["automations", &name]), format!("{said}{warnings}")).into_response())
         }
         Ok(None) => {
-            let text = "somebody saved it meanwhile; load the page again and make your change anew";
+            let text = "somebody saved it meanwhile, or another version of its script is active; load the page again and make your change anew";
             Err(Problem::new(StatusCode::CONFLICT, "another-version", text).into())
         }
         Err(problem) if !problem.details().findings.is_empty() => {
@@ -498,6 +514,37 @@ pub(super) async fn save(State(app): State<App>, visitor: Visitor, form: Form) -
             Ok(form_page(&app, &visitor, draft, stored, findings).await?.into_response())
         }
         Err(problem) => Err(problem.into()),
+    }
+}
+
+/// The versions that are said yes to, as a form names them.
+fn newest(held: &[HeldBack]) -> String {
+    held.iter().map(|one| one.newest.hash.to_string()).collect::<Vec<_>>().join(" ")
+}
+
+/// Versions of scripts that are active and do not run, with what they ask for besides, and the way to say yes.
+fn held_back(held: &[HeldBack], policy: &Policy, may: bool) -> Markup {
+    html! {
+        @if !held.is_empty() {
+            div.banner.wait role="status" {
+                @for HeldBack { runs, newest, more, .. } in held {
+                    p {
+                        b { (newest.name) } " stays at version " (runs.version) ". Version " (newest.version)
+                        " is the active one, and asks for more than was agreed to:"
+                    }
+                    @if !more.grants.0.is_empty() { (in_words(&more.grants, policy)) }
+                    @if !more.http.is_empty() || !more.limits.is_empty() {
+                        ul {
+                            @for one in &more.http { li { "requests: " code { (one) } } }
+                            @for one in &more.limits { li { "limit: " code { (one) } } }
+                        }
+                    }
+                }
+                @if may {
+                    label { input type="checkbox" name="agree" value=(newest(held)); " Agree to that: it is run from the next save on" }
+                }
+            }
+        }
     }
 }
 
@@ -716,7 +763,7 @@ pub(super) async fn restore(
     form: Form,
 ) -> Answer<Done> {
     let (version, rule) = (number(&form, "version")?, name.clone());
-    let how = How { note: format!("version {version} again"), ask_owner: false };
+    let how = How { note: format!("version {version} again"), ..How::default() };
     let line = audit::here();
     edit(&app, &visitor.caller, how, move |ground, edit| {
         told::on_rule(ground.conn, &rule, &line, || stored::restore(ground, &rule, version, edit))

@@ -53,6 +53,56 @@ pub(crate) const RULE: [(&str, &str); 7] = [
     ("script", "lead-scoring"),
 ];
 
+#[tokio::test(flavor = "multi_thread")]
+async fn more_rights_of_a_new_version_are_agreed_to_in_so_many_words() {
+    let world = World::new().await;
+    let admin = Browser::of(&world, ADMIN, &[Role::Administrator]).await;
+    upload(&admin, "score.wasm", &version("1.0.0")).await;
+    admin.done("/automations/_new", &RULE).await;
+    let form = |notes: &'static str, seen: &'static str, agree: &str| {
+        let mut form = RULE.map(|(name, value)| (name.to_owned(), value.to_owned())).to_vec();
+        form[0].1 = "score".to_owned();
+        form.extend([("notes", notes), ("version", seen)].map(|(name, value)| (name.to_owned(), value.to_owned())));
+        if !agree.is_empty() {
+            form.push(("agree".to_owned(), agree.to_owned()));
+        }
+        form
+    };
+    let save = async |notes, seen, agree: &str| {
+        let form = form(notes, seen, agree);
+        let form: Vec<_> = form.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+        admin.post("/automations/score", &form).await
+    };
+    assert!(!admin.page("/automations/score").await.contains("asks for more"));
+
+    // Another version wants to know the partner, too.
+    let manifest = LEAD_SCORING.manifest.unwrap().replacen("\"name\"", "\"name\", \"partner_id\"", 1);
+    let manifest: Vec<_> =
+        manifest.lines().map(|line| if line.starts_with("version") { "version = \"2.0.0\"" } else { line }).collect();
+    let wider = embed_manifest(LEAD_SCORING.component, &manifest.join("\n")).unwrap();
+    upload(&admin, "score.wasm", &wider).await;
+    let versions = world.get("/api/v1/scripts/lead-scoring").await.good(200);
+    let newest = versions["versions"].as_array().unwrap().iter().find(|one| one["version"] == "2.0.0").unwrap();
+    let hash = newest["hash"].as_str().unwrap().to_owned();
+    admin.done("/scripts/lead-scoring/activate", &[("hash", &hash)]).await;
+    let page = admin.page("/automations/score").await;
+    assert!(page.contains("stays at version 1.0.0. Version 2.0.0 is the active one"), "{page}");
+    assert!(page.contains("partner_id") && page.contains(&format!("name=\"agree\" value=\"{hash}\"")), "{page}");
+
+    // Saving something else is no yes to it, and a yes is one to what was shown.
+    let said = save("For the office.", "1", "").await;
+    assert_eq!(said.status, 303, "{}", said.text());
+    let bound = async || world.get("/api/v1/rules/score").await.good(200)["bound"][0]["hash"].clone();
+    assert_ne!(bound().await, json!(hash));
+    assert_eq!(save("For the office.", "2", &hash.replace('a', "b")).await.status, 409);
+    assert_ne!(bound().await, json!(hash));
+    assert_eq!(save("For the office.", "2", &hash).await.status, 303);
+    assert_eq!(bound().await, json!(hash));
+    assert!(!admin.page("/automations/score").await.contains("asks for more"));
+    let log = admin.page("/settings/audit?text=agreed").await;
+    assert!(log.contains("agreed to version 2.0.0 of lead-scoring") && log.contains("partner_id"), "{log}");
+}
+
 // Shows: F011, F078, F080, F085
 #[tokio::test(flavor = "multi_thread")]
 async fn an_administrator_goes_the_whole_way() {

@@ -14,7 +14,8 @@ use triggerbox_automation::rule::{
     Rule,
     apply::{self, ApplyError, Planned, Step},
     diff::Difference,
-    file, stored,
+    file,
+    stored::{self, Edit},
 };
 use triggerbox_odoo::{
     Backend,
@@ -42,12 +43,15 @@ struct Applied {
     change: Planned,
     differences: Vec<Difference>,
     warnings: Vec<FoundWrong>,
+    #[serde(default)]
+    agreed: Vec<String>,
 }
 
 impl From<&Step> for Applied {
     fn from(step: &Step) -> Self {
         let warnings = step.warnings.iter().map(FoundWrong::from).collect();
-        Self { rule: step.rule.clone(), change: step.change, differences: step.differences.clone(), warnings }
+        let (differences, agreed) = (step.differences.clone(), step.agreed.clone());
+        Self { rule: step.rule.clone(), change: step.change, differences, warnings, agreed }
     }
 }
 
@@ -111,7 +115,7 @@ pub(super) fn apply(args: &ApplyArgs) -> Result<Exit, Failure> {
         None => Ok(database),
     })?;
     odoo::at_home(&workshop.database, odoo.as_deref())?;
-    let edit = workshop.edit(&args.note, args.ask);
+    let edit = Edit { agrees: args.agree, ..workshop.edit(&args.note, args.ask) };
     let work = if args.dry_run { apply::plan } else { apply::apply };
     let applied = workshop.transaction("rules-applied", &args.path.display().to_string(), |conn, line| {
         let steps = work(workshop.ground(conn), &rules, &edit, args.prune)?;
@@ -156,6 +160,7 @@ async fn on_server(server: &str, rules: &[Rule], unknown: Vec<Refused>, args: &A
     let query = [
         ("note", args.note.as_str()),
         ("ask_owner", flag(args.ask)),
+        ("agree", flag(args.agree)),
         ("prune", flag(args.prune)),
         ("dry_run", flag(args.dry_run || !unknown.is_empty())),
     ];
@@ -221,6 +226,9 @@ fn print(steps: impl IntoIterator<Item = Applied>, dry_run: bool) {
             for difference in &step.differences {
                 outln!("  {}", printable(&difference.to_string()));
             }
+        }
+        for agreed in &step.agreed {
+            outln!("  {}", printable(agreed));
         }
         for FoundWrong { severity, place, message, .. } in &step.warnings {
             outln!("  {}", printable(&format!("{severity}: {place}: {message}")));
