@@ -955,6 +955,31 @@ fn a_thread_is_for_whoever_may_read_its_record_or_owns_it() {
     assert_eq!(sees(SAM), [lead]);
 }
 
+#[test]
+fn a_thread_of_records_that_a_source_gave_is_for_whoever_may_read_all_of_them() {
+    let server = diligent();
+    let world = World::with(config(&server));
+    world.agent(AGENT);
+    let new = |name: &str, owner: u32| {
+        world.create("crm.lead", &[("name", Value::text(name)), ("user_id", Value::link(owner))])
+    };
+    let (own, also_own, other) = (new("Pine", SAM), new("Oak", SAM), new("Ash", ADMIN));
+    for (names, records, is_sams) in [("'Pine', 'Oak'", [own, also_own], true), ("'Pine', 'Ash'", [own, other], false)]
+    {
+        let source = format!("source = {{ domain = \"[('name', 'in', [{names}])]\" }}");
+        let rule = RULE.replace("\"created\"", "\"manual\"").replace("{{ record.name }}", "them");
+        world.rule(&rule.replace("dispatch = \"per-record\"", &source));
+        let run = block_on(world.engine.fire("qualify", ADMIN, Trigger::Manual, Vec::new())).unwrap()[0];
+        world.settle();
+        let thread = world.thread(run).summary;
+        let mut about = thread.records.clone();
+        about.sort_unstable();
+        assert_eq!((thread.state, thread.record, about.as_slice()), (RunState::Succeeded, None, &records[..]));
+        let readable = block_on(world.engine.readable_among(SAM, threads::asks_for(SAM, &thread))).unwrap();
+        assert_eq!(threads::may_see(SAM, &readable, &thread), is_sams, "{names}");
+    }
+}
+
 // Shows: F062
 #[test]
 fn a_record_without_a_chatter_has_no_note_and_the_run_goes_on() {
