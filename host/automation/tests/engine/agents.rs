@@ -956,6 +956,40 @@ fn a_thread_is_for_whoever_may_read_its_record_or_owns_it() {
 }
 
 #[test]
+fn an_agent_that_only_reads_is_held_to_it_whatever_its_rule_grants() {
+    let step = json!({ "tool": "update", "model": "crm.lead", "fields": ["priority"], "why": "to rate it" });
+    let plan = json!({ "goal": "rate it", "steps": [step] }).to_string();
+    let server = ModelServer::start(move |_, request| {
+        let plans = request.get("response_format").is_some();
+        Say::This(json!(if plans { plan.as_str() } else { "Looked." }))
+    });
+    let world = World::with(config(&server));
+    let asked_to = |what: &str| RULE.replace("{ prompt", &format!("{{ {what} = \"true\", prompt"));
+    for read_only in [false, true] {
+        world.agent(&format!("{AGENT}\nread-only = {read_only}"));
+        // The answer as a note.
+        world.rule(&asked_to("note"));
+        let lead = world.lead("Chairs");
+        world.settle();
+        assert_eq!(world.runs_of("qualify").pop().unwrap().state, RunState::Succeeded);
+        assert_eq!(world.notes(lead, "Looked."), usize::from(!read_only));
+        // A step that writes.
+        world.rule(&asked_to("plan"));
+        world.lead("Desks");
+        world.settle();
+        let run = world.runs_of("qualify").pop().unwrap();
+        match read_only {
+            false => assert_eq!(run.state, RunState::Succeeded, "{run:?}"),
+            true => {
+                assert_eq!(run.code.as_deref(), Some("plan-refused"), "{run:?}");
+                let why = "the agent's data sources do not include `write` of `priority` on `crm.lead`";
+                assert!(run.message.unwrap().contains(why));
+            }
+        }
+    }
+}
+
+#[test]
 fn a_thread_of_records_that_a_source_gave_is_for_whoever_may_read_all_of_them() {
     let server = diligent();
     let world = World::with(config(&server));
