@@ -222,6 +222,7 @@ async fn each_bad_answer_is_a_clear_error_at_once() {
         ("hangs up", Step::Hang, "llm-cut-off", "broke off"),
         ("not HTTP", Step::Noise, "llm-cut-off", "broke off"),
         ("stalls", Step::Stall, "llm-timeout", "no whole answer in 1 s"),
+        ("a byte a second", Step::Trickle, "llm-timeout", "no whole answer in 1 s"),
         ("50 MB", Step::Large(50 << 20), "llm-answer-too-large", "more than 8388608 bytes"),
         ("endless", Step::Endless, "llm-answer-too-large", "more than 8388608 bytes"),
     ];
@@ -229,7 +230,7 @@ async fn each_bad_answer_is_a_clear_error_at_once() {
         for kind in KINDS {
             let server = Server::start(vec![step.clone()]).await;
             let mut config = config(kind, &server.url);
-            if matches!(step, Step::Stall) {
+            if matches!(step, Step::Stall | Step::Trickle) {
                 config.providers[0].timeout = 1;
             }
             let clock: Arc<dyn Clock> = TestClock::new();
