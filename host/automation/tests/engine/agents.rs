@@ -1081,6 +1081,16 @@ fn agents_and_the_rules_that_pick_them_are_checked() {
     assert_eq!(check(&more("model = \"test/large\"")), ["agent-decides"]);
     assert_eq!(check(&more("tools = \"update\"")), ["no-tools"]);
     assert_eq!(check(&more("tools = \"note\"")), Vec::<&str>::new());
+    assert_eq!(check(&more("tools = \"note, serch\"")), ["unknown-tool"]);
+    // What its script would fail at in each run.
+    for (good, bad) in [
+        ("translations = '{\"fr_FR\": \"Allez.\"}'", "translations = 'fr_FR: Allez.'"),
+        ("unique = \"res.partner:email; crm.tag:name\"", "unique = \"res.partner:email; crm.tag\""),
+        ("max_steps = \"1\"", "max_steps = \"0\""),
+    ] {
+        assert_eq!(check(&more(good)), Vec::<&str>::new(), "{good}");
+        assert_eq!(check(&more(bad)), ["bad-parameter"], "{bad}");
+    }
     // An agent that a rule picks stays.
     world.rule(
         "name = \"r\"\nmodel = \"crm.lead\"\ntrigger = { on = \"manual\" }\n\
