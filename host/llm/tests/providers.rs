@@ -427,6 +427,20 @@ fn the_providers_file_says_what_is_wrong_with_it() {
         assert!(error.contains(says), "{to}: {error}");
         assert!(!error.contains("secret-key"), "{error}");
     }
+    let twice = format!("{good}\n[[providers.models]]\nname = \"small\"\ninput-price = 9.0\noutput-price = 9.0\n");
+    let error = Config::parse(&twice).unwrap_err().to_string();
+    assert!(error.contains("model `test/small`: it is there twice"), "{error}");
+    let secret = |host: &str| {
+        let text = "[[secrets]]\nname = \"slack\"\nvalue = { env = \"SLACK\" }\nheader = \"authorization\"\nhost = ";
+        Config::parse(&format!("{text}'{host}'\n")).map_err(|error| error.to_string())
+    };
+    for host in ["slack.com", "Slack.com", "slack.com:8443", "127.0.0.1:8080", "[::1]:8080"] {
+        assert!(secret(host).is_ok(), "{host}");
+    }
+    for host in ["", "https://slack.com", "slack.com/api", "slack.com:443", "me@slack.com", "a b", "münchen.example"] {
+        let error = secret(host).unwrap_err();
+        assert!(error.contains("secret `slack`: `host` is a host"), "{host}: {error}");
+    }
     let clock: Arc<dyn Clock> = TestClock::new();
     let missing = Models::live(Config::parse(&good).unwrap(), &clock, &|_| None).err().unwrap().to_string();
     assert_eq!(missing, "provider `test`: no key: the environment variable TEST_KEY is not set");
