@@ -1105,6 +1105,19 @@ fn agents_and_the_rules_that_pick_them_are_checked() {
     assert_eq!(refused.unwrap_err().code(), "agent-in-use");
 }
 
+#[test]
+fn an_agent_that_somebody_asks_by_hand_needs_no_record() {
+    let server = ModelServer::of(vec![json!("Summed up.")]);
+    let world = World::with(config(&server));
+    world.agent(include_str!("../../../../guest-examples/agents/assistant.toml"));
+    world.rule(include_str!("../../../../guest-examples/agents/pipeline-summary/rule.toml"));
+    let run = block_on(world.engine.fire("pipeline-summary", ADMIN, Trigger::Manual, Vec::new())).unwrap()[0];
+    world.settle();
+    let thread = world.thread(run).summary;
+    assert_eq!((thread.state, thread.model, thread.records), (RunState::Succeeded, None, Vec::new()));
+    assert_eq!(thread.message.as_deref(), Some("Summed up."));
+}
+
 // Shows: F033, F076, F122
 #[test]
 fn the_sales_report_of_the_examples_comes_by_itself_once_a_day() {
