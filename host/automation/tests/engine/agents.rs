@@ -990,6 +990,28 @@ fn an_agent_that_only_reads_is_held_to_it_whatever_its_rule_grants() {
 }
 
 #[test]
+fn a_plan_has_the_tools_of_its_agent_and_no_others() {
+    let step = json!({ "tool": "update", "model": "crm.lead", "fields": ["priority"], "why": "to rate it" });
+    let plan = json!({ "goal": "rate it", "steps": [step] }).to_string();
+    let server = ModelServer::start(move |_, request| {
+        let plans = request.get("response_format").is_some();
+        Say::This(json!(if plans { plan.as_str() } else { "Looked." }))
+    });
+    let world = World::with(config(&server));
+    for (tools, state) in [("search, update", RunState::Succeeded), ("search, note", RunState::Failed)] {
+        let tools: Vec<_> = tools.split(", ").collect();
+        world.agent(&format!("{AGENT}\ntools = {tools:?}"));
+        world.rule(&RULE.replace("{ prompt", "{ plan = \"true\", prompt"));
+        world.lead("Chairs");
+        world.settle();
+        let run = world.runs_of("qualify").pop().unwrap();
+        assert_eq!(run.state, state, "{run:?}");
+        let refused = run.message.unwrap().contains("step 1 (update on crm.lead): there is no tool `update`");
+        assert_eq!(refused, state == RunState::Failed);
+    }
+}
+
+#[test]
 fn a_thread_of_records_that_a_source_gave_is_for_whoever_may_read_all_of_them() {
     let server = diligent();
     let world = World::with(config(&server));
