@@ -18,10 +18,15 @@ const SCRUBBED: &str = "[secret]";
 pub struct Secret(SecretString);
 
 impl Secret {
-    /// Keeps a text secret.
+    /// Keeps a text secret. White space around it does not count: no header carries it, and answers would be searched for it.
     #[must_use]
     pub fn new(text: String) -> Self {
-        Self(text.into())
+        let text = SecretString::from(text);
+        let bare = text.expose_secret().trim();
+        if bare.len() == text.expose_secret().len() {
+            return Self(text);
+        }
+        Self(bare.to_owned().into())
     }
 
     /// The text itself: for the header of a request, and nothing else.
@@ -197,6 +202,17 @@ mod tests {
         assert_eq!(at("x%61\\u0061b"), Some([1, 10]));
         assert_eq!(found("aab", ""), None);
         assert_eq!(replace(b"aabaaab".to_vec(), "aab"), b"[secret]a[secret]");
+    }
+
+    #[test]
+    fn white_space_around_a_secret_does_not_count() {
+        for text in ["sk-7f3a91c2e5d8", " sk-7f3a91c2e5d8", "sk-7f3a91c2e5d8 \t\n"] {
+            let secret = Secret::new(text.to_owned());
+            assert_eq!(
+                (secret.expose(), secret.scrub("of sk-7f3a91c2e5d8!")),
+                ("sk-7f3a91c2e5d8", "of [secret]!".into())
+            );
+        }
     }
 
     #[test]
