@@ -353,8 +353,8 @@ fn a_server_action_of_a_superuser_s_rule_may_say_so_within_its_grants() {
     for (code, reason) in [
         ("log(record.with_user(5).name)", "with_user() is not granted"),
         ("log(env(user=5)['crm.lead'].browse(record.id).name)", "env(user=…, su=…) is not granted"),
-        ("log(env['res.users'].sudo().browse(1).login)", "refused-by-script"),
-        ("record.sudo().unlink()", "refused-by-script"),
+        ("log(env['res.users'].sudo().browse(1).login)", "refused-by-rule"),
+        ("record.sudo().unlink()", "refused-by-rule"),
     ] {
         let (report, log) = action_in(&crm, "crm.lead", &[lead], code, &how);
         let Verdict::Failed(failure) = report.verdict else { panic!("{code}: {:?} {log:?}", report.verdict) };

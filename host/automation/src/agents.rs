@@ -11,7 +11,10 @@ pub mod stored;
 
 use rusqlite::Connection;
 use serde::{Deserialize, Serialize};
-use triggerbox_model::{error::Error, grants::Grants};
+use triggerbox_model::{
+    error::Error,
+    grants::{GrantOperation, Grants},
+};
 
 use crate::{
     error::EngineError,
@@ -24,6 +27,9 @@ pub const SCRIPT: &str = "ai-agent";
 /// The tools that the script knows.
 pub const TOOLS: [&str; 10] =
     ["search", "read", "read_group", "fields_get", "create", "update", "call", "note", "message", "activity"];
+
+/// The parameter that has an agent only read.
+const READ_ONLY: &str = "read_only";
 
 /// What is left of tools that agent and rule do not agree on: no tool at all, at which the script fails.
 pub(crate) const NO_TOOLS: &str = "none";
@@ -93,7 +99,7 @@ impl Agent {
             set("model", model.clone());
         }
         if self.read_only {
-            set("read_only", "true".to_owned());
+            set(READ_ONLY, "true".to_owned());
         }
         if !self.system.is_empty() {
             let more = action.parameters.get("system").map(|text| format!("\n\n{text}")).unwrap_or_default();
@@ -115,6 +121,20 @@ impl Agent {
 pub(crate) fn tools(parameter: Option<&String>) -> Vec<&str> {
     let names = parameter.into_iter().flat_map(|list| list.split(','));
     names.map(str::trim).filter(|name| !name.is_empty()).collect()
+}
+
+/// Whether an action, dressed by its agent, only reads.
+pub(crate) fn only_reads(action: &Action) -> bool {
+    action.parameters.get(READ_ONLY).is_some_and(|only| only == "true")
+}
+
+/// What the agent of an action may do at most, of what its script asks for; none: it says nothing of that. One that only reads
+/// is held to it here, whatever its script makes of the parameter.
+pub(crate) fn sources(agent: Agent, action: &Action, asked: &Grants) -> Option<Grants> {
+    if !only_reads(action) {
+        return agent.grants;
+    }
+    Some(agent.grants.as_ref().unwrap_or(asked).only(&[GrantOperation::Read].into()))
 }
 
 /// Whether a rule is one with an agent: what is listed apart from rules that run ordinary scripts.

@@ -17,10 +17,13 @@ use triggerbox_model::{
 };
 use triggerbox_sandbox::HostFault;
 
-use crate::records::Records;
+use crate::{agents, records::Records};
 
 /// The parameter that has a run plan first.
 const PARAMETER: &str = "plan";
+
+/// The parameter that names the tools that a run has; empty: all.
+const TOOLS: &str = "tools";
 
 /// What a model intends.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -143,6 +146,8 @@ pub(crate) struct Planning {
     own: Option<(String, Vec<Id>)>,
     /// Scripts that are tools, with what they ask for.
     scripts: Vec<(String, Grants)>,
+    /// The tools that the run has; none named: all.
+    tools: Vec<String>,
 }
 
 /// Whether a script's parameters have its run plan first.
@@ -153,7 +158,17 @@ pub(crate) fn is_wanted(authority: &Authority, parameters: &[FieldValue]) -> boo
 
 impl Planning {
     pub(crate) fn new(who: String, superuser: bool, own: Option<(String, Vec<Id>)>) -> Self {
-        Self { stage: Stage::Awaited, who, superuser, own, scripts: Vec::new() }
+        Self { stage: Stage::Awaited, who, superuser, own, scripts: Vec::new(), tools: Vec::new() }
+    }
+
+    /// Steps may use those tools alone that the parameters name, if they name some.
+    pub(crate) fn with_tools(self, parameters: &[FieldValue]) -> Self {
+        let named = parameters.iter().find(|value| value.name == TOOLS);
+        let tools = match named.map(|named| &named.value) {
+            Some(Value::Text(text)) => agents::tools(Some(text)).into_iter().map(str::to_owned).collect(),
+            _ => Vec::new(),
+        };
+        Self { tools, ..self }
     }
 
     /// Steps may use these scripts as tools: then all that a script asks for is planned.
@@ -163,6 +178,9 @@ impl Planning {
 
     /// The rights that a step needs, if there is its tool.
     fn needs(&self, step: &Step) -> Option<Vec<Need>> {
+        if !self.tools.is_empty() && !self.tools.contains(&step.tool) {
+            return None;
+        }
         match self.scripts.iter().find(|(name, _)| *name == step.tool) {
             Some((_, asks)) => Some(asks.needs()),
             None => operation(&step.tool).map(|operation| needs(step, operation)),

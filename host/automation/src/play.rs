@@ -201,7 +201,7 @@ pub(crate) async fn play_over<R: Records>(
             let who = format!("{} ({}), user {}", user.name, user.login, user.id);
             let scripts = step.tools.iter().map(|tool| (tool.name().to_owned(), tool.asks.clone())).collect();
             let own = task.model.clone().map(|model| (model, task.records.clone()));
-            Planning::new(who, task.superuser, own).with_scripts(scripts)
+            Planning::new(who, task.superuser, own).with_scripts(scripts).with_tools(&step.parameters)
         });
         let event = event(task, step);
         let guard = Guard::new(session, Arc::clone(&step.authority), log)

@@ -35,7 +35,7 @@ pub struct Rule {
     /// Why the rule is there, for the people who come after.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub notes: String,
-    /// The model that it is bound to. Only schedules and webhooks may have none.
+    /// The model that it is bound to. Only schedules, webhooks and what is run by hand may have none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub model: Option<String>,
     /// Inactive rules never fire.

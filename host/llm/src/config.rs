@@ -10,7 +10,7 @@ use triggerbox_model::{
 };
 use url::Url;
 
-use crate::{budget::Amount, budget_setting::BudgetSetting, secret::Source};
+use crate::{budget::Amount, budget_setting::BudgetSetting, http, secret::Source};
 
 /// The whole file. TOML.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -280,8 +280,12 @@ impl Config {
             if provider.timeout == 0 || provider.concurrent == 0 || paces.contains(&Some(0)) {
                 return invalid(place(), "`timeout`, `concurrent` and what is allowed a minute are at least 1");
             }
+            let mut models = std::collections::BTreeSet::new();
             for model in &provider.models {
                 let place = format!("model `{}/{}`", provider.name, model.name);
+                if !models.insert(&model.name) {
+                    return invalid(place, "it is there twice, and has one price; take one out");
+                }
                 let prices = [model.input_price, model.output_price];
                 if model.name.is_empty() || !prices.iter().all(|price| price.is_finite() && *price >= 0.0) {
                     return invalid(place, "a model has a name and prices of 0 or more");
@@ -302,6 +306,12 @@ impl Config {
             if secret.name.is_empty() || !secret.name.chars().all(plain) || !names.insert(&secret.name) {
                 let place = format!("secret `{}`", secret.name);
                 return invalid(place, "each has a name of its own: lower-case letters, digits and dashes");
+            }
+            // As the address of a request has it; else it would be filled in nowhere.
+            let url = Url::parse(&format!("https://{}/", secret.host)).ok();
+            if url.is_none_or(|url| http::place(&url) != secret.host.to_ascii_lowercase()) {
+                let place = format!("secret `{}`", secret.name);
+                return invalid(place, "`host` is a host as addresses name it: slack.com, or slack.com:8443");
             }
         }
         Ok(())

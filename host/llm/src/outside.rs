@@ -261,11 +261,12 @@ impl Calls {
             Err(error) => return Ok(Err(error.into())),
         };
         request.model = request.model.or_else(|| self.outside.spender.model.clone());
+        let offers = !request.tools.is_empty();
         let first = match self.ask(&request).await? {
             Ok(completion) => completion,
             Err(error) => return Ok(Err(error)),
         };
-        let problem = match checked(shape.as_ref(), first) {
+        let problem = match checked(shape.as_ref(), offers, first) {
             Checked::Good(completion) => return Ok(Ok(Answer::Completion(completion))),
             Checked::Bad(problem) => problem,
         };
@@ -278,7 +279,7 @@ impl Calls {
             Ok(completion) => completion,
             Err(error) => return Ok(Err(error)),
         };
-        Ok(match checked(shape.as_ref(), second) {
+        Ok(match checked(shape.as_ref(), offers, second) {
             Checked::Good(mut completion) => {
                 completion.usage = both(&first.usage, &completion.usage);
                 Ok(Answer::Completion(completion))
@@ -525,9 +526,14 @@ struct Wrong {
     why: String,
 }
 
-/// Holds an answer to its shape. A model that asks for tools or refuses has not answered yet.
-fn checked(shape: Option<&Shape>, completion: Completion) -> Checked {
+/// Holds an answer to its shape. A model that asks for tools or refuses has not answered yet; one that asks for tools where the
+/// question offers none has answered what it says besides.
+fn checked(shape: Option<&Shape>, offers: bool, mut completion: Completion) -> Checked {
     let Some(shape) = shape else { return Checked::Good(completion) };
+    if completion.finish == Finish::ToolCalls && !offers {
+        completion.calls.clear();
+        completion.finish = Finish::Stop;
+    }
     if matches!(completion.finish, Finish::ToolCalls | Finish::Refused) {
         return Checked::Good(completion);
     }

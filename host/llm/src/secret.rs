@@ -18,10 +18,15 @@ const SCRUBBED: &str = "[secret]";
 pub struct Secret(SecretString);
 
 impl Secret {
-    /// Keeps a text secret.
+    /// Keeps a text secret. White space around it does not count: no header carries it, and answers would be searched for it.
     #[must_use]
     pub fn new(text: String) -> Self {
-        Self(text.into())
+        let text = SecretString::from(text);
+        let bare = text.expose_secret().trim();
+        if bare.len() == text.expose_secret().len() {
+            return Self(text);
+        }
+        Self(bare.to_owned().into())
     }
 
     /// The text itself: for the header of a request, and nothing else.
@@ -39,31 +44,21 @@ impl Secret {
     /// Bytes of an answer without this secret in them.
     #[must_use]
     pub(crate) fn scrub_bytes(&self, bytes: Vec<u8>) -> Vec<u8> {
-        self.shapes().iter().fold(bytes, |bytes, shape| replace(bytes, shape.as_bytes()))
+        self.shapes().iter().fold(bytes, |bytes, shape| replace(bytes, shape))
     }
 
-    /// As it is, as JSON and addresses escape it, and as base64 of either alphabet, alone or within something longer; longest
-    /// first.
+    /// As it is, and as base64 of either alphabet, alone or within something longer; longest first.
     fn shapes(&self) -> Vec<String> {
         use base64::{
             Engine,
             engine::general_purpose::{STANDARD_NO_PAD, URL_SAFE_NO_PAD},
         };
         let secret = self.expose();
-        let json = serde_json::to_string(secret).unwrap_or_default();
-        let percent: String = url::form_urlencoded::byte_serialize(secret.as_bytes()).collect();
-        let mut shapes =
-            vec![secret.to_owned(), json.trim_matches('"').to_owned(), percent.replace('+', "%20"), percent];
+        let mut shapes = vec![secret.to_owned()];
         for alphabet in [STANDARD_NO_PAD, URL_SAFE_NO_PAD] {
             shapes.push(alphabet.encode(secret));
             // Three bytes are four letters: how it is written depends on how many bytes of such a group stand before it.
             shapes.extend((0..3).map(|before| within(&alphabet, secret, before)));
-        }
-        // Some write more of JSON with a backslash than they must.
-        for (sign, escaped) in [('/', "\\/"), ('+', "\\u002B"), ('+', "\\u002b")] {
-            let with = shapes.iter().filter(|shape| shape.contains(sign));
-            let escaped: Vec<_> = with.map(|shape| shape.replace(sign, escaped)).collect();
-            shapes.extend(escaped);
         }
         shapes.sort_by(|a, b| b.len().cmp(&a.len()).then_with(|| a.cmp(b)));
         shapes.dedup();
@@ -80,14 +75,14 @@ fn within(alphabet: &impl base64::Engine, text: &str, before: usize) -> String {
     all.chars().skip(shared_first).take(own).collect()
 }
 
-fn replace(bytes: Vec<u8>, secret: &[u8]) -> Vec<u8> {
+fn replace(bytes: Vec<u8>, secret: &str) -> Vec<u8> {
     let mut left = bytes.as_slice();
     let mut clean = Vec::new();
-    while let Some(at) = place(left, secret) {
+    while let Some((at, length)) = place(left, secret) {
         let (before, after) = left.split_at(at);
         clean.extend_from_slice(before);
         clean.extend_from_slice(SCRUBBED.as_bytes());
-        left = after.split_at_checked(secret.len()).map_or(&[], |(_, after)| after);
+        left = after.split_at_checked(length).map_or(&[], |(_, after)| after);
     }
     if clean.is_empty() && left.len() == bytes.len() {
         return bytes;
@@ -96,17 +91,56 @@ fn replace(bytes: Vec<u8>, secret: &[u8]) -> Vec<u8> {
     clean
 }
 
-/// Where a part of a text begins. Most places are ruled out by its first byte: an answer of megabytes is searched for many.
-fn place(text: &[u8], part: &[u8]) -> Option<usize> {
-    let first = part.first()?;
+/// Where a part of a text begins, and how long it is there. Most places are ruled out by their first byte: an answer of megabytes
+/// is searched for many.
+fn place(text: &[u8], part: &str) -> Option<(usize, usize)> {
+    let first = part.as_bytes().first()?;
     let mut at = 0;
     loop {
-        at += text.get(at..)?.iter().position(|byte| byte == first)?;
-        if text.get(at..)?.starts_with(part) {
-            return Some(at);
+        at += text.get(at..)?.iter().position(|byte| byte == first || matches!(byte, b'\\' | b'%' | b'+'))?;
+        if let Some(length) = begins(text.get(at..)?, part) {
+            return Some((at, length));
         }
         at += 1;
     }
+}
+
+/// How much of a text's beginning is this part, as it is or with any of its signs escaped: programs escape more than they must,
+/// each other signs.
+fn begins(text: &[u8], part: &str) -> Option<usize> {
+    if text.starts_with(part.as_bytes()) {
+        return Some(part.len());
+    }
+    let mut at = 0;
+    for sign in part.chars() {
+        let left = text.get(at..)?;
+        let plain = || left.starts_with(sign.encode_utf8(&mut [0; 4]).as_bytes()).then_some(sign.len_utf8());
+        at += escaped(left, sign).or_else(plain)?;
+    }
+    Some(at)
+}
+
+/// How much of a text's beginning is this sign as JSON or an address escapes it.
+fn escaped(text: &[u8], sign: char) -> Option<usize> {
+    match text {
+        [b'%', ..] => numbers(text, b"%", 2, sign.encode_utf8(&mut [0; 4]).bytes().map(u32::from)),
+        [b'\\', b'u', ..] => numbers(text, b"\\u", 4, sign.encode_utf16(&mut [0; 2]).iter().copied().map(u32::from)),
+        [b'\\', next, ..] if sign.is_ascii_punctuation() && char::from(*next) == sign => Some(2),
+        [b'\\', b't', ..] if sign == '\t' => Some(2),
+        [b'+', ..] if sign == ' ' => Some(1),
+        _ => None,
+    }
+}
+
+/// How much of a text's beginning is these numbers, each after a mark and with so many digits to the base of 16.
+fn numbers(text: &[u8], mark: &[u8], digits: usize, all: impl Iterator<Item = u32>) -> Option<usize> {
+    let mut left = text;
+    for number in all {
+        let (written, after) = left.strip_prefix(mark)?.split_at_checked(digits)?;
+        let written = u32::from_str_radix(std::str::from_utf8(written).ok()?, 16).ok()?;
+        left = (written == number).then_some(after)?;
+    }
+    text.len().checked_sub(left.len())
 }
 
 impl fmt::Debug for Secret {
@@ -161,11 +195,24 @@ mod tests {
 
     #[test]
     fn a_part_is_found_where_it_begins_whole() {
-        let found = |text: &str, part: &str| place(text.as_bytes(), part.as_bytes());
-        assert_eq!(["aab", "aaab", "a aab aab", "xaab"].map(|text| found(text, "aab")), [0, 1, 2, 1].map(Some));
-        assert_eq!(["", "aa", "aaa", "aba", "ba"].map(|text| found(text, "aab")), [None; 5]);
+        let found = |text: &str, part: &str| place(text.as_bytes(), part);
+        let at = |text: &str| found(text, "aab").map(|(at, length)| [at, length]);
+        assert_eq!(["aab", "aaab", "a aab aab", "xaab"].map(at), [0, 1, 2, 1].map(|at| Some([at, 3])));
+        assert_eq!(["", "aa", "aaa", "aba", "ba", "%61%61%6", "\\u0061"].map(at), [None; 7]);
+        assert_eq!(at("x%61\\u0061b"), Some([1, 10]));
         assert_eq!(found("aab", ""), None);
-        assert_eq!(replace(b"aabaaab".to_vec(), b"aab"), b"[secret]a[secret]");
+        assert_eq!(replace(b"aabaaab".to_vec(), "aab"), b"[secret]a[secret]");
+    }
+
+    #[test]
+    fn white_space_around_a_secret_does_not_count() {
+        for text in ["sk-7f3a91c2e5d8", " sk-7f3a91c2e5d8", "sk-7f3a91c2e5d8 \t\n"] {
+            let secret = Secret::new(text.to_owned());
+            assert_eq!(
+                (secret.expose(), secret.scrub("of sk-7f3a91c2e5d8!")),
+                ("sk-7f3a91c2e5d8", "of [secret]!".into())
+            );
+        }
     }
 
     #[test]
@@ -179,8 +226,30 @@ mod tests {
         let packed = STANDARD.encode("you:???>>>sk/7f3a+91/c2");
         assert!(packed.contains('/') && packed.contains('+'), "{packed}");
         let other = Secret::new("???>>>sk/7f3a+91/c2".to_owned());
-        let clean = other.scrub_bytes(packed.replace('/', "\\/").into_bytes());
-        assert!(String::from_utf8(clean).expect("text").contains("[secret]"), "{packed}");
+        for escaped in [packed.replace('/', "\\/"), packed.replace('/', "%2f").replace('+', "%2B")] {
+            let clean = other.scrub_bytes(escaped.clone().into_bytes());
+            assert!(String::from_utf8(clean).expect("text").contains("[secret]"), "{escaped}");
+        }
+    }
+
+    #[test]
+    fn a_secret_is_found_whichever_of_its_signs_are_escaped() {
+        let secret = Secret::new(r#"k&y<1>'2"\3\4~5%6é😀 7"#.to_owned());
+        for text in [
+            // As it is, and as various programs write it into JSON.
+            r#"k&y<1>'2"\3\4~5%6é😀 7"#,
+            r#"k&y<1>'2\"\\3\\4~5%6é😀 7"#,
+            r#"k\u0026y\u003c1\u003e'2\"\\3\\4~5%6é😀 7"#,
+            r#"k\u0026y\u003C1\u003E\u00272\u0022\\3\\4~5%6\u00E9\uD83D\uDE00 7"#,
+            // And into addresses.
+            "k%26y%3C1%3E'2%22%5C3%5C4~5%256%C3%A9%F0%9F%98%80%207",
+            "k%26y%3c1%3e%272%22%5c3%5c4%7e5%256%c3%a9%f0%9f%98%80+7",
+        ] {
+            let clean = secret.scrub(&format!("you sent {text}, thanks"));
+            assert_eq!(clean, "you sent [secret], thanks", "{text}");
+        }
+        let other = r#"k\u0026y\u003c1 %5C%u00 \"#;
+        assert_eq!(secret.scrub(other), other);
     }
 
     #[test]

@@ -18,7 +18,7 @@ use triggerbox_llm::{
     secret::Source,
 };
 use triggerbox_model::{
-    call::{Answer, Completion, HttpRequest, HttpResponse, LlmRequest, Reply},
+    call::{Answer, Completion, Finish, HttpRequest, HttpResponse, LlmRequest, Reply},
     error::ErrorKind,
     grants::Authority,
     limits::{Breach, Class, Limit, LimitRequest, Limits, Scope},
@@ -88,6 +88,27 @@ async fn an_answer_that_stays_wrong_is_an_error_and_a_bad_schema_costs_nothing()
     }
     assert_eq!(server.seen().len(), 2);
     assert_eq!(book.used(Scope::Run, "run-2"), Amount::default());
+}
+
+#[tokio::test]
+async fn a_call_of_a_tool_that_nobody_offered_is_no_answer() {
+    let called = |text: &str| {
+        let mut called = answer("openai", text);
+        let call = json!({ "id": "t1", "type": "function", "function": { "name": "search", "arguments": "{}" } });
+        called["choices"][0]["message"]["tool_calls"] = json!([call]);
+        called["choices"][0]["finish_reason"] = json!("tool_calls");
+        Step::json(&called)
+    };
+    let good = r#"{"score": 7}"#;
+    for (steps, asked) in [(vec![called(""), Step::json(&answer("openai", good))], 2), (vec![called(good)], 1)] {
+        let server = Server::start(steps).await;
+        let (clock, book) = (TestClock::new(), Book::new());
+        let mut calls =
+            outside(live("openai", &server, &clock), None, &book, &clock).start("run-1", 0, &agent_limits());
+        let completion = completion(calls.complete(shaped("Score it.")).await.unwrap());
+        assert_eq!((completion.text.as_str(), completion.finish), (good, Finish::Stop));
+        assert_eq!((completion.calls, server.seen().len()), (Vec::new(), asked));
+    }
 }
 
 // --- budgets -------------------------------------------------------------------------------------

@@ -222,6 +222,7 @@ async fn each_bad_answer_is_a_clear_error_at_once() {
         ("hangs up", Step::Hang, "llm-cut-off", "broke off"),
         ("not HTTP", Step::Noise, "llm-cut-off", "broke off"),
         ("stalls", Step::Stall, "llm-timeout", "no whole answer in 1 s"),
+        ("a byte a second", Step::Trickle, "llm-timeout", "no whole answer in 1 s"),
         ("50 MB", Step::Large(50 << 20), "llm-answer-too-large", "more than 8388608 bytes"),
         ("endless", Step::Endless, "llm-answer-too-large", "more than 8388608 bytes"),
     ];
@@ -229,7 +230,7 @@ async fn each_bad_answer_is_a_clear_error_at_once() {
         for kind in KINDS {
             let server = Server::start(vec![step.clone()]).await;
             let mut config = config(kind, &server.url);
-            if matches!(step, Step::Stall) {
+            if matches!(step, Step::Stall | Step::Trickle) {
                 config.providers[0].timeout = 1;
             }
             let clock: Arc<dyn Clock> = TestClock::new();
@@ -425,6 +426,20 @@ fn the_providers_file_says_what_is_wrong_with_it() {
         let error = Config::parse(&text).unwrap_err().to_string();
         assert!(error.contains(says), "{to}: {error}");
         assert!(!error.contains("secret-key"), "{error}");
+    }
+    let twice = format!("{good}\n[[providers.models]]\nname = \"small\"\ninput-price = 9.0\noutput-price = 9.0\n");
+    let error = Config::parse(&twice).unwrap_err().to_string();
+    assert!(error.contains("model `test/small`: it is there twice"), "{error}");
+    let secret = |host: &str| {
+        let text = "[[secrets]]\nname = \"slack\"\nvalue = { env = \"SLACK\" }\nheader = \"authorization\"\nhost = ";
+        Config::parse(&format!("{text}'{host}'\n")).map_err(|error| error.to_string())
+    };
+    for host in ["slack.com", "Slack.com", "slack.com:8443", "127.0.0.1:8080", "[::1]:8080"] {
+        assert!(secret(host).is_ok(), "{host}");
+    }
+    for host in ["", "https://slack.com", "slack.com/api", "slack.com:443", "me@slack.com", "a b", "münchen.example"] {
+        let error = secret(host).unwrap_err();
+        assert!(error.contains("secret `slack`: `host` is a host"), "{host}: {error}");
     }
     let clock: Arc<dyn Clock> = TestClock::new();
     let missing = Models::live(Config::parse(&good).unwrap(), &clock, &|_| None).err().unwrap().to_string();

@@ -387,7 +387,9 @@ impl Authority {
     /// The first side that refuses: script, agent, policy, then rule.
     pub fn allow(&self, need: &Need) -> Result<Allowed, Refusal> {
         let mut allowed = Allowed::default();
-        allowed.within(self.script.covers(need, Side::Script)?);
+        // One that asks for what the rule grants has nothing to add to its manifest.
+        let asks = if self.follows_rule { Side::Rule } else { Side::Script };
+        allowed.within(self.script.covers(need, asks)?);
         if let Some(agent) = &self.agent {
             allowed.within(agent.covers(need, Side::Agent)?);
         }
@@ -413,7 +415,7 @@ impl Authority {
         let mut place = url.clone();
         place.set_query(None);
         place.set_fragment(None);
-        if !self.script_http.iter().any(|grant| grant.covers(method, url)) {
+        if !self.follows_rule && !self.script_http.iter().any(|grant| grant.covers(method, url)) {
             let message = format!("the script's manifest does not ask for `{method} {place}`; add it to [[http]]");
             return Err(Refusal { side: Side::Script, message });
         }
@@ -843,5 +845,21 @@ mod tests {
             refusal.message,
             "the script's manifest does not ask for `read` of `phone` on `crm.lead`; add it to [[grants]]: `crm.lead:read:phone`"
         );
+        // Where the script asks for what the rule grants, it is the rule's to say.
+        let own = |rule: Option<Grants>| Authority {
+            script: rule.clone().unwrap_or_default(),
+            rule,
+            follows_rule: true,
+            ..Authority::default()
+        };
+        let authority = own(Some(grants(&["crm.lead:read:name:[('id', '=', 3)]"])));
+        let refusal = authority.allow(&need("crm.lead:read:phone")).unwrap_err();
+        let text = "the rule does not grant `read` of `phone` on `crm.lead`; to allow it, grant: `crm.lead:read:phone`";
+        assert_eq!((refusal.side, refusal.message.as_str()), (Side::Rule, text));
+        let bounds = authority.allow(&need("crm.lead:read:name")).unwrap().bounds;
+        assert_eq!(bounds.iter().map(|bound| bound.side).collect::<Vec<_>>(), [Side::Rule]);
+        assert_eq!(own(None).allow(&need("crm.lead:read:name")).unwrap_err().side, Side::Rule);
+        let refusal = own(None).allow_http("GET", &"https://shop.example/".parse().unwrap()).unwrap_err();
+        assert_eq!(refusal.side, Side::Policy, "{}", refusal.message);
     }
 }

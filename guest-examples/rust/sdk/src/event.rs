@@ -7,7 +7,7 @@ use crate::{
 };
 
 impl Event {
-    /// The model that the rule is bound to. Schedules and webhooks may have none: `no-model`.
+    /// The model that the rule is bound to. Schedules, webhooks and what is run by hand may have none: `no-model`.
     pub fn model(&self) -> Result<Model, Error> {
         match &self.model {
             Some(name) => Ok(model(name.as_str())),

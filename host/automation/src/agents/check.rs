@@ -1,11 +1,16 @@
 //! What is wrong with an agent: all findings at once, before anything changes.
 
+use std::collections::BTreeMap;
+
 use triggerbox_llm::is_reading;
 use triggerbox_model::{grants::GrantOperation, manifest::Manifest, value::Id};
 
 use super::{Agent, TOOLS};
 use crate::{
-    rule::check::{Finding, Ground, Severity, grants, is_plain_name},
+    rule::{
+        Action,
+        check::{Finding, Ground, Severity, grants, is_plain_name},
+    },
     scripts::{ready::is_ready_made, registry},
 };
 
@@ -78,6 +83,33 @@ pub fn check(ground: Ground<'_>, agent: &Agent) -> Vec<Finding> {
     }
     findings.sort_by_key(|finding| finding.severity);
     findings
+}
+
+/// What is wrong with the parameters of an action with an agent, each with the parameter's name. Its script reads more from them
+/// than their types say, and each run would fail at it.
+pub(crate) fn misfits(action: &Action) -> Vec<(&'static str, String)> {
+    let set = |name: &str| action.parameters.get(name);
+    let mut wrong = Vec::new();
+    let translations = set("translations").map(|text| serde_json::from_str::<BTreeMap<String, String>>(text));
+    if let Some(Err(error)) = translations {
+        let shape = r#"{"fr_FR": "…"}"#;
+        wrong.push(("translations", format!("is no JSON object of prompts by language, such as {shape}: {error}")));
+    }
+    let unique = set("unique").into_iter().flat_map(|text| text.split([';', '\n'])).map(str::trim);
+    if let Some(part) = unique.filter(|part| !part.is_empty()).find(|part| !names_fields(part)) {
+        wrong.push(("unique", format!("`{part}` is not MODEL:FIELD,FIELD, such as `res.partner:email`")));
+    }
+    if set("max_steps").and_then(|text| text.parse::<i32>().ok()).is_some_and(|steps| steps < 1) {
+        wrong.push(("max_steps", "is at least 1: the model is asked so often".to_owned()));
+    }
+    wrong
+}
+
+/// Whether a text is a model with fields of it.
+fn names_fields(text: &str) -> bool {
+    text.split_once(':').is_some_and(|(model, fields)| {
+        !model.trim().is_empty() && fields.split(',').any(|field| !field.trim().is_empty())
+    })
 }
 
 /// Whether a script asks for more than reading.

@@ -378,7 +378,7 @@ impl Engine {
             Some(agent) => self.script_tools(agent, action).await?,
             None => Vec::new(),
         };
-        authority.agent = agent.and_then(|agent| agent.grants);
+        authority.agent = agent.and_then(|agent| agents::sources(agent, action, &authority.script));
         let limits = Limits::resolve(class, [&manifest.limits, &action.limits, &self.config().limits]);
         Ok(Step { parameters, authority: Arc::new(authority), limits, script, tools })
     }
@@ -389,8 +389,7 @@ impl Engine {
         for wanted in agent.scripts_for(action) {
             let version = registry::resolve(&*self.database().snapshot()?, wanted)?;
             let script = self.inner.loader.ready(self.database(), version.hash).await?;
-            let read_only = action.parameters.get("read_only").is_some_and(|only| only == "true");
-            tools.push(ScriptTool::new(script, read_only)?);
+            tools.push(ScriptTool::new(script, agents::only_reads(action))?);
         }
         Ok(tools)
     }

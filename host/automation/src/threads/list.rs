@@ -171,12 +171,20 @@ fn conditions(filter: &ThreadFilter) -> (String, Vec<Cell>) {
 struct About {
     #[serde(default)]
     records: Vec<Id>,
+    /// Those that the rule's source gave, where the event brought none.
+    #[serde(default)]
+    found: Vec<Id>,
 }
 
 fn summary(conn: &Connection, row: &Row<'_>) -> Result<ThreadSummary, EngineError> {
     let request: String = row.get(6)?;
-    let about: About = serde_json::from_str(&request)?;
+    let About { mut records, found } = serde_json::from_str(&request)?;
+    records.extend(found);
     let record: Option<Id> = row.get(5)?;
+    // Of a run from before it was kept what its source gave.
+    if records.is_empty() {
+        records.extend(record);
+    }
     let state: String = row.get(12)?;
     let key: String = row.get(17)?;
     Ok(ThreadSummary {
@@ -186,8 +194,7 @@ fn summary(conn: &Connection, row: &Row<'_>) -> Result<ThreadSummary, EngineErro
         agent: row.get(3)?,
         model: row.get(4)?,
         record,
-        // The event may have brought none, and the rule's source one.
-        records: if about.records.is_empty() { record.into_iter().collect() } else { about.records },
+        records,
         session: row.get(7)?,
         resume: row.get(8)?,
         actor: row.get(9)?,

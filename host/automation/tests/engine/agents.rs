@@ -956,6 +956,87 @@ fn a_thread_is_for_whoever_may_read_its_record_or_owns_it() {
     assert_eq!(sees(SAM), [lead]);
 }
 
+#[test]
+fn an_agent_that_only_reads_is_held_to_it_whatever_its_rule_grants() {
+    let step = json!({ "tool": "update", "model": "crm.lead", "fields": ["priority"], "why": "to rate it" });
+    let plan = json!({ "goal": "rate it", "steps": [step] }).to_string();
+    let server = ModelServer::start(move |_, request| {
+        let plans = request.get("response_format").is_some();
+        Say::This(json!(if plans { plan.as_str() } else { "Looked." }))
+    });
+    let world = World::with(config(&server));
+    let asked_to = |what: &str| RULE.replace("{ prompt", &format!("{{ {what} = \"true\", prompt"));
+    for read_only in [false, true] {
+        world.agent(&format!("{AGENT}\nread-only = {read_only}"));
+        // The answer as a note.
+        world.rule(&asked_to("note"));
+        let lead = world.lead("Chairs");
+        world.settle();
+        assert_eq!(world.runs_of("qualify").pop().unwrap().state, RunState::Succeeded);
+        assert_eq!(world.notes(lead, "Looked."), usize::from(!read_only));
+        // A step that writes.
+        world.rule(&asked_to("plan"));
+        world.lead("Desks");
+        world.settle();
+        let run = world.runs_of("qualify").pop().unwrap();
+        match read_only {
+            false => assert_eq!(run.state, RunState::Succeeded, "{run:?}"),
+            true => {
+                assert_eq!(run.code.as_deref(), Some("plan-refused"), "{run:?}");
+                let why = "the agent's data sources do not include `write` of `priority` on `crm.lead`";
+                assert!(run.message.unwrap().contains(why));
+            }
+        }
+    }
+}
+
+#[test]
+fn a_plan_has_the_tools_of_its_agent_and_no_others() {
+    let step = json!({ "tool": "update", "model": "crm.lead", "fields": ["priority"], "why": "to rate it" });
+    let plan = json!({ "goal": "rate it", "steps": [step] }).to_string();
+    let server = ModelServer::start(move |_, request| {
+        let plans = request.get("response_format").is_some();
+        Say::This(json!(if plans { plan.as_str() } else { "Looked." }))
+    });
+    let world = World::with(config(&server));
+    for (tools, state) in [("search, update", RunState::Succeeded), ("search, note", RunState::Failed)] {
+        let tools: Vec<_> = tools.split(", ").collect();
+        world.agent(&format!("{AGENT}\ntools = {tools:?}"));
+        world.rule(&RULE.replace("{ prompt", "{ plan = \"true\", prompt"));
+        world.lead("Chairs");
+        world.settle();
+        let run = world.runs_of("qualify").pop().unwrap();
+        assert_eq!(run.state, state, "{run:?}");
+        let refused = run.message.unwrap().contains("step 1 (update on crm.lead): there is no tool `update`");
+        assert_eq!(refused, state == RunState::Failed);
+    }
+}
+
+#[test]
+fn a_thread_of_records_that_a_source_gave_is_for_whoever_may_read_all_of_them() {
+    let server = diligent();
+    let world = World::with(config(&server));
+    world.agent(AGENT);
+    let new = |name: &str, owner: u32| {
+        world.create("crm.lead", &[("name", Value::text(name)), ("user_id", Value::link(owner))])
+    };
+    let (own, also_own, other) = (new("Pine", SAM), new("Oak", SAM), new("Ash", ADMIN));
+    for (names, records, is_sams) in [("'Pine', 'Oak'", [own, also_own], true), ("'Pine', 'Ash'", [own, other], false)]
+    {
+        let source = format!("source = {{ domain = \"[('name', 'in', [{names}])]\" }}");
+        let rule = RULE.replace("\"created\"", "\"manual\"").replace("{{ record.name }}", "them");
+        world.rule(&rule.replace("dispatch = \"per-record\"", &source));
+        let run = block_on(world.engine.fire("qualify", ADMIN, Trigger::Manual, Vec::new())).unwrap()[0];
+        world.settle();
+        let thread = world.thread(run).summary;
+        let mut about = thread.records.clone();
+        about.sort_unstable();
+        assert_eq!((thread.state, thread.record, about.as_slice()), (RunState::Succeeded, None, &records[..]));
+        let readable = block_on(world.engine.readable_among(SAM, threads::asks_for(SAM, &thread))).unwrap();
+        assert_eq!(threads::may_see(SAM, &readable, &thread), is_sams, "{names}");
+    }
+}
+
 // Shows: F062
 #[test]
 fn a_record_without_a_chatter_has_no_note_and_the_run_goes_on() {
@@ -1023,6 +1104,16 @@ fn agents_and_the_rules_that_pick_them_are_checked() {
     assert_eq!(check(&more("model = \"test/large\"")), ["agent-decides"]);
     assert_eq!(check(&more("tools = \"update\"")), ["no-tools"]);
     assert_eq!(check(&more("tools = \"note\"")), Vec::<&str>::new());
+    assert_eq!(check(&more("tools = \"note, serch\"")), ["unknown-tool"]);
+    // What its script would fail at in each run.
+    for (good, bad) in [
+        ("translations = '{\"fr_FR\": \"Allez.\"}'", "translations = 'fr_FR: Allez.'"),
+        ("unique = \"res.partner:email; crm.tag:name\"", "unique = \"res.partner:email; crm.tag\""),
+        ("max_steps = \"1\"", "max_steps = \"0\""),
+    ] {
+        assert_eq!(check(&more(good)), Vec::<&str>::new(), "{good}");
+        assert_eq!(check(&more(bad)), ["bad-parameter"], "{bad}");
+    }
     // An agent that a rule picks stays.
     world.rule(
         "name = \"r\"\nmodel = \"crm.lead\"\ntrigger = { on = \"manual\" }\n\
@@ -1035,6 +1126,19 @@ fn agents_and_the_rules_that_pick_them_are_checked() {
     };
     let refused: Result<(), EngineError> = world.engine.committer().commit_blocking(delete);
     assert_eq!(refused.unwrap_err().code(), "agent-in-use");
+}
+
+#[test]
+fn an_agent_that_somebody_asks_by_hand_needs_no_record() {
+    let server = ModelServer::of(vec![json!("Summed up.")]);
+    let world = World::with(config(&server));
+    world.agent(include_str!("../../../../guest-examples/agents/assistant.toml"));
+    world.rule(include_str!("../../../../guest-examples/agents/pipeline-summary/rule.toml"));
+    let run = block_on(world.engine.fire("pipeline-summary", ADMIN, Trigger::Manual, Vec::new())).unwrap()[0];
+    world.settle();
+    let thread = world.thread(run).summary;
+    assert_eq!((thread.state, thread.model, thread.records), (RunState::Succeeded, None, Vec::new()));
+    assert_eq!(thread.message.as_deref(), Some("Summed up."));
 }
 
 // Shows: F033, F076, F122

@@ -456,7 +456,7 @@ pub(super) fn inputs(draft: &Draft, known: &Known<'_>) -> Markup {
             }
             (field("model", "Model", "", &wrong.take("model"), html! {
                 select #model name="model" data-reload[draft.known] {
-                    (option("", "None (schedules and webhooks only)", rule.model.as_deref().unwrap_or_default()))
+                    (option("", "None (scheduled, by hand and webhooks only)", rule.model.as_deref().unwrap_or_default()))
                     @if let Some(model) = gone { (option(model, model, model)) }
                     @for (name, model) in &known.schema.models {
                         (option(name, &format!("{} ({name})", model.description), rule.model.as_deref().unwrap_or_default()))

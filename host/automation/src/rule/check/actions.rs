@@ -40,6 +40,11 @@ impl Check<'_> {
             let message = "an agent is told what to do: write it into the parameter `prompt`";
             self.error("prompt-required", format!("{place}.parameters.prompt"), message);
         }
+        if is_agent {
+            for (name, problem) in agents::check::misfits(action) {
+                self.error("bad-parameter", format!("{place}.parameters.{name}"), problem);
+            }
+        }
         let Some(name) = &action.agent else {
             if is_agent {
                 let message = "pick the agent that is to do it: `triggerbox agents list`";
@@ -47,7 +52,7 @@ impl Check<'_> {
             }
             return Ok(None);
         };
-        let place = format!("{place}.agent");
+        let (place, parameters) = (format!("{place}.agent"), format!("{place}.parameters"));
         if !is_agent {
             let message = format!("`{}` is no agent: only the script `{}` works as one", action.script, agents::SCRIPT);
             self.error("not-an-agent", place, message);
@@ -69,14 +74,22 @@ impl Check<'_> {
         let model = |action: &Action| action.parameters.get("model").filter(|model| !model.is_empty()).cloned();
         if model(action).is_some_and(|wanted| model(&dressed) != Some(wanted)) {
             let message = format!("the agent `{name}` says which model it asks; take this out");
-            self.error("agent-decides", "parameters.model", message);
+            self.error("agent-decides", format!("{parameters}.model"), message);
+        }
+        let is_known =
+            |tool: &str| agents::TOOLS.contains(&tool) || known.agent.scripts.iter().any(|script| script.name == tool);
+        for tool in agents::tools(action.parameters.get("tools")).into_iter().filter(|tool| !is_known(tool)) {
+            let scripts = known.agent.scripts.iter().map(|script| script.name.as_str());
+            let all: Vec<_> = agents::TOOLS.into_iter().chain(scripts).collect();
+            let message = format!("there is no tool `{tool}`; there are {}", all.join(", "));
+            self.error("unknown-tool", format!("{parameters}.tools"), message);
         }
         if dressed.parameters.get("tools").is_some_and(|tools| tools == agents::NO_TOOLS) {
             let message = format!(
                 "none of these is a tool of the agent `{name}`: {}",
                 known.agent.tool_names().collect::<Vec<_>>().join(", ")
             );
-            self.error("no-tools", "parameters.tools", message);
+            self.error("no-tools", format!("{parameters}.tools"), message);
         }
         Ok(Some(dressed))
     }

@@ -15,7 +15,7 @@ impl<'a> Check<'a> {
                 Ok(model) => self.model = Some(model),
                 Err(error) => self.error("unknown-model", "model", error.message),
             },
-            (None, Trigger::Schedule(_) | Trigger::Webhook { records: None, .. }) => {}
+            (None, Trigger::Schedule(_) | Trigger::Manual {} | Trigger::Webhook { records: None, .. }) => {}
             (None, Trigger::Webhook { .. }) => {
                 self.error("no-model", "model", "the webhook names records; name their model");
             }
