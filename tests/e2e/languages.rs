@@ -290,7 +290,7 @@ fn a_server_action_is_refused_with_line_and_reason() {
         ("records.with_user(1).write({'name': 'x'})", "set the rule's run-as user instead"),
         ("env(user=1)['res.partner'].search([])", "set the rule's run-as user instead"),
         ("env['ir.model'].search([])", "of ir.model one thing is known here"),
-        ("log(record.copy_data()[0]['email_from'])", "does not ask for `read` of"),
+        ("log(record.copy_data()[0]['email_from'])", "does not grant `read` of"),
         (
             "partner = env['res.partner'].search([], limit=1)\nlog(env['sale.order'].create({'partner_id': partner.id}).name)",
             "is known only when the run is applied; decide before you write",

@@ -3,11 +3,12 @@
 
 use std::fmt::Write as _;
 
+use serde::Deserialize;
 use toml::Value;
 
 use super::{
     BadScenario, Observed, ScenarioFile,
-    compare::block,
+    compare::{block, result},
     expect::{Expect, Lines, plain},
 };
 
@@ -17,7 +18,13 @@ use super::{
 /// The file has `[expect]` in a form that is not understood.
 pub fn blessed(file: &ScenarioFile, observed: &Observed) -> Result<String, BadScenario> {
     let expect = file.scenario.expect.as_ref().map(|expect| expect.get_ref());
-    let text = replaced(&file.text, &expected(expect, observed));
+    let result = match observed.outcome.as_ref().and_then(|outcome| outcome.result_json.as_deref()).and_then(result) {
+        None | Some(serde_json::Value::Null) => None,
+        Some(json) => Some(Value::deserialize(json).map_err(|_| {
+            file.broken("cannot be rewritten: the result has null in a list, or a number that TOML does not have")
+        })?),
+    };
+    let text = replaced(&file.text, &expected(expect, observed, result));
     let whole: Result<toml::Table, _> = text.parse();
     let without = |text: &str| {
         let mut table: toml::Table = text.parse().ok()?;
@@ -31,7 +38,7 @@ pub fn blessed(file: &ScenarioFile, observed: &Observed) -> Result<String, BadSc
 }
 
 /// What came, as tables of a file. The log and the outcome's extras are written where they were.
-fn expected(before: Option<&Expect>, observed: &Observed) -> String {
+fn expected(before: Option<&Expect>, observed: &Observed, result: Option<Value>) -> String {
     let mut top: Vec<(String, Value)> = Vec::new();
     let outcome = observed.outcome.clone().unwrap_or_default();
     let text = |text: String| Value::String(text);
@@ -42,9 +49,7 @@ fn expected(before: Option<&Expect>, observed: &Observed) -> String {
         let records = outcome.records.iter().map(|id| Value::Integer(i64::from(*id)));
         top.push(("records".to_owned(), Value::Array(records.collect())));
     }
-    if let Some(result) = outcome.result_json.and_then(|json| serde_json::from_str::<Value>(&json).ok()) {
-        top.push(("result".to_owned(), result));
-    }
+    top.extend(result.map(|result| ("result".to_owned(), result)));
     if !observed.refusals.is_empty() {
         top.push(("refusals".to_owned(), strings(&observed.refusals)));
     }

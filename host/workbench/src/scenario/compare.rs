@@ -157,7 +157,7 @@ impl Found<'_> {
 
     fn result(&mut self, expect: &Expect, came: Option<&str>) {
         let Some(expected) = &expect.result else { return };
-        let came: Option<serde_json::Value> = came.and_then(|text| serde_json::from_str(text).ok());
+        let came = came.and_then(result);
         let wanted = json(expected.get_ref());
         if came.as_ref() != Some(&wanted) {
             let pretty = |value: &serde_json::Value| serde_json::to_string_pretty(value).unwrap_or_default() + "\n";
@@ -238,4 +238,22 @@ fn grouped(number: u64) -> String {
         text.push(digit);
     }
     text
+}
+
+/// A result as TOML can say it: a key that is null is one that is not there.
+pub(super) fn result(json: &str) -> Option<serde_json::Value> {
+    let mut value = serde_json::from_str(json).ok()?;
+    leave_out_nulls(&mut value);
+    Some(value)
+}
+
+fn leave_out_nulls(value: &mut serde_json::Value) {
+    match value {
+        serde_json::Value::Object(map) => {
+            map.retain(|_, one| !one.is_null());
+            map.values_mut().for_each(leave_out_nulls);
+        }
+        serde_json::Value::Array(list) => list.iter_mut().for_each(leave_out_nulls),
+        _ => {}
+    }
 }

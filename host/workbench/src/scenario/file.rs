@@ -201,6 +201,15 @@ fn ok() -> u16 {
     200
 }
 
+/// The first key of a scenario that a recording says itself.
+fn beside_a_recording(text: &str) -> Option<Spanned<String>> {
+    let keys: IndexMap<Spanned<String>, toml::Value> = toml::from_str(text).ok()?;
+    let keeps = ["description", "recording", "not-on-odoo", "budgets"];
+    let mut others: Vec<_> = keys.into_keys().filter(|key| !keeps.contains(&key.get_ref().as_str())).collect();
+    others.sort_by_key(|key| key.span().start);
+    others.into_iter().next()
+}
+
 impl ScenarioFile {
     /// Reads a scenario.
     ///
@@ -222,13 +231,11 @@ impl ScenarioFile {
             at: error.span().map(|span| line_and_column(&text, span.start)),
             problem: error.message().trim_end().replace('\n', "; "),
         })?;
-        let alone = scenario.given.is_empty() && scenario.expect.is_none() && scenario.answers.is_empty();
-        if let Some(recording) = scenario.recording.as_ref().filter(|_| !alone) {
+        if let (Some(_), Some(key)) = (&scenario.recording, beside_a_recording(&text)) {
             return Err(BadScenario {
                 path: path.to_owned(),
-                at: Some(line_and_column(&text, recording.span().start)),
-                problem: "a recording brings what is given and expected: leave out given, answers and expect"
-                    .to_owned(),
+                at: Some(line_and_column(&text, key.span().start)),
+                problem: format!("a recording brings all that happens and is expected: leave out `{}`", key.get_ref()),
             });
         }
         let name = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
