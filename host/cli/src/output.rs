@@ -170,7 +170,7 @@ pub(crate) fn limit_bars(limits: &Limits, used: &PerLimit, breached: Option<Limi
         };
         let unit = limit.spec().unit;
         let of = format!("{} of {}", amount(unit, used), amount(unit, max));
-        let _ = writeln!(text, "  {:<18}{} {percent:>3} %  {of}", limit.to_string(), styled(style, full + &empty));
+        let _ = writeln!(text, "  {:<17} {} {percent:>3} %  {of}", limit.to_string(), styled(style, full + &empty));
     }
     if !slight.is_empty() {
         let _ = writeln!(text, "  {}", styled(DIM, format!("less than 1 %: {}", slight.join(", "))));

@@ -3,14 +3,15 @@
 use std::{future::Future, sync::Arc};
 
 use anyhow::{Context, anyhow};
-use guest_artifacts::{DEMO_EAT_MEMORY, DEMO_LOOP_FOREVER, DEMO_WRITE_THEN_TRAP, Guest, HIGH_VALUE_ORDER};
+use guest_artifacts::{AI_AGENT, DEMO_EAT_MEMORY, DEMO_LOOP_FOREVER, DEMO_WRITE_THEN_TRAP, Guest, HIGH_VALUE_ORDER};
 use jiff::Timestamp;
 use serde_json::json;
-use triggerbox_automation::{self as automation, Report, Request, people};
+use triggerbox_automation::{self as automation, Report, Request, outside::DatabaseLedger, people};
+use triggerbox_llm::{Clock, Config, Matching, Models, Outside, Recording, Services, Spender, SystemClock};
 use triggerbox_model::{
     call::{Answer, Call, DomainSource, Page},
     event::Trigger,
-    grants::Policy,
+    grants::{Grant, Grants, Policy},
     limits::{Class, Limits},
     manifest::Manifest,
     value::{FieldValue, Id, RecordRef, Row, Value},
@@ -29,6 +30,24 @@ use crate::{
 const TOTAL: f64 = 12_000.0;
 /// What is shown of the order, and compared before and after the scripts that misbehave.
 const SHOWN: [&str; 6] = ["name", "partner_id", "state", "amount_total", "client_order_ref", "note"];
+/// The lead that the agent is asked about.
+const LEAD: Id = 1;
+/// What it is asked, and what it may do.
+const PROMPT: &str = "Rate {{ record.name }} and say why in a note. Assign it to somebody.";
+const MAY: [&str; 1] = ["crm.lead:read,write,note:name,description,priority"];
+/// What a model answers: nobody is asked.
+const CONVERSATION: &str = include_str!("demo.json");
+
+/// A script in the program, and what it is run with.
+struct Part<'a> {
+    guest: &'a Guest,
+    trigger: Trigger,
+    record: RecordRef,
+    class: Class,
+    parameters: &'a [(String, String)],
+    grants: Option<Grants>,
+    outside: Option<Outside>,
+}
 
 pub(crate) fn run(args: DemoArgs) -> Result<Exit, Failure> {
     let demo = Demo::new(args.format.json)?;
@@ -58,7 +77,7 @@ impl Demo {
     fn play(&self) -> Result<Exit, Failure> {
         self.say(
             "Triggerbox runs scripts as WebAssembly components, each in a fresh sandbox with limits, each as one \
-             transaction.\nThis demo has a CRM in memory, one script that works, and three that misbehave.",
+             transaction.\nThis demo has a CRM in memory, one script that works, an agent, and three scripts that misbehave.",
         );
 
         self.heading("1. A sale order of 12,000 is created, and a script notes it");
@@ -67,11 +86,14 @@ impl Demo {
         let mut reports = vec![self.script(&HIGH_VALUE_ORDER, order)?];
         self.show(order)?;
 
+        self.heading("2. An AI agent rates a lead, and tries more than it may");
+        reports.push(self.agent()?);
+
         let before = self.record(order)?;
         for (number, title, guest) in [
-            (2, "A script that loops forever", &DEMO_LOOP_FOREVER),
-            (3, "A script that eats memory", &DEMO_EAT_MEMORY),
-            (4, "A script that writes on the order, posts, and then breaks", &DEMO_WRITE_THEN_TRAP),
+            (3, "A script that loops forever", &DEMO_LOOP_FOREVER),
+            (4, "A script that eats memory", &DEMO_EAT_MEMORY),
+            (5, "A script that writes on the order, posts, and then breaks", &DEMO_WRITE_THEN_TRAP),
         ] {
             self.heading(&format!("{number}. {title}"));
             reports.push(self.script(guest, order)?);
@@ -85,8 +107,8 @@ impl Demo {
             false => self.say(&styled(RED, "harmed: a script that failed has changed the order")),
         }
         let as_meant = unharmed
-            && matches!(reports.as_slice(), [first, rest @ ..] if first.verdict.is_success()
-            && rest.iter().all(|report| !report.verdict.is_success()));
+            && matches!(reports.as_slice(), [first, agent, rest @ ..] if first.verdict.is_success()
+            && agent.verdict.is_success() && rest.iter().all(|report| !report.verdict.is_success()));
         if self.json {
             output::json(&json!({ "order": order, "unharmed": unharmed, "runs": reports }))?;
         } else {
@@ -135,29 +157,65 @@ impl Demo {
         Session::new(&self.database, env).or_exit(Exit::Backend)
     }
 
-    /// Runs one of the scripts that are inside the program, with its manifest's grants and limits.
+    /// Runs one of the scripts that are inside the program on the order.
     fn script(&self, guest: &Guest, order: Id) -> Result<Report, Failure> {
+        let record = RecordRef::new("sale.order", order);
+        let (trigger, class) = (Trigger::Created, Class::Async);
+        self.part(Part { guest, trigger, record, class, parameters: &[], grants: None, outside: None })
+    }
+
+    /// Runs the agent on a lead. Its model's answers are read, and said to be.
+    fn agent(&self) -> Result<Report, Failure> {
+        let recording: Recording = serde_json::from_str(CONVERSATION)?;
+        self.say(&format!("{} {}", styled(DIM, "the prompt  |"), PROMPT));
+        self.say(&format!("{} {}", styled(DIM, "its answers |"), recording.origin.describe()));
+        let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+        let config = Config::default();
+        let budgets = config.budgets.clone();
+        let models = Models::replay(config, &recording, Matching::Tolerant);
+        let outside = Outside {
+            services: Arc::new(Services { models, web: None, budgets, clock }),
+            ledger: Arc::new(DatabaseLedger::new(&self.database).or_exit(Exit::Backend)?),
+            spender: Spender { rule: AI_AGENT.name.to_owned(), ..Spender::default() },
+            only_reads: false,
+            seat: None,
+        };
+        let grants = MAY.iter().map(|line| line.parse::<Grant>().map_err(|why| anyhow!(why)));
+        self.part(Part {
+            guest: &AI_AGENT,
+            trigger: Trigger::Manual,
+            record: RecordRef::new("crm.lead", LEAD),
+            class: Class::Agent,
+            parameters: &[("prompt".to_owned(), PROMPT.to_owned())],
+            grants: Some(Grants(grants.collect::<Result<_, _>>()?)),
+            outside: Some(outside),
+        })
+    }
+
+    /// With its manifest's limits, and what it asks for or is granted.
+    fn part(&self, part: Part<'_>) -> Result<Report, Failure> {
+        let Part { guest, trigger, record, class, parameters, grants, outside } = part;
         let manifest = guest.manifest.with_context(|| format!("{} has no manifest", guest.name))?;
         let manifest = Manifest::parse(manifest)?;
         let run_as = people::find(&self.database, "admin", self.now).or_exit(Exit::Backend)?;
         let request = Request {
             script: self.sandbox.compile(guest.component).or_exit(Exit::InvalidComponent)?,
             rule: guest.name.to_owned(),
-            trigger: Trigger::Created,
-            model: Some("sale.order".to_owned()),
-            records: vec![order],
+            trigger,
+            model: Some(record.model),
+            records: vec![record.id],
             old_values: Vec::new(),
-            parameters: manifest.parameter_values(&[])?,
+            parameters: manifest.parameter_values(parameters)?,
             actor: run_as.clone(),
             run_as,
             superuser: false,
-            limits: Limits::resolve(Class::Async, [&manifest.limits]),
-            authority: Arc::new(manifest.authority(None, Vec::new(), Policy::default())),
+            limits: Limits::resolve(class, [&manifest.limits]),
+            authority: Arc::new(manifest.authority(grants, Vec::new(), Policy::default())),
             now: self.now,
             seed: 1,
             previous: None,
             dry_run: false,
-            outside: None,
+            outside,
         };
         let log = Box::new(run::Console { json: self.json });
         let report = self.wait(automation::run(&self.database, &request, log)).or_exit(Exit::Backend)?;
