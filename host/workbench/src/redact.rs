@@ -4,8 +4,8 @@
 //! case, the same word by the same letters wherever it stands: in answers, in what the script asked and in what it wrote.
 //! So texts can still be split, joined, compared and changed in case. Numbers in texts are replaced digit by digit, however
 //! they are grouped: `+32 2 555 01 77` is one number, and numbers that end alike end alike afterwards, with or without a
-//! country's code. What stays: values that are numbers, dates, ids, choices, names of models, fields and HTTP headers, what the
-//! host itself says when it refuses a call, numbers of up to four digits in texts, and the rule's parameters. The letters and digits follow from a key that is thrown away.
+//! country's code. What stays: values that are numbers, dates, ids, choices, names of models and fields, numbers of up to
+//! four digits in texts, and the rule's parameters. The letters and digits follow from a key that is thrown away.
 
 use std::{
     collections::{BTreeSet, HashMap, HashSet},
@@ -16,7 +16,6 @@ use serde_json::{Map, Value as Json};
 use triggerbox_automation::journal::Recording;
 use triggerbox_model::{
     call::{Answer, Call},
-    error::{Error, ErrorKind},
     schema::Schema,
 };
 
@@ -24,33 +23,6 @@ use triggerbox_model::{
 const TAGS: [&str; 20] = [
     "kind", "call", "answer", "type", "ending", "failure", "class", "format", "finish", "scope", "script", "engine",
     "run_id", "rule", "model", "method", "code", "currency", "now", "lang",
-];
-
-/// HTTP headers whose values are the protocol's own.
-const PROTOCOL: [&str; 12] = [
-    "accept",
-    "accept-encoding",
-    "age",
-    "cache-control",
-    "connection",
-    "content-encoding",
-    "content-length",
-    "content-type",
-    "keep-alive",
-    "retry-after",
-    "transfer-encoding",
-    "vary",
-];
-
-/// Codes of refusals that are the host's own words, besides those that begin with `refused-by-`.
-const REFUSALS: [&str; 7] = [
-    "address-refused",
-    "no-tools-within",
-    "not-planned",
-    "not-read-only",
-    "plan-first",
-    "plan-refused",
-    "sent-already",
 ];
 
 /// Digits in texts that stay.
@@ -100,7 +72,6 @@ impl Redactor {
                         personal.collect(&serde_json::to_value(value)?, "", is_numbered(field));
                     }
                 }
-                (_, Err(error)) if is_own(error) => {}
                 (_, reply) => personal.collect(&serde_json::to_value(reply)?, "", false),
             }
         }
@@ -122,15 +93,6 @@ impl Redactor {
     fn replace(&self, value: &mut Json, key: &str, personal: &Personal<'_>) {
         match value {
             Json::String(text) if !TAGS.contains(&key) => *text = self.text(text, personal),
-            Json::Array(items) if key == "headers" => {
-                for header in items.iter_mut().filter_map(Json::as_array_mut) {
-                    if let [Json::String(name), value] = header.as_mut_slice()
-                        && !is_protocol(name)
-                    {
-                        self.replace(value, "", personal);
-                    }
-                }
-            }
             Json::Array(items) => match bytes(items).filter(|_| key == "body" || key == "content") {
                 Some(body) => {
                     let redacted = match String::from_utf8(body) {
@@ -230,15 +192,6 @@ impl<'a> Personal<'a> {
     fn collect(&mut self, value: &Json, key: &str, numbered: bool) {
         match value {
             Json::String(text) if !TAGS.contains(&key) => self.text(text, numbered),
-            Json::Array(items) if key == "headers" => {
-                for header in items.iter().filter_map(Json::as_array) {
-                    if let [Json::String(name), value] = header.as_slice()
-                        && !is_protocol(name)
-                    {
-                        self.collect(value, "", numbered);
-                    }
-                }
-            }
             Json::Array(items) => match bytes(items).filter(|_| key == "body" || key == "content") {
                 Some(body) => self.text(&String::from_utf8(body).unwrap_or_default(), numbered),
                 None => items.iter().for_each(|item| self.collect(item, key, numbered)),
@@ -270,18 +223,6 @@ impl<'a> Personal<'a> {
     fn has_number(&self, digits: &[(usize, char)]) -> bool {
         self.numbers.contains(&tail(digits))
     }
-}
-
-/// Whether the values of a header are nobody's.
-fn is_protocol(header: &str) -> bool {
-    PROTOCOL.contains(&header.to_ascii_lowercase().as_str())
-}
-
-/// Whether a refusal is in the host's own words. What others said, such as a rule before a write, may name anybody.
-fn is_own(error: &Error) -> bool {
-    matches!(error.kind, ErrorKind::NotFound | ErrorKind::Invalid | ErrorKind::Pending)
-        || error.code.starts_with("refused-by-")
-        || REFUSALS.contains(&error.code.as_str())
 }
 
 /// Whether a field's name says that its values are numbers of people: `phone_sanitized`, `partner_id.vat`.
@@ -430,31 +371,6 @@ mod tests {
         assert!(whole.contains(&part), "{whole}: {part}");
         assert_eq!(mail.to_lowercase().split(['@', '.']).nth(1), Some(part.to_lowercase().as_str()));
         assert!(mail.ends_with(".example"));
-    }
-
-    #[test]
-    fn names_of_headers_and_what_the_host_says_stay() {
-        let redactor = redactor();
-        let known = BTreeSet::new();
-        let mut personal = Personal::new(&known);
-        let mut sent = serde_json::json!({
-            "headers": [["Content-Type", "application/json"], ["x-from", "Ada Cedar"]],
-            "body": b"{\"content\": \"json of Ada\"}".to_vec(),
-        });
-        personal.collect(&sent, "", false);
-        // The words of the protocol are somebody's only where somebody says them.
-        assert!(personal.words.contains("cedar") && !personal.words.contains("application"), "{:?}", personal.words);
-        redactor.replace(&mut sent, "", &personal);
-        let headers = sent["headers"].to_string();
-        assert!(
-            headers.contains("[\"Content-Type\",\"application/json\"]") && headers.contains("[\"x-from\","),
-            "{headers}"
-        );
-        assert!(!headers.contains("Cedar"), "{headers}");
-        let refused = |code: &str| is_own(&Error::denied(code, "the rule does not grant it"));
-        assert!(refused("refused-by-rule") && refused("address-refused") && !refused("record-rule"));
-        assert!(is_own(&Error::invalid("unknown-field", "no such field")));
-        assert!(!is_own(&Error::new(ErrorKind::Rejected, "user-error", "Ada is blocked")));
     }
 
     #[test]

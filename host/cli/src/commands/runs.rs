@@ -35,9 +35,7 @@ pub(crate) use self::export::exported;
 use crate::{
     args::{Common, OutsideArgs, RunsCommand, There},
     commands::{
-        odoo,
-        outside::{self, Elsewhere},
-        script, serve,
+        odoo, outside, script, serve,
         workshop::{FromError, Workshop, deed},
     },
     exit::{Exit, Failure, OrExit},
@@ -117,8 +115,7 @@ fn work(config: Option<&Path>, options: &OutsideArgs, there: &There, common: &Co
             let (asked, elsewhere) = serve::asked(options, config);
             outside::services(&asked, elsewhere)?
         }
-        // As of a server without one: what rules grant may be sent.
-        None => outside::services(options, Elsewhere::Possibly)?,
+        None => outside::services(options, options.providers.is_some())?,
     };
     let settings = config.as_ref().map(triggerbox_server::Config::engine).unwrap_or_default();
     let odoo = there.odoo.clone().or_else(|| config.as_ref()?.odoo.clone());
