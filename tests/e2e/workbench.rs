@@ -22,6 +22,8 @@ use triggerbox_sandbox::{
 };
 use triggerbox_store::db::{Database, Mode};
 
+use crate::model::Service;
+
 const ADMIN: u32 = 2;
 
 fn triggerbox(folder: &Path, arguments: &[&str]) -> Output {
@@ -109,6 +111,12 @@ fn ran(folder: &Path) {
 
 /// Somebody makes a lead, and what rules do about it is done.
 fn create_lead(folder: &Path) {
+    queue_lead(folder);
+    ends(folder, 0, &["runs", "work", "--db", "crm.db"]);
+}
+
+/// Somebody makes a lead, and nobody works yet.
+fn queue_lead(folder: &Path) {
     let field = |name: &str, text: &str| FieldValue::new(name, Value::text(text));
     let lead = vec![
         field("name", "Looms for Ada Byron"),
@@ -126,7 +134,6 @@ fn create_lead(folder: &Path) {
     let create = Call::Create { model: "crm.lead".to_owned(), values: vec![lead] };
     runtime.block_on(engine.change(Origin::user(ADMIN), vec![create])).unwrap();
     drop(engine);
-    ends(folder, 0, &["runs", "work", "--db", "crm.db"]);
 }
 
 // Shows: F078, F092
@@ -182,6 +189,40 @@ fn an_exported_run_is_run_again_without_its_database() {
     ends(folder, 1, &["backtest", "runs", "lead-scoring.wasm", "--strict"]);
     let said = ends(folder, 2, &["replay", "score.toml", "lead-scoring.wasm"]);
     assert!(said.contains("is no exported run"), "{said}");
+}
+
+#[test]
+fn a_run_that_asked_other_services_is_decided_without_what_is_personal() {
+    let place = tempfile::tempdir().unwrap();
+    let folder = place.path();
+    let service = Service::start(|_, _| (200, r#"{"type":"thanks","content":"for Byron"}"#.to_owned()));
+    let manifest = SENDER.replace("https://hooks.example", &service.url);
+    fs::write(folder.join("sender.wasm"), embed_manifest(CALL_WEBHOOK.component, &manifest).unwrap()).unwrap();
+    ends(folder, 0, &["db", "demo", "crm.db"]);
+    ends(folder, 0, &["scripts", "upload", "sender.wasm", "--db", "crm.db"]);
+    // What it sends first arrives, and what it sends then is refused.
+    let action = |path: &str| {
+        format!(
+            "[[actions]]\nscript = \"sender\"\nparameters = {{ url = \"{url}/{path}\", fields = \"name\" }}\n\
+             [[actions.http]]\nmethods = [\"POST\"]\nurl = \"{url}/leads\"\nprivate = true\n",
+            url = service.url
+        )
+    };
+    let rule = "name = \"tell\"\nmodel = \"crm.lead\"\n[trigger]\non = \"created\"\n";
+    fs::write(folder.join("tell.toml"), format!("{rule}{}{}", action("leads"), action("others"))).unwrap();
+    ends(folder, 0, &["rules", "apply", "tell.toml", "--db", "crm.db"]);
+    queue_lead(folder);
+    fs::write(folder.join("server.toml"), "").unwrap();
+    ends(folder, 0, &["runs", "work", "--db", "crm.db", "--config", "server.toml"]);
+    assert_eq!(service.asked().len(), 1);
+
+    let said = ends(folder, 0, &["runs", "export", "1", "--out", "run.json", "--db", "crm.db"]);
+    assert!(said.contains("redacted: ") && !said.contains("cannot be run again"), "{said}");
+    let text = fs::read_to_string(folder.join("run.json")).unwrap();
+    assert!(!text.contains("Byron") && text.contains("application/json"), "{text}");
+    assert!(text.contains("refused-by-script") && text.contains("the script's manifest does not ask"), "{text}");
+    let said = ends(folder, 0, &["replay", "run.json", "sender.wasm"]);
+    assert!(said.contains("action 1: same") && said.contains("action 2: same"), "{said}");
 }
 
 // Shows: F078

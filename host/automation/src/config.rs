@@ -43,6 +43,8 @@ pub struct Config {
     pub compile: Compile,
     /// Language models and other services that runs may ask, until others are set; none: there are none.
     pub outside: Option<Arc<Services>>,
+    /// Whom nobody has said how to ask: runs of rules that ask them stay in the queue.
+    pub unserved: Unserved,
     /// What each session of runs with language models may use, where neither rule nor agent says it.
     pub caps: Caps,
     /// What links in notes start with: the address at which people reach this server; empty: links without a host.
@@ -68,11 +70,29 @@ impl Default for Config {
             retention: Retention::default(),
             compile: Compile::InProcess,
             outside: None,
+            unserved: Unserved::default(),
             caps: Caps::default(),
             links: String::new(),
             odoo: None,
             seed: None,
         }
+    }
+}
+
+/// Whom an engine does not know how to ask, though another one for the same database may.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Unserved {
+    /// Language models.
+    pub models: bool,
+    /// Other services.
+    pub services: bool,
+}
+
+impl Unserved {
+    /// Whether there is anybody.
+    #[must_use]
+    pub fn any(self) -> bool {
+        self.models || self.services
     }
 }
 

@@ -18,6 +18,7 @@ use triggerbox_store::{
 
 use crate::{
     Config, agents,
+    config::Unserved,
     error::EngineError,
     people, remote,
     rule::{Environment, Rule, Trigger},
@@ -63,6 +64,8 @@ pub struct Armed {
     pub left: Option<Id>,
     /// A script of it asks for questions to a language model, or an agent works in it.
     pub asks_model: bool,
+    /// Whom it asks that this host does not know how to ask: its runs stay in the queue.
+    pub unserved: Unserved,
     /// Why it does not fire though it is active.
     pub paused: Option<String>,
     /// Why it cannot fire: a domain or a user that does not exist any more.
@@ -128,6 +131,7 @@ impl Index {
             let asks_model = agents::is_agent_rule(&rule) || asked.model;
             rule.max_records = fewest(&rule, asked.records, host);
             let armed = Armed {
+                unserved: unserved(&rule, asks_model, host),
                 rule,
                 asks_model,
                 id: row.get(0)?,
@@ -317,6 +321,13 @@ fn asked(conn: &Connection) -> rusqlite::Result<HashMap<String, Asked>> {
         Ok((row.get(0)?, Asked { model: row.get(1)?, records: u32::try_from(records).unwrap_or(u32::MAX) }))
     };
     conn.prepare_cached(sql)?.query_map([], asked)?.collect()
+}
+
+/// Whom a rule asks that the host does not know how to ask.
+fn unserved(rule: &Rule, asks_model: bool, host: Option<&Config>) -> Unserved {
+    let host = host.map(|host| host.unserved).unwrap_or_default();
+    let asks_services = rule.actions.iter().any(|action| !action.http.is_empty());
+    Unserved { models: host.models && asks_model, services: host.services && asks_services }
 }
 
 /// The records of one fire that a rule may have runs for: the fewest that anybody wants; 0: no cap.

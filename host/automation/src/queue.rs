@@ -82,7 +82,7 @@ fn claim_more(
             continue;
         };
         let held = armed.rule.model.as_ref().is_some_and(|model| stopped.contains(model));
-        if held || !armed.is_live() || held_back.contains(&rule) {
+        if held || !armed.is_live() || armed.unserved.any() || held_back.contains(&rule) {
             continue;
         }
         let due = due(conn, armed, now, most - claims.len())?;
@@ -110,6 +110,12 @@ fn claim_more(
         }
     }
     Ok(is_all)
+}
+
+/// Runs of a rule that are due.
+pub(crate) fn count_due(conn: &Connection, rule: &str, now: i64) -> rusqlite::Result<u32> {
+    let sql = "SELECT count(*) FROM engine_run WHERE state = 'queued' AND rule = ?1 AND due <= ?2";
+    conn.prepare_cached(sql)?.query_row((rule, now), |row| row.get(0))
 }
 
 /// Rules with runs that nothing blocks, those behind `after` first.

@@ -5,7 +5,9 @@
 //! So texts can still be split, joined, compared and changed in case. Numbers in texts are replaced digit by digit, however
 //! they are grouped: `+32 2 555 01 77` is one number, and numbers that end alike end alike afterwards, with or without a
 //! country's code. What stays: values that are numbers, dates, ids, choices, names of models and fields, numbers of up to
-//! four digits in texts, and the rule's parameters. The letters and digits follow from a key that is thrown away.
+//! four digits in texts, the rule's parameters, and what programs say to each other: names of HTTP headers, what headers say
+//! of how a body is to be read, and the words in which the host refuses. The letters and digits follow from a key that is
+//! thrown away.
 
 use std::{
     collections::{BTreeSet, HashMap, HashSet},
@@ -15,7 +17,7 @@ use std::{
 use serde_json::{Map, Value as Json};
 use triggerbox_automation::journal::Recording;
 use triggerbox_model::{
-    call::{Answer, Call},
+    call::{Answer, Call, Reply},
     schema::Schema,
 };
 
@@ -24,6 +26,55 @@ const TAGS: [&str; 20] = [
     "kind", "call", "answer", "type", "ending", "failure", "class", "format", "finish", "scope", "script", "engine",
     "run_id", "rule", "model", "method", "code", "currency", "now", "lang",
 ];
+
+/// Refusals in the host's own words, besides those of grants: of whatever else is in them, the script asked.
+const REFUSALS: [&str; 19] = [
+    "address-refused",
+    "bad-header",
+    "bad-method",
+    "bad-url",
+    "http-answer-packed",
+    "http-answer-too-large",
+    "http-not-configured",
+    "http-not-sent",
+    "http-timeout",
+    "llm-not-configured",
+    "no-scripts",
+    "no-tools-within",
+    "not-planned",
+    "not-read-only",
+    "plan-first",
+    "refused-by-agent",
+    "refused-by-policy",
+    "refused-by-rule",
+    "refused-by-script",
+];
+
+/// The refusal that ends with a domain, which may name somebody.
+const REFUSED_BY_DOMAIN: &str = "refused-by-domain";
+
+/// Headers that say how a body is to be read, and of nobody who wrote it.
+const HEADERS: [&str; 16] = [
+    "accept",
+    "accept-charset",
+    "accept-encoding",
+    "accept-ranges",
+    "allow",
+    "cache-control",
+    "connection",
+    "content-encoding",
+    "content-length",
+    "content-type",
+    "date",
+    "keep-alive",
+    "retry-after",
+    "server",
+    "transfer-encoding",
+    "vary",
+];
+
+/// What addresses begin with.
+const SCHEMES: [&str; 2] = ["http", "https"];
 
 /// Digits in texts that stay.
 const SHORT_NUMBER: usize = 4;
@@ -46,7 +97,7 @@ impl Redactor {
     /// Knows which words are technical.
     #[must_use]
     pub fn new(schema: &Schema) -> Self {
-        let mut known = BTreeSet::new();
+        let mut known = BTreeSet::from(SCHEMES.map(str::to_owned));
         for (model, described) in &schema.models {
             known.extend(words(model).map(str::to_owned));
             for (name, field) in &described.fields {
@@ -72,7 +123,7 @@ impl Redactor {
                         personal.collect(&serde_json::to_value(value)?, "", is_numbered(field));
                     }
                 }
-                (_, reply) => personal.collect(&serde_json::to_value(reply)?, "", false),
+                (_, reply) => personal.reply(reply)?,
             }
         }
         let event = serde_json::to_value(&recording.event)?;
@@ -93,6 +144,12 @@ impl Redactor {
     fn replace(&self, value: &mut Json, key: &str, personal: &Personal<'_>) {
         match value {
             Json::String(text) if !TAGS.contains(&key) => *text = self.text(text, personal),
+            Json::Array(pair) if key == "headers" && header(pair).is_some() => {
+                let stays = header(pair).is_some_and(|(name, _)| is_technical(name));
+                if let Some(value) = pair.get_mut(1).filter(|_| !stays) {
+                    self.replace(value, "", personal);
+                }
+            }
             Json::Array(items) => match bytes(items).filter(|_| key == "body" || key == "content") {
                 Some(body) => {
                     let redacted = match String::from_utf8(body) {
@@ -188,10 +245,28 @@ impl<'a> Personal<'a> {
         Self { known, words: HashSet::new(), numbers: HashSet::new() }
     }
 
+    /// What was answered. Of what the host says in its own words, nothing is anybody's.
+    fn reply(&mut self, reply: &Reply) -> Result<(), serde_json::Error> {
+        match reply {
+            Err(error) if REFUSALS.contains(&error.code.as_str()) => {}
+            Err(error) if error.code == REFUSED_BY_DOMAIN => {
+                let domain = error.message.split_once(": ").map_or("", |(_, domain)| domain);
+                self.text(domain, false);
+            }
+            reply => self.collect(&serde_json::to_value(reply)?, "", false),
+        }
+        Ok(())
+    }
+
     /// `numbered`: short numbers are somebody's, too.
     fn collect(&mut self, value: &Json, key: &str, numbered: bool) {
         match value {
             Json::String(text) if !TAGS.contains(&key) => self.text(text, numbered),
+            Json::Array(pair) if key == "headers" && header(pair).is_some() => {
+                if let Some((_, value)) = header(pair).filter(|(name, _)| !is_technical(name)) {
+                    self.text(value, numbered);
+                }
+            }
             Json::Array(items) => match bytes(items).filter(|_| key == "body" || key == "content") {
                 Some(body) => self.text(&String::from_utf8(body).unwrap_or_default(), numbered),
                 None => items.iter().for_each(|item| self.collect(item, key, numbered)),
@@ -223,6 +298,18 @@ impl<'a> Personal<'a> {
     fn has_number(&self, digits: &[(usize, char)]) -> bool {
         self.numbers.contains(&tail(digits))
     }
+}
+
+/// A header's name and value, as JSON has them.
+fn header(pair: &[Json]) -> Option<(&str, &str)> {
+    match pair {
+        [Json::String(name), Json::String(value)] => Some((name.as_str(), value.as_str())),
+        _ => None,
+    }
+}
+
+fn is_technical(header: &str) -> bool {
+    HEADERS.iter().any(|known| known.eq_ignore_ascii_case(header))
 }
 
 /// Whether a field's name says that its values are numbers of people: `phone_sanitized`, `partner_id.vat`.
@@ -427,6 +514,44 @@ mod tests {
         assert_eq!(whole, word);
         assert!(local.ends_with(whole.get(2..).expect("ten digits")), "{new:?}");
         assert!(whole.ends_with(short.as_str()), "{new:?}");
+    }
+
+    #[test]
+    fn names_of_headers_and_how_bodies_are_read_stay() {
+        let known = BTreeSet::new();
+        let mut personal = Personal::new(&known);
+        let answer = serde_json::json!({
+            "headers": [["content-type", "application/json"], ["x-customer", "Byron, ref 250000012345"]],
+            "body": b"type".to_vec(),
+        });
+        personal.collect(&answer, "", false);
+        let mut words: Vec<_> = personal.words.iter().cloned().collect();
+        words.sort();
+        assert_eq!(words, ["byron", "ref", "type"]);
+        let mut asked =
+            serde_json::json!({ "headers": [["Content-Type", "application/json"], ["x-customer", "Byron"]] });
+        redactor().replace(&mut asked, "", &personal);
+        assert_eq!(asked["headers"][0], serde_json::json!(["Content-Type", "application/json"]));
+        assert_eq!(asked["headers"][1][0], "x-customer");
+        assert_ne!(asked["headers"][1][1], "Byron");
+    }
+
+    #[test]
+    fn what_the_host_says_is_nobody_s_and_what_others_say_is() {
+        use triggerbox_model::error::Error;
+        let collected = |error: Error| {
+            let known = BTreeSet::from(["email".to_owned()]);
+            let mut personal = Personal::new(&known);
+            personal.reply(&Err(error)).expect("an error is JSON");
+            let mut words: Vec<_> = personal.words.into_iter().collect();
+            words.sort();
+            words
+        };
+        assert!(collected(Error::denied("refused-by-rule", "the rule does not grant this request")).is_empty());
+        assert!(collected(Error::unavailable("http-not-sent", "nothing is sent")).is_empty());
+        let domain = "`read` on crm.lead(5) is outside of the records that the rule grants: [('email', '=', 'ada')]";
+        assert_eq!(collected(Error::denied("refused-by-domain", domain)), ["ada"]);
+        assert_eq!(collected(Error::rejected("odoo-refused", "Byron was here")), ["byron", "here", "was"]);
     }
 
     #[test]

@@ -69,6 +69,7 @@ impl Engine {
             run_as: armed.run_as,
             left: armed.left,
             asks_model: armed.asks_model,
+            unserved: armed.unserved,
             paused: None,
             broken: None,
             before: Condition::Always,

@@ -16,6 +16,7 @@ use super::{Engine, ahead::Begun, lock, observe::Work};
 use crate::{
     clock::timestamp,
     error::EngineError,
+    index::Armed,
     queue::{self, Claim},
 };
 
@@ -93,6 +94,24 @@ impl Engine {
                 },
             }
         }
+    }
+
+    /// Rules of which runs are due that this engine leaves in the queue, as it does not know how to ask whom they ask; how many.
+    ///
+    /// # Errors
+    /// What the database says.
+    pub fn left_unserved(&self) -> Result<Vec<(Arc<Armed>, u32)>, EngineError> {
+        let (conn, now) = (self.database().snapshot()?, self.inner.shared.now());
+        let rules = self.inner.shared.rules(&conn)?;
+        let unserved = rules.all().iter().filter(|armed| armed.is_live() && armed.unserved.any());
+        let mut left = Vec::new();
+        for armed in unserved {
+            let count = queue::count_due(&conn, &armed.rule.name, now)?;
+            if count > 0 {
+                left.push((Arc::clone(armed), count));
+            }
+        }
+        Ok(left)
     }
 
     /// Starts workers on the current runtime.

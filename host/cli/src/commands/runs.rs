@@ -10,11 +10,13 @@ use anyhow::anyhow;
 use jiff::{SignedDuration, Timestamp};
 use triggerbox_automation::{
     Engine, EngineError, SystemClock,
-    config::{Bounded, Compile, Config},
+    config::{Bounded, Compile, Config, Unserved},
+    index::Armed,
     logs::LogFilter,
     people,
     runs::{RunFilter, RunId, RunState},
 };
+use triggerbox_llm::Services;
 use triggerbox_model::{
     call::{Answer, Call, Operation},
     error::ErrorKind,
@@ -118,22 +120,63 @@ fn work(config: Option<&Path>, options: &OutsideArgs, there: &There, common: &Co
         None => outside::services(options, options.providers.is_some())?,
     };
     let settings = config.as_ref().map(triggerbox_server::Config::engine).unwrap_or_default();
+    let unserved = match &config {
+        // As its server would: it says so where it knows nobody to ask.
+        Some(_) => Unserved::default(),
+        None => unserved(options, services.as_deref()),
+    };
     let odoo = there.odoo.clone().or_else(|| config.as_ref()?.odoo.clone());
-    let desk = Desk::opened(common, Some(&There { odoo }), Config { outside: services.clone(), ..settings })?;
+    let settings = Config { outside: services.clone(), unserved, ..settings };
+    let desk = Desk::opened(common, Some(&There { odoo }), settings)?;
     // What was set on the pages of a server is what its engine asks from here on.
     let _server = config.map(|config| App::new(desk.engine.clone(), desk.sandbox.clone(), config)).transpose()?;
     // What happened on an Odoo server, and what came due there: here, both are known by themselves.
     desk.block_on(desk.engine.drain())?;
     let due = desk.block_on(desk.engine.tick_remote());
     let count = desk.block_on(desk.engine.settle())?;
+    let left = desk.engine.left_unserved().map_err(Failure::from_error)?;
+    let tried = output::count(count, "run");
     if common.format.json {
-        output::json(&serde_json::json!({ "tried": count }))?;
+        let left: Vec<_> = left.iter().map(|(rule, runs)| left_as_json(rule, *runs)).collect();
+        output::json(&serde_json::json!({ "tried": count, "left": left }))?;
+    } else if left.is_empty() {
+        outln!("{tried} tried; nothing is due any more");
     } else {
-        outln!("{} tried; nothing is due any more", output::count(count, "run"));
+        outln!("{tried} tried");
     }
     outside::saved(services.as_deref())?;
     due?;
-    Ok(Exit::Ok)
+    match left.is_empty() {
+        true => Ok(Exit::Ok),
+        false => Err(anyhow!("{}", why_left(&left)).into()),
+    }
+}
+
+/// Whom runs without a configuration cannot ask. Who says that models are off has said what becomes of those that ask one.
+fn unserved(options: &OutsideArgs, services: Option<&Services>) -> Unserved {
+    Unserved {
+        models: services.is_none() && options.llm.is_none(),
+        services: services.is_none_or(|services| services.web.is_none()),
+    }
+}
+
+fn left_as_json(rule: &Armed, runs: u32) -> serde_json::Value {
+    let Unserved { models, services } = rule.unserved;
+    serde_json::json!({ "rule": rule.rule.name, "runs": runs, "asks-models": models, "asks-services": services })
+}
+
+/// What stays queued, and what to do about it.
+fn why_left(left: &[(Arc<Armed>, u32)]) -> String {
+    let lines = left.iter().map(|(armed, runs)| {
+        let asks = match armed.unserved {
+            Unserved { models: true, services: true } => "asks a language model and other services",
+            Unserved { models: true, services: false } => "asks a language model",
+            Unserved { models: false, .. } => "sends requests to other services",
+        };
+        let runs = output::count(usize::try_from(*runs).unwrap_or(usize::MAX), "run");
+        format!("{runs} of `{}` left in the queue: it {asks}\n", armed.rule.name)
+    });
+    lines.collect::<String>() + "say how with --config FILE, that of the server, or with --providers FILE"
 }
 
 /// An engine on a database file, for one command.
