@@ -24,7 +24,8 @@ fn output(folder: &Path, args: &[&str]) -> Output {
     if std::env::var_os("TRIGGERBOX_TOOLS").is_none() {
         command.env("TRIGGERBOX_TOOLS", root.join("target/tools"));
     }
-    command.current_dir(folder).args(args).output().unwrap()
+    // A compiler's own traces would hide what it says of the script.
+    command.env("RUST_BACKTRACE", "1").current_dir(folder).args(args).output().unwrap()
 }
 
 fn builds(language: &str) {
@@ -67,6 +68,7 @@ fn a_new_server_action_builds_and_passes_its_test() {
     std::fs::write(folder.join("action.py"), "import os\n").unwrap();
     let error = fails(&folder, &["build"]);
     assert!(error.contains("line 1: there is no import"), "{error}");
+    assert!(!error.to_lowercase().contains("stack backtrace"), "{error}");
 }
 
 #[test]

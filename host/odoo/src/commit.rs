@@ -11,6 +11,7 @@ use triggerbox_model::{
     changes::Effect,
     error::{Error, ErrorKind},
     schema::{Field, FieldKind, Schema},
+    text::escape_html,
     value::{FieldValue, Id, RecordRef, Value, is_provisional},
 };
 
@@ -393,7 +394,7 @@ impl Wire<'_> {
                 let html = mentions || message.format == BodyFormat::Html;
                 // The link of a mention is HTML: the text around it has to be by then.
                 let body = match (mentions, message.format) {
-                    (true, BodyFormat::Text) => mention::escape(&message.body),
+                    (true, BodyFormat::Text) => escape_html(&message.body),
                     _ => message.body.clone(),
                 };
                 let files = message

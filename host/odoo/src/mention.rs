@@ -1,6 +1,7 @@
 //! Tokens that stand for a record's name in texts until the commit knows it.
 
 use serde_json::{Value as Json, json};
+use triggerbox_model::text::escape_html;
 
 const OPEN: char = '\u{F8FC}';
 const CLOSE: char = '\u{F8FD}';
@@ -66,7 +67,7 @@ pub(crate) fn fill_json(json: &str, names: &[Option<String>]) -> String {
 /// Words as they stand in a text of this style.
 fn styled(words: &str, style: &str) -> String {
     match style {
-        "html" => escape(words),
+        "html" => escape_html(words),
         "json" => in_json(words),
         _ => words.to_owned(),
     }
@@ -76,22 +77,6 @@ fn styled(words: &str, style: &str) -> String {
 fn in_json(words: &str) -> String {
     let quoted = json!(words).to_string();
     quoted.strip_prefix('"').and_then(|text| text.strip_suffix('"')).unwrap_or_default().to_owned()
-}
-
-/// Words as they stand in HTML.
-pub(crate) fn escape(text: &str) -> String {
-    let mut escaped = String::with_capacity(text.len());
-    for c in text.chars() {
-        match c {
-            '&' => escaped.push_str("&amp;"),
-            '<' => escaped.push_str("&lt;"),
-            '>' => escaped.push_str("&gt;"),
-            '"' => escaped.push_str("&#34;"),
-            '\'' => escaped.push_str("&#39;"),
-            c => escaped.push(c),
-        }
-    }
-    escaped
 }
 
 #[cfg(test)]

@@ -38,6 +38,8 @@ pub(crate) fn build(project: &Project, workshop: &Workshop) -> Result<Vec<u8>, E
     }
     // No .pyc files beside the sources; nothing of the machine's own packages.
     command.env("PYTHONPATH", &tool).env("PYTHONDONTWRITEBYTECODE", "1").env_remove("VIRTUAL_ENV");
+    // With these it would tell where in itself it noticed that a script raised, below what the script says.
+    command.env_remove("RUST_BACKTRACE").env_remove("RUST_LIB_BACKTRACE");
     compile(command.current_dir(scratch), PYTHON_HINT)?;
     fs::read(&component).doing("read", &component)
 }

@@ -53,7 +53,7 @@ pub struct Finding {
     pub message: String,
     /// What to do.
     pub help: &'static str,
-    /// What of the manifest it is about: `grants.crm.lead`.
+    /// What of the manifest it is about: `grants.crm.lead`, and `grants.crm.lead#2` for a second grant on the model.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub place: Option<String>,
 }

@@ -6,6 +6,7 @@
 use std::{borrow::Cow, collections::HashSet, sync::LazyLock};
 
 use ammonia::Builder;
+pub use triggerbox_model::text::escape_html as escape;
 
 /// Sanitised HTML of an HTML source.
 #[must_use]
@@ -27,23 +28,6 @@ pub fn sanitize(source: &str) -> String {
 #[must_use]
 pub fn from_text(text: &str) -> String {
     if text.trim().is_empty() { String::new() } else { format!("<p>{}</p>", escape(text)) }
-}
-
-/// Text with the characters that mean something in HTML escaped.
-#[must_use]
-pub fn escape(text: &str) -> String {
-    let mut escaped = String::with_capacity(text.len());
-    for c in text.chars() {
-        match c {
-            '&' => escaped.push_str("&amp;"),
-            '<' => escaped.push_str("&lt;"),
-            '>' => escaped.push_str("&gt;"),
-            '"' => escaped.push_str("&#34;"),
-            '\'' => escaped.push_str("&#39;"),
-            other => escaped.push(other),
-        }
-    }
-    escaped
 }
 
 /// What people read of HTML: no tags, blocks on lines of their own.

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use triggerbox_model::{
-    grants::{Grant, GrantOperation, Need},
+    grants::{GrantOperation, Grants, Need},
     manifest::Manifest,
 };
 use triggerbox_sandbox::inspect::Inspection;
@@ -84,11 +84,11 @@ pub(super) fn judge(
     }
     let used = used(inspection);
     let mut asked = BTreeSet::new();
-    for grant in &manifest.grants.0 {
+    for (at, grant) in manifest.grants.0.iter().enumerate() {
         asked.extend(grant.operations.iter().copied());
         for operation in grant.operations.iter().filter(|operation| !used.contains(operation)) {
             let message = format!("`{operation}` on {}: the component imports no function for it", grant.model);
-            findings.push(found("unused-grant", message, place(grant)));
+            findings.push(found("unused-grant", message, place(&manifest.grants, at)));
         }
     }
     let imported = imported(inspection);
@@ -116,23 +116,26 @@ fn untested(manifest: &Manifest, used: &BTreeSet<GrantOperation>, needed: &[Need
         let known = fields.entry((&need.model, need.operation)).or_default();
         known.extend(need.fields.iter().chain(&need.method).map(String::as_str));
     }
-    for grant in &manifest.grants.0 {
+    for (at, grant) in manifest.grants.0.iter().enumerate() {
         let of = |operation: &GrantOperation| fields.get(&(grant.model.as_str(), *operation));
         for operation in grant.operations.iter().filter(|operation| used.contains(operation) && of(operation).is_none())
         {
             let message = format!("no scenario needs `{operation}` on {}", grant.model);
-            findings.push(found("untested-grant", message, place(grant)));
+            findings.push(found("untested-grant", message, place(&manifest.grants, at)));
         }
         let touched: BTreeSet<_> = grant.operations.iter().filter_map(of).flatten().copied().collect();
         let names = grant.fields.iter().chain(&grant.methods).map(String::as_str);
         let never: Vec<_> = names.filter(|name| !touched.contains(name)).collect();
         if !never.is_empty() && !touched.is_empty() {
             let message = format!("no scenario needs {} of {}", never.join(", "), grant.model);
-            findings.push(found("untested-grant", message, place(grant)));
+            findings.push(found("untested-grant", message, place(&manifest.grants, at)));
         }
     }
 }
 
-fn place(grant: &Grant) -> Option<String> {
-    Some(format!("grants.{}", grant.model))
+/// Where a manifest has a grant: `grants.crm.lead`, and `grants.crm.lead#2` for a second one on the same model.
+pub(super) fn place(grants: &Grants, at: usize) -> Option<String> {
+    let model = &grants.0.get(at)?.model;
+    let nth = grants.0.iter().take(at + 1).filter(|other| other.model == *model).count();
+    Some(if nth == 1 { format!("grants.{model}") } else { format!("grants.{model}#{nth}") })
 }

@@ -1,8 +1,11 @@
 //! What a manifest should say.
 
-use triggerbox_model::{grants::Policy, manifest::Manifest};
+use triggerbox_model::{
+    grants::{Grants, Policy},
+    manifest::Manifest,
+};
 
-use super::{Finding, found};
+use super::{Finding, found, grants::place};
 
 pub(super) fn judge(manifest: &Manifest, findings: &mut Vec<Finding>) {
     let info = &manifest.script;
@@ -18,9 +21,11 @@ pub(super) fn judge(manifest: &Manifest, findings: &mut Vec<Finding>) {
         let message = format!("the parameter `{}` has no help text", parameter.name);
         findings.push(found("no-parameter-help", message, Some(format!("parameters.{}", parameter.name))));
     }
-    for grant in Policy::default().guarded(&manifest.grants).0 {
-        let operations: Vec<_> = grant.operations.iter().map(|operation| operation.name()).collect();
-        let message = format!("policy guards `{}` on {}", operations.join(", "), grant.model);
-        findings.push(found("wide-grant", message, Some(format!("grants.{}", grant.model))));
+    for (at, grant) in manifest.grants.0.iter().enumerate() {
+        for guarded in Policy::default().guarded(&Grants(vec![grant.clone()])).0 {
+            let operations: Vec<_> = guarded.operations.iter().map(|operation| operation.name()).collect();
+            let message = format!("policy guards `{}` on {}", operations.join(", "), grant.model);
+            findings.push(found("wide-grant", message, place(&manifest.grants, at)));
+        }
     }
 }
