@@ -95,6 +95,12 @@ impl Armed {
         self.rule.active && self.paused.is_none() && self.broken.is_none()
     }
 
+    /// Whether it stands before writes though it cannot be asked: what becomes of them then, the rule says.
+    fn bars(&self) -> bool {
+        let is_before = matches!(self.rule.trigger, Trigger::Before { .. });
+        is_before && self.rule.active && self.paused.is_none() && self.broken.is_some()
+    }
+
     /// The class of its runs that would be of this one: whatever fires it, a run that asks a language model is an agent's.
     pub(crate) fn class(&self, class: Class) -> Class {
         if self.asks_model && class != Class::Sync { Class::Agent } else { class }
@@ -152,7 +158,7 @@ impl Index {
 
     fn add(&mut self, armed: Armed) {
         let at = self.rules.len();
-        if let (true, Some(model)) = (armed.is_live(), &armed.rule.model) {
+        if let (true, Some(model)) = (armed.is_live() || armed.bars(), &armed.rule.model) {
             let list = match &armed.rule.trigger {
                 Trigger::MessageReceived {} | Trigger::MessageSent {} => Some(&mut self.messages),
                 // Their answers count at once: one that is only tried has no say.
@@ -237,7 +243,7 @@ impl Index {
         self.before.contains_key(model)
     }
 
-    /// Rules that stand before writes of a model.
+    /// Rules that stand before writes of a model, also those that are broken.
     pub fn before_writes(&self, model: &str) -> impl Iterator<Item = &Arc<Armed>> {
         self.listed(self.before.get(model))
     }

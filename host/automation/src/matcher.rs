@@ -109,7 +109,7 @@ pub fn fires(
 }
 
 /// Whether to fire, and what is wrong if that cannot be said. Only the database's own failures end the change.
-fn judged(holds: Result<bool, Error>) -> Result<Option<Option<Error>>, Error> {
+pub(crate) fn judged(holds: Result<bool, Error>) -> Result<Option<Option<Error>>, Error> {
     match holds {
         Ok(true) => Ok(Some(None)),
         Ok(false) => Ok(None),

@@ -17,6 +17,7 @@ use crate::{
     error::OdooError,
     mention,
     session::{Fail, Session},
+    value::as_read,
 };
 
 impl Session {
@@ -30,6 +31,41 @@ impl Session {
             Err(Fail::Script(error)) => Ok(Err(error)),
             Err(Fail::Fault(fault)) => Err(fault),
         }
+    }
+
+    /// Whether what is staged writes only what the records hold already, as far as that was read for the [preview](Self::preview).
+    /// What scripts keep for their next run changes no record.
+    #[must_use]
+    pub fn writes_nothing_new(&self) -> bool {
+        let mut last: BTreeMap<(&str, Id, &str), &Value> = BTreeMap::new();
+        for effect in &self.changes.effects {
+            match effect {
+                Effect::Write { model, ids, values } => {
+                    for id in ids {
+                        for FieldValue { name, value } in values {
+                            last.insert((model.as_str(), *id, name.as_str()), value);
+                        }
+                    }
+                }
+                Effect::SetState { .. } => {}
+                _ => return false,
+            }
+        }
+        last.into_iter().all(|((model, id, name), value)| self.holds(&RecordRef::new(model, id), name, value))
+    }
+
+    /// Forgets what is staged for records; what scripts keep for their next run stays, where it is to be kept.
+    pub fn leave_records(&mut self, keeps_state: bool) {
+        self.changes.effects.retain(|effect| keeps_state && matches!(effect, Effect::SetState { .. }));
+    }
+
+    /// Whether a stored field of a record is known to hold what is written to it.
+    fn holds(&self, record: &RecordRef, name: &str, written: &Value) -> bool {
+        let field = self.schema.models.get(&record.model).and_then(|model| model.fields.get(name));
+        let Some((field, held)) = field.filter(|field| field.store).zip(self.committed(record, name)) else {
+            return false;
+        };
+        is_same(&held, written) || is_same(&held, &as_read(field, written))
     }
 
     /// An outcome with names in place of mention tokens.
@@ -331,6 +367,17 @@ fn told_apart(old: &Value, new: &Value, words: &str) -> Option<(String, String)>
             Some((format!("{words} ({})", number(old.id)), format!("{words} ({})", number(new.id))))
         }
         _ => None,
+    }
+}
+
+/// Whether a value that is written is the one that is there: links have no names when they are written, and lists no order.
+fn is_same(held: &Value, written: &Value) -> bool {
+    match (held, written) {
+        (Value::Many2one(held), Value::Many2one(written)) => held.id == written.id,
+        (Value::Ids(held), Value::Ids(written)) => {
+            held.iter().collect::<BTreeSet<_>>() == written.iter().collect::<BTreeSet<_>>()
+        }
+        _ => held == written,
     }
 }
 

@@ -35,6 +35,7 @@ use crate::{
     index::{Armed, Index},
     journal::Keep,
     logs,
+    matcher::judged,
     needs::needs,
     people,
     play::{Done, Task, play},
@@ -99,6 +100,12 @@ struct Asked<'w> {
     ids: &'w [Id],
     values: &'w mut Vec<FieldValue>,
 }
+
+/// Records that a rule is about, with what they held before.
+type About = (Vec<Id>, Vec<Snapshot>);
+
+/// A record that is not there yet: no other has this number.
+const NEW: Id = Id::MAX;
 
 /// Records of one write on which the same is written.
 #[derive(Default)]
@@ -366,24 +373,39 @@ impl<'e> Gate<'e> {
         if !waits_for(&rule.rule.trigger, &asked) {
             return Ok(None);
         }
-        let (ids, old_values) = self.concerned(rule, &asked)?;
-        if ids.is_empty() && kind != Write::Create {
-            return Ok(None);
-        }
-        if kind == Write::Create && !self.new_record_matches(rule, &asked)? {
-            return Ok(None);
-        }
+        let (ids, old_values) = match self.concerned(rule, &asked)? {
+            Ok(Some(about)) => about,
+            Ok(None) => return Ok(None),
+            // It cannot be said whether the rule is about them.
+            Err(error) => {
+                self.broke(rule, &error.into(), Heard::default()).await?;
+                return Ok(None);
+            }
+        };
         let added = self.run(rule, &asked, &ids, old_values).await?;
         Ok(part.add(ids, added))
     }
 
-    /// The records of an update or a deletion that match the rule, with what the written fields hold now.
-    fn concerned(&self, rule: &Armed, asked: &Asked<'_>) -> Result<(Vec<Id>, Vec<Snapshot>), EngineError> {
-        if asked.kind == Write::Create {
-            return Ok((Vec::new(), Vec::new()));
+    /// The records of a write that match the rule, with what the written fields hold now; none: it is about none of them. What is
+    /// wrong with the rule, if that cannot be said.
+    fn concerned(&self, rule: &Armed, asked: &Asked<'_>) -> Result<Result<Option<About>, Error>, EngineError> {
+        if let Some(broken) = &rule.broken {
+            return Ok(Err(broken.clone()));
         }
         let conn = self.engine.database().snapshot()?;
         let stored = Stored(&conn);
+        if asked.kind == Write::Create {
+            let mut record = Changed::new(&stored, asked.model);
+            record.columns.entry(NEW).or_default();
+            for value in asked.values.iter() {
+                record.set(NEW, &value.name, &value.value)?;
+            }
+            return Ok(match judged(rule.after.holds(&conn, &self.env, &record, asked.model, NEW))? {
+                Some(None) => Ok(Some(About::default())),
+                None => Ok(None),
+                Some(Some(error)) => Err(error),
+            });
+        }
         let mut ids = Vec::new();
         for id in asked.ids {
             let mut before = Changed::new(&stored, asked.model);
@@ -397,11 +419,16 @@ impl<'e> Gate<'e> {
             for value in asked.values.iter() {
                 after.set(*id, &value.name, &value.value)?;
             }
-            if rule.before.holds(&conn, &self.env, &before, asked.model, *id)?
-                && rule.after.holds(&conn, &self.env, &after, asked.model, *id)?
-            {
-                ids.push(*id);
+            let held = rule.before.holds(&conn, &self.env, &before, asked.model, *id);
+            let holds = held.and_then(|held| Ok(held && rule.after.holds(&conn, &self.env, &after, asked.model, *id)?));
+            match judged(holds)? {
+                Some(None) => ids.push(*id),
+                None => {}
+                Some(Some(error)) => return Ok(Err(error)),
             }
+        }
+        if ids.is_empty() {
+            return Ok(Ok(None));
         }
         let fields: Vec<String> = asked.values.iter().map(|value| value.name.clone()).collect();
         let there: Vec<Id> = ids.iter().copied().filter(|id| !is_provisional(*id)).collect();
@@ -413,21 +440,7 @@ impl<'e> Gate<'e> {
             let values = fields.iter().zip(row.values).map(|(name, value)| FieldValue::new(name, value));
             Snapshot { id: row.id, fields: values.collect() }
         });
-        Ok((ids, old.collect()))
-    }
-
-    /// A new record is judged by the values that are given for it.
-    fn new_record_matches(&self, rule: &Armed, asked: &Asked<'_>) -> Result<bool, EngineError> {
-        /// No record has it.
-        const NEW: Id = Id::MAX;
-        let conn = self.engine.database().snapshot()?;
-        let stored = Stored(&conn);
-        let mut record = Changed::new(&stored, asked.model);
-        record.columns.entry(NEW).or_default();
-        for value in asked.values.iter() {
-            record.set(NEW, &value.name, &value.value)?;
-        }
-        Ok(rule.after.holds(&conn, &self.env, &record, asked.model, NEW)?)
+        Ok(Ok(Some((ids, old.collect()))))
     }
 
     /// Runs one rule; the values that it adds.
@@ -471,15 +484,20 @@ impl<'e> Gate<'e> {
             }
             Err(EngineError::Database(error)) => Err(error.into()),
             Err(error) => {
-                self.engine.note_broken(rule, self.actor, &error, heard).await?;
-                if rule.rule.on_error == OnError::Pass {
-                    Ok(Vec::new())
-                } else {
-                    let text = format!("rule `{}` stands before this change and is broken: {error}", rule.rule.name);
-                    Err(Error::rejected("broken-before-rule", text).into())
-                }
+                self.broke(rule, &error, heard).await?;
+                Ok(Vec::new())
             }
         }
+    }
+
+    /// Keeps that a rule broke; whether the write goes on without it is as the rule says.
+    async fn broke(&self, rule: &Arc<Armed>, error: &EngineError, heard: Heard) -> Result<(), EngineError> {
+        self.engine.note_broken(rule, self.actor, error, heard).await?;
+        if rule.rule.on_error == OnError::Pass {
+            return Ok(());
+        }
+        let text = format!("rule `{}` stands before this change and is broken: {error}", rule.rule.name);
+        Err(Error::rejected("broken-before-rule", text).into())
     }
 
     /// Keeps that a rule refused a write, whatever becomes of that. It is no failure of the rule's.

@@ -1,5 +1,7 @@
 //! Rules on change: a form that is not saved yet goes in, values and a warning come out.
 
+use std::sync::Arc;
+
 use serde::Serialize;
 use triggerbox_model::{
     domain::memory::Changed,
@@ -13,7 +15,7 @@ use super::{
     Engine,
     before::{Heard, Question, no_answer},
 };
-use crate::{error::EngineError, rule::Trigger};
+use crate::{error::EngineError, index::Armed, matcher::judged, rule::Trigger};
 
 /// What rules say to an edit in a form.
 #[derive(Debug, Clone, Default, PartialEq, Serialize)]
@@ -46,7 +48,7 @@ impl Engine {
             if !fields.iter().any(|field| edited.contains(field)) {
                 continue;
             }
-            let holds = {
+            let judged = {
                 let conn = self.database().snapshot()?;
                 let stored = Stored(&conn);
                 let mut form = Changed::new(&stored, model);
@@ -54,9 +56,11 @@ impl Engine {
                 for field in &draft.fields {
                     form.set(draft.id, &field.name, &field.value)?;
                 }
-                rule.after.holds(&conn, &env, &form, model, draft.id)?
+                judged(rule.after.holds(&conn, &env, &form, model, draft.id))?
             };
-            if !holds {
+            let Some(broken) = judged else { continue };
+            if let Some(error) = broken {
+                answer.warnings.push(self.broke(rule, user, &error.into(), Heard::default()).await?);
                 continue;
             }
             let records = if draft.id == 0 { Vec::new() } else { vec![draft.id] };
@@ -84,10 +88,20 @@ impl Engine {
                 Err(EngineError::Database(error)) => return Err(error.into()),
                 Err(error) => error,
             };
-            // Whoever edits the form is seldom the one who can mend the rule.
-            self.note_broken(rule, user, &broken, heard).await?;
-            answer.warnings.push(format!("rule `{}` is broken: {broken}", rule.rule.name));
+            answer.warnings.push(self.broke(rule, user, &broken, heard).await?);
         }
         Ok(answer)
+    }
+
+    /// Keeps that a rule broke: whoever edits the form is seldom the one who can mend it. What to tell them.
+    async fn broke(
+        &self,
+        rule: &Arc<Armed>,
+        user: Id,
+        error: &EngineError,
+        heard: Heard,
+    ) -> Result<String, EngineError> {
+        self.note_broken(rule, user, error, heard).await?;
+        Ok(format!("rule `{}` is broken: {error}", rule.rule.name))
     }
 }

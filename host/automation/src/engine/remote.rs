@@ -110,16 +110,33 @@ impl Engine {
         let wants_yes = proposals::wants_yes(&policy, rule, session.changes(), deletes);
         let waits = rule.mode != Mode::Auto && !proposals::is_nothing(rule, session.changes());
         let ended = match !only_shown && (waits || wants_yes) {
-            true => match self.has_sent_nothing(claim) {
-                Ok(()) => propose(&mut session, outcome).await,
-                Err(error) => Err(error),
-            },
+            true => self.propose_there(&mut session, claim, outcome).await,
             false => Ok(conclude(&mut session, claim, only_shown, outcome).await),
         };
         if let Some(last) = done.last_mut() {
             last.tracebacks = session.tracebacks();
         }
         ended
+    }
+
+    /// Somebody must decide about what was staged, if it would change anything: what is kept for them is what Odoo would be sent,
+    /// word for word. What was read of the records that change, to show it, is compared then.
+    async fn propose_there(
+        &self,
+        session: &mut Session,
+        claim: &Claim,
+        outcome: Outcome,
+    ) -> Result<Ended, EngineError> {
+        session.check_outcome(&outcome)?;
+        let diff = session.preview().await.map_err(unavailable)?.map_err(refused)?;
+        if session.writes_nothing_new() {
+            // No record would change: there is nothing to say yes to.
+            session.leave_records(claim.rule.rule.mode != Mode::Recommend);
+            return Ok(conclude(session, claim, false, outcome).await);
+        }
+        self.has_sent_nothing(claim)?;
+        let outcome = session.with_names(outcome, &Committed::default());
+        Ok(Ended::Propose(Proposed::There(session.request()?), diff, outcome))
     }
 }
 
@@ -140,15 +157,6 @@ async fn conclude(session: &mut Session, claim: &Claim, only_shown: bool, outcom
         verdict => verdict,
     };
     Ended::Elsewhere(concluded)
-}
-
-/// Somebody must decide about what was staged: what is kept for them is what Odoo would be sent, word for word. What was
-/// read of the records that change, to show it, is compared then.
-async fn propose(session: &mut Session, outcome: Outcome) -> Result<Ended, EngineError> {
-    session.check_outcome(&outcome)?;
-    let diff = session.preview().await.map_err(unavailable)?.map_err(refused)?;
-    let outcome = session.with_names(outcome, &Committed::default());
-    Ok(Ended::Propose(Proposed::There(session.request()?), diff, outcome))
 }
 
 async fn by_domain(session: &mut Session, claim: &Claim, domain: &str) -> Result<Vec<Id>, EngineError> {

@@ -324,7 +324,7 @@ pub(super) struct Done {
     /// Up to when, but for the past. What came due while the rule did not fire counts as done.
     until: Timestamp,
     /// Of what was due before the first look of a rule that looks back: what it has not come to, after one time and up to
-    /// another. No pause takes anything of it.
+    /// another. No pause takes anything of it; what came due between pauses meanwhile follows it.
     past: Option<(Timestamp, Timestamp)>,
 }
 
@@ -378,6 +378,7 @@ impl Done {
                            past_until = CASE WHEN past_until > ?2 THEN past_until END \
                            WHERE rule = ?1 AND past_from IS NOT NULL";
                 conn.prepare_cached(sql)?.execute((rule, millis(reached)))?;
+                pauses::next_stretch(conn, rule)?;
             }
             None if reached != self.until => {
                 let sql = "UPDATE engine_clock SET done_until = ?2 WHERE rule = ?1";

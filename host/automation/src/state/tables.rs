@@ -7,7 +7,7 @@ use triggerbox_store::db::DbError;
 /// The steps from nothing to the newest format. One that was released never changes: a new one is added.
 const STEPS: &[&str] = &[
     FIRST, LOG, AGENTS, SUPPRESSED, YES, SETTINGS, WHO_SET, AWAY, PACE, MIRROR, ABOUT, OWNERS, JOINED, REFUSALS,
-    PAUSES, PAST,
+    PAUSES, PAST, STRETCHES,
 ];
 
 /// Key in `tb_meta`.
@@ -342,6 +342,15 @@ INSERT INTO engine_pause (rule, since, reason) SELECT name, unixepoch() * 1000, 
 const PAST: &str = "
 ALTER TABLE engine_clock ADD COLUMN past_from INTEGER;   -- none: it has come to all of it, or does not look back
 ALTER TABLE engine_clock ADD COLUMN past_until INTEGER;
+";
+
+/// What came due between two pauses of a rule that had not come to all of the past yet.
+const STRETCHES: &str = "
+CREATE TABLE engine_stretch (
+    rule TEXT NOT NULL,
+    since INTEGER NOT NULL, until INTEGER NOT NULL,   -- after one time and up to another
+    PRIMARY KEY (rule, since)
+) STRICT, WITHOUT ROWID;
 ";
 
 /// Whether the file has the engine's tables, as this program knows them.

@@ -198,6 +198,37 @@ fn a_broken_rule_before_a_write_refuses_it_or_lets_it_pass() {
     }
 }
 
+/// A pattern that nothing can be compared with: it ends in an escape.
+const SENSELESS: &str = r"domain = '''[('name', '=like', '%\\')]'''";
+
+#[test]
+fn one_whose_domain_or_user_makes_no_sense_any_more_does_to_a_write_what_it_says() {
+    for (on_error, passes) in [("refuse", false), ("pass", true)] {
+        for is_gone in [false, true] {
+            let world = World::new();
+            let more = if is_gone { "run-as = \"sam\"" } else { SENSELESS };
+            gate(&world, "phone-format", &format!("on-error = \"{on_error}\"\n{more}"));
+            let lead = world.lead("Chairs");
+            if is_gone {
+                world.change(vec![write("res.users", &[SAM], &[("login", Value::text("samuel"))])]);
+            }
+            let phone = [("name", Value::text("Tables")), ("phone", Value::text("02 / 555 01 03"))];
+            for (nth, call) in [create("crm.lead", &phone), write("crm.lead", &[lead], &phone)].into_iter().enumerate()
+            {
+                let code =
+                    world.try_change(ADMIN, vec![call]).map_or_else(|error| error.code().to_owned(), |_| String::new());
+                assert_eq!(code, if passes { "" } else { "broken-before-rule" }, "{on_error} {is_gone}");
+                let runs = world.runs_of("gate");
+                assert_eq!((runs.len(), runs[nth].state), (nth + 1, RunState::Failed), "and it is seen");
+                let expected = if is_gone { "unknown-user" } else { "bad-domain" };
+                assert_eq!(runs[nth].code.as_deref(), Some(expected));
+            }
+            // What it does not stand before is none of its business.
+            world.write("crm.lead", lead, &[("city", Value::text("Ghent"))]);
+        }
+    }
+}
+
 // Shows: F110
 #[test]
 fn what_it_refused_last_is_told_to_whoever_is_asked_why() {
@@ -324,6 +355,23 @@ fn a_form_that_is_edited_gets_values_and_warnings_and_nothing_is_saved() {
     assert_eq!(ask("opportunity", "soon", "phone"), Default::default(), "the domain does not hold");
     assert_eq!(ask("lead", "soon", "name"), Default::default(), "another field");
     assert_eq!(world.count("SELECT count(*) FROM engine_run"), 0);
+}
+
+#[test]
+fn a_rule_on_change_whose_domain_makes_no_sense_keeps_no_other_from_answering() {
+    let world = World::new();
+    world.script(&PHONE_FORMAT);
+    for (name, more) in [("broken", SENSELESS), ("form", "")] {
+        world.rule(&format!(
+            "name = \"{name}\"\nmodel = \"crm.lead\"\ntrigger = {{ on = \"on-change\", fields = [\"phone\"] }}\n\
+             actions = [{{ script = \"phone-format\" }}]\n{more}"
+        ));
+    }
+    let draft = Snapshot { id: 0, fields: fields(&[("name", Value::text("x")), ("phone", Value::text("02 / 12 34"))]) };
+    let answer = block_on(world.engine.draft(SAM, "crm.lead", &draft, &["phone".to_owned()])).unwrap();
+    assert_eq!(answer.values, [FieldValue::new("phone", Value::text("021234"))]);
+    assert!(answer.warnings[0].starts_with("rule `broken` is broken"), "{answer:?}");
+    assert_eq!(world.runs_of("broken")[0].code.as_deref(), Some("bad-domain"));
 }
 
 // Shows: F005

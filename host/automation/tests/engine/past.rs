@@ -722,7 +722,7 @@ fn a_database_of_the_first_format_gets_its_log_and_threads() {
                      DROP INDEX engine_run_away; ALTER TABLE engine_run DROP COLUMN away_since; \
                      DROP TRIGGER engine_run_made; DROP TRIGGER engine_run_gone; \
                      DROP TABLE engine_about; CREATE INDEX engine_run_record ON engine_run (model, record, id); \
-                     DROP TABLE engine_refusal; DROP TABLE engine_pause; \
+                     DROP TABLE engine_refusal; DROP TABLE engine_pause; DROP TABLE engine_stretch; \
                      ALTER TABLE engine_clock DROP COLUMN past_from; ALTER TABLE engine_clock DROP COLUMN past_until; ALTER TABLE engine_rule_version DROP COLUMN owner; \
                      ALTER TABLE engine_rule_version DROP COLUMN base; \
                      UPDATE tb_meta SET value = '1' WHERE key = 'engine-format'";

@@ -279,6 +279,47 @@ fn a_pause_takes_nothing_of_what_was_due_before_the_first_look() {
 }
 
 #[test]
+fn what_came_due_between_two_pauses_waits_for_the_past_and_is_not_left_out() {
+    let world = World::new();
+    for lead in world.search("crm.lead", "[('date_deadline', '!=', False), ('active', 'in', [True, False])]") {
+        world.write("crm.lead", lead, &[("date_deadline", Value::Unset)]);
+    }
+    let mut expected: Vec<u32> = ["2001-01-01", "2026-11-17", "2026-11-18"].map(|date| due(&world, date)).into();
+    world.rule(
+        "name = \"late\"\nmodel = \"crm.lead\"\ndispatch = \"per-record\"\nmax-records = 1\n\
+         trigger = { on = \"time\", field = \"date_deadline\", delay = 0, unit = \"days\", past = true }\n\
+         actions = [{ script = \"update-record\", parameters = { values = \"city = Ghent\" } }]",
+    );
+    assert_eq!(world.settle(), 1);
+    let pause = || block_on(world.engine.pause("late", "a look at it")).unwrap();
+    let resume = || block_on(world.engine.resume("late")).unwrap();
+    pause();
+    due(&world, "2026-11-21");
+    world.pass(24 * HOUR);
+    resume();
+    expected.push(due(&world, "2026-11-22"));
+    world.pass(24 * HOUR);
+    pause();
+    due(&world, "2026-11-23");
+    world.pass(15 * HOUR);
+    // Switched off as well, it is no more than paused.
+    world.set_active("late", false);
+    world.pass(9 * HOUR);
+    world.set_active("late", true);
+    resume();
+    for runs in [1, 1, 1, 0] {
+        assert_eq!(world.settle(), runs);
+        world.pass(HOUR / 60);
+    }
+    assert_eq!(late(&world), expected, "and nothing that came due in a pause");
+    assert_eq!(world.count("SELECT count(*) FROM engine_stretch"), 0);
+    expected.push(due(&world, "2026-11-24"));
+    world.pass(24 * HOUR);
+    assert_eq!(world.settle(), 1);
+    assert_eq!(late(&world), expected);
+}
+
+#[test]
 fn what_is_due_at_the_end_of_a_month_is_not_lost_behind_what_is_due_later_that_day() {
     let world = World::new();
     world.rule(

@@ -769,6 +769,21 @@ async fn asking(fake: &Fake, world: &World) -> RunId {
 
 const WITH_SAM: &str = "poll = 86400\n[[user]]\nlogin = 'sam'\nkey = { env = 'SAM' }";
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_write_of_what_is_there_already_asks_nobody_for_a_yes() {
+    let (fake, backend) = Fake::start(WITH_SAM).await;
+    let world = World::on_odoo(backend).await;
+    let asking = TOUCH.replace("created", "manual").replace("[[actions]]", "mode = \"approve\"\n[[actions]]");
+    world.rule(&asking).await.good(201);
+    *fake.leads.lock().unwrap() = (vec![7], vec![7]);
+    fake.others.lock().unwrap().insert("priority".to_owned(), json!("1"));
+    let engine = world.app.engine();
+    let run = engine.fire("touch", ADMIN, Trigger::Manual, vec![7]).await.unwrap()[0];
+    assert_eq!(world.ended(run).await["state"], "succeeded");
+    assert!(engine.proposal(run).unwrap().is_none());
+    assert!(fake.applies.lock().unwrap().is_empty(), "nothing is sent");
+}
+
 // Shows: F125
 #[tokio::test(flavor = "multi_thread")]
 async fn a_yes_is_done_though_whoever_said_it_goes_away() {
