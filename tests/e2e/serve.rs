@@ -415,6 +415,15 @@ fn a_conversation_is_recorded_and_replayed_by_hand() {
     assert_eq!(server.asked().len(), 2, "nothing else was asked");
     let (code, text) = ask(&["--llm", "replay"]);
     assert!(code == Some(2) && text.contains("--recording FILE"), "{text}");
+
+    // Whoever records asks somebody, and says whom at once.
+    std::fs::write(folder.join("nobody.toml"), "").unwrap();
+    let new = ["--llm", "record", "--recording", "new.json"];
+    let (code, text) = ask(&new);
+    assert!(code == Some(2) && text.contains("no providers file is named: give --providers FILE"), "{text}");
+    let (code, text) = ask(&[&new[..], &["--providers", "nobody.toml"]].concat());
+    assert!(code == Some(2) && text.contains("nobody.toml has none: give --providers FILE"), "{text}");
+    assert!(!folder.join("new.json").exists());
 }
 
 // Shows: F050, F051, F052, F080
