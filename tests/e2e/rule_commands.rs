@@ -2,7 +2,7 @@
 
 use std::{path::Path, process::Command};
 
-use guest_artifacts::HIGH_VALUE_ORDER;
+use guest_artifacts::{AI_AGENT, HIGH_VALUE_ORDER};
 use serde_json::{Value as Json, json};
 use triggerbox_sandbox::inspect::embed_manifest;
 
@@ -134,6 +134,32 @@ fn the_rules_of_the_example_agents_can_be_applied() {
         }
     }
     assert_eq!(applied, 15);
+}
+
+/// The commands of `docs/examples/agents.md`, and those of `docs/llm.md` that run the script by itself.
+#[test]
+fn an_example_agent_runs_by_hand_on_its_recording() {
+    let agents = concat!(env!("CARGO_MANIFEST_DIR"), "/../../guest-examples/agents");
+    let (rule, recording) =
+        (format!("{agents}/pipeline-summary/rule.toml"), format!("{agents}/pipeline-summary/recording.json"));
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    json(folder, &["db", "demo", "crm.db"]);
+    json(folder, &["agents", "apply", &format!("{agents}/assistant.toml")]);
+    json(folder, &["rules", "apply", &rule]);
+    json(folder, &["rules", "run", "pipeline-summary"]);
+    json(folder, &["runs", "work", "--recording", &recording, "--match", "tolerant"]);
+    let thread = json(folder, &["threads", "show", "1"]).to_string();
+    assert!(thread.contains("17 opportunities are worth"), "{thread}");
+
+    let component = embed_manifest(AI_AGENT.component, AI_AGENT.manifest.unwrap()).unwrap();
+    std::fs::write(folder.join("ai-agent.wasm"), component).unwrap();
+    let mut arguments = vec!["run", "ai-agent.wasm", "--model", "crm.lead", "--class", "agent"];
+    arguments.extend(["--param", "prompt=Sum up the pipeline.", "--param", "read_only=true"]);
+    arguments.extend(["--grant", "crm.lead:read:type,stage_id,expected_revenue,won_status"]);
+    arguments.extend(["--recording", &recording, "--match", "tolerant"]);
+    let report = json(folder, &arguments);
+    assert!(report["verdict"] == "applied" && report.to_string().contains("17 opportunities"), "{report}");
 }
 
 // Shows: F023

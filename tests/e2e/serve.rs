@@ -417,6 +417,15 @@ fn a_conversation_is_recorded_and_replayed_by_hand() {
     assert!(code == Some(2) && text.contains("--providers FILE"), "{text}");
     let (code, text) = ask(&["--llm", "replay"]);
     assert!(code == Some(2) && text.contains("--recording FILE"), "{text}");
+
+    // Whoever records asks somebody, and says whom at once.
+    std::fs::write(folder.join("nobody.toml"), "").unwrap();
+    let new = ["--llm", "record", "--recording", "new.json"];
+    let (code, text) = ask(&new);
+    assert!(code == Some(2) && text.contains("no providers file is named: give --providers FILE"), "{text}");
+    let (code, text) = ask(&[&new[..], &["--providers", "nobody.toml"]].concat());
+    assert!(code == Some(2) && text.contains("nobody.toml has none: give --providers FILE"), "{text}");
+    assert!(!folder.join("new.json").exists());
 }
 
 // Shows: F050, F051, F052, F080
@@ -504,6 +513,40 @@ fn rules_that_are_kept_as_files_are_applied_on_a_running_server() {
     assert!(code == Some(0) && said.starts_with("update move\n  domain: "), "{said}");
     let kept = server.ask(token.trim(), "GET", "/api/v1/rules/move/versions", &Json::Null).1;
     assert_eq!((&kept["versions"][0]["version"], &kept["versions"][0]["note"]), (&json!(2), &json!("only leads")));
+    assert_eq!(server.stop(), Some(0));
+}
+
+#[test]
+fn agents_that_are_kept_as_files_are_made_on_a_running_server() {
+    let place = tempfile::tempdir().unwrap();
+    let folder = place.path();
+    run(folder, &["db", "demo", "crm.db"]);
+    let token = run(folder, &["token", "create", "ci", "--scope", "read,rules", "--db", "crm.db"]);
+    std::fs::create_dir(folder.join("agents")).unwrap();
+    let write = |name: &str, more: &str| {
+        std::fs::write(folder.join(format!("agents/{name}.toml")), format!("name = \"{name}\"\n{more}")).unwrap();
+    };
+    write("sales", "system = \"Be brief.\"\n");
+    let server = Server::start(folder);
+    let to = format!("http://{}", server.address);
+    let apply = |options: &[&str]| {
+        let mut command = triggerbox(folder);
+        command
+            .args(["agents", "apply", "agents", "--server", &to])
+            .args(options)
+            .env("TRIGGERBOX_TOKEN", token.trim());
+        let output = command.output().unwrap();
+        let said = String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
+        (output.status.code(), said)
+    };
+    assert_eq!(apply(&["--note", "the first one"]), (Some(0), "create sales\n".into()));
+    assert_eq!(apply(&[]), (Some(0), "keep sales\n".into()));
+    let kept = server.ask(token.trim(), "GET", "/api/v1/agents/sales/versions", &Json::Null).1;
+    assert_eq!(kept["versions"][0]["note"], "the first one");
+    write("wrong", "tools = [\"shell\"]\n");
+    let (code, said) = apply(&[]);
+    assert!(code == Some(2) && said.starts_with("keep sales\n  tools[0]: there is no tool `shell`"), "{said}");
+    assert!(said.contains("agent `wrong` was not applied: the server answered 422"), "{said}");
     assert_eq!(server.stop(), Some(0));
 }
 

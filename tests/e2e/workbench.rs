@@ -225,6 +225,33 @@ fn a_run_that_asked_other_services_is_decided_without_what_is_personal() {
     assert!(said.contains("action 1: same") && said.contains("action 2: same"), "{said}");
 }
 
+#[test]
+fn who_only_looks_looks_beside_the_one_who_writes() {
+    let place = tempfile::tempdir().unwrap();
+    let folder = place.path();
+    ran(folder);
+    // Where nobody ever made a token, there is none.
+    assert_eq!(ends(folder, 0, &["token", "list", "--db", "crm.db"]), "");
+    ends(folder, 0, &["token", "create", "me", "--scope", "read", "--db", "crm.db"]);
+    let _held = Database::open(&folder.join("crm.db"), Mode::Write).unwrap();
+    let says = |arguments: &[&str], what: &str| {
+        let said = ends(folder, 0, &[arguments, &["--db", "crm.db"]].concat());
+        assert!(said.contains(what), "{arguments:?}: {said}");
+    };
+    says(&["runs", "export", "1"], "wrote run-1.json");
+    says(&["runs", "replay", "1"], "action 1: same");
+    says(&["runs", "replay", "1", "--version", "lead-scoring.wasm"], "action 1: same");
+    says(&["runs", "backtest", "lead-scoring.wasm", "--rule", "score"], "1 same, 0 differ, 0 undecidable");
+    says(&["test", "--from-run", "1"], "run-1.toml");
+    says(&["token", "list"], "  me  admin  read  for ever");
+    says(&["approvals", "list"], "no changes are waiting");
+    says(&["rules", "apply", "score.toml", "--dry-run"], "keep score");
+    for changes in [["runs", "retry", "1"], ["rules", "apply", "score.toml"], ["token", "revoke", "1"]] {
+        let said = ends(folder, 5, &[&changes[..], &["--db", "crm.db"]].concat());
+        assert!(said.contains("is open for writing in another process"), "{changes:?}: {said}");
+    }
+}
+
 // Shows: F078
 #[test]
 fn a_run_becomes_a_scenario() {

@@ -36,7 +36,7 @@ use rusqlite::Connection;
 use tokio::sync::{Notify, oneshot, watch};
 use triggerbox_llm::Services;
 use triggerbox_sandbox::Sandbox;
-use triggerbox_store::db::Database;
+use triggerbox_store::db::{Database, Mode};
 
 use self::attempt::Lines;
 pub(crate) use self::{backfill::BACKFILL, deliver::deliveries};
@@ -128,10 +128,11 @@ struct Shared {
 }
 
 impl Engine {
-    /// Opens the engine of a database: brings its tables up to date, and takes back the runs of a process that is gone.
+    /// Opens the engine of a database: brings its tables up to date, and takes back the runs of a process that is gone. Where the
+    /// database is open for reading, another process does that; this engine answers, and whatever would write fails.
     ///
     /// # Errors
-    /// The database is not open for writing; what it says.
+    /// What the database says.
     pub fn open(
         database: Database,
         sandbox: Sandbox,
@@ -139,14 +140,18 @@ impl Engine {
         clock: Arc<dyn Clock>,
     ) -> Result<Self, EngineError> {
         let now = clock.now();
-        let runs = database.transaction(|conn| -> Result<i64, EngineError> {
-            tables::refuse_newer(conn)?;
-            tables::upgrade(conn)?;
-            index::watch_users(conn)?;
-            ready::install(conn, database.schema(), now)?;
-            queue::recover(conn, millis(now), None)?;
-            Ok(conn.query_row("SELECT coalesce(max(id), 0) FROM engine_run", [], |row| row.get(0))?)
-        })?;
+        if database.mode() == Mode::Write {
+            database.transaction(|conn| -> Result<(), EngineError> {
+                tables::refuse_newer(conn)?;
+                tables::upgrade(conn)?;
+                index::watch_users(conn)?;
+                ready::install(conn, database.schema(), now)?;
+                queue::recover(conn, millis(now), None)?;
+                Ok(())
+            })?;
+        }
+        let newest = "SELECT coalesce(max(id), 0) FROM engine_run";
+        let runs: i64 = database.snapshot()?.query_row(newest, [], |row| row.get(0))?;
         let loader = Loader::new(sandbox, config.compile.clone());
         let random = Random::new(config.seed, runs);
         let committer = Committer::start(database.clone())?;

@@ -105,7 +105,7 @@ pub enum Matching {
     /// The same request, in the same order.
     #[default]
     Strict,
-    /// The same course of turns and tool calls, in any order; texts may differ.
+    /// The same course of turns and tool calls, in any order; texts may differ. Of several, the one whose texts do not.
     Tolerant,
 }
 
@@ -198,7 +198,9 @@ impl Replay {
                 let asked = course(request);
                 let fits =
                     |exchange: &Exchange| exchange.request.as_ref().is_none_or(|recorded| course(recorded) == asked);
-                self.exchanges.iter_mut().find(|exchange| exchange.as_ref().is_some_and(fits))
+                // Runs on different records may take the same course: where each is in the recording, each has its own answers.
+                let fitting = self.exchanges.iter_mut().filter(|exchange| exchange.as_ref().is_some_and(fits));
+                fitting.min_by_key(|exchange| exchange.as_ref().map(|exchange| unlike(exchange, request)))
             }
         };
         match found.and_then(Option::take) {
@@ -228,6 +230,20 @@ fn course(request: &LlmRequest) -> (Vec<Turn<'_>>, bool) {
     (turns.collect(), request.output_schema.is_some())
 }
 
+/// How far an exchange of the same course is from a question: 0 for the same one, 1 for one that says the same of its subject.
+fn unlike(exchange: &Exchange, asked: &LlmRequest) -> u8 {
+    match &exchange.request {
+        Some(recorded) if recorded == asked => 0,
+        Some(recorded) if subject(recorded) == subject(asked) => 1,
+        _ => 2,
+    }
+}
+
+/// What is asked, as against how.
+fn subject(request: &LlmRequest) -> Vec<&LlmMessage> {
+    request.messages.iter().filter(|message| matches!(message, LlmMessage::User(_))).collect()
+}
+
 #[derive(PartialEq)]
 enum Turn<'a> {
     System,
@@ -255,4 +271,44 @@ fn difference(recorded: &LlmRequest, asked: &LlmRequest) -> String {
         return "its tools differ".to_owned();
     }
     "its model, schema or settings differ".to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn question(text: &str) -> LlmRequest {
+        LlmRequest {
+            model: None,
+            messages: vec![LlmMessage::System("Rate leads.".to_owned()), LlmMessage::User(text.to_owned())],
+            tools: Vec::new(),
+            output_schema: None,
+            temperature: None,
+            max_tokens: None,
+        }
+    }
+
+    fn said(text: &str) -> Completion {
+        let usage = LlmUsage { input_tokens: 1, output_tokens: 1, cost: 0.0, currency: "EUR".to_owned() };
+        Completion { text: text.to_owned(), calls: Vec::new(), finish: Finish::Stop, usage, model: "m".to_owned() }
+    }
+
+    #[test]
+    fn a_tolerant_match_gives_each_record_its_own_answer_where_there_is_one() {
+        let recording = Recording {
+            exchanges: ["lead 1", "lead 2", "lead 3"]
+                .map(|lead| Exchange { request: Some(question(lead)), answer: said(&format!("of {lead}")) })
+                .into(),
+            ..Recording::new(Origin::Recorded, "")
+        };
+        let mut replay = Replay::new(&recording, Matching::Tolerant);
+        let mut ask = |request: &LlmRequest| replay.answer(request).map(|answer| answer.text);
+        assert_eq!(ask(&question("lead 2")).unwrap(), "of lead 2");
+        // Another hint to the model, about the same.
+        let hinted = LlmRequest { max_tokens: Some(9), ..question("lead 3") };
+        assert_eq!(ask(&hinted).unwrap(), "of lead 3");
+        // One that was not recorded has what is left.
+        assert_eq!(ask(&question("lead 4")).unwrap(), "of lead 1");
+        assert!(ask(&question("lead 1")).is_err());
+    }
 }

@@ -94,6 +94,15 @@ const TABLE: &str = "CREATE TABLE IF NOT EXISTS server_token (
     created INTEGER NOT NULL, expires INTEGER, revoked INTEGER
 ) STRICT";
 
+/// Whether there is the table. Without it there are no tokens.
+///
+/// # Errors
+/// What SQLite says.
+pub fn has_table(conn: &Connection) -> rusqlite::Result<bool> {
+    let sql = "SELECT count(*) > 0 FROM sqlite_schema WHERE type = 'table' AND name = 'server_token'";
+    conn.query_row(sql, [], |row| row.get(0))
+}
+
 /// Makes the table, in a transaction of the caller.
 ///
 /// # Errors

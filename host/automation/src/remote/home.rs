@@ -13,12 +13,23 @@ const HOME: &str = "odoo";
 /// Notes where the records are, and refuses to have them elsewhere from then on.
 ///
 /// # Errors
-/// `records-elsewhere`, with what to do; what the database says.
+/// As [`check`].
 pub fn keep(conn: &Connection, odoo: Option<&Config>) -> Result<(), EngineError> {
+    check(conn, odoo)?;
+    match noted(conn)? {
+        None if odoo.is_some() => move_to(conn, odoo),
+        _ => Ok(()),
+    }
+}
+
+/// Refuses to look for the records elsewhere than where they are.
+///
+/// # Errors
+/// `records-elsewhere`, with what to do; what the database says.
+pub fn check(conn: &Connection, odoo: Option<&Config>) -> Result<(), EngineError> {
     let refuse = |text: String| Err(Error::rejected("records-elsewhere", text).into());
     match (noted(conn)?, odoo.map(place)) {
-        (None, None) => Ok(()),
-        (None, Some(_)) => move_to(conn, odoo),
+        (None, _) => Ok(()),
         (Some(known), Some(place)) if known == place => Ok(()),
         (Some(known), Some(place)) => refuse(format!(
             "the records of this file are in {known}, and not in {place}; if they are the same records, at another address \

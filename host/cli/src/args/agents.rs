@@ -38,6 +38,10 @@ pub(crate) enum AgentsCommand {
         /// Say what would change, and change nothing.
         #[arg(long)]
         dry_run: bool,
+        /// Make them on this running server, such as https://triggerbox.example, as the user of the token in TRIGGERBOX_TOKEN, which
+        /// needs the scope `rules`: one after the other, until one is refused; `--db` and `--as` do not matter then.
+        #[arg(long, value_name = "URL", conflicts_with = "dry_run")]
+        server: Option<String>,
         #[command(flatten)]
         common: Common,
     },

@@ -3,7 +3,9 @@
 use std::{fs, path::Path};
 
 use anyhow::Context;
-use serde_json::json;
+use reqwest::Method;
+use serde::{Deserialize, Serialize};
+use serde_json::{Value as Json, json};
 use triggerbox_automation::{
     agents::{
         Agent,
@@ -14,13 +16,16 @@ use triggerbox_automation::{
         stored::{Outcome, RuleError},
     },
 };
-use triggerbox_server::told;
+use triggerbox_server::{problem::FoundWrong, told};
 use triggerbox_store::db::{DbError, Mode};
 
 use super::rules::files::files;
 use crate::{
     args::{AgentsCommand, Common},
-    commands::workshop::{FromError, Workshop, login},
+    commands::{
+        server::{Server, ask_or_hear, with_json},
+        workshop::{FromError, Workshop, login},
+    },
     exit::{Exit, Failure, OrExit},
     output::{self, BOLD, DIM, GREEN, YELLOW, printable, styled},
 };
@@ -29,7 +34,13 @@ pub(crate) fn run(command: &AgentsCommand) -> Result<Exit, Failure> {
     match command {
         AgentsCommand::List { common } => list(common),
         AgentsCommand::Show { name, common } => show(name, common),
-        AgentsCommand::Apply { path, note, dry_run, common } => apply(path, note, *dry_run, common),
+        AgentsCommand::Apply { path, note, dry_run, server, common } => {
+            let agents = read(path)?;
+            match server {
+                Some(server) => on_server(server, &agents, note, common),
+                None => apply((path, &agents), note, *dry_run, common),
+            }
+        }
         AgentsCommand::Export { folder, common } => export(folder, common),
         AgentsCommand::History { name, common } => history(name, common),
         AgentsCommand::Delete { name, common } => {
@@ -105,13 +116,73 @@ impl<T, E: From<DbError>> From<DbError> for OrOnlyLook<T, E> {
     }
 }
 
-/// All agents of the files, or none.
-fn apply(path: &Path, note: &str, dry_run: bool, common: &Common) -> Result<Exit, Failure> {
+fn read(path: &Path) -> Result<Vec<Agent>, Failure> {
     let mut agents = Vec::new();
     for file in files(path, &["toml"])? {
         let text = fs::read_to_string(&file).with_context(|| format!("cannot read {}", file.display()))?;
         agents.push(file::read::<Agent>(&text).with_context(|| file.display().to_string())?);
     }
+    Ok(agents)
+}
+
+/// What became of one agent, here or on a server.
+#[derive(Serialize, Deserialize)]
+struct Applied {
+    agent: String,
+    version: u32,
+    outcome: Outcome,
+    warnings: Vec<FoundWrong>,
+}
+
+impl From<SavedAgent> for Applied {
+    fn from(saved: SavedAgent) -> Self {
+        let warnings = saved.warnings.iter().map(FoundWrong::from).collect();
+        Self { agent: saved.agent, version: saved.version, outcome: saved.outcome, warnings }
+    }
+}
+
+/// Agents of the files, one after the other: what was made before one that is refused stays.
+fn on_server(server: &str, agents: &[Agent], note: &str, common: &Common) -> Result<Exit, Failure> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().or_exit(Exit::Backend)?;
+    let there = Server::at(server)?;
+    let mut made = Vec::new();
+    for agent in agents {
+        let request = there.to(Method::PUT, &format!("agents/{}", agent.name), &[("note", note)])?;
+        let request = with_json(request, &serde_json::to_value(agent)?);
+        match runtime.block_on(ask_or_hear(request))? {
+            Ok(told) => {
+                let applied: Applied =
+                    serde_json::from_value(told).with_context(|| format!("what {server} answered"))?;
+                made.push(applied);
+            }
+            Err(no) => {
+                print(&made, true, common)?;
+                refuse(&no.problem);
+                let Failure { exit, error } = no.failure();
+                return Err(Failure { exit, error: error.context(format!("agent `{}` was not applied", agent.name)) });
+            }
+        }
+    }
+    print(&made, true, common)?;
+    Ok(Exit::Ok)
+}
+
+/// What a server says is wrong with an agent.
+fn refuse(problem: &Json) {
+    let findings = problem.get("findings").cloned().unwrap_or_default();
+    let findings: Vec<FoundWrong> = serde_json::from_value(findings).unwrap_or_default();
+    for one in &findings {
+        errln!("  {}", printable(&words(one)));
+    }
+}
+
+fn words(FoundWrong { severity, place, message, .. }: &FoundWrong) -> String {
+    let word = if severity == "warning" { "warning: " } else { "" };
+    format!("{word}{place}: {message}")
+}
+
+/// All agents of the files, or none.
+fn apply((path, agents): (&Path, &[Agent]), note: &str, dry_run: bool, common: &Common) -> Result<Exit, Failure> {
     let workshop = Workshop::open(common, Mode::Write)?;
     let edit = workshop.edit(note, false);
     let done = workshop.transaction("agents-applied", &path.display().to_string(), |conn, line| {
@@ -127,18 +198,25 @@ fn apply(path: &Path, note: &str, dry_run: bool, common: &Common) -> Result<Exit
         // The error rolls the transaction back: nothing was asked for but the plan.
         if dry_run { Err(OrOnlyLook::Look(saved)) } else { Ok(saved) }
     });
-    let saved: Vec<SavedAgent> = match done {
-        Ok(saved) | Err(OrOnlyLook::Look(saved)) => saved,
+    let saved: Vec<Applied> = match done {
+        Ok(saved) | Err(OrOnlyLook::Look(saved)) => saved.into_iter().map(Applied::from).collect(),
         Err(OrOnlyLook::Error(Refused { agent, error })) => {
             let Failure { exit, error } = Failure::from_error(error);
             return Err(Failure { exit, error: error.context(format!("nothing was applied: agent `{agent}`")) });
         }
     };
-    if common.format.json {
-        output::json(&json!({ "applied": !dry_run, "agents": saved }))?;
-        return Ok(Exit::Ok);
+    print(&saved, !dry_run, common)?;
+    if dry_run && !common.format.json {
+        outln!("nothing was applied: this is what would change");
     }
-    for one in &saved {
+    Ok(Exit::Ok)
+}
+
+fn print(saved: &[Applied], applied: bool, common: &Common) -> anyhow::Result<()> {
+    if common.format.json {
+        return output::json(&json!({ "applied": applied, "agents": saved }));
+    }
+    for one in saved {
         let word = match one.outcome {
             Outcome::Created => styled(GREEN, "create"),
             Outcome::Updated => styled(YELLOW, "update"),
@@ -146,13 +224,10 @@ fn apply(path: &Path, note: &str, dry_run: bool, common: &Common) -> Result<Exit
         };
         outln!("{word} {}", styled(BOLD, &one.agent));
         for warning in &one.warnings {
-            outln!("  {}", printable(&warning.to_string()));
+            outln!("  {}", printable(&words(warning)));
         }
     }
-    if dry_run {
-        outln!("nothing was applied: this is what would change");
-    }
-    Ok(Exit::Ok)
+    Ok(())
 }
 
 fn export(folder: &Path, common: &Common) -> Result<Exit, Failure> {

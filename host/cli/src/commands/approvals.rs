@@ -41,7 +41,7 @@ pub(crate) fn run(command: &ApprovalsCommand) -> Result<Exit, Failure> {
 }
 
 fn list(state: &str, there: &There, common: &Common) -> Result<Exit, Failure> {
-    let desk = Desk::on(common, there)?;
+    let desk = Desk::look_on(common, there)?;
     let state = ProposalState::ALL.into_iter().find(|one| one.name() == state).ok_or_else(|| {
         let all = ProposalState::ALL.map(ProposalState::name).join(", ");
         anyhow!("there is no state `{state}`; there are {all}")
@@ -78,7 +78,7 @@ fn list(state: &str, there: &There, common: &Common) -> Result<Exit, Failure> {
 }
 
 fn show(run: i64, there: &There, common: &Common) -> Result<Exit, Failure> {
-    let desk = Desk::on(common, there)?;
+    let desk = Desk::look_on(common, there)?;
     let proposal = proposal(&desk, run)?;
     may_see(&desk, &proposal)?;
     if common.format.json {

@@ -115,7 +115,12 @@ pub(crate) async fn on_odoo(database: Database, backend: &Backend, rules: &[Rule
 
 /// Fails where the records of a database are elsewhere than on this server, or in the database itself.
 pub(crate) fn at_home(database: &Database, odoo: Option<&Backend>) -> Result<(), Failure> {
-    database.transaction(|conn| home::keep(conn, odoo.map(Backend::config))).map_err(Failure::from_error)
+    let config = odoo.map(Backend::config);
+    let checked = match database.mode() {
+        Mode::Write => database.transaction(|conn| home::keep(conn, config)),
+        Mode::Read => home::check(&*database.snapshot().or_exit(Exit::Backend)?, config),
+    };
+    checked.map_err(Failure::from_error)
 }
 
 fn moved(db: &Path, odoo: Option<&Backend>, json: bool) -> Result<Exit, Failure> {

@@ -92,6 +92,18 @@ fn mode(options: &OutsideArgs) -> LlmMode {
     }
 }
 
+/// Whoever records must ask somebody.
+fn nobody_to_record(options: &OutsideArgs) -> anyhow::Error {
+    let why = match &options.providers {
+        Some(path) => format!("{} has none", path.display()),
+        None => "no providers file is named".to_owned(),
+    };
+    anyhow!(
+        "--llm record asks a provider and records what it answers, and {why}: give --providers FILE with one, or leave out --llm \
+         to replay a recording"
+    )
+}
+
 fn models(
     options: &OutsideArgs,
     config: Config,
@@ -104,6 +116,9 @@ fn models(
         LlmMode::Live => Models::live(config, clock, env)?,
         LlmMode::Record => {
             let path = recording()?;
+            if config.providers.is_empty() {
+                return Err(nobody_to_record(options).into());
+            }
             if path.exists() {
                 return Err(anyhow!("{} is there already; a recording is never written over", path.display()).into());
             }

@@ -127,7 +127,7 @@ fn work(config: Option<&Path>, options: &OutsideArgs, there: &There, common: &Co
     };
     let odoo = there.odoo.clone().or_else(|| config.as_ref()?.odoo.clone());
     let settings = Config { outside: services.clone(), unserved, ..settings };
-    let desk = Desk::opened(common, Some(&There { odoo }), settings)?;
+    let desk = Desk::opened(common, Mode::Write, Some(&There { odoo }), settings)?;
     // What was set on the pages of a server is what its engine asks from here on.
     let _server = config.map(|config| App::new(desk.engine.clone(), desk.sandbox.clone(), config)).transpose()?;
     // What happened on an Odoo server, and what came due there: here, both are known by themselves.
@@ -191,19 +191,29 @@ pub(crate) struct Desk {
 impl Desk {
     /// For what the file alone knows: no run is run, wherever its records are.
     pub(crate) fn open(common: &Common) -> Result<Self, Failure> {
-        Self::opened(common, None, Config::default())
+        Self::opened(common, Mode::Write, None, Config::default())
+    }
+
+    /// The same for whoever only looks, also beside a process that writes.
+    pub(crate) fn look(common: &Common) -> Result<Self, Failure> {
+        Self::opened(common, Mode::Read, None, Config::default())
     }
 
     /// For what concerns records: on the Odoo server that they are on, if they are on one.
     pub(crate) fn on(common: &Common, there: &There) -> Result<Self, Failure> {
-        Self::opened(common, Some(there), Config::default())
+        Self::opened(common, Mode::Write, Some(there), Config::default())
     }
 
-    fn opened(common: &Common, there: Option<&There>, settings: Config) -> Result<Self, Failure> {
+    /// The same for whoever only looks, also beside a process that writes.
+    pub(crate) fn look_on(common: &Common, there: &There) -> Result<Self, Failure> {
+        Self::opened(common, Mode::Read, Some(there), Config::default())
+    }
+
+    fn opened(common: &Common, mode: Mode, there: Option<&There>, settings: Config) -> Result<Self, Failure> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let file = there.and_then(|there| there.odoo.as_deref());
         let odoo = file.map(odoo::open_for_runs).transpose()?;
-        let workshop = Workshop::open_as(common, Mode::Write, |database| match &odoo {
+        let workshop = Workshop::open_as(common, mode, |database| match &odoo {
             Some(backend) => runtime.block_on(odoo::on_odoo(database, backend, &[])),
             None => Ok(database),
         })?;
@@ -214,10 +224,10 @@ impl Desk {
         let config = Config { compile: Compile::Bounded(Arc::new(bounded)), odoo, ..settings };
         let sandbox = script::sandbox(u32::try_from(config.workers).unwrap_or(u32::MAX))?;
         let (user, administrator) = (workshop.person.user.id, workshop.administrator);
-        workshop
-            .database
-            .transaction(|conn| audit::create_table(conn).map_err(DbError::from))
-            .or_exit(Exit::Backend)?;
+        if workshop.database.mode() == Mode::Write {
+            let made = workshop.database.transaction(|conn| audit::create_table(conn).map_err(DbError::from));
+            made.or_exit(Exit::Backend)?;
+        }
         let engine = Engine::open(workshop.database, sandbox.clone(), config, Arc::new(SystemClock));
         let engine = engine.map_err(Failure::from_error)?;
         Ok(Self { engine, user, administrator, sandbox, runtime })

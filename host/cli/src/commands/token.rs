@@ -25,19 +25,22 @@ pub(crate) fn run(command: &TokenCommand) -> Result<Exit, Failure> {
     }
 }
 
-fn open(common: &Common) -> Result<Workshop, Failure> {
+fn open(common: &Common, mode: Mode) -> Result<Workshop, Failure> {
     if common.database.file.is_none() {
         return Err(
             anyhow!("say which database: a token for one in memory would be gone at once; give --db FILE").into()
         );
     }
-    let workshop = Workshop::open(common, Mode::Write)?;
-    workshop.database.transaction(|conn| tokens::create_table(conn).map_err(DbError::from)).or_exit(Exit::Backend)?;
+    let workshop = Workshop::open(common, mode)?;
+    if mode == Mode::Write {
+        let made = workshop.database.transaction(|conn| tokens::create_table(conn).map_err(DbError::from));
+        made.or_exit(Exit::Backend)?;
+    }
     Ok(workshop)
 }
 
 fn create(name: &str, scopes: &[Scope], days: Option<u32>, common: &Common) -> Result<Exit, Failure> {
-    let workshop = open(common)?;
+    let workshop = open(common, Mode::Write)?;
     let expires = days.map(|days| workshop.now.saturating_add(SignedDuration::from_hours(24 * i64::from(days))));
     let new = NewToken {
         name: name.to_owned(),
@@ -62,9 +65,10 @@ fn create(name: &str, scopes: &[Scope], days: Option<u32>, common: &Common) -> R
 }
 
 fn list(common: &Common) -> Result<Exit, Failure> {
-    let workshop = open(common)?;
+    let workshop = open(common, Mode::Read)?;
     let conn = workshop.database.snapshot().or_exit(Exit::Backend)?;
-    let tokens = tokens::list(&conn).map_err(DbError::from).or_exit(Exit::Backend)?;
+    let known = tokens::has_table(&conn).and_then(|there| if there { tokens::list(&conn) } else { Ok(Vec::new()) });
+    let tokens = known.map_err(DbError::from).or_exit(Exit::Backend)?;
     if common.format.json {
         output::json(&tokens)?;
         return Ok(Exit::Ok);
@@ -79,7 +83,7 @@ fn list(common: &Common) -> Result<Exit, Failure> {
 }
 
 fn revoke(id: i64, common: &Common) -> Result<Exit, Failure> {
-    let workshop = open(common)?;
+    let workshop = open(common, Mode::Write)?;
     workshop.write("token-revoked", &id.to_string(), |conn, line| {
         line.say(told::token(&tokens::revoke(conn, id, workshop.now)?.map_err(EngineError::from)?));
         Ok::<_, EngineError>(())

@@ -53,7 +53,13 @@ impl Workshop {
         dress: impl FnOnce(Database) -> Result<Database, Failure>,
     ) -> Result<Self, Failure> {
         let now = Timestamp::now();
-        let mut database = database::open(&common.database, mode)?;
+        let mut database = match database::open(&common.database, mode) {
+            // An older file is brought up to date, which whoever only reads cannot do.
+            Err(failure) if matches!(failure.error.downcast_ref(), Some(DbError::Older { .. })) => {
+                database::open(&common.database, Mode::Write)?
+            }
+            opened => opened?,
+        };
         if !tables::exist(&*database.snapshot().or_exit(Exit::Backend)?).or_exit(Exit::Backend)? || mode == Mode::Write
         {
             if database.mode() == Mode::Read {

@@ -3,12 +3,12 @@
 
 use std::fmt::Write as _;
 
-use serde::Deserialize;
+use serde_json::Value as Json;
 use toml::Value;
 
 use super::{
     BadScenario, Observed, ScenarioFile,
-    compare::{block, result},
+    compare::block,
     expect::{Expect, Lines, plain},
 };
 
@@ -18,13 +18,7 @@ use super::{
 /// The file has `[expect]` in a form that is not understood.
 pub fn blessed(file: &ScenarioFile, observed: &Observed) -> Result<String, BadScenario> {
     let expect = file.scenario.expect.as_ref().map(|expect| expect.get_ref());
-    let result = match observed.outcome.as_ref().and_then(|outcome| outcome.result_json.as_deref()).and_then(result) {
-        None | Some(serde_json::Value::Null) => None,
-        Some(json) => Some(Value::deserialize(json).map_err(|_| {
-            file.broken("cannot be rewritten: the result has null in a list, or a number that TOML does not have")
-        })?),
-    };
-    let text = replaced(&file.text, &expected(expect, observed, result));
+    let text = replaced(&file.text, &expected(expect, observed));
     let whole: Result<toml::Table, _> = text.parse();
     let without = |text: &str| {
         let mut table: toml::Table = text.parse().ok()?;
@@ -38,7 +32,7 @@ pub fn blessed(file: &ScenarioFile, observed: &Observed) -> Result<String, BadSc
 }
 
 /// What came, as tables of a file. The log and the outcome's extras are written where they were.
-fn expected(before: Option<&Expect>, observed: &Observed, result: Option<Value>) -> String {
+fn expected(before: Option<&Expect>, observed: &Observed) -> String {
     let mut top: Vec<(String, Value)> = Vec::new();
     let outcome = observed.outcome.clone().unwrap_or_default();
     let text = |text: String| Value::String(text);
@@ -49,7 +43,8 @@ fn expected(before: Option<&Expect>, observed: &Observed, result: Option<Value>)
         let records = outcome.records.iter().map(|id| Value::Integer(i64::from(*id)));
         top.push(("records".to_owned(), Value::Array(records.collect())));
     }
-    top.extend(result.map(|result| ("result".to_owned(), result)));
+    let as_text = before.is_some_and(|before| before.result_json.is_some());
+    top.extend(outcome.result_json.and_then(|json| result(&json, as_text)));
     if !observed.refusals.is_empty() {
         top.push(("refusals".to_owned(), strings(&observed.refusals)));
     }
@@ -82,6 +77,25 @@ fn expected(before: Option<&Expect>, observed: &Observed, result: Option<Value>)
     }
     list(&mut out, "requests", &observed.requests);
     out
+}
+
+/// The outcome's result as a line of a file: as data, if TOML has all of it and it was not written as text before.
+fn result(text: &str, as_text: bool) -> Option<(String, Value)> {
+    let json: Json = serde_json::from_str(text).ok()?;
+    let data = serde_json::from_str::<Value>(text).ok().filter(|_| !as_text && !has_null(&json));
+    Some(match data {
+        Some(data) => ("result".to_owned(), data),
+        None => ("result-json".to_owned(), Value::String(json.to_string())),
+    })
+}
+
+fn has_null(json: &Json) -> bool {
+    match json {
+        Json::Null => true,
+        Json::Array(items) => items.iter().any(has_null),
+        Json::Object(map) => map.values().any(has_null),
+        Json::Bool(_) | Json::Number(_) | Json::String(_) => false,
+    }
 }
 
 fn list<T: Lines>(out: &mut String, name: &str, items: &[T]) {
@@ -171,6 +185,19 @@ mod tests {
         let new = replaced(text, "[expect]\nmessage = \"new\"\n");
         assert_eq!(new, "# What\ndescription = \"x\"\n\n[expect]\nmessage = \"new\"\n\n# Kept\n[budgets]\nfuel = 1\n");
         assert_eq!(replaced("a = 1\n", "[expect]\n"), "a = 1\n\n[expect]\n");
+    }
+
+    #[test]
+    fn a_result_with_null_is_written_with_it() {
+        let written = |result: &str, as_text| {
+            let (key, value) = super::result(result, as_text).expect("a result");
+            (key, value.as_str().map(str::to_owned))
+        };
+        let null = r#"{"found":null,"tried":[1,null]}"#;
+        assert_eq!(written(null, false), ("result-json".to_owned(), Some(null.to_owned())));
+        assert_eq!(written(r#"{"found": 1}"#, false), ("result".to_owned(), None));
+        assert_eq!(written(r#"{"found": 1}"#, true), ("result-json".to_owned(), Some(r#"{"found":1}"#.to_owned())));
+        assert_eq!(super::result("no JSON", false), None);
     }
 
     #[test]

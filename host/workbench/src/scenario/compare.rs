@@ -156,12 +156,16 @@ impl Found<'_> {
     }
 
     fn result(&mut self, expect: &Expect, came: Option<&str>) {
-        let Some(expected) = &expect.result else { return };
-        let came = came.and_then(result);
-        let wanted = json(expected.get_ref());
+        let (span, wanted) = match (&expect.result, &expect.result_json) {
+            (Some(data), _) => (data.span(), json(data.get_ref())),
+            // That it is JSON was looked at when the file was read.
+            (None, Some(text)) => (text.span(), serde_json::from_str(text.get_ref()).unwrap_or_default()),
+            (None, None) => return,
+        };
+        let came: Option<serde_json::Value> = came.and_then(|text| serde_json::from_str(text).ok());
         if came.as_ref() != Some(&wanted) {
             let pretty = |value: &serde_json::Value| serde_json::to_string_pretty(value).unwrap_or_default() + "\n";
-            let line = line(&self.file.text, &expected.span());
+            let line = line(&self.file.text, &span);
             self.push(line, "result", difference(&pretty(&wanted), &came.as_ref().map(pretty).unwrap_or_default()));
         }
     }
@@ -238,22 +242,4 @@ fn grouped(number: u64) -> String {
         text.push(digit);
     }
     text
-}
-
-/// A result as TOML can say it: a key that is null is one that is not there.
-pub(super) fn result(json: &str) -> Option<serde_json::Value> {
-    let mut value = serde_json::from_str(json).ok()?;
-    leave_out_nulls(&mut value);
-    Some(value)
-}
-
-fn leave_out_nulls(value: &mut serde_json::Value) {
-    match value {
-        serde_json::Value::Object(map) => {
-            map.retain(|_, one| !one.is_null());
-            map.values_mut().for_each(leave_out_nulls);
-        }
-        serde_json::Value::Array(list) => list.iter_mut().for_each(leave_out_nulls),
-        _ => {}
-    }
 }

@@ -18,6 +18,8 @@ pub struct Expect {
     pub records: Option<Spanned<Vec<u32>>>,
     /// The outcome's result, as data.
     pub result: Option<Spanned<Value>>,
+    /// The same as JSON text: for one with null in it, which TOML does not have.
+    pub result_json: Option<Spanned<String>>,
     /// How it failed; without it, it must succeed.
     pub error: Option<Spanned<Ended>>,
     /// Records that were created, changed and deleted.

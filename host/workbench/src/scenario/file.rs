@@ -6,7 +6,7 @@ use std::{
 };
 
 use indexmap::IndexMap;
-use serde::Deserialize;
+use serde::{Deserialize, de::IgnoredAny};
 use toml::{Spanned, Table, Value};
 use triggerbox_llm::Matching;
 use triggerbox_model::limits::{Class, Limit, LimitRequest};
@@ -15,6 +15,9 @@ use super::{
     expect::Expect,
     place::{BadScenario, line_and_column},
 };
+
+/// Keys that a recording does not stand in place of, and its own.
+const BESIDE_RECORDING: [&str; 3] = ["description", "recording", "budgets"];
 
 /// A scenario with the file that it is from.
 #[derive(Debug, Clone)]
@@ -201,13 +204,28 @@ fn ok() -> u16 {
     200
 }
 
-/// The first key of a scenario that a recording says itself.
-fn beside_a_recording(text: &str) -> Option<Spanned<String>> {
-    let keys: IndexMap<Spanned<String>, toml::Value> = toml::from_str(text).ok()?;
-    let keeps = ["description", "recording", "not-on-odoo", "budgets"];
-    let mut others: Vec<_> = keys.into_keys().filter(|key| !keeps.contains(&key.get_ref().as_str())).collect();
-    others.sort_by_key(|key| key.span().start);
-    others.into_iter().next()
+/// What stands beside a recording and would not be looked at, with its place.
+fn beside_recording(scenario: &Scenario, text: &str) -> Option<(usize, String)> {
+    scenario.recording.as_ref()?;
+    let keys: IndexMap<Spanned<String>, IgnoredAny> = toml::from_str(text).ok()?;
+    let key = keys.into_keys().find(|key| !BESIDE_RECORDING.contains(&key.get_ref().as_str()))?;
+    let problem =
+        format!("a recording brings what is given, what happens and what is expected: leave out `{}`", key.get_ref());
+    Some((key.span().start, problem))
+}
+
+/// What is wrong with the result that is expected as text, with its place.
+fn wrong_result(scenario: &Scenario) -> Option<(usize, String)> {
+    let expect = scenario.expect.as_ref()?.get_ref();
+    let result = expect.result_json.as_ref()?;
+    let problem = match serde_json::from_str::<IgnoredAny>(result.get_ref()) {
+        Ok(_) if expect.result.is_some() => {
+            "the result is expected twice: leave out `result` or `result-json`".to_owned()
+        }
+        Ok(_) => return None,
+        Err(error) => format!("is no JSON: {error}"),
+    };
+    Some((result.span().start, problem))
 }
 
 impl ScenarioFile {
@@ -231,12 +249,9 @@ impl ScenarioFile {
             at: error.span().map(|span| line_and_column(&text, span.start)),
             problem: error.message().trim_end().replace('\n', "; "),
         })?;
-        if let (Some(_), Some(key)) = (&scenario.recording, beside_a_recording(&text)) {
-            return Err(BadScenario {
-                path: path.to_owned(),
-                at: Some(line_and_column(&text, key.span().start)),
-                problem: format!("a recording brings all that happens and is expected: leave out `{}`", key.get_ref()),
-            });
+        if let Some((at, problem)) = beside_recording(&scenario, &text).or_else(|| wrong_result(&scenario)) {
+            let at = Some(line_and_column(&text, at));
+            return Err(BadScenario { path: path.to_owned(), at, problem });
         }
         let name = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
         Ok(Self { path: path.to_owned(), name, text, scenario })
@@ -294,6 +309,38 @@ mod tests {
             }
             _ => {}
         }
+    }
+
+    /// Where a scenario is wrong, and why.
+    fn wrong(text: &str) -> String {
+        ScenarioFile::parse(Path::new("x.toml"), text.to_owned()).expect_err("it is wrong").to_string()
+    }
+
+    #[test]
+    fn what_a_recording_stands_in_place_of_is_refused_where_it_stands() {
+        let with = |more: &str| format!("description = \"x\"\nrecording = \"run-1.json\"\n{more}[budgets]\nfuel = 1\n");
+        ScenarioFile::parse(Path::new("x.toml"), with("")).expect("nothing else");
+        for (more, key, place) in [
+            ("time = 2026-01-15T09:00:00Z\n", "time", "3:1"),
+            ("seed = 7\n", "seed", "3:1"),
+            ("demo = false\n", "demo", "3:1"),
+            ("\n[when]\ntrigger = \"created\"\n", "when", "4:2"),
+            ("[expect]\nmessage = \"x\"\n", "expect", "3:2"),
+        ] {
+            let said = wrong(&with(more));
+            assert!(
+                said.starts_with(&format!("x.toml:{place}: ")) && said.contains(&format!("leave out `{key}`")),
+                "{said}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_result_is_expected_once_and_its_text_is_json() {
+        let said = wrong("[expect]\nresult = { a = 1 }\nresult-json = '{\"a\":1}'\n");
+        assert!(said.starts_with("x.toml:3:15: ") && said.contains("expected twice"), "{said}");
+        let said = wrong("[expect]\nresult-json = '{'\n");
+        assert!(said.starts_with("x.toml:2:15: ") && said.contains("is no JSON"), "{said}");
     }
 
     #[test]

@@ -10,6 +10,7 @@ use anyhow::{Context, anyhow};
 use reqwest::Method;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value as Json, json};
+use tempfile::TempDir;
 use triggerbox_automation::rule::{
     Rule,
     apply::{self, ApplyError, Planned, Step},
@@ -22,10 +23,10 @@ use triggerbox_odoo::{
     setup::{Finding, State},
 };
 use triggerbox_server::{problem::FoundWrong, told};
-use triggerbox_store::db::Mode;
+use triggerbox_store::db::{Database, DbError, Mode};
 
 use crate::{
-    args::{ApplyArgs, Common},
+    args::{ApplyArgs, Common, DatabaseArgs},
     commands::{
         odoo,
         server::{Server, ask_or_hear, with_json},
@@ -96,6 +97,27 @@ fn together(mut refused: Vec<Refused>, checked: Vec<Refused>) -> Vec<Refused> {
     refused
 }
 
+/// A database's copy, for as long as this is there.
+struct Copied {
+    common: Common,
+    _folder: TempDir,
+}
+
+impl Copied {
+    fn of(common: &Common) -> Result<Self, Failure> {
+        let folder = tempfile::tempdir()?;
+        let to = folder.path().join("copy.db");
+        if let Some(from) = &common.database.file {
+            Database::backup_of(from, &to).or_exit(Exit::Backend)?;
+        }
+        Ok(Self { common: Common { database: DatabaseArgs { file: Some(to) }, ..common.clone() }, _folder: folder })
+    }
+}
+
+fn is_locked(failure: &Failure) -> bool {
+    matches!(failure.error.downcast_ref(), Some(DbError::Locked { .. }))
+}
+
 pub(super) fn apply(args: &ApplyArgs) -> Result<Exit, Failure> {
     let (rules, unknown) = read(&args.path)?;
     if args.prune && rules.is_empty() {
@@ -110,10 +132,21 @@ pub(super) fn apply(args: &ApplyArgs) -> Result<Exit, Failure> {
         return runtime.block_on(on_server(server, &rules, unknown, args));
     }
     let odoo = args.odoo.as_deref().map(odoo::open).transpose()?;
-    let workshop = Workshop::open_as(&args.common, Mode::Write, |database| match &odoo {
-        Some(backend) => runtime.block_on(odoo::on_odoo(database, backend, &rules)),
-        None => Ok(database),
-    })?;
+    let open = |common: &Common| {
+        Workshop::open_as(common, Mode::Write, |database| match &odoo {
+            Some(backend) => runtime.block_on(odoo::on_odoo(database, backend, &rules)),
+            None => Ok(database),
+        })
+    };
+    let copy;
+    let workshop = match open(&args.common) {
+        // Nothing of it stays: beside a process that writes it takes place on a copy.
+        Err(failure) if args.dry_run && is_locked(&failure) => {
+            copy = Copied::of(&args.common)?;
+            open(&copy.common)?
+        }
+        opened => opened?,
+    };
     odoo::at_home(&workshop.database, odoo.as_deref())?;
     let edit = Edit { agrees: args.agree, ..workshop.edit(&args.note, args.ask) };
     let work = if args.dry_run { apply::plan } else { apply::apply };

@@ -42,7 +42,7 @@ pub(super) fn run(
 
 /// A run in the form of a file: without what is personal, if it is not to be plain.
 pub(crate) fn exported(run: i64, plain: bool, with_scripts: bool, common: &Common) -> Result<Exported, Failure> {
-    let desk = Desk::open(common)?;
+    let desk = Desk::look(common)?;
     let recordings = desk.engine.recordings(run).map_err(Failure::from_error)?;
     let rule = desk.engine.run(run).map_err(Failure::from_error)?.summary.rule;
     let conn = desk.engine.database().snapshot().or_exit(Exit::Backend)?;

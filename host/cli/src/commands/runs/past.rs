@@ -18,7 +18,7 @@ use crate::{
 };
 
 pub(super) fn replay(run: RunId, version: Option<&Path>, common: &Common) -> Result<Exit, Failure> {
-    let desk = Desk::open(common)?;
+    let desk = Desk::look(common)?;
     let version = version.map(|path| component(&desk, path)).transpose()?;
     let replayed = desk.block_on(desk.engine.replay(run, version.as_ref()))?;
     if common.format.json {
@@ -34,7 +34,7 @@ pub(super) fn replay(run: RunId, version: Option<&Path>, common: &Common) -> Res
 
 pub(super) fn backtest(version: &Path, rule: &str, since: &str, common: &Common) -> Result<Exit, Failure> {
     let since = time(since, Timestamp::now())?;
-    let desk = Desk::open(common)?;
+    let desk = Desk::look(common)?;
     let script = component(&desk, version)?;
     let result = desk.block_on(desk.engine.backtest(rule, &script, since))?;
     if common.format.json {
