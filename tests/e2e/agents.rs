@@ -466,8 +466,11 @@ fn a_plan_that_is_not_allowed_reads_nothing() {
     ];
     for (bad, layer, why) in cases {
         let plan = json!({ "goal": "sums", "steps": [step("search", "crm.lead", &["name"]), bad] });
-        let (report, result) = agent.succeed(&[1], &[plan, obeys(), json!("Read it all.")]);
-        let text = result["text"].as_str().unwrap();
+        let (report, _) = agent.run(&[1], &[plan, obeys(), json!("Read it all.")]);
+        // What the script makes of it does not matter.
+        let Verdict::Rejected(error) = &report.verdict else { panic!("{:?}", report.verdict) };
+        let (text, code) = (error.message.as_str(), error.code.as_str());
+        assert_eq!(code, "plan-refused");
         assert!(text.starts_with("the plan is not allowed, so nothing was read or done: step 2"), "{text}");
         assert!(text.contains(why), "{text}");
         // The host judged it: identity, policy, rule, scope and role of each step.

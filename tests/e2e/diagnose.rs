@@ -517,6 +517,19 @@ fn a_fire_that_did_not_become_a_run() {
     }
 }
 
+#[test]
+fn a_domain_that_cannot_be_judged() {
+    let world = World::new();
+    // A pattern that ends in an escape.
+    world.save(&RULE.replace("[('expected_revenue', '>', 1000)]", r"[('name', '=like', '%\\\\')]"));
+    world.later();
+    let lead = world.lead();
+    world.set(lead, "expected_revenue", Value::Number(2000.0));
+    assert_eq!(world.codes(Some(lead)), ["domain-broken"]);
+    world.sql("DELETE FROM engine_suppressed");
+    assert_eq!(world.codes(Some(lead)), ["domain-broken"], "also where nobody noted it");
+}
+
 // Shows: F080, F083
 #[test]
 fn where_the_last_run_stands_and_how_it_ended() {

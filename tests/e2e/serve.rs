@@ -383,6 +383,35 @@ fn what_a_script_logs_is_shown_while_it_runs() {
     assert!(child.wait().unwrap().success());
 }
 
+#[test]
+fn a_run_by_hand_whose_plan_is_refused_says_so() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    let server = agent_at_hand(folder);
+    let step = json!({ "tool": "search", "model": "res.users", "fields": ["login"], "why": "to know" });
+    let plan = json!({ "goal": "look around", "steps": [step] }).to_string();
+    let talk =
+        json!({ "triggerbox-recording": 1, "origin": "hand-written", "exchanges": [{ "answer": { "text": plan } }] });
+    std::fs::write(folder.join("talk.json"), talk.to_string()).unwrap();
+    let ask = |options: &[&str]| {
+        let mut command = ask_agent(folder, "prompt=Go.");
+        command.args(["--param", "plan=true", "--recording", "talk.json", "--match", "tolerant"]).args(options);
+        let output = command.output().unwrap();
+        (output.status.code(), String::from_utf8(output.stdout).unwrap())
+    };
+    for options in [vec![], vec!["--dry-run"]] {
+        let (code, said) = ask(&options);
+        assert_eq!(code, Some(4), "{said}");
+        assert!(said.contains("rejected: the plan is not allowed, so nothing was read or done: step 1"), "{said}");
+        assert!(said.contains("nothing was applied"), "{said}");
+    }
+    let (code, said) = ask(&["--json"]);
+    let report: Json = serde_json::from_str(&said).unwrap();
+    let told = (code, &report["verdict"], &report["detail"]["code"], &report["plan"]["allowed"]);
+    assert_eq!(told, (Some(4), &json!("rejected"), &json!("plan-refused"), &json!(false)), "{report}");
+    assert!(server.asked().is_empty());
+}
+
 // Shows: F023, F078
 #[test]
 fn a_conversation_is_recorded_and_replayed_by_hand() {

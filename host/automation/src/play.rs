@@ -148,6 +148,11 @@ impl Done {
         }
     }
 
+    /// Why nothing may come of it: it had to plan first, and took the no for an answer.
+    pub(crate) fn plan_refused(&self) -> Option<Error> {
+        self.plan.as_ref()?.refused()
+    }
+
     /// When what the host does for the run after its scripts (showing what would change, asking the rules before writes) is
     /// given up, if it begins now: it may take as long as the script might.
     pub(crate) fn until(&self) -> Option<Instant> {

@@ -71,7 +71,7 @@ pub async fn trial(
     }
     let mut done = played.steps.swap_remove(0);
     let (verdict, diff) = match &done.ending {
-        Ending::Done(outcome) => match played.session.check_outcome(outcome) {
+        Ending::Done(outcome) if done.plan_refused().is_none() => match played.session.check_outcome(outcome) {
             Err(error) => (Verdict::Rejected(error), Diff::default()),
             Ok(()) => match played.session.trial(run, look).await {
                 Ok((committed, diff)) => {
@@ -80,7 +80,7 @@ pub async fn trial(
                 Err(error) => (refused(error, run), Diff::default()),
             },
         },
-        _ => (runner::unsuccessful_step(&done), Diff::default()),
+        _ => (runner::without_effect(&done), Diff::default()),
     };
     done.tracebacks = played.session.tracebacks();
     let recording = done.recording.take();
@@ -131,8 +131,10 @@ async fn once(
     };
     let mut session = played.session;
     let Concluded { verdict, diff, .. } = match &done.ending {
-        Ending::Done(outcome) => conclude(&mut session, run_id, request.dry_run, outcome.clone()).await,
-        _ => Concluded::without_effect(runner::unsuccessful_step(&done)),
+        Ending::Done(outcome) if done.plan_refused().is_none() => {
+            conclude(&mut session, run_id, request.dry_run, outcome.clone()).await
+        }
+        _ => Concluded::without_effect(runner::without_effect(&done)),
     };
     done.tracebacks = session.tracebacks();
     Ok((Report::of(run_id, attempt, done, verdict, diff), played.log))

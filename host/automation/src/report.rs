@@ -67,7 +67,8 @@ pub enum Verdict {
     LimitExceeded(Breach),
     /// The script broke. Its author.
     Trapped(Trap),
-    /// The script succeeded, but the backend refused what it staged. Script author or whoever keeps the data.
+    /// The script succeeded, but the backend refused what it staged, or the host the plan that it had to make first. Script
+    /// author, whoever keeps the data, or whoever configures the rule.
     Rejected(Error),
     /// Others kept changing the same records; the last conflict. Nobody: try again.
     Conflict(Error),

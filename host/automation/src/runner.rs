@@ -152,7 +152,7 @@ async fn once(
 
     let mut diff = Diff::default();
     let verdict = match &done.ending {
-        Ending::Done(outcome) => {
+        Ending::Done(outcome) if done.plan_refused().is_none() => {
             let outcome = outcome.clone();
             let shown_by = request.dry_run.then(|| done.until());
             match conclude(database, &env, played.session, shown_by, outcome) {
@@ -164,7 +164,7 @@ async fn once(
                 Err(error) => refused(error),
             }
         }
-        _ => unsuccessful_step(&done),
+        _ => without_effect(&done),
     };
     let recording = done.recording.take();
     Ok((Report::of(run_id, attempt, done, verdict, diff), recording, played.log))
@@ -211,6 +211,14 @@ pub(crate) fn unsuccessful(ending: Ending) -> Verdict {
         Ending::Trapped(trap) => Verdict::Trapped(trap),
         Ending::HostFault(fault) => Verdict::Backend(fault),
         Ending::OutcomeUnknown(what) => Verdict::OutcomeUnknown(what),
+    }
+}
+
+/// What a script comes to of which nothing is applied: it did not succeed, or it took the no to its plan for an answer.
+pub(crate) fn without_effect(done: &Done) -> Verdict {
+    match (&done.ending, done.plan_refused()) {
+        (Ending::Done(_), Some(refused)) => Verdict::Rejected(refused),
+        _ => unsuccessful_step(done),
     }
 }
 

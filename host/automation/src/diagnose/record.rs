@@ -3,6 +3,7 @@
 use rusqlite::OptionalExtension;
 use triggerbox_model::{
     changes::{Change, ChangeKind},
+    error::Error,
     schema::Model,
     value::Id,
 };
@@ -69,10 +70,11 @@ impl Case<'_> {
     /// Whether the domain holds now. For a rule that waits for changes the last change counts, if it is known.
     fn domain_now(&mut self, model: &str, record: Id, there: bool) -> Result<(), EngineError> {
         let holds = match self.holds {
-            Some(holds) => holds,
-            None => !there || matcher::record_holds(self.conn, self.env, self.armed, model, record)?,
+            Some(holds) => Ok(holds),
+            None if !there => Ok(true),
+            None => matcher::record_holds(self.conn, self.env, self.armed, model, record),
         };
-        if !holds {
+        if !self.judged(holds)? {
             let domain = self.stored.rule.domain.clone().unwrap_or_default();
             self.found(
                 "domain-false",
@@ -81,6 +83,22 @@ impl Case<'_> {
             );
         }
         Ok(())
+    }
+
+    /// Whether one of the rule's conditions holds. Where that cannot be said, that keeps it from firing, and not the condition.
+    fn judged(&mut self, holds: Result<bool, Error>) -> Result<bool, EngineError> {
+        let Some(broken) = matcher::judged(holds)? else { return Ok(false) };
+        if let Some(error) = broken
+            // The fire that came to nothing may have said so.
+            && self.causes.iter().all(|cause| cause.code != "domain-broken")
+        {
+            self.found(
+                "domain-broken",
+                format!("its conditions cannot be judged: {}", error.message),
+                "mend the rule's domains or the record that they name; then change the record again",
+            );
+        }
+        Ok(true)
     }
 
     /// The last thing that happened to the record, judged as the rule judges it. Of a run's own update that a time rule does not
@@ -103,14 +121,16 @@ impl Case<'_> {
             let names: Vec<_> = change.fields.iter().map(|field| field.field.as_str()).collect();
             return self.unwatched(&format!("the last change, of {when}, was {}", what(change.kind, &names)));
         }
-        if !matcher::held_before(self.conn, self.env, self.armed, &change)? {
+        let before = matcher::held_before(self.conn, self.env, self.armed, &change);
+        let after = matcher::held_after(self.conn, self.env, self.armed, &change);
+        if !self.judged(before)? {
             let domain = self.stored.rule.before_domain.clone().unwrap_or_default();
             self.found(
                 "before-domain-false",
                 format!("before the change of {when} the record did not match the rule's before-domain {domain}"),
                 "the rule fires on records that matched before; change the before-domain, if that is not meant",
             );
-        } else if !matcher::held_after(self.conn, self.env, self.armed, &change)? {
+        } else if !self.judged(after)? {
             let domain = self.stored.rule.domain.clone().unwrap_or_default();
             self.found(
                 "domain-false",

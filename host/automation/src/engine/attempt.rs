@@ -417,7 +417,7 @@ impl Drop for AtWork<'_> {
 
 /// Why a run came to nothing whose script had to plan first, and took the no for an answer.
 pub(super) fn plan_refused(done: &[Done]) -> Option<Error> {
-    done.iter().find_map(|step| step.plan.as_ref()?.refused())
+    done.iter().find_map(Done::plan_refused)
 }
 
 /// What a session staged, with what was found when rules looked at it.

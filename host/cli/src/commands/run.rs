@@ -335,6 +335,7 @@ pub(crate) fn exit(report: &Report) -> Exit {
         Verdict::LimitExceeded(_) => Exit::Limit,
         // A script that gave up after a refusal gave up because of it.
         Verdict::Failed(_) if !report.refusals.is_empty() => Exit::Policy,
+        Verdict::Rejected(_) if report.plan.as_ref().is_some_and(|plan| !plan.allowed) => Exit::Policy,
         Verdict::Failed(_) | Verdict::Trapped(_) | Verdict::Rejected(_) | Verdict::Dropped(_) => Exit::ScriptFailed,
         Verdict::Conflict(_)
         | Verdict::Backend(_)
