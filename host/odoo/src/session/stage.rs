@@ -14,6 +14,10 @@ use triggerbox_model::{
 use super::{Fail, Session};
 use crate::value::{as_read, to_json};
 
+/// What of a key the ledger takes, in bytes: its rows are found by an index of PostgreSQL, whose entries have at most 2,704
+/// with all that stands beside the key.
+const LONGEST_KEY: usize = 2_400;
+
 impl Session {
     /// Stages a call that needs nothing from Odoo.
     pub(super) fn stage(&mut self, call: Call) -> Result<Answer, Error> {
@@ -104,19 +108,27 @@ impl Session {
                 self.changes.effects.push(Effect::RemoveFollowers { target, partner_ids });
                 Ok(Answer::Done)
             }
-            Call::StateSet { key, json } => {
-                if let Some(text) = &json {
-                    self.check_text(text)?;
-                    serde_json::from_str::<serde::de::IgnoredAny>(text).map_err(|error| {
-                        Error::invalid("bad-json", format!("the state of `{key}` is no JSON: {error}"))
-                    })?;
-                }
-                self.state.insert(key.clone(), json.clone());
-                self.changes.effects.push(Effect::SetState { rule: self.rule.clone(), key, json });
-                Ok(Answer::Done)
-            }
+            Call::StateSet { key, json } => self.set_state(key, json),
             _ => Err(Error::unavailable("not-odoo", "odoo does not answer this call")),
         }
+    }
+
+    fn set_state(&mut self, key: String, json: Option<String>) -> Result<Answer, Error> {
+        if let Some(text) = &json {
+            self.check_text(text)?;
+            serde_json::from_str::<serde::de::IgnoredAny>(text)
+                .map_err(|error| Error::invalid("bad-json", format!("the state of `{key}` is no JSON: {error}")))?;
+        }
+        let long = self.rule.len() + key.len();
+        if long > LONGEST_KEY {
+            let message = format!(
+                "a key of state has at most {LONGEST_KEY} bytes on odoo, with the rule's name; this one has {long}"
+            );
+            return Err(Error::invalid("bad-key", message));
+        }
+        self.state.insert(key.clone(), json.clone());
+        self.changes.effects.push(Effect::SetState { rule: self.rule.clone(), key, json });
+        Ok(Answer::Done)
     }
 
     pub(super) async fn ensure(
@@ -129,15 +141,25 @@ impl Session {
         if keys.is_empty() {
             return Err(Error::invalid("missing-key", "`ensure` needs at least one key field").into());
         }
-        let mut wanted = Vec::new();
+        let (mut wanted, mut long) = (Vec::new(), 0);
         for key in keys.iter() {
             let value = values.iter().find(|value| value.name == *key).map(|value| &value.value).ok_or_else(|| {
                 Error::invalid("missing-key", format!("`ensure` has no value for its key `{key}`")).with_field(key)
             })?;
             wanted.push((key.clone(), key_literal(key, value)?));
+            if let Value::Text(text) = value {
+                long += in_ledger(text);
+            }
         }
         if let Some(found) = self.find(&model, wanted).await? {
             return Ok(Answer::Id(found));
+        }
+        if long > LONGEST_KEY {
+            let message = format!(
+                "the keys of `ensure` have at most {LONGEST_KEY} bytes on odoo, and these have {long}: each letter beyond \
+                 ASCII counts 6; use a shorter key"
+            );
+            return Err(Error::invalid("bad-key", message).into());
         }
         let id = self.overlay.new_id();
         self.overlay.create(&self.schema, &model, id, shown);
@@ -262,6 +284,16 @@ fn check_arguments(json: &str) -> Result<(), Error> {
         _ if json.trim().is_empty() => Ok(()),
         _ => Err(Error::invalid("bad-arguments", "the arguments of a method are no JSON object")),
     }
+}
+
+/// Bytes that a text takes in the ledger, which has the keys of `ensure` as JSON in ASCII.
+fn in_ledger(text: &str) -> usize {
+    let bytes = |c: char| match c {
+        '"' | '\\' => 2,
+        ' '..='~' => 1,
+        _ => 6 * c.len_utf16(),
+    };
+    text.chars().map(bytes).sum()
 }
 
 fn key_literal(key: &str, value: &Value) -> Result<Literal, Error> {

@@ -683,6 +683,26 @@ async fn of_a_record_of_which_nothing_is_compared_no_field_is_asked() {
 }
 
 #[tokio::test]
+async fn a_key_that_the_ledger_does_not_take_is_refused_before_anything_is_changed() {
+    let backend = pretender(|method| (method == "crm.lead/search").then(|| "[]".to_owned())).await;
+    let mut session = session_of(&backend).await;
+    let ensure = |name: String| Call::Ensure {
+        model: "crm.lead".to_owned(),
+        keys: vec!["name".to_owned()],
+        values: vec![FieldValue::new("name", Value::text(name))],
+    };
+    assert!(session.call(ensure("x".repeat(2_400))).await.unwrap().is_ok());
+    for (name, long) in [("x".repeat(2_401), "2401"), ("é".repeat(401), "2406"), ("\u{1F600}".repeat(201), "2412")] {
+        let refused = session.call(ensure(name)).await.unwrap().unwrap_err();
+        assert_eq!((refused.code.as_str(), refused.message.contains(long)), ("bad-key", true), "{refused}");
+    }
+    let keep = |key: String| Call::StateSet { key, json: Some("1".to_owned()) };
+    assert!(session.call(keep("k".repeat(2_000))).await.unwrap().is_ok());
+    let refused = session.call(keep("k".repeat(2_401))).await.unwrap().unwrap_err();
+    assert_eq!(refused.code, "bad-key");
+}
+
+#[tokio::test]
 async fn of_changes_that_were_not_sent_it_is_not_said_that_they_may_be_applied() {
     let backend = pretender_with(|method| (method == "ir.model.data/search_read").then(|| (502, String::new()))).await;
     let mut session = session_of(&backend).await;
