@@ -93,7 +93,7 @@ fn a_python_exception_shows_its_traceback() {
     let (verdict, log) = broken(language::bundled_crash("python"));
     let Verdict::Trapped(trap) = verdict else { panic!("{verdict:?}\n{log}") };
     let shown = format!("{} {}", trap.stderr.unwrap_or_default(), log);
-    for part in ["KeyError: 'missing'", "crash/script.py", "line 7, in deeper", "line 11, in run"] {
+    for part in ["KeyError: 'missing'", "crash/script.py", "line 9, in deeper", "line 14, in run"] {
         assert!(shown.contains(part), "{part}: {shown}");
     }
 }
@@ -104,6 +104,23 @@ fn a_typescript_error_shows_its_stack_in_lines_of_the_sources() {
     let Verdict::Failed(failure) = verdict else { panic!("{verdict:?}\n{log}") };
     for part in ["TypeError: ", "at deeper (crash/script.ts:6)", "(crash/script.ts:10)"] {
         assert!(failure.message().contains(part), "{part}: {}", failure.message());
+    }
+}
+
+#[test]
+fn values_of_commands_fit_the_fields_of_the_related_model() {
+    let manifest = "[script]\nname = \"lines\"\nversion = \"1.0.0\"\n\n[[grants]]\nmodel = \"res.partner\"\n\
+        operations = [\"read\", \"write\", \"create\"]\nfields = [\"name\", \"child_ids\", \"parent_id\", \"user_id\"]\n";
+    for language in ["python", "typescript"] {
+        let crm = Crm::new();
+        let company = crm.search("res.partner", "[('child_ids', '!=', False)]")[0];
+        let how = How { manifest: Some(manifest), ..How::default() };
+        let (report, log) = crm.run(language::bundled_crash(language), "res.partner", &[company], &how);
+        assert!(matches!(report.verdict, Verdict::Applied(_)), "{language}: {:?}\n{log:?}", report.verdict);
+        let related = format!(
+            "[('parent_id', '=', {company}), ('name', 'in', ['Ada', 'Grace']), ('user_id.login', '=', 'admin')]"
+        );
+        assert_eq!(crm.search("res.partner", &related).len(), 2, "{language}");
     }
 }
 

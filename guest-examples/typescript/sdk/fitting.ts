@@ -9,6 +9,11 @@ import type * as host from "triggerbox:host";
 
 /** The types of the fields of models of which a value once did not fit. */
 const kinds = new Map<string, Map<string, string>>();
+/** The models that relational fields lead to, of those of which a command's value once did not fit. */
+const relations = new Map<string, string>();
+
+/** A command with values. They are made the host's when it is known of which model they are. */
+export interface Valued { make: (ready: host.Field[]) => host.Command; values: Values }
 
 /**
  * Hands values to a host call. Where the host says that one does not fit its field, the fields' types are asked for, once
@@ -19,12 +24,53 @@ export function sent<T>(model: string, values: readonly Values[], send: (ready: 
     try {
       return ask(() => send(values.map(fields)));
     } catch (error) {
-      if (!(error instanceof HostError) || error.code !== "wrong-type") throw error;
+      lookUp(model, error);
     }
-    kinds.set(model, new Map(ask(() => records.fieldsGet(model, [])).map(({ name, kind }) => [name, kind])));
   }
   const known = kinds.get(model)!;
   return ask(() => send(values.map((one) => fields(fitted(known, one)))));
+}
+
+/** Hands commands on a relational field to a host call, as `sent` does values: theirs are of the related model. */
+export function sentCommands(
+  model: string, field: string, commands: readonly (host.Command | Valued)[], send: (ready: host.Command[]) => void,
+): void {
+  const path = `${model} ${field}`;
+  if (!relations.has(path)) {
+    try {
+      return ask(() => send(made(commands, new Map())));
+    } catch (error) {
+      relations.set(path, lookUpRelation(model, field, error));
+    }
+  }
+  const known = kinds.get(relations.get(path)!)!;
+  ask(() => send(made(commands, known)));
+}
+
+function made(commands: readonly (host.Command | Valued)[], known: Map<string, string>): host.Command[] {
+  return commands.map((one) => "make" in one ? one.make(fields(fitted(known, one.values))) : one);
+}
+
+/** Asks for the types of a model's fields where a value did not fit. Whoever may not know them is told what did not. */
+function lookUp(model: string, error: unknown): void {
+  kinds.set(model, new Map(described(model, [], error).map(({ name, kind }) => [name, kind])));
+}
+
+/** The same for the model that a field leads to, which is what it returns. */
+function lookUpRelation(model: string, field: string, error: unknown): string {
+  const relation = described(model, [field], error)[0]?.relation;
+  if (!relation) throw error;
+  if (!kinds.has(relation)) lookUp(relation, error);
+  return relation;
+}
+
+function described(model: string, names: string[], error: unknown): host.FieldInfo[] {
+  if (!(error instanceof HostError) || error.code !== "wrong-type") throw error;
+  try {
+    return ask(() => records.fieldsGet(model, names));
+  } catch (refused) {
+    throw refused instanceof HostError && refused.kind === "access-denied" ? error : refused;
+  }
 }
 
 function fitted(known: Map<string, string>, values: Values): Values {

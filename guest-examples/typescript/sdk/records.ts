@@ -6,9 +6,9 @@ import records from "triggerbox:automation/records@0.1.1";
 import { type Activity, activityToHost, type Message, messageToHost, type Posted } from "./chatter.ts";
 import { type Domain, domain } from "./domain.ts";
 import { ask, HostError } from "./errors.ts";
-import { sent } from "./fitting.ts";
+import { sent, sentCommands, type Valued } from "./fitting.ts";
 import type * as host from "triggerbox:host";
-import { fields, hostId, type Id, idOf, named, type Reference, type Row, row, unsigned, type Values } from "./values.ts";
+import { hostId, type Id, idOf, named, type Reference, type Row, row, unsigned, type Values } from "./values.ts";
 
 /** One record or several. */
 export type Ids = Id | readonly Id[];
@@ -41,7 +41,7 @@ export interface Group {
 }
 
 /** A change of a one2many or many2many field; made by `command`. */
-export type Command = host.Command;
+export type Command = host.Command | Valued;
 
 export const command = {
   /** Adds an existing record. */
@@ -55,9 +55,10 @@ export const command = {
   /** Makes the relation exactly these. */
   replace: (several: readonly Id[]): Command => ({ tag: "replace", val: several.map(hostId) }),
   /** Creates a related record. */
-  create: (values: Values): Command => ({ tag: "create", val: fields(values) }),
+  create: (values: Values): Command => ({ make: (ready) => ({ tag: "create", val: ready }), values: { ...values } }),
   /** Writes a related record. */
-  update: (record: Id, values: Values): Command => ({ tag: "update", val: [hostId(record), fields(values)] }),
+  update: (record: Id, values: Values): Command =>
+    ({ make: (ready) => ({ tag: "update", val: [hostId(record), ready] }), values: { ...values } }),
 };
 
 /** The records of one model, such as `crm.lead`. */
@@ -158,7 +159,7 @@ export class Model {
 
   /** Stages changes of one one2many or many2many field: `leads.relate(lead, "tag_ids", command.link(7))`. */
   relate(record: Id, field: string, ...commands: Command[]): void {
-    ask(() => records.relate(target(this, record), field, commands));
+    sentCommands(this.name, field, commands, (ready) => records.relate(target(this, record), field, ready));
   }
 
   /** Stages deletion. */

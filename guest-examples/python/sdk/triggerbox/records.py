@@ -11,8 +11,8 @@ from wit_world.imports import types
 from . import chatter
 from .domains import domain as to_domain
 from .errors import Error, Invalid, NotFound, Pending, fallible
-from .fitting import host_fields_get, sent
-from .values import FIRST_PROVISIONAL, PENDING, TO_HOST, Datetime, fields, read as read_value
+from .fitting import Valued, host_fields_get, sent, sent_commands
+from .values import FIRST_PROVISIONAL, PENDING, TO_HOST, Datetime, read as read_value
 
 
 class Record:
@@ -45,7 +45,7 @@ class Record:
 
     def relate(self, field, *commands):
         """Stages changes of one one2many or many2many field: `lead.relate("tag_ids", Command.link(7))`."""
-        host_relate(self.to_host(), field, list(commands))
+        sent_commands(self.model, field, commands, lambda ready: host_relate(self.to_host(), field, ready))
 
     def copy(self, values=None):
         """Stages a copy, with these values in place of the original's."""
@@ -200,12 +200,12 @@ class Command:
     @staticmethod
     def create(values):
         """Creates a related record."""
-        return host.Command_Create(fields(values))
+        return Valued(host.Command_Create, values)
 
     @staticmethod
     def update(id, values):
         """Writes a related record."""
-        return host.Command_Update((int(id), fields(values)))
+        return Valued(lambda ready: host.Command_Update((int(id), ready)), values)
 
 
 def search(model, domain=(), fields=("display_name",), *, order=None, limit=None, offset=0, archived=False):
