@@ -157,6 +157,10 @@ fn last_word(guest: &Guest, ids: &[u32]) -> String {
 fn c_says_what_it_gave_up_at() {
     let said = last_word(language::crash("c"), &[1]);
     assert_eq!(said, "error assertion failed: event->records.len == 0 (script.c:9, in deeper)");
+    let said = last_word(language::crash("c"), &[1, 2]);
+    assert_eq!(said, "error a value was read that is known only when the run is applied; decide without it");
+    let said = last_word(language::crash("c"), &[1, 2, 3]);
+    assert_eq!(said, "error a value was read as a number, which it is not: many");
     // Without a word.
     assert_eq!(last_word(language::crash("c"), &[]), "");
 }

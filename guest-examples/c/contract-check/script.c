@@ -242,7 +242,7 @@ static void responded(const char *name, bool ok, const tb_response *response) {
 
 // A request without a body, and one with bytes that are no text.
 static void other_service(const tb_event *event) {
-  const char *url = tb_c(tb_parameter(event, "service").val.text);
+  const char *url = tb_as_text(tb_parameter(event, "service"));
   tb_response response;
   bool ok = tb_send("GET", url, TB_HEADERS({"accept", "text/plain"}), NULL, 0, &response);
   responded("http.send", ok, &response);

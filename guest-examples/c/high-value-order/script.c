@@ -5,33 +5,26 @@
 
 #include "triggerbox.h"
 
-#include <string.h>
-
 // Whether the order had passed the threshold before this event.
 static bool was_above(const tb_event *event, uint32_t order, double threshold) {
   if (event->trigger.tag != TRIGGERBOX_AUTOMATION_EVENTS_TRIGGER_UPDATED) return false;
-  for (size_t at = 0; at < event->old_values.len; at++) {
-    if (event->old_values.ptr[at].id != order) continue;
-    for (size_t field = 0; field < event->old_values.ptr[at].fields.len; field++) {
-      const tb_field *old = &event->old_values.ptr[at].fields.ptr[field];
-      if (strcmp(tb_c(old->name), "amount_total") == 0) return old->value.val.number > threshold;
-    }
-  }
+  tb_value before;
+  if (tb_old_value(event, order, "amount_total", &before)) return tb_as_number(before) > threshold;
   // If the total is not among what changed, it was what it is.
   return true;
 }
 
 bool tb_run(const tb_event *event, tb_outcome *outcome) {
   double threshold = tb_parameter_number(event, "threshold", 10000);
-  tb_value manager = tb_parameter(event, "manager");
+  uint32_t manager = tb_as_id(tb_parameter(event, "manager"));
   tb_message note = tb_plain("High-value sale detected, manager notified.");
-  if (manager.tag == TRIGGERBOX_AUTOMATION_TYPES_VALUE_MANY2ONE) note.partner_ids = TB_IDS(manager.val.many2one.id);
+  if (manager) note.partner_ids = TB_IDS(manager);
   tb_rows orders;
   if (!tb_event_read(event, "amount_total", &orders)) return tb_failed();
   unsigned noted = 0;
   for (size_t index = 0; index < orders.length; index++) {
     const tb_row *order = &orders.rows[index];
-    if (order->values.ptr[0].val.number <= threshold || was_above(event, order->id, threshold)) continue;
+    if (tb_as_number(order->values.ptr[0]) <= threshold || was_above(event, order->id, threshold)) continue;
     // A note, not a message: the customer follows the order too.
     if (!tb_post_note(tb_c(event->model.val), order->id, note)) return tb_failed();
     noted += 1;

@@ -238,6 +238,59 @@ const char *tb_show(const tb_value *value) {
   }
 }
 
+// A script breaks that goes by what only the commit can know, or by what is of another kind.
+static _Noreturn void misread(tb_value value, const char *kind) {
+  if (value.tag == TRIGGERBOX_AUTOMATION_TYPES_VALUE_PENDING)
+    broken("a value was read that is known only when the run is applied; decide without it");
+  broken(tb_format("a value was read as %s, which it is not: %s", kind, tb_show(&value)));
+}
+
+bool tb_as_boolean(tb_value value) {
+  switch (value.tag) {
+    case TRIGGERBOX_AUTOMATION_TYPES_VALUE_UNSET: return false;
+    case TRIGGERBOX_AUTOMATION_TYPES_VALUE_BOOLEAN: return value.val.boolean;
+    default: misread(value, "a boolean");
+  }
+}
+
+double tb_as_number(tb_value value) {
+  switch (value.tag) {
+    case TRIGGERBOX_AUTOMATION_TYPES_VALUE_UNSET: return 0;
+    case TRIGGERBOX_AUTOMATION_TYPES_VALUE_INTEGER: return value.val.integer;
+    case TRIGGERBOX_AUTOMATION_TYPES_VALUE_NUMBER: return value.val.number;
+    default: misread(value, "a number");
+  }
+}
+
+const char *tb_as_text(tb_value value) {
+  switch (value.tag) {
+    case TRIGGERBOX_AUTOMATION_TYPES_VALUE_UNSET: return "";
+    case TRIGGERBOX_AUTOMATION_TYPES_VALUE_TEXT: return tb_c(value.val.text);
+    case TRIGGERBOX_AUTOMATION_TYPES_VALUE_DATE: return tb_c(value.val.date);
+    case TRIGGERBOX_AUTOMATION_TYPES_VALUE_DATETIME: return tb_c(value.val.datetime);
+    case TRIGGERBOX_AUTOMATION_TYPES_VALUE_MANY2ONE: return tb_option(value.val.many2one.display_name);
+    case TRIGGERBOX_AUTOMATION_TYPES_VALUE_JSON: return tb_c(value.val.json);
+    default: misread(value, "a text");
+  }
+}
+
+uint32_t tb_as_id(tb_value value) {
+  switch (value.tag) {
+    case TRIGGERBOX_AUTOMATION_TYPES_VALUE_UNSET: return 0;
+    case TRIGGERBOX_AUTOMATION_TYPES_VALUE_MANY2ONE: return value.val.many2one.id;
+    case TRIGGERBOX_AUTOMATION_TYPES_VALUE_REFERENCE: return value.val.reference.id;
+    default: misread(value, "a record");
+  }
+}
+
+tb_ids tb_as_ids(tb_value value) {
+  switch (value.tag) {
+    case TRIGGERBOX_AUTOMATION_TYPES_VALUE_UNSET: return (tb_ids){0};
+    case TRIGGERBOX_AUTOMATION_TYPES_VALUE_IDS: return value.val.ids;
+    default: misread(value, "records");
+  }
+}
+
 tb_ids tb_list(const uint32_t *ids, size_t length) {
   uint32_t *copy = tb_room(length * sizeof *ids);
   memcpy(copy, ids, length * sizeof *ids);
@@ -437,6 +490,19 @@ double tb_parameter_number(const tb_event *event, const char *name, double other
   tb_value value = tb_parameter(event, name);
   if (value.tag == TRIGGERBOX_AUTOMATION_TYPES_VALUE_NUMBER) return value.val.number;
   return value.tag == TRIGGERBOX_AUTOMATION_TYPES_VALUE_INTEGER ? value.val.integer : otherwise;
+}
+
+bool tb_old_value(const tb_event *event, uint32_t record, const char *field, tb_value *old) {
+  for (size_t index = 0; index < event->old_values.len; index++) {
+    if (event->old_values.ptr[index].id != record) continue;
+    for (size_t at = 0; at < event->old_values.ptr[index].fields.len; at++) {
+      const tb_field *known = &event->old_values.ptr[index].fields.ptr[at];
+      if (!same_text(known->name, tb_s(field))) continue;
+      *old = known->value;
+      return true;
+    }
+  }
+  return false;
 }
 
 // --- the discussion ------------------------------------------------------------------------------

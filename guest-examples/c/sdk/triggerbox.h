@@ -68,6 +68,7 @@ automation_option_string_t tb_some(const char *text);
 void *tb_room(size_t bytes);
 
 // --- values --------------------------------------------------------------------------------------
+// A value has a `tag`, and a `val` that means nothing without it: make values with these, and read them with `tb_as_…`.
 tb_value tb_unset(void);
 tb_value tb_boolean(bool value);
 tb_value tb_integer(int32_t value);
@@ -80,6 +81,13 @@ tb_value tb_ids_value(tb_ids ids);
 tb_value tb_reference(const char *model, uint32_t id);
 tb_value tb_binary(const void *bytes, size_t length);
 tb_value tb_json(const char *json);
+// A value as what its field holds; 0, false, `""`, no id or no ids for an empty one. An integer is a number, too, and a date and the
+// name of a link are texts. Reading one as what it is not breaks the run, and so does one that only the commit can know.
+bool tb_as_boolean(tb_value value);
+double tb_as_number(tb_value value);
+const char *tb_as_text(tb_value value);
+uint32_t tb_as_id(tb_value value);
+tb_ids tb_as_ids(tb_value value);
 // Whether two values are equal; names of links do not count.
 bool tb_same(const tb_value *one, const tb_value *other);
 // A value as text, for logs.
@@ -150,6 +158,8 @@ bool tb_event_read(const tb_event *event, const char *fields, tb_rows *found);
 // A parameter; unset for none.
 tb_value tb_parameter(const tb_event *event, const char *name);
 double tb_parameter_number(const tb_event *event, const char *name, double otherwise);
+// What a field of a record was before an update; false if it is not among what changed.
+bool tb_old_value(const tb_event *event, uint32_t record, const char *field, tb_value *old);
 
 // --- the discussion ------------------------------------------------------------------------------
 tb_message tb_plain(const char *text);

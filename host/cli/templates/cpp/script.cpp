@@ -11,8 +11,8 @@ bool tb_run(const tb_event *event, tb_outcome *outcome) {
   for (size_t index = 0; index < leads.length; index++) {
     const tb_row *lead = &leads.rows[index];
     // In the order in which they were asked for.
-    const char *name = tb_show(&lead->values.ptr[0]);
-    double revenue = lead->values.ptr[1].val.number;
+    const char *name = tb_as_text(lead->values.ptr[0]);
+    double revenue = tb_as_number(lead->values.ptr[1]);
     tb_info("%s: %g", name, revenue);
     if (revenue > threshold) {
       const char *note = tb_format("Expected revenue %g is over %g.", revenue, threshold);
