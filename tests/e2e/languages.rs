@@ -7,7 +7,7 @@ use triggerbox_model::{
     event::{Trigger, WebhookCall},
     limits::Limit,
     manifest::Manifest,
-    value::Value,
+    value::{FieldValue, Snapshot, Value},
 };
 use triggerbox_workbench::scenario::{self, Bench, ScenarioFile};
 
@@ -143,6 +143,21 @@ fn go_and_zig_break_on_what_only_the_commit_can_know() {
     assert!(shown.contains("\"amount_total\" of sale.order(3) is known only when the run is applied"), "{shown}");
     let said = last_word(language::bundled_crash("zig"), &[1, 2]);
     assert!(said.starts_with("error panic: a value was read that is known only when the run is applied"), "{said}");
+}
+
+#[test]
+fn c_go_and_zig_find_the_values_that_a_trigger_carries() {
+    let phone = || vec![FieldValue::new("phone", Value::text("+32 9 123"))];
+    let records = |ids: &[u32]| ids.iter().map(|id| Snapshot { id: *id, fields: phone() }).collect::<Vec<_>>();
+    let guests = [language::crash("c"), language::bundled_crash("go"), language::bundled_crash("zig")];
+    for trigger in [Trigger::Deleted(records(&[3, 7])), Trigger::BeforeUpdate(records(&[7]))] {
+        for guest in guests {
+            let how = How { trigger: Some(trigger.clone()), ..How::default() };
+            let (report, log) = Crm::new().run(guest, "crm.lead", &[], &how);
+            let Verdict::Applied(outcome) = report.verdict else { panic!("{:?}\n{log:?}", report.verdict) };
+            assert_eq!(outcome.message.as_deref(), Some("+32 9 123"));
+        }
+    }
 }
 
 /// The line with which a script broke, the last of its log, where it can only be a trap.

@@ -456,12 +456,21 @@ bool tb_read_group(const char *model, const char *domain, const char *group_by, 
   return triggerbox_automation_records_read_group(&name, &where, &keys, &sums, &part, found, &tb_error);
 }
 
+// A value by its name; false for none.
+static bool told(const tb_field *fields, size_t length, const char *name, tb_value *value) {
+  for (size_t index = 0; index < length; index++) {
+    if (!same_text(fields[index].name, tb_s(name))) continue;
+    *value = fields[index].value;
+    return true;
+  }
+  return false;
+}
+
 // A value by its name; unset for none.
 static tb_value named(const tb_field *fields, size_t length, const char *name) {
-  for (size_t index = 0; index < length; index++) {
-    if (same_text(fields[index].name, tb_s(name))) return fields[index].value;
-  }
-  return tb_unset();
+  tb_value value = tb_unset();
+  told(fields, length, name, &value);
+  return value;
 }
 
 tb_value tb_group_value(const tb_group *group, const char *name) {
@@ -492,17 +501,35 @@ double tb_parameter_number(const tb_event *event, const char *name, double other
   return value.tag == TRIGGERBOX_AUTOMATION_TYPES_VALUE_INTEGER ? value.val.integer : otherwise;
 }
 
-bool tb_old_value(const tb_event *event, uint32_t record, const char *field, tb_value *old) {
-  for (size_t index = 0; index < event->old_values.len; index++) {
-    if (event->old_values.ptr[index].id != record) continue;
-    for (size_t at = 0; at < event->old_values.ptr[index].fields.len; at++) {
-      const tb_field *known = &event->old_values.ptr[index].fields.ptr[at];
-      if (!same_text(known->name, tb_s(field))) continue;
-      *old = known->value;
-      return true;
-    }
+typedef triggerbox_automation_types_snapshot_t snapshot;
+
+static bool told_of(const snapshot *records, size_t length, uint32_t record, const char *field, tb_value *value) {
+  for (size_t index = 0; index < length; index++) {
+    if (records[index].id == record) return told(records[index].fields.ptr, records[index].fields.len, field, value);
   }
   return false;
+}
+
+bool tb_old_value(const tb_event *event, uint32_t record, const char *field, tb_value *old) {
+  return told_of(event->old_values.ptr, event->old_values.len, record, field, old);
+}
+
+bool tb_given_value(const tb_event *event, uint32_t record, const char *field, tb_value *given) {
+  switch (event->trigger.tag) {
+    case TRIGGERBOX_AUTOMATION_EVENTS_TRIGGER_DELETED:
+      return told_of(event->trigger.val.deleted.ptr, event->trigger.val.deleted.len, record, field, given);
+    case TRIGGERBOX_AUTOMATION_EVENTS_TRIGGER_ON_CHANGE: return told_of(&event->trigger.val.on_change, 1, record, field, given);
+    case TRIGGERBOX_AUTOMATION_EVENTS_TRIGGER_BEFORE_UPDATE:
+      return told_of(event->trigger.val.before_update.ptr, event->trigger.val.before_update.len, record, field, given);
+    case TRIGGERBOX_AUTOMATION_EVENTS_TRIGGER_BEFORE_CREATE:
+      return record == 0 && told(event->trigger.val.before_create.ptr, event->trigger.val.before_create.len, field, given);
+    default: return false;
+  }
+}
+
+const char *tb_webhook_text(const tb_event *event) {
+  if (event->trigger.tag != TRIGGERBOX_AUTOMATION_EVENTS_TRIGGER_WEBHOOK) return NULL;
+  return tb_c((tb_str){event->trigger.val.webhook.body.ptr, event->trigger.val.webhook.body.len});
 }
 
 // --- the discussion ------------------------------------------------------------------------------

@@ -160,6 +160,11 @@ tb_value tb_parameter(const tb_event *event, const char *name);
 double tb_parameter_number(const tb_event *event, const char *name, double otherwise);
 // What a field of a record was before an update; false if it is not among what changed.
 bool tb_old_value(const tb_event *event, uint32_t record, const char *field, tb_value *old);
+// What the trigger itself says of a record's field: the last value of a deleted record, one about to be stored, one in a form; false
+// if it says nothing of it. A record that is about to be created has no id yet: it is 0.
+bool tb_given_value(const tb_event *event, uint32_t record, const char *field, tb_value *given);
+// The body of a webhook's request as text, which ends at its first zero; NULL for other events.
+const char *tb_webhook_text(const tb_event *event);
 
 // --- the discussion ------------------------------------------------------------------------------
 tb_message tb_plain(const char *text);

@@ -97,7 +97,30 @@ func (event Event) Read(fields ...string) ([]Row, error) {
 
 // OldValues are a record's changed fields as they were before an update, by name.
 func (event Event) OldValues(id uint32) map[string]any {
-	for _, snapshot := range event.Host.OldValues {
+	return ofRecord(event.Host.OldValues, id)
+}
+
+// Given are the values that the trigger itself carries of a record, by name: the last ones of a deleted record, those about to be
+// stored, those in a form. A record that is about to be created has no id yet: it is 0.
+func (event Event) Given(id uint32) map[string]any {
+	trigger := event.Host.Trigger
+	switch trigger.Tag() {
+	case triggerbox_automation_events.Trigger_Deleted:
+		return ofRecord(trigger.Deleted(), id)
+	case triggerbox_automation_events.Trigger_OnChange:
+		return ofRecord([]triggerbox_automation_events.Snapshot{trigger.OnChange()}, id)
+	case triggerbox_automation_events.Trigger_BeforeUpdate:
+		return ofRecord(trigger.BeforeUpdate(), id)
+	case triggerbox_automation_events.Trigger_BeforeCreate:
+		if id == 0 {
+			return named(trigger.BeforeCreate())
+		}
+	}
+	return nil
+}
+
+func ofRecord(snapshots []triggerbox_automation_events.Snapshot, id uint32) map[string]any {
+	for _, snapshot := range snapshots {
 		if snapshot.Id == id {
 			return named(snapshot.Fields)
 		}

@@ -129,21 +129,46 @@ pub const Event = struct {
 
     /// What a field of a record was before an update, if it is among what changed.
     pub fn oldValue(event: Event, id: u32, name: []const u8) ?Value {
-        for (values.slice(c.triggerbox_automation_types_snapshot_t, event.host.old_values)) |snapshot| {
-            if (snapshot.id != id) continue;
-            for (values.slice(c.triggerbox_automation_types_field_t, snapshot.fields)) |field| {
-                if (std.mem.eql(u8, text(field.name), name)) return values.fromHost(field.value);
-            }
-        }
-        return null;
+        return ofRecord(values.slice(c.triggerbox_automation_types_snapshot_t, event.host.old_values), id, name);
+    }
+
+    /// What the trigger itself says of a record's field: the last value of a deleted record, one about to be stored, one in a form.
+    /// A record that is about to be created has no id yet: it is 0.
+    pub fn given(event: Event, id: u32, name: []const u8) ?Value {
+        const trigger = event.host.trigger;
+        const Snapshot = c.triggerbox_automation_types_snapshot_t;
+        return switch (trigger.tag) {
+            c.TRIGGERBOX_AUTOMATION_EVENTS_TRIGGER_DELETED => ofRecord(values.slice(Snapshot, trigger.val.deleted), id, name),
+            c.TRIGGERBOX_AUTOMATION_EVENTS_TRIGGER_ON_CHANGE => ofRecord(&.{trigger.val.on_change}, id, name),
+            c.TRIGGERBOX_AUTOMATION_EVENTS_TRIGGER_BEFORE_UPDATE => ofRecord(values.slice(Snapshot, trigger.val.before_update), id, name),
+            c.TRIGGERBOX_AUTOMATION_EVENTS_TRIGGER_BEFORE_CREATE => if (id == 0) named(trigger.val.before_create, name) else null,
+            else => null,
+        };
+    }
+
+    /// The body of a webhook's request; null for other events.
+    pub fn webhookBody(event: Event) ?[]const u8 {
+        if (event.host.trigger.tag != c.TRIGGERBOX_AUTOMATION_EVENTS_TRIGGER_WEBHOOK) return null;
+        return values.slice(u8, event.host.trigger.val.webhook.body);
     }
 
     /// A parameter; unset for none.
     pub fn parameter(event: Event, name: []const u8) Value {
-        for (values.slice(c.triggerbox_automation_types_field_t, event.host.parameters)) |field| {
+        return named(event.host.parameters, name) orelse .unset;
+    }
+
+    fn ofRecord(snapshots: []const c.triggerbox_automation_types_snapshot_t, id: u32, name: []const u8) ?Value {
+        for (snapshots) |snapshot| {
+            if (snapshot.id == id) return named(snapshot.fields, name);
+        }
+        return null;
+    }
+
+    fn named(fields: anytype, name: []const u8) ?Value {
+        for (values.slice(c.triggerbox_automation_types_field_t, fields)) |field| {
             if (std.mem.eql(u8, text(field.name), name)) return values.fromHost(field.value);
         }
-        return .unset;
+        return null;
     }
 };
 

@@ -108,12 +108,12 @@ impl Session {
                 self.changes.effects.push(Effect::RemoveFollowers { target, partner_ids });
                 Ok(Answer::Done)
             }
-            Call::StateSet { key, json } => self.keep_state(key, json),
+            Call::StateSet { key, json } => self.set_state(key, json),
             _ => Err(Error::unavailable("not-odoo", "odoo does not answer this call")),
         }
     }
 
-    fn keep_state(&mut self, key: String, json: Option<String>) -> Result<Answer, Error> {
+    fn set_state(&mut self, key: String, json: Option<String>) -> Result<Answer, Error> {
         if let Some(text) = &json {
             self.check_text(text)?;
             serde_json::from_str::<serde::de::IgnoredAny>(text)

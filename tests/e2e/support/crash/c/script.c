@@ -11,6 +11,8 @@ __attribute__((noinline)) static void deeper(const tb_event *event) {
 }
 
 bool tb_run(const tb_event *event, tb_outcome *outcome) {
+  tb_value phone;
+  if (tb_given_value(event, 7, "phone", &phone)) return tb_done(outcome, "%s", tb_as_text(phone));
   if (event->records.len > 2) tb_info("%g", tb_as_number(tb_text("many")));
   if (event->records.len > 1) tb_info("%g", tb_as_number((tb_value){.tag = TRIGGERBOX_AUTOMATION_TYPES_VALUE_PENDING}));
   if (event->attempt) deeper(event);

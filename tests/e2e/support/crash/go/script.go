@@ -11,6 +11,9 @@ func deeper(values map[string]*triggerbox.Link) string {
 
 // Run is called once for each event.
 func Run(event triggerbox.Event) (triggerbox.Outcome, error) {
+	if phone, written := event.Given(7)["phone"].(string); written {
+		return triggerbox.Outcome{Message: phone}, nil
+	}
 	if len(event.Ids) > 0 {
 		// As the total of an order reads whose lines were changed on an Odoo server.
 		total := map[string]any{"amount_total": triggerbox.Pending{}}

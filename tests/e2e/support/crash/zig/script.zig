@@ -2,6 +2,7 @@
 const tb = @import("triggerbox");
 
 pub fn run(event: tb.Event) !tb.Outcome {
+    if (event.given(7, "phone")) |phone| return .{ .message = phone.text };
     if (event.ids().len == 0) return error.NothingToDo;
     if (event.ids().len > 1) {
         // As the total of an order reads whose lines were changed on an Odoo server.
