@@ -734,14 +734,10 @@ impl Engine {
                 ending => Err(no_answer(ending)),
             };
         };
-        if !session.changes().is_empty() {
-            let text = "a rule that is asked before something happens changes nothing itself; it answers with values";
-            return Err(Error::rejected("not-in-before", text).into());
-        }
         Ok(Answered::Values(outcome.values, Box::new(session)))
     }
 
-    /// What they answer together, if all of them do, and their view of the records.
+    /// What they answer together, if all of them do, and their view of the records, in which nothing is changed.
     pub(super) async fn try_answer(
         &self,
         rule: &Armed,
@@ -778,6 +774,11 @@ impl Engine {
         let log = Box::new(heard.log.clone());
         let played = play(self.database(), env, &task, &steps, Keep::Outside, None, log).await?;
         heard.steps = played.steps;
+        // What it wants to change would be dropped, and nobody would know.
+        if played.outcome.is_some() && !played.session.changes().is_empty() {
+            let text = "a rule that is asked before something happens changes nothing itself; it answers with values";
+            return Err(Error::rejected("not-in-before", text).into());
+        }
         Ok((played.outcome, played.session))
     }
 }

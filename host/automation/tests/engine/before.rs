@@ -374,6 +374,19 @@ fn a_rule_on_change_whose_domain_makes_no_sense_keeps_no_other_from_answering() 
     assert_eq!(world.runs_of("broken")[0].code.as_deref(), Some("bad-domain"));
 }
 
+#[test]
+fn a_rule_on_change_that_wants_to_change_a_record_is_broken() {
+    let world = World::new();
+    world.rule(
+        "name = \"form\"\nmodel = \"crm.lead\"\ntrigger = { on = \"on-change\", fields = [\"phone\"] }\n\
+         actions = [{ script = \"notify\", parameters = { how = \"note\", text = \"Look\" } }]",
+    );
+    let draft = Snapshot { id: world.lead("Chairs"), fields: fields(&[("phone", Value::text("12"))]) };
+    let answer = block_on(world.engine.draft(SAM, "crm.lead", &draft, &["phone".to_owned()])).unwrap();
+    assert!(answer.warnings[0].contains("changes nothing itself"), "{answer:?}");
+    assert_eq!(world.runs_of("form")[0].code.as_deref(), Some("not-in-before"));
+}
+
 // Shows: F005
 #[test]
 fn a_broken_rule_on_change_is_in_the_history_with_what_it_logged() {
