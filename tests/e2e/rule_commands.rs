@@ -78,6 +78,45 @@ fn scripts_are_uploaded_activated_and_rolled_back() {
 }
 
 #[test]
+fn whoever_runs_a_script_without_a_rule_is_told_which_rules_do_not_see_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    let component = embed_manifest(HIGH_VALUE_ORDER.component, HIGH_VALUE_ORDER.manifest.unwrap()).unwrap();
+    std::fs::write(folder.join("high.wasm"), component).unwrap();
+    let rule = |name: &str, model: &str| {
+        let text = format!(
+            "name = \"{name}\"\nmodel = \"{model}\"\n[trigger]\non = \"updated\"\n[[actions]]\nscript = \"notify\"\n\
+             parameters = {{ text = \"x\" }}\n"
+        );
+        let file = format!("{name}.toml");
+        std::fs::write(folder.join(&file), text).unwrap();
+        json(folder, &["rules", "apply", &file]);
+    };
+    let demo =
+        Command::new(trycmd::cargo::cargo_bin!("triggerbox")).args(["db", "demo"]).arg(folder.join("crm.db")).output();
+    assert!(demo.unwrap().status.success());
+    let run = |more: &[&str]| {
+        let output = Command::new(trycmd::cargo::cargo_bin!("triggerbox"))
+            .current_dir(folder)
+            .env("TRIGGERBOX_CACHE", folder.join("cache"))
+            .env("TRIGGERBOX_DB", folder.join("crm.db"))
+            .args(["run", "high.wasm", "--model", "sale.order", "--ids", "3", "--param", "threshold=1"])
+            .args(more)
+            .output()
+            .unwrap();
+        let told = String::from_utf8(output.stderr).unwrap();
+        assert!(output.status.success(), "{told}");
+        told
+    };
+    assert!(!run(&[]).contains("no rule sees"));
+    rule("leads", "crm.lead");
+    assert!(!run(&[]).contains("no rule sees"));
+    rule("orders", "sale.order");
+    assert!(run(&[]).contains("these are about such records: `orders`"));
+    assert!(!run(&["--dry-run"]).contains("no rule sees"));
+}
+
+#[test]
 fn every_command_about_rules_speaks_json() {
     let folder = tempfile::tempdir().unwrap();
     let folder = folder.path();

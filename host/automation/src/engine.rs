@@ -114,6 +114,10 @@ struct Running {
     log: Lines,
     /// When it began.
     begun: Timestamp,
+    /// Its changes are on their way to an Odoo server, or its answer is being kept: nobody can take them back.
+    sends: bool,
+    /// Somebody stops it: it sends nothing any more.
+    is_stopped: bool,
 }
 
 /// What jobs of the committer need of an engine.

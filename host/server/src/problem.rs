@@ -147,9 +147,20 @@ fn status_of(code: &str) -> Option<StatusCode> {
     Some(match code {
         "unknown-rule" | "unknown-agent" | "unknown-thread" | "unknown-script" | "script-gone" | "unknown-version"
         | "missing-record" => StatusCode::NOT_FOUND,
-        "rule-inactive" | "rule-paused" | "rule-broken" | "already-decided" | "approval-expired"
-        | "another-proposal" | "run-is-over" | "run-not-retriable" | "agent-in-use" | "no-session"
-        | "script-inactive" | "no-earlier-version" | "proposal-overtaken" => StatusCode::CONFLICT,
+        "rule-inactive"
+        | "rule-paused"
+        | "rule-broken"
+        | "already-decided"
+        | "approval-expired"
+        | "another-proposal"
+        | "run-is-over"
+        | "changes-on-their-way"
+        | "run-not-retriable"
+        | "agent-in-use"
+        | "no-session"
+        | "script-inactive"
+        | "no-earlier-version"
+        | "proposal-overtaken" => StatusCode::CONFLICT,
         "not-the-owner" => StatusCode::FORBIDDEN,
         _ => return None,
     })

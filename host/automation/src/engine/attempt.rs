@@ -57,7 +57,8 @@ impl Engine {
     pub(super) async fn attempt(&self, claim: Claim, seat: Arc<Taken>) -> Result<(), EngineError> {
         let (cancel, cancelled) = oneshot::channel();
         let log = Lines::heard(&self.inner.spoken);
-        let running = Running { cancel, log: log.clone(), begun: self.clock().now() };
+        let begun = self.clock().now();
+        let running = Running { cancel, log: log.clone(), begun, sends: false, is_stopped: false };
         let _at_work = AtWork::begin(self, (claim.id, claim.fence), running);
         // Whoever cancelled it before that found nobody to tell.
         let held = self

@@ -5,7 +5,7 @@ use std::{collections::HashMap, sync::Arc};
 use jiff::Timestamp;
 use rusqlite::Connection;
 use tokio::sync::watch;
-use triggerbox_model::value::Id;
+use triggerbox_model::{error::Error, value::Id};
 
 use super::{Engine, approve::already_applied, lock};
 use crate::{
@@ -20,14 +20,15 @@ impl Engine {
     /// Stops a run that waits, runs, or wants a yes. Nothing of it is applied.
     ///
     /// # Errors
-    /// `unknown-run`, `run-is-over`; `already-applied`: an earlier yes did reach Odoo; `yes-on-its-way`: one may yet; where a yes
-    /// is wanted, Odoo cannot be asked whether one arrived.
+    /// `unknown-run`, `run-is-over`; `changes-on-their-way`: Odoo is asked to apply them; `already-applied`: an earlier yes did
+    /// reach Odoo; `yes-on-its-way`: one may yet; where a yes is wanted, Odoo cannot be asked whether one arrived.
     pub async fn cancel(&self, run: RunId, by: Id) -> Result<(), EngineError> {
         let now = self.inner.shared.now();
         let state = runs::head(&*self.database().snapshot()?, run)?.state;
         if state == RunState::WaitingApproval && self.settle_applied(&[run]).await?.contains(&run) {
             return Err(already_applied(run));
         }
+        self.keep_from_sending(run)?;
         let cancel = move |conn: &Connection| {
             proposals::none_on_its_way(conn, run, now)?;
             queue::cancel(conn, run, now, &format!("cancelled by user {by}"))?;
@@ -40,6 +41,20 @@ impl Engine {
         }
         self.inner.wake.notify_one();
         self.inner.ended.notify_waiters();
+        Ok(())
+    }
+
+    /// Has the tries of a run that are at work here send nothing to Odoo any more. One that is not stopped after all is tried again.
+    fn keep_from_sending(&self, run: RunId) -> Result<(), EngineError> {
+        let mut running = lock(&self.inner.running);
+        if running.iter().any(|((id, _), going)| *id == run && going.sends) {
+            let text = format!(
+                "odoo is asked to apply the changes of run {run}, and its answer decides; look again in a while"
+            );
+            return Err(Error::rejected("changes-on-their-way", text).into());
+        }
+        let of_run = running.iter_mut().filter(|((id, _), _)| *id == run);
+        of_run.for_each(|(_, going)| going.is_stopped = true);
         Ok(())
     }
 

@@ -18,6 +18,7 @@ use super::{
     Engine,
     attempt::{Lines, plan_refused},
     finish::Ended,
+    lock,
     odoo::{refused, unavailable},
     source::found_or_why,
 };
@@ -29,7 +30,7 @@ use crate::{
     play::{Done, Played, Task, play_over},
     proposals::{self, Proposed},
     queue::Claim,
-    remote,
+    remote::{self, Concluded},
     report::Verdict,
     rule::{Dispatch, Environment, Mode, Source},
     seats::Taken,
@@ -111,7 +112,7 @@ impl Engine {
         let waits = rule.mode != Mode::Auto && !proposals::is_nothing(rule, session.changes());
         let ended = match !only_shown && (waits || wants_yes) {
             true => self.propose_there(&mut session, claim, outcome).await,
-            false => Ok(conclude(&mut session, claim, only_shown, outcome).await),
+            false => Ok(self.conclude(&mut session, claim, only_shown, outcome).await),
         };
         if let Some(last) = done.last_mut() {
             last.tracebacks = session.tracebacks();
@@ -132,11 +133,37 @@ impl Engine {
         if session.writes_nothing_new() {
             // No record would change: there is nothing to say yes to.
             session.leave_records(claim.rule.rule.mode != Mode::Recommend);
-            return Ok(conclude(session, claim, false, outcome).await);
+            return Ok(self.conclude(session, claim, false, outcome).await);
         }
         self.has_sent_nothing(claim)?;
         let outcome = session.with_names(outcome, &Committed::default());
         Ok(Ended::Propose(Proposed::There(session.request()?), diff, outcome))
+    }
+
+    /// Nobody has to decide about what was staged: it is applied, or only shown.
+    async fn conclude(&self, session: &mut Session, claim: &Claim, only_shown: bool, outcome: Outcome) -> Ended {
+        if !only_shown && !self.begins_to_send(claim) {
+            let why = "it was being stopped when it was to send its changes".to_owned();
+            return Ended::Elsewhere(Concluded::without_effect(Verdict::Backend(why)));
+        }
+        let mut concluded = remote::conclude(session, &claim.key, only_shown, outcome).await;
+        concluded.verdict = match concluded.verdict {
+            Verdict::OutcomeUnknown(why) if claim.retries < MOST_UNCLEAR => Verdict::Backend(why),
+            verdict => verdict,
+        };
+        Ended::Elsewhere(concluded)
+    }
+
+    /// Whether the try of a run sends its changes: from here on nobody stops it. Not, if somebody has.
+    fn begins_to_send(&self, claim: &Claim) -> bool {
+        let mut running = lock(&self.inner.running);
+        match running.get_mut(&(claim.id, claim.fence)) {
+            Some(going) if !going.is_stopped => {
+                going.sends = true;
+                true
+            }
+            _ => false,
+        }
     }
 }
 
@@ -147,16 +174,6 @@ async fn applied_before(backend: &Backend, claim: &Claim) -> Result<Option<Times
     }
     let mut applied = backend.applied(std::slice::from_ref(&claim.key)).await.map_err(unavailable)?;
     Ok(applied.remove(&claim.key))
-}
-
-/// Nobody has to decide about what was staged: it is applied, or only shown.
-async fn conclude(session: &mut Session, claim: &Claim, only_shown: bool, outcome: Outcome) -> Ended {
-    let mut concluded = remote::conclude(session, &claim.key, only_shown, outcome).await;
-    concluded.verdict = match concluded.verdict {
-        Verdict::OutcomeUnknown(why) if claim.retries < MOST_UNCLEAR => Verdict::Backend(why),
-        verdict => verdict,
-    };
-    Ended::Elsewhere(concluded)
 }
 
 async fn by_domain(session: &mut Session, claim: &Claim, domain: &str) -> Result<Vec<Id>, EngineError> {

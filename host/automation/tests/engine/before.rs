@@ -206,9 +206,9 @@ fn one_whose_domain_or_user_makes_no_sense_any_more_does_to_a_write_what_it_says
     for (on_error, passes) in [("refuse", false), ("pass", true)] {
         for is_gone in [false, true] {
             let world = World::new();
+            let lead = world.lead("Chairs");
             let more = if is_gone { "run-as = \"sam\"" } else { SENSELESS };
             gate(&world, "phone-format", &format!("on-error = \"{on_error}\"\n{more}"));
-            let lead = world.lead("Chairs");
             if is_gone {
                 world.change(vec![write("res.users", &[SAM], &[("login", Value::text("samuel"))])]);
             }

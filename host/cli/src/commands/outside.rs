@@ -16,10 +16,6 @@ use crate::{
 
 /// What a run may ask; none when nothing is configured.
 pub(crate) fn outside(args: &RunArgs, database: &Database, rule: &str) -> Result<Option<Outside>, Failure> {
-    if matches!(mode(&args.outside), LlmMode::Record) && args.outside.providers.is_none() {
-        let why = "nobody answers what is to be recorded: name the providers file with --providers FILE";
-        return Err(anyhow!(why).into());
-    }
     let Some(services) = services(&args.outside, !args.http.is_empty())? else { return Ok(None) };
     let ledger = DatabaseLedger::new(database).or_exit(Exit::Backend)?;
     Ok(Some(Outside {

@@ -6,7 +6,11 @@ use anyhow::{Context, anyhow};
 use jiff::Timestamp;
 use serde::Deserialize;
 use triggerbox_automation::{
-    self as automation, LogSink, Report, Request, RunError, Verdict, people, runs, state::tables, threads,
+    self as automation, LogSink, Report, Request, RunError, Verdict, people,
+    rule::{Trigger as RuleTrigger, stored},
+    runs,
+    state::tables,
+    threads,
 };
 use triggerbox_model::{
     call::{Answer, Call, DomainSource, Page},
@@ -58,7 +62,31 @@ pub(crate) fn run(args: &RunArgs) -> Result<Exit, Failure> {
     };
     let log = Box::new(Console { json: args.format.json });
     let report = runtime.block_on(automation::run(&database, &request, log)).map_err(cannot_start)?;
-    tell(args, &request, &report)
+    let exit = tell(args, &request, &report)?;
+    tell_of_rules(&database, &report)?;
+    Ok(exit)
+}
+
+/// Names the rules that may miss something: they fire on what comes over the API and on what runs change, and stand before that.
+fn tell_of_rules(database: &Database, report: &Report) -> Result<(), Failure> {
+    let conn = database.snapshot().or_exit(Exit::Backend)?;
+    if !matches!(report.verdict, Verdict::Applied(_)) || !tables::exist(&conn).or_exit(Exit::Backend)? {
+        return Ok(());
+    }
+    let is_changed = |model: &String| report.diff.records.iter().any(|changed| changed.record.model == *model);
+    let hears = |trigger: &RuleTrigger| trigger.is_on_record_change() || matches!(trigger, RuleTrigger::Before { .. });
+    let rules = stored::all(&conn).map_err(Failure::from_error)?;
+    let deaf = rules.iter().map(|stored| &stored.rule);
+    let deaf = deaf.filter(|rule| rule.active && hears(&rule.trigger) && rule.model.as_ref().is_some_and(is_changed));
+    let names: Vec<_> = deaf.map(|rule| format!("`{}`", rule.name)).collect();
+    if !names.is_empty() {
+        errln!(
+            "{} no rule sees what `run` changes, and these are about such records: {}",
+            styled(YELLOW, "note:"),
+            names.join(", ")
+        );
+    }
+    Ok(())
 }
 
 /// The same on an Odoo server.

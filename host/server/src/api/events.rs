@@ -59,7 +59,7 @@ struct EventView {
     model: String,
     /// The record; 0 for none.
     record: Id,
-    /// `created`, `updated`, `deleted`, `message`, `scheduled`, `time`, `fired`.
+    /// `created`, `updated`, `deleted`, `message`, `scheduled`, `time`, `fired`, `selected` (by a rule's source), `before`, `on-change`.
     kind: String,
     /// What changed.
     #[schema(value_type = Object)]

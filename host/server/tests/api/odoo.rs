@@ -770,6 +770,23 @@ async fn asking(fake: &Fake, world: &World) -> RunId {
 const WITH_SAM: &str = "poll = 86400\n[[user]]\nlogin = 'sam'\nkey = { env = 'SAM' }";
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_run_whose_changes_are_on_their_way_is_not_stopped_any_more() {
+    let (fake, backend) = Fake::start("poll = 86400").await;
+    let world = World::on_odoo(backend).await;
+    world.rule(&TOUCH.replace("created", "manual")).await.good(201);
+    *fake.leads.lock().unwrap() = (vec![7], vec![7]);
+    let answers = fake.answers.lock().await;
+    let run = world.app.engine().fire("touch", ADMIN, Trigger::Manual, vec![7]).await.unwrap()[0];
+    // Odoo is asked to apply them, and does not answer yet.
+    eventually(async || (!fake.applies.lock().unwrap().is_empty()).then_some(())).await;
+    let path = format!("/api/v1/runs/{run}/cancel");
+    assert_eq!(world.call("POST", &path, Json::Null).await.code(409), "changes-on-their-way");
+    drop(answers);
+    assert_eq!(world.ended(run).await["state"], "succeeded");
+    assert_eq!(world.call("POST", &path, Json::Null).await.code(409), "run-is-over");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_write_of_what_is_there_already_asks_nobody_for_a_yes() {
     let (fake, backend) = Fake::start(WITH_SAM).await;
     let world = World::on_odoo(backend).await;
