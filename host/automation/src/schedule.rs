@@ -150,7 +150,18 @@ impl Slots {
     pub fn between(&self, after: Timestamp, until: Timestamp) -> Option<Due> {
         let mut slots = self.all_after(after).take_while(|slot| *slot <= until);
         let first = Due { last: slots.next()?, missed: 0 };
-        Some(slots.take(MOST_COUNTED).fold(first, |due, last| Due { last, missed: due.missed + 1 }))
+        let due = slots.take(MOST_COUNTED).fold(first, |due, last| Due { last, missed: due.missed + 1 });
+        let is_all = usize::try_from(due.missed).is_ok_and(|missed| missed < MOST_COUNTED);
+        let last = if is_all { due.last } else { self.last_until(until).unwrap_or(due.last) };
+        Some(Due { last, ..due })
+    }
+
+    /// The last slot up to a time, of a schedule that has many: looked for from farther and farther back.
+    fn last_until(&self, until: Timestamp) -> Option<Timestamp> {
+        [1, 24, 31 * 24, 366 * 24].into_iter().find_map(|hours| {
+            let from = until.saturating_sub(SignedDuration::from_hours(hours)).unwrap_or(until);
+            self.all_after(from).take_while(|slot| *slot <= until).last()
+        })
     }
 }
 
@@ -304,5 +315,9 @@ mod tests {
         assert_eq!(between("2026-01-01T00:00:00Z", "2026-01-01T01:00:00Z"), due("2026-01-01T01:00:00Z", 0));
         assert_eq!(between("2026-01-01T00:00:00Z", "2026-01-02T00:30:00Z"), due("2026-01-02T00:00:00Z", 23));
         assert_eq!(between("2026-01-02T00:00:00Z", "2026-01-01T00:00:00Z"), None, "a clock that was put back");
+        // However many there are, the last one is the last one.
+        let due = every(1, Unit::Minutes, "2026-01-01T00:00:00", "UTC")
+            .between(time("2026-01-01T00:00:00Z"), time("2026-05-01T00:00:30Z"));
+        assert_eq!(due, Some(Due { last: time("2026-05-01T00:00:00Z"), missed: 100_000 }));
     }
 }

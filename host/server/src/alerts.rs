@@ -231,7 +231,12 @@ pub fn standing(
     let meant = rules.all().iter().filter(|armed| armed.rule.active && armed.paused.is_none());
     for (armed, why) in meant.filter_map(|armed| Some((armed, armed.broken.as_ref()?))) {
         let rule = &armed.rule.name;
-        let message = format!("rule `{rule}` is active and cannot fire: {why}; change it, or what it names");
+        let then = match (&armed.rule.trigger, armed.rule.on_error) {
+            (Trigger::Before { .. }, OnError::Refuse) => "; writes that it stands before are refused until then",
+            (Trigger::Before { .. }, OnError::Pass) => "; writes go on without it until then",
+            _ => "",
+        };
+        let message = format!("rule `{rule}` is active and cannot fire: {why}; change it, or what it names{then}");
         found.push(Trouble { kind: "rule-broken", rule: rule.clone(), run: None, message, since: now });
     }
     for armed in rules.all().iter().filter(|armed| armed.is_live()) {

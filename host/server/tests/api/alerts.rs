@@ -340,6 +340,24 @@ async fn a_rule_that_breaks_before_a_write_is_trouble() {
     assert!(trouble.run.is_some() && trouble.message.contains("writes go on without it"), "{trouble:?}");
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn of_a_rule_before_a_write_whose_user_is_gone_it_is_told_what_becomes_of_writes() {
+    let world = World::new().await;
+    let rule = "name = \"gate\"\nmodel = \"crm.lead\"\nrun-as = \"sam\"\n\
+                trigger = { on = \"before\", writes = [\"create\"] }\n\
+                actions = [{ script = \"update-record\", parameters = { values = \"city = Ghent\" } }]";
+    world.rule(rule).await.good(201);
+    let path = format!("/api/v1/records/res.users/{SAM}");
+    world.call("PATCH", &path, json!({ "login": "samuel" })).await.good(200);
+    let lead = json!({ "records": [{ "name": "It is not written" }] });
+    assert_eq!(world.call("POST", "/api/v1/records/crm.lead", lead).await.code(422), "broken-before-rule");
+    let now = world.clock.now();
+    let found =
+        standing(&world.app, &world.app.engine().database().snapshot().unwrap(), &mut Running::new(), now).unwrap();
+    let told = |kind: &str| found.iter().any(|one| one.kind == kind && one.message.contains("are refused until"));
+    assert!(told("rule-broken") && told("before-rule-broken"), "{found:?}");
+}
+
 // Shows: F005, F088
 #[tokio::test(flavor = "multi_thread")]
 async fn a_rule_that_breaks_while_a_form_is_edited_is_trouble() {
