@@ -458,6 +458,8 @@ pub(super) async fn save(State(app): State<App>, visitor: Visitor, form: Form) -
     };
     if form.is_on("reload") {
         audit::here().forget();
+        // Another trigger was chosen: its settings are yet to be filled in.
+        draft.unread.retain(|(place, _)| place != "trigger");
         return Ok(form_page(&app, &visitor, draft, stored, dropped).await?.status(StatusCode::OK).into_response());
     }
     let rule = granted(&app, &draft).await?;

@@ -700,6 +700,35 @@ async fn the_form_is_that_of_the_version_that_the_rule_names() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_another_trigger_needs_is_asked_for_and_complained_about_at_a_save_only() {
+    let world = World::new().await;
+    let admin = Browser::of(&world, ADMIN, &[Role::Administrator]).await;
+    let rule = json!({
+        "name": "kept", "model": "crm.lead", "trigger": { "on": "created" },
+        "actions": [{ "script": "notify", "parameters": { "text": "x" } }],
+    });
+    world.call("PUT", "/api/v1/rules/kept", rule).await.good(201);
+    let version = world.get("/api/v1/rules/kept").await.good(200)["version"].to_string();
+    let new = [("known", ""), ("name", "new"), ("model", "crm.lead"), ("script", "notify")];
+    let kept = [("known", "kept"), ("version", version.as_str()), ("model", "crm.lead"), ("script", "notify")];
+    let complains = |page: &str| page.contains("settings are not whole");
+    for (path, form) in [("/automations/_new", new), ("/automations/kept", kept)] {
+        for (on, setting) in [("time", "t.delay"), ("tag-set", "t.value"), ("webhook", "t.secret")] {
+            let chosen = [&form[..], &[("on", on)]].concat();
+            let answer = admin.post(path, &[&chosen[..], &[("reload", "1")]].concat()).await;
+            let page = answer.text();
+            assert_eq!(answer.status, 200, "{on}: {page}");
+            assert!(page.contains(&format!("name=\"{setting}\"")) && !complains(&page), "{on}: {page}");
+            assert!(page.contains(&format!("<option value=\"{on}\" selected>")), "{on}: {page}");
+            let answer = admin.post(path, &chosen).await;
+            let page = answer.text();
+            assert!(answer.status == 422 && complains(&page), "{on}: {page}");
+        }
+    }
+    assert_eq!(world.get("/api/v1/rules/kept").await.good(200)["rule"]["trigger"]["on"], "created");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn texts_of_several_lines_come_back_from_the_form_as_they_were() {
     let world = World::new().await;
     let parameters = json!({ "values": "priority = 3\ncity = Ghent\n", "target": "" });
