@@ -578,6 +578,34 @@ fn latest_moves_by_itself_only_while_it_asks_for_nothing_more() {
     assert_eq!(history[0].hash, None);
 }
 
+#[test]
+fn a_version_that_is_held_back_keeps_nobody_from_changing_what_runs_without_it() {
+    let world = World::new();
+    let name = "note-large-orders";
+    world.save(NOTED, &world.edit(ADMIN)).unwrap();
+    let first = world.get(name).bound[&0].hash;
+    // It asks for what policy guards, and for a parameter that nobody has set.
+    let second = world.upload(&HIGH_VALUE_ORDER, |manifest| {
+        let wider = manifest.replace("0.1.0", "0.2.0").replace("\"note\"]", "\"note\", \"message\"]");
+        format!("{wider}\n[[parameters]]\nname = \"reviewer\"\ntype = \"text\"\nrequired = true\n")
+    });
+    let switched = world.write(|conn| binding::activate(conn, &world.env.schema, &second, ADMIN, world.now).unwrap());
+    assert_eq!(switched.held.len(), 1);
+
+    let off = NOTED.replace("model =", "active = false\nmodel =");
+    for (text, by) in [(&off, MAYA), (&NOTED.replace("10000", "9000"), ADMIN), (&off, ADMIN)] {
+        assert_eq!(world.save(text, &world.edit(by)).unwrap().outcome, Outcome::Updated);
+        let kept = world.get(name);
+        assert_eq!((kept.owner, kept.bound[&0].hash), (ADMIN, first));
+    }
+    // A yes is judged by what would run then.
+    let agreeing = Edit { agrees: true, ..world.edit(ADMIN) };
+    let Err(RuleError::Refused(findings)) = world.save(&off, &agreeing) else { panic!("it lacks a parameter") };
+    let errors = findings.iter().filter(|finding| finding.severity == Severity::Error);
+    assert_eq!(errors.map(|finding| finding.code).collect::<Vec<_>>(), ["bad-parameter", "grants-missing"]);
+    assert_eq!(world.get(name).bound[&0].hash, first);
+}
+
 // Shows: F093, F105
 #[test]
 fn a_version_that_sends_more_or_may_use_more_does_not_run_by_itself() {

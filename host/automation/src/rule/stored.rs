@@ -14,7 +14,7 @@ use triggerbox_store::db::DbError;
 
 use super::{
     Rule, ScriptRef,
-    check::{Finding, Ground, Severity, check},
+    check::{Finding, Ground, Severity, check_running},
 };
 use crate::{
     engine, pauses, proposals, queue, refusals,
@@ -260,12 +260,12 @@ pub fn find(conn: &Connection, name: &str) -> Result<Option<Stored>, RuleError> 
 /// [`RuleError::Refused`]
 pub fn save(ground: Ground<'_>, rule: &Rule, edit: &Edit<'_>) -> Result<Saved, RuleError> {
     let known = find(ground.conn, &rule.name)?;
-    let mut findings = check(ground, rule)?;
+    let (mut findings, wanted) = checked(ground, rule, known.as_ref(), edit)?;
     findings.extend(lending(rule, known.as_ref(), edit));
     if findings.iter().any(|finding| finding.severity == Severity::Error) {
         return Err(RuleError::Refused(findings));
     }
-    let Wanted { parts, held, agreed } = wanted(ground, rule, known.as_ref(), edit)?;
+    let Wanted { parts, held, agreed } = wanted?;
     findings.extend(held);
     let saved = |version, outcome| {
         let agreed = if outcome == Outcome::Updated { agreed.clone() } else { Vec::new() };
@@ -329,11 +329,11 @@ pub fn decide(ground: Ground<'_>, name: &str, version: u32, yes: bool, edit: &Ed
         if base.map_or(known.version > version, |base| base != known.version) {
             return Err(RuleError::Overtaken { name: name.to_owned(), version, now: known.version });
         }
-        let findings = check(ground, &rule)?;
+        let (findings, wanted) = checked(ground, &rule, Some(&known), edit)?;
         if findings.iter().any(|finding| finding.severity == Severity::Error) {
             return Err(RuleError::Refused(findings));
         }
-        let Wanted { parts, .. } = wanted(ground, &rule, Some(&known), edit)?;
+        let Wanted { parts, .. } = wanted?;
         put(ground.conn, &known.rule, &rule, (version, known.owner), &parts, edit.at)?;
     }
     ground.conn.execute(
@@ -485,21 +485,35 @@ struct Wanted {
     agreed: Vec<String>,
 }
 
+/// What is wrong with a rule as it will run, and what its parts are to run. A version that is held back keeps nobody from
+/// changing, or switching off, what runs without it.
+fn checked(
+    ground: Ground<'_>,
+    rule: &Rule,
+    known: Option<&Stored>,
+    edit: &Edit<'_>,
+) -> Result<(Vec<Finding>, Result<Wanted, RuleError>), RuleError> {
+    let wanted = wanted(ground, rule, known, edit);
+    let runs: BTreeMap<_, _> = wanted.as_ref().map(|wanted| wanted.parts.iter().copied().collect()).unwrap_or_default();
+    Ok((check_running(ground, rule, &runs)?, wanted))
+}
+
 /// What each part is to run: `latest` as it is now for whoever answers for it, unless that asks for more than was agreed to and
 /// this edit is no yes to it; for others what it is bound to already.
 fn wanted(ground: Ground<'_>, rule: &Rule, known: Option<&Stored>, edit: &Edit<'_>) -> Result<Wanted, RuleError> {
     // A proposal is no yes: its owner says that, for themselves.
     let agrees = edit.agrees && (edit.ownership == Ownership::Take || known.is_none_or(|known| known.owner == edit.by));
-    let keeps = known.is_some_and(|known| known.owner != edit.by && is_harmless(&known.rule, rule)) && !agrees;
+    let is_anothers = known.is_some_and(|known| known.owner != edit.by && is_harmless(&known.rule, rule));
     let mut wanted = Wanted { parts: Vec::new(), held: Vec::new(), agreed: Vec::new() };
     for (part, script) in binding::parts(rule) {
         let was = known.and_then(|known| Some((known, was(known, part, script)?)));
         let hash = match was.and_then(|(known, was)| Some((known, was, known.bound.get(&was)?.hash))) {
             None => registry::resolve(ground.conn, script)?.hash,
-            Some((_, _, hash)) if keeps => hash,
+            Some((_, _, hash)) if is_anothers && !agrees => hash,
             Some((known, was, runs)) => {
                 let held = binding::held_back(ground.conn, &ground.env.schema, rule, (part, script), runs)?;
                 match held {
+                    None if is_anothers => runs,
                     None => registry::resolve(ground.conn, script)?.hash,
                     Some(held) if agrees || names(&known.rule, was, rule, &held) => {
                         wanted.agreed.push(agreed(&held));
