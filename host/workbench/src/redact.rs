@@ -53,6 +53,12 @@ const REFUSALS: [&str; 7] = [
     "sent-already",
 ];
 
+/// Codes of refusals that may be in Odoo's words, which quote what its own code stumbled over.
+const QUOTES: [&str; 2] = ["bad-call", "unknown-method"];
+
+/// What the host says of a record that is not there; Odoo says it in its own words.
+const NO_RECORD: &str = "there is no ";
+
 /// Digits in texts that stay.
 const SHORT_NUMBER: usize = 4;
 
@@ -123,11 +129,13 @@ impl Redactor {
         match value {
             Json::String(text) if !TAGS.contains(&key) => *text = self.text(text, personal),
             Json::Array(items) if key == "headers" => {
-                for header in items.iter_mut().filter_map(Json::as_array_mut) {
-                    if let [Json::String(name), value] = header.as_mut_slice()
-                        && !is_protocol(name)
-                    {
-                        self.replace(value, "", personal);
+                for item in items {
+                    match header(item).map(|(name, value)| is_protocol(name, value)) {
+                        Some(true) => {}
+                        Some(false) => item.as_array_mut().into_iter().flatten().skip(1).for_each(|value| {
+                            self.replace(value, "", personal);
+                        }),
+                        None => self.replace(item, "", personal),
                     }
                 }
             }
@@ -231,11 +239,11 @@ impl<'a> Personal<'a> {
         match value {
             Json::String(text) if !TAGS.contains(&key) => self.text(text, numbered),
             Json::Array(items) if key == "headers" => {
-                for header in items.iter().filter_map(Json::as_array) {
-                    if let [Json::String(name), value] = header.as_slice()
-                        && !is_protocol(name)
-                    {
-                        self.collect(value, "", numbered);
+                for item in items {
+                    match header(item) {
+                        Some((name, value)) if is_protocol(name, value) => {}
+                        Some((_, value)) => self.text(value, numbered),
+                        None => self.collect(item, "", numbered),
                     }
                 }
             }
@@ -272,14 +280,26 @@ impl<'a> Personal<'a> {
     }
 }
 
-/// Whether the values of a header are nobody's.
-fn is_protocol(header: &str) -> bool {
-    PROTOCOL.contains(&header.to_ascii_lowercase().as_str())
+/// Name and value of an HTTP header. Whatever else is called `headers`, in anybody's JSON, is none.
+fn header(item: &Json) -> Option<(&str, &str)> {
+    match item.as_array()?.as_slice() {
+        [Json::String(name), Json::String(value)] if name.chars().all(|c| c.is_ascii_alphanumeric() || c == '-') => {
+            Some((name.as_str(), value.as_str()))
+        }
+        _ => None,
+    }
+}
+
+/// Whether the value of a header is nobody's. One that names a file may have a person in it.
+fn is_protocol(header: &str, value: &str) -> bool {
+    PROTOCOL.contains(&header.to_ascii_lowercase().as_str()) && !value.to_ascii_lowercase().contains("name")
 }
 
 /// Whether a refusal is in the host's own words. What others said, such as a rule before a write, may name anybody.
 fn is_own(error: &Error) -> bool {
-    matches!(error.kind, ErrorKind::NotFound | ErrorKind::Invalid | ErrorKind::Pending)
+    let is_quoted = QUOTES.contains(&error.code.as_str())
+        || error.code == "missing-record" && !error.message.starts_with(NO_RECORD);
+    matches!(error.kind, ErrorKind::NotFound | ErrorKind::Invalid | ErrorKind::Pending) && !is_quoted
         || error.code.starts_with("refused-by-")
         || REFUSALS.contains(&error.code.as_str())
 }
@@ -454,7 +474,34 @@ mod tests {
         let refused = |code: &str| is_own(&Error::denied(code, "the rule does not grant it"));
         assert!(refused("refused-by-rule") && refused("address-refused") && !refused("record-rule"));
         assert!(is_own(&Error::invalid("unknown-field", "no such field")));
+        assert!(is_own(&Error::not_found("missing-record", "there is no crm.lead(7)")));
+        for quoted in [
+            Error::invalid("bad-call", "invalid literal for int() with base 10: 'Ada'"),
+            Error::not_found("missing-record", "Ada Cedar is not there any more"),
+            Error::not_found("unknown-method", "no customer Ada"),
+        ] {
+            assert!(!is_own(&quoted), "{quoted}");
+        }
         assert!(!is_own(&Error::new(ErrorKind::Rejected, "user-error", "Ada is blocked")));
+    }
+
+    #[test]
+    fn what_is_called_headers_and_has_none_is_somebodys() {
+        let redactor = redactor();
+        let known = BTreeSet::new();
+        let mut personal = Personal::new(&known);
+        let mut said = serde_json::json!({
+            "headers": ["Adalbert Byronson", ["Beatrice Birchwood", "x"], ["a", "Cleopatra", "Cedarwood"]],
+            "table": { "headers": [["content-type", "application/pdf; name=\"Evangeline Elmhurst.pdf\""]] },
+        });
+        personal.collect(&said, "", false);
+        redactor.replace(&mut said, "", &personal);
+        let said = said.to_string();
+        for name in
+            ["Adalbert", "Byronson", "Beatrice", "Birchwood", "Cleopatra", "Cedarwood", "Evangeline", "Elmhurst"]
+        {
+            assert!(!said.contains(name), "{name}: {said}");
+        }
     }
 
     #[test]
