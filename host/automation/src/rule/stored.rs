@@ -308,12 +308,19 @@ pub fn plan(ground: Ground<'_>, rule: &Rule, edit: &Edit<'_>) -> Result<Saved, R
     saved
 }
 
-/// The owner says yes to a proposed version, or no.
+/// The owner says yes to a proposed version, or no. What the rule is then, and the versions of scripts that it runs from now on
+/// though they ask for more, in words.
 ///
 /// # Errors
 /// [`RuleError::NotTheOwner`], [`RuleError::NoVersion`]; for a yes, [`RuleError::Overtaken`], and [`RuleError::Refused`] when the
 /// proposal no longer makes sense.
-pub fn decide(ground: Ground<'_>, name: &str, version: u32, yes: bool, edit: &Edit<'_>) -> Result<Stored, RuleError> {
+pub fn decide(
+    ground: Ground<'_>,
+    name: &str,
+    version: u32,
+    yes: bool,
+    edit: &Edit<'_>,
+) -> Result<(Stored, Vec<String>), RuleError> {
     let known = get(ground.conn, name)?;
     if known.owner != edit.by {
         return Err(RuleError::NotTheOwner { name: name.to_owned(), owner: known.owner });
@@ -324,6 +331,7 @@ pub fn decide(ground: Ground<'_>, name: &str, version: u32, yes: bool, edit: &Ed
         return Err(RuleError::NoVersion { name: name.to_owned(), what: format!("proposed version {version}") });
     };
     let state = if yes { VersionState::Accepted } else { VersionState::Rejected };
+    let mut agreed = Vec::new();
     if yes {
         let base = base(ground.conn, name, version)?;
         if base.map_or(known.version > version, |base| base != known.version) {
@@ -333,14 +341,16 @@ pub fn decide(ground: Ground<'_>, name: &str, version: u32, yes: bool, edit: &Ed
         if findings.iter().any(|finding| finding.severity == Severity::Error) {
             return Err(RuleError::Refused(findings));
         }
-        let Wanted { parts, .. } = wanted?;
+        let wanted = wanted?;
+        agreed = wanted.agreed;
+        let parts = wanted.parts;
         put(ground.conn, &known.rule, &rule, (version, known.owner), &parts, edit.at)?;
     }
     ground.conn.execute(
         "UPDATE engine_rule_version SET state = ?, owner = ? WHERE rule = ? AND version = ?",
         (state.name(), known.owner, name, version),
     )?;
-    get(ground.conn, name)
+    Ok((get(ground.conn, name)?, agreed))
 }
 
 /// Deletes a rule. Its history stays, and can be restored; what else is known of it is forgotten, so that one of the same name is

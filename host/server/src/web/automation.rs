@@ -768,7 +768,7 @@ pub(super) async fn restore(
     let how = How { note: format!("version {version} again"), ..How::default() };
     let line = audit::here();
     edit(&app, &visitor.caller, how, move |ground, edit| {
-        told::on_rule(ground.conn, &rule, &line, || stored::restore(ground, &rule, version, edit))
+        told::on_change(ground.conn, &rule, &line, || stored::restore(ground, &rule, version, edit))
     })
     .await?;
     Ok(Done::new(address(&["automations", &name]), format!("Version {version} is the newest one again.")))
