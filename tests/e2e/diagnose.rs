@@ -232,8 +232,9 @@ fn version_held_back() {
         "name = \"hot-leads\"\nmodel = \"sale.order\"\ntrigger = { on = \"manual\" }\n[[actions]]\nscript = \"high-value-order\"",
     );
     let manifest = HIGH_VALUE_ORDER.manifest.unwrap().replace("0.1.0", "0.2.0");
-    let wider =
-        world.upload_as(&HIGH_VALUE_ORDER, &manifest.replace("[\"amount_total\"]", "[\"amount_total\", \"note\"]"));
+    let wider = manifest.replace("[\"amount_total\"]", "[\"amount_total\", \"note\"]");
+    let wider = format!("{wider}\n[[parameters]]\nname = \"reviewer\"\ntype = \"text\"\nrequired = true\n");
+    let wider = world.upload_as(&HIGH_VALUE_ORDER, &wider);
     let now = world.engine.clock().now();
     world.write(|conn| binding::activate(conn, &world.env.schema, &wider, ADMIN, now).unwrap());
     let causes = world.causes(None);
@@ -244,6 +245,8 @@ fn version_held_back() {
          sale.order:read:note"
     );
     assert!(causes[0].remedy.contains("--agree"));
+    // What it lacks for the version that does not run is nothing that is wrong with it.
+    assert!(causes.iter().all(|cause| cause.code != "rule-broken"), "{causes:?}");
 }
 
 // Shows: F084

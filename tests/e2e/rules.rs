@@ -464,10 +464,11 @@ fn who_edits_what_a_rule_does_becomes_its_owner_or_needs_the_owners_yes() {
         stored::decide(world.ground(conn), "note-large-orders", proposed.version, true, &world.edit(other)).unwrap_err()
     });
     assert_eq!(not_theirs.code(), "not-the-owner");
-    let decided = world.write(|conn| {
+    let (decided, agreed) = world.write(|conn| {
         stored::decide(world.ground(conn), "note-large-orders", proposed.version, true, &world.edit(ADMIN)).unwrap()
     });
     assert_eq!((decided.owner, decided.rule.domain.as_deref()), (ADMIN, Some("[('amount_total', '>', 1)]")));
+    assert!(agreed.is_empty(), "{agreed:?}");
 
     let again = world.save(&lower.replace("'>', 1", "'>', 2"), &asking).unwrap();
     world.write(|conn| {
@@ -496,7 +497,8 @@ fn a_yes_to_a_proposed_version_takes_no_later_change_back() {
         world.save(&NOTED.replace("10000", amount), &asking).unwrap().version
     };
     let decide = |version: u32, yes: bool| {
-        world.write(|conn| stored::decide(world.ground(conn), name, version, yes, &world.edit(ADMIN)))
+        let decided = world.write(|conn| stored::decide(world.ground(conn), name, version, yes, &world.edit(ADMIN)));
+        decided.map(|(decided, _)| decided)
     };
     let is_overtaken = |version: u32| {
         let before = world.get(name);
@@ -576,6 +578,60 @@ fn latest_moves_by_itself_only_while_it_asks_for_nothing_more() {
     let history = world.write(|conn| registry::history(conn, "high-value-order").unwrap());
     assert_eq!(history.len(), 6);
     assert_eq!(history[0].hash, None);
+}
+
+#[test]
+fn an_owner_who_accepts_what_is_granted_by_name_agrees_to_the_version_that_asks_for_it() {
+    let world = World::new();
+    let (other, name) = (another_user(&world), "note-large-orders");
+    world.save(NOTED, &world.edit(ADMIN)).unwrap();
+    let wider = world.upload(&HIGH_VALUE_ORDER, |manifest| {
+        manifest.replace("0.1.0", "0.2.0").replace("[\"amount_total\"]", "[\"amount_total\", \"note\"]")
+    });
+    world.write(|conn| binding::activate(conn, &world.env.schema, &wider, ADMIN, world.now).unwrap());
+    let granting = format!(
+        "{NOTED}[[actions.grants]]\nmodel = \"sale.order\"\noperations = [\"read\", \"note\"]\n\
+         fields = [\"amount_total\", \"note\"]\n"
+    );
+    let asking = Edit { ownership: Ownership::Ask, ..world.edit(other) };
+    let proposed = world.save(&granting, &asking).unwrap();
+    assert_eq!((proposed.outcome, proposed.agreed.len()), (Outcome::Proposed, 0));
+    assert_ne!(world.get(name).bound[&0].hash, wider.hash);
+    let (decided, agreed) = world
+        .write(|conn| stored::decide(world.ground(conn), name, proposed.version, true, &world.edit(ADMIN)).unwrap());
+    assert_eq!(decided.bound[&0].hash, wider.hash);
+    assert!(
+        matches!(&agreed[..], [one] if one.starts_with("agreed to version 0.2.0 of high-value-order")),
+        "{agreed:?}"
+    );
+}
+
+#[test]
+fn a_version_that_is_held_back_keeps_nobody_from_changing_what_runs_without_it() {
+    let world = World::new();
+    let name = "note-large-orders";
+    world.save(NOTED, &world.edit(ADMIN)).unwrap();
+    let first = world.get(name).bound[&0].hash;
+    // It asks for what policy guards, and for a parameter that nobody has set.
+    let second = world.upload(&HIGH_VALUE_ORDER, |manifest| {
+        let wider = manifest.replace("0.1.0", "0.2.0").replace("\"note\"]", "\"note\", \"message\"]");
+        format!("{wider}\n[[parameters]]\nname = \"reviewer\"\ntype = \"text\"\nrequired = true\n")
+    });
+    let switched = world.write(|conn| binding::activate(conn, &world.env.schema, &second, ADMIN, world.now).unwrap());
+    assert_eq!(switched.held.len(), 1);
+
+    let off = NOTED.replace("model =", "active = false\nmodel =");
+    for (text, by) in [(&off, MAYA), (&NOTED.replace("10000", "9000"), ADMIN), (&off, ADMIN)] {
+        assert_eq!(world.save(text, &world.edit(by)).unwrap().outcome, Outcome::Updated);
+        let kept = world.get(name);
+        assert_eq!((kept.owner, kept.bound[&0].hash), (ADMIN, first));
+    }
+    // A yes is judged by what would run then.
+    let agreeing = Edit { agrees: true, ..world.edit(ADMIN) };
+    let Err(RuleError::Refused(findings)) = world.save(&off, &agreeing) else { panic!("it lacks a parameter") };
+    let errors = findings.iter().filter(|finding| finding.severity == Severity::Error);
+    assert_eq!(errors.map(|finding| finding.code).collect::<Vec<_>>(), ["bad-parameter", "grants-missing"]);
+    assert_eq!(world.get(name).bound[&0].hash, first);
 }
 
 // Shows: F093, F105

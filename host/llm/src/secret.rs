@@ -111,13 +111,23 @@ fn begins(text: &[u8], part: &str) -> Option<usize> {
     if text.starts_with(part.as_bytes()) {
         return Some(part.len());
     }
+    // What looks like an escape may be signs of the secret itself: `%25` is, or stands for a percent sign.
+    along(text, part, |left, sign| escaped(left, sign).or_else(|| plain(left, sign)))
+        .or_else(|| along(text, part, |left, sign| plain(left, sign).or_else(|| escaped(left, sign))))
+}
+
+/// How much of a text's beginning is this part, sign by sign.
+fn along(text: &[u8], part: &str, length: impl Fn(&[u8], char) -> Option<usize>) -> Option<usize> {
     let mut at = 0;
     for sign in part.chars() {
-        let left = text.get(at..)?;
-        let plain = || left.starts_with(sign.encode_utf8(&mut [0; 4]).as_bytes()).then_some(sign.len_utf8());
-        at += escaped(left, sign).or_else(plain)?;
+        at += length(text.get(at..)?, sign)?;
     }
     Some(at)
+}
+
+/// How much of a text's beginning is this sign as it is.
+fn plain(text: &[u8], sign: char) -> Option<usize> {
+    text.starts_with(sign.encode_utf8(&mut [0; 4]).as_bytes()).then_some(sign.len_utf8())
 }
 
 /// How much of a text's beginning is this sign as JSON or an address escapes it.
@@ -247,6 +257,11 @@ mod tests {
         ] {
             let clean = secret.scrub(&format!("you sent {text}, thanks"));
             assert_eq!(clean, "you sent [secret], thanks", "{text}");
+        }
+        // Signs of its own that look like an escape.
+        let odd = Secret::new("k%25/7f3a".to_owned());
+        for text in ["k%25/7f3a", r"k%25\/7f3a", "k%2525%2F7f3a", r"k\u002525\/7f3a"] {
+            assert_eq!(odd.scrub(text), "[secret]", "{text}");
         }
         let other = r#"k\u0026y\u003c1 %5C%u00 \"#;
         assert_eq!(secret.scrub(other), other);

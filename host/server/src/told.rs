@@ -66,16 +66,34 @@ pub fn on_saving(
     line: &Telling,
     work: impl FnOnce() -> Result<Saved, RuleError>,
 ) -> Result<Saved, RuleError> {
-    let saved = on_rule(conn, &new.name, line, work)?;
+    let saved = on_change(conn, &new.name, line, work)?;
     if saved.outcome == Outcome::Proposed {
         let old = stored::get(conn, &new.name)?;
         line.say(format!("proposed version {}: {}", saved.version, list(&differences(&old.rule, new))));
     }
-    if !saved.agreed.is_empty() {
-        // What grants rights stands in front: what is too long is cut at its end.
-        line.say(format!("{}; {}", saved.agreed.join("; "), line.said()));
-    }
     Ok(saved)
+}
+
+/// Changes a rule in any way that saves it, and tells what became of it, with the versions of scripts that were agreed to.
+///
+/// # Errors
+/// What the work says; what the database says.
+pub fn on_change(
+    conn: &Connection,
+    name: &str,
+    line: &Telling,
+    work: impl FnOnce() -> Result<Saved, RuleError>,
+) -> Result<Saved, RuleError> {
+    let saved = on_rule(conn, name, line, work)?;
+    say_agreed(line, &saved.agreed);
+    Ok(saved)
+}
+
+/// What grants rights stands in front: what is too long is cut at its end.
+fn say_agreed(line: &Telling, agreed: &[String]) {
+    if !agreed.is_empty() {
+        line.say(format!("{}; {}", agreed.join("; "), line.said()));
+    }
 }
 
 /// Has an owner decide about a proposed version, and tells what became of the rule.
@@ -87,12 +105,13 @@ pub fn on_decision<T>(
     name: &str,
     line: &Telling,
     (version, yes): (u32, bool),
-    work: impl FnOnce() -> Result<T, RuleError>,
+    work: impl FnOnce() -> Result<(T, Vec<String>), RuleError>,
 ) -> Result<T, RuleError> {
-    let done = on_rule(conn, name, line, work)?;
+    let (done, agreed) = on_rule(conn, name, line, work)?;
     if !yes {
         line.say(format!("no to proposed version {version}"));
     }
+    say_agreed(line, &agreed);
     Ok(done)
 }
 

@@ -23,7 +23,7 @@ use triggerbox_model::{
     domain::{Domain, Operand, Operator},
     error::{Error, ErrorKind},
     event::Outcome,
-    schema::FieldKind,
+    schema::{FieldKind, Schema},
     value::{FieldValue, Id, RecordRef, Row, Value, is_provisional},
 };
 
@@ -53,7 +53,8 @@ pub struct Preview {
     pub mentions: Mentions,
 }
 
-/// What happens behind calls that do not say themselves what they write: methods, messages, activities, followers, copies.
+/// What happens behind calls that do not say themselves what they write: methods, messages, activities, followers, copies, and
+/// what comes into lists or leaves them.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Behind {
     /// One for each record, with the number of the last effect behind which it is.
@@ -430,7 +431,7 @@ impl Session {
         let (mut changes, mut last) = (Vec::new(), HashMap::new());
         let mut written = HashSet::new();
         for (index, change) in &self.events {
-            let said = self.changes.effects.get(*index).is_none_or(|effect| says(effect, &change.record))
+            let said = self.changes.effects.get(*index).is_none_or(|effect| says(&self.env.schema, effect, change))
                 && !(change.kind == ChangeKind::Deleted && self.left.contains(&change.record));
             let model = self.env.schema.models.get(&change.record.model);
             for field in &change.fields {
@@ -968,7 +969,10 @@ impl Session {
 }
 
 /// Whether an effect itself says what it writes on a record. What follows from it by computation counts as said.
-fn says(effect: &Effect, record: &RecordRef) -> bool {
+fn says(schema: &Schema, effect: &Effect, change: &Change) -> bool {
+    let record = &change.record;
+    let move_it =
+        |model: &str, values: &[FieldValue]| values.iter().any(|value| is_moved(schema, model, &value.name, change));
     match effect {
         Effect::CallMethod { .. }
         | Effect::PostMessage { .. }
@@ -978,13 +982,31 @@ fn says(effect: &Effect, record: &RecordRef) -> bool {
         | Effect::RemoveFollowers { .. } => false,
         // Of a copy, its own values; its lines are copied, too.
         Effect::Copy { target, id, .. } => target.model == record.model && *id == record.id,
-        Effect::Create { .. }
-        | Effect::Ensure { .. }
-        | Effect::Write { .. }
-        | Effect::Relate { .. }
-        | Effect::Unlink { .. }
-        | Effect::SetState { .. } => true,
+        // What becomes of the records of a list, its commands say; of the list itself, they do not.
+        Effect::Relate { target, field, .. } if target == record => !is_own_list(schema, target, field),
+        Effect::Relate { target, field, .. } => !is_moved(schema, &target.model, field, change),
+        Effect::Write { model, ids, values } => {
+            (*model == record.model && ids.contains(&record.id)) || !move_it(model, values)
+        }
+        Effect::Create { model, values, .. } => !values.iter().any(|values| move_it(model, values)),
+        Effect::Ensure { model, values, .. } => !move_it(model, values),
+        Effect::Unlink { .. } | Effect::SetState { .. } => true,
     }
+}
+
+/// Whether a list is kept with the record itself, and not with those that are in it.
+fn is_own_list(schema: &Schema, target: &RecordRef, field: &str) -> bool {
+    let field = schema.models.get(&target.model).and_then(|model| model.fields.get(field));
+    field.is_some_and(|field| field.kind == FieldKind::Many2many)
+}
+
+/// Whether a record comes into a list that others have of it, or leaves it.
+fn is_moved(schema: &Schema, model: &str, list: &str, change: &Change) -> bool {
+    let list = schema.models.get(model).and_then(|model| model.fields.get(list));
+    let Some(list) = list.filter(|list| list.kind == FieldKind::One2many) else { return false };
+    change.kind == ChangeKind::Updated
+        && list.relation.as_deref() == Some(change.record.model.as_str())
+        && change.fields.iter().any(|changed| list.relation_field.as_deref() == Some(changed.field.as_str()))
 }
 
 /// How many records a copy made besides itself and what is said of it.

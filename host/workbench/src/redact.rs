@@ -145,7 +145,7 @@ impl Redactor {
         match value {
             Json::String(text) if !TAGS.contains(&key) => *text = self.text(text, personal),
             Json::Array(pair) if key == "headers" && header(pair).is_some() => {
-                let stays = header(pair).is_some_and(|(name, _)| is_technical(name));
+                let stays = header(pair).is_some_and(|(name, value)| is_technical(name, value));
                 if let Some(value) = pair.get_mut(1).filter(|_| !stays) {
                     self.replace(value, "", personal);
                 }
@@ -263,7 +263,7 @@ impl<'a> Personal<'a> {
         match value {
             Json::String(text) if !TAGS.contains(&key) => self.text(text, numbered),
             Json::Array(pair) if key == "headers" && header(pair).is_some() => {
-                if let Some((_, value)) = header(pair).filter(|(name, _)| !is_technical(name)) {
+                if let Some((_, value)) = header(pair).filter(|(name, value)| !is_technical(name, value)) {
                     self.text(value, numbered);
                 }
             }
@@ -300,16 +300,18 @@ impl<'a> Personal<'a> {
     }
 }
 
-/// A header's name and value, as JSON has them.
+/// A header's name and value, as JSON has them. Whatever else is called `headers`, in anybody's JSON, is none.
 fn header(pair: &[Json]) -> Option<(&str, &str)> {
+    let is_name = |text: &str| text.chars().all(|c| c.is_ascii_alphanumeric() || c == '-');
     match pair {
-        [Json::String(name), Json::String(value)] => Some((name.as_str(), value.as_str())),
+        [Json::String(name), Json::String(value)] if is_name(name) => Some((name.as_str(), value.as_str())),
         _ => None,
     }
 }
 
-fn is_technical(header: &str) -> bool {
-    HEADERS.iter().any(|known| known.eq_ignore_ascii_case(header))
+/// Whether the value of a header is nobody's. One that names a file may have a person in it.
+fn is_technical(header: &str, value: &str) -> bool {
+    HEADERS.iter().any(|known| known.eq_ignore_ascii_case(header)) && !value.to_ascii_lowercase().contains("name")
 }
 
 /// Whether a field's name says that its values are numbers of people: `phone_sanitized`, `partner_id.vat`.
@@ -534,6 +536,25 @@ mod tests {
         assert_eq!(asked["headers"][0], serde_json::json!(["Content-Type", "application/json"]));
         assert_eq!(asked["headers"][1][0], "x-customer");
         assert_ne!(asked["headers"][1][1], "Byron");
+    }
+
+    #[test]
+    fn what_is_called_headers_and_has_none_is_somebody_s() {
+        let redactor = redactor();
+        let known = BTreeSet::new();
+        let mut personal = Personal::new(&known);
+        let mut said = serde_json::json!({
+            "headers": ["Adalbert Byronson", ["Beatrice Birchwood", "x"], ["a", "Cleopatra", "Cedarwood"]],
+            "table": { "headers": [["content-type", "application/pdf; name=\"Evangeline Elmhurst.pdf\""]] },
+        });
+        personal.collect(&said, "", false);
+        redactor.replace(&mut said, "", &personal);
+        let said = said.to_string();
+        for name in
+            ["Adalbert", "Byronson", "Beatrice", "Birchwood", "Cleopatra", "Cedarwood", "Evangeline", "Elmhurst"]
+        {
+            assert!(!said.contains(name), "{name}: {said}");
+        }
     }
 
     #[test]

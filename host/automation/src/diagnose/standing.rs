@@ -1,5 +1,7 @@
 //! The rule by itself: whether it can fire and run at all.
 
+use std::collections::BTreeMap;
+
 use rusqlite::OptionalExtension;
 use triggerbox_model::value::Id;
 
@@ -10,7 +12,7 @@ use crate::{
     error::EngineError,
     rule::{
         Environment, Mode, Trigger,
-        check::{Ground, Severity, check},
+        check::{Ground, Severity, check_running},
     },
     schedule::Slots,
     scripts::{RegistryError, asks, binding, registry},
@@ -172,7 +174,8 @@ impl Case<'_> {
             "grants-missing",
             "cannot-test",
         ];
-        for finding in check(ground, &self.stored.rule)? {
+        let runs: BTreeMap<_, _> = self.stored.bound.iter().map(|(part, bound)| (*part, bound.hash)).collect();
+        for finding in check_running(ground, &self.stored.rule, &runs)? {
             if finding.severity == Severity::Error && !said.contains(&finding.code) {
                 let code = match finding.code {
                     "inactive-user" | "unknown-user" => "run-as-inactive",

@@ -214,7 +214,8 @@ impl<'e> Gate<'e> {
         }
     }
 
-    /// Has the rules look at what is done to related records; whether they add something.
+    /// Has the rules look at what is done to related records; whether they add something. A list of the record's own is written
+    /// with the record: what it comes to is known once it is staged.
     async fn commands(&mut self, model: &str, field: &str, commands: &mut [Command]) -> Result<bool, EngineError> {
         let schema = Arc::clone(self.engine.database().schema());
         let related = schema.model(model)?.field(field)?.relation.as_deref().unwrap_or_default();

@@ -18,7 +18,7 @@ mod place;
 mod time;
 mod together;
 
-use std::fmt;
+use std::{collections::BTreeMap, fmt};
 
 use rusqlite::{Connection, OptionalExtension};
 use serde::Serialize;
@@ -27,9 +27,11 @@ use triggerbox_model::{
     schema::{Model, Schema},
     value::Id,
 };
+use triggerbox_sandbox::ContentHash;
 use triggerbox_store::env::Env;
 
-use super::Rule;
+use super::{Rule, ScriptRef};
+use crate::scripts::{RegistryError, ScriptVersion, registry};
 
 /// Something about a rule that its editor should know.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -77,7 +79,16 @@ pub struct Ground<'a> {
 /// # Errors
 /// What the database says. What is wrong with the rule is in the findings.
 pub fn check(ground: Ground<'_>, rule: &Rule) -> rusqlite::Result<Vec<Finding>> {
-    let mut check = Check { ground, rule, model: None, findings: Vec::new() };
+    check_running(ground, rule, &BTreeMap::new())
+}
+
+/// The same of a rule whose parts run these versions, whatever else is active by now.
+pub(crate) fn check_running(
+    ground: Ground<'_>,
+    rule: &Rule,
+    runs: &BTreeMap<i64, ContentHash>,
+) -> rusqlite::Result<Vec<Finding>> {
+    let mut check = Check { ground, rule, runs, model: None, findings: Vec::new() };
     check.name();
     check.find_model();
     check.trigger()?;
@@ -100,6 +111,8 @@ pub(crate) fn is_plain_name(name: &str) -> bool {
 struct Check<'a> {
     ground: Ground<'a>,
     rule: &'a Rule,
+    /// The versions that its parts run; of others, what their references mean.
+    runs: &'a BTreeMap<i64, ContentHash>,
     model: Option<&'a Model>,
     findings: Vec<Finding>,
 }
@@ -119,6 +132,14 @@ impl<'a> Check<'a> {
 
     fn add(&mut self, severity: Severity, code: &'static str, place: String, message: String) {
         self.findings.push(Finding { severity, code, place, message });
+    }
+
+    /// The version that a part of the rule runs.
+    fn version(&self, part: i64, script: &ScriptRef) -> Result<ScriptVersion, RegistryError> {
+        let meant = registry::resolve(self.ground.conn, script)?;
+        let runs = self.runs.get(&part).filter(|hash| **hash != meant.hash);
+        let runs = runs.and_then(|hash| registry::version(self.ground.conn, *hash, &script.name).ok());
+        Ok(runs.unwrap_or(meant))
     }
 
     fn name(&mut self) {

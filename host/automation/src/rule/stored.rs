@@ -14,7 +14,7 @@ use triggerbox_store::db::DbError;
 
 use super::{
     Rule, ScriptRef,
-    check::{Finding, Ground, Severity, check},
+    check::{Finding, Ground, Severity, check_running},
 };
 use crate::{
     engine, pauses, proposals, queue, refusals,
@@ -260,12 +260,12 @@ pub fn find(conn: &Connection, name: &str) -> Result<Option<Stored>, RuleError> 
 /// [`RuleError::Refused`]
 pub fn save(ground: Ground<'_>, rule: &Rule, edit: &Edit<'_>) -> Result<Saved, RuleError> {
     let known = find(ground.conn, &rule.name)?;
-    let mut findings = check(ground, rule)?;
+    let (mut findings, wanted) = checked(ground, rule, known.as_ref(), edit)?;
     findings.extend(lending(rule, known.as_ref(), edit));
     if findings.iter().any(|finding| finding.severity == Severity::Error) {
         return Err(RuleError::Refused(findings));
     }
-    let Wanted { parts, held, agreed } = wanted(ground, rule, known.as_ref(), edit)?;
+    let Wanted { parts, held, agreed } = wanted?;
     findings.extend(held);
     let saved = |version, outcome| {
         let agreed = if outcome == Outcome::Updated { agreed.clone() } else { Vec::new() };
@@ -308,12 +308,19 @@ pub fn plan(ground: Ground<'_>, rule: &Rule, edit: &Edit<'_>) -> Result<Saved, R
     saved
 }
 
-/// The owner says yes to a proposed version, or no.
+/// The owner says yes to a proposed version, or no. What the rule is then, and the versions of scripts that it runs from now on
+/// though they ask for more, in words.
 ///
 /// # Errors
 /// [`RuleError::NotTheOwner`], [`RuleError::NoVersion`]; for a yes, [`RuleError::Overtaken`], and [`RuleError::Refused`] when the
 /// proposal no longer makes sense.
-pub fn decide(ground: Ground<'_>, name: &str, version: u32, yes: bool, edit: &Edit<'_>) -> Result<Stored, RuleError> {
+pub fn decide(
+    ground: Ground<'_>,
+    name: &str,
+    version: u32,
+    yes: bool,
+    edit: &Edit<'_>,
+) -> Result<(Stored, Vec<String>), RuleError> {
     let known = get(ground.conn, name)?;
     if known.owner != edit.by {
         return Err(RuleError::NotTheOwner { name: name.to_owned(), owner: known.owner });
@@ -324,23 +331,26 @@ pub fn decide(ground: Ground<'_>, name: &str, version: u32, yes: bool, edit: &Ed
         return Err(RuleError::NoVersion { name: name.to_owned(), what: format!("proposed version {version}") });
     };
     let state = if yes { VersionState::Accepted } else { VersionState::Rejected };
+    let mut agreed = Vec::new();
     if yes {
         let base = base(ground.conn, name, version)?;
         if base.map_or(known.version > version, |base| base != known.version) {
             return Err(RuleError::Overtaken { name: name.to_owned(), version, now: known.version });
         }
-        let findings = check(ground, &rule)?;
+        let (findings, wanted) = checked(ground, &rule, Some(&known), edit)?;
         if findings.iter().any(|finding| finding.severity == Severity::Error) {
             return Err(RuleError::Refused(findings));
         }
-        let Wanted { parts, .. } = wanted(ground, &rule, Some(&known), edit)?;
+        let wanted = wanted?;
+        agreed = wanted.agreed;
+        let parts = wanted.parts;
         put(ground.conn, &known.rule, &rule, (version, known.owner), &parts, edit.at)?;
     }
     ground.conn.execute(
         "UPDATE engine_rule_version SET state = ?, owner = ? WHERE rule = ? AND version = ?",
         (state.name(), known.owner, name, version),
     )?;
-    get(ground.conn, name)
+    Ok((get(ground.conn, name)?, agreed))
 }
 
 /// Deletes a rule. Its history stays, and can be restored; what else is known of it is forgotten, so that one of the same name is
@@ -485,21 +495,35 @@ struct Wanted {
     agreed: Vec<String>,
 }
 
+/// What is wrong with a rule as it will run, and what its parts are to run. A version that is held back keeps nobody from
+/// changing, or switching off, what runs without it.
+fn checked(
+    ground: Ground<'_>,
+    rule: &Rule,
+    known: Option<&Stored>,
+    edit: &Edit<'_>,
+) -> Result<(Vec<Finding>, Result<Wanted, RuleError>), RuleError> {
+    let wanted = wanted(ground, rule, known, edit);
+    let runs: BTreeMap<_, _> = wanted.as_ref().map(|wanted| wanted.parts.iter().copied().collect()).unwrap_or_default();
+    Ok((check_running(ground, rule, &runs)?, wanted))
+}
+
 /// What each part is to run: `latest` as it is now for whoever answers for it, unless that asks for more than was agreed to and
 /// this edit is no yes to it; for others what it is bound to already.
 fn wanted(ground: Ground<'_>, rule: &Rule, known: Option<&Stored>, edit: &Edit<'_>) -> Result<Wanted, RuleError> {
     // A proposal is no yes: its owner says that, for themselves.
     let agrees = edit.agrees && (edit.ownership == Ownership::Take || known.is_none_or(|known| known.owner == edit.by));
-    let keeps = known.is_some_and(|known| known.owner != edit.by && is_harmless(&known.rule, rule)) && !agrees;
+    let is_anothers = known.is_some_and(|known| known.owner != edit.by && is_harmless(&known.rule, rule));
     let mut wanted = Wanted { parts: Vec::new(), held: Vec::new(), agreed: Vec::new() };
     for (part, script) in binding::parts(rule) {
         let was = known.and_then(|known| Some((known, was(known, part, script)?)));
         let hash = match was.and_then(|(known, was)| Some((known, was, known.bound.get(&was)?.hash))) {
             None => registry::resolve(ground.conn, script)?.hash,
-            Some((_, _, hash)) if keeps => hash,
+            Some((_, _, hash)) if is_anothers && !agrees => hash,
             Some((known, was, runs)) => {
                 let held = binding::held_back(ground.conn, &ground.env.schema, rule, (part, script), runs)?;
                 match held {
+                    None if is_anothers => runs,
                     None => registry::resolve(ground.conn, script)?.hash,
                     Some(held) if agrees || names(&known.rule, was, rule, &held) => {
                         wanted.agreed.push(agreed(&held));

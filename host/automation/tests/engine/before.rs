@@ -517,6 +517,58 @@ fn it_adds_values_to_what_a_method_writes() {
     world.change(vec![schedule("Call")]);
 }
 
+#[test]
+fn it_stands_before_what_is_added_to_a_list() {
+    let world = World::new();
+    world.rule(
+        "name = \"stamp\"\nmodel = \"crm.lead\"\n\
+         trigger = { on = \"before\", writes = [\"update\"], fields = [\"tag_ids\"] }\n\
+         actions = [{ script = \"update-record\", parameters = { values = \"city = tagged\" } }]",
+    );
+    let tag = world.search("crm.tag", "[]")[0];
+    let [lead, other] = ["Chairs", "Tables"].map(|name| world.lead(name));
+    let link = Call::Relate {
+        target: RecordRef::new("crm.lead", lead),
+        field: "tag_ids".into(),
+        commands: vec![Command::Link(tag)],
+    };
+    world.change(vec![link]);
+    let city = |lead: u32| world.value("crm.lead", lead, "city");
+    assert_eq!((city(lead), city(other)), (Value::text("tagged"), Value::Unset));
+
+    // By a run, too.
+    world.rule(&format!(
+        "name = \"mark\"\nmodel = \"crm.lead\"\ntrigger = {{ on = \"updated\", fields = [\"name\"] }}\n\
+         actions = [{{ script = \"update-record\", parameters = {{ values = \"tag_ids = +{tag}\" }} }}]"
+    ));
+    world.write("crm.lead", other, &[("name", Value::text("Desks"))]);
+    world.settle();
+    assert_eq!(world.value("crm.lead", other, "tag_ids"), Value::Ids(vec![tag]));
+    assert_eq!(city(other), Value::text("tagged"));
+}
+
+#[test]
+fn it_stands_before_what_comes_into_a_list_of_another_record() {
+    let world = World::new();
+    world.rule(
+        "name = \"stamp\"\nmodel = \"crm.lead\"\n\
+         trigger = { on = \"before\", writes = [\"update\"], fields = [\"partner_id\"] }\n\
+         actions = [{ script = \"update-record\", parameters = { values = \"description = moved\" } }]",
+    );
+    let partner = world.create("res.partner", &[("name", Value::text("Chair & Co"))]);
+    let [linked, listed, still] = ["Chairs", "Tables", "Desks"].map(|name| world.lead(name));
+    let link = Call::Relate {
+        target: RecordRef::new("res.partner", partner),
+        field: "lead_ids".into(),
+        commands: vec![Command::Link(linked)],
+    };
+    world.change(vec![link]);
+    world.write("res.partner", partner, &[("lead_ids", Value::Ids(vec![linked, listed]))]);
+    let is_asked = |lead: u32| world.value("crm.lead", lead, "description") != Value::Unset;
+    assert_eq!([linked, listed, still].map(is_asked), [true, true, false]);
+    assert!(matches!(world.value("crm.lead", listed, "partner_id"), Value::Many2one(link) if link.id == partner));
+}
+
 // Shows: F110
 #[test]
 fn it_is_not_asked_by_what_was_written_before_a_method_changed_it() {

@@ -605,7 +605,7 @@ async fn restore(
 ) -> Result<Json<SavedView>, Problem> {
     let (how, line) = (How { note: body.note, ..How::default() }, audit::here());
     let saved = edit(&app, &caller, how, move |ground, edit| {
-        told::on_rule(ground.conn, &name, &line, || stored::restore(ground, &name, body.version, edit))
+        told::on_change(ground.conn, &name, &line, || stored::restore(ground, &name, body.version, edit))
     })
     .await?;
     Ok(Json(saved.into()))
@@ -634,7 +634,7 @@ async fn set_model(
 ) -> Result<Json<SavedView>, Problem> {
     let (how, line) = (How { note: body.note, ..How::default() }, audit::here());
     let saved = edit(&app, &caller, how, move |ground, edit| {
-        told::on_rule(ground.conn, &name, &line, || model_change::save_on(ground, &name, &body.model, edit))
+        told::on_change(ground.conn, &name, &line, || model_change::save_on(ground, &name, &body.model, edit))
     })
     .await?;
     Ok(Json(saved.into()))

@@ -458,6 +458,8 @@ pub(super) async fn save(State(app): State<App>, visitor: Visitor, form: Form) -
     };
     if form.is_on("reload") {
         audit::here().forget();
+        // Another trigger was chosen: its settings are yet to be filled in.
+        draft.unread.retain(|(place, _)| place != "trigger");
         return Ok(form_page(&app, &visitor, draft, stored, dropped).await?.status(StatusCode::OK).into_response());
     }
     let rule = granted(&app, &draft).await?;
@@ -766,7 +768,7 @@ pub(super) async fn restore(
     let how = How { note: format!("version {version} again"), ..How::default() };
     let line = audit::here();
     edit(&app, &visitor.caller, how, move |ground, edit| {
-        told::on_rule(ground.conn, &rule, &line, || stored::restore(ground, &rule, version, edit))
+        told::on_change(ground.conn, &rule, &line, || stored::restore(ground, &rule, version, edit))
     })
     .await?;
     Ok(Done::new(address(&["automations", &name]), format!("Version {version} is the newest one again.")))

@@ -53,6 +53,45 @@ pub(crate) const RULE: [(&str, &str); 7] = [
     ("script", "lead-scoring"),
 ];
 
+/// The manifest of another version, which wants to know the partner, too.
+fn wider() -> String {
+    let manifest = LEAD_SCORING.manifest.unwrap().replacen("\"name\"", "\"name\", \"partner_id\"", 1);
+    let lines = manifest.lines().map(|line| if line.starts_with("version") { "version = \"2.0.0\"" } else { line });
+    lines.collect::<Vec<_>>().join("\n")
+}
+
+/// Makes it the active one; its hash.
+async fn activate_wider(world: &World, admin: &Browser<'_>) -> String {
+    upload(admin, "score.wasm", &embed_manifest(LEAD_SCORING.component, &wider()).unwrap()).await;
+    let versions = world.get("/api/v1/scripts/lead-scoring").await.good(200);
+    let newest = versions["versions"].as_array().unwrap().iter().find(|one| one["version"] == "2.0.0").unwrap();
+    let hash = newest["hash"].as_str().unwrap().to_owned();
+    admin.done("/scripts/lead-scoring/activate", &[("hash", &hash)]).await;
+    hash
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_version_that_an_earlier_version_of_the_rule_grants_is_told_of_as_agreed_to() {
+    let world = World::new().await;
+    let admin = Browser::of(&world, ADMIN, &[Role::Administrator]).await;
+    upload(&admin, "score.wasm", &version("1.0.0")).await;
+    let manifest: toml::Table = wider().parse().unwrap();
+    let mut rule = json!({
+        "name": "score", "model": "crm.lead", "trigger": { "on": "created" },
+        "actions": [{ "script": "lead-scoring", "grants": manifest["grants"] }],
+    });
+    world.call("PUT", "/api/v1/rules/score", rule.clone()).await.good(201);
+    rule["actions"][0].as_object_mut().unwrap().remove("grants");
+    world.call("PUT", "/api/v1/rules/score", rule).await.good(200);
+    let hash = activate_wider(&world, &admin).await;
+    let bound = async || world.get("/api/v1/rules/score").await.good(200)["bound"][0]["hash"].clone();
+    assert_ne!(bound().await, json!(hash));
+    world.call("POST", "/api/v1/rules/score/restore", json!({ "version": 1 })).await.good(200);
+    assert_eq!(bound().await, json!(hash));
+    let log = admin.page("/settings/audit?text=agreed").await;
+    assert!(log.contains("agreed to version 2.0.0 of lead-scoring") && log.contains("partner_id"), "{log}");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn more_rights_of_a_new_version_are_agreed_to_in_so_many_words() {
     let world = World::new().await;
@@ -75,16 +114,7 @@ async fn more_rights_of_a_new_version_are_agreed_to_in_so_many_words() {
     };
     assert!(!admin.page("/automations/score").await.contains("asks for more"));
 
-    // Another version wants to know the partner, too.
-    let manifest = LEAD_SCORING.manifest.unwrap().replacen("\"name\"", "\"name\", \"partner_id\"", 1);
-    let manifest: Vec<_> =
-        manifest.lines().map(|line| if line.starts_with("version") { "version = \"2.0.0\"" } else { line }).collect();
-    let wider = embed_manifest(LEAD_SCORING.component, &manifest.join("\n")).unwrap();
-    upload(&admin, "score.wasm", &wider).await;
-    let versions = world.get("/api/v1/scripts/lead-scoring").await.good(200);
-    let newest = versions["versions"].as_array().unwrap().iter().find(|one| one["version"] == "2.0.0").unwrap();
-    let hash = newest["hash"].as_str().unwrap().to_owned();
-    admin.done("/scripts/lead-scoring/activate", &[("hash", &hash)]).await;
+    let hash = activate_wider(&world, &admin).await;
     let page = admin.page("/automations/score").await;
     assert!(page.contains("stays at version 1.0.0. Version 2.0.0 is the active one"), "{page}");
     assert!(page.contains("partner_id") && page.contains(&format!("name=\"agree\" value=\"{hash}\"")), "{page}");
@@ -697,6 +727,35 @@ async fn the_form_is_that_of_the_version_that_the_rule_names() {
     let typed = [("on", "created"), ("script", "notify"), ("for0", "lead-scoring"), ("p0.warm_tag", "Lukewarm")];
     let form = admin.post("/automations/_new", &[&typed[..], &[("reload", "1")]].concat()).await.text();
     assert!(form.contains("name=\"p0.text\"") && !form.contains("Lukewarm"), "{form}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_another_trigger_needs_is_asked_for_and_complained_about_at_a_save_only() {
+    let world = World::new().await;
+    let admin = Browser::of(&world, ADMIN, &[Role::Administrator]).await;
+    let rule = json!({
+        "name": "kept", "model": "crm.lead", "trigger": { "on": "created" },
+        "actions": [{ "script": "notify", "parameters": { "text": "x" } }],
+    });
+    world.call("PUT", "/api/v1/rules/kept", rule).await.good(201);
+    let version = world.get("/api/v1/rules/kept").await.good(200)["version"].to_string();
+    let new = [("known", ""), ("name", "new"), ("model", "crm.lead"), ("script", "notify")];
+    let kept = [("known", "kept"), ("version", version.as_str()), ("model", "crm.lead"), ("script", "notify")];
+    let complains = |page: &str| page.contains("settings are not whole");
+    for (path, form) in [("/automations/_new", new), ("/automations/kept", kept)] {
+        for (on, setting) in [("time", "t.delay"), ("tag-set", "t.value"), ("webhook", "t.secret")] {
+            let chosen = [&form[..], &[("on", on)]].concat();
+            let answer = admin.post(path, &[&chosen[..], &[("reload", "1")]].concat()).await;
+            let page = answer.text();
+            assert_eq!(answer.status, 200, "{on}: {page}");
+            assert!(page.contains(&format!("name=\"{setting}\"")) && !complains(&page), "{on}: {page}");
+            assert!(page.contains(&format!("<option value=\"{on}\" selected>")), "{on}: {page}");
+            let answer = admin.post(path, &chosen).await;
+            let page = answer.text();
+            assert!(answer.status == 422 && complains(&page), "{on}: {page}");
+        }
+    }
+    assert_eq!(world.get("/api/v1/rules/kept").await.good(200)["rule"]["trigger"]["on"], "created");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -8,7 +8,7 @@ use super::{Check, grants, parameters};
 use crate::{
     agents,
     rule::{Action, ScriptRef, Source},
-    scripts::{RegistryError, ScriptVersion, asks, ready, registry},
+    scripts::{RegistryError, ScriptVersion, asks, binding, ready},
 };
 
 impl Check<'_> {
@@ -17,10 +17,10 @@ impl Check<'_> {
         if rule.actions.is_empty() {
             self.error("no-actions", "actions", "a rule does something: name at least one script");
         }
-        for (index, action) in rule.actions.iter().enumerate() {
+        for (index, action) in (0_i64..).zip(&rule.actions) {
             let place = format!("actions[{index}]");
             let dressed = self.agent(&place, action)?;
-            if let Some(version) = self.script(&format!("{place}.script"), &action.script)? {
+            if let Some(version) = self.script(&format!("{place}.script"), index, &action.script)? {
                 self.action(&place, dressed.as_ref().unwrap_or(action), &version)?;
             }
         }
@@ -28,7 +28,7 @@ impl Check<'_> {
             self.error("bad-caps", "caps.cost", "a cap is an amount of euros; 0 for the server's");
         }
         if let Some(Source::Script(script)) = &rule.source {
-            self.script("source.script", script)?;
+            self.script("source.script", binding::SOURCE, script)?;
         }
         Ok(())
     }
@@ -94,8 +94,8 @@ impl Check<'_> {
         Ok(Some(dressed))
     }
 
-    fn script(&mut self, place: &str, script: &ScriptRef) -> rusqlite::Result<Option<ScriptVersion>> {
-        match registry::resolve(self.ground.conn, script) {
+    fn script(&mut self, place: &str, part: i64, script: &ScriptRef) -> rusqlite::Result<Option<ScriptVersion>> {
+        match self.version(part, script) {
             Ok(version) => Ok(Some(version)),
             Err(RegistryError::Database(error)) => Err(rusqlite::Error::ToSqlConversionFailure(Box::new(error))),
             Err(error) => {

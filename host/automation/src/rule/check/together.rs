@@ -4,7 +4,6 @@ use super::{Check, Severity};
 use crate::{
     remote,
     rule::{Dispatch, Environment, Mode, OnError, Source, Trigger},
-    scripts::registry,
 };
 
 impl Check<'_> {
@@ -102,8 +101,8 @@ impl Check<'_> {
             let message = format!("this rule runs {when}, for all its records at once; take this out");
             self.error("cannot-dispatch", "dispatch", message);
         }
-        for (index, action) in rule.actions.iter().enumerate() {
-            let Ok(version) = registry::resolve(self.ground.conn, &action.script) else { continue };
+        for (index, action) in (0_i64..).zip(&rule.actions) {
+            let Ok(version) = self.version(index, &action.script) else { continue };
             let place = format!("actions[{index}].script");
             if action.script.name == "call-webhook" {
                 self.error("no-http-here", place, format!("this rule runs {when}, where no other service is called"));

@@ -76,7 +76,7 @@ pub(super) fn restore(name: &str, version: u32, common: &Common) -> Result<Exit,
     let note = format!("version {version} again");
     let edit = workshop.edit(&note, false);
     let saved = workshop.write("rule-restored", name, |conn, line| {
-        told::on_rule(conn, name, line, || stored::restore(workshop.ground(conn), name, version, &edit))
+        told::on_change(conn, name, line, || stored::restore(workshop.ground(conn), name, version, &edit))
     })?;
     super::done(common, name, &format!("is as in version {version}, as version {}", saved.version))
 }
